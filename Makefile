@@ -1,0 +1,43 @@
+# make setup   a virtual environment in .venv, and a bitcoind for tests and the demo
+# make demo    all of Nodetill on regtest; DEMO_ARGS=--once ends after one payment
+# make test    the tests; TEST_ARGS=... goes to pytest
+# make check   lint, types, tests: what has to pass before a commit
+# make bench   the benchmarks
+
+PYTHON ?= python3
+TEST_WORKERS ?= 4
+TEST_ARGS ?=
+DEMO_ARGS ?=
+
+.PHONY: setup demo test check lint bench clean
+
+setup: .venv/installed
+	@.venv/bin/python -m admin.regtest
+
+demo: setup
+	@.venv/bin/python manage.py demo $(DEMO_ARGS)
+
+test: setup
+	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
+
+check: lint test
+
+lint: .venv/installed
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+bench: setup
+	@.venv/bin/python -m bench
+
+clean:
+	rm -rf .venv .bitcoind .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The file is written last, so an installation that was cut short is done again.
+.venv/installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Nodetill needs Python 3.11 or later: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "No virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,307 @@
+"""The kinds of value a setting can have, and how each is read from text.
+
+A reader never quotes the text it was given: it may be a secret. config.py adds it where it is none.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Generic, Literal, TypeVar
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+T = TypeVar("T")
+
+PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "coingecko")
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+# What HTML's <input type=email> takes: narrower than RFC 5322, and nothing that a header could trip over.
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+
+
+class WrongValue(ValueError):
+    """What is wrong with a value, to be read after the name of its variable. Never holds the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Text that neither repr, str, format nor a log record shows. `reveal` gives it to whom it is for."""
+
+    _text: str = field(repr=False)
+
+    def reveal(self) -> str:
+        return self._text
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    host: str
+    port: int
+    username: str | None
+    password: Secret | None
+    security: Literal["starttls", "tls", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Maildir:
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RateSources:
+    """Where prices come from: names of public sources, or ("fixed",) and the price of one bitcoin by currency."""
+
+    names: tuple[str, ...]
+    fixed: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """`read` gives the value or raises WrongValue; `allowed` says to the operator what it takes."""
+
+    read: Callable[[str], T]
+    allowed: str
+
+
+def whole_number(lowest: int, highest: int, of: str = "") -> Kind[int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,15}", text):
+            raise WrongValue("is not a whole number")
+        if not lowest <= int(text) <= highest:
+            raise WrongValue("is out of range")
+        return int(text)
+
+    return Kind(read, f"a whole number{of} from {lowest} to {highest}")
+
+
+def percent(highest: Decimal, *, highest_allowed: bool) -> Kind[Decimal]:
+    def read(text: str) -> Decimal:
+        number = _decimal(text)
+        if number > highest or (number == highest and not highest_allowed):
+            raise WrongValue("is out of range")
+        return number
+
+    limit = f"to {highest}" if highest_allowed else f"to less than {highest}"
+    return Kind(read, f"a percentage from 0 {limit}, such as 0.5")
+
+
+def choice(*names: str) -> Kind[str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise WrongValue("is none of the choices")
+        return text
+
+    return Kind(read, " or ".join(names))
+
+
+def switch() -> Kind[bool]:
+    on_or_off = choice("on", "off")
+    return Kind(lambda text: on_or_off.read(text) == "on", on_or_off.allowed)
+
+
+def plain_text(allowed: str) -> Kind[str]:
+    return Kind(lambda text: text, allowed)
+
+
+def secret_text(allowed: str) -> Kind[Secret]:
+    return Kind(Secret, allowed)
+
+
+def file_path() -> Kind[Path]:
+    return Kind(lambda text: Path(text).expanduser(), "the path of a file")
+
+
+def email_address() -> Kind[str]:
+    def read(text: str) -> str:
+        if len(text) > 254 or not _EMAIL.fullmatch(text):
+            raise WrongValue("is not an email address")
+        return text
+
+    return Kind(read, "one email address in ASCII, such as shop@example.com")
+
+
+def host_name() -> Kind[str]:
+    def read(text: str) -> str:
+        if not is_host(text):
+            raise WrongValue("is neither a host name nor an IP address")
+        return text
+
+    return Kind(read, "a host name or an IP address, without a port")
+
+
+def database_url() -> Kind[Secret]:
+    def read(text: str) -> Secret:
+        if text.startswith("sqlite:///"):
+            if text.removeprefix("sqlite:///").strip("/") in ("", ":memory:"):
+                raise WrongValue("names no file")
+            return Secret(text)
+        parts = _split(text, {"postgresql": None})
+        if not parts.path.strip("/"):
+            raise WrongValue("names no database")
+        return Secret(text)
+
+    return Kind(read, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+
+
+def rpc_url() -> Kind[Secret]:
+    def read(text: str) -> Secret:
+        parts = _split(text, {"http": 8332, "https": 443})
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise WrongValue("has something after the port (a wallet is named by BITCOIND_WALLET)")
+        username, password = credentials(parts)
+        if (username is None) != (password is None) or ":" in (username or ""):
+            raise WrongValue("has a user without a password, or a colon too many")
+        return Secret(text)
+
+    allowed = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, special characters percent-encoded"
+    return Kind(read, allowed)
+
+
+def zmq_address() -> Kind[str]:
+    def read(text: str) -> str:
+        if text.startswith("ipc://") and len(text) > len("ipc://"):
+            return text
+        parts = _split(text, {"tcp": None})
+        if parts.port is None or parts.path or parts.query or parts.fragment or parts.username:
+            raise WrongValue("is not an address with a port and nothing after it")
+        return text
+
+    return Kind(read, "tcp://HOST:PORT or ipc://PATH, as bitcoin.conf has it")
+
+
+def http_url() -> Kind[str]:
+    """An address that is asked as it stands."""
+
+    def read(text: str) -> str:
+        parts = _split(text, {"http": 80, "https": 443})
+        if " " in text or parts.fragment:
+            raise WrongValue("has a space or a # in it")
+        return text
+
+    return Kind(read, "an address that starts with http:// or https://")
+
+
+def base_url() -> Kind[str]:
+    """An address that paths are added to; without a slash at its end."""
+
+    def read(text: str) -> str:
+        parts = _split(text, {"http": 80, "https": 443})
+        if " " in text or parts.query or parts.fragment or parts.username is not None:
+            raise WrongValue("has more than a host, a port and a path")
+        return text.rstrip("/")
+
+    return Kind(read, "http://HOST:PORT or https://HOST, with a path if there is one")
+
+
+def explorer_url() -> Kind[str]:
+    def read(text: str) -> str:
+        http_url().read(text.replace("{txid}", "0"))
+        if "{txid}" not in text or re.search(r"[{}]", text.replace("{txid}", "")):
+            raise WrongValue("has no {txid}, or other braces")
+        return text
+
+    return Kind(read, "an http:// or https:// address with {txid} where the transaction's id goes")
+
+
+def rate_sources() -> Kind[RateSources]:
+    def read(text: str) -> RateSources:
+        if text.startswith("fixed:"):
+            return RateSources(("fixed",), _fixed_rates(text.removeprefix("fixed:")))
+        names = tuple(name.strip() for name in text.split(","))
+        if set(names) - set(PUBLIC_SOURCES):
+            raise WrongValue("names a source that is not known")
+        if len(set(names)) < len(names):
+            raise WrongValue("names a source twice")
+        return RateSources(names, MappingProxyType({}))
+
+    return Kind(read, f"some of {','.join(PUBLIC_SOURCES)}; or fixed:EUR=50000,USD=54000")
+
+
+def mail_url() -> Kind[SmtpServer | Maildir]:
+    def read(text: str) -> SmtpServer | Maildir:
+        if text.startswith("maildir:"):
+            if not text.removeprefix("maildir:").strip("/"):
+                raise WrongValue("names no directory")
+            return Maildir(Path(text.removeprefix("maildir:")).expanduser())
+        return _smtp_server(_split(text, {"smtp": 587, "smtps": 465}))
+
+    allowed = "smtp://USER:PASSWORD@HOST:PORT (with ?starttls=never for no TLS), smtps://… or maildir:PATH"
+    return Kind(read, allowed)
+
+
+def is_host(text: str) -> bool:
+    """Whether it is an IP address (an IPv6 one without brackets) or the name of a host."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return len(text) <= 253 and _HOST_NAME.fullmatch(text) is not None
+    return True
+
+
+def credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    """User name and password of an address, percent-decoded (RFC 3986 2.1); None for what it hasn't."""
+    username = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    return username, password
+
+
+def _split(text: str, schemes: Mapping[str, int | None]) -> SplitResult:
+    """The address's parts, once its scheme, host and port are seen to be right."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        # Its message has the text in it, and so may have a password.
+        raise WrongValue("is not an address") from None
+    if parts.scheme not in schemes:
+        raise WrongValue("starts with no scheme that is known")
+    # Behind a PostgreSQL URL without a host is a Unix socket.
+    if parts.scheme != "postgresql" and not is_host(parts.hostname or ""):
+        raise WrongValue("has no host, or a special character that is not percent-encoded")
+    if port == 0:
+        raise WrongValue("has no valid port")
+    return parts
+
+
+def _smtp_server(parts: SplitResult) -> SmtpServer:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.path.strip("/") or parts.fragment:
+        raise WrongValue("has something after the port")
+    if options not in ({}, {"starttls": "never"}) or (options and parts.scheme == "smtps"):
+        raise WrongValue("has an option that is not known")
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    if parts.scheme == "smtps":
+        security = "tls"
+    elif options:
+        security = "none"
+    username, password = credentials(parts)
+    if (username is None) != (password is None):
+        raise WrongValue("has a user without a password")
+    port = parts.port or {"starttls": 587, "tls": 465, "none": 25}[security]
+    return SmtpServer(
+        parts.hostname or "", port, username, None if password is None else Secret(password), security
+    )
+
+
+def _fixed_rates(text: str) -> Mapping[str, Decimal]:
+    rates: dict[str, Decimal] = {}
+    for entry in text.split(","):
+        currency, _, price = entry.strip().partition("=")
+        if not re.fullmatch(r"[A-Z]{3}", currency) or currency in rates:
+            raise WrongValue("has a currency that is not three capital letters, or one twice")
+        if currency in ("BTC", "SAT"):
+            raise WrongValue("has a rate for BTC or SAT, which need none")
+        rates[currency] = _decimal(price)
+        if not rates[currency]:
+            raise WrongValue("has a rate of zero")
+    return MappingProxyType(rates)
+
+
+def _decimal(text: str) -> Decimal:
+    # Decimal() itself takes 1_000, Infinity and digits of other scripts.
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", text):
+        raise WrongValue("has a number that is not plain, as 12 or 0.5 are")
+    return Decimal(text)

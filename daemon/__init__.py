@@ -1,0 +1,1 @@
+"""The process that talks to bitcoind, decides each payment's status and tells of it."""

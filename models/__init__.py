@@ -1,0 +1,1 @@
+"""The peewee tables and their queries. No rules live here: those are in payments/."""

@@ -1,0 +1,130 @@
+"""The one database of this process: SQLite or PostgreSQL by URL, with its safety settings."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+database = peewee.DatabaseProxy()
+"""What every table is bound to; `schema.open_database` gives it its target."""
+
+LOCK_TIMEOUT_SECONDS = 5
+
+_SQLITE_PRAGMAS = {
+    "journal_mode": "wal",
+    # What a client was told survives a power loss: in WAL mode NORMAL does not sync at each commit.
+    "synchronous": "full",
+    "foreign_keys": 1,
+    "cache_size": -8 * 1024,
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+class MomentField(peewee.BigIntegerField):
+    """An aware UTC datetime, stored as whole microseconds since 1970."""
+
+    def db_value(self, value: datetime | None) -> int | None:
+        """Refuses a naive datetime: its zone would be a guess."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs its time zone")
+        return (value - _EPOCH) // timedelta(microseconds=1)
+
+    def python_value(self, value: int | None) -> datetime | None:
+        """Comes back in UTC, to the microsecond it went in with."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class BytesField(peewee.BlobField):
+    """Bytes that come back as bytes from both databases."""
+
+    def python_value(self, value: Any) -> bytes | None:
+        """psycopg hands out memoryviews."""
+        return None if value is None else bytes(value)
+
+
+class DocumentField(peewee.TextField):
+    """A JSON document, kept as the text it was stored with."""
+
+    def db_value(self, value: Any) -> str | None:
+        """Never NaN or Infinity, which are not JSON."""
+        return None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    def python_value(self, value: str | None) -> Any:
+        """Back as dicts, lists, strings and whole numbers."""
+        return None if value is None else json.loads(value)
+
+
+class Table(peewee.Model):
+    """What all tables share."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+def connect(url: str) -> peewee.Database:
+    """Connect to the database at `url` and bind the tables to it.
+
+    Raises DatabaseError where it cannot be opened, or the linked SQLite can corrupt a database that two
+    processes use.
+    """
+    target = _sqlite(url) if url.startswith("sqlite:") else _postgres(url)
+    database.initialize(target)
+    try:
+        target.connect()
+    except peewee.DatabaseError as error:
+        raise DatabaseError(f"cannot open the database: {str(error).strip()}") from error
+    return target
+
+
+def disconnect() -> None:
+    """Close this thread's connection, if it has one; the next query opens another."""
+    if not database.is_closed():
+        database.close()
+
+
+def is_sqlite() -> bool:
+    """Whether the open database is SQLite."""
+    return isinstance(database.obj, peewee.SqliteDatabase)
+
+
+def _sqlite(url: str) -> peewee.SqliteDatabase:
+    _refuse_wal_reset_bug(peewee.sqlite3.sqlite_version_info)
+    path = Path(url.removeprefix("sqlite:///"))
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite would create it readable to all; -wal and -shm take over the main file's mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DatabaseError(f"cannot open the database {path}: {error.strerror}") from error
+    return peewee.SqliteDatabase(
+        str(path),
+        pragmas=_SQLITE_PRAGMAS,
+        # A deferred transaction that turns into a writer fails at once, whatever the timeout.
+        lock_type="IMMEDIATE",
+        timeout=LOCK_TIMEOUT_SECONDS,
+    )
+
+
+def _postgres(url: str) -> peewee.PostgresqlDatabase:
+    return peewee.PostgresqlDatabase(url, prefer_psycopg3=True)
+
+
+def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
+    """SQLite 3.7.0 to 3.51.2 can corrupt a WAL database (https://sqlite.org/wal.html, "WAL-reset bug")."""
+    is_fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    if not is_fixed:
+        found = ".".join(map(str, version))
+        raise DatabaseError(
+            f"SQLite {found} can corrupt a database that two processes use; "
+            "install the pinned pysqlite3 (pip install -r requirements.txt), or use PostgreSQL"
+        )

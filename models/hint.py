@@ -1,0 +1,42 @@
+"""What the web process and the operator ask of the daemon. A hint says "look at this", never what is true."""
+
+from datetime import datetime
+
+import peewee
+
+from models.database import MomentField, Table
+from models.outbox import Message
+from models.payment import PaymentRequest
+
+TRANSACTION, ACCEPT, REDELIVER = "transaction", "accept", "redeliver"
+
+
+class Hint(Table):
+    """A wish that the daemon carries out and deletes."""
+
+    id = peewee.BigAutoField()
+    kind = peewee.CharField(max_length=12)
+    payment = peewee.ForeignKeyField(PaymentRequest, on_delete="CASCADE", null=True)
+    txid = peewee.CharField(max_length=64, null=True)
+    message = peewee.ForeignKeyField(Message, on_delete="CASCADE", null=True)
+    created_at = MomentField()
+
+
+def add_transaction_hint(payment: PaymentRequest, txid: str, now: datetime) -> None:
+    """Ask the daemon to look at a transaction."""
+    Hint.create(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
+
+
+def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
+    """Ask the daemon to count late money for this request."""
+    Hint.create(kind=ACCEPT, payment=payment, created_at=now)
+
+
+def add_redelivery(message: Message, now: datetime) -> None:
+    """Ask the daemon to send a message again."""
+    Hint.create(kind=REDELIVER, payment=message.payment_id, message=message, created_at=now)
+
+
+def pending_hints(limit: int = 100) -> list[Hint]:
+    """The oldest wishes."""
+    return list(Hint.select().order_by(Hint.id).limit(limit))

@@ -1,0 +1,85 @@
+"""Locks that one process at a time can hold on a database; they end with the process, however it ends."""
+
+import fcntl
+import os
+
+import peewee
+import psycopg
+
+from models.database import database
+
+_ADVISORY_KEYS = {"migrate": 0x6E6F646501, "daemon": 0x6E6F646502}
+
+
+class FileLock:
+    """A lock on a file beside a SQLite database."""
+
+    def __init__(self, name: str) -> None:
+        self._path = f"{database.obj.database}.{name}.lock"
+        self._descriptor: int | None = None
+
+    def acquire(self, *, wait: bool = False) -> bool:
+        """Take the lock; without `wait`, False at once where another process has it."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def is_held(self) -> bool:
+        """Whether it is certain that we have it still."""
+        return self._descriptor is not None
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class AdvisoryLock:
+    """PostgreSQL's session-level advisory lock, on a connection of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._key = _ADVISORY_KEYS[name]
+        self._connection: psycopg.Connection | None = None
+
+    def acquire(self, *, wait: bool = False) -> bool:
+        """Take the lock; without `wait`, False at once where another process has it."""
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(database.obj.database, autocommit=True)
+            if wait:
+                self._connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
+                return True
+            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+            return bool(row and row[0])
+        except psycopg.Error as error:
+            self.release()
+            raise peewee.OperationalError(str(error)) from error
+
+    def is_held(self) -> bool:
+        """Whether the session that holds it is alive: the lock went with it otherwise."""
+        if self._connection is None:
+            return False
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.Error:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give it back, with its connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def database_lock(name: str) -> FileLock | AdvisoryLock:
+    """The lock `name` ("daemon" or "migrate") of the database that is open."""
+    is_sqlite = isinstance(database.obj, peewee.SqliteDatabase)
+    return FileLock(name) if is_sqlite else AdvisoryLock(name)

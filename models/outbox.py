@@ -1,0 +1,82 @@
+"""What has to be told: events, and a message for each channel that they go to."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import peewee
+
+from models.database import DocumentField, MomentField, Table
+from models.payment import PaymentRequest
+
+EMAIL, WEBHOOK = "email", "webhook"
+
+
+class Event(Table):
+    """Something that happened to a request, with the request as it was then.
+
+    `revision` is that of the request which the event tells of: the same change can't be told twice.
+    """
+
+    id = peewee.BigAutoField()
+    reference = peewee.CharField(max_length=32, unique=True)
+    payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT", backref="events")
+    revision = peewee.IntegerField()
+    type = peewee.CharField(max_length=32)
+    created_at = MomentField()
+    payload = DocumentField()
+
+    class Meta:
+        indexes = ((("payment", "revision", "type"), True),)
+
+
+class Message(Table):
+    """One event on its way to one recipient. `next_attempt_at` is None once it is delivered or given up.
+
+    `queue` names who would be kept waiting by it: "email", or the webhook's seller.
+    """
+
+    id = peewee.BigAutoField()
+    event = peewee.ForeignKeyField(Event, on_delete="CASCADE", backref="messages")
+    payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT")
+    channel = peewee.CharField(max_length=8)
+    recipient = peewee.TextField()
+    queue = peewee.TextField()
+    created_at = MomentField()
+    attempts = peewee.IntegerField(default=0)
+    last_error = peewee.TextField(null=True)
+    next_attempt_at = MomentField(null=True)
+    delivered_at = MomentField(null=True)
+    failed_at = MomentField(null=True)
+
+    class Meta:
+        indexes = ((("event", "channel", "recipient"), True),)
+
+
+def pending_messages(after_id: int = 0, limit: int = 1000) -> list[Message]:
+    """Messages not yet delivered nor given up, oldest first."""
+    return list(
+        Message.select(Message, Event)
+        .join(Event)
+        .where(Message.next_attempt_at.is_null(False) & (Message.id > after_id))
+        .order_by(Message.id)
+        .limit(limit)
+    )
+
+
+def events_of(payment: PaymentRequest) -> list[Event]:
+    """A request's events in the order they happened."""
+    return list(Event.select().where(Event.payment == payment).order_by(Event.id))
+
+
+def messages_of(events: Iterable[Event]) -> list[Message]:
+    """The messages of these events, oldest first."""
+    return list(
+        Message.select().where(Message.event.in_([event.id for event in events])).order_by(Message.id)
+    )
+
+
+def prune_messages(closed_before: datetime) -> int:
+    """Delete the delivered messages of requests that closed before then; how many there were."""
+    closed = PaymentRequest.select(PaymentRequest.id).where(PaymentRequest.closed_at < closed_before)
+    delivered = Message.delivered_at.is_null(False) & (Message.delivered_at < closed_before)
+    return Message.delete().where(delivered & Message.payment.in_(closed)).execute()

@@ -1,0 +1,87 @@
+"""Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
+
+from collections.abc import Iterable
+
+import peewee
+
+from models.address import Address
+from models.database import BytesField, MomentField, Table
+from models.payment import PaymentRequest
+from payments.status import Receipt
+
+MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
+
+
+class Output(Table):
+    """A transaction output to one of our addresses, in whatever state bitcoind last had it.
+
+    `replaced_by` is the transaction that conflicts with it; `replaced_in` the block of the active chain
+    that this one is in, None while it is in the mempool.
+    """
+
+    id = peewee.BigAutoField()
+    address = peewee.ForeignKeyField(Address, on_delete="RESTRICT")
+    txid = peewee.CharField(max_length=64)
+    vout = peewee.BigIntegerField()
+    amount_sats = peewee.BigIntegerField()
+    first_seen_at = MomentField()
+    state = peewee.CharField(max_length=8)
+    block_hash = peewee.CharField(max_length=64, null=True)
+    block_height = peewee.IntegerField(null=True)
+    replaced_by = peewee.CharField(max_length=64, null=True)
+    replaced_in = peewee.CharField(max_length=64, null=True)
+
+    class Meta:
+        indexes = ((("txid", "vout"), True),)
+        constraints = (peewee.Check("(state = 'mined') = (block_hash IS NOT NULL)"),)
+
+    @property
+    def receipt(self) -> Receipt:
+        """The fact that the status is worked out from."""
+        return Receipt(
+            txid=self.txid,
+            vout=self.vout,
+            amount_sats=self.amount_sats,
+            first_seen_at=self.first_seen_at,
+            block_height=self.block_height,
+            is_live=self.state in (MEMPOOL, MINED),
+        )
+
+
+class Spend(Table):
+    """An outpoint that must stay unspent by anybody else for `txid`, an unconfirmed payment, to be valid.
+
+    `spender` is the transaction that spends it rightly: `txid` itself or one of its unconfirmed ancestors.
+    """
+
+    txid = peewee.CharField(max_length=64)
+    outpoint = BytesField(index=True)
+    spender = peewee.CharField(max_length=64)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("txid", "outpoint")
+
+
+def outputs_at(address_id: int) -> list[Output]:
+    """Every output to this address, in the order they were found."""
+    return list(Output.select().where(Output.address == address_id).order_by(Output.id))
+
+
+def outputs_of(txids: Iterable[str]) -> list[Output]:
+    """Every output of ours in these transactions."""
+    return list(Output.select().where(Output.txid.in_(list(txids))))
+
+
+def unsettled_outputs() -> list[Output]:
+    """Outputs in no block, of requests that are still open: what bitcoind has to be asked about."""
+    return list(
+        Output.select()
+        .join(PaymentRequest, on=(PaymentRequest.address == Output.address))
+        .where(Output.block_hash.is_null() & PaymentRequest.closed_at.is_null())
+        .order_by(Output.id)
+    )
+
+
+def spends_of(txids: Iterable[str]) -> list[Spend]:
+    """The outpoints that these transactions depend on."""
+    return list(Spend.select().where(Spend.txid.in_(list(txids))))

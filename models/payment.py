@@ -1,0 +1,158 @@
+"""Payment requests: what was asked for, and what the daemon last found of it."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import peewee
+
+from models.address import Address
+from models.database import DocumentField, MomentField, Table
+from models.seller import Seller
+from payments.status import Assessment, Standing, Status, Terms
+
+DUE_NOW = 0
+"""The `next_height` of a request whose facts changed: any tip reaches it."""
+
+
+class PaymentRequest(Table):
+    """A request for payment. The web process writes the first part, the daemon the second."""
+
+    id = peewee.BigAutoField()
+    reference = peewee.CharField(max_length=32, unique=True)
+    seller = peewee.ForeignKeyField(Seller, on_delete="RESTRICT")
+    amount_fiat = peewee.TextField()
+    currency = peewee.CharField(max_length=3)
+    price = peewee.TextField()
+    price_at = MomentField()
+    price_source = peewee.TextField()
+    amount_sats = peewee.BigIntegerField()
+    tolerance_sats = peewee.BigIntegerField()
+    address = peewee.ForeignKeyField(Address, unique=True, on_delete="RESTRICT")
+    confirmations_required = peewee.IntegerField()
+    created_at = MomentField()
+    expires_at = MomentField()
+    monitored_until = MomentField()
+    late_deadline = MomentField(null=True)
+    note = peewee.TextField(default="")
+    label = peewee.TextField(null=True)
+    redirect_url = peewee.TextField(null=True)
+    metadata = DocumentField(default=dict)
+    idempotency_key = peewee.TextField(null=True)
+    idempotency_digest = peewee.TextField(null=True)
+
+    late_accepted_at = MomentField(null=True)
+    status = peewee.CharField(max_length=10, default=Status.NEW.value)
+    covered_height = peewee.IntegerField(null=True)
+    received_sats = peewee.BigIntegerField(default=0)
+    due_sats = peewee.BigIntegerField()
+    overpaid_sats = peewee.BigIntegerField(default=0)
+    is_late = peewee.BooleanField(default=False)
+    txid = peewee.CharField(max_length=64, null=True)
+    received_at = MomentField(null=True)
+    confirmed_at = MomentField(null=True)
+    closed_at = MomentField(null=True)
+    told_sats = peewee.BigIntegerField(default=0)
+    revision = peewee.IntegerField(default=0)
+    next_height = peewee.IntegerField(null=True)
+    next_deadline = MomentField(null=True)
+
+    class Meta:
+        indexes = ((("seller", "idempotency_key"), True),)
+
+    @property
+    def terms(self) -> Terms:
+        """What was agreed."""
+        return Terms(
+            amount_sats=self.amount_sats,
+            tolerance_sats=self.tolerance_sats,
+            confirmations_required=self.confirmations_required,
+            expires_at=self.expires_at,
+            monitored_until=self.monitored_until,
+            late_deadline=self.late_deadline,
+            is_late_accepted=self.late_accepted_at is not None,
+        )
+
+    @property
+    def standing(self) -> Standing:
+        """What its seller and the operator know of it."""
+        return Standing(
+            status=Status(self.status),
+            is_late=self.is_late,
+            is_closed=self.closed_at is not None,
+            told_sats=self.told_sats,
+        )
+
+    def take_over(self, assessment: Assessment, now: datetime) -> None:
+        """Set the daemon's part to what was found."""
+        was_confirmed = self.status == Status.CONFIRMED.value
+        is_confirmed = assessment.status is Status.CONFIRMED
+        self.status = assessment.status.value
+        self.covered_height = assessment.covered_height
+        self.received_sats = assessment.received_sats
+        self.due_sats = assessment.due_sats
+        self.overpaid_sats = assessment.overpaid_sats
+        self.is_late = assessment.is_late
+        self.txid = assessment.txid
+        self.received_at = assessment.received_at
+        self.confirmed_at = (self.confirmed_at if was_confirmed else now) if is_confirmed else None
+        self.closed_at = (self.closed_at or now) if assessment.is_closed else None
+        self.next_height = assessment.next_height
+        self.next_deadline = assessment.next_deadline
+
+
+ASSESSED = (
+    PaymentRequest.status,
+    PaymentRequest.covered_height,
+    PaymentRequest.received_sats,
+    PaymentRequest.due_sats,
+    PaymentRequest.overpaid_sats,
+    PaymentRequest.is_late,
+    PaymentRequest.txid,
+    PaymentRequest.received_at,
+    PaymentRequest.confirmed_at,
+    PaymentRequest.closed_at,
+    PaymentRequest.told_sats,
+    PaymentRequest.next_height,
+    PaymentRequest.next_deadline,
+)
+
+
+def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
+    """The request with this public identifier; with `seller_id`, only if it is that seller's."""
+    query = PaymentRequest.select(PaymentRequest, Address).join(Address)
+    query = query.where(PaymentRequest.reference == reference)
+    if seller_id is not None:
+        query = query.where(PaymentRequest.seller == seller_id)
+    return query.first()
+
+
+def payment_by_idempotency_key(seller_id: str, key: str) -> PaymentRequest | None:
+    """The request that this seller made under this Idempotency-Key."""
+    return (
+        PaymentRequest.select(PaymentRequest, Address)
+        .join(Address)
+        .where((PaymentRequest.seller == seller_id) & (PaymentRequest.idempotency_key == key))
+        .first()
+    )
+
+
+def touch(address_ids: Iterable[int]) -> None:
+    """Mark the requests at these addresses: their facts changed, they are to be assessed again."""
+    PaymentRequest.update(next_height=DUE_NOW).where(PaymentRequest.address.in_(list(address_ids))).execute()
+
+
+def due_payments(tip_height: int, as_of: datetime, limit: int = 500) -> list[PaymentRequest]:
+    """The requests that may have changed: touched, or at a height or moment that they wait for."""
+    due = (PaymentRequest.next_height <= tip_height) | (PaymentRequest.next_deadline < as_of)
+    return list(PaymentRequest.select(PaymentRequest, Address).join(Address).where(due).limit(limit))
+
+
+def earliest_deadline() -> datetime | None:
+    """The next moment at which a request has to be assessed for the time alone."""
+    return (
+        PaymentRequest.select(PaymentRequest.next_deadline)
+        .where(PaymentRequest.next_deadline.is_null(False))
+        .order_by(PaymentRequest.next_deadline)
+        .limit(1)
+        .scalar()
+    )

@@ -1,0 +1,42 @@
+"""What each rate source last answered."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+import peewee
+
+from models.database import MomentField, Table, database
+from payments.price import Quote
+
+
+class Rate(Table):
+    """The price of one bitcoin in one currency, as one source gave it."""
+
+    source = peewee.CharField(max_length=32)
+    currency = peewee.CharField(max_length=3)
+    price = peewee.TextField()
+    fetched_at = MomentField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("source", "currency")
+
+
+def store_rates(source: str, prices: Mapping[str, Decimal], now: datetime) -> None:
+    """Replace all that this source said before."""
+    rows = [
+        {"source": source, "currency": currency, "price": f"{price:f}", "fetched_at": now}
+        for currency, price in prices.items()
+    ]
+    with database.atomic():
+        Rate.delete().where(Rate.source == source).execute()
+        if rows:
+            Rate.insert_many(rows).execute()
+
+
+def quotes(currency: str | None = None) -> list[Quote]:
+    """Every source's price of `currency`, or of all of them."""
+    query = Rate.select().order_by(Rate.currency, Rate.source)
+    if currency is not None:
+        query = query.where(Rate.currency == currency)
+    return [Quote(rate.source, rate.currency, Decimal(rate.price), rate.fetched_at) for rate in query]

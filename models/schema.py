@@ -1,0 +1,45 @@
+"""The schema's version: migrations run in order, once each, by one process at a time."""
+
+import logging
+from pathlib import Path
+
+import peewee
+from playhouse.migrations import Runner
+
+from models.database import DatabaseError, connect, database
+from models.lock import database_lock
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+log = logging.getLogger("nodetill.models")
+
+
+def open_database(url: str) -> peewee.Database:
+    """Connect to the database at `url` and bring its schema up to date.
+
+    Raises DatabaseError where that can't be done, or where a newer Nodetill has already changed the schema.
+    """
+    target = connect(url)
+    lock = database_lock("migrate")
+    try:
+        lock.acquire(wait=True)
+        migrate(target)
+    except (peewee.DatabaseError, OSError) as error:
+        raise DatabaseError(f"cannot bring the database up to date: {str(error).strip()}") from error
+    finally:
+        lock.release()
+    return target
+
+
+def migrate(target: peewee.Database) -> None:
+    """Run the migrations that this database has not had yet."""
+    logging.getLogger("peewee.migrations").setLevel(logging.WARNING)
+    runner = Runner(target, directory=str(MIGRATIONS), table_name="schema_migration")
+    unknown = [row.name for row in runner.status() if row.path is None]
+    if unknown:
+        raise DatabaseError(
+            f"the database was changed by a newer Nodetill (migration {unknown[-1]}); "
+            "run that version, or restore the backup made before the upgrade"
+        )
+    for name in runner.up():
+        log.info("schema migrated", extra={"fields": {"migration": name}})

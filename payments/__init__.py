@@ -1,0 +1,1 @@
+"""What a payment is. Pure: no clock, no database, no network, no log."""

@@ -1,0 +1,119 @@
+"""A payment request as the outside sees it: the JSON of the API, of webhooks and of emails."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from payments.money import btc
+
+
+class Request(Protocol):
+    """What is read off a stored payment request; `models.payment.PaymentRequest` has it."""
+
+    reference: str
+    seller_id: str
+    amount_fiat: str
+    currency: str
+    price: str
+    price_at: datetime
+    price_source: str
+    amount_sats: int
+    confirmations_required: int
+    created_at: datetime
+    expires_at: datetime
+    note: str
+    label: str | None
+    redirect_url: str | None
+    metadata: Mapping[str, Any]
+    status: str
+    covered_height: int | None
+    received_sats: int
+    due_sats: int
+    overpaid_sats: int
+    is_late: bool
+    txid: str | None
+    received_at: datetime | None
+    confirmed_at: datetime | None
+
+
+class Part(Protocol):
+    """What is read off a stored output; `models.output.Output` has it."""
+
+    txid: str
+    vout: int
+    amount_sats: int
+    state: str
+    block_hash: str | None
+    block_height: int | None
+    first_seen_at: datetime
+    replaced_by: str | None
+
+
+def payment_document(
+    request: Request, address: str, parts: Iterable[Part], *, tip_height: int, public_url: str
+) -> dict[str, Any]:
+    """The request as JSON values, at the tip that its status was worked out at. Field names: SPEC.md 4."""
+    return {
+        "payment_request_id": request.reference,
+        "seller_id": request.seller_id,
+        "amount_fiat": request.amount_fiat,
+        "currency": request.currency,
+        "price_btc": request.price,
+        "price_timestamp": int(request.price_at.timestamp()),
+        "price_source": request.price_source,
+        "amount_btc": btc(request.amount_sats),
+        "amount_sats": request.amount_sats,
+        "address": address,
+        "payment_uri": payment_uri(address, request.amount_sats, request.label),
+        "checkout_url": f"{public_url}/pay/{request.reference}",
+        "note": request.note,
+        "label": request.label,
+        "metadata": request.metadata,
+        "redirect_url": request.redirect_url,
+        "status": request.status,
+        "confirmations": depth(request.covered_height, tip_height),
+        "confirmations_required": request.confirmations_required,
+        "received_sats": request.received_sats,
+        "due_sats": request.due_sats,
+        "overpaid_sats": request.overpaid_sats,
+        "late": request.is_late,
+        "txid": request.txid,
+        "transactions": [_part_document(part, tip_height) for part in parts],
+        "created_at": timestamp(request.created_at),
+        "expires_at": timestamp(request.expires_at),
+        "received_at": timestamp(request.received_at),
+        "confirmed_at": timestamp(request.confirmed_at),
+    }
+
+
+def payment_uri(address: str, amount_sats: int, label: str | None = None) -> str:
+    """A BIP21 URI. A bech32 address goes in upper case (BIP173), which makes a QR code smaller."""
+    is_bech32 = address.lower().startswith(("bc1", "tb1", "bcrt1"))
+    shown = address.upper() if is_bech32 else address
+    suffix = f"&label={quote(label, safe='')}" if label else ""
+    return f"bitcoin:{shown}?amount={btc(amount_sats)}{suffix}"
+
+
+def depth(height: int | None, tip_height: int) -> int:
+    """Confirmations of what is in the block at `height`: 1 at the tip, 0 in no block."""
+    return 0 if height is None else max(tip_height - height + 1, 0)
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC, to the second."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _part_document(part: Part, tip_height: int) -> dict[str, Any]:
+    return {
+        "txid": part.txid,
+        "vout": part.vout,
+        "amount_sats": part.amount_sats,
+        "state": part.state,
+        "confirmations": depth(part.block_height, tip_height),
+        "block_hash": part.block_hash,
+        "block_height": part.block_height,
+        "first_seen_at": timestamp(part.first_seen_at),
+        "replaced_by": part.replaced_by,
+    }

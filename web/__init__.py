@@ -1,0 +1,1 @@
+"""The HTTP side. It knows no bitcoind password and writes no status."""
