@@ -1,25 +1,24 @@
 """Nodetill's settings: environment variables, or a `.env` file in the working directory. SPEC.md 2.
 
-The class below is the one table of them: `.env.example` and the README are held to it by a test.
+The class below is the one table of them: a test holds `.env.example` to it.
 """
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
-from dotenv.parser import parse_stream
-
 import config_values as kinds
-from config_values import PUBLIC_SOURCES, Kind, Maildir, RateSources, Secret, SmtpServer, WrongValue
+from config_reader import Fault, SettingsError, read_values, setting, variable_name
+from config_values import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
 
 __all__ = [
+    "Fault",
     "Maildir",
     "Secret",
     "Settings",
@@ -27,19 +26,12 @@ __all__ = [
     "SmtpServer",
     "load_settings",
     "settings_or_exit",
+    "variable_name",
 ]
 
 EX_CONFIG = 78  # sysexits.h
-LONGEST_VALUE = 65_536  # characters; the same for a value's file, so that /dev/zero does no harm
 YEAR = 31_536_000  # seconds
 _KRAKEN_PAIRS = "XXBTZEUR,XXBTZUSD,XXBTZGBP,XXBTZCAD,XXBTZJPY,XBTAUD,XBTCHF"
-
-
-def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidden: bool = False) -> Any:
-    """A row of the table. `default` is text, as in `.env`; "" stands for none. A `hidden` value is never quoted."""
-    return field(
-        metadata={"default": default, "kind": kind, "meaning": meaning, "name": name, "hidden": hidden}
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +53,7 @@ class Settings:
     bitcoind_cookie_file: Path = setting(
         "",
         kinds.file_path(),
-        "bitcoind's cookie; if unset, in ~/.bitcoin, in the directory of the chain that the RPC port stands for",
+        "bitcoind's cookie; if unset, in ~/.bitcoin or the chain's directory there, by the RPC port",
     )
     bitcoind_wallet: str = setting(
         "nodetill",
@@ -230,42 +222,13 @@ class Settings:
         return _rpc_address(self.bitcoind_rpc_url)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    variable: str
-    problem: str
-    allowed: str
-
-    def __str__(self) -> str:
-        return f"{self.variable}: {self.problem}; allowed: {self.allowed}"
-
-
-class SettingsError(ValueError):
-    """Settings that can't be worked with; `faults` has every one of them, and none holds a secret."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(map(str, faults)))
-        self.faults = tuple(faults)
-
-
-def variable_name(row: Field[Any]) -> str:
-    return row.metadata["name"] or row.name.upper()
-
-
 def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
     """The settings of the environment, and of `directory`'s `.env` for what the environment leaves out.
 
-    An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Variables that are
-    not ours are left alone. Raises SettingsError with all that is wrong.
+    An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Variables that
+    are not ours are left alone. Raises SettingsError with all that is wrong.
     """
-    faults: list[Fault] = []
-    places = [environ, _env_file(directory / ".env", faults)]
-    values: dict[str, Any] = {}
-    for row in fields(Settings):
-        try:
-            values[row.name] = _value(row, places, directory)
-        except _Found as found:
-            faults.append(found.fault)
+    values, faults = read_values(fields(Settings), environ, directory)
     if not faults:
         faults.extend(_contradictions(values))
     if faults:
@@ -279,89 +242,9 @@ def settings_or_exit() -> Settings:
     try:
         return load_settings(os.environ, Path.cwd())
     except SettingsError as error:
-        exit_with(error)
-
-
-def exit_with(error: SettingsError) -> NoReturn:
-    for fault in error.faults:
-        print(f"nodetill: {fault}", file=sys.stderr)
-    sys.exit(EX_CONFIG)
-
-
-class _Found(Exception):
-    def __init__(self, variable: str, problem: str, allowed: str) -> None:
-        super().__init__(variable)
-        self.fault = Fault(variable, problem, allowed)
-
-
-def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) -> Any:
-    name, kind = variable_name(row), row.metadata["kind"]
-    text = _text(name, places, directory) or row.metadata["default"]
-    if not text:
-        return None
-    try:
-        # Also refuses what is no UTF-8, which Python hands on as lone surrogates.
-        if not text.isprintable() or len(text) > LONGEST_VALUE:
-            raise WrongValue("has control characters, or is far too long")
-        return kind.read(text)
-    except WrongValue as wrong:
-        shown = "the value" if row.metadata["hidden"] else ascii(text[:80])
-        raise _Found(name, f"{shown} {wrong}", kind.allowed) from None
-
-
-def _text(name: str, places: list[Mapping[str, str]], directory: Path) -> str:
-    """The variable's text from the first place that has it, or ""."""
-    for place in places:
-        text, path = place.get(name, ""), place.get(f"{name}_FILE", "")
-        if text and path:
-            raise _Found(name, f"is set beside {name}_FILE", "one of the two")
-        if path:
-            return _content(f"{name}_FILE", directory / path)
-        if text:
-            return text
-    return ""
-
-
-def _content(variable: str, path: Path) -> str:
-    allowed = "the path of a readable file with the value in it"
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(LONGEST_VALUE + 2).removesuffix("\n")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise _Found(variable, f"{ascii(str(path))} can't be read ({reason})", allowed) from None
-    if not text:
-        raise _Found(variable, f"{ascii(str(path))} is empty", allowed)
-    return text
-
-
-def _env_file(path: Path, faults: list[Fault]) -> Mapping[str, str]:
-    """The file's variables; a line that can't be read, or a name that looks like a slip, is a fault."""
-    values: dict[str, str] = {}
-    allowed = "lines of NAME=value, in UTF-8"
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for binding in parse_stream(file):
-                if binding.error or (binding.key and binding.value is None):
-                    faults.append(Fault(".env", f"line {binding.original.line} is not NAME=value", allowed))
-                elif binding.key:
-                    values[binding.key] = binding.value or ""
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        faults.append(Fault(".env", f"can't be read ({reason})", allowed))
-    faults.extend(_slips(values))
-    return values
-
-
-def _slips(names: Mapping[str, str]) -> Iterator[Fault]:
-    ours = [variable_name(row) for row in fields(Settings)]
-    ours += [f"{name}_FILE" for name in ours]
-    for name in names:
-        nearest = get_close_matches(name.upper(), ours, n=1, cutoff=0.85)
-        if name not in ours and nearest:
-            yield Fault(ascii(name).strip("'"), "is not a setting", f"{nearest[0]}, if that is what it means")
+        for fault in error.faults:
+            print(f"nodetill: {fault}", file=sys.stderr)
+        sys.exit(EX_CONFIG)
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:

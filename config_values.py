@@ -52,7 +52,7 @@ class Maildir:
 
 @dataclass(frozen=True, slots=True)
 class RateSources:
-    """Where prices come from: names of public sources, or ("fixed",) and the price of one bitcoin by currency."""
+    """Names of public sources; or ("fixed",), and the price of one bitcoin by currency."""
 
     names: tuple[str, ...]
     fixed: Mapping[str, Decimal]
@@ -111,7 +111,7 @@ def secret_text(allowed: str) -> Kind[Secret]:
 
 
 def file_path() -> Kind[Path]:
-    return Kind(lambda text: Path(text).expanduser(), "the path of a file")
+    return Kind(_path, "the path of a file")
 
 
 def email_address() -> Kind[str]:
@@ -225,7 +225,7 @@ def mail_url() -> Kind[SmtpServer | Maildir]:
         if text.startswith("maildir:"):
             if not text.removeprefix("maildir:").strip("/"):
                 raise WrongValue("names no directory")
-            return Maildir(Path(text.removeprefix("maildir:")).expanduser())
+            return Maildir(_path(text.removeprefix("maildir:")))
         return _smtp_server(_split(text, {"smtp": 587, "smtps": 465}))
 
     allowed = "smtp://USER:PASSWORD@HOST:PORT (with ?starttls=never for no TLS), smtps://… or maildir:PATH"
@@ -246,6 +246,13 @@ def credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     username = None if parts.username is None else unquote(parts.username)
     password = None if parts.password is None else unquote(parts.password)
     return username, password
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise WrongValue("names the home directory of nobody") from None
 
 
 def _split(text: str, schemes: Mapping[str, int | None]) -> SplitResult:

@@ -18,7 +18,7 @@ class Event(Table):
     """
 
     id = peewee.BigAutoField()
-    reference = peewee.CharField(max_length=32, unique=True)
+    reference = peewee.CharField(max_length=40, unique=True)
     payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT", backref="events")
     revision = peewee.IntegerField()
     type = peewee.CharField(max_length=32)

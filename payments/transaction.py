@@ -29,7 +29,7 @@ _uint32 = struct.Struct("<I").unpack_from
 _header_end = struct.Struct("<II").unpack_from
 
 
-class MalformedTransaction(ValueError):
+class MalformedTransaction(ValueError):  # noqa: N818 - reads as what it is in an except clause
     """These bytes are no transaction or block that Bitcoin Core would read."""
 
 
@@ -173,7 +173,7 @@ def work_from_bits(bits: int) -> int:
 
 
 def outpoint(txid: str, vout: int) -> bytes:
-    """The 36 bytes that name an output in `Transaction.inputs`. ValueError or OverflowError where none can."""
+    """The 36 bytes that name an output in `Transaction.inputs`; ValueError or OverflowError if none."""
     return bytes.fromhex(_checked_hash(txid))[::-1] + vout.to_bytes(4, "little")
 
 

@@ -110,8 +110,16 @@ def test_a_json_number_is_judged_like_its_digits(text: str) -> None:
         "Infinity",
         "٣",
         "1²",
-    ]
-    + [True, False, None, 1.5, [1], Decimal("NaN"), Decimal("Infinity"), Decimal("sNaN"), Decimal("1E+5")],
+        True,
+        False,
+        None,
+        1.5,
+        [1],
+        Decimal("NaN"),
+        Decimal("Infinity"),
+        Decimal("sNaN"),
+        Decimal("1E+5"),
+    ],
 )
 def test_what_is_no_plain_number_is_refused(value: object) -> None:
     """Signs, exponents, spaces, underscores, foreign digits, booleans and floats are no amount."""

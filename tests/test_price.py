@@ -179,8 +179,31 @@ def test_a_price_may_be_text_or_a_number(value: object, price: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [0, -1, "0", "-5", "0.00", "", "abc", "NaN", "Infinity", "1e5", " 1", "1_000", "٣", None, True, [1], {}]
-    + [61142.3, Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("-1"), Decimal("1E-400")],
+    [
+        0,
+        -1,
+        "0",
+        "-5",
+        "0.00",
+        "",
+        "abc",
+        "NaN",
+        "Infinity",
+        "1e5",
+        " 1",
+        "1_000",
+        "٣",
+        None,
+        True,
+        [1],
+        {},
+        61142.3,
+        Decimal("NaN"),
+        Decimal("sNaN"),
+        Decimal("Infinity"),
+        Decimal("-1"),
+        Decimal("1E-400"),
+    ],
 )
 def test_what_is_no_price_is_none(value: object) -> None:
     """Zero, negative, text, floats and what is not finite."""

@@ -268,7 +268,7 @@ def test_only_a_lone_null_outpoint_makes_a_coinbase() -> None:
     [
         (0x1D00FFFF, 0x100010001),  # the lowest difficulty of the main chain
         (0x207FFFFF, 2),  # regtest
-        (0x1B0404CB, 16307 * 0x100010001 + 0x6B5A6B5A // 0xFFFFFFFF + 1807463442),
+        (0x1B0404CB, 2**64 // 0x0404CB),
         (0x03000001, 2**255),  # a target of 1
         (0x01010000, 2**255),
         (0x01003456, 0),  # a target of 0

@@ -108,7 +108,7 @@ def up(migrator, db):
 
     class Event(Frozen):
         id = peewee.BigAutoField()
-        reference = peewee.CharField(max_length=32, unique=True)
+        reference = peewee.CharField(max_length=40, unique=True)
         payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT")
         revision = peewee.IntegerField()
         type = peewee.CharField(max_length=32)

@@ -1,0 +1,152 @@
+"""`manage.py payment`: look at payment requests, and accept late money."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
+from config import Settings
+from models.address import Address
+from models.database import database
+from models.hint import add_acceptance
+from models.output import Output
+from models.payment import PaymentRequest, payment_by_reference
+from models.report import daemon_report
+from payments.document import payment_document
+from payments.status import Status
+
+SILENT_AFTER = timedelta(seconds=30)
+LONGEST_LIST = 1000
+
+reference_argument = click.argument("reference", metavar="ID")
+
+
+@click.group()
+def payment() -> None:
+    """Payment requests."""
+
+
+@payment.command("list")
+@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only these.")
+@click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
+@click.option(
+    "--limit", type=click.IntRange(1, LONGEST_LIST), default=50, show_default=True, help="At most so many."
+)
+@json_option
+def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
+    """The newest requests first."""
+    with open_settings_and_database() as settings:
+        query = PaymentRequest.select(PaymentRequest, Address).join(Address)
+        if status is not None:
+            query = query.where(PaymentRequest.status == status)
+        if seller_id is not None:
+            query = query.where(PaymentRequest.seller == seller_id)
+        found = documents(list(query.order_by(PaymentRequest.id.desc()).limit(limit)), settings)
+    answer(found, _table(found) if found else "There are no such payments.", as_json)
+
+
+@payment.command()
+@reference_argument
+@json_option
+def show(reference: str, as_json: bool) -> None:
+    """All that is known of a request."""
+    with open_settings_and_database() as settings:
+        found = documents([payment_named(reference)], settings)[0]
+    answer(found, _page(found), as_json)
+
+
+@payment.command()
+@reference_argument
+@json_option
+def accept(reference: str, as_json: bool) -> None:
+    """Count money that came late, as if it had come in time.
+
+    The daemon does it: the command leaves word for it, and doesn't wait.
+    """
+    now = datetime.now(UTC)
+    with open_settings_and_database() as settings:
+        with database.atomic():
+            row = payment_named(reference)
+            is_new = row.late_accepted_at is None
+            if is_new:
+                if not row.is_late:
+                    raise Refused(f"payment {reference} has no late money to accept: it is {row.status}")
+                add_acceptance(row, now)
+        found = documents([row], settings)[0]
+        silence = daemon_silence(now)
+    done = f"Payment {reference}: the daemon will count the late money now."
+    answer(found, done if is_new else f"Payment {reference}: its late money is accepted already.", as_json)
+    if is_new and silence is not None:
+        click.echo(f"nodetill: {silence}: nothing happens until it runs", err=True)
+
+
+def payment_named(reference: str) -> PaymentRequest:
+    """The request of this id. Raises Refused where there is none."""
+    # No id has any other character, and PostgreSQL would choke on a NUL.
+    row = payment_by_reference(reference) if reference.isprintable() and reference.isascii() else None
+    if row is None:
+        raise Refused(f"there is no payment {ascii(reference[:80])}; the newest of them: payment list")
+    return row
+
+
+def documents(rows: Sequence[PaymentRequest], settings: Settings) -> list[dict[str, Any]]:
+    """The requests as the API has them, at the tip that the daemon last looked at."""
+    parts = defaultdict(list)
+    query = Output.select().where(Output.address.in_([row.address_id for row in rows])).order_by(Output.id)
+    for part in query:
+        parts[part.address_id].append(part)
+    tip_height = daemon_report().assessed_height
+    return [
+        payment_document(
+            row,
+            row.address.address,
+            parts[row.address_id],
+            tip_height=tip_height,
+            public_url=settings.public_url,
+        )
+        for row in rows
+    ]
+
+
+def daemon_silence(now: datetime) -> str | None:
+    """Since when nothing was heard of the daemon; None while it is at work."""
+    heartbeat_at = daemon_report().heartbeat_at
+    if heartbeat_at is None:
+        return "the daemon has never run on this database"
+    if now - heartbeat_at <= SILENT_AFTER:
+        return None
+    return f"the daemon was last heard of at {heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _table(found: list[dict[str, Any]]) -> str:
+    headings = ("ID", "CREATED", "SELLER", "AMOUNT", "SATOSHIS", "STATUS", "CONFIRMATIONS", "NOTE")
+    rows = [
+        (
+            each["payment_request_id"],
+            each["created_at"],
+            each["seller_id"],
+            f"{each['amount_fiat']} {each['currency']}",
+            each["amount_sats"],
+            each["status"] + (" (late)" if each["late"] else ""),
+            f"{each['confirmations']} of {each['confirmations_required']}",
+            each["note"] if len(each["note"]) <= 40 else f"{each['note'][:39]}…",
+        )
+        for each in found
+    ]
+    return table(headings, rows)
+
+
+def _page(found: dict[str, Any]) -> str:
+    plain = [
+        (name, "" if value is None else value) for name, value in found.items() if name != "transactions"
+    ]
+    lines = [facts(plain)]
+    for part in found["transactions"]:
+        where = f"block {part['block_height']}, {part['confirmations']} deep"
+        state = where if part["state"] == "mined" else part["state"]
+        by = f" by {part['replaced_by']}" if part["replaced_by"] else ""
+        lines.append(f"  {part['txid']}:{part['vout']}  {part['amount_sats']} sats  {state}{by}")
+    return "\n".join(lines)

@@ -1,0 +1,239 @@
+"""`manage.py seller`: who may ask for payments, and with which key."""
+
+import base64
+import hashlib
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import peewee
+
+from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
+from config_values import Kind, WrongValue, email_address, http_url
+from models.database import database
+from models.seller import Seller
+from payments.document import timestamp
+
+SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LONGEST_NAME = 200
+LONGEST_URL = 2048
+
+
+class Checked(click.ParamType):
+    """Text of one of the settings' kinds, in ASCII."""
+
+    def __init__(self, name: str, kind: Kind[str], longest: int) -> None:
+        self.name = name
+        self._kind = kind
+        self._longest = longest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Ends the command with exit status 2 where the text is not of this kind."""
+        try:
+            if not (value.isascii() and value.isprintable() and len(value) <= self._longest):
+                raise WrongValue("has characters that are not plain, or far too many")
+            return self._kind.read(value)
+        except WrongValue as wrong:
+            self.fail(f"{ascii(value[:80])} {wrong}; allowed: {self._kind.allowed}", param, ctx)
+
+
+def _seller_id(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not SELLER_ID.fullmatch(value):
+        allowed = "1 to 64 of A-Z a-z 0-9 . _ -, with a letter or digit first"
+        raise click.BadParameter(f"{ascii(value[:80])} is no id for a seller; allowed: {allowed}")
+    return value
+
+
+def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value.isprintable() and len(value) <= LONGEST_NAME):
+        raise click.BadParameter(f"has control characters, or more than {LONGEST_NAME} characters")
+    return value
+
+
+id_argument = click.argument("seller_id", metavar="ID", callback=_seller_id)
+name_option = click.option("--name", callback=_name, help="The shop's name.")
+email_option = click.option("--email", type=Checked("address", email_address(), 254), help="Its own address.")
+url_option = click.option(
+    "--webhook-url", type=Checked("url", http_url(), LONGEST_URL), help="Where it is told of its payments."
+)
+
+
+@click.group()
+def seller() -> None:
+    """Shops that may ask for payments."""
+
+
+@seller.command()
+@id_argument
+@name_option
+@email_option
+@url_option
+@click.option("--restore", is_flag=True, help="Bring back a removed seller, with a new key.")
+@json_option
+def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> None:
+    """Add a seller, and print its API key and webhook secret: once, they are not shown again."""
+    with open_settings_and_database():
+        row, api_key = add_seller(seller_id, values, restore=restore, now=datetime.now(UTC))
+    _hand_over(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
+
+
+@seller.command("list")
+@click.option("--all", "with_removed", is_flag=True, help="Also those that were removed.")
+@json_option
+def list_(with_removed: bool, as_json: bool) -> None:
+    """All sellers."""
+    with open_settings_and_database():
+        query = Seller.select().order_by(Seller.id)
+        sellers = list(query if with_removed else query.where(Seller.removed_at.is_null()))
+    documents = [document(row) for row in sellers]
+    rows = [["" if value is None else value for value in each.values()] for each in documents]
+    headings = ("ID", "NAME", "EMAIL", "WEBHOOK", "ADDED", "REMOVED")
+    answer(documents, table(headings, rows) if rows else "There are no sellers.", as_json)
+
+
+@seller.command("set")
+@id_argument
+@name_option
+@email_option
+@url_option
+@click.option("--no-webhook", is_flag=True, help="Tell it nothing any more.")
+@json_option
+def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) -> None:
+    """Change what is known of a seller; its keys stay."""
+    if no_webhook and values["webhook_url"] is not None:
+        raise click.UsageError("--webhook-url and --no-webhook contradict each other")
+    if not no_webhook and set(values.values()) == {None}:
+        raise click.UsageError("nothing to set: give --name, --email, --webhook-url or --no-webhook")
+    with open_settings_and_database(), database.atomic():
+        row = seller_named(seller_id)
+        _set(row, values)
+        if no_webhook:
+            row.webhook_url = None
+        row.save()
+    answer(document(row), facts(list(document(row).items())), as_json)
+
+
+@seller.command()
+@id_argument
+@click.option("--webhook-secret", is_flag=True, help="A new webhook secret; the API key stays as it is.")
+@json_option
+def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
+    """Give a seller a new API key. The old one stops at once.
+
+    With --webhook-secret it is a new webhook secret. Webhooks are then signed with both, the new one and the
+    one before it, so that the shop can change over when it likes.
+    """
+    with open_settings_and_database(), database.atomic():
+        row = seller_named(seller_id)
+        if webhook_secret:
+            row.previous_webhook_secret, row.webhook_secret = row.webhook_secret, new_webhook_secret()
+            new = {"webhook_secret": row.webhook_secret}
+        else:
+            new = {"api_key": new_api_key()}
+            row.api_key_hash = key_hash(new["api_key"])
+        row.save()
+    _hand_over(row, "has a new key", as_json, **new)
+
+
+@seller.command()
+@id_argument
+@json_option
+def remove(seller_id: str, as_json: bool) -> None:
+    """Take a seller's key away, at once. Its payments stay, and are followed to their end."""
+    with open_settings_and_database(), database.atomic():
+        row = seller_named(seller_id)
+        row.removed_at = datetime.now(UTC)
+        row.save()
+    answer(document(row), f"Seller {seller_id} is removed. Its payments stay.", as_json)
+
+
+def add_seller(
+    seller_id: str, values: dict[str, str | None], *, restore: bool, now: datetime
+) -> tuple[Seller, str]:
+    """The new seller and its API key. `values`: name, email, webhook_url, where they are known.
+
+    A removed seller comes back only where that is asked for: the new key opens its old payments.
+    Raises Refused.
+    """
+    api_key = new_api_key()
+    with database.atomic():
+        row = Seller.get_or_none(Seller.id == seller_id)
+        if row is None:
+            row = Seller(id=seller_id, created_at=now)
+        elif row.removed_at is None:
+            raise Refused(f"there is a seller {seller_id} already; a new key: seller rotate-key {seller_id}")
+        elif not restore:
+            raise Refused(
+                f"{_removed(row)} and its payments are still there; "
+                f"to give them a new key: seller add {seller_id} --restore"
+            )
+        _set(row, values)
+        row.api_key_hash, row.removed_at = key_hash(api_key), None
+        row.webhook_secret, row.previous_webhook_secret = new_webhook_secret(), None
+        _store(row, is_new=row.created_at == now)
+    return row, api_key
+
+
+def seller_named(seller_id: str) -> Seller:
+    """The seller of this id. Raises Refused where there is none, or it is removed."""
+    row = Seller.get_or_none(Seller.id == seller_id)
+    if row is None:
+        raise Refused(f"there is no seller {seller_id}; all of them: seller list")
+    if row.removed_at is not None:
+        raise Refused(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
+    return row
+
+
+def document(row: Seller) -> dict[str, str | None]:
+    """All that may be shown of a seller."""
+    return {
+        "seller_id": row.id,
+        "name": row.name,
+        "email": row.email,
+        "webhook_url": row.webhook_url,
+        "created_at": timestamp(row.created_at),
+        "removed_at": timestamp(row.removed_at),
+    }
+
+
+def new_api_key() -> str:
+    """256 random bits."""
+    return f"nt_{secrets.token_urlsafe(32)}"
+
+
+def key_hash(api_key: str) -> str:
+    """What is stored of a key. No salt and no stretching: there is nothing to guess in 256 random bits."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+def new_webhook_secret() -> str:
+    """As Standard Webhooks has it: 24 to 64 random bytes in base64, after a prefix."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def _set(row: Seller, values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is not None:
+            setattr(row, name, value)
+
+
+def _store(row: Seller, is_new: bool) -> None:
+    try:
+        row.save(force_insert=is_new)
+    except peewee.IntegrityError as error:
+        # Somebody else added it since we looked.
+        raise Refused(f"there is a seller {row.id} already") from error
+
+
+def _removed(row: Seller) -> str:
+    return f"seller {row.id} was removed at {timestamp(row.removed_at)}"
+
+
+def _hand_over(row: Seller, what: str, as_json: bool, **secret: str) -> None:
+    text = (
+        f"Seller {row.id} {what}.\n\n{facts([(name.replace('_', ' '), key) for name, key in secret.items()])}"
+        "\n\nKeep it well: it is not shown again."
+    )
+    answer({**document(row), **secret}, text, as_json)

@@ -1,0 +1,358 @@
+"""bitcoind as the daemon sees it: the calls we make, their answers as values, and errors of our own.
+
+Nothing here may be asked twice at once: python-bitcoinrpc's connection is one thread's. RPC reference:
+https://bitcoincore.org/en/doc/ (version 29).
+"""
+
+import base64
+import http.client
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
+
+from config import Settings
+from payments.transaction import (
+    Block,
+    MalformedTransaction,
+    Transaction,
+    decoded_block,
+    decoded_transaction,
+    outpoint,
+    outpoint_parts,
+    parse_block,
+    parse_transaction,
+)
+
+TIMEOUT_SECONDS = 30
+
+# From Bitcoin Core's rpc/protocol.h; -342 is python-bitcoinrpc's own, for an answer that is not JSON-RPC.
+MISC_ERROR, NOT_FOUND, OUT_OF_RANGE = -1, -5, -8
+WALLET_ERROR, WALLET_NOT_FOUND, WALLET_NOT_SPECIFIED, WALLET_LOADED = -4, -18, -19, -35
+IN_WARMUP = -28
+NOT_JSON = -342
+
+RPC_CALLS = frozenset(
+    "getblockchaininfo getblockhash getblockheader getblock getmempoolinfo getmempoolentry "
+    "getmempoolancestors getrawmempool getrawtransaction gettxspendingprevout decoderawtransaction "
+    "getzmqnotifications getnewaddress validateaddress getaddressinfo getwalletinfo loadwallet listwallets "
+    "listsinceblock".split()
+)
+"""All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
+
+
+class NodeError(Exception):
+    """bitcoind has no answer now; ask again later. The message is one line that says what to do."""
+
+
+class NodeRefused(NodeError):
+    """bitcoind does not let us in, or not make this call."""
+
+
+class BlockMissing(NodeError):
+    """A block that we need is pruned."""
+
+
+class RpcError(Exception):
+    """bitcoind answered with an error, by its code in rpc/protocol.h."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTip:
+    """The node's active chain. `chainwork` is 64 hex digits, which compare as text."""
+
+    chain: str
+    hash: str
+    height: int
+    chainwork: str
+    is_initial_download: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MempoolEntry:
+    """A transaction in the mempool; `ancestors` counts its unconfirmed ones without itself."""
+
+    entered_at: datetime
+    ancestors: int
+
+
+class Bitcoind:
+    """A connection to bitcoind for one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._address = settings.rpc_url_without_credentials
+        self._node: AuthServiceProxy | None = None
+        self._wallet: AuthServiceProxy | None = None
+        self._rest: http.client.HTTPConnection | None = None
+        self._has_rest = settings.bitcoind_rest == "auto"
+
+    # The chain
+
+    def tip(self) -> NodeTip:
+        """Where the node's active chain ends."""
+        info = self._call("getblockchaininfo")
+        return NodeTip(
+            chain=info["chain"],
+            hash=info["bestblockhash"],
+            height=info["blocks"],
+            chainwork=info["chainwork"],
+            is_initial_download=info["initialblockdownload"],
+        )
+
+    def block_hash(self, height: int) -> str | None:
+        """The active chain's block at this height; None above its tip."""
+        return self._call_or_none("getblockhash", height, absent=OUT_OF_RANGE)
+
+    def header(self, block_hash: str) -> dict[str, Any] | None:
+        """A block's header, with its `height`, `time`, `chainwork`; None where the node doesn't know it."""
+        return self._call_or_none("getblockheader", block_hash, absent=NOT_FOUND)
+
+    def block(self, block_hash: str) -> Block:
+        """A block, by REST where it is served; what our parser can't read is read by bitcoind's.
+
+        Raises BlockMissing where the node has pruned it.
+        """
+        raw = self._rest_block(block_hash) if self._has_rest else None
+        try:
+            if raw is None:
+                raw = bytes.fromhex(self._call("getblock", block_hash, 0))
+            try:
+                block = parse_block(raw)
+            except MalformedTransaction:
+                block = decoded_block(self._call("getblock", block_hash, 2))
+        except RpcError as error:
+            raise BlockMissing(f"block {block_hash} cannot be read from bitcoind: {error}") from error
+        if block.hash != block_hash:
+            raise NodeError(f"bitcoind answered with block {block.hash} when asked for {block_hash}")
+        return block
+
+    # The mempool
+
+    def is_mempool_loaded(self) -> bool:
+        """Whether the mempool saved at the last shutdown is read again: before that it tells nothing."""
+        return bool(self._call("getmempoolinfo")["loaded"])
+
+    def mempool_entry(self, txid: str) -> MempoolEntry | None:
+        """The transaction's entry; None where it is not in the mempool."""
+        entry = self._call_or_none("getmempoolentry", txid, absent=NOT_FOUND)
+        if entry is None:
+            return None
+        return MempoolEntry(datetime.fromtimestamp(entry["time"], UTC), entry["ancestorcount"] - 1)
+
+    def mempool_txids(self) -> frozenset[str]:
+        """All transactions in the mempool."""
+        return frozenset(self._call("getrawmempool"))
+
+    def mempool_ancestors(self, txid: str) -> list[str]:
+        """A transaction's unconfirmed ancestors; none where it has left the mempool."""
+        return self._call_or_none("getmempoolancestors", txid, absent=NOT_FOUND) or []
+
+    def mempool_transaction(self, txid: str) -> Transaction | None:
+        """A transaction of the mempool; None where it has left it."""
+        raw = self._call_or_none("getrawtransaction", txid, absent=NOT_FOUND)
+        return None if raw is None else self.read_transaction(bytes.fromhex(raw))
+
+    def mempool_spenders(self, outpoints: Sequence[bytes]) -> dict[bytes, str]:
+        """Which of these outpoints are spent in the mempool, and by which transaction."""
+        asked = [dict(zip(("txid", "vout"), outpoint_parts(key), strict=True)) for key in outpoints]
+        rows = self._call("gettxspendingprevout", asked) if asked else []
+        return {
+            outpoint(row["txid"], row["vout"]): row["spendingtxid"] for row in rows if "spendingtxid" in row
+        }
+
+    def read_transaction(self, raw: bytes) -> Transaction:
+        """A raw transaction; what our parser can't read is read by bitcoind's.
+
+        Raises MalformedTransaction where bitcoind can't read it either.
+        """
+        try:
+            return parse_transaction(raw)
+        except MalformedTransaction:
+            try:
+                return decoded_transaction(self._call("decoderawtransaction", raw.hex()))
+            except RpcError as error:
+                raise MalformedTransaction(str(error)) from error
+
+    # The wallet
+
+    def wallet_mempool_txids(self, tip_hash: str) -> list[str]:
+        """The wallet's unconfirmed transactions, whatever the mempool's size. Raises RpcError without a wallet."""
+        rows = self._call("listsinceblock", tip_hash, wallet=True)["transactions"]
+        return list(dict.fromkeys(row["txid"] for row in rows if row["confirmations"] == 0))
+
+    def is_address_known(self, address: str) -> bool:
+        """Whether the wallet watches this address."""
+        info = self._call("getaddressinfo", address, wallet=True)
+        return bool(info["ismine"] or info.get("iswatchonly"))
+
+    def new_address(self) -> tuple[str, bytes]:
+        """A fresh address of the wallet, and its script."""
+        address = self._call("getnewaddress", "nodetill", self._settings.address_type, wallet=True)
+        return address, bytes.fromhex(self._call("validateaddress", address)["scriptPubKey"])
+
+    def load_wallet(self) -> None:
+        """Load the wallet if it is not. Raises RpcError where there is none, or it can't be loaded."""
+        name = self._settings.bitcoind_wallet
+        if name in self._call("listwallets"):
+            return
+        try:
+            self._call("loadwallet", name)
+        except RpcError as error:
+            if error.code != WALLET_LOADED:
+                raise
+
+    def is_wallet_scanning(self) -> bool:
+        """Whether the wallet is rescanning, so that its answers have gaps."""
+        return bool(self._call("getwalletinfo", wallet=True)["scanning"])
+
+    # The feed
+
+    def notifications(self) -> list[tuple[str, str]]:
+        """The (topic, address) pairs that bitcoind publishes over ZMQ: ("rawtx", "tcp://…")."""
+        rows = self._call("getzmqnotifications")
+        return [(row["type"].removeprefix("pub"), row["address"]) for row in rows]
+
+    def close(self) -> None:
+        """Let the connections go; the next call makes new ones."""
+        for proxy in (self._node, self._wallet):
+            if proxy is not None:
+                proxy.close()
+        if self._rest is not None:
+            self._rest.close()
+        self._node = self._wallet = self._rest = None
+
+    def _call_or_none(self, method: str, *parameters: Any, absent: int) -> Any:
+        try:
+            return self._call(method, *parameters)
+        except RpcError as error:
+            if error.code == absent:
+                return None
+            raise
+
+    def _call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
+        """Ask once more where the connection was lost: bitcoind closes one that is idle for 30 seconds."""
+        is_new = (self._wallet if wallet else self._node) is None
+        try:
+            return self._ask(method, parameters, wallet)
+        except (http.client.HTTPException, ConnectionError) as error:
+            self.close()
+            if is_new:
+                raise self._unreachable(error) from error
+        try:
+            return self._ask(method, parameters, wallet)
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            self.close()
+            raise self._unreachable(error) from error
+
+    def _ask(self, method: str, parameters: tuple[Any, ...], wallet: bool) -> Any:
+        assert method in RPC_CALLS, method
+        try:
+            return getattr(self._proxy(wallet), method)(*parameters)
+        except JSONRPCException as error:
+            raise self._translated(error, method) from error
+        except (http.client.HTTPException, ConnectionError):
+            raise
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            self.close()
+            raise self._unreachable(error) from error
+
+    def _translated(self, error: JSONRPCException, method: str) -> Exception:
+        code, message = error.code, " ".join(str(error.message).split())
+        if code == IN_WARMUP:
+            return NodeError(f"bitcoind is starting: {message}")
+        if code not in (NOT_JSON, -343):
+            return RpcError(code or MISC_ERROR, message)
+        # python-bitcoinrpc's connection has an answer left in it, and is of no use any more.
+        self.close()
+        if "'401" in message:
+            return NodeRefused(
+                f"bitcoind at {self._address} refuses our password: see BITCOIND_RPC_URL and BITCOIND_COOKIE_FILE"
+            )
+        if "'403" in message:
+            return NodeRefused(
+                f"bitcoind does not let this user call {method}: add it to rpcwhitelist in bitcoin.conf"
+            )
+        return NodeError(f"bitcoind at {self._address} gave no answer: {message}")
+
+    def _unreachable(self, error: Exception) -> NodeError:
+        return NodeError(
+            f"bitcoind at {self._address} cannot be reached ({error or type(error).__name__}): "
+            "is it running, and is BITCOIND_RPC_URL right?"
+        )
+
+    def _proxy(self, wallet: bool) -> AuthServiceProxy:
+        if wallet:
+            if self._wallet is None:
+                self._wallet = self._connect(f"/wallet/{self._settings.bitcoind_wallet}")
+            return self._wallet
+        if self._node is None:
+            self._node = self._connect("/")
+        return self._node
+
+    def _connect(self, path: str) -> AuthServiceProxy:
+        return _Proxy(self._address + path, self._credentials())
+
+    def _credentials(self) -> str:
+        """From the URL, or from the cookie file, which bitcoind writes anew at each start."""
+        settings = self._settings
+        if settings.rpc_username is not None:
+            password = settings.rpc_password
+            return f"{settings.rpc_username}:{password.reveal() if password else ''}"
+        cookie: Path = settings.bitcoind_cookie_file
+        try:
+            return cookie.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise NodeRefused(
+                f"the cookie file {cookie} cannot be read ({reason}): is bitcoind running, "
+                "and is BITCOIND_COOKIE_FILE right?"
+            ) from error
+
+    def _rest_block(self, block_hash: str) -> bytes | None:
+        """The block's bytes by REST; None where REST does not serve it."""
+        if self._rest is None:
+            parts = urlsplit(self._address)
+            secure = parts.scheme == "https"
+            make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            self._rest = make(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+        try:
+            self._rest.request("GET", f"/rest/block/{block_hash}.bin")
+            answer = self._rest.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException):
+            self._rest.close()
+            return None
+        return body if answer.status == http.client.OK else None
+
+
+class _Proxy(AuthServiceProxy):  # type: ignore[misc]
+    """python-bitcoinrpc's proxy with credentials of any characters: it takes those in a URL undecoded."""
+
+    def __init__(self, url: str, credentials: str, method: str | None = None, connection: Any = None) -> None:
+        super().__init__(_with_user(url), method, TIMEOUT_SECONDS, connection)
+        self._credentials = credentials
+        token = base64.b64encode(credentials.encode())
+        self._AuthServiceProxy__auth_header = b"Basic " + token
+
+    def __getattr__(self, name: str) -> "_Proxy":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        url = self._AuthServiceProxy__service_url
+        return _Proxy(url, self._credentials, name, self._AuthServiceProxy__conn)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._AuthServiceProxy__conn.close()
+
+
+def _with_user(url: str) -> str:
+    return url if "@" in url else url.replace("://", "://user:password@", 1)

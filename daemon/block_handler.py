@@ -1,0 +1,156 @@
+"""Following the chain: from the last block that was read to the node's tip, whatever lies between.
+
+A reorg is no special mode: blocks of ours that the node no longer has are taken back, those it has instead
+are read. One transaction a block, so that a crash goes on at the next one.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import Enum
+
+import structlog
+
+from daemon.bitcoind import Bitcoind, NodeError, NodeTip
+from daemon.recording import Watch, find_matches, mark_replaced, record_mined, unmine
+from models.block import Block as StoredBlock
+from models.block import block_at, forget_old_blocks, stored_tip
+from models.database import database
+from models.output import Output
+from models.payment import PaymentRequest
+from payments.transaction import Block
+
+log = structlog.get_logger(__name__)
+
+CHAINWORK_DIGITS = 64
+
+
+class Sync(Enum):
+    """Where a sync ended."""
+
+    AT_TIP = "at the node's tip"
+    CATCHING_UP = "the node's chain has less work than the one already read: it is catching up"
+
+
+class BlockHandler:
+    """Reads blocks, and takes them back."""
+
+    def __init__(self, node: Bitcoind, watch: Watch) -> None:
+        self._node = node
+        self._watch = watch
+
+    def sync(self, node_tip: NodeTip, now: datetime) -> tuple[Sync, NodeTip]:
+        """Read up to the node's tip, and say which it was. Statuses are decided later, at that tip.
+
+        A tip with less work than ours is a node that came back from a crash, not a reorg: it is waited for.
+        """
+        while True:
+            tip = stored_tip()
+            if tip is None:
+                self._begin_at(node_tip)
+                return Sync.AT_TIP, node_tip
+            if tip.hash == node_tip.hash:
+                return Sync.AT_TIP, node_tip
+            if node_tip.chainwork < tip.chainwork:
+                return Sync.CATCHING_UP, node_tip
+            self._advance(tip, node_tip, now)
+            if stored_tip() == tip:
+                raise NodeError("bitcoind's chain moves while it is read")
+            node_tip = self._node.tip()
+
+    def _begin_at(self, node_tip: NodeTip) -> None:
+        """A new database: nobody was ever given an address, so no earlier block can pay one."""
+        header = self._node.header(node_tip.hash)
+        assert header is not None, "bitcoind knows its own tip"
+        _store(node_tip.hash, node_tip.height, node_tip.chainwork, header["time"])
+        log.info("chain joined", height=node_tip.height, block=node_tip.hash)
+
+    def _advance(self, tip: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
+        fork = self._fork(tip) or self._begin_again(now)
+        if fork.height < tip.height:
+            self._disconnect_down_to(fork, tip)
+        for block, height in self._blocks_after(fork, node_tip.height):
+            self._connect(block, height, now)
+
+    def _fork(self, tip: StoredBlock) -> StoredBlock | None:
+        """The newest stored block that is in the node's active chain."""
+        block: StoredBlock | None = tip
+        while block is not None and self._node.block_hash(block.height) != block.hash:
+            block = block_at(block.height - 1)
+        return block
+
+    def _begin_again(self, now: datetime) -> StoredBlock:
+        """None of the blocks that were kept is left in the chain: read again from the oldest open request."""
+        opened = PaymentRequest.select().where(PaymentRequest.closed_at.is_null())
+        oldest = opened.order_by(PaymentRequest.created_at).first()
+        since = (oldest.created_at if oldest else now).timestamp() - 2 * 3600
+        height = StoredBlock.select(StoredBlock.height).order_by(StoredBlock.height).scalar()
+        block_hash = None
+        while height > 0:
+            height -= 1
+            block_hash = self._node.block_hash(height)
+            header = self._node.header(block_hash) if block_hash else None
+            if header and header["time"] < since:
+                break
+        block_hash = block_hash or self._node.block_hash(0)
+        header = self._node.header(block_hash) if block_hash else None
+        assert header is not None, "bitcoind knows its own chain"
+        log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
+        with database.atomic():
+            unmine_above(height)
+            StoredBlock.delete().execute()
+            return _store(header["hash"], header["height"], header["chainwork"], header["time"])
+
+    def _disconnect_down_to(self, fork: StoredBlock, tip: StoredBlock) -> None:
+        log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
+        for height in range(tip.height, fork.height, -1):
+            block = block_at(height)
+            if block is not None:
+                with database.atomic():
+                    unmine([block.hash])
+                    block.delete_instance()
+
+    def _blocks_after(self, fork: StoredBlock, up_to: int) -> Iterator[tuple[Block, int]]:
+        """The node's blocks above `fork`, as long as each follows the one before: the chain may move meanwhile."""
+        previous = fork.hash
+        for height in range(fork.height + 1, up_to + 1):
+            block_hash = self._node.block_hash(height)
+            block = self._node.block(block_hash) if block_hash else None
+            if block is None or block.previous_hash != previous:
+                return
+            yield block, height
+            previous = block.hash
+
+    def _connect(self, block: Block, height: int, now: datetime) -> None:
+        matches = find_matches(block.transactions)
+        conflicts = [(t, ours) for t in block.transactions if (ours := self._watch.conflicts(t))]
+        with database.atomic():
+            previous = block_at(height - 1)
+            assert previous is not None and previous.hash == block.previous_hash
+            for match in matches:
+                record_mined(match, block, height, now, self._watch)
+            for transaction, ours in conflicts:
+                for txid in ours:
+                    mark_replaced(txid, transaction.txid, in_block=block.hash)
+            chainwork = f"{int(previous.chainwork, 16) + block.work:0{CHAINWORK_DIGITS}x}"
+            _store(block.hash, height, chainwork, block.time)
+            forget_old_blocks(height)
+        log.info(
+            "block connected",
+            height=height,
+            block=block.hash,
+            transactions=len(block.transactions),
+            payments=len(matches),
+        )
+
+
+def unmine_above(height: int) -> None:
+    """Take back every block above this height, known or not."""
+    blocks = Output.select(Output.block_hash).where(Output.block_height > height).distinct()
+    replacing = Output.select(Output.replaced_in).where(Output.replaced_in.is_null(False)).distinct()
+    unmine([output.block_hash for output in blocks] + [output.replaced_in for output in replacing])
+
+
+def _store(block_hash: str, height: int, chainwork: str, time: int) -> StoredBlock:
+    return StoredBlock.create(
+        height=height, hash=block_hash, chainwork=chainwork, mined_at=datetime.fromtimestamp(time, UTC)
+    )

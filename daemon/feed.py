@@ -1,0 +1,115 @@
+"""bitcoind's ZMQ feed: raw transactions, and the word that there is a new tip.
+
+Messages are hints. What makes them worth hearing is speed; what makes them safe to miss is that a gap in the
+sequence numbers, a new connection and plain silence all lead to a look at bitcoind itself. Format: Bitcoin
+Core's doc/zmq.md.
+"""
+
+import struct
+from dataclasses import dataclass, field
+
+import zmq
+
+BATCH = 500
+"""The most raw transactions taken at once: a new tip never waits for more than these."""
+
+_EVENT = struct.Struct("=hi")
+_SEQUENCE = struct.Struct("<I")
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the feed brought. `is_incomplete` where messages are missing, or may be: look at bitcoind."""
+
+    transactions: list[bytes] = field(default_factory=list)
+    has_new_tip: bool = False
+    is_incomplete: bool = False
+    has_connected: bool = False
+    lost: int = 0
+
+
+class Feed:
+    """Both topics, each on a socket of its own."""
+
+    def __init__(self, rawtx_address: str, hashblock_address: str) -> None:
+        self._context = zmq.Context()
+        self._poller = zmq.Poller()
+        self._hashblock = _Topic(self._context, self._poller, b"hashblock", hashblock_address)
+        self._rawtx = _Topic(self._context, self._poller, b"rawtx", rawtx_address)
+
+    def poll(self, timeout_seconds: float) -> Batch:
+        """Wait for something, and take what is there; an empty batch where nothing came in time."""
+        batch = Batch()
+        if self._poller.poll(max(timeout_seconds, 0) * 1000):
+            for topic in (self._hashblock, self._rawtx):
+                topic.take_connection_events(batch)
+            batch.has_new_tip = bool(self._hashblock.take(batch, BATCH))
+            batch.transactions = self._rawtx.take(batch, BATCH)
+        return batch
+
+    def silent_topics(self) -> list[str]:
+        """The topics whose publisher is not connected, with its address."""
+        return [f"{t.name} at {t.address}" for t in (self._rawtx, self._hashblock) if not t.is_connected]
+
+    def close(self) -> None:
+        """Let the sockets go."""
+        self._context.destroy(linger=0)
+
+
+class _Topic:
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", poller: zmq.Poller, topic: bytes, address: str
+    ):
+        self.name = topic.decode()
+        self.address = address
+        self.is_connected = False
+        self._topic = topic
+        self._expected: int | None = None
+        self._socket = context.socket(zmq.SUB)
+        # The default of 1000 loses most of a full block's messages even to an idle subscriber.
+        self._socket.set(zmq.RCVHWM, 0)
+        self._socket.set(zmq.RECONNECT_IVL, 100)
+        self._socket.set(zmq.RECONNECT_IVL_MAX, 2000)
+        # A publisher that vanished without a word is found out, and connected to again.
+        self._socket.set(zmq.HEARTBEAT_IVL, 10_000)
+        self._socket.set(zmq.HEARTBEAT_TIMEOUT, 30_000)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        self._socket.set(zmq.SUBSCRIBE, topic)
+        self._socket.connect(address)
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+
+    def take_connection_events(self, batch: Batch) -> None:
+        """What was published between two connections is lost without a trace in the sequence."""
+        while frames := _receive(self._monitor):
+            event, _ = _EVENT.unpack(frames[0])
+            self.is_connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            batch.has_connected |= self.is_connected
+            batch.is_incomplete |= self.is_connected
+
+    def take(self, batch: Batch, limit: int) -> list[bytes]:
+        """The bodies of up to `limit` messages; a foreign or malformed one is a reason to look, no more."""
+        bodies: list[bytes] = []
+        while len(bodies) < limit and (frames := _receive(self._socket)):
+            if len(frames) != 3 or frames[0] != self._topic or len(frames[2]) != _SEQUENCE.size:
+                batch.is_incomplete = True
+                continue
+            bodies.append(frames[1])
+            self._count(_SEQUENCE.unpack(frames[2])[0], batch)
+        return bodies
+
+    def _count(self, sequence: int, batch: Batch) -> None:
+        """The numbers go up by one for each message of a topic, from 0 again when bitcoind restarts."""
+        if self._expected is not None and sequence != self._expected:
+            batch.is_incomplete = True
+            batch.lost += max(sequence - self._expected, 0)
+        self._expected = (sequence + 1) & 0xFFFFFFFF
+
+
+def _receive(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None

@@ -1,0 +1,49 @@
+"""Carrying out what the web process and the operator asked for. A hint is looked into, never believed."""
+
+from datetime import datetime
+
+import structlog
+
+from daemon.mempool import Mempool
+from models.database import database
+from models.hint import ACCEPT, REDELIVER, TRANSACTION, Hint
+from models.outbox import Message
+from models.payment import PaymentRequest, touch
+
+log = structlog.get_logger(__name__)
+
+
+class HintHandler:
+    """Takes hints from the database."""
+
+    def __init__(self, mempool: Mempool) -> None:
+        self._mempool = mempool
+
+    def handle(self, hints: list[Hint], now: datetime) -> None:
+        """Carry these out, each once: a hint and what came of it go in one transaction."""
+        for hint in hints:
+            if hint.kind == TRANSACTION and hint.txid is not None:
+                self._mempool.look_at(hint.txid, now)
+            with database.atomic():
+                if hint.kind == ACCEPT:
+                    _accept(hint, now)
+                elif hint.kind == REDELIVER:
+                    _redeliver(hint, now)
+                hint.delete_instance()
+
+
+def _accept(hint: Hint, now: datetime) -> None:
+    payment: PaymentRequest = hint.payment
+    if not payment.is_late or payment.late_accepted_at is not None:
+        return
+    changed = PaymentRequest.update(late_accepted_at=now).where(PaymentRequest.id == payment.id)
+    changed.execute()
+    touch([payment.address_id])
+    log.info("late payment accepted", payment=payment.reference)
+
+
+def _redeliver(hint: Hint, now: datetime) -> None:
+    Message.update(next_attempt_at=now, delivered_at=None, failed_at=None, attempts=0).where(
+        Message.id == hint.message_id
+    ).execute()
+    log.info("redelivery asked for", message=hint.message_id)

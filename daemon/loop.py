@@ -1,0 +1,262 @@
+"""The daemon's one loop: wait for the feed, bring what is stored up to date, see what is due.
+
+Every path that may have missed something (start, a gap, a new connection, silence, an outage) ends in
+`_reconcile`. Errors of bitcoind and of the database are waited out; anything else is a bug and stops the
+process, since the next start looks at everything again.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import peewee
+import structlog
+
+from config import Settings
+from daemon.address_pool import AddressPool
+from daemon.bitcoind import Bitcoind, NodeError, NodeTip, RpcError
+from daemon.block_handler import BlockHandler, Sync
+from daemon.courier import Courier
+from daemon.feed import Batch, Feed
+from daemon.hints import HintHandler
+from daemon.mempool import Mempool
+from daemon.node_checks import WrongChain, check_chain, feed_problems, wallet_problems
+from daemon.reassess import Assessor
+from daemon.recording import Watch
+from daemon.transaction_handler import TransactionHandler
+from models.database import disconnect
+from models.hint import pending_hints
+from models.lock import AdvisoryLock, FileLock
+from models.payment import earliest_deadline
+from models.report import beat
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 0.2
+HEARTBEAT_SECONDS = 2.0
+SOON_SECONDS = 1.0
+"""Until another look where something was left open: a new connection whose subscription may not have reached
+bitcoind yet, a payment just missing, a chain that is catching up."""
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
+CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
+LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
+DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
+
+
+class LockLost(Exception):
+    """The lock that makes this the only daemon is gone: stop, and start as a standby."""
+
+
+class Loop:
+    """Owns the parts that look at bitcoind and write facts and statuses."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        node: Bitcoind,
+        feed: Feed,
+        pool: AddressPool,
+        courier: Courier,
+        lock: FileLock | AdvisoryLock,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._node = node
+        self._feed = feed
+        self._pool = pool
+        self._courier = courier
+        self._lock = lock
+        self._should_stop = should_stop
+
+        self._watch = Watch()
+        self._blocks = BlockHandler(node, self._watch)
+        self._mempool = Mempool(node, self._watch)
+        self._transactions = TransactionHandler(node, self._mempool, self._watch)
+        self._hints = HintHandler(self._mempool)
+        self._assessor = Assessor(settings)
+
+        self._must_load_watch = True
+        self._reconcile_at = 0.0
+        self._beat_at = 0.0
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._tip: NodeTip | None = None
+        self._known_until: datetime | None = None
+        self._outage: str | None = None
+        self._waiting_for: str | None = None
+        self._node_problems: list[str] = []
+
+    def run(self) -> None:
+        """Work until told to stop. Raises LockLost where another daemon may work on the database by now."""
+        while not self._should_stop():
+            batch = self._feed.poll(self._patience())
+            self._note(batch)
+            try:
+                self._step(batch)
+                self._end_outage()
+            except (NodeError, RpcError, WrongChain) as error:
+                self._begin_outage(str(error))
+            except (peewee.OperationalError, peewee.InterfaceError) as error:
+                self._begin_outage(f"the database cannot be used: {str(error).strip()}")
+                self._must_load_watch = True
+                disconnect()
+            self._beat()
+
+    def _step(self, batch: Batch) -> None:
+        if self._must_load_watch:
+            self._watch.load()
+            self._must_load_watch = False
+        if time.monotonic() >= self._reconcile_at:
+            self._reconcile()
+        elif self._tip is None:
+            return
+        elif batch.has_new_tip:
+            if not self._catch_up(self._node.tip()):
+                return
+            self._assess()
+        if batch.transactions and self._waiting_for is None:
+            self._take(batch.transactions)
+        self._carry_out_hints()
+        self._watch_deadlines()
+
+    def _reconcile(self) -> None:
+        """Look at everything in bitcoind that could concern us, and decide what is due."""
+        started = _now()
+        self._tip = None
+        tip = self._node.tip()
+        check_chain(tip)
+        has_wallet = self._check_node()
+        if not self._catch_up(tip):
+            return
+        assert self._tip is not None
+        is_complete = self._mempool.reread(self._tip.hash, _now(), by_wallet=has_wallet)
+        if is_complete:
+            self._known_until = max(self._known_until or started, started)
+        self._reconcile_at = time.monotonic() + self._interval(is_complete)
+        self._assess()
+
+    def _catch_up(self, tip: NodeTip) -> bool:
+        """Read the chain up to its tip, and ask after all that is unconfirmed. False where it must wait."""
+        while True:
+            state, tip = self._blocks.sync(tip, _now())
+            if state is Sync.CATCHING_UP:
+                return self._wait_for(CATCHING_UP)
+            if tip.is_initial_download:
+                return self._wait_for(DOWNLOADING)
+            if self._mempool.recheck(_now()):
+                break
+            moved_to = self._node.tip()
+            if moved_to.hash == tip.hash:
+                return self._wait_for(LOADING)
+            tip = moved_to
+        self._waiting_for = None
+        self._tip = tip
+        if self._mempool.is_missing_any:
+            self._look_within(SOON_SECONDS)
+        return True
+
+    def _take(self, transactions: list[bytes]) -> None:
+        is_clear = self._transactions.handle(transactions, _now())
+        if not is_clear or self._is_deadline_past():
+            self._reconcile()
+        else:
+            self._assess()
+
+    def _assess(self) -> None:
+        """Decide what is due; before the first whole look nothing is known well enough to."""
+        if self._tip is not None and self._known_until is not None:
+            if self._assessor.assess_due(self._tip.height, self._known_until, _now()):
+                self._courier.wake()
+
+    def _carry_out_hints(self) -> None:
+        hints = pending_hints()
+        if hints and self._waiting_for is None:
+            self._hints.handle(hints, _now())
+            self._assess()
+            self._courier.wake()
+
+    def _watch_deadlines(self) -> None:
+        """Before a request expires, bitcoind is asked once more whether it was paid in time."""
+        if self._waiting_for is None and self._is_deadline_past():
+            self._look_within(0)
+
+    def _is_deadline_past(self) -> bool:
+        deadline = earliest_deadline()
+        return deadline is not None and deadline < _now()
+
+    def _check_node(self) -> bool:
+        """Log what is wrong with the node's settings; whether its wallet knows all our addresses."""
+        lacking = wallet_problems(self._settings, self._node)
+        problems = feed_problems(self._settings, self._node) + lacking
+        for problem in problems:
+            if problem not in self._node_problems:
+                log.warning("bitcoind needs attention", reason=problem)
+        if self._node_problems and not problems:
+            log.info("bitcoind is as it should be")
+        self._node_problems = problems
+        return not lacking
+
+    def _note(self, batch: Batch) -> None:
+        if batch.lost:
+            log.warning("feed messages lost", count=batch.lost)
+        if batch.has_connected:
+            log.info("feed connected")
+            self._look_within(SOON_SECONDS)
+        if batch.is_incomplete:
+            self._look_within(0)
+
+    def _look_within(self, seconds: float) -> None:
+        """Reconcile then, if nothing has asked for it earlier."""
+        if self._outage is None:
+            self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
+
+    def _interval(self, is_complete: bool) -> float:
+        is_busy = not is_complete or self._mempool.is_missing_any
+        return SOON_SECONDS if is_busy else float(self._settings.reconcile_interval)
+
+    def _patience(self) -> float:
+        return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
+
+    def _wait_for(self, reason: str) -> bool:
+        """Nothing can be decided now; always False."""
+        if self._waiting_for != reason:
+            log.warning("waiting", reason=reason)
+        self._waiting_for = reason
+        self._tip = None
+        self._reconcile_at = time.monotonic() + SOON_SECONDS
+        return False
+
+    def _begin_outage(self, reason: str) -> None:
+        if self._outage is None:
+            log.error("outage", reason=reason)
+        self._outage = reason
+        self._tip = self._waiting_for = None
+        self._node.close()
+        self._reconcile_at = time.monotonic() + self._retry_seconds
+        self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
+
+    def _end_outage(self) -> None:
+        if self._outage is not None and (self._tip is not None or self._waiting_for is not None):
+            log.info("outage over", reason=self._outage)
+            self._outage = None
+            self._retry_seconds = FIRST_RETRY_SECONDS
+
+    def _beat(self) -> None:
+        if time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
+        if not self._lock.is_held():
+            raise LockLost
+        try:
+            beat(_now(), self._tip.height if self._tip else None, self._problems())
+        except (peewee.OperationalError, peewee.InterfaceError) as error:
+            self._begin_outage(f"the database cannot be used: {str(error).strip()}")
+            disconnect()
+
+    def _problems(self) -> list[str]:
+        lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]
+        found = [self._outage, self._waiting_for, self._pool.problem, *self._node_problems, *lost]
+        return list(dict.fromkeys(problem for problem in found if problem))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

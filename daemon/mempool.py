@@ -1,0 +1,203 @@
+"""bitcoind's mempool: which payments are in it, and what became of those that are not any more."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from daemon.bitcoind import Bitcoind
+from daemon.recording import (
+    Match,
+    Watch,
+    find_matches,
+    mark_dropped,
+    mark_live,
+    mark_replaced,
+    record_unconfirmed,
+)
+from models.block import stored_tip
+from models.database import database
+from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, unsettled_outputs
+from payments.transaction import Transaction
+
+log = structlog.get_logger(__name__)
+
+DROP_GRACE = timedelta(seconds=5)
+"""How long a payment must be missing before it is called dropped: a node that has just started gets its
+wallet's transactions back a moment after it answers."""
+
+ASKED_ONE_BY_ONE = 50
+"""From here on the whole mempool's list costs less than an entry for each payment."""
+
+FOREIGN_AT_ONCE = 2000
+"""How many foreign transactions one look reads where no wallet can name its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A payment that bitcoind has in its mempool. `lineage` is it and its unconfirmed ancestors."""
+
+    match: Match
+    first_seen_at: datetime
+    lineage: Sequence[Transaction]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fates:
+    """What became of payments, by txid."""
+
+    live: Collection[str] = ()
+    replaced: dict[str, str] = field(default_factory=dict)
+    dropped: Collection[str] = ()
+
+
+class Mempool:
+    """Holds what is recorded of unconfirmed payments against bitcoind's mempool."""
+
+    def __init__(self, node: Bitcoind, watch: Watch) -> None:
+        self._node = node
+        self._watch = watch
+        self._missing_since: dict[str, datetime] = {}
+        self._foreign: frozenset[str] = frozenset()
+
+    @property
+    def is_missing_any(self) -> bool:
+        """Whether a payment has left the mempool too lately to be called dropped: ask again soon."""
+        return bool(self._missing_since)
+
+    def record(
+        self,
+        matches: Iterable[Match],
+        endangered: Collection[str],
+        now: datetime,
+        *,
+        came_by_feed: bool = False,
+        undecided: Collection[str] | None = None,
+    ) -> bool:
+        """Record payments that the mempool has, and what became of those that may conflict with something.
+
+        All in one transaction, so that a payment neither counts together with the one it replaces, nor is
+        taken for gone while its replacement is still to come. Of the `endangered` only the `undecided` (all,
+        if not given) can be dropped. False where the truth can't be said yet: a payment is not in the
+        mempool, or the tip has moved; sync, and look again.
+        """
+        found = [self._arrival(match, now, came_by_feed) for match in matches]
+        arrivals = [arrival for arrival in found if arrival is not None]
+        conflicting = {txid for a in arrivals for t in a.lineage for txid in self._watch.conflicts(t)}
+        fates = self._fates(conflicting.union(endangered), now, undecided)
+        if fates is None:
+            return False
+        arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
+        with database.atomic():
+            _record_fates(fates)
+            for arrival in arrivals:
+                record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self._watch)
+        return all(arrival is not None for arrival in found)
+
+    def recheck(self, now: datetime) -> bool:
+        """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
+        outputs = unsettled_outputs()
+        undecided = {o.txid for o in outputs if o.state != DROPPED and o.replaced_in is None}
+        self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
+        return self.record([], {output.txid for output in outputs}, now, undecided=undecided)
+
+    def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
+        """Find payments that the feed did not bring; False where something is left for another look."""
+        candidates, is_whole = self._candidates(tip_hash, by_wallet)
+        states = {output.txid: output.state for output in outputs_of(candidates)} if candidates else {}
+        returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
+        matches = find_matches(self._read(txid for txid in candidates if txid not in states))
+        if matches:
+            log.info("payments found that the feed did not bring", count=len(matches))
+        if matches or returned:
+            return self.record(matches, returned, now) and is_whole
+        return is_whole
+
+    def look_at(self, txid: str, now: datetime) -> None:
+        """Record one transaction, if the mempool has it and it pays us."""
+        self.record(find_matches(self._read([txid])), [], now)
+
+    def _read(self, txids: Iterable[str]) -> list[Transaction]:
+        """Those of these transactions that the mempool still has."""
+        return [t for txid in txids if (t := self._node.mempool_transaction(txid)) is not None]
+
+    def _candidates(self, tip_hash: str, by_wallet: bool) -> tuple[list[str], bool]:
+        """Transactions of the mempool that may be ours: the wallet's; without a wallet, all that are new."""
+        if by_wallet:
+            return self._node.wallet_mempool_txids(tip_hash), True
+        everything = self._node.mempool_txids()
+        unread = list(everything - self._foreign)
+        batch = unread[:FOREIGN_AT_ONCE]
+        self._foreign = (self._foreign & everything) | frozenset(batch)
+        return batch, len(batch) == len(unread)
+
+    def _replacements_of_ours(
+        self, fates: _Fates, now: datetime, recorded: Collection[str]
+    ) -> list[_Arrival]:
+        """Replacements that pay us too, though the feed has not brought them yet: a customer's fee bump."""
+        unread = set(fates.replaced.values()).difference(recorded)
+        matches = find_matches(self._read(unread)) if unread else []
+        return [a for match in matches if (a := self._arrival(match, now, False)) is not None]
+
+    def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:
+        """First seen now if the feed brought it; else when the mempool says that it came. SPEC.md 3."""
+        txid = match.transaction.txid
+        entry = self._node.mempool_entry(txid)
+        if entry is None:
+            return None
+        lineage = [match.transaction]
+        if entry.ancestors:
+            lineage += self._read(self._node.mempool_ancestors(txid))
+        return _Arrival(match, now if came_by_feed else min(entry.entered_at, now), lineage)
+
+    def _fates(
+        self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
+    ) -> _Fates | None:
+        """What became of these payments. None where the tip has moved, or the mempool is still loading.
+
+        A transaction that has just left the mempool may have been mined a moment ago: its absence means
+        something only while the tip that we have read stays the node's tip.
+        """
+        present = self._present(txids)
+        absent = [txid for txid in txids if txid not in present]
+        replaced = self._replacements(absent)
+        if absent and not self._is_absence_certain():
+            return None
+        for txid in (*present, *replaced):
+            self._missing_since.pop(txid, None)
+        missing = [t for t in absent if t not in replaced and (undecided is None or t in undecided)]
+        return _Fates(present, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
+
+    def _present(self, txids: Collection[str]) -> set[str]:
+        if len(txids) <= ASKED_ONE_BY_ONE:
+            return {txid for txid in txids if self._node.mempool_entry(txid) is not None}
+        return set(txids) & self._node.mempool_txids()
+
+    def _replacements(self, txids: Collection[str]) -> dict[str, str]:
+        """For each of these payments that something in the mempool conflicts with: by what."""
+        spends = spends_of(txids) if txids else []
+        spenders = self._node.mempool_spenders(list({spend.outpoint for spend in spends}))
+        return {
+            spend.txid: spenders[spend.outpoint]
+            for spend in spends
+            if spenders.get(spend.outpoint, spend.spender) != spend.spender
+        }
+
+    def _is_absence_certain(self) -> bool:
+        tip = stored_tip()
+        return tip is not None and self._node.tip().hash == tip.hash and self._node.is_mempool_loaded()
+
+    def _is_missing_long(self, txid: str, now: datetime) -> bool:
+        since = self._missing_since.setdefault(txid, now)
+        # Also where the clock was set back: better an early look than one that never comes.
+        return not since <= now < since + DROP_GRACE
+
+
+def _record_fates(fates: _Fates) -> None:
+    for txid in fates.live:
+        mark_live(txid)
+    for txid, by in fates.replaced.items():
+        mark_replaced(txid, by, in_block=None)
+    for txid in fates.dropped:
+        mark_dropped(txid)

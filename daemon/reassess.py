@@ -1,0 +1,149 @@
+"""The only writer of a status: from the facts of a request to what is stored and told of it."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from config import Settings
+from models.database import database
+from models.outbox import EMAIL, WEBHOOK, Event, Message
+from models.output import Output, Spend, outputs_at
+from models.payment import ASSESSED, PaymentRequest, due_payments
+from models.report import update_report
+from models.seller import Seller
+from payments.document import payment_document
+from payments.letters import is_mailed
+from payments.status import EventType, Status, assess, events
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 200
+"""Requests a transaction: a web process that creates one waits no longer than for these."""
+
+
+class StatusConflict(Exception):
+    """Somebody else wrote a status: two daemons work on one database. The process must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A line for the log, once the transaction is done."""
+
+    event: EventType
+    payment: str
+    facts: dict[str, Any]
+
+
+class Assessor:
+    """Reads statuses off the facts, and stores them with the events that tell of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._published_height: int | None = None
+
+    def assess_due(self, tip_height: int, as_of: datetime, now: datetime) -> int:
+        """Assess every request that may have changed, at this tip; how many events that made.
+
+        `as_of` is the moment up to which bitcoind has been read: nothing expires after it.
+        """
+        told: list[_Told] = []
+        while True:
+            with database.atomic():
+                payments = due_payments(tip_height, as_of, AT_ONCE)
+                batch = [line for p in payments for line in self._assess(p, tip_height, as_of, now)]
+                is_last = len(payments) < AT_ONCE
+                if is_last and tip_height != self._published_height:
+                    update_report(assessed_height=tip_height)
+            for line in batch:
+                log.info(line.event.value, payment=line.payment, **line.facts)
+            told += batch
+            if is_last:
+                self._published_height = tip_height
+                return len(told)
+
+    def _assess(
+        self, payment: PaymentRequest, tip_height: int, as_of: datetime, now: datetime
+    ) -> list[_Told]:
+        outputs = outputs_at(payment.address_id)
+        assessment = assess(
+            payment.terms,
+            [output.receipt for output in outputs],
+            tip_height=tip_height,
+            as_of=as_of,
+            was_confirmed=payment.status == Status.CONFIRMED.value,
+        )
+        told = events(payment.standing, assessment)
+        payment.take_over(assessment, now)
+        if told:
+            payment.told_sats = assessment.received_sats
+        _store(payment)
+        if assessment.is_closed:
+            _forget_spends(outputs)
+        if not told:
+            return []
+        document = payment_document(
+            payment,
+            payment.address.address,
+            outputs,
+            tip_height=tip_height,
+            public_url=self._settings.public_url,
+        )
+        for event_type in told:
+            self._tell(payment, event_type, document, now)
+        facts = {
+            "seller": payment.seller_id,
+            "status": payment.status,
+            "confirmations": assessment.confirmations,
+            "received_sats": assessment.received_sats,
+            "due_sats": assessment.due_sats,
+            "txid": assessment.txid,
+        }
+        return [_Told(event_type, payment.reference, facts) for event_type in told]
+
+    def _tell(
+        self, payment: PaymentRequest, event_type: EventType, document: dict[str, Any], now: datetime
+    ) -> None:
+        event = Event.create(
+            reference=f"evt_{secrets.token_hex(16)}",
+            payment=payment,
+            revision=payment.revision,
+            type=event_type.value,
+            created_at=now,
+            payload=document,
+        )
+        if is_mailed(event_type, document):
+            _post(event, EMAIL, self._settings.operator_email, EMAIL, now)
+        seller: Seller = payment.seller
+        if seller.webhook_url is not None and seller.removed_at is None:
+            _post(event, WEBHOOK, seller.id, f"{WEBHOOK}:{seller.id}", now)
+
+
+def _post(event: Event, channel: str, recipient: str, queue: str, now: datetime) -> None:
+    Message.create(
+        event=event,
+        payment=event.payment_id,
+        channel=channel,
+        recipient=recipient,
+        queue=queue,
+        created_at=now,
+        next_attempt_at=now,
+    )
+
+
+def _store(payment: PaymentRequest) -> None:
+    """Write what was found, if nobody else has since it was read."""
+    values = {field: getattr(payment, field.name) for field in ASSESSED}
+    unchanged = (PaymentRequest.id == payment.id) & (PaymentRequest.revision == payment.revision)
+    payment.revision += 1
+    stored = PaymentRequest.update({**values, PaymentRequest.revision: payment.revision}).where(unchanged)
+    if stored.execute() != 1:
+        raise StatusConflict(f"{payment.reference} was assessed by another daemon at the same time")
+
+
+def _forget_spends(outputs: list[Output]) -> None:
+    txids = [output.txid for output in outputs]
+    if txids:
+        Spend.delete().where(Spend.txid.in_(txids)).execute()

@@ -1,0 +1,166 @@
+"""The facts that the daemon stores: outputs found, mined, unmined, replaced, dropped.
+
+All of it runs inside the caller's database transaction and marks the requests it concerns for assessment. A
+fact that is stored already is stored again without effect, so that a message may come twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from models.address import ours, retire
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, Spend
+from models.payment import touch
+from payments.transaction import Block, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A transaction that pays us: for each output of ours (vout, amount_sats, address_id)."""
+
+    transaction: Transaction
+    outputs: tuple[tuple[int, int, int], ...]
+
+
+class Watch:
+    """The outpoints that unconfirmed payments depend on, in memory: every foreign input is held against it.
+
+    It mirrors the `spend` table, which holds only what is unconfirmed or was so lately.
+    """
+
+    def __init__(self) -> None:
+        self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
+
+    def load(self) -> None:
+        """Take over what is stored."""
+        self._spends.clear()
+        for spend in Spend.select():
+            self._spends[spend.outpoint][spend.txid] = spend.spender
+
+    def add(self, txid: str, outpoint: bytes, spender: str) -> None:
+        """Watch an outpoint for the payment `txid`."""
+        self._spends[outpoint][txid] = spender
+
+    def conflicts(self, transaction: Transaction) -> set[str]:
+        """The payments that can't be valid beside this transaction."""
+        spends = self._spends
+        touched = [spends[outpoint] for outpoint in transaction.inputs if outpoint in spends]
+        if not touched:
+            return set()
+        txid = transaction.txid
+        return {ours for spenders in touched for ours, spender in spenders.items() if spender != txid}
+
+
+def find_matches(transactions: Iterable[Transaction]) -> list[Match]:
+    """The transactions that pay an address of the table; one indexed query for hundreds of scripts."""
+    transactions = list(transactions)
+    addresses = ours(script for t in transactions for _, script in t.outputs)
+    if not addresses:
+        return []
+    matches = []
+    for transaction in transactions:
+        paid = tuple(
+            (vout, amount_sats, addresses[script])
+            for vout, (amount_sats, script) in enumerate(transaction.outputs)
+            if script in addresses
+        )
+        if paid:
+            matches.append(Match(transaction, paid))
+    return matches
+
+
+def record_unconfirmed(
+    match: Match, first_seen_at: datetime, lineage: Iterable[Transaction], watch: Watch
+) -> None:
+    """Store a payment that is in the mempool. `lineage` is it and its unconfirmed ancestors."""
+    txid = match.transaction.txid
+    _insert(match, first_seen_at, watch, state=MEMPOOL)
+    _update(txid, Output.state.in_([REPLACED, DROPPED]), state=MEMPOOL, replaced_by=None, replaced_in=None)
+    for transaction in lineage:
+        for outpoint in transaction.inputs:
+            Spend.insert(
+                txid=txid, outpoint=outpoint, spender=transaction.txid
+            ).on_conflict_ignore().execute()
+            watch.add(txid, outpoint, transaction.txid)
+
+
+def record_mined(match: Match, block: Block, height: int, now: datetime, watch: Watch) -> None:
+    """Store a payment that is in a block of the active chain."""
+    mined_at = min(datetime.fromtimestamp(block.time, UTC), now)
+    place = {"state": MINED, "block_hash": block.hash, "block_height": height}
+    _insert(match, mined_at, watch, **place)
+    is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
+    _update(match.transaction.txid, is_elsewhere, **place, replaced_by=None, replaced_in=None)
+
+
+def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
+    """A conflicting transaction is in the mempool, or in a block of the active chain."""
+    is_new = (Output.state != REPLACED) | (Output.replaced_by != by)
+    if in_block is not None:
+        is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
+    condition = Output.block_hash.is_null() & is_new
+    _update(txid, condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
+
+
+def mark_dropped(txid: str) -> None:
+    """It has left the mempool, is in no block, and no conflict is known: not even one in the chain."""
+    is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
+    _update(txid, is_new, state=DROPPED, replaced_by=None, replaced_in=None)
+
+
+def mark_live(txid: str) -> None:
+    """It is in the mempool again."""
+    is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
+    _update(txid, is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
+
+
+def unmine(in_blocks: Iterable[str]) -> None:
+    """These blocks have left the active chain. Where their transactions are now, the mempool will tell."""
+    hashes = list(in_blocks)
+    _change(Output.block_hash.in_(hashes), state=MEMPOOL, block_hash=None, block_height=None)
+    _change(Output.replaced_in.in_(hashes), state=DROPPED, replaced_by=None, replaced_in=None)
+
+
+def _insert(match: Match, first_seen_at: datetime, watch: Watch, **place: object) -> None:
+    """New outputs; one that replaces money of the same request is as old as what it replaces."""
+    txid = match.transaction.txid
+    known = {output.vout for output in Output.select(Output.vout).where(Output.txid == txid)}
+    fresh = [row for row in match.outputs if row[0] not in known]
+    if not fresh:
+        return
+    replaced = _first_seen(watch.conflicts(match.transaction))
+    for vout, amount_sats, address_id in fresh:
+        Output.create(
+            address=address_id,
+            txid=txid,
+            vout=vout,
+            amount_sats=amount_sats,
+            first_seen_at=min(first_seen_at, replaced.get(address_id, first_seen_at)),
+            **place,
+        )
+    address_ids = {address_id for _, _, address_id in fresh}
+    retire(address_ids, first_seen_at)
+    touch(address_ids)
+
+
+def _first_seen(txids: set[str]) -> dict[int, datetime]:
+    """For each address that these transactions pay, when it was first seen to be paid by them."""
+    found: dict[int, datetime] = {}
+    for output in Output.select().where(Output.txid.in_(list(txids))) if txids else ():
+        found[output.address_id] = min(
+            output.first_seen_at, found.get(output.address_id, output.first_seen_at)
+        )
+    return found
+
+
+def _update(txid: str, condition: object, **values: object) -> None:
+    _change((Output.txid == txid) & condition, **values)
+
+
+def _change(condition: object, **values: object) -> None:
+    """Change the outputs that need it, and mark the requests they pay."""
+    address_ids = {output.address_id for output in Output.select(Output.address).where(condition)}
+    if address_ids:
+        Output.update(**values).where(condition).execute()
+        touch(address_ids)

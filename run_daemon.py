@@ -1,0 +1,115 @@
+"""Start the daemon: read the settings, become the only one on this database, build the parts, run the loop."""
+
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+
+import peewee
+import structlog
+
+import logs
+from config import Settings, settings_or_exit
+from daemon.address_pool import AddressPool
+from daemon.bitcoind import Bitcoind
+from daemon.courier import Courier
+from daemon.feed import Feed
+from daemon.loop import LockLost, Loop
+from daemon.mailer import Mailer
+from daemon.rates import RateKeeper
+from daemon.webhook import WebhookSender
+from models.database import DatabaseError, disconnect
+from models.lock import AdvisoryLock, FileLock, database_lock
+from models.schema import open_database
+
+STANDBY_LOOK_SECONDS = 0.5
+STOP_SECONDS = 4.0
+
+log = structlog.get_logger("daemon")
+
+
+class Stop:
+    """Set by the first SIGTERM or SIGINT; the loop looks at it."""
+
+    def __init__(self) -> None:
+        self.is_asked_for = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.is_asked_for
+
+    def _ask(self, number: int, _frame: object) -> None:
+        self.is_asked_for = True
+
+
+def main() -> int:
+    """Run until told to stop; the exit status."""
+    settings = settings_or_exit()
+    os.umask(0o077)
+    logs.configure(settings.log_format, settings.log_level)
+    should_stop = Stop()
+    try:
+        open_database(settings.database_url.reveal())
+        lock = database_lock("daemon")
+    except DatabaseError as error:
+        print(f"nodetill: {error}", file=sys.stderr)
+        return 1
+    while not should_stop():
+        if stand_by(lock, should_stop):
+            work(settings, lock, should_stop)
+    lock.release()
+    disconnect()
+    log.info("daemon stopped")
+    return 0
+
+
+def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
+    """Wait until no other daemon works on the database; False where told to stop before."""
+    is_told = False
+    while not should_stop():
+        try:
+            if lock.acquire():
+                return True
+            reason = "another daemon works on this database"
+        except peewee.OperationalError as error:
+            reason = f"the database cannot be used: {str(error).strip()}"
+        if not is_told:
+            log.info("standby", reason=reason)
+            is_told = True
+        time.sleep(STANDBY_LOOK_SECONDS)
+    return False
+
+
+def work(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -> None:
+    """Be the daemon of this database, until told to stop or the lock is lost."""
+    feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
+    pool = AddressPool(settings, Bitcoind(settings), clock)
+    rates = RateKeeper(settings, clock)
+    mailer = Mailer(settings.mail, settings.mail_from)
+    courier = Courier(settings, mailer, WebhookSender(), clock, time.monotonic)
+    workers = (pool, rates, courier)
+    log.info("daemon started", rpc=settings.rpc_url_without_credentials, wallet=settings.bitcoind_wallet)
+    for worker in workers:
+        worker.start()
+    try:
+        Loop(settings, Bitcoind(settings), feed, pool, courier, lock, should_stop).run()
+    except LockLost:
+        log.warning("lock lost", reason="the database's connection was cut; another daemon may have taken over")
+        lock.release()
+    finally:
+        deadline = time.monotonic() + STOP_SECONDS
+        for worker in workers:
+            worker.stop(max(deadline - time.monotonic(), 0.1))
+        feed.close()
+
+
+def clock() -> datetime:
+    """The time of day."""
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The web server: the HTTP API. It needs the database and nothing else; bitcoind is the daemon's."""
+
+import logging
+import os
+import signal
+import sys
+
+import structlog
+
+import logs
+from config import Settings, settings_or_exit
+from models.database import DatabaseError, disconnect
+from models.schema import open_database
+from web.app import create_app
+from web.server import Server
+
+log = structlog.get_logger("run_web")
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; the exit status."""
+    os.umask(0o077)
+    settings = settings_or_exit()
+    logs.configure(settings.log_format, settings.log_level)
+    # waitress would warn of each request that waits for a thread.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    try:
+        open_database(settings.database_url.reveal())
+        server = _server(settings)
+    except (DatabaseError, OSError, ValueError) as error:
+        print(f"nodetill: {error}", file=sys.stderr)  # noqa: T201 (the one line that the operator reads)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    log.info("web server started", listening=" ".join(f"{host}:{port}" for host, port in server.addresses))
+    server.run()
+    disconnect()
+    log.info("web server stopped")
+    return 0
+
+
+def _server(settings: Settings) -> Server:
+    where = f"{settings.web_host}:{settings.web_port}"
+    try:
+        return Server(create_app(settings), settings.web_host, settings.web_port)
+    except OSError as error:
+        raise OSError(f"cannot listen on {where} (WEB_HOST, WEB_PORT): {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"cannot listen on {where} (WEB_HOST, WEB_PORT): {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Fixtures that many tests share: databases of both kinds, and bitcoind nodes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from admin.regtest import RegtestNode, find_bitcoind
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def bitcoind() -> list[str]:
+    """The command that runs bitcoind."""
+    return find_bitcoind()
+
+
+@pytest.fixture(scope="module")
+def start_node(
+    bitcoind: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., RegtestNode]]:
+    """Starts a bitcoind in a directory of its own, with the options given; they end with the module."""
+    with ExitStack() as stack:
+
+        def start(*extra: str) -> RegtestNode:
+            datadir = tmp_path_factory.mktemp("bitcoind")
+            return stack.enter_context(RegtestNode.start(datadir, bitcoind, extra))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def regtest_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
+    """A bitcoind that the tests of a module share; its customer has coins."""
+    node = start_node()
+    node.fund_customer()
+    return node
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """DATABASE_URL of a fresh database: the test runs on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'nodetill.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()

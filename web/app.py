@@ -1,0 +1,113 @@
+"""The web application: which call goes where, who may make it, and what every answer has in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from bottle import Bottle, HTTPError, HTTPResponse, request
+
+from config import Settings
+from models.seller import Seller
+from web import catalogue, events, health, payments, purchase, rates
+from web.access import anyone, key_holder
+from web.answer import Answer, Problem, not_found, refused, unavailable
+from web.call import Call, Environ
+from web.database import DATABASE_TROUBLE, Outage, connection
+
+log = structlog.get_logger(__name__)
+
+Clock = Callable[[], datetime]
+Handler = Callable[..., Answer]
+Access = Callable[[Environ], Seller | None]
+
+ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
+    ("POST", "/api/v1/payments", key_holder, purchase.create),
+    ("GET", "/api/v1/payments", key_holder, catalogue.list_payments),
+    ("GET", "/api/v1/payments/<reference>", key_holder, payments.show),
+    ("POST", "/api/v1/payments/<reference>/transactions", key_holder, payments.look_at_transaction),
+    ("POST", "/api/v1/payments/<reference>/accept", key_holder, payments.accept),
+    ("GET", "/api/v1/payments/<reference>/events", key_holder, events.list_events),
+    (
+        "POST",
+        "/api/v1/payments/<reference>/events/<event_reference>/redeliver",
+        key_holder,
+        events.redeliver,
+    ),
+    ("GET", "/api/v1/rates", key_holder, rates.list_rates),
+    ("GET", "/health", anyone, health.health),
+)
+
+
+def utc_now() -> datetime:
+    """The clock that the server runs by."""
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
+    """The WSGI application; the database must be open. Nothing of it is shared between two of them."""
+    desk = Desk(settings, clock)
+    app = Bottle()
+    app.default_error_handler = _unrouted
+    for method, path, access, handler in ROUTES:
+        app.route(path, method, desk.callback(access, handler))
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where every call is taken: it is let in, handled, and answered, whatever happens."""
+
+    settings: Settings
+    clock: Clock
+    outage: Outage = field(default_factory=Outage)
+
+    def callback(self, access: Access, handler: Handler) -> Callable[..., HTTPResponse]:
+        """What Bottle calls for a route, with the parts of its path."""
+
+        def serve(**parts: str) -> HTTPResponse:
+            return _response(self.answer(access, handler, request.environ, parts))
+
+        return serve
+
+    def answer(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Answer:
+        """The handler's answer, or the problem that stood in its way."""
+        try:
+            with connection():
+                call = Call(self.settings, self.clock(), environ, access(environ))
+                answer = handler(call, **parts)
+            self.outage.end()
+        except Problem as problem:
+            return problem.answer
+        except DATABASE_TROUBLE as error:
+            self.outage.begin(error)
+            detail = "the database is not available at the moment; nothing was used up, try again"
+            return unavailable("no-database", detail).answer
+        except Exception:  # The last line of defence: a client never sees a traceback.
+            log.exception("call failed", method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"])
+            return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of Nodetill; its log has it").answer
+        return answer
+
+
+def _unrouted(error: HTTPError) -> HTTPResponse:
+    """What Bottle refuses by itself: a path that is not there, or not with this method."""
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _with_head(error.headers["Allow"])
+        detail = f"this address takes {allowed}"
+        return _response(refused(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed}).answer)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return _response(not_found().answer)
+    log.error("call failed", status=error.status_code, exc_info=error.exception)
+    return _response(refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of Nodetill; its log has it").answer)
+
+
+def _with_head(allow: str) -> str:
+    """Where GET is served, HEAD is too."""
+    methods = set(allow.split(","))
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+def _response(answer: Answer) -> Any:
+    return HTTPResponse(answer.body, answer.status, answer.all_headers)

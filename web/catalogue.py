@@ -1,0 +1,148 @@
+"""A seller's payment requests, newest first, a page at a time."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+from models.address import Address
+from models.output import Output
+from models.payment import PaymentRequest, payment_by_reference
+from payments.money import is_currency
+from payments.status import Status
+from web.answer import Answer, FieldError, invalid
+from web.call import Call
+from web.documents import documents_of, snapshot
+from web.forms import TXID
+
+DEFAULT_LIMIT, MOST_LIMIT = 50, 200
+_QUERY_CHARACTERS = 500
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def list_payments(call: Call) -> Answer:
+    """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
+    filters = _filters(call.parameters())
+    limit = filters.pop("limit", DEFAULT_LIMIT)
+    with snapshot():
+        page = list(_query(call, filters).limit(limit + 1))
+        documents = documents_of(page[:limit], call.settings)
+    next_cursor = page[limit - 1].reference if len(page) > limit else None
+    return Answer(HTTPStatus.OK, {"data": documents, "next_cursor": next_cursor})
+
+
+def _query(call: Call, filters: Mapping[str, Any]) -> Any:
+    query = (
+        PaymentRequest.select(PaymentRequest, Address)
+        .join(Address)
+        .where(PaymentRequest.seller == call.seller)
+        .order_by(PaymentRequest.id.desc())
+    )
+    for name, value in filters.items():
+        query = query.where(_before(call, value) if name == "cursor" else _CONDITIONS[name](value))
+    return query
+
+
+def _before(call: Call, cursor: str) -> Any:
+    """A cursor is the last request of the page before. It gives away no count of other sellers' requests."""
+    last = payment_by_reference(cursor, call.seller.id)
+    if last is None:
+        raise invalid([FieldError("cursor", "is not one that this list gave")])
+    return PaymentRequest.id < last.id
+
+
+def _matches(text: str) -> Any:
+    condition = (
+        PaymentRequest.reference.startswith(text)
+        | PaymentRequest.note.contains(text)
+        | (Address.address == text)
+        # A bech32 address is the same in capitals (BIP173), as a QR code has it.
+        | (Address.address == text.lower())
+    )
+    if TXID.fullmatch(text.lower()):
+        paid = Output.select(Output.address).where(Output.txid == text.lower())
+        condition |= PaymentRequest.address.in_(paid)
+    return condition
+
+
+_CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "status": lambda status: PaymentRequest.status == status,
+        "currency": lambda code: PaymentRequest.currency == code,
+        "created_after": lambda moment: PaymentRequest.created_at >= moment,
+        "created_before": lambda moment: PaymentRequest.created_at < moment,
+        "q": _matches,
+    }
+)
+
+
+def _filters(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters as values. Raises Problem 422 with all that is wrong."""
+    values: dict[str, Any] = {}
+    errors = []
+    for name, text in parameters.items():
+        try:
+            if name not in _READERS:
+                raise ValueError(f"is not a filter; there are {', '.join(_READERS)}")
+            values[name] = _READERS[name](text)
+        except ValueError as error:
+            errors.append(FieldError(name, str(error)))
+    if errors:
+        raise invalid(errors)
+    return values
+
+
+def _status(text: str) -> str:
+    if text not in list(Status):
+        raise ValueError(f"must be one of {', '.join(Status)}")
+    return text
+
+
+def _currency(text: str) -> str:
+    if not is_currency(text):
+        raise ValueError("must be an ISO 4217 currency code in capitals such as EUR, or BTC, or SAT")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    fault = ValueError("must be a time such as 2026-11-23T15:04:05Z; a + is written %2B in a URL")
+    if not _RFC_3339.fullmatch(text):
+        raise fault
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise fault from None
+
+
+def _search(text: str) -> str:
+    if not (0 < len(text) <= _QUERY_CHARACTERS and "\0" not in text):
+        raise ValueError(f"must have 1 to {_QUERY_CHARACTERS} characters")
+    return text
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MOST_LIMIT):
+        raise ValueError(f"must be a whole number from 1 to {MOST_LIMIT}")
+    return int(text)
+
+
+def _cursor(text: str) -> str:
+    if not re.fullmatch(r"PR-[A-Za-z0-9]{22}", text):
+        raise ValueError("is not one that this list gave")
+    return text
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {
+        "status": _status,
+        "currency": _currency,
+        "created_after": _moment,
+        "created_before": _moment,
+        "q": _search,
+        "limit": _limit,
+        "cursor": _cursor,
+    }
+)

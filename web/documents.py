@@ -1,0 +1,48 @@
+"""Stored payment requests as the documents that the API answers with."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from config import Settings
+from models.database import database, is_sqlite
+from models.output import Output
+from models.payment import PaymentRequest
+from models.report import daemon_report
+from payments.document import payment_document
+
+
+def snapshot() -> AbstractContextManager[Any]:
+    """A reading transaction: all that is read in it is of one moment, and it keeps no writer waiting."""
+    return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")
+
+
+def document_of(payment: PaymentRequest, settings: Settings) -> dict[str, Any]:
+    """One request."""
+    return documents_of([payment], settings)[0]
+
+
+def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[dict[str, Any]]:
+    """Requests, in the order given, at the tip that their statuses were worked out at."""
+    tip_height = daemon_report().assessed_height
+    parts = _parts_of(payments)
+    return [
+        payment_document(
+            payment,
+            payment.address.address,
+            parts[payment.address_id],
+            tip_height=tip_height,
+            public_url=settings.public_url,
+        )
+        for payment in payments
+    ]
+
+
+def _parts_of(payments: Sequence[PaymentRequest]) -> dict[int, list[Output]]:
+    """One query for all of them."""
+    found: dict[int, list[Output]] = defaultdict(list)
+    address_ids = [payment.address_id for payment in payments]
+    for output in Output.select().where(Output.address.in_(address_ids)).order_by(Output.id):
+        found[output.address_id].append(output)
+    return found

@@ -1,0 +1,73 @@
+"""What happened to a request, who was told, and telling the seller's endpoint again."""
+
+from collections import defaultdict
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+
+from models.hint import add_redelivery
+from models.outbox import WEBHOOK, Event, Message, events_of, messages_of
+from payments.document import timestamp
+from web.answer import Answer, Problem, not_found
+from web.call import Call
+from web.documents import snapshot
+from web.payments import own_payment
+from web.wishes import check_room, is_redelivery_pending
+
+log = structlog.get_logger(__name__)
+
+
+def list_events(call: Call, reference: str) -> Answer:
+    """GET /api/v1/payments/{id}/events: in the order they happened, each with its deliveries."""
+    with snapshot():
+        events = events_of(own_payment(call, reference))
+        deliveries: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for message in messages_of(events):
+            deliveries[message.event_id].append(_delivery(message))
+    data = [
+        {
+            "event_id": event.reference,
+            "type": event.type,
+            "created_at": timestamp(event.created_at),
+            "deliveries": deliveries[event.id],
+        }
+        for event in events
+    ]
+    return Answer(HTTPStatus.OK, {"data": data})
+
+
+def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
+    """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202; the webhook is sent again.
+
+    The email is the operator's and is not sent again at a seller's wish. 409 where there is no webhook.
+    """
+    events = events_of(own_payment(call, reference))
+    event = next((event for event in events if event.reference == event_reference), None)
+    if event is None:
+        raise not_found()
+    webhooks = [message for message in messages_of([event]) if message.channel == WEBHOOK]
+    if not webhooks:
+        detail = "this event has no webhook that could be sent again: the seller had none, or it was pruned"
+        raise Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
+    for message in webhooks:
+        _send_again(call, event, message)
+    return Answer(HTTPStatus.ACCEPTED, {"event_id": event.reference})
+
+
+def _send_again(call: Call, event: Event, message: Message) -> None:
+    if not is_redelivery_pending(message):
+        check_room(call.seller)
+        add_redelivery(message, call.now)
+        log.info("redelivery asked for", event_id=event.reference, seller=call.seller.id)
+
+
+def _delivery(message: Message) -> dict[str, Any]:
+    return {
+        "channel": message.channel,
+        "attempts": message.attempts,
+        "last_error": message.last_error,
+        "delivered_at": timestamp(message.delivered_at),
+        "failed_at": timestamp(message.failed_at),
+        "next_attempt_at": timestamp(message.next_attempt_at),
+    }

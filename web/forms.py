@@ -1,0 +1,179 @@
+"""What a caller may send, field by field. All that is wrong is named at once."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+
+from payments.money import currency_exponent, read_amount
+from web.answer import FieldError, Problem, invalid
+
+NOTE_CHARACTERS = 500
+LABEL_CHARACTERS = 100
+URL_CHARACTERS = 2048
+METADATA_BYTES = 4096
+_MOST_ERRORS = 20
+
+TXID = re.compile(r"[0-9a-f]{64}")
+# What RFC 3986 lets stand in a URL; anything else comes percent-encoded.
+_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.IGNORECASE)
+
+F = TypeVar("F", bound=BaseModel)
+
+
+def _note(text: str) -> str:
+    """A form's text area sends CR LF for each new line; LF is what is kept."""
+    text = text.replace("\r\n", "\n")
+    if len(text) > NOTE_CHARACTERS:
+        raise ValueError(f"must have at most {NOTE_CHARACTERS} characters")
+    if _has_controls(text, allowed="\n\t"):
+        raise ValueError("must have no control characters but new lines and tabs")
+    return text
+
+
+def _label(text: str) -> str:
+    if not 1 <= len(text) <= LABEL_CHARACTERS:
+        raise ValueError(f"must have 1 to {LABEL_CHARACTERS} characters")
+    if _has_controls(text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+def _redirect_url(text: str) -> str:
+    fault = ValueError(
+        f"must be an http or https URL of at most {URL_CHARACTERS} characters, percent-encoded, "
+        "without a user or password"
+    )
+    if len(text) > URL_CHARACTERS or not _URL.fullmatch(text):
+        raise fault
+    try:
+        parts = urlsplit(text)
+        is_good = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        raise fault from None
+    if not is_good:
+        raise fault
+    return text
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = _kept(value)
+    size = len(json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > METADATA_BYTES:
+        raise ValueError(f"must have at most {METADATA_BYTES} bytes as JSON, not {size}")
+    return kept
+
+
+def _kept(value: Any) -> Any:
+    """Numbers are given back as they came, or refused: JSON is read with doubles (RFC 8259, 6)."""
+    match value:
+        case dict():
+            return {key: _kept(item) for key, item in value.items()}
+        case list():
+            return [_kept(item) for item in value]
+        case Decimal():
+            number = float(value)
+            if Decimal(repr(number)) != value:
+                raise ValueError("has a number with too many digits to be kept exactly: send it as text")
+            return number
+    return value
+
+
+def _txid(text: str) -> str:
+    if not TXID.fullmatch(text.lower()):
+        raise ValueError("must be a transaction id: 64 hex digits")
+    return text.lower()
+
+
+def _has_controls(text: str, allowed: str = "") -> bool:
+    return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") and c not in allowed for c in text)
+
+
+class Form(BaseModel):
+    """Strict: "6" is no number, true is not 1, and a field that is not there may not be sent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PaymentForm(Form):
+    """What a payment is asked for with. None of the last two stands for the operator's setting."""
+
+    seller_id: str
+    # Before the amount, which may have as many decimals as its currency has.
+    currency: str
+    amount_fiat: Decimal
+    note: Annotated[str, AfterValidator(_note)] = ""
+    label: Annotated[str, AfterValidator(_label)] | None = None
+    redirect_url: Annotated[str, AfterValidator(_redirect_url)] | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] = Field(default_factory=dict)
+    confirmations: Annotated[int, Field(ge=0, le=144)] | None = None
+    expires_in: Annotated[int, Field(ge=60, le=86_400)] | None = None
+
+    @field_validator("currency")
+    @classmethod
+    def _is_known(cls, code: str) -> str:
+        currency_exponent(code)
+        return code
+
+    @field_validator("amount_fiat", mode="plain", json_schema_input_type=str | int | float)
+    @classmethod
+    def _is_an_amount(cls, value: Any, info: ValidationInfo) -> Decimal:
+        # Of a currency that is wrong itself nothing is known: bitcoin allows the most decimals.
+        return read_amount(value, info.data.get("currency", "BTC"))
+
+    @field_validator("confirmations", "expires_in", mode="before")
+    @classmethod
+    def _is_given(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must be a whole number; leave it out for the default")
+        return value
+
+
+class TransactionForm(Form):
+    """The transaction that is to be looked at; in lower case from here on."""
+
+    txid: Annotated[str, AfterValidator(_txid)]
+
+
+def read_form(form: type[F], body: Mapping[str, Any]) -> F:
+    """The checked form. Raises Problem 422 with every fault of the body."""
+    try:
+        return form.model_validate(body)
+    except ValidationError as error:
+        raise _problem(form, error) from error
+
+
+def _problem(form: type[BaseModel], error: ValidationError) -> Problem:
+    details = error.errors(include_url=False, include_input=False)[:_MOST_ERRORS]
+    return invalid([FieldError(str(detail["loc"][0]), _message(form, detail)) for detail in details])
+
+
+def _message(form: type[BaseModel], detail: ErrorDetails) -> str:
+    match detail["type"]:
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return f"is not a field here; allowed are {', '.join(form.model_fields)}"
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "string_type":
+            return "must be text"
+        case "int_type":
+            return "must be a whole number"
+        case "dict_type":
+            return "must be an object"
+    return detail["msg"].replace("Input should be", "must be")

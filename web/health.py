@@ -1,0 +1,106 @@
+"""Whether all is well, in one look: for a monitor, a load balancer, and the operator."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from models.address import free_count
+from models.block import stored_tip
+from models.outbox import EMAIL, Message
+from models.rate import Rate
+from models.report import DaemonReport, daemon_report
+from payments.document import timestamp
+from web.answer import Answer
+from web.call import Call
+from web.database import DATABASE_TROUBLE
+from web.documents import snapshot
+from web.quotation import prices_now
+
+SILENCE_SECONDS = 30
+BLOCKS_BEHIND = 2
+EMAIL_WAIT_SECONDS = 900
+
+
+def health(call: Call) -> Answer:
+    """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds."""
+    try:
+        with snapshot():
+            findings = _findings(call)
+            problems = [*_problems(call, findings)]
+    except DATABASE_TROUBLE:
+        findings = _no_findings()
+        problems = ["the database can't be read: see the log of run_web.py"]
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+    summary = {"status": "failing" if problems else "ok", "problems": problems}
+    return Answer(status, {**summary, **findings})
+
+
+def _findings(call: Call) -> dict[str, Any]:
+    report = daemon_report()
+    tip = stored_tip()
+    newest_rate = Rate.select(Rate.fetched_at).order_by(Rate.fetched_at.desc()).limit(1).scalar()
+    return {
+        "chain": {
+            "height": report.assessed_height,
+            "node_height": report.node_height,
+            "behind": _behind(report),
+            "last_block_at": timestamp(tip.mined_at) if tip else None,
+        },
+        "daemon": {"heartbeat_age": _age(report.heartbeat_at, call.now)},
+        "outbox": {
+            "pending": _waiting().count(),
+            "oldest_age": _age(_oldest(_waiting()), call.now),
+        },
+        "rates": {"age": _age(newest_rate, call.now)},
+        "addresses": {"free": free_count()},
+    }
+
+
+def _problems(call: Call, findings: dict[str, Any]) -> Iterator[str]:
+    silence = findings["daemon"]["heartbeat_age"]
+    if silence is None:
+        yield "the daemon has never run on this database: start run_daemon.py"
+    elif silence > SILENCE_SECONDS:
+        yield f"the daemon has been silent for {silence} s: see that run_daemon.py runs, and its log"
+    else:
+        yield from daemon_report().problems
+    behind = findings["chain"]["behind"]
+    if behind is not None and behind > BLOCKS_BEHIND:
+        yield f"{behind} blocks behind the node: statuses are old until the daemon has caught up"
+    if not findings["addresses"]["free"]:
+        yield "no free address is left: new requests are refused until the daemon gets some from bitcoind"
+    if not prices_now(call.settings, call.now):
+        yield "no currency has a fresh price: see RATE_SOURCES, and the daemon's log for its sources"
+    waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), call.now)
+    if waited is not None and waited > EMAIL_WAIT_SECONDS:
+        yield f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+
+
+def _behind(report: DaemonReport) -> int | None:
+    if report.node_height is None:
+        return None
+    return max(report.node_height - report.assessed_height, 0)
+
+
+def _waiting() -> Any:
+    return Message.select().where(Message.next_attempt_at.is_null(False))
+
+
+def _oldest(messages: Any) -> datetime | None:
+    oldest = messages.order_by(Message.id).first()
+    return oldest.created_at if oldest else None
+
+
+def _age(moment: datetime | None, now: datetime) -> int | None:
+    return None if moment is None else max(int((now - moment).total_seconds()), 0)
+
+
+def _no_findings() -> dict[str, Any]:
+    return {
+        "chain": {"height": None, "node_height": None, "behind": None, "last_block_at": None},
+        "daemon": {"heartbeat_age": None},
+        "outbox": {"pending": None, "oldest_age": None},
+        "rates": {"age": None},
+        "addresses": {"free": None},
+    }

@@ -1,0 +1,72 @@
+"""One payment request: read it, have a transaction looked at, accept late money."""
+
+import hashlib
+import re
+from http import HTTPStatus
+
+import structlog
+
+from models.hint import add_acceptance, add_transaction_hint
+from models.payment import PaymentRequest, payment_by_reference
+from web.answer import Answer, Problem, not_found
+from web.call import Call
+from web.documents import document_of, snapshot
+from web.forms import TransactionForm, read_form
+from web.wishes import check_room, is_acceptance_pending, is_transaction_pending
+
+log = structlog.get_logger(__name__)
+
+_REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
+_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def show(call: Call, reference: str) -> Answer:
+    """GET /api/v1/payments/{id}: the request, or 304 where the caller has it as it is."""
+    with snapshot():
+        answer = Answer(HTTPStatus.OK, document_of(own_payment(call, reference), call.settings))
+    tag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+    # It may be kept for asking again, which is what an ETag is for; never used without.
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    status = HTTPStatus.NOT_MODIFIED if _has_tag(call.header("If-None-Match"), tag) else HTTPStatus.OK
+    return Answer(status, answer.document, headers)
+
+
+def look_at_transaction(call: Call, reference: str) -> Answer:
+    """POST /api/v1/payments/{id}/transactions: 202. It tells the daemon where to look and nothing else."""
+    form = read_form(TransactionForm, call.body())
+    payment = own_payment(call, reference)
+    if not is_transaction_pending(payment, form.txid):
+        check_room(call.seller)
+        add_transaction_hint(payment, form.txid, call.now)
+        log.info("transaction hinted at", payment=payment.reference, txid=form.txid)
+    return Answer(HTTPStatus.ACCEPTED, document_of(payment, call.settings))
+
+
+def accept(call: Call, reference: str) -> Answer:
+    """POST /api/v1/payments/{id}/accept: count late money. 409 where the request is not late.
+
+    The answer is the request as it stands: the daemon works out its status anew a moment later.
+    """
+    payment = own_payment(call, reference)
+    if payment.late_accepted_at is None and not is_acceptance_pending(payment):
+        if not payment.is_late:
+            detail = f"the request is {payment.status} and not late: there is no late payment to accept"
+            raise Problem(HTTPStatus.CONFLICT, "not-late", detail)
+        add_acceptance(payment, call.now)
+        log.info("late payment accepted", payment=payment.reference, seller=call.seller.id)
+    return Answer(HTTPStatus.OK, document_of(payment, call.settings))
+
+
+def own_payment(call: Call, reference: str) -> PaymentRequest:
+    """The caller's request of that name. Raises Problem 404."""
+    payment = payment_by_reference(reference, call.seller.id) if _REFERENCE.fullmatch(reference) else None
+    if payment is None:
+        raise not_found()
+    return payment
+
+
+def _has_tag(if_none_match: str | None, tag: str) -> bool:
+    """RFC 9110, 13.1.2: weak comparison."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or tag in _ENTITY_TAG.findall(if_none_match)

@@ -1,0 +1,143 @@
+"""Making a new payment request: checked, priced, given an address of its own, and remembered by its key."""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import peewee
+import structlog
+
+from models.address import Address, claim_address
+from models.database import database
+from models.payment import PaymentRequest, payment_by_idempotency_key
+from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
+from payments.price import Price
+from web import strict_json
+from web.access import check_seller
+from web.answer import Answer, FieldError, Problem, invalid, malformed, unavailable
+from web.call import Call
+from web.documents import document_of
+from web.forms import PaymentForm, read_form
+from web.quotation import price_now
+
+log = structlog.get_logger(__name__)
+
+_BASE62 = string.ascii_letters + string.digits
+_REFERENCE_CHARACTERS = 22  # 131 random bits
+_KEY_CHARACTERS = 255
+
+
+def create(call: Call) -> Answer:
+    """POST /api/v1/payments: 201 with the new request; 200 with the old one where the key came before."""
+    key = _idempotency_key(call)
+    body = call.body()
+    form = read_form(PaymentForm, body)
+    check_seller(call.seller, form.seller_id)
+    digest = hashlib.sha256(strict_json.canonical(body)).hexdigest()
+
+    known = _known_request(call, key, digest)
+    if known is not None:
+        return _answer(HTTPStatus.OK, known, call)
+    terms = _terms(form, call)
+    try:
+        payment = _insert({**terms, "idempotency_key": key, "idempotency_digest": key and digest}, call)
+    except peewee.IntegrityError:
+        # Two calls under one key at the same time: the database let one of them through.
+        known = _known_request(call, key, digest)
+        if known is None:
+            raise
+        return _answer(HTTPStatus.OK, known, call)
+    log.info(
+        "payment requested",
+        payment=payment.reference,
+        seller=payment.seller_id,
+        amount=f"{payment.amount_fiat} {payment.currency}",
+        amount_sats=payment.amount_sats,
+        address=payment.address.address,
+    )
+    return _answer(HTTPStatus.CREATED, payment, call)
+
+
+def _idempotency_key(call: Call) -> str | None:
+    key = call.header("Idempotency-Key")
+    is_good = key is None or (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable())
+    if not is_good:
+        raise malformed(f"Idempotency-Key has 1 to {_KEY_CHARACTERS} printable ASCII characters")
+    return key
+
+
+def _known_request(call: Call, key: str | None, digest: str) -> PaymentRequest | None:
+    """What this key made before. Raises Problem 422 where that was another body."""
+    payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
+    if payment is not None and payment.idempotency_digest != digest:
+        detail = "this Idempotency-Key came before with another body; a new request needs a new key"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+    return payment
+
+
+def _terms(form: PaymentForm, call: Call) -> dict[str, Any]:
+    """What is agreed now, as columns of the request. Raises Problem 422 or 503."""
+    settings = call.settings
+    price = price_now(form.currency, settings, call.now)
+    amount_sats = _amount_sats(form.amount_fiat, price)
+    needed = settings.confirmations if form.confirmations is None else form.confirmations
+    lifetime = settings.payment_expiry if form.expires_in is None else form.expires_in
+    expires_at = call.now + timedelta(seconds=lifetime)
+    monitored_until = expires_at + timedelta(seconds=settings.monitoring_period)
+    return {
+        "seller": call.seller,
+        "amount_fiat": plain(form.amount_fiat),
+        "currency": form.currency,
+        "price": plain(price.price),
+        "price_at": price.fetched_at,
+        "price_source": ", ".join(price.sources),
+        "amount_sats": amount_sats,
+        "due_sats": amount_sats,
+        "tolerance_sats": tolerance_sats(amount_sats, settings.underpayment_tolerance),
+        "confirmations_required": needed,
+        "created_at": call.now,
+        "expires_at": expires_at,
+        "monitored_until": monitored_until,
+        "late_deadline": monitored_until if settings.late_payments == "accept" else None,
+        "next_deadline": expires_at,
+        "note": form.note,
+        "label": form.label,
+        "redirect_url": form.redirect_url,
+        "metadata": form.metadata,
+    }
+
+
+def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
+    amount_sats = sats_due(amount_fiat, price.price)
+    if amount_sats < DUST_LIMIT_SATS:
+        message = f"is {amount_sats} sats now; below {DUST_LIMIT_SATS} sats the network relays no payment"
+        raise invalid([FieldError("amount_fiat", message)])
+    if amount_sats > MAX_MONEY_SATS:
+        message = f"is {btc(amount_sats)} BTC now; there will never be more than 21 million"
+        raise invalid([FieldError("amount_fiat", message)])
+    return amount_sats
+
+
+def _insert(terms: Mapping[str, Any], call: Call) -> PaymentRequest:
+    """Claim an address and store the request, both or neither. Raises Problem 503 with the pool empty."""
+    with database.atomic():
+        address: Address | None = claim_address(call.now)
+        if address is None:
+            detail = "there is no free address at the moment; nothing was used up, try again"
+            raise unavailable("no-address", detail)
+        payment: PaymentRequest = PaymentRequest.create(reference=_reference(), address=address, **terms)
+    return payment
+
+
+def _reference() -> str:
+    return "PR-" + "".join(secrets.choice(_BASE62) for _ in range(_REFERENCE_CHARACTERS))
+
+
+def _answer(status: HTTPStatus, payment: PaymentRequest, call: Call) -> Answer:
+    location = f"/api/v1/payments/{payment.reference}"
+    return Answer(status, document_of(payment, call.settings), {"Location": location})

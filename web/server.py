@@ -1,0 +1,159 @@
+"""waitress, set up for the open: slow clients are cut off, errors are problems, a stop loses nothing."""
+
+import resource
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import BaseWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.utilities import RequestEntityTooLarge
+
+from web.answer import refused
+from web.strict_json import BODY_LIMIT_BYTES, too_large
+
+log = structlog.get_logger(__name__)
+
+THREADS = 32
+CONNECTIONS = 2000
+IDLE_SECONDS = 20
+"""How long a connection may idle, and how long a request may take to arrive."""
+STOP_SECONDS = 4.0
+"""How long requests under way get to finish: less than the 5 seconds of SPEC.md 1."""
+_HEADER_LIMIT_BYTES = 16 * 1024
+_LARGEST_BODY_READ = 8 * 1024 * 1024
+
+
+class Parser(HTTPRequestParser):
+    """Reads a body that is too large to its end, keeping none of it.
+
+    Closing on a client that still sends would reset the connection, and the answer would be lost with it.
+    """
+
+    to_discard = 0
+
+    def received(self, data: bytes) -> int:
+        """Take bytes off the connection; how many were this request's."""
+        if self.to_discard:
+            taken = min(len(data), self.to_discard)
+            self.to_discard -= taken
+            self.completed = self.to_discard == 0
+            return taken
+        taken = super().received(data)
+        if isinstance(self.error, RequestEntityTooLarge):
+            self._begin_to_discard()
+        return taken
+
+    def _begin_to_discard(self) -> None:
+        is_waiting_for_us, self.expect_continue = self.expect_continue, False
+        # The end of a chunked body is not known.
+        if not self.chunked and not is_waiting_for_us and self.content_length <= _LARGEST_BODY_READ:
+            self.to_discard = self.content_length
+            self.completed = False
+
+
+class ProblemTask(ErrorTask):
+    """What waitress refuses by itself is answered as all the rest is."""
+
+    def execute(self) -> None:
+        """Write the answer and close."""
+        error = self.request.error
+        is_large = isinstance(error, RequestEntityTooLarge)
+        problem = too_large() if is_large else refused(HTTPStatus(error.code), str(error.body))
+        answer = problem.answer
+        self.status = f"{answer.status} {problem.status.phrase}"
+        self.response_headers.extend(answer.all_headers.items())
+        self.set_close_on_finish()
+        self.content_length = len(answer.body)
+        self.write(answer.body)
+
+
+class Channel(HTTPChannel):
+    """A connection. A request that trickles in is no activity: it must be complete within IDLE_SECONDS."""
+
+    parser_class = Parser
+    error_task_class = ProblemTask
+
+    def handle_read(self) -> None:
+        """Read what is there."""
+        begun, since = self.request, self.last_activity
+        super().handle_read()
+        if begun is not None and begun is self.request:
+            self.last_activity = since
+
+
+class Server:
+    """The web server on one address. Raises OSError or ValueError where it can't listen there."""
+
+    def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
+        _allow_files(CONNECTIONS + 100)
+        self._map: dict[int, Any] = {}
+        self._dispatcher = ThreadedTaskDispatcher()
+        self._is_stopping = False
+        create_server(
+            app,
+            map=self._map,
+            _dispatcher=self._dispatcher,
+            host=host,
+            port=port,
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=5,
+            # select() knows no file descriptor above 1023.
+            asyncore_use_poll=True,
+            max_request_header_size=_HEADER_LIMIT_BYTES,
+            # Twice, for what chunks need besides; the application counts to the byte.
+            max_request_body_size=2 * BODY_LIMIT_BYTES,
+            ident="nodetill",
+            # They are never trusted, but tell what came through a proxy from what came from this machine.
+            clear_untrusted_proxy_headers=False,
+        )
+        self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
+        for listener in self._listeners:
+            listener.channel_class = Channel
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens."""
+        return [(each.effective_host, int(each.effective_port)) for each in self._listeners]
+
+    def run(self) -> None:
+        """Serve until `stop`; then take no more connections, and finish the requests under way."""
+        self._dispatcher.set_thread_count(THREADS)
+        while not self._is_stopping:
+            self._turn(1.0)
+        deadline = time.monotonic() + STOP_SECONDS
+        for listener in self._listeners:
+            wasyncore.dispatcher.close(listener)
+        self._turn(0)
+        while self._is_busy() and time.monotonic() < deadline:
+            self._turn(0.1)
+        self._dispatcher.shutdown(timeout=max(deadline - time.monotonic(), 0))
+        wasyncore.close_all(self._map, ignore_all=True)
+
+    def stop(self) -> None:
+        """May be called from a signal handler, or another thread."""
+        self._is_stopping = True
+        for listener in self._listeners:
+            listener.pull_trigger()
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
+
+    def _is_busy(self) -> bool:
+        channels = (each for each in list(self._map.values()) if isinstance(each, HTTPChannel))
+        return any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+
+def _allow_files(wanted: int) -> None:
+    """As many open files as connections, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -1,0 +1,39 @@
+"""What a seller has asked of the daemon that is not done yet, and how much of it there may be."""
+
+from http import HTTPStatus
+
+from models.hint import ACCEPT, REDELIVER, TRANSACTION, Hint
+from models.outbox import Message
+from models.payment import PaymentRequest
+from models.seller import Seller
+from web.answer import RETRY_AFTER_SECONDS, Problem
+
+MOST_PENDING = 100
+
+
+def check_room(seller: Seller) -> None:
+    """One seller can't keep the daemon busy for all: Problem 429 while a hundred wishes wait."""
+    waiting = Hint.select().join(PaymentRequest).where(PaymentRequest.seller == seller).count()
+    if waiting >= MOST_PENDING:
+        detail = f"{waiting} requests of this seller wait for the daemon already; try again later"
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", detail, headers=headers)
+
+
+def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
+    """Whether the daemon is to look at it for this request anyway."""
+    return _exists((Hint.kind == TRANSACTION) & (Hint.payment == payment) & (Hint.txid == txid))
+
+
+def is_acceptance_pending(payment: PaymentRequest) -> bool:
+    """Whether late money is to be accepted anyway."""
+    return _exists((Hint.kind == ACCEPT) & (Hint.payment == payment))
+
+
+def is_redelivery_pending(message: Message) -> bool:
+    """Whether it is to be sent again anyway."""
+    return _exists((Hint.kind == REDELIVER) & (Hint.message == message))
+
+
+def _exists(condition: object) -> bool:
+    return bool(Hint.select().where(condition).exists())
