@@ -1,4 +1,4 @@
-"""Start the daemon: read the settings, become the only one on this database, build the parts, run the loop."""
+"""Start the daemon: read the settings, become the only one on this database, build the parts, run."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ class Stop:
         """Whether to stop."""
         return self.is_asked_for
 
-    def _ask(self, number: int, _frame: object) -> None:
+    def _ask(self, _number: int, _frame: object) -> None:
         self.is_asked_for = True
 
 
@@ -97,7 +97,7 @@ def work(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -
     try:
         Loop(settings, Bitcoind(settings), feed, pool, courier, lock, should_stop).run()
     except LockLost:
-        log.warning("lock lost", reason="the database's connection was cut; another daemon may have taken over")
+        log.warning("lock lost", reason="its connection to the database was cut")
         lock.release()
     finally:
         deadline = time.monotonic() + STOP_SECONDS

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,12 +22,14 @@ from config_reader import variable_name
 class Installation:
     """A whole Nodetill on `node`: its settings, its two servers, and a directory for all that they write.
 
-    `settings` are variables of SPEC.md 2 that are to differ from `environment`'s.
+    `settings` are variables of SPEC.md 2 that are to differ from `settings_for`'s.
     """
 
     def __init__(self, node: RegtestNode, directory: Path, **settings: str) -> None:
+        self.node = node
         self.directory = directory
-        self.environ = environment(node, directory, **settings)
+        self.settings = settings_for(node, directory) | settings
+        self.environ = environment(self.settings)
         self.daemon = Process("run_daemon.py", self.environ, directory)
         self.web = Process("run_web.py", self.environ, directory)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,6 +42,12 @@ class Installation:
     def mail(self) -> Path:
         """The Maildir that emails go to."""
         return self.directory / "mail"
+
+    def letters(self) -> list[EmailMessage]:
+        """The emails that were delivered so far, in their order."""
+        paths = [path for place in ("new", "cur") for path in (self.mail / place).glob("*")]
+        paths.sort(key=lambda path: path.stat().st_mtime_ns)
+        return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in paths]
 
     def client(self, api_key: str | None = None) -> Client:
         return Client(self.url, api_key)
@@ -98,14 +108,9 @@ class Installation:
         self.stop()
 
 
-def environment(node: RegtestNode, directory: Path, **settings: str) -> dict[str, str]:
-    """The environment of a Nodetill that works on `node`, and keeps its database and mail in `directory`.
-
-    None of this process's own settings get into it. `settings` come last.
-    """
-    ours = {variable_name(row) for row in fields(Settings)}
-    ours |= {f"{name}_FILE" for name in ours}
-    return {name: value for name, value in os.environ.items() if name not in ours} | {
+def settings_for(node: RegtestNode, directory: Path) -> dict[str, str]:
+    """The settings of a Nodetill that works on `node`, and keeps its database and mail in `directory`."""
+    return {
         "DATABASE_URL": f"sqlite:///{directory / 'nodetill.db'}",
         "BITCOIND_RPC_URL": node.rpc_url,
         "BITCOIND_COOKIE_FILE": str(node.cookie_file),
@@ -115,5 +120,11 @@ def environment(node: RegtestNode, directory: Path, **settings: str) -> dict[str
         "WEB_PORT": str(free_ports(1)[0]),
         "RATE_SOURCES": "fixed:EUR=50000,USD=54000",
         "SMTP_URL": f"maildir:{directory / 'mail'}",
-        **settings,
     }
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with `settings` in the place of all of its own."""
+    ours = {variable_name(row) for row in fields(Settings)}
+    ours |= {f"{name}_FILE" for name in ours}
+    return {name: value for name, value in os.environ.items() if name not in ours} | dict(settings)

@@ -1,22 +1,18 @@
 """`manage.py payment`: look at payment requests, and accept late money."""
 
-from collections import defaultdict
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
-from config import Settings
 from models.address import Address
 from models.database import database
 from models.hint import add_acceptance
-from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from models.report import daemon_report
-from payments.document import payment_document
 from payments.status import Status
+from web.documents import document_of, documents_of, snapshot
 
 SILENT_AFTER = timedelta(seconds=30)
 LONGEST_LIST = 1000
@@ -38,13 +34,13 @@ def payment() -> None:
 @json_option
 def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
     """The newest requests first."""
-    with open_settings_and_database() as settings:
+    with open_settings_and_database() as settings, snapshot():
         query = PaymentRequest.select(PaymentRequest, Address).join(Address)
         if status is not None:
             query = query.where(PaymentRequest.status == status)
         if seller_id is not None:
             query = query.where(PaymentRequest.seller == seller_id)
-        found = documents(list(query.order_by(PaymentRequest.id.desc()).limit(limit)), settings)
+        found = documents_of(list(query.order_by(PaymentRequest.id.desc()).limit(limit)), settings)
     answer(found, _table(found) if found else "There are no such payments.", as_json)
 
 
@@ -53,8 +49,8 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @json_option
 def show(reference: str, as_json: bool) -> None:
     """All that is known of a request."""
-    with open_settings_and_database() as settings:
-        found = documents([payment_named(reference)], settings)[0]
+    with open_settings_and_database() as settings, snapshot():
+        found = document_of(payment_named(reference), settings)
     answer(found, _page(found), as_json)
 
 
@@ -75,7 +71,7 @@ def accept(reference: str, as_json: bool) -> None:
                 if not row.is_late:
                     raise Refused(f"payment {reference} has no late money to accept: it is {row.status}")
                 add_acceptance(row, now)
-        found = documents([row], settings)[0]
+        found = document_of(row, settings)
         silence = daemon_silence(now)
     done = f"Payment {reference}: the daemon will count the late money now."
     answer(found, done if is_new else f"Payment {reference}: its late money is accepted already.", as_json)
@@ -88,27 +84,8 @@ def payment_named(reference: str) -> PaymentRequest:
     # No id has any other character, and PostgreSQL would choke on a NUL.
     row = payment_by_reference(reference) if reference.isprintable() and reference.isascii() else None
     if row is None:
-        raise Refused(f"there is no payment {ascii(reference[:80])}; the newest of them: payment list")
+        raise Refused(f"there is no payment {reference[:80]!a}; the newest of them: payment list")
     return row
-
-
-def documents(rows: Sequence[PaymentRequest], settings: Settings) -> list[dict[str, Any]]:
-    """The requests as the API has them, at the tip that the daemon last looked at."""
-    parts = defaultdict(list)
-    query = Output.select().where(Output.address.in_([row.address_id for row in rows])).order_by(Output.id)
-    for part in query:
-        parts[part.address_id].append(part)
-    tip_height = daemon_report().assessed_height
-    return [
-        payment_document(
-            row,
-            row.address.address,
-            parts[row.address_id],
-            tip_height=tip_height,
-            public_url=settings.public_url,
-        )
-        for row in rows
-    ]
 
 
 def daemon_silence(now: datetime) -> str | None:

@@ -21,42 +21,50 @@ LONGEST_NAME = 200
 LONGEST_URL = 2048
 
 
-class Checked(click.ParamType):
-    """Text of one of the settings' kinds, in ASCII."""
+class Checked(click.ParamType[str]):
+    """Text of one of the settings' kinds."""
 
-    def __init__(self, name: str, kind: Kind[str], longest: int) -> None:
+    def __init__(self, name: str, kind: Kind[str]) -> None:
         self.name = name
         self._kind = kind
-        self._longest = longest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Ends the command with exit status 2 where the text is not of this kind."""
         try:
-            if not (value.isascii() and value.isprintable() and len(value) <= self._longest):
-                raise WrongValue("has characters that are not plain, or far too many")
+            if not value.isprintable():
+                raise WrongValue("has control characters")
             return self._kind.read(value)
         except WrongValue as wrong:
-            self.fail(f"{ascii(value[:80])} {wrong}; allowed: {self._kind.allowed}", param, ctx)
+            self.fail(f"{value[:80]!a} {wrong}; allowed: {self._kind.allowed}", param, ctx)
 
 
-def _seller_id(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if not SELLER_ID.fullmatch(value):
-        allowed = "1 to 64 of A-Z a-z 0-9 . _ -, with a letter or digit first"
-        raise click.BadParameter(f"{ascii(value[:80])} is no id for a seller; allowed: {allowed}")
-    return value
+def _read_seller_id(text: str) -> str:
+    if not SELLER_ID.fullmatch(text):
+        raise WrongValue("is no id for a seller")
+    return text
 
 
-def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not (value.isprintable() and len(value) <= LONGEST_NAME):
-        raise click.BadParameter(f"has control characters, or more than {LONGEST_NAME} characters")
-    return value
+def _read_name(text: str) -> str:
+    if len(text) > LONGEST_NAME:
+        raise WrongValue("is too long")
+    return text
 
 
-id_argument = click.argument("seller_id", metavar="ID", callback=_seller_id)
-name_option = click.option("--name", callback=_name, help="The shop's name.")
-email_option = click.option("--email", type=Checked("address", email_address(), 254), help="Its own address.")
+def _read_url(text: str) -> str:
+    if not text.isascii() or len(text) > LONGEST_URL:
+        raise WrongValue("is too long, or has characters that must be percent-encoded")
+    return http_url().read(text)
+
+
+SELLER_ID_KIND = Kind(_read_seller_id, "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
+NAME_KIND = Kind(_read_name, f"up to {LONGEST_NAME} characters")
+URL_KIND = Kind(_read_url, http_url().allowed)
+
+id_argument = click.argument("seller_id", metavar="ID", type=Checked("id", SELLER_ID_KIND))
+name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The shop's name.")
+email_option = click.option("--email", type=Checked("address", email_address()), help="Its own address.")
 url_option = click.option(
-    "--webhook-url", type=Checked("url", http_url(), LONGEST_URL), help="Where it is told of its payments."
+    "--webhook-url", type=Checked("url", URL_KIND), help="Where it is told of its payments."
 )
 
 

@@ -110,11 +110,13 @@ class Bitcoind:
 
     def block_hash(self, height: int) -> str | None:
         """The active chain's block at this height; None above its tip."""
-        return self._call_or_none("getblockhash", height, absent=OUT_OF_RANGE)
+        found: str | None = self._call_or_none("getblockhash", height, absent=OUT_OF_RANGE)
+        return found
 
     def header(self, block_hash: str) -> dict[str, Any] | None:
         """A block's header, with its `height`, `time`, `chainwork`; None where the node doesn't know it."""
-        return self._call_or_none("getblockheader", block_hash, absent=NOT_FOUND)
+        found: dict[str, Any] | None = self._call_or_none("getblockheader", block_hash, absent=NOT_FOUND)
+        return found
 
     def block(self, block_hash: str) -> Block:
         """A block, by REST where it is served; what our parser can't read is read by bitcoind's.
@@ -185,8 +187,16 @@ class Bitcoind:
     # The wallet
 
     def wallet_mempool_txids(self, tip_hash: str) -> list[str]:
-        """The wallet's unconfirmed transactions, whatever the mempool's size. Raises RpcError without a wallet."""
-        rows = self._call("listsinceblock", tip_hash, wallet=True)["transactions"]
+        """The wallet's unconfirmed transactions, whatever the mempool's size.
+
+        Raises NodeError where the tip has left the chain, RpcError where the wallet is not loaded.
+        """
+        try:
+            rows = self._call("listsinceblock", tip_hash, wallet=True)["transactions"]
+        except RpcError as error:
+            if error.code == NOT_FOUND:
+                raise NodeError("bitcoind's chain moves while it is read") from error
+            raise
         return list(dict.fromkeys(row["txid"] for row in rows if row["confirmations"] == 0))
 
     def is_address_known(self, address: str) -> bool:
@@ -275,7 +285,8 @@ class Bitcoind:
         self.close()
         if "'401" in message:
             return NodeRefused(
-                f"bitcoind at {self._address} refuses our password: see BITCOIND_RPC_URL and BITCOIND_COOKIE_FILE"
+                f"bitcoind at {self._address} refuses our password: "
+                "correct BITCOIND_RPC_URL or BITCOIND_COOKIE_FILE"
             )
         if "'403" in message:
             return NodeRefused(

@@ -110,7 +110,7 @@ class BlockHandler:
                     block.delete_instance()
 
     def _blocks_after(self, fork: StoredBlock, up_to: int) -> Iterator[tuple[Block, int]]:
-        """The node's blocks above `fork`, as long as each follows the one before: the chain may move meanwhile."""
+        """The node's blocks above `fork`, up to one that does not follow the one before: the chain has moved."""
         previous = fork.hash
         for height in range(fork.height + 1, up_to + 1):
             block_hash = self._node.block_hash(height)
@@ -125,7 +125,8 @@ class BlockHandler:
         conflicts = [(t, ours) for t in block.transactions if (ours := self._watch.conflicts(t))]
         with database.atomic():
             previous = block_at(height - 1)
-            assert previous is not None and previous.hash == block.previous_hash
+            assert previous is not None
+            assert previous.hash == block.previous_hash
             for match in matches:
                 record_mined(match, block, height, now, self._watch)
             for transaction, ours in conflicts:
@@ -145,9 +146,8 @@ class BlockHandler:
 
 def unmine_above(height: int) -> None:
     """Take back every block above this height, known or not."""
-    blocks = Output.select(Output.block_hash).where(Output.block_height > height).distinct()
-    replacing = Output.select(Output.replaced_in).where(Output.replaced_in.is_null(False)).distinct()
-    unmine([output.block_hash for output in blocks] + [output.replaced_in for output in replacing])
+    above = Output.select().where((Output.block_height > height) | Output.replaced_in.is_null(False))
+    unmine({found for output in above for found in (output.block_hash, output.replaced_in) if found})
 
 
 def _store(block_hash: str, height: int, chainwork: str, time: int) -> StoredBlock:

@@ -40,7 +40,7 @@ class Feed:
     def poll(self, timeout_seconds: float) -> Batch:
         """Wait for something, and take what is there; an empty batch where nothing came in time."""
         batch = Batch()
-        if self._poller.poll(max(timeout_seconds, 0) * 1000):
+        if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):
             for topic in (self._hashblock, self._rawtx):
                 topic.take_connection_events(batch)
             batch.has_new_tip = bool(self._hashblock.take(batch, BATCH))

@@ -33,8 +33,8 @@ class HintHandler:
 
 
 def _accept(hint: Hint, now: datetime) -> None:
-    payment: PaymentRequest = hint.payment
-    if not payment.is_late or payment.late_accepted_at is not None:
+    payment = hint.payment
+    if payment is None or not payment.is_late or payment.late_accepted_at is not None:
         return
     changed = PaymentRequest.update(late_accepted_at=now).where(PaymentRequest.id == payment.id)
     changed.execute()

@@ -92,9 +92,11 @@ def _pool(deadline: Deadline, address: urllib3.util.Url) -> HTTPConnectionPool:
     if address.scheme == "https":
         pool = HTTPSConnectionPool(host, address.port, ssl_context=tls_context())
         pool.ConnectionCls = Encrypted
-    else:
+    elif address.scheme == "http":
         pool = HTTPConnectionPool(host, address.port)
         pool.ConnectionCls = Plain
+    else:
+        raise HttpError("the address starts with neither http:// nor https://")
     return pool
 
 

@@ -47,6 +47,10 @@ class LockLost(Exception):
     """The lock that makes this the only daemon is gone: stop, and start as a standby."""
 
 
+class NotYet(Exception):
+    """Nothing can be decided now, by the reason given; look again soon."""
+
+
 class Loop:
     """Owns the parts that look at bitcoind and write facts and statuses."""
 
@@ -93,6 +97,9 @@ class Loop:
             try:
                 self._step(batch)
                 self._end_outage()
+            except NotYet as reason:
+                self._wait_for(str(reason))
+                self._end_outage()
             except (NodeError, RpcError, WrongChain) as error:
                 self._begin_outage(str(error))
             except (peewee.OperationalError, peewee.InterfaceError) as error:
@@ -110,8 +117,7 @@ class Loop:
         elif self._tip is None:
             return
         elif batch.has_new_tip:
-            if not self._catch_up(self._node.tip()):
-                return
+            self._catch_up(self._node.tip())
             self._assess()
         if batch.transactions and self._waiting_for is None:
             self._take(batch.transactions)
@@ -125,34 +131,35 @@ class Loop:
         tip = self._node.tip()
         check_chain(tip)
         has_wallet = self._check_node()
-        if not self._catch_up(tip):
-            return
-        assert self._tip is not None
-        is_complete = self._mempool.reread(self._tip.hash, _now(), by_wallet=has_wallet)
+        tip = self._catch_up(tip)
+        is_complete = self._mempool.reread(tip.hash, _now(), by_wallet=has_wallet)
         if is_complete:
             self._known_until = max(self._known_until or started, started)
         self._reconcile_at = time.monotonic() + self._interval(is_complete)
         self._assess()
 
-    def _catch_up(self, tip: NodeTip) -> bool:
-        """Read the chain up to its tip, and ask after all that is unconfirmed. False where it must wait."""
+    def _catch_up(self, tip: NodeTip) -> NodeTip:
+        """Read the chain up to its tip, and ask after all that is unconfirmed; the tip that all is known at.
+
+        Raises NotYet.
+        """
         while True:
             state, tip = self._blocks.sync(tip, _now())
             if state is Sync.CATCHING_UP:
-                return self._wait_for(CATCHING_UP)
+                raise NotYet(CATCHING_UP)
             if tip.is_initial_download:
-                return self._wait_for(DOWNLOADING)
+                raise NotYet(DOWNLOADING)
             if self._mempool.recheck(_now()):
                 break
             moved_to = self._node.tip()
             if moved_to.hash == tip.hash:
-                return self._wait_for(LOADING)
+                raise NotYet(LOADING)
             tip = moved_to
-        self._waiting_for = None
-        self._tip = tip
         if self._mempool.is_missing_any:
             self._look_within(SOON_SECONDS)
-        return True
+        self._waiting_for = None
+        self._tip = tip
+        return tip
 
     def _take(self, transactions: list[bytes]) -> None:
         is_clear = self._transactions.handle(transactions, _now())
@@ -163,9 +170,10 @@ class Loop:
 
     def _assess(self) -> None:
         """Decide what is due; before the first whole look nothing is known well enough to."""
-        if self._tip is not None and self._known_until is not None:
-            if self._assessor.assess_due(self._tip.height, self._known_until, _now()):
-                self._courier.wake()
+        if self._tip is None or self._known_until is None:
+            return
+        if self._assessor.assess_due(self._tip.height, self._known_until, _now()):
+            self._courier.wake()
 
     def _carry_out_hints(self) -> None:
         hints = pending_hints()
@@ -216,14 +224,12 @@ class Loop:
     def _patience(self) -> float:
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
-    def _wait_for(self, reason: str) -> bool:
-        """Nothing can be decided now; always False."""
+    def _wait_for(self, reason: str) -> None:
         if self._waiting_for != reason:
             log.warning("waiting", reason=reason)
         self._waiting_for = reason
         self._tip = None
         self._reconcile_at = time.monotonic() + SOON_SECONDS
-        return False
 
     def _begin_outage(self, reason: str) -> None:
         if self._outage is None:

@@ -117,8 +117,8 @@ class _Connection(smtplib.SMTP):
             # Without its cause, which has the password in it.
             raise smtplib.SMTPException("AUTH takes no user or password but in ASCII") from None
 
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        """As smtplib.SMTP_SSL overrides it, to open the socket in another way."""
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002
+        """As smtplib.SMTP_SSL overrides it; the deadline is the time-out."""
         connection = self._deadline.open_socket(host, port)
         if self._server.security != "tls":
             return connection
@@ -155,17 +155,19 @@ def _failure(error: Exception, deadline: Deadline) -> TemporaryFailure | Permane
         return TemporaryFailure("the mail server was too slow")
     match error:
         case smtplib.SMTPRecipientsRefused():
-            code, answer = next(iter(error.recipients.values()))
+            return _refusal(*next(iter(error.recipients.values())))
         case smtplib.SMTPResponseException():
-            code, answer = error.smtp_code, error.smtp_error
+            return _refusal(error.smtp_code, error.smtp_error)
         case ssl.SSLCertVerificationError():
             return TemporaryFailure(reason(f"the mail server's certificate: {error.verify_message}"))
         case smtplib.SMTPException() | OSError():
             return TemporaryFailure(reason(f"the mail server: {error}"))
-        case _:
-            return TemporaryFailure("the mail server gave an answer that can't be read")
-    is_final = 500 <= code < 600 and code not in _LOGIN_CODES
+    return TemporaryFailure("the mail server gave an answer that can't be read")
+
+
+def _refusal(code: int, answer: bytes | str) -> TemporaryFailure | PermanentFailure:
     said = reason(f"the mail server said {code} {_said(answer)}")
+    is_final = 500 <= code < 600 and code not in _LOGIN_CODES
     return PermanentFailure(said) if is_final else TemporaryFailure(said)
 
 

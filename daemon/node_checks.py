@@ -59,10 +59,8 @@ def wallet_problems(settings: Settings, node: Bitcoind) -> list[str]:
     except NodeRefused as error:
         return [str(error)]
     if strangers:
-        return [
-            f"wallet {name} does not know address {strangers[0]} that was given out before: "
-            "correct BITCOIND_WALLET, or restore that wallet"
-        ]
+        problem = f"wallet {name} does not know address {strangers[0]}, which is in the address table"
+        return [f"{problem}: correct BITCOIND_WALLET, or restore that wallet"]
     return []
 
 

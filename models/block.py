@@ -19,7 +19,8 @@ class Block(Table):
 
 def stored_tip() -> Block | None:
     """The highest block that has been read; None in a new database."""
-    return Block.select().order_by(Block.height.desc()).first()
+    tip: Block | None = Block.select().order_by(Block.height.desc()).first()
+    return tip
 
 
 def block_at(height: int) -> Block | None:

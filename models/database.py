@@ -98,7 +98,7 @@ def is_sqlite() -> bool:
 
 
 def _sqlite(url: str) -> peewee.SqliteDatabase:
-    _refuse_wal_reset_bug(peewee.sqlite3.sqlite_version_info)
+    _refuse_wal_reset_bug(peewee.SqliteDatabase.server_version)
     path = Path(url.removeprefix("sqlite:///"))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

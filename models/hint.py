@@ -14,6 +14,8 @@ TRANSACTION, ACCEPT, REDELIVER = "transaction", "accept", "redeliver"
 class Hint(Table):
     """A wish that the daemon carries out and deletes."""
 
+    payment_id: int | None
+    message_id: int | None
     id = peewee.BigAutoField()
     kind = peewee.CharField(max_length=12)
     payment = peewee.ForeignKeyField(PaymentRequest, on_delete="CASCADE", null=True)

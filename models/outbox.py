@@ -17,6 +17,7 @@ class Event(Table):
     `revision` is that of the request which the event tells of: the same change can't be told twice.
     """
 
+    payment_id: int
     id = peewee.BigAutoField()
     reference = peewee.CharField(max_length=40, unique=True)
     payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT", backref="events")
@@ -35,6 +36,8 @@ class Message(Table):
     `queue` names who would be kept waiting by it: "email", or the webhook's seller.
     """
 
+    event_id: int
+    payment_id: int
     id = peewee.BigAutoField()
     event = peewee.ForeignKeyField(Event, on_delete="CASCADE", backref="messages")
     payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT")
@@ -79,4 +82,4 @@ def prune_messages(closed_before: datetime) -> int:
     """Delete the delivered messages of requests that closed before then; how many there were."""
     closed = PaymentRequest.select(PaymentRequest.id).where(PaymentRequest.closed_at < closed_before)
     delivered = Message.delivered_at.is_null(False) & (Message.delivered_at < closed_before)
-    return Message.delete().where(delivered & Message.payment.in_(closed)).execute()
+    return int(Message.delete().where(delivered & Message.payment.in_(closed)).execute())

@@ -19,6 +19,7 @@ class Output(Table):
     that this one is in, None while it is in the mempool.
     """
 
+    address_id: int
     id = peewee.BigAutoField()
     address = peewee.ForeignKeyField(Address, on_delete="RESTRICT")
     txid = peewee.CharField(max_length=64)

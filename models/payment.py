@@ -17,6 +17,8 @@ DUE_NOW = 0
 class PaymentRequest(Table):
     """A request for payment. The web process writes the first part, the daemon the second."""
 
+    seller_id: str
+    address_id: int
     id = peewee.BigAutoField()
     reference = peewee.CharField(max_length=32, unique=True)
     seller = peewee.ForeignKeyField(Seller, on_delete="RESTRICT")
@@ -123,17 +125,16 @@ def payment_by_reference(reference: str, seller_id: str | None = None) -> Paymen
     query = query.where(PaymentRequest.reference == reference)
     if seller_id is not None:
         query = query.where(PaymentRequest.seller == seller_id)
-    return query.first()
+    found: PaymentRequest | None = query.first()
+    return found
 
 
 def payment_by_idempotency_key(seller_id: str, key: str) -> PaymentRequest | None:
     """The request that this seller made under this Idempotency-Key."""
-    return (
-        PaymentRequest.select(PaymentRequest, Address)
-        .join(Address)
-        .where((PaymentRequest.seller == seller_id) & (PaymentRequest.idempotency_key == key))
-        .first()
-    )
+    query = PaymentRequest.select(PaymentRequest, Address).join(Address)
+    is_wanted = (PaymentRequest.seller == seller_id) & (PaymentRequest.idempotency_key == key)
+    found: PaymentRequest | None = query.where(is_wanted).first()
+    return found
 
 
 def touch(address_ids: Iterable[int]) -> None:
@@ -149,10 +150,8 @@ def due_payments(tip_height: int, as_of: datetime, limit: int = 500) -> list[Pay
 
 def earliest_deadline() -> datetime | None:
     """The next moment at which a request has to be assessed for the time alone."""
-    return (
-        PaymentRequest.select(PaymentRequest.next_deadline)
-        .where(PaymentRequest.next_deadline.is_null(False))
-        .order_by(PaymentRequest.next_deadline)
-        .limit(1)
-        .scalar()
+    waiting = PaymentRequest.select(PaymentRequest.next_deadline).where(
+        PaymentRequest.next_deadline.is_null(False)
     )
+    earliest: datetime | None = waiting.order_by(PaymentRequest.next_deadline).limit(1).scalar()
+    return earliest

@@ -1,17 +1,14 @@
 """The schema's version: migrations run in order, once each, by one process at a time."""
 
-import logging
 from pathlib import Path
 
 import peewee
 from playhouse.migrations import Runner
 
-from models.database import DatabaseError, connect, database
+from models.database import DatabaseError, connect
 from models.lock import database_lock
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-log = logging.getLogger("nodetill.models")
 
 
 def open_database(url: str) -> peewee.Database:
@@ -33,7 +30,6 @@ def open_database(url: str) -> peewee.Database:
 
 def migrate(target: peewee.Database) -> None:
     """Run the migrations that this database has not had yet."""
-    logging.getLogger("peewee.migrations").setLevel(logging.WARNING)
     runner = Runner(target, directory=str(MIGRATIONS), table_name="schema_migration")
     unknown = [row.name for row in runner.status() if row.path is None]
     if unknown:
@@ -41,5 +37,4 @@ def migrate(target: peewee.Database) -> None:
             f"the database was changed by a newer Nodetill (migration {unknown[-1]}); "
             "run that version, or restore the backup made before the upgrade"
         )
-    for name in runner.up():
-        log.info("schema migrated", extra={"fields": {"migration": name}})
+    runner.up()

@@ -149,7 +149,8 @@ def _subject(headline: str, document: Document) -> str:
 
 def _text(message: Advice, facts: Sequence[_Fact]) -> str:
     paragraphs = [
-        textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False) for paragraph in message.paragraphs
+        textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        for paragraph in message.paragraphs
     ]
     table = [line for fact in facts for line in _text_lines(fact)]
     return "\n\n".join([message.headline, *paragraphs, "\n".join(table)]) + "\n"
@@ -159,7 +160,9 @@ def _text_lines(fact: _Fact) -> Iterator[str]:
     label = fact.label
     for line in fact.lines:
         # A word longer than a line (a txid, a link) is left whole, to be copied.
-        for piece in textwrap.wrap(line, _WIDTH - _MARGIN, break_long_words=False, break_on_hyphens=False) or [""]:
+        for piece in textwrap.wrap(
+            line, _WIDTH - _MARGIN, break_long_words=False, break_on_hyphens=False
+        ) or [""]:
             yield f"{label:<{_MARGIN}}{piece}".rstrip()
             label = ""
 

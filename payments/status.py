@@ -45,6 +45,9 @@ class EventType(StrEnum):
     EXTRA = "payment.extra"
 
 
+_NEWS_OF_MONEY = frozenset({EventType.UNDERPAID, EventType.RECEIVED, EventType.LATE})
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What was agreed when the request was made, and whether late money was accepted since.
@@ -145,6 +148,7 @@ def assess(
     counted = [r for r in live if terms.counts(r)]
     received_sats = _total(live)
     is_covered = _total(counted) >= terms.needed_sats
+    is_in_time = _total(r for r in live if r.first_seen_at <= terms.expires_at) >= terms.needed_sats
     is_expired = as_of > terms.expires_at
     covered_height = _covered_height(counted, terms.needed_sats) if is_covered else None
     confirmations = 0 if covered_height is None else max(tip_height - covered_height + 1, 0)
@@ -158,12 +162,12 @@ def assess(
         received_sats=received_sats,
         due_sats=0 if is_covered else max(terms.amount_sats - received_sats, 0),
         overpaid_sats=max(received_sats - terms.amount_sats, 0),
-        is_late=is_expired and _is_late(terms, live, received_sats),
+        is_late=is_expired and not is_in_time and received_sats >= terms.needed_sats,
         is_closed=is_closed,
         received_at=_received_at(counted, terms.needed_sats) if is_covered else None,
         txid=live[0].txid if live else None,
         next_height=None if is_closed else _next_height(terms, status, covered_height, live),
-        next_deadline=None if is_closed else _next_deadline(terms, status, as_of),
+        next_deadline=None if is_closed else _next_deadline(terms, is_in_time, as_of),
     )
 
 
@@ -188,7 +192,7 @@ def events(before: Standing, after: Assessment) -> tuple[EventType, ...]:
     if after.status is Status.UNDERPAID and (has_more or before.status is not Status.UNDERPAID):
         told.append(EventType.UNDERPAID)
     is_settled = was_covered or before.is_closed or before.status is Status.EXPIRED
-    if has_more and is_settled and not told:
+    if has_more and is_settled and not _NEWS_OF_MONEY.intersection(told):
         told.append(EventType.EXTRA)
     return tuple(told)
 
@@ -217,12 +221,6 @@ def _received_at(counted: list[Receipt], needed_sats: int) -> datetime | None:
     """When the last part needed was first seen."""
     last = _last_needed(counted, needed_sats)
     return last.first_seen_at if last else None
-
-
-def _is_late(terms: Terms, live: list[Receipt], received_sats: int) -> bool:
-    """Whether the request is covered only by counting what came after its expiry."""
-    in_time = _total(r for r in live if r.first_seen_at <= terms.expires_at)
-    return in_time < terms.needed_sats <= received_sats
 
 
 def _status(
@@ -258,9 +256,7 @@ def _closing_height(live: list[Receipt]) -> int:
     return max(r.block_height for r in live if r.block_height is not None) + CLOSING_DEPTH - 1
 
 
-def _next_height(
-    terms: Terms, status: Status, covered_height: int | None, live: list[Receipt]
-) -> int | None:
+def _next_height(terms: Terms, status: Status, covered_height: int | None, live: list[Receipt]) -> int | None:
     if status is Status.CONFIRMING and covered_height is not None:
         return covered_height + terms.confirmations_required - 1
     if status is Status.CONFIRMED and all(r.block_height is not None for r in live):
@@ -268,8 +264,8 @@ def _next_height(
     return None
 
 
-def _next_deadline(terms: Terms, status: Status, as_of: datetime) -> datetime | None:
+def _next_deadline(terms: Terms, is_in_time: bool, as_of: datetime) -> datetime | None:
     """The next moment that can change the status by itself: expiry, then the end of monitoring."""
-    if as_of <= terms.expires_at and not status.is_covered:
+    if as_of <= terms.expires_at and not is_in_time:
         return terms.expires_at
     return terms.monitored_until if as_of <= terms.monitored_until else None

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
@@ -14,10 +13,9 @@ from waitress.server import BaseWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import RequestEntityTooLarge
 
+from models.database import disconnect
 from web.answer import refused
 from web.strict_json import BODY_LIMIT_BYTES, too_large
-
-log = structlog.get_logger(__name__)
 
 THREADS = 32
 CONNECTIONS = 2000
@@ -35,6 +33,7 @@ class Parser(HTTPRequestParser):
     Closing on a client that still sends would reset the connection, and the answer would be lost with it.
     """
 
+    expect_continue: bool
     to_discard = 0
 
     def received(self, data: bytes) -> int:
@@ -76,6 +75,7 @@ class ProblemTask(ErrorTask):
 class Channel(HTTPChannel):
     """A connection. A request that trickles in is no activity: it must be complete within IDLE_SECONDS."""
 
+    last_activity: float
     parser_class = Parser
     error_task_class = ProblemTask
 
@@ -87,13 +87,24 @@ class Channel(HTTPChannel):
             self.last_activity = since
 
 
+class Dispatcher(ThreadedTaskDispatcher):
+    """The threads that answer. One that ends gives its database connection back."""
+
+    def handler_thread(self, thread_no: int) -> None:
+        """Answer calls until told to end."""
+        try:
+            super().handler_thread(thread_no)
+        finally:
+            disconnect()
+
+
 class Server:
     """The web server on one address. Raises OSError or ValueError where it can't listen there."""
 
     def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
         _allow_files(CONNECTIONS + 100)
         self._map: dict[int, Any] = {}
-        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher = Dispatcher()
         self._is_stopping = False
         create_server(
             app,

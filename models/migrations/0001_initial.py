@@ -1,9 +1,10 @@
 """The first schema: a frozen copy of the tables as they were then, independent of today's models."""
 
 import peewee
+from playhouse.migrate import SchemaMigrator
 
 
-def up(migrator, db):
+def up(_migrator: SchemaMigrator, db: peewee.Database) -> None:
     class Frozen(peewee.Model):
         class Meta:
             database = db
@@ -167,11 +168,12 @@ def up(migrator, db):
     for statement in (
         "CREATE INDEX address_free ON address (id) WHERE claimed_at IS NULL",
         "CREATE INDEX payment_next_height ON payment_request (next_height) WHERE next_height IS NOT NULL",
-        "CREATE INDEX payment_next_deadline ON payment_request (next_deadline) WHERE next_deadline IS NOT NULL",
+        "CREATE INDEX payment_next_deadline ON payment_request (next_deadline)"
+        " WHERE next_deadline IS NOT NULL",
         "CREATE INDEX payment_closed ON payment_request (closed_at) WHERE closed_at IS NOT NULL",
         "CREATE INDEX output_unsettled ON output (id) WHERE block_hash IS NULL",
         "CREATE INDEX output_block ON output (block_hash) WHERE block_hash IS NOT NULL",
         "CREATE INDEX output_replaced_in ON output (replaced_in) WHERE replaced_in IS NOT NULL",
         "CREATE INDEX message_pending ON message (id) WHERE next_attempt_at IS NOT NULL",
     ):
-        db.execute_sql(statement)
+        db.execute(peewee.SQL(statement))

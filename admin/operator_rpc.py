@@ -1,0 +1,94 @@
+"""bitcoind's RPC as the operator may use it: for what Nodetill's own user may not do."""
+
+import base64
+import http.client
+import json
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+
+from admin.command import Refused
+from config import Settings
+
+# A new wallet is a few fsyncs; an old one may have to be read from the start of its birthday.
+TIMEOUT = urllib3.Timeout(connect=10.0, read=600.0)
+RPC_IN_WARMUP = -28
+
+
+class Forbidden(Exception):
+    """None of the users we can be may make this call; a sentence that says so."""
+
+
+class RpcFault(Exception):
+    """bitcoind's own error, with its code from Core's rpc/protocol.h."""
+
+    def __init__(self, method: str, code: int, message: str) -> None:
+        super().__init__(message)
+        self.method = method
+        self.code = code
+
+
+class OperatorRpc:
+    """Asks as the user of BITCOIND_RPC_URL, and as the cookie file's for what that one may not do."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.wallet = settings.bitcoind_wallet
+        self._settings = settings
+        self._address = settings.rpc_url_without_credentials
+        self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+
+    def call(self, method: str, *parameters: Any, in_wallet: bool = False) -> Any:
+        """bitcoind's answer. Raises RpcFault or Forbidden; Refused where it can't be reached."""
+        path = f"/wallet/{quote(self.wallet, safe='')}" if in_wallet else "/"
+        for credentials in self._users():
+            answer = self._post(path, credentials, {"method": method, "params": parameters, "id": method})
+            if answer.status not in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+                return self._result(method, answer)
+        raise Forbidden(
+            f"the user of BITCOIND_RPC_URL may not call {method}, and the cookie file "
+            f"{self._settings.bitcoind_cookie_file} is of no use here: run this command as a user who can "
+            "read bitcoind's cookie, with BITCOIND_COOKIE_FILE set to it."
+        )
+
+    def _users(self) -> list[str]:
+        settings = self._settings
+        users = []
+        if settings.rpc_username is not None and settings.rpc_password is not None:
+            users.append(f"{settings.rpc_username}:{settings.rpc_password.reveal()}")
+        try:
+            users.append(settings.bitcoind_cookie_file.read_text(encoding="utf-8").strip())
+        except (OSError, ValueError) as error:
+            if not users:
+                reason = error.strerror if isinstance(error, OSError) else "not text"
+                raise Refused(
+                    f"the cookie file {settings.bitcoind_cookie_file} cannot be read ({reason}): "
+                    "is bitcoind running, and is BITCOIND_COOKIE_FILE right?"
+                ) from error
+        return users
+
+    def _post(self, path: str, credentials: str, question: dict[str, Any]) -> urllib3.BaseHTTPResponse:
+        headers = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+        try:
+            return self._pool.request(
+                "POST", self._address + path, body=json.dumps(question), headers=headers, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Refused(
+                f"bitcoind at {self._address} cannot be reached: "
+                "is it running, and is BITCOIND_RPC_URL right?"
+            ) from error
+
+    def _result(self, method: str, answer: urllib3.BaseHTTPResponse) -> Any:
+        try:
+            document = json.loads(answer.data)
+            fault = document["error"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(
+                f"bitcoind at {self._address} gave no answer to {method} (HTTP {answer.status}); try again"
+            ) from error
+        if fault is None:
+            return document["result"]
+        if fault["code"] == RPC_IN_WARMUP:
+            raise Refused(f"bitcoind is starting ({fault['message']}); try again")
+        raise RpcFault(method, fault["code"], fault["message"])

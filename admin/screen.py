@@ -1,0 +1,55 @@
+"""How the demo tells of itself: one line for each step, with the time since the start."""
+
+import os
+import sys
+import textwrap
+import time
+from typing import IO
+
+BOLD, DIM, GREEN, RED = "1", "2", "32", "31"
+INDENT = " " * 11
+
+
+class Screen:
+    """Writes to `stream`, in colours on a terminal alone. `steps` remembers what was told, and when."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self.steps: list[dict[str, float | str]] = []
+        self._stream = stream
+        self._start = time.monotonic()
+        # NO_COLOR: https://no-color.org
+        self._has_colours = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+
+    def title(self, text: str) -> None:
+        self._write(f"\n{self._in(BOLD, text)}\n")
+
+    def step(self, text: str, colour: str = "") -> None:
+        """Something happened, just now."""
+        seconds = time.monotonic() - self._start
+        self.steps.append({"seconds": round(seconds, 3), "step": text})
+        self._write(f"{self._in(DIM, f'{seconds:7.1f} s')}  {self._in(colour, text)}")
+
+    def detail(self, text: str) -> None:
+        """More about the step before."""
+        self._write(self._in(DIM, textwrap.indent(text, INDENT)))
+
+    def block(self, text: str) -> None:
+        """A thing to be read as it is, such as an email."""
+        self._write(textwrap.indent(f"\n{text.strip()}\n", f"{INDENT}| ", lambda _: True))
+
+    def plain(self, text: str) -> None:
+        self._write(text)
+
+    def _in(self, colour: str, text: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._has_colours and colour else text
+
+    def _write(self, text: str) -> None:
+        if self._stream is not None:
+            print(text, file=self._stream, flush=True)
+
+
+def standard_output() -> IO[str]:
+    """Where a character that the terminal can't show doesn't end the program."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    return sys.stdout

@@ -1,0 +1,164 @@
+"""`manage.py wallet`: the wallet in the operator's bitcoind that gives the addresses."""
+
+import re
+import shlex
+from typing import Any
+
+import click
+
+from admin.command import Refused, answer, json_option
+from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from config import Settings, settings_or_exit
+
+# Bitcoin Core's rpc/protocol.h.
+WALLET_NOT_FOUND, WALLET_ALREADY_LOADED = -18, -35
+
+# Extended private keys (BIP 32, SLIP 132), and keys in wallet import format.
+PRIVATE_KEY = re.compile(r"[a-zA-Z]prv[1-9A-HJ-NP-Za-km-z]{20}|[(,][5KL9c][1-9A-HJ-NP-Za-km-z]{50,51}[),]")
+# Which getnewaddress takes a descriptor for which type: Core's DescriptorImpl::GetOutputType.
+ADDRESS_TYPES = {"tr(": "bech32m", "wpkh(": "bech32", "wsh(": "bech32", "sh(w": "p2sh-segwit"}
+
+
+@click.group()
+def wallet() -> None:
+    """The wallet that gives the addresses."""
+
+
+@wallet.command()
+@click.option("--watch-only", metavar="DESCRIPTOR", help="Watch this descriptor; the keys stay elsewhere.")
+@click.option("--change-descriptor", metavar="DESCRIPTOR", help="Watch that wallet's change as well.")
+@json_option
+def create(watch_only: str | None, change_descriptor: str | None, as_json: bool) -> None:
+    """Create the wallet BITCOIND_WALLET, or load it if it is there.
+
+    With --watch-only it holds no private key and can't spend: the recommended way. DESCRIPTOR is the
+    receiving one of your wallet, such as "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"; with .../<0;1>/* it is that
+    of the change too. The programs of most wallets show it; a checksum may follow it.
+    """
+    if change_descriptor is not None and watch_only is None:
+        raise click.UsageError("--change-descriptor goes with --watch-only")
+    settings = settings_or_exit()
+    document = create_wallet(settings, watch_only, change_descriptor)
+    kind = "watch-only wallet" if document["watch_only"] else "hot wallet"
+    state = "is created" if document["created"] else "is there already, and loaded"
+    answer(document, f"The {kind} {document['wallet']} {state}.", as_json)
+
+
+def create_wallet(
+    settings: Settings, watch_only: str | None, change_descriptor: str | None
+) -> dict[str, Any]:
+    """The wallet's name, whether it is new, and whether it can't spend. Raises Refused with what to do."""
+    rpc = OperatorRpc(settings)
+    try:
+        if watch_only is not None:
+            is_new = _create_watch_only(rpc, settings, watch_only, change_descriptor)
+        else:
+            is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=True)
+        holds_keys = rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]
+        return {"wallet": rpc.wallet, "created": is_new, "watch_only": not holds_keys}
+    except Forbidden as forbidden:
+        raise Refused(f"{forbidden} Or run: {_by_hand(settings, watch_only)}") from forbidden
+    except RpcFault as fault:
+        raise Refused(f"bitcoind refused {fault.method}: {fault}") from fault
+
+
+def _create_watch_only(rpc: OperatorRpc, settings: Settings, descriptor: str, change: str | None) -> bool:
+    # All is looked at first: a wallet can't be taken back by RPC.
+    wanted = [_watched(rpc, settings, descriptor)]
+    if change is not None:
+        if "<" in descriptor:
+            raise Refused("a descriptor with <0;1> is that of the change too; leave out --change-descriptor")
+        wanted.append({**_watched(rpc, settings, change), "internal": True})
+    is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=False)
+    if is_new or _is_waiting_for_descriptors(rpc, wanted):
+        results = rpc.call("importdescriptors", wanted, in_wallet=True)
+        faults = [result["error"]["message"] for result in results if not result["success"]]
+        if faults:
+            raise Refused(f"bitcoind refused the descriptor: {faults[0]}")
+    return is_new
+
+
+def _watched(rpc: OperatorRpc, settings: Settings, descriptor: str) -> dict[str, Any]:
+    """What importdescriptors is to be told of a descriptor. Raises Refused where it is not one to watch."""
+    # Seen here first, so that a private key never goes over the wire.
+    if PRIVATE_KEY.search(descriptor):
+        raise Refused("the descriptor has a private key in it; give the one with the public key (xpub)")
+    try:
+        info = rpc.call("getdescriptorinfo", descriptor)
+    except RpcFault as fault:
+        raise Refused(f"this is no descriptor for the node's chain: {fault}") from fault
+    if info["hasprivatekeys"]:
+        raise Refused("the descriptor has a private key in it; give the one with the public key (xpub)")
+    if not info["isrange"]:
+        raise Refused("the descriptor gives one address alone; it must end in /* to give one to each payment")
+    given = next((kind for start, kind in ADDRESS_TYPES.items() if descriptor.startswith(start)), "legacy")
+    if given != settings.address_type:
+        raise Refused(
+            f"the descriptor gives {given} addresses, and ADDRESS_TYPE is {settings.address_type}: "
+            f"set ADDRESS_TYPE={given}"
+        )
+    checked = descriptor if "#" in descriptor else f"{descriptor}#{info['checksum']}"
+    return {"desc": checked, "active": True, "timestamp": "now"}
+
+
+def _is_there(rpc: OperatorRpc, name: str) -> bool:
+    """Whether bitcoind has the wallet; it is loaded then, and will be at bitcoind's next start."""
+    try:
+        rpc.call("loadwallet", name, True)
+    except RpcFault as fault:
+        if fault.code not in (WALLET_NOT_FOUND, WALLET_ALREADY_LOADED):
+            raise
+        return fault.code == WALLET_ALREADY_LOADED
+    return True
+
+
+def _create(rpc: OperatorRpc, *, private_keys: bool) -> bool:
+    # wallet_name disable_private_keys blank passphrase avoid_reuse descriptors load_on_startup
+    rpc.call("createwallet", rpc.wallet, not private_keys, not private_keys, "", False, True, True)
+    return True
+
+
+def _is_waiting_for_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> bool:
+    """Whether a wallet that is there is one of ours without its descriptors: the last try broke off.
+
+    Raises Refused where it is another wallet.
+    """
+    if rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]:
+        raise Refused(
+            f"there is a wallet {rpc.wallet} already, and it holds private keys: "
+            "set BITCOIND_WALLET to another name"
+        )
+    held = {
+        _without_checksum(row["desc"]) for row in rpc.call("listdescriptors", in_wallet=True)["descriptors"]
+    }
+    if held and not held & _expanded(rpc, wanted):
+        raise Refused(
+            f"there is a wallet {rpc.wallet} already, and it watches another descriptor: "
+            "set BITCOIND_WALLET to another name"
+        )
+    return not held
+
+
+def _expanded(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> set[str]:
+    """The descriptors as bitcoind writes them, without checksums; each half of one with <0;1>."""
+    infos = [rpc.call("getdescriptorinfo", row["desc"]) for row in wanted]
+    return {
+        _without_checksum(text)
+        for info in infos
+        for text in info.get("multipath_expansion", [info["descriptor"]])
+    }
+
+
+def _without_checksum(descriptor: str) -> str:
+    return descriptor.partition("#")[0]
+
+
+def _by_hand(settings: Settings, watch_only: str | None) -> str:
+    port = settings.rpc_url_without_credentials.rpartition(":")[2]
+    keys = " disable_private_keys=true blank=true" if watch_only is not None else ""
+    line = (
+        f"bitcoin-cli -rpcport={port} -named createwallet "
+        f"wallet_name={shlex.quote(settings.bitcoind_wallet)}{keys} load_on_startup=true"
+    )
+    # A watch-only one is empty then, and the next try gives it its descriptor.
+    return f"{line}; then, as a user who may, this again" if watch_only is not None else line

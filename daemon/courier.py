@@ -1,0 +1,246 @@
+"""Carries the messages in the database to those they are for, until they are taken.
+
+One thread reads and marks; each message is sent by a short-lived thread of its own. A queue (the email, or
+one seller's webhook) has one message on its way at a time, so a dead one delays nobody else.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from config import Settings
+from daemon.failures import PermanentFailure, TemporaryFailure, reason
+from daemon.message_queue import (
+    bring_forward,
+    due_messages,
+    mark_delayed,
+    mark_delivered,
+    mark_given_up,
+    message_to_send,
+    next_attempt,
+)
+from daemon.worker import Worker
+from models.database import database
+from models.outbox import EMAIL, Message, prune_messages
+from payments.letters import Letter, is_urgent, letter, message_id, webhook_body
+from payments.status import EventType
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+MOST_ON_THEIR_WAY = 64
+PRUNE_SECONDS = 3600.0
+KEPT_FOR = timedelta(days=30)
+
+# Looking for due messages takes longer the more there are; no more than this part of the time.
+_SHARE_OF_LOOKING = 0.1
+
+
+class SendsMail(Protocol):
+    """`daemon.mailer.Mailer`."""
+
+    def send(
+        self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
+    ) -> None:
+        """Raises TemporaryFailure or PermanentFailure."""
+
+
+class SendsWebhooks(Protocol):
+    """`daemon.webhook.WebhookSender`."""
+
+    def send(self, url: str, secrets: list[str], event_reference: str, body: bytes, now: datetime) -> None:
+        """Raises TemporaryFailure or PermanentFailure."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of an attempt; `failure` is None where the message was taken."""
+
+    message: Message
+    failure: TemporaryFailure | PermanentFailure | None
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    """Do it beside; the process doesn't wait for it to end."""
+    threading.Thread(target=work, name="delivery", daemon=True).start()
+
+
+class Courier:
+    """`clock` gives the time of day, `monotonic` seconds that no clock change touches: retries go by it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        mailer: SendsMail,
+        webhooks: SendsWebhooks,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
+    ) -> None:
+        self._settings = settings
+        self._mailer = mailer
+        self._webhooks = webhooks
+        self._clock = clock
+        self._monotonic = monotonic
+        self._start_thread = start_thread
+        self._worker = Worker("courier", self._turn, POLL_SECONDS, lambda: not self._on_their_way)
+
+        self._started_at = clock(), monotonic()
+        self._due: dict[str, deque[int]] = {}
+        self._on_their_way: dict[str, int] = {}
+        self._outcomes: deque[_Outcome] = deque()
+        self._look_at = monotonic()
+        self._prune_at = monotonic()
+        self._is_brought_forward = False
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._worker.start()
+
+    def wake(self) -> None:
+        """There is something new to send. From any thread."""
+        self._worker.wake()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Begin nothing new, and wait so long for what is on its way; whether all of that is marked."""
+        return self._worker.stop(timeout_seconds)
+
+    def is_alive(self) -> bool:
+        """Whether it works; it stops by itself only because of a bug."""
+        return self._worker.is_alive()
+
+    def take_turn(self) -> None:
+        """Mark what has come back, and send what is due: what the thread does each time it is woken."""
+        self._worker.take_turn()
+
+    def _turn(self) -> None:
+        self._mark_outcomes()
+        if self._worker.is_stopping:
+            return
+        if not self._is_brought_forward:
+            bring_forward(self._retry_time())
+            self._is_brought_forward = True
+        self._look()
+        self._send_due()
+        if self._monotonic() >= self._prune_at:
+            self._prune()
+
+    def _retry_time(self) -> datetime:
+        """The time of day when the process started, carried on without any change of the clock since."""
+        moment, seconds = self._started_at
+        return moment + timedelta(seconds=self._monotonic() - seconds)
+
+    def _look(self) -> None:
+        """Find out afresh what is due, but for what is on its way."""
+        started = self._monotonic()
+        if started < self._look_at:
+            return
+        sent = set(self._on_their_way.values())
+        self._due = {
+            queue: deque(number for number in numbers if number not in sent)
+            for queue, numbers in due_messages(self._retry_time()).items()
+        }
+        self._look_at = self._monotonic() + (self._monotonic() - started) / _SHARE_OF_LOOKING
+
+    def _send_due(self) -> None:
+        # The operator's emails come first; of the others, those whose turn was longest ago.
+        for queue in sorted(self._due, key=lambda name: name != EMAIL):
+            if len(self._on_their_way) >= MOST_ON_THEIR_WAY:
+                return
+            if queue not in self._on_their_way:
+                self._send_next(queue)
+
+    def _send_next(self, queue: str) -> None:
+        numbers = self._due[queue]
+        while numbers:
+            message = message_to_send(numbers[0])
+            numbers.popleft()
+            if message is not None:
+                self._on_their_way[queue] = message.id
+                self._start_thread(lambda: self._carry(message))
+                return
+
+    def _carry(self, message: Message) -> None:
+        """Send one message. The only thing that is done outside the courier's own thread."""
+        failure: TemporaryFailure | PermanentFailure | None = TemporaryFailure("a bug; the log says which")
+        try:
+            self._send(message)
+            failure = None
+        except (TemporaryFailure, PermanentFailure) as error:
+            failure = error
+        finally:
+            self._outcomes.append(_Outcome(message, failure))
+            self._worker.wake()
+
+    def _send(self, message: Message) -> None:
+        event, seller, now = message.event, message.event.payment.seller, self._clock()
+        event_type = EventType(event.type)
+        if message.channel == EMAIL:
+            text = _written(letter, event_type, event.payload, self._settings.explorer_url, seller.email)
+            reference = message_id(event.reference, self._settings.mail_from)
+            urgent = is_urgent(event_type)
+            self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=now)
+            return
+        if seller.removed_at is not None or not seller.webhook_url:
+            raise PermanentFailure("the seller has no webhook address any more")
+        secrets = [secret for secret in (seller.webhook_secret, seller.previous_webhook_secret) if secret]
+        body = _written(webhook_body, event_type, event.created_at, event.payload)
+        self._webhooks.send(seller.webhook_url, secrets, event.reference, body, now)
+
+    def _mark_outcomes(self) -> None:
+        while self._outcomes:
+            # Taken off once it is marked: trouble with the database must not make us send it twice.
+            outcome = self._outcomes[0]
+            line = self._mark(outcome)
+            self._outcomes.popleft()
+            queue = outcome.message.queue
+            del self._on_their_way[queue]
+            if not self._due.get(queue):
+                self._look_at = min(self._look_at, self._monotonic())
+            line()
+
+    def _mark(self, outcome: _Outcome) -> Callable[[], None]:
+        """Store what came of it; gives back how to log it, once it can't be undone."""
+        message, failure = outcome.message, outcome.failure
+        facts = _facts(message)
+        if failure is None:
+            mark_delivered(message, self._clock())
+            return lambda: log.info("message delivered", **facts)
+        delay = next_attempt(message.attempts + 1, message.channel)
+        if isinstance(failure, PermanentFailure) or delay is None:
+            mark_given_up(message, str(failure), self._clock())
+            return lambda: log.error("message given up", **facts, reason=str(failure))
+        mark_delayed(message, str(failure), self._retry_time() + delay)
+        seconds = int(delay.total_seconds())
+        return lambda: log.warning("message delayed", **facts, reason=str(failure), again_in_seconds=seconds)
+
+    def _prune(self) -> None:
+        with database.atomic():
+            count = prune_messages(self._clock() - KEPT_FOR)
+        self._prune_at = self._monotonic() + PRUNE_SECONDS
+        if count:
+            log.info("messages pruned", count=count)
+
+
+def _written(write: Callable[..., Any], *arguments: Any) -> Any:
+    """What `write` makes of an event; one that it can't write may not stop those behind it."""
+    try:
+        return write(*arguments)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PermanentFailure(reason(f"the event can't be written: {error!r}")) from error
+
+
+def _facts(message: Message) -> Mapping[str, Any]:
+    event = message.event
+    return {
+        "payment": event.payment.reference,
+        "event_type": event.type,
+        "event_id": event.reference,
+        "channel": message.channel,
+        "attempt": message.attempts + 1,
+    }

@@ -1,0 +1,104 @@
+"""The messages that wait in the database to be sent: which are due, and what came of them."""
+
+from collections import defaultdict, deque
+from datetime import datetime, timedelta
+
+from peewee import Select, fn
+
+from models.database import database
+from models.outbox import EMAIL, WEBHOOK, Event, Message
+from models.payment import PaymentRequest
+from models.seller import Seller
+
+AT_ONCE = 200
+"""How many due messages of a queue are looked up at a time."""
+
+_SCHEDULE = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+)
+# Together with the schedule just under 3 days. By count and not by the message's age: one that waited
+# while the daemon was off for a week gets its tries all the same.
+_SCHEDULE_OF_EMAIL = (*_SCHEDULE, timedelta(hours=14), timedelta(hours=14), timedelta(hours=12))
+
+
+def next_attempt(attempts: int, channel: str) -> timedelta | None:
+    """How long to wait after so many failed attempts; None to give up. SPEC.md 5."""
+    schedule = _SCHEDULE_OF_EMAIL if channel == EMAIL else _SCHEDULE
+    return schedule[attempts - 1] if attempts <= len(schedule) else None
+
+
+def due_messages(now: datetime) -> dict[str, deque[int]]:
+    """The ids of messages that may be sent, by queue: fresh ones first, then the oldest; the first 200.
+
+    Of one payment's messages to one recipient only the first that is pending: they go in their order.
+    """
+    earliest = Message.alias()
+    first_of_each = (
+        earliest.select(fn.MIN(earliest.id))
+        .where(earliest.next_attempt_at.is_null(False))
+        .group_by(earliest.payment, earliest.channel, earliest.recipient)
+    )
+    # A fresh one is due whatever the clock said when it was written.
+    is_due = (Message.attempts == 0) | (Message.next_attempt_at <= now)
+    place = fn.ROW_NUMBER().over(partition_by=[Message.queue], order_by=[Message.attempts, Message.id])
+    ranked = Message.select(Message.queue, Message.id, place.alias("place")).where(
+        Message.next_attempt_at.is_null(False) & is_due & Message.id.in_(first_of_each)
+    )
+    rows = Select([ranked], [ranked.c.queue, ranked.c.id]).where(ranked.c.place <= AT_ONCE)
+    queues: dict[str, deque[int]] = defaultdict(deque)
+    for queue, message_id in rows.order_by(ranked.c.place).tuples().execute(database):
+        queues[queue].append(message_id)
+    return dict(queues)
+
+
+def message_to_send(message_id: int) -> Message | None:
+    """The message with its event, payment and seller; None if it is not pending any more."""
+    return (
+        Message.select(Message, Event, PaymentRequest, Seller)
+        .join(Event)
+        .join(PaymentRequest)
+        .join(Seller)
+        .where((Message.id == message_id) & Message.next_attempt_at.is_null(False))
+        .first()
+    )
+
+
+def mark_delivered(message: Message, now: datetime) -> None:
+    """It has been taken."""
+    _update(message, delivered_at=now, next_attempt_at=None)
+
+
+def mark_delayed(message: Message, error: str, next_attempt_at: datetime) -> None:
+    """It has not, and is tried again then."""
+    _update(message, last_error=error, next_attempt_at=next_attempt_at)
+
+
+def mark_given_up(message: Message, error: str, now: datetime) -> None:
+    """It has not, and is not tried again."""
+    _update(message, last_error=error, failed_at=now, next_attempt_at=None)
+
+
+def bring_forward(now: datetime) -> None:
+    """Let nothing wait longer than its step of the schedule: a clock that was wrong may have said so."""
+    for channel, schedule in ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE)):
+        for attempts, delay in enumerate(schedule, start=1):
+            latest = now + delay
+            Message.update(next_attempt_at=latest).where(
+                (Message.next_attempt_at > latest)
+                & (Message.channel == channel)
+                & (Message.attempts == attempts)
+            ).execute()
+
+
+def _update(message: Message, **values: object) -> None:
+    """`delivered_at` and the like, and that it was tried once more."""
+    with database.atomic():
+        Message.update(attempts=message.attempts + 1, **values).where(Message.id == message.id).execute()

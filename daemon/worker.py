@@ -1,0 +1,82 @@
+"""A thread that works beside the loop, in turns."""
+
+import threading
+from collections.abc import Callable
+
+import peewee
+import structlog
+
+from models.database import disconnect
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Takes a turn when woken, and after each pause, until it is stopped and has nothing under way.
+
+    Trouble with the database is waited out. Any other exception is a bug: it ends the thread, and is logged.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        turn: Callable[[], None],
+        pause_seconds: float,
+        is_idle: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._name = name
+        self._turn = turn
+        self._pause_seconds = pause_seconds
+        self._is_idle = is_idle
+        self._woken = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._is_in_trouble = False
+        self.is_stopping = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Take a turn now. From any thread."""
+        self._woken.set()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Ask the thread to end, and wait so long for it; whether it has."""
+        self.is_stopping = True
+        self.wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs. It ends by itself only because of a bug."""
+        return self._thread.is_alive()
+
+    def take_turn(self) -> None:
+        """One turn, by whoever calls."""
+        try:
+            self._turn()
+            self._end_trouble()
+        except (peewee.OperationalError, peewee.InterfaceError) as error:
+            self._begin_trouble(error)
+            disconnect()
+
+    def _run(self) -> None:
+        try:
+            while not (self.is_stopping and self._is_idle()):
+                self._woken.clear()
+                self.take_turn()
+                self._woken.wait(self._pause_seconds)
+        finally:
+            disconnect()
+
+    def _begin_trouble(self, error: Exception) -> None:
+        if not self._is_in_trouble:
+            log.error("database unavailable", thread=self._name, reason=str(error).strip())
+        self._is_in_trouble = True
+
+    def _end_trouble(self) -> None:
+        if self._is_in_trouble:
+            log.info("database available again", thread=self._name)
+        self._is_in_trouble = False

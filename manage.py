@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""The operator's command: sellers, payments, the wallet, and the demo."""
+
+import os
+
+import click
+
+from admin.demo import demo
+from admin.payments import payment
+from admin.sellers import seller
+from admin.wallet import wallet
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def manage() -> None:
+    """Look after Nodetill.
+
+    \b
+    manage.py wallet create                      the wallet that gives the addresses
+    manage.py seller add company1 --name Alpacas a shop, and its key
+    manage.py payment list --status confirmed    what came in
+    manage.py demo                               all of it on regtest, with play money
+
+    Settings come from the environment, or from .env in the working directory.
+    """
+
+
+for command in (seller, payment, wallet, demo):
+    manage.add_command(command)
+
+if __name__ == "__main__":
+    # What it creates is the operator's alone.
+    os.umask(0o077)
+    manage(prog_name="manage.py")
