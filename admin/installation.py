@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from email import message_from_bytes, policy
 from email.message import EmailMessage

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 import structlog
@@ -88,14 +90,16 @@ class Courier:
         self._clock = clock
         self._monotonic = monotonic
         self._start_thread = start_thread
-        self._worker = Worker("courier", self._turn, POLL_SECONDS, lambda: not self._on_their_way)
+        self._worker = Worker("courier", self._turn, self._pause, lambda: not self._on_their_way)
 
         self._started_at = clock(), monotonic()
         self._due: dict[str, deque[int]] = {}
         self._on_their_way: dict[str, int] = {}
         self._outcomes: deque[_Outcome] = deque()
-        self._look_at = monotonic()
-        self._prune_at = monotonic()
+        self._turns = count(1)
+        self._last_turns: dict[str, int] = {}
+        self._look_at = self._prune_at = monotonic()
+        self._must_look = False
         self._is_brought_forward = False
 
     def start(self) -> None:
@@ -138,7 +142,8 @@ class Courier:
     def _look(self) -> None:
         """Find out afresh what is due, but for what is on its way."""
         started = self._monotonic()
-        if started < self._look_at:
+        self._must_look = started < self._look_at
+        if self._must_look:
             return
         sent = set(self._on_their_way.values())
         self._due = {
@@ -147,10 +152,14 @@ class Courier:
         }
         self._look_at = self._monotonic() + (self._monotonic() - started) / _SHARE_OF_LOOKING
 
+    def _pause(self) -> float:
+        until_look = max(self._look_at - self._monotonic(), 0.001)
+        return min(until_look, POLL_SECONDS) if self._must_look else POLL_SECONDS
+
     def _send_due(self) -> None:
         # The operator's emails come first; of the others, those whose turn was longest ago.
-        for queue in sorted(self._due, key=lambda name: name != EMAIL):
-            if len(self._on_their_way) >= MOST_ON_THEIR_WAY:
+        for queue in sorted(self._due, key=lambda name: (name != EMAIL, self._last_turns.get(name, 0))):
+            if len(self._on_their_way) >= MOST_ON_THEIR_WAY and queue != EMAIL:
                 return
             if queue not in self._on_their_way:
                 self._send_next(queue)
@@ -162,12 +171,15 @@ class Courier:
             numbers.popleft()
             if message is not None:
                 self._on_their_way[queue] = message.id
-                self._start_thread(lambda: self._carry(message))
+                self._last_turns[queue] = next(self._turns)
+                self._start_thread(partial(self._carry, message))
                 return
 
     def _carry(self, message: Message) -> None:
         """Send one message. The only thing that is done outside the courier's own thread."""
-        failure: TemporaryFailure | PermanentFailure | None = TemporaryFailure("a bug; the log says which")
+        failure: TemporaryFailure | PermanentFailure | None = TemporaryFailure(
+            "an error in Nodetill; its log says which"
+        )
         try:
             self._send(message)
             failure = None
@@ -179,7 +191,7 @@ class Courier:
 
     def _send(self, message: Message) -> None:
         event, seller, now = message.event, message.event.payment.seller, self._clock()
-        event_type = EventType(event.type)
+        event_type = _written(EventType, event.type)
         if message.channel == EMAIL:
             text = _written(letter, event_type, event.payload, self._settings.explorer_url, seller.email)
             reference = message_id(event.reference, self._settings.mail_from)
@@ -198,10 +210,7 @@ class Courier:
             outcome = self._outcomes[0]
             line = self._mark(outcome)
             self._outcomes.popleft()
-            queue = outcome.message.queue
-            del self._on_their_way[queue]
-            if not self._due.get(queue):
-                self._look_at = min(self._look_at, self._monotonic())
+            del self._on_their_way[outcome.message.queue]
             line()
 
     def _mark(self, outcome: _Outcome) -> Callable[[], None]:

@@ -23,7 +23,7 @@ from daemon.mempool import Mempool
 from daemon.node_checks import WrongChain, check_chain, feed_problems, wallet_problems
 from daemon.reassess import Assessor
 from daemon.recording import Watch
-from daemon.transaction_handler import TransactionHandler
+from daemon.transaction_handler import Outcome, TransactionHandler
 from models.database import disconnect
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
@@ -162,8 +162,11 @@ class Loop:
         return tip
 
     def _take(self, transactions: list[bytes]) -> None:
-        is_clear = self._transactions.handle(transactions, _now())
-        if not is_clear or self._is_deadline_past():
+        outcome = self._transactions.handle(transactions, _now())
+        if outcome is Outcome.NOTHING:
+            return
+        # Money for a request that should have expired by now: was the other part there in time?
+        if outcome is Outcome.UNCLEAR or self._is_deadline_past():
             self._reconcile()
         else:
             self._assess()

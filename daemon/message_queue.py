@@ -61,14 +61,12 @@ def due_messages(now: datetime) -> dict[str, deque[int]]:
 
 def message_to_send(message_id: int) -> Message | None:
     """The message with its event, payment and seller; None if it is not pending any more."""
-    return (
-        Message.select(Message, Event, PaymentRequest, Seller)
-        .join(Event)
-        .join(PaymentRequest)
-        .join(Seller)
-        .where((Message.id == message_id) & Message.next_attempt_at.is_null(False))
-        .first()
+    is_pending = Message.next_attempt_at.is_null(False)
+    joined = (
+        Message.select(Message, Event, PaymentRequest, Seller).join(Event).join(PaymentRequest).join(Seller)
     )
+    message: Message | None = joined.where((Message.id == message_id) & is_pending).first()
+    return message
 
 
 def mark_delivered(message: Message, now: datetime) -> None:

@@ -6,6 +6,7 @@ is recorded is what its mempool says when asked. What it says nothing of, the ch
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import Enum
 
 import structlog
 
@@ -18,6 +19,14 @@ from payments.transaction import MalformedTransaction, Transaction
 log = structlog.get_logger(__name__)
 
 
+class Outcome(Enum):
+    """What came of a batch of transactions."""
+
+    NOTHING = "none of them concerns us"
+    RECORDED = "facts were stored"
+    UNCLEAR = "bitcoind's chain has to be looked at before they make sense"
+
+
 class TransactionHandler:
     """Takes what the feed brings."""
 
@@ -26,14 +35,15 @@ class TransactionHandler:
         self._mempool = mempool
         self._watch = watch
 
-    def handle(self, raws: Iterable[bytes], now: datetime) -> bool:
-        """Record what is new. False where bitcoind's chain has to be looked at before it makes sense."""
+    def handle(self, raws: Iterable[bytes], now: datetime) -> Outcome:
+        """Record what is new."""
         transactions = [t for raw in raws if (t := self._read(raw)) is not None]
         fresh = _unrecorded(find_matches(transactions))
         endangered = {txid for t in transactions for txid in self._watch.conflicts(t)}
         if not fresh and not endangered:
-            return True
-        return self._mempool.record(fresh, endangered, now, came_by_feed=True)
+            return Outcome.NOTHING
+        is_clear = self._mempool.record(fresh, endangered, now, came_by_feed=True)
+        return Outcome.RECORDED if is_clear else Outcome.UNCLEAR
 
     def _read(self, raw: bytes) -> Transaction | None:
         try:

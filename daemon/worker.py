@@ -21,7 +21,7 @@ class Worker:
         self,
         name: str,
         turn: Callable[[], None],
-        pause_seconds: float,
+        pause_seconds: Callable[[], float],
         is_idle: Callable[[], bool] = lambda: True,
     ) -> None:
         self._name = name
@@ -67,7 +67,7 @@ class Worker:
             while not (self.is_stopping and self._is_idle()):
                 self._woken.clear()
                 self.take_turn()
-                self._woken.wait(self._pause_seconds)
+                self._woken.wait(self._pause_seconds())
         finally:
             disconnect()
 

@@ -55,7 +55,7 @@ def test_a_cursor_of_another_seller_is_none(shop: Shop) -> None:
 
 
 def test_filters_narrow_the_list_together(shop: Shop) -> None:
-    """Status, currency and time; all that are given have to fit. From `created_after` up to `created_before`."""
+    """Status, currency and time from `created_after` up to `created_before`; all have to fit."""
     shop.created(note="a")
     shop.wait(minutes=1)
     shop.created(note="b", currency="JPY", amount_fiat=9000)

@@ -1,0 +1,135 @@
+"""Facts of payment requests for tests: plain ones by hand, and any at all by hypothesis."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from payments.status import Assessment, EventType, Receipt, Standing, Status, Terms, assess, events
+
+EXPIRES = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MONITORED = timedelta(seconds=60)
+IN_TIME, LATE = EXPIRES - timedelta(seconds=10), EXPIRES + timedelta(seconds=10)
+TOO_LATE = EXPIRES + MONITORED + timedelta(seconds=10)
+BEFORE_EXPIRY, AFTER_EXPIRY = EXPIRES - timedelta(seconds=1), EXPIRES + timedelta(seconds=20)
+AFTER_MONITORING = EXPIRES + MONITORED + timedelta(seconds=20)
+TIP = 1000
+
+TERMS = Terms(
+    amount_sats=100,
+    tolerance_sats=0,
+    confirmations_required=6,
+    expires_at=EXPIRES,
+    monitored_until=EXPIRES + MONITORED,
+)
+ACCEPTING = replace(TERMS, late_deadline=TERMS.monitored_until)
+ACCEPTED = replace(TERMS, is_late_accepted=True)
+
+
+def paid(
+    amount_sats: int = 100, *, depth: int = 0, at: datetime = IN_TIME, txid: str = "a", tip: int = TIP
+) -> Receipt:
+    """A live output, `depth` blocks deep."""
+    height = tip - depth + 1 if depth else None
+    return Receipt(txid, 0, amount_sats, at, height)
+
+
+def gone(receipt: Receipt) -> Receipt:
+    """The same, replaced or dropped."""
+    return replace(receipt, block_height=None, is_live=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a status is worked out from."""
+
+    terms: Terms
+    receipts: tuple[Receipt, ...]
+    tip_height: int = TIP
+    as_of: datetime = BEFORE_EXPIRY
+
+    def assess(self, was_confirmed: bool = False) -> Assessment:
+        """What they say."""
+        return assess(
+            self.terms,
+            self.receipts,
+            tip_height=self.tip_height,
+            as_of=self.as_of,
+            was_confirmed=was_confirmed,
+        )
+
+
+class Story:
+    """A request that lives through facts, and what is told of it: the daemon's bookkeeping in small."""
+
+    def __init__(self, terms: Terms = TERMS) -> None:
+        self.terms = terms
+        self.standing = Standing()
+        self.told: list[EventType] = []
+
+    def now(
+        self, *receipts: Receipt, as_of: datetime = BEFORE_EXPIRY, tip: int = TIP, accepted: bool = False
+    ) -> tuple[str, ...]:
+        """Assess these facts; the short names of what is told."""
+        if accepted:
+            self.terms = replace(self.terms, is_late_accepted=True)
+        return tuple(
+            event.removeprefix("payment.") for event in self.live_through(self.facts(receipts, as_of, tip))
+        )
+
+    def facts(self, receipts: tuple[Receipt, ...], as_of: datetime, tip: int) -> Facts:
+        """Facts of this request."""
+        return Facts(self.terms, receipts, tip, as_of)
+
+    def live_through(self, facts: Facts) -> tuple[EventType, ...]:
+        """Assess facts as the daemon does."""
+        assessment = facts.assess(was_confirmed=self.standing.status is Status.CONFIRMED)
+        told = events(self.standing, assessment)
+        self.standing = Standing(
+            status=assessment.status,
+            is_late=assessment.is_late,
+            is_closed=assessment.is_closed,
+            told_sats=assessment.received_sats if told else self.standing.told_sats,
+        )
+        self.told.extend(told)
+        return told
+
+
+moments = st.integers(-15, 75).map(lambda seconds: EXPIRES + timedelta(seconds=seconds)) | st.sampled_from(
+    [border + timedelta(microseconds=off) for border in (EXPIRES, EXPIRES + MONITORED) for off in (-1, 0, 1)]
+)
+amounts = st.integers(0, 12)
+depths = st.integers(0, 8) | st.integers(98, 102) | st.integers(142, 150)
+
+
+@st.composite
+def any_terms(draw: st.DrawFn) -> Terms:
+    """Small amounts, so that sums meet at the borders."""
+    amount_sats = draw(st.integers(1, 12))
+    return replace(
+        TERMS,
+        amount_sats=amount_sats,
+        tolerance_sats=draw(st.integers(0, amount_sats - 1)),
+        confirmations_required=draw(st.integers(0, 7) | st.integers(99, 101) | st.integers(0, 144)),
+        late_deadline=draw(st.sampled_from([None, TERMS.monitored_until])),
+        is_late_accepted=draw(st.booleans()),
+    )
+
+
+@st.composite
+def any_receipts(draw: st.DrawFn) -> tuple[Receipt, ...]:
+    """Up to five distinct outputs, some of one transaction."""
+    places = draw(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), unique=True, max_size=5))
+    receipts = []
+    for txid, vout in places:
+        is_live = draw(st.sampled_from([True, True, True, False]))
+        depth = draw(depths) if is_live else 0
+        receipt = paid(draw(amounts), depth=depth, at=draw(moments), txid=txid)
+        receipts.append(replace(receipt, vout=vout, is_live=is_live))
+    return tuple(receipts)
+
+
+@st.composite
+def any_facts(draw: st.DrawFn) -> Facts:
+    """Any facts that a database can hold. The tip is at TIP."""
+    return Facts(draw(any_terms()), draw(any_receipts()), as_of=draw(moments))

@@ -1,0 +1,153 @@
+"""What SPEC.md 3 says of a request, worked out in the dumbest way that could be right.
+
+It takes the facts from the same containers as payments/status.py, and shares no rule with it: sums are
+tried out one depth, one moment, one satoshi at a time, and the rows of the table of statuses are all asked,
+of which exactly one must say yes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from payments.status import Receipt, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What must be said of a request. `txids` are those of the outputs first seen: several where they tie."""
+
+    status: str
+    confirmations: int
+    received_sats: int
+    due_sats: int
+    overpaid_sats: int
+    is_late: bool
+    is_closed: bool
+    received_at: datetime | None
+    txids: frozenset[str]
+
+
+def truth(
+    terms: Terms, receipts: Sequence[Receipt], *, tip_height: int, as_of: datetime, was_confirmed: bool
+) -> Truth:
+    """The status of a request and what stands beside it."""
+    live = _distinct_live(receipts)
+    counted = [r for r in live if _counts(terms, r)]
+    covered = _pays(terms, counted)
+    confirmations = _confirmations(terms, counted, tip_height)
+    status = _only_row_that_holds(terms, live, covered, confirmations, as_of, was_confirmed)
+    received = _sum(live)
+    return Truth(
+        status=status,
+        confirmations=confirmations,
+        received_sats=received,
+        due_sats=0 if covered else _shortfall(received, terms.amount_sats),
+        overpaid_sats=_shortfall(terms.amount_sats, received),
+        is_late=_is_late(terms, live, as_of),
+        is_closed=_is_closed(terms, live, status, tip_height, as_of),
+        received_at=_covered_since(terms, counted),
+        txids=_first_seen(live),
+    )
+
+
+def depth(receipt: Receipt, tip_height: int) -> int:
+    """1 in the block at the tip, 0 in the mempool."""
+    if receipt.block_height is None:
+        return 0
+    confirmations = 0
+    for height in range(receipt.block_height, tip_height + 1):
+        assert height <= tip_height
+        confirmations += 1
+    return confirmations
+
+
+def _distinct_live(receipts: Sequence[Receipt]) -> list[Receipt]:
+    distinct: list[Receipt] = []
+    for receipt in receipts:
+        if receipt.is_live and receipt not in distinct:
+            distinct.append(receipt)
+    return distinct
+
+
+def _counts(terms: Terms, receipt: Receipt) -> bool:
+    in_time = receipt.first_seen_at <= terms.expires_at
+    in_time_by_policy = terms.late_deadline is not None and receipt.first_seen_at <= terms.late_deadline
+    return in_time or in_time_by_policy or terms.is_late_accepted
+
+
+def _sum(receipts: Sequence[Receipt]) -> int:
+    total = 0
+    for receipt in receipts:
+        total = total + receipt.amount_sats
+    return total
+
+
+def _pays(terms: Terms, receipts: Sequence[Receipt]) -> bool:
+    return _sum(receipts) + terms.tolerance_sats >= terms.amount_sats
+
+
+def _shortfall(have: int, want: int) -> int:
+    missing = 0
+    while have + missing < want:
+        missing += 1
+    return missing
+
+
+def _confirmations(terms: Terms, counted: Sequence[Receipt], tip_height: int) -> int:
+    """The greatest depth such that what is at least so deep pays; 0 where only all of it does, or nothing."""
+    answer = 0
+    for candidate in range(1, 1 + max((depth(r, tip_height) for r in counted), default=0)):
+        if _pays(terms, [r for r in counted if depth(r, tip_height) >= candidate]):
+            answer = candidate
+    return answer
+
+
+def _only_row_that_holds(
+    terms: Terms,
+    live: Sequence[Receipt],
+    covered: bool,
+    confirmations: int,
+    as_of: datetime,
+    was_confirmed: bool,
+) -> str:
+    expired = as_of > terms.expires_at
+    is_deep_enough = confirmations >= terms.confirmations_required
+    is_still_confirmed = was_confirmed and confirmations > 0
+    rows = {
+        "new": not covered and not expired and len(live) == 0,
+        "underpaid": not covered and not expired and len(live) > 0,
+        "expired": not covered and expired,
+        "confirmed": covered and (is_deep_enough or is_still_confirmed),
+        "confirming": covered and not is_deep_enough and not is_still_confirmed and confirmations > 0,
+        "received": covered and not is_deep_enough and confirmations == 0,
+    }
+    [status] = [row for row, holds in rows.items() if holds]
+    return status
+
+
+def _is_late(terms: Terms, live: Sequence[Receipt], as_of: datetime) -> bool:
+    if as_of <= terms.expires_at:
+        return False
+    in_time = [r for r in live if r.first_seen_at <= terms.expires_at]
+    return _pays(terms, live) and not _pays(terms, in_time)
+
+
+def _is_closed(terms: Terms, live: Sequence[Receipt], status: str, tip_height: int, as_of: datetime) -> bool:
+    if status == "confirmed" and all(depth(r, tip_height) >= 100 for r in live):
+        return True
+    is_over = as_of > terms.monitored_until
+    is_anything_on_its_way = status in ("received", "confirming") or any(
+        depth(r, tip_height) == 0 for r in live
+    )
+    return is_over and not is_anything_on_its_way
+
+
+def _covered_since(terms: Terms, counted: Sequence[Receipt]) -> datetime | None:
+    for moment in sorted(r.first_seen_at for r in counted):
+        if _pays(terms, [r for r in counted if r.first_seen_at <= moment]):
+            return moment
+    return None
+
+
+def _first_seen(live: Sequence[Receipt]) -> frozenset[str]:
+    return frozenset(r.txid for r in live if all(r.first_seen_at <= other.first_seen_at for other in live))
