@@ -95,7 +95,7 @@ def work(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -
     for worker in workers:
         worker.start()
     try:
-        Loop(settings, Bitcoind(settings), feed, pool, courier, lock, should_stop).run()
+        Loop(settings, Bitcoind(settings), feed, pool, courier, rates, lock, should_stop).run()
     except LockLost:
         log.warning("lock lost", reason="its connection to the database was cut")
         lock.release()

@@ -39,9 +39,9 @@ FAILURES = (
 def demo(context: click.Context, once: bool, as_json: bool) -> None:
     """Show all of Nodetill on regtest, with play money.
 
-    Starts a bitcoind (fetches one where there is none), the daemon and the web server, in a temporary directory
-    and on free ports; asks for a payment, pays it, and mines six blocks. Your own settings are not looked
-    at. Stays up until Ctrl-C, unless --once is given.
+    Starts a bitcoind (fetches one where there is none), the daemon and the web server, in a temporary
+    directory and on free ports; asks for a payment, pays it, and mines six blocks. Your own settings are not
+    looked at. Stays up until Ctrl-C, unless --once is given.
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once")

@@ -1,16 +1,14 @@
 """Keeps fresh addresses of the wallet in the table, so that a new request needs nothing but the database."""
 
-import threading
 from collections.abc import Callable
 from datetime import datetime
 
-import peewee
 import structlog
 
 from config import Settings
 from daemon.bitcoind import Bitcoind, NodeError, RpcError
+from daemon.worker import Worker
 from models.address import add_addresses, free_count
-from models.database import disconnect
 
 log = structlog.get_logger(__name__)
 
@@ -26,45 +24,41 @@ class AddressPool:
         self._settings = settings
         self._node = node
         self._clock = clock
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="address-pool", daemon=True)
+        self._worker = Worker("address-pool", self._turn, self._pause)
         self.problem: str | None = None
         """Why the pool can't be filled, as one line that says what to do; None where it can."""
 
     def start(self) -> None:
         """Begin to fill it."""
-        self._thread.start()
+        self._worker.start()
 
-    def stop(self, timeout_seconds: float) -> None:
-        """End after the address being asked for."""
-        self._stopping.set()
-        self._thread.join(timeout_seconds)
+    def stop(self, timeout_seconds: float) -> bool:
+        """End after the addresses being asked for; whether it has."""
+        return self._worker.stop(timeout_seconds)
+
+    def is_alive(self) -> bool:
+        """Whether it works; it stops by itself only because of a bug."""
+        return self._worker.is_alive()
 
     def fill(self) -> None:
         """Bring the pool up to its size. Raises NodeError or RpcError where the wallet gives no address."""
-        while not self._stopping.is_set():
+        while not self._worker.is_stopping:
             missing = self._settings.address_pool - free_count()
             if missing <= 0:
                 return
             pairs = [self._node.new_address() for _ in range(min(missing, BATCH))]
             add_addresses(pairs, self._settings.bitcoind_wallet, self._clock())
 
-    def _run(self) -> None:
-        wait = 0.0
-        while not self._stopping.wait(wait):
-            try:
-                self.fill()
-                self._note(None)
-                wait = LOOK_SECONDS
-            except (NodeError, RpcError) as error:
-                self._note(f"no new addresses from wallet {self._settings.bitcoind_wallet}: {error}")
-                wait = RETRY_SECONDS
-            except (peewee.OperationalError, peewee.InterfaceError) as error:
-                self._note(f"no new addresses: the database: {error}")
-                disconnect()
-                wait = RETRY_SECONDS
-        self._node.close()
-        disconnect()
+    def _turn(self) -> None:
+        try:
+            self.fill()
+            self._note(None)
+        except (NodeError, RpcError) as error:
+            self._note(f"no new addresses from wallet {self._settings.bitcoind_wallet}: {error}")
+            self._node.close()
+
+    def _pause(self) -> float:
+        return RETRY_SECONDS if self.problem else LOOK_SECONDS
 
     def _note(self, problem: str | None) -> None:
         """Log the start and the end of an outage, not each try."""

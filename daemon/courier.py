@@ -4,7 +4,6 @@ One thread reads and marks; each message is sent by a short-lived thread of its 
 one seller's webhook) has one message on its way at a time, so a dead one delays nobody else.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from daemon.message_queue import (
     message_to_send,
     next_attempt,
 )
-from daemon.worker import Worker
+from daemon.worker import Worker, in_a_thread
 from models.database import database
 from models.outbox import EMAIL, Message, prune_messages
 from payments.letters import Letter, is_urgent, letter, message_id, webhook_body
@@ -65,11 +64,6 @@ class _Outcome:
 
     message: Message
     failure: TemporaryFailure | PermanentFailure | None
-
-
-def in_a_thread(work: Callable[[], None]) -> None:
-    """Do it beside; the process doesn't wait for it to end."""
-    threading.Thread(target=work, name="delivery", daemon=True).start()
 
 
 class Courier:
@@ -230,10 +224,10 @@ class Courier:
 
     def _prune(self) -> None:
         with database.atomic():
-            count = prune_messages(self._clock() - KEPT_FOR)
+            pruned = prune_messages(self._clock() - KEPT_FOR)
         self._prune_at = self._monotonic() + PRUNE_SECONDS
-        if count:
-            log.info("messages pruned", count=count)
+        if pruned:
+            log.info("messages pruned", count=pruned)
 
 
 def _written(write: Callable[..., Any], *arguments: Any) -> Any:

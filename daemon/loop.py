@@ -8,6 +8,7 @@ process, since the next start looks at everything again.
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 import peewee
 import structlog
@@ -47,6 +48,17 @@ class LockLost(Exception):
     """The lock that makes this the only daemon is gone: stop, and start as a standby."""
 
 
+class WorkerDied(Exception):
+    """A thread ended by a bug: stop, so that the next start has all of its parts."""
+
+
+class HasThread(Protocol):
+    """The courier, the rate keeper, the address pool."""
+
+    def is_alive(self) -> bool:
+        """Whether it works."""
+
+
 class NotYet(Exception):
     """Nothing can be decided now, by the reason given; look again soon."""
 
@@ -61,6 +73,7 @@ class Loop:
         feed: Feed,
         pool: AddressPool,
         courier: Courier,
+        rates: HasThread,
         lock: FileLock | AdvisoryLock,
         should_stop: Callable[[], bool],
     ) -> None:
@@ -69,6 +82,7 @@ class Loop:
         self._feed = feed
         self._pool = pool
         self._courier = courier
+        self._workers: tuple[HasThread, ...] = (pool, courier, rates)
         self._lock = lock
         self._should_stop = should_stop
 
@@ -90,7 +104,10 @@ class Loop:
         self._node_problems: list[str] = []
 
     def run(self) -> None:
-        """Work until told to stop. Raises LockLost where another daemon may work on the database by now."""
+        """Work until told to stop.
+
+        Raises LockLost where another daemon may work on the database by now, and WorkerDied.
+        """
         while not self._should_stop():
             batch = self._feed.poll(self._patience())
             self._note(batch)
@@ -255,6 +272,8 @@ class Loop:
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         if not self._lock.is_held():
             raise LockLost
+        if not all(worker.is_alive() for worker in self._workers):
+            raise WorkerDied
         try:
             beat(_now(), self._tip.height if self._tip else None, self._problems())
         except (peewee.OperationalError, peewee.InterfaceError) as error:

@@ -1,6 +1,7 @@
 """The only writer of a status: from the facts of a request to what is stored and told of it."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,10 +30,10 @@ class StatusConflict(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Line:
     """A line for the log, once the transaction is done."""
 
-    event: EventType
+    what: str
     payment: str
     facts: dict[str, Any]
 
@@ -45,28 +46,29 @@ class Assessor:
         self._published_height: int | None = None
 
     def assess_due(self, tip_height: int, as_of: datetime, now: datetime) -> int:
-        """Assess every request that may have changed, at this tip; how many events that made.
+        """Assess every request that may have changed, at this tip; how many changes that made.
 
         `as_of` is the moment up to which bitcoind has been read: nothing expires after it.
         """
-        told: list[_Told] = []
+        told = 0
         while True:
             with database.atomic():
                 payments = due_payments(tip_height, as_of, AT_ONCE)
-                batch = [line for p in payments for line in self._assess(p, tip_height, as_of, now)]
+                lines = [line for p in payments for line in self._assess(p, tip_height, as_of, now)]
                 is_last = len(payments) < AT_ONCE
                 if is_last and tip_height != self._published_height:
                     update_report(assessed_height=tip_height)
-            for line in batch:
-                log.info(line.event.value, payment=line.payment, **line.facts)
-            told += batch
+            for line in lines:
+                log.info(line.what, payment=line.payment, **line.facts)
+            told += len(lines)
             if is_last:
                 self._published_height = tip_height
-                return len(told)
+                return told
 
     def _assess(
         self, payment: PaymentRequest, tip_height: int, as_of: datetime, now: datetime
-    ) -> list[_Told]:
+    ) -> list[_Line]:
+        before = payment.standing
         outputs = outputs_at(payment.address_id)
         assessment = assess(
             payment.terms,
@@ -75,24 +77,17 @@ class Assessor:
             as_of=as_of,
             was_confirmed=payment.status == Status.CONFIRMED.value,
         )
-        told = events(payment.standing, assessment)
+        told = events(before, assessment)
         payment.take_over(assessment, now)
         if told:
             payment.told_sats = assessment.received_sats
         _store(payment)
         if assessment.is_closed:
             _forget_spends(outputs)
-        if not told:
+        if told:
+            self._tell(payment, outputs, told, tip_height, now)
+        elif before.status is assessment.status:
             return []
-        document = payment_document(
-            payment,
-            payment.address.address,
-            outputs,
-            tip_height=tip_height,
-            public_url=self._settings.public_url,
-        )
-        for event_type in told:
-            self._tell(payment, event_type, document, now)
         facts = {
             "seller": payment.seller_id,
             "status": payment.status,
@@ -101,24 +96,35 @@ class Assessor:
             "due_sats": assessment.due_sats,
             "txid": assessment.txid,
         }
-        return [_Told(event_type, payment.reference, facts) for event_type in told]
+        names = [event_type.value for event_type in told] or ["status changed"]
+        return [_Line(name, payment.reference, facts) for name in names]
 
     def _tell(
-        self, payment: PaymentRequest, event_type: EventType, document: dict[str, Any], now: datetime
+        self,
+        payment: PaymentRequest,
+        outputs: list[Output],
+        told: Iterable[EventType],
+        tip_height: int,
+        now: datetime,
     ) -> None:
-        event = Event.create(
-            reference=f"evt_{secrets.token_hex(16)}",
-            payment=payment,
-            revision=payment.revision,
-            type=event_type.value,
-            created_at=now,
-            payload=document,
+        address: str = payment.address.address
+        document = payment_document(
+            payment, address, outputs, tip_height=tip_height, public_url=self._settings.public_url
         )
-        if is_mailed(event_type, document):
-            _post(event, EMAIL, self._settings.operator_email, EMAIL, now)
-        seller: Seller = payment.seller
-        if seller.webhook_url is not None and seller.removed_at is None:
-            _post(event, WEBHOOK, seller.id, f"{WEBHOOK}:{seller.id}", now)
+        for event_type in told:
+            event = Event.create(
+                reference=f"evt_{secrets.token_hex(16)}",
+                payment=payment,
+                revision=payment.revision,
+                type=event_type.value,
+                created_at=now,
+                payload=document,
+            )
+            if is_mailed(event_type, document):
+                _post(event, EMAIL, self._settings.operator_email, EMAIL, now)
+            seller: Seller = payment.seller
+            if seller.webhook_url is not None and seller.removed_at is None:
+                _post(event, WEBHOOK, seller.id, f"{WEBHOOK}:{seller.id}", now)
 
 
 def _post(event: Event, channel: str, recipient: str, queue: str, now: datetime) -> None:

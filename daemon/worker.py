@@ -11,6 +11,11 @@ from models.database import disconnect
 log = structlog.get_logger(__name__)
 
 
+def in_a_thread(work: Callable[[], None]) -> None:
+    """Do it beside; the process doesn't wait for it when it ends."""
+    threading.Thread(target=work, daemon=True).start()
+
+
 class Worker:
     """Takes a turn when woken, and after each pause, until it is stopped and has nothing under way.
 

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from payments.status import CLOSING_DEPTH, Assessment, Receipt, Status, Terms
@@ -49,6 +49,7 @@ def required(confirmations: int) -> Terms:
 # Against the oracle
 
 
+@settings(max_examples=400)
 @given(any_facts(), st.booleans())
 def test_an_assessment_is_what_the_oracle_says(facts: Facts, was_confirmed: bool) -> None:
     """Every field that SPEC.md 3 defines, for any facts."""
