@@ -13,6 +13,7 @@ from models.payment import PaymentRequest, payment_by_reference
 from models.report import daemon_report
 from payments.status import Status
 from web.documents import document_of, documents_of, snapshot
+from web.wishes import is_acceptance_pending
 
 SILENT_AFTER = timedelta(seconds=30)
 LONGEST_LIST = 1000
@@ -66,17 +67,22 @@ def accept(reference: str, as_json: bool) -> None:
     with open_settings_and_database() as settings:
         with database.atomic():
             row = payment_named(reference)
-            is_new = row.late_accepted_at is None
-            if is_new:
-                if not row.is_late:
-                    raise Refused(f"payment {reference} has no late money to accept: it is {row.status}")
-                add_acceptance(row, now)
+            is_done = row.late_accepted_at is not None
+            if not is_done:
+                _leave_word(row, now)
         found = document_of(row, settings)
         silence = daemon_silence(now)
-    done = f"Payment {reference}: the daemon will count the late money now."
-    answer(found, done if is_new else f"Payment {reference}: its late money is accepted already.", as_json)
-    if is_new and silence is not None:
+    what = "its late money is accepted already" if is_done else "the daemon will count the late money now"
+    answer(found, f"Payment {reference}: {what}.", as_json)
+    if silence is not None and not is_done:
         click.echo(f"nodetill: {silence}: nothing happens until it runs", err=True)
+
+
+def _leave_word(row: PaymentRequest, now: datetime) -> None:
+    if not row.is_late:
+        raise Refused(f"payment {row.reference} has no late money to accept: it is {row.status}")
+    if not is_acceptance_pending(row):
+        add_acceptance(row, now)
 
 
 def payment_named(reference: str) -> PaymentRequest:

@@ -35,7 +35,8 @@ class Screen:
 
     def block(self, text: str) -> None:
         """A thing to be read as it is, such as an email."""
-        self._write(textwrap.indent(f"\n{text.strip()}\n", f"{INDENT}| ", lambda _: True))
+        lines = ["", *text.strip().splitlines(), ""]
+        self._write("\n".join(f"{INDENT}| {line}".rstrip() for line in lines))
 
     def plain(self, text: str) -> None:
         self._write(text)

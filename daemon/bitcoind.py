@@ -132,7 +132,11 @@ class Bitcoind:
             except MalformedTransaction:
                 block = decoded_block(self._call("getblock", block_hash, 2))
         except RpcError as error:
-            raise BlockMissing(f"block {block_hash} cannot be read from bitcoind: {error}") from error
+            raise BlockMissing(
+                f"block {block_hash} cannot be read from bitcoind ({error}), and is not skipped, "
+                "since payments may be in it. Where it is pruned, get it back with bitcoin-cli "
+                "getblockfrompeer, or restart bitcoind with -prune=0 -reindex"
+            ) from error
         if block.hash != block_hash:
             raise NodeError(f"bitcoind answered with block {block.hash} when asked for {block_hash}")
         return block

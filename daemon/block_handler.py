@@ -4,7 +4,7 @@ A reorg is no special mode: blocks of ours that the node no longer has are taken
 are read. One transaction a block, so that a crash goes on at the next one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -34,9 +34,11 @@ class Sync(Enum):
 class BlockHandler:
     """Reads blocks, and takes them back."""
 
-    def __init__(self, node: Bitcoind, watch: Watch) -> None:
+    def __init__(self, node: Bitcoind, watch: Watch, pulse: Callable[[], None]) -> None:
+        """`pulse` is called between two blocks; what it raises ends the sync, which goes on another time."""
         self._node = node
         self._watch = watch
+        self._pulse = pulse
 
     def sync(self, node_tip: NodeTip, now: datetime) -> tuple[Sync, NodeTip]:
         """Read up to the node's tip, and say which it was. Statuses are decided later, at that tip.
@@ -70,6 +72,7 @@ class BlockHandler:
             self._disconnect_down_to(fork, tip)
         for block, height in self._blocks_after(fork, node_tip.height):
             self._connect(block, height, now)
+            self._pulse()
 
     def _fork(self, tip: StoredBlock) -> StoredBlock | None:
         """The newest stored block that is in the node's active chain."""
@@ -108,9 +111,10 @@ class BlockHandler:
                 with database.atomic():
                     unmine([block.hash])
                     block.delete_instance()
+                self._pulse()
 
     def _blocks_after(self, fork: StoredBlock, up_to: int) -> Iterator[tuple[Block, int]]:
-        """The node's blocks above `fork`, up to one that does not follow the one before: the chain has moved."""
+        """The node's blocks above `fork`, up to one that does not follow the last: the chain has moved."""
         previous = fork.hash
         for height in range(fork.height + 1, up_to + 1):
             block_hash = self._node.block_hash(height)

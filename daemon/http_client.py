@@ -3,6 +3,7 @@
 import http.client
 import socket
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import urllib3
@@ -55,8 +56,7 @@ def _exchange(
     deadline: Deadline, method: str, url: str, headers: Mapping[str, str], body: bytes | None, most_bytes: int
 ) -> Answer:
     address = urllib3.util.parse_url(url)
-    pool = _pool(deadline, address)
-    try:
+    with closing(_pool(deadline, address)) as pool:
         response = pool.urlopen(
             method,
             address.request_uri,
@@ -68,13 +68,23 @@ def _exchange(
             preload_content=False,
             decode_content=False,
         )
-        content = response.read(most_bytes + 1)
-        if deadline.is_over:
-            # A socket that was cut looks like the end of an answer that has no length.
-            raise TimeoutError
-        return Answer(response.status, content[:most_bytes], len(content) <= most_bytes)
-    finally:
-        pool.close()
+        with closing(response):
+            content = _read(response, most_bytes + 1)
+    if deadline.is_over:
+        # A socket that was cut looks like the end of an answer that has no length.
+        raise TimeoutError
+    return Answer(response.status, content[:most_bytes], len(content) <= most_bytes)
+
+
+def _read(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
+    """Until there is no more: only then urllib3 finds that an answer was cut short."""
+    content = b""
+    while len(content) < most_bytes:
+        piece = response.read(most_bytes - len(content))
+        if not piece:
+            break
+        content += piece
+    return content
 
 
 def _pool(deadline: Deadline, address: urllib3.util.Url) -> HTTPConnectionPool:

@@ -59,6 +59,10 @@ class HasThread(Protocol):
         """Whether it works."""
 
 
+class Stopping(Exception):
+    """We were told to stop; what is not done yet goes on at the next start."""
+
+
 class NotYet(Exception):
     """Nothing can be decided now, by the reason given; look again soon."""
 
@@ -87,13 +91,12 @@ class Loop:
         self._should_stop = should_stop
 
         self._watch = Watch()
-        self._blocks = BlockHandler(node, self._watch)
+        self._blocks = BlockHandler(node, self._watch, self._pulse)
         self._mempool = Mempool(node, self._watch)
         self._transactions = TransactionHandler(node, self._mempool, self._watch)
         self._hints = HintHandler(self._mempool)
-        self._assessor = Assessor(settings)
+        self._assessor = Assessor(settings, self._pulse)
 
-        self._must_load_watch = True
         self._reconcile_at = 0.0
         self._beat_at = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -121,14 +124,12 @@ class Loop:
                 self._begin_outage(str(error))
             except (peewee.OperationalError, peewee.InterfaceError) as error:
                 self._begin_outage(f"the database cannot be used: {str(error).strip()}")
-                self._must_load_watch = True
                 disconnect()
+            except Stopping:
+                return
             self._beat()
 
     def _step(self, batch: Batch) -> None:
-        if self._must_load_watch:
-            self._watch.load()
-            self._must_load_watch = False
         if time.monotonic() >= self._reconcile_at:
             self._reconcile()
         elif self._tip is None:
@@ -145,6 +146,7 @@ class Loop:
         """Look at everything in bitcoind that could concern us, and decide what is due."""
         started = _now()
         self._tip = None
+        self._watch.load()
         tip = self._node.tip()
         check_chain(tip)
         has_wallet = self._check_node()
@@ -265,6 +267,12 @@ class Loop:
             log.info("outage over", reason=self._outage)
             self._outage = None
             self._retry_seconds = FIRST_RETRY_SECONDS
+
+    def _pulse(self) -> None:
+        """In the midst of long work: a sign of life, and an ear for the word to stop."""
+        if self._should_stop():
+            raise Stopping
+        self._beat()
 
     def _beat(self) -> None:
         if time.monotonic() < self._beat_at:

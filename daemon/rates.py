@@ -25,7 +25,7 @@ FIXED = "fixed"
 DEADLINE_SECONDS = 10.0
 MOST_BYTES = 1024 * 1024
 FIRST_RETRY_SECONDS = 5.0
-NO_LONGER_PAUSE_SECONDS = 1.0
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ class _Source:
 
 
 class RateKeeper:
-    """`clock` gives the time of day. A thread stores; each source is asked by a short-lived one of its own."""
+    """One thread stores; each source is asked by a short-lived one of its own.
+
+    `clock` gives the time of day, `monotonic` seconds that no clock change touches.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class RateKeeper:
         self._monotonic = monotonic
         self._start_thread = start_thread
         self._deadline_seconds = deadline_seconds
-        self._worker = Worker("rates", self._turn, lambda: NO_LONGER_PAUSE_SECONDS)
+        self._worker = Worker("rates", self._turn, self._pause)
         self._sources = {name: _Source(monotonic()) for name in settings.rate_sources}
         self._answers: deque[_Answer] = deque()
         self._has_forgotten = False
@@ -82,7 +85,7 @@ class RateKeeper:
         return self._worker.is_alive()
 
     def take_turn(self) -> None:
-        """Store what has come, and ask who is due: what the thread does each second."""
+        """Store what has come, and ask who is due: what the thread does each time."""
         self._worker.take_turn()
 
     def _turn(self) -> None:
@@ -94,6 +97,11 @@ class RateKeeper:
             if not source.is_being_asked and self._monotonic() >= source.ask_at:
                 source.is_being_asked = True
                 self._start_thread(partial(self._ask, name))
+
+    def _pause(self) -> float:
+        waiting = [source.ask_at for source in self._sources.values() if not source.is_being_asked]
+        until_next = min(waiting, default=float("inf")) - self._monotonic()
+        return min(max(until_next, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
 
     def _forget_other_sources(self) -> None:
         """What was fixed for a try-out yesterday is no price beside the public sources today."""

@@ -1,7 +1,7 @@
 """The only writer of a status: from the facts of a request to what is stored and told of it."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,8 +41,10 @@ class _Line:
 class Assessor:
     """Reads statuses off the facts, and stores them with the events that tell of them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pulse: Callable[[], None]) -> None:
+        """`pulse` is called between two transactions; what it raises leaves the rest for another time."""
         self._settings = settings
+        self._pulse = pulse
         self._published_height: int | None = None
 
     def assess_due(self, tip_height: int, as_of: datetime, now: datetime) -> int:
@@ -64,6 +66,7 @@ class Assessor:
             if is_last:
                 self._published_height = tip_height
                 return told
+            self._pulse()
 
     def _assess(
         self, payment: PaymentRequest, tip_height: int, as_of: datetime, now: datetime

@@ -26,7 +26,7 @@ class Match:
 class Watch:
     """The outpoints that unconfirmed payments depend on, in memory: every foreign input is held against it.
 
-    It mirrors the `spend` table, which holds only what is unconfirmed or was so lately.
+    It mirrors the `spend` table, which holds only what is not yet buried deep.
     """
 
     def __init__(self) -> None:
@@ -38,9 +38,15 @@ class Watch:
         for spend in Spend.select():
             self._spends[spend.outpoint][spend.txid] = spend.spender
 
-    def add(self, txid: str, outpoint: bytes, spender: str) -> None:
-        """Watch an outpoint for the payment `txid`."""
-        self._spends[outpoint][txid] = spender
+    def add(self, txid: str, lineage: Iterable[Transaction]) -> None:
+        """Watch, for the payment `txid`, what it and its unconfirmed ancestors spend."""
+        rows = [(txid, outpoint, t.txid) for t in lineage for outpoint in t.inputs]
+        for _, outpoint, spender in rows:
+            self._spends[outpoint][txid] = spender
+        if rows:
+            Spend.insert_many(
+                rows, [Spend.txid, Spend.outpoint, Spend.spender]
+            ).on_conflict_ignore().execute()
 
     def conflicts(self, transaction: Transaction) -> set[str]:
         """The payments that can't be valid beside this transaction."""
@@ -77,12 +83,7 @@ def record_unconfirmed(
     txid = match.transaction.txid
     _insert(match, first_seen_at, watch, state=MEMPOOL)
     _update(txid, Output.state.in_([REPLACED, DROPPED]), state=MEMPOOL, replaced_by=None, replaced_in=None)
-    for transaction in lineage:
-        for outpoint in transaction.inputs:
-            Spend.insert(
-                txid=txid, outpoint=outpoint, spender=transaction.txid
-            ).on_conflict_ignore().execute()
-            watch.add(txid, outpoint, transaction.txid)
+    watch.add(txid, lineage)
 
 
 def record_mined(match: Match, block: Block, height: int, now: datetime, watch: Watch) -> None:
@@ -92,6 +93,8 @@ def record_mined(match: Match, block: Block, height: int, now: datetime, watch: 
     _insert(match, mined_at, watch, **place)
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
     _update(match.transaction.txid, is_elsewhere, **place, replaced_by=None, replaced_in=None)
+    # A reorg may take it out again, and put in something else that spends the same.
+    watch.add(match.transaction.txid, [match.transaction])
 
 
 def mark_replaced(txid: str, by: str, in_block: str | None) -> None:

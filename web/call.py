@@ -48,14 +48,15 @@ class Call:
     def parameters(self) -> dict[str, str]:
         """What stands behind the `?`, each name once. Raises Problem 400 or 422."""
         # WSGI has the bytes of the URL as Latin-1.
-        query = self.environ.get("QUERY_STRING", "").encode("latin-1")
+        raw = self.environ.get("QUERY_STRING", "").encode("latin-1")
         try:
-            pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
-            decoded = [(name.decode(), value.decode()) for name, value in pairs]
+            pairs = parse_qsl(
+                raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
+            )
         except ValueError as error:
             raise malformed("the query is not UTF-8, or has too many parameters") from error
-        names = [name for name, _ in decoded]
+        names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise invalid([FieldError(name, "may be given once only") for name in twice])
-        return dict(decoded)
+        return dict(pairs)

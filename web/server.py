@@ -21,6 +21,8 @@ THREADS = 32
 CONNECTIONS = 2000
 IDLE_SECONDS = 20
 """How long a connection may idle, and how long a request may take to arrive."""
+CLEANUP_SECONDS = 5
+"""How often connections are looked at for that."""
 STOP_SECONDS = 4.0
 """How long requests under way get to finish: less than the 5 seconds of SPEC.md 1."""
 _HEADER_LIMIT_BYTES = 16 * 1024
@@ -115,7 +117,7 @@ class Server:
             threads=THREADS,
             connection_limit=CONNECTIONS,
             channel_timeout=IDLE_SECONDS,
-            cleanup_interval=5,
+            cleanup_interval=CLEANUP_SECONDS,
             # select() knows no file descriptor above 1023.
             asyncore_use_poll=True,
             max_request_header_size=_HEADER_LIMIT_BYTES,

@@ -1,10 +1,12 @@
 """The first schema: a frozen copy of the tables as they were then, independent of today's models."""
 
+from typing import Any
+
 import peewee
 from playhouse.migrate import SchemaMigrator
 
 
-def up(_migrator: SchemaMigrator, db: peewee.Database) -> None:
+def up(_migrator: SchemaMigrator, db: Any) -> None:
     class Frozen(peewee.Model):
         class Meta:
             database = db
@@ -165,15 +167,14 @@ def up(_migrator: SchemaMigrator, db: peewee.Database) -> None:
         [Seller, Address, PaymentRequest, Output, Spend, Block, Event, Message, Rate, Hint, DaemonReport]
     )
     # Partial indexes hold only the rows that something waits for, so their size is that of the work to do.
-    for statement in (
-        "CREATE INDEX address_free ON address (id) WHERE claimed_at IS NULL",
-        "CREATE INDEX payment_next_height ON payment_request (next_height) WHERE next_height IS NOT NULL",
-        "CREATE INDEX payment_next_deadline ON payment_request (next_deadline)"
-        " WHERE next_deadline IS NOT NULL",
-        "CREATE INDEX payment_closed ON payment_request (closed_at) WHERE closed_at IS NOT NULL",
-        "CREATE INDEX output_unsettled ON output (id) WHERE block_hash IS NULL",
-        "CREATE INDEX output_block ON output (block_hash) WHERE block_hash IS NOT NULL",
-        "CREATE INDEX output_replaced_in ON output (replaced_in) WHERE replaced_in IS NOT NULL",
-        "CREATE INDEX message_pending ON message (id) WHERE next_attempt_at IS NOT NULL",
+    for name, columns, condition in (
+        ("address_free", "address (id)", "claimed_at IS NULL"),
+        ("payment_next_height", "payment_request (next_height)", "next_height IS NOT NULL"),
+        ("payment_next_deadline", "payment_request (next_deadline)", "next_deadline IS NOT NULL"),
+        ("payment_closed", "payment_request (closed_at)", "closed_at IS NOT NULL"),
+        ("output_unsettled", "output (id)", "block_hash IS NULL"),
+        ("output_block", "output (block_hash)", "block_hash IS NOT NULL"),
+        ("output_replaced_in", "output (replaced_in)", "replaced_in IS NOT NULL"),
+        ("message_pending", "message (id)", "next_attempt_at IS NOT NULL"),
     ):
-        db.execute(peewee.SQL(statement))
+        db.execute_sql(f"CREATE INDEX {name} ON {columns} WHERE {condition}")

@@ -1,0 +1,134 @@
+"""A server on this machine that answers as a test says, as badly as it likes."""
+
+import socket
+import socketserver
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CERTIFICATE = Path(__file__).parent / "localhost.pem"
+"""For localhost and 127.0.0.1, signed by itself, with its key; good for a hundred years."""
+
+
+class Request:
+    """What came: the first line, headers with names in lower case, the body."""
+
+    def __init__(self, head: bytes, body: bytes) -> None:
+        first, *rest = head.decode("latin-1").rstrip().split("\r\n")
+        self.line = first
+        self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in rest)}
+        self.body = body
+
+
+Behaviour = Callable[["Endpoint", socket.socket, Request], None]
+
+
+class Endpoint:
+    """Reads one request from each connection and leaves the rest to `behave`; each has a thread."""
+
+    def __init__(self, behave: Behaviour, *, is_tls: bool = False) -> None:
+        self.behave = behave
+        self.requests: list[Request] = []
+        self.released = threading.Event()
+        endpoint = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                endpoint._serve(self.request)
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            request_queue_size = 100
+
+            def handle_error(self, *_: object) -> None:
+                """A client that hangs up is part of the game."""
+
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if is_tls else None
+        if self._tls is not None:
+            self._tls.load_cert_chain(CERTIFICATE)
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """An address at it."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/hook?key=secret"
+
+    def hang(self) -> None:
+        """Do nothing until the test is over."""
+        self.released.wait(60)
+
+    def trickle(self, connection: socket.socket, byte: bytes = b"x") -> None:
+        """Send one byte now and then until the test is over or the client has gone."""
+        while not self.released.wait(0.05):
+            connection.sendall(byte)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True)
+        with connection, connection.makefile("rb") as stream:
+            head = b""
+            while (line := stream.readline()) not in (b"\r\n", b""):
+                head += line
+            if not head:
+                return
+            length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            body = stream.read(int(length[0].split(b":")[1])) if length else b""
+            request = Request(head, body)
+            self.requests.append(request)
+            self.behave(self, connection, request)
+
+
+def answers(status: int, body: bytes = b"", *headers: str) -> Behaviour:
+    """A whole and proper answer."""
+
+    def behave(_endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]
+        connection.sendall("\r\n".join(lines).encode() + body)
+
+    return behave
+
+
+def sends(raw: bytes) -> Behaviour:
+    """These bytes, and then the end of the connection."""
+
+    def behave(_endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
+        connection.sendall(raw)
+
+    return behave
+
+
+def trickles(start: bytes) -> Behaviour:
+    """This, and then a byte now and then for ever."""
+
+    def behave(endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
+        connection.sendall(start)
+        endpoint.trickle(connection)
+
+    return behave
+
+
+def hangs(endpoint: Endpoint, _connection: socket.socket, _request: Request) -> None:
+    """Silence."""
+    endpoint.hang()

@@ -1,0 +1,188 @@
+"""The demo does what it says, and leaves nothing behind, however it ends."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from admin.regtest import PROJECT
+from tests.waiting import wait_until
+
+MANAGE = [sys.executable, str(PROJECT / "manage.py")]
+BITCOIND_RUNS = "bitcoind runs"
+STAYS_UP = "what the daemon does"
+
+StartDemo = Callable[..., tuple[subprocess.Popen[bytes], Path]]
+
+
+@pytest.fixture
+def environ(tmp_path: Path, bitcoind: list[str]) -> dict[str, str]:
+    """The demo's temporary directory is in one that can be looked at."""
+    (tmp_path / "tmp").mkdir()
+    return dict(os.environ) | {"TMPDIR": str(tmp_path / "tmp")}
+
+
+@pytest.fixture
+def start_demo(tmp_path: Path, environ: dict[str, str]) -> Iterator[StartDemo]:
+    """Starts a demo that stays up; the process, and the file that it prints to."""
+    started = []
+
+    def start(*arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+        output = tmp_path / "output"
+        with output.open("wb") as stream:
+            command = [*MANAGE, "demo", *arguments]
+            started.append(subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=stream, stderr=stream))
+        return started[-1], output
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def left_behind(directory: Path) -> list[str]:
+    """Processes that work in `directory` or were given it, and what is left in it."""
+    found = [str(path) for path in directory.rglob("*")]
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            if str(directory) in command or (process / "cwd").readlink().is_relative_to(directory):
+                found.append(command)
+    return found
+
+
+def wait_for(output: Path, text: str) -> None:
+    wait_until(lambda: text in output.read_text(), 60, f"the demo to print {text!r}")
+
+
+def test_everything_happens(tmp_path: Path, environ: dict[str, str]) -> None:
+    """From the request to the second email, whatever the operator's own settings are."""
+    environ |= {"CONFIRMATIONS": "many", "DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "WEB_PORT": "0"}
+    done = subprocess.run(
+        [*MANAGE, "demo", "--once", "--json"], cwd=tmp_path, env=environ, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["happened"]
+    payment = report["payment"]
+    assert (payment["status"], payment["confirmations"]) == ("confirmed", 6)
+    assert payment["received_sats"] == payment["amount_sats"]
+    assert len(report["emails"]) == 2
+    assert "received" in report["emails"][0]
+    assert "confirmed" in report["emails"][1]
+    assert all(payment["payment_request_id"] in subject for subject in report["emails"])
+    assert left_behind(tmp_path / "tmp") == []
+    assert not (tmp_path / "own.db").exists()
+
+
+def test_each_step_is_shown(tmp_path: Path, environ: dict[str, str]) -> None:
+    """In plain text where there is no terminal."""
+    done = subprocess.run(
+        [*MANAGE, "demo", "--once"], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout
+    assert "\x1b" not in shown
+    assert re.search(r"http://127\.0\.0\.1:\d+/pay/PR-", shown)
+    steps = [
+        "wallet create",
+        "seller add",
+        "POST",
+        "pays",
+        "received",
+        "first email",
+        "second email",
+        "All of it",
+    ]
+    places = [shown.index(step) for step in steps]
+    assert places == sorted(places)
+    assert [f"{n} of 6" in shown for n in range(1, 7)] == [True] * 6
+
+
+def test_it_stays_up_for_what_it_invites_to(start_demo: StartDemo, environ: dict[str, str]) -> None:
+    """Its lines work as they are printed, a further email is told of, and Ctrl-C ends it all well."""
+    demo, output = start_demo()
+    wait_for(output, STAYS_UP)
+    lines = [line.strip() for line in output.read_text().splitlines()]
+
+    def line_after(what: str) -> list[str]:
+        return shlex.split(lines[lines.index(what) + 1])
+
+    def run(command: list[str]) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=environ).stdout
+
+    listed = json.loads(run([*line_after("all payments, and what else there is"), "--json"]))
+    assert [payment["status"] for payment in listed] == ["confirmed"]
+    pay = line_after("pay it")
+    run([*pay[:-2], listed[0]["address"], listed[0]["amount_btc"]])
+    wait_for(output, "An email:")
+    run(line_after("mine a block"))
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(60) == 0
+    assert left_behind(Path(environ["TMPDIR"])) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_before_its_end_it_fails_and_cleans_up(
+    start_demo: StartDemo, environ: dict[str, str], number: signal.Signals
+) -> None:
+    """Not all of it happened, so the exit status is 1."""
+    demo, output = start_demo("--once")
+    wait_for(output, BITCOIND_RUNS)
+    demo.send_signal(number)
+    assert demo.wait(60) == 1
+    assert "Not all of it happened" in output.read_text()
+    assert left_behind(Path(environ["TMPDIR"])) == []
+
+
+def test_killed_it_takes_its_servers_with_it(start_demo: StartDemo, environ: dict[str, str]) -> None:
+    """Its directory stays, but no process does."""
+    demo, output = start_demo()
+    wait_for(output, STAYS_UP)
+    directory = Path(environ["TMPDIR"])
+    demo.kill()
+    demo.wait()
+    wait_until(lambda: not [it for it in left_behind(directory) if not Path(it).exists()], 30, "all to end")
+
+
+def test_a_server_that_ends_ends_the_demo(start_demo: StartDemo, environ: dict[str, str]) -> None:
+    """It says which one, and fails."""
+    demo, output = start_demo()
+    wait_for(output, STAYS_UP)
+    os.kill(child_of(demo.pid, "run_daemon.py"), signal.SIGKILL)
+    assert demo.wait(60) == 1
+    assert "run_daemon has ended" in output.read_text()
+    assert left_behind(Path(environ["TMPDIR"])) == []
+
+
+def child_of(parent: int, script: str) -> int:
+    """The process that runs `script`, started by the main thread of `parent`."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    (found,) = [pid for pid in children if script in Path(f"/proc/{pid}/cmdline").read_text()]
+    return int(found)
+
+
+def test_without_bitcoind_it_says_so(tmp_path: Path, environ: dict[str, str]) -> None:
+    """In one line, and with exit status 1."""
+    environ["BITCOIND"] = "/no/such/bitcoind"
+    done = subprocess.run(
+        [*MANAGE, "demo", "--once"], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nodetill: BITCOIND: ")
+    assert left_behind(tmp_path / "tmp") == []
+
+
+def test_json_needs_an_end(tmp_path: Path, environ: dict[str, str]) -> None:
+    """A demo that stays up has no one document to print."""
+    done = subprocess.run([*MANAGE, "demo", "--json"], cwd=tmp_path, env=environ, capture_output=True)
+    assert done.returncode == 2

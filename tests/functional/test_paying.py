@@ -1,0 +1,185 @@
+"""Customers pay: the right amount, too little, too much, twice, and in every shape a transaction can have."""
+
+from tests.functional.customer import Customer
+from tests.functional.till import Order, Till, body, subjects
+
+
+def test_the_exact_amount_is_received_and_then_confirmed(till: Till, customer: Customer) -> None:
+    """Received at once, confirmed at the sixth block and not before; one email for each, made from its event."""
+    order = till.request(note="Alpaca socks")
+    assert order.now()["status"] == "new"
+    assert order.amount_sats == 20_000
+
+    sent = customer.pay(order.address, order.amount_sats)
+    received = order.wait("received", confirmations=0, txid=sent.txid)
+    assert (received["received_sats"], received["due_sats"], received["overpaid_sats"]) == (20_000, 0, 0)
+    assert subjects(order.wait_told("received")) == ["Payment received"]
+
+    till.node.mine(5)
+    confirming = order.wait("confirming", confirmations=5)
+    assert confirming["confirmed_at"] is None
+    assert order.events() == ["received"]
+    till.node.mine()
+    confirmed = order.wait("confirmed", confirmations=6)
+    assert confirmed["confirmed_at"] is not None
+    assert confirmed["transactions"][0]["state"] == "mined"
+
+    letters = order.wait_told("received", "confirmed")
+    assert subjects(letters) == ["Payment received", "Payment confirmed"]
+    assert [letter["Message-ID"] for letter in letters] == order.mailed()
+    for letter in letters:
+        for said in (order.id, order.address, sent.txid, "10.00 EUR", "0.00020000", "Alpaca socks"):
+            assert said in body(letter)
+
+
+def test_a_delivery_is_marked_once_it_is_made(till: Till, customer: Customer) -> None:
+    """The API's list of events says through which channel each was told, in how many attempts, and when."""
+    order = till.request(confirmations=0)
+    customer.pay(order.address, order.amount_sats)
+    order.wait_told("received", "confirmed")
+    for event in order.event_list():
+        (delivery,) = event["deliveries"]
+        assert (delivery["channel"], delivery["attempts"], delivery["last_error"]) == ("email", 1, None)
+        assert delivery["delivered_at"] is not None
+
+
+def test_a_part_is_underpaid_and_the_rest_makes_it_received(till: Till, customer: Customer) -> None:
+    """What is still due is told; the email comes when nothing is."""
+    order = till.request()
+    first = customer.pay(order.address, 5_000)
+    underpaid = order.wait("underpaid", txid=first.txid)
+    assert (underpaid["received_sats"], underpaid["due_sats"]) == (5_000, 15_000)
+
+    customer.pay(order.address, 6_000)
+    order.wait("underpaid", received_sats=11_000, due_sats=9_000)
+    customer.pay(order.address, 9_000)
+    received = order.wait("received", received_sats=20_000, due_sats=0)
+    assert len(received["transactions"]) == 3
+    assert received["txid"] == first.txid
+    assert subjects(order.wait_told("underpaid", "underpaid", "received")) == ["Payment received"]
+
+
+def test_the_part_mined_last_counts_for_the_confirmations(till: Till, customer: Customer) -> None:
+    """A request is as deep as the output that completes it."""
+    order = till.request(confirmations=3)
+    customer.pay(order.address, 15_000)
+    order.wait("underpaid")
+    till.node.mine(2)
+    customer.pay(order.address, 5_000)
+    order.wait("received", confirmations=0)
+    till.node.mine()
+    order.wait("confirming", confirmations=1)
+    till.node.mine(2)
+    order.wait("confirmed", confirmations=3)
+    order.wait_told("underpaid", "received", "confirmed")
+
+
+def test_too_much_is_received_and_the_surplus_named(till: Till, customer: Customer) -> None:
+    """Nothing is due, and overpaid_sats is what to send back."""
+    order = till.request()
+    customer.pay(order.address, 20_001)
+    received = order.wait("received")
+    assert (received["due_sats"], received["overpaid_sats"]) == (0, 1)
+    (letter,) = order.wait_told("received")
+    assert "0.00000001" in body(letter)
+
+
+def test_one_satoshi_less_is_not_enough(till: Till, customer: Customer) -> None:
+    """Without a tolerance the amount is due to the last satoshi."""
+    order = till.request()
+    customer.pay(order.address, 19_999)
+    order.wait("underpaid", due_sats=1)
+    assert order.wait_told("underpaid") == []
+
+
+def test_one_transaction_pays_two_requests(till: Till, customer: Customer) -> None:
+    """Each request gets its own output of a transaction that pays both."""
+    socks, scarf = till.request("10.00"), till.request("25.50")
+    sent = customer.pay_all({socks.address: socks.amount_sats, scarf.address: scarf.amount_sats})
+    for order in (socks, scarf):
+        received = order.wait("received", txid=sent.txid)
+        assert [part["amount_sats"] for part in received["transactions"]] == [order.amount_sats]
+        order.wait_told("received")
+    till.node.mine(6)
+    for order in (socks, scarf):
+        order.wait_told("received", "confirmed")
+
+
+def test_a_request_paid_twice_tells_of_the_extra_money(till: Till, customer: Customer) -> None:
+    """The second payment is overpaid, told by payment.extra, and takes no confirmation back."""
+    order = till.request(confirmations=1)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    till.node.mine()
+    order.wait("confirmed")
+    customer.pay(order.address, order.amount_sats)
+    again = order.wait("confirmed", overpaid_sats=order.amount_sats)
+    assert again["confirmations"] == 1
+    letters = order.wait_told("received", "confirmed", "extra")
+    assert len(letters) == 3
+
+
+def test_without_confirmations_it_is_confirmed_at_first_sight(till: Till, customer: Customer) -> None:
+    """A request for 0 confirmations is received and confirmed in the mempool, and told in this order."""
+    order = till.request(confirmations=0)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("confirmed", confirmations=0)
+    letters = order.wait_told("received", "confirmed")
+    assert subjects(letters) == ["Payment received", "Payment confirmed"]
+
+
+def test_one_confirmation_is_one_block(till: Till, customer: Customer) -> None:
+    """A request for 1 confirmation is confirmed by the block that has it."""
+    order = till.request(confirmations=1)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    (block,) = till.node.mine()
+    confirmed = order.wait("confirmed", confirmations=1)
+    assert confirmed["transactions"][0]["block_hash"] == block
+    order.wait_told("received", "confirmed")
+
+
+def test_a_payment_first_met_in_a_block_is_received_then_confirmed(till: Till, customer: Customer) -> None:
+    """What no mempool ever had is told as if it had come the usual way."""
+    order = till.request(confirmations=1)
+    unsent = customer.write({order.address: order.amount_sats})
+    customer.mine_only(unsent.raw)
+    order.wait("confirmed", txid=unsent.txid)
+    order.wait_told("received", "confirmed")
+
+
+def test_hundreds_of_outputs_in_one_transaction_are_one_event(till: Till, customer: Customer) -> None:
+    """A transaction is recorded whole before anybody is told, however many of its outputs are ours."""
+    order = till.request("300.00")
+    customer.pay_in_parts(order.address, order.amount_sats, parts=500)
+    received = order.wait("received")
+    assert len(received["transactions"]) == 500
+    assert received["received_sats"] == order.amount_sats
+    assert len(order.wait_told("received")) == 1
+
+
+def test_many_requests_are_paid_at_once(till: Till, customer: Customer) -> None:
+    """Payments that come in one burst are all received, and one block confirms them all."""
+    orders = [till.request(confirmations=1) for _ in range(12)]
+    unsent = [customer.write({order.address: order.amount_sats}) for order in orders]
+    for sent in unsent:
+        customer.publish(sent)
+    for order in orders:
+        order.wait("received")
+    till.node.mine()
+    for order in orders:
+        order.wait_told("received", "confirmed")
+
+
+def test_a_payment_of_another_currency_is_matched_by_its_satoshis(till: Till, customer: Customer) -> None:
+    """The price of each currency makes the amount; a bitcoin amount has none."""
+    dollars, satoshis = till.request("54.00", "USD"), till.request("12345", "SAT")
+    assert (dollars.amount_sats, satoshis.amount_sats) == (100_000, 12_345)
+    customer.pay_all({each.address: each.amount_sats for each in (dollars, satoshis)})
+    _all_received(dollars, satoshis)
+
+
+def _all_received(*orders: Order) -> None:
+    for order in orders:
+        order.wait("received", due_sats=0)
+        order.wait_told("received")

@@ -1,0 +1,197 @@
+"""A request's JSON has the fields of SPEC.md 4, with those names and kinds of value."""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payments.document import depth, payment_document, payment_uri, timestamp
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 999_999, tzinfo=UTC)
+BECH32 = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+TXID, BLOCK_HASH, OTHER_TXID = "ab" * 32, "cd" * 32, "ef" * 32
+
+
+@dataclass(frozen=True)
+class FakeRequest:
+    """SPEC.md 4's example."""
+
+    reference: str = "PR-3kTMd0Zk6bW1vJrXq2nVhA"
+    seller_id: str = "company1"
+    amount_fiat: str = "135.99"
+    currency: str = "EUR"
+    price: str = "61142.30"
+    price_at: datetime = datetime(2026, 12, 10, 8, 53, 20, tzinfo=UTC)
+    price_source: str = "coinbase, kraken, bitpay"
+    amount_sats: int = 222416
+    confirmations_required: int = 6
+    created_at: datetime = NOON
+    expires_at: datetime = NOON + timedelta(seconds=900)
+    note: str = "Alpaca socks"
+    label: str | None = None
+    redirect_url: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    status: str = "confirming"
+    covered_height: int | None = 907001
+    received_sats: int = 222416
+    due_sats: int = 0
+    overpaid_sats: int = 0
+    is_late: bool = False
+    txid: str | None = TXID
+    received_at: datetime | None = NOON
+    confirmed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FakePart:
+    """A mined output."""
+
+    txid: str = TXID
+    vout: int = 1
+    amount_sats: int = 222416
+    state: str = "mined"
+    block_hash: str | None = BLOCK_HASH
+    block_height: int | None = 907001
+    first_seen_at: datetime = NOON
+    replaced_by: str | None = None
+
+
+def document(
+    request: FakeRequest | None = None, *parts: FakePart, tip_height: int = 907002
+) -> dict[str, Any]:
+    return payment_document(
+        request or FakeRequest(), BECH32, parts, tip_height=tip_height, public_url="https://pay.example"
+    )
+
+
+def test_a_payment_request_in_json_is_that_of_the_contract() -> None:
+    """Field for field, and `label`, which the contract's POST takes, beside the `note`."""
+    assert document(None, FakePart()) == {
+        "payment_request_id": "PR-3kTMd0Zk6bW1vJrXq2nVhA",
+        "seller_id": "company1",
+        "amount_fiat": "135.99",
+        "currency": "EUR",
+        "price_btc": "61142.30",
+        "price_timestamp": 1796892800,
+        "price_source": "coinbase, kraken, bitpay",
+        "amount_btc": "0.00222416",
+        "amount_sats": 222416,
+        "address": BECH32,
+        "payment_uri": f"bitcoin:{BECH32.upper()}?amount=0.00222416",
+        "checkout_url": "https://pay.example/pay/PR-3kTMd0Zk6bW1vJrXq2nVhA",
+        "note": "Alpaca socks",
+        "label": None,
+        "metadata": {},
+        "redirect_url": None,
+        "status": "confirming",
+        "confirmations": 2,
+        "confirmations_required": 6,
+        "received_sats": 222416,
+        "due_sats": 0,
+        "overpaid_sats": 0,
+        "late": False,
+        "txid": TXID,
+        "transactions": [
+            {
+                "txid": TXID,
+                "vout": 1,
+                "amount_sats": 222416,
+                "state": "mined",
+                "confirmations": 2,
+                "block_hash": BLOCK_HASH,
+                "block_height": 907001,
+                "first_seen_at": "2026-11-23T12:00:00Z",
+                "replaced_by": None,
+            }
+        ],
+        "created_at": "2026-11-23T12:00:00Z",
+        "expires_at": "2026-11-23T12:15:00Z",
+        "received_at": "2026-11-23T12:00:00Z",
+        "confirmed_at": None,
+    }
+
+
+def test_a_new_request_has_nothing_where_nothing_is() -> None:
+    """Null for moments and the transaction, an empty list of them, 0 confirmations."""
+    new = replace(FakeRequest(), status="new", covered_height=None, txid=None, received_at=None)
+    found = document(new)
+    assert [found[name] for name in ("txid", "received_at", "confirmed_at")] == [None, None, None]
+    assert (found["transactions"], found["confirmations"]) == ([], 0)
+
+
+def test_an_output_in_no_block_has_no_confirmations() -> None:
+    """In the mempool, or replaced by a transaction that is named."""
+    waiting = FakePart(state="mempool", block_hash=None, block_height=None)
+    replaced = replace(waiting, state="replaced", replaced_by=OTHER_TXID)
+    parts = document(None, waiting, replaced)["transactions"]
+    assert [part["confirmations"] for part in parts] == [0, 0]
+    assert [(part["state"], part["replaced_by"]) for part in parts] == [
+        ("mempool", None),
+        ("replaced", OTHER_TXID),
+    ]
+
+
+def test_a_request_in_json_is_json() -> None:
+    """Nothing in it needs an encoder of its own."""
+    found = document(replace(FakeRequest(), metadata={"order": [1, "zwei"]}), FakePart())
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize(("height", "expected"), [(None, 0), (100, 1), (95, 6), (101, 0)])
+def test_confirmations_are_one_at_the_tip(height: int | None, expected: int) -> None:
+    """0 in no block, and never below that where a tip is being caught up with."""
+    assert depth(height, tip_height=100) == expected
+
+
+def test_times_are_rfc_3339_in_utc() -> None:
+    """Whatever zone the moment is in; part seconds are cut off."""
+    assert timestamp(NOON.astimezone(timezone(timedelta(hours=-5)))) == "2026-11-23T12:00:00Z"
+    assert timestamp(None) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        BECH32,
+        "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",
+        "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+        "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
+    ],
+)
+def test_a_segwit_address_stands_in_capitals_in_the_uri(address: str) -> None:
+    """BIP173 allows it, and a QR code of capitals is smaller."""
+    assert payment_uri(address, 1) == f"bitcoin:{address.upper()}?amount=0.00000001"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2",
+        "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy",
+        "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn",
+        "2MzQwSSnBHWHqSAqtTVQ6v47XtaisrJa1Vc",
+    ],
+)
+def test_a_base58_address_stays_as_it_is(address: str) -> None:
+    """There capitals mean something."""
+    assert payment_uri(address, 100_000_000) == f"bitcoin:{address}?amount=1.00000000"
+
+
+def test_a_label_is_percent_encoded() -> None:
+    """BIP21: as UTF-8, and a space is %20, never a plus sign."""
+    assert payment_uri(BECH32, 5000, "Müller & Söhne") == (
+        f"bitcoin:{BECH32.upper()}?amount=0.00005000&label=M%C3%BCller%20%26%20S%C3%B6hne"
+    )
+    assert document(replace(FakeRequest(), label="a/b"))["payment_uri"].endswith("&label=a%2Fb")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_label_comes_out_of_the_uri_as_it_went_in(label: str) -> None:
+    """And adds no parameter of its own, such as another amount."""
+    parameters = parse_qs(urlsplit(payment_uri(BECH32, 5000, label)).query, strict_parsing=True)
+    assert parameters == {"amount": ["0.00005000"], "label": [label]}

@@ -1,0 +1,117 @@
+"""Many calls at once make no two of anything, and an outage of the database takes nothing."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from models.address import free_count
+from models.database import connect, database, disconnect
+from models.payment import PaymentRequest
+from tests.web_server import BODY, Shop, open_shop
+
+CALLERS = 32
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+    """A shop on each kind of database, with a pool of a hundred addresses."""
+    with open_shop(tmp_path, database_url, addresses=100) as opened:
+        yield opened
+
+
+def test_no_address_is_given_twice(shop: Shop) -> None:
+    """A hundred and twenty requests from thirty-two callers for a hundred addresses: each is given once."""
+    with ThreadPoolExecutor(CALLERS) as pool:
+        replies = list(pool.map(lambda number: shop.create(note=str(number)), range(120)))
+    made = [reply.json for reply in replies if reply.status == 201]
+    refused = [reply for reply in replies if reply.status != 201]
+    assert len({document["address"] for document in made}) == len(made) == 100
+    assert len({document["payment_request_id"] for document in made}) == 100
+    assert [reply.status for reply in refused] == [503] * 20
+    assert PaymentRequest.select().count() == 100
+    assert free_count() == 0
+
+
+def test_one_key_makes_one_request(shop: Shop) -> None:
+    """Thirty-two callers with one Idempotency-Key: one 201, the others 200, all with the same request."""
+    with ThreadPoolExecutor(CALLERS) as pool:
+        replies = list(pool.map(lambda _: shop.create(key="order 17"), range(CALLERS)))
+    assert sorted(reply.status for reply in replies) == [200] * (CALLERS - 1) + [201]
+    assert len({reply.json["payment_request_id"] for reply in replies}) == 1
+    assert free_count() == 99
+
+
+def test_one_key_with_two_bodies_makes_one_request(shop: Shop) -> None:
+    """Whoever comes first has it; the other body is 422."""
+    with ThreadPoolExecutor(CALLERS) as pool:
+        replies = list(pool.map(lambda n: shop.create(key="k", note=str(n % 2)), range(CALLERS)))
+    statuses = [reply.status for reply in replies]
+    assert statuses.count(201) == 1
+    assert statuses.count(422) == CALLERS // 2
+    assert PaymentRequest.select().count() == 1
+
+
+def test_a_locked_database_is_503_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process holds the lock nothing is made; reading goes on; then all is as before."""
+    monkeypatch.setattr("models.database.LOCK_TIMEOUT_SECONDS", 0.05)
+    url = f"sqlite:///{tmp_path / 'nodetill.db'}"
+    with open_shop(tmp_path, url) as shop:
+        path = f"/api/v1/payments/{shop.created()['payment_request_id']}"
+        with database.atomic("EXCLUSIVE"):
+            reply = shop.create(key="k")
+            assert reply.status == 503
+            assert int(reply.headers["retry-after"]) > 0
+            assert reply.json["type"].endswith("no-database")
+            assert shop.get(path).status == 200
+            assert shop.get("/health").status == 200
+        assert shop.create(key="k").status == 201
+        assert free_count() == 48
+
+
+def test_a_database_that_is_gone_is_503(tmp_path: Path) -> None:
+    """Without its tables nothing can be told, and /health says why."""
+    url = f"sqlite:///{tmp_path / 'nodetill.db'}"
+    with open_shop(tmp_path, url) as shop:
+        connect(f"sqlite:///{tmp_path / 'empty.db'}")
+        assert shop.create().status == 503
+        reply = shop.get("/health")
+        assert reply.status == 503
+        assert "database" in reply.json["problems"][0]
+        assert reply.json["chain"]["height"] is None
+
+
+def test_a_restart_of_postgresql_is_not_noticed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Connections that were cut while idle are opened again; no call fails for it."""
+    url = request.getfixturevalue("postgres").new_database()
+    with open_shop(tmp_path, url) as shop:
+        with ThreadPoolExecutor(CALLERS) as pool:
+            list(pool.map(lambda _: shop.get("/health"), range(100)))
+        disconnect()
+        with psycopg.connect(url, autocommit=True) as operator:
+            operator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        assert [shop.create().status for _ in range(CALLERS)] == [201] * CALLERS
+
+
+def test_a_fault_of_ours_is_500_without_details(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The client learns nothing of our insides; the log has the traceback, and no key."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr("web.purchase.price_now", fail)
+    reply = shop.post("/api/v1/payments", BODY)
+    assert reply.status == 500
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert b"inside" not in reply.body
+    assert free_count() == 100
+    logged = "".join(capsys.readouterr())
+    assert "the inside" in logged
+    assert "nt_company1" not in logged

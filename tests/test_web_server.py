@@ -1,0 +1,171 @@
+"""The server stands up to clients that are slow, broken or too many, and stops without losing a call."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.waiting import wait_until
+from web.server import CONNECTIONS, Server
+from web.strict_json import BODY_LIMIT_BYTES
+
+Start = Callable[..., Any]
+
+
+def hello(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+    """An application that reads what it is sent."""
+    size = len(environ["wsgi.input"].read())
+    body = f"{environ['REQUEST_METHOD']} {size}".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+@contextmanager
+def serving(app: Callable[..., Any]) -> Iterator[Server]:
+    """A server in a thread."""
+    server = Server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
+
+
+def dial(server: Server) -> socket.socket:
+    """A connection."""
+    return socket.create_connection(server.addresses[0], timeout=30)
+
+
+def exchange(server: Server, sent: bytes) -> tuple[int, dict[str, Any]]:
+    """Send bytes as they are; the status and the problem that come back."""
+    with dial(server) as connection:
+        connection.sendall(sent)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+    assert answer.getheader("Content-Type") == "application/problem+json"
+    return answer.status, json.loads(body)
+
+
+def ask(server: Server) -> bytes:
+    """A plain GET."""
+    connection = http.client.HTTPConnection(*server.addresses[0], timeout=30)
+    connection.request("GET", "/")
+    body = connection.getresponse().read()
+    connection.close()
+    return body
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 99999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n" + b" " * 0xFFFF, 413),
+    ],
+)
+def test_what_is_no_http_is_a_problem_too(sent: bytes, status: int) -> None:
+    """Refusals by the server itself look like the application's."""
+    with serving(hello) as server:
+        code, problem = exchange(server, sent)
+    assert (code, problem["status"]) == (status, status)
+
+
+def test_a_body_that_is_far_too_large_is_still_answered() -> None:
+    """The client gets to send all of it and then reads 413, rather than a broken connection."""
+    size = 5_000_000
+    with serving(hello) as server:
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
+        status, problem = exchange(server, head + b" " * size)
+    assert status == 413
+    assert str(BODY_LIMIT_BYTES) in problem["detail"]
+
+
+def test_the_server_tells_no_version() -> None:
+    """Nobody needs to know what it runs on."""
+    with serving(hello) as server:
+        connection = http.client.HTTPConnection(*server.addresses[0], timeout=30)
+        connection.request("GET", "/")
+        assert connection.getresponse().getheader("Server") == "nodetill"
+        connection.close()
+
+
+def test_hundreds_of_half_sent_requests_block_nobody() -> None:
+    """Three hundred clients that send a part and wait: the next one is served."""
+    assert CONNECTIONS >= 1000
+    with serving(hello) as server:
+        held = [dial(server) for _ in range(300)]
+        try:
+            for connection in held:
+                connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            assert ask(server) == b"GET 0"
+        finally:
+            for connection in held:
+                connection.close()
+
+
+def test_a_request_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte now and then does not keep a connection open for ever."""
+    monkeypatch.setattr("web.server.IDLE_SECONDS", 1)
+    monkeypatch.setattr("web.server.CLEANUP_SECONDS", 0)
+    with serving(hello) as server, dial(server) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+
+        def is_closed() -> bool:
+            try:
+                connection.sendall(b" ")
+                connection.setblocking(False)
+                return connection.recv(1) == b""
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                return True
+            finally:
+                connection.settimeout(30)
+
+        wait_until(is_closed, what="the connection to be closed")
+
+
+def test_a_stop_lets_requests_under_way_finish() -> None:
+    """Those that were taken are answered; afterwards nobody listens."""
+    is_called, may_go_on = threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        is_called.set()
+        may_go_on.wait(30)
+        return hello(environ, start_response)
+
+    answers: list[bytes] = []
+    with serving(slow) as server:
+        address = server.addresses[0]
+        client = threading.Thread(target=lambda: answers.append(ask(server)))
+        client.start()
+        assert is_called.wait(30)
+        server.stop()
+        wait_until(lambda: not is_listening(address), what="the server to take no more")
+        may_go_on.set()
+        client.join()
+    assert answers == [b"GET 0"]
+
+
+def is_listening(address: tuple[str, int]) -> bool:
+    """Whether anybody takes connections there."""
+    try:
+        socket.create_connection(address, timeout=30).close()
+    except ConnectionError:
+        return False
+    return True
