@@ -28,7 +28,7 @@ def main() -> int:
         open_database(settings.database_url.reveal())
         server = _server(settings)
     except (DatabaseError, OSError, ValueError) as error:
-        print(f"nodetill: {error}", file=sys.stderr)  # noqa: T201 (the one line that the operator reads)
+        print(f"nodetill: {error}", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

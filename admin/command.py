@@ -61,6 +61,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:
-    """One fact a line, the values below each other."""
+    """One fact a line, the values below each other; None is nothing."""
     width = max(len(name) for name, _ in pairs)
-    return "\n".join(f"{name:<{width}}  {printable(value)}".rstrip() for name, value in pairs)
+    shown = [(name, "" if value is None else printable(value)) for name, value in pairs]
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in shown)

@@ -123,10 +123,7 @@ def _table(found: list[dict[str, Any]]) -> str:
 
 
 def _page(found: dict[str, Any]) -> str:
-    plain = [
-        (name, "" if value is None else value) for name, value in found.items() if name != "transactions"
-    ]
-    lines = [facts(plain)]
+    lines = [facts([(name, value) for name, value in found.items() if name != "transactions"])]
     for part in found["transactions"]:
         where = f"block {part['block_height']}, {part['confirmations']} deep"
         state = where if part["state"] == "mined" else part["state"]

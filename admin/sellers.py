@@ -142,7 +142,7 @@ def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
             new = {"api_key": new_api_key()}
             row.api_key_hash = key_hash(new["api_key"])
         row.save()
-    _hand_over(row, "has a new key", as_json, **new)
+    _hand_over(row, "has a new secret" if webhook_secret else "has a new key", as_json, **new)
 
 
 @seller.command()

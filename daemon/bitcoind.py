@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
@@ -307,7 +307,7 @@ class Bitcoind:
     def _proxy(self, wallet: bool) -> AuthServiceProxy:
         if wallet:
             if self._wallet is None:
-                self._wallet = self._connect(f"/wallet/{self._settings.bitcoind_wallet}")
+                self._wallet = self._connect(f"/wallet/{quote(self._settings.bitcoind_wallet, safe='')}")
             return self._wallet
         if self._node is None:
             self._node = self._connect("/")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 database = peewee.DatabaseProxy()
 """What every table is bound to; `schema.open_database` gives it its target."""
@@ -82,8 +84,13 @@ def connect(url: str) -> peewee.Database:
     try:
         target.connect()
     except peewee.DatabaseError as error:
-        raise DatabaseError(f"cannot open the database: {str(error).strip()}") from error
+        raise DatabaseError(f"cannot open the database: {one_line(error)}") from error
     return target
+
+
+def one_line(error: Exception) -> str:
+    """What it says; PostgreSQL's messages have several lines."""
+    return " ".join(str(error).split())
 
 
 def disconnect() -> None:
@@ -116,6 +123,16 @@ def _sqlite(url: str) -> peewee.SqliteDatabase:
 
 
 def _postgres(url: str) -> peewee.PostgresqlDatabase:
+    try:
+        host = str(conninfo_to_dict(url).get("host", ""))
+    except psycopg.ProgrammingError:
+        # Its message would quote the password, and so would one about a host such as "ssword@localhost".
+        host = "@"
+    if "@" in host:
+        raise DatabaseError(
+            "cannot open the database: its URL can't be read; "
+            "in a password, write @ as %40, / as %2F, : as %3A and % as %25"
+        )
     return peewee.PostgresqlDatabase(url, prefer_psycopg3=True)
 
 

@@ -20,6 +20,8 @@ class FileLock:
 
     def acquire(self, *, wait: bool = False) -> bool:
         """Take the lock; without `wait`, False at once where another process has it."""
+        if self._descriptor is not None:
+            return True
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -46,24 +48,29 @@ class AdvisoryLock:
     def __init__(self, name: str) -> None:
         self._key = _ADVISORY_KEYS[name]
         self._connection: psycopg.Connection | None = None
+        self._is_ours = False
 
     def acquire(self, *, wait: bool = False) -> bool:
         """Take the lock; without `wait`, False at once where another process has it."""
+        if self._is_ours:
+            return self.is_held()
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(database.obj.database, autocommit=True)
             if wait:
                 self._connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
-                return True
-            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
-            return bool(row and row[0])
+                self._is_ours = True
+            else:
+                row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+                self._is_ours = bool(row and row[0])
+            return self._is_ours
         except psycopg.Error as error:
             self.release()
             raise peewee.OperationalError(str(error)) from error
 
     def is_held(self) -> bool:
         """Whether the session that holds it is alive: the lock went with it otherwise."""
-        if self._connection is None:
+        if self._connection is None or not self._is_ours:
             return False
         try:
             self._connection.execute("SELECT 1")
@@ -77,6 +84,7 @@ class AdvisoryLock:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._is_ours = False
 
 
 def database_lock(name: str) -> FileLock | AdvisoryLock:

@@ -5,7 +5,7 @@ from pathlib import Path
 import peewee
 from playhouse.migrations import Runner
 
-from models.database import DatabaseError, connect
+from models.database import DatabaseError, connect, one_line
 from models.lock import database_lock
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -22,7 +22,7 @@ def open_database(url: str) -> peewee.Database:
         lock.acquire(wait=True)
         migrate(target)
     except (peewee.DatabaseError, OSError) as error:
-        raise DatabaseError(f"cannot bring the database up to date: {str(error).strip()}") from error
+        raise DatabaseError(f"cannot bring the database up to date: {one_line(error)}") from error
     finally:
         lock.release()
     return target

@@ -1,4 +1,4 @@
-"""Webhooks are signed as Standard Webhooks says, and no endpoint can hold the sender longer than its deadline."""
+"""Webhooks are signed as Standard Webhooks says, and no endpoint holds the sender beyond its deadline."""
 
 import ssl
 from datetime import UTC, datetime
@@ -62,9 +62,12 @@ def test_while_a_secret_is_being_changed_both_verify() -> None:
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 429, 500, 503])
 def test_any_other_status_is_tried_again(status: int) -> None:
     """Redirects are not followed: the operator has set the address."""
-    with Endpoint(answers(200)) as target, Endpoint(answers(status, b"", f"Location: {target.url}")) as endpoint:
-        with pytest.raises(TemporaryFailure, match=f"HTTP {status}"):
-            send(endpoint)
+    with (
+        Endpoint(answers(200)) as target,
+        Endpoint(answers(status, b"", f"Location: {target.url}")) as endpoint,
+        pytest.raises(TemporaryFailure, match=f"HTTP {status}"),
+    ):
+        send(endpoint)
     assert not target.requests
 
 
@@ -100,7 +103,6 @@ def test_silence_is_cut_off_at_the_deadline() -> None:
         b"",
         b"\x00\xff garbage\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf",
-        b"HTTP/1.1 200 OK\r\nContent-Length: fifty\r\n\r\n" + b"x" * 10 + b"HTTP/1.1",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 abc OK\r\n\r\n",
@@ -108,11 +110,6 @@ def test_silence_is_cut_off_at_the_deadline() -> None:
 )
 def test_an_answer_that_cannot_be_read_is_tried_again(raw: bytes) -> None:
     """Whatever it is, it is one line for the log, and does not have the address in it."""
-    if b"fifty" in raw:
-        # http.client takes such an answer for one without a length.
-        with Endpoint(sends(raw)) as endpoint:
-            send(endpoint)
-        return
     said = failure(sends(raw))
     assert said
     assert said.isprintable()
@@ -134,7 +131,13 @@ def test_nobody_there_is_tried_again() -> None:
     """And so is a name that nobody has, or that the DNS can't hold."""
     with Endpoint(answers(200)) as endpoint:
         url = endpoint.url
-    for address in (url, "http://no-such-host.invalid/", f"http://{'a' * 70}.example/", "ftp://x/", "http://[::/"):
+    for address in (
+        url,
+        "http://no-such-host.invalid/",
+        f"http://{'a' * 70}.example/",
+        "ftp://x/",
+        "http://[::/",
+    ):
         with pytest.raises(TemporaryFailure) as caught:
             WebhookSender(5).send(address, [SECRET], "evt_1", BODY, datetime.now(UTC))
         assert "secret" not in str(caught.value)
@@ -162,12 +165,12 @@ def test_a_certificate_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(endpoint.requests) == 1
 
 
-def test_tls_that_trickles_is_cut_off_too() -> None:
-    """A handshake that never ends, under a socket that TLS has already taken over."""
-    with Endpoint(answers(200)) as endpoint, pytest.raises(TemporaryFailure) as caught:
+def test_a_tls_handshake_that_never_ends_is_cut_off() -> None:
+    """A server that does not speak TLS waits for the rest of a request."""
+    with Endpoint(answers(200)) as endpoint:
         url = endpoint.url.replace("http:", "https:")
-        WebhookSender(0.3).send(url, [SECRET], "evt_1", BODY, datetime.now(UTC))
-    assert caught.value
+        with pytest.raises(TemporaryFailure, match="timed out"):
+            WebhookSender(0.3).send(url, [SECRET], "evt_1", BODY, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_ä", "whsec_!!!", ""])

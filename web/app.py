@@ -15,7 +15,7 @@ from web import catalogue, events, health, payments, purchase, rates
 from web.access import anyone, key_holder
 from web.answer import Answer, Problem, not_found, refused, unavailable
 from web.call import Call, Environ
-from web.database import DATABASE_TROUBLE, Outage, connection
+from web.database import DATABASE_TROUBLE, Outage, Writers, connection
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,7 @@ class Desk:
 
     settings: Settings
     clock: Clock
+    writers: Writers = field(default_factory=Writers)
     outage: Outage = field(default_factory=Outage)
 
     def callback(self, access: Access, handler: Handler) -> Callable[..., HTTPResponse]:
@@ -76,7 +77,7 @@ class Desk:
         """The handler's answer, or the problem that stood in its way."""
         try:
             with connection():
-                call = Call(self.settings, self.clock(), environ, access(environ))
+                call = Call(self.settings, self.clock(), environ, self.writers, access(environ))
                 answer = handler(call, **parts)
             self.outage.end()
         except Problem as problem:

@@ -10,6 +10,7 @@ from config import Settings
 from models.seller import Seller
 from web import strict_json
 from web.answer import FieldError, invalid, malformed
+from web.database import Writers
 
 Environ = Mapping[str, Any]
 """WSGI's environment (PEP 3333)."""
@@ -24,6 +25,7 @@ class Call:
     settings: Settings
     now: datetime
     environ: Environ
+    writers: Writers
     caller: Seller | None
 
     @property

@@ -7,7 +7,7 @@ from threading import Lock
 import peewee
 import structlog
 
-from models.database import database, disconnect, is_sqlite
+from models.database import LOCK_TIMEOUT_SECONDS, database, disconnect, is_sqlite
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,32 @@ def connection() -> Iterator[None]:
     finally:
         if is_sqlite():
             disconnect()
+
+
+class Writers:
+    """The writing transactions of one server, one behind the other.
+
+    SQLite has one writer at a time and makes the others poll for their turn, where one of thirty-two waited
+    for seconds. PostgreSQL needs no such queue.
+    """
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written in it, or nothing. Raises peewee.OperationalError after waiting too long."""
+        if not is_sqlite():
+            with database.atomic():
+                yield
+            return
+        if not self._turn.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            raise peewee.OperationalError("the writers before this one take too long")
+        try:
+            with database.atomic():
+                yield
+        finally:
+            self._turn.release()
 
 
 class Outage:

@@ -56,9 +56,12 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
 
 
 def _send_again(call: Call, event: Event, message: Message) -> None:
-    if not is_redelivery_pending(message):
-        check_room(call.seller)
-        add_redelivery(message, call.now)
+    with call.writers.transaction():
+        is_new = not is_redelivery_pending(message)
+        if is_new:
+            check_room(call.seller)
+            add_redelivery(message, call.now)
+    if is_new:
         log.info("redelivery asked for", event_id=event.reference, seller=call.seller.id)
 
 

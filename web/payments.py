@@ -35,9 +35,12 @@ def look_at_transaction(call: Call, reference: str) -> Answer:
     """POST /api/v1/payments/{id}/transactions: 202. It tells the daemon where to look and nothing else."""
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
-    if not is_transaction_pending(payment, form.txid):
-        check_room(call.seller)
-        add_transaction_hint(payment, form.txid, call.now)
+    with call.writers.transaction():
+        is_new = not is_transaction_pending(payment, form.txid)
+        if is_new:
+            check_room(call.seller)
+            add_transaction_hint(payment, form.txid, call.now)
+    if is_new:
         log.info("transaction hinted at", payment=payment.reference, txid=form.txid)
     return Answer(HTTPStatus.ACCEPTED, document_of(payment, call.settings))
 
@@ -47,12 +50,13 @@ def accept(call: Call, reference: str) -> Answer:
 
     The answer is the request as it stands: the daemon works out its status anew a moment later.
     """
-    payment = own_payment(call, reference)
-    if payment.late_accepted_at is None and not is_acceptance_pending(payment):
-        if not payment.is_late:
-            detail = f"the request is {payment.status} and not late: there is no late payment to accept"
-            raise Problem(HTTPStatus.CONFLICT, "not-late", detail)
-        add_acceptance(payment, call.now)
+    with call.writers.transaction():
+        payment = own_payment(call, reference)
+        is_new = payment.late_accepted_at is None and not is_acceptance_pending(payment)
+        if is_new:
+            _check_late(payment)
+            add_acceptance(payment, call.now)
+    if is_new:
         log.info("late payment accepted", payment=payment.reference, seller=call.seller.id)
     return Answer(HTTPStatus.OK, document_of(payment, call.settings))
 
@@ -63,6 +67,12 @@ def own_payment(call: Call, reference: str) -> PaymentRequest:
     if payment is None:
         raise not_found()
     return payment
+
+
+def _check_late(payment: PaymentRequest) -> None:
+    if not payment.is_late:
+        detail = f"the request is {payment.status} and not late: there is no late payment to accept"
+        raise Problem(HTTPStatus.CONFLICT, "not-late", detail)
 
 
 def _has_tag(if_none_match: str | None, tag: str) -> bool:

@@ -13,7 +13,6 @@ import peewee
 import structlog
 
 from models.address import Address, claim_address
-from models.database import database
 from models.payment import PaymentRequest, payment_by_idempotency_key
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
 from payments.price import Price
@@ -125,7 +124,7 @@ def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
 
 def _insert(terms: Mapping[str, Any], call: Call) -> PaymentRequest:
     """Claim an address and store the request, both or neither. Raises Problem 503 with the pool empty."""
-    with database.atomic():
+    with call.writers.transaction():
         address: Address | None = claim_address(call.now)
         if address is None:
             detail = "there is no free address at the moment; nothing was used up, try again"

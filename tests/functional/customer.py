@@ -28,6 +28,7 @@ class Coin:
     txid: str
     vout: int
     amount_sats: int
+    script: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Sent:
 
     @property
     def change(self) -> Coin:
-        return Coin(self.txid, len(self.outputs) - 1, self.outputs[-1][1])
+        script, amount_sats = self.outputs[-1]
+        return Coin(self.txid, len(self.outputs) - 1, amount_sats, script)
 
 
 class Customer:
@@ -50,11 +52,12 @@ class Customer:
     def __init__(self, node: RegtestNode) -> None:
         self.node = node
         coinbase = self.rpc("listunspent", 100)[0]
-        coin = Coin(coinbase["txid"], coinbase["vout"], int(coinbase["amount"] * SATS))
-        split = self.sign(coin, [(self.script(), COIN_SATS)] * COINS)
-        self.publish(split)
+        script = bytes.fromhex(coinbase["scriptPubKey"])
+        coin = Coin(coinbase["txid"], coinbase["vout"], int(coinbase["amount"] * SATS), script)
+        own = self.script()
+        split = self.publish(self.sign(coin, [(own, COIN_SATS)] * COINS, fee_sats=10_000))
         node.mine()
-        self._coins = [Coin(split.txid, vout, COIN_SATS) for vout in range(COINS)]
+        self._coins = [Coin(split.txid, vout, COIN_SATS, own) for vout in range(COINS)]
 
     def rpc(self, method: str, *arguments: Any) -> Any:
         return self.node.rpc(method, *arguments, wallet=CUSTOMER)
@@ -145,7 +148,14 @@ class Customer:
         change_sats = coin.amount_sats - sum(amount_sats for _, amount_sats in spent) - fee_sats
         complete = (*spent, (self.script(), change_sats))
         unsigned = _serialised(coin, complete, sequence)
-        signed = self.rpc("signrawtransactionwithwallet", unsigned.hex())
+        # Named in full, because a coin that is spent in the chain can be signed for all the same.
+        spends = {
+            "txid": coin.txid,
+            "vout": coin.vout,
+            "scriptPubKey": coin.script.hex(),
+            "amount": btc(coin.amount_sats),
+        }
+        signed = self.rpc("signrawtransactionwithwallet", unsigned.hex(), [spends])
         assert signed["complete"], signed
         txid = self.node.rpc("decoderawtransaction", signed["hex"])["txid"]
         return Sent(txid, signed["hex"], coin, complete)

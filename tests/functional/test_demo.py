@@ -33,7 +33,7 @@ def environ(tmp_path: Path, bitcoind: list[str]) -> dict[str, str]:
 @pytest.fixture
 def start_demo(tmp_path: Path, environ: dict[str, str]) -> Iterator[StartDemo]:
     """Starts a demo that stays up; the process, and the file that it prints to."""
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
         output = tmp_path / "output"
@@ -97,7 +97,7 @@ def test_each_step_is_shown(tmp_path: Path, environ: dict[str, str]) -> None:
         "seller add",
         "POST",
         "pays",
-        "received",
+        "says: received",
         "first email",
         "second email",
         "All of it",

@@ -187,8 +187,8 @@ class Order:
         The emails of them, in the order of the events: exactly one for each that is mailed.
         """
         self.till.wait(lambda: self.events()[: len(events)] == list(events), f"tell of {events}")
-        self.till.wait(self._is_all_delivered, f"deliver all of {self.id}")
-        assert self.events() == list(events)
+        self.till.wait(self.is_all_delivered, f"deliver all of {self.id}")
+        assert self.events() == list(events), self._story()
         letters = self.letters()
         assert len(letters) == len(self.mailed()), [letter["Subject"] for letter in letters]
         return letters
@@ -203,7 +203,11 @@ class Order:
         found = [letter for letter in self.till.letters() if self.id in letter["Subject"]]
         return sorted(found, key=lambda letter: order.index(letter["Message-ID"]))
 
-    def _is_all_delivered(self) -> bool:
+    def _story(self) -> str:
+        lines = [line for line in self.till.daemon.lines() if self.id in line]
+        return "\n".join(["what the daemon's log has of it:", *lines])
+
+    def is_all_delivered(self) -> bool:
         deliveries = [each for event in self.event_list() for each in event["deliveries"]]
         return all(each["delivered_at"] is not None for each in deliveries)
 

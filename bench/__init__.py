@@ -1,0 +1,1 @@
+"""Benchmarks: each figure beside what is physically needed for it, from the same run."""

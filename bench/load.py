@@ -1,0 +1,175 @@
+"""A regtest chain with coins that anybody can spend: payments and full blocks without a wallet's signatures."""
+
+import base64
+import http.client
+import json
+import secrets
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from admin.regtest import RegtestNode
+from payments.transaction import outpoint, parse_transaction
+
+# OP_2DROP OP_TRUE takes any two items, so a spend is as large as one that carries a signature and a key.
+COIN_WITNESS_SCRIPT = b"\x6d\x51"
+COIN_SCRIPT = b"\x00\x20" + sha256(COIN_WITNESS_SCRIPT).digest()
+COIN_WITNESS = b"\x03\x47" + bytes(71) + b"\x21" + bytes(33) + b"\x02" + COIN_WITNESS_SCRIPT
+
+SUBSIDY_SATS = 50 * 100_000_000
+FEE_SATS = 1_000
+FOREIGN_SATS = 1_000
+FULL_BLOCK_WEIGHT = 3_980_000
+"""What a miner's own part leaves of 4,000,000."""
+
+AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """An output with COIN_SCRIPT."""
+
+    outpoint: bytes
+    amount_sats: int
+
+
+class Load:
+    """Spends coins on one node. Each is spent once a block: its change is a coin of the next."""
+
+    def __init__(self, node: RegtestNode, coin_count: int) -> None:
+        """Mine as many coins as are needed between two blocks."""
+        self.node = node
+        self._rpc = Rpc(node.admin_url)
+        descriptor = f"raw({COIN_SCRIPT.hex()})"
+        first, *_ = self._rpc.call("generatetodescriptor", 101, descriptor)
+        coinbase = self._rpc.call("getblock", first)["tx"][0]
+        share_sats = (SUBSIDY_SATS - SUBSIDY_SATS // 100) // coin_count
+        fan = signed(Coin(outpoint(coinbase, 0), SUBSIDY_SATS), [(share_sats, COIN_SCRIPT)] * coin_count)
+        # Larger than what is relayed, so it goes straight into a block.
+        self._rpc.call("generateblock", descriptor, [fan.hex()])
+        txid = parse_transaction(fan).txid
+        self._coins = [Coin(outpoint(txid, vout), share_sats) for vout in range(coin_count)]
+        self._change: list[Coin] = []
+
+    @classmethod
+    def start(cls, directory: Path, coin_count: int) -> Self:
+        """A node of its own, with Nodetill's wallet."""
+        node = RegtestNode.start(directory)
+        node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
+        return cls(node, coin_count)
+
+    def payment(self, script: bytes, amount_sats: int) -> bytes:
+        """A transaction with two outputs, the second to `script`."""
+        coin = self._coins.pop()
+        change_sats = coin.amount_sats - amount_sats - FEE_SATS
+        raw = signed(coin, [(change_sats, COIN_SCRIPT), (amount_sats, script)])
+        self._change.append(Coin(outpoint(parse_transaction(raw).txid, 0), change_sats))
+        return raw
+
+    def foreign(self) -> bytes:
+        """A payment to somebody else."""
+        return self.payment(random_script(), FOREIGN_SATS)
+
+    def script(self, address: str) -> bytes:
+        """An address's script."""
+        return bytes.fromhex(self._rpc.call("validateaddress", address)["scriptPubKey"])
+
+    def submit(self, raws: Sequence[bytes]) -> None:
+        """Put them into the mempool."""
+        for start in range(0, len(raws), AT_ONCE):
+            self._rpc.batch("sendrawtransaction", [[raw.hex()] for raw in raws[start : start + AT_ONCE]])
+
+    def begin_submit(self, raw: bytes) -> None:
+        """Put it into the mempool, without waiting: `finish` takes the answer."""
+        self._rpc.send("sendrawtransaction", raw.hex())
+
+    def begin_mine(self) -> None:
+        """Mine the mempool, without waiting: `finish` takes the answer."""
+        self._rpc.send("generatetodescriptor", 1, f"raw({COIN_SCRIPT.hex()})")
+        self._coins += self._change
+        self._change = []
+
+    def finish(self) -> Any:
+        """The answer to what was begun."""
+        return self._rpc.receive()
+
+    def weight(self, block_hash: str) -> int:
+        """A block's weight, BIP 141."""
+        return int(self._rpc.call("getblock", block_hash)["weight"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.node.stop()
+
+
+class Rpc:
+    """bitcoind's JSON-RPC on one connection, where sending and receiving can be told apart."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
+        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
+
+    def call(self, method: str, *parameters: Any) -> Any:
+        """The result."""
+        self.send(method, *parameters)
+        return self.receive()
+
+    def send(self, method: str, *parameters: Any) -> None:
+        """Ask; `receive` takes the result."""
+        self._post(_request(method, parameters))
+
+    def receive(self) -> Any:
+        """The result of what was asked."""
+        return _result(json.loads(self._connection.getresponse().read()))
+
+    def batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """The results of many calls."""
+        self._post([_request(method, parameters) for parameters in calls])
+        return [_result(answer) for answer in json.loads(self._connection.getresponse().read())]
+
+    def _post(self, document: Any) -> None:
+        # bitcoind closes a connection that was idle for 30 s; http.client then makes a new one.
+        self._connection.close()
+        self._connection.request("POST", "/", json.dumps(document), self._headers)
+
+
+def signed(coin: Coin, outputs: Sequence[tuple[int, bytes]]) -> bytes:
+    """A transaction that spends one coin. Amounts are in satoshis."""
+    count = len(outputs)
+    size = bytes([count]) if count < 253 else b"\xfd" + struct.pack("<H", count)
+    body = b"".join(struct.pack("<QB", amount_sats, len(script)) + script for amount_sats, script in outputs)
+    spent = coin.outpoint + b"\x00\xff\xff\xff\xff"
+    return b"\x02\x00\x00\x00\x00\x01\x01" + spent + size + body + COIN_WITNESS + bytes(4)
+
+
+def random_script() -> bytes:
+    """A pay-to-witness-public-key-hash script that is nobody's."""
+    return b"\x00\x14" + secrets.token_bytes(20)
+
+
+def foreign_weight() -> int:
+    """The weight of `Load.foreign`, BIP 141."""
+    outputs = [(FOREIGN_SATS, COIN_SCRIPT), (FOREIGN_SATS, random_script())]
+    size, witness_size = len(signed(Coin(bytes(36), 0), outputs)), len(COIN_WITNESS) + 2
+    return size * 4 - witness_size * 3
+
+
+def _request(method: str, parameters: Sequence[Any]) -> dict[str, Any]:
+    return {"jsonrpc": "1.0", "id": 0, "method": method, "params": list(parameters)}
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    if answer["error"] is not None:
+        raise RuntimeError(f"bitcoind refused: {answer['error']}")
+    return answer["result"]

@@ -1,0 +1,28 @@
+"""A process's memory, as Linux counts it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """In MiB: what it holds in memory now, and the most it ever held (proc(5): VmRSS, VmHWM)."""
+
+    resident: float
+    peak: float
+
+
+def memory_of(pid: int) -> Memory | None:
+    """A running process's; None where there is no Linux's /proc."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return Memory(*(_mebibytes(text, name) for name in ("VmRSS", "VmHWM")))
+
+
+def _mebibytes(status: str, name: str) -> float:
+    found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1024

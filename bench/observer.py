@@ -1,0 +1,86 @@
+"""Watching from outside: when bitcoind's message came, and when what follows from it was committed.
+
+Nothing here spins: on two cores that would take one from what is measured. The subscriber sleeps in the
+kernel until a message comes; the database is looked at every 0.2 ms, and each look costs microseconds.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+from pysqlite3 import dbapi2 as sqlite3
+
+LOOK_SECONDS = 0.0002
+LONGEST_SECONDS = 30.0
+
+
+class NothingHappenedError(RuntimeError):
+    """What was waited for did not come."""
+
+
+class Subscriber:
+    """A bare subscriber to one topic."""
+
+    def __init__(self, topic: str, address: str) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.set(zmq.RCVHWM, 0)
+        self._socket.set(zmq.RCVTIMEO, int(LONGEST_SECONDS * 1000))
+        self._socket.set(zmq.SUBSCRIBE, topic.encode())
+        monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._socket.connect(address)
+        monitor.poll(int(LONGEST_SECONDS * 1000))
+        # bitcoind takes the subscription up a moment after the handshake.
+        time.sleep(0.2)
+
+    def wait_for(self, body: bytes | None = None) -> float:
+        """The moment, as of time.perf_counter, at which the message with this body came, or any."""
+        while True:
+            frames = self._socket.recv_multipart()
+            moment = time.perf_counter()
+            if body is None or frames[1] == body:
+                return moment
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.destroy(linger=0)
+
+
+class Watcher:
+    """Reads a SQLite database that another process writes."""
+
+    def __init__(self, database: Path) -> None:
+        self._connection = sqlite3.connect(database, isolation_level=None)
+
+    def wait_for(self, query: str, *parameters: Any, is_it: Callable[[Any], bool] = bool) -> float:
+        """The moment, as of time.perf_counter, at which the query's first value was seen to be it."""
+        deadline = time.perf_counter() + LONGEST_SECONDS
+        version = None
+        while time.perf_counter() < deadline:
+            (latest,) = self._connection.execute("PRAGMA data_version").fetchone()
+            # It changes with each commit of anybody else: https://sqlite.org/pragma.html#pragma_data_version
+            if latest != version and is_it(self.value(query, *parameters)):
+                return time.perf_counter()
+            version = latest
+            time.sleep(LOOK_SECONDS)
+        raise NothingHappenedError(f"not within {LONGEST_SECONDS:g} s: {query} {parameters}")
+
+    def value(self, query: str, *parameters: Any) -> Any:
+        """The first value of the first row; None where there is no row."""
+        row = self._connection.execute(query, parameters).fetchone()
+        return row and row[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()

@@ -1,0 +1,131 @@
+"""What happens while the daemon is down is told when it is back, as if it had been there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.till import Till, subjects
+from tests.waiting import wait_until
+
+
+@contextmanager
+def down(till: Till) -> Iterator[None]:
+    """Without the daemon meanwhile."""
+    assert till.daemon.stop() == 0
+    yield
+    till.daemon.start()
+
+
+def test_a_payment_made_meanwhile_is_as_old_as_the_mempool_says(till: Till, customer: Customer) -> None:
+    """It is received at the start, and first seen when bitcoind first had it."""
+    order = till.request()
+    with down(till):
+        sent = customer.pay(order.address, order.amount_sats)
+        entered_at = till.node.rpc("getmempoolentry", sent.txid)["time"]
+        wait_until(lambda: datetime.now(UTC).timestamp() > entered_at + 2, what="two seconds to pass")
+    (part,) = order.wait("received", txid=sent.txid)["transactions"]
+    assert datetime.fromisoformat(part["first_seen_at"]).timestamp() == entered_at
+    order.wait_told("received")
+
+
+def test_a_double_spend_made_meanwhile_is_found_at_the_start(till: Till, customer: Customer) -> None:
+    """The start asks after every payment that is in no block."""
+    order = till.request()
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    with down(till):
+        thief = customer.double_spend(sent)
+    order.wait("new")
+    assert order.transactions()[sent.txid]["replaced_by"] == thief.txid
+    order.wait_told("received", "reverted")
+
+
+def test_a_double_spend_that_was_mined_meanwhile_is_found_in_its_block(till: Till, customer: Customer) -> None:
+    """Also where the payment itself was never seen to leave the mempool."""
+    order = till.request()
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    with down(till):
+        customer.mine_only(customer.counterfeit(sent).raw)
+        till.node.mine(2)
+    order.wait("new")
+    order.wait_told("received", "reverted")
+
+
+def test_a_fee_bump_made_meanwhile_tells_nobody(till: Till, customer: Customer) -> None:
+    """The replacement is found together with what it replaces, and is as old."""
+    order = till.request()
+    sent = customer.pay(order.address, order.amount_sats)
+    first_seen_at = order.wait("received")["transactions"][0]["first_seen_at"]
+    with down(till):
+        bumped = customer.bump_fee(sent)
+    order.wait("received", txid=bumped.txid)
+    assert order.transactions()[bumped.txid]["first_seen_at"] == first_seen_at
+    order.wait_told("received")
+
+
+def test_ten_blocks_missed_are_read_though_the_coin_is_swept_already(till: Till, customer: Customer) -> None:
+    """What is in the chain is found there, whether or not the wallet still has it."""
+    order, other = till.request(), till.request()
+    with down(till):
+        customer.pay(order.address, order.amount_sats)
+        till.node.mine()
+        till.node.rpc("sendall", [customer.address()], wallet=till.wallet)
+        till.node.mine(9)
+        customer.pay(other.address, other.amount_sats)
+    order.wait("confirmed", confirmations=10)
+    letters = order.wait_told("received", "confirmed")
+    assert subjects(letters) == ["Payment received", "Payment confirmed"]
+    other.wait_told("received")
+
+
+def test_a_hundred_blocks_missed_confirm_in_their_order(till: Till, customer: Customer) -> None:
+    """Requests are confirmed in the order of the chain's blocks, and the one that is buried is closed."""
+    orders = [till.request() for _ in range(3)]
+    with down(till):
+        for order in orders:
+            customer.pay(order.address, order.amount_sats)
+            till.node.mine(35)
+    for order in orders:
+        order.wait("confirmed")
+        order.wait_told("received", "confirmed")
+    till.wait_tip()
+    assert orders[0].now()["confirmations"] == 105
+
+
+@pytest.mark.parametrize("mined", [False, True], ids=["in the mempool", "in a block"])
+def test_a_payment_in_time_is_in_time_though_it_is_found_after_expiry(
+    make_till: TillMaker, customer: Customer, mined: bool
+) -> None:
+    """Nothing expires before bitcoind has been asked: the request is received, and never was late or expired."""
+    till = make_till(PAYMENT_EXPIRY="4").open()
+    order = till.request()
+    with down(till):
+        customer.pay(order.address, order.amount_sats)
+        if mined:
+            till.node.mine()
+        wait_until(order.is_past_expiry, what="the request to expire")
+    received = order.wait("confirming" if mined else "received")
+    assert not received["late"]
+    order.wait_told("received")
+
+
+def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(till: Till, customer: Customer) -> None:
+    """Wherever the kill comes, the next start goes on; a repeated email would have the same Message-ID."""
+    orders = [till.request(confirmations=1) for _ in range(6)]
+    for order in orders:
+        customer.pay(order.address, order.amount_sats)
+        till.daemon.kill()
+        till.daemon.start()
+    till.node.mine()
+    till.daemon.kill()
+    till.daemon.start()
+    for order in orders:
+        order.wait("confirmed", confirmations=1)
+        till.wait(order.is_all_delivered, "deliver everything")
+        assert order.events() == ["received", "confirmed"]
+        assert {letter["Message-ID"] for letter in order.letters()} == set(order.mailed())

@@ -1,0 +1,126 @@
+"""The chain is rewritten under a till: only what that changes for a payment is told."""
+
+from tests.functional.customer import Customer, Sent
+from tests.functional.till import Order, Till, is_urgent
+
+
+def _mined(till: Till, customer: Customer, blocks: int, **more: int) -> tuple[Order, Sent]:
+    """A paid request that is `blocks` deep."""
+    order = till.request(**more)
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    till.node.mine(blocks)
+    till.wait_tip()
+    return order, sent
+
+
+def test_a_reorg_that_leaves_a_payment_as_deep_tells_nobody(till: Till, customer: Customer) -> None:
+    """Two blocks are replaced by three, the payment is in the first: one confirmation more, no event."""
+    order, sent = _mined(till, customer, 2)
+    order.wait("confirming", confirmations=2)
+    customer.reorg(2, [sent.txid])
+    till.wait_tip()
+    assert order.now()["confirmations"] == 3
+    order.wait_told("received")
+    till.node.mine(3)
+    order.wait("confirmed", confirmations=6)
+    order.wait_told("received", "confirmed")
+
+
+def test_a_payment_that_falls_back_into_the_mempool_stays_received(till: Till, customer: Customer) -> None:
+    """Before it was confirmed, losing its block is no event: the status shows it."""
+    order, sent = _mined(till, customer, 1)
+    order.wait("confirming", confirmations=1)
+    customer.reorg(1)
+    till.wait_tip()
+    order.wait("received", confirmations=0, txid=sent.txid)
+    assert order.transactions()[sent.txid]["state"] == "mempool"
+    order.wait_told("received")
+
+
+def test_a_confirmed_payment_that_is_mined_again_stays_confirmed(till: Till, customer: Customer) -> None:
+    """It may even be less deep than was asked for: it is in the chain, and nobody is told anything."""
+    order, sent = _mined(till, customer, 2, confirmations=2)
+    order.wait("confirmed", confirmations=2)
+    customer.reorg(2, [], [], [sent.txid])
+    till.wait_tip()
+    order.wait("confirmed", confirmations=1)
+    order.wait_told("received", "confirmed")
+
+
+def test_a_confirmed_payment_that_leaves_the_chain_is_reverted(till: Till, customer: Customer) -> None:
+    """It is only received then, and confirmed anew by its next block: all of it is told."""
+    order, sent = _mined(till, customer, 2, confirmations=2)
+    order.wait("confirmed")
+    customer.reorg(2)
+    till.wait_tip()
+    order.wait("received", confirmations=0, confirmed_at=None)
+    letters = order.wait_told("received", "confirmed", "reverted")
+    assert is_urgent(letters[-1])
+    customer.mine_only(sent.txid)
+    order.wait("confirming", confirmations=1)
+    till.node.mine()
+    order.wait("confirmed", confirmations=2)
+    order.wait_told("received", "confirmed", "reverted", "confirmed")
+
+
+def test_a_confirmed_payment_that_is_double_spent_in_another_chain_is_reverted(
+    till: Till, customer: Customer
+) -> None:
+    """The worst that can happen is told once, urgently, and what is left is a request without money."""
+    order, sent = _mined(till, customer, 3, confirmations=3)
+    order.wait("confirmed")
+    thief = customer.counterfeit(sent)
+    customer.reorg(3, [thief.raw])
+    till.wait_tip()
+    reverted = order.wait("new", received_sats=0, confirmed_at=None)
+    assert [part["replaced_by"] for part in reverted["transactions"]] == [thief.txid]
+    letters = order.wait_told("received", "confirmed", "reverted")
+    assert is_urgent(letters[-1])
+
+
+def test_a_double_spend_is_undone_by_another_reorg(till: Till, customer: Customer) -> None:
+    """The chain that wins is the truth, whichever came first."""
+    order, sent = _mined(till, customer, 1, confirmations=1)
+    order.wait("confirmed")
+    customer.reorg(1, [customer.counterfeit(sent).raw])
+    order.wait("new")
+    customer.reorg(2, [sent.raw])
+    order.wait("confirmed", txid=sent.txid)
+    order.wait_told("received", "confirmed", "reverted", "received", "confirmed")
+
+
+def test_a_payment_that_a_deep_reorg_forgets_is_reverted_and_can_come_back(
+    till: Till, customer: Customer
+) -> None:
+    """bitcoind puts nothing back from below ten blocks: the payment is dropped until somebody sends it again.
+
+    It is told twice, since two things happen: it has left the chain, and then it is nowhere to be found.
+    """
+    order, sent = _mined(till, customer, 12)
+    order.wait("confirmed", confirmations=12)
+    customer.reorg(12)
+    till.wait_tip()
+    order.wait("new", received_sats=0)
+    assert order.wait_state(sent.txid, "dropped")["replaced_by"] is None
+    order.wait_told("received", "confirmed", "reverted", "reverted")
+    customer.publish(sent)
+    order.wait("received", txid=sent.txid)
+    till.node.mine(6)
+    order.wait("confirmed")
+    order.wait_told("received", "confirmed", "reverted", "reverted", "received", "confirmed")
+
+
+def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Till, customer: Customer) -> None:
+    """The next start walks back to the common ancestor and reads what came instead."""
+    robbed, stolen = _mined(till, customer, 2, confirmations=2)
+    kept, moved = _mined(till, customer, 2, confirmations=2)
+    robbed.wait("confirmed", confirmations=4)
+    till.daemon.stop()
+    customer.reorg(4, [customer.counterfeit(stolen).raw, moved.raw])
+    till.daemon.start()
+    till.wait_tip()
+    robbed.wait("new")
+    kept.wait("confirmed", confirmations=5)
+    robbed.wait_told("received", "confirmed", "reverted")
+    kept.wait_told("received", "confirmed")
