@@ -26,7 +26,9 @@ class BlockSeconds:
     weights: list[int] = field(default_factory=list)
 
 
-def measure_block(load: Load, site: Site, request: Request, foreign_count: int, seconds: BlockSeconds) -> None:
+def measure_block(
+    load: Load, site: Site, request: Request, foreign_count: int, seconds: BlockSeconds
+) -> None:
     """Fill the mempool with foreign transactions and, last of all, a payment; mine them."""
     with Subscriber("hashblock", load.node.zmq_hashblock) as subscriber, Watcher(site.database) as watcher:
         raws = [load.foreign() for _ in range(foreign_count)]

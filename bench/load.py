@@ -1,4 +1,4 @@
-"""A regtest chain with coins that anybody can spend: payments and full blocks without a wallet's signatures."""
+"""A regtest chain with coins that anybody can spend: payments and full blocks without a wallet."""
 
 import base64
 import http.client

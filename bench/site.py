@@ -1,7 +1,6 @@
 """A Nodetill as it is operated, with as many addresses in its table as a benchmark asks for."""
 
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from bench.load import Load, random_script
 
 SELLER = "bench"
 AMOUNT_EUR, AMOUNT_SATS = "5.00", 10_000
-FIRST_POOL = 20
+SPARE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +29,15 @@ class Site:
     """One installation. It is started for a round of measurements, and stopped after it."""
 
     def __init__(self, load: Load, directory: Path, address_count: int, request_count: int) -> None:
-        """Fill the table up to `address_count`; `request_count` is how many requests a round may make."""
+        """Fill the table up to `address_count`; `request_count` is how many requests may be made."""
         self.address_count = address_count
-        self._load = load
-        pool = {"ADDRESS_POOL": str(FIRST_POOL)}
-        first = Installation(load.node, directory, **pool)
-        with first:
-            first.start()
-            self._key = first.managed("seller", "add", SELLER)["api_key"]
         self.database = directory / "nodetill.db"
+        self._load = load
+        self._installation = Installation(load.node, directory, ADDRESS_POOL=str(request_count + SPARE))
+        with self._installation as installation:
+            installation.start()
+            self._key = installation.managed("seller", "add", SELLER)["api_key"]
         fill(self.database, address_count)
-        # The daemon asks the wallet whether it knows the oldest and the newest address: both are its own.
-        self._installation = Installation(
-            load.node, directory, ADDRESS_POOL=str(FIRST_POOL + request_count)
-        )
 
     @contextmanager
     def running(self) -> Iterator[Process]:
@@ -64,10 +58,13 @@ def fill(database: Path, address_count: int) -> None:
     """Put addresses of nobody, claimed long ago, into the table."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA cache_size = -400000")
+        # The daemon asks the wallet whether it knows the oldest and the newest: those stay its own.
+        connection.execute("UPDATE address SET id = id + 1000000000 WHERE id > 1")
         (present,) = connection.execute("SELECT count(*) FROM address").fetchone()
         rows = (_address_row() for _ in range(address_count - present))
         connection.executemany(
-            "INSERT INTO address (script, address, wallet, created_at, claimed_at) VALUES (?, ?, ?, 1, 1)", rows
+            "INSERT INTO address (script, address, wallet, created_at, claimed_at) VALUES (?, ?, ?, 1, 1)",
+            rows,
         )
         connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

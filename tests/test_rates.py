@@ -1,7 +1,7 @@
 """Prices come from what the sources really answer, and nothing that is no price is ever stored."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -34,7 +34,8 @@ KRAKEN = b"""{"error":[],"result":{
 "XXBTZEUR":{"a":["61141.0","2","2.000"],"b":["61140.0","1","1.000"],"c":["61140.10000","0.01000000"],
 "v":["412.1","900.2"],"p":["61000.1","60900.2"],"t":[10234,20111],"l":["60001.0","59900.0"],
 "h":["61900.0","62000.0"],"o":"60500.10000"}}}"""
-BITPAY = b"""{"data":[{"code":"BTC","name":"Bitcoin","rate":1},{"code":"BCH","name":"Bitcoin Cash","rate":120.5},
+BITPAY = b"""{"data":[{"code":"BTC","name":"Bitcoin","rate":1},
+{"code":"BCH","name":"Bitcoin Cash","rate":120.5},
 {"code":"USD","name":"US Dollar","rate":66120.07},{"code":"EUR","name":"Eurozone Euro","rate":61150.2}]}"""
 COINGECKO = b"""{"rates":{"btc":{"name":"Bitcoin","unit":"BTC","value":1.0,"type":"crypto"},
 "eth":{"name":"Ether","unit":"ETH","value":17.21,"type":"crypto"},
@@ -66,7 +67,7 @@ class Market:
         self.clock = Clock()
         self.endpoints: dict[str, Endpoint] = {}
 
-    def keeper(self, *, refresh: int = 60, **behaviours: Behaviour) -> RateKeeper:
+    def keeper(self, behaviours: Mapping[str, Behaviour], refresh: int = 60) -> RateKeeper:
         """One that asks these sources; each is named and behaves so."""
         for name, behave in behaviours.items():
             self.endpoints[name] = self._stack.enter_context(Endpoint(behave))
@@ -187,7 +188,7 @@ def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
 
 def test_all_sources_are_asked_and_stored(market: Market) -> None:
     """With the time at which they answered."""
-    keeper = market.keeper(**{name: answers(200, answer) for name, answer in ANSWERS.items()})
+    keeper = market.keeper({name: answers(200, answer) for name, answer in ANSWERS.items()})
     refresh(keeper)
     assert stored() == {
         "bitpay": Decimal("61150.2"),
@@ -203,7 +204,7 @@ def test_all_sources_are_asked_and_stored(market: Market) -> None:
 
 def test_a_source_is_asked_again_after_rate_refresh(market: Market) -> None:
     """Not earlier."""
-    keeper = market.keeper(coinbase=answers(200, COINBASE))
+    keeper = market.keeper({"coinbase": answers(200, COINBASE)})
     refresh(keeper)
     market.clock.pass_by(59)
     refresh(keeper)
@@ -232,7 +233,7 @@ def test_a_source_is_asked_again_after_rate_refresh(market: Market) -> None:
 def test_a_source_that_fails_takes_nothing_away(market: Market, behave: Behaviour, problem: str) -> None:
     """What it said before stands, and grows old by itself; the others are asked as ever."""
     store_rates("coinbase", {"EUR": Decimal(60000)}, NOW - MINUTE)
-    keeper = market.keeper(coinbase=behave, kraken=answers(200, KRAKEN))
+    keeper = market.keeper({"coinbase": behave, "kraken": answers(200, KRAKEN)})
     with capture_logs() as lines:
         refresh(keeper)
     assert stored() == {"coinbase": Decimal(60000), "kraken": Decimal("61140.10000")}
@@ -243,7 +244,7 @@ def test_a_source_that_fails_takes_nothing_away(market: Market, behave: Behaviou
 
 def test_an_outage_is_logged_at_its_start_and_its_end(market: Market) -> None:
     """And a source that failed is asked again soon: after 5, 10, 20 s, never later than RATE_REFRESH."""
-    keeper = market.keeper(refresh=15, coinbase=answers(503))
+    keeper = market.keeper({"coinbase": answers(503)}, refresh=15)
     asked_after = []
     with capture_logs() as lines:
         for _ in range(60):
@@ -263,7 +264,7 @@ def test_a_source_that_is_off_is_told_once(market: Market) -> None:
     """And again when it is off after it had come back."""
     far_off = COINBASE.replace(b"61142.3", b"71142.3")
     others = {"kraken": answers(200, KRAKEN), "bitpay": answers(200, BITPAY)}
-    keeper = market.keeper(coinbase=answers(200, far_off), **others)
+    keeper = market.keeper({"coinbase": answers(200, far_off), **others})
     told = []
     for answer in (far_off, far_off, COINBASE, far_off):
         market.endpoints["coinbase"].behave = answers(200, answer)
@@ -277,7 +278,7 @@ def test_a_source_that_is_off_is_told_once(market: Market) -> None:
 def test_two_sources_that_disagree_are_told(market: Market) -> None:
     """Since there is no price then."""
     far_off = COINBASE.replace(b"61142.3", b"71142.3")
-    keeper = market.keeper(coinbase=answers(200, far_off), kraken=answers(200, KRAKEN))
+    keeper = market.keeper({"coinbase": answers(200, far_off), "kraken": answers(200, KRAKEN)})
     with capture_logs() as lines:
         refresh(keeper)
     assert [(line["event"], line["currencies"]) for line in lines] == [
@@ -301,7 +302,7 @@ def test_what_other_sources_said_is_forgotten_at_the_start(market: Market) -> No
     """A rate fixed for a try-out must not stand beside the public ones for ten minutes."""
     store_rates("fixed", {"EUR": Decimal(1000)}, NOW)
     store_rates("coinbase", {"EUR": Decimal(60000)}, NOW)
-    refresh(market.keeper(coinbase=answers(500)))
+    refresh(market.keeper({"coinbase": answers(500)}))
     assert stored() == {"coinbase": Decimal(60000)}
 
 

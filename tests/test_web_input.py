@@ -72,6 +72,10 @@ def test_what_is_not_strict_json_is_400(shop: Shop, body: bytes) -> None:
     assert_problem(shop.post(PAYMENTS, body), 400)
 
 
+NO_AMOUNTS: list[Any] = [
+    *("", "0", "-1", "+1", "1e3", "1_000", "٣", " 1", "1 ", ".5", "5.", "NaN", "Infinity", "0x10"),
+    *("135.999", 135.999, 0, -1, True, None, [], {}),
+]
 INVALID: list[tuple[str, dict[str, Any]]] = [
     ("seller_id", {"seller_id": 1}),
     ("seller_id", {"seller_id": None}),
@@ -80,15 +84,9 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
     ("currency", {"currency": ["EUR"]}),
     ("currency", {"currency": "XAU"}),
     ("currency", {"currency": "ÉUR"}),
-    *(("amount_fiat", {"amount_fiat": amount}) for amount in ("0", 0, -1, "-1", "+1", "1e3", "1_000", "٣")),
-    *(
-        ("amount_fiat", {"amount_fiat": amount})
-        for amount in (True, None, [], {}, "", " 1", "1 ", ".5", "5.")
-    ),
-    *(("amount_fiat", {"amount_fiat": amount}) for amount in ("135.999", 135.999, "NaN", "Infinity", "0x10")),
+    *(("amount_fiat", {"amount_fiat": amount}) for amount in NO_AMOUNTS),
     ("amount_fiat", {"amount_fiat": "1000000000000"}),
     ("amount_fiat", {"amount_fiat": "0.30"}),  # below the dust limit
-    ("amount_fiat", {"amount_fiat": "0.01", "currency": "BTC", "expires_in": 60.5}),
     ("amount_fiat", {"amount_fiat": "21000001", "currency": "BTC"}),
     ("amount_fiat", {"amount_fiat": "1.5", "currency": "SAT"}),
     ("amount_fiat", {"amount_fiat": "100.5", "currency": "JPY"}),
@@ -104,7 +102,10 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
     ("metadata", {"metadata": {"a": "x" * 4096}}),
     ("metadata", {"metadata": {"a": "ä" * 2048}}),
     *(("confirmations", {"confirmations": number}) for number in (-1, 145, True, "6", 6.0, None, 10**40)),
-    *(("expires_in", {"expires_in": number}) for number in (59, 86_401, True, "600", 600.0, None, -(10**40))),
+    *(
+        ("expires_in", {"expires_in": number})
+        for number in (59, 86_401, True, "600", 600.0, 60.5, None, -(10**40))
+    ),
     *(
         ("redirect_url", {"redirect_url": url})
         for url in (
@@ -137,8 +138,6 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
 def test_what_cannot_be_done_is_422_by_field(shop: Shop, field: str, fields: dict[str, Any]) -> None:
     """The errors name the field, and say what is allowed."""
     reply = shop.create(**fields)
-    if fields.get("expires_in") == 60.5:
-        field = "expires_in"
     assert_problem(reply, 422)
     errors = reply.json["errors"]
     assert field in [error["field"] for error in errors]

@@ -225,6 +225,7 @@ def test_a_hint_changes_nothing_but_is_left_for_the_daemon(shop: Shop) -> None:
         reply = shop.post(path, {"txid": txid})
         assert (reply.status, reply.json) == (202, made)
     hint = Hint.get()
+    assert hint.payment is not None
     assert (hint.kind, hint.txid, hint.payment.reference) == (TRANSACTION, TXID, made["payment_request_id"])
 
 

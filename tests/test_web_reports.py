@@ -87,6 +87,7 @@ def test_a_webhook_is_sent_again_on_request(shop: Shop) -> None:
     path = f"/api/v1/payments/{made['payment_request_id']}/events/evt_1/redeliver"
     assert [shop.post(path).status for _ in range(2)] == [202, 202]
     hint = Hint.get()
+    assert hint.message is not None
     assert (hint.kind, hint.message.channel, hint.message.event_id) == (REDELIVER, WEBHOOK, event.id)
 
 

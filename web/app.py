@@ -41,6 +41,11 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
 )
 
 
+_NO_DATABASE = unavailable(
+    "no-database", "the database is not available at the moment; nothing was used up, try again"
+)
+
+
 def utc_now() -> datetime:
     """The clock that the server runs by."""
     return datetime.now(UTC)
@@ -75,17 +80,17 @@ class Desk:
 
     def answer(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Answer:
         """The handler's answer, or the problem that stood in its way."""
+        is_write = environ["REQUEST_METHOD"] == "POST"
         try:
             with connection():
                 call = Call(self.settings, self.clock(), environ, self.writers, access(environ))
                 answer = handler(call, **parts)
-            self.outage.end()
+            self.outage.end(is_write=is_write)
         except Problem as problem:
             return problem.answer
         except DATABASE_TROUBLE as error:
-            self.outage.begin(error)
-            detail = "the database is not available at the moment; nothing was used up, try again"
-            return unavailable("no-database", detail).answer
+            self.outage.begin(error, is_write=is_write)
+            return health.unreadable() if handler is health.health else _NO_DATABASE.answer
         except Exception:  # The last line of defence: a client never sees a traceback.
             log.exception("call failed", method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"])
             return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of Nodetill; its log has it").answer

@@ -66,20 +66,22 @@ class Outage:
     def __init__(self) -> None:
         self._lock = Lock()
         self._is_on = False
+        self._is_of_writes = False
 
-    def begin(self, error: Exception) -> None:
+    def begin(self, error: Exception, *, is_write: bool) -> None:
         """A call failed of it."""
         with self._lock:
             if not self._is_on:
                 log.error("database unavailable", error=str(error).strip())
-            self._is_on = True
+                self._is_on, self._is_of_writes = True, is_write
 
-    def end(self) -> None:
-        """A call got through."""
-        if self._is_on:
-            with self._lock:
-                if self._is_on:
-                    log.info("database available again")
+    def end(self, *, is_write: bool) -> None:
+        """A call got through. One that only reads does so while another process holds the lock."""
+        if not self._is_on:
+            return
+        with self._lock:
+            if self._is_on and (is_write or not self._is_of_writes):
+                log.info("database available again")
                 self._is_on = False
 
 

@@ -1,6 +1,6 @@
 """Whether all is well, in one look: for a monitor, a load balancer, and the operator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,6 @@ from models.report import DaemonReport, daemon_report
 from payments.document import timestamp
 from web.answer import Answer
 from web.call import Call
-from web.database import DATABASE_TROUBLE
 from web.documents import snapshot
 from web.quotation import prices_now
 
@@ -24,13 +23,25 @@ EMAIL_WAIT_SECONDS = 900
 
 def health(call: Call) -> Answer:
     """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds."""
-    try:
-        with snapshot():
-            findings = _findings(call)
-            problems = [*_problems(call, findings)]
-    except DATABASE_TROUBLE:
-        findings = _no_findings()
-        problems = ["the database can't be read: see the log of run_web.py"]
+    with snapshot():
+        findings = _findings(call)
+        problems = [*_problems(call, findings)]
+    return _answer(problems, findings)
+
+
+def unreadable() -> Answer:
+    """The same where there is no database to read it from."""
+    findings = {
+        "chain": {"height": None, "node_height": None, "behind": None, "last_block_at": None},
+        "daemon": {"heartbeat_age": None},
+        "outbox": {"pending": None, "oldest_age": None},
+        "rates": {"age": None},
+        "addresses": {"free": None},
+    }
+    return _answer(["the database is not available: see the log of run_web.py"], findings)
+
+
+def _answer(problems: list[str], findings: Mapping[str, Any]) -> Answer:
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
     summary = {"status": "failing" if problems else "ok", "problems": problems}
     return Answer(status, {**summary, **findings})
@@ -57,7 +68,7 @@ def _findings(call: Call) -> dict[str, Any]:
     }
 
 
-def _problems(call: Call, findings: dict[str, Any]) -> Iterator[str]:
+def _problems(call: Call, findings: Mapping[str, Any]) -> Iterator[str]:
     silence = findings["daemon"]["heartbeat_age"]
     if silence is None:
         yield "the daemon has never run on this database: start run_daemon.py"
@@ -94,13 +105,3 @@ def _oldest(messages: Any) -> datetime | None:
 
 def _age(moment: datetime | None, now: datetime) -> int | None:
     return None if moment is None else max(int((now - moment).total_seconds()), 0)
-
-
-def _no_findings() -> dict[str, Any]:
-    return {
-        "chain": {"height": None, "node_height": None, "behind": None, "last_block_at": None},
-        "daemon": {"heartbeat_age": None},
-        "outbox": {"pending": None, "oldest_age": None},
-        "rates": {"age": None},
-        "addresses": {"free": None},
-    }

@@ -97,21 +97,6 @@ def test_a_hundred_blocks_missed_confirm_in_their_order(till: Till, customer: Cu
     assert orders[0].now()["confirmations"] == 105
 
 
-@pytest.mark.parametrize("mined", [False, True], ids=["in the mempool", "in a block"])
-def test_a_payment_in_time_is_in_time_though_it_is_found_after_expiry(
-    make_till: TillMaker, customer: Customer, mined: bool
-) -> None:
-    """Nothing expires before bitcoind has been asked: the request is received, and never was late or expired."""
-    till = make_till(PAYMENT_EXPIRY="4").open()
-    order = till.request()
-    with down(till):
-        customer.pay(order.address, order.amount_sats)
-        if mined:
-            till.node.mine()
-        wait_until(order.is_past_expiry, what="the request to expire")
-    received = order.wait("confirming" if mined else "received")
-    assert not received["late"]
-    order.wait_told("received")
 
 
 def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(till: Till, customer: Customer) -> None:

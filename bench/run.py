@@ -1,0 +1,142 @@
+"""A whole run: two installations, alike but for the size of their address tables, measured in turns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from bench.block import BlockSeconds, measure_block
+from bench.live import LiveSeconds, measure_live
+from bench.load import FULL_BLOCK_WEIGHT, Load, foreign_weight
+from bench.memory import Memory, memory_of
+from bench.report import Row, spread
+from bench.site import Site
+
+LIVE_REACH_SECONDS = 0.005
+BLOCK_REACH = 2.0
+GROWTH_REACH = 1.2
+MEMORY_REACH_MEBIBYTES = 80
+
+REMARKS = """\
+- Times are median (least – most). The node, the daemon and the web server run as they are operated: SQLite,
+  synchronous=FULL.
+- Live payment: from bitcoind's rawtx message, as a bare subscriber in another process gets it, to the status
+  `received`, as that process can read it. Its floor: the subscriber stores one row durably when a foreign
+  transaction's message comes. The two are measured in turns.
+- Block: from the hashblock message to the block and the statuses at its height, committed. Its floor: the
+  block's bytes by REST, and parsing them, when all is quiet.
+- The observer looks at the database every 0.2 ms, which takes a tenth of a core.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured. In turns, so that a machine that gets slower does so for both sizes."""
+
+    address_counts: tuple[int, int] = (1_000, 1_000_000)
+    rounds: int = 2
+    payments: int = 50
+    blocks: int = 2
+    foreign_count: int = FULL_BLOCK_WEIGHT // foreign_weight() - 1
+
+
+QUICK = Plan(address_counts=(1_000, 2_000), rounds=1, payments=3, blocks=1, foreign_count=200)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was measured with one size of the address table."""
+
+    address_count: int
+    live: LiveSeconds = field(default_factory=LiveSeconds)
+    block: BlockSeconds = field(default_factory=BlockSeconds)
+    idle: list[Memory] = field(default_factory=list)
+    worked: list[Memory] = field(default_factory=list)
+
+
+def measure(plan: Plan, directory: Path) -> list[Figures]:
+    """Measure all of it, for each size of the address table."""
+    coins_a_round = plan.foreign_count + 2 * plan.payments + plan.blocks
+    with Load.start(directory / "node", coins_a_round) as load:
+        requests = plan.rounds * (plan.payments + plan.blocks)
+        sites = [Site(load, directory / str(n), n, requests) for n in plan.address_counts]
+        figures = [Figures(n) for n in plan.address_counts]
+        for number in range(plan.rounds):
+            for site, found in zip(sites, figures, strict=True):
+                print(f"round {number + 1} of {plan.rounds}, {site.address_count:,} addresses", flush=True)
+                _measure_round(plan, load, site, found)
+    return figures
+
+
+def _measure_round(plan: Plan, load: Load, site: Site, found: Figures) -> None:
+    with site.running() as daemon:
+        requests = site.requests(plan.payments + plan.blocks)
+        found.idle += filter(None, [memory_of(daemon.pid)])
+        measure_live(load, site, requests[plan.blocks :], found.live)
+        for request in requests[: plan.blocks]:
+            measure_block(load, site, request, plan.foreign_count, found.block)
+        found.worked += filter(None, [memory_of(daemon.pid)])
+
+
+def rows(plan: Plan, figures: list[Figures]) -> Iterator[Row]:
+    """The table's lines."""
+    few, many = figures
+    for found in figures:
+        yield _live_row(found)
+    yield _growth_row("live payment", few, many, few.live.ours, many.live.ours)
+    for found in figures:
+        yield _block_row(plan, found)
+    yield _growth_row("full block", few, many, few.block.ours, many.block.ours)
+    for found in figures:
+        yield from _memory_rows(found)
+
+
+def _live_row(found: Figures) -> Row:
+    over = median(found.live.ours) - median(found.live.floor)
+    return Row(
+        f"live payment, {found.address_count:,} addresses",
+        spread(found.live.floor),
+        spread(found.live.ours),
+        f"{1000 * over:+.1f} ms",
+        f"within {1000 * LIVE_REACH_SECONDS:g} ms of the floor",
+        over <= LIVE_REACH_SECONDS,
+    )
+
+
+def _block_row(plan: Plan, found: Figures) -> Row:
+    ratio = median(found.block.ours) / median(found.block.floor)
+    weight = median(found.block.weights) / 1e6
+    return Row(
+        f"block: {plan.foreign_count + 2:,} transactions, {weight:.2f} MWU; {found.address_count:,} addresses",
+        spread(found.block.floor),
+        spread(found.block.ours),
+        f"{ratio:.2f} times",
+        f"within {BLOCK_REACH:g} times the floor",
+        ratio <= BLOCK_REACH,
+    )
+
+
+def _growth_row(what: str, few: Figures, many: Figures, before: list[float], after: list[float]) -> Row:
+    growth = median(after) / median(before)
+    return Row(
+        f"{what}, from {few.address_count:,} to {many.address_count:,} addresses",
+        "",
+        "",
+        f"{growth:.2f} times",
+        f"within {GROWTH_REACH:g} times",
+        growth <= GROWTH_REACH,
+    )
+
+
+def _memory_rows(found: Figures) -> Iterator[Row]:
+    for when, measured in (("idle", found.idle), ("after the above", found.worked)):
+        if measured:
+            resident, peak = (max(getattr(m, name) for m in measured) for name in ("resident", "peak"))
+            yield Row(
+                f"daemon's memory {when}, {found.address_count:,} addresses",
+                "",
+                f"{resident:.1f} MiB, at most {peak:.1f}",
+                "",
+                f"below {MEMORY_REACH_MEBIBYTES} MiB",
+                peak < MEMORY_REACH_MEBIBYTES,
+            )

@@ -1,0 +1,102 @@
+"""Rows for tests of the tables: each with what it must have, and what the test says."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from models.address import Address, add_addresses
+from models.outbox import EMAIL, Event, Message
+from models.output import Output
+from models.payment import PaymentRequest
+from models.seller import Seller
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123_456, tzinfo=UTC)
+TXID, BLOCK_HASH = "ab" * 32, "cd" * 32
+
+
+def script(number: int) -> bytes:
+    """A P2WPKH script."""
+    return b"\x00\x14" + number.to_bytes(20)
+
+
+def fill_pool(count: int, first: int = 0) -> None:
+    """Fresh addresses."""
+    numbers = range(first, first + count)
+    add_addresses([(f"bcrt1q{number:038x}", script(number)) for number in numbers], "nodetill", NOW)
+
+
+def new_address(number: int) -> Address:
+    """One that isn't in the pool any more."""
+    row: Address = Address.create(
+        script=script(number),
+        address=f"bcrt1q{number:038x}",
+        wallet="nodetill",
+        created_at=NOW,
+        claimed_at=NOW,
+    )
+    return row
+
+
+def new_seller(name: str = "company1", **values: Any) -> Seller:
+    """A shop."""
+    row: Seller = Seller.create(
+        **{"id": name, "api_key_hash": name, "webhook_secret": "whsec_unused", "created_at": NOW, **values}
+    )
+    return row
+
+
+def new_payment(number: int = 1, **values: Any) -> PaymentRequest:
+    """A request of company1 at an address of its own."""
+    if "seller" not in values:
+        values["seller"] = Seller.get_or_none(Seller.id == "company1") or new_seller()
+    if "address" not in values:
+        values["address"] = new_address(number)
+    usual = {
+        "reference": f"PR-{number}",
+        "amount_fiat": "135.99",
+        "currency": "EUR",
+        "price": "61142.30",
+        "price_at": NOW,
+        "price_source": "coinbase",
+        "amount_sats": 222_416,
+        "due_sats": 222_416,
+        "tolerance_sats": 0,
+        "confirmations_required": 6,
+        "created_at": NOW,
+        "expires_at": NOW + timedelta(minutes=15),
+        "monitored_until": NOW + timedelta(days=7),
+    }
+    row: PaymentRequest = PaymentRequest.create(**{**usual, **values})
+    return row
+
+
+def new_output(payment: PaymentRequest, **values: Any) -> Output:
+    """An output to the request's address, in the mempool."""
+    usual = {"txid": TXID, "vout": 0, "amount_sats": 1000, "first_seen_at": NOW, "state": "mempool"}
+    row: Output = Output.create(**{**usual, "address": payment.address, **values})
+    return row
+
+
+def new_event(payment: PaymentRequest, **values: Any) -> Event:
+    """Something to be told of the request."""
+    usual = {
+        "reference": f"evt_{payment.id}",
+        "revision": 1,
+        "type": "payment.received",
+        "created_at": NOW,
+        "payload": {},
+    }
+    row: Event = Event.create(**{**usual, "payment": payment, **values})
+    return row
+
+
+def new_message(event: Event, **values: Any) -> Message:
+    """An email that waits to be sent."""
+    usual = {
+        "channel": EMAIL,
+        "recipient": "operator@example.com",
+        "queue": EMAIL,
+        "created_at": NOW,
+        "next_attempt_at": NOW,
+    }
+    row: Message = Message.create(**{**usual, "event": event, "payment": event.payment_id, **values})
+    return row
