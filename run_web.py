@@ -8,11 +8,11 @@ import sys
 import structlog
 
 import logs
-from config import Settings, settings_or_exit
+from config import settings_or_exit
 from models.database import DatabaseError, disconnect
 from models.schema import open_database
 from web.app import create_app
-from web.server import Server
+from web.server import CannotListenError, Server
 
 log = structlog.get_logger("run_web")
 
@@ -26,8 +26,8 @@ def main() -> int:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
-        server = _server(settings)
-    except (DatabaseError, OSError, ValueError) as error:
+        server = Server(create_app(settings), settings.web_host, settings.web_port)
+    except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -37,16 +37,6 @@ def main() -> int:
     disconnect()
     log.info("web server stopped")
     return 0
-
-
-def _server(settings: Settings) -> Server:
-    where = f"{settings.web_host}:{settings.web_port}"
-    try:
-        return Server(create_app(settings), settings.web_host, settings.web_port)
-    except OSError as error:
-        raise OSError(f"cannot listen on {where} (WEB_HOST, WEB_PORT): {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(f"cannot listen on {where} (WEB_HOST, WEB_PORT): {error}") from error
 
 
 if __name__ == "__main__":

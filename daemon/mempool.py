@@ -195,9 +195,9 @@ class Mempool:
 
 
 def _record_fates(fates: _Fates) -> None:
-    for txid in fates.live:
-        mark_live(txid)
+    if fates.live:
+        mark_live(fates.live)
     for txid, by in fates.replaced.items():
         mark_replaced(txid, by, in_block=None)
-    for txid in fates.dropped:
-        mark_dropped(txid)
+    if fates.dropped:
+        mark_dropped(fates.dropped)

@@ -5,9 +5,10 @@ fact that is stored already is stored again without effect, so that a message ma
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from models.address import ours, retire
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, Spend
@@ -82,7 +83,7 @@ def record_unconfirmed(
     """Store a payment that is in the mempool. `lineage` is it and its unconfirmed ancestors."""
     txid = match.transaction.txid
     _insert(match, first_seen_at, watch, state=MEMPOOL)
-    _update(txid, Output.state.in_([REPLACED, DROPPED]), state=MEMPOOL, replaced_by=None, replaced_in=None)
+    mark_live([txid])
     watch.add(txid, lineage)
 
 
@@ -92,7 +93,7 @@ def record_mined(match: Match, block: Block, height: int, now: datetime, watch: 
     place = {"state": MINED, "block_hash": block.hash, "block_height": height}
     _insert(match, mined_at, watch, **place)
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
-    _update(match.transaction.txid, is_elsewhere, **place, replaced_by=None, replaced_in=None)
+    _change(_in([match.transaction.txid]) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
     # A reorg may take it out again, and put in something else that spends the same.
     watch.add(match.transaction.txid, [match.transaction])
 
@@ -102,20 +103,20 @@ def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
     is_new = (Output.state != REPLACED) | (Output.replaced_by != by)
     if in_block is not None:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
-    condition = Output.block_hash.is_null() & is_new
-    _update(txid, condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
+    condition = _in([txid]) & Output.block_hash.is_null() & is_new
+    _change(condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
 
 
-def mark_dropped(txid: str) -> None:
-    """It has left the mempool, is in no block, and no conflict is known: not even one in the chain."""
+def mark_dropped(txids: Collection[str]) -> None:
+    """They have left the mempool, are in no block, and no conflict is known: not even one in the chain."""
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
-    _update(txid, is_new, state=DROPPED, replaced_by=None, replaced_in=None)
+    _change(_in(txids) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
-def mark_live(txid: str) -> None:
-    """It is in the mempool again."""
+def mark_live(txids: Collection[str]) -> None:
+    """They are in the mempool, whatever they were before."""
     is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
-    _update(txid, is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
+    _change(_in(txids) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
 
 
 def unmine(in_blocks: Iterable[str]) -> None:
@@ -157,11 +158,11 @@ def _first_seen(txids: set[str]) -> dict[int, datetime]:
     return found
 
 
-def _update(txid: str, condition: object, **values: object) -> None:
-    _change((Output.txid == txid) & condition, **values)
+def _in(txids: Collection[str]) -> Any:
+    return Output.txid.in_(list(txids))
 
 
-def _change(condition: object, **values: object) -> None:
+def _change(condition: Any, **values: object) -> None:
     """Change the outputs that need it, and mark the requests they pay."""
     address_ids = {output.address_id for output in Output.select(Output.address).where(condition)}
     if address_ids:

@@ -123,17 +123,22 @@ def _sqlite(url: str) -> peewee.SqliteDatabase:
 
 
 def _postgres(url: str) -> peewee.PostgresqlDatabase:
-    try:
-        host = str(conninfo_to_dict(url).get("host", ""))
-    except psycopg.ProgrammingError:
-        # Its message would quote the password, and so would one about a host such as "ssword@localhost".
-        host = "@"
-    if "@" in host:
+    if not _is_readable(url):
         raise DatabaseError(
             "cannot open the database: its URL can't be read; "
             "in a password, write @ as %40, / as %2F, : as %3A and % as %25"
         )
     return peewee.PostgresqlDatabase(url, prefer_psycopg3=True)
+
+
+def _is_readable(url: str) -> bool:
+    """Whether the parts are what they should be: else PostgreSQL's own message would quote the password."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return False
+    host, port = str(parts.get("host", "")), str(parts.get("port", ""))
+    return "@" not in host and (port == "" or port.isdecimal())
 
 
 def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:

@@ -1,6 +1,7 @@
 """The database is opened safely, and gives back what it was given."""
 
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -222,7 +223,7 @@ def test_a_postgresql_that_is_not_there_is_told_in_one_line_without_the_password
     with pytest.raises(DatabaseError) as refusal:
         open_database(url)
     assert "\n" not in str(refusal.value)
-    assert "heim" not in str(refusal.value)
+    assert not re.search("gar|heim", str(refusal.value))
 
 
 def test_a_locked_database_is_an_error_that_passes(
@@ -245,11 +246,12 @@ def test_a_locked_database_is_an_error_that_passes(
 def test_a_transaction_that_fails_leaves_nothing(opened: str) -> None:
     """Not the seller who was added on the way, either."""
 
-    class PowerCut(Exception):
-        pass
+    def fail_on_the_way() -> None:
+        with database.atomic():
+            new_payment()
+            raise InterruptedError
 
-    with pytest.raises(PowerCut), database.atomic():
-        new_payment()
-        raise PowerCut
+    with pytest.raises(InterruptedError):
+        fail_on_the_way()
     assert PaymentRequest.select().count() == 0
     assert in_a_thread(lambda: PaymentRequest.select().count()) == 0

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote_from_bytes, urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -17,11 +18,14 @@ from web.strict_json import BODY_LIMIT_BYTES, canonical, read_object
 PAYMENTS = "/api/v1/payments"
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One shop for all: nothing that is refused leaves a trace. Its pool is empty, so nothing is made."""
     directory = tmp_path_factory.mktemp("shop")
-    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}", addresses=0) as opened:
+    url = f"sqlite:///{directory / 'nodetill.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").new_database()
+    with open_shop(directory, url, addresses=0) as opened:
         yield opened
 
 
@@ -231,6 +235,38 @@ def test_no_bytes_are_a_fault_of_ours(shop: Shop, noise: bytes, start: int, leng
     good = json.dumps({**BODY, "note": "\u00e4", "metadata": {"a": [1, 2.5, None]}}).encode()
     assert_documented(shop.post(PAYMENTS, good[:start] + noise + good[start + length :]))
     assert_documented(shop.post(PAYMENTS, noise))
+
+
+FILTERS = ["status", "currency", "created_after", "created_before", "q", "limit", "cursor"]
+filters = st.text(st.characters(codec="utf-8")) | st.from_regex(
+    r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](Z|[+-][0-2][0-9]:[0-5][0-9])",
+    fullmatch=True,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(FILTERS), filters, max_size=3), st.binary(max_size=20))
+def test_no_filter_is_a_fault_of_ours(shop: Shop, parameters: dict[str, str], noise: bytes) -> None:
+    """Any text in any filter, and any bytes behind it: an empty list, or a problem."""
+    for query in (urlencode(parameters), urlencode(parameters) + "&" + quote_from_bytes(noise, safe="&=%")):
+        reply = shop.get(f"{PAYMENTS}?{query}")
+        if reply.status == 200:
+            assert reply.json["data"] == []
+        else:
+            assert_problem(reply, reply.status)
+            assert reply.status in (400, 422)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=1, max_size=40), st.text(st.characters(min_codepoint=32, max_codepoint=255)))
+def test_no_path_and_no_header_is_a_fault_of_ours(shop: Shop, path: bytes, header: str) -> None:
+    """Any bytes in the place of an identifier, and any Latin-1 text in the headers that are read."""
+    assert_problem(shop.get(f"{PAYMENTS}/{quote_from_bytes(path)}", {"If-None-Match": header}), 404)
+    assert_problem(shop.post(f"{PAYMENTS}/{quote_from_bytes(path)}/events/x/redeliver"), 404)
+    for name in ("Idempotency-Key", "Authorization"):
+        reply = shop.post(PAYMENTS, b"{}", {name: header})
+        assert_problem(reply, reply.status)
+        assert reply.status in (400, 401, 422)
 
 
 @given(st.binary(max_size=200))

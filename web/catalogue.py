@@ -15,7 +15,7 @@ from payments.status import Status
 from web.answer import Answer, FieldError, invalid
 from web.call import Call
 from web.documents import documents_of, snapshot
-from web.forms import TXID
+from web.forms import REFERENCE, TXID
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
 _QUERY_CHARACTERS = 500
@@ -130,7 +130,7 @@ def _limit(text: str) -> int:
 
 
 def _cursor(text: str) -> str:
-    if not re.fullmatch(r"PR-[A-Za-z0-9]{22}", text):
+    if not REFERENCE.fullmatch(text):
         raise ValueError("is not one that this list gave")
     return text
 

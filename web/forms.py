@@ -28,6 +28,7 @@ URL_CHARACTERS = 2048
 METADATA_BYTES = 4096
 _MOST_ERRORS = 20
 
+REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 TXID = re.compile(r"[0-9a-f]{64}")
 # What RFC 3986 lets stand in a URL; anything else comes percent-encoded.
 _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.IGNORECASE)

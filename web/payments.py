@@ -11,12 +11,11 @@ from models.payment import PaymentRequest, payment_by_reference
 from web.answer import Answer, Problem, not_found
 from web.call import Call
 from web.documents import document_of, snapshot
-from web.forms import TransactionForm, read_form
+from web.forms import REFERENCE, TransactionForm, read_form
 from web.wishes import check_room, is_acceptance_pending, is_transaction_pending
 
 log = structlog.get_logger(__name__)
 
-_REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -63,7 +62,7 @@ def accept(call: Call, reference: str) -> Answer:
 
 def own_payment(call: Call, reference: str) -> PaymentRequest:
     """The caller's request of that name. Raises Problem 404."""
-    payment = payment_by_reference(reference, call.seller.id) if _REFERENCE.fullmatch(reference) else None
+    payment = payment_by_reference(reference, call.seller.id) if REFERENCE.fullmatch(reference) else None
     if payment is None:
         raise not_found()
     return payment

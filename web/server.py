@@ -29,7 +29,7 @@ _HEADER_LIMIT_BYTES = 16 * 1024
 _LARGEST_BODY_READ = 8 * 1024 * 1024
 
 
-class Parser(HTTPRequestParser):
+class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress comes without types
     """Reads a body that is too large to its end, keeping none of it.
 
     Closing on a client that still sends would reset the connection, and the answer would be lost with it.
@@ -45,7 +45,7 @@ class Parser(HTTPRequestParser):
             self.to_discard -= taken
             self.completed = self.to_discard == 0
             return taken
-        taken = super().received(data)
+        taken: int = super().received(data)
         if isinstance(self.error, RequestEntityTooLarge):
             self._begin_to_discard()
         return taken
@@ -58,7 +58,7 @@ class Parser(HTTPRequestParser):
             self.completed = False
 
 
-class ProblemTask(ErrorTask):
+class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress comes without types
     """What waitress refuses by itself is answered as all the rest is."""
 
     def execute(self) -> None:
@@ -74,7 +74,7 @@ class ProblemTask(ErrorTask):
         self.write(answer.body)
 
 
-class Channel(HTTPChannel):
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress comes without types
     """A connection. A request that trickles in is no activity: it must be complete within IDLE_SECONDS."""
 
     last_activity: float
@@ -88,8 +88,12 @@ class Channel(HTTPChannel):
         if begun is not None and begun is self.request:
             self.last_activity = since
 
+    def readable(self) -> bool:
+        """Whether to read on. A server that stops finishes what it has, and takes nothing new."""
+        return self.server.accepting_requests and bool(super().readable())
 
-class Dispatcher(ThreadedTaskDispatcher):
+
+class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress comes without types
     """The threads that answer. One that ends gives its database connection back."""
 
     def handler_thread(self, thread_no: int) -> None:
@@ -100,14 +104,31 @@ class Dispatcher(ThreadedTaskDispatcher):
             disconnect()
 
 
+class CannotListenError(Exception):
+    """The address is taken, or none of this machine's."""
+
+
 class Server:
-    """The web server on one address. Raises OSError or ValueError where it can't listen there."""
+    """The web server on one address; port 0 is any that is free. Raises CannotListenError."""
 
     def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
         _allow_files(CONNECTIONS + 100)
         self._map: dict[int, Any] = {}
         self._dispatcher = Dispatcher()
         self._is_stopping = False
+        try:
+            self._listen(app, host, port)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise CannotListenError(
+                f"cannot listen on {host}:{port} (WEB_HOST, WEB_PORT): {reason}"
+            ) from error
+        self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
+        for listener in self._listeners:
+            listener.channel_class = Channel
+            listener.accepting_requests = True
+
+    def _listen(self, app: Callable[..., Any], host: str, port: int) -> None:
         create_server(
             app,
             map=self._map,
@@ -127,9 +148,6 @@ class Server:
             # They are never trusted, but tell what came through a proxy from what came from this machine.
             clear_untrusted_proxy_headers=False,
         )
-        self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
-        for listener in self._listeners:
-            listener.channel_class = Channel
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -145,6 +163,8 @@ class Server:
         for listener in self._listeners:
             wasyncore.dispatcher.close(listener)
         self._turn(0)
+        for listener in self._listeners:
+            listener.accepting_requests = False
         while self._is_busy() and time.monotonic() < deadline:
             self._turn(0.1)
         self._dispatcher.shutdown(timeout=max(deadline - time.monotonic(), 0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,6 +11,20 @@ from tests.functional.customer import Customer
 from tests.functional.till import Till
 
 TillMaker = Callable[..., Till]
+
+
+@pytest.fixture(scope="module")
+def regtest_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
+    """A bitcoind that the tests of a module share; its customer has coins.
+
+    They were mined an hour ago: blocks that are mined at once have times ahead of the clock, each group of six
+    by a second more, and a payment is as old as its block.
+    """
+    node = start_node()
+    node.rpc("setmocktime", int(datetime.now(UTC).timestamp()) - 3600)
+    node.fund_customer()
+    node.rpc("setmocktime", 0)
+    return node
 
 
 @pytest.fixture(scope="module")

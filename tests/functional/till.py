@@ -229,4 +229,4 @@ def is_urgent(letter: EmailMessage) -> bool:
 
 def subjects(letters: Sequence[EmailMessage]) -> list[str]:
     """What each says happened."""
-    return [str(letter["Subject"]).partition(":")[0] for letter in letters]
+    return [str(letter["Subject"]).partition(":")[0].strip() for letter in letters]
