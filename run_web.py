@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from typing import Any
 
 import structlog
 
@@ -26,17 +27,23 @@ def main() -> int:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
-        server = Server(create_app(settings), settings.web_host, settings.web_port)
+        server = Server(create_app(settings), settings.web_host, settings.web_port, disconnect)
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
+    _on_signals(lambda *_: server.stop())
     log.info("web server started", listening=" ".join(f"{host}:{port}" for host, port in server.addresses))
     server.run()
+    # Python puts the default handlers back as it ends, and one more signal would spoil the exit status.
+    _on_signals(signal.SIG_IGN)
     disconnect()
     log.info("web server stopped")
     return 0
+
+
+def _on_signals(handler: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _block_row(plan: Plan, found: Figures) -> Row:
     ratio = median(found.block.ours) / median(found.block.floor)
     weight = median(found.block.weights) / 1e6
     return Row(
-        f"block: {plan.foreign_count + 2:,} transactions, {weight:.2f} MWU; {found.address_count:,} addresses",
+        f"block of {plan.foreign_count + 2:,} ({weight:.2f} MWU), {found.address_count:,} addresses",
         spread(found.block.floor),
         spread(found.block.ours),
         f"{ratio:.2f} times",

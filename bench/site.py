@@ -58,17 +58,15 @@ def fill(database: Path, address_count: int) -> None:
     """Put addresses of nobody, claimed long ago, into the table."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA cache_size = -400000")
+        (present,) = connection.execute("SELECT count(*) FROM address").fetchone()
         # The daemon asks the wallet whether it knows the oldest and the newest: those stay its own.
         connection.execute("UPDATE address SET id = id + 1000000000 WHERE id > 1")
-        (present,) = connection.execute("SELECT count(*) FROM address").fetchone()
-        rows = (_address_row() for _ in range(address_count - present))
-        connection.executemany(
-            "INSERT INTO address (script, address, wallet, created_at, claimed_at) VALUES (?, ?, ?, 1, 1)",
-            rows,
-        )
+        rows = ((number, *_nobody()) for number in range(2, 2 + address_count - present))
+        columns = "id, script, address, wallet, created_at, claimed_at"
+        connection.executemany(f"INSERT INTO address ({columns}) VALUES (?, ?, ?, 'nodetill', 1, 1)", rows)
         connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _address_row() -> tuple[bytes, str, str]:
-    return random_script(), f"bcrt1q{secrets.token_hex(18)}", "nodetill"
+def _nobody() -> tuple[bytes, str]:
+    return random_script(), f"bcrt1q{secrets.token_hex(18)}"

@@ -82,12 +82,15 @@ class _Topic:
         poller.register(self._monitor, zmq.POLLIN)
 
     def take_connection_events(self, batch: Batch) -> None:
-        """What was published between two connections is lost without a trace in the sequence."""
+        """What was published between two connections is lost without a trace in the sequence.
+
+        The end of one may be the end of bitcoind: that is found out at once, and not after the silence.
+        """
         while frames := _receive(self._monitor):
             event, _ = _EVENT.unpack(frames[0])
             self.is_connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             batch.has_connected |= self.is_connected
-            batch.is_incomplete |= self.is_connected
+            batch.is_incomplete = True
 
     def take(self, batch: Batch, limit: int) -> list[bytes]:
         """The bodies of up to `limit` messages; a foreign or malformed one is a reason to look, no more."""

@@ -120,9 +120,9 @@ def mark_live(txids: Collection[str]) -> None:
 
 
 def unmine(in_blocks: Iterable[str]) -> None:
-    """These blocks have left the active chain. Where their transactions are now, the mempool will tell."""
+    """These blocks have left the active chain. What bitcoind has put back, the mempool will tell."""
     hashes = list(in_blocks)
-    _change(Output.block_hash.in_(hashes), state=MEMPOOL, block_hash=None, block_height=None)
+    _change(Output.block_hash.in_(hashes), state=DROPPED, block_hash=None, block_height=None)
     _change(Output.replaced_in.in_(hashes), state=DROPPED, replaced_by=None, replaced_in=None)
 
 

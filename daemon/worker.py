@@ -69,12 +69,16 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while not (self.is_stopping and self._is_idle()):
+            while not self._is_done():
                 self._woken.clear()
                 self.take_turn()
-                self._woken.wait(self._pause_seconds())
+                if not self._is_done():
+                    self._woken.wait(self._pause_seconds())
         finally:
             disconnect()
+
+    def _is_done(self) -> bool:
+        return self.is_stopping and self._is_idle()
 
     def _begin_trouble(self, error: Exception) -> None:
         if not self._is_in_trouble:

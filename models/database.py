@@ -73,18 +73,14 @@ class Table(peewee.Model):
         legacy_table_names = False
 
 
-def connect(url: str) -> peewee.Database:
-    """Connect to the database at `url` and bind the tables to it.
+def bind(url: str) -> peewee.Database:
+    """Bind the tables to the database at `url`; a connection comes with each thread's first query.
 
-    Raises DatabaseError where it cannot be opened, or the linked SQLite can corrupt a database that two
-    processes use.
+    Raises DatabaseError where the file cannot be opened or the URL not be read, or where the linked SQLite
+    can corrupt a database that two processes use.
     """
     target = _sqlite(url) if url.startswith("sqlite:") else _postgres(url)
     database.initialize(target)
-    try:
-        target.connect()
-    except peewee.DatabaseError as error:
-        raise DatabaseError(f"cannot open the database: {one_line(error)}") from error
     return target
 
 

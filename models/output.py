@@ -6,7 +6,7 @@ import peewee
 
 from models.address import Address
 from models.database import BytesField, MomentField, Table
-from models.payment import PaymentRequest
+from models.payment import DUE_NOW, PaymentRequest
 from payments.status import Receipt
 
 MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
@@ -74,11 +74,13 @@ def outputs_of(txids: Iterable[str]) -> list[Output]:
 
 
 def unsettled_outputs() -> list[Output]:
-    """Outputs in no block, of requests that are still open: what bitcoind has to be asked about."""
+    """Outputs in no block, of requests that are open or about to be: what bitcoind has to be asked about."""
+    # A closed one whose facts have changed (a reorg reached it) is assessed only after this is asked.
+    is_open = PaymentRequest.closed_at.is_null() | (PaymentRequest.next_height == DUE_NOW)
     return list(
         Output.select()
         .join(PaymentRequest, on=(PaymentRequest.address == Output.address))
-        .where(Output.block_hash.is_null() & PaymentRequest.closed_at.is_null())
+        .where(Output.block_hash.is_null() & is_open)
         .order_by(Output.id)
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import peewee
 from playhouse.migrations import Runner
 
-from models.database import DatabaseError, connect, one_line
+from models.database import DatabaseError, bind, one_line
 from models.lock import database_lock
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -16,13 +16,15 @@ def open_database(url: str) -> peewee.Database:
 
     Raises DatabaseError where that can't be done, or where a newer Nodetill has already changed the schema.
     """
-    target = connect(url)
+    target = bind(url)
     lock = database_lock("migrate")
     try:
+        # Before the first connection: of two that switch a new SQLite file to WAL at once, one fails at once.
         lock.acquire(wait=True)
+        target.connect()
         migrate(target)
     except (peewee.DatabaseError, OSError) as error:
-        raise DatabaseError(f"cannot bring the database up to date: {one_line(error)}") from error
+        raise DatabaseError(f"cannot open the database: {one_line(error)}") from error
     finally:
         lock.release()
     return target
@@ -37,4 +39,7 @@ def migrate(target: peewee.Database) -> None:
             f"the database was changed by a newer Nodetill (migration {unknown[-1]}); "
             "run that version, or restore the backup made before the upgrade"
         )
-    runner.up()
+    try:
+        runner.up()
+    except peewee.DatabaseError as error:
+        raise DatabaseError(f"cannot bring the database up to date: {one_line(error)}") from error

@@ -5,9 +5,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from admin.regtest import RegtestNode, find_bitcoind
 from tests.postgres import PostgresServer
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("nodetill", deadline=None)
+settings.load_profile("nodetill")
 
 
 @pytest.fixture(scope="session")

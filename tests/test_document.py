@@ -1,6 +1,7 @@
 """A request's JSON has the fields of SPEC.md 4, with those names and kinds of value."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -17,7 +18,7 @@ BECH32 = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 TXID, BLOCK_HASH, OTHER_TXID = "ab" * 32, "cd" * 32, "ef" * 32
 
 
-@dataclass(frozen=True)
+@dataclass
 class FakeRequest:
     """SPEC.md 4's example."""
 
@@ -35,7 +36,7 @@ class FakeRequest:
     note: str = "Alpaca socks"
     label: str | None = None
     redirect_url: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     status: str = "confirming"
     covered_height: int | None = 907001
     received_sats: int = 222416
@@ -47,7 +48,7 @@ class FakeRequest:
     confirmed_at: datetime | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class FakePart:
     """A mined output."""
 

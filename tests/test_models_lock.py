@@ -16,9 +16,9 @@ from tests.waiting import wait_until
 
 HOLDS = """
 import sys
-from models.database import connect
 from models.lock import database_lock
-connect(sys.argv[1])
+from models.schema import open_database
+open_database(sys.argv[1])
 lock = database_lock("daemon")
 assert lock.acquire()
 print("ready", flush=True)
@@ -75,9 +75,9 @@ def test_a_lock_ends_with_the_process_that_has_it(opened: str, end: signal.Signa
 
 WAITS = """
 import sys
-from models.database import connect
 from models.lock import database_lock
-connect(sys.argv[1])
+from models.schema import open_database
+open_database(sys.argv[1])
 print("ready", flush=True)
 lock = database_lock("daemon")
 print(lock.acquire(wait=True), lock.is_held(), flush=True)

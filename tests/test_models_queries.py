@@ -129,7 +129,7 @@ def test_threads_that_claim_at_once_get_different_addresses() -> None:
         for _ in range(8):
             with database.atomic():
                 address = claim_address(NOW)
-            claimed.append(address and address.script)
+            claimed.append(None if address is None else address.script)
         disconnect()
 
     threads = [threading.Thread(target=claim) for _ in range(4)]
@@ -145,8 +145,9 @@ CLAIMS = """
 import sys
 from datetime import UTC, datetime
 from models.address import claim_address
-from models.database import connect, database
-connect(sys.argv[1])
+from models.database import database
+from models.schema import open_database
+open_database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(30):
@@ -287,15 +288,17 @@ def test_outputs_are_found_by_address_and_by_transaction() -> None:
 def test_only_live_outputs_are_live_receipts() -> None:
     """Replaced and dropped ones are facts as well."""
     payment = new_payment()
-    states = {"mempool": {}, "mined": {"block_hash": BLOCK_HASH, "block_height": 7}}
-    gone = {"replaced": {"replaced_by": TXID}, "dropped": {}}
-    for vout, (state, values) in enumerate({**states, **gone}.items()):
-        receipt = new_output(payment, vout=vout, state=state, **values).receipt
-        assert (receipt.is_live, receipt.block_height) == (state in states, values.get("block_height"))
+    mined = new_output(payment, vout=0, state="mined", block_hash=BLOCK_HASH, block_height=7)
+    waiting = new_output(payment, vout=1)
+    replaced = new_output(payment, vout=2, state="replaced", replaced_by=BLOCK_HASH)
+    dropped = new_output(payment, vout=3, state="dropped")
+    receipts = [output.receipt for output in (mined, waiting, replaced, dropped)]
+    assert [receipt.is_live for receipt in receipts] == [True, True, False, False]
+    assert [receipt.block_height for receipt in receipts] == [7, None, None, None]
 
 
 def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
-    """Replaced and dropped outputs too, which may come back."""
+    """Replaced and dropped outputs too, which may come back; and at a closed one whose facts have changed."""
     waiting, closed = new_payment(1), new_payment(2, closed_at=NOW)
     expected = [
         new_output(waiting, vout=0),
@@ -303,8 +306,10 @@ def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
         new_output(waiting, vout=2, state="replaced", replaced_by=BLOCK_HASH),
     ]
     new_output(waiting, vout=3, state="mined", block_hash=BLOCK_HASH, block_height=7)
-    new_output(closed, vout=4)
+    at_closed = new_output(closed, vout=4)
     assert unsettled_outputs() == expected
+    touch([closed.address_id])
+    assert unsettled_outputs() == [*expected, at_closed]
 
 
 def test_the_newest_blocks_are_kept() -> None:

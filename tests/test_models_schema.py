@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import models
 from models import schema
 from models.address import Address
 from models.block import Block
-from models.database import Table, connect, database, disconnect, is_sqlite
+from models.database import DatabaseError, Table, database, disconnect, is_sqlite
 from models.hint import Hint
 from models.outbox import Event, Message
 from models.output import Spend
@@ -85,7 +86,7 @@ def test_processes_that_start_together_migrate_once(database_url: str) -> None:
             process.stdin.write("\n")
             process.stdin.flush()
         assert [process.wait(60) for process in processes] == [0, 0, 0]
-    connect(database_url)
+    schema.open_database(database_url)
     assert len(migrations_done()) == len(list(schema.MIGRATIONS.glob("[0-9]*.py")))
     disconnect()
 
@@ -96,7 +97,7 @@ def test_a_database_of_a_newer_version_is_refused(opened: str) -> None:
         "INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2030-01-01 00:00:00')"
     )
     disconnect()
-    with pytest.raises(schema.DatabaseError, match=r"newer Nodetill.*9999_future"):
+    with pytest.raises(DatabaseError, match=r"newer Nodetill.*9999_future"):
         schema.open_database(opened)
 
 
@@ -113,7 +114,7 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(
         "    db.execute_sql('SELECT 1 FROM nothing')\n"
     )
     monkeypatch.setattr(schema, "MIGRATIONS", tmp_path)
-    with pytest.raises(schema.DatabaseError, match="cannot bring the database up to date"):
+    with pytest.raises(DatabaseError, match="cannot bring the database up to date"):
         schema.open_database(opened)
     assert not database.table_exists("half")
     assert "9999_broken" not in migrations_done()
@@ -254,14 +255,14 @@ def test_an_output_in_a_state_that_cannot_be_is_refused(opened: str) -> None:
     """The states are four; a mined one has its block and no other has; a replaced one has its replacement."""
     payment = new_payment()
     for values in IMPOSSIBLE:
-        assert refuses(lambda values=values: new_output(payment, **values)), values
+        assert refuses(partial(new_output, payment, **values)), values
 
 
 def test_an_output_in_each_state_is_stored(opened: str) -> None:
     """And so are the least and the most that it can be."""
     payment = new_payment()
     for vout, values in enumerate(POSSIBLE):
-        assert not refuses(lambda row={"vout": vout, **values}: new_output(payment, **row)), values
+        assert not refuses(partial(new_output, payment, **{"vout": vout, **values})), values
 
 
 def test_a_request_for_nothing_is_refused(opened: str) -> None:

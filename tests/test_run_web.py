@@ -66,6 +66,17 @@ def test_it_serves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
 
 
+def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
+    """An operator who presses Ctrl-C again, or systemd after him, still sees exit status 0."""
+    (port,) = free_ports(1)
+    with run_web(tmp_path, port) as process:
+        wait_until(lambda: health(port))
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+
+
 def test_a_connection_that_idles_does_not_keep_it(tmp_path: Path) -> None:
     """A client that keeps its connection open, or has sent half a request, is not waited for."""
     (port,) = free_ports(1)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from models.address import free_count
-from models.database import connect, database, disconnect
+from models.database import bind, database, disconnect
 from models.payment import PaymentRequest
 from tests.web_server import BODY, Shop, open_shop
 
@@ -81,7 +81,7 @@ def test_a_database_that_is_gone_is_503(tmp_path: Path) -> None:
     """Without its tables nothing can be told, and /health says why."""
     url = f"sqlite:///{tmp_path / 'nodetill.db'}"
     with open_shop(tmp_path, url) as shop:
-        connect(f"sqlite:///{tmp_path / 'empty.db'}")
+        bind(f"sqlite:///{tmp_path / 'empty.db'}")
         assert shop.create().status == 503
         reply = shop.get("/health")
         assert reply.status == 503

@@ -105,7 +105,7 @@ def open_shop(
     open_database(database_url)
     stock(addresses)
     shop: Shop
-    server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0)
+    server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, disconnect)
     shop = Shop(server)
     thread = threading.Thread(target=server.run)
     thread.start()

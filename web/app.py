@@ -11,16 +11,18 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from config import Settings
 from models.seller import Seller
-from web import catalogue, events, health, payments, purchase, rates
+from web import catalogue, checkout, events, health, payments, purchase, rates, static_files
 from web.access import anyone, key_holder
 from web.answer import Answer, Problem, not_found, refused, unavailable
 from web.call import Call, Environ
+from web.content import Content
 from web.database import DATABASE_TROUBLE, Outage, Writers, connection
+from web.pages import problem_page
 
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
-Handler = Callable[..., Answer]
+Handler = Callable[..., Answer | Content]
 Access = Callable[[Environ], Seller | None]
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
@@ -37,9 +39,15 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
         events.redeliver,
     ),
     ("GET", "/api/v1/rates", key_holder, rates.list_rates),
+    ("GET", "/pay/<reference>", anyone, checkout.show),
+    ("GET", "/pay/<reference>/status", anyone, checkout.status),
+    ("GET", "/pay/<reference>/qr.svg", anyone, checkout.qr),
+    ("GET", "/static/<name>", anyone, static_files.serve),
     ("GET", "/health", anyone, health.health),
 )
 
+# Somebody looks at these with a browser: what is wrong is told by a page too.
+PAGES: frozenset[Handler] = frozenset({checkout.show})
 
 _NO_DATABASE = unavailable(
     "no-database", "the database is not available at the moment; nothing was used up, try again"
@@ -74,11 +82,16 @@ class Desk:
         """What Bottle calls for a route, with the parts of its path."""
 
         def serve(**parts: str) -> HTTPResponse:
-            return _response(self.answer(access, handler, request.environ, parts))
+            answer = self.answer(access, handler, request.environ, parts)
+            if handler in PAGES and isinstance(answer, Answer):
+                return _response(problem_page(answer, request.environ))
+            return _response(answer)
 
         return serve
 
-    def answer(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Answer:
+    def answer(
+        self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]
+    ) -> Answer | Content:
         """The handler's answer, or the problem that stood in its way."""
         is_write = environ["REQUEST_METHOD"] == "POST"
         try:
@@ -115,5 +128,5 @@ def _with_head(allow: str) -> str:
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-def _response(answer: Answer) -> Any:
+def _response(answer: Answer | Content) -> Any:
     return HTTPResponse(answer.body, answer.status, answer.all_headers)

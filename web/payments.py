@@ -1,7 +1,5 @@
 """One payment request: read it, have a transaction looked at, accept late money."""
 
-import hashlib
-import re
 from http import HTTPStatus
 
 import structlog
@@ -12,22 +10,17 @@ from web.answer import Answer, Problem, not_found
 from web.call import Call
 from web.documents import document_of, snapshot
 from web.forms import REFERENCE, TransactionForm, read_form
+from web.revalidation import revalidated
 from web.wishes import check_room, is_acceptance_pending, is_transaction_pending
 
 log = structlog.get_logger(__name__)
-
-_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 def show(call: Call, reference: str) -> Answer:
     """GET /api/v1/payments/{id}: the request, or 304 where the caller has it as it is."""
     with snapshot():
-        answer = Answer(HTTPStatus.OK, document_of(own_payment(call, reference), call.settings))
-    tag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
-    # It may be kept for asking again, which is what an ETag is for; never used without.
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    status = HTTPStatus.NOT_MODIFIED if _has_tag(call.header("If-None-Match"), tag) else HTTPStatus.OK
-    return Answer(status, answer.document, headers)
+        document = document_of(own_payment(call, reference), call.settings)
+    return revalidated(call, document)
 
 
 def look_at_transaction(call: Call, reference: str) -> Answer:
@@ -72,10 +65,3 @@ def _check_late(payment: PaymentRequest) -> None:
     if not payment.is_late:
         detail = f"the request is {payment.status} and not late: there is no late payment to accept"
         raise Problem(HTTPStatus.CONFLICT, "not-late", detail)
-
-
-def _has_tag(if_none_match: str | None, tag: str) -> bool:
-    """RFC 9110, 13.1.2: weak comparison."""
-    if if_none_match is None:
-        return False
-    return if_none_match.strip() == "*" or tag in _ENTITY_TAG.findall(if_none_match)

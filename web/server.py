@@ -1,6 +1,7 @@
 """waitress, set up for the open: slow clients are cut off, errors are problems, a stop loses nothing."""
 
 import resource
+import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -13,7 +14,6 @@ from waitress.server import BaseWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import RequestEntityTooLarge
 
-from models.database import disconnect
 from web.answer import refused
 from web.strict_json import BODY_LIMIT_BYTES, too_large
 
@@ -45,10 +45,10 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress comes without
             self.to_discard -= taken
             self.completed = self.to_discard == 0
             return taken
-        taken: int = super().received(data)
+        consumed: int = super().received(data)
         if isinstance(self.error, RequestEntityTooLarge):
             self._begin_to_discard()
-        return taken
+        return consumed
 
     def _begin_to_discard(self) -> None:
         is_waiting_for_us, self.expect_continue = self.expect_continue, False
@@ -94,14 +94,29 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress comes without type
 
 
 class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress comes without types
-    """The threads that answer. One that ends gives its database connection back."""
+    """The threads that answer; each calls `at_thread_end` when it ends."""
+
+    def __init__(self, at_thread_end: Callable[[], None]) -> None:
+        super().__init__()
+        self._at_thread_end = at_thread_end
+        self._started: list[threading.Thread] = []
+
+    def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
+        """Start one. It doesn't keep the process from ending."""
+        thread = threading.Thread(target=target, name=f"web-{thread_no}", args=(thread_no,), daemon=True)
+        self._started.append(thread)
+        thread.start()
 
     def handler_thread(self, thread_no: int) -> None:
         """Answer calls until told to end."""
-        try:
-            super().handler_thread(thread_no)
-        finally:
-            disconnect()
+        super().handler_thread(thread_no)
+        self._at_thread_end()
+
+    def end(self, deadline: float) -> None:
+        """Let the threads end, until `deadline` by the monotonic clock."""
+        self.shutdown(timeout=max(deadline - time.monotonic(), 0))
+        for thread in self._started:
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 class CannotListenError(Exception):
@@ -109,12 +124,17 @@ class CannotListenError(Exception):
 
 
 class Server:
-    """The web server on one address; port 0 is any that is free. Raises CannotListenError."""
+    """The web server on one address; port 0 is any that is free. Raises CannotListenError.
 
-    def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
+    `at_thread_end` is called in each thread that `app` was called in, when it ends.
+    """
+
+    def __init__(
+        self, app: Callable[..., Any], host: str, port: int, at_thread_end: Callable[[], None] = lambda: None
+    ) -> None:
         _allow_files(CONNECTIONS + 100)
         self._map: dict[int, Any] = {}
-        self._dispatcher = Dispatcher()
+        self._dispatcher = Dispatcher(at_thread_end)
         self._is_stopping = False
         try:
             self._listen(app, host, port)
@@ -167,14 +187,16 @@ class Server:
             listener.accepting_requests = False
         while self._is_busy() and time.monotonic() < deadline:
             self._turn(0.1)
-        self._dispatcher.shutdown(timeout=max(deadline - time.monotonic(), 0))
+        self._dispatcher.end(deadline)
         wasyncore.close_all(self._map, ignore_all=True)
 
     def stop(self) -> None:
-        """May be called from a signal handler, or another thread."""
-        self._is_stopping = True
-        for listener in self._listeners:
-            listener.pull_trigger()
+        """May be called from a signal handler, or another thread; again does nothing."""
+        if not self._is_stopping:
+            # Set last: once it is, `run` may have closed the triggers.
+            for listener in self._listeners:
+                listener.pull_trigger()
+            self._is_stopping = True
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)

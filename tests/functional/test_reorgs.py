@@ -93,22 +93,19 @@ def test_a_double_spend_is_undone_by_another_reorg(till: Till, customer: Custome
 def test_a_payment_that_a_deep_reorg_forgets_is_reverted_and_can_come_back(
     till: Till, customer: Customer
 ) -> None:
-    """bitcoind puts nothing back from below ten blocks: the payment is dropped until somebody sends it again.
-
-    It is told twice, since two things happen: it has left the chain, and then it is nowhere to be found.
-    """
+    """bitcoind puts nothing back from below ten blocks: the payment is gone until somebody sends it again."""
     order, sent = _mined(till, customer, 12)
     order.wait("confirmed", confirmations=12)
     customer.reorg(12)
     till.wait_tip()
     order.wait("new", received_sats=0)
     assert order.wait_state(sent.txid, "dropped")["replaced_by"] is None
-    order.wait_told("received", "confirmed", "reverted", "reverted")
+    order.wait_told("received", "confirmed", "reverted")
     customer.publish(sent)
     order.wait("received", txid=sent.txid)
     till.node.mine(6)
     order.wait("confirmed")
-    order.wait_told("received", "confirmed", "reverted", "reverted", "received", "confirmed")
+    order.wait_told("received", "confirmed", "reverted", "received", "confirmed")
 
 
 def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Till, customer: Customer) -> None:
@@ -124,3 +121,32 @@ def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Till, cust
     kept.wait("confirmed", confirmations=5)
     robbed.wait_told("received", "confirmed", "reverted")
     kept.wait_told("received", "confirmed")
+
+
+def test_a_double_spend_of_a_payment_that_was_first_met_in_a_block_is_known_for_what_it_is(
+    till: Till, customer: Customer
+) -> None:
+    """Its inputs are remembered too: it is replaced, not only gone."""
+    order = till.request(confirmations=1)
+    unsent = customer.write({order.address: order.amount_sats})
+    customer.mine_only(unsent.raw)
+    order.wait("confirmed")
+    thief = customer.counterfeit(unsent)
+    customer.reorg(1, [thief.raw])
+    order.wait("new")
+    assert order.transactions()[unsent.txid]["replaced_by"] == thief.txid
+    order.wait_told("received", "confirmed", "reverted")
+
+
+def test_a_payment_that_fell_out_of_its_block_can_be_double_spent(till: Till, customer: Customer) -> None:
+    """Back in the mempool it is as unsafe as any other."""
+    order = till.request(confirmations=1)
+    unsent = customer.write({order.address: order.amount_sats})
+    customer.mine_only(unsent.raw)
+    order.wait("confirmed")
+    customer.reorg(1)
+    order.wait("received")
+    thief = customer.double_spend(unsent)
+    order.wait("new")
+    assert order.transactions()[unsent.txid]["replaced_by"] == thief.txid
+    order.wait_told("received", "confirmed", "reverted", "reverted")

@@ -1,6 +1,7 @@
 """A whole Nodetill on a regtest node, as its merchant, its operator and the customers see it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -12,6 +13,9 @@ from admin.client import Answer, Client
 from admin.installation import Installation
 from admin.processes import ProcessError
 from admin.regtest import RegtestNode
+from models.database import disconnect
+from models.report import daemon_report
+from models.schema import open_database
 
 T = TypeVar("T")
 
@@ -30,15 +34,18 @@ class Till:
         self.daemon = self.installation.daemon
         self.web = self.installation.web
         self.client: Client = self.installation.client()
+        self.webhook_secret = ""
 
     def open(self, *, is_well: bool = True, has_wallet: bool = True) -> "Till":
         """Make the wallet and the seller, and start; `is_well` where /health is to be waited for."""
         if has_wallet:
             # …, load_on_startup: it is there again after a restart.
             self.node.rpc("createwallet", self.wallet, False, False, "", False, True, True)
-        self.client.api_key = self.installation.managed("seller", "add", SELLER)["api_key"]
+        added = self.installation.managed("seller", "add", SELLER)
+        self.client.api_key, self.webhook_secret = added["api_key"], added["webhook_secret"]
         self.daemon.start()
         self.web.start()
+        self.web.wait_until(lambda: self.client.try_get("/health"), "answer")
         if is_well:
             self.installation.wait_ready()
         return self
@@ -95,6 +102,20 @@ class Till:
 
     def letters(self) -> list[EmailMessage]:
         return self.installation.letters()
+
+    @contextmanager
+    def database(self) -> Iterator[None]:
+        """With the till's database open to `models`: for what no call tells."""
+        open_database(self.installation.settings["DATABASE_URL"])
+        try:
+            yield
+        finally:
+            disconnect()
+
+    def heartbeat_at(self) -> datetime | None:
+        """When the daemon last said that it lives."""
+        with self.database():
+            return daemon_report().heartbeat_at
 
     def wait(self, look: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
         """What `look` gives as soon as that is true; an error has the end of the daemon's log."""

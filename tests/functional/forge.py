@@ -1,0 +1,130 @@
+"""Transactions and blocks made by hand, so that a test decides what is in them and who sees them when.
+
+A chain that is handed over block by block becomes the active one all at once, as in nature: `invalidateblock`
+shows the steps between. The coins can be spent by anybody (P2WSH of OP_TRUE), so there is nothing to sign.
+Formats: Bitcoin Core's primitives/transaction.h and primitives/block.h, BIP 34, BIP 141.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+
+from payments.transaction import outpoint
+
+OP_TRUE = b"\x51"
+ANYBODY = b"\x00\x20" + sha256(OP_TRUE).digest()
+
+SUBSIDY_SATS, HALVING_BLOCKS = 5_000_000_000, 150
+EASIEST_BITS = 0x207FFFFF
+"""Regtest's difficulty: every second header will do. Core's chainparams.cpp."""
+
+_SEQUENCE = 0xFFFFFFFD
+_WITNESS = bytes([1, len(OP_TRUE)]) + OP_TRUE
+_RESERVED = bytes(32)
+_extra_nonces = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """An output that anybody can spend."""
+
+    txid: str
+    vout: int
+    amount_sats: int
+
+    @property
+    def outpoint(self) -> bytes:
+        return outpoint(self.txid, self.vout)
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """A transaction: what it spends, its (script, amount_sats), and its bytes without and with the witness."""
+
+    txid: str
+    coins: tuple[Coin, ...]
+    outputs: tuple[tuple[bytes, int], ...]
+    stripped: bytes
+    raw: bytes
+
+    def coin(self, vout: int) -> Coin:
+        """One of its outputs, negative ones counted from the end."""
+        place = vout % len(self.outputs)
+        return Coin(self.txid, place, self.outputs[place][1])
+
+
+def forge(coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int) -> Forged:
+    """Spend `coins` on `outputs`; what is left is change, the last output."""
+    paid = list(outputs)
+    change_sats = sum(coin.amount_sats for coin in coins) - sum(sats for _, sats in paid) - fee_sats
+    assert change_sats > 0
+    complete = (*paid, (ANYBODY, change_sats))
+    inputs = [coin.outpoint + b"\x00" + struct.pack("<I", _SEQUENCE) for coin in coins]
+    return _serialised(tuple(coins), inputs, complete, [_WITNESS] * len(inputs))
+
+
+def forge_block(
+    previous_hash: str, height: int, time: int, content: Sequence[Forged]
+) -> tuple[str, bytes]:
+    """The hash and the bytes of a block of `content`, in this order, whose coins anybody can spend."""
+    transactions = [_coinbase(height, content), *content]
+    root = _merkle_root([_double(t.stripped) for t in transactions])
+    start = struct.pack("<i", 0x20000000) + bytes.fromhex(previous_hash)[::-1] + root
+    for nonce in count():
+        header = start + struct.pack("<III", time, EASIEST_BITS, nonce)
+        digest = _double(header)
+        if digest[31] < 0x7F:
+            break
+    raw = header + _size(len(transactions)) + b"".join(t.raw for t in transactions)
+    return digest[::-1].hex(), raw
+
+
+def _coinbase(height: int, content: Sequence[Forged]) -> Forged:
+    """A number of its own keeps two blocks with the same content apart."""
+    witness_root = _merkle_root([bytes(32), *(_double(t.raw) for t in content)])
+    commitment = b"\x6a\x24\xaa\x21\xa9\xed" + _double(witness_root + _RESERVED)
+    script = _pushed_number(height) + b"\x08" + struct.pack("<Q", next(_extra_nonces))
+    spent = bytes(32) + b"\xff" * 4 + _size(len(script)) + script + b"\xff" * 4
+    subsidy_sats = SUBSIDY_SATS >> (height // HALVING_BLOCKS)
+    outputs = ((ANYBODY, subsidy_sats), (commitment, 0))
+    return _serialised((), [spent], outputs, [b"\x01\x20" + _RESERVED])
+
+
+def _serialised(
+    coins: tuple[Coin, ...],
+    inputs: Sequence[bytes],
+    outputs: tuple[tuple[bytes, int], ...],
+    witnesses: Iterable[bytes],
+) -> Forged:
+    written = [struct.pack("<q", sats) + _size(len(script)) + script for script, sats in outputs]
+    body = _size(len(inputs)) + b"".join(inputs) + _size(len(outputs)) + b"".join(written)
+    version, lock_time = struct.pack("<i", 2), bytes(4)
+    stripped = version + body + lock_time
+    raw = version + b"\x00\x01" + body + b"".join(witnesses) + lock_time
+    return Forged(_double(stripped)[::-1].hex(), coins, outputs, stripped, raw)
+
+
+def _merkle_root(hashes: list[bytes]) -> bytes:
+    while len(hashes) > 1:
+        if len(hashes) % 2:
+            hashes.append(hashes[-1])
+        hashes = [_double(hashes[i] + hashes[i + 1]) for i in range(0, len(hashes), 2)]
+    return hashes[0]
+
+
+def _pushed_number(number: int) -> bytes:
+    """As CScript writes it, and BIP 34 wants it at the start of a coinbase."""
+    if number <= 16:
+        return bytes([0x50 + number])
+    digits = number.to_bytes(number.bit_length() // 8 + 1, "little")
+    return bytes([len(digits)]) + digits
+
+
+def _size(number: int) -> bytes:
+    return bytes([number]) if number < 253 else b"\xfd" + struct.pack("<H", number)
+
+
+def _double(data: bytes) -> bytes:
+    return sha256(sha256(data).digest()).digest()

@@ -1,0 +1,191 @@
+"""The daemon in the test's own process, turned by hand: it works while the test waits for something.
+
+Its loop, feed, RPC, tables and courier are the real ones. What can go wrong is brought about where they
+meet: a message that the feed doesn't bring, a call after which the process is dead or bitcoind is gone.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, cast
+
+from config import Settings
+from daemon.bitcoind import Bitcoind, NodeError
+from daemon.courier import Courier
+from daemon.feed import Batch, Feed
+from daemon.loop import Loop
+from models.database import disconnect
+from models.lock import FileLock
+from payments.letters import Letter
+
+NEVER, OFTEN = 3600, 0.2
+"""Seconds between two looks without a reason: with a whole feed none is needed."""
+
+
+class Hearing(Enum):
+    """How much of the feed arrives."""
+
+    ALL = "all"
+    SOME = "half of it"
+    NOTHING = "nothing"
+
+
+class Fault(Enum):
+    """What happens at a call to bitcoind."""
+
+    KILL = "the process is dead"
+    KILL_AFTER = "the process is dead as soon as the answer is there"
+    REFUSE = "bitcoind has no answer"
+
+
+class Killed(BaseException):
+    """The process is dead: nothing may catch this, and what was not committed is lost."""
+
+
+class FrailNode:
+    """bitcoind as the daemon sees it, with a fault at one of the calls to come."""
+
+    def __init__(self, node: Bitcoind) -> None:
+        self._node = node
+        self._calls_left = 0
+        self._fault: Fault | None = None
+
+    def plan(self, fault: Fault, calls: int) -> None:
+        """The fault comes at this call from now, counted from 1."""
+        self._fault, self._calls_left = fault, calls
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self._node, name)
+
+        def asked(*parameters: Any, **options: Any) -> Any:
+            fault = self._due() if name != "close" else None
+            if fault is Fault.KILL:
+                raise Killed
+            if fault is Fault.REFUSE:
+                raise NodeError("no answer, says the test")
+            answer = call(*parameters, **options)
+            if fault is Fault.KILL_AFTER:
+                raise Killed
+            return answer
+
+        return asked
+
+    def _due(self) -> Fault | None:
+        self._calls_left -= 1
+        fault = self._fault
+        if fault is None or self._calls_left > 0:
+            return None
+        self._fault = None
+        return fault
+
+
+class LeakyFeed(Feed):
+    """The feed, of which only a part arrives; nothing shows that there was more."""
+
+    def __init__(self, rawtx_address: str, hashblock_address: str, hearing: Hearing) -> None:
+        super().__init__(rawtx_address, hashblock_address)
+        self._hearing = hearing
+        self._dice = random.Random(7)
+
+    def poll(self, timeout_seconds: float) -> Batch:
+        """What arrives of it."""
+        batch = super().poll(timeout_seconds)
+        if self._hearing is Hearing.ALL:
+            return batch
+        batch.transactions = [raw for raw in batch.transactions if self._is_lucky()]
+        batch.has_new_tip = batch.has_new_tip and self._is_lucky()
+        return batch
+
+    def _is_lucky(self) -> bool:
+        return self._hearing is Hearing.SOME and self._dice.random() < 0.5
+
+
+@dataclass(slots=True)
+class Postbox:
+    """A mailer that takes everything: the Message-ID of each email, in the order of their arrival."""
+
+    taken: list[str] = field(default_factory=list)
+
+    def send(
+        self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
+    ) -> None:
+        self.taken.append(message_id)
+
+
+class _Idle:
+    """A worker with nothing to do, in the place of the address pool and the rates."""
+
+    problem = None
+
+    def is_alive(self) -> bool:
+        return True
+
+
+class _NoWebhooks:
+    def send(self, url: str, secrets: list[str], event_reference: str, body: bytes, now: datetime) -> None:
+        raise AssertionError("no seller has a webhook")
+
+
+class HandDaemon:
+    """A daemon that can be started, turned, stopped, killed and started again."""
+
+    def __init__(self, settings: Settings, lock: FileLock) -> None:
+        self.postbox = Postbox()
+        self._settings = settings
+        self._lock = lock
+        self._is_done: Callable[[], bool] = lambda: True
+        self._parts: tuple[Loop, FrailNode, LeakyFeed, Courier] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._parts is not None
+
+    def start(self, hearing: Hearing = Hearing.ALL) -> None:
+        """Begin; nothing happens before the first turn."""
+        interval = NEVER if hearing is Hearing.ALL else OFTEN
+        settings = replace(self._settings, reconcile_interval=cast(int, interval))
+        feed = LeakyFeed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock, hearing)
+        node = FrailNode(Bitcoind(settings))
+        courier = Courier(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic)
+        idle = cast(Any, _Idle())
+        loop = Loop(
+            settings, cast(Bitcoind, node), feed, idle, courier, idle, self._lock, lambda: self._is_done()
+        )
+        courier.start()
+        self._parts = loop, node, feed, courier
+
+    def plan(self, fault: Fault, calls: int) -> None:
+        """Something goes wrong at a later call to bitcoind."""
+        assert self._parts is not None
+        self._parts[1].plan(fault, calls)
+
+    def work_until(self, is_done: Callable[[], bool], seconds: float) -> bool:
+        """Turn the loop until then; False if that takes too long. A daemon that is killed starts again."""
+        deadline = time.monotonic() + seconds
+        self._is_done = lambda: is_done() or time.monotonic() > deadline
+        while time.monotonic() <= deadline:
+            assert self._parts is not None
+            try:
+                self._parts[0].run()
+                break
+            except Killed:
+                self.stop()
+                self.start()
+        return is_done()
+
+    def stop(self) -> None:
+        """Let go of everything; nothing that it had in mind is remembered."""
+        assert self._parts is not None
+        _, node, feed, courier = self._parts
+        assert courier.stop(30)
+        feed.close()
+        node.close()
+        disconnect()
+        self._parts = None
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)

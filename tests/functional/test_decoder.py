@@ -1,0 +1,192 @@
+"""Our parser reads what bitcoind reads, as bitcoind reads it, and refuses what bitcoind refuses."""
+
+import json
+import struct
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from admin.installation import settings_for
+from admin.regtest import CUSTOMER, RegtestNode
+from config import load_settings
+from daemon.bitcoind import Bitcoind
+from payments.money import MAX_MONEY_SATS, SATS_PER_BTC
+from payments.transaction import (
+    MalformedTransaction,
+    Transaction,
+    outpoint_parts,
+    parse_block,
+    parse_transaction,
+)
+
+AT_ONCE = 40
+
+_SIZES = st.sampled_from([0, 1, 22, 25, 34, 252, 253, 254, 520, 70_000])
+_AMOUNTS = st.one_of(st.integers(0, MAX_MONEY_SATS), st.sampled_from([0, MAX_MONEY_SATS, 2**63 - 1, 2**64 - 1]))
+
+
+@st.composite
+def _scripts(draw: st.DrawFn) -> bytes:
+    size = draw(_SIZES)
+    return (draw(st.binary(min_size=1, max_size=8)) * (size + 1))[:size]
+
+
+@st.composite
+def _serialised(draw: st.DrawFn) -> bytes:
+    """A transaction, or nearly one: the flag and the witnesses need not agree with one another."""
+    inputs = [
+        draw(st.one_of(st.binary(min_size=36, max_size=36), st.just(bytes(32) + b"\xff" * 4)))
+        + _sized(draw(_scripts()))
+        + draw(st.binary(min_size=4, max_size=4))
+        for _ in range(draw(st.integers(0, 4)))
+    ]
+    outputs = [
+        struct.pack("<Q", draw(_AMOUNTS)) + _sized(draw(_scripts())) for _ in range(draw(st.integers(0, 4)))
+    ]
+    has_witness = draw(st.booleans())
+    stacks = [
+        _counted([_sized(draw(_scripts())) for _ in range(draw(st.integers(0, 3)))]) for _ in inputs
+    ]
+    return b"".join(
+        (
+            draw(st.binary(min_size=4, max_size=4)),
+            b"\x00\x01" if has_witness else b"",
+            _counted(inputs),
+            _counted(outputs),
+            *(stacks if has_witness else ()),
+            draw(st.binary(min_size=4, max_size=4)),
+        )
+    )
+
+
+def _sized(content: bytes) -> bytes:
+    return _compact_size(len(content)) + content
+
+
+def _counted(items: Sequence[bytes]) -> bytes:
+    return _compact_size(len(items)) + b"".join(items)
+
+
+def _compact_size(size: int) -> bytes:
+    """BIP 144 and Core's serialize.h."""
+    if size < 253:
+        return bytes([size])
+    return struct.pack("<BH", 253, size) if size < 0x10000 else struct.pack("<BI", 254, size)
+
+
+@st.composite
+def _damaged(draw: st.DrawFn) -> bytes:
+    """A transaction with a few bytes changed, cut out or put in, near its start more often than not."""
+    raw = bytearray(draw(_serialised()))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.one_of(st.integers(0, min(60, len(raw) - 1)), st.integers(0, len(raw) - 1)))
+        kind = draw(st.sampled_from(["change", "cut", "end", "insert"]))
+        if kind == "change":
+            raw[place] = draw(st.one_of(st.sampled_from([0, 1, 252, 253, 254, 255]), st.integers(0, 255)))
+        elif kind == "cut" and len(raw) > 12:
+            del raw[place : place + draw(st.integers(1, 4))]
+        elif kind == "end" and place > 12:
+            del raw[place:]
+        else:
+            raw[place:place] = draw(st.binary(min_size=1, max_size=4))
+    return bytes(raw)
+
+
+@pytest.fixture(scope="module")
+def daemons_node(regtest_node: RegtestNode, tmp_path_factory: pytest.TempPathFactory) -> Bitcoind:
+    """The daemon's own connection to the node."""
+    directory: Path = tmp_path_factory.mktemp("decoder")
+    return Bitcoind(load_settings(settings_for(regtest_node, directory), directory))
+
+
+@pytest.mark.parametrize("kind", [_serialised(), _damaged()], ids=["generated", "damaged"])
+def test_our_parser_agrees_with_bitcoind(
+    regtest_node: RegtestNode, daemons_node: Bitcoind, kind: st.SearchStrategy[bytes]
+) -> None:
+    """Hundreds of transactions, most of them odd: the same txid, inputs and outputs, or both refuse."""
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(kind, min_size=AT_ONCE, max_size=AT_ONCE))
+    def agree(raws: list[bytes]) -> None:
+        for raw, decoded in zip(raws, _decoded_by_bitcoind(regtest_node, raws), strict=True):
+            _compare(daemons_node, raw, decoded)
+
+    agree()
+
+
+def test_our_parser_agrees_on_every_transaction_of_a_real_chain(regtest_node: RegtestNode) -> None:
+    """Coinbases, payments with and without witness, many outputs: from their blocks' bytes."""
+    senders = [_address(regtest_node, kind) for kind in ("bech32", "bech32m", "p2sh-segwit", "legacy")]
+    for sender in senders:
+        regtest_node.rpc("sendtoaddress", sender, 1, wallet=CUSTOMER)
+    regtest_node.mine()
+    regtest_node.rpc("sendall", [_address(regtest_node, "legacy")], wallet=CUSTOMER)
+    hashes = regtest_node.mine()
+    height = regtest_node.rpc("getblockcount")
+    hashes += [regtest_node.rpc("getblockhash", height - depth) for depth in range(1, 20)]
+    for block_hash in hashes:
+        block = parse_block(bytes.fromhex(regtest_node.rpc("getblock", block_hash, 0)))
+        decoded = regtest_node.rpc("getblock", block_hash, 2)
+        assert (block.hash, block.previous_hash) == (decoded["hash"], decoded["previousblockhash"])
+        assert [_facts(t) for t in block.transactions] == [_decoded_facts(t) for t in decoded["tx"]]
+
+
+def _address(node: RegtestNode, kind: str) -> str:
+    return str(node.rpc("getnewaddress", "", kind, wallet=CUSTOMER))
+
+
+def _decoded_by_bitcoind(node: RegtestNode, raws: Sequence[bytes]) -> list[dict[str, Any] | None]:
+    """bitcoind's reading of each, None where it refuses; in one HTTP request.
+
+    `iswitness` true: as on the wire. Without it an input count of 0 might be read as one, too.
+    """
+    calls = [
+        {"id": number, "method": "decoderawtransaction", "params": [raw.hex(), True]}
+        for number, raw in enumerate(raws)
+    ]
+    credentials = node.cookie_file.read_text().strip()
+    answer = urllib3.request(
+        "POST",
+        f"http://127.0.0.1:{node.rpc_port}/",
+        body=json.dumps(calls),
+        headers=urllib3.make_headers(basic_auth=credentials) | {"Content-Type": "application/json"},
+    )
+    assert answer.status == 200, answer.data
+    rows = {row["id"]: row["result"] for row in json.loads(answer.data, parse_float=Decimal)}
+    return [rows[number] for number in range(len(raws))]
+
+
+def _compare(daemons_node: Bitcoind, raw: bytes, decoded: dict[str, Any] | None) -> None:
+    """Where only ours refuses, bitcoind's decoder takes over, but for money that can't exist."""
+    try:
+        ours: Transaction | None = parse_transaction(raw)
+    except MalformedTransaction:
+        ours = None
+    if ours is not None:
+        assert decoded is not None, f"bitcoind refuses {raw.hex()}"
+        assert _facts(ours) == _decoded_facts(decoded), raw.hex()
+    elif decoded is not None and _is_possible(decoded):
+        assert _facts(daemons_node.read_transaction(raw)) == _decoded_facts(decoded), raw.hex()
+
+
+def _is_possible(decoded: dict[str, Any]) -> bool:
+    return all(0 <= vout["value"] * SATS_PER_BTC <= MAX_MONEY_SATS for vout in decoded["vout"])
+
+
+def _facts(transaction: Transaction) -> tuple[str, list[tuple[str, int]], list[tuple[int, bytes]]]:
+    return transaction.txid, [outpoint_parts(key) for key in transaction.inputs], transaction.outputs
+
+
+def _decoded_facts(decoded: dict[str, Any]) -> tuple[str, list[tuple[str, int]], list[tuple[int, bytes]]]:
+    inputs = [(vin["txid"], vin["vout"]) for vin in decoded["vin"] if "coinbase" not in vin]
+    outputs = [
+        (int(vout["value"] * SATS_PER_BTC), bytes.fromhex(vout["scriptPubKey"]["hex"]))
+        for vout in decoded["vout"]
+    ]
+    return decoded["txid"], inputs, outputs

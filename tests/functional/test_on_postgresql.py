@@ -1,0 +1,73 @@
+"""The same on PostgreSQL: one whole story, two daemons, and connections that are cut."""
+
+import psycopg
+import pytest
+
+from admin.processes import Process
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.till import Till, subjects
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def till(make_till: TillMaker, postgres: PostgresServer) -> Till:
+    """A till with a database on a PostgreSQL server."""
+    return make_till(DATABASE_URL=postgres.new_database()).open()
+
+
+def _cut_connections(till: Till) -> None:
+    """As a restart of the server does."""
+    with psycopg.connect(till.installation.settings["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def test_one_whole_story(till: Till, customer: Customer) -> None:
+    """In part, in full, bumped, confirmed, and taken back by a reorg: as on SQLite."""
+    order = till.request(note="Alpakasöckchen", metadata={"cart": [1, "ü"]}, confirmations=2)
+    customer.pay(order.address, 5_000)
+    order.wait("underpaid", due_sats=15_000)
+    rest = customer.pay(order.address, 15_000)
+    order.wait("received")
+    rest = customer.bump_fee(rest)
+    order.wait_state(rest.txid, "mempool")
+    till.node.mine(2)
+    confirmed = order.wait("confirmed", confirmations=2)
+    assert confirmed["metadata"] == {"cart": [1, "ü"]}
+    letters = order.wait_told("underpaid", "received", "confirmed")
+    assert subjects(letters) == ["Payment received", "Payment confirmed"]
+    customer.reorg(2, [customer.counterfeit(rest).raw])
+    order.wait("underpaid", received_sats=5_000)
+    order.wait_told("underpaid", "received", "confirmed", "reverted", "underpaid")
+
+
+def test_a_second_daemon_takes_over(till: Till, customer: Customer) -> None:
+    """The lock is the server's, and ends with the session of the daemon that had it."""
+    second = Process("run_daemon.py", till.installation.environ, till.installation.directory, "standby")
+    with second:
+        second.wait_for_line("standby", "another daemon works on this database")
+        till.daemon.kill()
+        second.wait_for_line("daemon started", seconds=5.0)
+        order = till.request(confirmations=0)
+        customer.pay(order.address, order.amount_sats)
+        order.wait_told("received", "confirmed")
+    till.daemon.start()
+    till.wait_well()
+
+
+def test_cut_connections_are_made_again(till: Till, customer: Customer) -> None:
+    """Both servers go on by themselves, and nothing is lost."""
+    order = till.request(confirmations=1)
+    _cut_connections(till)
+    customer.pay(order.address, order.amount_sats)
+    till.wait(lambda: till.client.get(order.path).status == 200, "answer again")
+    order.wait("received")
+    _cut_connections(till)
+    till.node.mine()
+    till.wait(lambda: till.client.get(order.path).status == 200, "answer again")
+    order.wait("confirmed")
+    till.wait_well()
+    order.wait_told("received", "confirmed")

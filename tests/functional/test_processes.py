@@ -1,0 +1,97 @@
+"""The servers start, stop and take over as an operator's service manager expects it."""
+
+import stat
+from collections.abc import Iterator
+
+import pytest
+
+from admin.processes import Process
+from tests.functional.customer import Customer
+from tests.functional.till import Till
+
+CONTRACT_SECONDS = 5.0
+"""SPEC.md 1: both servers stop, and a standby takes over, within this time."""
+
+
+@pytest.fixture
+def standby(till: Till) -> Iterator[Process]:
+    """A second daemon on the till's database, which waits."""
+    second = Process("run_daemon.py", till.installation.environ, till.installation.directory, "standby")
+    with second:
+        second.wait_for_line("standby", "another daemon works on this database")
+        yield second
+
+
+def test_a_second_daemon_waits_and_takes_over_when_the_first_is_killed(
+    till: Till, standby: Process, customer: Customer
+) -> None:
+    """Within five seconds, and with everything that happened meanwhile."""
+    order = till.request(confirmations=1)
+    till.daemon.kill()
+    customer.pay(order.address, order.amount_sats)
+    standby.wait_for_line("daemon started", seconds=CONTRACT_SECONDS)
+    order.wait("received")
+    till.node.mine()
+    order.wait("confirmed")
+
+    till.daemon.start()
+    till.daemon.wait_for_line("standby")
+    assert standby.stop(CONTRACT_SECONDS) == 0
+    till.daemon.wait_for_line("daemon started", seconds=CONTRACT_SECONDS)
+    other = till.request(confirmations=0)
+    customer.pay(other.address, other.amount_sats)
+    other.wait_told("received", "confirmed")
+    order.wait_told("received", "confirmed")
+
+
+def test_a_standby_stops_when_it_is_told_to(till: Till, standby: Process) -> None:
+    """It waits for the other daemon, and listens all the same."""
+    assert standby.stop(CONTRACT_SECONDS) == 0
+    assert till.daemon.is_running
+
+
+def test_both_servers_stop_in_time_and_lose_nothing(till: Till, customer: Customer) -> None:
+    """SIGTERM: exit status 0 within five seconds, also when a payment has just come."""
+    order = till.request(confirmations=1)
+    customer.pay(order.address, order.amount_sats)
+    assert till.daemon.stop(CONTRACT_SECONDS) == 0
+    assert till.web.stop(CONTRACT_SECONDS) == 0
+    till.node.mine()
+    till.web.start()
+    till.daemon.start()
+    till.web.wait_until(lambda: till.client.try_get("/health"), "answer")
+    order.wait("confirmed")
+    order.wait_told("received", "confirmed")
+
+
+def test_the_web_server_needs_no_daemon_to_answer(till: Till) -> None:
+    """Requests come from the pool; when it is empty, 503 with Retry-After and nothing is used up."""
+    till.daemon.stop()
+    body = {"seller_id": "company1", "amount_fiat": "10.00", "currency": "EUR"}
+    answers = [till.client.post("/api/v1/payments", body) for _ in range(25)]
+    statuses = [answer.status for answer in answers]
+    refused = answers[-1]
+    assert sorted(set(statuses)) == [201, 503]
+    assert refused.headers["Retry-After"].isdigit()
+    till.daemon.start()
+    assert till.request().now()["status"] == "new"
+    till.wait_well()
+
+
+def test_what_the_servers_write_is_their_owner_s_alone(till: Till, customer: Customer) -> None:
+    """Database, journals, locks and mails: no right for anybody else."""
+    order = till.request(confirmations=0)
+    customer.pay(order.address, order.amount_sats)
+    order.wait_told("received", "confirmed")
+    paths = [path for path in till.installation.directory.rglob("*") if not path.name.endswith(".log")]
+    assert any(path.name.endswith("-wal") for path in paths)
+    for path in paths:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_no_secret_is_in_any_log(till: Till) -> None:
+    """Neither the seller's key nor bitcoind's password."""
+    said = till.daemon.log_file.read_text() + till.web.log_file.read_text()
+    assert till.client.api_key is not None
+    assert till.client.api_key not in said
+    assert till.node.password not in said

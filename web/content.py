@@ -1,0 +1,38 @@
+"""What a call is answered with where that is no JSON: a page, a picture, a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from web.answer import COMMON_HEADERS
+
+HTML = "text/html; charset=utf-8"
+SVG = "image/svg+xml"
+
+# All that a page of ours needs, from here alone: no inline script or style, nothing of a third party's.
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A status, the bytes that go with it, and headers beside the common ones."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """Its own headers go before the common ones."""
+        return {**COMMON_HEADERS, "Content-Type": self.content_type, **self.headers}

@@ -1,0 +1,59 @@
+% say = view.label
+% reload = None if facts.is_final else "without script"
+% rebase("layout.tpl", title=view.headline + " · " + view.btc(facts.amount_sats), script=True, reload=reload)
+<main data-status="{{facts.reference}}/status" data-tag="{{tag}}" data-scene="{{view.scene}}" data-now="{{now}}"\\
+% if facts.is_final:
+ data-final\\
+% end
+ data-copied="{{say('action.copied')}}" data-offline="{{say('page.offline')}}">
+% if facts.label:
+<p class="label" dir="auto">{{facts.label}}</p>
+% end
+<section id="news" class="news {{view.tone}}" aria-live="polite" aria-atomic="true" data-live>
+% include("icon.tpl", tone=view.tone)
+<h1 tabindex="-1">{{view.headline}}</h1>
+<p>{{view.lead}}</p>
+% for notice in view.notices:
+<p class="notice">{{notice}}</p>
+% end
+</section>
+<section id="progress" data-live>
+% if view.is_settled and view.bar:
+<p class="row"><span>{{say("label.confirmations")}}</span> <b>{{say("label.confirmations_of")}}</b></p>
+<svg class="bar" viewBox="0 0 240 6" preserveAspectRatio="none" aria-hidden="true">
+% for x, width, state in view.bar:
+<rect class="{{state}}" x="{{x}}" width="{{width}}" height="6"/>
+% end
+</svg>
+% end
+</section>
+<section id="payment" data-live>
+% if facts.payable_sats:
+% include("payable.tpl", say=say)
+% else:
+% include("settled.tpl", say=say)
+% end
+</section>
+<section id="back" data-live>
+% if view.has_way_back:
+<a class="button {{'' if facts.is_final else 'quiet'}}" href="{{facts.redirect_url}}" rel="noreferrer">{{say("action.back")}}</a>
+% end
+</section>
+<p id="offline" class="offline" role="status"></p>
+<p id="said" class="unseen" role="status"></p>
+<footer>
+% if reload:
+<noscript><p>{{language.say("page.reloads", seconds=reload_seconds)}}</p></noscript>
+% end
+<p class="reference">{{say("label.payment")}} <span>{{facts.reference}}</span></p>
+<nav aria-label="{{say('label.languages')}}">
+% for each in languages:
+<a href="?lang={{each.code}}" lang="{{each.code}}" hreflang="{{each.code}}"\\
+% if each.code == language.code:
+ aria-current="true"\\
+% end
+>{{each.name}}</a>
+% end
+</nav>
+</footer>
+</main>

@@ -1,0 +1,24 @@
+<!DOCTYPE html>
+<html lang="{{language.code}}">
+<head>
+<meta charset="utf-8">
+<title>{{title}}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="format-detection" content="telephone=no">
+<meta name="robots" content="noindex, nofollow">
+<link rel="icon" href="../static/{{files['mark.svg']}}" type="image/svg+xml">
+<link rel="stylesheet" href="../static/{{files['checkout.css']}}">
+% if script:
+<script src="../static/{{files['checkout.js']}}" defer></script>
+% end
+% if reload == "always":
+<meta http-equiv="refresh" content="{{reload_seconds}}">
+% elif reload == "without script":
+<noscript><meta http-equiv="refresh" content="{{reload_seconds}}"></noscript>
+% end
+</head>
+<body>
+{{!base}}
+</body>
+</html>

@@ -1,0 +1,28 @@
+<div class="pay">
+<div class="due">
+<h2>{{say("label.still_due" if facts.received_sats else "label.amount")}}</h2>
+<p class="amount"><span>{{view.btc(facts.payable_sats)}}</span>
+<button type="button" data-copy="{{view.plain_btc(facts.payable_sats)}}" aria-label="{{say('action.copy_amount')}}" hidden>{{say("action.copy")}}</button></p>
+% if view.fiat and not facts.received_sats:
+<p class="fiat">{{view.fiat}}</p>
+% end
+% if facts.received_sats:
+<dl class="facts">
+<div><dt>{{say("label.total")}}</dt> <dd>{{view.btc(facts.amount_sats)}}</dd></div>
+<div><dt>{{say("label.received")}}</dt> <dd>{{view.btc(facts.received_sats)}}</dd></div>
+</dl>
+% end
+<p class="row"><span>{{say("label.time_left")}}</span> <b id="clock" role="timer" aria-live="off" data-until="{{facts.expires_at.isoformat(timespec="milliseconds")}}">{{view.time_left}}</b></p>
+</div>
+<p class="open"><a class="button" href="{{facts.payment_uri}}">{{say("action.open_wallet")}}</a></p>
+<img class="qr" src="{{facts.reference}}/qr.svg?sats={{facts.payable_sats}}" alt="{{say('page.qr')}}" width="240" height="240">
+<div class="to">
+<h2>{{say("label.address")}}</h2>
+<p class="address">\\
+% for group in view.address_groups:
+<span>{{group}}</span>\\
+% end
+</p>
+<button type="button" data-copy="{{facts.address}}" aria-label="{{say('action.copy_address')}}" hidden>{{say("action.copy")}}</button>
+</div>
+</div>
