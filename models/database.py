@@ -91,7 +91,7 @@ def one_line(error: Exception) -> str:
 
 def disconnect() -> None:
     """Close this thread's connection, if it has one; the next query opens another."""
-    if not database.is_closed():
+    if database.obj is not None and not database.is_closed():
         database.close()
 
 

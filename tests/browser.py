@@ -1,4 +1,4 @@
-"""A Chromium for the tests of pages, headless. `python -m tests.browser` finds or installs one and names it."""
+"""A headless Chromium for the tests of pages. `python -m tests.browser` finds or installs one."""
 
 import os
 import shutil
@@ -27,12 +27,14 @@ class NoBrowserError(RuntimeError):
 
 
 def find_browser() -> str:
-    """The path of $CHROMIUM, or the path's, or of one that apt installs where the user may. NoBrowserError."""
+    """$CHROMIUM, or the path's, or one that apt installs where the user may. Raises NoBrowserError."""
     named = os.environ.get("CHROMIUM")
     if named:
         found = shutil.which(named)
         if found is None:
-            raise NoBrowserError(f"CHROMIUM: {named!a} is no program; allowed: the path of Chromium or Chrome")
+            raise NoBrowserError(
+                f"CHROMIUM: {named!a} is no program; allowed: the path of Chromium"
+            )
         return found
     return _on_path() or _installed()
 
@@ -78,6 +80,6 @@ def _installed() -> str:
 
 if __name__ == "__main__":
     try:
-        print(f"Chromium: {find_browser()}")
+        sys.stdout.write(f"{find_browser()}\n")
     except NoBrowserError as error:
         sys.exit(f"nodetill: {error}")

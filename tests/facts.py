@@ -58,6 +58,10 @@ class Facts:
             was_confirmed=was_confirmed,
         )
 
+    def sunk(self, blocks: int) -> "Facts":
+        """With everything in the chain so much deeper."""
+        return replace(self, tip_height=self.tip_height + blocks)
+
 
 class Story:
     """A request that lives through facts, and what is told of it: the daemon's bookkeeping in small."""

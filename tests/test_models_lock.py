@@ -57,7 +57,7 @@ def test_a_lock_that_another_process_has_is_refused_until_it_gives_it_back(opene
         assert not lock.is_held()
         assert not lock.acquire()
         go_on(other)
-        assert lock.acquire()
+        wait_until(lock.acquire, what="the lock that was given back")
         assert lock.is_held()
         lock.release()
 
@@ -109,7 +109,7 @@ def test_a_second_one_in_the_same_process_is_refused_as_well(opened: str) -> Non
     assert first.acquire()
     assert not second.acquire()
     first.release()
-    assert second.acquire()
+    wait_until(second.acquire, what="the lock that was given back")
     second.release()
     first.release()
 
@@ -128,7 +128,7 @@ def test_a_lock_is_lost_with_its_session(opened: str) -> None:
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
     wait_until(lambda: not lock.is_held(), what="the loss of the lock to be seen")
-    assert lock.acquire()
+    wait_until(lock.acquire, what="the lock of the session that ended")
     lock.release()
 
 

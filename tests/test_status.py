@@ -150,6 +150,7 @@ def test_a_closed_request_stays_as_it_is_with_no_work(
     facts: Facts, was_confirmed: bool, blocks: int, seconds: int
 ) -> None:
     """Neither blocks nor time change it."""
+    facts = replace(facts, as_of=max(facts.as_of, AFTER_MONITORING)) if seconds % 2 else facts.sunk(100)
     found = facts.assess(was_confirmed)
     assume(found.is_closed)
     assert (found.next_height, found.next_deadline) == (None, None)

@@ -17,7 +17,7 @@ TillMaker = Callable[..., Till]
 def regtest_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
     """A bitcoind that the tests of a module share; its customer has coins.
 
-    They were mined an hour ago: blocks that are mined at once have times ahead of the clock, each group of six
+    They were mined an hour ago: blocks that are mined at once have times ahead of the clock, each six of them
     by a second more, and a payment is as old as its block.
     """
     node = start_node()

@@ -124,7 +124,7 @@ class Customer:
         self.node.rpc("invalidateblock", self.node.rpc("getblockhash", height))
 
     def reorg(self, depth: int, *blocks: Iterable[str]) -> None:
-        """Replace the top `depth` blocks by `depth` + 1 others; `blocks` names the content of the first of them.
+        """Replace the top `depth` blocks by `depth` + 1 others; `blocks` has the contents of the first.
 
         A fresh address in each coinbase keeps a new block from being the very one it stands in for.
         """

@@ -65,9 +65,7 @@ def forge(coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats:
     return _serialised(tuple(coins), inputs, complete, [_WITNESS] * len(inputs))
 
 
-def forge_block(
-    previous_hash: str, height: int, time: int, content: Sequence[Forged]
-) -> tuple[str, bytes]:
+def forge_block(previous_hash: str, height: int, time: int, content: Sequence[Forged]) -> tuple[str, bytes]:
     """The hash and the bytes of a block of `content`, in this order, whose coins anybody can spend."""
     transactions = [_coinbase(height, content), *content]
     root = _merkle_root([_double(t.stripped) for t in transactions])

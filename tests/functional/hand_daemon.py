@@ -165,16 +165,22 @@ class HandDaemon:
     def work_until(self, is_done: Callable[[], bool], seconds: float) -> bool:
         """Turn the loop until then; False if that takes too long. A daemon that is killed starts again."""
         deadline = time.monotonic() + seconds
-        self._is_done = lambda: is_done() or time.monotonic() > deadline
-        while time.monotonic() <= deadline:
+        was_done = False
+
+        def should_stop() -> bool:
+            nonlocal was_done
+            was_done = was_done or is_done()
+            return was_done or time.monotonic() > deadline
+
+        self._is_done = should_stop
+        while not should_stop():
             assert self._parts is not None
             try:
                 self._parts[0].run()
-                break
             except Killed:
                 self.stop()
                 self.start()
-        return is_done()
+        return was_done
 
     def stop(self) -> None:
         """Let go of everything; nothing that it had in mind is remembered."""

@@ -41,7 +41,7 @@ def test_a_double_spend_made_meanwhile_is_found_at_the_start(till: Till, custome
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_that_was_mined_meanwhile_is_found_in_its_block(till: Till, customer: Customer) -> None:
+def test_a_double_spend_mined_meanwhile_is_found_in_its_block(till: Till, customer: Customer) -> None:
     """Also where the payment itself was never seen to leave the mempool."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -92,7 +92,6 @@ def test_a_hundred_blocks_missed_confirm_all_that_is_in_them(till: Till, custome
         order.wait_told("received", "confirmed")
     till.wait_tip()
     assert orders[0].now()["confirmations"] == 105
-
 
 
 def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(till: Till, customer: Customer) -> None:

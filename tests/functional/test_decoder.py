@@ -28,7 +28,9 @@ from payments.transaction import (
 AT_ONCE = 40
 
 _SIZES = st.sampled_from([0, 1, 22, 25, 34, 252, 253, 254, 520, 70_000])
-_AMOUNTS = st.one_of(st.integers(0, MAX_MONEY_SATS), st.sampled_from([0, MAX_MONEY_SATS, 2**63 - 1, 2**64 - 1]))
+_IMPOSSIBLE = st.sampled_from([MAX_MONEY_SATS + 1, 2**63 - 1, 2**63, 2**64 - 1])
+_AMOUNTS = st.integers(0, 9).flatmap(lambda n: _IMPOSSIBLE if n == 7 else st.integers(0, MAX_MONEY_SATS))
+_COUNTS = st.sampled_from([0, 1, 1, 2, 2, 3, 4])
 
 
 @st.composite
@@ -44,15 +46,11 @@ def _serialised(draw: st.DrawFn) -> bytes:
         draw(st.one_of(st.binary(min_size=36, max_size=36), st.just(bytes(32) + b"\xff" * 4)))
         + _sized(draw(_scripts()))
         + draw(st.binary(min_size=4, max_size=4))
-        for _ in range(draw(st.integers(0, 4)))
+        for _ in range(draw(_COUNTS))
     ]
-    outputs = [
-        struct.pack("<Q", draw(_AMOUNTS)) + _sized(draw(_scripts())) for _ in range(draw(st.integers(0, 4)))
-    ]
+    outputs = [struct.pack("<Q", draw(_AMOUNTS)) + _sized(draw(_scripts())) for _ in range(draw(_COUNTS))]
     has_witness = draw(st.booleans())
-    stacks = [
-        _counted([_sized(draw(_scripts())) for _ in range(draw(st.integers(0, 3)))]) for _ in inputs
-    ]
+    stacks = [_counted([_sized(draw(_scripts())) for _ in range(draw(st.integers(0, 3)))]) for _ in inputs]
     return b"".join(
         (
             draw(st.binary(min_size=4, max_size=4)),
@@ -84,7 +82,7 @@ def _compact_size(size: int) -> bytes:
 def _damaged(draw: st.DrawFn) -> bytes:
     """A transaction with a few bytes changed, cut out or put in, near its start more often than not."""
     raw = bytearray(draw(_serialised()))
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(1, 2))):
         place = draw(st.one_of(st.integers(0, min(60, len(raw) - 1)), st.integers(0, len(raw) - 1)))
         kind = draw(st.sampled_from(["change", "cut", "end", "insert"]))
         if kind == "change":
@@ -111,7 +109,7 @@ def test_our_parser_agrees_with_bitcoind(
 ) -> None:
     """Hundreds of transactions, most of them odd: the same txid, inputs and outputs, or both refuse."""
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(kind, min_size=AT_ONCE, max_size=AT_ONCE))
     def agree(raws: list[bytes]) -> None:
         for raw, decoded in zip(raws, _decoded_by_bitcoind(regtest_node, raws), strict=True):

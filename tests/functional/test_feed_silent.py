@@ -13,7 +13,9 @@ INVENTED = "ab" * 32
 def _deaf(make_till: TillMaker, **settings: str) -> Till:
     """A till that listens where nobody speaks."""
     rawtx, hashblock = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
-    return make_till(BITCOIND_ZMQ_RAWTX=rawtx, BITCOIND_ZMQ_HASHBLOCK=hashblock, **settings).open(is_well=False)
+    return make_till(BITCOIND_ZMQ_RAWTX=rawtx, BITCOIND_ZMQ_HASHBLOCK=hashblock, **settings).open(
+        is_well=False
+    )
 
 
 @pytest.fixture(scope="module")

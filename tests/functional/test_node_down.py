@@ -73,7 +73,7 @@ def test_a_killed_bitcoind_that_forgot_blocks_takes_no_payment_back(till: Till, 
 
 
 def test_what_a_restarted_bitcoind_does_not_have_any_more_is_dropped(till: Till, customer: Customer) -> None:
-    """Without its saved mempool and its wallets' own copies a payment is gone, until somebody sends it again."""
+    """Without a saved mempool and the wallets' copies a payment is gone, until somebody sends it again."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")

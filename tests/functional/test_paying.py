@@ -1,11 +1,12 @@
 """Customers pay: the right amount, too little, too much, twice, and in every shape a transaction can have."""
 
+from tests.functional.conftest import TillMaker
 from tests.functional.customer import Customer
 from tests.functional.till import Order, Till, body, subjects
 
 
 def test_the_exact_amount_is_received_and_then_confirmed(till: Till, customer: Customer) -> None:
-    """Received at once, confirmed at the sixth block and not before; one email for each, made from its event."""
+    """Received at once, confirmed at the sixth block and not before; one email for each event."""
     order = till.request(note="Alpaca socks")
     assert order.now()["status"] == "new"
     assert order.amount_sats == 20_000
@@ -90,6 +91,17 @@ def test_one_satoshi_less_is_not_enough(till: Till, customer: Customer) -> None:
     customer.pay(order.address, 19_999)
     order.wait("underpaid", due_sats=1)
     assert order.wait_told("underpaid") == []
+
+
+def test_what_the_tolerance_allows_may_be_missing(make_till: TillMaker, customer: Customer) -> None:
+    """Five percent below the amount is enough, one satoshi less is not."""
+    till = make_till(UNDERPAYMENT_TOLERANCE="5").open()
+    enough, less = till.request(), till.request()
+    customer.pay_all({enough.address: 19_000, less.address: 18_999})
+    received = enough.wait("received", received_sats=19_000)
+    assert (received["due_sats"], received["overpaid_sats"]) == (0, 0)
+    less.wait("underpaid", due_sats=1_001)
+    enough.wait_told("received")
 
 
 def test_one_transaction_pays_two_requests(till: Till, customer: Customer) -> None:

@@ -1,10 +1,12 @@
 """The chain is rewritten under a till: only what that changes for a payment is told."""
 
+from typing import Any
+
 from tests.functional.customer import Customer, Sent
 from tests.functional.till import Order, Till, is_urgent
 
 
-def _mined(till: Till, customer: Customer, blocks: int, **more: int) -> tuple[Order, Sent]:
+def _mined(till: Till, customer: Customer, blocks: int, **more: Any) -> tuple[Order, Sent]:
     """A paid request that is `blocks` deep."""
     order = till.request(**more)
     sent = customer.pay(order.address, order.amount_sats)

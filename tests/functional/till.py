@@ -115,7 +115,8 @@ class Till:
     def heartbeat_at(self) -> datetime | None:
         """When the daemon last said that it lives."""
         with self.database():
-            return daemon_report().heartbeat_at
+            moment: datetime | None = daemon_report().heartbeat_at
+            return moment
 
     def wait(self, look: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
         """What `look` gives as soon as that is true; an error has the end of the daemon's log."""

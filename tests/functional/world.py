@@ -53,6 +53,8 @@ class World:
     _chain: list[str] = field(default_factory=list)
     _headers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     _contents: dict[str, list[str]] = field(default_factory=dict)
+    _blocks: dict[str, str] = field(default_factory=dict)
+    _best_work: int = 0
 
     def begin(self) -> "World":
         """Blocks enough for coins to ripen, all in the past: later ones then have the time of day."""
@@ -133,6 +135,7 @@ class World:
             if self.node.rpc("getbestblockhash") == info["bestblockhash"]:
                 break
         self._follow(info["bestblockhash"], info["blocks"])
+        self._best_work = max(self._best_work, int(info["chainwork"], 16))
         places = {
             txid: Place(block_hash, height)
             for height, block_hash in enumerate(self._chain)
@@ -140,6 +143,16 @@ class World:
             if txid in self.transactions
         }
         return View(Place(info["bestblockhash"], info["blocks"]), info["chainwork"], places, mempool)
+
+    def is_behind(self) -> bool:
+        """Whether the node's chain is not the best one that it ever had."""
+        return int(self.node.rpc("getblockchaininfo")["chainwork"], 16) < self._best_work
+
+    def hand_over_blocks(self) -> None:
+        """As its peers would, with those that it has lost."""
+        for raw in self._blocks.values():
+            self.node.rpc("submitblock", raw)
+        assert not self.is_behind()
 
     # What follows from it
 
@@ -199,6 +212,7 @@ class World:
         answer = self.node.rpc("submitblock", raw.hex())
         assert answer in (None, "inconclusive"), answer
         self._headers[block_hash] = previous, time
+        self._blocks[block_hash] = raw.hex()
         return block_hash
 
     def _median_time(self, block_hash: str) -> int:

@@ -36,7 +36,7 @@
 </section>
 <section id="back" data-live>
 % if view.has_way_back:
-<a class="button {{'' if facts.is_final else 'quiet'}}" href="{{facts.redirect_url}}" rel="noreferrer">{{say("action.back")}}</a>
+<a class="button {{'quiet' if view.is_settled and not facts.is_final else ''}}" href="{{facts.redirect_url}}" rel="noreferrer">{{say("action.back")}}</a>
 % end
 </section>
 <p id="offline" class="offline" role="status"></p>

@@ -1,11 +1,14 @@
 <div class="pay">
 <div class="due">
 <h2>{{say("label.still_due" if facts.received_sats else "label.amount")}}</h2>
-<p class="amount"><span>{{view.btc(facts.payable_sats)}}</span>
-<button type="button" data-copy="{{view.plain_btc(facts.payable_sats)}}" aria-label="{{say('action.copy_amount')}}" hidden>{{say("action.copy")}}</button></p>
+<div class="amount">
+<p><span>{{view.plain_btc(facts.payable_sats)}}</span> BTC\\
 % if view.fiat and not facts.received_sats:
-<p class="fiat">{{view.fiat}}</p>
+<br><small>{{view.fiat}}</small>\\
 % end
+</p>
+<button type="button" data-copy="{{view.plain_btc(facts.payable_sats)}}" aria-label="{{say('action.copy_amount')}}" hidden>{{say("action.copy")}}</button>
+</div>
 % if facts.received_sats:
 <dl class="facts">
 <div><dt>{{say("label.total")}}</dt> <dd>{{view.btc(facts.amount_sats)}}</dd></div>

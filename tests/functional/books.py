@@ -1,0 +1,207 @@
+"""The database held against the world: every output, every status, everything that was told.
+
+What bitcoind has decides what must be stored of an output; tests/oracle.py, from that, the status.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from models.block import stored_tip
+from models.hint import pending_hints
+from models.outbox import Event, Message, events_of, messages_of
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, outputs_at
+from models.payment import PaymentRequest
+from models.report import daemon_report
+from payments.document import depth
+from payments.letters import is_mailed, message_id
+from payments.status import EventType, Standing, Status, assess, events
+from tests.functional.world import View, World
+from tests.oracle import truth
+
+COVERED = {"received", "confirming", "confirmed"}
+
+
+@dataclass(slots=True)
+class Account:
+    """A request, and what the last settling left of it."""
+
+    payment_id: int
+    script: bytes
+    standing: Standing = field(default_factory=Standing)
+    seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    told: int = 0
+
+    def row(self) -> PaymentRequest:
+        row: PaymentRequest = PaymentRequest.get_by_id(self.payment_id)
+        return row
+
+
+def is_behind(view: View) -> str | None:
+    """What the daemon has yet to read before there is anything to compare."""
+    tip = stored_tip()
+    if tip is None or tip.hash != view.tip.block_hash:
+        return f"the stored tip is {tip and tip.height}, the node's {view.tip.height}"
+    assessed = daemon_report().assessed_height
+    if assessed != view.tip.height:
+        return f"assessed at {assessed}, the tip is {view.tip.height}"
+    return f"{len(pending_hints())} hints" if pending_hints() else None
+
+
+def differences(account: Account, world: World, view: View, now: datetime) -> list[str]:
+    """Where the database says something else of a request than what is true."""
+    row = account.row()
+    outputs = outputs_at(row.address_id)
+    found = [*_output_differences(account, row, outputs, world, view, now)]
+    return found or [*_status_differences(account, row, outputs, view, now)]
+
+
+def _output_differences(
+    account: Account, row: PaymentRequest, outputs: Iterable[Output], world: World, view: View, now: datetime
+) -> Iterator[str]:
+    stored = {(output.txid, output.vout): output for output in outputs}
+    for txid, vout, amount_sats in world.payers[account.script]:
+        output = stored.pop((txid, vout), None)
+        is_live = txid in view.places or txid in view.mempool
+        if output is None:
+            if is_live or (txid, vout) in account.seen_at:
+                yield f"{txid}:{vout} is not stored"
+            continue
+        if output.amount_sats != amount_sats:
+            yield f"{txid}:{vout} has {amount_sats} sats, stored are {output.amount_sats}"
+        yield from _state_differences(output, world, view, is_closed=row.closed_at is not None)
+        yield from _age_differences(account, output, world, now)
+    yield from (f"{txid}:{vout} was never sent" for txid, vout in stored)
+
+
+def _state_differences(output: Output, world: World, view: View, *, is_closed: bool) -> Iterator[str]:
+    txid, stored = output.txid, (output.state, output.block_hash, output.block_height)
+    place = view.places.get(txid)
+    conflicts = world.conflicts(txid, view)
+    allowed: list[tuple[str, str | None, int | None]]
+    if place is not None:
+        allowed = [(MINED, place.block_hash, place.height)]
+    elif txid in view.mempool:
+        allowed = [(MEMPOOL, None, None)]
+    elif is_closed:
+        allowed = [(REPLACED, None, None), (DROPPED, None, None)]
+    else:
+        allowed = [(REPLACED if conflicts else DROPPED, None, None)]
+    if stored not in allowed:
+        yield f"{txid} is {allowed}, stored is {stored}"
+    if not is_closed and output.state == REPLACED and output.replaced_by not in conflicts:
+        yield f"{txid} is replaced by one of {conflicts}, stored is {output.replaced_by}"
+
+
+def _age_differences(account: Account, output: Output, world: World, now: datetime) -> Iterator[str]:
+    """Set once, to a time at which it, or what it took the place of, was there."""
+    key = output.txid, output.vout
+    before = account.seen_at.get(key)
+    if before is not None and output.first_seen_at != before:
+        yield f"{output.txid} was first seen at {before}, now it is {output.first_seen_at}"
+    family = {txid for txid, _, _ in world.payers[account.script]} & world.rivals(output.txid)
+    earliest = min(world.made_at[txid] for txid in family).replace(microsecond=0)
+    if not earliest <= output.first_seen_at <= now:
+        yield f"{output.txid} was first seen at {output.first_seen_at}, made at {earliest}; it is {now}"
+
+
+def _status_differences(
+    account: Account, row: PaymentRequest, outputs: Iterable[Output], view: View, now: datetime
+) -> Iterator[str]:
+    wanted = truth(
+        row.terms,
+        [output.receipt for output in outputs],
+        tip_height=view.tip.height,
+        as_of=now,
+        was_confirmed=account.standing.status is Status.CONFIRMED,
+    )
+    pairs = {
+        "status": (wanted.status, row.status),
+        "confirmations": (wanted.confirmations, depth(row.covered_height, view.tip.height)),
+        "received": (wanted.received_sats, row.received_sats),
+        "due": (wanted.due_sats, row.due_sats),
+        "overpaid": (wanted.overpaid_sats, row.overpaid_sats),
+        "late": (wanted.is_late, row.is_late),
+        "closed": (wanted.is_closed, row.closed_at is not None),
+        "received at": (wanted.received_at, row.received_at),
+        "confirmed at": (wanted.status == "confirmed", row.confirmed_at is not None),
+    }
+    for name, (true, stored) in pairs.items():
+        if true != stored:
+            yield f"{row.reference}: {name} is {true}, stored is {stored}"
+    if row.txid not in (wanted.txids or {None}):
+        yield f"{row.reference}: txid is one of {set(wanted.txids)}, stored is {row.txid}"
+
+
+def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: bool) -> list[str]:
+    """What should not have been told since the last settling, or should have been and was not."""
+    row = account.row()
+    all_told = events_of(row)
+    faults = [*_faults_of_order(all_told)]
+    if is_exact:
+        after = assess(
+            row.terms,
+            [output.receipt for output in outputs_at(row.address_id)],
+            tip_height=view.tip.height,
+            as_of=now,
+            was_confirmed=account.standing.status is Status.CONFIRMED,
+        )
+        wanted = [event.value for event in events(account.standing, after)]
+        told = [event.type for event in all_told[account.told :]]
+        if told != wanted:
+            faults.append(f"{row.reference}: told {told}, to be told {wanted}; before: {account.standing}")
+    return faults
+
+
+def close(account: Account) -> None:
+    """What is stored is found right: the next settling starts from here."""
+    row = account.row()
+    account.standing = row.standing
+    account.told = len(events_of(row))
+    account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
+
+
+def _faults_of_order(told: list[Event]) -> Iterator[str]:
+    """A story that can be true: what is taken back was there, and what comes again was gone."""
+    is_covered = is_confirmed = is_expired = False
+    revision = 0
+    for event in told:
+        kind, status = EventType(event.type), event.payload["status"]
+        where = f"{kind.value} of {event.payload['payment_request_id']} (revision {event.revision})"
+        if event.revision < revision:
+            yield f"{where} comes after revision {revision}"
+        revision = event.revision
+        if kind is EventType.RECEIVED and (is_covered or status not in COVERED):
+            yield f"{where}: it was covered before, or is not: {status}"
+        if kind is EventType.CONFIRMED and (is_confirmed or status != "confirmed" or not is_covered):
+            yield f"{where}: it was confirmed before, or is not: {status}"
+        if kind is EventType.CONFIRMED and (
+            event.payload["confirmations"] < event.payload["confirmations_required"]
+        ):
+            yield f"{where}: after {event.payload['confirmations']} confirmations"
+        if kind is EventType.REVERTED and not is_covered:
+            yield f"{where}: there was nothing to take back"
+        if kind is EventType.EXPIRED and (status not in ("expired",) or (is_expired and not is_covered)):
+            yield f"{where}: it had expired before, or is {status}"
+        if kind is EventType.RECEIVED:
+            is_covered, is_expired = True, False
+        elif kind is EventType.CONFIRMED:
+            is_confirmed = True
+        elif kind is EventType.REVERTED:
+            is_covered, is_confirmed = status in COVERED, False
+        elif kind is EventType.EXPIRED:
+            is_expired = True
+
+
+def faults_of_post(account: Account, taken: list[str], mail_from: str) -> list[str]:
+    """Each event that is mailed has one email, and it was delivered once."""
+    told = events_of(account.row())
+    messages: list[Message] = messages_of(told)
+    faults = []
+    for event in told:
+        count = sum(message.event_id == event.id for message in messages)
+        sent = taken.count(message_id(event.reference, mail_from))
+        wanted = int(is_mailed(EventType(event.type), event.payload))
+        if not count == sent == wanted:
+            faults.append(f"{event.type}: {wanted} emails to be sent, {count} written, {sent} sent")
+    return faults

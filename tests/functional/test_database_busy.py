@@ -1,0 +1,37 @@
+"""Somebody else holds the database: nothing is half done, and all goes on by itself afterwards."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from tests.functional.customer import Customer
+from tests.functional.till import SELLER, Till
+
+BODY = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
+
+
+@contextmanager
+def _held(till: Till) -> Iterator[None]:
+    """Nobody else can write."""
+    path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def test_a_locked_database_delays_everything_and_loses_nothing(till: Till, customer: Customer) -> None:
+    """A request is refused with 503 meanwhile; a payment and its block are recorded when the lock is gone."""
+    order = till.request(confirmations=1)
+    with _held(till):
+        customer.pay(order.address, order.amount_sats)
+        till.node.mine()
+        answer = till.client.post("/api/v1/payments", BODY)
+        assert answer.status == 503, answer.body
+        assert answer.headers["Retry-After"].isdigit()
+        till.daemon.wait_for_line("level=error", "database")
+        assert order.now() == order.document
+    order.wait("confirmed")
+    order.wait_told("received", "confirmed")
+    assert till.request().now()["status"] == "new"
+    till.wait_well()

@@ -1,0 +1,85 @@
+"""Money comes after the price has run out: it waits for the merchant, or counts, as the setting says."""
+
+import pytest
+
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.till import Order, Till, subjects
+
+
+@pytest.fixture(scope="module")
+def hasty(make_till: TillMaker) -> Till:
+    """A till whose prices hold for a second; late money waits for the merchant."""
+    return make_till(PAYMENT_EXPIRY="1").open()
+
+
+def _paid_late(till: Till, customer: Customer, amount_sats: int = 20_000) -> Order:
+    """A request that expired before this was paid."""
+    order = till.request()
+    order.wait("expired")
+    customer.pay(order.address, amount_sats)
+    order.wait("expired", received_sats=amount_sats)
+    return order
+
+
+def test_late_money_waits_for_the_merchant_and_counts_once_accepted(hasty: Till, customer: Customer) -> None:
+    """It is told and stays expired however deep it gets; the API's accept makes it what it is."""
+    order = _paid_late(hasty, customer)
+    late = order.wait("expired", late=True, due_sats=0, confirmations=0)
+    assert late["received_at"] is None
+    (letter,) = order.wait_told("expired", "late")
+    assert subjects([letter]) == ["Late payment, your decision"]
+    hasty.node.mine(2)
+    hasty.wait_tip()
+    assert order.now()["status"] == "expired"
+
+    answer = hasty.client.post(f"{order.path}/accept")
+    assert answer.status == 200, answer.body
+    order.wait("confirming", confirmations=2, late=True)
+    hasty.node.mine(4)
+    order.wait("confirmed", late=True)
+    assert len(order.wait_told("expired", "late", "received", "confirmed")) == 3
+
+
+def test_late_money_is_accepted_by_the_operator_s_command(hasty: Till, customer: Customer) -> None:
+    """`manage.py payment accept` does what the API does."""
+    order = _paid_late(hasty, customer)
+    order.wait_told("expired", "late")
+    hasty.installation.managed("payment", "accept", order.id)
+    order.wait("received", late=True)
+    order.wait_told("expired", "late", "received")
+
+
+def test_what_is_not_late_cannot_be_accepted(hasty: Till, customer: Customer) -> None:
+    """409 from the API, exit status 1 from the command; and a part that came late is not enough."""
+    order = _paid_late(hasty, customer, 19_999)
+    order.wait("expired", due_sats=1, late=False)
+    assert hasty.client.post(f"{order.path}/accept").status == 409
+    assert hasty.installation.manage("payment", "accept", order.id).returncode == 1
+    assert order.events() == ["expired", "extra"]
+
+
+def test_late_money_that_is_taken_back_is_late_no_more(hasty: Till, customer: Customer) -> None:
+    """A double-spend of money that never counted takes nothing back that was promised."""
+    order = hasty.request()
+    order.wait("expired")
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("expired", late=True)
+    customer.double_spend(sent)
+    order.wait("expired", late=False, received_sats=0)
+    order.wait_told("expired", "late")
+
+
+def test_late_money_counts_by_itself_where_the_setting_says_so(
+    make_till: TillMaker, customer: Customer
+) -> None:
+    """LATE_PAYMENTS=accept: received and confirmed, and `late` all the same."""
+    lenient = make_till(PAYMENT_EXPIRY="1", LATE_PAYMENTS="accept").open()
+    order = lenient.request(confirmations=1)
+    order.wait("expired")
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received", late=True)
+    lenient.node.mine()
+    order.wait("confirmed", late=True)
+    letters = order.wait_told("expired", "late", "received", "confirmed")
+    assert subjects(letters)[0] == "Late payment counted"
