@@ -7,6 +7,7 @@ import structlog
 
 from config import Settings
 from daemon.bitcoind import Bitcoind, NodeError, RpcError
+from daemon.failpoint import transaction
 from daemon.worker import Worker
 from models.address import add_addresses, free_count
 
@@ -47,7 +48,8 @@ class AddressPool:
             if missing <= 0:
                 return
             pairs = [self._node.new_address() for _ in range(min(missing, BATCH))]
-            add_addresses(pairs, self._settings.bitcoind_wallet, self._clock())
+            with transaction("addresses-added"):
+                add_addresses(pairs, self._settings.bitcoind_wallet, self._clock())
 
     def _turn(self) -> None:
         try:

@@ -11,10 +11,10 @@ from enum import Enum
 import structlog
 
 from daemon.bitcoind import Bitcoind, NodeError, NodeTip
+from daemon.failpoint import transaction
 from daemon.recording import Watch, find_matches, mark_replaced, record_mined, unmine
 from models.block import Block as StoredBlock
 from models.block import block_at, forget_old_blocks, stored_tip
-from models.database import database
 from models.output import Output
 from models.payment import PaymentRequest
 from payments.transaction import Block
@@ -63,7 +63,8 @@ class BlockHandler:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""
         header = self._node.header(node_tip.hash)
         assert header is not None, "bitcoind knows its own tip"
-        _store(node_tip.hash, node_tip.height, node_tip.chainwork, header["time"])
+        with transaction("chain-joined"):
+            _store(node_tip.hash, node_tip.height, node_tip.chainwork, header["time"])
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
 
     def _advance(self, tip: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
@@ -98,7 +99,7 @@ class BlockHandler:
         header = self._node.header(block_hash) if block_hash else None
         assert header is not None, "bitcoind knows its own chain"
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
-        with database.atomic():
+        with transaction("chain-read-again"):
             unmine_above(height)
             StoredBlock.delete().execute()
             return _store(header["hash"], header["height"], header["chainwork"], header["time"])
@@ -108,7 +109,7 @@ class BlockHandler:
         for height in range(tip.height, fork.height, -1):
             block = block_at(height)
             if block is not None:
-                with database.atomic():
+                with transaction("block-disconnected"):
                     unmine([block.hash])
                     block.delete_instance()
                 self._pulse()
@@ -127,15 +128,15 @@ class BlockHandler:
     def _connect(self, block: Block, height: int, now: datetime) -> None:
         matches = find_matches(block.transactions)
         conflicts = [(t, ours) for t in block.transactions if (ours := self._watch.conflicts(t))]
-        with database.atomic():
+        with transaction("block-connected"):
             previous = block_at(height - 1)
             assert previous is not None
             assert previous.hash == block.previous_hash
             for match in matches:
                 record_mined(match, block, height, now, self._watch)
-            for transaction, ours in conflicts:
+            for other, ours in conflicts:
                 for txid in ours:
-                    mark_replaced(txid, transaction.txid, in_block=block.hash)
+                    mark_replaced(txid, other.txid, in_block=block.hash)
             chainwork = f"{int(previous.chainwork, 16) + block.work:0{CHAINWORK_DIGITS}x}"
             _store(block.hash, height, chainwork, block.time)
             forget_old_blocks(height)

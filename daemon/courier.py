@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from config import Settings
+from daemon import failpoint
 from daemon.failures import PermanentFailure, TemporaryFailure, reason
 from daemon.message_queue import (
     bring_forward,
@@ -26,7 +27,6 @@ from daemon.message_queue import (
     next_attempt,
 )
 from daemon.worker import Worker, in_a_thread
-from models.database import database
 from models.outbox import EMAIL, Message, prune_messages
 from payments.letters import Letter, is_urgent, letter, message_id, webhook_body
 from payments.status import EventType
@@ -175,7 +175,9 @@ class Courier:
             "an error in Nodetill; its log says which"
         )
         try:
+            failpoint.reach(f"{message.channel}.to-be-sent")
             self._send(message)
+            failpoint.reach(f"{message.channel}.sent")
             failure = None
         except (TemporaryFailure, PermanentFailure) as error:
             failure = error
@@ -210,6 +212,7 @@ class Courier:
     def _mark(self, outcome: _Outcome) -> Callable[[], None]:
         """Store what came of it; gives back how to log it, once it can't be undone."""
         message, failure = outcome.message, outcome.failure
+        failpoint.reach("outcome.to-be-marked")
         facts = _facts(message)
         if failure is None:
             mark_delivered(message, self._clock())
@@ -223,7 +226,7 @@ class Courier:
         return lambda: log.warning("message delayed", **facts, reason=str(failure), again_in_seconds=seconds)
 
     def _prune(self) -> None:
-        with database.atomic():
+        with failpoint.transaction("messages-pruned"):
             pruned = prune_messages(self._clock() - KEPT_FOR)
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:

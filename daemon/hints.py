@@ -4,8 +4,8 @@ from datetime import datetime
 
 import structlog
 
+from daemon.failpoint import transaction
 from daemon.mempool import Mempool
-from models.database import database
 from models.hint import ACCEPT, REDELIVER, TRANSACTION, Hint
 from models.outbox import Message
 from models.payment import PaymentRequest, touch
@@ -24,7 +24,7 @@ class HintHandler:
         for hint in hints:
             if hint.kind == TRANSACTION and hint.txid is not None:
                 self._mempool.look_at(hint.txid, now)
-            with database.atomic():
+            with transaction("acceptance" if hint.kind == ACCEPT else "hint-done"):
                 if hint.kind == ACCEPT:
                     _accept(hint, now)
                 elif hint.kind == REDELIVER:

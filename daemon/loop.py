@@ -18,6 +18,7 @@ from daemon.address_pool import AddressPool
 from daemon.bitcoind import Bitcoind, NodeError, NodeTip, RpcError
 from daemon.block_handler import BlockHandler, Sync
 from daemon.courier import Courier
+from daemon.failpoint import transaction
 from daemon.feed import Batch, Feed
 from daemon.hints import HintHandler
 from daemon.mempool import Mempool
@@ -283,14 +284,17 @@ class Loop:
         if not all(worker.is_alive() for worker in self._workers):
             raise WorkerDied
         try:
-            beat(_now(), self._tip.height if self._tip else None, self._problems())
+            with transaction("heartbeat"):
+                beat(_now(), self._tip.height if self._tip else None, self._problems())
         except (peewee.OperationalError, peewee.InterfaceError) as error:
             self._begin_outage(f"the database cannot be used: {str(error).strip()}")
             disconnect()
 
     def _problems(self) -> list[str]:
         lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]
-        found = [self._outage, self._waiting_for, self._pool.problem, *self._node_problems, *lost]
+        # While bitcoind is away the pool has nothing to add.
+        pool = None if self._outage else self._pool.problem
+        found = [self._outage, self._waiting_for, pool, *self._node_problems, *lost]
         return list(dict.fromkeys(problem for problem in found if problem))
 
 

@@ -9,16 +9,17 @@ from contextlib import suppress
 from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
-from email.policy import SMTP, default
+from email.policy import SMTP, EmailPolicy, default
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Literal
 
 from config import Maildir, SmtpServer
 from daemon.deadline import Deadline
+from daemon.failpoint import reach
 from daemon.failures import PermanentFailure, TemporaryFailure, reason
 from daemon.tls import tls_context
-from payments.letters import Letter
+from payments.letters import LONGEST_SUBJECT, Letter
 
 DEADLINE_SECONDS = 20.0
 LONGEST_LINE = 998  # RFC 5322 2.1.1
@@ -46,7 +47,8 @@ class Mailer:
         """
         try:
             message = _message(self._mail_from, recipient, letter, message_id, is_urgent, now)
-            content = message.as_bytes(policy=SMTP if isinstance(self._mail, SmtpServer) else default)
+            line_ends = SMTP if isinstance(self._mail, SmtpServer) else default
+            content = message.as_bytes(policy=_unfolded(line_ends, letter.subject))
         except (ValueError, LookupError, TypeError, AttributeError, MessageError) as error:
             # Whatever the email package can't write, it never will; this one may not stop those behind it.
             raise PermanentFailure(reason(f"the email can't be written: {error}")) from error
@@ -82,6 +84,7 @@ class Mailer:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
+            reach("email.written")
             (directory / "tmp" / name).rename(directory / "new" / name)
             _sync(directory / "new")
         except OSError as error:
@@ -123,6 +126,14 @@ class _Connection(smtplib.SMTP):
         if self._server.security != "tls":
             return connection
         return tls_context().wrap_socket(connection, server_hostname=host)
+
+
+def _unfolded(policy: "EmailPolicy[EmailMessage]", subject: str) -> "EmailPolicy[EmailMessage]":
+    """Keeps a subject on its line: folded before its first word, it is read back with a space in front.
+
+    One that has to be encoded is folded, since an encoded word has at most 75 characters (RFC 2047 2).
+    """
+    return policy.clone(max_line_length=len("Subject: ") + LONGEST_SUBJECT) if subject.isascii() else policy
 
 
 def _message(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from daemon.bitcoind import Bitcoind
+from daemon.failpoint import transaction
 from daemon.recording import (
     Match,
     Watch,
@@ -17,7 +18,6 @@ from daemon.recording import (
     record_unconfirmed,
 )
 from models.block import stored_tip
-from models.database import database
 from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, unsettled_outputs
 from payments.transaction import Transaction
 
@@ -89,7 +89,7 @@ class Mempool:
         if fates is None:
             return False
         arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
-        with database.atomic():
+        with transaction("mempool-recorded"):
             _record_fates(fates)
             for arrival in arrivals:
                 record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self._watch)

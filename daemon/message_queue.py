@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from peewee import Select, fn
 
+from daemon.failpoint import transaction
 from models.database import database
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
@@ -27,6 +28,7 @@ _SCHEDULE = (
 # Together with the schedule just under 3 days. By count and not by the message's age: one that waited
 # while the daemon was off for a week gets its tries all the same.
 _SCHEDULE_OF_EMAIL = (*_SCHEDULE, timedelta(hours=14), timedelta(hours=14), timedelta(hours=12))
+_SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
 
 
 def next_attempt(attempts: int, channel: str) -> timedelta | None:
@@ -86,8 +88,9 @@ def mark_given_up(message: Message, error: str, now: datetime) -> None:
 
 def bring_forward(now: datetime) -> None:
     """Let nothing wait longer than its step of the schedule: a clock that was wrong may have said so."""
-    for channel, schedule in ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE)):
-        for attempts, delay in enumerate(schedule, start=1):
+    steps = [(channel, *step) for channel, schedule in _SCHEDULES for step in enumerate(schedule, start=1)]
+    with transaction("messages-brought-forward"):
+        for channel, attempts, delay in steps:
             latest = now + delay
             Message.update(next_attempt_at=latest).where(
                 (Message.next_attempt_at > latest)
@@ -98,5 +101,5 @@ def bring_forward(now: datetime) -> None:
 
 def _update(message: Message, **values: object) -> None:
     """`delivered_at` and the like, and that it was tried once more."""
-    with database.atomic():
+    with transaction("message-marked"):
         Message.update(attempts=message.attempts + 1, **values).where(Message.id == message.id).execute()

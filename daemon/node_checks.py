@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from config import Settings
 from daemon.bitcoind import WALLET_NOT_FOUND, Bitcoind, NodeRefused, NodeTip, RpcError
+from daemon.failpoint import transaction
 from models.address import sample_addresses
 from models.report import daemon_report, update_report
 
@@ -16,7 +17,8 @@ def check_chain(tip: NodeTip) -> None:
     """Raises WrongChain unless the node is on the chain that this database was begun with."""
     known = daemon_report().chain
     if known is None:
-        update_report(chain=tip.chain)
+        with transaction("chain-named"):
+            update_report(chain=tip.chain)
     elif known != tip.chain:
         raise WrongChain(
             f"bitcoind is on chain {tip.chain}, but this database belongs to {known}: "

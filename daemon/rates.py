@@ -12,6 +12,7 @@ from itertools import groupby
 import structlog
 
 from config import Settings
+from daemon.failpoint import transaction
 from daemon.failures import reason
 from daemon.http_client import HttpError, exchange
 from daemon.rate_sources import NoRates, read_rates
@@ -106,7 +107,8 @@ class RateKeeper:
     def _forget_other_sources(self) -> None:
         """What was fixed for a try-out yesterday is no price beside the public sources today."""
         if not self._has_forgotten:
-            Rate.delete().where(Rate.source.not_in(list(self._sources))).execute()
+            with transaction("rates-forgotten"):
+                Rate.delete().where(Rate.source.not_in(list(self._sources))).execute()
             self._has_forgotten = True
 
     def _ask(self, name: str) -> None:
@@ -140,7 +142,8 @@ class RateKeeper:
         while self._answers:
             answer = self._answers[0]
             if answer.problem is None:
-                store_rates(answer.source, answer.prices, self._clock())
+                with transaction("rates-stored"):
+                    store_rates(answer.source, answer.prices, self._clock())
             self._answers.popleft()
             self._note(answer)
 

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from config import Settings
-from models.database import database
+from daemon.failpoint import transaction
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.output import Output, Spend, outputs_at
 from models.payment import ASSESSED, PaymentRequest, due_payments
@@ -54,7 +54,7 @@ class Assessor:
         """
         told = 0
         while True:
-            with database.atomic():
+            with transaction("assessed"):
                 payments = due_payments(tip_height, as_of, AT_ONCE)
                 lines = [line for p in payments for line in self._assess(p, tip_height, as_of, now)]
                 is_last = len(payments) < AT_ONCE

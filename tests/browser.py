@@ -32,19 +32,17 @@ def find_browser() -> str:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise NoBrowserError(
-                f"CHROMIUM: {named!a} is no program; allowed: the path of Chromium"
-            )
+            raise NoBrowserError(f"CHROMIUM: {named!a} is no program; allowed: the path of Chromium")
         return found
     return _on_path() or _installed()
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """A running one."""
+def open_browser(*arguments: str) -> Iterator[Browser]:
+    """A running one, with these arguments besides."""
     path = find_browser()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, *arguments])
         try:
             yield browser
         finally:

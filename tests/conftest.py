@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
 
 from admin.regtest import RegtestNode, find_bitcoind
+from tests.browser import open_browser
 from tests.postgres import PostgresServer
 
 # How long an example takes says how busy the machine is.
@@ -57,3 +59,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'nodetill.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    with open_browser() as opened:
+        yield opened

@@ -310,3 +310,12 @@ def _greets_with(answer: bytes) -> SmtpServer:
 
 def _lines(text: str) -> list[str]:
     return text.rstrip().splitlines()
+
+
+@pytest.mark.parametrize("length", [60, 70, 77, 100, 120])
+def test_a_subject_is_read_back_as_it_was_written(tmp_path: Path, length: int) -> None:
+    """Whatever its length: it is not folded before its first word."""
+    subject = ("Payment received: 135.99 EUR for company1 " * 4)[:length].rstrip()
+    send(Maildir(tmp_path / "mail"), Letter(subject, "text", "<p>text</p>"))
+    [file] = (tmp_path / "mail" / "new").iterdir()
+    assert message_from_bytes(file.read_bytes())["Subject"] == subject

@@ -41,6 +41,16 @@ def test_a_double_spend_takes_a_received_payment_back(till: Till, customer: Cust
     order.wait_told("received", "reverted")
 
 
+def test_a_payment_confirmed_at_first_sight_can_be_taken_back(till: Till, customer: Customer) -> None:
+    """Whoever asks for 0 confirmations is told of the double-spend all the same."""
+    order = till.request(confirmations=0)
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("confirmed")
+    customer.double_spend(sent)
+    order.wait("new", confirmed_at=None)
+    assert is_urgent(order.wait_told("received", "confirmed", "reverted")[-1])
+
+
 def test_a_payment_that_does_not_signal_replaceability_is_replaced_all_the_same(
     till: Till, customer: Customer
 ) -> None:
