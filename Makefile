@@ -1,4 +1,4 @@
-# make setup   a virtual environment in .venv, and a bitcoind for tests and the demo
+# make setup   a virtual environment in .venv: all that the servers need
 # make demo    all of Nodetill on regtest; DEMO_ARGS=--once ends after one payment
 # make test    the tests; TEST_ARGS=... goes to pytest
 # make check   lint, types, tests: what has to pass before a commit
@@ -9,15 +9,20 @@ TEST_WORKERS ?= 4
 TEST_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: setup demo test check lint bench clean
+.PHONY: setup bitcoind browser demo test check lint bench clean
 
 setup: .venv/installed
+
+bitcoind: setup
 	@.venv/bin/python -m admin.regtest
 
-demo: setup
+demo: bitcoind
 	@.venv/bin/python manage.py demo $(DEMO_ARGS)
 
-test: setup
+browser: setup
+	@.venv/bin/python -m tests.browser
+
+test: bitcoind browser
 	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
 
 check: lint test
@@ -27,7 +32,7 @@ lint: .venv/installed
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-bench: setup
+bench: bitcoind
 	@.venv/bin/python -m bench
 
 clean:

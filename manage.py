@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The operator's command: sellers, payments, the wallet, and the demo."""
+"""The operator's command: sellers, payments, the wallet, the audit, and the demo."""
 
 import os
 
 import click
 
+from admin.audit import audit
 from admin.demo import demo
 from admin.payments import payment
 from admin.sellers import seller
@@ -19,13 +20,14 @@ def manage() -> None:
     manage.py wallet create                      the wallet that gives the addresses
     manage.py seller add company1 --name Alpacas a shop, and its key
     manage.py payment list --status confirmed    what came in
+    manage.py audit                              is all that is stored as bitcoind has it?
     manage.py demo                               all of it on regtest, with play money
 
     Settings come from the environment, or from .env in the working directory.
     """
 
 
-for command in (seller, payment, wallet, demo):
+for command in (seller, payment, wallet, audit, demo):
     manage.add_command(command)
 
 if __name__ == "__main__":

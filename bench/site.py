@@ -60,7 +60,7 @@ def fill(database: Path, address_count: int) -> None:
         connection.execute("PRAGMA cache_size = -400000")
         (present,) = connection.execute("SELECT count(*) FROM address").fetchone()
         # The daemon asks the wallet whether it knows the oldest and the newest: those stay its own.
-        connection.execute("UPDATE address SET id = id + 1000000000 WHERE id > 1")
+        connection.execute("UPDATE address SET id = id + ? WHERE id > 1", (address_count,))
         rows = ((number, *_nobody()) for number in range(2, 2 + address_count - present))
         columns = "id, script, address, wallet, created_at, claimed_at"
         connection.executemany(f"INSERT INTO address ({columns}) VALUES (?, ?, ?, 'nodetill', 1, 1)", rows)

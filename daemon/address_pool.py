@@ -8,7 +8,7 @@ import structlog
 from config import Settings
 from daemon.bitcoind import Bitcoind, NodeError, RpcError
 from daemon.failpoint import transaction
-from daemon.worker import Worker
+from daemon.worker import Stopping, Worker
 from models.address import add_addresses, free_count
 
 log = structlog.get_logger(__name__)
@@ -24,6 +24,7 @@ class AddressPool:
     def __init__(self, settings: Settings, node: Bitcoind, clock: Callable[[], datetime]) -> None:
         self._settings = settings
         self._node = node
+        node.while_waiting(self._check_going_on)
         self._clock = clock
         self._worker = Worker("address-pool", self._turn, self._pause)
         self.problem: str | None = None
@@ -58,6 +59,10 @@ class AddressPool:
         except (NodeError, RpcError) as error:
             self._note(f"no new addresses from wallet {self._settings.bitcoind_wallet}: {error}")
             self._node.close()
+
+    def _check_going_on(self, _silence: str | None) -> None:
+        if self._worker.is_stopping:
+            raise Stopping
 
     def _pause(self) -> float:
         return RETRY_SECONDS if self.problem else LOOK_SECONDS

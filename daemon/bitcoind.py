@@ -6,7 +6,7 @@ https://bitcoincore.org/en/doc/ (version 29).
 
 import base64
 import http.client
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from urllib.parse import quote, urlsplit
 from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
 from config import Settings
+from daemon.failpoint import reach
+from daemon.patience import ANSWER_SECONDS, STALL_SECONDS, PatientConnection
 from payments.transaction import (
     Block,
     MalformedTransaction,
@@ -27,8 +29,6 @@ from payments.transaction import (
     parse_block,
     parse_transaction,
 )
-
-TIMEOUT_SECONDS = 30
 
 # From Bitcoin Core's rpc/protocol.h; -342 is python-bitcoinrpc's own, for an answer that is not JSON-RPC.
 MISC_ERROR, NOT_FOUND, OUT_OF_RANGE = -1, -5, -8
@@ -94,6 +94,13 @@ class Bitcoind:
         self._wallet: AuthServiceProxy | None = None
         self._rest: http.client.HTTPConnection | None = None
         self._has_rest = settings.bitcoind_rest == "auto"
+        self._asked = ""
+        self._live_on: Callable[[str | None], None] | None = None
+
+    def while_waiting(self, live_on: Callable[[str | None], None]) -> None:
+        """Have `live_on` called five times a second while bitcoind takes its time, with what is to be told of
+        it, if anything; what it raises ends the call."""
+        self._live_on = live_on
 
     # The chain
 
@@ -269,15 +276,19 @@ class Bitcoind:
 
     def _ask(self, method: str, parameters: tuple[Any, ...], wallet: bool) -> Any:
         assert method in RPC_CALLS, method
+        self._asked = method
         try:
-            return getattr(self._proxy(wallet), method)(*parameters)
+            answer = getattr(self._proxy(wallet), method)(*parameters)
         except JSONRPCException as error:
+            reach(f"rpc.{method}")
             raise self._translated(error, method) from error
         except (http.client.HTTPException, ConnectionError):
             raise
         except (OSError, ValueError, TypeError, AttributeError) as error:
             self.close()
             raise self._unreachable(error) from error
+        reach(f"rpc.{method}")
+        return answer
 
     def _translated(self, error: JSONRPCException, method: str) -> Exception:
         code, message = error.code, " ".join(str(error.message).split())
@@ -314,7 +325,19 @@ class Bitcoind:
         return self._node
 
     def _connect(self, path: str) -> AuthServiceProxy:
-        return _Proxy(self._address + path, self._credentials())
+        return _Proxy(self._address + path, self._credentials(), connection=self._connection())
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts = urlsplit(self._address)
+        if parts.scheme == "https":
+            # What can be read of TLS need not be the beginning of an answer.
+            return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
+        return PatientConnection(parts.hostname or "", parts.port or 80, self._meanwhile)
+
+    def _meanwhile(self, seconds: float | None) -> None:
+        if self._live_on is not None:
+            silence = f"bitcoind at {self._address} has not answered {self._asked} for {seconds or 0:.0f} s"
+            self._live_on(silence if seconds else None)
 
     def _credentials(self) -> str:
         """From the URL, or from the cookie file, which bitcoind writes anew at each start."""
@@ -335,17 +358,19 @@ class Bitcoind:
     def _rest_block(self, block_hash: str) -> bytes | None:
         """The block's bytes by REST; None where REST does not serve it."""
         if self._rest is None:
-            parts = urlsplit(self._address)
-            secure = parts.scheme == "https"
-            make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            self._rest = make(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+            self._rest = self._connection()
+        is_new = self._rest.sock is None
+        self._asked = "REST"
         try:
             self._rest.request("GET", f"/rest/block/{block_hash}.bin")
             answer = self._rest.getresponse()
             body = answer.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             self._rest.close()
-            return None
+            # bitcoind closes one that is idle for 30 seconds, as most are between two blocks.
+            is_closed = isinstance(error, ConnectionError) and not is_new
+            return self._rest_block(block_hash) if is_closed else None
+        reach("rest.block")
         return body if answer.status == http.client.OK else None
 
 
@@ -353,7 +378,7 @@ class _Proxy(AuthServiceProxy):  # type: ignore[misc]
     """python-bitcoinrpc's proxy with credentials of any characters: it takes those in a URL undecoded."""
 
     def __init__(self, url: str, credentials: str, method: str | None = None, connection: Any = None) -> None:
-        super().__init__(_with_user(url), method, TIMEOUT_SECONDS, connection)
+        super().__init__(_with_user(url), method, STALL_SECONDS, connection)
         self._credentials = credentials
         token = base64.b64encode(credentials.encode())
         self._AuthServiceProxy__auth_header = b"Basic " + token

@@ -12,7 +12,7 @@ import structlog
 
 from daemon.bitcoind import Bitcoind, NodeError, NodeTip
 from daemon.failpoint import transaction
-from daemon.recording import Watch, find_matches, mark_replaced, record_mined, unmine
+from daemon.recording import Watch, mark_replaced, record_mined, unmine
 from models.block import Block as StoredBlock
 from models.block import block_at, forget_old_blocks, stored_tip
 from models.output import Output
@@ -55,9 +55,11 @@ class BlockHandler:
             if node_tip.chainwork < tip.chainwork:
                 return Sync.CATCHING_UP, node_tip
             self._advance(tip, node_tip, now)
-            if stored_tip() == tip:
+            reached = stored_tip()
+            if reached == tip:
                 raise NodeError("bitcoind's chain moves while it is read")
-            node_tip = self._node.tip()
+            if reached is None or reached.hash != node_tip.hash:
+                node_tip = self._node.tip()
 
     def _begin_at(self, node_tip: NodeTip) -> None:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""
@@ -71,7 +73,7 @@ class BlockHandler:
         fork = self._fork(tip) or self._begin_again(now)
         if fork.height < tip.height:
             self._disconnect_down_to(fork, tip)
-        for block, height in self._blocks_after(fork, node_tip.height):
+        for block, height in self._blocks_after(fork, node_tip):
             self._connect(block, height, now)
             self._pulse()
 
@@ -114,11 +116,12 @@ class BlockHandler:
                     block.delete_instance()
                 self._pulse()
 
-    def _blocks_after(self, fork: StoredBlock, up_to: int) -> Iterator[tuple[Block, int]]:
+    def _blocks_after(self, fork: StoredBlock, node_tip: NodeTip) -> Iterator[tuple[Block, int]]:
         """The node's blocks above `fork`, up to one that does not follow the last: the chain has moved."""
         previous = fork.hash
-        for height in range(fork.height + 1, up_to + 1):
-            block_hash = self._node.block_hash(height)
+        for height in range(fork.height + 1, node_tip.height + 1):
+            is_tip = height == node_tip.height
+            block_hash = node_tip.hash if is_tip else self._node.block_hash(height)
             block = self._node.block(block_hash) if block_hash else None
             if block is None or block.previous_hash != previous:
                 return
@@ -126,14 +129,14 @@ class BlockHandler:
             previous = block.hash
 
     def _connect(self, block: Block, height: int, now: datetime) -> None:
-        matches = find_matches(block.transactions)
-        conflicts = [(t, ours) for t in block.transactions if (ours := self._watch.conflicts(t))]
+        matches = self._watch.matches(block.transactions)
+        conflicts = list(self._watch.conflicting(block.transactions))
         with transaction("block-connected"):
             previous = block_at(height - 1)
             assert previous is not None
             assert previous.hash == block.previous_hash
-            for match in matches:
-                record_mined(match, block, height, now, self._watch)
+            if matches:
+                record_mined(matches, block, height, now, self._watch)
             for other, ours in conflicts:
                 for txid in ours:
                     mark_replaced(txid, other.txid, in_block=block.hash)

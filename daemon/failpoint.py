@@ -1,8 +1,8 @@
 """Places at which a test can have the daemon die as by a power cut: between any two of its steps.
 
-Nothing happens at them unless the environment variable NODETILL_FAILPOINT names one: `block-connected.written`,
-or `block-connected.written:3` for the third arrival there. It is for tests alone, and no setting: the `.env`
-file is not asked, and a daemon that starts with it says so in its log.
+Nothing happens at them unless the environment variable NODETILL_FAILPOINT names one:
+`block-connected.written`, or `block-connected.written:3` for the third arrival there. It is for tests alone,
+and no setting: the `.env` file is not asked, and a daemon that starts with it says so in its log.
 """
 
 import os
@@ -67,7 +67,7 @@ def arm(environ: Mapping[str, str], known: tuple[str, ...]) -> str | None:
 
     Raises UnknownFailpoint.
     """
-    global _armed, _arrivals, _fatal_arrival  # noqa: PLW0603
+    global _armed, _arrivals, _fatal_arrival
     value = environ.get(VARIABLE)
     if not value:
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-BATCH = 500
+BATCH = 250
 """The most raw transactions taken at once: a new tip never waits for more than these."""
 
 _EVENT = struct.Struct("=hi")

@@ -21,11 +21,12 @@ from daemon.courier import Courier
 from daemon.failpoint import transaction
 from daemon.feed import Batch, Feed
 from daemon.hints import HintHandler
-from daemon.mempool import Mempool
+from daemon.mempool import Findings, Mempool
 from daemon.node_checks import WrongChain, check_chain, feed_problems, wallet_problems
 from daemon.reassess import Assessor
 from daemon.recording import Watch
-from daemon.transaction_handler import Outcome, TransactionHandler
+from daemon.transaction_handler import TransactionHandler
+from daemon.worker import Stopping
 from models.database import disconnect
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
@@ -60,10 +61,6 @@ class HasThread(Protocol):
         """Whether it works."""
 
 
-class Stopping(Exception):
-    """We were told to stop; what is not done yet goes on at the next start."""
-
-
 class NotYet(Exception):
     """Nothing can be decided now, by the reason given; look again soon."""
 
@@ -91,6 +88,7 @@ class Loop:
         self._lock = lock
         self._should_stop = should_stop
 
+        node.while_waiting(self._pulse)
         self._watch = Watch()
         self._blocks = BlockHandler(node, self._watch, self._pulse)
         self._mempool = Mempool(node, self._watch)
@@ -105,6 +103,7 @@ class Loop:
         self._known_until: datetime | None = None
         self._outage: str | None = None
         self._waiting_for: str | None = None
+        self._silence: str | None = None
         self._node_problems: list[str] = []
 
     def run(self) -> None:
@@ -122,15 +121,19 @@ class Loop:
                 self._wait_for(str(reason))
                 self._end_outage()
             except (NodeError, RpcError, WrongChain) as error:
+                self._node.close()
                 self._begin_outage(str(error))
             except (peewee.OperationalError, peewee.InterfaceError) as error:
                 self._begin_outage(f"the database cannot be used: {str(error).strip()}")
                 disconnect()
             except Stopping:
                 return
+            self._silence = None
             self._beat()
 
     def _step(self, batch: Batch) -> None:
+        if not self._watch.addresses.is_read:
+            self._watch.addresses.read_on()
         if time.monotonic() >= self._reconcile_at:
             self._reconcile()
         elif self._tip is None:
@@ -182,20 +185,27 @@ class Loop:
         return tip
 
     def _take(self, transactions: list[bytes]) -> None:
-        outcome = self._transactions.handle(transactions, _now())
-        if outcome is Outcome.NOTHING:
+        findings = self._transactions.look(transactions, _now())
+        if findings is None:
             return
         # Money for a request that should have expired by now: was the other part there in time?
-        if outcome is Outcome.UNCLEAR or self._is_deadline_past():
-            self._reconcile()
+        if findings.is_whole and not self._is_deadline_past():
+            self._assess(findings)
         else:
-            self._assess()
+            findings.store_alone()
+            self._reconcile()
 
-    def _assess(self) -> None:
-        """Decide what is due; before the first whole look nothing is known well enough to."""
+    def _assess(self, findings: Findings | None = None) -> None:
+        """Decide what is due; before the first whole look nothing is known well enough to.
+
+        What was found is stored in the same transaction as what it changes.
+        """
         if self._tip is None or self._known_until is None:
+            if findings is not None:
+                findings.store_alone()
             return
-        if self._assessor.assess_due(self._tip.height, self._known_until, _now()):
+        store_facts = None if findings is None else findings.store
+        if self._assessor.assess_due(self._tip.height, self._known_until, _now(), store_facts):
             self._courier.wake()
 
     def _carry_out_hints(self) -> None:
@@ -245,6 +255,8 @@ class Loop:
         return SOON_SECONDS if is_busy else float(self._settings.reconcile_interval)
 
     def _patience(self) -> float:
+        if not self._watch.addresses.is_read and self._outage is None:
+            return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
     def _wait_for(self, reason: str) -> None:
@@ -259,7 +271,6 @@ class Loop:
             log.error("outage", reason=reason)
         self._outage = reason
         self._tip = self._waiting_for = None
-        self._node.close()
         self._reconcile_at = time.monotonic() + self._retry_seconds
         self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
 
@@ -269,8 +280,10 @@ class Loop:
             self._outage = None
             self._retry_seconds = FIRST_RETRY_SECONDS
 
-    def _pulse(self) -> None:
-        """In the midst of long work: a sign of life, and an ear for the word to stop."""
+    def _pulse(self, silence: str | None = None) -> None:
+        """In the midst of long work, or of bitcoind's silence: a sign of life, and an ear for the word to
+        stop."""
+        self._silence = silence
         if self._should_stop():
             raise Stopping
         self._beat()
@@ -293,8 +306,8 @@ class Loop:
     def _problems(self) -> list[str]:
         lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]
         # While bitcoind is away the pool has nothing to add.
-        pool = None if self._outage else self._pool.problem
-        found = [self._outage, self._waiting_for, pool, *self._node_problems, *lost]
+        pool = None if self._outage or self._silence else self._pool.problem
+        found = [self._outage, self._waiting_for, self._silence, pool, *self._node_problems, *lost]
         return list(dict.fromkeys(problem for problem in found if problem))
 
 

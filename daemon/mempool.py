@@ -11,7 +11,6 @@ from daemon.failpoint import transaction
 from daemon.recording import (
     Match,
     Watch,
-    find_matches,
     mark_dropped,
     mark_live,
     mark_replaced,
@@ -52,6 +51,35 @@ class _Fates:
     dropped: Collection[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What bitcoind said of payments, to be stored.
+
+    Not `is_whole` where the truth can't be said yet: a payment was not in the mempool after all, or the tip
+    has moved. Then sync, and look again.
+    """
+
+    fates: _Fates
+    arrivals: list[_Arrival]
+    is_whole: bool
+    watch: Watch
+
+    def store(self) -> None:
+        """Store all of it, inside the caller's database transaction.
+
+        One transaction, so that a payment neither counts together with the one it replaces, nor is taken for
+        gone while its replacement is still to come.
+        """
+        _record_fates(self.fates)
+        for arrival in self.arrivals:
+            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self.watch)
+
+    def store_alone(self) -> None:
+        """Store all of it in a database transaction of its own."""
+        with transaction("mempool-recorded"):
+            self.store()
+
+
 class Mempool:
     """Holds what is recorded of unconfirmed payments against bitcoind's mempool."""
 
@@ -66,7 +94,7 @@ class Mempool:
         """Whether a payment has left the mempool too lately to be called dropped: ask again soon."""
         return bool(self._missing_since)
 
-    def record(
+    def look(
         self,
         matches: Iterable[Match],
         endangered: Collection[str],
@@ -74,49 +102,54 @@ class Mempool:
         *,
         came_by_feed: bool = False,
         undecided: Collection[str] | None = None,
-    ) -> bool:
-        """Record payments that the mempool has, and what became of those that may conflict with something.
+    ) -> Findings:
+        """Which of these payments the mempool has, and what became of those that may conflict with something.
 
-        All in one transaction, so that a payment neither counts together with the one it replaces, nor is
-        taken for gone while its replacement is still to come. Of the `endangered` only the `undecided` (all,
-        if not given) can be dropped. False where the truth can't be said yet: a payment is not in the
-        mempool, or the tip has moved; sync, and look again.
+        Of the `endangered` only the `undecided` (all, if not given) can be dropped.
         """
         found = [self._arrival(match, now, came_by_feed) for match in matches]
         arrivals = [arrival for arrival in found if arrival is not None]
         conflicting = {txid for a in arrivals for t in a.lineage for txid in self._watch.conflicts(t)}
         fates = self._fates(conflicting.union(endangered), now, undecided)
         if fates is None:
-            return False
+            return Findings(_Fates(), [], False, self._watch)
         arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
-        with transaction("mempool-recorded"):
-            _record_fates(fates)
-            for arrival in arrivals:
-                record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self._watch)
-        return all(arrival is not None for arrival in found)
+        return Findings(fates, arrivals, all(arrival is not None for arrival in found), self._watch)
 
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
         outputs = unsettled_outputs()
         undecided = {o.txid for o in outputs if o.state != DROPPED and o.replaced_in is None}
         self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
-        return self.record([], {output.txid for output in outputs}, now, undecided=undecided)
+        return self._record([], {output.txid for output in outputs}, now, undecided)
 
     def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
         """Find payments that the feed did not bring; False where something is left for another look."""
         candidates, is_whole = self._candidates(tip_hash, by_wallet)
         states = {output.txid: output.state for output in outputs_of(candidates)} if candidates else {}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
-        matches = find_matches(self._read(txid for txid in candidates if txid not in states))
+        matches = self._watch.matches(self._read(txid for txid in candidates if txid not in states))
         if matches:
             log.info("payments found that the feed did not bring", count=len(matches))
         if matches or returned:
-            return self.record(matches, returned, now) and is_whole
+            return self._record(matches, returned, now) and is_whole
         return is_whole
 
     def look_at(self, txid: str, now: datetime) -> None:
         """Record one transaction, if the mempool has it and it pays us."""
-        self.record(find_matches(self._read([txid])), [], now)
+        self._record(self._watch.matches(self._read([txid])), [], now)
+
+    def _record(
+        self,
+        matches: Iterable[Match],
+        endangered: Collection[str],
+        now: datetime,
+        undecided: Collection[str] | None = None,
+    ) -> bool:
+        """Look, and store what was found; whether it is whole."""
+        findings = self.look(matches, endangered, now, undecided=undecided)
+        findings.store_alone()
+        return findings.is_whole
 
     def _read(self, txids: Iterable[str]) -> list[Transaction]:
         """Those of these transactions that the mempool still has."""
@@ -137,7 +170,7 @@ class Mempool:
     ) -> list[_Arrival]:
         """Replacements that pay us too, though the feed has not brought them yet: a customer's fee bump."""
         unread = set(fates.replaced.values()).difference(recorded)
-        matches = find_matches(self._read(unread)) if unread else []
+        matches = self._watch.matches(self._read(unread)) if unread else []
         return [a for match in matches if (a := self._arrival(match, now, False)) is not None]
 
     def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:

@@ -12,7 +12,7 @@ from config import Settings
 from daemon.failpoint import transaction
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.output import Output, Spend, outputs_at
-from models.payment import ASSESSED, PaymentRequest, due_payments
+from models.payment import PaymentRequest, due_payments, store_assessment
 from models.report import update_report
 from models.seller import Seller
 from payments.document import payment_document
@@ -47,14 +47,24 @@ class Assessor:
         self._pulse = pulse
         self._published_height: int | None = None
 
-    def assess_due(self, tip_height: int, as_of: datetime, now: datetime) -> int:
+    def assess_due(
+        self,
+        tip_height: int,
+        as_of: datetime,
+        now: datetime,
+        store_facts: Callable[[], None] | None = None,
+    ) -> int:
         """Assess every request that may have changed, at this tip; how many changes that made.
 
-        `as_of` is the moment up to which bitcoind has been read: nothing expires after it.
+        `as_of` is the moment up to which bitcoind has been read: nothing expires after it. `store_facts`
+        stores what makes a difference, in the same transaction as the first.
         """
         told = 0
         while True:
             with transaction("assessed"):
+                if store_facts is not None:
+                    store_facts()
+                    store_facts = None
                 payments = due_payments(tip_height, as_of, AT_ONCE)
                 lines = [line for p in payments for line in self._assess(p, tip_height, as_of, now)]
                 is_last = len(payments) < AT_ONCE
@@ -84,7 +94,8 @@ class Assessor:
         payment.take_over(assessment, now)
         if told:
             payment.told_sats = assessment.received_sats
-        _store(payment)
+        if not store_assessment(payment):
+            raise StatusConflict(f"{payment.reference} was assessed by another daemon at the same time")
         if assessment.is_closed:
             _forget_spends(outputs)
         if told:
@@ -140,16 +151,6 @@ def _post(event: Event, channel: str, recipient: str, queue: str, now: datetime)
         created_at=now,
         next_attempt_at=now,
     )
-
-
-def _store(payment: PaymentRequest) -> None:
-    """Write what was found, if nobody else has since it was read."""
-    values = {field: getattr(payment, field.name) for field in ASSESSED}
-    unchanged = (PaymentRequest.id == payment.id) & (PaymentRequest.revision == payment.revision)
-    payment.revision += 1
-    stored = PaymentRequest.update({**values, PaymentRequest.revision: payment.revision}).where(unchanged)
-    if stored.execute() != 1:
-        raise StatusConflict(f"{payment.reference} was assessed by another daemon at the same time")
 
 
 def _forget_spends(outputs: list[Output]) -> None:

@@ -5,15 +5,20 @@ fact that is stored already is stored again without effect, so that a message ma
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from models.address import ours, retire
-from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, Spend
+import peewee
+
+from daemon.addresses import Addresses
+from models.address import retire
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, Spend, states_of
 from models.payment import touch
 from payments.transaction import Block, Transaction
+
+ROWS_A_STATEMENT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,13 @@ class Match:
 
 
 class Watch:
-    """The outpoints that unconfirmed payments depend on, in memory: every foreign input is held against it.
+    """What every transaction is held against: our addresses, and the outpoints that payments depend on.
 
-    It mirrors the `spend` table, which holds only what is not yet buried deep.
+    The outpoints mirror the `spend` table, which holds only what is not yet buried deep.
     """
 
     def __init__(self) -> None:
+        self.addresses = Addresses()
         self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:
@@ -39,15 +45,27 @@ class Watch:
         for spend in Spend.select():
             self._spends[spend.outpoint][spend.txid] = spend.spender
 
-    def add(self, txid: str, lineage: Iterable[Transaction]) -> None:
-        """Watch, for the payment `txid`, what it and its unconfirmed ancestors spend."""
-        rows = [(txid, outpoint, t.txid) for t in lineage for outpoint in t.inputs]
-        for _, outpoint, spender in rows:
+    def add(self, lineages: Mapping[str, Iterable[Transaction]]) -> None:
+        """Watch, for each of these payments, what it and its unconfirmed ancestors spend."""
+        rows = [
+            (txid, outpoint, t.txid)
+            for txid, lineage in lineages.items()
+            for t in lineage
+            for outpoint in t.inputs
+        ]
+        for txid, outpoint, spender in rows:
             self._spends[outpoint][txid] = spender
-        if rows:
+        for batch in peewee.chunked(rows, ROWS_A_STATEMENT):
             Spend.insert_many(
-                rows, [Spend.txid, Spend.outpoint, Spend.spender]
+                batch, [Spend.txid, Spend.outpoint, Spend.spender]
             ).on_conflict_ignore().execute()
+
+    def matches(self, transactions: Sequence[Transaction]) -> list[Match]:
+        """The transactions that pay an address of the table."""
+        addresses = self.addresses.ours({script for t in transactions for _, script in t.outputs})
+        if not addresses:
+            return []
+        return [_match(t, addresses) for t in transactions if _pays(t, addresses)]
 
     def conflicts(self, transaction: Transaction) -> set[str]:
         """The payments that can't be valid beside this transaction."""
@@ -58,23 +76,26 @@ class Watch:
         txid = transaction.txid
         return {ours for spenders in touched for ours, spender in spenders.items() if spender != txid}
 
+    def conflicting(self, transactions: Iterable[Transaction]) -> Iterator[tuple[Transaction, set[str]]]:
+        """Those of these transactions that payments can't be valid beside, each with these payments."""
+        is_free = self._spends.keys().isdisjoint
+        for transaction in [t for t in transactions if not is_free(t.inputs)]:
+            if conflicts := self.conflicts(transaction):
+                yield transaction, conflicts
 
-def find_matches(transactions: Iterable[Transaction]) -> list[Match]:
-    """The transactions that pay an address of the table; one indexed query for hundreds of scripts."""
-    transactions = list(transactions)
-    addresses = ours(script for t in transactions for _, script in t.outputs)
-    if not addresses:
-        return []
-    matches = []
-    for transaction in transactions:
-        paid = tuple(
-            (vout, amount_sats, addresses[script])
-            for vout, (amount_sats, script) in enumerate(transaction.outputs)
-            if script in addresses
-        )
-        if paid:
-            matches.append(Match(transaction, paid))
-    return matches
+
+def _pays(transaction: Transaction, addresses: Mapping[bytes, int]) -> bool:
+    # A loop, because any() costs three times as much, and a block has thousands to look at.
+    for _, script in transaction.outputs:  # noqa: SIM110
+        if script in addresses:
+            return True
+    return False
+
+
+def _match(transaction: Transaction, addresses: Mapping[bytes, int]) -> Match:
+    outputs = enumerate(transaction.outputs)
+    paid = [(vout, sats, addresses[script]) for vout, (sats, script) in outputs if script in addresses]
+    return Match(transaction, tuple(paid))
 
 
 def record_unconfirmed(
@@ -82,20 +103,25 @@ def record_unconfirmed(
 ) -> None:
     """Store a payment that is in the mempool. `lineage` is it and its unconfirmed ancestors."""
     txid = match.transaction.txid
-    _insert(match, first_seen_at, watch, state=MEMPOOL)
-    mark_live([txid])
-    watch.add(txid, lineage)
+    known = states_of([txid])
+    _insert(match, first_seen_at, watch, known, state=MEMPOOL)
+    if known:
+        mark_live([txid])
+    watch.add({txid: lineage})
 
 
-def record_mined(match: Match, block: Block, height: int, now: datetime, watch: Watch) -> None:
-    """Store a payment that is in a block of the active chain."""
+def record_mined(matches: Sequence[Match], block: Block, height: int, now: datetime, watch: Watch) -> None:
+    """Store payments that are in a block of the active chain."""
     mined_at = min(datetime.fromtimestamp(block.time, UTC), now)
     place = {"state": MINED, "block_hash": block.hash, "block_height": height}
-    _insert(match, mined_at, watch, **place)
+    paying = {match.transaction.txid: [match.transaction] for match in matches}
+    known = states_of(paying)
+    for match in matches:
+        _insert(match, mined_at, watch, known, **place)
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
-    _change(_in([match.transaction.txid]) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
-    # A reorg may take it out again, and put in something else that spends the same.
-    watch.add(match.transaction.txid, [match.transaction])
+    _change(_in(list(paying)) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
+    # A reorg may take them out again, and put in something else that spends the same.
+    watch.add(paying)
 
 
 def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
@@ -126,11 +152,16 @@ def unmine(in_blocks: Iterable[str]) -> None:
     _change(Output.replaced_in.in_(hashes), state=DROPPED, replaced_by=None, replaced_in=None)
 
 
-def _insert(match: Match, first_seen_at: datetime, watch: Watch, **place: object) -> None:
-    """New outputs; one that replaces money of the same request is as old as what it replaces."""
+def _insert(
+    match: Match,
+    first_seen_at: datetime,
+    watch: Watch,
+    known: Container[tuple[str, int]],
+    **place: object,
+) -> None:
+    """Outputs that are not `known`; one that replaces money of the same request is as old as that."""
     txid = match.transaction.txid
-    known = {output.vout for output in Output.select(Output.vout).where(Output.txid == txid)}
-    fresh = [row for row in match.outputs if row[0] not in known]
+    fresh = [row for row in match.outputs if (txid, row[0]) not in known]
     if not fresh:
         return
     replaced = _first_seen(watch.conflicts(match.transaction))

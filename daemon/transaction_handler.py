@@ -6,25 +6,16 @@ is recorded is what its mempool says when asked. What it says nothing of, the ch
 
 from collections.abc import Iterable
 from datetime import datetime
-from enum import Enum
 
 import structlog
 
 from daemon.bitcoind import Bitcoind
-from daemon.mempool import Mempool
-from daemon.recording import Match, Watch, find_matches
-from models.output import MEMPOOL, MINED, outputs_of
+from daemon.mempool import Findings, Mempool
+from daemon.recording import Match, Watch
+from models.output import MEMPOOL, MINED, states_of
 from payments.transaction import MalformedTransaction, Transaction
 
 log = structlog.get_logger(__name__)
-
-
-class Outcome(Enum):
-    """What came of a batch of transactions."""
-
-    NOTHING = "none of them concerns us"
-    RECORDED = "facts were stored"
-    UNCLEAR = "bitcoind's chain has to be looked at before they make sense"
 
 
 class TransactionHandler:
@@ -35,15 +26,14 @@ class TransactionHandler:
         self._mempool = mempool
         self._watch = watch
 
-    def handle(self, raws: Iterable[bytes], now: datetime) -> Outcome:
-        """Record what is new."""
+    def look(self, raws: Iterable[bytes], now: datetime) -> Findings | None:
+        """What is new, to be stored; None where none of them concerns us."""
         transactions = [t for raw in raws if (t := self._read(raw)) is not None]
-        fresh = _unrecorded(find_matches(transactions))
-        endangered = {txid for t in transactions for txid in self._watch.conflicts(t)}
+        fresh = _unrecorded(self._watch.matches(transactions))
+        endangered = {txid for _, txids in self._watch.conflicting(transactions) for txid in txids}
         if not fresh and not endangered:
-            return Outcome.NOTHING
-        is_clear = self._mempool.record(fresh, endangered, now, came_by_feed=True)
-        return Outcome.RECORDED if is_clear else Outcome.UNCLEAR
+            return None
+        return self._mempool.look(fresh, endangered, now, came_by_feed=True)
 
     def _read(self, raw: bytes) -> Transaction | None:
         try:
@@ -55,15 +45,11 @@ class TransactionHandler:
 
 def _unrecorded(matches: list[Match]) -> list[Match]:
     """Without those whose outputs are all known to be in the mempool or a block."""
-    if not matches:
-        return []
-    settled = {
-        (output.txid, output.vout)
-        for output in outputs_of(match.transaction.txid for match in matches)
-        if output.state in (MEMPOOL, MINED)
-    }
+    states = states_of([match.transaction.txid for match in matches])
     return [
         match
         for match in matches
-        if any((match.transaction.txid, vout) not in settled for vout, _, _ in match.outputs)
+        if any(
+            states.get((match.transaction.txid, vout)) not in (MEMPOOL, MINED) for vout, _, _ in match.outputs
+        )
     ]

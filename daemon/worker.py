@@ -11,6 +11,10 @@ from models.database import disconnect
 log = structlog.get_logger(__name__)
 
 
+class Stopping(Exception):
+    """We were told to stop; what is not done yet goes on at the next start."""
+
+
 def in_a_thread(work: Callable[[], None]) -> None:
     """Do it beside; the process doesn't wait for it when it ends."""
     threading.Thread(target=work, daemon=True).start()
@@ -63,6 +67,8 @@ class Worker:
         try:
             self._turn()
             self._end_trouble()
+        except Stopping:
+            return
         except (peewee.OperationalError, peewee.InterfaceError) as error:
             self._begin_trouble(error)
             disconnect()

@@ -6,7 +6,7 @@ from itertools import islice
 
 import peewee
 
-from models.database import BytesField, MomentField, Table, database, is_sqlite
+from models.database import BytesField, MomentField, Table, database, is_sqlite, statement
 
 _SCRIPTS_A_QUERY = 500
 
@@ -36,6 +36,18 @@ def ours(scripts: Iterable[bytes]) -> dict[bytes, int]:
         cursor = database.execute_sql(query, batch)
         found.update((bytes(script), address_id) for script, address_id in cursor.fetchall())
     return found
+
+
+def scripts_after(address_id: int, limit: int) -> list[tuple[int, bytes]]:
+    """The addresses with the next ids above this one, in their order, each as (id, script)."""
+    query = statement("SELECT id, script FROM address WHERE id > ? ORDER BY id LIMIT ?")
+    rows = database.execute_sql(query, (address_id, limit)).fetchall()
+    return [(address_id, bytes(script)) for address_id, script in rows]
+
+
+def newest_address_id() -> int:
+    """The highest id; 0 where there is none."""
+    return int(Address.select(peewee.fn.MAX(Address.id)).scalar() or 0)
 
 
 def add_addresses(pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime) -> None:

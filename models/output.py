@@ -1,11 +1,11 @@
 """Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import peewee
 
 from models.address import Address
-from models.database import BytesField, MomentField, Table
+from models.database import BytesField, MomentField, Table, database, statement
 from models.payment import DUE_NOW, PaymentRequest
 from payments.status import Receipt
 
@@ -65,12 +65,22 @@ class Spend(Table):
 
 def outputs_at(address_id: int) -> list[Output]:
     """Every output to this address, in the order they were found."""
-    return list(Output.select().where(Output.address == address_id).order_by(Output.id))
+    query = statement("SELECT * FROM output WHERE address_id = ? ORDER BY id")
+    return list(Output.raw(query, address_id))
 
 
 def outputs_of(txids: Iterable[str]) -> list[Output]:
     """Every output of ours in these transactions."""
     return list(Output.select().where(Output.txid.in_(list(txids))))
+
+
+def states_of(txids: Collection[str]) -> dict[tuple[str, int], str]:
+    """The state of every output of ours in these transactions, by (txid, vout)."""
+    marks = ",".join("?" * len(txids))
+    # Only marks are put into the text.
+    query = statement(f"SELECT txid, vout, state FROM output WHERE txid IN ({marks})")  # noqa: S608
+    rows = database.execute_sql(query, list(txids)).fetchall() if txids else ()
+    return {(txid, vout): state for txid, vout, state in rows}
 
 
 def unsettled_outputs() -> list[Output]:

@@ -6,7 +6,7 @@ from datetime import datetime
 import peewee
 
 from models.address import Address
-from models.database import DocumentField, MomentField, Table
+from models.database import DocumentField, MomentField, Table, database, statement
 from models.seller import Seller
 from payments.status import Assessment, Standing, Status, Terms
 
@@ -144,14 +144,24 @@ def touch(address_ids: Iterable[int]) -> None:
 
 def due_payments(tip_height: int, as_of: datetime, limit: int = 500) -> list[PaymentRequest]:
     """The requests that may have changed: touched, or at a height or moment that they wait for."""
-    due = (PaymentRequest.next_height <= tip_height) | (PaymentRequest.next_deadline < as_of)
-    return list(PaymentRequest.select(PaymentRequest, Address).join(Address).where(due).limit(limit))
+    query = statement("SELECT * FROM payment_request WHERE next_height <= ? OR next_deadline < ? LIMIT ?")
+    moment = PaymentRequest.next_deadline.db_value(as_of)
+    return list(PaymentRequest.raw(query, tip_height, moment, limit))
+
+
+def store_assessment(payment: PaymentRequest) -> bool:
+    """Store the daemon's part as the next revision; False where somebody else has since it was read."""
+    columns = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
+    query = f"UPDATE payment_request SET {columns}, revision = ? WHERE id = ? AND revision = ?"  # noqa: S608
+    values = [field.db_value(getattr(payment, field.name)) for field in ASSESSED]
+    key = (payment.revision + 1, payment.id, payment.revision)
+    payment.revision += 1
+    return bool(database.execute_sql(statement(query), (*values, *key)).rowcount == 1)
 
 
 def earliest_deadline() -> datetime | None:
     """The next moment at which a request has to be assessed for the time alone."""
-    waiting = PaymentRequest.select(PaymentRequest.next_deadline).where(
-        PaymentRequest.next_deadline.is_null(False)
-    )
-    earliest: datetime | None = waiting.order_by(PaymentRequest.next_deadline).limit(1).scalar()
-    return earliest
+    query = "SELECT min(next_deadline) FROM payment_request WHERE next_deadline IS NOT NULL"
+    (earliest,) = database.execute_sql(query).fetchone()
+    moment: datetime | None = PaymentRequest.next_deadline.python_value(earliest)
+    return moment

@@ -1,7 +1,7 @@
 """Satoshis, amounts and currencies. Exact: no float, and no rounding but where it says so."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from functools import cache
 from typing import cast
@@ -32,6 +32,11 @@ def currency_exponent(code: str) -> int:
 def is_currency(code: object) -> bool:
     """Whether an amount can be asked for in it."""
     return isinstance(code, str) and code in _exponents()
+
+
+def currency_codes() -> Set[str]:
+    """Every currency that an amount can be asked for in."""
+    return _exponents().keys()
 
 
 def read_amount(value: str | int | Decimal, currency: str) -> Decimal:

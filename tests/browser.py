@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 _INSTALL_SECONDS = 600
-_ARGUMENTS = (
+_ARGUMENTS = [
     "--disable-gpu",
     # Nothing but the page that is being tested goes over the network.
     "--disable-quic",
@@ -19,7 +19,7 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-)
+]
 
 
 class NoBrowserError(RuntimeError):
@@ -38,11 +38,10 @@ def find_browser() -> str:
 
 
 @contextmanager
-def open_browser(*arguments: str) -> Iterator[Browser]:
-    """A running one, with these arguments besides."""
-    path = find_browser()
+def open_browser() -> Iterator[Browser]:
+    """A running one."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, *arguments])
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=_ARGUMENTS)
         try:
             yield browser
         finally:

@@ -11,7 +11,18 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from config import Settings
 from models.seller import Seller
-from web import catalogue, checkout, events, health, payments, purchase, rates, static_files
+from web import (
+    catalogue,
+    checkout,
+    events,
+    health,
+    manual,
+    openapi,
+    payments,
+    purchase,
+    rates,
+    static_files,
+)
 from web.access import anyone, key_holder
 from web.answer import Answer, Problem, not_found, refused, unavailable
 from web.call import Call, Environ
@@ -44,6 +55,8 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/pay/<reference>/qr.svg", anyone, checkout.qr),
     ("GET", "/static/<name>", anyone, static_files.serve),
     ("GET", "/health", anyone, health.health),
+    ("GET", "/openapi.json", anyone, openapi.show),
+    ("GET", "/docs", anyone, manual.show),
 )
 
 # Somebody looks at these with a browser: what is wrong is told by a page too.

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
 
 from models.address import Address
 from models.output import Output
@@ -15,84 +17,13 @@ from payments.status import Status
 from web.answer import Answer, FieldError, invalid
 from web.call import Call
 from web.documents import documents_of, snapshot
-from web.forms import REFERENCE, TXID
+from web.forms import REFERENCE, TXID, Form, read_form
+from web.schemas import PaymentList
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
 _QUERY_CHARACTERS = 500
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def list_payments(call: Call) -> Answer:
-    """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
-    filters = _filters(call.parameters())
-    limit = filters.pop("limit", DEFAULT_LIMIT)
-    with snapshot():
-        page = list(_query(call, filters).limit(limit + 1))
-        documents = documents_of(page[:limit], call.settings)
-    next_cursor = page[limit - 1].reference if len(page) > limit else None
-    return Answer(HTTPStatus.OK, {"data": documents, "next_cursor": next_cursor})
-
-
-def _query(call: Call, filters: Mapping[str, Any]) -> Any:
-    query = (
-        PaymentRequest.select(PaymentRequest, Address)
-        .join(Address)
-        .where(PaymentRequest.seller == call.seller)
-        .order_by(PaymentRequest.id.desc())
-    )
-    for name, value in filters.items():
-        query = query.where(_before(call, value) if name == "cursor" else _CONDITIONS[name](value))
-    return query
-
-
-def _before(call: Call, cursor: str) -> Any:
-    """A cursor is the last request of the page before. It gives away no count of other sellers' requests."""
-    last = payment_by_reference(cursor, call.seller.id)
-    if last is None:
-        raise invalid([FieldError("cursor", "is not one that this list gave")])
-    return PaymentRequest.id < last.id
-
-
-def _matches(text: str) -> Any:
-    condition = (
-        PaymentRequest.reference.startswith(text)
-        | PaymentRequest.note.contains(text)
-        | (Address.address == text)
-        # A bech32 address is the same in capitals (BIP173), as a QR code has it.
-        | (Address.address == text.lower())
-    )
-    if TXID.fullmatch(text.lower()):
-        paid = Output.select(Output.address).where(Output.txid == text.lower())
-        condition |= PaymentRequest.address.in_(paid)
-    return condition
-
-
-_CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {
-        "status": lambda status: PaymentRequest.status == status,
-        "currency": lambda code: PaymentRequest.currency == code,
-        "created_after": lambda moment: PaymentRequest.created_at >= moment,
-        "created_before": lambda moment: PaymentRequest.created_at < moment,
-        "q": _matches,
-    }
-)
-
-
-def _filters(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The parameters as values. Raises Problem 422 with all that is wrong."""
-    values: dict[str, Any] = {}
-    errors = []
-    for name, text in parameters.items():
-        try:
-            if name not in _READERS:
-                raise ValueError(f"is not a filter; there are {', '.join(_READERS)}")
-            values[name] = _READERS[name](text)
-        except ValueError as error:
-            errors.append(FieldError(name, str(error)))
-    if errors:
-        raise invalid(errors)
-    return values
 
 
 def _status(text: str) -> str:
@@ -135,14 +66,98 @@ def _cursor(text: str) -> str:
     return text
 
 
-_READERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+def _told(description: str, **schema: Any) -> Any:
+    """What the API's description says of a parameter: its reader, a function, says nothing."""
+    return Field(description=description, json_schema_extra={"type": "string", **schema})
+
+
+class Filters(Form):
+    """What a list is narrowed by; all have to fit. None of a filter stands for any."""
+
+    status: Annotated[str | None, PlainValidator(_status), _told("Only of this status", enum=[*Status])] = (
+        None
+    )
+    currency: Annotated[
+        str | None, PlainValidator(_currency), _told("Only in this currency", pattern="^[A-Z]{3}$")
+    ] = None
+    created_after: Annotated[
+        datetime | None, PlainValidator(_moment), _told("Made then or later", format="date-time")
+    ] = None
+    created_before: Annotated[
+        datetime | None, PlainValidator(_moment), _told("Made before then", format="date-time")
+    ] = None
+    q: Annotated[
+        str | None,
+        PlainValidator(_search),
+        _told(
+            "An id or its beginning, a part of a note, an address, or a transaction's id",
+            minLength=1,
+            maxLength=_QUERY_CHARACTERS,
+            pattern=r"^[^\u0000]*$",
+        ),
+    ] = None
+    limit: Annotated[
+        int, PlainValidator(_limit), _told("How many at most", type="integer", minimum=1, maximum=MOST_LIMIT)
+    ] = DEFAULT_LIMIT
+    cursor: Annotated[
+        str | None,
+        PlainValidator(_cursor),
+        _told("`next_cursor` of the page before", pattern=f"^{REFERENCE.pattern}$"),
+    ] = None
+
+
+def list_payments(call: Call) -> Answer:
+    """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
+    filters = read_form(Filters, call.parameters())
+    with snapshot():
+        page = list(_query(call, filters).limit(filters.limit + 1))
+        documents = documents_of(page[: filters.limit], call.settings)
+    next_cursor = page[filters.limit - 1].reference if len(page) > filters.limit else None
+    return Answer(HTTPStatus.OK, PaymentList(data=documents, next_cursor=next_cursor))
+
+
+def _query(call: Call, filters: Filters) -> Any:
+    query = (
+        PaymentRequest.select(PaymentRequest, Address)
+        .join(Address)
+        .where(PaymentRequest.seller == call.seller)
+        .order_by(PaymentRequest.id.desc())
+    )
+    for name, condition in _CONDITIONS.items():
+        value = getattr(filters, name)
+        if value is not None:
+            query = query.where(condition(value))
+    return query if filters.cursor is None else query.where(_before(call, filters.cursor))
+
+
+def _before(call: Call, cursor: str) -> Any:
+    """A cursor is the last request of the page before. It gives away no count of other sellers' requests."""
+    last = payment_by_reference(cursor, call.seller.id)
+    if last is None:
+        raise invalid([FieldError("cursor", "is not one that this list gave")])
+    return PaymentRequest.id < last.id
+
+
+def _matches(text: str) -> Any:
+    condition = (
+        PaymentRequest.reference.startswith(text)
+        | PaymentRequest.note.contains(text)
+        | (Address.address == text)
+        # A bech32 address is the same in capitals (BIP173), as a QR code has it.
+        | (Address.address == text.lower())
+    )
+    if TXID.fullmatch(text.lower()):
+        paid = Output.select(Output.address).where(Output.txid == text.lower())
+        condition |= PaymentRequest.address.in_(paid)
+    return condition
+
+
+_CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
-        "status": _status,
-        "currency": _currency,
-        "created_after": _moment,
-        "created_before": _moment,
-        "q": _search,
-        "limit": _limit,
-        "cursor": _cursor,
+        "status": lambda status: PaymentRequest.status == status,
+        "currency": lambda code: PaymentRequest.currency == code,
+        "created_after": lambda moment: PaymentRequest.created_at >= moment,
+        "created_before": lambda moment: PaymentRequest.created_at < moment,
+        "q": _matches,
     }
 )

@@ -70,4 +70,5 @@ def _qr_svg(uri: str) -> bytes:
     picture = io.BytesIO()
     # With a light ground of its own: a camera wants dark on light, whatever the page's colours.
     code.save(picture, kind="svg", xmldecl=False, omitsize=True, light="#fff", border=4)
-    return picture.getvalue()
+    # Modules with sharp edges, whatever size it is shown at.
+    return picture.getvalue().replace(b"<svg ", b'<svg shape-rendering="crispEdges" ', 1)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 from config import Settings
 from models.database import database, is_sqlite
@@ -11,6 +11,7 @@ from models.output import Output
 from models.payment import PaymentRequest
 from models.report import daemon_report
 from payments.document import payment_document
+from web.schemas import Payment
 
 
 def snapshot() -> AbstractContextManager[Any]:
@@ -18,22 +19,25 @@ def snapshot() -> AbstractContextManager[Any]:
     return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")
 
 
-def document_of(payment: PaymentRequest, settings: Settings) -> dict[str, Any]:
+def document_of(payment: PaymentRequest, settings: Settings) -> Payment:
     """One request."""
     return documents_of([payment], settings)[0]
 
 
-def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[dict[str, Any]]:
+def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[Payment]:
     """Requests, in the order given, at the tip that their statuses were worked out at."""
     tip_height = daemon_report().assessed_height
     parts = _parts_of(payments)
     return [
-        payment_document(
-            payment,
-            payment.address.address,
-            parts[payment.address_id],
-            tip_height=tip_height,
-            public_url=settings.public_url,
+        cast(
+            Payment,
+            payment_document(
+                payment,
+                payment.address.address,
+                parts[payment.address_id],
+                tip_height=tip_height,
+                public_url=settings.public_url,
+            ),
         )
         for payment in payments
     ]

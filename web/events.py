@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from http import HTTPStatus
-from typing import Any
 
 import structlog
 
 from models.hint import add_redelivery
 from models.outbox import WEBHOOK, Event, Message, events_of, messages_of
 from payments.document import timestamp
+from payments.status import EventType
 from web.answer import Answer, Problem, not_found
 from web.call import Call
 from web.documents import snapshot
 from web.payments import own_payment
+from web.schemas import Delivery, EventList, EventRecord, Redelivery
 from web.wishes import check_room, is_redelivery_pending
 
 log = structlog.get_logger(__name__)
@@ -22,19 +23,19 @@ def list_events(call: Call, reference: str) -> Answer:
     """GET /api/v1/payments/{id}/events: in the order they happened, each with its deliveries."""
     with snapshot():
         events = events_of(own_payment(call, reference))
-        deliveries: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        deliveries: dict[int, list[Delivery]] = defaultdict(list)
         for message in messages_of(events):
             deliveries[message.event_id].append(_delivery(message))
     data = [
-        {
-            "event_id": event.reference,
-            "type": event.type,
-            "created_at": timestamp(event.created_at),
-            "deliveries": deliveries[event.id],
-        }
+        EventRecord(
+            event_id=event.reference,
+            type=EventType(event.type),
+            created_at=timestamp(event.created_at),
+            deliveries=deliveries[event.id],
+        )
         for event in events
     ]
-    return Answer(HTTPStatus.OK, {"data": data})
+    return Answer(HTTPStatus.OK, EventList(data=data))
 
 
 def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
@@ -52,7 +53,7 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
         raise Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
     for message in webhooks:
         _send_again(call, event, message)
-    return Answer(HTTPStatus.ACCEPTED, {"event_id": event.reference})
+    return Answer(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
 
 
 def _send_again(call: Call, event: Event, message: Message) -> None:
@@ -65,12 +66,12 @@ def _send_again(call: Call, event: Event, message: Message) -> None:
         log.info("redelivery asked for", event_id=event.reference, seller=call.seller.id)
 
 
-def _delivery(message: Message) -> dict[str, Any]:
-    return {
-        "channel": message.channel,
-        "attempts": message.attempts,
-        "last_error": message.last_error,
-        "delivered_at": timestamp(message.delivered_at),
-        "failed_at": timestamp(message.failed_at),
-        "next_attempt_at": timestamp(message.next_attempt_at),
-    }
+def _delivery(message: Message) -> Delivery:
+    return Delivery(
+        channel=message.channel,
+        attempts=message.attempts,
+        last_error=message.last_error,
+        delivered_at=timestamp(message.delivered_at),
+        failed_at=timestamp(message.failed_at),
+        next_attempt_at=timestamp(message.next_attempt_at),
+    )

@@ -1,4 +1,8 @@
-"""What a caller may send, field by field. All that is wrong is named at once."""
+"""What a caller may send, field by field. All that is wrong is named at once.
+
+The API's description (web/openapi.py) is made from these forms: where a validator of ours knows more than its
+type says, the JSON schema beside it says so too.
+"""
 
 import json
 import re
@@ -11,15 +15,17 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic_core import ErrorDetails
 
-from payments.money import currency_exponent, read_amount
+from payments.money import currency_codes, currency_exponent, read_amount
 from web.answer import FieldError, Problem, invalid
 
 NOTE_CHARACTERS = 500
@@ -30,6 +36,7 @@ _MOST_ERRORS = 20
 
 REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 TXID = re.compile(r"[0-9a-f]{64}")
+_WITHOUT_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 # What RFC 3986 lets stand in a URL; anything else comes percent-encoded.
 _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.IGNORECASE)
 
@@ -104,6 +111,20 @@ def _has_controls(text: str, allowed: str = "") -> bool:
     return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") and c not in allowed for c in text)
 
 
+def _given(value: Any) -> Any:
+    if value is None:
+        raise ValueError("must be a whole number; leave it out for the default")
+    return value
+
+
+_AMOUNT_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10**12},
+    ]
+}
+
+
 class Form(BaseModel):
     """Strict: "6" is no number, true is not 1, and a field that is not there may not be sent."""
 
@@ -113,16 +134,97 @@ class Form(BaseModel):
 class PaymentForm(Form):
     """What a payment is asked for with. None of the last two stands for the operator's setting."""
 
-    seller_id: str
+    seller_id: Annotated[str, Field(description="The seller whose key this is", examples=["company1"])]
     # Before the amount, which may have as many decimals as its currency has.
-    currency: str
-    amount_fiat: Decimal
-    note: Annotated[str, AfterValidator(_note)] = ""
-    label: Annotated[str, AfterValidator(_label)] | None = None
-    redirect_url: Annotated[str, AfterValidator(_redirect_url)] | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] = Field(default_factory=dict)
-    confirmations: Annotated[int, Field(ge=0, le=144)] | None = None
-    expires_in: Annotated[int, Field(ge=60, le=86_400)] | None = None
+    currency: Annotated[
+        str,
+        Field(
+            description="An ISO 4217 code, or BTC, or SAT",
+            json_schema_extra={"enum": sorted(currency_codes())},
+            examples=["EUR"],
+        ),
+    ]
+    amount_fiat: Annotated[
+        Decimal,
+        Field(
+            description="The amount, as text or a number: no exponent, at most 12 digits before the point, "
+            "and no more decimals than its currency has",
+            examples=["135.99"],
+        ),
+    ]
+    note: Annotated[
+        str,
+        AfterValidator(_note),
+        Field(
+            description="What the operator's email and your own documents say of it; lines and tabs are kept",
+            json_schema_extra={
+                "maxLength": NOTE_CHARACTERS,
+                "pattern": rf"^({_WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
+            },
+            examples=["Alpaca socks"],
+        ),
+    ] = ""
+    label: Annotated[
+        Annotated[
+            str,
+            AfterValidator(_label),
+            Field(
+                json_schema_extra={
+                    "minLength": 1,
+                    "maxLength": LABEL_CHARACTERS,
+                    "pattern": f"^{_WITHOUT_CONTROLS}*$",
+                }
+            ),
+        ]
+        | None,
+        Field(description="What the customer reads on the payment page and in the wallet: your shop's name"),
+    ] = None
+    redirect_url: Annotated[
+        Annotated[
+            str,
+            AfterValidator(_redirect_url),
+            Field(
+                json_schema_extra={
+                    "format": "uri",
+                    "maxLength": URL_CHARACTERS,
+                    "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
+                }
+            ),
+        ]
+        | None,
+        Field(
+            description="Where the payment page sends the customer back to",
+            examples=["https://shop.example/thanks?order=4711"],
+        ),
+    ] = None
+    metadata: Annotated[
+        dict[str, Any],
+        AfterValidator(_metadata),
+        Field(
+            description=f"Whatever you want back with it; at most {METADATA_BYTES} bytes as JSON",
+            examples=[{"order": 4711}],
+        ),
+    ] = Field(default_factory=dict)
+    confirmations: Annotated[
+        int | None,
+        BeforeValidator(_given),
+        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 144}),
+        Field(
+            description="Blocks deep at which it counts as confirmed; the operator's setting if left out",
+            ge=0,
+            le=144,
+        ),
+    ] = None
+    expires_in: Annotated[
+        int | None,
+        BeforeValidator(_given),
+        WithJsonSchema({"type": "integer", "minimum": 60, "maximum": 86_400}),
+        Field(
+            description="Seconds for which the price holds; the operator's setting if left out",
+            ge=60,
+            le=86_400,
+        ),
+    ] = None
 
     @field_validator("currency")
     @classmethod
@@ -130,24 +232,28 @@ class PaymentForm(Form):
         currency_exponent(code)
         return code
 
-    @field_validator("amount_fiat", mode="plain", json_schema_input_type=str | int | float)
+    @field_validator(
+        "amount_fiat",
+        mode="plain",
+        json_schema_input_type=Annotated[Any, WithJsonSchema(_AMOUNT_SCHEMA)],
+    )
     @classmethod
     def _is_an_amount(cls, value: Any, info: ValidationInfo) -> Decimal:
         # Of a currency that is wrong itself nothing is known: bitcoin allows the most decimals.
         return read_amount(value, info.data.get("currency", "BTC"))
 
-    @field_validator("confirmations", "expires_in", mode="before")
-    @classmethod
-    def _is_given(cls, value: Any) -> Any:
-        if value is None:
-            raise ValueError("must be a whole number; leave it out for the default")
-        return value
-
 
 class TransactionForm(Form):
     """The transaction that is to be looked at; in lower case from here on."""
 
-    txid: Annotated[str, AfterValidator(_txid)]
+    txid: Annotated[
+        str,
+        AfterValidator(_txid),
+        Field(
+            description="A transaction's id, as wallets and explorers show it",
+            json_schema_extra={"pattern": "^[0-9A-Fa-f]{64}$"},
+        ),
+    ]
 
 
 def read_form(form: type[F], body: Mapping[str, Any]) -> F:
@@ -168,7 +274,7 @@ def _message(form: type[BaseModel], detail: ErrorDetails) -> str:
         case "missing":
             return "is required"
         case "extra_forbidden":
-            return f"is not a field here; allowed are {', '.join(form.model_fields)}"
+            return f"is not known here; allowed are {', '.join(form.model_fields)}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case "string_type":

@@ -1,6 +1,6 @@
 """Whether all is well, in one look: for a monitor, a load balancer, and the operator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +15,7 @@ from web.answer import Answer
 from web.call import Call
 from web.documents import snapshot
 from web.quotation import prices_now
+from web.schemas import Health, HealthFindings
 
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2
@@ -31,44 +32,43 @@ def health(call: Call) -> Answer:
 
 def unreadable() -> Answer:
     """The same where there is no database to read it from."""
-    findings = {
-        "chain": {"height": None, "node_height": None, "behind": None, "last_block_at": None},
-        "daemon": {"heartbeat_age": None},
-        "outbox": {"pending": None, "oldest_age": None},
-        "rates": {"age": None},
-        "addresses": {"free": None},
-    }
+    findings = HealthFindings(
+        chain={"height": None, "node_height": None, "behind": None, "last_block_at": None},
+        daemon={"heartbeat_age": None},
+        outbox={"pending": None, "oldest_age": None},
+        rates={"age": None},
+        addresses={"free": None},
+    )
     return _answer(["the database is not available: see the log of run_web.py"], findings)
 
 
-def _answer(problems: list[str], findings: Mapping[str, Any]) -> Answer:
+def _answer(problems: list[str], findings: HealthFindings) -> Answer:
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-    summary = {"status": "failing" if problems else "ok", "problems": problems}
-    return Answer(status, {**summary, **findings})
+    return Answer(status, Health(status="failing" if problems else "ok", problems=problems, **findings))
 
 
-def _findings(call: Call) -> dict[str, Any]:
+def _findings(call: Call) -> HealthFindings:
     report = daemon_report()
     tip = stored_tip()
     newest_rate = Rate.select(Rate.fetched_at).order_by(Rate.fetched_at.desc()).limit(1).scalar()
-    return {
-        "chain": {
+    return HealthFindings(
+        chain={
             "height": report.assessed_height,
             "node_height": report.node_height,
             "behind": _behind(report),
             "last_block_at": timestamp(tip.mined_at) if tip else None,
         },
-        "daemon": {"heartbeat_age": _age(report.heartbeat_at, call.now)},
-        "outbox": {
+        daemon={"heartbeat_age": _age(report.heartbeat_at, call.now)},
+        outbox={
             "pending": _waiting().count(),
             "oldest_age": _age(_oldest(_waiting()), call.now),
         },
-        "rates": {"age": _age(newest_rate, call.now)},
-        "addresses": {"free": free_count()},
-    }
+        rates={"age": _age(newest_rate, call.now)},
+        addresses={"free": free_count()},
+    )
 
 
-def _problems(call: Call, findings: Mapping[str, Any]) -> Iterator[str]:
+def _problems(call: Call, findings: HealthFindings) -> Iterator[str]:
     silence = findings["daemon"]["heartbeat_age"]
     if silence is None:
         yield "the daemon has never run on this database: start run_daemon.py"

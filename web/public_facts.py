@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 from models.output import DROPPED, REPLACED, Output
@@ -11,6 +11,7 @@ from models.payment import PaymentRequest
 from payments.document import depth, payment_uri, timestamp
 from payments.money import DUST_LIMIT_SATS, btc
 from payments.status import Status
+from web.schemas import CheckoutStatus
 
 _QR_LABEL_CHARACTERS = 60
 
@@ -85,30 +86,30 @@ class PublicFacts:
         return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> CheckoutStatus:
         """As JSON values. Never the seller, the note or the metadata."""
-        return {
-            "payment_request_id": self.reference,
-            "status": self.status.value,
-            "confirmations": self.confirmations,
-            "confirmations_required": self.confirmations_required,
-            "amount_fiat": self.amount_fiat,
-            "currency": self.currency,
-            "amount_btc": btc(self.amount_sats),
-            "amount_sats": self.amount_sats,
-            "received_sats": self.received_sats,
-            "due_sats": self.due_sats,
-            "overpaid_sats": self.overpaid_sats,
-            "late": self.is_late,
-            "taken_back": self.taken_back,
-            "txid": self.txid,
-            "address": self.address,
-            "payment_uri": self.payment_uri,
-            "label": self.label,
-            "expires_at": timestamp(self.expires_at),
-            "redirect_url": self.redirect_url,
-            "final": self.is_final,
-        }
+        return CheckoutStatus(
+            payment_request_id=self.reference,
+            status=self.status,
+            confirmations=self.confirmations,
+            confirmations_required=self.confirmations_required,
+            amount_fiat=self.amount_fiat,
+            currency=self.currency,
+            amount_btc=btc(self.amount_sats),
+            amount_sats=self.amount_sats,
+            received_sats=self.received_sats,
+            due_sats=self.due_sats,
+            overpaid_sats=self.overpaid_sats,
+            late=self.is_late,
+            taken_back=self.taken_back,
+            txid=self.txid,
+            address=self.address,
+            payment_uri=self.payment_uri,
+            label=self.label,
+            expires_at=timestamp(self.expires_at),
+            redirect_url=self.redirect_url,
+            final=self.is_final,
+        )
 
 
 def _web_address(url: str | None) -> str | None:

@@ -7,18 +7,19 @@ from payments.money import plain
 from web.answer import Answer
 from web.call import Call
 from web.quotation import prices_now
+from web.schemas import RateList, RateRecord
 
 
 def list_rates(call: Call) -> Answer:
     """GET /api/v1/rates: each currency that has a price now; ages are in seconds."""
     data = [
-        {
-            "currency": price.currency,
-            "price": plain(price.price),
-            "source": ", ".join(price.sources),
-            "age": max(int((call.now - price.fetched_at).total_seconds()), 0),
-            "fetched_at": timestamp(price.fetched_at),
-        }
+        RateRecord(
+            currency=price.currency,
+            price=plain(price.price),
+            source=", ".join(price.sources),
+            age=max(int((call.now - price.fetched_at).total_seconds()), 0),
+            fetched_at=timestamp(price.fetched_at),
+        )
         for price in prices_now(call.settings, call.now)
     ]
-    return Answer(HTTPStatus.OK, {"data": data})
+    return Answer(HTTPStatus.OK, RateList(data=data))

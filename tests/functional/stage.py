@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
 from config import Settings
-from models.address import add_addresses, claim_address
+from models.address import add_addresses, claim_address, free_count
 from models.database import database
 from models.hint import add_acceptance, add_transaction_hint
 from models.outbox import Event, Message
 from tests.functional.books import Account, close, differences, faults_of_post, faults_of_telling, is_behind
 from tests.functional.forge import Coin, Forged
 from tests.functional.hand_daemon import HandDaemon
-from tests.functional.world import View, World
+from tests.functional.world import World
 from tests.rows import new_payment
 
 CUSHION_BLOCKS = 13
@@ -63,15 +63,14 @@ class Stage:
         is_late_counted: bool = False,
     ) -> Account:
         """A new one, as the web server stores it."""
-        rpc, wallet = self.world.node.rpc, self.settings.bitcoind_wallet
-        named = rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
-        script = bytes.fromhex(rpc("validateaddress", named)["scriptPubKey"])
+        self._fill_pool()
         now = datetime.now(UTC)
         with database.atomic():
-            add_addresses([(named, script)], wallet, now)
+            address = claim_address(now)
+            assert address is not None
             row = new_payment(
                 reference=f"PR-{token_hex(8)}",
-                address=claim_address(now),
+                address=address,
                 amount_sats=amount_sats,
                 due_sats=amount_sats,
                 tolerance_sats=tolerance_sats,
@@ -82,10 +81,18 @@ class Stage:
                 late_deadline=now + expiry + monitoring if is_late_counted else None,
                 next_deadline=now + expiry,
             )
-        account = Account(row.id, script)
+        account = Account(row.id, address.script)
         self.accounts.append(account)
         self.note(f"request {len(self.accounts) - 1}: {row.reference}, {amount_sats} sats")
         return account
+
+    def _fill_pool(self) -> None:
+        """As the daemon does where it has an address pool."""
+        if not free_count():
+            rpc, wallet = self.world.node.rpc, self.settings.bitcoind_wallet
+            named = rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
+            script = bytes.fromhex(rpc("validateaddress", named)["scriptPubKey"])
+            add_addresses([(named, script)], wallet, datetime.now(UTC))
 
     def accept(self, account: Account) -> None:
         """The seller counts late money. To a daemon that is down it is one of several things at once."""
@@ -151,7 +158,7 @@ class Stage:
         if self.daemon.is_up and self.world.is_behind():
             end = datetime.now(UTC) + HELD
             self.daemon.work_until(lambda: datetime.now(UTC) > end, PATIENCE_SECONDS)
-            assert self._told() == told, self._report(["told what a node says that has lost its blocks"])
+            assert self._told() == told, self.report(["told what a node says that has lost its blocks"])
         self.world.hand_over_blocks()
 
     def _told(self) -> int:
@@ -164,8 +171,8 @@ class Stage:
         if not self.daemon.is_up:
             return
         self.world.node.rpc("syncwithvalidationinterfacequeue")
-        if not self.daemon.work_until(lambda: not self._faults(), PATIENCE_SECONDS):
-            raise AssertionError(self._report(self._faults()))
+        if not self.daemon.work_until(lambda: not self.faults(), PATIENCE_SECONDS):
+            raise AssertionError(self.report(self.faults()))
         view, now = self.world.view(), datetime.now(UTC)
         faults = [
             fault
@@ -173,7 +180,7 @@ class Stage:
             for fault in faults_of_telling(account, view, now, is_exact=self._is_exact(account, now))
         ]
         if faults:
-            raise AssertionError(self._report(faults))
+            raise AssertionError(self.report(faults))
         for account in self.accounts:
             close(account)
         self.is_rough, self.settled_at = False, now
@@ -187,13 +194,14 @@ class Stage:
         self.daemon.start()
         self.settle()
         if not self.daemon.work_until(lambda: not self._undelivered(), PATIENCE_SECONDS):
-            raise AssertionError(self._report(["emails are not delivered"]))
+            raise AssertionError(self.report(["emails are not delivered"]))
         taken, mail_from = self.daemon.postbox.taken, self.settings.mail_from
         faults = [f for account in self.accounts for f in faults_of_post(account, taken, mail_from)]
         if faults:
-            raise AssertionError(self._report(faults))
+            raise AssertionError(self.report(faults))
 
-    def _faults(self) -> list[str]:
+    def faults(self) -> list[str]:
+        """Where the database differs from the truth."""
         view, now = self.world.view(), datetime.now(UTC)
         behind = is_behind(view)
         if behind is not None:
@@ -210,6 +218,7 @@ class Stage:
         ours = Message.payment.in_([account.payment_id for account in self.accounts])
         return int(Message.select().where(ours & Message.delivered_at.is_null()).count())
 
-    def _report(self, faults: list[str]) -> str:
+    def report(self, faults: list[str]) -> str:
+        """For an error: what is wrong, and how it came to it."""
         self.is_broken = True
         return "\n".join(["", *faults, "what was done:", *self.done])

@@ -1,5 +1,6 @@
 """The checkout page while somebody really pays: what a customer sees, without ever touching it."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -92,7 +93,7 @@ def test_the_time_runs_out_and_money_comes_late(hasty: Till, customer: Customer,
     """Nobody is asked for money any more; what comes all the same waits for the shop, which accepts it."""
     order = hasty.request()
     page = visit(order)
-    expect(page.get_by_role("timer")).to_have_text("0:00", timeout=PATIENCE_SECONDS * 1000)
+    expect(page.get_by_role("timer")).to_have_text(re.compile(r"0:0\d"))
     see(page, "Expired", "do not send money")
     expect(page.get_by_role("link", name="Open in wallet")).to_have_count(0)
     customer.pay(order.address, order.amount_sats)

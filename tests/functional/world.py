@@ -34,7 +34,6 @@ class View:
     """What bitcoind has, at one moment."""
 
     tip: Place
-    chainwork: str
     places: dict[str, Place]
     mempool: frozenset[str]
 
@@ -53,6 +52,7 @@ class World:
     _chain: list[str] = field(default_factory=list)
     _headers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     _contents: dict[str, list[str]] = field(default_factory=dict)
+    _places: dict[str, Place] = field(default_factory=dict)
     _blocks: dict[str, str] = field(default_factory=dict)
     _best_work: int = 0
 
@@ -72,6 +72,9 @@ class World:
             self._split_a_coinbase()
         for _ in range(blocks):
             self.mine()
+        # Writes all of it to the disk (ForceFlushStateToDisk in Core's rpc/blockchain.cpp).
+        self.node.rpc("gettxoutsetinfo")
+        self._blocks.clear()
 
     # Transactions
 
@@ -136,20 +139,14 @@ class World:
                 break
         self._follow(info["bestblockhash"], info["blocks"])
         self._best_work = max(self._best_work, int(info["chainwork"], 16))
-        places = {
-            txid: Place(block_hash, height)
-            for height, block_hash in enumerate(self._chain)
-            for txid in self._contents[block_hash]
-            if txid in self.transactions
-        }
-        return View(Place(info["bestblockhash"], info["blocks"]), info["chainwork"], places, mempool)
+        return View(Place(info["bestblockhash"], info["blocks"]), dict(self._places), mempool)
 
     def is_behind(self) -> bool:
         """Whether the node's chain is not the best one that it ever had."""
         return int(self.node.rpc("getblockchaininfo")["chainwork"], 16) < self._best_work
 
     def hand_over_blocks(self) -> None:
-        """As its peers would, with those that it has lost."""
+        """As its peers would, with those that it may have lost."""
         for raw in self._blocks.values():
             self.node.rpc("submitblock", raw)
         assert not self.is_behind()
@@ -238,10 +235,16 @@ class World:
         walk = tip_hash
         while height >= len(self._chain) or self._chain[height] != walk:
             block = self.node.rpc("getblock", walk, 1)
-            self._contents[walk] = block["tx"][1:]
+            self._contents[walk] = [txid for txid in block["tx"] if txid in self.transactions]
             fresh.append(walk)
             height -= 1
             if height < 0:
                 break
             walk = block["previousblockhash"]
+        for gone in self._chain[height + 1 :]:
+            for txid in self._contents[gone]:
+                self._places.pop(txid, None)
         self._chain[height + 1 :] = reversed(fresh)
+        for place, block_hash in enumerate(self._chain[height + 1 :], height + 1):
+            for txid in self._contents[block_hash]:
+                self._places[txid] = Place(block_hash, place)

@@ -1,0 +1,92 @@
+"""The daemon is killed between any two of its steps: the next start converges, and tells everything.
+
+NODETILL_SOAK_KILLS is the number of kills at random moments, and has each place reached up to three times.
+"""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from admin.installation import settings_for
+from admin.regtest import RegtestNode
+from config import load_settings
+from daemon import failpoint
+from daemon.bitcoind import RPC_CALLS
+from models.database import disconnect
+from models.schema import open_database
+from tests.endpoint import Endpoint, answers
+from tests.functional.child_daemon import ChildDaemon
+from tests.functional.stage import Stage
+from tests.functional.tale import Tale, as_hand_daemon, repeats
+from tests.functional.world import World
+from tests.functional.zmq_forwarder import ZmqForwarder
+from tests.rows import new_seller
+
+KILLS = int(os.environ.get("NODETILL_SOAK_KILLS", "0"))
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+FIRST = ("chain-named.written", "chain-named.committed", "chain-joined.written", "chain-joined.committed")
+"""Only a daemon with a new database comes by these."""
+
+SPECIAL = {
+    "rpc.getblock": {"BITCOIND_REST": "off"},
+    "rpc.getrawmempool": {"BITCOIND_WALLET": "nowhere"},
+}
+"""Where a daemon with the usual settings doesn't come by."""
+
+
+@pytest.fixture(scope="module")
+def tale(start_node: Callable[..., RegtestNode], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
+    """A node, a database, a feed and a shop; the daemon has not been started."""
+    directory = tmp_path_factory.mktemp("tale")
+    node = start_node()
+    node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
+    world = World(node).begin()
+    with ExitStack() as stack:
+        feed = stack.enter_context(ZmqForwarder(node))
+        shop = stack.enter_context(Endpoint(answers(204)))
+        changes = {"ADDRESS_POOL": "6", "RECONCILE_INTERVAL": "3600", **feed.settings}
+        variables = settings_for(node, directory) | changes
+        daemon = stack.enter_context(ChildDaemon(variables, directory, blocks_kept=6))
+        settings = load_settings(variables, directory)
+        open_database(settings.database_url.reveal())
+        stack.callback(disconnect)
+        new_seller(webhook_url=shop.url, webhook_secret=SECRET)
+        yield Tale(Stage(world, as_hand_daemon(daemon), settings), daemon, feed, shop)
+
+
+def test_a_daemon_that_dies_at_its_very_first_start_begins_again(tale: Tale) -> None:
+    """With a new database it has to find out which chain it is on, and where that ends."""
+    for place in FIRST:
+        tale.daemon.start(place)
+        assert tale.daemon.work_until(lambda: tale.daemon.is_dead, 10), place
+
+
+@pytest.mark.parametrize("place", [name for name in failpoint.names(RPC_CALLS) if name not in FIRST])
+def test_a_daemon_that_dies_anywhere_loses_nothing(tale: Tale, place: str) -> None:
+    """Started again, it comes to the truth, and tells it at least once, in order, under the same ids."""
+    daemon = tale.daemon
+    for arrival in range(1, 4 if KILLS else 2):
+        tale.begin()
+        if place == "rpc.loadwallet":
+            tale.stage.world.node.rpc("unloadwallet", "nodetill")
+        daemon.stop()
+        daemon.start(f"{place}:{arrival}", **SPECIAL.get(place, {}))
+        tale.tell()
+        assert daemon.is_dead or arrival > 1, f"{place} was not reached; the log:\n{daemon.words()}"
+        tale.finish()
+
+
+def test_a_daemon_that_is_killed_again_and_again_loses_nothing(tale: Tale) -> None:
+    """At random moments, while customers pay and blocks come; a message comes twice only by a kill."""
+    chance = random.Random(KILLS)
+    daemon, kills = tale.daemon, tale.daemon.kills + (KILLS or 15)
+    while daemon.kills < kills:
+        tale.begin()
+        before = repeats(tale), daemon.kills
+        tale.tell(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
+        tale.finish()
+        assert repeats(tale) - before[0] <= daemon.kills - before[1] + 1
