@@ -3,13 +3,16 @@
 # make test    the tests; TEST_ARGS=... goes to pytest
 # make check   lint, types, tests: what has to pass before a commit
 # make bench   the benchmarks
+# make soak    the long tests: a thousand kills, and how long what a fault hides stays hidden (half an hour)
 
 PYTHON ?= python3
 TEST_WORKERS ?= 4
 TEST_ARGS ?=
 DEMO_ARGS ?=
+SOAK_KILLS ?= 1000
+SOAK_STORIES ?= 500
 
-.PHONY: setup bitcoind browser demo test check lint bench clean
+.PHONY: setup bitcoind browser demo test check lint bench soak clean
 
 setup: .venv/installed
 
@@ -34,6 +37,12 @@ lint: .venv/installed
 
 bench: bitcoind
 	@.venv/bin/python -m bench
+
+soak: bitcoind
+	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
+		--timeout 0 tests/functional/test_killed.py tests/functional/test_deep_reorgs.py \
+		tests/functional/test_model.py
+	@.venv/bin/python -m tests.functional.fault_figures
 
 clean:
 	rm -rf .venv .bitcoind .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,5 @@
 """`manage.py audit`: is everything that is stored of the open requests what bitcoind says?"""
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,8 +66,16 @@ class Report:
 
 
 @click.command()
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=PATIENCE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a difference has to last.",
+)
 @json_option
-def audit(as_json: bool) -> None:
+def audit(patience: float, as_json: bool) -> None:
     """Work out every open request anew from bitcoind alone, and compare.
 
     Each difference is printed; exit status 1 where there is any. Nothing is changed. It may run beside the
@@ -77,7 +84,7 @@ def audit(as_json: bool) -> None:
     settings = settings_or_exit()
     open_books(settings.database_url.reveal())
     try:
-        report = Audit(Witness(OperatorRpc(settings))).run()
+        report = Audit(Witness(OperatorRpc(settings)), patience).run()
     finally:
         disconnect()
     text = "\n".join(map(printable, report.text.splitlines()))
@@ -90,13 +97,14 @@ class Audit:
     """Looks again and again: what is no difference in one look is none."""
 
     witness: Witness
+    patience_seconds: float
     _not_checked: set[str] = field(default_factory=set)
     _requests: int = 0
     _height: int = 0
 
     def run(self) -> Report:
         """Raises Refused where bitcoind can't be asked."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         lasting: set[Difference] | None = None
         while True:
             found = self._look()

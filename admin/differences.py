@@ -129,7 +129,8 @@ class Auditor:
         for (txid, vout), found in self._found(entry).items():
             output = stored.pop((txid, vout), None)
             seen_at = output.first_seen_at if output else min(found.seen_at, self.now)
-            yield Receipt(txid, vout, found.amount_sats, seen_at, found.place and found.place.height)
+            height = found.place.height if found.place else None
+            yield Receipt(txid, vout, found.amount_sats, seen_at, height)
         for output in stored.values():
             if output.state == MINED and self._is_out_of_sight(output):
                 yield output.receipt

@@ -1,7 +1,6 @@
 """`manage.py payment`: look at payment requests, and accept late money."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
@@ -13,6 +12,7 @@ from models.payment import PaymentRequest, payment_by_reference
 from models.report import daemon_report
 from payments.status import Status
 from web.documents import document_of, documents_of, snapshot
+from web.schemas import Payment
 from web.wishes import is_acceptance_pending
 
 SILENT_AFTER = timedelta(seconds=30)
@@ -104,7 +104,7 @@ def daemon_silence(now: datetime) -> str | None:
     return f"the daemon was last heard of at {heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _table(found: list[dict[str, Any]]) -> str:
+def _table(found: list[Payment]) -> str:
     headings = ("ID", "CREATED", "SELLER", "AMOUNT", "SATOSHIS", "STATUS", "CONFIRMATIONS", "NOTE")
     rows = [
         (
@@ -122,7 +122,7 @@ def _table(found: list[dict[str, Any]]) -> str:
     return table(headings, rows)
 
 
-def _page(found: dict[str, Any]) -> str:
+def _page(found: Payment) -> str:
     lines = [facts([(name, value) for name, value in found.items() if name != "transactions"])]
     for part in found["transactions"]:
         where = f"block {part['block_height']}, {part['confirmations']} deep"

@@ -1,8 +1,6 @@
 """`manage.py seller`: who may ask for payments, and with which key."""
 
-import base64
 import hashlib
-import re
 import secrets
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +11,9 @@ import peewee
 from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
 from config_values import Kind, WrongValue, email_address, http_url
 from models.database import database
-from models.seller import Seller
+from models.seller import SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 
-SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST_NAME = 200
 LONGEST_URL = 2048
 
@@ -214,11 +211,6 @@ def new_api_key() -> str:
 def key_hash(api_key: str) -> str:
     """What is stored of a key. No salt and no stretching: there is nothing to guess in 256 random bits."""
     return hashlib.sha256(api_key.encode()).hexdigest()
-
-
-def new_webhook_secret() -> str:
-    """As Standard Webhooks has it: 24 to 64 random bytes in base64, after a prefix."""
-    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def _set(row: Seller, values: dict[str, str | None]) -> None:

@@ -27,14 +27,14 @@ class BlockSeconds:
 
 
 def measure_block(
-    load: Load, site: Site, request: Request, foreign_count: int, seconds: BlockSeconds
+    load: Load, site: Site, requests: list[Request], foreign_count: int, seconds: BlockSeconds
 ) -> None:
-    """Fill the mempool with foreign transactions and, last of all, a payment; mine them."""
+    """Fill the mempool with foreign transactions and, last of all, these payments; mine them."""
     with Subscriber("hashblock", load.node.zmq_hashblock) as subscriber, Watcher(site.database) as watcher:
         raws = [load.foreign() for _ in range(foreign_count)]
-        load.submit([*raws, load.payment(request.script, AMOUNT_SATS)])
+        load.submit(raws + [load.payment(request.script, AMOUNT_SATS) for request in requests])
         # Once the last is seen, so are the others.
-        watcher.wait_for(STATUS, request.reference)
+        watcher.wait_for(STATUS, requests[-1].reference)
         watcher.wait_for(PENDING, is_it=lambda count: count == 0)
         time.sleep(PAUSE_SECONDS)
         height = watcher.value(HEIGHT)
@@ -46,6 +46,15 @@ def measure_block(
     seconds.ours.append(done - came)
     seconds.weights.append(load.weight(block_hash))
     seconds.floor.append(_floor(load, block_hash))
+
+
+def clear_mempool(load: Load, site: Site) -> None:
+    """Mine what is there, so that the next block holds nothing else than it should."""
+    with Watcher(site.database) as watcher:
+        height = watcher.value(HEIGHT)
+        load.begin_mine()
+        watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
+        load.finish()
 
 
 def _floor(load: Load, block_hash: str) -> float:

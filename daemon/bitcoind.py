@@ -4,7 +4,6 @@ Nothing here may be asked twice at once: python-bitcoinrpc's connection is one t
 https://bitcoincore.org/en/doc/ (version 29).
 """
 
-import base64
 import http.client
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
+from bitcoinrpc.authproxy import JSONRPCException
 
 from config import Settings
 from daemon.failpoint import reach
-from daemon.patience import ANSWER_SECONDS, STALL_SECONDS, PatientConnection
+from daemon.patience import ANSWER_SECONDS, PatientConnection
+from daemon.rpc_proxy import RpcProxy
 from payments.transaction import (
     Block,
     MalformedTransaction,
@@ -90,8 +90,8 @@ class Bitcoind:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._address = settings.rpc_url_without_credentials
-        self._node: AuthServiceProxy | None = None
-        self._wallet: AuthServiceProxy | None = None
+        self._node: RpcProxy | None = None
+        self._wallet: RpcProxy | None = None
         self._rest: http.client.HTTPConnection | None = None
         self._has_rest = settings.bitcoind_rest == "auto"
         self._asked = ""
@@ -284,9 +284,15 @@ class Bitcoind:
             raise self._translated(error, method) from error
         except (http.client.HTTPException, ConnectionError):
             raise
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except OSError as error:
             self.close()
             raise self._unreachable(error) from error
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            self.close()
+            raise NodeError(
+                f"what answers at {self._address} is not bitcoind ({type(error).__name__}): "
+                "is BITCOIND_RPC_URL right?"
+            ) from error
         reach(f"rpc.{method}")
         return answer
 
@@ -315,7 +321,7 @@ class Bitcoind:
             "is it running, and is BITCOIND_RPC_URL right?"
         )
 
-    def _proxy(self, wallet: bool) -> AuthServiceProxy:
+    def _proxy(self, wallet: bool) -> RpcProxy:
         if wallet:
             if self._wallet is None:
                 self._wallet = self._connect(f"/wallet/{quote(self._settings.bitcoind_wallet, safe='')}")
@@ -324,8 +330,8 @@ class Bitcoind:
             self._node = self._connect("/")
         return self._node
 
-    def _connect(self, path: str) -> AuthServiceProxy:
-        return _Proxy(self._address + path, self._credentials(), connection=self._connection())
+    def _connect(self, path: str) -> RpcProxy:
+        return RpcProxy(self._address + path, self._credentials(), self._connection())
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self._address)
@@ -372,27 +378,3 @@ class Bitcoind:
             return self._rest_block(block_hash) if is_closed else None
         reach("rest.block")
         return body if answer.status == http.client.OK else None
-
-
-class _Proxy(AuthServiceProxy):  # type: ignore[misc]
-    """python-bitcoinrpc's proxy with credentials of any characters: it takes those in a URL undecoded."""
-
-    def __init__(self, url: str, credentials: str, method: str | None = None, connection: Any = None) -> None:
-        super().__init__(_with_user(url), method, STALL_SECONDS, connection)
-        self._credentials = credentials
-        token = base64.b64encode(credentials.encode())
-        self._AuthServiceProxy__auth_header = b"Basic " + token
-
-    def __getattr__(self, name: str) -> "_Proxy":
-        if name.startswith("__"):
-            raise AttributeError(name)
-        url = self._AuthServiceProxy__service_url
-        return _Proxy(url, self._credentials, name, self._AuthServiceProxy__conn)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._AuthServiceProxy__conn.close()
-
-
-def _with_user(url: str) -> str:
-    return url if "@" in url else url.replace("://", "://user:password@", 1)

@@ -4,7 +4,7 @@ A reorg is no special mode: blocks of ours that the node no longer has are taken
 are read. One transaction a block, so that a crash goes on at the next one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -73,9 +73,7 @@ class BlockHandler:
         fork = self._fork(tip) or self._begin_again(now)
         if fork.height < tip.height:
             self._disconnect_down_to(fork, tip)
-        for block, height in self._blocks_after(fork, node_tip):
-            self._connect(block, height, now)
-            self._pulse()
+        self._read_above(fork, node_tip, now)
 
     def _fork(self, tip: StoredBlock) -> StoredBlock | None:
         """The newest stored block that is in the node's active chain."""
@@ -85,9 +83,10 @@ class BlockHandler:
         return block
 
     def _begin_again(self, now: datetime) -> StoredBlock:
-        """None of the blocks that were kept is left in the chain: read again from the oldest open request."""
-        opened = PaymentRequest.select().where(PaymentRequest.closed_at.is_null())
-        oldest = opened.order_by(PaymentRequest.created_at).first()
+        """None of the blocks that were kept is left in the chain: read again from the oldest request that is
+        open, or whose payment has left the chain."""
+        is_concerned = PaymentRequest.closed_at.is_null() | PaymentRequest.address.in_(self._unchained())
+        oldest = PaymentRequest.select().where(is_concerned).order_by(PaymentRequest.created_at).first()
         since = (oldest.created_at if oldest else now).timestamp() - 2 * 3600
         height = StoredBlock.select(StoredBlock.height).order_by(StoredBlock.height).scalar()
         block_hash = None
@@ -106,6 +105,17 @@ class BlockHandler:
             StoredBlock.delete().execute()
             return _store(header["hash"], header["height"], header["chainwork"], header["time"])
 
+    def _unchained(self) -> set[int]:
+        """The addresses paid in blocks that are not in the node's chain, by the newest outputs first."""
+        found: set[int] = set()
+        mined = Output.select().where(Output.block_hash.is_null(False))
+        for output in mined.order_by(Output.block_height.desc()):
+            assert output.block_height is not None
+            if self._node.block_hash(output.block_height) == output.block_hash:
+                break
+            found.add(output.address_id)
+        return found
+
     def _disconnect_down_to(self, fork: StoredBlock, tip: StoredBlock) -> None:
         log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
         for height in range(tip.height, fork.height, -1):
@@ -116,17 +126,24 @@ class BlockHandler:
                     block.delete_instance()
                 self._pulse()
 
-    def _blocks_after(self, fork: StoredBlock, node_tip: NodeTip) -> Iterator[tuple[Block, int]]:
-        """The node's blocks above `fork`, up to one that does not follow the last: the chain has moved."""
-        previous = fork.hash
+    def _read_above(self, fork: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
+        """Read the blocks above `fork`, up to one that does not follow the last: the chain has moved."""
+        previous_hash = fork.hash
         for height in range(fork.height + 1, node_tip.height + 1):
             is_tip = height == node_tip.height
             block_hash = node_tip.hash if is_tip else self._node.block_hash(height)
-            block = self._node.block(block_hash) if block_hash else None
-            if block is None or block.previous_hash != previous:
+            if block_hash is None or not self._read(block_hash, height, previous_hash, now):
                 return
-            yield block, height
-            previous = block.hash
+            previous_hash = block_hash
+            self._pulse()
+
+    def _read(self, block_hash: str, height: int, previous_hash: str, now: datetime) -> bool:
+        """Connect this block, and let go of it before the next comes; False where it follows another."""
+        block = self._node.block(block_hash)
+        if block.previous_hash != previous_hash:
+            return False
+        self._connect(block, height, now)
+        return True
 
     def _connect(self, block: Block, height: int, now: datetime) -> None:
         matches = self._watch.matches(block.transactions)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-import peewee
 import structlog
 
 from config import Settings
@@ -27,7 +26,7 @@ from daemon.reassess import Assessor
 from daemon.recording import Watch
 from daemon.transaction_handler import TransactionHandler
 from daemon.worker import Stopping
-from models.database import disconnect
+from models.database import DATABASE_TROUBLE, disconnect
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline
@@ -123,7 +122,7 @@ class Loop:
             except (NodeError, RpcError, WrongChain) as error:
                 self._node.close()
                 self._begin_outage(str(error))
-            except (peewee.OperationalError, peewee.InterfaceError) as error:
+            except DATABASE_TROUBLE as error:
                 self._begin_outage(f"the database cannot be used: {str(error).strip()}")
                 disconnect()
             except Stopping:
@@ -299,7 +298,7 @@ class Loop:
         try:
             with transaction("heartbeat"):
                 beat(_now(), self._tip.height if self._tip else None, self._problems())
-        except (peewee.OperationalError, peewee.InterfaceError) as error:
+        except DATABASE_TROUBLE as error:
             self._begin_outage(f"the database cannot be used: {str(error).strip()}")
             disconnect()
 

@@ -175,8 +175,10 @@ def _insert(
             **place,
         )
     address_ids = {address_id for _, _, address_id in fresh}
-    retire(address_ids, first_seen_at)
-    touch(address_ids)
+    if touch(address_ids) < len(address_ids):
+        retire(address_ids, first_seen_at)
+        # One may have been given to a request just before it could be retired.
+        touch(address_ids)
 
 
 def _first_seen(txids: set[str]) -> dict[int, datetime]:

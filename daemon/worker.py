@@ -3,10 +3,9 @@
 import threading
 from collections.abc import Callable
 
-import peewee
 import structlog
 
-from models.database import disconnect
+from models.database import DATABASE_TROUBLE, disconnect
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +68,7 @@ class Worker:
             self._end_trouble()
         except Stopping:
             return
-        except (peewee.OperationalError, peewee.InterfaceError) as error:
+        except DATABASE_TROUBLE as error:
             self._begin_trouble(error)
             disconnect()
 

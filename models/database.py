@@ -15,12 +15,16 @@ database = peewee.DatabaseProxy()
 
 LOCK_TIMEOUT_SECONDS = 5
 
+# InternalError is PostgreSQL's read-only standby.
+DATABASE_TROUBLE = (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
+"""Locked, full, read-only, gone: it may pass by itself."""
+
 _SQLITE_PRAGMAS = {
     "journal_mode": "wal",
     # What a client was told survives a power loss: in WAL mode NORMAL does not sync at each commit.
     "synchronous": "full",
     "foreign_keys": 1,
-    "cache_size": -8 * 1024,
+    "cache_size": -2 * 1024,
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,8 +1,14 @@
 """Sellers: who may ask for payments, and where they are told of them."""
 
+import base64
+import re
+import secrets
+
 import peewee
 
 from models.database import MomentField, Table
+
+SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Seller(Table):
@@ -22,3 +28,8 @@ class Seller(Table):
 def seller_by_key_hash(api_key_hash: str) -> Seller | None:
     """The seller whose key has this hash, if it is not removed."""
     return Seller.get_or_none((Seller.api_key_hash == api_key_hash) & Seller.removed_at.is_null())
+
+
+def new_webhook_secret() -> str:
+    """As Standard Webhooks has it: 24 to 64 random bytes in base64, after a prefix."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"

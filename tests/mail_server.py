@@ -18,7 +18,10 @@ USER, PASSWORD = "till", "hunter2"
 
 
 class MailServer:
-    """Keeps what it takes in `taken`. `answers` has what it says instead of yes, by command."""
+    """Keeps what it takes in `taken`, and what it cuts off in `cut`.
+
+    `answers` has what it says instead of yes, by command.
+    """
 
     def __init__(
         self, security: Literal["none", "starttls", "tls"] = "none", *, wants_login: bool = False
@@ -26,6 +29,7 @@ class MailServer:
         self.answers: dict[str, str] = {}
         self.is_cut_after_data = False
         self.taken: list[EmailMessage] = []
+        self.cut: list[EmailMessage] = []
         self.raw: list[bytes] = []
         self.recipients: list[str] = []
         self._security = security
@@ -58,6 +62,7 @@ class MailServer:
         """aiosmtpd's hook."""
         assert isinstance(envelope.content, bytes)
         if self.is_cut_after_data:
+            self.cut.append(message_from_bytes(envelope.content, policy=policy.default))
             assert isinstance(server.transport, asyncio.Transport)
             server.transport.abort()
             return "250 never sent"

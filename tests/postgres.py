@@ -36,7 +36,8 @@ class PostgresServer:
 
     def __enter__(self) -> Self:
         try:
-            self._start(self._programs())
+            self._at = self._programs()
+            self._start(self._at)
         except BaseException:
             self.stop()
             raise
@@ -49,8 +50,12 @@ class PostgresServer:
         subprocess.run(
             [*initdb, "--encoding=UTF8", "--no-sync"], check=True, capture_output=True, **self._as_user()
         )
+        self._launch(programs)
+
+    def _launch(self, programs: Path) -> None:
+        data = self.directory / "data"
         settings = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", *SPEED)
-        with (self.directory / "log").open("wb") as log:
+        with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [programs / "postgres", "-D", data, *(f"--{setting}" for setting in settings)],
                 stdout=log,
@@ -66,10 +71,18 @@ class PostgresServer:
         self.stop()
 
     def stop(self) -> None:
+        self._end()
+        shutil.rmtree(self.directory)
+
+    def restart(self) -> None:
+        """With all that was committed."""
+        self._end()
+        self._launch(self._at)
+
+    def _end(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)  # "fast shutdown": clients are cut off
             self.process.wait(30)
-        shutil.rmtree(self.directory)
 
     def new_database(self) -> str:
         """The URL of a fresh, empty database."""

@@ -1,15 +1,17 @@
 """The web application: which call goes where, who may make it, and what every answer has in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from config import Settings
+from models.database import DATABASE_TROUBLE
 from models.seller import Seller
 from web import (
     catalogue,
@@ -22,12 +24,13 @@ from web import (
     purchase,
     rates,
     static_files,
+    triggers,
 )
-from web.access import anyone, key_holder
+from web.access import anyone, key_holder, key_holder_or_neighbour
 from web.answer import Answer, Problem, not_found, refused, unavailable
 from web.call import Call, Environ
 from web.content import Content
-from web.database import DATABASE_TROUBLE, Outage, Writers, connection
+from web.database import Outage, Writers, connection
 from web.pages import problem_page
 
 log = structlog.get_logger(__name__)
@@ -59,8 +62,18 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/docs", anyone, manual.show),
 )
 
-# Somebody looks at these with a browser: what is wrong is told by a page too.
-PAGES: frozenset[Handler] = frozenset({checkout.show})
+_TRIGGERS = "/spellbook/triggers/PaymentProcessor"
+TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
+    ("POST", f"{_TRIGGERS}NewPayment/post", key_holder_or_neighbour, triggers.new_payment),
+    ("GET", f"{_TRIGGERS}PaymentStatus/get", key_holder_or_neighbour, triggers.payment_status),
+    ("POST", f"{_TRIGGERS}TransactionReceived/post", key_holder_or_neighbour, triggers.transaction_received),
+)
+"""Routes that are there only with SPELLBOOK_TRIGGERS on. SPEC.md 6."""
+
+# Where a problem is told otherwise: somebody looks with a browser, or a program knows the Spellbook alone.
+_TOLD_BY: Mapping[Handler, Callable[[Answer, Environ], Answer | Content]] = MappingProxyType(
+    {checkout.show: problem_page, **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault)}
+)
 
 _NO_DATABASE = unavailable(
     "no-database", "the database is not available at the moment; nothing was used up, try again"
@@ -77,7 +90,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     desk = Desk(settings, clock)
     app = Bottle()
     app.default_error_handler = _unrouted
-    for method, path, access, handler in ROUTES:
+    for method, path, access, handler in ROUTES + (TRIGGERS if settings.spellbook_triggers else ()):
         app.route(path, method, desk.callback(access, handler))
     return app
 
@@ -96,8 +109,8 @@ class Desk:
 
         def serve(**parts: str) -> HTTPResponse:
             answer = self.answer(access, handler, request.environ, parts)
-            if handler in PAGES and isinstance(answer, Answer):
-                return _response(problem_page(answer, request.environ))
+            if handler in _TOLD_BY and isinstance(answer, Answer):
+                return _response(_TOLD_BY[handler](answer, request.environ))
             return _response(answer)
 
         return serve

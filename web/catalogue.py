@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator
 from models.address import Address
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
-from payments.money import is_currency
+from payments.money import currency_codes, is_currency
 from payments.status import Status
 from web.answer import Answer, FieldError, invalid
 from web.call import Call
@@ -78,7 +78,7 @@ class Filters(Form):
         None
     )
     currency: Annotated[
-        str | None, PlainValidator(_currency), _told("Only in this currency", pattern="^[A-Z]{3}$")
+        str | None, PlainValidator(_currency), _told("Only in this currency", enum=sorted(currency_codes()))
     ] = None
     created_after: Annotated[
         datetime | None, PlainValidator(_moment), _told("Made then or later", format="date-time")

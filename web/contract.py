@@ -254,7 +254,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "getCheckoutStatus",
         "Checkout",
         "What that page asks after",
-        "For a page of your own: it needs no key, and tells nothing of the seller, the note or the metadata.",
+        "It tells nothing of the seller, the note or the metadata.",
         {
             HTTPStatus.OK: _json("What a customer may know", CheckoutStatus, "ETag"),
             **_UNCHANGED,

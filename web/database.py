@@ -7,12 +7,9 @@ from threading import Lock
 import peewee
 import structlog
 
-from models.database import LOCK_TIMEOUT_SECONDS, database, disconnect, is_sqlite
+from models.database import DATABASE_TROUBLE, LOCK_TIMEOUT_SECONDS, database, disconnect, is_sqlite
 
 log = structlog.get_logger(__name__)
-
-# Locked, full, read-only, gone: it may pass by itself. InternalError is PostgreSQL's read-only standby.
-DATABASE_TROUBLE = (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
 
 
 @contextmanager

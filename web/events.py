@@ -60,7 +60,7 @@ def _send_again(call: Call, event: Event, message: Message) -> None:
     with call.writers.transaction():
         is_new = not is_redelivery_pending(message)
         if is_new:
-            check_room(call.seller)
+            check_room(call.seller.id)
             add_redelivery(message, call.now)
     if is_new:
         log.info("redelivery asked for", event_id=event.reference, seller=call.seller.id)

@@ -21,7 +21,8 @@ Ask for an amount in any currency, get an address and an amount in bitcoin, and 
 
 Every call takes and gives JSON in UTF-8. Amounts in decimals are text, times are RFC 3339 in UTC, and \
 satoshis are whole numbers. What is refused is answered with a problem (RFC 9457) that says what to do, and \
-names all that is wrong with a body at once. `503` with `Retry-After` means that nothing was used up: try again."""
+names all that is wrong with a body at once. `503` with `Retry-After` means that nothing was used up: try \
+again."""
 
 _WEBHOOK = """\
 Posted to the address that the operator has set for you, and signed by the Standard Webhooks scheme \

@@ -27,14 +27,19 @@ def look_at_transaction(call: Call, reference: str) -> Answer:
     """POST /api/v1/payments/{id}/transactions: 202. It tells the daemon where to look and nothing else."""
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
-    with call.writers.transaction():
-        is_new = not is_transaction_pending(payment, form.txid)
-        if is_new:
-            check_room(call.seller)
-            add_transaction_hint(payment, form.txid, call.now)
-    if is_new:
-        log.info("transaction hinted at", payment=payment.reference, txid=form.txid)
+    leave_hint(call, payment, form.txid)
     return Answer(HTTPStatus.ACCEPTED, document_of(payment, call.settings))
+
+
+def leave_hint(call: Call, payment: PaymentRequest, txid: str) -> None:
+    """Tell the daemon where to look; once, however often it is told. Raises Problem 429."""
+    with call.writers.transaction():
+        is_new = not is_transaction_pending(payment, txid)
+        if is_new:
+            check_room(payment.seller_id)
+            add_transaction_hint(payment, txid, call.now)
+    if is_new:
+        log.info("transaction hinted at", payment=payment.reference, txid=txid)
 
 
 def accept(call: Call, reference: str) -> Answer:

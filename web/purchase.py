@@ -42,44 +42,23 @@ def create(call: Call) -> Answer:
     known = _known_request(call, key, digest)
     if known is not None:
         return _answer(HTTPStatus.OK, known, call)
-    terms = _terms(form, call)
+    terms = agreed_terms(form, call.seller.id, call)
     try:
-        payment = _insert({**terms, "idempotency_key": key, "idempotency_digest": key and digest}, call)
+        with call.writers.transaction():
+            payment = store_request(
+                {**terms, "idempotency_key": key, "idempotency_digest": key and digest}, call
+            )
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)
         if known is None:
             raise
         return _answer(HTTPStatus.OK, known, call)
-    log.info(
-        "payment requested",
-        payment=payment.reference,
-        seller=payment.seller_id,
-        amount=f"{payment.amount_fiat} {payment.currency}",
-        amount_sats=payment.amount_sats,
-        address=payment.address.address,
-    )
+    tell_log(payment)
     return _answer(HTTPStatus.CREATED, payment, call)
 
 
-def _idempotency_key(call: Call) -> str | None:
-    key = call.header("Idempotency-Key")
-    is_good = key is None or (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable())
-    if not is_good:
-        raise malformed(f"Idempotency-Key has 1 to {_KEY_CHARACTERS} printable ASCII characters")
-    return key
-
-
-def _known_request(call: Call, key: str | None, digest: str) -> PaymentRequest | None:
-    """What this key made before. Raises Problem 422 where that was another body."""
-    payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
-    if payment is not None and payment.idempotency_digest != digest:
-        detail = "this Idempotency-Key came before with another body; a new request needs a new key"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-    return payment
-
-
-def _terms(form: PaymentForm, call: Call) -> dict[str, Any]:
+def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any]:
     """What is agreed now, as columns of the request. Raises Problem 422 or 503."""
     settings = call.settings
     price = price_now(form.currency, settings, call.now)
@@ -89,7 +68,7 @@ def _terms(form: PaymentForm, call: Call) -> dict[str, Any]:
     expires_at = call.now + timedelta(seconds=lifetime)
     monitored_until = expires_at + timedelta(seconds=settings.monitoring_period)
     return {
-        "seller": call.seller,
+        "seller": seller_id,
         "amount_fiat": plain(form.amount_fiat),
         "currency": form.currency,
         "price": plain(price.price),
@@ -111,6 +90,48 @@ def _terms(form: PaymentForm, call: Call) -> dict[str, Any]:
     }
 
 
+def store_request(terms: Mapping[str, Any], call: Call) -> PaymentRequest:
+    """Claim an address and store the request, inside the caller's transaction.
+
+    Raises Problem 503 with the pool empty.
+    """
+    address: Address | None = claim_address(call.now)
+    if address is None:
+        detail = "there is no free address at the moment; nothing was used up, try again"
+        raise unavailable("no-address", detail)
+    payment: PaymentRequest = PaymentRequest.create(reference=_reference(), address=address, **terms)
+    return payment
+
+
+def tell_log(payment: PaymentRequest) -> None:
+    """Its line in the log, once it is stored for good."""
+    log.info(
+        "payment requested",
+        payment=payment.reference,
+        seller=payment.seller_id,
+        amount=f"{payment.amount_fiat} {payment.currency}",
+        amount_sats=payment.amount_sats,
+        address=payment.address.address,
+    )
+
+
+def _idempotency_key(call: Call) -> str | None:
+    key = call.header("Idempotency-Key")
+    is_good = key is None or (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable())
+    if not is_good:
+        raise malformed(f"Idempotency-Key has 1 to {_KEY_CHARACTERS} printable ASCII characters")
+    return key
+
+
+def _known_request(call: Call, key: str | None, digest: str) -> PaymentRequest | None:
+    """What this key made before. Raises Problem 422 where that was another body."""
+    payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
+    if payment is not None and payment.idempotency_digest != digest:
+        detail = "this Idempotency-Key came before with another body; a new request needs a new key"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+    return payment
+
+
 def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
     amount_sats = sats_due(amount_fiat, price.price)
     if amount_sats < DUST_LIMIT_SATS:
@@ -120,17 +141,6 @@ def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
         message = f"is {btc(amount_sats)} BTC now; there will never be more than 21 million"
         raise invalid([FieldError("amount_fiat", message)])
     return amount_sats
-
-
-def _insert(terms: Mapping[str, Any], call: Call) -> PaymentRequest:
-    """Claim an address and store the request, both or neither. Raises Problem 503 with the pool empty."""
-    with call.writers.transaction():
-        address: Address | None = claim_address(call.now)
-        if address is None:
-            detail = "there is no free address at the moment; nothing was used up, try again"
-            raise unavailable("no-address", detail)
-        payment: PaymentRequest = PaymentRequest.create(reference=_reference(), address=address, **terms)
-    return payment
 
 
 def _reference() -> str:

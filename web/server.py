@@ -136,6 +136,8 @@ class Server:
         self._map: dict[int, Any] = {}
         self._dispatcher = Dispatcher(at_thread_end)
         self._is_stopping = False
+        # `stop` writes to what `run` closes then; it may interrupt `run` as a signal handler, in its thread.
+        self._closing = threading.RLock()
         try:
             self._listen(app, host, port)
         except (OSError, ValueError) as error:
@@ -180,8 +182,9 @@ class Server:
         while not self._is_stopping:
             self._turn(1.0)
         deadline = time.monotonic() + STOP_SECONDS
-        for listener in self._listeners:
-            wasyncore.dispatcher.close(listener)
+        with self._closing:
+            for listener in self._listeners:
+                wasyncore.dispatcher.close(listener)
         self._turn(0)
         for listener in self._listeners:
             listener.accepting_requests = False
@@ -192,11 +195,11 @@ class Server:
 
     def stop(self) -> None:
         """May be called from a signal handler, or another thread; again does nothing."""
-        if not self._is_stopping:
-            # Set last: once it is, `run` may have closed the triggers.
-            for listener in self._listeners:
-                listener.pull_trigger()
-            self._is_stopping = True
+        with self._closing:
+            if not self._is_stopping:
+                self._is_stopping = True
+                for listener in self._listeners:
+                    listener.pull_trigger()
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)

@@ -5,15 +5,14 @@ from http import HTTPStatus
 from models.hint import ACCEPT, REDELIVER, TRANSACTION, Hint
 from models.outbox import Message
 from models.payment import PaymentRequest
-from models.seller import Seller
 from web.answer import RETRY_AFTER_SECONDS, Problem
 
 MOST_PENDING = 100
 
 
-def check_room(seller: Seller) -> None:
+def check_room(seller_id: str) -> None:
     """One seller can't keep the daemon busy for all: Problem 429 while a hundred wishes wait."""
-    waiting = Hint.select().join(PaymentRequest).where(PaymentRequest.seller == seller).count()
+    waiting = Hint.select().join(PaymentRequest).where(PaymentRequest.seller == seller_id).count()
     if waiting >= MOST_PENDING:
         detail = f"{waiting} requests of this seller wait for the daemon already; try again later"
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}

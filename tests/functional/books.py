@@ -83,7 +83,8 @@ def _state_differences(output: Output, world: World, view: View, *, is_closed: b
         allowed = [(MINED, place.block_hash, place.height)]
     elif txid in view.mempool:
         allowed = [(MEMPOOL, None, None)]
-    elif is_closed:
+    elif is_closed or (conflicts and not world.conflicts(txid, view, through_mined=False)):
+        # What a parent that has been in a block spent is not remembered.
         allowed = [(REPLACED, None, None), (DROPPED, None, None)]
     else:
         allowed = [(REPLACED if conflicts else DROPPED, None, None)]
@@ -161,36 +162,48 @@ def close(account: Account) -> None:
     account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
 
 
+@dataclass(slots=True)
+class _Tale:
+    """What a request's events said up to now."""
+
+    is_covered: bool = False
+    is_confirmed: bool = False
+    is_expired: bool = False
+    revision: int = 0
+
+    def can_go_on(self, event: Event) -> bool:
+        """Whether this can be true after that: what is taken back was there, what comes again was gone."""
+        kind, status, document = EventType(event.type), event.payload["status"], event.payload
+        is_deep = document["confirmations"] >= document["confirmations_required"]
+        rules = {
+            EventType.RECEIVED: not self.is_covered and status in COVERED,
+            EventType.CONFIRMED: self.is_covered
+            and not self.is_confirmed
+            and status == "confirmed"
+            and is_deep,
+            EventType.REVERTED: self.is_covered and status != "confirmed",
+            EventType.EXPIRED: not self.is_expired and status == "expired",
+            EventType.UNDERPAID: not self.is_covered and status == "underpaid",
+            EventType.LATE: document["late"],
+        }
+        return event.revision >= self.revision and bool(rules.get(kind, True))
+
+    def go_on(self, event: Event) -> None:
+        kind = EventType(event.type)
+        self.revision = event.revision
+        self.is_expired = kind is EventType.EXPIRED or (self.is_expired and kind is not EventType.RECEIVED)
+        if kind is EventType.REVERTED:
+            self.is_covered, self.is_confirmed = event.payload["status"] in COVERED, False
+        self.is_covered |= kind is EventType.RECEIVED
+        self.is_confirmed |= kind is EventType.CONFIRMED
+
+
 def _faults_of_order(told: list[Event]) -> Iterator[str]:
-    """A story that can be true: what is taken back was there, and what comes again was gone."""
-    is_covered = is_confirmed = is_expired = False
-    revision = 0
+    tale = _Tale()
     for event in told:
-        kind, status = EventType(event.type), event.payload["status"]
-        where = f"{kind.value} of {event.payload['payment_request_id']} (revision {event.revision})"
-        if event.revision < revision:
-            yield f"{where} comes after revision {revision}"
-        revision = event.revision
-        if kind is EventType.RECEIVED and (is_covered or status not in COVERED):
-            yield f"{where}: it was covered before, or is not: {status}"
-        if kind is EventType.CONFIRMED and (is_confirmed or status != "confirmed" or not is_covered):
-            yield f"{where}: it was confirmed before, or is not: {status}"
-        if kind is EventType.CONFIRMED and (
-            event.payload["confirmations"] < event.payload["confirmations_required"]
-        ):
-            yield f"{where}: after {event.payload['confirmations']} confirmations"
-        if kind is EventType.REVERTED and not is_covered:
-            yield f"{where}: there was nothing to take back"
-        if kind is EventType.EXPIRED and (status not in ("expired",) or (is_expired and not is_covered)):
-            yield f"{where}: it had expired before, or is {status}"
-        if kind is EventType.RECEIVED:
-            is_covered, is_expired = True, False
-        elif kind is EventType.CONFIRMED:
-            is_confirmed = True
-        elif kind is EventType.REVERTED:
-            is_covered, is_confirmed = status in COVERED, False
-        elif kind is EventType.EXPIRED:
-            is_expired = True
+        if not tale.can_go_on(event):
+            yield f"{event.type} at revision {event.revision}, {event.payload['status']}, after {tale}"
+        tale.go_on(event)
 
 
 def faults_of_post(account: Account, taken: list[str], mail_from: str) -> list[str]:

@@ -2,13 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from admin.installation import settings_for
 from admin.regtest import RegtestNode
+from config import load_settings
+from daemon import loop, mempool
+from models.database import disconnect
+from models.lock import FileLock
+from models.schema import open_database
 from tests.functional.customer import Customer
+from tests.functional.hand_daemon import HandDaemon
+from tests.functional.stage import Stage
 from tests.functional.till import Till
+from tests.functional.world import World
+from tests.rows import new_seller
 
 TillMaker = Callable[..., Till]
 
@@ -52,3 +63,28 @@ def make_till(
 def till(make_till: TillMaker) -> Till:
     """A till with the default settings, which the tests of a module share."""
     return make_till().open()
+
+
+@pytest.fixture
+def stage(
+    start_node: Callable[..., RegtestNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stage]:
+    """A node, a database and a daemon, in a hurry."""
+    monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
+    monkeypatch.setattr(loop, "SOON_SECONDS", 0.1)
+    monkeypatch.setattr(loop, "FIRST_RETRY_SECONDS", 0.05)
+    node = start_node()
+    # …, load_on_startup: it is there again after a restart.
+    node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
+    settings = load_settings(settings_for(node, tmp_path), tmp_path)
+    world = World(node).begin()
+    open_database(settings.database_url.reveal())
+    lock = FileLock("daemon")
+    assert lock.acquire()
+    new_seller()
+    daemon = HandDaemon(settings, lock)
+    yield Stage(world, daemon, settings)
+    if daemon.is_up:
+        daemon.stop()
+    lock.release()
+    disconnect()

@@ -41,7 +41,7 @@ class Coin:
 
 @dataclass(frozen=True, slots=True)
 class Forged:
-    """A transaction: what it spends, its (script, amount_sats), and its bytes without and with the witness."""
+    """A transaction; `outputs` are (script, amount_sats), `stripped` its bytes without the witness."""
 
     txid: str
     coins: tuple[Coin, ...]

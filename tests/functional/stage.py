@@ -15,6 +15,7 @@ from tests.functional.forge import Coin, Forged
 from tests.functional.hand_daemon import HandDaemon
 from tests.functional.world import World
 from tests.rows import new_payment
+from tests.waiting import wait_until
 
 CUSHION_BLOCKS = 13
 COINS_A_STORY = 60
@@ -36,6 +37,7 @@ class Stage:
     done: list[str] = field(default_factory=list)
     is_rough: bool = False
     is_broken: bool = False
+    looked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     settled_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def begin(self) -> None:
@@ -94,6 +96,11 @@ class Stage:
             script = bytes.fromhex(rpc("validateaddress", named)["scriptPubKey"])
             add_addresses([(named, script)], wallet, datetime.now(UTC))
 
+    def late(self) -> list[Account]:
+        """Those with money that waits for the seller's word."""
+        rows = ((account, account.row()) for account in self.accounts)
+        return [account for account, row in rows if row.is_late and row.late_accepted_at is None]
+
     def accept(self, account: Account) -> None:
         """The seller counts late money. To a daemon that is down it is one of several things at once."""
         self.is_rough |= not self.daemon.is_up
@@ -140,7 +147,8 @@ class Stage:
         rows = [account.row() for account in self.accounts]
         coming = [m for row in rows for m in (row.expires_at, row.monitored_until) if m > now]
         if coming and (soonest := min(coming)) < now + SOON:
-            self.daemon.work_until(lambda: datetime.now(UTC) > soonest, PATIENCE_SECONDS)
+            wait = self.daemon.work_until if self.daemon.is_up else wait_until
+            wait(lambda: datetime.now(UTC) > soonest, PATIENCE_SECONDS)
 
     def restart_bitcoind(self, *, is_clean: bool) -> None:
         """Where it was not stopped it has lost blocks and its mempool, and gets the blocks from others.
@@ -173,7 +181,7 @@ class Stage:
         self.world.node.rpc("syncwithvalidationinterfacequeue")
         if not self.daemon.work_until(lambda: not self.faults(), PATIENCE_SECONDS):
             raise AssertionError(self.report(self.faults()))
-        view, now = self.world.view(), datetime.now(UTC)
+        view, now = self.world.view(), self.looked_at
         faults = [
             fault
             for account in self.accounts
@@ -203,6 +211,7 @@ class Stage:
     def faults(self) -> list[str]:
         """Where the database differs from the truth."""
         view, now = self.world.view(), datetime.now(UTC)
+        self.looked_at = now
         behind = is_behind(view)
         if behind is not None:
             return [behind]

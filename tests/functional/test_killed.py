@@ -24,6 +24,7 @@ from tests.functional.tale import Tale, as_hand_daemon, repeats
 from tests.functional.world import World
 from tests.functional.zmq_forwarder import ZmqForwarder
 from tests.rows import new_seller
+from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("NODETILL_SOAK_KILLS", "0"))
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -62,7 +63,7 @@ def test_a_daemon_that_dies_at_its_very_first_start_begins_again(tale: Tale) -> 
     """With a new database it has to find out which chain it is on, and where that ends."""
     for place in FIRST:
         tale.daemon.start(place)
-        assert tale.daemon.work_until(lambda: tale.daemon.is_dead, 10), place
+        wait_until(lambda: tale.daemon.is_dead, what=f"a death at {place}")
 
 
 @pytest.mark.parametrize("place", [name for name in failpoint.names(RPC_CALLS) if name not in FIRST])
@@ -89,4 +90,5 @@ def test_a_daemon_that_is_killed_again_and_again_loses_nothing(tale: Tale) -> No
         before = repeats(tale), daemon.kills
         tale.tell(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
         tale.finish()
+        # In each tale one message is asked for again.
         assert repeats(tale) - before[0] <= daemon.kills - before[1] + 1

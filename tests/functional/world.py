@@ -1,7 +1,7 @@
 """All that is true on a regtest node: every transaction there is, the chain, and the mempool.
 
-What is in the chain and in the mempool is asked from bitcoind each time; what a transaction spends and pays is
-known, since all of them are forged here.
+What is in the chain and in the mempool is asked from bitcoind each time; what a transaction spends and pays
+is known, since all of them are forged here.
 """
 
 from collections import defaultdict
@@ -53,6 +53,7 @@ class World:
     _headers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     _contents: dict[str, list[str]] = field(default_factory=dict)
     _places: dict[str, Place] = field(default_factory=dict)
+    _ever_mined: set[str] = field(default_factory=set)
     _blocks: dict[str, str] = field(default_factory=dict)
     _best_work: int = 0
 
@@ -153,8 +154,11 @@ class World:
 
     # What follows from it
 
-    def conflicts(self, txid: str, view: View) -> set[str]:
-        """What the node has that spends something this one or an unconfirmed ancestor of it spends."""
+    def conflicts(self, txid: str, view: View, *, through_mined: bool = True) -> set[str]:
+        """What the node has that spends something this one or an unconfirmed ancestor of it spends.
+
+        Ancestors that have ever been in a block count only where `through_mined`.
+        """
         if txid in view.places:
             return set()
         made = self.transactions[txid]
@@ -165,8 +169,8 @@ class World:
             if other != txid and (other in view.places or other in view.mempool)
         }
         for coin in made.coins:
-            if coin.txid in self.transactions:
-                found |= self.conflicts(coin.txid, view)
+            if coin.txid in self.transactions and (through_mined or coin.txid not in self._ever_mined):
+                found |= self.conflicts(coin.txid, view, through_mined=through_mined)
         return found
 
     def rivals(self, txid: str) -> set[str]:
@@ -214,7 +218,7 @@ class World:
 
     def _median_time(self, block_hash: str) -> int:
         """A block must be later than this of the one before it (BIP 113)."""
-        times = []
+        times: list[int] = []
         walk: str | None = block_hash
         while walk is not None and len(times) < MEDIAN_OF:
             walk, time = self._headers[walk]
@@ -248,3 +252,4 @@ class World:
         for place, block_hash in enumerate(self._chain[height + 1 :], height + 1):
             for txid in self._contents[block_hash]:
                 self._places[txid] = Place(block_hash, place)
+                self._ever_mined.add(txid)

@@ -1,0 +1,124 @@
+<?php
+// A shop that is paid in bitcoin: an order page, and the webhook that tells it of payments.
+//
+// NODETILL_URL=https://pay.example.com NODETILL_KEY=nt_... WEBHOOK_SECRET=whsec_... \
+//     php -S 127.0.0.1:8000 examples/shop.php
+//
+// It needs PHP 8 and nothing else, and keeps its orders as files in shop-data. A real shop has a database.
+
+const GOODS = 'Alpaca socks', PRICE = '135.99', CURRENCY = 'EUR';
+const WORDS = [
+    'new' => 'We are waiting for your payment.',
+    'underpaid' => 'A part of the money is there. Please pay the rest.',
+    'received' => 'Your payment is on its way.',
+    'confirming' => 'Your payment is on its way.',
+    'confirmed' => 'Paid. We are packing your socks!',
+    'expired' => 'The price has expired. Please order again.',
+];
+define('DATA', getenv('SHOP_DATA') ?: 'shop-data');
+@mkdir(DATA, 0700, true);
+
+$method = $_SERVER['REQUEST_METHOD'];
+$path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
+if ("$method $path" === 'GET /') {
+    show_goods();
+} elseif ("$method $path" === 'POST /orders') {
+    take_order($_POST['order'] ?? '');
+} elseif ($method === 'GET' && preg_match('{^/orders/([0-9a-f]{16})$}D', $path, $found)) {
+    show_order($found[1]);
+} elseif ("$method $path" === 'POST /webhook') {
+    be_told(file_get_contents('php://input'));
+} else {
+    answer(404, 'nothing here');
+}
+
+function answer(int $status, string $text): void
+{
+    http_response_code($status);
+    echo $text;
+}
+
+// The order has its number before it is sent: sent twice, it is still one order.
+function show_goods(): void
+{
+    $order = bin2hex(random_bytes(8));
+    answer(200, '<!DOCTYPE html><title>' . GOODS . '</title><h1>' . GOODS . ', ' . PRICE . ' ' . CURRENCY . '</h1>
+<form method="post" action="/orders">
+<input type="hidden" name="order" value="' . $order . '"><button>Pay with bitcoin</button></form>');
+}
+
+// Ask for the payment, and send the customer to the page where it is made.
+function take_order(string $order): void
+{
+    if (!preg_match('/^[0-9a-f]{16}$/D', $order)) {
+        answer(400, 'no such order');
+        return;
+    }
+    $payment = ask_for_payment($order);
+    if ($payment === null) {
+        answer(503, "We can't take payments right now. Please try again in a minute.");
+        return;
+    }
+    if ($file = @fopen(DATA . "/order-$order", 'x')) { // only if it is new
+        fwrite($file, $payment['status']);
+    }
+    header('Location: ' . $payment['checkout_url'], true, 303);
+}
+
+// The payment request of this order. The order's number as key makes a repeat harmless.
+function ask_for_payment(string $order): ?array
+{
+    $address = getenv('SHOP_URL') ?: 'http://' . $_SERVER['HTTP_HOST'];
+    $body = [
+        'seller_id' => getenv('NODETILL_SELLER') ?: 'company1',
+        'amount_fiat' => PRICE,
+        'currency' => CURRENCY,
+        'note' => GOODS . ", order $order",
+        'metadata' => ['order' => $order],
+        'redirect_url' => "$address/orders/$order",
+    ];
+    $headers = ['Authorization: Bearer ' . getenv('NODETILL_KEY'), 'Content-Type: application/json', "Idempotency-Key: $order"];
+    $call = ['method' => 'POST', 'header' => $headers, 'content' => json_encode($body), 'timeout' => 10];
+    $url = getenv('NODETILL_URL') . '/api/v1/payments';
+    $text = @file_get_contents($url, false, stream_context_create(['http' => $call])); // false unless 2xx
+    return $text === false ? null : json_decode($text, true);
+}
+
+function show_order(string $order): void
+{
+    $status = @file_get_contents(DATA . "/order-$order");
+    $status === false ? answer(404, 'no such order') : answer(200, WORDS[$status]);
+}
+
+// What Nodetill tells: believed only if it is signed and fresh, and done once however often it comes.
+function be_told(string $body): void
+{
+    $id = $_SERVER['HTTP_WEBHOOK_ID'] ?? '';
+    $time = $_SERVER['HTTP_WEBHOOK_TIMESTAMP'] ?? '';
+    if (!is_signed($id, $time, $body, $_SERVER['HTTP_WEBHOOK_SIGNATURE'] ?? '')) {
+        answer(400, 'not signed by Nodetill');
+        return;
+    }
+    http_response_code(204);
+    if (file_exists(DATA . "/told-$id")) {
+        return;
+    }
+    $event = json_decode($body, true);
+    $order = $event['data']['metadata']['order'];
+    file_put_contents(DATA . "/order-$order", $event['data']['status']);
+    touch(DATA . "/told-$id"); // last: if this is cut short, it comes again
+    error_log("order $order: {$event['type']}");
+}
+
+// Standard Webhooks: HMAC-SHA256 of id, time and body; several signatures while a secret is changed.
+function is_signed(string $id, string $time, string $body, string $signatures): bool
+{
+    $secret = base64_decode(substr(getenv('WEBHOOK_SECRET'), strlen('whsec_')));
+    $expected = 'v1,' . base64_encode(hash_hmac('sha256', "$id.$time.$body", $secret, true));
+    foreach (explode(' ', $signatures) as $signature) {
+        if (hash_equals($expected, $signature)) {
+            return abs(time() - (int) $time) <= 300;
+        }
+    }
+    return false;
+}

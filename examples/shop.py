@@ -1,0 +1,104 @@
+"""A shop that is paid in bitcoin: an order page, and the webhook that tells it of payments.
+
+NODETILL_URL=https://pay.example.com NODETILL_KEY=nt_... WEBHOOK_SECRET=whsec_... python examples/shop.py
+
+It needs the packages bottle and standardwebhooks, keeps its orders in shop.db, and listens on port 8000.
+"""
+
+import json
+import os
+import re
+import secrets
+import sqlite3
+import urllib.error
+import urllib.request
+from typing import Any
+
+from bottle import Bottle, HTTPResponse, request
+from standardwebhooks import Webhook, WebhookVerificationError
+
+NODETILL, KEY = os.environ["NODETILL_URL"], os.environ["NODETILL_KEY"]
+SELLER, PORT = os.environ.get("NODETILL_SELLER", "company1"), int(os.environ.get("PORT", "8000"))
+ADDRESS = os.environ.get("SHOP_URL", f"http://127.0.0.1:{PORT}")
+GOODS, PRICE, CURRENCY = "Alpaca socks", "135.99", "EUR"
+WORDS = {
+    "new": "We are waiting for your payment.",
+    "underpaid": "A part of the money is there. Please pay the rest.",
+    "received": "Your payment is on its way.",
+    "confirming": "Your payment is on its way.",
+    "confirmed": "Paid. We are packing your socks!",
+    "expired": "The price has expired. Please order again.",
+}
+
+app = Bottle()
+webhooks = Webhook(os.environ["WEBHOOK_SECRET"])
+db = sqlite3.connect(os.environ.get("SHOP_DATABASE", "shop.db"))
+db.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, status TEXT NOT NULL)")
+db.execute("CREATE TABLE IF NOT EXISTS told (webhook_id TEXT PRIMARY KEY)")
+
+
+def show_goods() -> str:
+    """The order has its number before it is sent: sent twice, it is still one order."""
+    return f"""<!DOCTYPE html><title>{GOODS}</title><h1>{GOODS}, {PRICE} {CURRENCY}</h1>
+<form method="post" action="/orders">
+<input type="hidden" name="order" value="{secrets.token_hex(8)}"><button>Pay with bitcoin</button></form>"""
+
+
+def take_order() -> HTTPResponse:
+    """Ask for the payment, and send the customer to the page where it is made."""
+    order = request.forms.get("order", "")
+    if not re.fullmatch("[0-9a-f]{16}", order):
+        return HTTPResponse("no such order", 400)
+    try:
+        payment = ask_for_payment(order)
+    except urllib.error.URLError:
+        return HTTPResponse("We can't take payments right now. Please try again in a minute.", 503)
+    with db:
+        db.execute("INSERT OR IGNORE INTO orders VALUES (?, ?)", [order, payment["status"]])
+    return HTTPResponse("", 303, {"Location": payment["checkout_url"]})
+
+
+def ask_for_payment(order: str) -> Any:
+    """The payment request of this order. The order's number as key makes a repeat harmless."""
+    body = {
+        "seller_id": SELLER,
+        "amount_fiat": PRICE,
+        "currency": CURRENCY,
+        "note": f"{GOODS}, order {order}",
+        "metadata": {"order": order},
+        "redirect_url": f"{ADDRESS}/orders/{order}",
+    }
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", "Idempotency-Key": order}
+    call = urllib.request.Request(f"{NODETILL}/api/v1/payments", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(call, timeout=10) as answer:
+        return json.load(answer)
+
+
+def show_order(order: str) -> HTTPResponse:
+    """How the order stands."""
+    row = db.execute("SELECT status FROM orders WHERE id = ?", [order]).fetchone()
+    return HTTPResponse(WORDS[row[0]]) if row else HTTPResponse("no such order", 404)
+
+
+def be_told() -> HTTPResponse:
+    """What Nodetill tells: believed only if it is signed and fresh, and done once however often it comes."""
+    try:
+        event = webhooks.verify(request.body.read(), dict(request.headers))
+    except WebhookVerificationError:
+        return HTTPResponse("not signed by Nodetill", 400)
+    order, status = event["data"]["metadata"]["order"], event["data"]["status"]
+    with db:  # both or neither
+        told = db.execute("INSERT OR IGNORE INTO told VALUES (?)", [request.headers["webhook-id"]])
+        if told.rowcount:
+            db.execute("UPDATE orders SET status = ? WHERE id = ?", [status, order])
+            print(f"order {order}: {event['type']}", flush=True)
+    return HTTPResponse("", 204)
+
+
+app.route("/", "GET", show_goods)
+app.route("/orders", "POST", take_order)
+app.route("/orders/<order>", "GET", show_order)
+app.route("/webhook", "POST", be_told)
+
+if __name__ == "__main__":
+    app.run(host="127.0.0.1", port=PORT, quiet=True)

@@ -1,0 +1,235 @@
+"""The database can't be written: nothing is half done, and all goes on by itself afterwards."""
+
+import resource
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from admin.client import Answer
+from models.address import Address
+from models.block import stored_tip
+from models.database import database, disconnect
+from models.outbox import Event
+from models.payment import PaymentRequest
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.stage import Stage
+from tests.functional.till import SELLER, Till
+from tests.postgres import PostgresServer
+from tests.web_server import BODY, open_shop
+
+CONTRACT_SECONDS = 5.0
+A_WHILE = timedelta(seconds=1)
+FULL_BYTES = 4096
+MANY = 20
+
+
+def _read_only() -> dict[str, int]:
+    return {"query_only": 1}
+
+
+def _full() -> dict[str, int]:
+    """Not one page more."""
+    return {"max_page_count": int(database.obj.pragma("page_count"))}
+
+
+@contextmanager
+def _unwritable(pragmas: dict[str, int]) -> Iterator[None]:
+    """For all connections of this process."""
+    usual = database.obj._pragmas
+    database.obj._pragmas = [*usual, *pragmas.items()]
+    disconnect()
+    yield
+    database.obj._pragmas = usual
+    disconnect()
+
+
+def _fill_free_pages() -> None:
+    """So that the next rows need new ones."""
+    database.obj.execute_sql("VACUUM")
+
+
+@pytest.mark.parametrize("fault", [_read_only, _full])
+def test_a_database_that_cannot_be_written_is_waited_out(stage: Stage, fault: Any) -> None:
+    """Payments, blocks and a reorg come meanwhile: nothing is told until it can be stored."""
+    stage.begin()
+    accounts = [stage.request(2_000) for _ in range(MANY)]
+    stage.world.mine()
+    stage.settle()
+    stage.daemon.stop()
+    _fill_free_pages()
+    tip, told = stored_tip(), Event.select().count()
+    with _unwritable(fault()):
+        stage.daemon.start()
+        stage.is_rough = True
+        sent = [stage.pay([(account, 2_000)], is_public=False) for account in accounts]
+        stage.world.mine(sent)
+        stage.world.reorg(1, [sent])
+        until = datetime.now(UTC) + A_WHILE
+        stage.daemon.work_until(lambda: datetime.now(UTC) > until, 30)
+        assert stored_tip() == tip or fault is _full
+        assert Event.select().count() == told
+        assert {account.row().status for account in accounts} == {"new"}
+    stage.settle()
+    assert {account.row().status for account in accounts} == {"confirmed"}
+    stage.end()
+
+
+@pytest.mark.parametrize("fault", [_read_only, _full])
+def test_a_request_that_cannot_be_kept_is_refused(tmp_path: Path, fault: Any) -> None:
+    """503 with Retry-After and nothing used up; what can be read is read; then all goes on."""
+    with open_shop(tmp_path, f"sqlite:///{tmp_path / 'nodetill.db'}") as shop:
+        first = shop.post("/api/v1/payments", BODY).json
+        _fill_free_pages()
+        free = Address.select().where(Address.claimed_at.is_null()).count()
+        with _unwritable(fault()):
+            answers = [shop.post("/api/v1/payments", BODY) for _ in range(40)]
+            kept = sum(answer.status == 201 for answer in answers)
+            assert {answer.status for answer in answers[-5:]} == {503}
+            assert answers[-1].headers["retry-after"].isdigit()
+            assert shop.get(f"/api/v1/payments/{first['payment_request_id']}").json == first
+        assert Address.select().where(Address.claimed_at.is_null()).count() == free - kept
+        assert PaymentRequest.select().count() == 1 + kept
+        assert shop.post("/api/v1/payments", BODY).status == 201
+
+
+def _limit_files(till: Till, size: int) -> None:
+    """No file of the till's servers can be written beyond this, its log no more than its database."""
+    for server in (till.daemon, till.web):
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def _create(till: Till) -> Answer:
+    body = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
+    return till.client.post("/api/v1/payments", body)
+
+
+def test_a_full_disk_delays_everything_and_loses_nothing(till: Till, customer: Customer) -> None:
+    """Database, Maildir and log can't grow; when there is room again, everything comes by itself."""
+    paid, order = till.request(confirmations=1), till.request(confirmations=1)
+    _limit_files(till, FULL_BYTES)
+    customer.pay(paid.address, paid.amount_sats)
+    till.node.mine()
+    refused = _create(till)
+    assert refused.status == 503, refused.body
+    assert refused.headers["Retry-After"].isdigit()
+    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have no heartbeat")
+    assert paid.now() == paid.document
+    assert till.daemon.is_running
+
+    _limit_files(till, resource.RLIM_INFINITY)
+    paid.wait("confirmed")
+    paid.wait_told("received", "confirmed")
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    order.wait_told("received")
+    assert _create(till).status == 201
+    till.wait_well()
+
+
+def test_both_servers_stop_in_time_while_the_database_is_locked(till: Till) -> None:
+    """Whoever holds the lock, and however long: exit status 0 within five seconds."""
+    path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        age = till.health().document["daemon"]["heartbeat_age"]
+        till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > age + 2, "be kept waiting")
+        statuses: list[int] = []
+        caller = threading.Thread(target=lambda: statuses.append(_create(till).status))
+        caller.start()
+        assert till.daemon.stop(CONTRACT_SECONDS) == 0
+        assert till.web.stop(CONTRACT_SECONDS + 1) == 0
+        caller.join()
+        connection.execute("ROLLBACK")
+    assert statuses in ([503], [])
+    till.daemon.start()
+    till.web.start()
+    till.web.wait_until(lambda: till.client.try_get("/health"), "answer")
+    till.wait_well()
+
+
+def _sold(answers: list[Answer]) -> int:
+    return [answer.status for answer in answers].count(201)
+
+
+def _has_sold_more(answers: list[Answer], than: int) -> bool:
+    return _sold(answers) > than
+
+
+def test_postgresql_restarts_under_load(make_till: TillMaker, customer: Customer) -> None:
+    """Calls get 503 meanwhile; what was answered with 201 is there; payments of the time are found."""
+    with PostgresServer() as server:
+        till = make_till(DATABASE_URL=server.new_database(), ADDRESS_POOL="200").open()
+        till.wait(lambda: till.health().document["addresses"]["free"] == 200, "fill the pool")
+        orders = [till.request(confirmations=1) for _ in range(3)]
+        customer.pay(orders[0].address, orders[0].amount_sats)
+        orders[0].wait("received")
+        answers: list[Answer] = []
+        is_over = threading.Event()
+
+        def buy() -> None:
+            while not is_over.is_set():
+                answers.append(_create(till))
+                is_over.wait(0.05)
+
+        buyers = [threading.Thread(target=buy) for _ in range(2)]
+        for buyer in buyers:
+            buyer.start()
+        till.wait(lambda: len(answers) >= 5, "sell")
+        for order in orders[1:]:
+            server.restart()
+            customer.pay(order.address, order.amount_sats)
+            sold = _sold(answers)
+            till.wait(partial(_has_sold_more, answers, sold), "sell again")
+        is_over.set()
+        for buyer in buyers:
+            buyer.join()
+        till.node.mine()
+        for order in orders:
+            order.wait("confirmed")
+            order.wait_told("received", "confirmed")
+        assert {answer.status for answer in answers} <= {201, 503}
+        with till.database():
+            stored = {row.reference for row in PaymentRequest.select()}
+            claimed = Address.select().where(Address.claimed_at.is_null(False)).count()
+        kept = {answer.document["payment_request_id"] for answer in answers if answer.status == 201}
+        assert kept <= stored
+        assert claimed == len(stored)
+        till.close()
+
+
+def test_a_postgresql_that_may_only_be_read_is_waited_out(
+    make_till: TillMaker, postgres: PostgresServer, customer: Customer
+) -> None:
+    """As a standby is, after a failover to the wrong side: no crash, and nothing is lost."""
+    till = make_till(DATABASE_URL=postgres.new_database()).open()
+    order = till.request(confirmations=1)
+    _set_read_only(till, "on")
+    customer.pay(order.address, order.amount_sats)
+    till.wait(lambda: _create(till).status == 503, "refuse")
+    till.daemon.wait_for_line("outage", "read-only")
+    _set_read_only(till, "off")
+    till.node.mine()
+    order.wait("confirmed")
+    order.wait_told("received", "confirmed")
+    till.wait(lambda: _create(till).status == 201, "sell again")
+
+
+def _set_read_only(till: Till, value: str) -> None:
+    """For the connections that are made from now on: there are no others."""
+    with psycopg.connect(till.installation.settings["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {value}')
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )

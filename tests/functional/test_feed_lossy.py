@@ -1,0 +1,70 @@
+"""The feed loses messages, a third of them or all: what they told of is found all the same."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from admin.regtest import RegtestNode
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.till import Till
+from tests.functional.zmq_forwarder import ZmqForwarder
+
+GARBAGE = b"\x02\x00\x00\x00\x00\x01\xff"
+
+
+@pytest.fixture(scope="module")
+def feed(regtest_node: RegtestNode) -> Iterator[ZmqForwarder]:
+    """What the till takes for bitcoind's feed."""
+    with ZmqForwarder(regtest_node) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def till(make_till: TillMaker, feed: ZmqForwarder) -> Till:
+    """It looks at bitcoind by itself every two seconds, and finds fault with the address of its feed."""
+    return make_till(RECONCILE_INTERVAL="2", **feed.settings).open(is_well=False)
+
+
+@pytest.mark.parametrize("loss", [0.34, 1.0])
+def test_what_a_lossy_feed_told_of_is_found(
+    till: Till, feed: ZmqForwarder, customer: Customer, loss: float
+) -> None:
+    """Payments, a fee bump, a double-spend, blocks and a reorg; each is told once."""
+    feed.loss = loss
+    lost = feed.lost
+    orders = [till.request(confirmations=1) for _ in range(4)]
+    sent = [customer.pay(order.address, order.amount_sats) for order in orders]
+    for order in orders:
+        order.wait("received")
+    bumped = customer.bump_fee(sent[0])
+    customer.double_spend(sent[1])
+    orders[1].wait("new")
+    till.node.mine()
+    for order in (orders[0], *orders[2:]):
+        order.wait("confirmed")
+    customer.reorg(1, [bumped.txid, sent[2].txid], [sent[3].txid])
+    till.wait_tip()
+    for order in (orders[0], *orders[2:]):
+        order.wait("confirmed")
+        order.wait_told("received", "confirmed")
+    orders[1].wait_told("received", "reverted")
+    assert feed.lost > lost
+
+
+def test_what_bitcoind_never_published_changes_nothing(
+    till: Till, feed: ZmqForwarder, customer: Customer
+) -> None:
+    """A payment that was only signed, a transaction that can't be read, a tip that is none."""
+    feed.loss = 0.0
+    order = till.request()
+    unsent = customer.write({order.address: order.amount_sats})
+    feed.say(b"rawtx", bytes.fromhex(unsent.raw))
+    feed.say(b"rawtx", GARBAGE)
+    feed.say(b"hashblock", b"\xab" * 32)
+    till.daemon.wait_for_line("unreadable transaction skipped")
+    other = till.request(confirmations=0)
+    customer.pay(other.address, other.amount_sats)
+    other.wait("confirmed")
+    assert order.now() == order.document
+    assert order.events() == []

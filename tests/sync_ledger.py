@@ -1,0 +1,97 @@
+"""Counts what SQLite has written and not yet synced: what a power cut would take.
+
+It puts itself into SQLite's own file layer (https://sqlite.org/vfs.html), through which every write and every
+fsync of this process's databases goes, whoever made the connection.
+"""
+
+import ctypes
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self
+
+from pysqlite3 import _sqlite3
+
+METHODS = 19
+"""Of sqlite3_io_methods, version 3: the version, xClose, xRead, xWrite, xTruncate, xSync, and so on."""
+X_WRITE, X_SYNC = 3, 5
+
+_Pointer = ctypes.c_void_p
+_Write = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer, ctypes.c_int, ctypes.c_int64)
+_Sync = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.c_int)
+_Open = ctypes.CFUNCTYPE(
+    ctypes.c_int, _Pointer, ctypes.c_char_p, _Pointer, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
+)
+
+
+class _Vfs(ctypes.Structure):
+    """The beginning of sqlite3_vfs."""
+
+    _fields_ = (
+        ("version", ctypes.c_int),
+        ("file_size", ctypes.c_int),
+        ("longest_path", ctypes.c_int),
+        ("next", _Pointer),
+        ("name", ctypes.c_char_p),
+        ("data", _Pointer),
+        ("open", _Pointer),
+    )
+
+
+class SyncLedger:
+    """From `with` on, of the connections that are opened within it. By file name: `syncs`, and `unsynced`,
+    the writes since the last one."""
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(_sqlite3.__file__)
+        library.sqlite3_vfs_find.restype = ctypes.POINTER(_Vfs)
+        self.syncs: Counter[str] = Counter()
+        self.unsynced: Counter[str] = Counter()
+        self._vfs = library.sqlite3_vfs_find(None).contents
+        self._original = int(self._vfs.open)
+        self._open = _Open(self._opened)
+        self._names: dict[int, str] = {}
+        self._tables: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._vfs.open = ctypes.cast(self._open, _Pointer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._vfs.open = self._original
+
+    def _opened(self, vfs: int, name: bytes | None, file: int, flags: int, given: Any) -> int:
+        answer = int(_Open(self._original)(vfs, name, file, flags, given))
+        place = ctypes.cast(file, ctypes.POINTER(_Pointer))
+        if answer == 0 and place.contents.value:
+            self._names[file] = (name or b"temporary").decode().rpartition("/")[2]
+            place.contents.value = ctypes.addressof(self._table(place.contents.value))
+        return answer
+
+    def _table(self, original: int) -> Any:
+        """The methods of a file, with two of ours among them."""
+        if original not in self._tables:
+            table = (_Pointer * METHODS).from_buffer_copy((_Pointer * METHODS).from_address(original))
+            write, sync = _Write(table[X_WRITE] or 0), _Sync(table[X_SYNC] or 0)
+
+            def wrote(file: int, data: int, size: int, offset: int) -> int:
+                self.unsynced[self._names[file]] += 1
+                return int(write(file, data, size, offset))
+
+            def synced(file: int, flags: int) -> int:
+                answer = int(sync(file, flags))
+                if answer == 0:
+                    self.syncs[self._names[file]] += 1
+                    self.unsynced.pop(self._names[file], None)
+                return answer
+
+            ours = _Write(wrote), _Sync(synced)
+            table[X_WRITE], table[X_SYNC] = (ctypes.cast(each, _Pointer).value for each in ours)
+            _everlasting.append((table, ours, self))
+            self._tables[original] = table
+        return self._tables[original]
+
+
+_everlasting: list[Any] = []
+"""Files that are open when a ledger is closed go on using its functions."""

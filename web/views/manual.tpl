@@ -1,0 +1,103 @@
+<!DOCTYPE html>
+<html lang="{{language.code}}">
+<head>
+<meta charset="utf-8">
+<title>Nodetill: the API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="static/{{files['mark.svg']}}" type="image/svg+xml">
+<link rel="stylesheet" href="static/{{files['manual.css']}}">
+</head>
+<body>
+<header>
+<h1>Nodetill: the API</h1>
+% for paragraph in introduction:
+<p>{{!marked(paragraph)}}</p>
+% end
+<p>For programs: <a href="openapi.json">openapi.json</a>, in OpenAPI 3.1.</p>
+<pre><code>curl {{public_url}}/api/v1/payments \
+  -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \
+  -H "Idempotency-Key: order-4711" \
+  -d '{"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR", "note": "Alpaca socks"}'</code></pre>
+</header>
+<nav aria-label="Contents">
+% for group, chapters in groups.items():
+<h2>{{group}}</h2>
+<ul>
+% for chapter in chapters:
+<li><a href="#{{chapter.name}}">{{chapter.summary}}</a></li>
+% end
+</ul>
+% end
+<h2><a href="#schemas">What goes in and out</a></h2>
+</nav>
+<main>
+% def table(caption, fields):
+<div class="scroll">
+<table>
+<caption>{{caption}}</caption>
+% for field in fields:
+<tr>
+<th scope="row"><code>{{field.name}}</code>{{"" if field.is_required else " (optional)"}}</th>
+<td>{{!field.kind}}</td>
+<td>{{!marked(field.description)}}</td>
+</tr>
+% end
+</table>
+</div>
+% end
+% for group, chapters in groups.items():
+<section>
+<h2>{{group}}</h2>
+% for chapter in chapters:
+<article id="{{chapter.name}}">
+<h3>{{chapter.summary}}</h3>
+<p class="call"><code><b>{{chapter.method}}</b> {{chapter.path}}</code>\\
+% if chapter.needs_key:
+ <span>needs a key</span>\\
+% end
+</p>
+<p>{{!marked(chapter.description)}}</p>
+% if chapter.parameters:
+% table("Parameters", chapter.parameters)
+% end
+% if chapter.body:
+% table("Body: " + chapter.body_kind, chapter.body)
+% end
+<div class="scroll">
+<table>
+<caption>Answers</caption>
+% for outcome in chapter.outcomes:
+<tr>
+<th scope="row"><code>{{outcome.status}}</code></th>
+<td>{{!marked(outcome.description)}}\\
+% if outcome.headers:
+ (with {{!", ".join("<code>" + name + "</code>" for name in outcome.headers)}})\\
+% end
+</td>
+<td>{{!outcome.kind}}</td>
+</tr>
+% end
+</table>
+</div>
+</article>
+% end
+</section>
+% end
+<section id="schemas">
+<h2>What goes in and out</h2>
+% for name, (description, fields, kind) in schemas.items():
+<article id="{{name}}">
+<h3>{{name}}</h3>
+<p>{{!marked(description)}}</p>
+% if fields:
+% table("Fields", fields)
+% else:
+<p>{{!kind}}</p>
+% end
+</article>
+% end
+</section>
+</main>
+</body>
+</html>
