@@ -61,6 +61,7 @@ class Stop:
 
 def main() -> int:
     """Run until told to stop; the exit status."""
+    should_stop = Stop()
     settings = settings_or_exit()
     try:
         armed = failpoint.arm(os.environ, failpoint.names(RPC_CALLS))
@@ -71,7 +72,6 @@ def main() -> int:
     logs.configure(settings.log_format, settings.log_level)
     if armed:
         log.warning("THIS DAEMON WILL KILL ITSELF", variable=failpoint.VARIABLE, place=armed)
-    should_stop = Stop()
     try:
         open_database(settings.database_url.reveal())
         lock = database_lock("daemon")

@@ -1,4 +1,4 @@
-"""bitcoind from Debian's archive: without root, and without a change to the system."""
+"""Programs from Debian's archive: without root, and without a change to the system."""
 
 import fcntl
 import os
@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-PACKAGE = "bitcoin-knots"
 SUITE = "sid"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -19,38 +18,45 @@ class FetchError(RuntimeError):
 
 
 def fetch_bitcoind(cache: Path) -> list[str]:
-    """The command that runs `cache`'s bitcoind, fetched first if it isn't there. Takes some 5 seconds then.
+    """The command that runs `cache`'s bitcoind, fetched first if it isn't there. Raises FetchError."""
+    return fetched_command("bitcoin-knots", cache, "bitcoind")
 
-    Safe to call from several processes at once. Raises FetchError.
+
+def fetched_command(package: str, cache: Path, program: str) -> list[str]:
+    """The command that runs the program, a pattern of usr/bin, of `package`, which `cache` is for.
+
+    Fetched first if it isn't there: that takes some 5 seconds. Safe to call from several processes at once.
+    It runs with the C library that came with it; the system's may be older. Raises FetchError.
     """
+    root = _fetched(package, cache)
+    loaders = [*root.glob("usr/lib/*/ld-linux-*.so.*"), *root.glob("usr/lib/ld-linux-*.so.*")]
+    programs = sorted(root.glob(f"usr/bin/{program}"))
+    if not loaders or not programs:
+        raise FetchError(f"no loader, or no {program}, under {root}")
+    libraries = os.pathsep.join(str(path) for path in root.glob("usr/lib/*-linux-gnu*"))
+    return [str(loaders[0]), "--library-path", libraries, str(programs[0])]
+
+
+def _fetched(package: str, cache: Path) -> Path:
     root = cache / "root"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                _unpack(_download(Path(scratch)), Path(scratch) / "root")
+                _unpack(_download(package, Path(scratch)), Path(scratch) / "root")
                 # Last, so that a root is always a whole one.
                 (Path(scratch) / "root").rename(root)
-    return bitcoind_command(root)
+    return root
 
 
-def bitcoind_command(root: Path) -> list[str]:
-    """Runs the bitcoind under `root` with the C library that came with it; the system's may be older."""
-    loaders = [*root.glob("usr/lib/*/ld-linux-*.so.*"), *root.glob("usr/lib/ld-linux-*.so.*")]
-    if not loaders:
-        raise FetchError(f"no loader under {root}")
-    libraries = os.pathsep.join(str(path) for path in root.glob("usr/lib/*-linux-gnu*"))
-    return [str(loaders[0]), "--library-path", libraries, str(root / "usr/bin/bitcoind")]
-
-
-def _download(scratch: Path) -> list[Path]:
+def _download(package: str, scratch: Path) -> list[Path]:
     if not (shutil.which("apt-get") and shutil.which("dpkg") and KEYRING.exists()):
         raise FetchError("this is not Debian: apt-get, dpkg or Debian's keyring is missing")
     reasons = []
     for mirror in _mirrors():
         try:
-            return _download_from(mirror, scratch)
+            return _download_from(mirror, package, scratch)
         except FetchError as error:
             reasons.append(str(error))
     raise FetchError("; ".join(reasons) or "the machine's apt sources name no mirror of Debian")
@@ -64,12 +70,12 @@ def _mirrors() -> Iterable[str]:
     return dict.fromkeys(uri for uri in found if "debian" in uri and not uri.endswith("-security"))
 
 
-def _download_from(mirror: str, scratch: Path) -> list[Path]:
+def _download_from(mirror: str, package: str, scratch: Path) -> list[Path]:
     """The package and all that it depends on, as .deb files."""
     options = _private_apt(mirror, scratch)
     _run(["apt-get", *options, "update"])
     # Nothing counts as installed, so apt brings every library, the C library too, whatever the system has.
-    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", PACKAGE])
+    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", package])
     return sorted((scratch / "cache/archives").glob("*.deb"))
 
 

@@ -71,7 +71,8 @@ function beTold(body, headers) {
   const told = `${SHOP_DATA}/told-${headers["webhook-id"]}`;
   if (existsSync(told)) return [204, ""];
   const { type, data } = JSON.parse(body);
-  writeFileSync(`${SHOP_DATA}/order-${data.metadata.order}`, data.status);
+  const file = `${SHOP_DATA}/order-${data.metadata.order}`;
+  if (existsSync(file)) writeFileSync(file, data.status);
   writeFileSync(told, ""); // last: if this is cut short, it comes again
   console.log(`order ${data.metadata.order}: ${type}`);
   return [204, ""];
@@ -105,6 +106,6 @@ async function route(request) {
 }
 
 createServer(async (request, response) => {
-  const [status, text, headers = {}] = await route(request);
+  const [status, text, headers = {}] = await route(request).catch((error) => [500, `${error.name}`]);
   response.writeHead(status, { "Content-Type": "text/html; charset=utf-8", ...headers }).end(text);
 }).listen(Number(PORT), "127.0.0.1");

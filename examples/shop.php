@@ -23,7 +23,7 @@ $path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
 if ("$method $path" === 'GET /') {
     show_goods();
 } elseif ("$method $path" === 'POST /orders') {
-    take_order($_POST['order'] ?? '');
+    take_order(is_string($_POST['order'] ?? null) ? $_POST['order'] : '');
 } elseif ($method === 'GET' && preg_match('{^/orders/([0-9a-f]{16})$}D', $path, $found)) {
     show_order($found[1]);
 } elseif ("$method $path" === 'POST /webhook') {
@@ -104,8 +104,10 @@ function be_told(string $body): void
         return;
     }
     $event = json_decode($body, true);
-    $order = $event['data']['metadata']['order'];
-    file_put_contents(DATA . "/order-$order", $event['data']['status']);
+    $order = $event['data']['metadata']['order'] ?? '';
+    if (file_exists(DATA . "/order-$order")) {
+        file_put_contents(DATA . "/order-$order", $event['data']['status']);
+    }
     touch(DATA . "/told-$id"); // last: if this is cut short, it comes again
     error_log("order $order: {$event['type']}");
 }

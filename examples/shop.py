@@ -86,7 +86,7 @@ def be_told() -> HTTPResponse:
         event = webhooks.verify(request.body.read(), dict(request.headers))
     except WebhookVerificationError:
         return HTTPResponse("not signed by Nodetill", 400)
-    order, status = event["data"]["metadata"]["order"], event["data"]["status"]
+    order, status = event["data"]["metadata"].get("order"), event["data"]["status"]
     with db:  # both or neither
         told = db.execute("INSERT OR IGNORE INTO told VALUES (?)", [request.headers["webhook-id"]])
         if told.rowcount:

@@ -31,6 +31,7 @@ class Account:
     standing: Standing = field(default_factory=Standing)
     seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
     told: int = 0
+    was_closed: bool = False
 
     def row(self) -> PaymentRequest:
         row: PaymentRequest = PaymentRequest.get_by_id(self.payment_id)
@@ -69,12 +70,14 @@ def _output_differences(
             continue
         if output.amount_sats != amount_sats:
             yield f"{txid}:{vout} has {amount_sats} sats, stored are {output.amount_sats}"
-        yield from _state_differences(output, world, view, is_closed=row.closed_at is not None)
+        # What is no longer watched is not asked after, even if the request opens again.
+        was_closed = account.was_closed or row.closed_at is not None or now > row.monitored_until
+        yield from _state_differences(output, world, view, is_watched=not was_closed)
         yield from _age_differences(account, output, world, now)
     yield from (f"{txid}:{vout} was never sent" for txid, vout in stored)
 
 
-def _state_differences(output: Output, world: World, view: View, *, is_closed: bool) -> Iterator[str]:
+def _state_differences(output: Output, world: World, view: View, *, is_watched: bool) -> Iterator[str]:
     txid, stored = output.txid, (output.state, output.block_hash, output.block_height)
     place = view.places.get(txid)
     conflicts = world.conflicts(txid, view)
@@ -83,14 +86,14 @@ def _state_differences(output: Output, world: World, view: View, *, is_closed: b
         allowed = [(MINED, place.block_hash, place.height)]
     elif txid in view.mempool:
         allowed = [(MEMPOOL, None, None)]
-    elif is_closed or (conflicts and not world.conflicts(txid, view, through_mined=False)):
+    elif not is_watched or (conflicts and not world.conflicts(txid, view, through_mined=False)):
         # What a parent that has been in a block spent is not remembered.
         allowed = [(REPLACED, None, None), (DROPPED, None, None)]
     else:
         allowed = [(REPLACED if conflicts else DROPPED, None, None)]
     if stored not in allowed:
         yield f"{txid} is {allowed}, stored is {stored}"
-    if not is_closed and output.state == REPLACED and output.replaced_by not in conflicts:
+    if is_watched and output.state == REPLACED and output.replaced_by not in conflicts:
         yield f"{txid} is replaced by one of {conflicts}, stored is {output.replaced_by}"
 
 
@@ -104,6 +107,11 @@ def _age_differences(account: Account, output: Output, world: World, now: dateti
     earliest = min(world.made_at[txid] for txid in family).replace(microsecond=0)
     if not earliest <= output.first_seen_at <= now:
         yield f"{output.txid} was first seen at {output.first_seen_at}, made at {earliest}; it is {now}"
+    inherited = [
+        seen_at for (txid, _), seen_at in account.seen_at.items() if world.are_rivals(txid, output.txid)
+    ]
+    if before is None and not account.was_closed and output.first_seen_at > min(inherited, default=now):
+        yield f"{output.txid} was first seen at {output.first_seen_at}, what it replaces at {min(inherited)}"
 
 
 def _status_differences(
@@ -159,6 +167,7 @@ def close(account: Account) -> None:
     row = account.row()
     account.standing = row.standing
     account.told = len(events_of(row))
+    account.was_closed |= row.closed_at is not None
     account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
 
 

@@ -4,11 +4,7 @@ NODETILL_MODEL_STORIES is the number of stories that are told; where it is set, 
 """
 
 import os
-from collections.abc import Callable, Iterator
-from datetime import timedelta
-from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -19,18 +15,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from admin.installation import settings_for
-from admin.regtest import RegtestNode
-from config import load_settings
-from daemon import loop, mempool
-from models.database import disconnect
-from models.lock import FileLock
-from models.schema import open_database
-from tests.functional.hand_daemon import HandDaemon
 from tests.functional.stage import Stage
 from tests.functional.story import Story
-from tests.functional.world import World
-from tests.rows import new_seller
 
 STORIES, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 
@@ -60,31 +46,6 @@ class Stories(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing is left to be told."""
         self.stage.end()
-
-
-@pytest.fixture
-def stage(
-    start_node: Callable[..., RegtestNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stage]:
-    """A node, a database and a daemon, in a hurry."""
-    monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
-    monkeypatch.setattr(loop, "SOON_SECONDS", 0.1)
-    monkeypatch.setattr(loop, "FIRST_RETRY_SECONDS", 0.05)
-    node = start_node()
-    # …, load_on_startup: it is there again after a restart.
-    node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
-    configured = load_settings(settings_for(node, tmp_path), tmp_path)
-    world = World(node).begin()
-    open_database(configured.database_url.reveal())
-    lock = FileLock("daemon")
-    assert lock.acquire()
-    new_seller()
-    daemon = HandDaemon(configured, lock)
-    yield Stage(world, daemon, configured)
-    if daemon.is_up:
-        daemon.stop()
-    lock.release()
-    disconnect()
 
 
 def test_the_database_is_right_after_each_step_of_any_story(stage: Stage) -> None:

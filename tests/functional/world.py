@@ -173,6 +173,13 @@ class World:
                 found |= self.conflicts(coin.txid, view, through_mined=through_mined)
         return found
 
+    def are_rivals(self, one: str, other: str) -> bool:
+        """Whether these are two that spend the same."""
+        mine, theirs = self.transactions[one].coins, self.transactions[other].coins
+        return one != other and not {coin.outpoint for coin in mine}.isdisjoint(
+            coin.outpoint for coin in theirs
+        )
+
     def rivals(self, txid: str) -> set[str]:
         """This one and all that ever spent the same, and so on."""
         found, unread = {txid}, [txid]
