@@ -7,6 +7,9 @@ from models.address import newest_address_id, ours, scripts_after
 AT_ONCE = 5_000
 """How many addresses are read at a time, some 4 ms: a daemon that starts has to hear other things too."""
 
+OVERLAP = 100
+"""How many ids before the newest are read again with each that is new."""
+
 BITS_AN_ADDRESS = 16
 SMALLEST, LARGEST = 2**20, 2**28
 """In bits. Above the largest, at 17 million addresses, it only gets coarser."""
@@ -33,7 +36,9 @@ class Addresses:
         if not rows:
             return
         bits, mask = self._bits, self._mask
-        for _, script in rows:
+        # PostgreSQL may commit rows of two writers out of the order of their ids, as when one daemon takes
+        # over from another that is at its last breath.
+        for _, script in scripts_after(max(self._last_id - OVERLAP, 0), OVERLAP) + rows:
             place = hash(script) & mask
             bits[place >> 3] |= 1 << (place & 7)
         self._last_id = rows[-1][0]

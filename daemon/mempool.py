@@ -26,6 +26,9 @@ DROP_GRACE = timedelta(seconds=5)
 """How long a payment must be missing before it is called dropped: a node that has just started gets its
 wallet's transactions back a moment after it answers."""
 
+FEED_DELAY = timedelta(seconds=2)
+"""How late a message of the feed may be to count as news: the mempool's times are whole seconds."""
+
 ASKED_ONE_BY_ONE = 50
 """From here on the whole mempool's list costs less than an entry for each payment."""
 
@@ -174,7 +177,10 @@ class Mempool:
         return [a for match in matches if (a := self._arrival(match, now, False)) is not None]
 
     def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:
-        """First seen now if the feed brought it; else when the mempool says that it came. SPEC.md 3."""
+        """First seen now if the feed has just brought it; else when the mempool says that it came.
+
+        A message may have lain in its queue: the machine was asleep, or the database locked.
+        """
         txid = match.transaction.txid
         entry = self._node.mempool_entry(txid)
         if entry is None:
@@ -182,7 +188,8 @@ class Mempool:
         lineage = [match.transaction]
         if entry.ancestors:
             lineage += self._read(self._node.mempool_ancestors(txid))
-        return _Arrival(match, now if came_by_feed else min(entry.entered_at, now), lineage)
+        is_fresh = came_by_feed and now - entry.entered_at < FEED_DELAY
+        return _Arrival(match, now if is_fresh else min(entry.entered_at, now), lineage)
 
     def _fates(
         self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None

@@ -29,7 +29,7 @@ _uint32 = struct.Struct("<I").unpack_from
 _header_end = struct.Struct("<II").unpack_from
 
 
-class MalformedTransaction(ValueError):  # noqa: N818 - reads as what it is in an except clause
+class MalformedTransaction(ValueError):
     """These bytes are no transaction or block that Bitcoin Core would read."""
 
 

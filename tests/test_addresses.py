@@ -88,3 +88,16 @@ def test_a_filter_that_gets_crowded_is_made_anew_and_larger(
     asked.clear()
     assert watched.ours({secrets.token_bytes(22) for _ in range(1000)}) == {}
     assert len(asked) < 300
+
+
+def test_an_address_that_is_committed_after_a_younger_one_is_found_with_the_next() -> None:
+    """As on PostgreSQL, where a daemon that ends may commit after the one that takes over."""
+    fill_pool(10)
+    [late] = ids(range(5, 6))
+    row = Address.get(Address.script == late).__data__
+    Address.delete().where(Address.script == late).execute()
+    watched = Addresses()
+    assert watched.ours({late}) == {}
+    Address.insert(row).execute()
+    fill_pool(11)
+    assert watched.ours({late}) == ids(range(5, 6))

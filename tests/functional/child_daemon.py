@@ -25,15 +25,18 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class ChildDaemon:
-    """One at a time, with `settings` of SPEC.md 2, at work in `directory`. Ends with the `with` block."""
+    """One at a time, with `settings` of SPEC.md 2, at work in `directory`. Ends with the `with` block.
 
-    def __init__(self, settings: Mapping[str, str], directory: Path, blocks_kept: int = BLOCKS_KEPT) -> None:
+    `blocks_kept` is how far back those that are started later can find a common ancestor.
+    """
+
+    def __init__(self, settings: Mapping[str, str], directory: Path) -> None:
         self.postbox = Postbox()
         self.kills = 0
+        self.blocks_kept = BLOCKS_KEPT
         self.log_file = directory / "daemon.log"
         self._settings = dict(settings)
         self._directory = directory
-        self._blocks_kept = blocks_kept
         self._read: set[str] = set()
         self._pid: int | None = None
         self._nursery = subprocess.Popen(
@@ -65,7 +68,7 @@ class ChildDaemon:
             "environ": environ,
             "directory": str(self._directory),
             "log": str(self.log_file),
-            "blocks_kept": self._blocks_kept,
+            "blocks_kept": self.blocks_kept,
         }
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None

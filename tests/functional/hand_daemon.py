@@ -25,6 +25,10 @@ NEVER, OFTEN = 3600, 0.2
 """Seconds between two looks without a reason: with a whole feed none is needed."""
 
 
+WHOLE_MEMPOOL = ("wallet_mempool_txids", "mempool_txids")
+"""The calls that are made where everything is looked at."""
+
+
 class Hearing(Enum):
     """How much of the feed arrives."""
 
@@ -52,6 +56,7 @@ class FrailNode:
         self._node = node
         self._calls_left = 0
         self._fault: Fault | None = None
+        self.looks = 0
 
     def plan(self, fault: Fault, calls: int) -> None:
         """The fault comes at this call from now, counted from 1."""
@@ -69,6 +74,7 @@ class FrailNode:
             answer = call(*parameters, **options)
             if fault is Fault.KILL_AFTER:
                 raise Killed
+            self.looks += name in WHOLE_MEMPOOL
             return answer
 
         return asked
@@ -161,6 +167,12 @@ class HandDaemon:
         """Something goes wrong at a later call to bitcoind."""
         assert self._parts is not None
         self._parts[1].plan(fault, calls)
+
+    def look(self, seconds: float) -> bool:
+        """Work until everything has been looked at twice since it was started: once for sure to the end."""
+        assert self._parts is not None
+        node = self._parts[1]
+        return self.work_until(lambda: node.looks > 1, seconds)
 
     def work_until(self, is_done: Callable[[], bool], seconds: float) -> bool:
         """Turn the loop until then; False if that takes too long. A daemon that is killed starts again."""

@@ -201,6 +201,9 @@ class Stage:
             self.daemon.stop()
         self.daemon.start()
         self.settle()
+        if not self.daemon.look(PATIENCE_SECONDS):
+            raise AssertionError(self.report(["the daemon does not look at everything"]))
+        self.settle()
         if not self.daemon.work_until(lambda: not self._undelivered(), PATIENCE_SECONDS):
             raise AssertionError(self.report(["emails are not delivered"]))
         taken, mail_from = self.daemon.postbox.taken, self.settings.mail_from

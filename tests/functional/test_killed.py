@@ -15,6 +15,7 @@ from admin.regtest import RegtestNode
 from config import load_settings
 from daemon import failpoint
 from daemon.bitcoind import RPC_CALLS
+from models.block import BLOCKS_KEPT
 from models.database import disconnect
 from models.schema import open_database
 from tests.endpoint import Endpoint, answers
@@ -38,6 +39,10 @@ SPECIAL = {
 }
 """Where a daemon with the usual settings doesn't come by."""
 
+FORGETFUL = ("chain-read-again.written", "chain-read-again.committed", "rpc.getblockheader")
+FEW = 6
+"""Blocks kept: the tale has a reorg of 8."""
+
 
 @pytest.fixture(scope="module")
 def tale(start_node: Callable[..., RegtestNode], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
@@ -51,7 +56,7 @@ def tale(start_node: Callable[..., RegtestNode], tmp_path_factory: pytest.TempPa
         shop = stack.enter_context(Endpoint(answers(204)))
         changes = {"ADDRESS_POOL": "6", "RECONCILE_INTERVAL": "3600", **feed.settings}
         variables = settings_for(node, directory) | changes
-        daemon = stack.enter_context(ChildDaemon(variables, directory, blocks_kept=6))
+        daemon = stack.enter_context(ChildDaemon(variables, directory))
         settings = load_settings(variables, directory)
         open_database(settings.database_url.reveal())
         stack.callback(disconnect)
@@ -75,6 +80,7 @@ def test_a_daemon_that_dies_anywhere_loses_nothing(tale: Tale, place: str) -> No
         if place == "rpc.loadwallet":
             tale.stage.world.node.rpc("unloadwallet", "nodetill")
         daemon.stop()
+        daemon.blocks_kept = FEW if place in FORGETFUL else BLOCKS_KEPT
         daemon.start(f"{place}:{arrival}", **SPECIAL.get(place, {}))
         tale.tell()
         assert daemon.is_dead or arrival > 1, f"{place} was not reached; the log:\n{daemon.words()}"
@@ -85,6 +91,7 @@ def test_a_daemon_that_is_killed_again_and_again_loses_nothing(tale: Tale) -> No
     """At random moments, while customers pay and blocks come; a message comes twice only by a kill."""
     chance = random.Random(KILLS)
     daemon, kills = tale.daemon, tale.daemon.kills + (KILLS or 15)
+    daemon.blocks_kept = BLOCKS_KEPT
     while daemon.kills < kills:
         tale.begin()
         before = repeats(tale), daemon.kills
