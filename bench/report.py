@@ -62,6 +62,7 @@ def machine(bitcoind: str) -> list[str]:
         f"Python {platform.python_version()}",
         f"SQLite {sqlite3.sqlite_version}",
         bitcoind,
+        *_priority(),
     ]
 
 
@@ -79,6 +80,13 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
     lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
     return lines
+
+
+def _priority() -> list[str]:
+    """Said where the run was put before all else on a busy machine (chrt -r 1 python -m bench)."""
+    if not hasattr(os, "sched_getscheduler") or os.sched_getscheduler(0) == os.SCHED_OTHER:
+        return []
+    return ["all of it at real-time priority, beside other work"]
 
 
 def _processor() -> str:

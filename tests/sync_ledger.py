@@ -18,8 +18,9 @@ X_WRITE, X_SYNC = 3, 5
 _Pointer = ctypes.c_void_p
 _Write = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer, ctypes.c_int, ctypes.c_int64)
 _Sync = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.c_int)
+# The name is passed on as the pointer it is: SQLite keeps it for as long as the file is open.
 _Open = ctypes.CFUNCTYPE(
-    ctypes.c_int, _Pointer, ctypes.c_char_p, _Pointer, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
+    ctypes.c_int, _Pointer, _Pointer, _Pointer, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
 )
 
 
@@ -61,11 +62,11 @@ class SyncLedger:
     ) -> None:
         self._vfs.open = self._original
 
-    def _opened(self, vfs: int, name: bytes | None, file: int, flags: int, given: Any) -> int:
+    def _opened(self, vfs: int, name: int | None, file: int, flags: int, given: Any) -> int:
         answer = int(_Open(self._original)(vfs, name, file, flags, given))
         place = ctypes.cast(file, ctypes.POINTER(_Pointer))
         if answer == 0 and place.contents.value:
-            self._names[file] = (name or b"temporary").decode().rpartition("/")[2]
+            self._names[file] = _file_name(name)
             place.contents.value = ctypes.addressof(self._table(place.contents.value))
         return answer
 
@@ -91,6 +92,10 @@ class SyncLedger:
             _everlasting.append((table, ours, self))
             self._tables[original] = table
         return self._tables[original]
+
+
+def _file_name(name: int | None) -> str:
+    return ctypes.string_at(name).decode().rpartition("/")[2] if name else "temporary"
 
 
 _everlasting: list[Any] = []

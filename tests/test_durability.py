@@ -38,7 +38,9 @@ def test_an_answer_comes_after_the_sync(ledger: SyncLedger, tmp_path: Path, url:
             assert not ledger.unsynced
 
 
-def test_a_transaction_of_the_daemon_ends_after_the_sync(ledger: SyncLedger, url: str) -> None:
+def test_a_transaction_of_the_daemon_ends_after_the_sync(
+    ledger: SyncLedger, url: str, tmp_path: Path
+) -> None:
     """So an event is on disk before anything is sent of it."""
     open_database(url)
     payment = new_payment()
@@ -49,6 +51,7 @@ def test_a_transaction_of_the_daemon_ends_after_the_sync(ledger: SyncLedger, url
     assert ledger.syncs["nodetill.db-wal"] == before + 1
     assert not ledger.unsynced
     disconnect()
+    assert {path.name for path in tmp_path.iterdir()} <= {"nodetill.db", "nodetill.db.migrate.lock"}
 
 
 def test_the_ledger_sees_what_is_not_synced(ledger: SyncLedger, url: str) -> None:

@@ -110,8 +110,9 @@ def _age_differences(account: Account, output: Output, world: World, now: dateti
     inherited = [
         seen_at for (txid, _), seen_at in account.seen_at.items() if world.are_rivals(txid, output.txid)
     ]
-    if before is None and not account.was_closed and output.first_seen_at > min(inherited, default=now):
-        yield f"{output.txid} was first seen at {output.first_seen_at}, what it replaces at {min(inherited)}"
+    oldest = min(inherited, default=output.first_seen_at)
+    if before is None and not account.was_closed and output.first_seen_at > oldest:
+        yield f"{output.txid} was first seen at {output.first_seen_at}, what it replaces at {oldest}"
 
 
 def _status_differences(

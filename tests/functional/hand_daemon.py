@@ -169,10 +169,10 @@ class HandDaemon:
         self._parts[1].plan(fault, calls)
 
     def look(self, seconds: float) -> bool:
-        """Work until everything has been looked at twice since it was started: once for sure to the end."""
+        """Work until everything has been looked at since it was started."""
         assert self._parts is not None
         node = self._parts[1]
-        return self.work_until(lambda: node.looks > 1, seconds)
+        return self.work_until(lambda: node.looks > 0, seconds)
 
     def work_until(self, is_done: Callable[[], bool], seconds: float) -> bool:
         """Turn the loop until then; False if that takes too long. A daemon that is killed starts again."""

@@ -15,7 +15,7 @@ from tests.functional.stage import LONG, Stage
 
 AMOUNTS = (2_000, 3_000)
 SHARES = (1.0, 1.0, 1.0, 0.5, 0.5, 0.99, 1.5)
-EXPIRIES = (LONG, LONG, timedelta(seconds=0.05), timedelta(seconds=0.5))
+EXPIRIES = (LONG, LONG, LONG, LONG, timedelta(seconds=0.05), timedelta(seconds=0.5))
 BLOCKS_KEPT_BY_CORE = 10
 """A reorg deeper than this puts no transaction back into the mempool: Core's validation.cpp."""
 
@@ -41,13 +41,13 @@ class Story:
     def _possible(self) -> dict[Callable[[], None], int]:
         """Each step with its weight: bitcoind does not die every day."""
         steps = {
-            self.request: 6,
+            self.request: 5,
             self.pay: 12,
             self.pay_several_at_once: 5,
             self.let_time_pass: 5,
-            self.mine_the_mempool: 9,
+            self.mine_the_mempool: 14,
             self.mine_some: 8,
-            self.reorg: 10,
+            self.reorg: 13,
             self.reorg_deeply: 2,
             self.bury: 1,
             self.restart_bitcoind: 1,
@@ -149,8 +149,10 @@ class Story:
         self._reorg(BLOCKS_KEPT_BY_CORE + self.chance.randint(1, 3))
 
     def _reorg(self, depth: int) -> None:
+        """What was in the old blocks may be in the new ones, or other things, or nothing."""
+        blocks = self.chance.choice((0, 1, depth + 1))
         self.stage.note(f"reorg of {depth}")
-        self.stage.world.reorg(depth, [self._some() for _ in range(depth + 1)])
+        self.stage.world.reorg(depth, [self._some() for _ in range(blocks)])
 
     def bury(self) -> None:
         self.stage.note("a hundred blocks")
