@@ -1,6 +1,6 @@
 """bitcoind's mempool: which payments are in it, and what became of those that are not any more."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from daemon.recording import (
     record_unconfirmed,
 )
 from models.block import stored_tip
-from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, unsettled_outputs
+from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, states_of, unsettled_outputs
 from payments.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class _Fates:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What bitcoind said of payments, to be stored.
+    """What bitcoind said of payments, to be stored; `lineages` of those that are in the mempool again.
 
     Not `is_whole` where the truth can't be said yet: a payment was not in the mempool after all, or the tip
     has moved. Then sync, and look again.
@@ -66,6 +66,7 @@ class Findings:
     arrivals: list[_Arrival]
     is_whole: bool
     watch: Watch
+    lineages: Mapping[str, Sequence[Transaction]] = field(default_factory=dict)
 
     def store(self) -> None:
         """Store all of it, inside the caller's database transaction.
@@ -74,6 +75,7 @@ class Findings:
         gone while its replacement is still to come.
         """
         _record_fates(self.fates)
+        self.watch.add(self.lineages)
         for arrival in self.arrivals:
             record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self.watch)
 
@@ -117,7 +119,8 @@ class Mempool:
         if fates is None:
             return Findings(_Fates(), [], False, self._watch)
         arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
-        return Findings(fates, arrivals, all(arrival is not None for arrival in found), self._watch)
+        is_whole = all(arrival is not None for arrival in found)
+        return Findings(fates, arrivals, is_whole, self._watch, self._lineages_of_returned(fates.live))
 
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
@@ -175,6 +178,11 @@ class Mempool:
         unread = set(fates.replaced.values()).difference(recorded)
         matches = self._watch.matches(self._read(unread)) if unread else []
         return [a for match in matches if (a := self._arrival(match, now, False)) is not None]
+
+    def _lineages_of_returned(self, live: Collection[str]) -> dict[str, Sequence[Transaction]]:
+        """What payments that were away depend on now: the ancestors of one in a block are not unconfirmed."""
+        away = {txid for (txid, _), state in states_of(live).items() if state != MEMPOOL}
+        return {txid: self._read([txid, *self._node.mempool_ancestors(txid)]) for txid in away}
 
     def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:
         """First seen now if the feed has just brought it; else when the mempool says that it came.

@@ -5,7 +5,7 @@ from tests.functional.till import Till
 
 
 def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(till: Till, customer: Customer) -> None:
-    """Both were met in a block first, so what the parent spends was never watched; in the mempool it has to be.
+    """Both were met in a block, where no parent need be watched; back in the mempool it must be.
 
     The payment counted as received until the next block, though nobody had it any more.
     """
