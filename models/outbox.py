@@ -55,17 +55,6 @@ class Message(Table):
         indexes = ((("event", "channel", "recipient"), True),)
 
 
-def pending_messages(after_id: int = 0, limit: int = 1000) -> list[Message]:
-    """Messages not yet delivered nor given up, oldest first."""
-    return list(
-        Message.select(Message, Event)
-        .join(Event)
-        .where(Message.next_attempt_at.is_null(False) & (Message.id > after_id))
-        .order_by(Message.id)
-        .limit(limit)
-    )
-
-
 def events_of(payment: PaymentRequest) -> list[Event]:
     """A request's events in the order they happened."""
     return list(Event.select().where(Event.payment == payment).order_by(Event.id))
