@@ -76,10 +76,12 @@ def outputs_of(txids: Iterable[str]) -> list[Output]:
 
 def states_of(txids: Collection[str]) -> dict[tuple[str, int], str]:
     """The state of every output of ours in these transactions, by (txid, vout)."""
+    if not txids:
+        return {}
     marks = ",".join("?" * len(txids))
     # Only marks are put into the text.
     query = statement(f"SELECT txid, vout, state FROM output WHERE txid IN ({marks})")  # noqa: S608
-    rows = database.execute_sql(query, list(txids)).fetchall() if txids else ()
+    rows = database.execute_sql(query, list(txids)).fetchall()
     return {(txid, vout): state for txid, vout, state in rows}
 
 
