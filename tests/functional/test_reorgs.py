@@ -50,6 +50,21 @@ def test_a_confirmed_payment_that_is_mined_again_stays_confirmed(till: Till, cus
     order.wait_told("received", "confirmed")
 
 
+def test_another_block_of_the_same_height_is_no_outage(till: Till, customer: Customer) -> None:
+    """It is read like any other, and the log speaks of a reorg and of nothing worse."""
+    order, sent = _mined(till, customer, 1)
+    before = len(till.daemon.lines())
+    customer.invalidate(1)
+    customer.mine_only(sent.txid)
+    till.wait_tip()
+    assert order.now()["confirmations"] == 1
+    till.node.mine()
+    order.wait("confirming", confirmations=2)
+    said = till.daemon.lines()[before:]
+    assert any("event=reorg" in line for line in said)
+    assert not any("event=outage" in line for line in said)
+
+
 def test_a_confirmed_payment_that_leaves_the_chain_is_reverted(till: Till, customer: Customer) -> None:
     """It is only received then, and confirmed anew by its next block: all of it is told."""
     order, sent = _mined(till, customer, 2, confirmations=2)
