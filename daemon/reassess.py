@@ -10,11 +10,13 @@ import structlog
 
 from config import Settings
 from daemon.failpoint import transaction
-from models.outbox import EMAIL, WEBHOOK, Event, Message
+from models.address import address_by_id
+from models.database import insert
+from models.outbox import EMAIL, WEBHOOK, Event, add_message
 from models.output import Output, Spend, outputs_at
 from models.payment import PaymentRequest, due_payments, store_assessment
 from models.report import update_report
-from models.seller import Seller
+from models.seller import has_webhook
 from payments.document import payment_document
 from payments.letters import is_mailed
 from payments.status import EventType, Status, assess, events
@@ -121,36 +123,29 @@ class Assessor:
         tip_height: int,
         now: datetime,
     ) -> None:
-        address: str = payment.address.address
         document = payment_document(
-            payment, address, outputs, tip_height=tip_height, public_url=self._settings.public_url
+            payment,
+            address_by_id(payment.address_id),
+            outputs,
+            tip_height=tip_height,
+            public_url=self._settings.public_url,
         )
+        to_seller = has_webhook(payment.seller_id)
         for event_type in told:
-            event = Event.create(
+            event_id = insert(
+                Event,
                 reference=f"evt_{secrets.token_hex(16)}",
-                payment=payment,
+                payment=payment.id,
                 revision=payment.revision,
                 type=event_type.value,
                 created_at=now,
                 payload=document,
             )
             if is_mailed(event_type, document):
-                _post(event, EMAIL, self._settings.operator_email, EMAIL, now)
-            seller: Seller = payment.seller
-            if seller.webhook_url is not None and seller.removed_at is None:
-                _post(event, WEBHOOK, seller.id, f"{WEBHOOK}:{seller.id}", now)
-
-
-def _post(event: Event, channel: str, recipient: str, queue: str, now: datetime) -> None:
-    Message.create(
-        event=event,
-        payment=event.payment_id,
-        channel=channel,
-        recipient=recipient,
-        queue=queue,
-        created_at=now,
-        next_attempt_at=now,
-    )
+                add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
+            if to_seller:
+                queue = f"{WEBHOOK}:{payment.seller_id}"
+                add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
 
 
 def _forget_spends(outputs: list[Output]) -> None:

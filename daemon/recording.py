@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import peewee
-
 from daemon.addresses import Addresses
 from models.address import retire
-from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, Spend, states_of
+from models.database import insert
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, Spend, add_spends, states_of
 from models.payment import touch
 from payments.transaction import Block, Transaction
-
-ROWS_A_STATEMENT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +52,7 @@ class Watch:
         ]
         for txid, outpoint, spender in rows:
             self._spends[outpoint][txid] = spender
-        for batch in peewee.chunked(rows, ROWS_A_STATEMENT):
-            Spend.insert_many(
-                batch, [Spend.txid, Spend.outpoint, Spend.spender]
-            ).on_conflict_ignore().execute()
+        add_spends(rows)
 
     def matches(self, transactions: Sequence[Transaction]) -> list[Match]:
         """The transactions that pay an address of the table."""
@@ -166,7 +160,8 @@ def _insert(
         return
     replaced = _first_seen(watch.conflicts(match.transaction))
     for vout, amount_sats, address_id in fresh:
-        Output.create(
+        insert(
+            Output,
             address=address_id,
             txid=txid,
             vout=vout,

@@ -38,6 +38,14 @@ def ours(scripts: Iterable[bytes]) -> dict[bytes, int]:
     return found
 
 
+def address_by_id(address_id: int) -> str:
+    """The address as a customer gets it."""
+    (address,) = database.execute_sql(
+        statement("SELECT address FROM address WHERE id = ?"), (address_id,)
+    ).fetchone()
+    return str(address)
+
+
 def scripts_after(address_id: int, limit: int) -> list[tuple[int, bytes]]:
     """The addresses with the next ids above this one, in their order, each as (id, script)."""
     query = statement("SELECT id, script FROM address WHERE id > ? ORDER BY id LIMIT ?")

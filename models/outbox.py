@@ -5,7 +5,7 @@ from datetime import datetime
 
 import peewee
 
-from models.database import DocumentField, MomentField, Table
+from models.database import DocumentField, MomentField, Table, insert
 from models.payment import PaymentRequest
 
 EMAIL, WEBHOOK = "email", "webhook"
@@ -53,6 +53,23 @@ class Message(Table):
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)
+
+
+def add_message(
+    event_id: int, payment_id: int, channel: str, recipient: str, queue: str, now: datetime
+) -> None:
+    """One to be sent at once."""
+    insert(
+        Message,
+        event=event_id,
+        payment=payment_id,
+        channel=channel,
+        recipient=recipient,
+        queue=queue,
+        created_at=now,
+        attempts=0,
+        next_attempt_at=now,
+    )
 
 
 def events_of(payment: PaymentRequest) -> list[Event]:

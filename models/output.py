@@ -1,6 +1,7 @@
 """Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
 
 from collections.abc import Collection, Iterable
+from itertools import islice
 
 import peewee
 
@@ -8,6 +9,8 @@ from models.address import Address
 from models.database import BytesField, MomentField, Table, database, statement
 from models.payment import DUE_NOW, PaymentRequest
 from payments.status import Receipt
+
+ROWS_A_STATEMENT = 1000
 
 MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
 
@@ -61,6 +64,16 @@ class Spend(Table):
 
     class Meta:
         primary_key = peewee.CompositeKey("txid", "outpoint")
+
+
+def add_spends(rows: Iterable[tuple[str, bytes, str]]) -> None:
+    """Store these (txid, outpoint, spender); what is stored already stays as it is."""
+    waiting = iter(rows)
+    while batch := list(islice(waiting, ROWS_A_STATEMENT)):
+        marks = ",".join(["(?,?,?)"] * len(batch))
+        # Only marks are put into the text.
+        query = f"INSERT INTO spend (txid, outpoint, spender) VALUES {marks} ON CONFLICT DO NOTHING"  # noqa: S608
+        database.execute_sql(statement(query), [value for row in batch for value in row])
 
 
 def outputs_at(address_id: int) -> list[Output]:

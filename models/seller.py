@@ -6,7 +6,7 @@ import secrets
 
 import peewee
 
-from models.database import MomentField, Table
+from models.database import MomentField, Table, database, statement
 
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -28,6 +28,12 @@ class Seller(Table):
 def seller_by_key_hash(api_key_hash: str) -> Seller | None:
     """The seller whose key has this hash, if it is not removed."""
     return Seller.get_or_none((Seller.api_key_hash == api_key_hash) & Seller.removed_at.is_null())
+
+
+def has_webhook(seller_id: str) -> bool:
+    """Whether this seller is to be told by webhook."""
+    query = "SELECT 1 FROM seller WHERE id = ? AND webhook_url IS NOT NULL AND removed_at IS NULL"
+    return database.execute_sql(statement(query), (seller_id,)).fetchone() is not None
 
 
 def new_webhook_secret() -> str:
