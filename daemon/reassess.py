@@ -125,7 +125,7 @@ class Assessor:
     ) -> None:
         document = payment_document(
             payment,
-            address_by_id(payment.address_id),
+            address_by_id(payment.address_id).address,
             outputs,
             tip_height=tip_height,
             public_url=self._settings.public_url,

@@ -6,7 +6,7 @@ from itertools import islice
 
 import peewee
 
-from models.database import BytesField, MomentField, Table, database, is_sqlite, statement
+from models.database import BytesField, MomentField, Table, database, first, is_sqlite, rows, statement
 
 _SCRIPTS_A_QUERY = 500
 
@@ -38,12 +38,10 @@ def ours(scripts: Iterable[bytes]) -> dict[bytes, int]:
     return found
 
 
-def address_by_id(address_id: int) -> str:
-    """The address as a customer gets it."""
-    (address,) = database.execute_sql(
-        statement("SELECT address FROM address WHERE id = ?"), (address_id,)
-    ).fetchone()
-    return str(address)
+def address_by_id(address_id: int) -> Address:
+    """The row with this id, which must be there: addresses are kept for ever."""
+    [address] = rows(Address, "SELECT * FROM address WHERE id = ?", address_id)
+    return address
 
 
 def scripts_after(address_id: int, limit: int) -> list[tuple[int, bytes]]:
@@ -74,13 +72,16 @@ def free_count() -> int:
 
 def claim_address(now: datetime) -> Address | None:
     """Claim the oldest free address, inside the caller's transaction; None where the pool is empty."""
-    query = Address.select().where(Address.claimed_at.is_null()).order_by(Address.id).limit(1)
-    if not is_sqlite():
-        query = query.for_update(skip_locked=True)
-    address: Address | None = query.first()
+    query = "SELECT * FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1"
+    # On SQLite there is no other writer beside this transaction.
+    lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
+    address = first(Address, query + lock)
     if address is not None:
+        moment = Address.claimed_at.db_value(now)
+        database.execute_sql(
+            statement("UPDATE address SET claimed_at = ? WHERE id = ?"), (moment, address.id)
+        )
         address.claimed_at = now
-        address.save(only=[Address.claimed_at])
     return address
 
 

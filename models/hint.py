@@ -4,7 +4,7 @@ from datetime import datetime
 
 import peewee
 
-from models.database import MomentField, Table, statement
+from models.database import MomentField, Table, rows
 from models.outbox import Message
 from models.payment import PaymentRequest
 
@@ -41,4 +41,4 @@ def add_redelivery(message: Message, now: datetime) -> None:
 
 def pending_hints(limit: int = 100) -> list[Hint]:
     """The oldest wishes."""
-    return list(Hint.raw(statement("SELECT * FROM hint ORDER BY id LIMIT ?"), limit))
+    return rows(Hint, "SELECT * FROM hint ORDER BY id LIMIT ?", limit)

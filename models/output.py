@@ -6,7 +6,7 @@ from itertools import islice
 import peewee
 
 from models.address import Address
-from models.database import BytesField, MomentField, Table, database, statement
+from models.database import BytesField, MomentField, Table, database, rows, statement
 from models.payment import DUE_NOW, PaymentRequest
 from payments.status import Receipt
 
@@ -66,20 +66,22 @@ class Spend(Table):
         primary_key = peewee.CompositeKey("txid", "outpoint")
 
 
-def add_spends(rows: Iterable[tuple[str, bytes, str]]) -> None:
+def add_spends(spends: Iterable[tuple[str, bytes, str]]) -> None:
     """Store these (txid, outpoint, spender); what is stored already stays as it is."""
-    waiting = iter(rows)
+    waiting = iter(spends)
     while batch := list(islice(waiting, ROWS_A_STATEMENT)):
         marks = ",".join(["(?,?,?)"] * len(batch))
         # Only marks are put into the text.
         query = f"INSERT INTO spend (txid, outpoint, spender) VALUES {marks} ON CONFLICT DO NOTHING"  # noqa: S608
-        database.execute_sql(statement(query), [value for row in batch for value in row])
+        database.execute_sql(statement(query), [value for spend in batch for value in spend])
 
 
-def outputs_at(address_id: int) -> list[Output]:
-    """Every output to this address, in the order they were found."""
-    query = statement("SELECT * FROM output WHERE address_id = ? ORDER BY id")
-    return list(Output.raw(query, address_id))
+def outputs_at(*address_ids: int) -> list[Output]:
+    """Every output to these addresses, in the order they were found."""
+    marks = ",".join("?" * len(address_ids))
+    # Only marks are put into the text.
+    query = f"SELECT * FROM output WHERE address_id IN ({marks}) ORDER BY id"  # noqa: S608
+    return rows(Output, query, *address_ids) if address_ids else []
 
 
 def outputs_of(txids: Iterable[str]) -> list[Output]:

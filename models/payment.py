@@ -5,8 +5,8 @@ from datetime import datetime
 
 import peewee
 
-from models.address import Address
-from models.database import DocumentField, MomentField, Table, database, statement
+from models.address import Address, address_by_id
+from models.database import DocumentField, MomentField, Table, database, first, rows, statement
 from models.seller import Seller
 from payments.status import Assessment, Standing, Status, Terms
 
@@ -121,20 +121,22 @@ ASSESSED = (
 
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
     """The request with this public identifier; with `seller_id`, only if it is that seller's."""
-    query = PaymentRequest.select(PaymentRequest, Address).join(Address)
-    query = query.where(PaymentRequest.reference == reference)
+    query, parameters = "SELECT * FROM payment_request WHERE reference = ?", [reference]
     if seller_id is not None:
-        query = query.where(PaymentRequest.seller == seller_id)
-    found: PaymentRequest | None = query.first()
-    return found
+        query, parameters = f"{query} AND seller_id = ?", [*parameters, seller_id]
+    return _with_address(first(PaymentRequest, query, *parameters))
 
 
 def payment_by_idempotency_key(seller_id: str, key: str) -> PaymentRequest | None:
     """The request that this seller made under this Idempotency-Key."""
-    query = PaymentRequest.select(PaymentRequest, Address).join(Address)
-    is_wanted = (PaymentRequest.seller == seller_id) & (PaymentRequest.idempotency_key == key)
-    found: PaymentRequest | None = query.where(is_wanted).first()
-    return found
+    query = "SELECT * FROM payment_request WHERE seller_id = ? AND idempotency_key = ?"
+    return _with_address(first(PaymentRequest, query, seller_id, key))
+
+
+def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
+    if payment is not None:
+        payment.address = address_by_id(payment.address_id)
+    return payment
 
 
 def touch(address_ids: Iterable[int]) -> int:
@@ -148,9 +150,8 @@ def touch(address_ids: Iterable[int]) -> int:
 
 def due_payments(tip_height: int, as_of: datetime, limit: int = 500) -> list[PaymentRequest]:
     """The requests that may have changed: touched, or at a height or moment that they wait for."""
-    query = statement("SELECT * FROM payment_request WHERE next_height <= ? OR next_deadline < ? LIMIT ?")
-    moment = PaymentRequest.next_deadline.db_value(as_of)
-    return list(PaymentRequest.raw(query, tip_height, moment, limit))
+    query = "SELECT * FROM payment_request WHERE next_height <= ? OR next_deadline < ? LIMIT ?"
+    return rows(PaymentRequest, query, tip_height, PaymentRequest.next_deadline.db_value(as_of), limit)
 
 
 def store_assessment(payment: PaymentRequest) -> bool:

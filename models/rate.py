@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import peewee
 
-from models.database import MomentField, Table, database
+from models.database import MomentField, Table, database, rows
 from payments.price import Quote
 
 
@@ -24,19 +24,20 @@ class Rate(Table):
 
 def store_rates(source: str, prices: Mapping[str, Decimal], now: datetime) -> None:
     """Replace all that this source said before."""
-    rows = [
+    quoted = [
         {"source": source, "currency": currency, "price": f"{price:f}", "fetched_at": now}
         for currency, price in prices.items()
     ]
     with database.atomic():
         Rate.delete().where(Rate.source == source).execute()
-        if rows:
-            Rate.insert_many(rows).execute()
+        if quoted:
+            Rate.insert_many(quoted).execute()
 
 
 def quotes(currency: str | None = None) -> list[Quote]:
     """Every source's price of `currency`, or of all of them."""
-    query = Rate.select().order_by(Rate.currency, Rate.source)
+    query, parameters = "SELECT * FROM rate", []
     if currency is not None:
-        query = query.where(Rate.currency == currency)
-    return [Quote(rate.source, rate.currency, Decimal(rate.price), rate.fetched_at) for rate in query]
+        query, parameters = f"{query} WHERE currency = ?", [currency]
+    found = rows(Rate, f"{query} ORDER BY currency, source", *parameters)
+    return [Quote(rate.source, rate.currency, Decimal(rate.price), rate.fetched_at) for rate in found]

@@ -5,7 +5,7 @@ from typing import Any
 
 import peewee
 
-from models.database import DocumentField, MomentField, Table
+from models.database import DocumentField, MomentField, Table, first
 
 _ONLY_ROW = 1
 
@@ -23,7 +23,7 @@ class DaemonReport(Table):
 
 def daemon_report() -> DaemonReport:
     """The report as it stands; an empty one before the daemon's first."""
-    return DaemonReport.get_or_none() or DaemonReport()
+    return first(DaemonReport, "SELECT * FROM daemon_report") or DaemonReport()
 
 
 def update_report(**values: Any) -> None:

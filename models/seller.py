@@ -6,7 +6,7 @@ import secrets
 
 import peewee
 
-from models.database import MomentField, Table, database, statement
+from models.database import MomentField, Table, database, first, statement
 
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -27,7 +27,8 @@ class Seller(Table):
 
 def seller_by_key_hash(api_key_hash: str) -> Seller | None:
     """The seller whose key has this hash, if it is not removed."""
-    return Seller.get_or_none((Seller.api_key_hash == api_key_hash) & Seller.removed_at.is_null())
+    query = "SELECT * FROM seller WHERE api_key_hash = ? AND removed_at IS NULL"
+    return first(Seller, query, api_key_hash)
 
 
 def has_webhook(seller_id: str) -> bool:

@@ -104,6 +104,14 @@ def open_shop(
     settings = load_settings({"DATABASE_URL": database_url, **(environ or {})}, directory)
     open_database(database_url)
     stock(addresses)
+    with serving(settings) as shop:
+        yield shop
+    disconnect()
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Shop]:
+    """A server on the database that is open."""
     shop: Shop
     server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, disconnect)
     shop = Shop(server)
@@ -114,7 +122,6 @@ def open_shop(
     finally:
         server.stop()
         thread.join()
-        disconnect()
 
 
 def settings_of(directory: Path, database_url: str) -> Settings:

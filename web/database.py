@@ -14,10 +14,9 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def connection() -> Iterator[None]:
-    """This thread's connection, for one call.
+    """This thread's connection, for one call. It is kept for the next, since opening takes 0.4 ms.
 
-    SQLite's is closed afterwards: opening takes 0.2 ms, and thirty-two page caches would be kept otherwise.
-    PostgreSQL's is kept, and asked first whether it is alive: the server may have restarted since.
+    PostgreSQL's is asked first whether it is alive: the server may have restarted since.
     """
     if not is_sqlite() and not database.is_closed():
         _drop_if_dead()
@@ -26,9 +25,6 @@ def connection() -> Iterator[None]:
     except DATABASE_TROUBLE:
         disconnect()
         raise
-    finally:
-        if is_sqlite():
-            disconnect()
 
 
 class Writers:

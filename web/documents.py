@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from config import Settings
 from models.database import database, is_sqlite
-from models.output import Output
+from models.output import Output, outputs_at
 from models.payment import PaymentRequest
 from models.report import daemon_report
 from payments.document import payment_document
@@ -47,6 +47,6 @@ def _parts_of(payments: Sequence[PaymentRequest]) -> dict[int, list[Output]]:
     """One query for all of them."""
     found: dict[int, list[Output]] = defaultdict(list)
     address_ids = [payment.address_id for payment in payments]
-    for output in Output.select().where(Output.address.in_(address_ids)).order_by(Output.id):
+    for output in outputs_at(*address_ids):
         found[output.address_id].append(output)
     return found

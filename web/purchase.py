@@ -12,7 +12,8 @@ from typing import Any
 import peewee
 import structlog
 
-from models.address import Address, claim_address
+from models.address import claim_address
+from models.database import insert
 from models.payment import PaymentRequest, payment_by_idempotency_key
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
 from payments.price import Price
@@ -95,11 +96,12 @@ def store_request(terms: Mapping[str, Any], call: Call) -> PaymentRequest:
 
     Raises Problem 503 with the pool empty.
     """
-    address: Address | None = claim_address(call.now)
+    address = claim_address(call.now)
     if address is None:
         detail = "there is no free address at the moment; nothing was used up, try again"
         raise unavailable("no-address", detail)
-    payment: PaymentRequest = PaymentRequest.create(reference=_reference(), address=address, **terms)
+    payment = PaymentRequest(reference=_reference(), address=address, **terms)
+    payment.id = insert(PaymentRequest, **payment.__data__)
     return payment
 
 

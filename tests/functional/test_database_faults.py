@@ -24,7 +24,7 @@ from tests.functional.customer import Customer
 from tests.functional.stage import Stage
 from tests.functional.till import SELLER, Till
 from tests.postgres import PostgresServer
-from tests.web_server import BODY, open_shop
+from tests.web_server import BODY, open_shop, serving, settings_of
 
 CONTRACT_SECONDS = 5.0
 A_WHILE = timedelta(seconds=1)
@@ -85,17 +85,18 @@ def test_a_database_that_cannot_be_written_is_waited_out(stage: Stage, fault: An
 
 @pytest.mark.parametrize("fault", [_read_only, _full])
 def test_a_request_that_cannot_be_kept_is_refused(tmp_path: Path, fault: Any) -> None:
-    """503 with Retry-After and nothing used up; what can be read is read; then all goes on."""
-    with open_shop(tmp_path, f"sqlite:///{tmp_path / 'nodetill.db'}") as shop:
+    """503 with Retry-After and nothing used up; what can be read is read; afterwards all is as before."""
+    url = f"sqlite:///{tmp_path / 'nodetill.db'}"
+    with open_shop(tmp_path, url) as shop:
         first = shop.post("/api/v1/payments", BODY).json
         _fill_free_pages()
         free = Address.select().where(Address.claimed_at.is_null()).count()
-        with _unwritable(fault()):
-            answers = [shop.post("/api/v1/payments", BODY) for _ in range(40)]
+        with _unwritable(fault()), serving(settings_of(tmp_path, url)) as hindered:
+            answers = [hindered.post("/api/v1/payments", BODY) for _ in range(40)]
             kept = sum(answer.status == 201 for answer in answers)
             assert {answer.status for answer in answers[-5:]} == {503}
             assert answers[-1].headers["retry-after"].isdigit()
-            assert shop.get(f"/api/v1/payments/{first['payment_request_id']}").json == first
+            assert hindered.get(f"/api/v1/payments/{first['payment_request_id']}").json == first
         assert Address.select().where(Address.claimed_at.is_null()).count() == free - kept
         assert PaymentRequest.select().count() == 1 + kept
         assert shop.post("/api/v1/payments", BODY).status == 201
