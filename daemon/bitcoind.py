@@ -24,6 +24,7 @@ from payments.transaction import (
     Transaction,
     decoded_block,
     decoded_transaction,
+    header_hashes,
     outpoint,
     outpoint_parts,
     parse_block,
@@ -43,6 +44,10 @@ RPC_CALLS = frozenset(
     "listsinceblock".split()
 )
 """All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
+
+
+HEADERS_AT_ONCE = 1999
+"""One less than Bitcoin Core's MAX_REST_HEADERS_RESULTS, since the block asked from is among them."""
 
 
 class NodeError(Exception):
@@ -120,6 +125,19 @@ class Bitcoind:
         found: str | None = self._call_or_none("getblockhash", height, absent=OUT_OF_RANGE)
         return found
 
+    def hashes_after(self, block_hash: str, height: int, last_height: int) -> list[str]:
+        """The active chain's next blocks after this one, which is at `height`: some, up to `last_height`.
+
+        Empty where this block has left the active chain. By REST they come at once, else one by one.
+        """
+        count = min(last_height - height, HEADERS_AT_ONCE)
+        path = f"/rest/headers/{block_hash}.bin?count={count + 1}"
+        raw = self._rest_answer(path, "rest.headers") if self._has_rest and count > 1 else None
+        if raw is None:
+            found = self.block_hash(height + 1)
+            return [] if found is None else [found]
+        return header_hashes(raw)[1:]
+
     def header(self, block_hash: str) -> dict[str, Any] | None:
         """A block's header, with its `height`, `time`, `chainwork`; None where the node doesn't know it."""
         found: dict[str, Any] | None = self._call_or_none("getblockheader", block_hash, absent=NOT_FOUND)
@@ -130,7 +148,7 @@ class Bitcoind:
 
         Raises BlockMissing where the node has pruned it.
         """
-        raw = self._rest_block(block_hash) if self._has_rest else None
+        raw = self._rest_answer(f"/rest/block/{block_hash}.bin", "rest.block") if self._has_rest else None
         try:
             if raw is None:
                 raw = bytes.fromhex(self._call("getblock", block_hash, 0))
@@ -361,20 +379,20 @@ class Bitcoind:
                 "and is BITCOIND_COOKIE_FILE right?"
             ) from error
 
-    def _rest_block(self, block_hash: str) -> bytes | None:
-        """The block's bytes by REST; None where REST does not serve it."""
+    def _rest_answer(self, path: str, failpoint: str) -> bytes | None:
+        """What REST answers; None where it does not serve that (Bitcoin Core's doc/REST-interface.md)."""
         if self._rest is None:
             self._rest = self._connection()
         is_new = self._rest.sock is None
         self._asked = "REST"
         try:
-            self._rest.request("GET", f"/rest/block/{block_hash}.bin")
+            self._rest.request("GET", path)
             answer = self._rest.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._rest.close()
             # bitcoind closes one that is idle for 30 seconds, as most are between two blocks.
             is_closed = isinstance(error, ConnectionError) and not is_new
-            return self._rest_block(block_hash) if is_closed else None
-        reach("rest.block")
+            return self._rest_answer(path, failpoint) if is_closed else None
+        reach(failpoint)
         return body if answer.status == http.client.OK else None

@@ -1,10 +1,10 @@
 """Following the chain: from the last block that was read to the node's tip, whatever lies between.
 
 A reorg is no special mode: blocks of ours that the node no longer has are taken back, those it has instead
-are read. One transaction a block, so that a crash goes on at the next one.
+are read. A transaction for each full block or for some small ones, so that a crash goes on at the next one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -14,7 +14,7 @@ from daemon.bitcoind import Bitcoind, NodeError, NodeTip
 from daemon.failpoint import transaction
 from daemon.recording import Watch, mark_replaced, record_mined, unmine
 from models.block import Block as StoredBlock
-from models.block import block_at, forget_old_blocks, stored_tip
+from models.block import add_block, block_at, forget_old_blocks, stored_tip
 from models.output import Output
 from models.payment import PaymentRequest
 from payments.transaction import Block
@@ -22,6 +22,9 @@ from payments.transaction import Block
 log = structlog.get_logger(__name__)
 
 CHAINWORK_DIGITS = 64
+
+TRANSACTIONS_AT_ONCE, BLOCKS_AT_ONCE = 2000, 100
+"""After how many of them a database transaction is ended. Some hundred megabytes would wait for it else."""
 
 
 class Sync(Enum):
@@ -67,7 +70,7 @@ class BlockHandler:
         header = self._node.header(node_tip.hash)
         assert header is not None, "bitcoind knows its own tip"
         with transaction("chain-joined"):
-            _store(node_tip.hash, node_tip.height, node_tip.chainwork, header["time"])
+            _store(node_tip.hash, node_tip.height, int(node_tip.chainwork, 16), header["time"])
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
 
     def _advance(self, tip: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
@@ -104,7 +107,7 @@ class BlockHandler:
         with transaction("chain-read-again"):
             unmine_above(height)
             StoredBlock.delete().execute()
-            return _store(header["hash"], header["height"], header["chainwork"], header["time"])
+            return _store(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
 
     def _unchained(self) -> set[int]:
         """The addresses paid in blocks that are not in the node's chain, by the newest outputs first."""
@@ -129,45 +132,65 @@ class BlockHandler:
 
     def _read_above(self, fork: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
         """Read the blocks above `fork`, up to one that does not follow the last: the chain has moved."""
-        previous_hash = fork.hash
-        for height in range(fork.height + 1, node_tip.height + 1):
-            is_tip = height == node_tip.height
-            block_hash = node_tip.hash if is_tip else self._node.block_hash(height)
-            if block_hash is None or not self._read(block_hash, height, previous_hash, now):
-                return
-            previous_hash = block_hash
+        hashes = self._hashes_between(fork, node_tip)
+        reached: StoredBlock | None = fork
+        while reached is not None:
             self._pulse()
+            reached = self._read_some(reached, hashes, now)
 
-    def _read(self, block_hash: str, height: int, previous_hash: str, now: datetime) -> bool:
-        """Connect this block, and let go of it before the next comes; False where it follows another."""
-        block = self._node.block(block_hash)
-        if block.previous_hash != previous_hash:
-            return False
-        self._connect(block, height, now)
-        return True
+    def _hashes_between(self, fork: StoredBlock, node_tip: NodeTip) -> Iterator[str]:
+        """The active chain's blocks above `fork`, the node's tip last, as it was asked for."""
+        height, block_hash = fork.height, fork.hash
+        while height < node_tip.height - 1:
+            hashes = self._node.hashes_after(block_hash, height, node_tip.height - 1)
+            if not hashes:
+                return
+            yield from hashes
+            height, block_hash = height + len(hashes), hashes[-1]
+        yield node_tip.hash
 
-    def _connect(self, block: Block, height: int, now: datetime) -> None:
-        matches = self._watch.matches(block.transactions)
-        conflicts = list(self._watch.conflicting(block.transactions))
+    def _read_some(self, tip: StoredBlock, hashes: Iterator[str], now: datetime) -> StoredBlock | None:
+        """Read and connect some blocks above `tip`, and let go of them; the last of them, None at the end.
+
+        A full block, or many small ones: what was missed in a month is not a commit for each.
+        """
+        blocks: list[Block] = []
+        previous_hash, transactions = tip.hash, 0
+        for block_hash in hashes:
+            block = self._node.block(block_hash)
+            if block.previous_hash != previous_hash:
+                break
+            blocks.append(block)
+            previous_hash, transactions = block_hash, transactions + len(block.transactions)
+            if transactions >= TRANSACTIONS_AT_ONCE or len(blocks) == BLOCKS_AT_ONCE:
+                break
+        return self._connect(tip, blocks, now) if blocks else None
+
+    def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
+        """Store what these blocks hold of ours, and that they follow `tip`; the last of them."""
+        found = [
+            (self._watch.matches(block.transactions), list(self._watch.conflicting(block.transactions)))
+            for block in blocks
+        ]
         with transaction("block-connected"):
-            previous = block_at(height - 1)
-            assert previous is not None
-            assert previous.hash == block.previous_hash
-            if matches:
-                record_mined(matches, block, height, now, self._watch)
-            for other, ours in conflicts:
-                for txid in ours:
-                    mark_replaced(txid, other.txid, in_block=block.hash)
-            chainwork = f"{int(previous.chainwork, 16) + block.work:0{CHAINWORK_DIGITS}x}"
-            _store(block.hash, height, chainwork, block.time)
-            forget_old_blocks(height)
+            for block, (matches, conflicts) in zip(blocks, found, strict=True):
+                height = tip.height + 1
+                if matches:
+                    record_mined(matches, block, height, now, self._watch)
+                for other, ours in conflicts:
+                    for txid in ours:
+                        mark_replaced(txid, other.txid, in_block=block.hash)
+                tip = _store(block.hash, height, int(tip.chainwork, 16) + block.work, block.time)
+            forget_old_blocks(tip.height)
         log.info(
-            "block connected",
-            height=height,
-            block=block.hash,
-            transactions=len(block.transactions),
-            payments=len(matches),
+            "block connected" if len(blocks) == 1 else "blocks connected",
+            height=tip.height,
+            block=tip.hash,
+            blocks=len(blocks),
+            transactions=sum(len(block.transactions) for block in blocks),
+            payments=sum(len(matches) for matches, _ in found),
         )
+        return tip
 
 
 def unmine_above(height: int) -> None:
@@ -176,7 +199,12 @@ def unmine_above(height: int) -> None:
     unmine({found for output in above for found in (output.block_hash, output.replaced_in) if found})
 
 
-def _store(block_hash: str, height: int, chainwork: str, time: int) -> StoredBlock:
-    return StoredBlock.create(
-        height=height, hash=block_hash, chainwork=chainwork, mined_at=datetime.fromtimestamp(time, UTC)
+def _store(block_hash: str, height: int, chainwork: int, time: int) -> StoredBlock:
+    block = StoredBlock(
+        height=height,
+        hash=block_hash,
+        chainwork=f"{chainwork:0{CHAINWORK_DIGITS}x}",
+        mined_at=datetime.fromtimestamp(time, UTC),
     )
+    add_block(block)
+    return block

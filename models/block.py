@@ -2,7 +2,7 @@
 
 import peewee
 
-from models.database import MomentField, Table
+from models.database import MomentField, Table, database, first, statement
 
 BLOCKS_KEPT = 2016
 """How far back a common ancestor can be found: two weeks, a difficulty period."""
@@ -19,15 +19,22 @@ class Block(Table):
 
 def stored_tip() -> Block | None:
     """The highest block that has been read; None in a new database."""
-    tip: Block | None = Block.select().order_by(Block.height.desc()).first()
-    return tip
+    return first(Block, "SELECT * FROM block ORDER BY height DESC LIMIT 1")
 
 
 def block_at(height: int) -> Block | None:
     """The stored block of this height."""
-    return Block.get_or_none(Block.height == height)
+    return first(Block, "SELECT * FROM block WHERE height = ?", height)
+
+
+def add_block(block: Block) -> None:
+    """Store the block above the highest; IntegrityError where there is one of that height already."""
+    query = statement("INSERT INTO block (height, hash, chainwork, mined_at) VALUES (?, ?, ?, ?)")
+    moment = Block.mined_at.db_value(block.mined_at)
+    database.execute_sql(query, (block.height, block.hash, block.chainwork, moment))
 
 
 def forget_old_blocks(tip_height: int) -> None:
     """Keep the newest BLOCKS_KEPT."""
-    Block.delete().where(Block.height <= tip_height - BLOCKS_KEPT).execute()
+    query = statement("DELETE FROM block WHERE height <= ?")
+    database.execute_sql(query, (tip_height - BLOCKS_KEPT,))

@@ -20,6 +20,8 @@ SMALLEST_INPUT = 36 + 1 + 4
 SMALLEST_OUTPUT = 8 + 1
 SMALLEST_TRANSACTION = 4 + 1 + SMALLEST_INPUT + 1 + 4
 
+HEADER_BYTES = 80
+
 # MAX_SIZE in Core's serialize.h: no compact size may claim more.
 LARGEST_SIZE = 0x02000000
 
@@ -112,7 +114,7 @@ def parse_block(raw: bytes) -> Block:
     Raises MalformedTransaction.
     """
     try:
-        count, position = _read_size(raw, 80)
+        count, position = _read_size(raw, HEADER_BYTES)
         _check_count(count, SMALLEST_TRANSACTION, raw, position)
         transactions = []
         for _ in range(count):
@@ -123,8 +125,22 @@ def parse_block(raw: bytes) -> Block:
     if position != len(raw):
         raise MalformedTransaction(f"{len(raw) - position} bytes after the end of the block")
     time, bits = _header_end(raw, 68)
-    block_hash, previous_hash = _display(_double_sha256(raw[:80])), _display(raw[4:36])
+    block_hash, previous_hash = _display(_double_sha256(raw[:HEADER_BYTES])), _display(raw[4:36])
     return Block(block_hash, previous_hash, time, bits, work_from_bits(bits), transactions)
+
+
+def header_hashes(raw: bytes) -> list[str]:
+    """The hashes of block headers that stand one behind the other, 80 bytes each (`primitives/block.h`).
+
+    Only as far as each follows the one before it; an incomplete one at the end is left out.
+    """
+    hashes: list[str] = []
+    for start in range(0, len(raw) - HEADER_BYTES + 1, HEADER_BYTES):
+        header = raw[start : start + HEADER_BYTES]
+        if hashes and _display(header[4:36]) != hashes[-1]:
+            break
+        hashes.append(_display(_double_sha256(header)))
+    return hashes
 
 
 def decoded_transaction(decoded: Mapping[str, Any]) -> Transaction:

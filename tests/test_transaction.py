@@ -1,6 +1,7 @@
 """The parser reads what python-bitcoinlib reads, and refuses what Bitcoin Core refuses."""
 
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from payments.transaction import (
     Transaction,
     decoded_block,
     decoded_transaction,
+    header_hashes,
     outpoint,
     outpoint_parts,
     parse_block,
@@ -141,6 +143,18 @@ def test_the_genesis_block() -> None:
     assert coinbase.txid == GENESIS_TXID
     assert coinbase.inputs == []
     assert [amount_sats for amount_sats, _ in coinbase.outputs] == [50 * 10**8]
+
+
+def test_headers_are_named_as_far_as_each_follows_the_one_before() -> None:
+    """What REST answers may be cut off, or change while it is read."""
+    child = GENESIS_HEADER[:4] + sha256(sha256(GENESIS_HEADER).digest()).digest() + GENESIS_HEADER[36:]
+    genesis_hash, child_hash = (
+        sha256(sha256(header).digest()).digest()[::-1].hex() for header in (GENESIS_HEADER, child)
+    )
+    assert header_hashes(GENESIS_HEADER + child) == [genesis_hash, child_hash]
+    assert header_hashes(GENESIS_HEADER + child[:-1]) == [genesis_hash]
+    assert header_hashes(GENESIS_HEADER + GENESIS_HEADER) == [genesis_hash]
+    assert header_hashes(b"") == []
 
 
 def test_a_segwit_transaction_of_the_main_chain() -> None:

@@ -1,4 +1,4 @@
-"""A block's bytes come by REST, also when bitcoind has closed the connection since the last."""
+"""Blocks and what follows on what come by REST where it is served, and are the same without it."""
 
 import select
 from collections.abc import Callable
@@ -32,4 +32,33 @@ def test_a_connection_that_was_idle_too_long_is_made_anew(
     assert connection.sock is not None
     wait_until(lambda: select.select([connection.sock], [], [], 0)[0], what="bitcoind to close it")
     assert bitcoind.block(tip).hash == tip
+    bitcoind.close()
+
+
+@pytest.mark.parametrize("rest", ["auto", "off"])
+def test_the_blocks_above_one_are_those_of_the_active_chain(
+    start_node: Callable[..., RegtestNode], tmp_path: Path, rest: str
+) -> None:
+    """As far as was asked, and none above a block that has left the chain."""
+    node = start_node()
+    hashes = node.mine(6)
+    settings = {**settings_for(node, tmp_path), "BITCOIND_REST": rest}
+    bitcoind = Bitcoind(load_settings(settings, tmp_path))
+
+    def above(block_hash: str, height: int, last_height: int) -> list[str]:
+        found: list[str] = []
+        while height + len(found) < last_height:
+            more = bitcoind.hashes_after(found[-1] if found else block_hash, height + len(found), last_height)
+            if not more:
+                break
+            found += more
+        return found
+
+    height = node.rpc("getblockcount")
+    assert above(hashes[0], height - 5, height) == hashes[1:]
+    assert above(hashes[0], height - 5, height - 2) == hashes[1:4]
+    node.rpc("invalidateblock", hashes[3])
+    assert above(hashes[0], height - 5, height) == hashes[1:3]
+    if rest == "auto":
+        assert bitcoind.hashes_after(hashes[4], height - 1, height + 5) == []
     bitcoind.close()
