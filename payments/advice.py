@@ -15,7 +15,7 @@ _SEND_BACK = "Ask the customer for the rest, or for an address to send the money
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The first words of a subject, and the paragraphs below it."""
+    """The first words of a subject, and the paragraphs below it; a command stands between backticks."""
 
     headline: str
     paragraphs: tuple[str, ...]
@@ -78,7 +78,7 @@ def _late(document: Document) -> Advice:
         "Late payment, your decision",
         f"{has_come} It does not count unless you accept it.",
         "To accept it at the old price:",
-        f"manage.py payment accept {document['payment_request_id']}",
+        f"`manage.py payment accept {document['payment_request_id']}`",
         "Otherwise ask the customer for an address and send the money back.",
         *_overpaid(document),
     )

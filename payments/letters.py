@@ -1,6 +1,7 @@
 """What is told of an event: the email to the operator, and the body of the webhook."""
 
 import json
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,14 @@ MOST_TRANSACTIONS = 20
 
 _WIDTH = 76
 _MARGIN = 14
-_CELL = "padding: 3px 12px 3px 0; vertical-align: top; overflow-wrap: anywhere;"
+_CODE = re.compile(r"`([^`]+)`")
+# Text has the reader's own colour, and so can be read on a dark ground too.
+_BODY = "max-width: 38em; margin: 0 auto; padding: 16px; font: 15px/1.5 system-ui, sans-serif;"
+_CELL = "padding: 6px 0; vertical-align: top; border-top: 1px solid rgba(128, 128, 128, 0.3);"
+_LABEL = (
+    f"{_CELL} padding-right: 16px; text-align: left; font-weight: normal; white-space: nowrap; opacity: 0.7;"
+)
+_VALUE = f"{_CELL} overflow-wrap: anywhere; word-break: break-word;"
 # They turn the direction of the text that follows them, and so can make it read as something else.
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -38,10 +46,12 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
+    """`is_code` where the last line is read letter by letter; `link` is where it leads."""
+
     label: str
     lines: Sequence[str]
+    is_code: bool = False
     link: str = ""
-    """Where the last line leads."""
 
 
 def is_mailed(event_type: EventType, document: Document) -> bool:
@@ -80,14 +90,14 @@ def message_id(event_reference: str, mail_from: str) -> str:
 
 def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterator[_Fact]:
     currency = _clean(document["currency"])
-    yield _Fact("Request", [document["payment_request_id"]])
+    yield _Fact("Request", [document["payment_request_id"]], is_code=True)
     yield _Fact("Seller", [_clean(document["seller_id"])])
     if seller_contact:
         yield _Fact("Contact", [_clean(seller_contact)])
     yield _Fact("Amount", [f"{document['amount_fiat']} {currency}", f"{document['amount_btc']} BTC"])
     yield _Fact("Price", [f"{document['price_btc']} {currency} for 1 BTC", *_price_origin(document)])
     yield _Fact("Note", _note(document["note"]))
-    yield _Fact("Address", [document["address"]])
+    yield _Fact("Address", [document["address"]], is_code=True)
     yield _Fact("Status", [_status(document)])
     yield _Fact("Received", [f"{btc(document['received_sats'])} BTC"])
     if document["due_sats"]:
@@ -118,8 +128,7 @@ def _transactions(document: Document, explorer_url: str) -> Iterator[_Fact]:
 
 
 def _transaction(label: str, txid: str, explorer_url: str, *before: str) -> _Fact:
-    link = explorer_url.replace("{txid}", txid)
-    return _Fact(label, [*before, txid, link], link)
+    return _Fact(label, [*before, txid], is_code=True, link=explorer_url.replace("{txid}", txid))
 
 
 def _state(part: Document) -> str:
@@ -134,8 +143,8 @@ def _state(part: Document) -> str:
 
 
 def _status(document: Document) -> str:
-    required = _counted(document["confirmations_required"], "confirmation")
-    return f"{document['status']}, {document['confirmations']} of {required}"
+    confirmations = _counted(document["confirmations"], "confirmation")
+    return f"{document['status']}, {confirmations}, {document['confirmations_required']} required"
 
 
 def _subject(headline: str, document: Document) -> str:
@@ -149,7 +158,7 @@ def _subject(headline: str, document: Document) -> str:
 
 def _text(message: Advice, facts: Sequence[_Fact]) -> str:
     paragraphs = [
-        textwrap.fill(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        textwrap.fill(_CODE.sub(r"\1", paragraph), _WIDTH, break_long_words=False, break_on_hyphens=False)
         for paragraph in message.paragraphs
     ]
     table = [line for fact in facts for line in _text_lines(fact)]
@@ -158,7 +167,7 @@ def _text(message: Advice, facts: Sequence[_Fact]) -> str:
 
 def _text_lines(fact: _Fact) -> Iterator[str]:
     label = fact.label
-    for line in fact.lines:
+    for line in (*fact.lines, fact.link) if fact.link else fact.lines:
         # A word longer than a line (a txid, a link) is left whole, to be copied.
         for piece in textwrap.wrap(
             line, _WIDTH - _MARGIN, break_long_words=False, break_on_hyphens=False
@@ -168,17 +177,23 @@ def _text_lines(fact: _Fact) -> Iterator[str]:
 
 
 def _html(message: Advice, facts: Sequence[_Fact], *, is_urgent: bool) -> str:
-    colour = "#b00020" if is_urgent else "#1a1a1a"
-    paragraphs = "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in message.paragraphs)
+    # Dark enough on a light ground, light enough on a dark one.
+    colour = "color: #d32f2f;" if is_urgent else ""
+    paragraphs = "\n".join(f"<p>{_marked(paragraph)}</p>" for paragraph in message.paragraphs)
     rows = "\n".join(_html_row(fact) for fact in facts)
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><title>{escape(message.headline)}</title></head>
-<body style="font-family: sans-serif; font-size: 15px; line-height: 1.5; color: #1a1a1a; max-width: 44em;">
-<h1 style="font-size: 20px; color: {colour};">{escape(message.headline)}</h1>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(message.headline)}</title>
+</head>
+<body style="{_BODY}">
+<h1 style="margin: 0; font-size: 22px; line-height: 1.3; {colour}">{escape(message.headline)}</h1>
 {paragraphs}
-<table style="border-collapse: collapse;">
+<table style="width: 100%; margin-top: 24px; border-collapse: collapse;">
 {rows}
 </table>
 </body>
@@ -187,14 +202,18 @@ def _html(message: Advice, facts: Sequence[_Fact], *, is_urgent: bool) -> str:
 
 
 def _html_row(fact: _Fact) -> str:
-    lines = [escape(line) for line in fact.lines]
+    *lines, last = [escape(line) for line in fact.lines]
+    if fact.is_code:
+        last = f"<code>{last}</code>"
     if fact.link:
-        lines[-1] = f'<a href="{escape(fact.link)}">{lines[-1]}</a>'
-    content = "<br>\n".join(lines)
-    return (
-        f'<tr>\n<th style="{_CELL} text-align: left; font-weight: normal; color: #666;">'
-        f'{escape(fact.label)}</th>\n<td style="{_CELL}">{content}</td>\n</tr>'
-    )
+        last = f'<a href="{escape(fact.link)}">{last}</a>'
+    content = "<br>\n".join([*lines, last])
+    return f'<tr>\n<th style="{_LABEL}">{escape(fact.label)}</th>\n<td style="{_VALUE}">{content}</td>\n</tr>'
+
+
+def _marked(paragraph: str) -> str:
+    """As HTML, with what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(paragraph))
 
 
 def _note(note: str) -> list[str]:

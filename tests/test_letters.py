@@ -87,7 +87,7 @@ def test_an_email_has_all_the_facts(event_type: EventType) -> None:
             *(REFERENCE, "company1", "shop@example.com", "135.99 EUR", "0.00222416 BTC", "Alpaca socks"),
             *("61142.30 EUR for 1 BTC", "2026-12-10 10:53:20 UTC", "coinbase, kraken, bitpay"),
             *("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID, f"https://mempool.space/tx/{TXID}"),
-            *("0.00000100 BTC", "0.00000023 BTC", "0 of 6 confirmations", "2026-12-10 09:15:00 UTC"),
+            *("0.00000100 BTC", "0.00000023 BTC", "0 confirmations, 6 required", "2026-12-10 09:15:00 UTC"),
         ):
             assert fact in form, fact
 
@@ -123,7 +123,15 @@ def test_a_subject_says_it_all(event_type: EventType, changes: dict[str, Any], s
 def test_a_late_payment_says_how_to_accept_it() -> None:
     """The command stands on a line of its own, to be copied."""
     text = email(EventType.LATE, status="expired", late=True).text
+    assert "`" not in text
     assert f"\nmanage.py payment accept {REFERENCE}\n" in text
+
+
+def test_what_is_copied_is_code() -> None:
+    """A command, an address and a transaction are read letter by letter."""
+    page = email(EventType.LATE, status="expired", late=True).html
+    for code in (f"manage.py payment accept {REFERENCE}", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID):
+        assert f"<code>{code}</code>" in page
 
 
 def test_a_received_payment_says_to_wait() -> None:
@@ -171,7 +179,22 @@ def test_no_text_of_a_customer_or_seller_can_bend_an_email(
     assert REFERENCE in mail.subject
     assert len(mail.subject) <= LONGEST_SUBJECT
     tags = Tags(mail.html)
-    expected = {"html", "head", "meta", "title", "body", "h1", "p", "table", "tr", "th", "td", "a", "br"}
+    expected = {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "body",
+        "h1",
+        "p",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "a",
+        "br",
+        "code",
+    }
     assert tags.names <= expected
     assert set(tags.links) == {f"https://mempool.space/tx/{TXID}"}
     assert not tags.loaded
