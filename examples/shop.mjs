@@ -20,6 +20,8 @@ const WORDS = {
   confirmed: "Paid. We are packing your socks!",
   expired: "The price has expired. Please order again.",
 };
+// With an empty one anybody could sign.
+if (!/^whsec_.{32}/.test(WEBHOOK_SECRET)) throw new Error("WEBHOOK_SECRET is not set");
 mkdirSync(SHOP_DATA, { recursive: true, mode: 0o700 });
 
 // The order has its number before it is sent: sent twice, it is still one order.
@@ -37,8 +39,7 @@ async function takeOrder(body) {
   const answer = await askForPayment(order).catch(() => null);
   if (!answer?.ok) return [503, "We can't take payments right now. Please try again in a minute."];
   const payment = await answer.json();
-  const file = `${SHOP_DATA}/order-${order}`;
-  if (!existsSync(file)) writeFileSync(file, payment.status);
+  if (!readOrder(order)) writeOrder(order, { status: payment.status, asOf: "" });
   return [303, "", { Location: payment.checkout_url }];
 }
 
@@ -60,9 +61,18 @@ function askForPayment(order) {
   });
 }
 
-function showOrder(order) {
-  const file = `${SHOP_DATA}/order-${order}`;
-  return existsSync(file) ? [200, WORDS[readFileSync(file, "utf8")]] : [404, "no such order"];
+function showOrder(number) {
+  const order = readOrder(number);
+  return order ? [200, WORDS[order.status]] : [404, "no such order"];
+}
+
+function readOrder(number) {
+  const file = `${SHOP_DATA}/order-${number}`;
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : null;
+}
+
+function writeOrder(number, order) {
+  writeFileSync(`${SHOP_DATA}/order-${number}`, JSON.stringify(order));
 }
 
 // What Nodetill tells: believed only if it is signed and fresh, and done once however often it comes.
@@ -70,9 +80,10 @@ function beTold(body, headers) {
   if (!isSigned(body, headers)) return [400, "not signed by Nodetill"];
   const told = `${SHOP_DATA}/told-${headers["webhook-id"]}`;
   if (existsSync(told)) return [204, ""];
-  const { type, data } = JSON.parse(body);
-  const file = `${SHOP_DATA}/order-${data.metadata.order}`;
-  if (existsSync(file)) writeFileSync(file, data.status);
+  const { type, timestamp, data } = JSON.parse(body);
+  const order = readOrder(data.metadata.order);
+  // Events come in their order, but for one that was given up and is sent again by hand.
+  if (order && order.asOf <= timestamp) writeOrder(data.metadata.order, { status: data.status, asOf: timestamp });
   writeFileSync(told, ""); // last: if this is cut short, it comes again
   console.log(`order ${data.metadata.order}: ${type}`);
   return [204, ""];

@@ -16,11 +16,14 @@ const WORDS = [
     'expired' => 'The price has expired. Please order again.',
 ];
 define('DATA', getenv('SHOP_DATA') ?: 'shop-data');
+define('SECRET', (string) getenv('WEBHOOK_SECRET'));
 @mkdir(DATA, 0700, true);
 
 $method = $_SERVER['REQUEST_METHOD'];
 $path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
-if ("$method $path" === 'GET /') {
+if (!preg_match('/^whsec_.{32}/', SECRET)) { // with an empty one anybody could sign
+    answer(500, 'WEBHOOK_SECRET is not set');
+} elseif ("$method $path" === 'GET /') {
     show_goods();
 } elseif ("$method $path" === 'POST /orders') {
     take_order(is_string($_POST['order'] ?? null) ? $_POST['order'] : '');
@@ -60,7 +63,7 @@ function take_order(string $order): void
         return;
     }
     if ($file = @fopen(DATA . "/order-$order", 'x')) { // only if it is new
-        fwrite($file, $payment['status']);
+        fwrite($file, json_encode(['status' => $payment['status'], 'as_of' => '']));
     }
     header('Location: ' . $payment['checkout_url'], true, 303);
 }
@@ -86,8 +89,8 @@ function ask_for_payment(string $order): ?array
 
 function show_order(string $order): void
 {
-    $status = @file_get_contents(DATA . "/order-$order");
-    $status === false ? answer(404, 'no such order') : answer(200, WORDS[$status]);
+    $text = @file_get_contents(DATA . "/order-$order");
+    $text === false ? answer(404, 'no such order') : answer(200, WORDS[json_decode($text)->status]);
 }
 
 // What Nodetill tells: believed only if it is signed and fresh, and done once however often it comes.
@@ -105,8 +108,11 @@ function be_told(string $body): void
     }
     $event = json_decode($body, true);
     $order = $event['data']['metadata']['order'] ?? '';
-    if (file_exists(DATA . "/order-$order")) {
-        file_put_contents(DATA . "/order-$order", $event['data']['status']);
+    $text = @file_get_contents(DATA . "/order-$order");
+    // Events come in their order, but for one that was given up and is sent again by hand.
+    if ($text !== false && json_decode($text)->as_of <= $event['timestamp']) {
+        $known = ['status' => $event['data']['status'], 'as_of' => $event['timestamp']];
+        file_put_contents(DATA . "/order-$order", json_encode($known), LOCK_EX);
     }
     touch(DATA . "/told-$id"); // last: if this is cut short, it comes again
     error_log("order $order: {$event['type']}");
@@ -115,7 +121,7 @@ function be_told(string $body): void
 // Standard Webhooks: HMAC-SHA256 of id, time and body; several signatures while a secret is changed.
 function is_signed(string $id, string $time, string $body, string $signatures): bool
 {
-    $secret = base64_decode(substr(getenv('WEBHOOK_SECRET'), strlen('whsec_')));
+    $secret = base64_decode(substr(SECRET, strlen('whsec_')));
     $expected = 'v1,' . base64_encode(hash_hmac('sha256', "$id.$time.$body", $secret, true));
     foreach (explode(' ', $signatures) as $signature) {
         if (hash_equals($expected, $signature)) {

@@ -33,7 +33,7 @@ WORDS = {
 app = Bottle()
 webhooks = Webhook(os.environ["WEBHOOK_SECRET"])
 db = sqlite3.connect(os.environ.get("SHOP_DATABASE", "shop.db"))
-db.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, status TEXT NOT NULL)")
+db.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, status TEXT, as_of TEXT)")
 db.execute("CREATE TABLE IF NOT EXISTS told (webhook_id TEXT PRIMARY KEY)")
 
 
@@ -54,7 +54,7 @@ def take_order() -> HTTPResponse:
     except urllib.error.URLError:
         return HTTPResponse("We can't take payments right now. Please try again in a minute.", 503)
     with db:
-        db.execute("INSERT OR IGNORE INTO orders VALUES (?, ?)", [order, payment["status"]])
+        db.execute("INSERT OR IGNORE INTO orders VALUES (?, ?, '')", [order, payment["status"]])
     return HTTPResponse("", 303, {"Location": payment["checkout_url"]})
 
 
@@ -86,11 +86,13 @@ def be_told() -> HTTPResponse:
         event = webhooks.verify(request.body.read(), dict(request.headers))
     except WebhookVerificationError:
         return HTTPResponse("not signed by Nodetill", 400)
-    order, status = event["data"]["metadata"].get("order"), event["data"]["status"]
+    order, status, as_of = event["data"]["metadata"].get("order"), event["data"]["status"], event["timestamp"]
     with db:  # both or neither
         told = db.execute("INSERT OR IGNORE INTO told VALUES (?)", [request.headers["webhook-id"]])
         if told.rowcount:
-            db.execute("UPDATE orders SET status = ? WHERE id = ?", [status, order])
+            # Events come in their order, but for one that was given up and is sent again by hand.
+            change = "UPDATE orders SET status = ?, as_of = ? WHERE id = ? AND as_of <= ?"
+            db.execute(change, [status, as_of, order, as_of])
             print(f"order {order}: {event['type']}", flush=True)
     return HTTPResponse("", 204)
 

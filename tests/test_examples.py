@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,13 +72,7 @@ class Example:
 
     def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
         """A request of a customer, or of somebody who is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        finally:
-            connection.close()
+        return call(self.port, method, path, body, **headers)
 
     def order(self, order: str) -> Reply:
         """Send the order form."""
@@ -94,6 +88,17 @@ class Example:
     def told(self, order: str) -> list[str]:
         """What it says that it was told of an order."""
         return re.findall(rf"order {order}: ([a-z.]+)", self.output.read_text())
+
+
+def call(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
+    """A request to the shop on this port."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()
 
 
 @pytest.fixture(scope="module", params=[python, javascript, php], ids=lambda find: find.__name__)
@@ -204,6 +209,37 @@ def test_a_webhook_that_comes_twice_counts_once(example: Example) -> None:
     assert example.told(number) == ["payment.received", "payment.confirmed"]
 
 
+def test_an_old_event_that_comes_late_undoes_no_new_one(example: Example) -> None:
+    """It was given up while the shop was down, and is sent again by hand: the shop never saw its id."""
+    number, payment = new_order(example)
+    sender, now = WebhookSender(), datetime.now(UTC)
+    received = event(payment, EventType.RECEIVED, now - timedelta(hours=1), status="received")
+    confirmed = event(payment, EventType.CONFIRMED, now, status="confirmed")
+    for reference, body in (("2", confirmed), ("1", received)):
+        sender.send(example.hook, [SECRET], f"evt_{number}{reference}", body, now)
+    assert example.shown(number) == "Paid. We are packing your socks!"
+
+
+@pytest.mark.parametrize("find", [python, javascript, php])
+def test_without_a_secret_nobody_is_believed(find: Callable[[int], list[str]], tmp_path: Path) -> None:
+    """A shop without its secret does not run, or refuses all: an empty one is known to everybody."""
+    (port,) = free_ports(1)
+    environ = {"NODETILL_URL": "http://127.0.0.1:1", "NODETILL_KEY": KEY, "WEBHOOK_SECRET": ""}
+    environ |= {"PORT": str(port), "PATH": os.environ["PATH"]}
+    forged = signed("evt_1", b"{}", datetime.now(UTC), secret="")
+    with running(find(port), tmp_path, environ) as output:
+
+        def has_refused() -> bool:
+            try:
+                answer = call(port, "POST", "/webhook", b"{}", **forged)
+            except ConnectionError:
+                return "WEBHOOK_SECRET" in output.read_text()
+            assert answer.status == 500
+            return True
+
+        wait_until(has_refused, what="the shop to refuse")
+
+
 def test_a_secret_can_be_changed(example: Example) -> None:
     """Of several signatures one has to be right."""
     number, payment = new_order(example)
@@ -244,10 +280,10 @@ def test_what_is_forged_or_old_is_refused(example: Example) -> None:
     assert example.call("POST", "/webhook", body, **good).status == 204
 
 
-def signed(reference: str, body: bytes, now: datetime) -> dict[str, str]:
+def signed(reference: str, body: bytes, now: datetime, secret: str = SECRET) -> dict[str, str]:
     """Headers by the letter of the specification."""
     moment = str(int(now.timestamp()))
-    key = b64decode(SECRET.removeprefix("whsec_"))
+    key = b64decode(secret.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{reference}.{moment}.".encode() + body, hashlib.sha256)
     return {
         "webhook-id": reference,
