@@ -127,7 +127,8 @@ class Assessment:
 class Standing:
     """What was last stored of a request: what its seller and the operator already know.
 
-    `told_sats` is what had been received when an event last told of it.
+    `told_sats` is what had been received when an event last told of it, though some may have gone since: a
+    part that drops out of the mempool and returns is not money that came twice.
     """
 
     status: Status = Status.NEW
