@@ -172,6 +172,7 @@ def test_all_faults_are_named_at_once(shop: Shop) -> None:
     assert_problem(reply, 422)
     fields = {error["field"] for error in reply.json["errors"]}
     assert fields == {"seller_id", "currency", "amount_fiat", "confirmations", "colour"}
+    assert "from 0 to 144" in reply.json["detail"]
 
 
 def test_a_body_has_at_most_16_kib(shop: Shop) -> None:

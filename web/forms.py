@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -111,10 +111,16 @@ def _has_controls(text: str, allowed: str = "") -> bool:
     return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") and c not in allowed for c in text)
 
 
-def _given(value: Any) -> Any:
-    if value is None:
-        raise ValueError("must be a whole number; leave it out for the default")
-    return value
+def _whole_number(least: int, most: int) -> PlainValidator:
+    """Reads a number that may be left out. None stands for that, and may not be sent."""
+
+    def read(value: object) -> int:
+        # A bool is an int to isinstance.
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}; leave it out for the default")
+        return value
+
+    return PlainValidator(read, json_schema_input_type=Annotated[int, Field(ge=least, le=most)])
 
 
 _AMOUNT_SCHEMA = {
@@ -207,23 +213,13 @@ class PaymentForm(Form):
     ] = Field(default_factory=dict)
     confirmations: Annotated[
         int | None,
-        BeforeValidator(_given),
-        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 144}),
-        Field(
-            description="Blocks deep at which it counts as confirmed; the operator's setting if left out",
-            ge=0,
-            le=144,
-        ),
+        _whole_number(0, 144),
+        Field(description="Blocks deep at which it counts as confirmed; the operator's setting if left out"),
     ] = None
     expires_in: Annotated[
         int | None,
-        BeforeValidator(_given),
-        WithJsonSchema({"type": "integer", "minimum": 60, "maximum": 86_400}),
-        Field(
-            description="Seconds for which the price holds; the operator's setting if left out",
-            ge=60,
-            le=86_400,
-        ),
+        _whole_number(60, 86_400),
+        Field(description="Seconds for which the price holds; the operator's setting if left out"),
     ] = None
 
     @field_validator("currency")
@@ -279,8 +275,6 @@ def _message(form: type[BaseModel], detail: ErrorDetails) -> str:
             return str(detail["ctx"]["error"])
         case "string_type":
             return "must be text"
-        case "int_type":
-            return "must be a whole number"
         case "dict_type":
             return "must be an object"
     return detail["msg"].replace("Input should be", "must be")
