@@ -294,6 +294,15 @@ def test_a_language_can_be_chosen(shop: Shop) -> None:
     assert links == [f"?lang={code}" for code in languages()]
 
 
+def test_the_price_of_a_bitcoin_is_told(shop: Shop) -> None:
+    """As people write it, so that they can compare it with what they know; in cents, whatever the spread."""
+    document = shop.created()
+    change(document, price="60993.434250")
+    assert "Preis für 1 BTC 60.993,43\xa0EUR" in read(shop, document, "de").text
+    for bitcoin in ({"currency": "BTC", "amount_fiat": "0.001"}, {"currency": "SAT", "amount_fiat": "1000"}):
+        assert "Price of" not in read(shop, shop.created(**bitcoin)).text
+
+
 def test_a_price_in_bitcoin_is_not_said_twice(shop: Shop) -> None:
     """There is no other currency to name then: once in the title, once on the page."""
     document = shop.created(amount_fiat="0.01", currency="BTC")
@@ -345,7 +354,7 @@ def test_a_part_that_is_gone_is_told_beside_what_is_there(shop: Shop) -> None:
     pay(document, "e" * 64, state="dropped")
     page = read(shop, document)
     assert page.of("main")[0]["data-scene"] == "underpaid"
-    assert "does not have an earlier transaction" in page.text
+    assert "no longer has an earlier transaction" in page.text
 
 
 # The QR code, the files, and their size

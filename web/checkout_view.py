@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
-from payments.money import btc
+from payments.money import btc, currency_exponent, plain, price_of_bitcoin_unit
 from payments.status import Status
 from web.languages import Language
 from web.public_facts import PublicFacts
@@ -91,6 +92,15 @@ class View:
         facts = self.facts
         is_bitcoin = facts.currency == "BTC"
         return None if is_bitcoin else self.language.amount(facts.amount_fiat, facts.currency)
+
+    @property
+    def rate(self) -> str | None:
+        """What one bitcoin costs, as precise as the currency is; None where that is bitcoin itself."""
+        facts = self.facts
+        if price_of_bitcoin_unit(facts.currency) is not None:
+            return None
+        price = round(Decimal(facts.price), currency_exponent(facts.currency))
+        return self.language.amount(plain(price), facts.currency)
 
     @property
     def is_settled(self) -> bool:

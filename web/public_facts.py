@@ -31,6 +31,7 @@ class PublicFacts:
     confirmations_required: int
     amount_fiat: str
     currency: str
+    price: str
     amount_sats: int
     received_sats: int
     due_sats: int
@@ -57,6 +58,7 @@ class PublicFacts:
             confirmations_required=payment.confirmations_required,
             amount_fiat=payment.amount_fiat,
             currency=payment.currency,
+            price=payment.price,
             amount_sats=payment.amount_sats,
             received_sats=payment.received_sats,
             due_sats=payment.due_sats,

@@ -15,6 +15,9 @@
 <div><dt>{{say("label.received")}}</dt> <dd>{{view.btc(facts.received_sats)}}</dd></div>
 </dl>
 % end
+% if view.rate and not facts.received_sats:
+<p class="row"><span>{{say("label.rate")}}</span> {{view.rate}}</p>
+% end
 <p class="row"><span>{{say("label.time_left")}}</span> <b id="clock" role="timer" aria-live="off" data-until="{{facts.expires_at.isoformat(timespec="milliseconds")}}">{{view.time_left}}</b></p>
 </div>
 <p class="open"><a class="button" href="{{facts.payment_uri}}">{{say("action.open_wallet")}}</a></p>
