@@ -92,6 +92,14 @@ def test_a_search_finds_id_note_address_and_txid(shop: Shop) -> None:
     assert notes(shop, q="\\ ' \" ; -- \U0001f9e6") == []
 
 
+@pytest.mark.parametrize("text", ["ÄPFEL", "äpfel", "Äpfel"])
+def test_a_note_is_found_in_capitals_and_without(shop: Shop, text: str) -> None:
+    """In whichever alphabet it is, and on each database."""
+    assert shop.created(note="Äpfel aus Tirol")
+    assert shop.created(note="ÄPFEL")
+    assert notes(shop, q=text) == ["ÄPFEL", "Äpfel aus Tirol"]
+
+
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -146,6 +146,10 @@ def _matches(text: str) -> Any:
         # A bech32 address is the same in capitals (BIP173), as a QR code has it.
         | (Address.address == text.lower())
     )
+    if not text.isascii():
+        # To SQLite only ASCII letters are the same in capitals.
+        for spelling in (text.lower(), text.upper(), text.capitalize()):
+            condition |= PaymentRequest.note.contains(spelling)
     if TXID.fullmatch(text.lower()):
         paid = Output.select(Output.address).where(Output.txid == text.lower())
         condition |= PaymentRequest.address.in_(paid)
