@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import sqlite3
-import urllib.error
 import urllib.request
 from typing import Any
 
@@ -51,7 +50,7 @@ def take_order() -> HTTPResponse:
         return HTTPResponse("no such order", 400)
     try:
         payment = ask_for_payment(order)
-    except urllib.error.URLError:
+    except OSError:  # all of urllib's errors are one, and so is a time-out
         return HTTPResponse("We can't take payments right now. Please try again in a minute.", 503)
     with db:
         db.execute("INSERT OR IGNORE INTO orders VALUES (?, ?, '')", [order, payment["status"]])
