@@ -156,7 +156,7 @@ class Loop:
         tip = self._catch_up(tip)
         is_complete = self._mempool.reread(tip.hash, _now(), by_wallet=has_wallet)
         if is_complete:
-            self._known_until = max(self._known_until or started, started)
+            self._known_until = started
         self._reconcile_at = time.monotonic() + self._interval(is_complete)
         self._assess()
 
@@ -204,7 +204,10 @@ class Loop:
                 findings.store_alone()
             return
         store_facts = None if findings is None else findings.store
-        if self._assessor.assess_due(self._tip.height, self._known_until, _now(), store_facts):
+        now = _now()
+        # A clock that was ahead and is right again expires nothing any more.
+        as_of = min(self._known_until, now)
+        if self._assessor.assess_due(self._tip.height, as_of, now, store_facts):
             self._courier.wake()
 
     def _carry_out_hints(self) -> None:
