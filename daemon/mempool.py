@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
 import structlog
 
@@ -131,15 +132,18 @@ class Mempool:
 
     def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
         """Find payments that the feed did not bring; False where something is left for another look."""
-        candidates, is_whole = self._candidates(tip_hash, by_wallet)
+        candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
         states = {output.txid: output.state for output in outputs_of(candidates)} if candidates else {}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
         matches = self._watch.matches(self._read(txid for txid in candidates if txid not in states))
         if matches:
             log.info("payments found that the feed did not bring", count=len(matches))
-        if matches or returned:
-            return self._record(matches, returned, now) and is_whole
-        return is_whole
+        if (matches or returned) and not self._record(matches, returned, now):
+            return False
+        if by_wallet:
+            return True
+        self._foreign |= frozenset(candidates)
+        return len(candidates) < FOREIGN_AT_ONCE
 
     def look_at(self, txid: str, now: datetime) -> None:
         """Record one transaction, if the mempool has it and it pays us."""
@@ -161,15 +165,11 @@ class Mempool:
         """Those of these transactions that the mempool still has."""
         return [t for txid in txids if (t := self._node.mempool_transaction(txid)) is not None]
 
-    def _candidates(self, tip_hash: str, by_wallet: bool) -> tuple[list[str], bool]:
-        """Transactions of the mempool that may be ours: the wallet's; without a wallet, all that are new."""
-        if by_wallet:
-            return self._node.wallet_mempool_txids(tip_hash), True
+    def _unread(self) -> list[str]:
+        """Without a wallet any transaction of the mempool may be ours: the next of those that are new."""
         everything = self._node.mempool_txids()
-        unread = list(everything - self._foreign)
-        batch = unread[:FOREIGN_AT_ONCE]
-        self._foreign = (self._foreign & everything) | frozenset(batch)
-        return batch, len(batch) == len(unread)
+        self._foreign &= everything
+        return list(islice(everything - self._foreign, FOREIGN_AT_ONCE))
 
     def _replacements_of_ours(
         self, fates: _Fates, now: datetime, recorded: Collection[str]

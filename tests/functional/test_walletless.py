@@ -1,0 +1,61 @@
+"""Where no wallet can name its own transactions, the whole mempool is read, and nothing of it is left out."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from daemon import mempool
+from daemon.bitcoind import Bitcoind, NodeError
+from daemon.mempool import Mempool
+from daemon.recording import Watch
+from models.block import stored_tip
+from models.output import Output
+from tests.functional.hand_daemon import Fault, FrailNode
+from tests.functional.stage import PATIENCE_SECONDS, Stage
+
+PAYMENTS = 3
+
+
+@pytest.fixture
+def node(stage: Stage) -> Iterator[FrailNode]:
+    """A bitcoind with payments in its mempool; the daemon, now down, knows nothing of them."""
+    stage.begin()
+    assert stage.daemon.look(PATIENCE_SECONDS)
+    stage.daemon.stop()
+    for _ in range(PAYMENTS):
+        stage.pay([(stage.request(2_000), 2_000)])
+    bitcoind = Bitcoind(stage.settings)
+    yield FrailNode(bitcoind)
+    bitcoind.close()
+
+
+def reader(node: FrailNode) -> Mempool:
+    return Mempool(cast(Bitcoind, node), Watch())
+
+
+def reread(reader: Mempool) -> bool:
+    tip = stored_tip()
+    assert tip is not None
+    return reader.reread(tip.hash, datetime.now(UTC), by_wallet=False)
+
+
+def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FrailNode) -> None:
+    """At whichever call: what could not be stored has not been read."""
+    for calls in range(1, 2 * PAYMENTS + 2):
+        Output.delete().execute()
+        newcomer = reader(node)
+        node.plan(Fault.REFUSE, calls)
+        with pytest.raises(NodeError):
+            reread(newcomer)
+        assert reread(newcomer)
+        assert Output.select().count() == PAYMENTS
+
+
+def test_a_large_mempool_is_read_in_several_looks(node: FrailNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes the next of those that are new; the last says that it was."""
+    monkeypatch.setattr(mempool, "FOREIGN_AT_ONCE", 2)
+    newcomer = reader(node)
+    assert [reread(newcomer) for _ in range(2)] == [False, True]
+    assert Output.select().count() == PAYMENTS
