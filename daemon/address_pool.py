@@ -9,7 +9,8 @@ from config import Settings
 from daemon.bitcoind import Bitcoind, NodeError, RpcError
 from daemon.failpoint import transaction
 from daemon.worker import Stopping, Worker
-from models.address import add_addresses, free_count
+from models.address import add_addresses, free_count, retire_others
+from models.block import stored_tip
 
 log = structlog.get_logger(__name__)
 
@@ -44,13 +45,21 @@ class AddressPool:
 
     def fill(self) -> None:
         """Bring the pool up to its size. Raises NodeError or RpcError where the wallet gives no address."""
-        while not self._worker.is_stopping:
-            missing = self._settings.address_pool - free_count()
+        # Blocks are read from where the chain was joined: money that came before would not be found.
+        while stored_tip() is not None and not self._worker.is_stopping:
+            missing = self._settings.address_pool - free_count(self._settings.bitcoind_wallet)
             if missing <= 0:
                 return
-            pairs = [self._node.new_address() for _ in range(min(missing, BATCH))]
-            with transaction("addresses-added"):
-                add_addresses(pairs, self._settings.bitcoind_wallet, self._clock())
+            self._add([self._node.new_address() for _ in range(min(missing, BATCH))])
+
+    def _add(self, pairs: list[tuple[str, bytes]]) -> None:
+        """Into the pool, from which those go out whose wallet is not the one that was set any more."""
+        wallet, now = self._settings.bitcoind_wallet, self._clock()
+        with transaction("addresses-added"):
+            add_addresses(pairs, wallet, now)
+            retired = retire_others(wallet, now)
+        if retired:
+            log.warning("free addresses of another wallet retired", count=retired, wallet=wallet)
 
     def _turn(self) -> None:
         try:

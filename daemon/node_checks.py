@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from config import Settings
 from daemon.bitcoind import WALLET_NOT_FOUND, Bitcoind, NodeRefused, NodeTip, RpcError
 from daemon.failpoint import transaction
-from models.address import sample_addresses
+from models.payment import sample_addresses
 from models.report import daemon_report, update_report
 
 

@@ -1,6 +1,6 @@
 """The address table: which scripts are ours, and which are still free to be handed out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -65,9 +65,12 @@ def add_addresses(pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime
     Address.insert_many(rows).on_conflict_ignore().execute()
 
 
-def free_count() -> int:
-    """How many addresses can be claimed."""
-    return Address.select().where(Address.claimed_at.is_null()).count()
+def free_count(wallet: str | None = None) -> int:
+    """How many addresses can be claimed, in all or of one wallet."""
+    is_wanted = Address.claimed_at.is_null()
+    if wallet is not None:
+        is_wanted &= Address.wallet == wallet
+    return Address.select().where(is_wanted).count()
 
 
 def claim_address(now: datetime) -> Address | None:
@@ -94,7 +97,7 @@ def retire(address_ids: Iterable[int], now: datetime) -> None:
     )
 
 
-def sample_addresses() -> Iterator[Address]:
-    """The oldest and the newest: enough to see whether the wallet that is loaded knows the table."""
-    for order in (Address.id.asc(), Address.id.desc()):
-        yield from Address.select().order_by(order).limit(1)
+def retire_others(wallet: str, now: datetime) -> int:
+    """Take the free addresses of every other wallet out of the pool; how many there were."""
+    is_other = Address.claimed_at.is_null() & (Address.wallet != wallet)
+    return int(Address.update(claimed_at=now).where(is_other).execute())

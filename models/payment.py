@@ -5,10 +5,12 @@ from datetime import datetime
 
 import peewee
 
-from models.address import Address, address_by_id
+from models.address import Address, address_by_id, newest_address_id
 from models.database import DocumentField, MomentField, Table, database, first, rows, statement
 from models.seller import Seller
 from payments.status import Assessment, Standing, Status, Terms
+
+_LATEST = 5_000
 
 DUE_NOW = 0
 """The `next_height` of a request whose facts changed: any tip reaches it."""
@@ -137,6 +139,21 @@ def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
     if payment is not None:
         payment.address = address_by_id(payment.address_id)
     return payment
+
+
+def sample_addresses() -> list[Address]:
+    """Enough to see whether the wallet that is loaded knows where money is waited for: of each wallet the
+    oldest and the newest address, of the latest that are free or have an open request."""
+    is_latest = Address.id > newest_address_id() - _LATEST
+    is_open = PaymentRequest.id.is_null(False) & PaymentRequest.closed_at.is_null()
+    awaited = (
+        Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id))
+        .join(PaymentRequest, peewee.JOIN.LEFT_OUTER)
+        .where(is_latest & (Address.claimed_at.is_null() | is_open))
+        .group_by(Address.wallet)
+    )
+    ids = {address_id for pair in awaited.tuples().execute() for address_id in pair}
+    return list(Address.select().where(Address.id.in_(ids)).order_by(Address.id))
 
 
 def touch(address_ids: Iterable[int]) -> int:

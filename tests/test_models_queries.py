@@ -8,7 +8,15 @@ from decimal import Decimal
 
 import pytest
 
-from models.address import Address, add_addresses, claim_address, free_count, ours, retire, sample_addresses
+from models.address import (
+    Address,
+    add_addresses,
+    claim_address,
+    free_count,
+    ours,
+    retire,
+    retire_others,
+)
 from models.block import BLOCKS_KEPT, Block, block_at, forget_old_blocks, stored_tip
 from models.database import database, disconnect
 from models.hint import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
@@ -21,6 +29,7 @@ from models.payment import (
     earliest_deadline,
     payment_by_idempotency_key,
     payment_by_reference,
+    sample_addresses,
     touch,
 )
 from models.rate import quotes, store_rates
@@ -111,11 +120,29 @@ def test_a_retired_address_is_not_handed_out() -> None:
     assert Address.get_by_id(first.id).claimed_at == NOW - timedelta(days=1)
 
 
-def test_the_oldest_and_the_newest_address_stand_for_the_table() -> None:
-    """None of an empty one."""
-    assert list(sample_addresses()) == []
-    fill_pool(5)
-    assert [address.script for address in sample_addresses()] == [script(0), script(4)]
+def test_a_wallet_that_is_used_no_more_gives_no_addresses() -> None:
+    """Those that were handed out are watched as before."""
+    fill_pool(3)
+    claimed = claim_address(NOW - timedelta(days=1))
+    add_addresses([("bcrt1qother", b"other")], "other", NOW)
+    assert (free_count(), free_count("nodetill"), free_count("other")) == (3, 2, 1)
+    assert retire_others("other", NOW) == 2
+    assert (free_count(), retire_others("other", NOW)) == (1, 0)
+    assert claimed
+    assert Address.get_by_id(claimed.id).claimed_at == NOW - timedelta(days=1)
+
+
+def test_the_addresses_that_money_is_waited_for_have_samples() -> None:
+    """The oldest and the newest of each wallet, also of one that was changed and changed back."""
+    assert sample_addresses() == []
+    fill_pool(1)
+    claim_address(NOW)
+    open_request = new_payment(1)
+    new_payment(2, closed_at=NOW)
+    add_addresses([(f"bcrt1qother{number}", b"%d" % number) for number in range(3)], "other", NOW)
+    fill_pool(3, first=3)
+    sampled = [address.script for address in sample_addresses()]
+    assert sampled == [open_request.address.script, b"0", b"2", script(5)]
 
 
 def test_threads_that_claim_at_once_get_different_addresses() -> None:

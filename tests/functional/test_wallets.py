@@ -1,0 +1,31 @@
+"""The operator takes another wallet: from then on it gets the money, and nothing sent before is lost."""
+
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.till import Till
+
+
+def _owner(till: Till, address: str) -> str:
+    """The wallet whose address it is."""
+    wallets: list[str] = till.node.rpc("listwallets")
+    return next(name for name in wallets if till.node.rpc("getaddressinfo", address, wallet=name)["ismine"])
+
+
+def test_a_new_wallet_gives_the_addresses_and_payments_to_the_old_one_are_found(
+    make_till: TillMaker, customer: Customer
+) -> None:
+    """The addresses that were ready are never handed out; the old wallet may be one that was lost."""
+    till = make_till(ADDRESS_POOL="5").open()
+    before = till.request()
+    till.daemon.stop()
+    fresh = f"{till.wallet}-2"
+    till.node.rpc("createwallet", fresh)
+    till.daemon.environ["BITCOIND_WALLET"] = fresh
+    till.daemon.start()
+    till.daemon.wait_for_line("free addresses of another wallet retired", fresh)
+    after = [till.request() for _ in range(3)]
+    assert {_owner(till, order.address) for order in after} == {fresh}
+    assert _owner(till, before.address) == till.wallet
+    till.wait_problem(fresh, "does not know address", before.address)
+    customer.pay(before.address, before.amount_sats)
+    before.wait("received")
