@@ -48,9 +48,9 @@ class _Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Fates:
-    """What became of payments, by txid."""
+    """What became of payments, by txid; `returned` are those that were away and are in the mempool again."""
 
-    live: Collection[str] = ()
+    returned: Collection[str] = ()
     replaced: dict[str, str] = field(default_factory=dict)
     dropped: Collection[str] = ()
 
@@ -121,19 +121,19 @@ class Mempool:
             return Findings(_Fates(), [], False, self._watch)
         arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
         is_whole = all(arrival is not None for arrival in found)
-        return Findings(fates, arrivals, is_whole, self._watch, self._lineages_of_returned(fates.live))
+        return Findings(fates, arrivals, is_whole, self._watch, self._lineages(fates.returned))
 
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
         outputs = unsettled_outputs()
-        undecided = {o.txid for o in outputs if o.state != DROPPED and o.replaced_in is None}
+        undecided = {txid for txid, state, replaced_in in outputs if state != DROPPED and replaced_in is None}
         self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
-        return self._record([], {output.txid for output in outputs}, now, undecided)
+        return self._record([], {txid for txid, _, _ in outputs}, now, undecided)
 
     def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
         """Find payments that the feed did not bring; False where something is left for another look."""
         candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
-        states = {output.txid: output.state for output in outputs_of(candidates)} if candidates else {}
+        states = {output.txid: output.state for output in outputs_of(candidates)}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
         matches = self._watch.matches(self._read(txid for txid in candidates if txid not in states))
         if matches:
@@ -179,10 +179,9 @@ class Mempool:
         matches = self._watch.matches(self._read(unread)) if unread else []
         return [a for match in matches if (a := self._arrival(match, now, False)) is not None]
 
-    def _lineages_of_returned(self, live: Collection[str]) -> dict[str, Sequence[Transaction]]:
+    def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
         """What payments that were away depend on now: the ancestors of one in a block are not unconfirmed."""
-        away = {txid for (txid, _), state in states_of(live).items() if state != MEMPOOL}
-        return {txid: self._read([txid, *self._node.mempool_ancestors(txid)]) for txid in away}
+        return {txid: self._read([txid, *self._node.mempool_ancestors(txid)]) for txid in returned}
 
     def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:
         """First seen now if the feed has just brought it; else when the mempool says that it came.
@@ -215,7 +214,8 @@ class Mempool:
         for txid in (*present, *replaced):
             self._missing_since.pop(txid, None)
         missing = [t for t in absent if t not in replaced and (undecided is None or t in undecided)]
-        return _Fates(present, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
+        returned = {txid for (txid, _), state in states_of(present).items() if state != MEMPOOL}
+        return _Fates(returned, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
 
     def _present(self, txids: Collection[str]) -> set[str]:
         if len(txids) <= ASKED_ONE_BY_ONE:
@@ -224,7 +224,7 @@ class Mempool:
 
     def _replacements(self, txids: Collection[str]) -> dict[str, str]:
         """For each of these payments that something in the mempool conflicts with: by what."""
-        spends = spends_of(txids) if txids else []
+        spends = spends_of(txids)
         spenders = self._node.mempool_spenders(list({spend.outpoint for spend in spends}))
         return {
             spend.txid: spenders[spend.outpoint]
@@ -243,9 +243,7 @@ class Mempool:
 
 
 def _record_fates(fates: _Fates) -> None:
-    if fates.live:
-        mark_live(fates.live)
+    mark_live(fates.returned)
     for txid, by in fates.replaced.items():
         mark_replaced(txid, by, in_block=None)
-    if fates.dropped:
-        mark_dropped(fates.dropped)
+    mark_dropped(fates.dropped)

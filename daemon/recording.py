@@ -12,8 +12,8 @@ from typing import Any
 
 from daemon.addresses import Addresses
 from models.address import retire
-from models.database import insert
-from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, Spend, add_spends, states_of
+from models.database import batches, insert
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, add_spends, all_spends, states_of
 from models.payment import touch
 from payments.transaction import Block, Transaction
 
@@ -39,8 +39,8 @@ class Watch:
     def load(self) -> None:
         """Take over what is stored."""
         self._spends.clear()
-        for spend in Spend.select():
-            self._spends[spend.outpoint][spend.txid] = spend.spender
+        for txid, outpoint, spender in all_spends():
+            self._spends[outpoint][txid] = spender
 
     def add(self, lineages: Mapping[str, Iterable[Transaction]]) -> None:
         """Watch, for each of these payments, what it and its unconfirmed ancestors spend."""
@@ -130,13 +130,15 @@ def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
 def mark_dropped(txids: Collection[str]) -> None:
     """They have left the mempool, are in no block, and no conflict is known: not even one in the chain."""
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
-    _change(_in(txids) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
+    for batch in batches(txids):
+        _change(_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
 def mark_live(txids: Collection[str]) -> None:
     """They are in the mempool, whatever they were before."""
     is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
-    _change(_in(txids) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
+    for batch in batches(txids):
+        _change(_in(batch) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
 
 
 def unmine(in_blocks: Iterable[str]) -> None:

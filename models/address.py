@@ -2,13 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import islice
 
 import peewee
 
-from models.database import BytesField, MomentField, Table, database, first, is_sqlite, rows, statement
-
-_SCRIPTS_A_QUERY = 500
+from models.database import (
+    BytesField,
+    MomentField,
+    Table,
+    batches,
+    database,
+    first,
+    is_sqlite,
+    rows,
+    statement,
+)
 
 
 class Address(Table):
@@ -27,9 +34,8 @@ def ours(scripts: Iterable[bytes]) -> dict[bytes, int]:
 
     Raw SQL: the query builder costs eight times as much, on the path that every foreign output goes.
     """
-    wanted = iter(set(scripts))
     found: dict[bytes, int] = {}
-    while batch := list(islice(wanted, _SCRIPTS_A_QUERY)):
+    for batch in batches(set(scripts)):
         marks = ",".join([database.obj.param] * len(batch))
         # Only marks are put into the text.
         query = f"SELECT script, id FROM address WHERE script IN ({marks})"  # noqa: S608

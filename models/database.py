@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +16,8 @@ database = peewee.DatabaseProxy()
 """What every table is bound to; `schema.open_database` gives it its target."""
 
 LOCK_TIMEOUT_SECONDS = 5
+
+_VALUES_A_STATEMENT = 1000
 
 # InternalError is PostgreSQL's read-only standby.
 DATABASE_TROUBLE = (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
@@ -79,6 +83,7 @@ class Table(peewee.Model):
 
 
 T = TypeVar("T", bound=Table)
+V = TypeVar("V")
 
 
 def bind(url: str) -> peewee.Database:
@@ -103,6 +108,13 @@ def statement(sql: str) -> str:
     For what every message of the feed asks: the query builder takes ten times as long as the query.
     """
     return sql.replace("?", database.obj.param)
+
+
+def batches(values: Iterable[V]) -> Iterator[list[V]]:
+    """The values in lists of a size that a statement can take: PostgreSQL's has at most 65,535 parameters."""
+    waiting = iter(values)
+    while batch := list(islice(waiting, _VALUES_A_STATEMENT)):
+        yield batch
 
 
 def rows(table: type[T], query: str, *parameters: Any) -> list[T]:

@@ -1,16 +1,13 @@
 """Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
 
-from collections.abc import Collection, Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 import peewee
 
 from models.address import Address
-from models.database import BytesField, MomentField, Table, database, rows, statement
+from models.database import BytesField, MomentField, Table, batches, database, rows, statement
 from models.payment import DUE_NOW, PaymentRequest
 from payments.status import Receipt
-
-ROWS_A_STATEMENT = 1000
 
 MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
 
@@ -68,8 +65,7 @@ class Spend(Table):
 
 def add_spends(spends: Iterable[tuple[str, bytes, str]]) -> None:
     """Store these (txid, outpoint, spender); what is stored already stays as it is."""
-    waiting = iter(spends)
-    while batch := list(islice(waiting, ROWS_A_STATEMENT)):
+    for batch in batches(spends):
         marks = ",".join(["(?,?,?)"] * len(batch))
         # Only marks are put into the text.
         query = f"INSERT INTO spend (txid, outpoint, spender) VALUES {marks} ON CONFLICT DO NOTHING"  # noqa: S608
@@ -78,40 +74,62 @@ def add_spends(spends: Iterable[tuple[str, bytes, str]]) -> None:
 
 def outputs_at(*address_ids: int) -> list[Output]:
     """Every output to these addresses, in the order they were found."""
-    marks = ",".join("?" * len(address_ids))
     # Only marks are put into the text.
-    query = f"SELECT * FROM output WHERE address_id IN ({marks}) ORDER BY id"  # noqa: S608
+    query = f"SELECT * FROM output WHERE address_id IN ({_marks(address_ids)}) ORDER BY id"  # noqa: S608
     return rows(Output, query, *address_ids) if address_ids else []
 
 
 def outputs_of(txids: Iterable[str]) -> list[Output]:
     """Every output of ours in these transactions."""
-    return list(Output.select().where(Output.txid.in_(list(txids))))
+    found = []
+    for batch in batches(txids):
+        # Only marks are put into the text.
+        found += rows(Output, f"SELECT * FROM output WHERE txid IN ({_marks(batch)})", *batch)  # noqa: S608
+    return found
 
 
-def states_of(txids: Collection[str]) -> dict[tuple[str, int], str]:
+def states_of(txids: Iterable[str]) -> dict[tuple[str, int], str]:
     """The state of every output of ours in these transactions, by (txid, vout)."""
-    if not txids:
-        return {}
-    marks = ",".join("?" * len(txids))
-    # Only marks are put into the text.
-    query = statement(f"SELECT txid, vout, state FROM output WHERE txid IN ({marks})")  # noqa: S608
-    rows = database.execute_sql(query, list(txids)).fetchall()
-    return {(txid, vout): state for txid, vout, state in rows}
+    found = {}
+    for batch in batches(txids):
+        # Only marks are put into the text.
+        query = statement(f"SELECT txid, vout, state FROM output WHERE txid IN ({_marks(batch)})")  # noqa: S608
+        rows = database.execute_sql(query, batch).fetchall()
+        found.update({(txid, vout): state for txid, vout, state in rows})
+    return found
 
 
-def unsettled_outputs() -> list[Output]:
-    """Outputs in no block, of requests that are open or about to be: what bitcoind has to be asked about."""
+def unsettled_outputs() -> list[tuple[str, str, str | None]]:
+    """Outputs in no block, of requests that are open or about to be: what bitcoind has to be asked about.
+
+    Each as (txid, state, replaced_in): there may be as many as open requests.
+    """
     # A closed one whose facts have changed (a reorg reached it) is assessed only after this is asked.
     is_open = PaymentRequest.closed_at.is_null() | (PaymentRequest.next_height == DUE_NOW)
     return list(
-        Output.select()
+        Output.select(Output.txid, Output.state, Output.replaced_in)
         .join(PaymentRequest, on=(PaymentRequest.address == Output.address))
         .where(Output.block_hash.is_null() & is_open)
         .order_by(Output.id)
+        .tuples()
+        .execute()
     )
 
 
 def spends_of(txids: Iterable[str]) -> list[Spend]:
     """The outpoints that these transactions depend on."""
-    return list(Spend.select().where(Spend.txid.in_(list(txids))))
+    found = []
+    for batch in batches(txids):
+        # Only marks are put into the text.
+        found += rows(Spend, f"SELECT * FROM spend WHERE txid IN ({_marks(batch)})", *batch)  # noqa: S608
+    return found
+
+
+def all_spends() -> Iterator[tuple[str, bytes, str]]:
+    """What `add_spends` stored."""
+    for txid, outpoint, spender in database.execute_sql("SELECT txid, outpoint, spender FROM spend"):
+        yield txid, bytes(outpoint), spender
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))

@@ -21,7 +21,7 @@ from models.block import BLOCKS_KEPT, Block, block_at, forget_old_blocks, stored
 from models.database import database, disconnect
 from models.hint import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
 from models.outbox import Message, events_of, messages_of, prune_messages
-from models.output import outputs_at, outputs_of, unsettled_outputs
+from models.output import Output, add_spends, outputs_at, outputs_of, spends_of, states_of, unsettled_outputs
 from models.payment import (
     ASSESSED,
     PaymentRequest,
@@ -312,6 +312,16 @@ def test_outputs_are_found_by_address_and_by_transaction() -> None:
     assert outputs_of([]) == []
 
 
+def test_any_number_of_transactions_can_be_asked_after() -> None:
+    """PostgreSQL takes 65,535 parameters a statement, and a flood of payments may have more transactions."""
+    output = new_output(new_payment())
+    add_spends([(TXID, b"outpoint", TXID)])
+    many = [*(f"{number:064x}" for number in range(70_000)), TXID]
+    assert states_of(many) == {(TXID, 0): "mempool"}
+    assert outputs_of(many) == [output]
+    assert [spend.outpoint for spend in spends_of(many)] == [b"outpoint"]
+
+
 def test_only_live_outputs_are_live_receipts() -> None:
     """Replaced and dropped ones are facts as well."""
     payment = new_payment()
@@ -326,6 +336,10 @@ def test_only_live_outputs_are_live_receipts() -> None:
 
 def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
     """Replaced and dropped outputs too, which may come back; and at a closed one whose facts have changed."""
+
+    def fact(output: Output) -> tuple[str, str, str | None]:
+        return output.txid, output.state, output.replaced_in
+
     waiting, closed = new_payment(1), new_payment(2, closed_at=NOW)
     expected = [
         new_output(waiting, vout=0),
@@ -334,9 +348,9 @@ def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
     ]
     new_output(waiting, vout=3, state="mined", block_hash=BLOCK_HASH, block_height=7)
     at_closed = new_output(closed, vout=4)
-    assert unsettled_outputs() == expected
+    assert unsettled_outputs() == [fact(output) for output in expected]
     touch([closed.address_id])
-    assert unsettled_outputs() == [*expected, at_closed]
+    assert unsettled_outputs() == [fact(output) for output in [*expected, at_closed]]
 
 
 def test_the_newest_blocks_are_kept() -> None:
