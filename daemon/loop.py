@@ -99,6 +99,7 @@ class Loop:
         self._beat_at = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._tip: NodeTip | None = None
+        self._node_height: int | None = None
         self._known_until: datetime | None = None
         self._outage: str | None = None
         self._waiting_for: str | None = None
@@ -166,6 +167,7 @@ class Loop:
         Raises NotYet.
         """
         while True:
+            self._node_height = tip.height
             state, tip = self._blocks.sync(tip, _now())
             if state is Sync.CATCHING_UP:
                 raise NotYet(CATCHING_UP)
@@ -180,7 +182,7 @@ class Loop:
         if self._mempool.is_missing_any:
             self._look_within(SOON_SECONDS)
         self._waiting_for = None
-        self._tip = tip
+        self._tip, self._node_height = tip, tip.height
         return tip
 
     def _take(self, transactions: list[bytes]) -> None:
@@ -272,7 +274,7 @@ class Loop:
         if self._outage is None:
             log.error("outage", reason=reason)
         self._outage = reason
-        self._tip = self._waiting_for = None
+        self._tip = self._waiting_for = self._node_height = None
         self._reconcile_at = time.monotonic() + self._retry_seconds
         self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
 
@@ -300,7 +302,7 @@ class Loop:
             raise WorkerDied
         try:
             with transaction("heartbeat"):
-                beat(_now(), self._tip.height if self._tip else None, self._problems())
+                beat(_now(), self._node_height, self._problems())
         except DATABASE_TROUBLE as error:
             self._begin_outage(f"the database cannot be used: {str(error).strip()}")
             disconnect()

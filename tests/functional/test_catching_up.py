@@ -1,0 +1,32 @@
+"""A daemon that has blocks to read says how far it is."""
+
+from typing import Any
+
+import pytest
+
+from daemon import loop
+from models.report import beat, daemon_report
+from tests.functional.stage import PATIENCE_SECONDS, Stage
+
+MISSED = 5
+
+
+def test_health_knows_how_far_the_daemon_is_behind(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it reads what it has missed: then statuses are old, and whoever looks must know it."""
+    stage.begin()
+    stage.daemon.stop()
+    for _ in range(MISSED):
+        stage.world.mine()
+    seen: list[int] = []
+
+    def heard(now: Any, node_height: int | None, problems: list[str]) -> None:
+        if node_height is not None:
+            seen.append(node_height - daemon_report().assessed_height)
+        beat(now, node_height, problems)
+
+    monkeypatch.setattr(loop, "beat", heard)
+    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0)
+    stage.daemon.start()
+    assert stage.daemon.look(PATIENCE_SECONDS)
+    assert seen[0] == MISSED
+    assert seen[-1] == 0
