@@ -60,6 +60,7 @@ class AddressPool:
             retired = retire_others(wallet, now)
         if retired:
             log.warning("free addresses of another wallet retired", count=retired, wallet=wallet)
+        self._note(None)
 
     def _turn(self) -> None:
         try:
@@ -81,5 +82,5 @@ class AddressPool:
         if problem and not self.problem:
             log.warning("address pool not filled", reason=problem)
         elif self.problem and not problem:
-            log.info("address pool filled again", free=free_count())
+            log.info("new addresses come again", wallet=self._settings.bitcoind_wallet)
         self.problem = problem

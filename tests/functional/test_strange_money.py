@@ -1,0 +1,40 @@
+"""Money can come in every form that the consensus rules allow."""
+
+from datetime import UTC, datetime
+
+from tests.functional.stage import Stage
+
+TWO_HOURS = 7200  # Core's MAX_FUTURE_BLOCK_TIME
+
+
+def test_money_of_every_form_is_counted_for_what_it_is(stage: Stage) -> None:
+    """Nothing, thousands of outputs, a chain of unconfirmed money, a miner ahead of the clock."""
+    stage.begin()
+    world, now = stage.world, int(datetime.now(UTC).timestamp())
+
+    nothing = stage.request(2_000)
+    empty = stage.pay([(nothing, 0)], is_public=False)
+    world.mine([empty])
+    stage.settle()
+    assert nothing.row().received_sats == 0
+
+    many = stage.request(200_000)
+    world.mine([stage.pay([(many, 600)] * 200, is_public=False)])
+    stage.settle()
+    assert many.row().received_sats == 120_000
+
+    parent = stage.pay([(stage.request(2_000), 2_000)])
+    child = stage.pay([(stage.request(2_000), 2_000)], parent.coin(-1))
+    grandchild = stage.pay([(stage.request(2_000), 2_000)], child.coin(-1))
+    stage.settle()
+    assert [account.row().status for account in stage.accounts[-3:]] == ["received"] * 3
+    world.mine([parent, child, grandchild])
+    stage.settle()
+    assert [account.row().status for account in stage.accounts[-3:]] == ["confirmed"] * 3
+
+    tomorrow = stage.request(2_000)
+    world.mine([stage.pay([(tomorrow, 2_000)], is_public=False)], time=now + TWO_HOURS - 60)
+    stage.settle()
+    row = tomorrow.row()
+    assert (row.status, row.is_late) == ("confirmed", False)
+    stage.end()
