@@ -23,6 +23,11 @@ class Advice:
 
 def advice(event_type: EventType, document: Document) -> Advice:
     """What to tell the operator of an event, the request being as `document` has it."""
+    message = _message(event_type, document)
+    return _advice(message.headline, *message.paragraphs, *_caution(document))
+
+
+def _message(event_type: EventType, document: Document) -> Advice:
     match event_type:
         case EventType.UNDERPAID:
             return _advice("Payment incomplete", f"A part has come; {_due(document)} are missing still.")
@@ -118,6 +123,15 @@ def _overpaid(document: Document) -> tuple[str, ...]:
         return ()
     extra = btc(document["overpaid_sats"])
     return (f"{extra} BTC more than asked for have come: ask the customer where to send them back to.",)
+
+
+def _caution(document: Document) -> tuple[str, ...]:
+    """Whoever sends money back that he hasn't got yet may lose it: an old trick of double-spenders."""
+    is_to_be_sent_back = document["overpaid_sats"] or document["status"] == Status.EXPIRED
+    is_unconfirmed = any(part["state"] == "mempool" for part in document["transactions"])
+    if not (is_to_be_sent_back and is_unconfirmed):
+        return ()
+    return ("Send nothing back before it has confirmations: what is in no block yet can be double-spent.",)
 
 
 def _due(document: Document) -> str:

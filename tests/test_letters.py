@@ -72,6 +72,19 @@ def test_which_events_are_mailed(event_type: EventType, is_sent: bool) -> None:
     assert is_mailed(event_type, document()) is is_sent
 
 
+@pytest.mark.parametrize(
+    "changes", [{"overpaid_sats": 1}, {"status": "expired", "due_sats": 0}, {"status": "expired"}]
+)
+def test_nobody_is_told_to_send_back_what_he_may_not_get(changes: dict[str, Any]) -> None:
+    """A customer could double-spend what is in no block yet, and keep what was sent back."""
+    caution = "Send nothing back before it has confirmations"
+    for event_type in (EventType.LATE, EventType.EXTRA, EventType.EXPIRED):
+        waiting = email(event_type, **changes, transactions=[transaction(state="mempool")])
+        assert caution in " ".join(waiting.text.split())
+        mined = email(event_type, **changes, transactions=[transaction(state="mined")])
+        assert caution not in " ".join(mined.text.split())
+
+
 def test_an_expiry_is_mailed_only_where_money_is_stuck() -> None:
     """A customer who has changed his mind is no news."""
     assert not is_mailed(EventType.EXPIRED, document(received_sats=0))
