@@ -138,7 +138,8 @@ class Mempool:
         matches = self._watch.matches(self._read(txid for txid in candidates if txid not in states))
         if matches:
             log.info("payments found that the feed did not bring", count=len(matches))
-        if (matches or returned) and not self._record(matches, returned, now):
+        # What is gone is gone: it may be back, but is not waited for.
+        if (matches or returned) and not self._record(matches, returned, now, undecided=()):
             return False
         if by_wallet:
             return True

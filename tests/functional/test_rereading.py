@@ -1,4 +1,4 @@
-"""Where no wallet can name its own transactions, the whole mempool is read, and nothing of it is left out."""
+"""The mempool is read again for what the feed did not bring, and nothing of it is left out."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -35,10 +35,10 @@ def reader(node: FrailNode) -> Mempool:
     return Mempool(cast(Bitcoind, node), Watch())
 
 
-def reread(reader: Mempool) -> bool:
+def reread(reader: Mempool, *, by_wallet: bool = False) -> bool:
     tip = stored_tip()
     assert tip is not None
-    return reader.reread(tip.hash, datetime.now(UTC), by_wallet=False)
+    return reader.reread(tip.hash, datetime.now(UTC), by_wallet=by_wallet)
 
 
 def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FrailNode) -> None:
@@ -59,3 +59,19 @@ def test_a_large_mempool_is_read_in_several_looks(node: FrailNode, monkeypatch: 
     newcomer = reader(node)
     assert [reread(newcomer) for _ in range(2)] == [False, True]
     assert Output.select().count() == PAYMENTS
+
+
+def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Stage) -> None:
+    """The wallet names it for ever; to look each second whether it comes back would be work for ever."""
+    stage.begin()
+    stage.pay([(stage.request(2_000), 2_000)])
+    stage.settle()
+    stage.world.node.restart("-persistmempool=0", "-walletbroadcast=0")
+    stage.settle()
+    stage.daemon.stop()
+    bitcoind = Bitcoind(stage.settings)
+    reader = Mempool(bitcoind, Watch())
+    assert reader.recheck(datetime.now(UTC))
+    assert reread(reader, by_wallet=True)
+    assert not reader.is_missing_any
+    bitcoind.close()
