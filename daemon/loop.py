@@ -267,7 +267,7 @@ class Loop:
         if self._waiting_for != reason:
             log.warning("waiting", reason=reason)
         self._waiting_for = reason
-        self._tip = None
+        self._tip = self._node_height = None
         self._reconcile_at = time.monotonic() + SOON_SECONDS
 
     def _begin_outage(self, reason: str) -> None:

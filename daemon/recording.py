@@ -119,9 +119,11 @@ def record_mined(matches: Sequence[Match], block: Block, height: int, now: datet
 
 
 def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
-    """A conflicting transaction is in the mempool, or in a block of the active chain."""
+    """A conflicting transaction is in the mempool, or in a block of the active chain, which then counts."""
     is_new = (Output.state != REPLACED) | (Output.replaced_by != by)
-    if in_block is not None:
+    if in_block is None:
+        is_new &= Output.replaced_in.is_null()
+    else:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
     condition = _in([txid]) & Output.block_hash.is_null() & is_new
     _change(condition, state=REPLACED, replaced_by=by, replaced_in=in_block)

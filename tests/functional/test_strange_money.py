@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from tests.functional.stage import Stage
+from models.output import outputs_at
+from tests.functional.stage import PATIENCE_SECONDS, Stage
 
 TWO_HOURS = 7200  # Core's MAX_FUTURE_BLOCK_TIME
 
@@ -38,3 +39,21 @@ def test_money_of_every_form_is_counted_for_what_it_is(stage: Stage) -> None:
     row = tomorrow.row()
     assert (row.status, row.is_late) == ("confirmed", False)
     stage.end()
+
+
+def test_what_the_chain_has_replaced_no_mempool_replaces(stage: Stage) -> None:
+    """A payment of two coins, each spent otherwise: it is named what is in a block, not what may never be."""
+    stage.begin()
+    account, coins = stage.request(2_000), [stage.world.coin(), stage.world.coin()]
+    payment = stage.world.forge(coins, [(account.script, 2_000)], 2_000)
+    assert stage.world.publish(payment)
+    stage.settle()
+    mined = stage.pay([], coins[0], is_public=False)
+    stage.world.mine([mined])
+    stage.settle()
+    stage.pay([], coins[1])
+    stage.daemon.stop()
+    stage.daemon.start()
+    assert stage.daemon.look(PATIENCE_SECONDS)
+    [output] = outputs_at(account.row().address_id)
+    assert (output.replaced_by, output.replaced_in is None) == (mined.txid, False)
