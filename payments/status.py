@@ -192,7 +192,7 @@ def events(before: Standing, after: Assessment) -> tuple[EventType, ...]:
     has_more = after.received_sats > before.told_sats
     if after.status is Status.UNDERPAID and (has_more or before.status is not Status.UNDERPAID):
         told.append(EventType.UNDERPAID)
-    is_settled = was_covered or before.is_closed or before.status is Status.EXPIRED
+    is_settled = was_covered or before.status is Status.EXPIRED
     if has_more and is_settled and not _NEWS_OF_MONEY.intersection(told):
         told.append(EventType.EXTRA)
     return tuple(told)

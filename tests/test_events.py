@@ -170,6 +170,11 @@ def test_money_to_a_closed_request_is_extra() -> None:
     assert story.now(paid(depth=100), paid(1, txid="b", depth=1)) == ("extra",)
 
 
+def test_a_part_that_is_found_at_the_expiry_is_no_extra() -> None:
+    """The email of the expiry has it in it: the daemon was down when the part came."""
+    assert Story().now(paid(50), as_of=AFTER_EXPIRY) == ("expired",)
+
+
 def test_late_money_that_is_not_enough_is_extra() -> None:
     """Each part of it, until they would cover: that is late."""
     story = Story()
