@@ -5,6 +5,7 @@ import http.client
 import json
 import secrets
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -97,6 +98,26 @@ class Load:
     def finish(self) -> Any:
         """The answer to what was begun."""
         return self._rpc.receive()
+
+    def height(self) -> int:
+        """Of the node's tip."""
+        return int(self._rpc.call("getblockcount"))
+
+    def mine(self, count: int) -> None:
+        """Mine so many blocks of what the mempool has: mostly none but the miner's own transaction."""
+        for _ in range(0, count, AT_ONCE):
+            self._rpc.call("generatetodescriptor", min(count, AT_ONCE), f"raw({COIN_SCRIPT.hex()})")
+
+    def newest(self, count: int) -> list[str]:
+        """The hashes of the newest blocks, oldest first."""
+        height = self.height()
+        return self._rpc.batch("getblockhash", [[h] for h in range(height - count + 1, height + 1)])
+
+    def rescan(self, count: int) -> float:
+        """The seconds that bitcoind takes to look through the newest blocks for its own wallet."""
+        began = time.perf_counter()
+        self.node.rpc("rescanblockchain", self.height() - count + 1, wallet="nodetill")
+        return time.perf_counter() - began
 
     def weight(self, block_hash: str) -> int:
         """A block's weight, BIP 141."""

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pysqlite3 import dbapi2 as sqlite3
 
 from admin.installation import Installation
 from admin.processes import Process
-from bench.load import Load, random_script
+from bench.load import Load
 
 SELLER = "bench"
 AMOUNT_EUR, AMOUNT_SATS = "5.00", 10_000
@@ -36,7 +37,7 @@ class Site:
         self._installation = Installation(load.node, directory, ADDRESS_POOL=str(request_count + SPARE))
         with self._installation as installation:
             installation.start()
-            self._key = installation.managed("seller", "add", SELLER)["api_key"]
+            self.key = installation.managed("seller", "add", SELLER)["api_key"]
         fill(self.database, address_count)
 
     @contextmanager
@@ -46,27 +47,50 @@ class Site:
             self._installation.start()
             yield self._installation.daemon
 
+    @contextmanager
+    def daemon_alone(self) -> Iterator[None]:
+        """The daemon at work, without waiting for anything."""
+        with self._installation.daemon:
+            yield
+
+    @property
+    def port(self) -> int:
+        """The web server's."""
+        return int(self._installation.environ["WEB_PORT"])
+
     def requests(self, count: int) -> list[Request]:
-        """Fresh payment requests, made as a shop makes them."""
-        client = self._installation.client(self._key)
-        body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
-        made = [client.post("/api/v1/payments", body).document for _ in range(count)]
+        """Fresh payment requests, at addresses of the wallet."""
+        made = [self._create() for _ in range(count)]
         return [Request(row["payment_request_id"], self._load.script(row["address"])) for row in made]
 
+    def new_reference(self) -> str:
+        """A fresh payment request's, at whatever address."""
+        return str(self._create()["payment_request_id"])
 
-def fill(database: Path, address_count: int) -> None:
-    """Put addresses of nobody, claimed long ago, into the table."""
+    def _create(self) -> dict[str, Any]:
+        """As a shop does."""
+        body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
+        document: dict[str, Any] = self._installation.client(self.key).post("/api/v1/payments", body).document
+        return document
+
+
+def fill(database: Path, address_count: int, *, is_free: bool = False) -> None:
+    """Put addresses of nobody into the table until there are so many, claimed long ago or free."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA cache_size = -400000")
         (present,) = connection.execute("SELECT count(*) FROM address").fetchone()
         # The daemon asks the wallet whether it knows the oldest and the newest: those stay its own.
         connection.execute("UPDATE address SET id = id + ? WHERE id > 1", (address_count,))
-        rows = ((number, *_nobody()) for number in range(2, 2 + address_count - present))
+        rows = _nobody(range(2, 2 + address_count - present), None if is_free else 1)
         columns = "id, script, address, wallet, created_at, claimed_at"
-        connection.executemany(f"INSERT INTO address ({columns}) VALUES (?, ?, ?, 'nodetill', 1, 1)", rows)
+        connection.executemany(f"INSERT INTO address ({columns}) VALUES (?, ?, ?, 'nodetill', 1, ?)", rows)
         connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _nobody() -> tuple[bytes, str]:
-    return random_script(), f"bcrt1q{secrets.token_hex(18)}"
+def _nobody(ids: range, claimed_at: int | None) -> Iterator[tuple[int, bytes, str, int | None]]:
+    """Rows of addresses, as random as real ones but in order: ten million at random take an hour."""
+    step = 2**160 // max(len(ids), 1)
+    for number, row_id in enumerate(ids):
+        key = (number * step + secrets.randbelow(step)).to_bytes(20)
+        yield row_id, b"\x00\x14" + key, f"bcrt1q{key.hex()}", claimed_at

@@ -1,4 +1,4 @@
-"""A whole run: two installations, alike but for the size of their address tables, measured in turns."""
+"""Live payments, full blocks, memory: two installations, alike but for the size of their address tables."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,15 +19,12 @@ GROWTH_REACH = 1.2
 MEMORY_REACH_MEBIBYTES = 80
 
 REMARKS = """\
-- Times are median (least – most). The node, the daemon and the web server run as they are operated: SQLite,
-  synchronous=FULL.
 - Live payment: from bitcoind's rawtx message, as a bare subscriber in another process gets it, to the status
   `received`, as that process can read it. Its floor: the subscriber stores one row durably when a foreign
   transaction's message comes. The two are measured in turns.
 - Block: from the hashblock message to the block and the statuses at its height, committed. Its floor: the
   block's bytes by REST, and parsing them, when all is quiet. A block has one payment where none are named.
-- The observer looks at the database every 0.2 ms, which takes a tenth of a core. Whatever else the machine
-  does during the run is in the figures too.
+- The observer looks at the database every 0.2 ms, which takes a tenth of a core.
 """
 
 
@@ -62,8 +59,12 @@ class Figures:
     worked: list[Memory] = field(default_factory=list)
 
 
-def measure(plan: Plan, directory: Path) -> list[Figures]:
-    """Measure all of it, for each size of the address table."""
+def rows(plan: Plan, directory: Path) -> Iterator[Row]:
+    """Measure all of it, for each size of the address table in turns."""
+    yield from _rows(plan, _measure(plan, directory))
+
+
+def _measure(plan: Plan, directory: Path) -> list[Figures]:
     coins = plan.foreign_count + 2 * plan.payments
     with Load.start(directory / "node", coins) as load:
         requests = plan.rounds * plan.requests
@@ -88,8 +89,7 @@ def _measure_round(plan: Plan, load: Load, site: Site, found: Figures) -> None:
         found.worked += filter(None, [memory_of(daemon.pid)])
 
 
-def rows(plan: Plan, figures: list[Figures]) -> Iterator[Row]:
-    """The table's lines."""
+def _rows(plan: Plan, figures: list[Figures]) -> Iterator[Row]:
     few, many = figures
     for found in figures:
         yield _live_row(found)

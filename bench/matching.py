@@ -1,0 +1,130 @@
+"""Foreign transactions from the feed, one core: parsed, held against the address table, and let go."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+from bench.load import COIN_SCRIPT, Coin, random_script, signed
+from bench.report import Row
+from bench.site import fill
+from config import load_settings
+from daemon.bitcoind import Bitcoind
+from daemon.feed import BATCH
+from daemon.mempool import Mempool
+from daemon.recording import Watch
+from daemon.transaction_handler import TransactionHandler
+from models.database import disconnect
+from models.schema import open_database
+from payments.transaction import parse_block, parse_transaction
+
+PARSING_REACH, GROWTH_REACH = 0.5, 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingPlan:
+    """How many transactions, held against tables of how many addresses; `block` is a real block's file."""
+
+    address_counts: tuple[int, ...] = (1_000, 1_000_000, 10_000_000)
+    transactions: int = 10_000
+    runs: int = 5
+    block: Path | None = None
+
+
+REMARKS = """\
+- Foreign transactions: as the feed brings them, 250 at a time, in one thread; half of them share a script.
+  Their floor: parsing alone.
+"""
+
+QUICK = MatchingPlan(address_counts=(1_000, 2_000), transactions=500, runs=1)
+
+
+def rows(plan: MatchingPlan, directory: Path) -> Iterator[Row]:
+    """A line for each size of the table, and one for growth."""
+    raws = [_foreign(number) for number in range(plan.transactions)]
+    block = plan.block.read_bytes() if plan.block else None
+    rates = []
+    for count in plan.address_counts:
+        handler, watch = _open(directory / f"{count}.db", count)
+        floor = median(_parse(raws) for _ in range(plan.runs))
+        ours = median(_look(handler, raws) for _ in range(plan.runs))
+        rates.append(len(raws) / ours)
+        yield _row(f"foreign transactions, {count:,} addresses", len(raws), floor, ours)
+        if block is not None:
+            yield _block_row(block, watch, count, plan.runs)
+        disconnect()
+    growth = rates[0] / rates[-1]
+    yield Row(
+        f"foreign transactions, from {plan.address_counts[0]:,} to {plan.address_counts[-1]:,} addresses",
+        "",
+        "",
+        f"{growth:.2f} times slower",
+        f"at most {GROWTH_REACH:g} times",
+        growth <= GROWTH_REACH,
+    )
+
+
+def _open(path: Path, address_count: int) -> tuple[TransactionHandler, Watch]:
+    url = f"sqlite:///{path}"
+    open_database(url)
+    fill(path, address_count)
+    watch = Watch()
+    while not watch.addresses.is_read:
+        watch.addresses.read_on()
+    # It is asked for nothing: none of these transactions concerns us.
+    node = Bitcoind(load_settings({"DATABASE_URL": url}, path.parent))
+    return TransactionHandler(node, cast(Mempool, None), watch), watch
+
+
+def _foreign(number: int) -> bytes:
+    coin = Coin(number.to_bytes(36), 10_000)
+    return signed(coin, [(1_000, random_script()), (1_000, COIN_SCRIPT if number % 2 else random_script())])
+
+
+def _parse(raws: Sequence[bytes]) -> float:
+    began = time.perf_counter()
+    for raw in raws:
+        parse_transaction(raw)
+    return time.perf_counter() - began
+
+
+def _look(handler: TransactionHandler, raws: Sequence[bytes]) -> float:
+    now = datetime.now(UTC)
+    began = time.perf_counter()
+    for start in range(0, len(raws), BATCH):
+        found = handler.look(raws[start : start + BATCH], now)
+        assert found is None
+    return time.perf_counter() - began
+
+
+def _row(what: str, count: int, floor: float, ours: float) -> Row:
+    ratio = floor / ours
+    return Row(
+        what,
+        f"{count / floor:,.0f} parsed a second",
+        f"{count / ours:,.0f} a second",
+        f"{ratio:.2f} times",
+        f"at least {PARSING_REACH:g} times",
+        ratio >= PARSING_REACH,
+    )
+
+
+def _block_row(raw: bytes, watch: Watch, address_count: int, runs: int) -> Row:
+    """Parsing a block of the main chain, beside parsing and matching it."""
+    parsing, both = [], []
+    for _ in range(runs):
+        began = time.perf_counter()
+        block = parse_block(raw)
+        parsing.append(time.perf_counter() - began)
+        assert not watch.matches(block.transactions)
+        assert not list(watch.conflicting(block.transactions))
+        both.append(time.perf_counter() - began)
+    return Row(
+        f"a block of the main chain ({len(block.transactions):,} transactions), {address_count:,} addresses",
+        f"{1000 * median(parsing):.1f} ms to parse",
+        f"{1000 * median(both):.1f} ms",
+        f"{median(both) / median(parsing):.2f} times",
+    )
