@@ -43,7 +43,7 @@ def _accept(hint: Hint, now: datetime) -> None:
 
 
 def _redeliver(hint: Hint, now: datetime) -> None:
-    Message.update(next_attempt_at=now, delivered_at=None, failed_at=None, attempts=0).where(
+    Message.update(next_attempt_at=now, delivered_at=None, failed_at=None, settled_at=None, attempts=0).where(
         Message.id == hint.message_id
     ).execute()
     log.info("redelivery asked for", message=hint.message_id)

@@ -15,6 +15,7 @@ class Event(Table):
     """Something that happened to a request, with the request as it was then.
 
     `revision` is that of the request which the event tells of: the same change can't be told twice.
+    `settled_at` is when the operator said that there is nothing more to decide about it.
     """
 
     payment_id: int
@@ -25,6 +26,7 @@ class Event(Table):
     type = peewee.CharField(max_length=32)
     created_at = MomentField()
     payload = DocumentField()
+    settled_at = MomentField(null=True)
 
     class Meta:
         indexes = ((("payment", "revision", "type"), True),)
@@ -33,7 +35,8 @@ class Event(Table):
 class Message(Table):
     """One event on its way to one recipient. `next_attempt_at` is None once it is delivered or given up.
 
-    `queue` names who would be kept waiting by it: "email", or the webhook's seller.
+    `queue` names who would be kept waiting by it: "email", or the webhook's seller. `settled_at` is when the
+    operator said of one that was given up that it is all right so.
     """
 
     event_id: int
@@ -50,6 +53,7 @@ class Message(Table):
     next_attempt_at = MomentField(null=True)
     delivered_at = MomentField(null=True)
     failed_at = MomentField(null=True)
+    settled_at = MomentField(null=True)
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)

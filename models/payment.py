@@ -17,7 +17,10 @@ DUE_NOW = 0
 
 
 class PaymentRequest(Table):
-    """A request for payment. The web process writes the first part, the daemon the second."""
+    """A request for payment. The web process writes the first part, the daemon the second.
+
+    `settled_sats` is what had come when the operator last said that there is nothing more to decide.
+    """
 
     seller_id: str
     address_id: int
@@ -43,6 +46,7 @@ class PaymentRequest(Table):
     metadata = DocumentField(default=dict)
     idempotency_key = peewee.TextField(null=True)
     idempotency_digest = peewee.TextField(null=True)
+    settled_sats = peewee.BigIntegerField(null=True)
 
     late_accepted_at = MomentField(null=True)
     status = peewee.CharField(max_length=10, default=Status.NEW.value)

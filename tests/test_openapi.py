@@ -24,7 +24,7 @@ from payments.status import EventType
 from tests.checkout_scenes import SCENES, stage
 from tests.rows import new_event, new_message
 from tests.web_server import KEY, NOW, TIP, Reply, Shop, open_shop, stored
-from web.access import anyone
+from web.access import key_holder
 from web.app import ROUTES
 from web.contract import OPERATIONS
 from web.openapi import description
@@ -49,7 +49,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
     routes = {}
     for method, path, access, _handler in ROUTES:
         public = re.sub("<[a-z_]+>", lambda match: names[match[0]], path)
-        routes[method, public] = access is not anyone
+        routes[method, public] = access is key_holder
     described = {(each.method, each.path): each.needs_key for each in OPERATIONS}
     assert described == {key: routes[key] for key in routes.keys() - UNDESCRIBED}
 
@@ -179,6 +179,7 @@ def test_every_other_answer_is_as_described(shop: Shop, described: Description) 
         (202, "POST", again, f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (404, "POST", again + "x", f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (200, "GET", "/api/v1/rates", "/api/v1/rates", None, {}),
+        (404, "GET", "/", "/", None, NOBODY),
         (404, "GET", "/pay/x", "/pay/{id}", None, NOBODY),
         (404, "GET", "/pay/x/status", "/pay/{id}/status", None, NOBODY),
         (200, "GET", "/health", "/health", None, NOBODY),

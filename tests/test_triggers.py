@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from config import load_settings
 from models.address import free_count
 from models.hint import Hint
 from models.payment import PaymentRequest
@@ -17,6 +18,8 @@ from tests.checkout_scenes import DUE_SATS, SCENES, change, stage
 from tests.web_server import KEY, NOW, TIP, Reply, Shop, add_seller, open_shop, pay
 from web.access import key_holder_or_neighbour
 from web.answer import Problem
+from web.call import Call
+from web.database import Writers
 
 TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 NEW, STATUS, RECEIVED = (
@@ -277,14 +280,15 @@ def test_a_neighbour_may_use_any_of_this_machine_s_own_names(shop: Shop, host: s
         ("", False),
     ],
 )
-def test_only_this_machine_is_a_neighbour(address: str, *, is_neighbour: bool) -> None:
+def test_only_this_machine_is_a_neighbour(tmp_path: Path, address: str, *, is_neighbour: bool) -> None:
     """The rest needs a key, from the same network too."""
     environ = {"REMOTE_ADDR": address, "HTTP_HOST": "localhost"}
+    call = Call(load_settings({}, tmp_path), NOW, environ, Writers())
     if is_neighbour:
-        assert key_holder_or_neighbour(environ) is None
+        assert key_holder_or_neighbour(call) is None
     else:
         with pytest.raises(Problem, match="needs the header Authorization"):
-            key_holder_or_neighbour(environ)
+            key_holder_or_neighbour(call)
 
 
 def test_a_key_acts_for_its_seller_alone_here_too(shop: Shop) -> None:

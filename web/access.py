@@ -3,27 +3,29 @@
 import hashlib
 import hmac
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+from models.operator import is_session
 from models.seller import Seller, seller_by_key_hash
-from web.answer import Problem
-from web.call import Environ
+from web.answer import Problem, refused
+from web.call import Call, Environ, Visitor
+from web.session import BROWSER, KNOWN, SESSION, STRANGER, Seal, cookie_name, new_id, seal_of
 
 # What a proxy adds, and what a browser adds to what a page of somebody else's makes it send.
 _PASSED_ON = re.compile(r"HTTP_(FORWARDED|X_FORWARDED_\w+|X_REAL_IP|VIA|ORIGIN)")
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
 
 
-def anyone(_environ: Environ) -> Seller | None:
+def anyone(_call: Call) -> None:
     """Open to the public."""
-    return None
 
 
-def key_holder(environ: Environ) -> Seller:
+def key_holder(call: Call) -> Seller:
     """The seller whose API key came with the call. Raises Problem 401."""
-    credentials = environ.get("HTTP_AUTHORIZATION", "")
+    credentials = call.environ.get("HTTP_AUTHORIZATION", "")
     if not credentials:
         raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")
     match = _BEARER.fullmatch(credentials)
@@ -33,20 +35,58 @@ def key_holder(environ: Environ) -> Seller:
     return seller
 
 
-def key_holder_or_neighbour(environ: Environ) -> Seller | None:
+def key_holder_or_neighbour(call: Call) -> Seller | None:
     """The seller whose key came with the call; None where none did and it was made on this machine.
 
     Raises Problem 401.
     """
-    if environ.get("HTTP_AUTHORIZATION") or not _is_neighbour(environ):
-        return key_holder(environ)
+    if call.environ.get("HTTP_AUTHORIZATION") or not _is_neighbour(call.environ):
+        return key_holder(call)
     return None
+
+
+def visitor(call: Call) -> Visitor:
+    """Whoever stands at the operator's door. Raises Problem 404 where OPERATOR_PASSWORD opens none."""
+    seal = seal_of(call)
+    sealed = call.cookie(cookie_name(BROWSER, call.settings))
+    known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
+    return _visitor(known or stranger or new_id(), seal, is_known=known is not None)
+
+
+def visitor_form(call: Call) -> Visitor:
+    """The same, who sends a form of ours. Raises Problem 403 for anybody else's form."""
+    return _with_form(visitor(call), call)
+
+
+def operator(call: Call) -> Visitor:
+    """The operator, logged in. Raises Problem 401, or 404 as `visitor` does."""
+    seal = seal_of(call)
+    session = seal.opened(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
+    if session is None or not is_session(session, call.now):
+        raise _unauthorized("log in first", 'Cookie realm="operator"')
+    return _visitor(session, seal, is_known=True)
+
+
+def operator_form(call: Call) -> Visitor:
+    """The same, who sends a form of ours. Raises Problem 403 for anybody else's form."""
+    return _with_form(operator(call), call)
 
 
 def check_seller(seller: Seller, seller_id: str) -> None:
     """A key acts for its seller alone. Raises Problem 403, whether or not there is another of that name."""
     if seller_id != seller.id:
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts for the seller {seller.id} alone")
+
+
+def _visitor(id_: str, seal: Seal, *, is_known: bool) -> Visitor:
+    return Visitor(id_, seal.token(id_), is_known)
+
+
+def _with_form(who: Visitor, call: Call) -> Visitor:
+    form = call.form()
+    if not hmac.compare_digest(form.pop("token", "").encode(), who.token.encode()):
+        raise refused(HTTPStatus.FORBIDDEN, "this form is not ours, or too old: load the page and try again")
+    return replace(who, form=form)
 
 
 def _is_neighbour(environ: Environ) -> bool:

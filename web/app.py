@@ -1,7 +1,7 @@
 """The web application: which call goes where, who may make it, and what every answer has in common."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
@@ -17,18 +17,32 @@ from web import (
     catalogue,
     checkout,
     events,
+    export,
     health,
+    login,
     manual,
     openapi,
+    operator_list,
+    operator_pages,
+    operator_payment,
     payments,
     purchase,
     rates,
     static_files,
     triggers,
+    turnover,
 )
-from web.access import anyone, key_holder, key_holder_or_neighbour
+from web.access import (
+    anyone,
+    key_holder,
+    key_holder_or_neighbour,
+    operator,
+    operator_form,
+    visitor,
+    visitor_form,
+)
 from web.answer import Answer, Problem, not_found, refused, unavailable
-from web.call import Call, Environ
+from web.call import Call, Environ, Visitor
 from web.content import Content
 from web.database import Outage, Writers, connection
 from web.pages import problem_page
@@ -37,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
 Handler = Callable[..., Answer | Content]
-Access = Callable[[Environ], Seller | None]
+Access = Callable[[Call], Seller | Visitor | None]
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/api/v1/payments", key_holder, purchase.create),
@@ -58,9 +72,29 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/pay/<reference>/qr.svg", anyone, checkout.qr),
     ("GET", "/static/<name>", anyone, static_files.serve),
     ("GET", "/health", anyone, health.health),
+    ("GET", "/", operator, operator_list.show),
     ("GET", "/openapi.json", anyone, openapi.show),
     ("GET", "/docs", anyone, manual.show),
 )
+
+_PAYMENT = "/operator/payments/<reference>"
+OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
+    ("GET", "/operator/login", visitor, login.show),
+    ("POST", "/operator/login", visitor_form, login.enter),
+    ("POST", "/operator/logout", operator_form, login.leave),
+    ("GET", "/operator/money", operator, turnover.show),
+    ("GET", "/operator/payments.csv", operator, export.show),
+    ("GET", _PAYMENT, operator, operator_payment.show),
+    ("POST", f"{_PAYMENT}/accept", operator_form, operator_payment.accept),
+    ("POST", f"{_PAYMENT}/settle", operator_form, operator_payment.mark_settled),
+    (
+        "POST",
+        f"{_PAYMENT}/events/<event_reference>/<channel>",
+        operator_form,
+        operator_payment.redeliver,
+    ),
+)
+"""What the operator's page leads to: forms for people, no calls for programs, so the API says nothing of them."""
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
@@ -72,7 +106,11 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
 
 # Where a problem is told otherwise: somebody looks with a browser, or a program knows the Spellbook alone.
 _TOLD_BY: Mapping[Handler, Callable[[Answer, Environ], Answer | Content]] = MappingProxyType(
-    {checkout.show: problem_page, **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault)}
+    {
+        checkout.show: problem_page,
+        **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
+        **dict.fromkeys((operator_list.show, *(handler for *_, handler in OPERATOR)), operator_pages.told),
+    }
 )
 
 _NO_DATABASE = unavailable(
@@ -90,7 +128,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     desk = Desk(settings, clock)
     app = Bottle()
     app.default_error_handler = _unrouted
-    for method, path, access, handler in ROUTES + (TRIGGERS if settings.spellbook_triggers else ()):
+    triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
+    for method, path, access, handler in ROUTES + OPERATOR + triggers_if_on:
         app.route(path, method, desk.callback(access, handler))
     return app
 
@@ -122,8 +161,8 @@ class Desk:
         is_write = environ["REQUEST_METHOD"] == "POST"
         try:
             with connection():
-                call = Call(self.settings, self.clock(), environ, self.writers, access(environ))
-                answer = handler(call, **parts)
+                call = Call(self.settings, self.clock(), environ, self.writers)
+                answer = handler(replace(call, caller=access(call)), **parts)
             self.outage.end(is_write=is_write)
         except Problem as problem:
             return problem.answer
@@ -155,4 +194,7 @@ def _with_head(allow: str) -> str:
 
 
 def _response(answer: Answer | Content) -> Any:
-    return HTTPResponse(answer.body, answer.status, answer.all_headers)
+    response = HTTPResponse(answer.body, answer.status, answer.all_headers)
+    for cookie in answer.cookies if isinstance(answer, Content) else ():
+        response.add_header("Set-Cookie", cookie)
+    return response

@@ -1,8 +1,8 @@
-"""A seller's payment requests, newest first, a page at a time."""
+"""Payment requests, newest first, a page at a time: a seller's own, or all of them for the operator."""
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -12,17 +12,20 @@ from pydantic import Field, PlainValidator
 from models.address import Address
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
+from models.question import DECIDED, UNDERWAY, Need, in_question
 from payments.money import currency_codes, is_currency
 from payments.status import Status
 from web.answer import Answer, FieldError, invalid
 from web.call import Call
 from web.documents import documents_of, snapshot
-from web.forms import REFERENCE, TXID, Form, read_form
+from web.forms import REFERENCE, Form, read_form
 from web.schemas import PaymentList
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
 _QUERY_CHARACTERS = 500
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NAME = re.compile("[A-Za-z0-9-]+", re.ASCII)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -44,6 +47,16 @@ def _moment(text: str) -> datetime:
         raise fault
     try:
         return datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise fault from None
+
+
+def _day(text: str) -> datetime:
+    fault = ValueError("must be a day such as 2026-11-23")
+    if not _DAY.fullmatch(text):
+        raise fault
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError:
         raise fault from None
 
@@ -106,62 +119,105 @@ class Filters(Form):
     ] = None
 
 
+class OperatorFilters(Filters):
+    """The same for the operator: any seller's, by days (UTC, both included), by what needs a decision."""
+
+    seller: str | None = None
+    needs: Annotated[Need | None, PlainValidator(Need)] = None
+    created_after: Annotated[datetime | None, PlainValidator(_day)] = None
+    created_before: Annotated[
+        datetime | None, PlainValidator(lambda text: _day(text) + timedelta(days=1))
+    ] = None
+
+
 def list_payments(call: Call) -> Answer:
     """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
     filters = read_form(Filters, call.parameters())
     with snapshot():
-        page = list(_query(call, filters).limit(filters.limit + 1))
-        documents = documents_of(page[: filters.limit], call.settings)
-    next_cursor = page[filters.limit - 1].reference if len(page) > filters.limit else None
+        page, next_cursor = page_of(filters, call.seller.id)
+        documents = documents_of(page, call.settings)
     return Answer(HTTPStatus.OK, PaymentList(data=documents, next_cursor=next_cursor))
 
 
-def _query(call: Call, filters: Filters) -> Any:
-    query = (
-        PaymentRequest.select(PaymentRequest, Address)
-        .join(Address)
-        .where(PaymentRequest.seller == call.seller)
-        .order_by(PaymentRequest.id.desc())
-    )
-    for name, condition in _CONDITIONS.items():
-        value = getattr(filters, name)
-        if value is not None:
-            query = query.where(condition(value))
-    return query if filters.cursor is None else query.where(_before(call, filters.cursor))
+def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[PaymentRequest], str | None]:
+    """As many as the limit says, each with its address, and the cursor of the next page.
+
+    Raises Problem 422 for a cursor that is none.
+    """
+    query = PaymentRequest.select(PaymentRequest, Address).join(Address)
+    for condition in _conditions(filters):
+        query = query.where(condition)
+    if seller_id is not None:
+        query = query.where(PaymentRequest.seller == seller_id)
+    if filters.cursor is not None:
+        query = query.where(_older_than(filters.cursor, seller_id))
+    newest_first = query.order_by(PaymentRequest.created_at.desc(), PaymentRequest.id.desc())
+    page = list(newest_first.limit(filters.limit + 1))
+    return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
 
 
-def _before(call: Call, cursor: str) -> Any:
+def _conditions(filters: Filters) -> list[Any]:
+    given = ((condition, getattr(filters, name, None)) for name, condition in _CONDITIONS.items())
+    return [condition(value) for condition, value in given if value is not None]
+
+
+def _older_than(cursor: str, seller_id: str | None) -> Any:
     """A cursor is the last request of the page before. It gives away no count of other sellers' requests."""
-    last = payment_by_reference(cursor, call.seller.id)
+    last = payment_by_reference(cursor, seller_id)
     if last is None:
         raise invalid([FieldError("cursor", "is not one that this list gave")])
-    return PaymentRequest.id < last.id
+    created_at = PaymentRequest.created_at
+    return (created_at <= last.created_at) & ((created_at < last.created_at) | (PaymentRequest.id < last.id))
 
 
 def _matches(text: str) -> Any:
-    condition = (
-        PaymentRequest.reference.startswith(text)
-        | PaymentRequest.note.contains(text)
-        | (Address.address == text)
-        # A bech32 address is the same in capitals (BIP173), as a QR code has it.
-        | (Address.address == text.lower())
+    """Each kind of name by its own index. What is no name can only be in a note."""
+    condition = _is_noted(text)
+    if not _NAME.fullmatch(text):
+        return condition
+    if "PR-".startswith(text[:3].upper()):
+        condition |= PaymentRequest.id.in_(_called(text))
+    # A bech32 address is the same in capitals (BIP173), as a QR code has it.
+    addresses = Address.select(Address.id).where(Address.address.in_((text, text.lower())))
+    paid = Output.select(Output.address).where(Output.txid == text.lower())
+    at_address = PaymentRequest.select(PaymentRequest.id).where(
+        PaymentRequest.address.in_(addresses) | PaymentRequest.address.in_(paid)
     )
+    return condition | PaymentRequest.id.in_(at_address)
+
+
+def _is_noted(text: str) -> Any:
+    condition = PaymentRequest.note.contains(text)
     if not text.isascii():
         # To SQLite only ASCII letters are the same in capitals.
         for spelling in (text.lower(), text.upper(), text.capitalize()):
             condition |= PaymentRequest.note.contains(spelling)
-    if TXID.fullmatch(text.lower()):
-        paid = Output.select(Output.address).where(Output.txid == text.lower())
-        condition |= PaymentRequest.address.in_(paid)
     return condition
+
+
+def _called(text: str) -> Any:
+    """A whole id is found by itself; for its beginning all of them are gone through."""
+    reference = PaymentRequest.reference
+    is_called = reference == text if REFERENCE.fullmatch(text) else reference.startswith(text)
+    return PaymentRequest.select(PaymentRequest.id).where(is_called)
+
+
+def _has_status(status: str) -> Any:
+    """Few requests are on their way, and an index has them. Of the others every second one is meant."""
+    if status not in DECIDED:
+        underway = PaymentRequest.select(PaymentRequest.id).where(UNDERWAY, PaymentRequest.status == status)
+        return PaymentRequest.id.in_(underway)
+    return PaymentRequest.status.not_in([other for other in Status if other != status])
 
 
 _CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
-        "status": lambda status: PaymentRequest.status == status,
+        "status": _has_status,
         "currency": lambda code: PaymentRequest.currency == code,
         "created_after": lambda moment: PaymentRequest.created_at >= moment,
         "created_before": lambda moment: PaymentRequest.created_at < moment,
+        "seller": lambda seller_id: PaymentRequest.seller == seller_id,
+        "needs": lambda need: in_question(need),
         "q": _matches,
     }
 )

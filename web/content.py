@@ -1,6 +1,6 @@
 """What a call is answered with where that is no JSON: a page, a picture, a file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from web.answer import COMMON_HEADERS
@@ -21,16 +21,21 @@ PAGE_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+POLICY_WITH_FORMS = PAGE_POLICY.replace("form-action 'none'", "form-action 'self'")
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A status, the bytes that go with it, and headers beside the common ones."""
+    """A status, the bytes that go with it, and headers beside the common ones.
+
+    What is too large to be held comes piece by piece, made in the thread that sends it.
+    """
 
     status: int
-    body: bytes
+    body: bytes | Iterator[bytes]
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[str, ...] = ()
 
     @property
     def all_headers(self) -> dict[str, str]:

@@ -31,7 +31,7 @@ from web.schemas import (
 HEADERS: Mapping[str, tuple[str, Any]] = MappingProxyType(
     {
         "ETag": ("Of this answer: send it back as `If-None-Match`", str),
-        "Location": ("Where the request is", str),
+        "Location": ("Where it is", str),
         "Retry-After": ("Seconds to wait before another try", Annotated[int, Field(ge=0)]),
         "WWW-Authenticate": ("Which credentials are needed (RFC 6750)", str),
     }
@@ -291,6 +291,23 @@ OPERATIONS: tuple[Operation, ...] = (
             HTTPStatus.OK: _json("All is well", Health),
             HTTPStatus.BAD_REQUEST: _UNREADABLE,
             HTTPStatus.SERVICE_UNAVAILABLE: _json("Something is not", Health),
+        },
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/",
+        "getOperatorPage",
+        "Server",
+        "The operator's page",
+        "Behind `OPERATOR_PASSWORD`, for a browser: payments, what needs a decision, money received, health.",
+        {
+            HTTPStatus.OK: Reply("The page", {HTML: str}),
+            HTTPStatus.SEE_OTHER: Reply("To the login", headers=("Location",)),
+            HTTPStatus.BAD_REQUEST: _page("It can't be read"),
+            HTTPStatus.NOT_FOUND: _page("There is no `OPERATOR_PASSWORD`, and so no such page"),
+            HTTPStatus.UNPROCESSABLE_ENTITY: _page("A filter is none; the page says why"),
+            HTTPStatus.SERVICE_UNAVAILABLE: _page("The database is not available", "Retry-After"),
         },
         needs_key=False,
     ),

@@ -6,7 +6,8 @@ from http import HTTPStatus
 import structlog
 
 from models.hint import add_redelivery
-from models.outbox import WEBHOOK, Event, Message, events_of, messages_of
+from models.outbox import WEBHOOK, Message, events_of, messages_of
+from models.payment import PaymentRequest
 from payments.document import timestamp
 from payments.status import EventType
 from web.answer import Answer, Problem, not_found
@@ -43,7 +44,8 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
 
     The email is the operator's and is not sent again at a seller's wish. 409 where there is no webhook.
     """
-    events = events_of(own_payment(call, reference))
+    payment = own_payment(call, reference)
+    events = events_of(payment)
     event = next((event for event in events if event.reference == event_reference), None)
     if event is None:
         raise not_found()
@@ -52,18 +54,20 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
         detail = "this event has no webhook that could be sent again: the seller had none, or it was pruned"
         raise Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
     for message in webhooks:
-        _send_again(call, event, message)
+        send_again(call, payment, message, by=call.seller.id)
     return Answer(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
 
 
-def _send_again(call: Call, event: Event, message: Message) -> None:
+def send_again(call: Call, payment: PaymentRequest, message: Message, by: str) -> None:
+    """Tell the daemon to send it; once, however often it is told. Raises Problem 429."""
     with call.writers.transaction():
         is_new = not is_redelivery_pending(message)
         if is_new:
-            check_room(call.seller.id)
+            check_room(payment.seller_id)
             add_redelivery(message, call.now)
     if is_new:
-        log.info("redelivery asked for", event_id=event.reference, seller=call.seller.id)
+        event_id = message.event.reference
+        log.info("redelivery asked for", payment=payment.reference, event_id=event_id, by=by)
 
 
 def _delivery(message: Message) -> Delivery:

@@ -24,10 +24,14 @@ EMAIL_WAIT_SECONDS = 900
 
 def health(call: Call) -> Answer:
     """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds."""
+    return _answer(*look(call))
+
+
+def look(call: Call) -> tuple[list[str], HealthFindings]:
+    """What is wrong, a line each with what to do; and what was looked at."""
     with snapshot():
         findings = _findings(call)
-        problems = [*_problems(call, findings)]
-    return _answer(problems, findings)
+        return [*_problems(call, findings)], findings
 
 
 def unreadable() -> Answer:

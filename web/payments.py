@@ -47,15 +47,20 @@ def accept(call: Call, reference: str) -> Answer:
 
     The answer is the request as it stands: the daemon works out its status anew a moment later.
     """
+    payment = own_payment(call, reference)
+    leave_acceptance(call, payment, by=call.seller.id)
+    return Answer(HTTPStatus.OK, document_of(payment, call.settings))
+
+
+def leave_acceptance(call: Call, payment: PaymentRequest, by: str) -> None:
+    """Tell the daemon to count late money; once, however often it is told. Raises Problem 409."""
     with call.writers.transaction():
-        payment = own_payment(call, reference)
         is_new = payment.late_accepted_at is None and not is_acceptance_pending(payment)
         if is_new:
             _check_late(payment)
             add_acceptance(payment, call.now)
     if is_new:
-        log.info("late payment accepted", payment=payment.reference, seller=call.seller.id)
-    return Answer(HTTPStatus.OK, document_of(payment, call.settings))
+        log.info("late payment accepted", payment=payment.reference, by=by)
 
 
 def own_payment(call: Call, reference: str) -> PaymentRequest:

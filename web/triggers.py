@@ -79,7 +79,7 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
 def _check_may_sell(call: Call, seller_id: str) -> bool:
     """Whether the seller is known. Raises Problem 403 for one that may not sell, 422 for no good name."""
     if call.caller is not None:
-        check_seller(call.caller, seller_id)
+        check_seller(call.seller, seller_id)
         return True
     seller = Seller.get_or_none(Seller.id == seller_id)
     if seller is None and not SELLER_ID.fullmatch(seller_id):
@@ -112,7 +112,7 @@ def _payment(call: Call, named: Mapping[str, Any]) -> PaymentRequest:
             [FieldError("payment_request_id", "is required" if reference is None else "must be text")]
         )
     is_one = REFERENCE.fullmatch(reference)
-    payment = payment_by_reference(reference, call.caller.id if call.caller else None) if is_one else None
+    payment = payment_by_reference(reference, call.seller.id if call.caller else None) if is_one else None
     if payment is None:
         # Not with the id: what was sent is not sent back.
         raise Problem(HTTPStatus.NOT_FOUND, "not-found", "Unknown payment request id")

@@ -1,5 +1,6 @@
 """What a seller has asked of the daemon that is not done yet, and how much of it there may be."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from models.hint import ACCEPT, REDELIVER, TRANSACTION, Hint
@@ -32,6 +33,19 @@ def is_acceptance_pending(payment: PaymentRequest) -> bool:
 def is_redelivery_pending(message: Message) -> bool:
     """Whether it is to be sent again anyway."""
     return _exists((Hint.kind == REDELIVER) & (Hint.message == message))
+
+
+def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:
+    """The ids of those among them whose late money is to be accepted anyway."""
+    ids = [payment.id for payment in payments]
+    waiting = Hint.select(Hint.payment).where((Hint.kind == ACCEPT) & Hint.payment.in_(ids))
+    return {hint.payment_id for hint in waiting if hint.payment_id}
+
+
+def redeliveries_pending(payment: PaymentRequest) -> set[int]:
+    """The ids of its messages that are to be sent again anyway."""
+    waiting = Hint.select(Hint.message).where((Hint.kind == REDELIVER) & (Hint.payment == payment))
+    return {hint.message_id for hint in waiting if hint.message_id}
 
 
 def _exists(condition: object) -> bool:

@@ -1,0 +1,13 @@
+% rebase("operator_layout.tpl", title="Log in", page=None, live=False, reload_at_once=is_from_elsewhere)
+<form class="card login" method="post" action="{{root}}operator/login">
+<h1>Nodetill</h1>
+% if fault:
+<p class="fault" role="alert">{{fault}}</p>
+% end
+<input type="hidden" name="token" value="{{token}}">
+<input type="hidden" name="to" value="{{to}}">
+<input type="text" name="username" value="operator" autocomplete="username" hidden>
+<label for="password">The operator's password</label>
+<input id="password" type="password" name="password" autocomplete="current-password" required autofocus>
+<button class="main">Log in</button>
+</form>

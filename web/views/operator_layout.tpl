@@ -1,0 +1,46 @@
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{{title}} · Nodetill</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="format-detection" content="telephone=no">
+<meta name="robots" content="noindex, nofollow">
+<link rel="icon" href="{{root}}static/{{files['mark.svg']}}" type="image/svg+xml">
+<link rel="stylesheet" href="{{root}}static/{{files['operator.css']}}">
+% if live:
+<script src="{{root}}static/{{files['operator.js']}}" defer></script>
+<noscript><meta http-equiv="refresh" content="30"></noscript>
+% end
+% if get("reload_at_once"):
+<meta http-equiv="refresh" content="0">
+% end
+</head>
+<body>
+% if page:
+<a class="skip" href="#main">To the content</a>
+<header>
+<nav aria-label="Pages">
+% for name, path in (("Payments", ""), ("Money", "operator/money")):
+<a href="{{root + path or './'}}"\\
+% if name == page:
+ aria-current="page"\\
+% end
+>{{name}}</a>
+% end
+</nav>
+<form method="post" action="{{root}}operator/logout">
+<input type="hidden" name="token" value="{{token}}">
+<button>Log out</button>
+</form>
+</header>
+% end
+<main id="main" tabindex="-1">
+{{!base}}
+</main>
+% if live:
+<p id="offline" class="offline" role="status"></p>
+% end
+</body>
+</html>

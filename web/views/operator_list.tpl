@@ -1,0 +1,57 @@
+% rebase("operator_layout.tpl", title="Payments", page="Payments", live=True)
+<h1 class="unseen">Payments</h1>
+<section id="health" aria-label="Health" data-live>
+% include("operator_health.tpl")
+</section>
+<section id="questions" class="questions" aria-label="What needs a decision" data-live>
+% if questions:
+<h2>Needs your decision</h2>
+% for question in questions:
+<h3>{{question.title}} <a href="{{root}}?needs={{question.need}}">all {{question.count}}</a></h3>
+<p>{{question.advice}}</p>
+% include("operator_rows.tpl", rows=question.rows, caption=question.title, prefix=question.need + "-", decide=True)
+% end
+% end
+</section>
+<section aria-label="Find payments">
+<form class="filters" method="get" action="{{root or './'}}" role="search">
+<label class="wide">Id, note, address or transaction <input type="search" name="q" value="{{given.get('q', '')}}" maxlength="500"></label>
+<label>Status <select name="status"><option value="">any</option>
+% for status in statuses:
+<option {{"selected" if given.get("status") == status else ""}}>{{status}}</option>
+% end
+</select></label>
+<label>Seller <select name="seller"><option value="">any</option>
+% for seller in sellers:
+<option {{"selected" if given.get("seller") == seller else ""}}>{{seller}}</option>
+% end
+</select></label>
+<label>Currency <input name="currency" value="{{given.get('currency', '')}}" size="4" maxlength="3" pattern="[A-Z]{3}" title="Three capitals, such as EUR" autocapitalize="characters"></label>
+<label>From <input type="date" name="created_after" value="{{given.get('created_after', '')}}"></label>
+<label>To <input type="date" name="created_before" value="{{given.get('created_before', '')}}"></label>
+<label>Needs <select name="needs"><option value="">anything</option>
+% for each, (words, _) in needs.items():
+<option value="{{each}}" {{"selected" if given.get("needs") == each else ""}}>{{words}}</option>
+% end
+</select></label>
+<p class="actions"><button class="main">Find</button>
+% if query:
+<a href="{{root or './'}}">All payments</a>
+% end
+<a href="{{root}}operator/payments.csv{{'?' + query if query else ''}}" download>CSV of these</a></p>
+</form>
+</section>
+<section id="list" aria-label="Payments" data-live>
+% if need:
+<h2>{{need[0]}}</h2>
+<p>{{need[1]}}</p>
+% end
+% if rows:
+% include("operator_rows.tpl", caption="Payments", prefix="", decide=need is not None)
+% else:
+<p class="none">There are no such payments.</p>
+% end
+% if next_query:
+<p class="actions"><a class="button" href="{{root}}?{{next_query}}" rel="next">Older ones</a></p>
+% end
+</section>

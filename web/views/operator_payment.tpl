@@ -1,0 +1,116 @@
+% rebase("operator_layout.tpl", title=payment["payment_request_id"], page="Payment", live=True)
+% id = payment["payment_request_id"]
+<h1 class="id">{{id}}</h1>
+<section id="facts" class="card" data-live aria-label="Facts">
+<p class="standing">\\
+% include("operator_status.tpl", payment=payment)
+ <b>{{money(payment["amount_fiat"], payment["currency"])}}</b> <span>{{bitcoin(payment["amount_sats"])}}</span></p>
+% if needs:
+<div class="attention">
+% for title, advice in needs:
+<h2>{{title}}</h2>
+<p>{{advice}}</p>
+% end
+<div class="decide">
+% include("operator_decide.tpl", payment=payment, revision=revision, is_accepted=is_accepted)
+</div>
+</div>
+% end
+<dl class="facts">
+% if payment["note"]:
+<div><dt>Note</dt> <dd class="text" dir="auto">{{payment["note"]}}</dd></div>
+% end
+<div><dt>Seller</dt> <dd>{{payment["seller_id"]}}</dd></div>
+<div><dt>Received</dt> <dd>{{bitcoin(payment["received_sats"])}}\\
+% if payment["due_sats"] and payment["received_sats"]:
+, {{bitcoin(payment["due_sats"])}} missing\\
+% end
+% if payment["overpaid_sats"]:
+, {{bitcoin(payment["overpaid_sats"])}} too much\\
+% end
+</dd></div>
+<div><dt>Confirmations</dt> <dd>{{payment["confirmations"]}} of {{payment["confirmations_required"]}}</dd></div>
+<div><dt>Price</dt> <dd>{{money(payment["price_btc"], payment["currency"])}} for a bitcoin <small>({{payment["price_source"]}})</small></dd></div>
+<div><dt>Price held until</dt> <dd><time datetime="{{payment['expires_at']}}">{{moment(row.expires_at)}}</time></dd></div>
+<div><dt>Address</dt> <dd class="code">{{payment["address"]}}</dd></div>
+<div><dt>Customer's page</dt> <dd><a href="{{payment['checkout_url']}}" rel="noreferrer">{{payment["checkout_url"]}}</a></dd></div>
+% if payment["label"]:
+<div><dt>Label</dt> <dd dir="auto">{{payment["label"]}}</dd></div>
+% end
+% if payment["redirect_url"]:
+<div><dt>Leads back to</dt> <dd>{{payment["redirect_url"]}}</dd></div>
+% end
+% for name, value in payment["metadata"].items():
+<div><dt dir="auto">{{name}}</dt> <dd class="text" dir="auto">{{value}}</dd></div>
+% end
+</dl>
+</section>
+<section id="transactions" data-live aria-labelledby="transactions-title">
+<h2 id="transactions-title">Transactions</h2>
+% if payment["transactions"]:
+<div class="scroll" role="region" aria-label="Transactions" tabindex="0">
+<table>
+<caption class="unseen">Transactions</caption>
+<thead><tr><th scope="col">Seen first (UTC)</th><th scope="col">Transaction</th><th scope="col" class="number">Amount</th><th scope="col">Where it is</th></tr></thead>
+<tbody>
+% for part in payment["transactions"]:
+<tr id="{{part['txid']}}-{{part['vout']}}">
+<td class="when"><time datetime="{{part['first_seen_at']}}">{{part["first_seen_at"][:10]}} {{part["first_seen_at"][11:19]}}</time></td>
+<td class="code"><a href="{{explorer_url.replace('{txid}', part['txid'])}}" rel="noreferrer">{{part["txid"][:10]}}…{{part["txid"][-6:]}}</a>:{{part["vout"]}}</td>
+<td class="number">{{bitcoin(part["amount_sats"])}}</td>
+<td><span class="state {{part['state']}}">{{part["state"]}}</span>\\
+% if part["block_height"] is not None:
+ in block {{part["block_height"]}}, {{part["confirmations"]}} deep\\
+% end
+% if part["replaced_by"]:
+ by <a class="code" href="{{explorer_url.replace('{txid}', part['replaced_by'])}}" rel="noreferrer">{{part["replaced_by"][:10]}}…</a>\\
+% end
+</td>
+</tr>
+% end
+</tbody>
+</table>
+</div>
+% else:
+<p class="none">None has been seen.</p>
+% end
+</section>
+<section id="timeline" data-live aria-labelledby="timeline-title">
+<h2 id="timeline-title">What happened</h2>
+<ol class="timeline">
+% for number, each in enumerate(moments):
+<li id="moment-{{number}}">
+<time datetime="{{each.at.isoformat(timespec='seconds')}}">{{moment(each.at)}}</time>
+<p>{{each.words}}</p>
+% if each.messages:
+<ul class="deliveries">
+% for message in each.messages:
+<li>
+% to = "email" if message.channel == "email" else "webhook"
+% if message.delivered_at:
+{{to}}, delivered {{moment(message.delivered_at)}}
+% elif message.failed_at:
+<span class="trouble">{{to}}, given up {{moment(message.failed_at)}} after {{message.attempts}} tries</span>
+% else:
+{{to}}, waiting{{f" after {message.attempts} tries" if message.attempts else ""}}
+% end
+% if message.last_error and not message.delivered_at:
+<span class="why" dir="auto">{{message.last_error}}</span>
+% end
+% if message.id in sent_again:
+<span class="said">The daemon will send it again.</span>
+% elif message.delivered_at or message.failed_at:
+<form method="post" action="{{root}}operator/payments/{{id}}/events/{{each.event.reference}}/{{message.channel}}">
+<input type="hidden" name="token" value="{{token}}">
+<button>Send again<span class="unseen"> the {{to}} of {{each.words}}</span></button>
+</form>
+% end
+</li>
+% end
+</ul>
+% end
+</li>
+% end
+</ol>
+<p class="note">All times are UTC.</p>
+</section>

@@ -1,0 +1,46 @@
+<div class="scroll" role="region" aria-label="{{caption}}" tabindex="0">
+<table class="payments">
+<caption class="unseen">{{caption}}</caption>
+<thead>
+<tr><th scope="col">Asked for (UTC)</th><th scope="col">Payment</th><th scope="col">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Received</th><th scope="col">Status</th>\\
+% if decide:
+<th scope="col"><span class="unseen">Decide</span></th>\\
+% end
+</tr>
+</thead>
+<tbody>
+% for row in rows:
+% payment = row.payment
+% id = payment["payment_request_id"]
+<tr id="{{prefix}}{{id}}">
+<td class="when"><time datetime="{{payment['created_at']}}">{{payment["created_at"][:10]}} {{payment["created_at"][11:19]}}</time></td>
+<td><a class="id" href="{{root}}operator/payments/{{id}}">{{id[:11]}}…</a>\\
+% if payment["note"]:
+<br><span class="note" dir="auto">{{payment["note"][:80]}}</span>\\
+% end
+</td>
+<td>{{payment["seller_id"]}}</td>
+<td class="number">{{money(payment["amount_fiat"], payment["currency"])}}<br><small>{{bitcoin(payment["amount_sats"])}}</small></td>
+<td class="number">\\
+% if payment["received_sats"]:
+{{bitcoin(payment["received_sats"])}}\\
+% if payment["overpaid_sats"]:
+<br><small>{{bitcoin(payment["overpaid_sats"])}} too much</small>\\
+% elif payment["due_sats"]:
+<br><small>{{bitcoin(payment["due_sats"])}} missing</small>\\
+% end
+% end
+</td>
+<td>\\
+% include("operator_status.tpl", payment=payment)
+</td>
+% if decide:
+<td class="decide">
+% include("operator_decide.tpl", payment=payment, revision=row.revision, is_accepted=row.is_accepted)
+</td>
+% end
+</tr>
+% end
+</tbody>
+</table>
+</div>
