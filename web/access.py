@@ -60,11 +60,10 @@ def visitor_form(call: Call) -> Visitor:
 
 def operator(call: Call) -> Visitor:
     """The operator, logged in. Raises Problem 401, or 404 as `visitor` does."""
-    seal = seal_of(call)
-    session = seal.opened(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
-    if session is None or not is_session(session, call.now):
+    session = _session(call)
+    if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
-    return _visitor(session, seal, is_known=True)
+    return _visitor(session, seal_of(call), is_known=True)
 
 
 def operator_form(call: Call) -> Visitor:
@@ -72,10 +71,21 @@ def operator_form(call: Call) -> Visitor:
     return _with_form(operator(call), call)
 
 
+def is_inside(call: Call) -> bool:
+    """Whether the operator calls, logged in. Raises Problem 404 as `visitor` does."""
+    return _session(call) is not None
+
+
 def check_seller(seller: Seller, seller_id: str) -> None:
     """A key acts for its seller alone. Raises Problem 403, whether or not there is another of that name."""
     if seller_id != seller.id:
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts for the seller {seller.id} alone")
+
+
+def _session(call: Call) -> str | None:
+    """The session that the call belongs to, if it lasts."""
+    session = seal_of(call).opened(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
+    return session if session is not None and is_session(session, call.now) else None
 
 
 def _visitor(id_: str, seal: Seal, *, is_known: bool) -> Visitor:

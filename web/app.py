@@ -94,7 +94,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
         operator_payment.redeliver,
     ),
 )
-"""What the operator's page leads to: forms for people, no calls for programs, so the API says nothing of them."""
+"""What the operator's page leads to: for people, so that the API's description has nothing of it."""
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (

@@ -15,6 +15,7 @@ from http import HTTPStatus
 import structlog
 
 from models.operator import begin_attempt, begin_session, end_session, forgive
+from web.access import is_inside
 from web.answer import not_found
 from web.call import Call
 from web.content import Content
@@ -41,9 +42,12 @@ _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.AS
 
 def show(call: Call) -> Content:
     """GET /operator/login: the form. `to` names the page that was asked for."""
+    to = call.parameters().get("to", "")
+    if is_inside(call):
+        return see_other(_checked(to), call)
     # SameSite=Strict: a link in somebody's webmail comes without our cookies, though they are there.
     is_from_elsewhere = call.header("Sec-Fetch-Site") == "cross-site"
-    return _form(call, call.parameters().get("to", ""), is_from_elsewhere=is_from_elsewhere)
+    return _form(call, to, is_from_elsewhere=is_from_elsewhere)
 
 
 def enter(call: Call) -> Content:
