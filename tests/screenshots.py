@@ -59,7 +59,7 @@ def _stocked_shop() -> Iterator[Shop]:
         url = f"sqlite:///{directory}/nodetill.db"
         with open_shop(Path(directory), url, addresses=0) as shop:
             shop.now = datetime.now(UTC)
-            programs = [hashlib.sha256(bytes([number])).digest()[:20] for number in range(20)]
+            programs = [hashlib.sha256(bytes([number])).digest()[:20] for number in range(40)]
             pool = [(segwit_addr.encode("bcrt", 0, program), b"\x00\x14" + program) for program in programs]
             add_addresses(pool, "nodetill", shop.now)
             store_rates("kraken", {"EUR": Decimal("61146.30")}, shop.now)

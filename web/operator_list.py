@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from models.payment import PaymentRequest
 from models.question import MOST_COUNTED, Need, questions
+from models.report import daemon_report
 from models.seller import Seller
 from payments.status import Status
 from web.call import Call
@@ -102,6 +103,7 @@ def show(call: Call) -> Content:
         sellers=sellers,
         statuses=list(Status),
         problems=problems,
+        complaints=daemon_report().problems,
         findings=findings,
     )
 

@@ -1,3 +1,4 @@
+<div>
 % path = root + "operator/payments/" + payment["payment_request_id"]
 % what = " " + payment["payment_request_id"]
 % if payment["late"] and payment["status"] == "expired":
@@ -15,3 +16,4 @@
 <input type="hidden" name="revision" value="{{revision}}">
 <button>Dealt with<span class="unseen">{{what}}</span></button>
 </form>
+</div>

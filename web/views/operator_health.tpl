@@ -17,7 +17,7 @@
 % end
 </dd></div>
 <div><dt>Statuses</dt> <dd>at block {{said(chain["height"])}}<br><small>{{said(chain["behind"])}} behind</small></dd></div>
-<div><dt>Daemon and feed</dt> <dd>{{"trouble" if problems else "well"}}<br><small>heard {{said(findings["daemon"]["heartbeat_age"], " s")}} ago</small></dd></div>
+<div><dt>Daemon and feed</dt> <dd>{{"trouble: see above" if complaints else "no complaint"}}<br><small>heard {{said(findings["daemon"]["heartbeat_age"], " s")}} ago</small></dd></div>
 <div><dt>Outbox</dt> <dd>{{said(outbox["pending"])}} waiting\\
 % if outbox["oldest_age"] is not None:
 <br><small>since {{said(outbox["oldest_age"], " s")}}</small>\\

@@ -49,7 +49,7 @@
 <h2 id="transactions-title">Transactions</h2>
 % if payment["transactions"]:
 <div class="scroll" role="region" aria-label="Transactions" tabindex="0">
-<table>
+<table class="transactions">
 <caption class="unseen">Transactions</caption>
 <thead><tr><th scope="col">Seen first (UTC)</th><th scope="col">Transaction</th><th scope="col" class="number">Amount</th><th scope="col">Where it is</th></tr></thead>
 <tbody>

@@ -2,9 +2,9 @@
 <table class="payments">
 <caption class="unseen">{{caption}}</caption>
 <thead>
-<tr><th scope="col">Asked for (UTC)</th><th scope="col">Payment</th><th scope="col">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Received</th><th scope="col">Status</th>\\
+<tr><th scope="col" class="when">Asked for (UTC)</th><th scope="col">Payment</th><th scope="col" class="seller">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Received</th><th scope="col" class="standing">Status</th>\\
 % if decide:
-<th scope="col"><span class="unseen">Decide</span></th>\\
+<th scope="col" class="decide"><span class="unseen">Decide</span></th>\\
 % end
 </tr>
 </thead>
@@ -19,7 +19,7 @@
 <br><span class="note" dir="auto">{{payment["note"][:80]}}</span>\\
 % end
 </td>
-<td>{{payment["seller_id"]}}</td>
+<td class="seller">{{payment["seller_id"]}}</td>
 <td class="number">{{money(payment["amount_fiat"], payment["currency"])}}<br><small>{{bitcoin(payment["amount_sats"])}}</small></td>
 <td class="number">\\
 % if payment["received_sats"]:
