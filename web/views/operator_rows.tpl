@@ -13,10 +13,10 @@
 % payment = row.payment
 % id = payment["payment_request_id"]
 <tr id="{{prefix}}{{id}}">
-<td class="when"><time datetime="{{payment['created_at']}}">{{payment["created_at"][:10]}} {{payment["created_at"][11:19]}}</time></td>
+<td class="when"><time datetime="{{payment['created_at']}}">{{payment["created_at"][:10]}} {{payment["created_at"][11:16]}}</time></td>
 <td><a class="id" href="{{root}}operator/payments/{{id}}">{{id[:11]}}…</a>\\
 % if payment["note"]:
-<br><span class="note" dir="auto">{{payment["note"][:80]}}</span>\\
+<span class="note" dir="auto">{{payment["note"][:120]}}</span>\\
 % end
 </td>
 <td class="seller">{{payment["seller_id"]}}</td>
@@ -31,7 +31,7 @@
 % end
 % end
 </td>
-<td>\\
+<td class="standing">\\
 % include("operator_status.tpl", payment=payment)
 </td>
 % if decide:

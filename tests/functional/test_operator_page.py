@@ -1,0 +1,130 @@
+"""The operator's page while customers really pay: what it shows by itself, and what its buttons do."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.endpoint import Endpoint, answers
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.till import PATIENCE_SECONDS, SELLER, Order, Till
+
+PASSWORD = "open sesame"
+PATIENCE_MS = PATIENCE_SECONDS * 1000
+
+Visit = Callable[[Till], Page]
+
+
+@pytest.fixture(scope="module")
+def till(make_till: TillMaker) -> Till:
+    """A till with an operator, whose prices hold for some seconds."""
+    return make_till(OPERATOR_PASSWORD=PASSWORD, PAYMENT_EXPIRY="6").open()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Opens a till's first page in a new browser, and logs in. The page may have no fault."""
+    context = browser.new_context(locale="en-GB")
+    faults: list[str] = []
+
+    def open_page(till: Till) -> Page:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(till.installation.url)
+        page.get_by_label("The operator's password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/")
+        page.evaluate("window.isTheSamePage = true")
+        return page
+
+    yield open_page
+    context.close()
+    assert faults == []
+
+
+def row_of(page: Page, order: Order, need: str = "") -> Locator:
+    return page.locator(f"[id='{need}{order.id}']")
+
+
+def see(place: Locator, words: str) -> None:
+    expect(place).to_contain_text(words, timeout=PATIENCE_MS)
+
+
+def test_a_payment_is_seen_as_it_goes(till: Till, customer: Customer, visit: Visit) -> None:
+    """Asked for, received, each confirmation, confirmed, the day's money: on the page as it was opened."""
+    page = visit(till)
+    expect(page.get_by_text("Not all is well")).to_have_count(0)
+    order = till.request(confirmations=2, expires_in=600, note="Alpaca socks")
+    row = row_of(page, order)
+    see(row, "Alpaca socks")
+    see(row, "new")
+    customer.pay(order.address, order.amount_sats)
+    see(row, "received")
+    till.node.mine()
+    see(row, "confirming 1/2")
+    till.node.mine()
+    see(row, "confirmed")
+    assert page.evaluate("window.isTheSamePage")
+    row.get_by_role("link").click()
+    see(page.locator("#transactions"), "2 deep")
+    see(page.locator("#timeline"), "Confirmed")
+    see(page.locator("#timeline"), "email, delivered")
+    page.get_by_role("link", name="Money").click()
+    see(
+        page.get_by_role("region", name="EUR", exact=True).first,
+        "10.00\xa0EUR 0.00020000\xa0BTC in 1 payment",
+    )
+
+
+def test_late_money_is_accepted_on_the_page(till: Till, customer: Customer, visit: Visit) -> None:
+    """It comes to the top by itself; a click, and the daemon counts it."""
+    order = till.request()
+    order.wait("expired")
+    page = visit(till)
+    customer.pay(order.address, order.amount_sats)
+    question = row_of(page, order, "late-")
+    see(question, "late")
+    question.get_by_role("button", name="Accept").click()
+    see(page.locator("#facts"), "received")
+    see(page.locator("#timeline"), "Late money accepted")
+    order.wait("received", late=True)
+    page.get_by_role("link", name="Payments").click()
+    expect(question).to_have_count(0)
+
+
+def test_a_double_spend_comes_to_the_top(till: Till, customer: Customer, visit: Visit) -> None:
+    """Until the operator has dealt with it."""
+    order = till.request(expires_in=600)
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    page = visit(till)
+    customer.double_spend(sent)
+    question = row_of(page, order, "reverted-")
+    see(question, order.id[:11])
+    question.get_by_role("button", name="Dealt with").click()
+    see(page.locator("#timeline"), "Taken back")
+    page.get_by_role("link", name="Payments").click()
+    see(row_of(page, order), "PR-")
+    expect(question).to_have_count(0)
+
+
+def test_a_webhook_that_was_given_up_is_sent_again(till: Till, customer: Customer, visit: Visit) -> None:
+    """The endpoint was gone; it is back; the page tells of both."""
+    page = visit(till)
+    with Endpoint(answers(410)) as endpoint:
+        till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
+        order = till.request(expires_in=600)
+        customer.pay(order.address, order.amount_sats)
+        question = row_of(page, order, "undelivered-")
+        see(question, order.id[:11])
+        endpoint.behave = answers(204)
+        question.get_by_role("link").click()
+        see(page.locator("#timeline"), "webhook, given up")
+        page.get_by_role("button", name="Send again the webhook of Received").click()
+        see(page.locator("#timeline"), "webhook, delivered")
+        expect(page.get_by_role("heading", name="Undeliverable messages")).to_have_count(0)
+        assert len(endpoint.requests) == 2
+        till.installation.managed("seller", "set", SELLER, "--no-webhook")
