@@ -1,6 +1,7 @@
 """`manage.py demo`: all of Nodetill on regtest, and one payment from its request to its last email."""
 
 import json
+import secrets
 import shlex
 import signal
 import tempfile
@@ -88,7 +89,9 @@ def _set_up(screen: Screen, stack: ExitStack) -> Installation:
     )
     node.fund_customer()
     screen.step("A customer has mined 101 blocks, and can spend the coins of the first")
-    installation = stack.enter_context(Installation(node, directory / "nodetill"))
+    installation = stack.enter_context(
+        Installation(node, directory / "nodetill", OPERATOR_PASSWORD=secrets.token_hex(4))
+    )
     command(installation, screen, "wallet", "create")
     installation.start()
     screen.step("The daemon and the web server are ready")

@@ -38,12 +38,14 @@ def _invite(installation: Installation, screen: Screen, api_key: str) -> None:
     curl = f"curl -sS -H 'Authorization: Bearer {api_key}'"
     order = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(ORDER))}"
     bitcoin_cli, manage = _scripts(installation)
+    password = installation.settings["OPERATOR_PASSWORD"]
     screen.title("It stays up until Ctrl-C. In another terminal:")
     for what, line in {
         "ask for a payment": f"{curl} {order} {payments}",
         "pay it": f"{bitcoin_cli} -rpcwallet={CUSTOMER} sendtoaddress ADDRESS AMOUNT_BTC",
         "mine a block": f"{bitcoin_cli} -rpcwallet={CUSTOMER} -generate 1",
         "see how it stands": f"{curl} {payments}/ID",
+        f"see all of it in a browser, by the password {password}": installation.url,
         "all payments, and what else there is": f"{manage} payment list\n    {manage} --help",
         "what the daemon does": f"tail -f {installation.daemon.log_file}",
         "the emails": f"ls {installation.mail}/new",

@@ -144,6 +144,12 @@ def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[Paymen
 
     Raises Problem 422 for a cursor that is none.
     """
+    page = list(newest(filters, seller_id).limit(filters.limit + 1))
+    return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
+
+
+def newest(filters: Filters, seller_id: str | None = None) -> Any:
+    """The query that gives all of them, newest first; of one seller, or of all."""
     query = PaymentRequest.select(PaymentRequest, Address).join(Address)
     for condition in _conditions(filters):
         query = query.where(condition)
@@ -151,9 +157,7 @@ def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[Paymen
         query = query.where(PaymentRequest.seller == seller_id)
     if filters.cursor is not None:
         query = query.where(_older_than(filters.cursor, seller_id))
-    newest_first = query.order_by(PaymentRequest.created_at.desc(), PaymentRequest.id.desc())
-    page = list(newest_first.limit(filters.limit + 1))
-    return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
+    return query.order_by(PaymentRequest.created_at.desc(), PaymentRequest.id.desc())
 
 
 def _conditions(filters: Filters) -> list[Any]:

@@ -80,13 +80,13 @@ class Question:
 
 
 def show(call: Call) -> Content:
-    """GET /: the list, as it is filtered, and above it what needs a decision of all there is."""
+    """GET /: what needs a decision, and below it all payments; or of these what is looked for."""
     given = filled_in(call)
     filters = read_form(OperatorFilters, given)
     with snapshot():
         page, next_cursor = page_of(filters)
         rows = _rows(page, call)
-        open_questions = [] if filters.needs else _questions(call)
+        open_questions = [] if given else _questions(call)
         sellers = [seller.id for seller in Seller.select(Seller.id).order_by(Seller.id)]
     problems, findings = look(call)
     asked = {name: value for name, value in given.items() if name != "cursor"}
