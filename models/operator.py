@@ -35,6 +35,11 @@ class LoginAttempt(Table):
     failures = peewee.IntegerField()
     next_at = MomentField()
 
+    def pause_left(self, now: datetime) -> timedelta | None:
+        """How long until the next try. What is longer than any pause was written by a wrong clock."""
+        wait: timedelta = self.next_at - now
+        return wait if timedelta(0) < wait <= LONGEST_PAUSE else None
+
 
 def operator_salt() -> bytes | None:
     """The salt; None before the first visit."""
@@ -67,6 +72,12 @@ def end_session(session_id: str) -> None:
     OperatorSession.delete().where(OperatorSession.id == session_id).execute()
 
 
+def pause_left(browser: str, now: datetime) -> timedelta | None:
+    """How long until the next try; None where there may be one now."""
+    row: LoginAttempt | None = LoginAttempt.get_or_none(LoginAttempt.browser == browser)
+    return None if row is None else row.pause_left(now)
+
+
 def begin_attempt(browser: str, now: datetime) -> timedelta | None:
     """Take the one try that there is now, inside the caller's transaction; or how long until the next.
 
@@ -76,11 +87,10 @@ def begin_attempt(browser: str, now: datetime) -> timedelta | None:
     LoginAttempt.insert(browser=browser, failures=0, next_at=_LONG_AGO).on_conflict_ignore().execute()
     query = LoginAttempt.select().where(LoginAttempt.browser == browser)
     row: LoginAttempt = (query if is_sqlite() else query.for_update()).get()
-    next_at: datetime = row.next_at
-    # A pause longer than any that we make was written by a clock that was wrong.
-    if now < next_at <= now + LONGEST_PAUSE:
-        return next_at - now
-    row.failures = 1 if now - next_at > FORGIVEN_AFTER else row.failures + 1
+    wait = row.pause_left(now)
+    if wait is not None:
+        return wait
+    row.failures = 1 if now - row.next_at > FORGIVEN_AFTER else row.failures + 1
     row.next_at = now + pause_after(row.failures)
     row.save()
     return None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import load_settings
+from models.database import disconnect
 from models.operator import LONGEST_PAUSE, LoginAttempt, OperatorSession, pause_after
 from models.schema import open_database
 from tests.operator_client import PASSWORD, OperatorClient
@@ -150,6 +151,7 @@ def test_sessions_outlive_a_restart_but_not_the_password(tmp_path: Path, databas
             assert shop.port != port
             client.shop = shop
             assert client.get("/").status == status
+        disconnect()
 
 
 def test_nothing_may_be_kept(client: OperatorClient) -> None:

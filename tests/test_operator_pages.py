@@ -254,6 +254,23 @@ def test_only_what_was_seen_is_dealt_with(shop: Shop, operator: OperatorClient) 
     assert list(asked(operator.get("/"))) == ["late"]
 
 
+def test_a_whole_list_is_dealt_with(shop: Shop, operator: OperatorClient) -> None:
+    """What was on the page, and is as it was; what has changed or is none stays, and is no fault."""
+    made = [stage(shop, "expired_partly") for _ in range(4)]
+    page = operator.get("/?needs=part&limit=3")
+    shown = dict(re.findall(r'name="(PR-\w+)" value="(\d+)"', page.text))
+    assert len(shown) == 3
+    PaymentRequest.update(revision=7).where(
+        PaymentRequest.reference == made[2]["payment_request_id"]
+    ).execute()
+    shown |= {"PR-" + "x" * 22: "0", "x": "0"}
+    done = operator.post("/operator/settle", token=page.token, needs="part", **shown)
+    assert (done.status, done.leads_to) == (303, "/?needs=part")
+    left = [made[2]["payment_request_id"], made[0]["payment_request_id"]]
+    assert listed(operator.get("/?needs=part")) == left
+    assert operator.post("/operator/settle", token=page.token, needs="//x").leads_to == "/"
+
+
 # One payment
 
 

@@ -2,17 +2,23 @@
 
 import hashlib
 import hmac
+import math
 import re
 from dataclasses import replace
+from datetime import timedelta
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from models.operator import is_session
+import structlog
+
+from models.operator import begin_attempt, forgive, is_session, pause_left
 from models.seller import Seller, seller_by_key_hash
 from web.answer import Problem, refused
 from web.call import Call, Environ, Visitor
 from web.session import BROWSER, KNOWN, SESSION, STRANGER, Seal, cookie_name, new_id, seal_of
+
+log = structlog.get_logger(__name__)
 
 # What a proxy adds, and what a browser adds to what a page of somebody else's makes it send.
 _PASSED_ON = re.compile(r"HTTP_(FORWARDED|X_FORWARDED_\w+|X_REAL_IP|VIA|ORIGIN)")
@@ -71,6 +77,25 @@ def operator_form(call: Call) -> Visitor:
     return _with_form(operator(call), call)
 
 
+def check_password(call: Call, password: str, who: str) -> None:
+    """The operator's password, tried by `who`: those of one name wait for each other after a wrong one.
+
+    Raises Problem 403 for a wrong one, and 429 before the pause is over, without a look at the password.
+    """
+    # Who tries all the same must not keep the writers busy.
+    wait = pause_left(who, call.now)
+    if wait is None:
+        with call.writers.transaction():
+            wait = begin_attempt(who, call.now)
+    if wait is not None:
+        raise _too_soon(wait)
+    if not _is_password(call, password):
+        log.warning("operator not let in", reason="wrong password", address=call.environ.get("REMOTE_ADDR"))
+        raise Problem(HTTPStatus.FORBIDDEN, "wrong-password", "The password is wrong.")
+    with call.writers.transaction():
+        forgive(who)
+
+
 def is_inside(call: Call) -> bool:
     """Whether the operator calls, logged in. Raises Problem 404 as `visitor` does."""
     return _session(call) is not None
@@ -80,6 +105,23 @@ def check_seller(seller: Seller, seller_id: str) -> None:
     """A key acts for its seller alone. Raises Problem 403, whether or not there is another of that name."""
     if seller_id != seller.id:
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts for the seller {seller.id} alone")
+
+
+def _is_password(call: Call, password: str) -> bool:
+    expected = call.settings.operator_password
+    if expected is None:
+        return False
+    # Of digests the time to compare tells nothing, not even a length.
+    pair = (text.encode(errors="surrogateescape") for text in (password, expected.reveal()))
+    return hmac.compare_digest(*(hashlib.sha256(text).digest() for text in pair))
+
+
+def _too_soon(wait: timedelta) -> Problem:
+    seconds = math.ceil(wait.total_seconds())
+    plural = "s" * (seconds != 1)
+    detail = f"A wrong password was tried just now. Wait {seconds} second{plural}, then try again."
+    headers = {"Retry-After": str(seconds)}
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", detail, headers=headers)
 
 
 def _session(call: Call) -> str | None:

@@ -84,6 +84,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/operator/logout", operator_form, login.leave),
     ("GET", "/operator/money", operator, turnover.show),
     ("GET", "/operator/payments.csv", operator, export.show),
+    ("POST", "/operator/settle", operator_form, operator_payment.mark_all_settled),
     ("GET", _PAYMENT, operator, operator_payment.show),
     ("POST", f"{_PAYMENT}/accept", operator_form, operator_payment.accept),
     ("POST", f"{_PAYMENT}/settle", operator_form, operator_payment.mark_settled),

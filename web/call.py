@@ -16,7 +16,7 @@ Environ = Mapping[str, Any]
 """WSGI's environment (PEP 3333)."""
 
 _MOST_PARAMETERS = 20
-_MOST_FIELDS = 200
+_MOST_FIELDS = 250
 
 
 @dataclass(frozen=True, slots=True)

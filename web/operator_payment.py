@@ -9,7 +9,7 @@ import structlog
 from models.outbox import Event, Message, events_of, messages_of
 from models.output import Output, outputs_at
 from models.payment import PaymentRequest, payment_by_reference
-from models.question import needs_of, settle
+from models.question import Need, needs_of, settle
 from payments.status import EventType
 from web.answer import Problem, not_found
 from web.call import Call
@@ -88,15 +88,30 @@ def redeliver(call: Call, reference: str, event_reference: str, channel: str) ->
 
 def mark_settled(call: Call, reference: str) -> Content:
     """POST /operator/payments/{id}/settle: nothing of what the form showed needs a decision any more."""
-    payment = _payment(reference)
-    seen = call.visitor.form.get("revision", "")
-    with call.writers.transaction():
-        is_done = seen == str(payment.revision) and settle(payment, payment.revision, call.now)
-    if not is_done:
+    if not _settle(call, _payment(reference), call.visitor.form.get("revision", "")):
         detail = "something has happened to this payment meanwhile: look at it again, then decide"
         raise Problem(HTTPStatus.CONFLICT, "has-changed", detail)
-    log.info("payment settled", payment=payment.reference, received_sats=payment.received_sats, by=_OPERATOR)
     return _back(call, reference)
+
+
+def mark_all_settled(call: Call) -> Content:
+    """POST /operator/settle: the same for a whole list; what has changed since it was shown stays on it."""
+    form = call.visitor.form
+    for reference, revision in form.items():
+        payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
+        if payment is not None:
+            _settle(call, payment, revision)
+    needs = form.get("needs", "")
+    return see_other(f"?needs={needs}" if needs in list(Need) else "", call)
+
+
+def _settle(call: Call, payment: PaymentRequest, revision: str) -> bool:
+    """Whether it still is as it was when that revision of it was shown."""
+    with call.writers.transaction():
+        is_done = revision == str(payment.revision) and settle(payment, payment.revision, call.now)
+    if is_done:
+        log.info("payment settled", payment=payment.reference, by=_OPERATOR)
+    return is_done
 
 
 def _payment(reference: str) -> PaymentRequest:

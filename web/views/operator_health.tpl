@@ -1,7 +1,7 @@
 % chain, outbox = findings["chain"], findings["outbox"]
 % said = lambda value, unit="": "unknown" if value is None else f"{value:,}{unit}"
 % if problems:
-<div class="fault" role="alert">
+<div class="fault">
 <h2>Not all is well</h2>
 <ul>
 % for problem in problems:

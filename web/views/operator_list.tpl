@@ -1,5 +1,10 @@
 % rebase("operator_layout.tpl", title="Payments", page="Payments", live=True)
 <h1 class="unseen">Payments</h1>
+<p id="news" class="unseen" role="status" data-live>\\
+% if problems:
+Not all is well. \\
+% end
+{{", ".join(f"{each.title}: {each.count}" for each in questions)}}</p>
 <section id="health" aria-label="Health" data-live>
 % include("operator_health.tpl")
 </section>
@@ -50,6 +55,16 @@
 % include("operator_rows.tpl", caption="Payments", prefix="", decide=need is not None)
 % else:
 <p class="none">There are no such payments.</p>
+% end
+% if need and rows:
+<form class="actions" method="post" action="{{root}}operator/settle">
+<input type="hidden" name="token" value="{{token}}">
+<input type="hidden" name="needs" value="{{given['needs']}}">
+% for row in rows:
+<input type="hidden" name="{{row.payment["payment_request_id"]}}" value="{{row.revision}}">
+% end
+<button>All of these are dealt with</button>
+</form>
 % end
 % if next_query:
 <p class="actions"><a class="button" href="{{root}}?{{next_query}}" rel="next">Older ones</a></p>
