@@ -101,6 +101,7 @@ def test_the_filters_are_those_of_the_api_and_more(shop: Shop, operator: Operato
     ):
         assert listed(operator.get(f"/?{query}")) == [found], query
     assert listed(operator.get("/?seller=company9")) == []
+    assert listed(operator.get("/?created_after=0001-01-01&created_before=9999-12-31")) == [reference, old]
     assert "There are no such payments." in operator.get("/?q=nothing").words
 
 
@@ -111,6 +112,9 @@ def test_a_wrong_filter_is_told(operator: OperatorClient) -> None:
         "currency=eur",
         "created_after=2026-13-01",
         "needs=money",
+        "seller=%00",
+        "q=%00",
+        "created_before=2026-02-30",
         "cursor=x",
         "x=1",
         "limit=0",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from models.address import Address
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from models.question import DECIDED, UNDERWAY, Need, in_question
+from models.seller import SELLER_ID
 from payments.money import currency_codes, is_currency
 from payments.status import Status
 from web.answer import Answer, FieldError, invalid
@@ -24,6 +26,7 @@ from web.schemas import PaymentList
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
 _QUERY_CHARACTERS = 500
 
+_LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NAME = re.compile("[A-Za-z0-9-]+", re.ASCII)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -52,13 +55,27 @@ def _moment(text: str) -> datetime:
 
 
 def _day(text: str) -> datetime:
-    fault = ValueError("must be a day such as 2026-11-23")
-    if not _DAY.fullmatch(text):
-        raise fault
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
-        raise fault from None
+    if _DAY.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    raise ValueError("must be a day such as 2026-11-23")
+
+
+def _day_after(text: str) -> datetime:
+    day = _day(text)
+    return day + timedelta(days=1) if day < _LAST_DAY else day
+
+
+def _seller(text: str) -> str:
+    if not SELLER_ID.fullmatch(text):
+        raise ValueError("must be a seller's id")
+    return text
+
+
+def _need(text: str) -> Need:
+    if text not in list(Need):
+        raise ValueError(f"must be one of {', '.join(Need)}")
+    return Need(text)
 
 
 def _search(text: str) -> str:
@@ -122,12 +139,10 @@ class Filters(Form):
 class OperatorFilters(Filters):
     """The same for the operator: any seller's, by days (UTC, both included), by what needs a decision."""
 
-    seller: str | None = None
-    needs: Annotated[Need | None, PlainValidator(Need)] = None
+    seller: Annotated[str | None, PlainValidator(_seller)] = None
+    needs: Annotated[Need | None, PlainValidator(_need)] = None
     created_after: Annotated[datetime | None, PlainValidator(_day)] = None
-    created_before: Annotated[
-        datetime | None, PlainValidator(lambda text: _day(text) + timedelta(days=1))
-    ] = None
+    created_before: Annotated[datetime | None, PlainValidator(_day_after)] = None
 
 
 def list_payments(call: Call) -> Answer:
