@@ -37,7 +37,7 @@ def test_each_question_has_its_index() -> None:
     """A partial one, which is used only while the query has its condition word for word."""
     for need in Need:
         found = plan(PaymentRequest.select(PaymentRequest.id).where(in_question(need)))
-        wanted = {Need.REVERTED: "event_reverted", Need.UNDELIVERED: "message_undeliverable"}
+        wanted = {Need.REVERTED: "event_reverted", Need.UNDELIVERED: "message_unsettled"}
         assert wanted.get(need, "payment_in_question") in found
 
 

@@ -54,7 +54,7 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
         detail = "this event has no webhook that could be sent again: the seller had none, or it was pruned"
         raise Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
     for message in webhooks:
-        send_again(call, payment, message, by=call.seller.id)
+        send_again(call, payment, message, by="seller")
     return Answer(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
 
 
@@ -66,8 +66,13 @@ def send_again(call: Call, payment: PaymentRequest, message: Message, by: str) -
             check_room(payment.seller_id)
             add_redelivery(message, call.now)
     if is_new:
-        event_id = message.event.reference
-        log.info("redelivery asked for", payment=payment.reference, event_id=event_id, by=by)
+        log.info(
+            "redelivery asked for",
+            payment=payment.reference,
+            event_id=message.event.reference,
+            seller=payment.seller_id,
+            by=by,
+        )
 
 
 def _delivery(message: Message) -> Delivery:

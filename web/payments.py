@@ -48,7 +48,7 @@ def accept(call: Call, reference: str) -> Answer:
     The answer is the request as it stands: the daemon works out its status anew a moment later.
     """
     payment = own_payment(call, reference)
-    leave_acceptance(call, payment, by=call.seller.id)
+    leave_acceptance(call, payment, by="seller")
     return Answer(HTTPStatus.OK, document_of(payment, call.settings))
 
 
@@ -60,7 +60,7 @@ def leave_acceptance(call: Call, payment: PaymentRequest, by: str) -> None:
             _check_late(payment)
             add_acceptance(payment, call.now)
     if is_new:
-        log.info("late payment accepted", payment=payment.reference, by=by)
+        log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=by)
 
 
 def own_payment(call: Call, reference: str) -> PaymentRequest:

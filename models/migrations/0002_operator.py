@@ -54,7 +54,7 @@ def up(migrator: SchemaMigrator, db: Any) -> None:
             "confirmed_at IS NOT NULL",
         ),
         ("event_reverted", "event (payment_id)", "type = 'payment.reverted' AND settled_at IS NULL"),
-        ("message_undeliverable", "message (payment_id)", "failed_at IS NOT NULL AND settled_at IS NULL"),
+        ("message_unsettled", "message (payment_id)", "failed_at IS NOT NULL AND settled_at IS NULL"),
     ):
         db.execute_sql(f"CREATE INDEX {name} ON {columns}{f' WHERE {condition}' if condition else ''}")
     # The seller's lists had these.
