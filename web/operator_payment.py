@@ -1,8 +1,10 @@
 """One payment request as the operator sees it: its facts, its transactions, all that happened, what to do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from types import MappingProxyType
 
 import structlog
 
@@ -28,15 +30,18 @@ log = structlog.get_logger(__name__)
 _PAGE = template("operator_payment.tpl")
 _OPERATOR = "operator"
 
-WORDS = {
-    EventType.UNDERPAID: "A part has come",
-    EventType.RECEIVED: "Received",
-    EventType.CONFIRMED: "Confirmed",
-    EventType.EXPIRED: "Expired",
-    EventType.LATE: "Late money has come",
-    EventType.REVERTED: "Taken back",
-    EventType.EXTRA: "More money has come",
-}
+WORDS: Mapping[EventType, str] = MappingProxyType(
+    {
+        EventType.UNDERPAID: "A part has come",
+        EventType.RECEIVED: "Received",
+        EventType.CONFIRMED: "Confirmed",
+        EventType.EXPIRED: "Expired",
+        EventType.LATE: "Late money has come",
+        EventType.REVERTED: "Taken back",
+        EventType.EXTRA: "More money has come",
+    }
+)
+"""What happened, as the timeline has it."""
 
 
 @dataclass(frozen=True, slots=True)
