@@ -50,6 +50,7 @@ class OperatorClient:
 
     shop: Shop
     cookies: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def call(
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
@@ -79,7 +80,7 @@ class OperatorClient:
 
     def post(self, path: str, **fields: str) -> Page:
         """POST a form."""
-        return self.call("POST", path, urlencode(fields))
+        return self.call("POST", path, urlencode(fields), self.headers)
 
     def log_in(self, password: str = PASSWORD, to: str = "") -> Page:
         """By the form, as the page has it."""

@@ -281,6 +281,15 @@ def test_a_session_that_is_over_leads_to_the_login(shop: Shop, browser: Browser)
     context.close()
 
 
+def test_a_link_on_another_site_leads_in(shop: Shop, open_page: OpenPage) -> None:
+    """Though SameSite=Strict keeps the cookies back at first: who is logged in need not do so again."""
+    page = open_page()
+    page.goto(f"http://localhost:{shop.port}/docs")
+    page.evaluate(f"location.href = 'http://127.0.0.1:{shop.port}/operator/money?days=7'")
+    page.wait_for_url(f"http://127.0.0.1:{shop.port}/operator/money?days=7")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Money received")
+
+
 def test_the_chart_has_its_table(shop: Shop, open_page: OpenPage) -> None:
     """What the bars show can be read."""
     change(stage(shop, "confirmed"), confirmed_at=shop.now, currency="CHF", amount_fiat="1234.50")

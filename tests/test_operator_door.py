@@ -290,6 +290,13 @@ def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> 
     assert [client.log_in("wrong").status, client.log_in().status] == [403, 429]
 
 
+def test_guesses_keep_nobody_out_on_this_machine(client: OperatorClient) -> None:
+    """Nor who comes by SSH: what a proxy has passed on has another pause."""
+    guesser = OperatorClient(client.shop, headers={"X-Forwarded-For": "203.0.113.7"})
+    assert [guesser.log_in("guess").status, guesser.log_in().status] == [403, 429]
+    assert client.log_in().status == 303
+
+
 def test_a_pause_of_a_wrong_clock_is_none(client: OperatorClient) -> None:
     """The clock was a day ahead when the password was wrong: nobody waits for a day."""
     client.shop.wait(days=1)

@@ -20,8 +20,8 @@ from web.session import BROWSER, KNOWN, SESSION, STRANGER, Seal, cookie_name, ne
 
 log = structlog.get_logger(__name__)
 
-# What a proxy adds, and what a browser adds to what a page of somebody else's makes it send.
-_PASSED_ON = re.compile(r"HTTP_(FORWARDED|X_FORWARDED_\w+|X_REAL_IP|VIA|ORIGIN)")
+# What a proxy adds.
+_PASSED_ON = re.compile(r"HTTP_(FORWARDED|X_FORWARDED_\w+|X_REAL_IP|VIA)")
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
 
 
@@ -96,6 +96,16 @@ def check_password(call: Call, password: str, who: str) -> None:
         forgive(who)
 
 
+def pause_of(visitor: Visitor, call: Call) -> str:
+    """Whose pause a visitor waits for after a wrong password, so that guessing does not keep the operator out.
+
+    A browser that is known has its own; the rest share one, and on this machine (or through SSH) another.
+    """
+    if visitor.is_known:
+        return visitor.id
+    return "neighbours" if _is_from_here(call.environ) else "strangers"
+
+
 def is_inside(call: Call) -> bool:
     """Whether the operator calls, logged in. Raises Problem 404 as `visitor` does."""
     return _session(call) is not None
@@ -144,9 +154,13 @@ def _with_form(who: Visitor, call: Call) -> Visitor:
 def _is_neighbour(environ: Environ) -> bool:
     """Whether a program on this machine made the call itself, for itself.
 
-    A proxy on this machine has a neighbour's address too. It gives itself away by a header, or by the name
-    under which it was called.
+    A browser here may make it for a page of somebody else's: it says so by the header Origin.
     """
+    return "HTTP_ORIGIN" not in environ and _is_from_here(environ)
+
+
+def _is_from_here(environ: Environ) -> bool:
+    """A proxy on this machine has its address too: it shows by a header, or by the name that was called."""
     is_passed_on = any(_PASSED_ON.fullmatch(name) for name in environ)
     return not is_passed_on and _is_loopback(environ["REMOTE_ADDR"]) and _is_called_locally(environ)
 

@@ -2,7 +2,7 @@
 
 After a wrong password the next try has to wait, whichever process or thread it reaches. All browsers that
 nobody has logged in with share one pause, so that guesses can't be made side by side; one that is known has
-its own, so that guesses don't keep the operator out.
+its own, and so has this machine, so that guesses don't keep the operator out.
 """
 
 import re
@@ -13,7 +13,7 @@ from http import HTTPStatus
 import structlog
 
 from models.operator import begin_session, end_session
-from web.access import check_password, is_inside
+from web.access import check_password, is_inside, pause_of
 from web.answer import Problem
 from web.call import Call
 from web.content import Content
@@ -34,7 +34,6 @@ from web.session import (
 log = structlog.get_logger(__name__)
 
 _PAGE = template("login.tpl")
-STRANGERS = "strangers"
 _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.ASCII)
 
 
@@ -53,7 +52,7 @@ def enter(call: Call) -> Content:
     visitor, settings = call.visitor, call.settings
     to = visitor.form.get("to", "")
     try:
-        check_password(call, visitor.form.get("password", ""), visitor.id if visitor.is_known else STRANGERS)
+        check_password(call, visitor.form.get("password", ""), pause_of(visitor, call))
     except Problem as problem:
         return _form(call, to, problem=problem)
     session = new_id()
