@@ -97,7 +97,7 @@ def check_password(call: Call, password: str, who: str) -> None:
 
 
 def pause_of(visitor: Visitor, call: Call) -> str:
-    """Whose pause a visitor waits for after a wrong password, so that guessing does not keep the operator out.
+    """Whose pause a visitor waits for after a wrong password, so that guessing keeps no operator out.
 
     A browser that is known has its own; the rest share one, and on this machine (or through SSH) another.
     """
