@@ -32,11 +32,11 @@ NEEDS: Mapping[Need, tuple[str, str]] = MappingProxyType(
         ),
         Need.LATE: (
             "Late money",
-            "All came, but after the price had expired. Accept it at the old price, or send it back.",
+            "All came, but after the price had expired. Accept it, or send it back once it is confirmed.",
         ),
         Need.PART: (
             "Expired with a part paid",
-            "Ask the customer for the rest, or for an address to send the money back to.",
+            "Ask the customer for the rest, or, once the money is confirmed, where to send it back to.",
         ),
         Need.EXTRA: (
             "More than was asked for",
