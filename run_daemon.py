@@ -25,6 +25,7 @@ from daemon.worker import in_a_thread
 from models.database import DatabaseError, disconnect
 from models.lock import AdvisoryLock, FileLock, database_lock
 from models.schema import open_database
+from service_manager import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
@@ -42,8 +43,9 @@ class Stop:
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self) -> None:
+    def __init__(self, manager: ServiceManager) -> None:
         self.is_asked_for = False
+        self._manager = manager
         signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
         in_a_thread(self._wait)
 
@@ -54,6 +56,7 @@ class Stop:
     def _wait(self) -> None:
         signal.sigwait(self.SIGNALS)
         self.is_asked_for = True
+        self._manager.stopping()
         time.sleep(LAST_RESORT_SECONDS)
         log.warning("daemon stopped in the midst of something", reason="it did not end in time")
         os._exit(0)
@@ -61,7 +64,8 @@ class Stop:
 
 def main() -> int:
     """Run until told to stop; the exit status."""
-    should_stop = Stop()
+    manager = ServiceManager(os.environ)
+    should_stop = Stop(manager)
     settings = settings_or_exit()
     try:
         armed = failpoint.arm(os.environ, failpoint.names(RPC_CALLS))
@@ -79,15 +83,15 @@ def main() -> int:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
     while not should_stop():
-        if stand_by(lock, should_stop):
-            work(settings, lock, should_stop)
+        if stand_by(lock, should_stop, manager):
+            work(settings, lock, should_stop, manager)
     lock.release()
     disconnect()
     log.info("daemon stopped")
     return 0
 
 
-def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
+def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager) -> bool:
     """Wait until no other daemon works on the database; False where told to stop before."""
     is_told = False
     while not should_stop():
@@ -100,11 +104,15 @@ def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
         if not is_told:
             log.info("standby", reason=reason)
             is_told = True
+        manager.ready(status := f"standby: {reason}")
+        manager.alive(status)
         time.sleep(STANDBY_LOOK_SECONDS)
     return False
 
 
-def work(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -> None:
+def work(
+    settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
+) -> None:
     """Be the daemon of this database, until told to stop or the lock is lost."""
     feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
     pool = AddressPool(settings, Bitcoind(settings), clock)
@@ -118,7 +126,7 @@ def work(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -
     for worker in workers:
         worker.start()
     try:
-        Loop(settings, Bitcoind(settings), feed, pool, courier, rates, lock, should_stop).run()
+        Loop(settings, Bitcoind(settings), feed, pool, courier, rates, lock, should_stop, manager).run()
     except LockLost:
         log.warning("lock lost", reason="its connection to the database was cut")
         lock.release()

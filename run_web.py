@@ -12,8 +12,11 @@ import logs
 from config import settings_or_exit
 from models.database import DatabaseError, disconnect
 from models.schema import open_database
+from service_manager import ServiceManager
 from web.app import create_app
 from web.server import CannotListenError, Server
+
+SERVING = "serving"
 
 log = structlog.get_logger("run_web")
 
@@ -22,16 +25,24 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit status."""
     os.umask(0o077)
     settings = settings_or_exit()
+    manager = ServiceManager(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     # waitress would warn of each request that waits for a thread.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
-        server = Server(create_app(settings), settings.web_host, settings.web_port, disconnect)
+        app, host, port = create_app(settings), settings.web_host, settings.web_port
+        server = Server(app, host, port, disconnect, lambda: manager.alive(SERVING))
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
-    _on_signals(lambda *_: server.stop())
+
+    def stop(*_: Any) -> None:
+        manager.stopping()
+        server.stop()
+
+    _on_signals(stop)
+    manager.ready(SERVING)
     log.info("web server started", listening=" ".join(f"{host}:{port}" for host, port in server.addresses))
     server.run()
     # Python puts the default handlers back as it ends, and one more signal would spoil the exit status.

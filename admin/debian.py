@@ -23,17 +23,18 @@ def fetch_bitcoind(cache: Path) -> list[str]:
 
 
 def fetched_command(package: str, cache: Path, program: str) -> list[str]:
-    """The command that runs the program, a pattern of usr/bin, of `package`, which `cache` is for.
+    """The command that runs `package`'s program, a pattern of usr/bin or usr/sbin; `cache` is for it alone.
 
     Fetched first if it isn't there: that takes some 5 seconds. Safe to call from several processes at once.
     It runs with the C library that came with it; the system's may be older. Raises FetchError.
     """
     root = _fetched(package, cache)
     loaders = [*root.glob("usr/lib/*/ld-linux-*.so.*"), *root.glob("usr/lib/ld-linux-*.so.*")]
-    programs = sorted(root.glob(f"usr/bin/{program}"))
+    programs = sorted(root.glob(f"usr/*bin/{program}"))
     if not loaders or not programs:
         raise FetchError(f"no loader, or no {program}, under {root}")
-    libraries = os.pathsep.join(str(path) for path in root.glob("usr/lib/*-linux-gnu*"))
+    places = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("usr/lib/*-linux-gnu*/systemd")]
+    libraries = os.pathsep.join(map(str, places))
     return [str(loaders[0]), "--library-path", libraries, str(programs[0])]
 
 
@@ -105,8 +106,8 @@ def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
 def _unpack(packages: Iterable[Path], root: Path) -> None:
     for package in packages:
         _run(["dpkg", "-x", str(package), str(root)])
-    # Only programs and libraries are of use here; manuals, units and locales aren't.
-    for unused in ("etc", "var", "usr/share", "usr/sbin", "usr/lib/systemd"):
+    # Only programs, libraries and units are of use here; manuals and locales aren't.
+    for unused in ("etc", "var", "usr/share"):
         shutil.rmtree(root / unused, ignore_errors=True)
 
 

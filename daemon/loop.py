@@ -31,6 +31,7 @@ from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline
 from models.report import beat
+from service_manager import ServiceManager
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Loop:
         rates: HasThread,
         lock: FileLock | AdvisoryLock,
         should_stop: Callable[[], bool],
+        manager: ServiceManager,
     ) -> None:
         self._settings = settings
         self._node = node
@@ -86,6 +88,7 @@ class Loop:
         self._workers: tuple[HasThread, ...] = (pool, courier, rates)
         self._lock = lock
         self._should_stop = should_stop
+        self._manager = manager
 
         node.while_waiting(self._pulse)
         self._watch = Watch()
@@ -130,6 +133,9 @@ class Loop:
                 return
             self._silence = None
             self._beat()
+            # The first look is done, or what keeps us from it is known and is tried again.
+            if not self._manager.is_told_ready:
+                self._manager.ready(self._state())
 
     def _step(self, batch: Batch) -> None:
         if not self._watch.addresses.is_read:
@@ -306,6 +312,13 @@ class Loop:
         except DATABASE_TROUBLE as error:
             self._begin_outage(f"the database cannot be used: {str(error).strip()}")
             disconnect()
+        self._manager.alive(self._state())
+
+    def _state(self) -> str:
+        """How we are, in a line."""
+        if problems := self._problems():
+            return "; ".join(problems)
+        return "reading the chain" if self._tip is None else f"at block {self._tip.height}"
 
     def _problems(self) -> list[str]:
         lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]

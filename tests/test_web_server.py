@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -26,9 +26,9 @@ def hello(environ: dict[str, Any], start_response: Start) -> list[bytes]:
 
 
 @contextmanager
-def serving(app: Callable[..., Any]) -> Iterator[Server]:
+def serving(app: Callable[..., Any], pulse: Callable[[], None] = lambda: None) -> Iterator[Server]:
     """A server in a thread."""
-    server = Server(app, "127.0.0.1", 0)
+    server = Server(app, "127.0.0.1", 0, pulse=pulse)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -169,3 +169,33 @@ def is_listening(address: tuple[str, int]) -> bool:
     except ConnectionError:
         return False
     return True
+
+
+def test_a_server_whose_threads_are_all_stuck_feeds_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while calls wait that nobody takes; busy threads alone are no sign of it."""
+    monkeypatch.setattr("web.server.THREADS", 2)
+    monkeypatch.setattr("web.server.PULSE_SECONDS", 0.05)
+    go_on = threading.Event()
+    pulses: list[None] = []
+
+    def hang(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        assert go_on.wait(30)
+        return hello(environ, start_response)
+
+    def pulses_again() -> bool:
+        seen = len(pulses)
+        return bool(wait_until(lambda: len(pulses) > seen))
+
+    with serving(hang, lambda: pulses.append(None)) as server, ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(dial(server)).sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert pulses_again()
+        for _ in range(2):
+            stack.enter_context(dial(server)).sendall(b"GET / HTTP/1.0\r\n\r\n")
+        wait_until(lambda: server.is_stuck)
+        seen = len(pulses)
+        # Ten of its beats; nothing happens that could be waited for.
+        assert not go_on.wait(0.5)
+        assert len(pulses) == seen
+        go_on.set()
+        assert pulses_again()

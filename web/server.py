@@ -3,6 +3,7 @@
 import resource
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +26,7 @@ CLEANUP_SECONDS = 5
 """How often connections are looked at for that."""
 STOP_SECONDS = 4.0
 """How long requests under way get to finish: less than the 5 seconds of SPEC.md 1."""
+PULSE_SECONDS = 1.0
 _HEADER_LIMIT_BYTES = 16 * 1024
 _LARGEST_BODY_READ = 8 * 1024 * 1024
 
@@ -96,10 +98,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress comes without type
 class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress comes without types
     """The threads that answer; each calls `at_thread_end` when it ends."""
 
+    queue: deque[Any]
+
     def __init__(self, at_thread_end: Callable[[], None]) -> None:
         super().__init__()
         self._at_thread_end = at_thread_end
         self._started: list[threading.Thread] = []
+        self._waiting: Any = None
+
+    def has_got_on(self) -> bool:
+        """Whether what had waited longest when this was last asked has its thread by now, or nothing had."""
+        before = self._waiting
+        with self.lock:
+            self._waiting = self.queue[0] if self.queue else None
+        return self._waiting is None or self._waiting is not before
 
     def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
         """Start one. It doesn't keep the process from ending."""
@@ -126,15 +138,24 @@ class CannotListenError(Exception):
 class Server:
     """The web server on one address; port 0 is any that is free. Raises CannotListenError.
 
-    `at_thread_end` is called in each thread that `app` was called in, when it ends.
+    `at_thread_end` is called in each thread that `app` was called in, when it ends. `pulse` is called about
+    once a second as long as calls are answered: not while all threads are stuck in theirs and others wait.
     """
 
     def __init__(
-        self, app: Callable[..., Any], host: str, port: int, at_thread_end: Callable[[], None] = lambda: None
+        self,
+        app: Callable[..., Any],
+        host: str,
+        port: int,
+        at_thread_end: Callable[[], None] = lambda: None,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
         _allow_files(CONNECTIONS + 100)
         self._map: dict[int, Any] = {}
         self._dispatcher = Dispatcher(at_thread_end)
+        self._pulse = pulse
+        self._pulse_at = 0.0
+        self.is_stuck = False
         self._is_stopping = False
         # `stop` writes to what `run` closes then; it may interrupt `run` as a signal handler, in its thread.
         self._closing = threading.RLock()
@@ -180,7 +201,8 @@ class Server:
         """Serve until `stop`; then take no more connections, and finish the requests under way."""
         self._dispatcher.set_thread_count(THREADS)
         while not self._is_stopping:
-            self._turn(1.0)
+            self._turn(PULSE_SECONDS)
+            self._beat()
         deadline = time.monotonic() + STOP_SECONDS
         with self._closing:
             for listener in self._listeners:
@@ -203,6 +225,13 @@ class Server:
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
+
+    def _beat(self) -> None:
+        if time.monotonic() >= self._pulse_at:
+            self._pulse_at = time.monotonic() + PULSE_SECONDS
+            self.is_stuck = not self._dispatcher.has_got_on()
+            if not self.is_stuck:
+                self._pulse()
 
     def _is_busy(self) -> bool:
         channels = (each for each in list(self._map.values()) if isinstance(each, HTTPChannel))

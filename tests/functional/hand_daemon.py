@@ -20,6 +20,7 @@ from daemon.loop import Loop
 from models.database import disconnect
 from models.lock import FileLock
 from payments.letters import Letter
+from service_manager import ServiceManager
 
 NEVER, OFTEN = 3600, 0.2
 """Seconds between two looks without a reason: with a whole feed none is needed."""
@@ -140,6 +141,7 @@ class HandDaemon:
 
     def __init__(self, settings: Settings, lock: FileLock) -> None:
         self.postbox = Postbox()
+        self.manager = ServiceManager({})
         self._settings = settings
         self._lock = lock
         self._is_done: Callable[[], bool] = lambda: True
@@ -158,7 +160,15 @@ class HandDaemon:
         courier = Courier(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic)
         idle = cast(Any, _Idle())
         loop = Loop(
-            settings, cast(Bitcoind, node), feed, idle, courier, idle, self._lock, lambda: self._is_done()
+            settings,
+            cast(Bitcoind, node),
+            feed,
+            idle,
+            courier,
+            idle,
+            self._lock,
+            lambda: self._is_done(),
+            self.manager,
         )
         courier.start()
         self._parts = loop, node, feed, courier
