@@ -15,6 +15,7 @@ from config import EX_CONFIG, Settings, settings_or_exit
 from daemon import failpoint
 from daemon.address_pool import AddressPool
 from daemon.bitcoind import RPC_CALLS, Bitcoind
+from daemon.counters import Counters
 from daemon.courier import Courier
 from daemon.feed import Feed
 from daemon.loop import LockLost, Loop
@@ -118,7 +119,8 @@ def work(
     pool = AddressPool(settings, Bitcoind(settings), clock)
     rates = RateKeeper(settings, clock)
     mailer = Mailer(settings.mail, settings.mail_from)
-    courier = Courier(settings, mailer, WebhookSender(), clock, time.monotonic)
+    counters = Counters()
+    courier = Courier(settings, mailer, WebhookSender(), clock, time.monotonic, counters)
     workers = (pool, rates, courier)
     # All that is loaded by now stays: left out, a full garbage collection takes 2 ms and not 15.
     gc.freeze()
@@ -126,7 +128,8 @@ def work(
     for worker in workers:
         worker.start()
     try:
-        Loop(settings, Bitcoind(settings), feed, pool, courier, rates, lock, should_stop, manager).run()
+        node = Bitcoind(settings)
+        Loop(settings, node, feed, pool, courier, rates, lock, should_stop, manager, counters).run()
     except LockLost:
         log.warning("lock lost", reason="its connection to the database was cut")
         lock.release()

@@ -16,6 +16,7 @@ import structlog
 
 from config import Settings
 from daemon import failpoint
+from daemon.counters import Counters
 from daemon.failures import PermanentFailure, TemporaryFailure, reason
 from daemon.message_queue import (
     bring_forward,
@@ -76,6 +77,7 @@ class Courier:
         webhooks: SendsWebhooks,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
+        counters: Counters,
         start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
         self._settings = settings
@@ -83,6 +85,7 @@ class Courier:
         self._webhooks = webhooks
         self._clock = clock
         self._monotonic = monotonic
+        self._counters = counters
         self._start_thread = start_thread
         self._worker = Worker("courier", self._turn, self._pause, lambda: not self._on_their_way)
 
@@ -213,17 +216,24 @@ class Courier:
         """Store what came of it; gives back how to log it, once it can't be undone."""
         message, failure = outcome.message, outcome.failure
         failpoint.reach("outcome.to-be-marked")
-        facts = _facts(message)
         if failure is None:
             mark_delivered(message, self._clock())
-            return lambda: log.info("message delivered", **facts)
+            return partial(self._tell, log.info, "delivered", message)
         delay = next_attempt(message.attempts + 1, message.channel)
         if isinstance(failure, PermanentFailure) or delay is None:
             mark_given_up(message, str(failure), self._clock())
-            return lambda: log.error("message given up", **facts, reason=str(failure))
+            return partial(self._tell, log.error, "given up", message, reason=str(failure))
         mark_delayed(message, str(failure), self._retry_time() + delay)
-        seconds = int(delay.total_seconds())
-        return lambda: log.warning("message delayed", **facts, reason=str(failure), again_in_seconds=seconds)
+        again = {"reason": str(failure), "again_in_seconds": int(delay.total_seconds())}
+        return partial(self._tell, log.warning, "delayed", message, **again)
+
+    def _tell(self, write: Callable[..., Any], outcome: str, message: Message, **more: Any) -> None:
+        write(f"message {outcome}", **_facts(message), **more)
+        self._counters.add("deliveries", f"{message.channel} {outcome}")
+        seen_at = message.event.payment.received_at
+        if outcome == "delivered" and message.event.type == EventType.RECEIVED and seen_at is not None:
+            seconds = (self._clock() - seen_at).total_seconds()
+            self._counters.time(message.channel, max(seconds, 0))
 
     def _prune(self) -> None:
         with failpoint.transaction("messages-pruned"):

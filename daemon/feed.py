@@ -19,10 +19,14 @@ _SEQUENCE = struct.Struct("<I")
 
 @dataclass(slots=True)
 class Batch:
-    """What the feed brought. `is_incomplete` where messages are missing, or may be: look at bitcoind."""
+    """What the feed brought, `tips` messages of a new tip among it.
+
+    `is_incomplete` where messages are missing, or may be: look at bitcoind.
+    """
 
     transactions: list[bytes] = field(default_factory=list)
     has_new_tip: bool = False
+    tips: int = 0
     is_incomplete: bool = False
     has_connected: bool = False
     lost: int = 0
@@ -43,7 +47,8 @@ class Feed:
         if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):
             for topic in (self._hashblock, self._rawtx):
                 topic.take_connection_events(batch)
-            batch.has_new_tip = bool(self._hashblock.take(batch, BATCH))
+            batch.tips = len(self._hashblock.take(batch, BATCH))
+            batch.has_new_tip = batch.tips > 0
             batch.transactions = self._rawtx.take(batch, BATCH)
         return batch
 

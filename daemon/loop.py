@@ -16,6 +16,7 @@ from config import Settings
 from daemon.address_pool import AddressPool
 from daemon.bitcoind import Bitcoind, NodeError, NodeTip, RpcError
 from daemon.block_handler import BlockHandler, Sync
+from daemon.counters import Counters
 from daemon.courier import Courier
 from daemon.failpoint import transaction
 from daemon.feed import Batch, Feed
@@ -79,6 +80,7 @@ class Loop:
         lock: FileLock | AdvisoryLock,
         should_stop: Callable[[], bool],
         manager: ServiceManager,
+        counters: Counters,
     ) -> None:
         self._settings = settings
         self._node = node
@@ -89,6 +91,7 @@ class Loop:
         self._lock = lock
         self._should_stop = should_stop
         self._manager = manager
+        self._counters = counters
 
         node.while_waiting(self._pulse)
         self._watch = Watch()
@@ -96,7 +99,7 @@ class Loop:
         self._mempool = Mempool(node, self._watch)
         self._transactions = TransactionHandler(node, self._mempool, self._watch)
         self._hints = HintHandler(self._mempool)
-        self._assessor = Assessor(settings, self._pulse)
+        self._assessor = Assessor(settings, self._pulse, counters)
 
         self._reconcile_at = 0.0
         self._beat_at = 0.0
@@ -247,6 +250,7 @@ class Loop:
         return not lacking
 
     def _note(self, batch: Batch) -> None:
+        self._count(batch)
         if batch.lost:
             log.warning("feed messages lost", count=batch.lost)
         if batch.has_connected:
@@ -254,6 +258,17 @@ class Loop:
             self._look_within(SOON_SECONDS)
         if batch.is_incomplete:
             self._look_within(0)
+
+    def _count(self, batch: Batch) -> None:
+        for name, label, count in (
+            ("feed_messages", "rawtx", len(batch.transactions)),
+            ("feed_messages", "hashblock", batch.tips),
+            ("feed_messages_lost", "", batch.lost),
+            ("feed_gaps", "", int(batch.lost > 0)),
+            ("feed_connections", "", int(batch.has_connected)),
+        ):
+            if count:
+                self._counters.add(name, label, count)
 
     def _look_within(self, seconds: float) -> None:
         """Reconcile then, if nothing has asked for it earlier."""
@@ -308,7 +323,7 @@ class Loop:
             raise WorkerDied
         try:
             with transaction("heartbeat"):
-                beat(_now(), self._node_height, self._problems())
+                beat(_now(), self._node_height, self._problems(), self._counters.document())
         except DATABASE_TROUBLE as error:
             self._begin_outage(f"the database cannot be used: {str(error).strip()}")
             disconnect()

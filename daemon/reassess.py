@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from config import Settings
+from daemon.counters import Counters
 from daemon.failpoint import transaction
 from models.address import address_by_id
 from models.database import insert
@@ -43,10 +44,11 @@ class _Line:
 class Assessor:
     """Reads statuses off the facts, and stores them with the events that tell of them."""
 
-    def __init__(self, settings: Settings, pulse: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, pulse: Callable[[], None], counters: Counters) -> None:
         """`pulse` is called between two transactions; what it raises leaves the rest for another time."""
         self._settings = settings
         self._pulse = pulse
+        self._counters = counters
         self._published_height: int | None = None
 
     def assess_due(
@@ -74,6 +76,7 @@ class Assessor:
                     update_report(assessed_height=tip_height)
             for line in lines:
                 log.info(line.what, payment=line.payment, **line.facts)
+                self._counters.add("events", line.what)
             told += len(lines)
             if is_last:
                 self._published_height = tip_height

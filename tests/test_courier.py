@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from config import Settings, load_settings
+from daemon.counters import Counters
 from daemon.courier import MOST_ON_THEIR_WAY, Courier
 from daemon.failures import PermanentFailure, TemporaryFailure
 from daemon.message_queue import AT_ONCE, next_attempt
@@ -86,6 +87,7 @@ class Office:
         self.settings = settings
         self.clock = Clock()
         self.mail, self.webhooks = Mail(), Webhooks()
+        self.counters = Counters()
         self._numbers = itertools.count(1)
         self.courier = self.new_courier(start_thread=lambda work: work())
 
@@ -93,7 +95,13 @@ class Office:
         """As after a restart."""
         clock = self.clock
         return Courier(
-            self.settings, self.mail, self.webhooks, lambda: clock.now, lambda: clock.seconds, **options
+            self.settings,
+            self.mail,
+            self.webhooks,
+            lambda: clock.now,
+            lambda: clock.seconds,
+            self.counters,
+            **options,
         )
 
     def work(self, seconds: float = 0) -> None:

@@ -13,7 +13,7 @@ MODULES = {
     for place in (".", *PACKAGES)
     for path in sorted(ROOT.joinpath(place).glob("*.py"))
 }
-SETTINGS = {"config", "config_reader", "config_values", "logs", "service_manager"}
+SETTINGS = {"config", "config_reader", "config_values", "logs", "service_manager", "version"}
 
 MAY_IMPORT = {
     "payments": {"payments"},

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import math
 import re
+from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -22,7 +23,11 @@ log = structlog.get_logger(__name__)
 
 # What a proxy adds.
 _PASSED_ON = re.compile(r"HTTP_(FORWARDED|X_FORWARDED_\w+|X_REAL_IP|VIA)")
+_BASIC = re.compile(r"basic +([A-Za-z0-9+/=]+)", re.IGNORECASE | re.ASCII)
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
+
+_MONITORS = "monitors"
+"""Whoever asks for figures by the password: they wait for each other after a wrong one."""
 
 
 def anyone(_call: Call) -> None:
@@ -49,6 +54,22 @@ def key_holder_or_neighbour(call: Call) -> Seller | None:
     if call.environ.get("HTTP_AUTHORIZATION") or not _is_neighbour(call.environ):
         return key_holder(call)
     return None
+
+
+def operator_or_neighbour(call: Call) -> None:
+    """A program on this machine; or the operator, logged in, or by Basic under any name.
+
+    Raises Problem 401, and 403 and 429 as `check_password` does.
+    """
+    if _is_neighbour(call.environ):
+        return
+    has_door = call.settings.operator_password is not None
+    password = _basic_password(call)
+    if has_door and password is not None:
+        check_password(call, password, _MONITORS)
+    elif not has_door or not is_inside(call):
+        detail = "this call is answered to this machine alone, and to others with the operator's password"
+        raise _unauthorized(detail, 'Basic realm="operator"')
 
 
 def visitor(call: Call) -> Visitor:
@@ -124,6 +145,16 @@ def _is_password(call: Call, password: str) -> bool:
     # Of digests the time to compare tells nothing, not even a length.
     pair = (text.encode(errors="surrogateescape") for text in (password, expected.reveal()))
     return hmac.compare_digest(*(hashlib.sha256(text).digest() for text in pair))
+
+
+def _basic_password(call: Call) -> str | None:
+    match = _BASIC.fullmatch(call.header("Authorization") or "")
+    if match is None:
+        return None
+    try:
+        return b64decode(match[1], validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
 
 
 def _too_soon(wait: timedelta) -> Problem:

@@ -21,6 +21,7 @@ from web import (
     health,
     login,
     manual,
+    metrics,
     openapi,
     operator_list,
     operator_pages,
@@ -38,6 +39,7 @@ from web.access import (
     key_holder_or_neighbour,
     operator,
     operator_form,
+    operator_or_neighbour,
     visitor,
     visitor_form,
 )
@@ -72,6 +74,7 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/pay/<reference>/qr.svg", anyone, checkout.qr),
     ("GET", "/static/<name>", anyone, static_files.serve),
     ("GET", "/health", anyone, health.health),
+    ("GET", "/metrics", operator_or_neighbour, metrics.metrics),
     ("GET", "/", operator, operator_list.show),
     ("GET", "/openapi.json", anyone, openapi.show),
     ("GET", "/docs", anyone, manual.show),

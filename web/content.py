@@ -7,6 +7,7 @@ from web.answer import COMMON_HEADERS
 
 HTML = "text/html; charset=utf-8"
 SVG = "image/svg+xml"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 # All that a page of ours needs, from here alone: no inline script or style, nothing of a third party's.
 PAGE_POLICY = "; ".join(

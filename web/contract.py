@@ -13,7 +13,7 @@ from pydantic import Field
 
 from web.answer import JSON, PROBLEM_JSON
 from web.catalogue import Filters
-from web.content import HTML, SVG
+from web.content import HTML, PROMETHEUS, SVG
 from web.forms import Form, PaymentForm, TransactionForm
 from web.schemas import (
     CheckoutStatus,
@@ -291,6 +291,23 @@ OPERATIONS: tuple[Operation, ...] = (
             HTTPStatus.OK: _json("All is well", Health),
             HTTPStatus.BAD_REQUEST: _UNREADABLE,
             HTTPStatus.SERVICE_UNAVAILABLE: _json("Something is not", Health),
+        },
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "getMetrics",
+        "Server",
+        "Figures for Prometheus",
+        "In its text format; `monitoring/` has alerts and a dashboard. Answered to this machine alone, and "
+        "to others with the operator's password: logged in, or by Basic under any name.",
+        {
+            HTTPStatus.OK: Reply("The figures", {PROMETHEUS: str}),
+            HTTPStatus.UNAUTHORIZED: _problem("It is not for you", "WWW-Authenticate"),
+            HTTPStatus.FORBIDDEN: _problem("The password is wrong"),
+            HTTPStatus.TOO_MANY_REQUESTS: _problem("A wrong password was tried just now", "Retry-After"),
+            **_OPEN,
         },
         needs_key=False,
     ),

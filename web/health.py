@@ -34,6 +34,11 @@ def look(call: Call) -> tuple[list[str], HealthFindings]:
         return [*_problems(call, findings)], findings
 
 
+def problems_now(call: Call) -> list[str]:
+    """What is not well, a line for each."""
+    return [*_problems(call, _findings(call))]
+
+
 def unreadable() -> Answer:
     """The same where there is no database to read it from."""
     findings = HealthFindings(

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from config import Settings
 from daemon.bitcoind import Bitcoind, NodeError
+from daemon.counters import Counters
 from daemon.courier import Courier
 from daemon.feed import Batch, Feed
 from daemon.loop import Loop
@@ -157,7 +158,8 @@ class HandDaemon:
         settings = replace(self._settings, reconcile_interval=cast(int, interval))
         feed = LeakyFeed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock, hearing)
         node = FrailNode(Bitcoind(settings))
-        courier = Courier(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic)
+        counters = Counters()
+        courier = Courier(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic, counters)
         idle = cast(Any, _Idle())
         loop = Loop(
             settings,
@@ -169,6 +171,7 @@ class HandDaemon:
             self._lock,
             lambda: self._is_done(),
             self.manager,
+            counters,
         )
         courier.start()
         self._parts = loop, node, feed, courier

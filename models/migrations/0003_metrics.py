@@ -1,0 +1,9 @@
+"""What the daemon has counted."""
+
+from typing import Any
+
+from playhouse.migrate import SchemaMigrator
+
+
+def up(_migrator: SchemaMigrator, db: Any) -> None:
+    db.execute_sql("ALTER TABLE daemon_report ADD COLUMN counters TEXT NOT NULL DEFAULT '{}'")
