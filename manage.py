@@ -6,10 +6,16 @@ import os
 import click
 
 from admin.audit import audit
+from admin.backup import backup, retire_pool
 from admin.demo import demo
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
+
+
+@click.group()
+def database() -> None:
+    """The database that everything is stored in."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,13 +27,16 @@ def manage() -> None:
     manage.py seller add company1 --name Alpacas a shop, and its key
     manage.py payment list --status confirmed    what came in
     manage.py audit                              is all that is stored as bitcoind has it?
+    manage.py database backup till.db            a copy, while the servers work
     manage.py demo                               all of it on regtest, with play money
 
     Settings come from the environment, or from .env in the working directory.
     """
 
 
-for command in (seller, payment, wallet, audit, demo):
+database.add_command(backup)
+database.add_command(retire_pool)
+for command in (seller, payment, wallet, audit, database, demo):
     manage.add_command(command)
 
 if __name__ == "__main__":

@@ -107,3 +107,8 @@ def retire_others(wallet: str, now: datetime) -> int:
     """Take the free addresses of every other wallet out of the pool; how many there were."""
     is_other = Address.claimed_at.is_null() & (Address.wallet != wallet)
     return int(Address.update(claimed_at=now).where(is_other).execute())
+
+
+def retire_free(now: datetime) -> None:
+    """Empty the pool: none of what is in it is given to anybody. Payments to it are still seen."""
+    Address.update(claimed_at=now).where(Address.claimed_at.is_null()).execute()

@@ -1,0 +1,81 @@
+"""`manage.py database backup` and `retire-pool`: a copy that can be gone back to, and doing so safely."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pysqlite3
+
+from admin.command import Refused, answer, json_option, open_settings_and_database
+from models.address import free_count, retire_free
+from models.database import database, is_sqlite
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+def backup(path: Path, as_json: bool) -> None:
+    """Copy the SQLite database to PATH while the servers work.
+
+    \b
+    manage.py database backup /var/backups/nodetill-$(date +%F).db
+
+    The copy is of one moment, whole, and checked. Don't use Debian's own sqlite3 for it: before 3.51.3 SQLite
+    can corrupt a database that others write to. PostgreSQL has pg_dump.
+    """
+    with open_settings_and_database():
+        if not is_sqlite():
+            raise Refused("this database is PostgreSQL: back it up by pg_dump --format=custom")
+        size_bytes = _copy_checked(path)
+    answer(
+        {"backup": str(path), "size_bytes": size_bytes}, f"{path}: {size_bytes} bytes, and checked.", as_json
+    )
+
+
+@click.command("retire-pool")
+@json_option
+def retire_pool(as_json: bool) -> None:
+    """After a restore: give none of the addresses to anybody that were free in the backup.
+
+    They may have been given to customers since. The daemon gets fresh ones from bitcoind.
+    """
+    with open_settings_and_database():
+        free = free_count()
+        retire_free(datetime.now(UTC))
+    answer({"retired": free}, f"{free} addresses will be given to nobody.", as_json)
+
+
+def _copy_checked(path: Path) -> int:
+    """Write the copy, and give its size in bytes; there is none where it isn't whole. Raises Refused."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        # Neither over something that is there, nor readable to anybody else, not even for a moment.
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Refused(f"cannot write {part}: {error.strerror}") from error
+    try:
+        with pysqlite3.connect(str(part)) as copy:
+            database.connection().backup(copy)
+            # A copy in one file: it was in WAL mode, whose journal lies beside.
+            copy.execute("PRAGMA journal_mode = delete")
+            (found,) = copy.execute("PRAGMA integrity_check").fetchone()
+        copy.close()
+        if found != "ok":
+            raise Refused(f"the copy is not whole: {found}")
+        _sync(part)
+        # link() refuses where rename() would replace.
+        os.link(part, path)
+    except (pysqlite3.Error, OSError) as error:
+        raise Refused(f"cannot write {path}: {error}") from error
+    finally:
+        part.unlink()
+    return path.stat().st_size
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

