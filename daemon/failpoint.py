@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 
+from daemon.story import told_when_done
 from models.database import database
 
 VARIABLE = "NODETILL_FAILPOINT"
@@ -88,7 +89,8 @@ def reach(name: str) -> None:
 @contextmanager
 def transaction(name: str) -> Iterator[None]:
     """All that is written in it, or nothing. `name` is one of TRANSACTIONS."""
-    with database.atomic():
-        yield
-        reach(f"{name}.written")
-    reach(f"{name}.committed")
+    with told_when_done():
+        with database.atomic():
+            yield
+            reach(f"{name}.written")
+        reach(f"{name}.committed")

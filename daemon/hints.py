@@ -24,6 +24,7 @@ class HintHandler:
         for hint in hints:
             if hint.kind == TRANSACTION and hint.txid is not None:
                 self._mempool.look_at(hint.txid, now)
+                log.info("transaction looked at", payment=_reference(hint), txid=hint.txid)
             with transaction("acceptance" if hint.kind == ACCEPT else "hint-done"):
                 if hint.kind == ACCEPT:
                     _accept(hint, now)
@@ -46,4 +47,11 @@ def _redeliver(hint: Hint, now: datetime) -> None:
     Message.update(next_attempt_at=now, delivered_at=None, failed_at=None, settled_at=None, attempts=0).where(
         Message.id == hint.message_id
     ).execute()
-    log.info("redelivery asked for", message=hint.message_id)
+    message: Message | None = hint.message
+    if message is not None:
+        reference, event_id = _reference(hint), message.event.reference
+        log.info("redelivery queued", payment=reference, event_id=event_id, channel=message.channel)
+
+
+def _reference(hint: Hint) -> str | None:
+    return None if hint.payment is None else str(hint.payment.reference)

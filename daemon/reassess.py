@@ -20,12 +20,15 @@ from models.report import update_report
 from models.seller import has_webhook
 from payments.document import payment_document
 from payments.letters import is_mailed
-from payments.status import EventType, Status, assess, events
+from payments.status import Assessment, EventType, Standing, Status, assess, events
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 200
 """Requests a transaction: a web process that creates one waits no longer than for these."""
+
+
+_NEEDS_A_DECISION = (EventType.LATE, EventType.REVERTED, EventType.EXTRA)
 
 
 class StatusConflict(Exception):
@@ -75,7 +78,8 @@ class Assessor:
                 if is_last and tip_height != self._published_height:
                     update_report(assessed_height=tip_height)
             for line in lines:
-                log.info(line.what, payment=line.payment, **line.facts)
+                write = log.warning if line.what in _NEEDS_A_DECISION else log.info
+                write(line.what, payment=line.payment, **line.facts)
                 self._counters.add("events", line.what)
             told += len(lines)
             if is_last:
@@ -105,18 +109,7 @@ class Assessor:
             _forget_spends(outputs)
         if told:
             self._tell(payment, outputs, told, tip_height, now)
-        elif before.status is assessment.status:
-            return []
-        facts = {
-            "seller": payment.seller_id,
-            "status": payment.status,
-            "confirmations": assessment.confirmations,
-            "received_sats": assessment.received_sats,
-            "due_sats": assessment.due_sats,
-            "txid": assessment.txid,
-        }
-        names = [event_type.value for event_type in told] or ["status changed"]
-        return [_Line(name, payment.reference, facts) for name in names]
+        return _lines(payment, before, assessment, told)
 
     def _tell(
         self,
@@ -149,6 +142,26 @@ class Assessor:
             if to_seller:
                 queue = f"{WEBHOOK}:{payment.seller_id}"
                 add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
+
+
+def _lines(
+    payment: PaymentRequest, before: Standing, assessment: Assessment, told: Iterable[EventType]
+) -> list[_Line]:
+    """The events, or a change of status that is none; and that our work for it ends, or begins anew."""
+    names = [event_type.value for event_type in told]
+    if not names and before.status is not assessment.status:
+        names.append("status changed")
+    if before.is_closed is not assessment.is_closed:
+        names.append("payment closed" if assessment.is_closed else "payment reopened")
+    facts = {
+        "seller": payment.seller_id,
+        "status": payment.status,
+        "confirmations": assessment.confirmations,
+        "received_sats": assessment.received_sats,
+        "due_sats": assessment.due_sats,
+        "txid": assessment.txid,
+    }
+    return [_Line(name, payment.reference, facts) for name in names]
 
 
 def _forget_spends(outputs: list[Output]) -> None:

@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon.addresses import Addresses
+from daemon.story import tell
 from models.address import retire
 from models.database import batches, insert
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, add_spends, all_spends, states_of
 from models.payment import touch
 from payments.transaction import Block, Transaction
+
+_TOLD = ("block_height", "replaced_by", "replaced_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def record_mined(matches: Sequence[Match], block: Block, height: int, now: datet
     for match in matches:
         _insert(match, mined_at, watch, known, **place)
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
-    _change(_in(list(paying)) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
+    _change("output mined", _in(list(paying)) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
     # A reorg may take them out again, and put in something else that spends the same.
     watch.add(paying)
 
@@ -126,28 +129,36 @@ def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
     else:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
     condition = _in([txid]) & Output.block_hash.is_null() & is_new
-    _change(condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
+    _change("output replaced", condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
 
 
 def mark_dropped(txids: Collection[str]) -> None:
     """They have left the mempool, are in no block, and no conflict is known: not even one in the chain."""
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
     for batch in batches(txids):
-        _change(_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
+        _change("output dropped", _in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
 def mark_live(txids: Collection[str]) -> None:
     """They are in the mempool, whatever they were before."""
     is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
     for batch in batches(txids):
-        _change(_in(batch) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
+        _change("output returned", _in(batch) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
 
 
 def unmine(in_blocks: Iterable[str]) -> None:
     """These blocks have left the active chain. What bitcoind has put back, the mempool will tell."""
     hashes = list(in_blocks)
-    _change(Output.block_hash.in_(hashes), state=DROPPED, block_hash=None, block_height=None)
-    _change(Output.replaced_in.in_(hashes), state=DROPPED, replaced_by=None, replaced_in=None)
+    _change(
+        "output unmined", Output.block_hash.in_(hashes), state=DROPPED, block_hash=None, block_height=None
+    )
+    _change(
+        "replacement unmined",
+        Output.replaced_in.in_(hashes),
+        state=DROPPED,
+        replaced_by=None,
+        replaced_in=None,
+    )
 
 
 def _insert(
@@ -173,6 +184,8 @@ def _insert(
             first_seen_at=min(first_seen_at, replaced.get(address_id, first_seen_at)),
             **place,
         )
+        height = place.get("block_height")
+        tell("output seen", address_id, txid=txid, vout=vout, amount_sats=amount_sats, block_height=height)
     address_ids = {address_id for _, _, address_id in fresh}
     if touch(address_ids) < len(address_ids):
         retire(address_ids, first_seen_at)
@@ -194,9 +207,12 @@ def _in(txids: Collection[str]) -> Any:
     return Output.txid.in_(list(txids))
 
 
-def _change(condition: Any, **values: object) -> None:
-    """Change the outputs that need it, and mark the requests they pay."""
-    address_ids = {output.address_id for output in Output.select(Output.address).where(condition)}
-    if address_ids:
+def _change(what: str, condition: Any, **values: Any) -> None:
+    """Change the outputs that need it, and mark the requests they pay. `what` is their line's in the log."""
+    outputs = list(Output.select(Output.address, Output.txid, Output.vout).where(condition))
+    if outputs:
         Output.update(**values).where(condition).execute()
-        touch(address_ids)
+        touch({output.address_id for output in outputs})
+    facts = {name: value for name, value in values.items() if name in _TOLD and value is not None}
+    for output in outputs:
+        tell(what, output.address_id, txid=output.txid, vout=output.vout, **facts)

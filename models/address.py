@@ -1,6 +1,6 @@
 """The address table: which scripts are ours, and which are still free to be handed out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 import peewee
@@ -107,6 +107,21 @@ def retire_others(wallet: str, now: datetime) -> int:
     """Take the free addresses of every other wallet out of the pool; how many there were."""
     is_other = Address.claimed_at.is_null() & (Address.wallet != wallet)
     return int(Address.update(claimed_at=now).where(is_other).execute())
+
+
+def owners(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
+    """For each of these, its text and the reference of the request that it was given to."""
+    found: dict[int, tuple[str, str | None]] = {}
+    for batch in batches(address_ids):
+        marks = ",".join("?" * len(batch))
+        # Only marks are put into the text.
+        query = (
+            "SELECT a.id, a.address, p.reference FROM address a "  # noqa: S608
+            f"LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ({marks})"
+        )
+        cursor = database.execute_sql(statement(query), batch)
+        found.update((address_id, (address, reference)) for address_id, address, reference in cursor)
+    return found
 
 
 def retire_free(now: datetime) -> None:
