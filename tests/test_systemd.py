@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from config import EX_CONFIG
 from tests.debian_program import CACHE, find_program
 
 ROOT = Path(__file__).parent.parent
@@ -79,3 +80,12 @@ def _credentials(unit: Path) -> set[str]:
     prefix = "LoadCredential="
     lines = [line for line in unit.read_text().splitlines() if line.startswith(prefix)]
     return {line.removeprefix(prefix).partition(":")[0] for line in lines}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_server_is_started_again_for_ever_but_not_with_a_wrong_setting(unit: Path) -> None:
+    """systemd's own limit would leave it down after five tries in ten seconds."""
+    lines = set(unit.read_text().splitlines())
+    assert {"Type=notify", "Restart=always", "StartLimitIntervalSec=0"} <= lines
+    assert f"RestartPreventExitStatus={EX_CONFIG}" in lines
+    assert "WatchdogSec=60" in lines
