@@ -21,7 +21,7 @@ from models.outbox import Event, Message
 from models.output import Spend
 from models.payment import PaymentRequest
 from models.rate import Rate
-from models.report import DaemonReport
+from models.report import DaemonReport, daemon_report
 from models.seller import Seller
 from tests.programs import program
 from tests.rows import (
@@ -99,6 +99,23 @@ def test_a_database_of_a_newer_version_is_refused(opened: str) -> None:
     disconnect()
     with pytest.raises(DatabaseError, match=r"newer Nodetill.*9999_future"):
         schema.open_database(opened)
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is in it: an upgrade loses nothing."""
+    with monkeypatch.context() as then:
+        (tmp_path / "0001_initial.py").write_text((schema.MIGRATIONS / "0001_initial.py").read_text())
+        then.setattr(schema, "MIGRATIONS", tmp_path)
+        schema.open_database(database_url)
+        database.execute_sql("INSERT INTO daemon_report VALUES (1, 'main', 5, 907000, 907001, '[\"odd\"]')")
+        disconnect()
+    schema.open_database(database_url)
+    report = daemon_report()
+    assert (report.assessed_height, report.node_height, report.problems) == (907000, 907001, ["odd"])
+    assert report.counters == {}
+    disconnect()
 
 
 def test_a_migration_that_fails_leaves_nothing_of_itself(

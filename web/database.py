@@ -65,7 +65,7 @@ class Outage:
         """A call failed of it."""
         with self._lock:
             if not self._is_on:
-                log.error("database unavailable", error=str(error).strip())
+                log.error("database unavailable", reason=str(error).strip())
                 self._is_on, self._is_of_writes = True, is_write
 
     def end(self, *, is_write: bool) -> None:
