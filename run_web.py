@@ -32,7 +32,7 @@ def main() -> int:
     try:
         open_database(settings.database_url.reveal())
         app, host, port = create_app(settings), settings.web_host, settings.web_port
-        server = Server(app, host, port, disconnect, lambda: manager.alive(SERVING))
+        server = Server(app, host, port, disconnect, lambda: _tell_alive(manager))
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
@@ -42,7 +42,7 @@ def main() -> int:
         server.stop()
 
     _on_signals(stop)
-    manager.ready(SERVING)
+    _tell_alive(manager)
     log.info("web server started", listening=" ".join(f"{host}:{port}" for host, port in server.addresses))
     server.run()
     # Python puts the default handlers back as it ends, and one more signal would spoil the exit status.
@@ -50,6 +50,11 @@ def main() -> int:
     disconnect()
     log.info("web server stopped")
     return 0
+
+
+def _tell_alive(manager: ServiceManager) -> None:
+    manager.ready(SERVING)
+    manager.alive(SERVING)
 
 
 def _on_signals(handler: Any) -> None:

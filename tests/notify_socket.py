@@ -42,12 +42,12 @@ class NotifySocket:
 
     def wait(self, *assignments: str) -> None:
         """Until each of these has been heard since the last `forget`."""
-        wait_until(lambda: set(assignments) <= set(self.heard()), what=f"{assignments} of {self._heard}")
+        wait_until(lambda: set(assignments) <= set(self.heard()), what=f"to hear {assignments}")
 
     def wait_status(self, part: str) -> str:
         """The first STATUS with this in it."""
         found = wait_until(
             lambda: [s for s in self.heard() if s.startswith("STATUS=") and part in s],
-            what=f"a status with {part!r} of {self._heard}",
+            what=f"to hear a status with {part!r}",
         )
         return found[0].removeprefix("STATUS=")

@@ -62,9 +62,13 @@ def test_nobody_has_to_listen(environ: dict[str, str]) -> None:
 
 
 def test_a_listener_that_does_not_read_keeps_nobody_waiting(systemd: NotifySocket) -> None:
-    """What it has no room for is dropped."""
+    """What it has no room for is dropped; but that we are ready can be said again."""
     manager = ServiceManager(systemd.environ)
-    manager.ready("well")
     for number in range(1000):
         manager.alive(f"at block {number}")
-    assert systemd.heard()[0] == "READY=1"
+    manager.ready("well")
+    assert not manager.is_told_ready
+    systemd.forget()
+    manager.ready("well")
+    manager.ready("well")
+    assert systemd.heard() == ["READY=1", "STATUS=well"]
