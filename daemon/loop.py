@@ -21,7 +21,15 @@ from daemon.failpoint import transaction
 from daemon.feed import Batch, Feed
 from daemon.hints import HintHandler
 from daemon.mempool import Findings, Mempool
-from daemon.node_checks import WrongChain, check_chain, feed_problems, wallet_problems
+from daemon.node_checks import (
+    CATCHING_UP,
+    DOWNLOADING,
+    LOADING,
+    WrongChain,
+    check_chain,
+    feed_problems,
+    wallet_problems,
+)
 from daemon.reassess import Assessor
 from daemon.recording import Watch
 from daemon.transaction_handler import TransactionHandler
@@ -40,9 +48,6 @@ SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
-CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
-LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
-DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
 
 
 class LockLost(Exception):
