@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import config_values as kinds
-from config_reader import Fault, SettingsError, read_values, setting, variable_name
+from config_reader import Fault, SettingsError, read_values, setting, slips, variable_name
 from config_values import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "SettingsError",
     "SmtpServer",
     "load_settings",
+    "misspelt",
     "settings_or_exit",
     "variable_name",
 ]
@@ -235,6 +236,14 @@ def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
         raise SettingsError(faults)
     _fill_in(values, environ)
     return Settings(**values)
+
+
+def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables of the environment that look much like one of ours, each with that one.
+
+    Nobody knows that they are meant for us, so they are no fault; but one that is does nothing.
+    """
+    return list(slips(environ, fields(Settings)))
 
 
 def settings_or_exit() -> Settings:

@@ -51,7 +51,8 @@ def read_values(
     """Each row's value by its attribute, None where it is unset and has no default; and all that is wrong."""
     rows = list(rows)
     in_file, faults = _env_file(directory / ".env")
-    faults.extend(_slips(in_file, [variable_name(row) for row in rows]))
+    for name, meant in slips(in_file, rows):
+        faults.append(Fault(name, "is not a setting", f"{meant}, if that is what it means"))
     values: dict[str, Any] = {}
     for row in rows:
         try:
@@ -132,10 +133,11 @@ def _reason(error: OSError | ValueError) -> str:
     return str(error.strerror) if isinstance(error, OSError) else "not UTF-8 text"
 
 
-def _slips(names: Iterable[str], ours: list[str]) -> Iterator[Fault]:
-    """Names of `.env` that are none of ours but look much like one."""
+def slips(names: Iterable[str], rows: Iterable[Field[Any]]) -> Iterator[tuple[str, str]]:
+    """Names that are none of ours but look much like one, each with that one."""
+    ours = [variable_name(row) for row in rows]
     known = [*ours, *(f"{name}_FILE" for name in ours)]
     for name in names:
         nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
         if name not in known and nearest:
-            yield Fault(ascii(name).strip("'"), "is not a setting", f"{nearest[0]}, if that is what it means")
+            yield ascii(name).strip("'"), nearest[0]

@@ -6,13 +6,15 @@ import os
 import click
 
 from admin.audit import audit
+from admin.command import Commands
 from admin.demo import demo
+from admin.doctor import doctor
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def manage() -> None:
     """Look after Nodetill.
 
@@ -27,7 +29,7 @@ def manage() -> None:
     """
 
 
-for command in (seller, payment, wallet, audit, demo):
+for command in (seller, payment, wallet, doctor, audit, demo):
     manage.add_command(command)
 
 if __name__ == "__main__":

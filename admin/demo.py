@@ -19,7 +19,8 @@ from admin.installation import Installation
 from admin.processes import ProcessError
 from admin.purchase import SELLER, Mishap, Purchase
 from admin.regtest import NoBitcoindError, NodeError, RegtestNode, find_bitcoind
-from admin.screen import BOLD, RED, Screen, standard_output
+from admin.screen import Screen, standard_output
+from admin.terminal import BOLD, RED
 from admin.visit import stay
 
 FAILURES = (

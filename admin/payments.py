@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
+from admin.command import Refused, answer, facts, json_option, open_settings_and_database
+from admin.terminal import table
 from models.address import Address
 from models.database import database
 from models.hint import add_acceptance
@@ -105,7 +106,7 @@ def daemon_silence(now: datetime) -> str | None:
 
 
 def _table(found: list[Payment]) -> str:
-    headings = ("ID", "CREATED", "SELLER", "AMOUNT", "SATOSHIS", "STATUS", "CONFIRMATIONS", "NOTE")
+    headings = ("ID", "CREATED", "SELLER", "AMOUNT", "SATOSHIS", "STATUS", "DEPTH", "NOTE")
     rows = [
         (
             each["payment_request_id"],
@@ -119,7 +120,7 @@ def _table(found: list[Payment]) -> str:
         )
         for each in found
     ]
-    return table(headings, rows)
+    return table(headings, rows, expendable=("SATOSHIS", "CREATED", "SELLER"))
 
 
 def _page(found: Payment) -> str:

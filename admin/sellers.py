@@ -8,7 +8,8 @@ from typing import Any
 import click
 import peewee
 
-from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
+from admin.command import Refused, answer, facts, json_option, open_settings_and_database
+from admin.terminal import table
 from config_values import Kind, WrongValue, email_address, http_url
 from models.database import database
 from models.seller import SELLER_ID, Seller, new_webhook_secret
@@ -93,9 +94,19 @@ def list_(with_removed: bool, as_json: bool) -> None:
         query = Seller.select().order_by(Seller.id)
         sellers = list(query if with_removed else query.where(Seller.removed_at.is_null()))
     documents = [document(row) for row in sellers]
-    rows = [["" if value is None else value for value in each.values()] for each in documents]
-    headings = ("ID", "NAME", "EMAIL", "WEBHOOK", "ADDED", "REMOVED")
-    answer(documents, table(headings, rows) if rows else "There are no sellers.", as_json)
+    columns = {
+        "ID": "seller_id",
+        "ADDED": "created_at",
+        "REMOVED": "removed_at",
+        "EMAIL": "email",
+        "NAME": "name",
+        "WEBHOOK": "webhook_url",
+    }
+    if not with_removed:
+        del columns["REMOVED"]
+    rows = [[each[field] or "" for field in columns.values()] for each in documents]
+    shown = table(list(columns), rows, expendable=("EMAIL", "ADDED", "NAME"))
+    answer(documents, shown if rows else "There are no sellers.", as_json)
 
 
 @seller.command("set")

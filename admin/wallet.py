@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from admin.command import Refused, answer, json_option
+from admin.command import Refused, answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
-from config import Settings, settings_or_exit
+from config import Settings
 
 # Bitcoin Core's rpc/protocol.h.
 WALLET_NOT_FOUND, WALLET_ALREADY_LOADED = -18, -35
@@ -37,7 +37,7 @@ def create(watch_only: str | None, change_descriptor: str | None, as_json: bool)
     """
     if change_descriptor is not None and watch_only is None:
         raise click.UsageError("--change-descriptor goes with --watch-only")
-    settings = settings_or_exit()
+    settings = read_settings()
     document = create_wallet(settings, watch_only, change_descriptor)
     kind = "watch-only wallet" if document["watch_only"] else "hot wallet"
     state = "is created" if document["created"] else "is there already, and loaded"

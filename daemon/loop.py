@@ -37,7 +37,7 @@ from daemon.worker import Stopping
 from models.database import DATABASE_TROUBLE, disconnect
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
-from models.payment import earliest_deadline
+from models.payment import earliest_deadline, sample_addresses
 from models.report import beat
 
 log = structlog.get_logger(__name__)
@@ -235,7 +235,7 @@ class Loop:
 
     def _check_node(self) -> bool:
         """Log what is wrong with the node's settings; whether its wallet knows all our addresses."""
-        lacking = wallet_problems(self._settings, self._node)
+        lacking = wallet_problems(self._settings, self._node, sample_addresses())
         problems = feed_problems(self._settings, self._node) + lacking
         for problem in problems:
             if problem not in self._node_problems:

@@ -3,7 +3,7 @@
 The daemon's log and /health say it, and `manage.py doctor` in the same words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from config import Settings
@@ -17,7 +17,7 @@ from daemon.bitcoind import (
     RpcError,
 )
 from daemon.failpoint import transaction
-from models.payment import sample_addresses
+from models.address import Address
 from models.report import daemon_report, update_report
 
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
@@ -110,14 +110,17 @@ def mark_problem(topic: str, address: str, published: Sequence[Publication]) -> 
     )
 
 
-def wallet_problems(settings: Settings, node: Bitcoind) -> list[str]:
-    """Why the wallet can't name its transactions or give addresses; loads it if it only isn't loaded."""
+def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Address]) -> list[str]:
+    """Why the wallet can't name its transactions or give addresses; loads it if it only isn't loaded.
+
+    `addresses` are some of the table's, which it has to know.
+    """
     name = settings.bitcoind_wallet
     try:
         node.load_wallet()
         if node.is_wallet_scanning():
             return [f"wallet {name} is rescanning; new addresses come when it is done: wait"]
-        strangers = [a.address for a in sample_addresses() if not node.is_address_known(a.address)]
+        strangers = [a.address for a in addresses if not node.is_address_known(a.address)]
     except RpcError as error:
         if error.code == WALLET_NOT_FOUND:
             return [f"bitcoind has no wallet {name}: create it with manage.py wallet create"]

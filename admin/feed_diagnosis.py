@@ -1,0 +1,95 @@
+"""How it is with bitcoind's ZMQ feed: what it publishes, and whether that arrives here."""
+
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+from admin.diagnosis import Finding, not_tried, ok, wrong
+from config import Settings
+from daemon.bitcoind import Bitcoind, NodeError, Publication, RpcError
+from daemon.feed import Feed
+from daemon.node_checks import mark_problem, place_problem, topics
+
+LISTEN_SECONDS = 5.0
+"""On the main chain a transaction comes several times a second; a block once in ten minutes."""
+CONNECT_SECONDS = 2.0
+
+
+class FeedDiagnosis:
+    """Listens from its creation on, beside the daemon: a publisher sends to each subscriber by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topics = topics(settings)
+        self._feed = Feed(*(address for _, address in self._topics))
+        self._until = time.monotonic() + LISTEN_SECONDS
+        self._received: set[str] = set()
+
+    def findings(self, node: Bitcoind) -> Iterator[Finding]:
+        """One of each topic, within LISTEN_SECONDS of the beginning."""
+        try:
+            published: Sequence[Publication] | None = node.publications()
+        except (NodeError, RpcError):
+            published = None
+        self._listen()
+        for topic, address in self._topics:
+            yield from self._of_topic(topic, address, published)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._feed.close()
+
+    def _of_topic(
+        self, topic: str, address: str, published: Sequence[Publication] | None
+    ) -> Iterator[Finding]:
+        problem = place_problem(topic, address, published) if published is not None else None
+        if problem is not None:
+            yield wrong(topic, problem)
+            return
+        silent = f"{topic} at {address}" in self._feed.silent_topics()
+        if silent:
+            yield wrong(topic, _why_silent(address))
+        elif topic in self._received:
+            yield ok(topic, f"comes from {address}")
+        elif published is None:
+            yield from not_tried(
+                [topic], f"connected to {address}; bitcoind can't be asked what it publishes"
+            )
+        else:
+            yield ok(
+                topic,
+                f"published, and connected to {address}; none came while we listened, {_as_usual(topic)}",
+            )
+        mark = mark_problem(topic, address, published) if published is not None else None
+        if mark is not None:
+            yield wrong(topic, mark)
+
+    def _listen(self) -> None:
+        """Until a transaction has come and both are connected, or the time is up: a block is not waited for."""
+        while time.monotonic() < self._until:
+            if "rawtx" in self._received and not self._feed.silent_topics():
+                return
+            batch = self._feed.poll(self._until - time.monotonic())
+            if batch.transactions:
+                self._received.add("rawtx")
+            if batch.has_new_tip:
+                self._received.add("hashblock")
+
+
+def _as_usual(topic: str) -> str:
+    if topic == "rawtx":
+        return f"as is usual on a node that sees none in {LISTEN_SECONDS:g} s"
+    return "since there was no new block"
+
+
+def _why_silent(address: str) -> str:
+    """Why there is no connection to a publisher there."""
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
+        return f"nobody publishes at {address}"
+    try:
+        socket.create_connection((parts.hostname, parts.port), CONNECT_SECONDS).close()
+    except OSError as error:
+        cure = "restart bitcoind, and see that it publishes on that host and that no firewall is between"
+        return f"{address} cannot be reached ({error.strerror or 'timed out'}): {cure}"
+    return f"what listens at {address} is no ZMQ publisher: give bitcoind a port that is free"
