@@ -55,15 +55,14 @@ def doctor(as_json: bool) -> None:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """All findings, each as soon as it is made."""
-    with closing(FeedDiagnosis(settings)) as feed:
+    with closing(FeedDiagnosis(settings)) as feed, closing(NodeDiagnosis(settings)) as bitcoind:
         yield settings_finding(os.environ, Path.cwd())
         has_database = yield from database_findings(settings)
         if has_database:
             yield from till_findings(settings, _now())
         else:
             yield from not_tried(["daemon", "addresses", "messages"], "there is no database to read")
-        bitcoind = NodeDiagnosis(settings, has_database=has_database)
-        yield from bitcoind.findings()
+        yield from bitcoind.findings(has_database=has_database)
         yield mail_finding(settings)
         rates = RateDiagnosis(settings, _now)
         yield from rates.findings(asked_currencies() if has_database else {})

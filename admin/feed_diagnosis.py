@@ -13,6 +13,7 @@ from daemon.node_checks import mark_problem, place_problem, topics
 
 LISTEN_SECONDS = 5.0
 """On the main chain a transaction comes several times a second; a block once in ten minutes."""
+LINGER_SECONDS = 0.5
 CONNECT_SECONDS = 2.0
 
 
@@ -65,20 +66,24 @@ class FeedDiagnosis:
             yield wrong(topic, mark)
 
     def _listen(self) -> None:
-        """Until a transaction has come and both are connected, or the time is up: a block is not waited for."""
-        while time.monotonic() < self._until:
-            if "rawtx" in self._received and not self._feed.silent_topics():
-                return
-            batch = self._feed.poll(self._until - time.monotonic())
-            if batch.transactions:
-                self._received.add("rawtx")
+        """Until a transaction has come and both are connected, or the time is up; a block is waited for no
+        longer than it takes after its transactions."""
+        until = self._until
+        while True:
+            batch = self._feed.poll(until - time.monotonic())
             if batch.has_new_tip:
                 self._received.add("hashblock")
+            if batch.transactions and "rawtx" not in self._received:
+                self._received.add("rawtx")
+                until = min(until, time.monotonic() + LINGER_SECONDS)
+            is_connected = not self._feed.silent_topics()
+            if time.monotonic() >= (until if is_connected else self._until):
+                return
 
 
 def _as_usual(topic: str) -> str:
     if topic == "rawtx":
-        return f"as is usual on a node that sees none in {LISTEN_SECONDS:g} s"
+        return f"as is usual where few transactions are made: it was for {LISTEN_SECONDS:g} s"
     return "since there was no new block"
 
 

@@ -28,25 +28,30 @@ SPENDING_CALLS = (
 
 QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
 LONGEST_SILENCE = timedelta(hours=6)
-"""The median time lags by an hour; on the main chain no block for five more never happened in years."""
+"""The median time lags by an hour; five more without a block are no chance on the main chain."""
 
 HEADERS_BEHIND = 2
 """As many blocks may be on their way."""
 
 
 class NodeDiagnosis:
-    """`has_database` where there is one to compare bitcoind with."""
+    """Two connections to bitcoind: the daemon's, and one that can try what the daemon never calls."""
 
-    def __init__(self, settings: Settings, *, has_database: bool) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._node = Bitcoind(settings)
         self._rpc = OperatorRpc(settings)
-        self._has_database = has_database
+        self._has_database = False
 
     @property
     def node(self) -> Bitcoind:
         """A connection as the daemon has it."""
         return self._node
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._node.close()
+        self._rpc.close()
 
     def date(self) -> str | None:
         """What bitcoind's HTTP server says that the time is; None where it doesn't answer."""
@@ -62,8 +67,9 @@ class NodeDiagnosis:
         except (NodeError, RpcError):
             return None
 
-    def findings(self) -> Iterator[Finding]:
-        """All that can be found out by RPC and REST."""
+    def findings(self, *, has_database: bool) -> Iterator[Finding]:
+        """All that can be found out by RPC and REST; `has_database` where there is one to compare with."""
+        self._has_database = has_database
         parts: dict[str, Callable[[NodeTip], Iterator[Finding]]] = {
             "chain": self._chain,
             "sync": self._sync,
@@ -108,8 +114,8 @@ class NodeDiagnosis:
         elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > LONGEST_SILENCE:
             yield wrong(
                 "sync",
-                f"{at}, and no new one since about {tip.median_time:%Y-%m-%d %H:%M} UTC: see that bitcoind has "
-                "peers (bitcoin-cli getconnectioncount), and that the clock is right",
+                f"{at}, and no new one since about {tip.median_time:%Y-%m-%d %H:%M} UTC: see that bitcoind "
+                "has peers (bitcoin-cli getconnectioncount), and that the clock is right",
             )
         else:
             yield ok("sync", f"at block {tip.height}, the best that is known; the mempool is loaded")

@@ -55,6 +55,10 @@ class OperatorRpc:
             "read bitcoind's cookie, with BITCOIND_COOKIE_FILE set to it."
         )
 
+    def close(self) -> None:
+        """Let the connections go."""
+        self._pool.clear()
+
     def may_call(self, method: str) -> bool:
         """Whether the daemon's user may make this call, and bitcoind has it. Nothing is done by asking.
 

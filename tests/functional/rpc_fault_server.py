@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from admin.regtest import RegtestNode
 
 WARMUP = {"result": None, "error": {"code": -28, "message": "Loading block index…"}, "id": 1}
+RESCANNING = b'"scanning":{"duration":7,"progress":0.5}'
 OUT_OF_RANGE = {"result": None, "error": {"code": -8, "message": "Block height out of range"}, "id": 1}
 NOT_FOUND = {"result": None, "error": {"code": -5, "message": "Block not found"}, "id": 1}
 
@@ -31,6 +32,7 @@ class RpcFault(Enum):
     SILENCE = "nothing at all"
     DROP = "the end of the connection"
     LOWER_TIP = "a chain that ends lower, and an empty mempool"
+    RESCAN = "a wallet that is read anew"
 
 
 class RpcFaultServer:
@@ -121,6 +123,9 @@ class RpcFaultServer:
                 _send(handler, *self._ask(handler, body))
             case RpcFault.LOWER_TIP:
                 _send(handler, 200, json.dumps(self._lowered(handler, body), default=float).encode())
+            case RpcFault.RESCAN:
+                status, answer = self._ask(handler, body)
+                _send(handler, status, answer.replace(b'"scanning":false', RESCANNING))
             case RpcFault.BUSY:
                 _send(handler, 503, b"Work queue depth exceeded", "text/plain")
             case RpcFault.WARMUP:
