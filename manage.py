@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The operator's command: sellers, payments, the wallet, the audit, and the demo."""
+"""The operator's command: sellers, payments, events, the wallet, the doctor, the audit, and the demo."""
 
 import os
 
@@ -7,8 +7,10 @@ import click
 
 from admin.audit import audit
 from admin.command import Commands
+from admin.completion import PROGRAM, VARIABLE, completion
 from admin.demo import demo
 from admin.doctor import doctor
+from admin.events import events
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
@@ -19,20 +21,26 @@ def manage() -> None:
     """Look after Nodetill.
 
     \b
-    manage.py wallet create                      the wallet that gives the addresses
-    manage.py seller add company1 --name Alpacas a shop, and its key
-    manage.py payment list --status confirmed    what came in
-    manage.py audit                              is all that is stored as bitcoind has it?
-    manage.py demo                               all of it on regtest, with play money
+    manage.py doctor                           is all set up right? If not, what to do
+    manage.py wallet create                    the wallet that gives the addresses
+    manage.py seller add company1              a shop, and its key
+    manage.py payment list --status confirmed  what came in
+    manage.py events retry                     try again what could not be delivered
+    manage.py audit                            is all stored as bitcoind has it?
+    manage.py demo                             all of it on regtest, with play money
 
-    Settings come from the environment, or from .env in the working directory.
+    Settings come from the environment, or from .env in the working directory. With --json a command prints
+    one JSON document, {"error": "..."} where it can't be done.
+
+    Exit status: 0 done; 1 not done, or the doctor or the audit found something; 2 wrong usage;
+    78 wrong settings.
     """
 
 
-for command in (seller, payment, wallet, doctor, audit, demo):
+for command in (seller, payment, events, wallet, doctor, audit, demo, completion):
     manage.add_command(command)
 
 if __name__ == "__main__":
     # What it creates is the operator's alone.
     os.umask(0o077)
-    manage(prog_name="manage.py")
+    manage(prog_name=PROGRAM, complete_var=VARIABLE)

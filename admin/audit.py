@@ -76,10 +76,16 @@ class Report:
 )
 @json_option
 def audit(patience: float, as_json: bool) -> None:
-    """Work out every open request anew from bitcoind alone, and compare.
+    """Is all that is stored as bitcoind has it?
 
-    Each difference is printed; exit status 1 where there is any. Nothing is changed. It may run beside the
-    daemon, and takes as long as reading the blocks since the oldest open request and the mempool does.
+    Works out every open request anew from bitcoind alone, and compares. Each difference is printed; exit
+    status 1 where there is any. Nothing is changed. It may run beside the daemon, and takes as long as
+    reading the blocks since the oldest open request and the mempool does.
+
+    \b
+    manage.py audit
+    manage.py audit --patience 60    where the daemon is behind for some time
+    manage.py audit --json
     """
     settings = read_settings()
     open_books(settings.database_url.reveal())

@@ -44,6 +44,11 @@ def demo(context: click.Context, once: bool, as_json: bool) -> None:
     Starts a bitcoind (fetches one where there is none), the daemon and the web server, in a temporary
     directory and on free ports; asks for a payment, pays it, and mines six blocks. Your own settings are not
     looked at. Stays up until Ctrl-C, unless --once is given.
+
+    \b
+    manage.py demo
+    manage.py demo --once
+    manage.py demo --once --json
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once")

@@ -26,16 +26,16 @@ STATE_WIDTH, PART_WIDTH = 9, 16
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Look at everything that has to be right, and say what is not, with the cure.
+    """Find out what is not right, and how to mend it.
 
-    One line for each part: ok, advice (it works, and could be better), wrong, or not tried. Exit status 1
-    where something is wrong. It may run beside the daemon, and before that has ever run; it sends no email,
-    asks for no address, and moves no coin.
+    One line for each thing that has to be right: ok, advice (it works, and could be better), wrong with what
+    to do, or not tried. Exit status 1 where something is wrong. It may run beside the daemon, and before that
+    has ever run; it sends no email, asks for no address, and moves no coin.
 
     \b
-    manage.py doctor                 takes five seconds: it listens to bitcoind's feed
-    manage.py doctor --json          for a monitor
-    manage.py doctor | grep -v ^ok   what wants attention
+    manage.py doctor                  takes five seconds, to hear bitcoind's feed
+    manage.py doctor --json           for a monitor
+    manage.py doctor | grep -v ^ok    what wants attention
     """
     settings = read_settings()
     findings = []

@@ -24,7 +24,12 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """Payment requests."""
+    """Payment requests: look at them, and accept late money.
+
+    \b
+    manage.py payment list --status expired
+    manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
+    """
 
 
 @payment.command("list")
@@ -35,7 +40,13 @@ def payment() -> None:
 )
 @json_option
 def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
-    """The newest requests first."""
+    """The newest requests first.
+
+    \b
+    manage.py payment list
+    manage.py payment list --status underpaid --seller company1
+    manage.py payment list --limit 1000 --json
+    """
     with open_settings_and_database() as settings, snapshot():
         query = PaymentRequest.select(PaymentRequest, Address).join(Address)
         if status is not None:
@@ -50,7 +61,11 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """All that is known of a request."""
+    """All that is known of a request, with its transactions.
+
+    \b
+    manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
+    """
     with open_settings_and_database() as settings, snapshot():
         found = document_of(payment_named(reference), settings)
     answer(found, _page(found), as_json)
@@ -63,6 +78,9 @@ def accept(reference: str, as_json: bool) -> None:
     """Count money that came late, as if it had come in time.
 
     The daemon does it: the command leaves word for it, and doesn't wait.
+
+    \b
+    manage.py payment accept PR-4NFvpU8duEamwKnDykOqhi
     """
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:

@@ -30,7 +30,7 @@ def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
         return advice("settings", f"{'; '.join(slips)}?")
     env_file = directory / ".env"
     if not env_file.exists():
-        return ok("settings", f"from the environment; there is no {env_file}")
+        return ok("settings", f"from the environment; there is no .env in {directory}")
     if stat.S_IMODE(env_file.stat().st_mode) & 0o077:
         return advice("settings", f"other users can read {env_file}, passwords and all: chmod 600 {env_file}")
     return ok("settings", f"from the environment and {env_file}")
