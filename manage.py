@@ -21,7 +21,7 @@ def manage() -> None:
     """Look after Nodetill.
 
     \b
-    manage.py doctor                           is all set up right? If not, what to do
+    manage.py doctor                           what is set up wrong, and the cure
     manage.py wallet create                    the wallet that gives the addresses
     manage.py seller add company1              a shop, and its key
     manage.py payment list --status confirmed  what came in
