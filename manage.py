@@ -25,7 +25,7 @@ def manage() -> None:
     manage.py wallet create                    the wallet that gives the addresses
     manage.py seller add company1              a shop, and its key
     manage.py payment list --status confirmed  what came in
-    manage.py events retry                     try again what could not be delivered
+    manage.py events retry                     try again what was not delivered
     manage.py audit                            is all stored as bitcoind has it?
     manage.py demo                             all of it on regtest, with play money
 
