@@ -25,12 +25,16 @@ def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidd
 
 @dataclass(frozen=True, slots=True)
 class Fault:
+    """What is wrong with a variable, and what would be right; `example` is a value of it that works."""
+
     variable: str
     problem: str
     allowed: str
+    example: str = ""
 
     def __str__(self) -> str:
-        return f"{self.variable}: {self.problem}; allowed: {self.allowed}"
+        example = f"; for example {self.variable}={self.example}" if self.example else ""
+        return f"{self.variable}: {self.problem}; allowed: {self.allowed}{example}"
 
 
 class SettingsError(ValueError):
@@ -63,9 +67,9 @@ def read_values(
 
 
 class _Found(Exception):
-    def __init__(self, variable: str, problem: str, allowed: str) -> None:
-        super().__init__(variable)
-        self.fault = Fault(variable, problem, allowed)
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.fault = Fault(*words)
 
 
 def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) -> Any:
@@ -78,11 +82,12 @@ def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) ->
             raise WrongValue("is far too long")
         # Also refuses what is no UTF-8, which Python hands on as lone surrogates.
         if not text.isprintable():
-            raise WrongValue("has control characters")
+            raise WrongValue("has characters that can't be printed, such as the end of a line")
         return kind.read(text)
     except WrongValue as wrong:
         shown = "the value" if row.metadata["hidden"] else ascii(text[:80])
-        raise _Found(name, f"{shown} {wrong}", kind.allowed) from None
+        example = kind.example or row.metadata["default"]
+        raise _Found(name, f"{shown} {wrong}", kind.allowed, example) from None
 
 
 def _text(name: str, places: list[Mapping[str, str]], directory: Path) -> str:
@@ -114,7 +119,7 @@ def _env_file(path: Path) -> tuple[dict[str, str], list[Fault]]:
     """The file's variables, and the lines that can't be read."""
     values: dict[str, str] = {}
     faults: list[Fault] = []
-    allowed = "lines of NAME=value, in UTF-8"
+    allowed = "lines of NAME=value, in UTF-8, such as CONFIRMATIONS=6"
     try:
         with path.open(encoding="utf-8-sig") as file:
             for binding in parse_stream(file):

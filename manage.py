@@ -27,7 +27,7 @@ def manage() -> None:
     manage.py payment list --status confirmed  what came in
     manage.py events retry                     try again what was not delivered
     manage.py audit                            is all stored as bitcoind has it?
-    manage.py demo                             all of it on regtest, with play money
+    manage.py demo                             all of it, with play money
 
     Settings come from the environment, or from .env in the working directory. With --json a command prints
     one JSON document, {"error": "..."} where it can't be done.
