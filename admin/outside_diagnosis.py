@@ -16,6 +16,7 @@ from payments.price import Price, Quote, choose_price
 
 Clock = Callable[[], datetime]
 
+MAIL_SECONDS = 10.0
 LARGEST_DIFFERENCE_SECONDS = 60.0
 LARGEST_LEAP = timedelta(minutes=10)
 """The median time of blocks is past (BIP 113), but where some thousand were mined at once for a test."""
@@ -35,9 +36,10 @@ def mail_finding(settings: Settings) -> Finding:
         tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
         how = f"{mail.host}:{mail.port} {login} {tls}, and would take mail for {settings.operator_email}"
     try:
-        Mailer(mail, settings.mail_from).check(settings.operator_email)
+        Mailer(mail, settings.mail_from, MAIL_SECONDS).check(settings.operator_email)
     except NotReady as problem:
-        return wrong("mail", str(problem))
+        where = "" if isinstance(mail, Maildir) else f" (it was {mail.host}:{mail.port})"
+        return wrong("mail", f"{problem}{where}")
     return ok("mail", how)
 
 

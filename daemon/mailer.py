@@ -243,7 +243,7 @@ def _failure(error: Exception, deadline: Deadline) -> TemporaryFailure | Permane
         case ssl.SSLCertVerificationError():
             return TemporaryFailure(reason(f"the mail server's certificate: {error.verify_message}"))
         case smtplib.SMTPException() | OSError():
-            return TemporaryFailure(reason(f"the mail server: {error}"))
+            return TemporaryFailure(reason(f"the mail server: {error.strerror or error}"))
     return TemporaryFailure("the mail server gave an answer that can't be read")
 
 

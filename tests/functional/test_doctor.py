@@ -437,7 +437,9 @@ def test_messages_that_were_given_up_and_few_addresses_are_told(at_work: Patient
 def test_a_mail_server_that_is_down_is_told(patient: Patient) -> None:
     """With what to correct."""
     found = patient.examine(SMTP_URL="smtp://127.0.0.1:1")
-    assert found.wrong["mail"].endswith("correct the host, the port and the kind of TLS in SMTP_URL")
+    assert "Connection refused" in found.wrong["mail"]
+    assert "correct the host, the port and the kind of TLS in SMTP_URL" in found.wrong["mail"]
+    assert "127.0.0.1:1" in found.wrong["mail"]
 
 
 def test_a_login_is_tried_and_no_mail_is_sent(patient: Patient) -> None:
@@ -453,11 +455,11 @@ def test_a_login_is_tried_and_no_mail_is_sent(patient: Patient) -> None:
     assert right.state("mail") == "ok"
     assert "takes our login" in right.text("mail")
     assert "535" in wrong.wrong["mail"]
-    assert wrong.wrong["mail"].endswith("correct the user and the password in SMTP_URL")
+    assert "correct the user and the password in SMTP_URL" in wrong.wrong["mail"]
     assert "s3cret" not in str(wrong.found)
     assert "530" in nobody.wrong["mail"]
     assert "550 no such user" in stranger.wrong["mail"]
-    assert stranger.wrong["mail"].endswith("correct OPERATOR_EMAIL")
+    assert "correct OPERATOR_EMAIL" in stranger.wrong["mail"]
 
 
 def test_a_server_without_starttls_is_told(patient: Patient) -> None:
