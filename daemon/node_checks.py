@@ -123,10 +123,8 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
         strangers = [a.address for a in addresses if not node.is_address_known(a.address)]
     except RpcError as error:
         if error.code == WALLET_NOT_FOUND:
-            return [
-                f"bitcoind has no wallet {name}: create it with manage.py wallet create, "
-                "or correct BITCOIND_WALLET"
-            ]
+            cure = "create it with manage.py wallet create, or correct BITCOIND_WALLET"
+            return [f"bitcoind has no wallet {name}: {cure}"]
         return [f"wallet {name} cannot be used: {error}"]
     except NodeRefused as error:
         return [str(error)]
