@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from admin.diagnosis import Finding, not_tried, ok, wrong
 from config import Settings
-from daemon.bitcoind import Bitcoind, NodeError, Publication, RpcError
+from daemon.bitcoind import Bitcoind, NodeError, RpcError
 from daemon.feed import Feed
+from daemon.node_answers import Publication
 from daemon.node_checks import mark_problem, place_problem, topics
 
 LISTEN_SECONDS = 5.0

@@ -7,7 +7,8 @@ from admin.command import Refused
 from admin.diagnosis import Finding, advice, judged, not_tried, ok, wrong
 from admin.operator_rpc import OperatorRpc
 from config import Settings
-from daemon.bitcoind import RPC_CALLS, Bitcoind, NodeError, NodeTip, RpcError
+from daemon.bitcoind import RPC_CALLS, Bitcoind, NodeError, RpcError
+from daemon.node_answers import NodeTip
 from daemon.node_checks import (
     CATCHING_UP,
     DOWNLOADING,

@@ -6,7 +6,6 @@ https://bitcoincore.org/en/doc/ (version 29).
 
 import http.client
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from config import Settings
 from daemon.failpoint import reach
+from daemon.node_answers import MempoolEntry, NodeTip, Publication
 from daemon.patience import ANSWER_SECONDS, PatientConnection
 from daemon.rpc_proxy import RpcProxy
 from payments.transaction import (
@@ -70,38 +70,6 @@ class RpcError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class NodeTip:
-    """The node's active chain. `chainwork` is 64 hex digits, which compare as text; `median_time` is always
-    past (BIP 113); `headers` is the best header's height, `pruned_below` that of the lowest block kept."""
-
-    chain: str
-    hash: str
-    height: int
-    headers: int
-    chainwork: str
-    median_time: datetime
-    pruned_below: int
-    is_initial_download: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A topic that bitcoind publishes over ZMQ: "rawtx" at "tcp://…"; a mark of 0 is none."""
-
-    topic: str
-    address: str
-    high_water_mark: int
-
-
-@dataclass(frozen=True, slots=True)
-class MempoolEntry:
-    """A transaction in the mempool; `ancestors` counts its unconfirmed ones without itself."""
-
-    entered_at: datetime
-    ancestors: int
 
 
 class Bitcoind:

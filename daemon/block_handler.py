@@ -10,8 +10,9 @@ from enum import Enum
 
 import structlog
 
-from daemon.bitcoind import Bitcoind, NodeError, NodeTip
+from daemon.bitcoind import Bitcoind, NodeError
 from daemon.failpoint import transaction
+from daemon.node_answers import NodeTip
 from daemon.progress import Progress
 from daemon.recording import Watch, mark_replaced, record_mined, unmine
 from models.block import Block as StoredBlock

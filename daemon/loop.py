@@ -14,13 +14,14 @@ import structlog
 
 from config import Settings
 from daemon.address_pool import AddressPool
-from daemon.bitcoind import Bitcoind, NodeError, NodeTip, RpcError
+from daemon.bitcoind import Bitcoind, NodeError, RpcError
 from daemon.block_handler import BlockHandler, Sync
 from daemon.courier import Courier
 from daemon.failpoint import transaction
 from daemon.feed import Batch, Feed
 from daemon.hints import HintHandler
 from daemon.mempool import Findings, Mempool
+from daemon.node_answers import NodeTip
 from daemon.node_checks import (
     CATCHING_UP,
     DOWNLOADING,

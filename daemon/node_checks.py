@@ -12,11 +12,10 @@ from daemon.bitcoind import (
     WALLET_NOT_FOUND,
     Bitcoind,
     NodeRefused,
-    NodeTip,
-    Publication,
     RpcError,
 )
 from daemon.failpoint import transaction
+from daemon.node_answers import NodeTip, Publication
 from models.address import Address
 from models.report import daemon_report, update_report
 
