@@ -18,6 +18,9 @@ T = TypeVar("T")
 LONGEST_NUMBER = 15
 """Digits."""
 
+LONGEST_SOCKET = 100
+"""Bytes; unix(7) allows a few more."""
+
 ENCODE = "a special character that is not percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, % as %25)"
 
 PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "coingecko")
@@ -190,6 +193,8 @@ def zmq_address() -> Kind[str]:
         if text.startswith("ipc://"):
             if text == "ipc://":
                 raise WrongValue("names no path")
+            if len(text.encode()) > LONGEST_SOCKET:
+                raise WrongValue("has a path that is too long for a socket")
             return text
         if text.startswith("tcp://*"):
             raise WrongValue("has a * where the host must be that is to be connected to")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import peewee
 
-from admin.command import json_option, print_json, read_settings
+from admin.command import Refused, json_option, print_json, read_settings
 from admin.diagnosis import Finding, State, not_tried
 from admin.feed_diagnosis import FeedDiagnosis
 from admin.node_diagnosis import NodeDiagnosis
@@ -20,6 +21,7 @@ from config import Settings
 from models.database import disconnect
 
 COLOURS = {State.OK: GREEN, State.ADVICE: YELLOW, State.WRONG: RED, State.NOT_TRIED: YELLOW}
+TILL_PARTS = ("daemon", "addresses", "messages")
 STATE_WIDTH, PART_WIDTH = 9, 16
 
 
@@ -44,6 +46,8 @@ def doctor(as_json: bool) -> None:
             findings.append(finding)
             if not as_json:
                 click.echo(_line(finding))
+    except peewee.DatabaseError as error:
+        raise Refused(f"the database cannot be read any more ({error}); try again") from error
     finally:
         disconnect()
     if as_json:
@@ -61,7 +65,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         if has_database:
             yield from till_findings(settings, _now())
         else:
-            yield from not_tried(["daemon", "addresses", "messages"], "there is no database to read")
+            yield from not_tried(TILL_PARTS, "there is no database to read")
         yield from bitcoind.findings(has_database=has_database)
         yield mail_finding(settings)
         rates = RateDiagnosis(settings, _now)

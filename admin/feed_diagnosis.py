@@ -50,7 +50,7 @@ class FeedDiagnosis:
             return
         silent = f"{topic} at {address}" in self._feed.silent_topics()
         if silent:
-            yield wrong(topic, _why_silent(address))
+            yield wrong(topic, _why_silent(topic, address))
         elif topic in self._received:
             yield ok(topic, f"comes from {address}")
         elif published is None:
@@ -60,7 +60,7 @@ class FeedDiagnosis:
         else:
             yield ok(
                 topic,
-                f"published, and connected to {address}; none came while we listened, {_as_usual(topic)}",
+                f"connected to {address}, where bitcoind publishes it; {_why_none(topic)}",
             )
         mark = mark_problem(topic, address, published) if published is not None else None
         if mark is not None:
@@ -82,13 +82,13 @@ class FeedDiagnosis:
                 return
 
 
-def _as_usual(topic: str) -> str:
+def _why_none(topic: str) -> str:
     if topic == "rawtx":
-        return f"as is usual where few transactions are made: it was for {LISTEN_SECONDS:g} s"
-    return "since there was no new block"
+        return f"none came in {LISTEN_SECONDS:g} s, as is usual where few transactions are made"
+    return "no new block came meanwhile"
 
 
-def _why_silent(address: str) -> str:
+def _why_silent(topic: str, address: str) -> str:
     """Why there is no connection to a publisher there."""
     parts = urlsplit(address)
     if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
@@ -96,6 +96,8 @@ def _why_silent(address: str) -> str:
     try:
         socket.create_connection((parts.hostname, parts.port), CONNECT_SECONDS).close()
     except OSError as error:
-        cure = "restart bitcoind, and see that it publishes on that host and that no firewall is between"
-        return f"{address} cannot be reached ({error.strerror or 'timed out'}): {cure}"
+        return (
+            f"{address} cannot be reached ({error.strerror or 'timed out'}): "
+            f"see that BITCOIND_ZMQ_{topic.upper()} is right, and that no firewall is between"
+        )
     return f"what listens at {address} is no ZMQ publisher: give bitcoind a port that is free"

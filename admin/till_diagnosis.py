@@ -51,9 +51,8 @@ def database_findings(settings: Settings) -> Generator[Finding, None, bool]:
         yield wrong("database", str(error))
         return False
     except peewee.DatabaseError as error:
-        yield wrong(
-            "database", f"cannot be opened ({one_line(error)}): correct DATABASE_URL, or start its server"
-        )
+        cure = "restore the backup" if path is not None else "start its server"
+        yield wrong("database", f"cannot be opened ({one_line(error)}): correct DATABASE_URL, or {cure}")
         return False
     place = f"SQLite, {path}" if path is not None else "PostgreSQL"
     if pending:

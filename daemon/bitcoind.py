@@ -317,7 +317,8 @@ class Bitcoind:
             return NodeRefused(
                 f"bitcoind does not let this user call {method}: add it to rpcwhitelist in bitcoin.conf"
             )
-        return NodeError(f"bitcoind at {self._address} gave no answer: {message}")
+        cure = "" if "'503" in message else "; is BITCOIND_RPC_URL right?"
+        return NodeError(f"bitcoind at {self._address} gave no answer: {message}{cure}")
 
     def _unreachable(self, error: Exception) -> NodeError:
         return NodeError(

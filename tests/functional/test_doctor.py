@@ -331,7 +331,7 @@ def test_a_whitelist_that_is_too_long_or_too_short_is_told(
 def test_a_wallet_that_is_rescanning_is_waited_for(patient: Patient) -> None:
     """It can give no address meanwhile."""
     with RpcFaultServer(patient.node) as server:
-        server.begin(RpcFault.RESCAN)
+        server.is_rescanning = True
         found = patient.examine(**server.settings)
     assert set(found.wrong) == {"wallet"}
     assert "is rescanning" in found.wrong["wallet"]
