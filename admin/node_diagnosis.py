@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from admin.command import Refused
 from admin.diagnosis import Finding, advice, judged, not_tried, ok, wrong
-from admin.operator_rpc import OperatorRpc
+from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from config import Settings
 from daemon.bitcoind import RPC_CALLS, Bitcoind, NodeError, RpcError
 from daemon.node_answers import NodeTip
@@ -89,7 +89,7 @@ class NodeDiagnosis:
         for part, look in parts.items():
             try:
                 yield from look(tip)
-            except (NodeError, RpcError, Refused) as error:
+            except (NodeError, RpcError, Refused, RpcFault, Forbidden) as error:
                 yield wrong(part, str(error))
 
     def _chain(self, tip: NodeTip) -> Iterator[Finding]:
@@ -130,25 +130,25 @@ class NodeDiagnosis:
     def _rights(self, _tip: NodeTip) -> Iterator[Finding]:
         lacking = [method for method in sorted(RPC_CALLS) if not self._rpc.may_call(method)]
         if lacking:
-            yield wrong(
-                "rpc user", f"bitcoind does not let us call {', '.join(lacking)}: {self._whitelist()}"
-            )
-            return
+            calls = ", ".join(lacking)
+            yield wrong("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
         spending = [method for method in SPENDING_CALLS if self._rpc.may_call(method)]
-        if not spending:
+        if spending:
+            yield self._of_spending(spending)
+        elif not lacking:
             yield ok("rpc user", f"{self._user()} may do what Nodetill needs, and can't spend")
-            return
-        may = f"{self._user()} may call {', '.join(spending)}"
-        keys = self._rpc.wallets_with_keys()
-        if keys:
-            names = ", ".join(keys)
-            yield wrong(
-                "rpc user",
-                f"{may}: whoever takes this machine over could spend what is in wallet {names}. "
-                f"Nodetill needs none of it: {self._whitelist()}",
-            )
-        else:
-            yield advice("rpc user", f"{may}; no wallet that is loaded has keys. Safer: {self._whitelist()}")
+
+    def _of_spending(self, calls: list[str]) -> Finding:
+        """A fault where there is a key to spend with."""
+        may = f"{self._user()} may call {', '.join(calls)}"
+        wallets = self._rpc.wallets_with_keys()
+        if not wallets:
+            return advice("rpc user", f"{may}; no wallet that is loaded has keys. Safer: {self._whitelist()}")
+        return wrong(
+            "rpc user",
+            f"{may}: whoever takes this machine over could spend what is in wallet {', '.join(wallets)}. "
+            f"Nodetill needs none of it: {self._whitelist()}",
+        )
 
     def _user(self) -> str:
         return self._settings.rpc_username or "the cookie's user"

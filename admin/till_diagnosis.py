@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Generator, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import peewee
@@ -21,6 +21,8 @@ from web.health import look, problems
 LOOKED_BACK = 1000
 """So many requests, the newest, say which currencies are asked for."""
 LOW_SHARE = 0.1
+TOLD_FOR = timedelta(days=30)
+"""So long a message that was given up is told of: a shop that has gone for good is none to be mended."""
 
 
 def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
@@ -79,7 +81,7 @@ def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
             yield _of_addresses(figures["addresses"]["free"] or 0, settings, dict(found).get("addresses"))
             if "rates" in dict(found):
                 yield wrong("rates", dict(found)["rates"])
-        yield _of_messages(figures["outbox"]["pending"] or 0, dict(found).get("messages"))
+        yield _of_messages(figures["outbox"]["pending"] or 0, dict(found).get("messages"), now)
 
 
 def asked_currencies() -> dict[str, str]:
@@ -133,8 +135,8 @@ def _of_addresses(free: int, settings: Settings, problem: str | None) -> Finding
     return judged("addresses", problem, f"{free} free ones of {wanted}")
 
 
-def _of_messages(pending: int, problem: str | None) -> Finding:
-    given_up = Message.select().where(Message.failed_at.is_null(False))
+def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:
+    given_up = Message.select().where(Message.failed_at > now - TOLD_FOR)
     count = given_up.count()
     if count:
         last = given_up.order_by(Message.failed_at.desc()).first()

@@ -321,8 +321,9 @@ class Bitcoind:
         return NodeError(f"bitcoind at {self._address} gave no answer: {message}{cure}")
 
     def _unreachable(self, error: Exception) -> NodeError:
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
         return NodeError(
-            f"bitcoind at {self._address} cannot be reached ({error or type(error).__name__}): "
+            f"bitcoind at {self._address} cannot be reached ({reason}): "
             "is it running, and is BITCOIND_RPC_URL right?"
         )
 

@@ -25,6 +25,7 @@ from manage import manage
 from models.address import Address, add_addresses
 from models.block import Block
 from models.database import database, disconnect
+from models.outbox import Message
 from models.rate import store_rates
 from models.report import beat, update_report
 from models.schema import open_database
@@ -429,6 +430,9 @@ def test_messages_that_were_given_up_and_few_addresses_are_told(at_work: Patient
     assert "1 could not be delivered" in found.wrong["messages"]
     assert "550 no" in found.wrong["messages"]
     assert "manage.py events retry" in found.wrong["messages"]
+    with at_work.database():
+        Message.update(failed_at=_now() - timedelta(days=31)).execute()
+    assert at_work.examine().state("messages") == "ok"
 
 
 # Mail
