@@ -1,6 +1,7 @@
 """How it is with what Nodetill asks of others: the mail server, the rate sources, the time of day."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -54,8 +55,9 @@ class RateDiagnosis:
 
     def findings(self, asked: Mapping[str, str]) -> Iterator[Finding]:
         """One of each source; and whether there is a price in each currency of `asked`, by its seller."""
-        for name in self._settings.rate_sources:
-            yield self._of_source(name)
+        # At once: each may take ten seconds to be given up.
+        with ThreadPoolExecutor() as pool:
+            yield from pool.map(self._of_source, self._settings.rate_sources)
         if self._quotes:
             yield self._of_prices(asked)
         else:
@@ -146,7 +148,7 @@ def seconds_ahead(now: datetime, date: str) -> float | None:
 
 
 def _off(ahead_seconds: float) -> str:
-    which = "ahead" if ahead_seconds > 0 else "behind"
+    which = "ahead of" if ahead_seconds > 0 else "behind"
     return f"this machine's clock is {abs(ahead_seconds):.0f} s {which} that"
 
 

@@ -16,7 +16,7 @@ from models.payment import PaymentRequest
 from models.report import DaemonReport
 from models.schema import pending_migrations
 from web.documents import snapshot
-from web.health import look, problems
+from web.health import figures, problems
 
 LOOKED_BACK = 1000
 """So many requests, the newest, say which currencies are asked for."""
@@ -70,18 +70,17 @@ def database_findings(settings: Settings) -> Generator[Finding, None, bool]:
 def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
     """What /health finds, part by part, and what it leaves out, of a database that can be read."""
     with snapshot():
-        figures = look(now)
-        found = list(problems(settings, now, figures))
-        yield from _of_daemon(
-            figures["daemon"]["heartbeat_age"], [text for part, text in found if part == "daemon"]
-        )
-        if figures["daemon"]["heartbeat_age"] is None:
+        seen = figures(now)
+        found = list(problems(settings, now, seen))
+        heartbeat_age, told = seen["daemon"]["heartbeat_age"], dict(found)
+        yield from _of_daemon(heartbeat_age, [text for part, text in found if part == "daemon"])
+        if heartbeat_age is None:
             yield from not_tried(["addresses"], "the daemon has never run; it fills the pool")
         else:
-            yield _of_addresses(figures["addresses"]["free"] or 0, settings, dict(found).get("addresses"))
-            if "rates" in dict(found):
-                yield wrong("rates", dict(found)["rates"])
-        yield _of_messages(figures["outbox"]["pending"] or 0, dict(found).get("messages"), now)
+            yield _of_addresses(seen["addresses"]["free"] or 0, settings, told.get("addresses"))
+            if "rates" in told:
+                yield wrong("rates", told["rates"])
+        yield _of_messages(seen["outbox"]["pending"] or 0, told.get("messages"), now)
 
 
 def asked_currencies() -> dict[str, str]:

@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner
 
 from admin import terminal
-from admin.command import Commands
 from admin.regtest import PROJECT
 from admin.terminal import table, wrapped
 from manage import manage
@@ -208,13 +207,15 @@ def test_bash_completes_the_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_calls_this_very_program(shell: str) -> None:
-    """By this Python, since the one on the path has not what it needs."""
-    result = CliRunner().invoke(manage, ["completion", shell])
+@pytest.mark.parametrize("name", ["manage.py", "nodetill"])
+def test_a_completion_script_calls_this_very_program(shell: str, name: str) -> None:
+    """By this Python, since the one on the path has not what it needs; whatever the operator calls it."""
+    result = CliRunner().invoke(manage, ["completion", shell, "--name", name])
     assert f"{sys.executable} {PROJECT / 'manage.py'})" in result.stdout
-    assert "commands[manage.py]" not in result.stdout
+    assert f"commands[{name}]" not in result.stdout
+    assert re.search(rf"(complete -o nosort -F \w+|compdef \w+|complete .*--command) {name}\b", result.stdout)
 
 
-def test_all_commands_are_of_one_group() -> None:
-    """The one that makes documents of errors."""
-    assert isinstance(manage, Commands)
+def test_a_name_that_the_shell_could_act_on_is_refused() -> None:
+    """It becomes a part of the script."""
+    assert CliRunner().invoke(manage, ["completion", "bash", "--name", "x; rm -r /"]).exit_code == 2

@@ -533,7 +533,7 @@ def test_a_clock_that_is_off_is_told(patient: Patient) -> None:
     with Endpoint(answers(200, COINBASE, f"Date: {an_hour_ago}")) as source:
         found = patient.examine(RATE_SOURCES="coinbase", RATE_URL_COINBASE=source.url)
     assert set(found.wrong) == {"clock"}
-    assert "s ahead that of coinbase" in found.wrong["clock"]
+    assert "s ahead of that of coinbase" in found.wrong["clock"]
     assert "timedatectl" in found.wrong["clock"]
 
 
