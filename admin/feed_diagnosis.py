@@ -2,14 +2,13 @@
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from admin.diagnosis import Finding, not_tried, ok, wrong
+from admin.diagnosis import Finding, advice, not_tried, ok, wrong
 from config import Settings
 from daemon.bitcoind import Bitcoind, NodeError, RpcError
 from daemon.feed import Feed
-from daemon.node_answers import Publication
 from daemon.node_checks import mark_problem, place_problem, topics
 
 LISTEN_SECONDS = 5.0
@@ -28,43 +27,34 @@ class FeedDiagnosis:
         self._received: set[str] = set()
 
     def findings(self, node: Bitcoind) -> Iterator[Finding]:
-        """One of each topic, within LISTEN_SECONDS of the beginning."""
+        """One of each topic, within LISTEN_SECONDS of the beginning, and of a mark that is too small."""
         try:
-            published: Sequence[Publication] | None = node.publications()
+            chain, published = node.tip().chain, node.publications()
         except (NodeError, RpcError):
-            published = None
+            chain, published = None, None
         self._listen()
         for topic, address in self._topics:
-            yield from self._of_topic(topic, address, published)
+            if chain is None or published is None:
+                yield self._heard(topic, address) or _unasked(topic, address)
+                continue
+            problem = place_problem(topic, address, published)
+            if problem is not None:
+                yield wrong(topic, problem)
+                continue
+            yield self._heard(topic, address) or _unheard(topic, address, chain)
+            mark = mark_problem(topic, address, published)
+            if mark is not None:
+                yield wrong(topic, mark)
 
     def close(self) -> None:
         """Let the connections go."""
         self._feed.close()
 
-    def _of_topic(
-        self, topic: str, address: str, published: Sequence[Publication] | None
-    ) -> Iterator[Finding]:
-        problem = place_problem(topic, address, published) if published is not None else None
-        if problem is not None:
-            yield wrong(topic, problem)
-            return
-        silent = f"{topic} at {address}" in self._feed.silent_topics()
-        if silent:
-            yield wrong(topic, _why_silent(topic, address))
-        elif topic in self._received:
-            yield ok(topic, f"comes from {address}")
-        elif published is None:
-            yield from not_tried(
-                [topic], f"connected to {address}; bitcoind can't be asked what it publishes"
-            )
-        else:
-            yield ok(
-                topic,
-                f"connected to {address}, where bitcoind publishes it; {_why_none(topic)}",
-            )
-        mark = mark_problem(topic, address, published) if published is not None else None
-        if mark is not None:
-            yield wrong(topic, mark)
+    def _heard(self, topic: str, address: str) -> Finding | None:
+        """That it comes, or that it can't; None where nothing was published."""
+        if f"{topic} at {address}" in self._feed.silent_topics():
+            return wrong(topic, _why_silent(topic, address))
+        return ok(topic, f"comes from {address}") if topic in self._received else None
 
     def _listen(self) -> None:
         """Until a transaction has come and both are connected, or the time is up; a block is waited for no
@@ -82,17 +72,30 @@ class FeedDiagnosis:
                 return
 
 
-def _why_none(topic: str) -> str:
-    if topic == "rawtx":
-        return f"none came in {LISTEN_SECONDS:g} s, as is usual where few transactions are made"
-    return "no new block came meanwhile"
+def _unasked(topic: str, address: str) -> Finding:
+    (finding,) = not_tried([topic], f"connected to {address}; bitcoind can't be asked what it publishes")
+    return finding
+
+
+def _unheard(topic: str, address: str, chain: str) -> Finding:
+    """It is published, we are connected, and there was nothing to be told."""
+    how = f"connected to {address}, where bitcoind publishes it"
+    if topic != "rawtx":
+        return ok(topic, f"{how}; no new block came meanwhile")
+    if chain != "main":
+        return ok(topic, f"{how}; none came in {LISTEN_SECONDS:g} s, as is usual where few are made")
+    return advice(
+        topic,
+        f"{how}; none came in {LISTEN_SECONDS:g} s, which is odd on the main chain: see that bitcoin.conf "
+        "has no blocksonly=1, and that bitcoind has peers (bitcoin-cli getconnectioncount)",
+    )
 
 
 def _why_silent(topic: str, address: str) -> str:
     """Why there is no connection to a publisher there."""
     parts = urlsplit(address)
     if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
-        return f"nobody publishes at {address}"
+        return f"nobody publishes at {address}: see that bitcoind runs, and that we may open that path"
     try:
         socket.create_connection((parts.hostname, parts.port), CONNECT_SECONDS).close()
     except OSError as error:

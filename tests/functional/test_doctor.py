@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -18,9 +19,13 @@ from pysqlite3 import dbapi2
 import models.database
 from admin import feed_diagnosis
 from admin.child import free_ports
+from admin.diagnosis import State
+from admin.feed_diagnosis import FeedDiagnosis
 from admin.installation import settings_for
 from admin.regtest import RegtestNode, rpcauth
-from daemon.bitcoind import RPC_CALLS
+from config import load_settings
+from daemon.bitcoind import RPC_CALLS, Bitcoind
+from daemon.node_answers import NodeTip
 from manage import manage
 from models.address import Address, add_addresses
 from models.block import Block
@@ -186,6 +191,21 @@ def test_messages_are_really_received(patient: Patient, monkeypatch: pytest.Monk
 def _is_received(found: Diagnosis, node: RegtestNode) -> bool:
     places = {"rawtx": node.zmq_rawtx, "hashblock": node.zmq_hashblock}
     return all(found.text(topic) == f"comes from {place}" for topic, place in places.items())
+
+
+def test_on_the_main_chain_silence_is_odd(patient: Patient, tmp_path: Path) -> None:
+    """Transactions come several times a second there, but to a node that takes blocks alone."""
+
+    class OnMain(Bitcoind):
+        def tip(self) -> NodeTip:
+            return replace(super().tip(), chain="main")
+
+    settings = load_settings(patient.settings, tmp_path)
+    with closing(FeedDiagnosis(settings)) as feed, closing(OnMain(settings)) as node:
+        found = {finding.part: finding for finding in feed.findings(node)}
+    assert found["rawtx"].state is State.ADVICE
+    assert "blocksonly=1" in found["rawtx"].text
+    assert found["hashblock"].state is State.OK
 
 
 # bitcoind
