@@ -35,7 +35,8 @@ class FeedDiagnosis:
         self._listen()
         for topic, address in self._topics:
             if chain is None or published is None:
-                yield self._heard(topic, address) or _unasked(topic, address)
+                is_here = topic in self._received
+                yield ok(topic, f"comes from {address}") if is_here else self._unasked(topic, address)
                 continue
             problem = place_problem(topic, address, published)
             if problem is not None:
@@ -49,6 +50,12 @@ class FeedDiagnosis:
     def close(self) -> None:
         """Let the connections go."""
         self._feed.close()
+
+    def _unasked(self, topic: str, address: str) -> Finding:
+        """bitcoind can't be asked what it publishes."""
+        is_silent = f"{topic} at {address}" in self._feed.silent_topics()
+        how = f"nobody publishes at {address}" if is_silent else f"connected to {address}, where nothing came"
+        return next(not_tried([topic], f"bitcoind does not answer; {how}"))
 
     def _heard(self, topic: str, address: str) -> Finding | None:
         """That it comes, or that it can't; None where nothing was published."""
@@ -70,11 +77,6 @@ class FeedDiagnosis:
             is_connected = not self._feed.silent_topics()
             if time.monotonic() >= (until if is_connected else self._until):
                 return
-
-
-def _unasked(topic: str, address: str) -> Finding:
-    (finding,) = not_tried([topic], f"connected to {address}; bitcoind can't be asked what it publishes")
-    return finding
 
 
 def _unheard(topic: str, address: str, chain: str) -> Finding:
