@@ -2,6 +2,7 @@
 """The operator's command: sellers, payments, events, the wallet, the doctor, the audit, and the demo."""
 
 import os
+import sys
 
 import click
 
@@ -43,4 +44,6 @@ for command in (seller, payment, events, wallet, doctor, audit, demo, completion
 if __name__ == "__main__":
     # What it creates is the operator's alone.
     os.umask(0o077)
+    # Where the terminal has no such letter, a seller's name must not end the command.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     manage(prog_name=PROGRAM, complete_var=VARIABLE)

@@ -334,6 +334,15 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
         assert "s3cret" not in done.stderr
 
 
+def test_a_terminal_that_lacks_a_letter_shows_another(tmp_path: Path) -> None:
+    """And not a traceback."""
+    western = {"DATABASE_URL": "sqlite:///n.db", "PYTHONIOENCODING": "latin-1"}
+    assert manage_py(tmp_path, "seller", "add", "company1", "--name", "日本", **western).returncode == 0
+    done = manage_py(tmp_path, "seller", "list", **western)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u65e5\\u672c" in done.stdout
+
+
 def test_what_it_makes_is_the_operators_alone(tmp_path: Path) -> None:
     """The database has the webhook secrets in it."""
     assert manage_py(tmp_path, "seller", "add", "company1", DATABASE_URL="sqlite:///var/n.db").returncode == 0
