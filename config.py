@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import config_values as kinds
-from config_reader import Fault, SettingsError, read_values, setting, variable_name
+from config_reader import Fault, SettingsError, read_values, setting, slips, variable_name
 from config_values import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "SettingsError",
     "SmtpServer",
     "load_settings",
+    "misspelt",
     "settings_or_exit",
     "variable_name",
 ]
@@ -52,12 +53,12 @@ class Settings:
     )
     bitcoind_cookie_file: Path = setting(
         "",
-        kinds.file_path(),
+        kinds.file_path("/home/bitcoin/.bitcoin/.cookie"),
         "bitcoind's cookie; if unset, in ~/.bitcoin or the chain's directory there, by the RPC port",
     )
     bitcoind_wallet: str = setting(
         "nodetill",
-        kinds.plain_text("the name of a wallet"),
+        kinds.plain_text("the name of a wallet, as bitcoin-cli listwallets shows it"),
         "The wallet that gives the addresses, hot or watch-only",
     )
     bitcoind_zmq_rawtx: str = setting(
@@ -169,7 +170,7 @@ class Settings:
     )
     operator_password: Secret | None = setting(
         "",
-        kinds.secret_text("any text"),
+        kinds.secret_text("any text on one line", "correct-horse-battery-staple"),
         "The password of the operator's page, which is off without one",
         hidden=True,
     )
@@ -237,6 +238,14 @@ def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
     return Settings(**values)
 
 
+def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables of the environment that look much like one of ours, each with that one.
+
+    Nobody knows that they are meant for us, so they are no fault; but one that is does nothing.
+    """
+    return list(slips(environ, fields(Settings)))
+
+
 def settings_or_exit() -> Settings:
     """The settings of this process; or a line for each fault on standard error, and exit status 78."""
     try:
@@ -249,8 +258,9 @@ def settings_or_exit() -> Settings:
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
     if values["rate_max_age"] < values["rate_refresh"]:
-        allowed = "at least RATE_REFRESH, or no rate would last until the next"
-        yield Fault("RATE_MAX_AGE", f"'{values['rate_max_age']}' is too short", allowed)
+        refresh = values["rate_refresh"]
+        allowed = f"at least RATE_REFRESH, which is {refresh}, or no rate would last until the next"
+        yield Fault("RATE_MAX_AGE", f"'{values['rate_max_age']}' is too short", allowed, str(10 * refresh))
 
 
 def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:

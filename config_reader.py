@@ -25,12 +25,16 @@ def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidd
 
 @dataclass(frozen=True, slots=True)
 class Fault:
+    """What is wrong with a variable, and what would be right; `example` is a value of it that works."""
+
     variable: str
     problem: str
     allowed: str
+    example: str = ""
 
     def __str__(self) -> str:
-        return f"{self.variable}: {self.problem}; allowed: {self.allowed}"
+        example = f"; for example {self.variable}={self.example}" if self.example else ""
+        return f"{self.variable}: {self.problem}; allowed: {self.allowed}{example}"
 
 
 class SettingsError(ValueError):
@@ -51,7 +55,8 @@ def read_values(
     """Each row's value by its attribute, None where it is unset and has no default; and all that is wrong."""
     rows = list(rows)
     in_file, faults = _env_file(directory / ".env")
-    faults.extend(_slips(in_file, [variable_name(row) for row in rows]))
+    for name, meant in slips(in_file, rows):
+        faults.append(Fault(name, "is not a setting", f"{meant}, if that is what it means"))
     values: dict[str, Any] = {}
     for row in rows:
         try:
@@ -62,9 +67,9 @@ def read_values(
 
 
 class _Found(Exception):
-    def __init__(self, variable: str, problem: str, allowed: str) -> None:
-        super().__init__(variable)
-        self.fault = Fault(variable, problem, allowed)
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.fault = Fault(*words)
 
 
 def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) -> Any:
@@ -77,11 +82,12 @@ def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) ->
             raise WrongValue("is far too long")
         # Also refuses what is no UTF-8, which Python hands on as lone surrogates.
         if not text.isprintable():
-            raise WrongValue("has control characters")
+            raise WrongValue("has characters that can't be printed, such as the end of a line")
         return kind.read(text)
     except WrongValue as wrong:
         shown = "the value" if row.metadata["hidden"] else ascii(text[:80])
-        raise _Found(name, f"{shown} {wrong}", kind.allowed) from None
+        example = kind.example or row.metadata["default"]
+        raise _Found(name, f"{shown} {wrong}", kind.allowed, example) from None
 
 
 def _text(name: str, places: list[Mapping[str, str]], directory: Path) -> str:
@@ -113,7 +119,7 @@ def _env_file(path: Path) -> tuple[dict[str, str], list[Fault]]:
     """The file's variables, and the lines that can't be read."""
     values: dict[str, str] = {}
     faults: list[Fault] = []
-    allowed = "lines of NAME=value, in UTF-8"
+    allowed = "lines of NAME=value, in UTF-8, such as CONFIRMATIONS=6"
     try:
         with path.open(encoding="utf-8-sig") as file:
             for binding in parse_stream(file):
@@ -132,10 +138,11 @@ def _reason(error: OSError | ValueError) -> str:
     return str(error.strerror) if isinstance(error, OSError) else "not UTF-8 text"
 
 
-def _slips(names: Iterable[str], ours: list[str]) -> Iterator[Fault]:
-    """Names of `.env` that are none of ours but look much like one."""
+def slips(names: Iterable[str], rows: Iterable[Field[Any]]) -> Iterator[tuple[str, str]]:
+    """Names that are none of ours but look much like one, each with that one."""
+    ours = [variable_name(row) for row in rows]
     known = [*ours, *(f"{name}_FILE" for name in ours)]
     for name in names:
         nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
         if name not in known and nearest:
-            yield Fault(ascii(name).strip("'"), "is not a setting", f"{nearest[0]}, if that is what it means")
+            yield ascii(name).strip("'"), nearest[0]

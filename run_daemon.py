@@ -11,7 +11,7 @@ import peewee
 import structlog
 
 import logs
-from config import EX_CONFIG, Settings, settings_or_exit
+from config import EX_CONFIG, Settings, misspelt, settings_or_exit
 from daemon import failpoint
 from daemon.address_pool import AddressPool
 from daemon.bitcoind import RPC_CALLS, Bitcoind
@@ -75,6 +75,8 @@ def main() -> int:
         return EX_CONFIG
     os.umask(0o077)
     logs.configure(settings.log_format, settings.log_level)
+    for name, meant in misspelt(os.environ):
+        log.warning("no setting", variable=name, did_you_mean=meant)
     if armed:
         log.warning("THIS DAEMON WILL KILL ITSELF", variable=failpoint.VARIABLE, place=armed)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 import logs
-from config import settings_or_exit
+from config import misspelt, settings_or_exit
 from models.database import DatabaseError, disconnect
 from models.schema import open_database
 from service_manager import ServiceManager
@@ -27,6 +27,8 @@ def main() -> int:
     settings = settings_or_exit()
     manager = ServiceManager(os.environ)
     logs.configure(settings.log_format, settings.log_level)
+    for name, meant in misspelt(os.environ):
+        log.warning("no setting", variable=name, did_you_mean=meant)
     # waitress would warn of each request that waits for a thread.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:

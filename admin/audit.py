@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from admin.books import Books, Entry, open_books, read_books
-from admin.command import answer, json_option, printable
+from admin.command import answer, json_option, read_settings
 from admin.differences import Auditor, Difference
 from admin.evidence import Evidence, Witness
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
-from config import settings_or_exit
+from admin.terminal import printable
 from models.address import Address
 from models.database import disconnect
 from web.documents import snapshot
@@ -76,12 +76,18 @@ class Report:
 )
 @json_option
 def audit(patience: float, as_json: bool) -> None:
-    """Work out every open request anew from bitcoind alone, and compare.
+    """Is all that is stored as bitcoind has it?
 
-    Each difference is printed; exit status 1 where there is any. Nothing is changed. It may run beside the
-    daemon, and takes as long as reading the blocks since the oldest open request and the mempool does.
+    Works out every open request anew from bitcoind alone, and compares. Each difference is printed; exit
+    status 1 where there is any. Nothing is changed. It may run beside the daemon, and takes as long as
+    reading the blocks since the oldest open request and the mempool does.
+
+    \b
+    manage.py audit
+    manage.py audit --patience 60    where the daemon is behind for some time
+    manage.py audit --json
     """
-    settings = settings_or_exit()
+    settings = read_settings()
     open_books(settings.database_url.reveal())
     try:
         report = Audit(Witness(OperatorRpc(settings)), patience).run()

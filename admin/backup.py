@@ -19,7 +19,7 @@ def backup(path: Path, as_json: bool) -> None:
     """Copy the SQLite database to PATH while the servers work.
 
     \b
-    manage.py database backup /var/backups/nodetill-$(date +%F).db
+    manage.py database backup /var/backups/nodetill.db
 
     The copy is of one moment, whole, and checked. Don't use Debian's own sqlite3 for it: before 3.51.3 SQLite
     can corrupt a database that others write to. PostgreSQL has pg_dump.
@@ -36,9 +36,12 @@ def backup(path: Path, as_json: bool) -> None:
 @click.command("retire-pool")
 @json_option
 def retire_pool(as_json: bool) -> None:
-    """After a restore: give none of the addresses to anybody that were free in the backup.
+    """After a restore: give away no address of the backup.
 
-    They may have been given to customers since. The daemon gets fresh ones from bitcoind.
+    \b
+    manage.py database retire-pool
+
+    Those that were free then may have been given to customers since. The daemon gets fresh ones from bitcoind.
     """
     with open_settings_and_database():
         free = free_count()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import peewee
-from playhouse.migrations import Runner
 
 from admin.command import Refused
 from models.address import Address
@@ -17,7 +16,7 @@ from models.database import DatabaseError, bind, database, is_sqlite
 from models.outbox import EMAIL, Event, Message
 from models.output import Output
 from models.payment import PaymentRequest
-from models.schema import MIGRATIONS
+from models.schema import pending_migrations
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +70,10 @@ def open_books(url: str) -> None:
         bind(url).connect()
         forbid = "PRAGMA query_only = 1" if is_sqlite() else "SET default_transaction_read_only = on"
         database.execute_sql(forbid)
-        runner = Runner(database.obj, directory=str(MIGRATIONS), table_name="schema_migration")
-        if any(row.applied is None or row.path is None for row in runner.status()):
-            raise Refused("the database is of another version of Nodetill: start its daemon first")
+        if pending_migrations(database.obj):
+            raise Refused(
+                "the database is of an older Nodetill: start the daemon, which brings it up to date"
+            )
     except (DatabaseError, peewee.DatabaseError) as error:
         raise Refused(str(error)) from error
 

@@ -1,14 +1,17 @@
 """What manage.py's commands share: how they answer, how they refuse, and how they reach the database."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import click
 import peewee
 
-from config import Settings, settings_or_exit
+from admin.terminal import printable
+from config import EX_CONFIG, Settings, SettingsError, load_settings
 from models.database import DatabaseError, disconnect
 from models.schema import open_database
 
@@ -26,10 +29,47 @@ class Refused(click.ClickException):
         click.echo(f"nodetill: {self.message}", file=file, err=file is None)
 
 
+class WrongSettings(Refused):
+    """Settings that can't be worked with: a line for each, and exit status 78."""
+
+    exit_code = EX_CONFIG
+
+    def __init__(self, error: SettingsError) -> None:
+        super().__init__("; ".join(map(str, error.faults)))
+        self._faults = error.faults
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """As the servers do."""
+        for fault in self._faults:
+            click.echo(f"nodetill: {fault}", file=file, err=file is None)
+
+
+class Commands(click.Group):
+    """All of them. What ends one with --json is a document too, besides the line for people."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises what the command raises."""
+        wants_json = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            if wants_json:
+                print_json({"error": error.format_message()})
+            raise
+
+
+def read_settings() -> Settings:
+    """The settings of the environment and of the working directory's `.env`. Raises WrongSettings."""
+    try:
+        return load_settings(os.environ, Path.cwd())
+    except SettingsError as error:
+        raise WrongSettings(error) from None
+
+
 @contextmanager
 def open_settings_and_database() -> Iterator[Settings]:
     """The settings, with their database open. Trouble with either ends the command with one line."""
-    settings = settings_or_exit()
+    settings = read_settings()
     try:
         open_database(settings.database_url.reveal())
     except DatabaseError as error:
@@ -44,20 +84,15 @@ def open_settings_and_database() -> Iterator[Settings]:
 
 def answer(document: Any, text: str, as_json: bool) -> None:
     """Print the document for a program, or the text for a person."""
-    click.echo(json.dumps(document, indent=2) if as_json else text)
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(text)
 
 
-def printable(text: object) -> str:
-    """On one line, and without what a terminal would act on: notes come from shops' customers."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(text))
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as what is in them."""
-    cells = [list(headings), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
-    return "\n".join(lines)
+def print_json(document: Any) -> None:
+    """The one document that --json prints."""
+    click.echo(json.dumps(document, indent=2))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:

@@ -19,7 +19,8 @@ from admin.installation import Installation
 from admin.processes import ProcessError
 from admin.purchase import SELLER, Mishap, Purchase
 from admin.regtest import NoBitcoindError, NodeError, RegtestNode, find_bitcoind
-from admin.screen import BOLD, RED, Screen, standard_output
+from admin.screen import Screen, standard_output
+from admin.terminal import BOLD, RED
 from admin.visit import stay
 
 FAILURES = (
@@ -43,6 +44,11 @@ def demo(context: click.Context, once: bool, as_json: bool) -> None:
     Starts a bitcoind (fetches one where there is none), the daemon and the web server, in a temporary
     directory and on free ports; asks for a payment, pays it, and mines six blocks. Your own settings are not
     looked at. Stays up until Ctrl-C, unless --once is given.
+
+    \b
+    manage.py demo
+    manage.py demo --once
+    manage.py demo --once --json
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once")

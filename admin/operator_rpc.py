@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,8 @@ from config import Settings
 
 # A new wallet is a few fsyncs; an old one may have to be read from the start of its birthday.
 TIMEOUT = urllib3.Timeout(connect=10.0, read=600.0)
-RPC_IN_WARMUP = -28
+RPC_IN_WARMUP, RPC_METHOD_NOT_FOUND = -28, -32601
+MORE_THAN_ANY_TAKES = 50
 
 
 class Forbidden(Exception):
@@ -40,7 +42,9 @@ class OperatorRpc:
 
     def call(self, method: str, *parameters: Any, in_wallet: bool = False) -> Any:
         """bitcoind's answer. Raises RpcFault or Forbidden; Refused where it can't be reached."""
-        path = f"/wallet/{quote(self.wallet, safe='')}" if in_wallet else "/"
+        return self._call(_wallet_path(self.wallet) if in_wallet else "/", method, parameters)
+
+    def _call(self, path: str, method: str, parameters: Sequence[Any]) -> Any:
         for credentials in self._users():
             answer = self._post(path, credentials, {"method": method, "params": parameters, "id": method})
             if answer.status not in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
@@ -50,6 +54,42 @@ class OperatorRpc:
             f"{self._settings.bitcoind_cookie_file} is of no use here: run this command as a user who can "
             "read bitcoind's cookie, with BITCOIND_COOKIE_FILE set to it."
         )
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._pool.clear()
+
+    def may_call(self, method: str) -> bool:
+        """Whether the daemon's user may make this call, and bitcoind has it. Nothing is done by asking.
+
+        bitcoind looks at its whitelist first, and then at how many parameters there are, before anything
+        else (Core's RPCHelpMan::HandleRequest); no call takes so many. Raises Refused.
+        """
+        too_many = [None] * MORE_THAN_ANY_TAKES
+        answer = self._post("/", self._users()[0], {"method": method, "params": too_many, "id": method})
+        if answer.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+            return False
+        try:
+            self._result(method, answer)
+        except RpcFault as fault:
+            return fault.code != RPC_METHOD_NOT_FOUND
+        return True
+
+    def wallets_with_keys(self) -> list[str]:
+        """The wallets that are loaded and can spend. Raises Refused, RpcFault or Forbidden."""
+        names: list[str] = self.call("listwallets")
+        return [name for name in names if self._wallet_info(name)["private_keys_enabled"]]
+
+    def serves_rest(self) -> bool:
+        """Whether bitcoind has rest=1. Raises Refused."""
+        return self._get("/rest/chaininfo.json").status == http.client.OK
+
+    def time_of_day(self) -> str | None:
+        """What bitcoind's HTTP server says that the time is, as in RFC 9110. Raises Refused."""
+        return self._get("/rest/chaininfo.json").headers.get("Date")
+
+    def _wallet_info(self, name: str) -> Any:
+        return self._call(_wallet_path(name), "getwalletinfo", ())
 
     def _users(self) -> list[str]:
         settings = self._settings
@@ -69,10 +109,14 @@ class OperatorRpc:
 
     def _post(self, path: str, credentials: str, question: dict[str, Any]) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
+        return self._request("POST", path, body=json.dumps(question), headers=headers)
+
+    def _get(self, path: str) -> urllib3.BaseHTTPResponse:
+        return self._request("GET", path)
+
+    def _request(self, verb: str, path: str, **more: Any) -> urllib3.BaseHTTPResponse:
         try:
-            return self._pool.request(
-                "POST", self._address + path, body=json.dumps(question), headers=headers, redirect=False
-            )
+            return self._pool.request(verb, self._address + path, redirect=False, **more)
         except urllib3.exceptions.HTTPError as error:
             raise Refused(
                 f"bitcoind at {self._address} cannot be reached: "
@@ -92,3 +136,7 @@ class OperatorRpc:
         if fault["code"] == RPC_IN_WARMUP:
             raise Refused(f"bitcoind is starting ({fault['message']}); try again")
         raise RpcFault(method, fault["code"], fault["message"])
+
+
+def _wallet_path(name: str) -> str:
+    return f"/wallet/{quote(name, safe='')}"

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
+from admin.command import Refused, answer, facts, json_option, open_settings_and_database
+from admin.terminal import table
 from models.address import Address
 from models.database import database
 from models.hint import add_acceptance
@@ -23,7 +24,12 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """Payment requests."""
+    """Payment requests: look at them, and accept late money.
+
+    \b
+    manage.py payment list --status expired
+    manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
+    """
 
 
 @payment.command("list")
@@ -34,7 +40,13 @@ def payment() -> None:
 )
 @json_option
 def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
-    """The newest requests first."""
+    """The newest requests first.
+
+    \b
+    manage.py payment list
+    manage.py payment list --status underpaid --seller company1
+    manage.py payment list --limit 1000 --json
+    """
     with open_settings_and_database() as settings, snapshot():
         query = PaymentRequest.select(PaymentRequest, Address).join(Address)
         if status is not None:
@@ -49,7 +61,11 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """All that is known of a request."""
+    """All that is known of a request, with its transactions.
+
+    \b
+    manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
+    """
     with open_settings_and_database() as settings, snapshot():
         found = document_of(payment_named(reference), settings)
     answer(found, _page(found), as_json)
@@ -62,6 +78,9 @@ def accept(reference: str, as_json: bool) -> None:
     """Count money that came late, as if it had come in time.
 
     The daemon does it: the command leaves word for it, and doesn't wait.
+
+    \b
+    manage.py payment accept PR-4NFvpU8duEamwKnDykOqhi
     """
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:
@@ -105,7 +124,7 @@ def daemon_silence(now: datetime) -> str | None:
 
 
 def _table(found: list[Payment]) -> str:
-    headings = ("ID", "CREATED", "SELLER", "AMOUNT", "SATOSHIS", "STATUS", "CONFIRMATIONS", "NOTE")
+    headings = ("ID", "CREATED", "SELLER", "AMOUNT", "SATOSHIS", "STATUS", "DEPTH", "NOTE")
     rows = [
         (
             each["payment_request_id"],
@@ -119,7 +138,7 @@ def _table(found: list[Payment]) -> str:
         )
         for each in found
     ]
-    return table(headings, rows)
+    return table(headings, rows, expendable=("SATOSHIS", "CREATED", "SELLER"))
 
 
 def _page(found: Payment) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from admin.client import Client
 from admin.installation import Installation
 from admin.regtest import CUSTOMER
-from admin.screen import BOLD, GREEN, Screen
+from admin.screen import Screen
+from admin.terminal import BOLD, GREEN
 
 SELLER = "company1"
 ORDER = {"seller_id": SELLER, "amount_fiat": "135.99", "currency": "EUR", "note": "Alpaca socks"}

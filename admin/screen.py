@@ -1,12 +1,12 @@
 """How the demo tells of itself: one line for each step, with the time since the start."""
 
-import os
 import sys
 import textwrap
 import time
 from typing import IO
 
-BOLD, DIM, GREEN, RED = "1", "2", "32", "31"
+from admin.terminal import BOLD, DIM, has_colours
+
 INDENT = " " * 11
 
 
@@ -17,8 +17,7 @@ class Screen:
         self.steps: list[dict[str, float | str]] = []
         self._stream = stream
         self._start = time.monotonic()
-        # NO_COLOR: https://no-color.org
-        self._has_colours = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+        self._has_colours = stream is not None and has_colours(stream)
 
     def title(self, text: str) -> None:
         self._write(f"\n{self._in(BOLD, text)}\n")

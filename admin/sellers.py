@@ -8,7 +8,8 @@ from typing import Any
 import click
 import peewee
 
-from admin.command import Refused, answer, facts, json_option, open_settings_and_database, table
+from admin.command import Refused, answer, facts, json_option, open_settings_and_database
+from admin.terminal import table
 from config_values import Kind, WrongValue, email_address, http_url
 from models.database import database
 from models.seller import SELLER_ID, Seller, new_webhook_secret
@@ -67,7 +68,12 @@ url_option = click.option(
 
 @click.group()
 def seller() -> None:
-    """Shops that may ask for payments."""
+    """Shops that may ask for payments.
+
+    \b
+    manage.py seller add company1 --name "Alpaca Direct"
+    manage.py seller list
+    """
 
 
 @seller.command()
@@ -78,7 +84,13 @@ def seller() -> None:
 @click.option("--restore", is_flag=True, help="Bring back a removed seller, with a new key.")
 @json_option
 def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> None:
-    """Add a seller, and print its API key and webhook secret: once, they are not shown again."""
+    """Add a seller, and print its API key and webhook secret: once, they are not shown again.
+
+    \b
+    manage.py seller add company1
+    manage.py seller add company1 --webhook-url https://shop.example.com/paid
+    manage.py seller add company1 --restore
+    """
     with open_settings_and_database():
         row, api_key = add_seller(seller_id, values, restore=restore, now=datetime.now(UTC))
     _hand_over(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
@@ -88,14 +100,29 @@ def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> N
 @click.option("--all", "with_removed", is_flag=True, help="Also those that were removed.")
 @json_option
 def list_(with_removed: bool, as_json: bool) -> None:
-    """All sellers."""
+    """All sellers, by their id.
+
+    \b
+    manage.py seller list
+    manage.py seller list --all --json
+    """
     with open_settings_and_database():
         query = Seller.select().order_by(Seller.id)
         sellers = list(query if with_removed else query.where(Seller.removed_at.is_null()))
     documents = [document(row) for row in sellers]
-    rows = [["" if value is None else value for value in each.values()] for each in documents]
-    headings = ("ID", "NAME", "EMAIL", "WEBHOOK", "ADDED", "REMOVED")
-    answer(documents, table(headings, rows) if rows else "There are no sellers.", as_json)
+    columns = {
+        "ID": "seller_id",
+        "ADDED": "created_at",
+        "REMOVED": "removed_at",
+        "EMAIL": "email",
+        "NAME": "name",
+        "WEBHOOK": "webhook_url",
+    }
+    if not with_removed:
+        del columns["REMOVED"]
+    rows = [[each[field] or "" for field in columns.values()] for each in documents]
+    shown = table(list(columns), rows, expendable=("EMAIL", "ADDED", "NAME"))
+    answer(documents, shown if rows else "There are no sellers.", as_json)
 
 
 @seller.command("set")
@@ -106,7 +133,13 @@ def list_(with_removed: bool, as_json: bool) -> None:
 @click.option("--no-webhook", is_flag=True, help="Tell it nothing any more.")
 @json_option
 def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) -> None:
-    """Change what is known of a seller; its keys stay."""
+    """Change what is known of a seller; its keys stay.
+
+    \b
+    manage.py seller set company1 --name "Alpaca Direct" --email a@example.com
+    manage.py seller set company1 --webhook-url https://shop.example.com/paid
+    manage.py seller set company1 --no-webhook
+    """
     if no_webhook and values["webhook_url"] is not None:
         raise click.UsageError("--webhook-url and --no-webhook contradict each other")
     if not no_webhook and set(values.values()) == {None}:
@@ -129,6 +162,10 @@ def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
 
     With --webhook-secret it is a new webhook secret. Webhooks are then signed with both, the new one and the
     one before it, so that the shop can change over when it likes.
+
+    \b
+    manage.py seller rotate-key company1
+    manage.py seller rotate-key company1 --webhook-secret
     """
     with open_settings_and_database(), database.atomic():
         row = seller_named(seller_id)
@@ -146,7 +183,11 @@ def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
 @id_argument
 @json_option
 def remove(seller_id: str, as_json: bool) -> None:
-    """Take a seller's key away, at once. Its payments stay, and are followed to their end."""
+    """Take a seller's key away, at once. Its payments stay, and are followed to their end.
+
+    \b
+    manage.py seller remove company1
+    """
     with open_settings_and_database(), database.atomic():
         row = seller_named(seller_id)
         row.removed_at = datetime.now(UTC)

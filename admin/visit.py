@@ -10,7 +10,8 @@ from pathlib import Path
 from admin.installation import Installation
 from admin.purchase import ORDER, Mishap
 from admin.regtest import CUSTOMER, PROJECT
-from admin.screen import GREEN, Screen
+from admin.screen import Screen
+from admin.terminal import GREEN
 
 LOOK_SECONDS = 0.2
 

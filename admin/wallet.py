@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from admin.command import Refused, answer, json_option
+from admin.command import Refused, answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
-from config import Settings, settings_or_exit
+from config import Settings
 
 # Bitcoin Core's rpc/protocol.h.
 WALLET_NOT_FOUND, WALLET_ALREADY_LOADED = -18, -35
@@ -21,7 +21,11 @@ ADDRESS_TYPES = {"tr(": "bech32m", "wpkh(": "bech32", "wsh(": "bech32", "sh(w": 
 
 @click.group()
 def wallet() -> None:
-    """The wallet that gives the addresses."""
+    """The wallet that gives the addresses.
+
+    \b
+    manage.py wallet create --watch-only "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"
+    """
 
 
 @wallet.command()
@@ -34,10 +38,14 @@ def create(watch_only: str | None, change_descriptor: str | None, as_json: bool)
     With --watch-only it holds no private key and can't spend: the recommended way. DESCRIPTOR is the
     receiving one of your wallet, such as "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"; with .../<0;1>/* it is that
     of the change too. The programs of most wallets show it; a checksum may follow it.
+
+    \b
+    manage.py wallet create --watch-only "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"
+    manage.py wallet create
     """
     if change_descriptor is not None and watch_only is None:
         raise click.UsageError("--change-descriptor goes with --watch-only")
-    settings = settings_or_exit()
+    settings = read_settings()
     document = create_wallet(settings, watch_only, change_descriptor)
     kind = "watch-only wallet" if document["watch_only"] else "hot wallet"
     state = "is created" if document["created"] else "is there already, and loaded"

@@ -6,7 +6,6 @@ https://bitcoincore.org/en/doc/ (version 29).
 
 import http.client
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from config import Settings
 from daemon.failpoint import reach
+from daemon.node_answers import MempoolEntry, NodeTip, Publication
 from daemon.patience import ANSWER_SECONDS, PatientConnection
 from daemon.rpc_proxy import RpcProxy
 from payments.transaction import (
@@ -45,6 +45,8 @@ RPC_CALLS = frozenset(
 )
 """All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
 
+GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer, or restart bitcoind with -prune=0 -reindex"
+
 
 HEADERS_AT_ONCE = 1999
 """One less than Bitcoin Core's MAX_REST_HEADERS_RESULTS, since the block asked from is among them."""
@@ -68,25 +70,6 @@ class RpcError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class NodeTip:
-    """The node's active chain. `chainwork` is 64 hex digits, which compare as text."""
-
-    chain: str
-    hash: str
-    height: int
-    chainwork: str
-    is_initial_download: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MempoolEntry:
-    """A transaction in the mempool; `ancestors` counts its unconfirmed ones without itself."""
-
-    entered_at: datetime
-    ancestors: int
 
 
 class Bitcoind:
@@ -116,7 +99,10 @@ class Bitcoind:
             chain=info["chain"],
             hash=info["bestblockhash"],
             height=info["blocks"],
+            headers=info["headers"],
             chainwork=info["chainwork"],
+            median_time=datetime.fromtimestamp(info["mediantime"], UTC),
+            pruned_below=info.get("pruneheight", 0),
             is_initial_download=info["initialblockdownload"],
         )
 
@@ -159,8 +145,7 @@ class Bitcoind:
         except RpcError as error:
             raise BlockMissing(
                 f"block {block_hash} cannot be read from bitcoind ({error}), and is not skipped, "
-                "since payments may be in it. Where it is pruned, get it back with bitcoin-cli "
-                "getblockfrompeer, or restart bitcoind with -prune=0 -reindex"
+                f"since payments may be in it. Where it is pruned, {GET_BLOCKS_BACK}"
             ) from error
         if block.hash != block_hash:
             raise NodeError(f"bitcoind answered with block {block.hash} when asked for {block_hash}")
@@ -238,16 +223,17 @@ class Bitcoind:
         address = self._call("getnewaddress", "nodetill", self._settings.address_type, wallet=True)
         return address, bytes.fromhex(self._call("validateaddress", address)["scriptPubKey"])
 
-    def load_wallet(self) -> None:
-        """Load the wallet if it is not. Raises RpcError where there is none, or it can't be loaded."""
+    def load_wallet(self) -> bool:
+        """Load the wallet if it is not; whether it had to be. Raises RpcError where it can't be loaded."""
         name = self._settings.bitcoind_wallet
         if name in self._call("listwallets"):
-            return
+            return False
         try:
             self._call("loadwallet", name)
         except RpcError as error:
             if error.code != WALLET_LOADED:
                 raise
+        return True
 
     def is_wallet_scanning(self) -> bool:
         """Whether the wallet is rescanning, so that its answers have gaps."""
@@ -255,10 +241,10 @@ class Bitcoind:
 
     # The feed
 
-    def notifications(self) -> list[tuple[str, str]]:
-        """The (topic, address) pairs that bitcoind publishes over ZMQ: ("rawtx", "tcp://…")."""
+    def publications(self) -> list[Publication]:
+        """What bitcoind publishes over ZMQ."""
         rows = self._call("getzmqnotifications")
-        return [(row["type"].removeprefix("pub"), row["address"]) for row in rows]
+        return [Publication(row["type"].removeprefix("pub"), row["address"], row["hwm"]) for row in rows]
 
     def close(self) -> None:
         """Let the connections go; the next call makes new ones."""
@@ -317,7 +303,7 @@ class Bitcoind:
     def _translated(self, error: JSONRPCException, method: str) -> Exception:
         code, message = error.code, " ".join(str(error.message).split())
         if code == IN_WARMUP:
-            return NodeError(f"bitcoind is starting: {message}")
+            return NodeError(f"bitcoind is starting ({message.rstrip('.…')}): wait until it is done")
         if code not in (NOT_JSON, -343):
             return RpcError(code or MISC_ERROR, message)
         # python-bitcoinrpc's connection has an answer left in it, and is of no use any more.
@@ -331,11 +317,13 @@ class Bitcoind:
             return NodeRefused(
                 f"bitcoind does not let this user call {method}: add it to rpcwhitelist in bitcoin.conf"
             )
-        return NodeError(f"bitcoind at {self._address} gave no answer: {message}")
+        cure = "" if "'503" in message else "; is BITCOIND_RPC_URL right?"
+        return NodeError(f"bitcoind at {self._address} gave no answer: {message}{cure}")
 
     def _unreachable(self, error: Exception) -> NodeError:
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
         return NodeError(
-            f"bitcoind at {self._address} cannot be reached ({error or type(error).__name__}): "
+            f"bitcoind at {self._address} cannot be reached ({reason}): "
             "is it running, and is BITCOIND_RPC_URL right?"
         )
 

@@ -10,8 +10,10 @@ from enum import Enum
 
 import structlog
 
-from daemon.bitcoind import Bitcoind, NodeError, NodeTip
+from daemon.bitcoind import Bitcoind, NodeError
 from daemon.failpoint import transaction
+from daemon.node_answers import NodeTip
+from daemon.progress import Progress
 from daemon.recording import Watch, mark_replaced, record_mined, unmine
 from models.block import Block as StoredBlock
 from models.block import add_block, block_at, forget_old_blocks, stored_tip
@@ -133,8 +135,10 @@ class BlockHandler:
     def _read_above(self, fork: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
         """Read the blocks above `fork`, up to one that does not follow the last: the chain has moved."""
         hashes = self._hashes_between(fork, node_tip)
+        progress = Progress("catching up", node_tip.height - fork.height)
         reached: StoredBlock | None = fork
         while reached is not None:
+            progress.tell(reached.height - fork.height, height=reached.height)
             self._pulse()
             reached = self._read_some(reached, hashes, now)
 

@@ -24,11 +24,12 @@ class HttpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is cut at the limit; `is_whole` says whether that was all."""
+    """`body` is cut at the limit; `is_whole` says whether that was all. `date` is that header's text."""
 
     status: int
     body: bytes
     is_whole: bool
+    date: str | None = None
 
 
 def exchange(
@@ -73,7 +74,8 @@ def _exchange(
     if deadline.is_over:
         # A socket that was cut looks like the end of an answer that has no length.
         raise TimeoutError
-    return Answer(response.status, content[:most_bytes], len(content) <= most_bytes)
+    is_whole = len(content) <= most_bytes
+    return Answer(response.status, content[:most_bytes], is_whole, response.headers.get("Date"))
 
 
 def _read(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ import structlog
 
 from config import Settings
 from daemon.address_pool import AddressPool
-from daemon.bitcoind import Bitcoind, NodeError, NodeTip, RpcError
+from daemon.bitcoind import Bitcoind, NodeError, RpcError
 from daemon.block_handler import BlockHandler, Sync
 from daemon.counters import Counters
 from daemon.courier import Courier
@@ -22,7 +22,16 @@ from daemon.failpoint import transaction
 from daemon.feed import Batch, Feed
 from daemon.hints import HintHandler
 from daemon.mempool import Findings, Mempool
-from daemon.node_checks import WrongChain, check_chain, feed_problems, wallet_problems
+from daemon.node_answers import NodeTip
+from daemon.node_checks import (
+    CATCHING_UP,
+    DOWNLOADING,
+    LOADING,
+    WrongChain,
+    check_chain,
+    feed_problems,
+    wallet_problems,
+)
 from daemon.reassess import Assessor
 from daemon.recording import Watch
 from daemon.transaction_handler import TransactionHandler
@@ -30,7 +39,7 @@ from daemon.worker import Stopping
 from models.database import DATABASE_TROUBLE, disconnect
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
-from models.payment import earliest_deadline
+from models.payment import earliest_deadline, sample_addresses
 from models.report import beat
 from service_manager import ServiceManager
 
@@ -42,9 +51,6 @@ SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
-CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
-LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
-DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
 
 
 class LockLost(Exception):
@@ -239,7 +245,7 @@ class Loop:
 
     def _check_node(self) -> bool:
         """Log what is wrong with the node's settings; whether its wallet knows all our addresses."""
-        lacking = wallet_problems(self._settings, self._node)
+        lacking = wallet_problems(self._settings, self._node, sample_addresses())
         problems = feed_problems(self._settings, self._node) + lacking
         for problem in problems:
             if problem not in self._node_problems:

@@ -5,13 +5,15 @@ import secrets
 import smtplib
 import socket
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy, default
 from email.utils import format_datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 from config import Maildir, SmtpServer
@@ -26,6 +28,10 @@ LONGEST_LINE = 998  # RFC 5322 2.1.1
 
 # The login is what is wrong, not the message, and the operator can mend it. RFC 4954 6.
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
+
+
+class NotReady(Exception):
+    """Emails would not be taken; the text says why, and what to do."""
 
 
 class Mailer:
@@ -56,6 +62,34 @@ class Mailer:
             self._store(self._mail.path, content)
         else:
             self._submit(self._mail, recipient, content)
+
+    def check(self, recipient: str) -> None:
+        """Do all but hand an email over: log in, and ask whether this sender and recipient would be taken.
+
+        Raises NotReady.
+        """
+        if isinstance(self._mail, Maildir):
+            _check_maildir(self._mail.path)
+            return
+        cure = "correct the host, the port and the kind of TLS in SMTP_URL"
+        with Deadline(self._deadline_seconds) as deadline:
+            connection = _Connection(self._mail, deadline, self._mail_from.rpartition("@")[2])
+            try:
+                connection.open()
+                cure = "correct the user and the password in SMTP_URL"
+                connection.authenticate()
+                cure = "correct MAIL_FROM, or the user in SMTP_URL"
+                _check_taken(*connection.mail(self._mail_from))
+                cure = "correct OPERATOR_EMAIL"
+                _check_taken(*connection.rcpt(recipient))
+            except (smtplib.SMTPException, OSError, ValueError) as error:
+                raise NotReady(f"{_failure(error, deadline)}: {cure}") from error
+            else:
+                with suppress(smtplib.SMTPException, OSError):
+                    connection.rset()
+                    connection.quit()
+            finally:
+                connection.close()
 
     def _submit(self, server: SmtpServer, recipient: str, content: bytes) -> None:
         with Deadline(self._deadline_seconds) as deadline:
@@ -102,7 +136,12 @@ class _Connection(smtplib.SMTP):
 
     def log_in(self) -> None:
         """Connect, encrypt and authenticate, as the settings say. Raises SMTPException or OSError."""
-        try:
+        self.open()
+        self.authenticate()
+
+    def open(self) -> None:
+        """Connect and encrypt. Raises SMTPException or OSError."""
+        with _no_verdict():
             # STARTTLS checks the certificate against this.
             self._host = self._server.host
             code, answer = self.connect(self._server.host, self._server.port)
@@ -111,14 +150,17 @@ class _Connection(smtplib.SMTP):
             self.ehlo_or_helo_if_needed()
             if self._server.security == "starttls":
                 self.starttls(context=tls_context())
-            if self._server.username is not None and self._server.password is not None:
+
+    def authenticate(self) -> None:
+        """Say who we are, where SMTP_URL does. Raises SMTPException or OSError."""
+        if self._server.username is None or self._server.password is None:
+            return
+        with _no_verdict():
+            try:
                 self.login(self._server.username, self._server.password.reveal())
-        except smtplib.SMTPResponseException as error:
-            # Nothing of the message has been seen yet, so this is no verdict on it.
-            raise smtplib.SMTPException(f"{error.smtp_code} {_said(error.smtp_error)}") from error
-        except UnicodeEncodeError:
-            # Without its cause, which has the password in it.
-            raise smtplib.SMTPException("AUTH takes no user or password but in ASCII") from None
+            except UnicodeEncodeError:
+                # Without its cause, which has the password in it.
+                raise smtplib.SMTPException("AUTH takes no user or password but in ASCII") from None
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002
         """As smtplib.SMTP_SSL overrides it; the deadline is the time-out."""
@@ -126,6 +168,35 @@ class _Connection(smtplib.SMTP):
         if self._server.security != "tls":
             return connection
         return tls_context().wrap_socket(connection, server_hostname=host)
+
+
+@contextmanager
+def _no_verdict() -> Iterator[None]:
+    """Nothing of the message has been seen yet, so what is refused is not the message."""
+    try:
+        yield
+    except smtplib.SMTPResponseException as error:
+        raise smtplib.SMTPException(f"{error.smtp_code} {_said(error.smtp_error)}") from error
+
+
+def _check_taken(code: int, answer: bytes) -> None:
+    if code not in (250, 251):
+        raise smtplib.SMTPResponseException(code, answer)
+
+
+def _check_maildir(directory: Path) -> None:
+    """Without making it: what is there has to be a directory that can be written. Raises NotReady."""
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    places = [directory / part for part in ("tmp", "new") if (directory / part).exists()] or [there]
+    for place in places:
+        try:
+            with TemporaryFile(dir=place):
+                continue
+        except OSError as error:
+            raise NotReady(
+                f"{place} can't be written ({error.strerror}): "
+                "give it to the daemon's user, or set SMTP_URL=maildir:PATH to another directory"
+            ) from error
 
 
 def _unfolded(policy: "EmailPolicy[EmailMessage]", subject: str) -> "EmailPolicy[EmailMessage]":
@@ -172,7 +243,7 @@ def _failure(error: Exception, deadline: Deadline) -> TemporaryFailure | Permane
         case ssl.SSLCertVerificationError():
             return TemporaryFailure(reason(f"the mail server's certificate: {error.verify_message}"))
         case smtplib.SMTPException() | OSError():
-            return TemporaryFailure(reason(f"the mail server: {error}"))
+            return TemporaryFailure(reason(f"the mail server: {error.strerror or error}"))
     return TemporaryFailure("the mail server gave an answer that can't be read")
 
 

@@ -12,9 +12,10 @@ from itertools import groupby
 import structlog
 
 from config import Settings
+from daemon import http_client
 from daemon.failpoint import transaction
 from daemon.failures import reason
-from daemon.http_client import HttpError, exchange
+from daemon.http_client import HttpError
 from daemon.rate_sources import NoRates, read_rates
 from daemon.worker import Worker, in_a_thread
 from models.rate import Rate, quotes, store_rates
@@ -27,6 +28,26 @@ DEADLINE_SECONDS = 10.0
 MOST_BYTES = 1024 * 1024
 FIRST_RETRY_SECONDS = 5.0
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+
+
+def ask_source(url: str, deadline_seconds: float = DEADLINE_SECONDS) -> http_client.Answer:
+    """What is answered at a source's address. Raises HttpError."""
+    return http_client.exchange(
+        "GET",
+        url,
+        headers={"Accept": "application/json"},
+        deadline_seconds=deadline_seconds,
+        most_bytes=MOST_BYTES,
+    )
+
+
+def prices_of(name: str, answer: http_client.Answer) -> dict[str, Decimal]:
+    """The prices by currency in a source's answer. Raises NoRates."""
+    if answer.status != 200:
+        raise NoRates(f"HTTP {answer.status}")
+    if not answer.is_whole:
+        raise NoRates(f"an answer of more than {MOST_BYTES} bytes")
+    return read_rates(name, answer.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +146,7 @@ class RateKeeper:
     def _prices(self, name: str) -> Mapping[str, Decimal]:
         if name == FIXED:
             return self._settings.fixed_rates
-        answer = exchange(
-            "GET",
-            self._settings.rate_urls[name],
-            headers={"Accept": "application/json"},
-            deadline_seconds=self._deadline_seconds,
-            most_bytes=MOST_BYTES,
-        )
-        if answer.status != 200:
-            raise NoRates(f"HTTP {answer.status}")
-        if not answer.is_whole:
-            raise NoRates(f"an answer of more than {MOST_BYTES} bytes")
-        return read_rates(name, answer.body)
+        return prices_of(name, ask_source(self._settings.rate_urls[name], self._deadline_seconds))
 
     def _store_answers(self) -> None:
         while self._answers:

@@ -176,7 +176,10 @@ def _sqlite(url: str) -> peewee.SqliteDatabase:
         # SQLite would create it readable to all; -wal and -shm take over the main file's mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise DatabaseError(f"cannot open the database {path}: {error.strerror}") from error
+        raise DatabaseError(
+            f"cannot open the database {path} ({error.strerror}): "
+            "correct DATABASE_URL, or let the user who runs this write there"
+        ) from error
     return peewee.SqliteDatabase(
         str(path),
         pragmas=_SQLITE_PRAGMAS,

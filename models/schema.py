@@ -31,15 +31,28 @@ def open_database(url: str) -> peewee.Database:
 
 
 def migrate(target: peewee.Database) -> None:
-    """Run the migrations that this database has not had yet."""
-    runner = Runner(target, directory=str(MIGRATIONS), table_name="schema_migration")
-    unknown = [row.name for row in runner.status() if row.path is None]
+    """Run the migrations that this database has not had yet. Raises DatabaseError."""
+    if pending_migrations(target):
+        try:
+            _runner(target).up()
+        except peewee.DatabaseError as error:
+            raise DatabaseError(f"cannot bring the database up to date: {one_line(error)}") from error
+
+
+def pending_migrations(target: peewee.Database) -> list[str]:
+    """The migrations that this database has not had yet; looks, and changes nothing.
+
+    Raises DatabaseError where a newer Nodetill has changed it.
+    """
+    migrations = _runner(target).status()
+    unknown = [row.name for row in migrations if row.path is None]
     if unknown:
         raise DatabaseError(
             f"the database was changed by a newer Nodetill (migration {unknown[-1]}); "
             "run that version, or restore the backup made before the upgrade"
         )
-    try:
-        runner.up()
-    except peewee.DatabaseError as error:
-        raise DatabaseError(f"cannot bring the database up to date: {one_line(error)}") from error
+    return [row.name for row in migrations if row.applied is None]
+
+
+def _runner(target: peewee.Database) -> Runner:
+    return Runner(target, directory=str(MIGRATIONS), table_name="schema_migration")

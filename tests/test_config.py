@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from config import Maildir, Secret, Settings, SettingsError, SmtpServer, load_settings, variable_name
+from config import (
+    Maildir,
+    Secret,
+    Settings,
+    SettingsError,
+    SmtpServer,
+    load_settings,
+    misspelt,
+    variable_name,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -130,9 +139,18 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content: bytes) -
 def test_all_faults_are_told_at_once_each_in_a_line(tmp_path: Path) -> None:
     """The variable, what is wrong, what is allowed."""
     assert faults_of(tmp_path, CONFIRMATIONS="145", WEB_PORT="80\n", LATE_PAYMENTS="maybe") == [
-        "WEB_PORT: '80\\n' has control characters; allowed: a whole number from 1 to 65535",
-        "CONFIRMATIONS: '145' is out of range; allowed: a whole number from 0 to 144",
-        "LATE_PAYMENTS: 'maybe' is none of the choices; allowed: review or accept",
+        (
+            "WEB_PORT: '80\\n' has characters that can't be printed, such as the end of a line; "
+            "allowed: a whole number from 1 to 65535; for example WEB_PORT=8080"
+        ),
+        (
+            "CONFIRMATIONS: '145' is too large; "
+            "allowed: a whole number from 0 to 144; for example CONFIRMATIONS=6"
+        ),
+        (
+            "LATE_PAYMENTS: 'maybe' is none of the choices; "
+            "allowed: review or accept; for example LATE_PAYMENTS=review"
+        ),
     ]
 
 
@@ -159,7 +177,15 @@ WRONG = {
     ],
     "BITCOIND_COOKIE_FILE": ["~nobody-of-that-name/.cookie"],
     "BITCOIND_WALLET": ["a\x00b", "a\nb", "\udcff"],
-    "BITCOIND_ZMQ_RAWTX": ["tcp://*:28332", "tcp://h", "h:28332", "tcp://h:28332/", "ipc://", "tcp://h:0"],
+    "BITCOIND_ZMQ_RAWTX": [
+        "tcp://*:28332",
+        "tcp://h",
+        "h:28332",
+        "tcp://h:28332/",
+        "ipc://",
+        "tcp://h:0",
+        f"ipc:///{'x' * 120}",
+    ],
     "BITCOIND_ZMQ_HASHBLOCK": ["udp://h:1"],
     "BITCOIND_REST": ["on", "AUTO"],
     "ADDRESS_TYPE": ["p2wpkh"],
@@ -226,6 +252,45 @@ def test_a_wrong_value_is_one_line_that_names_its_variable(tmp_path: Path, name:
     assert fault.startswith(f"{name}: ")
     assert "; allowed: " in fault
     assert fault.isprintable()
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
+    """Whoever copies it can go on."""
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, **{name: WRONG[name][0]})
+    (fault,) = caught.value.faults
+    assert fault.example
+    load(tmp_path, **{name: fault.example})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [
+        ("DATABASE_URL", "sqlite://till.db", "too few slashes"),
+        ("DATABASE_URL", "postgres://h/d", "does not start with postgresql:// or sqlite:///"),
+        ("BITCOIND_RPC_URL", "http://till:pass/word@h:8332", "/ as %2F"),
+        ("BITCOIND_RPC_URL", "http://h:8332/wallet/nodetill", "BITCOIND_WALLET"),
+        ("BITCOIND_ZMQ_RAWTX", "tcp://*:28332", "host must be that is to be connected to"),
+        ("CONFIRMATIONS", " 6", "a space before or after"),
+        ("LOG_LEVEL", "INFO", "not in small letters"),
+        ("UNDERPAYMENT_TOLERANCE", "1%", "without the % sign"),
+        ("RATE_SOURCES", "kraken,", "a comma too many"),
+        ("RATE_SOURCES", "fixed:EUR", "without a price"),
+        ("EXPLORER_URL", "https://mempool.space/tx/", "has no {txid}"),
+        ("MAIL_FROM", "Till <till@example.com>", "without a name"),
+    ],
+)
+def test_a_common_mistake_is_named_for_what_it_is(tmp_path: Path, name: str, text: str, advice: str) -> None:
+    """Not only that something is wrong."""
+    (fault,) = faults_of(tmp_path, **{name: text})
+    assert advice in fault
+
+
+def test_a_variable_that_is_nearly_one_of_ours_is_noticed() -> None:
+    """In the environment it may be another program's, so it is no fault."""
+    environ = {"BITCOIN_RPC_URL": "x", "WEB_PORT": "1", "WEB_PORT_FILE": "x", "PATH": "x", "SMTP_URI": "x"}
+    assert misspelt(environ) == [("BITCOIN_RPC_URL", "BITCOIND_RPC_URL"), ("SMTP_URI", "SMTP_URL")]
 
 
 RIGHT = {
@@ -347,5 +412,8 @@ def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    message = "nodetill: CONFIRMATIONS: 'many' is not a whole number; allowed: a whole number from 0 to 144\n"
+    message = (
+        "nodetill: CONFIRMATIONS: 'many' is not a whole number; "
+        "allowed: a whole number from 0 to 144; for example CONFIRMATIONS=6\n"
+    )
     assert (done.returncode, done.stderr, done.stdout) == (78, message, "")

@@ -19,12 +19,14 @@ from admin.regtest import PROJECT
 from manage import manage
 from models.address import Address
 from models.database import disconnect
-from models.hint import ACCEPT, Hint
+from models.hint import ACCEPT, REDELIVER, Hint
+from models.outbox import Event, Message
 from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
 from models.report import beat
 from models.schema import open_database
 from models.seller import Seller, seller_by_key_hash
+from tests.rows import new_event, new_message
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TXID = "5e" * 32
@@ -56,11 +58,11 @@ def document(result: Result) -> Any:
 
 
 def refusal(result: Result) -> str:
-    """The one line that says why not."""
+    """The one line that says why not; with --json standard output has it as well."""
     assert result.exit_code == 1, result.output
-    assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("nodetill: ")
+    assert not result.stdout or f"nodetill: {json.loads(result.stdout)['error']}" == line
     return line
 
 
@@ -332,6 +334,15 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
         assert "s3cret" not in done.stderr
 
 
+def test_a_terminal_that_lacks_a_letter_shows_another(tmp_path: Path) -> None:
+    """And not a traceback."""
+    western = {"DATABASE_URL": "sqlite:///n.db", "PYTHONIOENCODING": "latin-1"}
+    assert manage_py(tmp_path, "seller", "add", "company1", "--name", "日本", **western).returncode == 0
+    done = manage_py(tmp_path, "seller", "list", **western)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u65e5\\u672c" in done.stdout
+
+
 def test_what_it_makes_is_the_operators_alone(tmp_path: Path) -> None:
     """The database has the webhook secrets in it."""
     assert manage_py(tmp_path, "seller", "add", "company1", DATABASE_URL="sqlite:///var/n.db").returncode == 0
@@ -366,3 +377,66 @@ def test_sellers_are_listed_by_id(run: Callable[..., Result]) -> None:
         run("seller", "add", seller)
     assert [row["seller_id"] for row in document(run("seller", "list", "--json"))] == ["a", "b"]
     assert Seller.select().count() == 2
+
+
+def make_message(number: int = 1, **values: Any) -> str:
+    """An email of an event of a payment that is there; the event's reference."""
+    payment = PaymentRequest.get(PaymentRequest.reference == f"PR-{number}")
+    event = new_event(
+        payment, reference=f"evt_{Event.select().count() + 1}", revision=Event.select().count() + 1
+    )
+    new_message(event, **values)
+    return str(event.reference)
+
+
+GIVEN_UP: dict[str, Any] = {"next_attempt_at": None, "failed_at": NOW, "last_error": "550 no", "attempts": 13}
+
+
+def test_what_is_not_delivered_is_listed(run: Callable[..., Result]) -> None:
+    """What waits and what was given up; never what has been delivered."""
+    assert "Everything" in run("events", "list").output
+    run("seller", "add", "company1")
+    make_payment()
+    waiting = make_message()
+    given_up = make_message(**GIVEN_UP)
+    make_message(next_attempt_at=None, delivered_at=NOW)
+    listed = document(run("events", "list", "--json"))
+    assert [(row["event_id"], row["attempts"], row["last_error"]) for row in listed] == [
+        (waiting, 0, None),
+        (given_up, 13, "550 no"),
+    ]
+    assert re.search(f"{given_up} .*given up +550 no", run("events", "list").output)
+
+
+def test_another_try_is_asked_of_the_daemon_once(run: Callable[..., Result]) -> None:
+    """Of one event, of a payment's, or of all that are not delivered; a wish that waits is not doubled."""
+    run("seller", "add", "company1")
+    for number in (1, 2):
+        make_payment(number)
+    first, second, third = make_message(1, **GIVEN_UP), make_message(1), make_message(2, **GIVEN_UP)
+    beat(datetime.now(UTC), 100, [])
+
+    def asked() -> list[str]:
+        messages = Message.select(Message, Event).join(Event).switch(Message).join(Hint).order_by(Hint.id)
+        return [message.event.reference for message in messages]
+
+    assert [row["event_id"] for row in document(run("events", "retry", first, "--json"))] == [first]
+    assert asked() == [first]
+    run("events", "retry", "PR-1")
+    assert asked() == [first, second]
+    assert "all 3 again now" in run("events", "retry").output
+    assert asked() == [first, second, third]
+    assert {hint.kind for hint in Hint.select()} == {REDELIVER}
+
+
+def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) -> None:
+    """Nor what is not there; nothing to do is no error. Without a daemon that is said."""
+    run("seller", "add", "company1")
+    make_payment()
+    done = make_message(next_attempt_at=None, delivered_at=NOW)
+    for reference in (done, "PR-1", "evt_nothing", "\x00", ""):
+        assert "nothing of" in refusal(run("events", "retry", reference))
+    assert document(run("events", "retry", "--json")) == []
+    assert Hint.select().count() == 0
+    make_message()
+    assert "has never run" in run("events", "retry").stderr

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from daemon.bitcoind import Bitcoind, MempoolEntry
+from daemon.bitcoind import Bitcoind
 from daemon.mempool import FEED_DELAY, Mempool
+from daemon.node_answers import MempoolEntry
 from daemon.recording import Match, Watch
 from payments.transaction import Transaction
 

@@ -97,6 +97,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
             _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert errors.startswith(f"nodetill: cannot listen on 127.0.0.1:{port} (WEB_HOST, WEB_PORT): Address")
+    assert "set WEB_PORT to another" in errors
     assert errors.count("\n") == 1
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from config import Settings
 from models.address import free_count
 from models.block import stored_tip
 from models.outbox import EMAIL, Message
@@ -30,13 +31,8 @@ def health(call: Call) -> Answer:
 def look(call: Call) -> tuple[list[str], HealthFindings]:
     """What is wrong, a line each with what to do; and what was looked at."""
     with snapshot():
-        findings = _findings(call)
-        return [*_problems(call, findings)], findings
-
-
-def problems_now(call: Call) -> list[str]:
-    """What is not well, a line for each."""
-    return [*_problems(call, _findings(call))]
+        findings = figures(call.now)
+        return [problem for _, problem in problems(call.settings, call.now, findings)], findings
 
 
 def unreadable() -> Answer:
@@ -56,7 +52,8 @@ def _answer(problems: list[str], findings: HealthFindings) -> Answer:
     return Answer(status, Health(status="failing" if problems else "ok", problems=problems, **findings))
 
 
-def _findings(call: Call) -> HealthFindings:
+def figures(now: datetime) -> HealthFindings:
+    """The figures that tell whether all is well, inside the caller's reading transaction."""
     report = daemon_report()
     tip = stored_tip()
     newest_rate = Rate.select(Rate.fetched_at).order_by(Rate.fetched_at.desc()).limit(1).scalar()
@@ -67,34 +64,42 @@ def _findings(call: Call) -> HealthFindings:
             "behind": _behind(report),
             "last_block_at": timestamp(tip.mined_at) if tip else None,
         },
-        daemon={"heartbeat_age": _age(report.heartbeat_at, call.now)},
+        daemon={"heartbeat_age": _age(report.heartbeat_at, now)},
         outbox={
             "pending": _waiting().count(),
-            "oldest_age": _age(_oldest(_waiting()), call.now),
+            "oldest_age": _age(_oldest(_waiting()), now),
         },
-        rates={"age": _age(newest_rate, call.now)},
+        rates={"age": _age(newest_rate, now)},
         addresses={"free": free_count()},
     )
 
 
-def _problems(call: Call, findings: HealthFindings) -> Iterator[str]:
+def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Iterator[tuple[str, str]]:
+    """What is not well: which part of Nodetill, and a line that says what to do. `findings`: `figures`."""
     silence = findings["daemon"]["heartbeat_age"]
     if silence is None:
-        yield "the daemon has never run on this database: start run_daemon.py"
+        yield "daemon", "the daemon has never run on this database: start run_daemon.py"
     elif silence > SILENCE_SECONDS:
-        yield f"the daemon has been silent for {silence} s: see that run_daemon.py runs, and its log"
+        yield (
+            "daemon",
+            f"the daemon has been silent for {silence} s: see that run_daemon.py runs, and its log",
+        )
     else:
-        yield from daemon_report().problems
+        for problem in daemon_report().problems:
+            yield "daemon", problem
     behind = findings["chain"]["behind"]
     if behind is not None and behind > BLOCKS_BEHIND:
-        yield f"{behind} blocks behind the node: statuses are old until the daemon has caught up"
+        yield "daemon", f"{behind} blocks behind the node: statuses are old until the daemon has caught up"
     if not findings["addresses"]["free"]:
-        yield "no free address is left: new requests are refused until the daemon gets some from bitcoind"
-    if not prices_now(call.settings, call.now):
-        yield "no currency has a fresh price: see RATE_SOURCES, and the daemon's log for its sources"
-    waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), call.now)
+        yield (
+            "addresses",
+            "no free address is left: new requests are refused until the daemon gets some from bitcoind",
+        )
+    if not prices_now(settings, now):
+        yield "rates", "no currency has a fresh price: see RATE_SOURCES, and the daemon's log for its sources"
+    waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
     if waited is not None and waited > EMAIL_WAIT_SECONDS:
-        yield f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+        yield "messages", f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
 
 
 def _behind(report: DaemonReport) -> int | None:

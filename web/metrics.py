@@ -21,7 +21,7 @@ from version import VERSION
 from web.call import Call
 from web.content import PROMETHEUS, Content
 from web.documents import snapshot
-from web.health import problems_now
+from web.health import figures, problems
 from web.quotation import prices_now
 
 _UNDERWAY = (Status.NEW, Status.UNDERPAID, Status.RECEIVED, Status.CONFIRMING)
@@ -55,7 +55,8 @@ def _of_installation(call: Call) -> Iterator[Metric]:
         "database": "sqlite" if is_sqlite() else "postgresql",
     }
     yield _gauge("build_info", "Which Nodetill this is", [(build, 1)])
-    yield _gauge("problems", "Lines that /health finds fault with", [({}, len(problems_now(call)))])
+    faults = list(problems(call.settings, call.now, figures(call.now)))
+    yield _gauge("problems", "Lines that /health finds fault with", [({}, len(faults))])
     yield _gauge("free_addresses", "Addresses that new requests can be given", [({}, free_count())])
 
 

@@ -1,5 +1,6 @@
 """waitress, set up for the open: slow clients are cut off, errors are problems, a stop loses nothing."""
 
+import errno
 import resource
 import threading
 import time
@@ -131,6 +132,13 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress come
             thread.join(max(deadline - time.monotonic(), 0))
 
 
+NO_SUCH_ADDRESS = "set WEB_HOST to an address of this machine, such as 127.0.0.1"
+_CURES = {
+    errno.EADDRINUSE: "end the program that has this port, or set WEB_PORT to another",
+    errno.EACCES: "ports below 1024 are root's; set WEB_PORT=8080, and put a web server before it",
+}
+
+
 class CannotListenError(Exception):
     """The address is taken, or none of this machine's."""
 
@@ -162,9 +170,14 @@ class Server:
         try:
             self._listen(app, host, port)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = error.strerror if isinstance(error, OSError) else "no host of that name"
+            cure = (
+                _CURES.get(error.errno or 0, NO_SUCH_ADDRESS)
+                if isinstance(error, OSError)
+                else NO_SUCH_ADDRESS
+            )
             raise CannotListenError(
-                f"cannot listen on {host}:{port} (WEB_HOST, WEB_PORT): {reason}"
+                f"cannot listen on {host}:{port} (WEB_HOST, WEB_PORT): {reason}: {cure}"
             ) from error
         self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
         for listener in self._listeners:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from admin.regtest import RegtestNode
 
 WARMUP = {"result": None, "error": {"code": -28, "message": "Loading block index…"}, "id": 1}
+RESCANNING = b'"scanning":{"duration":7,"progress":0.5}'
 OUT_OF_RANGE = {"result": None, "error": {"code": -8, "message": "Block height out of range"}, "id": 1}
 NOT_FOUND = {"result": None, "error": {"code": -5, "message": "Block not found"}, "id": 1}
 
@@ -34,11 +35,15 @@ class RpcFault(Enum):
 
 
 class RpcFaultServer:
-    """`fault` is what the next calls meet. At LOWER_TIP the chain ends `blocks_lost` below its tip."""
+    """`fault` is what the next calls meet. At LOWER_TIP the chain ends `blocks_lost` below its tip.
+
+    `is_rescanning` has the wallet say so, which takes too short on a chain of regtest.
+    """
 
     def __init__(self, node: RegtestNode) -> None:
         self.fault = RpcFault.NONE
         self.blocks_lost = 3
+        self.is_rescanning = False
         self.calls: list[str] = []
         self._node = node
         self._over = threading.Event()
@@ -118,7 +123,10 @@ class RpcFaultServer:
         self.calls.append(json.loads(body)["method"])
         match fault:
             case RpcFault.NONE:
-                _send(handler, *self._ask(handler, body))
+                status, answer = self._ask(handler, body)
+                if self.is_rescanning:
+                    answer = answer.replace(b'"scanning":false', RESCANNING)
+                _send(handler, status, answer)
             case RpcFault.LOWER_TIP:
                 _send(handler, 200, json.dumps(self._lowered(handler, body), default=float).encode())
             case RpcFault.BUSY:

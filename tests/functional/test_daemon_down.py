@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import pytest
+from structlog.testing import CapturingLogger
+
+from daemon import progress
 from tests.functional.customer import Customer
+from tests.functional.stage import Stage
 from tests.functional.till import Till, subjects
 from tests.waiting import wait_until
 
@@ -112,3 +117,18 @@ def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(till: Till, 
         till.wait(order.is_all_delivered, "deliver everything")
         assert order.events() == ["received", "confirmed"]
         assert {letter["Message-ID"] for letter in order.letters()} == set(order.mailed())
+
+
+def test_catching_up_tells_how_far_it_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the log, with the block that was read and how many there are."""
+    stage.begin()
+    stage.daemon.stop()
+    for _ in range(3):
+        stage.world.mine()
+    logger = CapturingLogger()
+    monkeypatch.setattr(progress, "log", logger)
+    monkeypatch.setattr(progress, "TELL_SECONDS", 0.0)
+    stage.daemon.start()
+    stage.settle()
+    told = [(call.args[0], call.kwargs["done"], call.kwargs["total"]) for call in logger.calls]
+    assert told[-1] == ("catching up", 3, 3)
