@@ -17,7 +17,7 @@ from daemon.address_pool import AddressPool
 from daemon.bitcoind import RPC_CALLS, Bitcoind
 from daemon.courier import Courier
 from daemon.feed import Feed
-from daemon.loop import LockLost, Loop
+from daemon.loop import Loop
 from daemon.mailer import Mailer
 from daemon.rates import RateKeeper
 from daemon.webhook import WebhookSender
@@ -25,6 +25,7 @@ from daemon.worker import in_a_thread
 from models.database import DatabaseError, disconnect
 from models.lock import AdvisoryLock, FileLock, database_lock
 from models.schema import open_database
+from models.term import LockLost, take_office
 
 STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
@@ -93,6 +94,7 @@ def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
     while not should_stop():
         try:
             if lock.acquire():
+                take_office()
                 return True
             reason = "another daemon works on this database"
         except peewee.OperationalError as error:
@@ -119,8 +121,8 @@ def work(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -
         worker.start()
     try:
         Loop(settings, Bitcoind(settings), feed, pool, courier, rates, lock, should_stop).run()
-    except LockLost:
-        log.warning("lock lost", reason="its connection to the database was cut")
+    except LockLost as lost:
+        log.warning("lock lost", reason=str(lost))
         lock.release()
     finally:
         deadline = time.monotonic() + STOP_SECONDS

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from models.database import database
+from models.term import check_office
 
 VARIABLE = "NODETILL_FAILPOINT"
 
@@ -87,8 +88,12 @@ def reach(name: str) -> None:
 
 @contextmanager
 def transaction(name: str) -> Iterator[None]:
-    """All that is written in it, or nothing. `name` is one of TRANSACTIONS."""
+    """All that is written in it, or nothing. `name` is one of TRANSACTIONS.
+
+    Raises LockLost where another daemon has taken over.
+    """
     with database.atomic():
+        check_office()
         yield
         reach(f"{name}.written")
     reach(f"{name}.committed")

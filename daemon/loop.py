@@ -31,6 +31,7 @@ from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline
 from models.report import beat
+from models.term import LockLost
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +44,6 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
-
-
-class LockLost(Exception):
-    """The lock that makes this the only daemon is gone: stop, and start as a standby."""
 
 
 class WorkerDied(Exception):
@@ -297,7 +294,7 @@ class Loop:
             return
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         if not self._lock.is_held():
-            raise LockLost
+            raise LockLost("its connection to the database was cut")
         if not all(worker.is_alive() for worker in self._workers):
             raise WorkerDied
         try:

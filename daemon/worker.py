@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from models.database import DATABASE_TROUBLE, disconnect
+from models.term import LockLost
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,8 @@ class Worker:
         try:
             self._turn()
             self._end_trouble()
-        except Stopping:
+        except (Stopping, LockLost):
+            # Of a lost lock the loop will hear as well, and stop us.
             return
         except DATABASE_TROUBLE as error:
             self._begin_trouble(error)

@@ -19,6 +19,7 @@ from models.block import stored_tip
 from models.database import database, disconnect
 from models.outbox import Event
 from models.payment import PaymentRequest
+from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import TillMaker
 from tests.functional.customer import Customer
 from tests.functional.stage import Stage
@@ -30,6 +31,12 @@ CONTRACT_SECONDS = 5.0
 A_WHILE = timedelta(seconds=1)
 FULL_BYTES = 4096
 MANY = 20
+
+
+@pytest.fixture(scope="session")
+def new_database() -> NewDatabase:
+    """SQLite, whatever the other tests run on: a full disk, and a lock on the file."""
+    return sqlite_in
 
 
 def _read_only() -> dict[str, int]:
