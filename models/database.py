@@ -32,12 +32,12 @@ _SQLITE_PRAGMAS = {
     "cache_size": -512,
 }
 # A machine that lost its power or its network says nothing: without these its locks would be held for two
-# hours, and who waits for its answer would wait for a quarter of one. Both sides give up after some 3 s.
+# hours, and who waits for its answer would wait for a quarter of one. Both sides give up after 2 to 3 s.
 _POSTGRES_SESSION = {
     "tcp_keepalives_idle": "1",
     "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "3000",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "2000",
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": "10s",
 }
@@ -45,8 +45,8 @@ _POSTGRES_CONNECTION = {
     "connect_timeout": "4",
     "keepalives_idle": "1",
     "keepalives_interval": "1",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "3000",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "2000",
     "options": " ".join(f"-c {name}={value}" for name, value in _POSTGRES_SESSION.items()),
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -216,13 +216,11 @@ def _postgres(url: str) -> peewee.PostgresqlDatabase:
 def _defaults_beside(url: str) -> dict[str, Any]:
     """How to connect, as far as the URL does not say itself: `?tcp_user_timeout=30000`."""
     given = conninfo_to_dict(url)
-    missing: dict[str, Any] = {
-        name: value for name, value in _POSTGRES_CONNECTION.items() if name not in given
-    }
+    chosen: dict[str, Any] = {n: value for n, value in _POSTGRES_CONNECTION.items() if n not in given}
     if "options" in given:
-        # The later one of two holds.
-        missing["options"] = f"{_POSTGRES_CONNECTION['options']} {given['options']}"
-    return missing
+        # Of two that say different things the later one holds.
+        chosen["options"] = f"{_POSTGRES_CONNECTION['options']} {given['options']}"
+    return chosen
 
 
 def _is_readable(url: str) -> bool:
