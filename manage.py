@@ -6,6 +6,7 @@ import os
 import click
 
 from admin.audit import audit
+from admin.database import database
 from admin.demo import demo
 from admin.payments import payment
 from admin.sellers import seller
@@ -21,13 +22,14 @@ def manage() -> None:
     manage.py seller add company1 --name Alpacas a shop, and its key
     manage.py payment list --status confirmed    what came in
     manage.py audit                              is all that is stored as bitcoind has it?
+    manage.py database copy --to URL             move from SQLite to PostgreSQL
     manage.py demo                               all of it on regtest, with play money
 
     Settings come from the environment, or from .env in the working directory.
     """
 
 
-for command in (seller, payment, wallet, audit, demo):
+for command in (seller, payment, wallet, audit, database, demo):
     manage.add_command(command)
 
 if __name__ == "__main__":
