@@ -10,10 +10,10 @@ import structlog
 
 import logs
 from config import settings_or_exit
-from models.database import DatabaseError, disconnect
+from models.database import DatabaseError, disconnect, is_sqlite
 from models.schema import open_database
 from web.app import create_app
-from web.server import CannotListenError, Server
+from web.server import THREADS, THREADS_ON_POSTGRESQL, CannotListenError, Server
 
 log = structlog.get_logger("run_web")
 
@@ -27,7 +27,8 @@ def main() -> int:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
-        server = Server(create_app(settings), settings.web_host, settings.web_port, disconnect)
+        threads = THREADS if is_sqlite() else THREADS_ON_POSTGRESQL
+        server = Server(create_app(settings), settings.web_host, settings.web_port, disconnect, threads)
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
