@@ -19,8 +19,10 @@ settings.load_profile("nodetill")
 
 NewDatabase = Callable[[Path], str]
 
-KINDS = ["postgresql"] if os.environ.get("TEST_DATABASE") == "postgresql" else ["sqlite", "postgresql"]
-"""With TEST_DATABASE=postgresql nothing runs on SQLite but what is about SQLite itself."""
+KINDS = {"sqlite": ["sqlite", "postgresql"], "postgresql": ["postgresql"]}[
+    os.environ.get("TEST_DATABASE", "sqlite")
+]
+"""With `make test DATABASE=postgresql` nothing runs on SQLite but what is about SQLite itself."""
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from models.payment import PaymentRequest
 from models.schema import open_database
 from payments.document import payment_document
 from payments.status import EventType, Status
+from tests.postgres import PostgresServer
 from tests.rows import BLOCK_HASH, NOW, new_event, new_output, new_payment, script
 
 
@@ -257,3 +258,23 @@ def test_a_transaction_that_fails_leaves_nothing(opened: str) -> None:
         fail_on_the_way()
     assert PaymentRequest.select().count() == 0
     assert in_a_thread(lambda: PaymentRequest.select().count()) == 0
+
+
+# PostgreSQL's connections
+
+
+def test_who_says_nothing_any_more_is_given_up_soon(postgres: PostgresServer) -> None:
+    """By the server, with all its locks, and by us; where the URL says otherwise, it holds."""
+    url = postgres.new_database()
+    asked = ("tcp_keepalives_idle", "tcp_user_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+    def told(url: str) -> list[str]:
+        bind(url)
+        answers = [database.execute_sql(f"SHOW {name}").fetchone()[0] for name in asked]
+        answers.append(database.connection().info.get_parameters()["tcp_user_timeout"])
+        disconnect()
+        return answers
+
+    assert told(url) == ["1", "2000", "5s", "10s", "2000"]
+    ours = f"{url}?tcp_user_timeout=30000&options=-c%20lock_timeout%3D9s"
+    assert told(ours) == ["1", "2000", "9s", "10s", "30000"]
