@@ -7,7 +7,6 @@ import sys
 import time
 from datetime import UTC, datetime
 
-import peewee
 import structlog
 
 import logs
@@ -22,7 +21,7 @@ from daemon.mailer import Mailer
 from daemon.rates import RateKeeper
 from daemon.webhook import WebhookSender
 from daemon.worker import in_a_thread
-from models.database import DatabaseError, disconnect
+from models.database import DATABASE_TROUBLE, DatabaseError, disconnect
 from models.lock import AdvisoryLock, FileLock, database_lock
 from models.schema import open_database
 from models.term import LockLost, take_office
@@ -97,8 +96,9 @@ def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
                 take_office()
                 return True
             reason = "another daemon works on this database"
-        except peewee.OperationalError as error:
+        except DATABASE_TROUBLE as error:
             reason = f"the database cannot be used: {str(error).strip()}"
+            disconnect()
         if not is_told:
             log.info("standby", reason=reason)
             is_told = True

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from models.database import database
-from models.term import check_office
+from models.term import hold_office
 
 VARIABLE = "NODETILL_FAILPOINT"
 
@@ -93,7 +93,7 @@ def transaction(name: str) -> Iterator[None]:
     Raises LockLost where another daemon has taken over.
     """
     with database.atomic():
-        check_office()
+        hold_office()
         yield
         reach(f"{name}.written")
     reach(f"{name}.committed")

@@ -29,12 +29,14 @@ class DaemonTerm(Table):
 def take_office() -> None:
     """Begin a term, with the daemon's lock held; what the daemon before had under way is over then.
 
-    Raises peewee.OperationalError where that takes too long: try again.
+    Raises one of DATABASE_TROUBLE where that can't be done now: try again.
     """
     global _ours
     if is_sqlite():
         return
     with database.atomic():
+        # A table's lock, because it is fair: who locks a row to write it can wait for ever for its readers.
+        database.execute_sql("LOCK TABLE daemon_term IN EXCLUSIVE MODE")
         DaemonTerm.update(number=DaemonTerm.number + 1).execute()
         _ours = DaemonTerm.get().number
 
@@ -45,10 +47,14 @@ def leave_office() -> None:
     _ours = None
 
 
+def hold_office() -> None:
+    """Let nobody else take office before the transaction ends. Raises LockLost where somebody has already."""
+    if _ours is not None:
+        database.execute_sql("LOCK TABLE daemon_term IN ROW SHARE MODE")
+        check_office()
+
+
 def check_office() -> None:
-    """Raises LockLost where another daemon has taken office; inside a transaction none can until its end."""
-    if _ours is None:
-        return
-    (number,) = database.execute_sql("SELECT number FROM daemon_term FOR SHARE").fetchone()
-    if number != _ours:
+    """Raises LockLost where another daemon has taken office."""
+    if _ours is not None and DaemonTerm.get().number != _ours:
         raise LockLost("another daemon has taken office")

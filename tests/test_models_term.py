@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from daemon.failpoint import transaction
-from models.database import disconnect, is_sqlite
+from models.database import database, disconnect, is_sqlite
 from models.lock import database_lock
 from models.report import daemon_report, update_report
 from models.schema import open_database
-from models.term import LockLost, check_office, leave_office, take_office
+from models.term import LockLost, check_office, hold_office, leave_office, take_office
 from tests.postgres import PostgresServer
 from tests.programs import go_on, program
 from tests.waiting import wait_until
@@ -113,6 +113,8 @@ def test_only_a_daemon_is_asked_for_its_office(database_url: str) -> None:
             other.execute("UPDATE daemon_term SET number = number + 1")
         with pytest.raises(LockLost):
             check_office()
+        with pytest.raises(LockLost), database.atomic():
+            hold_office()
     leave_office()
     check_office()
     disconnect()

@@ -223,7 +223,7 @@ def test_a_postgresql_that_may_only_be_read_is_waited_out(
     _set_read_only(till, "on")
     customer.pay(order.address, order.amount_sats)
     till.wait(lambda: _create(till).status == 503, "refuse")
-    till.daemon.wait_for_line("outage", "read-only")
+    till.daemon.wait_for_line("standby", "read-only")
     _set_read_only(till, "off")
     till.node.mine()
     order.wait("confirmed")
