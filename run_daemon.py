@@ -21,7 +21,7 @@ from daemon.mailer import Mailer
 from daemon.rates import RateKeeper
 from daemon.webhook import WebhookSender
 from daemon.worker import in_a_thread
-from models.database import DATABASE_TROUBLE, DatabaseError, disconnect
+from models.database import DATABASE_TROUBLE, DatabaseError, disconnect, one_line
 from models.lock import AdvisoryLock, FileLock, database_lock
 from models.schema import open_database
 from models.term import LockLost, take_office
@@ -97,7 +97,7 @@ def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
                 return True
             reason = "another daemon works on this database"
         except DATABASE_TROUBLE as error:
-            reason = f"the database cannot be used: {str(error).strip()}"
+            reason = f"the database cannot be used: {one_line(error)}"
             disconnect()
         if not is_told:
             log.info("standby", reason=reason)

@@ -26,7 +26,7 @@ from daemon.reassess import Assessor
 from daemon.recording import Watch
 from daemon.transaction_handler import TransactionHandler
 from daemon.worker import Stopping
-from models.database import DATABASE_TROUBLE, disconnect
+from models.database import DATABASE_TROUBLE, disconnect, one_line
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline
@@ -121,7 +121,7 @@ class Loop:
                 self._node.close()
                 self._begin_outage(str(error))
             except DATABASE_TROUBLE as error:
-                self._begin_outage(f"the database cannot be used: {str(error).strip()}")
+                self._begin_outage(f"the database cannot be used: {one_line(error)}")
                 disconnect()
             except Stopping:
                 return
@@ -301,7 +301,7 @@ class Loop:
             with transaction("heartbeat"):
                 beat(_now(), self._node_height, self._problems())
         except DATABASE_TROUBLE as error:
-            self._begin_outage(f"the database cannot be used: {str(error).strip()}")
+            self._begin_outage(f"the database cannot be used: {one_line(error)}")
             disconnect()
 
     def _problems(self) -> list[str]:
