@@ -230,7 +230,8 @@ def _is_readable(url: str) -> bool:
     except psycopg.ProgrammingError:
         return False
     host, port = str(parts.get("host", "")), str(parts.get("port", ""))
-    return "@" not in host and (port == "" or port.isdecimal())
+    # One for each host, where there are several: "5432,5433".
+    return "@" not in host and (port == "" or port.replace(",", "").isdecimal())
 
 
 def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import peewee
 import pysqlite3
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from admin.child import free_ports
 from models import database as module
 from models.database import DatabaseError, bind, database, disconnect
 from models.payment import PaymentRequest
@@ -278,3 +280,13 @@ def test_who_says_nothing_any_more_is_given_up_soon(postgres: PostgresServer) ->
     assert told(url) == ["1", "2000", "5s", "10s", "2000"]
     ours = f"{url}?tcp_user_timeout=30000&options=-c%20lock_timeout%3D9s"
     assert told(ours) == ["1", "2000", "9s", "10s", "30000"]
+
+
+def test_of_several_servers_the_one_that_works_is_taken(postgres: PostgresServer) -> None:
+    """As after a failover: the first is down."""
+    parts = urlsplit(postgres.new_database())
+    (nobody,) = free_ports(1)
+    hosts = f"host=127.0.0.1,127.0.0.1&port={nobody},{parts.port}&target_session_attrs=read-write"
+    bind(f"postgresql://nodetill@{parts.path}?{hosts}")
+    assert database.execute_sql("SELECT current_database()").fetchone()[0] == parts.path.strip("/")
+    disconnect()
