@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from datetime import UTC, datetime
@@ -79,7 +80,7 @@ def main() -> int:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
     while not should_stop():
-        if stand_by(lock, should_stop):
+        if stand_by(settings, lock, should_stop):
             work(settings, lock, should_stop)
     lock.release()
     disconnect()
@@ -87,13 +88,14 @@ def main() -> int:
     return 0
 
 
-def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
+def stand_by(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -> bool:
     """Wait until no other daemon works on the database; False where told to stop before."""
+    node = f"{settings.rpc_url_without_credentials} of {socket.gethostname()}"
     is_told = False
     while not should_stop():
         try:
             if lock.acquire():
-                take_office()
+                take_office(node)
                 return True
             reason = "another daemon works on this database"
         except DATABASE_TROUBLE as error:
@@ -124,6 +126,8 @@ def work(settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop) -
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()
+        # One that stands by comes first: it is our connection that has failed.
+        time.sleep(2 * STANDBY_LOOK_SECONDS)
     finally:
         deadline = time.monotonic() + STOP_SECONDS
         for worker in workers:

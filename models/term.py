@@ -13,6 +13,7 @@ from models.database import Table, database, is_sqlite
 _ONLY_ROW = 1
 
 _ours: int | None = None
+_has_moved = False
 
 
 class LockLost(Exception):
@@ -20,31 +21,39 @@ class LockLost(Exception):
 
 
 class DaemonTerm(Table):
-    """The one row of it: how many daemons have taken office."""
+    """The one row of it: how many daemons have taken office, and with which bitcoind the last one works."""
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
     number = peewee.BigIntegerField()
+    node = peewee.TextField(null=True)
 
 
-def take_office() -> None:
+def take_office(node: str) -> None:
     """Begin a term, with the daemon's lock held; what the daemon before had under way is over then.
 
-    Raises one of DATABASE_TROUBLE where that can't be done now: try again.
+    `node` tells this daemon's bitcoind from any other. Raises one of DATABASE_TROUBLE where it can't be done
+    now: try again.
     """
-    global _ours
+    global _ours, _has_moved
     if is_sqlite():
         return
     with database.atomic():
         # A table's lock, because it is fair: who locks a row to write it can wait for ever for its readers.
         database.execute_sql("LOCK TABLE daemon_term IN EXCLUSIVE MODE")
-        DaemonTerm.update(number=DaemonTerm.number + 1).execute()
-        _ours = DaemonTerm.get().number
+        before = DaemonTerm.get()
+        DaemonTerm.update(number=before.number + 1, node=node).execute()
+    _ours, _has_moved = before.number + 1, before.node not in (None, node)
 
 
 def leave_office() -> None:
     """What this process writes from now on it does not write as the daemon."""
-    global _ours
-    _ours = None
+    global _ours, _has_moved
+    _ours, _has_moved = None, False
+
+
+def has_moved() -> bool:
+    """Whether the daemon before had another bitcoind, whose mempool may have had what ours is yet to get."""
+    return _has_moved
 
 
 def hold_office() -> None:

@@ -11,7 +11,7 @@ from models.database import database, disconnect, is_sqlite
 from models.lock import database_lock
 from models.report import daemon_report, update_report
 from models.schema import open_database
-from models.term import LockLost, check_office, hold_office, leave_office, take_office
+from models.term import LockLost, check_office, has_moved, hold_office, leave_office, take_office
 from tests.postgres import PostgresServer
 from tests.programs import go_on, program
 from tests.waiting import wait_until
@@ -36,7 +36,7 @@ from models.schema import open_database
 from models.term import LockLost, take_office
 open_database(sys.argv[1])
 assert database_lock("daemon").acquire()
-take_office()
+take_office("a node")
 """
 WRITES_LATER = """
 print("ready", flush=True)
@@ -70,7 +70,7 @@ def test_who_has_lost_the_lock_unknowingly_writes_nothing(url: str) -> None:
         cut_the_lock_s_session(url)
         lock = database_lock("daemon")
         wait_until(lock.acquire, what="the lock whose session was cut")
-        take_office()
+        take_office("a node")
         assert go_on(first) == "lock lost\n"
     assert daemon_report().node_height is None
     with transaction("heartbeat"):
@@ -88,7 +88,7 @@ def test_nobody_takes_office_while_the_last_one_writes(url: str) -> None:
         seen: list[int | None] = []
 
         def succeed() -> None:
-            take_office()
+            take_office("a node")
             seen.append(daemon_report().node_height)
             disconnect()
 
@@ -102,11 +102,20 @@ def test_nobody_takes_office_while_the_last_one_writes(url: str) -> None:
     lock.release()
 
 
+def test_a_daemon_with_another_bitcoind_knows_that_it_is_new_there(url: str) -> None:
+    """What is stored of the mempool is another node's word at first. The very first has nobody's."""
+    moves = []
+    for node in ("a", "a", "b", "b", "a"):
+        take_office(node)
+        moves.append(has_moved())
+    assert moves == [False, False, True, False, True]
+
+
 def test_only_a_daemon_is_asked_for_its_office(database_url: str) -> None:
     """The tests' own writing, and a daemon on SQLite, whose lock ends with its process alone."""
     open_database(database_url)
     check_office()
-    take_office()
+    take_office("a node")
     check_office()
     if not is_sqlite():
         with psycopg.connect(database_url, autocommit=True) as other:

@@ -10,6 +10,7 @@ def up(_migrator: SchemaMigrator, db: Any) -> None:
     class DaemonTerm(peewee.Model):
         id = peewee.IntegerField(primary_key=True, constraints=[peewee.Check("id = 1")])
         number = peewee.BigIntegerField()
+        node = peewee.TextField(null=True)
 
         class Meta:
             database = db
