@@ -7,6 +7,7 @@ from typing import Any
 
 import peewee
 import psycopg
+import pysqlite3
 
 from models.address import Address
 from models.block import Block
@@ -114,14 +115,15 @@ def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
 
 def _stream(database: Opened, query: str) -> Iterator[Row]:
     """Row by row: psycopg's usual cursor would keep a million of them in memory."""
-    if _is_sqlite(database):
-        yield from database.execute_sql(query)
-        return
     try:
+        if _is_sqlite(database):
+            yield from database.execute_sql(query)
+            return
         with database.connection().cursor(name="rows") as cursor:
             cursor.itersize = ROWS_AT_ONCE
             yield from cursor.execute(query)
-    except psycopg.Error as error:
+    except (psycopg.Error, pysqlite3.Error) as error:
+        # peewee translates what a query raises, and not what its rows do.
         raise peewee.OperationalError(str(error)) from error
 
 

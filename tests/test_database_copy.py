@@ -238,6 +238,17 @@ def test_what_the_new_database_cannot_keep_leaves_it_empty(old: str, new: str) -
     assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
 
 
+def test_a_damaged_file_is_not_copied(old: str, new: str) -> None:
+    """Found where its rows are read, which is after the query for them was taken."""
+    path = Path(old.removeprefix("sqlite:///"))
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xff" * (size // 4))
+    assert "nothing was copied: " in refusal(copy(old, "--to", new))
+    assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
+
+
 def test_a_row_that_arrives_otherwise_is_found(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is kept of a copy that is not exact."""
 
