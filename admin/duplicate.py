@@ -13,6 +13,7 @@ from models.address import Address
 from models.block import Block
 from models.database import Table
 from models.hint import Hint
+from models.operator import LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
 from models.output import Output, Spend
 from models.payment import PaymentRequest
@@ -34,6 +35,9 @@ TABLES: tuple[type[Table], ...] = (
     Hint,
     DaemonReport,
     DaemonTerm,
+    OperatorSalt,
+    OperatorSession,
+    LoginAttempt,
 )
 """Each after those that it refers to."""
 

@@ -22,6 +22,7 @@ from models.block import Block
 from models.database import Table, bind, database, disconnect
 from models.hint import add_redelivery
 from models.lock import database_lock
+from models.operator import LoginAttempt, OperatorSalt, OperatorSession
 from models.output import Spend
 from models.payment import payment_by_reference
 from models.rate import Rate
@@ -83,6 +84,9 @@ def fill() -> None:
     Rate.create(source="Kraken", currency="EUR", price="1", fetched_at=NOW)
     beat(NOW, 7, [NASTY])
     DaemonTerm.update(number=41).execute()
+    OperatorSalt.create(salt=bytes(range(255, -1, -1)))
+    OperatorSession.create(id="s" * 22, expires_at=NOW)
+    LoginAttempt.create(browser="", failures=3, next_at=NOW)
 
 
 def contents(url: str) -> dict[str, list[str]]:
