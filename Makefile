@@ -1,12 +1,13 @@
 # make setup   a virtual environment in .venv: all that the servers need
 # make demo    all of Nodetill on regtest; DEMO_ARGS=--once ends after one payment
-# make test    the tests; TEST_ARGS=... goes to pytest
+# make test    the tests; TEST_ARGS=... goes to pytest, DATABASE=postgresql has all of them run on that
 # make check   lint, types, tests: what has to pass before a commit
 # make bench   the benchmarks
 # make soak    the long tests: a thousand kills, and how long what a fault hides stays hidden (half an hour)
 
 PYTHON ?= python3
 TEST_WORKERS ?= 4
+DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=
 SOAK_KILLS ?= 1000
@@ -26,7 +27,7 @@ browser: setup
 	@.venv/bin/python -m tests.browser
 
 test: bitcoind browser
-	.venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
+	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
 
 check: lint test
 

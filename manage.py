@@ -10,22 +10,13 @@ from admin.audit import audit
 from admin.backup import backup, retire_pool
 from admin.command import Commands
 from admin.completion import PROGRAM, VARIABLE, completion
+from admin.database import database
 from admin.demo import demo
 from admin.doctor import doctor
 from admin.events import events
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
-
-
-@click.group()
-def database() -> None:
-    """The database that everything is stored in.
-
-    \b
-    manage.py database backup till.db
-    manage.py database retire-pool
-    """
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,6 +31,7 @@ def manage() -> None:
     manage.py events retry                     try again what was not delivered
     manage.py audit                            is all stored as bitcoind has it?
     manage.py database backup till.db          a copy, while the servers work
+    manage.py database copy --to URL           move from SQLite to PostgreSQL
     manage.py demo                             all of it, with play money
 
     Settings come from the environment, or from .env in the working directory. With --json a command prints

@@ -3,11 +3,11 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from datetime import UTC, datetime
 
-import peewee
 import structlog
 
 import logs
@@ -18,14 +18,15 @@ from daemon.bitcoind import RPC_CALLS, Bitcoind
 from daemon.counters import Counters
 from daemon.courier import Courier
 from daemon.feed import Feed
-from daemon.loop import LockLost, Loop
+from daemon.loop import Loop
 from daemon.mailer import Mailer
 from daemon.rates import RateKeeper
 from daemon.webhook import WebhookSender
 from daemon.worker import in_a_thread
-from models.database import DatabaseError, disconnect
+from models.database import DATABASE_TROUBLE, DatabaseError, disconnect, one_line
 from models.lock import AdvisoryLock, FileLock, database_lock
 from models.schema import open_database
+from models.term import LockLost, take_office
 from service_manager import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
@@ -86,7 +87,7 @@ def main() -> int:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
     while not should_stop():
-        if stand_by(lock, should_stop, manager):
+        if stand_by(settings, lock, should_stop, manager):
             work(settings, lock, should_stop, manager)
     lock.release()
     disconnect()
@@ -94,16 +95,21 @@ def main() -> int:
     return 0
 
 
-def stand_by(lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager) -> bool:
+def stand_by(
+    settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
+) -> bool:
     """Wait until no other daemon works on the database; False where told to stop before."""
+    node = f"{settings.rpc_url_without_credentials} of {socket.gethostname()}"
     is_told = False
     while not should_stop():
         try:
             if lock.acquire():
+                take_office(node)
                 return True
             reason = "another daemon works on this database"
-        except peewee.OperationalError as error:
-            reason = f"the database cannot be used: {str(error).strip()}"
+        except DATABASE_TROUBLE as error:
+            reason = f"the database cannot be used: {one_line(error)}"
+            disconnect()
         if not is_told:
             log.info("standby", reason=reason)
             is_told = True
@@ -132,9 +138,11 @@ def work(
     try:
         node = Bitcoind(settings)
         Loop(settings, node, feed, pool, courier, rates, lock, should_stop, manager, counters).run()
-    except LockLost:
-        log.warning("lock lost", reason="its connection to the database was cut")
+    except LockLost as lost:
+        log.warning("lock lost", reason=str(lost))
         lock.release()
+        # One that stands by comes first: it is our connection that has failed.
+        time.sleep(2 * STANDBY_LOOK_SECONDS)
     finally:
         deadline = time.monotonic() + STOP_SECONDS
         for worker in workers:

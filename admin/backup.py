@@ -41,7 +41,7 @@ def retire_pool(as_json: bool) -> None:
     \b
     manage.py database retire-pool
 
-    Those that were free then may have been given to customers since. The daemon gets fresh ones from bitcoind.
+    Those that were free then may have been given to customers since. The daemon gets fresh ones.
     """
     with open_settings_and_database():
         free = free_count()

@@ -13,6 +13,7 @@ from itertools import count
 
 from daemon.story import told_when_done
 from models.database import database
+from models.term import hold_office
 
 VARIABLE = "NODETILL_FAILPOINT"
 
@@ -88,9 +89,13 @@ def reach(name: str) -> None:
 
 @contextmanager
 def transaction(name: str) -> Iterator[None]:
-    """All that is written in it, or nothing. `name` is one of TRANSACTIONS."""
+    """All that is written in it, or nothing. `name` is one of TRANSACTIONS.
+
+    Raises LockLost where another daemon has taken over.
+    """
     with told_when_done():
         with database.atomic():
+            hold_office()
             yield
             reach(f"{name}.written")
         reach(f"{name}.committed")

@@ -36,11 +36,12 @@ from daemon.reassess import Assessor
 from daemon.recording import Watch
 from daemon.transaction_handler import TransactionHandler
 from daemon.worker import Stopping
-from models.database import DATABASE_TROUBLE, disconnect
+from models.database import DATABASE_TROUBLE, disconnect, one_line
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline, sample_addresses
 from models.report import beat
+from models.term import LockLost
 from service_manager import ServiceManager
 
 log = structlog.get_logger(__name__)
@@ -51,10 +52,6 @@ SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
-
-
-class LockLost(Exception):
-    """The lock that makes this the only daemon is gone: stop, and start as a standby."""
 
 
 class WorkerDied(Exception):
@@ -136,7 +133,7 @@ class Loop:
                 self._node.close()
                 self._begin_outage(str(error))
             except DATABASE_TROUBLE as error:
-                self._begin_outage(f"the database cannot be used: {str(error).strip()}")
+                self._begin_outage(f"the database cannot be used: {one_line(error)}")
                 disconnect()
             except Stopping:
                 return
@@ -324,14 +321,14 @@ class Loop:
             return
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         if not self._lock.is_held():
-            raise LockLost
+            raise LockLost("its connection to the database was cut")
         if not all(worker.is_alive() for worker in self._workers):
             raise WorkerDied
         try:
             with transaction("heartbeat"):
                 beat(_now(), self._node_height, self._problems(), self._counters.document())
         except DATABASE_TROUBLE as error:
-            self._begin_outage(f"the database cannot be used: {str(error).strip()}")
+            self._begin_outage(f"the database cannot be used: {one_line(error)}")
             disconnect()
         self._manager.alive(self._state())
 

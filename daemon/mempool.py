@@ -19,6 +19,7 @@ from daemon.recording import (
 )
 from models.block import stored_tip
 from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, states_of, unsettled_outputs
+from models.term import has_moved
 from payments.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 DROP_GRACE = timedelta(seconds=5)
 """How long a payment must be missing before it is called dropped: a node that has just started gets its
 wallet's transactions back a moment after it answers."""
+
+RELAY_GRACE = timedelta(seconds=60)
+"""The same for one that only another node has had, whose daemon was at work before: it may be on its way."""
 
 FEED_DELAY = timedelta(seconds=2)
 """How late a message of the feed may be to count as news: the mempool's times are whole seconds."""
@@ -93,6 +97,8 @@ class Mempool:
         self._node = node
         self._watch = watch
         self._missing_since: dict[str, datetime] = {}
+        self._is_new_here = has_moved()
+        self._hearsay: frozenset[str] = frozenset()
         self._foreign: frozenset[str] = frozenset()
 
     @property
@@ -126,6 +132,9 @@ class Mempool:
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
         outputs = unsettled_outputs()
+        if self._is_new_here:
+            self._hearsay = frozenset(txid for txid, state, _ in outputs if state == MEMPOOL)
+            self._is_new_here = False
         undecided = {txid for txid, state, replaced_in in outputs if state != DROPPED and replaced_in is None}
         self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
         return self._record([], {txid for txid, _, _ in outputs}, now, undecided)
@@ -208,6 +217,7 @@ class Mempool:
         something only while the tip that we have read stays the node's tip.
         """
         present = self._present(txids)
+        self._hearsay -= present
         absent = [txid for txid in txids if txid not in present]
         replaced = self._replacements(absent)
         if absent and not self._is_absence_certain():
@@ -240,7 +250,7 @@ class Mempool:
     def _is_missing_long(self, txid: str, now: datetime) -> bool:
         since = self._missing_since.setdefault(txid, now)
         # Also where the clock was set back: better an early look than one that never comes.
-        return not since <= now < since + DROP_GRACE
+        return not since <= now < since + (RELAY_GRACE if txid in self._hearsay else DROP_GRACE)
 
 
 def _record_fates(fates: _Fates) -> None:

@@ -10,6 +10,7 @@ from models.database import database
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.seller import Seller
+from models.term import check_office
 
 AT_ONCE = 200
 """How many due messages of a queue are looked up at a time."""
@@ -62,7 +63,11 @@ def due_messages(now: datetime) -> dict[str, deque[int]]:
 
 
 def message_to_send(message_id: int) -> Message | None:
-    """The message with its event, payment and seller; None if it is not pending any more."""
+    """The message with its event, payment and seller; None if it is not pending any more.
+
+    Raises LockLost where it is another daemon's to send.
+    """
+    check_office()
     is_pending = Message.next_attempt_at.is_null(False)
     joined = (
         Message.select(Message, Event, PaymentRequest, Seller).join(Event).join(PaymentRequest).join(Seller)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import structlog
 
-from models.database import DATABASE_TROUBLE, disconnect
+from models.database import DATABASE_TROUBLE, disconnect, one_line
+from models.term import LockLost
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,8 @@ class Worker:
         try:
             self._turn()
             self._end_trouble()
-        except Stopping:
+        except (Stopping, LockLost):
+            # Of a lost lock the loop will hear as well, and stop us.
             return
         except DATABASE_TROUBLE as error:
             self._begin_trouble(error)
@@ -87,7 +89,7 @@ class Worker:
 
     def _begin_trouble(self, error: Exception) -> None:
         if not self._is_in_trouble:
-            log.error("database unavailable", thread=self._name, reason=str(error).strip())
+            log.error("database unavailable", thread=self._name, reason=one_line(error))
         self._is_in_trouble = True
 
     def _end_trouble(self) -> None:

@@ -24,21 +24,34 @@ class Hint(Table):
     created_at = MomentField()
 
 
+# A wish that waits is not made again, by however many at once. On PostgreSQL two who look first see neither.
+for _name, _kind, *_columns in (
+    ("hint_one_transaction", TRANSACTION, Hint.payment, Hint.txid),
+    ("hint_one_acceptance", ACCEPT, Hint.payment),
+    ("hint_one_redelivery", REDELIVER, Hint.message),
+):
+    Hint.add_index(Hint.index(*_columns, name=_name, unique=True, where=Hint.kind == _kind))
+
+
 def add_transaction_hint(payment: PaymentRequest, txid: str, now: datetime) -> None:
     """Ask the daemon to look at a transaction."""
-    Hint.create(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
+    _add(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
 
 
 def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
     """Ask the daemon to count late money for this request."""
-    Hint.create(kind=ACCEPT, payment=payment, created_at=now)
+    _add(kind=ACCEPT, payment=payment, created_at=now)
 
 
 def add_redelivery(message: Message, now: datetime) -> None:
     """Ask the daemon to send a message again."""
-    Hint.create(kind=REDELIVER, payment=message.payment_id, message=message, created_at=now)
+    _add(kind=REDELIVER, payment=message.payment_id, message=message, created_at=now)
 
 
 def pending_hints(limit: int = 100) -> list[Hint]:
     """The oldest wishes."""
     return rows(Hint, "SELECT * FROM hint ORDER BY id LIMIT ?", limit)
+
+
+def _add(**values: object) -> None:
+    Hint.insert(**values).on_conflict_ignore().execute()

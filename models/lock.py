@@ -56,8 +56,10 @@ class AdvisoryLock:
             return self.is_held()
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(database.obj.database, autocommit=True)
+                target = database.obj
+                self._connection = psycopg.connect(target.database, autocommit=True, **target.connect_params)
             if wait:
+                self._connection.execute("SET lock_timeout = 0")
                 self._connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
                 self._is_ours = True
             else:

@@ -1,5 +1,6 @@
 """Fixtures that many tests share: databases of both kinds, and bitcoind nodes."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,13 @@ from tests.postgres import PostgresServer
 # How long an example takes says how busy the machine is.
 settings.register_profile("nodetill", deadline=None)
 settings.load_profile("nodetill")
+
+NewDatabase = Callable[[Path], str]
+
+KINDS = {"sqlite": ["sqlite", "postgresql"], "postgresql": ["postgresql"]}[
+    os.environ.get("TEST_DATABASE", "sqlite")
+]
+"""With `make test DATABASE=postgresql` nothing runs on SQLite but what is about SQLite itself."""
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +60,31 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """DATABASE_URL of a fresh database: the test runs on each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'nodetill.db'}"
+    return _makes(request.param, request)(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def new_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """Gives the DATABASE_URL of a fresh database, for a test that runs on one kind: the first of KINDS.
+
+    A module that is about SQLite has a fixture of this name that gives `sqlite_in`.
+    """
+    return _makes(KINDS[0], request)
+
+
+def sqlite_in(directory: Path) -> str:
+    """DATABASE_URL of the SQLite database in this directory."""
+    return f"sqlite:///{directory / 'nodetill.db'}"
+
+
+def _makes(kind: str, request: pytest.FixtureRequest) -> NewDatabase:
+    if kind == "sqlite":
+        return sqlite_in
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
+    return lambda _directory: server.new_database()
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,14 @@ from typing import Any
 from urllib.parse import urljoin
 from xml.etree import ElementTree
 
+import peewee
 import pytest
 
 from models.database import database
 from models.output import Output
 from payments.money import btc
 from tests.checkout_scenes import DUE_SATS, OVER, PART_SATS, SCENES, change, stage
+from tests.conftest import NewDatabase
 from tests.web_server import NOW, Reply, Shop, open_shop, pay, stored
 from web.languages import languages
 
@@ -47,10 +49,10 @@ class Document(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop whose customers have no key."""
     directory = tmp_path_factory.mktemp("shop")
-    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}", addresses=200) as opened:
+    with open_shop(directory, new_database(directory), addresses=200) as opened:
         yield opened
 
 
@@ -196,11 +198,12 @@ def test_a_page_that_is_not_there_is_a_page(shop: Shop) -> None:
 def test_without_a_database_the_page_tries_again(shop: Shop) -> None:
     """503 as a page that reloads itself, and says that no money is lost."""
     document = shop.created()
-    database.execute_sql("ALTER TABLE output RENAME TO gone")
+    usual = database.obj
+    database.initialize(peewee.SqliteDatabase("/nowhere/nodetill.db"))
     try:
         reply = visit(shop, path_of(document))
     finally:
-        database.execute_sql("ALTER TABLE gone RENAME TO output")
+        database.initialize(usual)
     page = Document(reply.body.decode())
     assert reply.status == 503
     assert reply.headers["retry-after"]

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.checkout_scenes import DUE_SATS, SCENES, change, stage
+from tests.conftest import NewDatabase
 from tests.web_server import Shop, open_shop
 from web.languages import languages
 
@@ -50,10 +51,10 @@ OUTSIDE = """() => {
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop with a label on everything, and a way back."""
     directory = tmp_path_factory.mktemp("shop")
-    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}", addresses=200) as opened:
+    with open_shop(directory, new_database(directory), addresses=200) as opened:
         yield opened
 
 

@@ -31,6 +31,7 @@ from payments.document import payment_document
 from payments.letters import webhook_body
 from payments.status import EventType
 from tests.checkout_scenes import change
+from tests.conftest import NewDatabase
 from tests.waiting import wait_until
 from tests.web_server import KEY, TIP, Reply, Shop, open_shop, stored
 
@@ -102,11 +103,13 @@ def call(port: int, method: str, path: str, body: bytes = b"", **headers: str) -
 
 
 @pytest.fixture(scope="module", params=[python, javascript, php], ids=lambda find: find.__name__)
-def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+def example(
+    request: pytest.FixtureRequest, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Example]:
     """Each of them, in turn."""
     directory = tmp_path_factory.mktemp("shop")
     (port,) = free_ports(1)
-    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}") as till:
+    with open_shop(directory, new_database(directory)) as till:
         environ = {
             "NODETILL_URL": f"http://127.0.0.1:{till.port}",
             "NODETILL_KEY": KEY,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import peewee
 import pysqlite3
@@ -15,12 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from admin.child import free_ports
 from models import database as module
 from models.database import DatabaseError, bind, database, disconnect
 from models.payment import PaymentRequest
 from models.schema import open_database
 from payments.document import payment_document
 from payments.status import EventType, Status
+from tests.postgres import PostgresServer
 from tests.rows import BLOCK_HASH, NOW, new_event, new_output, new_payment, script
 
 
@@ -257,3 +260,33 @@ def test_a_transaction_that_fails_leaves_nothing(opened: str) -> None:
         fail_on_the_way()
     assert PaymentRequest.select().count() == 0
     assert in_a_thread(lambda: PaymentRequest.select().count()) == 0
+
+
+# PostgreSQL's connections
+
+
+def test_who_says_nothing_any_more_is_given_up_soon(postgres: PostgresServer) -> None:
+    """By the server, with all its locks, and by us; where the URL says otherwise, it holds."""
+    url = postgres.new_database()
+    asked = ("tcp_keepalives_idle", "tcp_user_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+    def told(url: str) -> list[str]:
+        bind(url)
+        answers = [database.execute_sql(f"SHOW {name}").fetchone()[0] for name in asked]
+        answers.append(database.connection().info.get_parameters()["tcp_user_timeout"])
+        disconnect()
+        return answers
+
+    assert told(url) == ["1", "2000", "5s", "10s", "2000"]
+    ours = f"{url}?tcp_user_timeout=30000&options=-c%20lock_timeout%3D9s"
+    assert told(ours) == ["1", "2000", "9s", "10s", "30000"]
+
+
+def test_of_several_servers_the_one_that_works_is_taken(postgres: PostgresServer) -> None:
+    """As after a failover: the first is down."""
+    parts = urlsplit(postgres.new_database())
+    (nobody,) = free_ports(1)
+    hosts = f"host=127.0.0.1,127.0.0.1&port={nobody},{parts.port}&target_session_attrs=read-write"
+    bind(f"postgresql://nodetill@{parts.path}?{hosts}")
+    assert database.execute_sql("SELECT current_database()").fetchone()[0] == parts.path.strip("/")
+    disconnect()

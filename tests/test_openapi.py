@@ -22,6 +22,7 @@ from payments.letters import webhook_body
 from payments.money import currency_codes
 from payments.status import EventType
 from tests.checkout_scenes import SCENES, stage
+from tests.conftest import NewDatabase
 from tests.rows import new_event, new_message
 from tests.web_server import KEY, NOW, TIP, Reply, Shop, open_shop, stored
 from web.access import key_holder
@@ -37,9 +38,9 @@ UNDESCRIBED = {("GET", "/static/{name}")}
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path: Path) -> Iterator[Shop]:
     """A shop with room for hundreds of requests."""
-    with open_shop(tmp_path, f"sqlite:///{tmp_path / 'nodetill.db'}", addresses=3000) as opened:
+    with open_shop(tmp_path, new_database(tmp_path), addresses=3000) as opened:
         yield opened
 
 

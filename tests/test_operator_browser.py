@@ -14,6 +14,7 @@ from models.operator import OperatorSession
 from models.payment import PaymentRequest
 from models.question import Need, in_question
 from tests.checkout_scenes import DUE_SATS, change, stage
+from tests.conftest import NewDatabase
 from tests.operator_client import PASSWORD
 from tests.operator_scenes import stage_questions, told
 from tests.test_checkout_browser import AA_CONTRAST, CONTRASTS
@@ -28,11 +29,11 @@ PATIENCE = 20_000
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop with an operator, and something of every kind to decide."""
     directory = tmp_path_factory.mktemp("shop")
     settings = {"OPERATOR_PASSWORD": PASSWORD}
-    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}", settings, addresses=200) as opened:
+    with open_shop(directory, new_database(directory), settings, addresses=200) as opened:
         stage_questions(opened, note=f"{MARKUP} {LONG}", label=MARKUP, metadata={MARKUP: LONG})
         yield opened
 

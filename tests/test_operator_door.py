@@ -12,6 +12,7 @@ from config import load_settings
 from models.database import disconnect
 from models.operator import LONGEST_PAUSE, LoginAttempt, OperatorSession, pause_after
 from models.schema import open_database
+from tests.conftest import NewDatabase
 from tests.operator_client import PASSWORD, OperatorClient
 from tests.web_server import Shop, open_shop, serving
 from web.app import OPERATOR
@@ -33,9 +34,9 @@ def client(shop: Shop) -> OperatorClient:
     return OperatorClient(shop)
 
 
-def test_without_a_password_there_are_no_such_pages(tmp_path: Path) -> None:
+def test_without_a_password_there_are_no_such_pages(new_database: NewDatabase, tmp_path: Path) -> None:
     """404 for everything, the login too, whatever is sent."""
-    with open_shop(tmp_path, f"sqlite:///{tmp_path / 'nodetill.db'}") as shop:
+    with open_shop(tmp_path, new_database(tmp_path)) as shop:
         client = OperatorClient(shop)
         for method, path, _access, _handler in OPERATOR:
             assert client.call(method, path.replace("<", "").replace(">", "")).status == 404, path
@@ -80,10 +81,10 @@ def test_the_cookies_are_closed_to_scripts_and_other_sites(client: OperatorClien
     assert client.get("/").status == 200
 
 
-def test_behind_tls_the_cookies_are_secure(tmp_path: Path) -> None:
+def test_behind_tls_the_cookies_are_secure(new_database: NewDatabase, tmp_path: Path) -> None:
     """And bound to this host by their name."""
     settings = {"OPERATOR_PASSWORD": PASSWORD, "PUBLIC_URL": "https://pay.example.com"}
-    with open_shop(tmp_path, f"sqlite:///{tmp_path / 'nodetill.db'}", settings) as shop:
+    with open_shop(tmp_path, new_database(tmp_path), settings) as shop:
         client = OperatorClient(shop)
         lines = client.log_in().headers.get_all("Set-Cookie", [])
         assert all(line.startswith("__Host-nodetill-") and line.endswith("; Secure") for line in lines)

@@ -19,6 +19,7 @@ from daemon.rates import MOST_BYTES, RateKeeper
 from models.database import disconnect
 from models.rate import quotes, store_rates
 from models.schema import open_database
+from tests.conftest import NewDatabase
 from tests.endpoint import Behaviour, Endpoint, answers, hangs, sends, trickles
 from tests.waiting import wait_until
 
@@ -86,9 +87,9 @@ class Market:
 
 
 @pytest.fixture
-def market(tmp_path: Path) -> Iterator[Market]:
+def market(new_database: NewDatabase, tmp_path: Path) -> Iterator[Market]:
     """With a database to keep the prices in."""
-    open_database(f"sqlite:///{tmp_path / 'nodetill.db'}")
+    open_database(new_database(tmp_path))
     with ExitStack() as stack:
         yield Market(tmp_path, stack)
     disconnect()
@@ -306,9 +307,9 @@ def test_what_other_sources_said_is_forgotten_at_the_start(market: Market) -> No
     assert stored() == {"coinbase": Decimal(60000)}
 
 
-def test_the_thread_asks_at_once_and_stops_at_once(tmp_path: Path) -> None:
+def test_the_thread_asks_at_once_and_stops_at_once(new_database: NewDatabase, tmp_path: Path) -> None:
     """Also while a source hangs."""
-    open_database(f"sqlite:///{tmp_path / 'nodetill.db'}")
+    open_database(new_database(tmp_path))
     with Endpoint(hangs) as hanging, Endpoint(answers(200, KRAKEN)) as good:
         environ = {
             "RATE_SOURCES": "coinbase,kraken",

@@ -15,6 +15,7 @@ from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
 from tests.checkout_scenes import DUE_SATS, SCENES, change, stage
+from tests.conftest import NewDatabase
 from tests.web_server import KEY, NOW, TIP, Reply, Shop, add_seller, open_shop, pay
 from web.access import key_holder_or_neighbour
 from web.answer import Problem
@@ -51,9 +52,9 @@ def asked(shop: Shop, **fields: Any) -> dict[str, Any]:
     return document
 
 
-def test_they_are_off_unless_asked_for(tmp_path: Path) -> None:
+def test_they_are_off_unless_asked_for(new_database: NewDatabase, tmp_path: Path) -> None:
     """404 for each, as for any other address that is not there."""
-    with open_shop(tmp_path, f"sqlite:///{tmp_path / 'nodetill.db'}") as shop:
+    with open_shop(tmp_path, new_database(tmp_path)) as shop:
         for reply in (ask(shop), shop.get(STATUS), shop.get(NEW), shop.post(RECEIVED, {})):
             assert reply.status == 404
 

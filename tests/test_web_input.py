@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.payment import PaymentRequest
+from tests.conftest import KINDS
 from tests.web_server import BODY, Reply, Shop, open_shop
 from web.answer import Problem
 from web.strict_json import BODY_LIMIT_BYTES, canonical, read_object
@@ -18,7 +19,7 @@ from web.strict_json import BODY_LIMIT_BYTES, canonical, read_object
 PAYMENTS = "/api/v1/payments"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=KINDS)
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One shop for all: nothing that is refused leaves a trace. Its pool is empty, so nothing is made."""
     directory = tmp_path_factory.mktemp("shop")

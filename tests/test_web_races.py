@@ -11,6 +11,8 @@ import pytest
 from models.address import free_count
 from models.database import bind, database, disconnect
 from models.payment import PaymentRequest
+from tests.functional.cable import Cable
+from tests.postgres import PostgresServer
 from tests.web_server import BODY, Shop, open_shop
 
 CALLERS = 32
@@ -102,6 +104,21 @@ def test_a_restart_of_postgresql_is_not_noticed(tmp_path: Path, request: pytest.
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert [shop.create().status for _ in range(CALLERS)] == [201] * CALLERS
+
+
+def test_a_cable_that_is_pulled_out_is_503_and_passes(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Nobody says that the server is gone; the callers hear of it after some seconds, not a quarter hour."""
+    with Cable(postgres.new_database()) as cable, open_shop(tmp_path, cable.url) as shop:
+        assert shop.create(key="a").status == 201
+        cable.pull()
+        reply = shop.create(key="b")
+        assert reply.status == 503
+        assert reply.json["type"].endswith("no-database")
+        cable.plug_in()
+        assert shop.create(key="b").status == 201
+        disconnect()
+        assert PaymentRequest.select().count() == 2
+        assert free_count() == 48
 
 
 def test_a_fault_of_ours_is_500_without_details(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.waiting import wait_until
-from web.server import CONNECTIONS, Server
+from web.server import CONNECTIONS, THREADS, Server
 from web.strict_json import BODY_LIMIT_BYTES
 
 Start = Callable[..., Any]
@@ -26,9 +26,11 @@ def hello(environ: dict[str, Any], start_response: Start) -> list[bytes]:
 
 
 @contextmanager
-def serving(app: Callable[..., Any], pulse: Callable[[], None] = lambda: None) -> Iterator[Server]:
+def serving(
+    app: Callable[..., Any], pulse: Callable[[], None] = lambda: None, threads: int = THREADS
+) -> Iterator[Server]:
     """A server in a thread."""
-    server = Server(app, "127.0.0.1", 0, pulse=pulse)
+    server = Server(app, "127.0.0.1", 0, threads=threads, pulse=pulse)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -173,7 +175,6 @@ def is_listening(address: tuple[str, int]) -> bool:
 
 def test_a_server_whose_threads_are_all_stuck_feeds_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not while calls wait that nobody takes; busy threads alone are no sign of it."""
-    monkeypatch.setattr("web.server.THREADS", 2)
     monkeypatch.setattr("web.server.PULSE_SECONDS", 0.05)
     go_on = threading.Event()
     pulses: list[None] = []
@@ -186,7 +187,7 @@ def test_a_server_whose_threads_are_all_stuck_feeds_no_watchdog(monkeypatch: pyt
         seen = len(pulses)
         return bool(wait_until(lambda: len(pulses) > seen))
 
-    with serving(hang, lambda: pulses.append(None)) as server, ExitStack() as stack:
+    with serving(hang, lambda: pulses.append(None), threads=2) as server, ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(dial(server)).sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert pulses_again()

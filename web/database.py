@@ -7,7 +7,7 @@ from threading import Lock
 import peewee
 import structlog
 
-from models.database import DATABASE_TROUBLE, LOCK_TIMEOUT_SECONDS, database, disconnect, is_sqlite
+from models.database import DATABASE_TROUBLE, LOCK_TIMEOUT_SECONDS, database, disconnect, is_sqlite, one_line
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Outage:
         """A call failed of it."""
         with self._lock:
             if not self._is_on:
-                log.error("database unavailable", reason=str(error).strip())
+                log.error("database unavailable", reason=one_line(error))
                 self._is_on, self._is_of_writes = True, is_write
 
     def end(self, *, is_write: bool) -> None:

@@ -20,6 +20,8 @@ from web.answer import refused
 from web.strict_json import BODY_LIMIT_BYTES, too_large
 
 THREADS = 32
+THREADS_ON_POSTGRESQL = 16
+"""Each keeps a connection, and PostgreSQL has 100 for all; on SQLite more of them wait for the one lock."""
 CONNECTIONS = 2000
 IDLE_SECONDS = 20
 """How long a connection may idle, and how long a request may take to arrive."""
@@ -156,8 +158,10 @@ class Server:
         host: str,
         port: int,
         at_thread_end: Callable[[], None] = lambda: None,
+        threads: int = THREADS,
         pulse: Callable[[], None] = lambda: None,
     ) -> None:
+        self._threads = threads
         _allow_files(CONNECTIONS + 100)
         self._map: dict[int, Any] = {}
         self._dispatcher = Dispatcher(at_thread_end)
@@ -191,7 +195,7 @@ class Server:
             _dispatcher=self._dispatcher,
             host=host,
             port=port,
-            threads=THREADS,
+            threads=self._threads,
             connection_limit=CONNECTIONS,
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=CLEANUP_SECONDS,
@@ -212,7 +216,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until `stop`; then take no more connections, and finish the requests under way."""
-        self._dispatcher.set_thread_count(THREADS)
+        self._dispatcher.set_thread_count(self._threads)
         while not self._is_stopping:
             self._turn(PULSE_SECONDS)
             self._beat()

@@ -12,8 +12,9 @@ from admin.regtest import RegtestNode
 from config import load_settings
 from daemon import loop, mempool
 from models.database import disconnect
-from models.lock import FileLock
+from models.lock import database_lock
 from models.schema import open_database
+from tests.conftest import NewDatabase
 from tests.functional.customer import Customer
 from tests.functional.hand_daemon import HandDaemon
 from tests.functional.stage import Stage
@@ -46,13 +47,19 @@ def customer(regtest_node: RegtestNode) -> Customer:
 
 @pytest.fixture(scope="module")
 def make_till(
-    regtest_node: RegtestNode, customer: Customer, tmp_path_factory: pytest.TempPathFactory
+    regtest_node: RegtestNode,
+    customer: Customer,
+    new_database: NewDatabase,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[TillMaker]:
     """Tills on the module's node, with these settings: not open yet; they close with the module."""
     with ExitStack() as stack:
 
         def make(**settings: str) -> Till:
-            till = Till(regtest_node, tmp_path_factory.mktemp("till"), **settings)
+            directory = tmp_path_factory.mktemp("till")
+            if "DATABASE_URL" not in settings:
+                settings["DATABASE_URL"] = new_database(directory)
+            till = Till(regtest_node, directory, **settings)
             stack.callback(till.close)
             return till
 
@@ -67,7 +74,10 @@ def till(make_till: TillMaker) -> Till:
 
 @pytest.fixture
 def stage(
-    start_node: Callable[..., RegtestNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_node: Callable[..., RegtestNode],
+    new_database: NewDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stage]:
     """A node, a database and a daemon, in a hurry."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
@@ -76,10 +86,11 @@ def stage(
     node = start_node()
     # …, load_on_startup: it is there again after a restart.
     node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
-    settings = load_settings(settings_for(node, tmp_path), tmp_path)
+    variables = settings_for(node, tmp_path) | {"DATABASE_URL": new_database(tmp_path)}
+    settings = load_settings(variables, tmp_path)
     world = World(node).begin()
     open_database(settings.database_url.reveal())
-    lock = FileLock("daemon")
+    lock = database_lock("daemon")
     assert lock.acquire()
     new_seller()
     daemon = HandDaemon(settings, lock)

@@ -19,7 +19,7 @@ from daemon.courier import Courier
 from daemon.feed import Batch, Feed
 from daemon.loop import Loop
 from models.database import disconnect
-from models.lock import FileLock
+from models.lock import AdvisoryLock, FileLock
 from payments.letters import Letter
 from service_manager import ServiceManager
 
@@ -140,7 +140,7 @@ class _NoWebhooks:
 class HandDaemon:
     """A daemon that can be started, turned, stopped, killed and started again."""
 
-    def __init__(self, settings: Settings, lock: FileLock) -> None:
+    def __init__(self, settings: Settings, lock: FileLock | AdvisoryLock) -> None:
         self.postbox = Postbox()
         self.manager = ServiceManager({})
         self._settings = settings

@@ -4,10 +4,19 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import pytest
+
+from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.customer import Customer
 from tests.functional.till import SELLER, Till
 
 BODY = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
+
+
+@pytest.fixture(scope="session")
+def new_database() -> NewDatabase:
+    """SQLite, whatever the other tests run on: its lock is one for the whole file."""
+    return sqlite_in
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from models.block import stored_tip
 from models.database import database, disconnect
 from models.outbox import Event
 from models.payment import PaymentRequest
+from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import TillMaker
 from tests.functional.customer import Customer
 from tests.functional.stage import Stage
@@ -30,6 +31,12 @@ CONTRACT_SECONDS = 5.0
 A_WHILE = timedelta(seconds=1)
 FULL_BYTES = 4096
 MANY = 20
+
+
+@pytest.fixture(scope="session")
+def new_database() -> NewDatabase:
+    """SQLite, whatever the other tests run on: a full disk, and a lock on the file."""
+    return sqlite_in
 
 
 def _read_only() -> dict[str, int]:
@@ -216,7 +223,7 @@ def test_a_postgresql_that_may_only_be_read_is_waited_out(
     _set_read_only(till, "on")
     customer.pay(order.address, order.amount_sats)
     till.wait(lambda: _create(till).status == 503, "refuse")
-    till.daemon.wait_for_line("outage", "read-only")
+    till.daemon.wait_for_line("standby", "read-only")
     _set_read_only(till, "off")
     till.node.mine()
     order.wait("confirmed")

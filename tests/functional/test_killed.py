@@ -18,6 +18,7 @@ from daemon.bitcoind import RPC_CALLS
 from models.block import BLOCKS_KEPT
 from models.database import disconnect
 from models.schema import open_database
+from tests.conftest import NewDatabase
 from tests.endpoint import Endpoint, answers
 from tests.functional.child_daemon import ChildDaemon
 from tests.functional.stage import Stage
@@ -45,7 +46,11 @@ FEW = 6
 
 
 @pytest.fixture(scope="module")
-def tale(start_node: Callable[..., RegtestNode], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
+def tale(
+    start_node: Callable[..., RegtestNode],
+    new_database: NewDatabase,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Tale]:
     """A node, a database, a feed and a shop; the daemon has not been started."""
     directory = tmp_path_factory.mktemp("tale")
     node = start_node()
@@ -55,7 +60,7 @@ def tale(start_node: Callable[..., RegtestNode], tmp_path_factory: pytest.TempPa
         feed = stack.enter_context(ZmqForwarder(node))
         shop = stack.enter_context(Endpoint(answers(204)))
         changes = {"ADDRESS_POOL": "6", "RECONCILE_INTERVAL": "3600", **feed.settings}
-        variables = settings_for(node, directory) | changes
+        variables = settings_for(node, directory) | changes | {"DATABASE_URL": new_database(directory)}
         daemon = stack.enter_context(ChildDaemon(variables, directory))
         settings = load_settings(variables, directory)
         open_database(settings.database_url.reveal())

@@ -9,6 +9,7 @@ from admin.child import free_ports
 from admin.regtest import RegtestNode
 from config import EX_CONFIG
 from models.report import update_report
+from tests.conftest import NewDatabase
 from tests.functional.conftest import TillMaker
 from tests.functional.customer import Customer
 from tests.functional.till import Till
@@ -61,13 +62,14 @@ def test_a_missing_wallet_is_named_and_making_it_is_enough(make_till: TillMaker,
 
 @pytest.mark.parametrize("topic", ["rawtx", "hashblock"])
 def test_a_topic_that_is_not_published_is_named(
-    start_node: Callable[..., RegtestNode], tmp_path: Path, topic: str
+    start_node: Callable[..., RegtestNode], new_database: NewDatabase, tmp_path: Path, topic: str
 ) -> None:
     """With the lines to add to bitcoin.conf; nothing is lost meanwhile."""
     option = f"-nozmqpub{topic}"
     node = start_node(option)
     node.fund_customer()
-    till = Till(node, tmp_path, RECONCILE_INTERVAL="1").open(is_well=False)
+    settings = {"RECONCILE_INTERVAL": "1", "DATABASE_URL": new_database(tmp_path)}
+    till = Till(node, tmp_path, **settings).open(is_well=False)
     try:
         address = getattr(node, f"zmq_{topic}")
         _complain(till, "needs attention", f"zmqpub{topic}={address}", f"zmqpub{topic}hwm=0")

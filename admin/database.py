@@ -1,0 +1,124 @@
+"""`manage.py database`: moving an installation from one database to another."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import peewee
+
+from admin.command import Refused, answer, json_option, read_settings
+from admin.duplicate import Differs, compare_rows, copy_rows, held_still, row_counts
+from admin.terminal import table
+from config_values import WrongValue, database_url
+from models.database import DatabaseError, disconnect, one_line
+from models.lock import database_lock
+from models.schema import open_database
+from models.term import DaemonTerm
+
+
+@click.group()
+def database() -> None:
+    """The database that everything is stored in.
+
+    \b
+    manage.py database backup till.db
+    manage.py database copy --to postgresql://nodetill@db.example.com/nodetill
+    """
+
+
+@database.command()
+@click.option("--to", "url", envvar="DATABASE_COPY_TO", metavar="URL", help="The new DATABASE_URL.")
+@click.option(
+    "--to-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file with the new DATABASE_URL, so that its password is on no command line.",
+)
+@json_option
+def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
+    """Copy all into another, empty database, and check it.
+
+    \b
+    createdb nodetill
+    systemctl stop nodetill-web nodetill-daemon
+    manage.py database copy --to postgresql://nodetill@db.example.com/nodetill
+    DATABASE_URL=postgresql://…          in .env, and start both again
+
+    From SQLite to PostgreSQL, and back the same way. Stop both servers first: what they store in the old
+    database afterwards stays there. It is all done or nothing is: the old database is not changed, and the
+    new one is as empty as before where anything goes wrong.
+    A password may also come from ~/.pgpass, PGPASSWORD, or the environment variable DATABASE_COPY_TO.
+    """
+    source_url = read_settings().database_url.reveal()
+    target_url = _target(url, to_file)
+    if target_url == source_url:
+        raise Refused("the new database is the old one: DATABASE_URL names it already")
+    try:
+        counts = _copy(source_url, target_url)
+    except (DatabaseError, Differs) as error:
+        raise Refused(f"nothing was copied: {error}") from error
+    except (peewee.DatabaseError, peewee.InterfaceError) as error:
+        raise Refused(f"nothing was copied: {one_line(error)}") from error
+    finally:
+        disconnect()
+    rows = sum(counts.values())
+    text = f"{rows} rows copied, and each compared. Now set DATABASE_URL to the new one and start again."
+    listed = table(("TABLE", "ROWS"), list(counts.items()))
+    answer({"copied": counts, "rows": rows}, f"{listed}\n{text}", as_json)
+
+
+def _target(url: str | None, to_file: Path | None) -> str:
+    """Raises UsageError where it is no DATABASE_URL, without showing what may have a password in it."""
+    if (url is None) == (to_file is None):
+        raise click.UsageError("name the new database by --to or by --to-file")
+    try:
+        text = url if to_file is None else to_file.read_text(encoding="utf-8").strip()
+        return database_url().read(text or "").reveal()
+    except WrongValue as wrong:
+        raise click.UsageError(f"the new database {wrong}; allowed: {database_url().allowed}") from wrong
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--to-file {to_file}: cannot be read") from error
+
+
+def _copy(source_url: str, target_url: str) -> dict[str, int]:
+    """How many rows each table had."""
+    with ExitStack() as stack:
+        refusal = "the daemon works on the old database: stop both servers first"
+        source = stack.enter_context(_opened_alone(source_url, refusal))
+        stack.enter_context(held_still(source))
+        counts = row_counts(source)
+        target = stack.enter_context(_opened_alone(target_url, "a daemon works on the new database"))
+        stack.enter_context(held_still(target))
+        if any(rows for name, rows in row_counts(target).items() if name != DaemonTerm._meta.table_name):
+            raise DatabaseError("the new database has rows already; only an empty one is copied into")
+        with _progress("copying", counts) as advance:
+            copy_rows(source, target, advance)
+        with _progress("checking", counts) as advance:
+            compare_rows(source, target, advance)
+    return counts
+
+
+@contextmanager
+def _opened_alone(url: str, refusal: str) -> Iterator[peewee.Database]:
+    """The database, at this version, with no daemon at work on it."""
+    opened = open_database(url)
+    lock = database_lock("daemon")
+    try:
+        if not lock.acquire():
+            raise DatabaseError(refusal)
+        yield opened
+    finally:
+        lock.release()
+        opened.close()
+
+
+@contextmanager
+def _progress(label: str, counts: dict[str, int]) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, and nothing elsewhere."""
+    hidden = not sys.stderr.isatty()
+    bar: Any
+    with click.progressbar(length=sum(counts.values()), label=label, file=sys.stderr, hidden=hidden) as bar:
+        yield bar.update
+        bar.update(bar.length - bar.pos)

@@ -1,0 +1,61 @@
+"""A till moves from SQLite to PostgreSQL in the midst of its work, and goes on as if nothing had been."""
+
+import pytest
+
+from models.payment import PaymentRequest
+from tests.conftest import NewDatabase, sqlite_in
+from tests.functional.customer import Customer
+from tests.functional.till import Till
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def new_database() -> NewDatabase:
+    """SQLite, whatever the other tests run on: it is moved away from."""
+    return sqlite_in
+
+
+def _move(till: Till, url: str) -> dict[str, int]:
+    """As the README says: stop, copy, change the setting, start. How many rows each table had."""
+    till.installation.stop()
+    (till.installation.directory / "new-url").write_text(url)
+    report = till.installation.managed("database", "copy", "--to-file", "new-url")
+    places = (till.installation.settings, till.installation.environ, till.daemon.environ, till.web.environ)
+    for settings in places:
+        settings["DATABASE_URL"] = url
+    till.daemon.start()
+    till.web.start()
+    till.web.wait_until(lambda: till.client.try_get("/health"), "answer")
+    copied: dict[str, int] = report["copied"]
+    return copied
+
+
+def test_a_till_that_moves_goes_on(till: Till, postgres: PostgresServer, customer: Customer) -> None:
+    """With its keys, its requests, and what was not told yet; and nothing is told again."""
+    done, paid, unpaid = (till.request(confirmations=1, note="Alpakasöckchen") for _ in range(3))
+    customer.pay(done.address, done.amount_sats)
+    till.node.mine()
+    done.wait("confirmed")
+    customer.pay(paid.address, paid.amount_sats)
+    paid.wait("received")
+    done.wait_told("received", "confirmed")
+    paid.wait_told("received")
+    before = done.now()
+
+    copied = _move(till, postgres.new_database())
+    assert copied["payment_request"] == 3
+    assert copied["message"] == 3
+    assert done.now() == before
+    till.node.mine()
+    paid.wait("confirmed")
+    paid.wait_told("received", "confirmed")
+    customer.pay(unpaid.address, unpaid.amount_sats)
+    fresh = till.request(confirmations=0)
+    customer.pay(fresh.address, fresh.amount_sats)
+    fresh.wait_told("received", "confirmed")
+    unpaid.wait_told("received")
+    done.wait_told("received", "confirmed")
+    till.wait_well()
+    assert till.installation.managed("audit")["differences"] == []
+    with till.database():
+        assert PaymentRequest.select().count() == 4

@@ -1,0 +1,236 @@
+"""Two daemons, each with a bitcoind of its own, on one PostgreSQL server: one works, one stands by.
+
+Both nodes watch the same descriptor, and are connected to each other as the README says.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+import psycopg
+import pytest
+
+from admin.child import free_ports
+from admin.installation import environment, settings_for
+from admin.processes import Process
+from admin.regtest import RegtestNode
+from daemon.mempool import DROP_GRACE
+from tests.functional.cable import Cable
+from tests.functional.customer import Customer
+from tests.functional.till import SELLER, Order, Till
+from tests.postgres import PostgresServer
+from tests.test_wallet import RECEIVING
+from tests.waiting import wait_until
+
+CONTRACT_SECONDS = 5.0
+FEW, MANY = 3, 6
+PACE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`till` has the web server and the second machine; the first hangs on the cable."""
+
+    till: Till
+    customer: Customer
+    cable: Cable
+    first: Process
+    first_node: RegtestNode
+    peer: str
+
+    def reconnect(self) -> None:
+        """After `setnetworkactive false`: bitcoind itself would wait for a minute before it tries again."""
+        second_node = self.till.node
+        second_node.rpc("setnetworkactive", True)
+        second_node.rpc("addnode", self.peer, "onetry")
+        nodes = (self.first_node, second_node)
+        wait_until(lambda: len({node.rpc("getbestblockhash") for node in nodes}) == 1, what="one tip")
+
+    @property
+    def second(self) -> Process:
+        return self.till.daemon
+
+    def wait_in_office(self, daemon: Process, term: int) -> None:
+        """Until this daemon works for the so-manieth time, which has to be as soon as is promised."""
+        daemon.wait_until(lambda: _times(daemon, "daemon started") >= term, "take over", CONTRACT_SECONDS)
+
+
+def _times(daemon: Process, what: str) -> int:
+    return sum(f'"{what}"' in line or f"event={what}" in line for line in daemon.lines())
+
+
+@pytest.fixture(scope="module")
+def site(
+    start_node: Callable[..., RegtestNode],
+    postgres: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    """The first machine's daemon works, the second's stands by."""
+    (port,) = free_ports(1)
+    # …noban: payments are passed on at once, and not after some seconds of chance.
+    trust = "-whitelist=in,out,noban@127.0.0.1"
+    first_node = start_node("-listen=1", f"-bind=127.0.0.1:{port}", trust)
+    second_node = start_node(f"-addnode=127.0.0.1:{port}", trust)
+    second_node.rpc("setmocktime", int(datetime.now(UTC).timestamp()) - 3600)
+    second_node.fund_customer()
+    second_node.rpc("setmocktime", 0)
+    directory = tmp_path_factory.mktemp("till")
+    url = postgres.new_database()
+    with ExitStack() as stack:
+        cable = stack.enter_context(Cable(url))
+        till = Till(second_node, directory, DATABASE_URL=url)
+        stack.callback(till.close)
+        theirs = settings_for(first_node, directory / "first") | {
+            "DATABASE_URL": cable.url,
+            "BITCOIND_WALLET": till.wallet,
+            "SMTP_URL": till.installation.settings["SMTP_URL"],
+            "LOG_LEVEL": "debug",
+        }
+        till.installation.managed("wallet", "create", "--watch-only", RECEIVING)
+        first = Process("run_daemon.py", environment(theirs), directory / "first", "first")
+        watched = Till(first_node, directory / "wallet", **theirs)
+        watched.installation.managed("wallet", "create", "--watch-only", RECEIVING)
+        stack.enter_context(first)
+        first.wait_for_line("daemon started")
+        till.open(has_wallet=False)
+        till.daemon.wait_for_line("standby", "another daemon works on this database")
+        yield Site(till, Customer(second_node), cable, first, first_node, f"127.0.0.1:{port}")
+
+
+class Trade:
+    """Somebody orders and pays without a pause, and somebody mines, from `with` on to its end."""
+
+    def __init__(self, site: Site) -> None:
+        self.orders: list[Order] = []
+        self._site = site
+        self._is_over = Event()
+        self._thread = Thread(target=self._go_on)
+
+    def __enter__(self) -> "Trade":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def wait_received(self, number: int) -> None:
+        """Until so many have been paid, and the daemon at work knows of it."""
+        self._site.till.wait(lambda: len(self.orders) >= number, "sell")
+        self._site.till.wait(lambda: self.orders[number - 1].now()["status"] != "new", "see the payment")
+
+    def _go_on(self) -> None:
+        till, purse = self._site.till, None
+        # A client of its own, because this is a thread of its own.
+        client = till.installation.client(till.client.api_key)
+        body = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR", "confirmations": 1}
+        while not self._is_over.wait(PACE_SECONDS):
+            answer = client.post("/api/v1/payments", body)
+            if answer.status == 503:  # The pool is empty until the next daemon fills it.
+                continue
+            assert answer.status == 201, answer.body
+            order = Order(till, answer.document)
+            purse = self._site.customer.pay(order.address, order.amount_sats, coin=purse).change
+            self.orders.append(order)
+            if len(self.orders) % 3 == 0:
+                self._site.till.node.mine()
+
+
+def check_told(till: Till, orders: list[Order], most_repeats: int) -> None:
+    """Each payment was received and confirmed, in this order, and told so: once, but for so many repeats.
+
+    The email has one message on its way at a time: so many takeovers, so many repeats at the most.
+    """
+    for order in orders:
+        order.wait("confirmed")
+        till.wait(order.is_all_delivered, "deliver all")
+        assert order.events() == ["received", "confirmed"]
+    wanted = {message_id for order in orders for message_id in order.mailed()}
+    told = [letter["Message-ID"] for letter in till.letters() if letter["Message-ID"] in wanted]
+    assert set(told) == wanted
+    assert len(wanted) == 2 * len(orders)
+    assert len(told) - len(wanted) <= most_repeats
+
+
+def test_a_daemon_whose_lock_is_cut_stands_by(site: Site) -> None:
+    """The server ends its session, all else is well: the other daemon works, and nobody is told twice."""
+    with Trade(site) as trade:
+        trade.wait_received(FEW)
+        with psycopg.connect(site.till.installation.settings["DATABASE_URL"], autocommit=True) as operator:
+            operator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        site.wait_in_office(site.second, 1)
+        site.first.wait_for_line("lock lost")
+        site.first.wait_for_line("standby", "another daemon works on this database")
+        trade.wait_received(len(trade.orders) + FEW)
+    site.till.node.mine()
+    check_told(site.till, trade.orders, most_repeats=1)
+    # And back.
+    site.second.kill()
+    site.wait_in_office(site.first, 2)
+    site.second.start()
+    site.second.wait_for_line("standby")
+
+
+def test_a_payment_that_only_the_other_node_has_seen_is_not_taken_back(site: Site) -> None:
+    """The node of the daemon that takes over gets it later, by whatever way."""
+    order = site.till.request(confirmations=1)
+    site.till.node.rpc("setnetworkactive", False)
+    sent = site.customer.write({order.address: order.amount_sats})
+    site.first_node.rpc("sendrawtransaction", sent.raw)
+    order.wait("received")
+    site.first.kill()
+    site.wait_in_office(site.second, 1)
+    begun = datetime.now(UTC)
+    site.till.wait(lambda: datetime.now(UTC) > begun + DROP_GRACE * 1.5, "look at the mempool for a while")
+    assert sent.txid not in site.till.node.rpc("getrawmempool")
+    assert order.now()["status"] == "received"
+    site.customer.publish(sent)
+    site.till.node.mine()
+    check_told(site.till, [order], most_repeats=1)
+    site.reconnect()
+    site.first.start()
+    site.first.wait_for_line("standby")
+    site.second.restart()
+    site.wait_in_office(site.first, 1)
+    site.second.wait_for_line("standby")
+
+
+def test_a_machine_that_is_cut_off_stands_by_and_comes_back(site: Site) -> None:
+    """Its daemon and its bitcoind live on, and see nothing of the server; the other one takes over."""
+    started, lost = _times(site.first, "daemon started"), _times(site.first, "lock lost")
+    with Trade(site) as trade:
+        trade.wait_received(FEW)
+        site.cable.pull()
+        site.wait_in_office(site.second, 1)
+        trade.wait_received(len(trade.orders) + FEW)
+        site.first.wait_until(lambda: _times(site.first, "lock lost") > lost, "notice")
+    site.till.node.mine()
+    check_told(site.till, trade.orders, most_repeats=1)
+    site.cable.plug_in()
+    late = site.till.request(confirmations=1)
+    site.second.kill()
+    site.customer.pay(late.address, late.amount_sats)
+    site.first.wait_until(lambda: _times(site.first, "daemon started") > started, "take over")
+    site.till.node.mine()
+    check_told(site.till, [late], most_repeats=0)
+    site.second.start()
+    site.second.wait_for_line("standby")
+
+
+def test_a_machine_that_loses_its_power_is_replaced(site: Site) -> None:
+    """Under load, daemon and bitcoind at once, and without a word to the server: nothing is lost."""
+    with Trade(site) as trade:
+        trade.wait_received(MANY)
+        site.cable.pull()
+        site.first.kill()
+        site.first_node.kill()
+        site.wait_in_office(site.second, 1)
+        trade.wait_received(len(trade.orders) + FEW)
+    site.till.node.mine()
+    check_told(site.till, trade.orders, most_repeats=1)
+    assert "payment.reverted" not in site.second.log_file.read_text()
