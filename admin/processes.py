@@ -52,6 +52,7 @@ class Process:
         """Start it, without waiting for anything."""
         assert not self.is_running, f"{self.name} runs already"
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log_file.touch(mode=0o600)
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._child = subprocess.Popen(

@@ -87,6 +87,22 @@ def test_what_is_no_http_is_a_problem_too(sent: bytes, status: int) -> None:
     assert (code, problem["status"]) == (status, status)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_no_second_request_is_smuggled_behind_a_body(head: bytes) -> None:
+    """A proxy that takes the other length for the body's would take what follows for its client's."""
+    with serving(hello) as server, dial(server) as connection:
+        connection.sendall(head + b"0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answers = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answers.count(b" 400 Bad Request\r\n") == 1
+    assert b" 200 OK\r\n" not in answers
+
+
 def test_a_body_that_is_far_too_large_is_still_answered() -> None:
     """The client gets to send all of it and then reads 413, rather than a broken connection."""
     size = 5_000_000

@@ -11,7 +11,7 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import RequestEntityTooLarge
@@ -42,6 +42,14 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress comes without
 
     expect_continue: bool
     to_discard = 0
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Refuse a body whose end a proxy before us may see elsewhere, and so what comes behind it
+        (request smuggling; RFC 9112, 6.1)."""
+        super().parse_header(header_plus)
+        is_coded = self.chunked or "TRANSFER_ENCODING" in self.headers
+        if is_coded and (self.version != "1.1" or "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("Transfer-Encoding with a Content-Length, or before HTTP/1.1")
 
     def received(self, data: bytes) -> int:
         """Take bytes off the connection; how many were this request's."""
