@@ -165,6 +165,9 @@ class Loop:
         self._watch.load()
         tip = self._node.tip()
         check_chain(tip)
+        # A payment that it has not read yet may have come in time, or be the one that is missed.
+        if not self._node.is_mempool_loaded():
+            raise NotYet(LOADING)
         has_wallet = self._check_node()
         tip = self._catch_up(tip)
         is_complete = self._mempool.reread(tip.hash, _now(), by_wallet=has_wallet)

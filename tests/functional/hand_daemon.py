@@ -6,10 +6,12 @@ meet: a message that the feed doesn't bring, a call after which the process is d
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, cast
 
 from config import Settings
@@ -47,6 +49,19 @@ class Fault(Enum):
     REFUSE = "bitcoind has no answer"
 
 
+EMPTY: Mapping[str, Any] = MappingProxyType(
+    {
+        "is_mempool_loaded": False,
+        "mempool_txids": frozenset(),
+        "mempool_entry": None,
+        "mempool_ancestors": [],
+        "mempool_transaction": None,
+        "mempool_spenders": {},
+    }
+)
+"""What a bitcoind says of its mempool that has just started and still reads it from its disk."""
+
+
 class Killed(BaseException):
     """The process is dead: nothing may catch this, and what was not committed is lost."""
 
@@ -54,32 +69,50 @@ class Killed(BaseException):
 class FrailNode:
     """bitcoind as the daemon sees it, with a fault at one of the calls to come."""
 
-    def __init__(self, node: Bitcoind) -> None:
+    def __init__(self, node: Bitcoind, *, is_loading: bool) -> None:
         self._node = node
         self._calls_left = 0
         self._fault: Fault | None = None
+        self._calls_before = 0
+        self._meanwhile: Callable[[], None] | None = None
+        self.is_loading = is_loading
         self.looks = 0
 
     def plan(self, fault: Fault, calls: int) -> None:
         """The fault comes at this call from now, counted from 1."""
         self._fault, self._calls_left = fault, calls
 
+    def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
+        """`happen` is called just before this call from now, counted from 1."""
+        self._meanwhile, self._calls_before = happen, calls
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._node, name)
 
         def asked(*parameters: Any, **options: Any) -> Any:
-            fault = self._due() if name != "close" else None
+            if name == "close":
+                return call()
+            self._let_happen()
+            fault = self._due()
             if fault is Fault.KILL:
                 raise Killed
             if fault is Fault.REFUSE:
                 raise NodeError("no answer, says the test")
-            answer = call(*parameters, **options)
+            is_empty = self.is_loading and name in EMPTY
+            answer = EMPTY[name] if is_empty else call(*parameters, **options)
             if fault is Fault.KILL_AFTER:
                 raise Killed
             self.looks += name in WHOLE_MEMPOOL
             return answer
 
         return asked
+
+    def _let_happen(self) -> None:
+        self._calls_before -= 1
+        happen = self._meanwhile
+        if happen is not None and self._calls_before <= 0:
+            self._meanwhile = None
+            happen()
 
     def _due(self) -> Fault | None:
         self._calls_left -= 1
@@ -146,6 +179,7 @@ class HandDaemon:
         self._settings = settings
         self._lock = lock
         self._is_done: Callable[[], bool] = lambda: True
+        self._is_loading = False
         self._parts: tuple[Loop, FrailNode, LeakyFeed, Courier] | None = None
 
     @property
@@ -157,7 +191,7 @@ class HandDaemon:
         interval = NEVER if hearing is Hearing.ALL else OFTEN
         settings = replace(self._settings, reconcile_interval=cast(int, interval))
         feed = LeakyFeed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock, hearing)
-        node = FrailNode(Bitcoind(settings))
+        node = FrailNode(Bitcoind(settings), is_loading=self._is_loading)
         counters = Counters()
         courier = Courier(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic, counters)
         idle = cast(Any, _Idle())
@@ -180,6 +214,23 @@ class HandDaemon:
         """Something goes wrong at a later call to bitcoind."""
         assert self._parts is not None
         self._parts[1].plan(fault, calls)
+
+    def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
+        """Something happens between two later calls to bitcoind: what it answered is no longer so."""
+        assert self._parts is not None
+        self._parts[1].meanwhile(happen, calls)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """bitcoind has started, and has yet to read its mempool from its disk."""
+        self._set_loading(is_loading=True)
+        yield
+        self._set_loading(is_loading=False)
+
+    def _set_loading(self, *, is_loading: bool) -> None:
+        self._is_loading = is_loading
+        if self._parts is not None:
+            self._parts[1].is_loading = is_loading
 
     def look(self, seconds: float) -> bool:
         """Work until everything has been looked at since it was started."""

@@ -1,6 +1,6 @@
 """Where a story plays: a node, a database, a daemon, the requests of the story, and what was done so far."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
@@ -159,15 +159,30 @@ class Stage:
         self.is_rough = True
         if is_clean:
             self.world.node.restart()
+            if self.daemon.is_up:
+                with self.daemon.loading():
+                    self.hold("told what a node says that has yet to read its mempool")
             return
         self.world.node.kill()
         self.world.node.launch()
-        told = self._told()
         if self.daemon.is_up and self.world.is_behind():
-            end = datetime.now(UTC) + HELD
-            self.daemon.work_until(lambda: datetime.now(UTC) > end, PATIENCE_SECONDS)
-            assert self._told() == told, self.report(["told what a node says that has lost its blocks"])
+            self.hold("told what a node says that has lost its blocks")
         self.world.hand_over_blocks()
+
+    def hold(self, fault: str) -> None:
+        """Let the daemon work for a while, in which it may tell nothing."""
+        told, end = self._told(), datetime.now(UTC) + HELD
+        self.daemon.work_until(lambda: datetime.now(UTC) > end, PATIENCE_SECONDS)
+        assert self._told() == told, self.report([fault])
+
+    def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
+        """Something happens in the midst of what the daemon does next, or later."""
+
+        def happen_now() -> None:
+            self.is_rough = True
+            happen()
+
+        self.daemon.meanwhile(happen_now, calls)
 
     def _told(self) -> int:
         return int(Event.select().count())

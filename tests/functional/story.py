@@ -64,7 +64,11 @@ class Story:
         if self.stage.late():
             steps[self.accept] = 6
         if self.stage.daemon.is_up:
-            steps |= {self.stop_the_daemon: 4, self.let_something_go_wrong: 5}
+            steps |= {
+                self.stop_the_daemon: 4,
+                self.let_something_go_wrong: 5,
+                self.let_something_happen_meanwhile: 8,
+            }
         else:
             steps[self.start_the_daemon] = 20
         return steps
@@ -173,6 +177,15 @@ class Story:
         fault, calls = self.chance.choice([*Fault]), self.chance.randint(1, 25)
         self.stage.note(f"at call {calls}: {fault.value}")
         self.stage.daemon.plan(fault, calls)
+
+    def let_something_happen_meanwhile(self) -> None:
+        """Between two of the daemon's questions, so that two answers do not fit together."""
+        things = [self.pay, self.mine_the_mempool, self.mine_some, self.reorg]
+        if self.stage.sent:
+            things += [self.bump_the_fee, self.double_spend, self.send_again]
+        thing, calls = self.chance.choice(things), self.chance.randint(1, 12)
+        self.stage.note(f"before call {calls}: {thing.__name__}")
+        self.stage.meanwhile(thing, calls)
 
     def restart_bitcoind(self) -> None:
         self.stage.restart_bitcoind(is_clean=self.chance.random() < 0.5)
