@@ -20,7 +20,7 @@ from tests.functional.stage import Stage
 from tests.functional.zmq_forwarder import ZmqForwarder
 
 GARBAGE = b"\x02\x00\x00\x00\x00\x01\xff"
-STEP_SECONDS = 10.0
+STEP_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
 TALES_A_STAGE = 8
 SHORT = timedelta(seconds=0.4)
 
@@ -121,8 +121,8 @@ class Tale:
             daemon.start()
         stage.is_rough = True
         stage.settle()
-        told = f"all delivered; the log:\n{daemon.words()}"
-        assert daemon.work_until(lambda: not undelivered(), STEP_SECONDS), told
+        is_all_delivered = daemon.work_until(lambda: not undelivered(), PATIENCE_SECONDS)
+        assert is_all_delivered, f"after {daemon.kills} kills {_late()}; the log:\n{daemon.words()}"
         view, now = stage.world.view(), datetime.now(UTC)
         faults = [f for a in stage.accounts for f in faults_of_telling(a, view, now, is_exact=False)]
         faults += [f for a in stage.accounts for f in faults_of_delivery(a, self)]
@@ -132,6 +132,12 @@ class Tale:
 def undelivered() -> int:
     """Messages on their way."""
     return int(Message.select().where(Message.delivered_at.is_null()).count())
+
+
+def _late() -> list[tuple[str, str, int, str | None]]:
+    """What is on its way, by whom it goes to, how often it was tried, and what came of it."""
+    rows = Message.select(Message, Event).join(Event).where(Message.delivered_at.is_null())
+    return [(row.event.type, row.queue, row.attempts, row.last_error) for row in rows]
 
 
 def faults_of_delivery(account: Account, tale: Tale) -> list[str]:

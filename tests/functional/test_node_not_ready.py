@@ -1,13 +1,27 @@
 """bitcoind answers, and does not know everything yet: what it lacks is not taken for gone, nor for late."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-from models.outbox import events_of
+from bitcoinrpc.authproxy import JSONRPCException
+
+from admin.child import free_ports
+from admin.regtest import RegtestNode
+from models.block import stored_tip
+from models.outbox import Event, events_of
 from payments.status import Status
+from tests.functional.customer import Customer
 from tests.functional.stage import PATIENCE_SECONDS, Stage
+from tests.functional.till import Till
 from tests.waiting import wait_until
 
 AMOUNT_SATS = 2_000
+DAYS_AHEAD = 3
+"""Of the newest block: bitcoind takes itself for being in initial download after one."""
+MANY_BLOCKS = 800
+"""Enough for bitcoind to prune some: it keeps 288, and deletes whole files."""
 
 
 def test_nothing_is_gone_while_bitcoind_reads_its_mempool(stage: Stage) -> None:
@@ -37,3 +51,70 @@ def test_nothing_expires_while_bitcoind_reads_its_mempool(stage: Stage) -> None:
     assert account.row().status == Status.RECEIVED
     assert [event.type for event in events_of(account.row())] == ["payment.received"]
     stage.end()
+
+
+def test_in_initial_download_blocks_are_read_and_nothing_is_told(stage: Stage) -> None:
+    """The newest of them is old: what came after it may change everything."""
+    stage.begin()
+    paid = stage.request(AMOUNT_SATS, confirmations=2)
+    unpaid = stage.request(AMOUNT_SATS, expiry=timedelta(seconds=1))
+    ahead = int((datetime.now(UTC) + timedelta(days=DAYS_AHEAD)).timestamp())
+    stage.world.node.restart(f"-mocktime={ahead}")
+    stage.world.mine([stage.pay([(paid, AMOUNT_SATS)], is_public=False)])
+    tip = stage.world.mine()
+    expires_at = unpaid.row().expires_at
+    assert stage.daemon.work_until(
+        lambda: stored_tip().hash == tip and datetime.now(UTC) > expires_at,  # type: ignore[union-attr]
+        PATIENCE_SECONDS,
+    )
+    stage.hold("told what a node says that is in initial download")
+    assert Event.select().count() == 0
+
+    stage.world.node.restart()
+    stage.is_rough = True
+    stage.settle()
+    assert [event.type for event in events_of(paid.row())] == ["payment.received", "payment.confirmed"]
+    assert [event.type for event in events_of(unpaid.row())] == ["payment.expired"]
+    stage.end()
+
+
+def test_a_block_that_is_pruned_is_not_skipped(
+    start_node: Callable[..., RegtestNode], tmp_path: Path
+) -> None:
+    """/health and the log say how to get it back; that done, all is found that was in it."""
+    (port,) = free_ports(1)
+    keeper = start_node("-listen=1", f"-bind=127.0.0.1:{port}")
+    node = start_node("-fastprune", "-prune=1", f"-connect=127.0.0.1:{port}")
+    node.fund_customer()
+    till = Till(node, tmp_path).open()
+    try:
+        order = till.request(confirmations=1)
+        till.daemon.stop()
+        Customer(node).pay(order.address, order.amount_sats)
+        node.mine(MANY_BLOCKS)
+        wait_until(lambda: keeper.rpc("getbestblockhash") == node.rpc("getbestblockhash"), what="both agree")
+        first = till.health().document["chain"]["height"] + 1
+        last = node.rpc("pruneblockchain", node.rpc("getblockcount"))
+        assert last >= first
+
+        till.daemon.start()
+        till.wait_problem(node.rpc("getblockhash", first), "is not skipped", "getblockfrompeer")
+        till.daemon.wait_for_line("level=error", "getblockfrompeer")
+        assert order.events() == []
+
+        (peer,) = node.rpc("getpeerinfo")
+        for height in range(first, last + 1):
+            _fetch(node, node.rpc("getblockhash", height), peer["id"])
+        order.wait("confirmed")
+        till.wait_well()
+        order.wait_told("received", "confirmed")
+    finally:
+        till.close()
+
+
+def _fetch(node: RegtestNode, block_hash: str, peer: Any) -> None:
+    """As the operator is told to; one that is there already is refused."""
+    try:
+        node.rpc("getblockfrompeer", block_hash, peer)
+    except JSONRPCException as error:
+        assert "already downloaded" in str(error.message).lower(), error
