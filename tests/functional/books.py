@@ -24,7 +24,10 @@ COVERED = {"received", "confirming", "confirmed"}
 
 @dataclass(slots=True)
 class Account:
-    """A request, and what the last settling left of it."""
+    """A request, and what the last settling left of it.
+
+    `steady` are the outputs that bitcoind has had all the time since then, `buried` those in its chain.
+    """
 
     payment_id: int
     script: bytes
@@ -32,6 +35,8 @@ class Account:
     seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
     told: int = 0
     was_closed: bool = False
+    steady: set[tuple[str, int]] = field(default_factory=set)
+    buried: set[tuple[str, int]] = field(default_factory=set)
 
     def row(self) -> PaymentRequest:
         row: PaymentRequest = PaymentRequest.get_by_id(self.payment_id)
@@ -143,11 +148,19 @@ def _status_differences(
         yield f"{row.reference}: txid is one of {set(wanted.txids)}, stored is {row.txid}"
 
 
+def look_on(account: Account, world: World, view: View) -> None:
+    """Something has happened: what is gone now was not there all the time."""
+    paid = {(txid, vout) for txid, vout, _ in world.payers[account.script]}
+    in_chain = {outpoint for outpoint in paid if outpoint[0] in view.places}
+    account.buried &= in_chain
+    account.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
+
+
 def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: bool) -> list[str]:
     """What should not have been told since the last settling, or should have been and was not."""
     row = account.row()
     all_told = events_of(row)
-    faults = [*_faults_of_order(all_told)]
+    faults = [*_faults_of_order(all_told), *_false_alarms(account, row, view, now)]
     if is_exact:
         after = assess(
             row.terms,
@@ -163,13 +176,37 @@ def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: 
     return faults
 
 
-def close(account: Account) -> None:
+def _false_alarms(account: Account, row: PaymentRequest, view: View, now: datetime) -> Iterator[str]:
+    """Money that was there all the time was told of as taken back."""
+    told = [event.type for event in events_of(row)[account.told :]]
+    was_confirmed = account.standing.status is Status.CONFIRMED
+    if EventType.REVERTED.value not in told:
+        return
+    is_enough = [
+        truth(
+            row.terms,
+            [o.receipt for o in outputs_at(row.address_id) if (o.txid, o.vout) in outpoints],
+            tip_height=view.tip.height,
+            as_of=now,
+            was_confirmed=was_confirmed,
+        ).status
+        in COVERED
+        for outpoints in (account.steady, account.buried)
+    ]
+    was_covered, was_in_chain = is_enough
+    if was_covered and (was_in_chain or not (was_confirmed or EventType.CONFIRMED.value in told)):
+        yield f"{row.reference}: told {told}, though its money was there all the time"
+
+
+def close(account: Account, world: World, view: View) -> None:
     """What is stored is found right: the next settling starts from here."""
     row = account.row()
     account.standing = row.standing
     account.told = len(events_of(row))
     account.was_closed |= row.closed_at is not None
     account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
+    account.steady, account.buried = set(account.seen_at), set(account.seen_at)
+    look_on(account, world, view)
 
 
 @dataclass(slots=True)

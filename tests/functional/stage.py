@@ -10,7 +10,15 @@ from models.address import add_addresses, claim_address, free_count
 from models.database import database
 from models.hint import add_acceptance, add_transaction_hint
 from models.outbox import Event, Message
-from tests.functional.books import Account, close, differences, faults_of_post, faults_of_telling, is_behind
+from tests.functional.books import (
+    Account,
+    close,
+    differences,
+    faults_of_post,
+    faults_of_telling,
+    is_behind,
+    look_on,
+)
 from tests.functional.forge import Coin, Forged
 from tests.functional.hand_daemon import HandDaemon
 from tests.functional.world import World
@@ -43,6 +51,7 @@ class Stage:
     def begin(self) -> None:
         self.accounts, self.sent, self.done = [], [], []
         self.is_rough = False
+        self.world.watcher = self._look_on
         self.world.settle(COINS_A_STORY, CUSHION_BLOCKS)
         if not self.daemon.is_up:
             self.daemon.start()
@@ -159,6 +168,7 @@ class Stage:
         self.is_rough = True
         if is_clean:
             self.world.node.restart()
+            self._look_on()
             if self.daemon.is_up:
                 with self.daemon.loading():
                     self.hold("told what a node says that has yet to read its mempool")
@@ -174,6 +184,13 @@ class Stage:
         told, end = self._told(), datetime.now(UTC) + HELD
         self.daemon.work_until(lambda: datetime.now(UTC) > end, PATIENCE_SECONDS)
         assert self._told() == told, self.report([fault])
+
+    def _look_on(self) -> None:
+        """After each thing that happens."""
+        if self.accounts:
+            view = self.world.view()
+            for account in self.accounts:
+                look_on(account, self.world, view)
 
     def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
         """Something happens in the midst of what the daemon does next, or later."""
@@ -205,7 +222,7 @@ class Stage:
         if faults:
             raise AssertionError(self.report(faults))
         for account in self.accounts:
-            close(account)
+            close(account, self.world, view)
         self.is_rough, self.settled_at = False, now
 
     def end(self) -> None:

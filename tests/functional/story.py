@@ -48,7 +48,7 @@ class Story:
             self.mine_the_mempool: 14,
             self.mine_some: 8,
             self.reorg: 13,
-            self.reorg_deeply: 2,
+            self.reorg_deeply: 4,
             self.bury: 1,
             self.restart_bitcoind: 2,
         }

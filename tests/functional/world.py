@@ -5,7 +5,7 @@ is known, since all of them are forged here.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -40,9 +40,13 @@ class View:
 
 @dataclass(slots=True)
 class World:
-    """The node, and everything that was ever sent to it or kept from it."""
+    """The node, and everything that was ever sent to it or kept from it.
+
+    `watcher` is called whenever that may have changed its chain or its mempool.
+    """
 
     node: RegtestNode
+    watcher: Callable[[], None] = lambda: None
     transactions: dict[str, Forged] = field(default_factory=dict)
     made_at: dict[str, datetime] = field(default_factory=dict)
     spenders: defaultdict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -102,6 +106,7 @@ class World:
             self.node.rpc("sendrawtransaction", sent.raw.hex(), 0)
         except JSONRPCException:
             return False
+        self.watcher()
         return True
 
     # Blocks
@@ -109,7 +114,10 @@ class World:
     def mine(self, content: Iterable[Forged] = (), time: int | None = None) -> str:
         """One block on the tip, with those of `content` that can be in it."""
         view = self.view()
-        return self._submit(view.tip.block_hash, view.tip.height + 1, self._valid(content, view.places), time)
+        valid = self._valid(content, view.places)
+        made = self._submit(view.tip.block_hash, view.tip.height + 1, valid, time)
+        self.watcher()
+        return made
 
     def reorg(self, depth: int, contents: Iterable[Iterable[Forged]]) -> list[str]:
         """`depth` + 1 blocks in the place of the top `depth`, with those of `contents` that can be in each.
@@ -129,6 +137,7 @@ class World:
             places.update((transaction.txid, Place(previous, height)) for transaction in valid)
             made.append(previous)
         assert self.node.rpc("getbestblockhash") == previous
+        self.watcher()
         return made
 
     def view(self) -> View:
@@ -151,6 +160,7 @@ class World:
         for raw in self._blocks.values():
             self.node.rpc("submitblock", raw)
         assert not self.is_behind()
+        self.watcher()
 
     # What follows from it
 
