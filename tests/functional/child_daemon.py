@@ -106,8 +106,7 @@ class ChildDaemon:
         if self.is_dead:
             self.start()
         assert self._pid is not None
-        Timer(seconds, _kill, [self._pid]).start()
-        self.kills += 1
+        Timer(seconds, self._kill, [self._pid]).start()
 
     def read_post(self) -> None:
         """Take over what has come into the Maildir since."""
@@ -131,17 +130,18 @@ class ChildDaemon:
             self.kill()
         self._nursery.communicate()
 
+    def _kill(self, pid: int) -> None:
+        """One that has ended meanwhile is no kill."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            self.kills += 1
+
     def _end(self, number: signal.Signals) -> None:
         assert self._pid is not None
         if _exists(self._pid):
             os.kill(self._pid, number)
         wait_until(lambda: self.is_dead, what="the daemon to end")
         self._pid = None
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def _exists(pid: int) -> bool:

@@ -167,3 +167,22 @@ def test_a_payment_that_fell_out_of_its_block_can_be_double_spent(till: Till, cu
     order.wait("new")
     assert order.transactions()[unsent.txid]["replaced_by"] == thief.txid
     order.wait_told("received", "confirmed", "reverted", "reverted")
+
+
+def test_a_double_spend_that_a_deep_reorg_forgets_has_replaced_nothing(
+    till: Till, customer: Customer
+) -> None:
+    """Neither is anywhere then: the payment is only gone, and can come back."""
+    order = till.request(confirmations=1)
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    thief = customer.counterfeit(sent)
+    customer.mine_only(thief.raw)
+    order.wait("new")
+    assert order.transactions()[sent.txid]["replaced_by"] == thief.txid
+    till.node.mine(11)
+    customer.reorg(12)
+    assert order.wait_state(sent.txid, "dropped")["replaced_by"] is None
+    customer.mine_only(sent.raw)
+    order.wait("confirmed", txid=sent.txid)
+    order.wait_told("received", "reverted", "received", "confirmed")
