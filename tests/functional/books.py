@@ -178,10 +178,11 @@ def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: 
 
 def _false_alarms(account: Account, row: PaymentRequest, view: View, now: datetime) -> Iterator[str]:
     """Money that was there all the time was told of as taken back."""
-    told = [event.type for event in events_of(row)[account.told :]]
-    was_confirmed = account.standing.status is Status.CONFIRMED
-    if EventType.REVERTED.value not in told:
+    told = [EventType(event.type) for event in events_of(row)[account.told :]]
+    if EventType.REVERTED not in told:
         return
+    is_confirmed_first = EventType.CONFIRMED in told[: told.index(EventType.REVERTED)]
+    was_confirmed = account.standing.status is Status.CONFIRMED or is_confirmed_first
     is_enough = [
         truth(
             row.terms,
@@ -194,7 +195,7 @@ def _false_alarms(account: Account, row: PaymentRequest, view: View, now: dateti
         for outpoints in (account.steady, account.buried)
     ]
     was_covered, was_in_chain = is_enough
-    if was_covered and (was_in_chain or not (was_confirmed or EventType.CONFIRMED.value in told)):
+    if was_covered and (was_in_chain or not was_confirmed):
         yield f"{row.reference}: told {told}, though its money was there all the time"
 
 
