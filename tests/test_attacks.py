@@ -175,38 +175,9 @@ def test_no_path_leads_out(shop: Shop, path: str) -> None:
 
 
 NASTY = [
-    *(
-        '"',
-        "\\",
-        "\\u0000",
-        "\\ud83d",
-        "{",
-        "}",
-        "[",
-        "]",
-        ",",
-        ":",
-        "null",
-        "true",
-        "1e400",
-        "-0",
-        "0.1",
-        "NaN",
-    ),
-    *(
-        "/*",
-        "//",
-        "'",
-        "\u202e",
-        "\ufeff",
-        "\U0001f9e6",
-        "\x00",
-        "\n",
-        '"note":',
-        '"seller_id":',
-        "9" * 65,
-        "NaN",
-    ),
+    *('"', "\\", "\\u0000", "\\ud83d", "{", "}", "[", "]", ",", ":"),
+    *("null", "true", "1e400", "-0", "0.1", "NaN", "9" * 65, "/*", "//", "'"),
+    *("\u202e", "\ufeff", "\U0001f9e6", "\x00", "\n", '"note":', '"seller_id":'),
 ]
 VALID = {**BODY, "note": "Alpaca \u00e4", "label": "Shop", "metadata": {"a": [1, 2.5, None, {"b": ""}]}}
 VALID |= {"confirmations": 3, "expires_in": 600, "redirect_url": "https://shop.example/?a=b"}

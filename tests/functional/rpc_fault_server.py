@@ -17,6 +17,8 @@ RESCANNING = b'"scanning":{"duration":7,"progress":0.5}'
 OUT_OF_RANGE = {"result": None, "error": {"code": -8, "message": "Block height out of range"}, "id": 1}
 NOT_FOUND = {"result": None, "error": {"code": -5, "message": "Block not found"}, "id": 1}
 
+WALLET_ERROR = {"result": None, "error": {"code": -4, "message": "Wallet is currently rescanning."}, "id": 1}
+
 
 class RpcFault(Enum):
     """What a call meets."""
@@ -32,6 +34,7 @@ class RpcFault(Enum):
     SILENCE = "nothing at all"
     DROP = "the end of the connection"
     LOWER_TIP = "a chain that ends lower, and an empty mempool"
+    SCANNING = "a wallet that rescans the chain, and knows nothing meanwhile"
 
 
 class RpcFaultServer:
@@ -129,6 +132,8 @@ class RpcFaultServer:
                 _send(handler, status, answer)
             case RpcFault.LOWER_TIP:
                 _send(handler, 200, json.dumps(self._lowered(handler, body), default=float).encode())
+            case RpcFault.SCANNING:
+                _send(handler, 200, json.dumps(self._scanning(handler, body), default=float).encode())
             case RpcFault.BUSY:
                 _send(handler, 503, b"Work queue depth exceeded", "text/plain")
             case RpcFault.WARMUP:
@@ -187,6 +192,18 @@ class RpcFaultServer:
             return NOT_FOUND
         elif method == "gettxspendingprevout":
             answer["result"] = parameters[0]
+        return answer
+
+    def _scanning(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> Any:
+        """As a bitcoind answers whose wallet was just imported or restored."""
+        answer = json.loads(self._ask(handler, body)[1])
+        match json.loads(body)["method"]:
+            case "getwalletinfo":
+                answer["result"]["scanning"] = {"duration": 60, "progress": 0.5}
+            case "listsinceblock":
+                answer["result"]["transactions"] = []
+            case "getnewaddress":
+                return WALLET_ERROR
         return answer
 
 

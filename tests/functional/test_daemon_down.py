@@ -85,18 +85,18 @@ def test_ten_blocks_missed_are_read_though_the_coin_is_swept_already(till: Till,
     other.wait_told("received")
 
 
-def test_a_hundred_blocks_missed_confirm_all_that_is_in_them(till: Till, customer: Customer) -> None:
+def test_a_thousand_blocks_missed_confirm_all_that_is_in_them(till: Till, customer: Customer) -> None:
     """Everything is told of each, and the depth is that of the chain."""
     orders = [till.request() for _ in range(3)]
     with down(till):
         for order in orders:
             customer.pay(order.address, order.amount_sats)
-            till.node.mine(35)
+            till.node.mine(350)
     for order in orders:
         order.wait("confirmed")
         order.wait_told("received", "confirmed")
     till.wait_tip()
-    assert orders[0].now()["confirmations"] == 105
+    assert orders[0].now()["confirmations"] == 1050
 
 
 def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(till: Till, customer: Customer) -> None:

@@ -112,3 +112,17 @@ def test_an_unloaded_wallet_is_loaded_again(make_till: TillMaker, customer: Cust
     size = int(till.installation.settings["ADDRESS_POOL"])
     till.wait(lambda: till.health().document["addresses"]["free"] == size, "fill the pool")
     till.wait_well()
+
+
+def test_a_locked_wallet_is_enough(make_till: TillMaker, customer: Customer) -> None:
+    """Nodetill spends nothing: it gets its addresses and finds its payments without the passphrase."""
+    till = make_till(ADDRESS_POOL="5", RECONCILE_INTERVAL="1").open()
+    till.node.rpc("encryptwallet", "correct horse", wallet=till.wallet)
+    assert till.node.rpc("getwalletinfo", wallet=till.wallet)["unlocked_until"] == 0
+    orders = [till.request(confirmations=1) for _ in range(8)]
+    customer.pay(orders[-1].address, orders[-1].amount_sats)
+    orders[-1].wait("received")
+    till.node.mine()
+    orders[-1].wait("confirmed")
+    till.wait(lambda: till.health().document["addresses"]["free"] == 5, "fill the pool")
+    till.wait_well()

@@ -43,7 +43,7 @@ def till(make_till: TillMaker, server: RpcFaultServer) -> Till:
 
 def test_every_fault_has_its_line() -> None:
     """Those below are all that there are."""
-    assert TOLD.keys() == set(RpcFault) - {RpcFault.NONE}
+    assert TOLD.keys() == set(RpcFault) - {RpcFault.NONE, RpcFault.SCANNING}
 
 
 @pytest.mark.parametrize("fault", TOLD, ids=lambda fault: fault.name.lower())
@@ -78,6 +78,28 @@ def test_a_fault_takes_nothing_back_and_loses_nothing(
     order.wait_told("received", "confirmed")
     confirmed.wait_told("received", "confirmed")
     received.wait_told("received")
+
+
+def test_without_its_wallet_s_word_payments_are_found(
+    till: Till, server: RpcFaultServer, customer: Customer
+) -> None:
+    """It rescans: new addresses have to wait, which /health says, and detection goes on without it."""
+    server.begin(RpcFault.SCANNING)
+    till.wait_problem(f"wallet {till.wallet} is rescanning")
+    order = till.request(confirmations=1)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    till.daemon.stop()
+    other = till.request(confirmations=1)
+    customer.pay(other.address, other.amount_sats)
+    till.daemon.start()
+    other.wait("received")
+    till.node.mine()
+    for each in (order, other):
+        each.wait("confirmed")
+        each.wait_told("received", "confirmed")
+    server.end()
+    till.wait_well()
 
 
 def test_a_daemon_that_waits_for_bitcoind_stops_in_time(till: Till, server: RpcFaultServer) -> None:
