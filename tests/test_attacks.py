@@ -179,7 +179,12 @@ NASTY = [
     *("null", "true", "1e400", "-0", "0.1", "NaN", "9" * 65, "/*", "//", "'"),
     *("\u202e", "\ufeff", "\U0001f9e6", "\x00", "\n", '"note":', '"seller_id":'),
 ]
-VALID = {**BODY, "note": "Alpaca \u00e4", "label": "Shop", "metadata": {"a": [1, 2.5, None, {"b": ""}]}}
+VALID: dict[str, Any] = {
+    **BODY,
+    "note": "Alpaca \u00e4",
+    "label": "Shop",
+    "metadata": {"a": [1, 2.5, None, {"b": ""}]},
+}
 VALID |= {"confirmations": 3, "expires_in": 600, "redirect_url": "https://shop.example/?a=b"}
 splices = st.lists(
     st.tuples(st.integers(0, 300), st.integers(0, 12), st.sampled_from(NASTY)), min_size=1, max_size=3
