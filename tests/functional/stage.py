@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 
 CUSHION_BLOCKS = 13
 COINS_A_STORY = 60
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 FEE_SATS = 2_000
 LONG = timedelta(days=7)
 SOON, HELD = timedelta(seconds=2), timedelta(seconds=0.5)
