@@ -14,12 +14,10 @@ from admin.differences import Auditor, Difference
 from admin.evidence import Evidence, Witness
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from admin.terminal import printable
+from daemon.bitcoind import LABEL
 from models.address import Address
 from models.database import disconnect
 from web.documents import snapshot
-
-LABEL = "nodetill"
-"""What the daemon's address pool tells the wallet to call its addresses."""
 
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 8.0
@@ -158,8 +156,7 @@ class Audit:
                 yield Difference(
                     None,
                     f"the wallet's address {address} has the label {LABEL} and is not in the database: "
-                    "money to it would not be seen. If nobody was ever given it: "
-                    f"bitcoin-cli -rpcwallet={self.witness.rpc.wallet} setlabel {address} ''",
+                    "money to it would not be seen. The daemon takes it in when it starts",
                 )
         except Forbidden as forbidden:
             self._not_checked.add(f"whether the database has all of the wallet's addresses: {forbidden}")

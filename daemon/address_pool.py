@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import peewee
 import structlog
 
 from config import Settings
-from daemon.bitcoind import Bitcoind, NodeError, RpcError
+from daemon.bitcoind import Bitcoind, NodeError, NodeRefused, RpcError
 from daemon.failpoint import transaction
 from daemon.worker import Stopping, Worker
-from models.address import add_addresses, free_count, retire_others
+from models.address import add_addresses, free_count, retire_others, unknown_addresses
 from models.block import stored_tip
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ class AddressPool:
         node.while_waiting(self._check_going_on)
         self._clock = clock
         self._worker = Worker("address-pool", self._turn, self._pause)
+        self._has_strays = True
         self.problem: str | None = None
         """Why the pool can't be filled, as one line that says what to do; None where it can."""
 
@@ -42,6 +44,24 @@ class AddressPool:
     def is_alive(self) -> bool:
         """Whether it works; it stops by itself only because of a bug."""
         return self._worker.is_alive()
+
+    def take_in_strays(self) -> None:
+        """Watch what the wallet made for us and the table lacks: a kill came between the two.
+
+        Nobody is given such an address: where the database is an older copy, somebody was. Raises NodeError
+        or RpcError.
+        """
+        try:
+            strays = unknown_addresses(self._node.addresses())
+        except NodeRefused as refusal:
+            log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
+            return
+        for batch in peewee.chunked(strays, BATCH):
+            pairs = [(address, self._node.script_of(address)) for address in batch]
+            with transaction("addresses-added"):
+                add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
+        if strays:
+            log.warning("addresses of the wallet taken in, to be watched only", count=len(strays))
 
     def fill(self) -> None:
         """Bring the pool up to its size. Raises NodeError or RpcError where the wallet gives no address."""
@@ -64,6 +84,9 @@ class AddressPool:
 
     def _turn(self) -> None:
         try:
+            if self._has_strays:
+                self.take_in_strays()
+                self._has_strays = False
             self.fill()
             self._note(None)
         except (NodeError, RpcError) as error:

@@ -32,7 +32,7 @@ from payments.transaction import (
 )
 
 # From Bitcoin Core's rpc/protocol.h; -342 is python-bitcoinrpc's own, for an answer that is not JSON-RPC.
-MISC_ERROR, NOT_FOUND, OUT_OF_RANGE = -1, -5, -8
+MISC_ERROR, NOT_FOUND, OUT_OF_RANGE, NO_SUCH_LABEL = -1, -5, -8, -11
 WALLET_ERROR, WALLET_NOT_FOUND, WALLET_NOT_SPECIFIED, WALLET_LOADED = -4, -18, -19, -35
 IN_WARMUP = -28
 NOT_JSON = -342
@@ -40,8 +40,8 @@ NOT_JSON = -342
 RPC_CALLS = frozenset(
     "getblockchaininfo getblockhash getblockheader getblock getmempoolinfo getmempoolentry "
     "getmempoolancestors getrawmempool getrawtransaction gettxspendingprevout decoderawtransaction "
-    "getzmqnotifications getnewaddress validateaddress getaddressinfo getwalletinfo loadwallet listwallets "
-    "listsinceblock".split()
+    "getzmqnotifications getnewaddress getaddressesbylabel validateaddress getaddressinfo getwalletinfo "
+    "loadwallet listwallets listsinceblock".split()
 )
 """All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
 
@@ -50,6 +50,9 @@ GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer, or restart bit
 
 HEADERS_AT_ONCE = 1999
 """One less than Bitcoin Core's MAX_REST_HEADERS_RESULTS, since the block asked from is among them."""
+
+LABEL = "nodetill"
+"""What the wallet is told to call our addresses."""
 
 
 class NodeError(Exception):
@@ -220,8 +223,16 @@ class Bitcoind:
 
     def new_address(self) -> tuple[str, bytes]:
         """A fresh address of the wallet, and its script."""
-        address = self._call("getnewaddress", "nodetill", self._settings.address_type, wallet=True)
-        return address, bytes.fromhex(self._call("validateaddress", address)["scriptPubKey"])
+        address: str = self._call("getnewaddress", LABEL, self._settings.address_type, wallet=True)
+        return address, self.script_of(address)
+
+    def script_of(self, address: str) -> bytes:
+        """What an output has to hold to pay this address."""
+        return bytes.fromhex(self._call("validateaddress", address)["scriptPubKey"])
+
+    def addresses(self) -> list[str]:
+        """Every address that `new_address` ever made in this wallet."""
+        return list(self._call_or_none("getaddressesbylabel", LABEL, absent=NO_SUCH_LABEL, wallet=True) or ())
 
     def load_wallet(self) -> bool:
         """Load the wallet if it is not; whether it had to be. Raises RpcError where it can't be loaded."""
@@ -255,9 +266,9 @@ class Bitcoind:
             self._rest.close()
         self._node = self._wallet = self._rest = None
 
-    def _call_or_none(self, method: str, *parameters: Any, absent: int) -> Any:
+    def _call_or_none(self, method: str, *parameters: Any, absent: int, wallet: bool = False) -> Any:
         try:
-            return self._call(method, *parameters)
+            return self._call(method, *parameters, wallet=wallet)
         except RpcError as error:
             if error.code == absent:
                 return None

@@ -62,10 +62,32 @@ def newest_address_id() -> int:
     return int(Address.select(peewee.fn.MAX(Address.id)).scalar() or 0)
 
 
-def add_addresses(pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime) -> None:
-    """Put fresh addresses, with their scripts, into the pool; one that is there already stays as it is."""
+def unknown_addresses(addresses: Iterable[str]) -> list[str]:
+    """Those that are not in the table, in their order."""
+    unknown: list[str] = []
+    for batch in batches(addresses):
+        rows = Address.select(Address.address).where(Address.address.in_(batch))
+        known = {row.address for row in rows}
+        unknown += [address for address in batch if address not in known]
+    return unknown
+
+
+def add_addresses(
+    pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime, *, are_free: bool = True
+) -> None:
+    """Put fresh addresses, with their scripts, into the pool; one that is there already stays as it is.
+
+    Those that are not free are watched, and never handed out.
+    """
+    claimed_at = None if are_free else now
     rows = [
-        {"address": address, "script": script, "wallet": wallet, "created_at": now}
+        {
+            "address": address,
+            "script": script,
+            "wallet": wallet,
+            "created_at": now,
+            "claimed_at": claimed_at,
+        }
         for address, script in pairs
     ]
     Address.insert_many(rows).on_conflict_ignore().execute()

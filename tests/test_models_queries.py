@@ -16,6 +16,7 @@ from models.address import (
     ours,
     retire,
     retire_others,
+    unknown_addresses,
 )
 from models.block import BLOCKS_KEPT, Block, block_at, forget_old_blocks, stored_tip
 from models.database import database, disconnect
@@ -90,6 +91,17 @@ def test_an_address_is_added_once_and_stays_as_it_is() -> None:
     fill_pool(4)
     add_addresses([], "nodetill", NOW)
     assert (Address.select().count(), free_count()) == (4, 3)
+
+
+def test_an_address_that_the_table_lacks_is_known_for_that() -> None:
+    """And once it is taken in as one that is not free, it is watched, and not handed out."""
+    fill_pool(1200)
+    (known, *_), lost = list(Address.select()), ("bcrt1qlost", b"\x00\x14" + b"\xff" * 20)
+    assert unknown_addresses([known.address, lost[0]]) == [lost[0]]
+    add_addresses([lost], "nodetill", NOW, are_free=False)
+    assert unknown_addresses([lost[0], known.address]) == []
+    assert free_count() == 1200
+    assert set(ours([lost[1]])) == {lost[1]}
 
 
 def test_the_oldest_free_address_is_claimed_until_there_is_none() -> None:

@@ -39,6 +39,7 @@ class ChildDaemon:
         self._directory = directory
         self._read: set[str] = set()
         self._pid: int | None = None
+        self._timers: list[Timer] = []
         self._nursery = subprocess.Popen(
             [sys.executable, "-m", "tests.functional.nursery"],
             cwd=ROOT,
@@ -106,7 +107,14 @@ class ChildDaemon:
         if self.is_dead:
             self.start()
         assert self._pid is not None
-        Timer(seconds, self._kill, [self._pid]).start()
+        timer = Timer(seconds, self._kill, [self._pid])
+        timer.start()
+        self._timers.append(timer)
+
+    def await_kills(self) -> None:
+        """Until all of them are over: who is alive then lives on."""
+        while self._timers:
+            self._timers.pop().join()
 
     def read_post(self) -> None:
         """Take over what has come into the Maildir since."""

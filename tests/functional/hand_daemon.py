@@ -69,7 +69,7 @@ class Killed(BaseException):
 class FrailNode:
     """bitcoind as the daemon sees it, with a fault at one of the calls to come."""
 
-    def __init__(self, node: Bitcoind, *, is_loading: bool) -> None:
+    def __init__(self, node: Bitcoind, *, is_loading: bool = False) -> None:
         self._node = node
         self._calls_left = 0
         self._fault: Fault | None = None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from daemon.bitcoind import LABEL
+from models.address import unknown_addresses
 from models.hint import add_redelivery, pending_hints
 from models.outbox import EMAIL, WEBHOOK, Event, Message, events_of
 from payments.letters import message_id
@@ -114,15 +116,23 @@ class Tale:
         """Nothing is left to be done for now."""
         return not (pending_hints() or self.stage.faults() or undelivered())
 
+    def _strays(self) -> list[str]:
+        """Addresses that the wallet made for us, and the table lacks."""
+        wallet = self.stage.settings.bitcoind_wallet
+        return unknown_addresses(self.stage.world.node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
+
     def finish(self) -> None:
         """With a daemon that lives: what is stored is true, and all of it was told."""
         stage, daemon = self.stage, self.daemon
+        daemon.await_kills()
         if not daemon.is_up or daemon.is_dead:
             daemon.start()
         stage.is_rough = True
         stage.settle()
         is_all_delivered = daemon.work_until(lambda: not undelivered(), PATIENCE_SECONDS)
         assert is_all_delivered, f"after {daemon.kills} kills {_late()}; the log:\n{daemon.words()}"
+        are_all_in = daemon.work_until(lambda: not self._strays(), STEP_SECONDS)
+        assert are_all_in, f"not in the table: {self._strays()}; the log:\n{daemon.words()}"
         view, now = stage.world.view(), datetime.now(UTC)
         faults = [f for a in stage.accounts for f in faults_of_telling(a, view, now, is_exact=False)]
         faults += [f for a in stage.accounts for f in faults_of_delivery(a, self)]

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from admin.regtest import RegtestNode
+from daemon.bitcoind import RPC_CALLS
 from models.address import Address
 from models.database import Table
 from models.outbox import Event, Message
@@ -209,17 +211,40 @@ def test_all_is_well_beside_a_daemon_at_work(make_till: TillMaker, customer: Cus
     assert done.stdout.splitlines()[-1].endswith("no difference.")
 
 
-def test_an_address_of_the_wallet_that_the_table_lacks_is_found(make_till: TillMaker) -> None:
-    """Money to it would not be seen. Where the wallet can't be asked for its addresses, that is said."""
-    till = make_till().open()
+def test_an_address_of_the_wallet_that_the_table_lacks_is_found(
+    make_till: TillMaker, customer: Customer
+) -> None:
+    """Money to it would not be seen. The daemon's next start mends it, and gives it to nobody."""
+    till = make_till(ADDRESS_POOL="3").open()
     lost = till.node.rpc("getnewaddress", "nodetill", "bech32", wallet=till.wallet)
     done = till.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert lost in done.stdout
-    till.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
-    said = till.installation.managed("audit")
-    assert said["differences"] == []
-    assert "getaddressesbylabel" in said["not_checked"][0]
+    till.daemon.restart()
+    till.daemon.wait_for_line("addresses of the wallet taken in", "count=1")
+    assert till.installation.managed("audit")["differences"] == []
+    assert lost not in {till.request().address for _ in range(6)}
+    customer.pay(lost, 5_000)
+    with till.database():
+        till.wait(lambda: Output.select().join(Address).where(Address.address == lost).count() == 1, "see it")
+
+
+def test_what_an_older_whitelist_forbids_is_said(
+    start_node: Callable[..., RegtestNode], tmp_path: Path
+) -> None:
+    """The daemon does without; the audit does not call right what it could not see."""
+    allowed = ",".join(sorted(RPC_CALLS - {"getaddressesbylabel"}))
+    node = start_node(f"-rpcwhitelist=nodetill:{allowed}")
+    node.fund_customer()
+    till = Till(node, tmp_path).open()
+    try:
+        till.daemon.wait_for_line("not looked for", "getaddressesbylabel: add it to rpcwhitelist")
+        till.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
+        said = till.installation.managed("audit")
+        assert said["differences"] == []
+        assert "getaddressesbylabel" in said["not_checked"][0]
+    finally:
+        till.close()
 
 
 def test_a_daemon_that_is_behind_is_a_difference(make_till: TillMaker) -> None:
