@@ -21,3 +21,22 @@ def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(till: Till, c
     order.wait("new")
     assert order.transactions()[child.txid]["replaced_by"] == thief.txid
     order.wait_told("received", "confirmed", "reverted", "reverted")
+
+
+def test_a_payment_that_takes_the_place_of_the_parent_of_another_is_as_old(
+    till: Till, customer: Customer
+) -> None:
+    """The customer pays the same request otherwise: it is not late, and nobody is told of a loss.
+
+    Here it was the story that knew no better.
+    """
+    order = till.request()
+    parent = customer.pay(customer.address(), 1_000_000)
+    child = customer.pay(order.address, order.amount_sats, coin=parent.change)
+    first_seen_at = order.wait("received", txid=child.txid)["transactions"][0]["first_seen_at"]
+    other = customer.pay(order.address, order.amount_sats, coin=parent.coin, fee_sats=100_000)
+    order.wait("received", txid=other.txid)
+    parts = order.transactions()
+    assert parts[child.txid]["replaced_by"] == other.txid
+    assert parts[other.txid]["first_seen_at"] == first_seen_at
+    order.wait_told("received")

@@ -191,13 +191,14 @@ class World:
         )
 
     def rivals(self, txid: str) -> set[str]:
-        """This one and all that ever spent the same, and so on."""
+        """This one and all that ever spent the same, what was made of their money, and so on."""
         found, unread = {txid}, [txid]
         while unread:
-            for coin in self.transactions[unread.pop()].coins:
-                fresh = self.spenders[coin.outpoint] - found
-                found |= fresh
-                unread.extend(fresh)
+            made = self.transactions[unread.pop()]
+            coins = [*made.coins, *(made.coin(vout) for vout in range(len(made.outputs)))]
+            fresh = {spender for coin in coins for spender in self.spenders.get(coin.outpoint, ())} - found
+            found |= fresh
+            unread.extend(fresh)
         return found
 
     def _valid(self, content: Iterable[Forged], places: dict[str, Place]) -> list[Forged]:
