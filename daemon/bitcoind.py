@@ -17,6 +17,7 @@ from config import Settings
 from daemon.failpoint import reach
 from daemon.node_answers import MempoolEntry, NodeTip, Publication
 from daemon.patience import ANSWER_SECONDS, PatientConnection
+from daemon.rest import Rest
 from daemon.rpc_proxy import RpcProxy
 from payments.transaction import (
     Block,
@@ -46,7 +47,6 @@ RPC_CALLS = frozenset(
 """All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
 
 GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer, or restart bitcoind with -prune=0 -reindex"
-
 
 HEADERS_AT_ONCE = 1999
 """One less than Bitcoin Core's MAX_REST_HEADERS_RESULTS, since the block asked from is among them."""
@@ -83,7 +83,7 @@ class Bitcoind:
         self._address = settings.rpc_url_without_credentials
         self._node: RpcProxy | None = None
         self._wallet: RpcProxy | None = None
-        self._rest: http.client.HTTPConnection | None = None
+        self._rest = Rest(self._connection)
         self._has_rest = settings.bitcoind_rest == "auto"
         self._asked = ""
         self._live_on: Callable[[str | None], None] | None = None
@@ -121,7 +121,7 @@ class Bitcoind:
         """
         count = min(last_height - height, HEADERS_AT_ONCE)
         path = f"/rest/headers/{block_hash}.bin?count={count + 1}"
-        raw = self._rest_answer(path, "rest.headers") if self._has_rest and count > 1 else None
+        raw = self._rest_answer(path, "rest.headers") if count > 1 else None
         if raw is None:
             found = self.block_hash(height + 1)
             return [] if found is None else [found]
@@ -137,7 +137,7 @@ class Bitcoind:
 
         Raises BlockMissing where the node has pruned it.
         """
-        raw = self._rest_answer(f"/rest/block/{block_hash}.bin", "rest.block") if self._has_rest else None
+        raw = self._rest_answer(f"/rest/block/{block_hash}.bin", "rest.block")
         try:
             if raw is None:
                 raw = bytes.fromhex(self._call("getblock", block_hash, 0))
@@ -262,9 +262,8 @@ class Bitcoind:
         for proxy in (self._node, self._wallet):
             if proxy is not None:
                 proxy.close()
-        if self._rest is not None:
-            self._rest.close()
-        self._node = self._wallet = self._rest = None
+        self._rest.close()
+        self._node = self._wallet = None
 
     def _call_or_none(self, method: str, *parameters: Any, absent: int, wallet: bool = False) -> Any:
         try:
@@ -379,19 +378,6 @@ class Bitcoind:
             ) from error
 
     def _rest_answer(self, path: str, failpoint: str) -> bytes | None:
-        """What REST answers; None where it does not serve that (Bitcoin Core's doc/REST-interface.md)."""
-        if self._rest is None:
-            self._rest = self._connection()
-        is_new = self._rest.sock is None
+        """None where it is not to be asked, or does not serve that."""
         self._asked = "REST"
-        try:
-            self._rest.request("GET", path)
-            answer = self._rest.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self._rest.close()
-            # bitcoind closes one that is idle for 30 seconds, as most are between two blocks.
-            is_closed = isinstance(error, ConnectionError) and not is_new
-            return self._rest_answer(path, failpoint) if is_closed else None
-        reach(failpoint)
-        return body if answer.status == http.client.OK else None
+        return self._rest.get(path, failpoint) if self._has_rest else None

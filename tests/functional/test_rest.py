@@ -27,7 +27,7 @@ def test_a_connection_that_was_idle_too_long_is_made_anew(
 
     monkeypatch.setattr(bitcoind, "_call", refuse)
     assert bitcoind.block(tip).hash == tip
-    connection = bitcoind._rest
+    connection = bitcoind._rest._connection
     assert connection is not None
     assert connection.sock is not None
     wait_until(lambda: select.select([connection.sock], [], [], 0)[0], what="bitcoind to close it")
