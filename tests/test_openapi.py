@@ -199,7 +199,8 @@ def test_every_other_answer_is_as_described(shop: Shop, described: Description) 
     described.check(shop.create(), "POST", payments)
     assert shop.create().status == 503
     row = stored(made)
-    waiting = [{"kind": "transaction", "payment": row, "txid": "ab" * 32, "created_at": NOW}] * 100
+    wish = {"kind": "transaction", "payment": row, "created_at": NOW}
+    waiting = [{**wish, "txid": f"{number:064x}"} for number in range(100)]
     Hint.insert_many(waiting).execute()
     refused = shop.post(f"{own}/transactions", {"txid": "cd" * 32})
     assert refused.status == 429

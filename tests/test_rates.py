@@ -79,7 +79,7 @@ class Market:
         """One with these settings."""
         settings = load_settings(environ, self._directory)
         inline: Callable[[Callable[[], None]], None] = lambda work: work()  # noqa: E731
-        return RateKeeper(settings, lambda: self.clock.now, lambda: self.clock.seconds, inline, 0.5)
+        return RateKeeper(settings, lambda: self.clock.now, lambda: self.clock.seconds, inline, 2.0)
 
     def asked(self, name: str) -> int:
         """How often a source has been asked."""

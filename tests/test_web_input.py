@@ -190,7 +190,7 @@ def test_a_body_has_at_most_16_kib(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "allowed"),
     [
-        ("GET", "/", 404, None),
+        ("GET", "/nowhere", 404, None),
         ("GET", "/api/v1/payments/", 404, None),
         ("GET", "/api/v1/payments/x", 404, None),
         ("GET", "/api/v1/payments/%00", 404, None),

@@ -19,10 +19,10 @@ def test_health_knows_how_far_the_daemon_is_behind(stage: Stage, monkeypatch: py
         stage.world.mine()
     seen: list[int] = []
 
-    def heard(now: Any, node_height: int | None, problems: list[str]) -> None:
+    def heard(now: Any, node_height: int | None, *rest: Any) -> None:
         if node_height is not None:
             seen.append(node_height - daemon_report().assessed_height)
-        beat(now, node_height, problems)
+        beat(now, node_height, *rest)
 
     monkeypatch.setattr(loop, "beat", heard)
     monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0)

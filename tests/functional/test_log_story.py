@@ -110,11 +110,9 @@ def test_a_payment_in_two_parts_with_a_fee_bump(till: Till, shop: Endpoint, cust
     event = order.event_list()[0]
     assert till.client.post(f"{order.path}/events/{event['event_id']}/redeliver").status == 202
     till.wait(lambda: delivered(order)[-1] == ("payment.underpaid", "webhook", "delivered"), "send it again")
-    assert [each["event"] for each in story(order)][-3:] == [
-        "redelivery asked for",
-        "redelivery queued",
-        "message delivered",
-    ]
+    *_, one, other, last = [each["event"] for each in story(order)]
+    # The daemon may be quicker to tell of it than the web server, whose wish it is.
+    assert ({one, other}, last) == ({"redelivery asked for", "redelivery queued"}, "message delivered")
 
 
 def test_money_that_is_late_taken_back_and_too_much(till: Till, customer: Customer) -> None:
