@@ -195,8 +195,9 @@ def test_a_payment_that_only_the_other_node_has_seen_is_not_taken_back(site: Sit
     site.reconnect()
     site.first.start()
     site.first.wait_for_line("standby")
-    site.second.restart()
+    site.second.stop()
     site.wait_in_office(site.first, 1)
+    site.second.start()
     site.second.wait_for_line("standby")
 
 
