@@ -8,6 +8,7 @@
 <meta name="format-detection" content="telephone=no">
 <meta name="robots" content="noindex, nofollow">
 <link rel="icon" href="../static/{{files['mark.svg']}}" type="image/svg+xml">
+<link rel="stylesheet" href="../static/{{files['colours.css']}}">
 <link rel="stylesheet" href="../static/{{files['checkout.css']}}">
 % if script:
 <script src="../static/{{files['checkout.js']}}" defer></script>

@@ -8,6 +8,7 @@
 <meta name="format-detection" content="telephone=no">
 <meta name="robots" content="noindex, nofollow">
 <link rel="icon" href="{{root}}static/{{files['mark.svg']}}" type="image/svg+xml">
+<link rel="stylesheet" href="{{root}}static/{{files['colours.css']}}">
 <link rel="stylesheet" href="{{root}}static/{{files['operator.css']}}">
 % if live:
 <script src="{{root}}static/{{files['operator.js']}}" defer></script>
