@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import TillMaker
 from tests.functional.customer import Customer
 from tests.functional.till import Till
 from tests.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def new_database() -> NewDatabase:
+    """PostgreSQL has pg_dump."""
+    return sqlite_in
 
 
 @pytest.fixture(scope="module")

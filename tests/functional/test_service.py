@@ -12,6 +12,7 @@ import pytest
 from admin.processes import Process
 from daemon import loop
 from daemon.feed import Batch, Feed
+from models.database import disconnect
 from service_manager import ServiceManager
 from tests.functional.conftest import TillMaker
 from tests.functional.stage import Stage
@@ -114,11 +115,16 @@ def test_a_loop_that_is_stuck_feeds_no_watchdog(
             assert go_on.wait(60)
         return poll(self, timeout_seconds)
 
+    def turn() -> None:
+        stage.daemon.work_until(is_over.is_set, 60)
+        # A connection is a thread's own.
+        disconnect()
+
     monkeypatch.setattr(Feed, "poll", hang)
     with NotifySocket(tmp_path) as heard:
         stage.daemon.manager = ServiceManager(heard.environ)
         stage.daemon.start()
-        turning = threading.Thread(target=lambda: stage.daemon.work_until(is_over.is_set, 60))
+        turning = threading.Thread(target=turn)
         turning.start()
         assert stuck.wait(30)
         heard.forget()
