@@ -23,7 +23,11 @@ def main() -> None:
     options = _options()
     options.directory.mkdir(parents=True, exist_ok=True)
     names = options.only or list(PARTS)
-    rows = [row for name in names for row in _measured(name, options)]
+    rows: list[Row] = []
+    for name in names:
+        for row in _measured(name, options):
+            print(f"  {row.what}: {row.floor} | {row.ours} | {row.comparison}", flush=True)
+            rows.append(row)
     remarks = REMARKS + "".join(PARTS[name].REMARKS for name in names)
     text = document(rows, machine(bitcoind_version(find_bitcoind())), remarks)
     print(text)

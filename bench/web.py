@@ -48,8 +48,9 @@ def rows(plan: WebPlan, directory: Path) -> Iterator[Row]:
     """Lines for new requests, and for status reads."""
     with Load.start(directory / "node", 10) as load, _empty_page() as empty_port:
         site = Site(load, directory / "site", 0, 1)
-        fill(site.database, plan.calls * plan.runs * len(plan.clients) + plan.pages + 100, is_free=True)
         with site.running():
+            # Only now: they are none of the wallet's, and a daemon that starts would say so.
+            fill(site.database, plan.calls * plan.runs * len(plan.clients) + plan.pages + 100, is_free=True)
             for clients in plan.clients:
                 yield _new_requests(plan, clients, site, empty_port)
             paths = [f"/pay/{site.new_reference()}/status" for _ in range(plan.pages)]
