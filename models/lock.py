@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 
 import peewee
 import psycopg
@@ -84,6 +85,10 @@ class AdvisoryLock:
     def release(self) -> None:
         """Give it back, with its connection."""
         if self._connection is not None:
+            # The server notes the end of a session a moment later: who asks next would find the lock held.
+            if self._is_ours:
+                with suppress(psycopg.Error):
+                    self._connection.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
             self._connection.close()
             self._connection = None
             self._is_ours = False

@@ -49,6 +49,14 @@ def test_a_lock_that_nobody_has_is_taken_and_given_back(opened: str) -> None:
     lock.release()
 
 
+def test_a_lock_is_free_as_soon_as_it_is_given_back(opened: str) -> None:
+    """Not a moment later, when the server has noted that the session is over."""
+    for _ in range(30):
+        lock = database_lock("daemon")
+        assert lock.acquire()
+        lock.release()
+
+
 def test_a_lock_that_another_process_has_is_refused_until_it_gives_it_back(opened: str) -> None:
     """And whoever was refused doesn't think that it has it."""
     lock = database_lock("daemon")
