@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import datetime
 
-import peewee
 import structlog
 
 from config import Settings
@@ -12,6 +11,7 @@ from daemon.failpoint import transaction
 from daemon.worker import Stopping, Worker
 from models.address import add_addresses, free_count, retire_others, unknown_addresses
 from models.block import stored_tip
+from models.database import batches
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class AddressPool:
         except NodeRefused as refusal:
             log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
             return
-        for batch in peewee.chunked(strays, BATCH):
+        for batch in batches(strays):
             pairs = [(address, self._node.script_of(address)) for address in batch]
             with transaction("addresses-added"):
                 add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)

@@ -25,11 +25,15 @@ class Batch:
     """
 
     transactions: list[bytes] = field(default_factory=list)
-    has_new_tip: bool = False
     tips: int = 0
     is_incomplete: bool = False
     has_connected: bool = False
     lost: int = 0
+
+    @property
+    def has_new_tip(self) -> bool:
+        """Whether there is a tip to be read."""
+        return self.tips > 0
 
 
 class Feed:
@@ -48,7 +52,6 @@ class Feed:
             for topic in (self._hashblock, self._rawtx):
                 topic.take_connection_events(batch)
             batch.tips = len(self._hashblock.take(batch, BATCH))
-            batch.has_new_tip = batch.tips > 0
             batch.transactions = self._rawtx.take(batch, BATCH)
         return batch
 

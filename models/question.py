@@ -21,6 +21,8 @@ DECIDED = (Status.CONFIRMED, Status.EXPIRED)
 UNDERWAY = SQL("status NOT IN ('confirmed', 'expired')")
 _MONEY_IN_QUESTION = SQL("((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)")
 _UNSETTLED = SQL("(settled_sats IS NULL OR settled_sats <> received_sats)")
+_REVERTED = SQL(f"type = '{EventType.REVERTED}' AND settled_at IS NULL")
+_UNDELIVERED = SQL("failed_at IS NOT NULL AND settled_at IS NULL")
 
 MOST_COUNTED = 1000
 
@@ -76,10 +78,6 @@ def settle(payment: PaymentRequest, revision: int, now: datetime) -> bool:
         Event.update(settled_at=now).where((Event.payment == payment) & _REVERTED).execute()
         Message.update(settled_at=now).where((Message.payment == payment) & _UNDELIVERED).execute()
     return bool(changed)
-
-
-_REVERTED = SQL(f"type = '{EventType.REVERTED}' AND settled_at IS NULL")
-_UNDELIVERED = SQL("failed_at IS NOT NULL AND settled_at IS NULL")
 
 
 def needs_of(payment: PaymentRequest) -> list[Need]:

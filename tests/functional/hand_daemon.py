@@ -137,7 +137,7 @@ class LeakyFeed(Feed):
         if self._hearing is Hearing.ALL:
             return batch
         batch.transactions = [raw for raw in batch.transactions if self._is_lucky()]
-        batch.has_new_tip = batch.has_new_tip and self._is_lucky()
+        batch.tips = batch.tips if self._is_lucky() else 0
         return batch
 
     def _is_lucky(self) -> bool:
