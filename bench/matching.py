@@ -9,6 +9,7 @@ from statistics import median
 from typing import cast
 
 from bench.load import COIN_SCRIPT, Coin, random_script, signed
+from bench.part import Options
 from bench.report import Row
 from bench.site import fill
 from config import load_settings
@@ -26,12 +27,11 @@ PARSING_REACH, GROWTH_REACH = 0.5, 1.3
 
 @dataclass(frozen=True, slots=True)
 class MatchingPlan:
-    """How many transactions, held against tables of how many addresses; `block` is a real block's file."""
+    """How many transactions, held against tables of how many addresses."""
 
     address_counts: tuple[int, ...] = (1_000, 1_000_000, 10_000_000)
     transactions: int = 10_000
     runs: int = 5
-    block: Path | None = None
 
 
 REMARKS = """\
@@ -42,13 +42,14 @@ REMARKS = """\
 QUICK = MatchingPlan(address_counts=(1_000, 2_000), transactions=500, runs=1)
 
 
-def rows(plan: MatchingPlan, directory: Path) -> Iterator[Row]:
+def rows(options: Options) -> Iterator[Row]:
     """A line for each size of the table, and one for growth."""
+    plan = QUICK if options.is_quick else MatchingPlan()
     raws = [_foreign(number) for number in range(plan.transactions)]
-    block = plan.block.read_bytes() if plan.block else None
+    block = options.block.read_bytes() if options.block else None
     rates = []
     for count in plan.address_counts:
-        handler, watch = _open(directory / f"{count}.db", count)
+        handler, watch = _open(options.directory / f"{count}.db", count)
         floor = median(_parse(raws) for _ in range(plan.runs))
         ours = median(_look(handler, raws) for _ in range(plan.runs))
         rates.append(len(raws) / ours)

@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from bench.block import HEIGHT
 from bench.floor import fetch_and_parse
 from bench.load import Load
 from bench.observer import Watcher
+from bench.part import Options
 from bench.report import Row, spread
 from bench.site import Site
 
@@ -36,10 +36,11 @@ REMARKS = """\
 QUICK = MissedPlan(counts=(20,), runs=1)
 
 
-def rows(plan: MissedPlan, directory: Path) -> Iterator[Row]:
+def rows(options: Options) -> Iterator[Row]:
     """A line for each number of blocks."""
-    with Load.start(directory / "node", 10) as load:
-        site = Site(load, directory / "site", 1_000, 1)
+    plan = QUICK if options.is_quick else MissedPlan()
+    with Load.start(options.directory / "node", 10) as load:
+        site = Site(load, options.directory / "site", 1_000, 1)
         for count in plan.counts:
             starts, caught_up, floor, rescans = [], [], [], []
             for _ in range(plan.runs):

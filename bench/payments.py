@@ -10,6 +10,7 @@ from bench.block import BlockSeconds, clear_mempool, measure_block
 from bench.live import LiveSeconds, measure_live
 from bench.load import FULL_BLOCK_WEIGHT, Load, foreign_weight
 from bench.memory import Memory, memory_of
+from bench.part import Options
 from bench.report import Row, spread
 from bench.site import Site
 
@@ -59,9 +60,10 @@ class Figures:
     worked: list[Memory] = field(default_factory=list)
 
 
-def rows(plan: Plan, directory: Path) -> Iterator[Row]:
+def rows(options: Options) -> Iterator[Row]:
     """Measure all of it, for each size of the address table in turns."""
-    yield from _rows(plan, _measure(plan, directory))
+    plan = QUICK if options.is_quick else Plan()
+    yield from _rows(plan, _measure(plan, options.directory))
 
 
 def _measure(plan: Plan, directory: Path) -> list[Figures]:

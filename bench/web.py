@@ -16,6 +16,7 @@ from admin.regtest import PROJECT
 from bench.callers import Traffic, UnexpectedAnswerError, drive, get, post
 from bench.floor import Commits
 from bench.load import Load
+from bench.part import Options
 from bench.report import Row
 from bench.site import AMOUNT_EUR, SELLER, Site, fill
 
@@ -44,10 +45,11 @@ REMARKS = """\
 QUICK = WebPlan(clients=(2,), calls=20, pages=5, runs=1)
 
 
-def rows(plan: WebPlan, directory: Path) -> Iterator[Row]:
+def rows(options: Options) -> Iterator[Row]:
     """Lines for new requests, and for status reads."""
-    with Load.start(directory / "node", 10) as load, _empty_page() as empty_port:
-        site = Site(load, directory / "site", 0, 1)
+    plan = QUICK if options.is_quick else WebPlan()
+    with Load.start(options.directory / "node", 10) as load, _empty_page() as empty_port:
+        site = Site(load, options.directory / "site", 0, 1)
         with site.running():
             # Only now: they are none of the wallet's, and a daemon that starts would say so.
             fill(site.database, plan.calls * plan.runs * len(plan.clients) + plan.pages + 100, is_free=True)
