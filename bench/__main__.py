@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from admin.regtest import PROJECT, find_bitcoind
-from bench import matching, missed, payments, web
+from bench import hour, matching, missed, payments, web
 from bench.part import Options, Part
 from bench.report import Row, bitcoind_version, document, machine
 
 PARTS: dict[str, Part] = {"payments": payments, "web": web, "matching": matching, "missed": missed}
+EVERY_PART: dict[str, Part] = {**PARTS, "hour": hour}
+"""Those that take too long for every run, too."""
 
 REMARKS = """\
 - Times are median (least – most), rates are medians. The node, the daemon and the web server run as they are
@@ -22,7 +24,7 @@ def main() -> None:
     """Run, on a directory of its own beside the project: what it writes must reach a real disk."""
     arguments = _arguments()
     arguments.directory.mkdir(parents=True, exist_ok=True)
-    parts = {name: PARTS[name] for name in arguments.only or PARTS}
+    parts = {name: EVERY_PART[name] for name in arguments.only or PARTS}
     rows: list[Row] = []
     for name, part in parts.items():
         print(f"{name} …", flush=True)
@@ -37,13 +39,17 @@ def main() -> None:
 
 def _measured(part: Part, arguments: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as place:
-        yield from part.rows(Options(Path(place), arguments.quick, arguments.block))
+        plots = arguments.out.parent
+        yield from part.rows(Options(Path(place), arguments.quick, arguments.block, plots, arguments.minutes))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
-    parser.add_argument("--only", action="append", choices=list(PARTS), help="this part; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=list(EVERY_PART), help="this part; may be repeated"
+    )
+    parser.add_argument("--minutes", type=float, default=60, help="how long the part `hour` takes")
     parser.add_argument("--block", type=Path, help="a block of the main chain, to measure parsing on")
     parser.add_argument(
         "--out", type=Path, default=PROJECT / "bench" / "results.md", help="where the table goes"

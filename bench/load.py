@@ -92,7 +92,8 @@ class Load:
     def begin_mine(self) -> None:
         """Mine the mempool, without waiting: `finish` takes the answer."""
         self._rpc.send("generatetodescriptor", 1, f"raw({COIN_SCRIPT.hex()})")
-        self._coins += self._change
+        # The coins take turns: each payment leaves its coin smaller.
+        self._coins = self._change + self._coins
         self._change = []
 
     def finish(self) -> Any:

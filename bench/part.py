@@ -15,6 +15,8 @@ class Options:
     directory: Path
     is_quick: bool = False
     block: Path | None = None
+    plots: Path = Path()
+    minutes: float = 60
 
 
 class Part(Protocol):

@@ -29,15 +29,24 @@ class Request:
 class Site:
     """One installation. It is started for a round of measurements, and stopped after it."""
 
-    def __init__(self, load: Load, directory: Path, address_count: int, request_count: int) -> None:
-        """Fill the table up to `address_count`; `request_count` is how many requests may be made."""
+    def __init__(
+        self,
+        load: Load,
+        directory: Path,
+        address_count: int,
+        request_count: int,
+        *,
+        webhook_url: str | None = None,
+    ) -> None:
+        """Fill the table up to `address_count`; `request_count` is how many requests may be made at once."""
         self.address_count = address_count
         self.database = directory / "nodetill.db"
         self._load = load
         self._installation = Installation(load.node, directory, ADDRESS_POOL=str(request_count + SPARE))
         with self._installation as installation:
             installation.start()
-            self.key = installation.managed("seller", "add", SELLER)["api_key"]
+            webhook = ["--webhook-url", webhook_url] if webhook_url else []
+            self.key = installation.managed("seller", "add", SELLER, *webhook)["api_key"]
         fill(self.database, address_count)
 
     @contextmanager
@@ -52,6 +61,16 @@ class Site:
         """The daemon at work, without waiting for anything."""
         with self._installation.daemon:
             yield
+
+    @property
+    def daemon(self) -> Process:
+        """The daemon's process."""
+        return self._installation.daemon
+
+    @property
+    def web(self) -> Process:
+        """The web server's."""
+        return self._installation.web
 
     @property
     def port(self) -> int:
