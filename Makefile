@@ -2,7 +2,7 @@
 # make demo    all of Nodetill on regtest; DEMO_ARGS=--once ends after one payment
 # make test    the tests; TEST_ARGS=... goes to pytest, DATABASE=postgresql has all of them run on that
 # make check   lint, types, tests: what has to pass before a commit
-# make bench   the benchmarks
+# make bench   the benchmarks; BENCH_ARGS=... as `python -m bench --help` has them
 # make soak    the long tests: a thousand kills, and how long what a fault hides stays hidden (half an hour)
 
 PYTHON ?= python3
@@ -10,6 +10,7 @@ TEST_WORKERS ?= 4
 DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
@@ -37,7 +38,7 @@ lint: .venv/installed
 	.venv/bin/mypy
 
 bench: bitcoind
-	@.venv/bin/python -m bench
+	@.venv/bin/python -m bench $(BENCH_ARGS)
 
 soak: bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \

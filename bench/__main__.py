@@ -3,20 +3,26 @@
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from admin.regtest import PROJECT, find_bitcoind
 from bench import hour, matching, missed, payments, web
+from bench.database import KINDS
 from bench.part import Options, Part
 from bench.report import Row, bitcoind_version, document, machine
 
 PARTS: dict[str, Part] = {"payments": payments, "web": web, "matching": matching, "missed": missed}
 EVERY_PART: dict[str, Part] = {**PARTS, "hour": hour}
 """Those that take too long for every run, too."""
+SQLITE = "sqlite"
+ON_BOTH = ("payments", "web", "matching", "missed")
+"""What the database has a part in; the others are measured on SQLite alone."""
 
 REMARKS = """\
 - Times are median (least – most), rates are medians. The node, the daemon and the web server run as they are
-  operated: SQLite, synchronous=FULL. Whatever else the machine does during the run is in the figures too.
+  operated: SQLite with synchronous=FULL, or PostgreSQL as it comes, on the same machine; both have a commit
+  on the disk before it is told. Whatever else the machine does during the run is in the figures too.
 """
 
 
@@ -24,23 +30,42 @@ def main() -> None:
     """Run, on a directory of its own beside the project: what it writes must reach a real disk."""
     arguments = _arguments()
     arguments.directory.mkdir(parents=True, exist_ok=True)
-    parts = {name: EVERY_PART[name] for name in arguments.only or PARTS}
+    names = arguments.only or list(PARTS)
     rows: list[Row] = []
-    for name, part in parts.items():
-        print(f"{name} …", flush=True)
-        for row in _measured(part, arguments):
-            print(f"  {row.what}: {row.floor} | {row.ours} | {row.comparison}", flush=True)
-            rows.append(row)
-    remarks = REMARKS + "".join(part.REMARKS for part in parts.values())
+    for name in names:
+        for kind in _kinds(name, arguments.database or list(KINDS)):
+            print(f"{name}, on {kind} …", flush=True)
+            for row in _measured(EVERY_PART[name], kind, arguments):
+                print(f"  {row.what}: {row.floor} | {row.ours} | {row.comparison}", flush=True)
+                rows.append(row)
+    remarks = REMARKS + "".join(EVERY_PART[name].REMARKS for name in names)
     text = document(rows, machine(bitcoind_version(find_bitcoind())), remarks)
     print(text)
     arguments.out.write_text(text, encoding="utf-8")
 
 
-def _measured(part: Part, arguments: argparse.Namespace) -> Iterator[Row]:
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as place:
-        plots = arguments.out.parent
-        yield from part.rows(Options(Path(place), arguments.quick, arguments.block, plots, arguments.minutes))
+def _kinds(name: str, wanted: list[str]) -> list[str]:
+    """The databases that a part is measured on."""
+    return [kind for kind in wanted if name in ON_BOTH or kind == SQLITE]
+
+
+def _measured(part: Part, kind: str, arguments: argparse.Namespace) -> Iterator[Row]:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as place,
+        KINDS[kind]() as new_database,
+    ):
+        options = Options(
+            Path(place),
+            arguments.quick,
+            arguments.block,
+            plots=arguments.out.parent,
+            minutes=arguments.minutes,
+            new_database=new_database,
+            is_lean=kind != SQLITE,
+        )
+        suffix = "" if kind == SQLITE else ", on PostgreSQL"
+        for row in part.rows(options):
+            yield replace(row, what=row.what + suffix)
 
 
 def _arguments() -> argparse.Namespace:
@@ -49,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=list(EVERY_PART), help="this part; may be repeated"
     )
+    parser.add_argument("--database", action="append", choices=list(KINDS), help="may be repeated; both")
     parser.add_argument("--minutes", type=float, default=60, help="how long the part `hour` takes")
     parser.add_argument("--block", type=Path, help="a block of the main chain, to measure parsing on")
     parser.add_argument(

@@ -12,7 +12,10 @@ from bench.load import Load
 from bench.observer import Subscriber, Watcher
 from bench.site import AMOUNT_SATS, Request, Site
 
-HEIGHT = "SELECT min((SELECT max(height) FROM block), (SELECT assessed_height FROM daemon_report))"
+HEIGHT = (
+    "SELECT min(height) FROM "
+    "(SELECT max(height) AS height FROM block UNION ALL SELECT assessed_height FROM daemon_report) AS reached"
+)
 FLOOR_RUNS = 5
 PAUSE_SECONDS = 0.5
 

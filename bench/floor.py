@@ -2,27 +2,28 @@
 
 import http.client
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pysqlite3 import dbapi2 as sqlite3
-
+from bench.database import Database
 from payments.transaction import parse_block
 
 
 class Commits:
-    """A SQLite database of one table, on the same disk and as durable as Nodetill's."""
+    """One table beside Nodetill's database, on the same disk or server and as durable."""
 
-    def __init__(self, directory: Path) -> None:
-        self._connection = sqlite3.connect(directory / "floor.db", isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = wal")
-        self._connection.execute("PRAGMA synchronous = full")
-        self._connection.execute("CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY, raw BLOB)")
+    def __init__(self, database: Database) -> None:
+        self._connection = database.beside().connect()
+        if self._connection.is_sqlite:
+            self._connection.execute("PRAGMA journal_mode = wal")
+            self._connection.execute("PRAGMA synchronous = full")
+        key, content = ("INTEGER", "BLOB") if self._connection.is_sqlite else ("BIGSERIAL", "BYTEA")
+        columns = f"id {key} PRIMARY KEY, raw {content}"
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS bench_floor ({columns})")
 
     def store(self, raw: bytes) -> None:
         """One transaction of one row."""
-        self._connection.execute("INSERT INTO message (raw) VALUES (?)", (raw,))
+        self._connection.execute("INSERT INTO bench_floor (raw) VALUES (?)", raw)
 
     def __enter__(self) -> Self:
         return self
@@ -30,7 +31,7 @@ class Commits:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self._connection.__exit__(kind, error, trace)
 
 
 def fetch_and_parse(connection: http.client.HTTPConnection, block_hash: str) -> float:

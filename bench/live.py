@@ -26,7 +26,7 @@ def measure_live(load: Load, site: Site, requests: list[Request], seconds: LiveS
     with (
         Subscriber("rawtx", load.node.zmq_rawtx) as subscriber,
         Watcher(site.database) as watcher,
-        Commits(site.database.parent) as commits,
+        Commits(site.database) as commits,
     ):
         for request in requests:
             seconds.ours.append(_pay(load, request, subscriber, watcher))

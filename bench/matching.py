@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import cast
 
+from bench.database import Database
 from bench.load import COIN_SCRIPT, Coin, random_script, signed
 from bench.part import Options
 from bench.report import Row
@@ -39,17 +40,18 @@ REMARKS = """\
   Their floor: parsing alone.
 """
 
+LEAN = MatchingPlan(address_counts=(1_000_000,))
 QUICK = MatchingPlan(address_counts=(1_000, 2_000), transactions=500, runs=1)
 
 
 def rows(options: Options) -> Iterator[Row]:
     """A line for each size of the table, and one for growth."""
-    plan = QUICK if options.is_quick else MatchingPlan()
+    plan = options.choose(MatchingPlan(), LEAN, QUICK)
     raws = [_foreign(number) for number in range(plan.transactions)]
     block = options.block.read_bytes() if options.block else None
     rates = []
     for count in plan.address_counts:
-        handler, watch = _open(options.directory / f"{count}.db", count)
+        handler, watch = _open(options.new_database(options.directory / str(count)), count)
         floor = median(_parse(raws) for _ in range(plan.runs))
         ours = median(_look(handler, raws) for _ in range(plan.runs))
         rates.append(len(raws) / ours)
@@ -57,8 +59,12 @@ def rows(options: Options) -> Iterator[Row]:
         if block is not None:
             yield _block_row(block, watch, count, plan.runs)
         disconnect()
-    growth = rates[0] / rates[-1]
-    yield Row(
+    if len(rates) > 1:
+        yield _growth_row(plan, rates[0] / rates[-1])
+
+
+def _growth_row(plan: MatchingPlan, growth: float) -> Row:
+    return Row(
         f"foreign transactions, from {plan.address_counts[0]:,} to {plan.address_counts[-1]:,} addresses",
         "",
         "",
@@ -68,15 +74,14 @@ def rows(options: Options) -> Iterator[Row]:
     )
 
 
-def _open(path: Path, address_count: int) -> tuple[TransactionHandler, Watch]:
-    url = f"sqlite:///{path}"
-    open_database(url)
-    fill(path, address_count)
+def _open(database: Database, address_count: int) -> tuple[TransactionHandler, Watch]:
+    open_database(database.url)
+    fill(database, address_count)
     watch = Watch()
     while not watch.addresses.is_read:
         watch.addresses.read_on()
     # It is asked for nothing: none of these transactions concerns us.
-    node = Bitcoind(load_settings({"DATABASE_URL": url}, path.parent))
+    node = Bitcoind(load_settings({"DATABASE_URL": database.url}, Path()))
     return TransactionHandler(node, cast(Mempool, None), watch), watch
 
 

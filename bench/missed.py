@@ -33,14 +33,15 @@ REMARKS = """\
   wallet stands beside it.
 """
 
+LEAN = MissedPlan(counts=(1_000,), runs=2)
 QUICK = MissedPlan(counts=(20,), runs=1)
 
 
 def rows(options: Options) -> Iterator[Row]:
     """A line for each number of blocks."""
-    plan = QUICK if options.is_quick else MissedPlan()
+    plan = options.choose(MissedPlan(), LEAN, QUICK)
     with Load.start(options.directory / "node", 10) as load:
-        site = Site(load, options.directory / "site", 1_000, 1)
+        site = Site(load, options.directory / "site", 1_000, 1, new_database=options.new_database)
         for count in plan.counts:
             starts, caught_up, floor, rescans = [], [], [], []
             for _ in range(plan.runs):

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from bench.database import NewDatabase, sqlite_in
 from bench.report import Row
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,12 @@ class Options:
     block: Path | None = None
     plots: Path = Path()
     minutes: float = 60
+    new_database: NewDatabase = sqlite_in
+    is_lean: bool = False
+
+    def choose(self, full: P, lean: P, quick: P) -> P:
+        """The plan to measure by: the lean one on PostgreSQL, which stands beside the full one on SQLite."""
+        return quick if self.is_quick else lean if self.is_lean else full
 
 
 class Part(Protocol):

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from statistics import median
 
 from bench.block import BlockSeconds, clear_mempool, measure_block
@@ -33,7 +32,7 @@ REMARKS = """\
 class Plan:
     """How much is measured. In turns, so that a machine that gets slower does so for both sizes."""
 
-    address_counts: tuple[int, int] = (1_000, 1_000_000)
+    address_counts: tuple[int, ...] = (1_000, 1_000_000)
     rounds: int = 2
     payments: int = 50
     blocks: int = 3
@@ -45,6 +44,7 @@ class Plan:
         return 2 * self.payments + self.blocks
 
 
+LEAN = Plan(address_counts=(1_000_000,))
 QUICK = Plan(address_counts=(1_000, 2_000), rounds=1, payments=3, blocks=1, foreign_count=200)
 
 
@@ -62,15 +62,18 @@ class Figures:
 
 def rows(options: Options) -> Iterator[Row]:
     """Measure all of it, for each size of the address table in turns."""
-    plan = QUICK if options.is_quick else Plan()
-    yield from _rows(plan, _measure(plan, options.directory))
+    plan = options.choose(Plan(), LEAN, QUICK)
+    yield from _rows(plan, _measure(plan, options))
 
 
-def _measure(plan: Plan, directory: Path) -> list[Figures]:
+def _measure(plan: Plan, options: Options) -> list[Figures]:
     coins = plan.foreign_count + 2 * plan.payments
-    with Load.start(directory / "node", coins) as load:
+    with Load.start(options.directory / "node", coins) as load:
         requests = plan.rounds * plan.requests
-        sites = [Site(load, directory / str(n), n, requests) for n in plan.address_counts]
+        sites = [
+            Site(load, options.directory / str(n), n, requests, new_database=options.new_database)
+            for n in plan.address_counts
+        ]
         figures = [Figures(n) for n in plan.address_counts]
         for number in range(plan.rounds):
             for site, found in zip(sites, figures, strict=True):
@@ -92,17 +95,19 @@ def _measure_round(plan: Plan, load: Load, site: Site, found: Figures) -> None:
 
 
 def _rows(plan: Plan, figures: list[Figures]) -> Iterator[Row]:
-    few, many = figures
+    few, many = figures[0], figures[-1]
     for found in figures:
         yield _live_row(found)
-    yield _growth_row("live payment", few, many, few.live.ours, many.live.ours)
+    if few is not many:
+        yield _growth_row("live payment", few, many, few.live.ours, many.live.ours)
     for found in figures:
         yield _block_row(plan.foreign_count + 2, "", found.address_count, found.block, BLOCK_REACH)
     for found in figures:
         payments = f" with {plan.payments} payments"
         count = plan.foreign_count + 1 + plan.payments
         yield _block_row(count, payments, found.address_count, found.paying_block, None)
-    yield _growth_row("full block", few, many, few.block.ours, many.block.ours)
+    if few is not many:
+        yield _growth_row("full block", few, many, few.block.ours, many.block.ours)
     for found in figures:
         yield from _memory_rows(found)
 

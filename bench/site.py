@@ -2,15 +2,14 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pysqlite3 import dbapi2 as sqlite3
-
 from admin.installation import Installation
 from admin.processes import Process
+from bench.database import Database, NewDatabase, sqlite_in
 from bench.load import Load
 
 SELLER = "bench"
@@ -37,12 +36,18 @@ class Site:
         request_count: int,
         *,
         webhook_url: str | None = None,
+        new_database: NewDatabase = sqlite_in,
     ) -> None:
         """Fill the table up to `address_count`; `request_count` is how many requests may be made at once."""
         self.address_count = address_count
-        self.database = directory / "nodetill.db"
+        self.database = new_database(directory)
         self._load = load
-        self._installation = Installation(load.node, directory, ADDRESS_POOL=str(request_count + SPARE))
+        self._installation = Installation(
+            load.node,
+            directory,
+            DATABASE_URL=self.database.url,
+            ADDRESS_POOL=str(request_count + SPARE),
+        )
         with self._installation as installation:
             installation.start()
             webhook = ["--webhook-url", webhook_url] if webhook_url else []
@@ -93,23 +98,26 @@ class Site:
         return document
 
 
-def fill(database: Path, address_count: int, *, is_free: bool = False) -> None:
+def fill(database: Database, address_count: int, *, is_free: bool = False) -> None:
     """Put addresses of nobody into the table until there are so many, claimed long ago or free."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA cache_size = -400000")
-        (present,) = connection.execute("SELECT count(*) FROM address").fetchone()
+    with database.connect() as connection:
+        if connection.is_sqlite:
+            connection.execute("PRAGMA cache_size = -400000")
+        connection.execute("BEGIN")
+        present = connection.value("SELECT count(*) FROM address")
         # The daemon asks the wallet whether it knows the oldest and the newest: those stay its own.
-        connection.execute("UPDATE address SET id = id + ? WHERE id > 1", (address_count,))
+        connection.execute("UPDATE address SET id = id + ? WHERE id > 1", address_count)
         rows = _nobody(range(2, 2 + address_count - present), None if is_free else 1)
-        columns = "id, script, address, wallet, created_at, claimed_at"
-        connection.executemany(f"INSERT INTO address ({columns}) VALUES (?, ?, ?, 'nodetill', 1, ?)", rows)
-        connection.commit()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.fill("address", "id, script, address, wallet, created_at, claimed_at", rows)
+        if not connection.is_sqlite:
+            connection.execute("SELECT setval('address_id_seq', (SELECT max(id) FROM address))")
+        connection.execute("COMMIT")
+        connection.settle()
 
 
-def _nobody(ids: range, claimed_at: int | None) -> Iterator[tuple[int, bytes, str, int | None]]:
+def _nobody(ids: range, claimed_at: int | None) -> Iterator[tuple[Any, ...]]:
     """Rows of addresses, as random as real ones but in order: ten million at random take an hour."""
     step = 2**160 // max(len(ids), 1)
     for number, row_id in enumerate(ids):
         key = (number * step + secrets.randbelow(step)).to_bytes(20)
-        yield row_id, b"\x00\x14" + key, f"bcrt1q{key.hex()}", claimed_at
+        yield row_id, b"\x00\x14" + key, f"bcrt1q{key.hex()}", "nodetill", 1, claimed_at

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice, repeat
-from pathlib import Path
 from statistics import median
 
 from admin.child import free_ports
 from admin.regtest import PROJECT
 from bench.callers import Traffic, UnexpectedAnswerError, drive, get, post
+from bench.database import Database
 from bench.floor import Commits
 from bench.load import Load
 from bench.part import Options
@@ -42,14 +42,15 @@ REMARKS = """\
   page; for new requests also durable commits of a row as large, one after another, where these are fewer.
 """
 
+LEAN = WebPlan(clients=(1, 32), runs=2)
 QUICK = WebPlan(clients=(2,), calls=20, pages=5, runs=1)
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Lines for new requests, and for status reads."""
-    plan = QUICK if options.is_quick else WebPlan()
+    plan = options.choose(WebPlan(), LEAN, QUICK)
     with Load.start(options.directory / "node", 10) as load, _empty_page() as empty_port:
-        site = Site(load, options.directory / "site", 0, 1)
+        site = Site(load, options.directory / "site", 0, 1, new_database=options.new_database)
         with site.running():
             # Only now: they are none of the wallet's, and a daemon that starts would say so.
             fill(site.database, plan.calls * plan.runs * len(plan.clients) + plan.pages + 100, is_free=True)
@@ -66,7 +67,7 @@ def _new_requests(plan: WebPlan, clients: int, site: Site, empty_port: int) -> R
     for _ in range(plan.runs):
         empty.append(drive(empty_port, clients, repeat(get("/"), plan.calls)))
         ours.append(drive(site.port, clients, repeat(create, plan.calls), b"201"))
-        commits.append(_commits(site.database.parent))
+        commits.append(_commits(site.database))
     rates = {"empty pages": median(t.rate for t in empty), "commits": median(commits)}
     which = min(rates, key=lambda name: rates[name])
     floor = f"{rates[which]:,.0f} {which} a second"
@@ -104,9 +105,9 @@ def _body() -> bytes:
     return json.dumps({"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}).encode()
 
 
-def _commits(directory: Path) -> float:
+def _commits(database: Database) -> float:
     """Durable commits a second, of one row as large as a request."""
-    with Commits(directory) as commits:
+    with Commits(database) as commits:
         began = time.perf_counter()
         for _ in range(COMMITS):
             commits.store(bytes(600))

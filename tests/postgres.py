@@ -21,15 +21,16 @@ from admin.child import end_with_parent, free_ports
 from tests.waiting import wait_until
 
 # Nothing of it has to outlast the tests, so no write need reach the disk.
-SPEED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=100")
+SPEED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class PostgresServer:
     """A server on a free port of 127.0.0.1, from `with` on to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None, settings: tuple[str, ...] = SPEED) -> None:
         # Not under pytest's directory, which a user other than root can't enter.
-        self.directory = Path(tempfile.mkdtemp(prefix="nodetill-postgres-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="nodetill-postgres-", dir=parent))
+        self.settings = ("max_connections=100", *settings)
         self.port = free_ports(1)[0]
         self.user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
         self.process: subprocess.Popen[bytes] | None = None
@@ -54,10 +55,10 @@ class PostgresServer:
 
     def _launch(self, programs: Path) -> None:
         data = self.directory / "data"
-        settings = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", *SPEED)
+        settings = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=")
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [programs / "postgres", "-D", data, *(f"--{setting}" for setting in settings)],
+                [programs / "postgres", "-D", data, *(f"--{s}" for s in settings + self.settings)],
                 stdout=log,
                 stderr=log,
                 preexec_fn=end_with_parent(),

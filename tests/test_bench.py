@@ -4,18 +4,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from admin.regtest import PROJECT
 
 
+def _quick_run(directory: Path, *options: str) -> str:
+    """The table it writes."""
+    table = directory / "results.md"
+    command = [sys.executable, "-m", "bench", "--quick", "--out", str(table), "--directory", str(directory)]
+    done = subprocess.run([*command, *options], cwd=PROJECT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    return table.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
-    tmp_path: Path, bitcoind: list[str]
+    tmp_path: Path, bitcoind: list[str], kind: str
 ) -> None:
     """Every figure has a line; nothing in it names a place on the machine."""
-    table = tmp_path / "results.md"
-    command = [sys.executable, "-m", "bench", "--quick", "--out", str(table), "--directory", str(tmp_path)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=110)
-    assert done.returncode == 0, done.stderr
-    text = table.read_text(encoding="utf-8")
+    text = _quick_run(tmp_path, "--database", kind)
     for line in (
         "live payment, 1,000",
         "live payment, 2,000",
@@ -28,4 +36,16 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
     ):
         assert f"| {line}" in text
     assert str(tmp_path) not in text
+    assert bitcoind[0] not in text
+
+
+def test_a_quick_hour_writes_its_table_and_its_plot(tmp_path: Path, bitcoind: list[str]) -> None:
+    """All that was paid is seen; the plot has a line for each process, and fetches nothing."""
+    text = _quick_run(tmp_path, "--only", "hour")
+    assert text.count("'s memory, quarter by quarter") == 2
+    assert " seen as paid" in text
+    plot = (tmp_path / "hour.svg").read_text(encoding="utf-8")
+    assert "run_daemon" in plot
+    assert "run_web" in plot
+    assert "<script xlink" not in plot
     assert bitcoind[0] not in text
