@@ -103,17 +103,12 @@ def free_count(wallet: str | None = None) -> int:
 
 def claim_address(now: datetime) -> Address | None:
     """Claim the oldest free address, inside the caller's transaction; None where the pool is empty."""
-    query = "SELECT * FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1"
+    oldest = "SELECT id FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1"
     # On SQLite there is no other writer beside this transaction.
     lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
-    address = first(Address, query + lock)
-    if address is not None:
-        moment = Address.claimed_at.db_value(now)
-        database.execute_sql(
-            statement("UPDATE address SET claimed_at = ? WHERE id = ?"), (moment, address.id)
-        )
-        address.claimed_at = now
-    return address
+    # Only text of our own is put into it.
+    query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
+    return first(Address, query, Address.claimed_at.db_value(now))
 
 
 def retire(address_ids: Iterable[int], now: datetime) -> None:

@@ -5,14 +5,11 @@ from http import HTTPStatus
 
 import segno
 
-from models.output import outputs_at
-from models.payment import payment_by_reference
-from models.report import daemon_report
+from models.checkout import checkout_of
 from web.answer import Answer, Problem, not_found
 from web.call import Call
 from web.checkout_view import View
 from web.content import SVG, Content
-from web.documents import snapshot
 from web.forms import REFERENCE
 from web.languages import language_for, languages
 from web.pages import page, template
@@ -57,12 +54,10 @@ def qr(call: Call, reference: str) -> Content:
 
 def _facts(call: Call, reference: str) -> PublicFacts:
     """Raises Problem 404."""
-    with snapshot():
-        payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
-        if payment is None:
-            raise not_found()
-        height = daemon_report().assessed_height
-        return PublicFacts.read(payment, outputs_at(payment.address_id), height, call.now)
+    payment = checkout_of(reference) if REFERENCE.fullmatch(reference) else None
+    if payment is None:
+        raise not_found()
+    return PublicFacts.read(payment, call.now)
 
 
 def _qr_svg(uri: str) -> bytes:

@@ -1,7 +1,7 @@
 """Stored payment requests as the documents that the API answers with."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -24,23 +24,25 @@ def document_of(payment: PaymentRequest, settings: Settings) -> Payment:
     return documents_of([payment], settings)[0]
 
 
+def document_of_new(payment: PaymentRequest, settings: Settings) -> Payment:
+    """One that has just been stored: there is nothing to be asked of it yet."""
+    return _document(payment, (), 0, settings)
+
+
 def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[Payment]:
     """Requests, in the order given, at the tip that their statuses were worked out at."""
     tip_height = daemon_report().assessed_height
     parts = _parts_of(payments)
-    return [
-        cast(
-            Payment,
-            payment_document(
-                payment,
-                payment.address.address,
-                parts[payment.address_id],
-                tip_height=tip_height,
-                public_url=settings.public_url,
-            ),
-        )
-        for payment in payments
-    ]
+    return [_document(payment, parts[payment.address_id], tip_height, settings) for payment in payments]
+
+
+def _document(
+    payment: PaymentRequest, parts: Iterable[Output], tip_height: int, settings: Settings
+) -> Payment:
+    document = payment_document(
+        payment, payment.address.address, parts, tip_height=tip_height, public_url=settings.public_url
+    )
+    return cast(Payment, document)
 
 
 def _parts_of(payments: Sequence[PaymentRequest]) -> dict[int, list[Output]]:

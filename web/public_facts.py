@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 
-from models.output import DROPPED, REPLACED, Output
-from models.payment import PaymentRequest
+from models.checkout import Checkout, Part
+from models.output import DROPPED, REPLACED
 from payments.document import depth, payment_uri, timestamp
 from payments.money import DUST_LIMIT_SATS, btc
 from payments.status import Status
@@ -47,14 +47,14 @@ class PublicFacts:
     is_final: bool
 
     @classmethod
-    def read(cls, payment: PaymentRequest, parts: Sequence[Output], tip_height: int, now: datetime) -> Self:
-        """Off its row, its outputs in the order they were found, and the height it was last assessed at."""
+    def read(cls, payment: Checkout, now: datetime) -> Self:
+        """Off what is stored of it."""
         status = Status(payment.status)
         is_payable = status in (Status.NEW, Status.UNDERPAID) and now < payment.expires_at
         return cls(
             reference=payment.reference,
             status=status,
-            confirmations=depth(payment.covered_height, tip_height),
+            confirmations=depth(payment.covered_height, payment.assessed_height),
             confirmations_required=payment.confirmations_required,
             amount_fiat=payment.amount_fiat,
             currency=payment.currency,
@@ -66,13 +66,13 @@ class PublicFacts:
             # A rest so small that the network relays no payment of it can only be paid with a little more.
             payable_sats=max(payment.due_sats, DUST_LIMIT_SATS) if is_payable else 0,
             is_late=payment.is_late,
-            taken_back=None if status.is_covered else _taken_back(parts),
+            taken_back=None if status.is_covered else _taken_back(payment.parts),
             txid=payment.txid,
-            address=payment.address.address,
+            address=payment.address,
             label=payment.label,
             expires_at=payment.expires_at,
             redirect_url=_web_address(payment.redirect_url),
-            is_final=status is Status.CONFIRMED or payment.closed_at is not None,
+            is_final=status is Status.CONFIRMED or payment.is_closed,
         )
 
     @property
@@ -119,7 +119,7 @@ def _web_address(url: str | None) -> str | None:
     return url if url is not None and url.lower().startswith(("https://", "http://")) else None
 
 
-def _taken_back(parts: Sequence[Output]) -> str | None:
+def _taken_back(parts: Sequence[Part]) -> str | None:
     """How the latest transaction went that is gone for good: one with more fee that pays here too is none."""
     by_txid = {part.txid: part for part in parts}
     gone = [
@@ -128,7 +128,7 @@ def _taken_back(parts: Sequence[Output]) -> str | None:
     return gone[-1] if gone else None
 
 
-def _lives_on(part: Output, by_txid: Mapping[str, Output]) -> bool:
+def _lives_on(part: Part, by_txid: Mapping[str, Part]) -> bool:
     """Whether what replaced it, or what replaced that in turn, is a payment to the same request."""
     for _ in by_txid:
         heir = by_txid.get(part.replaced_by or "")

@@ -21,9 +21,10 @@ from web import strict_json
 from web.access import check_seller
 from web.answer import Answer, FieldError, Problem, invalid, malformed, unavailable
 from web.call import Call
-from web.documents import document_of
+from web.documents import document_of, document_of_new
 from web.forms import PaymentForm, read_form
 from web.quotation import price_now
+from web.schemas import Payment
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ def create(call: Call) -> Answer:
 
     known = _known_request(call, key, digest)
     if known is not None:
-        return _answer(HTTPStatus.OK, known, call)
+        return _answer_as_before(known, call)
     terms = agreed_terms(form, call.seller.id, call)
     try:
         with call.writers.transaction():
@@ -54,9 +55,9 @@ def create(call: Call) -> Answer:
         known = _known_request(call, key, digest)
         if known is None:
             raise
-        return _answer(HTTPStatus.OK, known, call)
+        return _answer_as_before(known, call)
     tell_log(payment)
-    return _answer(HTTPStatus.CREATED, payment, call)
+    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings))
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any]:
@@ -149,6 +150,9 @@ def _reference() -> str:
     return "PR-" + "".join(secrets.choice(_BASE62) for _ in range(_REFERENCE_CHARACTERS))
 
 
-def _answer(status: HTTPStatus, payment: PaymentRequest, call: Call) -> Answer:
-    location = f"/api/v1/payments/{payment.reference}"
-    return Answer(status, document_of(payment, call.settings), {"Location": location})
+def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
+    return _answer(HTTPStatus.OK, document_of(payment, call.settings))
+
+
+def _answer(status: HTTPStatus, document: Payment) -> Answer:
+    return Answer(status, document, {"Location": f"/api/v1/payments/{document['payment_request_id']}"})
