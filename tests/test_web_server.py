@@ -216,3 +216,28 @@ def test_a_server_whose_threads_are_all_stuck_feeds_no_watchdog(monkeypatch: pyt
         assert len(pulses) == seen
         go_on.set()
         assert pulses_again()
+
+
+def unchanged(_environ: dict[str, Any], start_response: Start) -> list[bytes]:
+    """An application that has nothing new to say."""
+    start_response("304 Not Modified", [("ETag", '"1"')])
+    return []
+
+
+def test_a_checkout_page_keeps_its_connection_while_nothing_changes() -> None:
+    """Each of its questions is answered with 304: a new connection for each would cost more than the answer."""
+    with serving(unchanged) as server, dial(server) as connection:
+        for _ in range(3):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+            head = connection.recv(65536)
+            assert head.startswith(b"HTTP/1.1 304 ")
+            assert b"close" not in head.lower()
+
+
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1\r\nConnection: close", b"GET / HTTP/1.0"])
+def test_an_answer_without_a_body_ends_a_connection_that_is_not_to_be_kept(request_line: bytes) -> None:
+    """As any other answer does."""
+    with serving(unchanged) as server, dial(server) as connection:
+        connection.sendall(request_line + b"\r\nHost: shop\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"connection: close" in answer.lower()

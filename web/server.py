@@ -13,7 +13,7 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
 from web.answer import refused
@@ -87,11 +87,23 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress comes without ty
         self.write(answer.body)
 
 
+class Task(WSGITask):  # type: ignore[misc]  # waitress comes without types
+    """A call of the application."""
+
+    def set_close_on_finish(self) -> None:
+        """Close behind the answer, but not because it has no body: waitress would behind each 304, and a
+        checkout page that asks how it stands gets little else."""
+        is_asked_to = self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.has_body or is_asked_to:
+            super().set_close_on_finish()
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress comes without types
     """A connection. A request that trickles in is no activity: it must be complete within IDLE_SECONDS."""
 
     last_activity: float
     parser_class = Parser
+    task_class = Task
     error_task_class = ProblemTask
 
     def handle_read(self) -> None:
