@@ -225,7 +225,7 @@ def unchanged(_environ: dict[str, Any], start_response: Start) -> list[bytes]:
 
 
 def test_a_checkout_page_keeps_its_connection_while_nothing_changes() -> None:
-    """Each of its questions is answered with 304: a new connection for each would cost more than the answer."""
+    """Each of its questions is answered with 304, and a new connection costs more."""
     with serving(unchanged) as server, dial(server) as connection:
         for _ in range(3):
             connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
