@@ -120,6 +120,14 @@ class Load:
         self.node.rpc("rescanblockchain", self.height() - count + 1, wallet="nodetill")
         return time.perf_counter() - began
 
+    def new_address_rate(self, count: int) -> float:
+        """How many addresses a second the wallet makes for somebody who wants nothing else."""
+        wallet = Rpc(self.node.admin_url, "/wallet/nodetill")
+        began = time.perf_counter()
+        for _ in range(count):
+            wallet.call_again("getnewaddress", "nodetill", "bech32")
+        return count / (time.perf_counter() - began)
+
     def weight(self, block_hash: str) -> int:
         """A block's weight, BIP 141."""
         return int(self._rpc.call("getblock", block_hash)["weight"])
@@ -136,8 +144,9 @@ class Load:
 class Rpc:
     """bitcoind's JSON-RPC on one connection, where sending and receiving can be told apart."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, path: str = "/") -> None:
         parts = urlsplit(url)
+        self._path = path
         credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
         self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
@@ -145,6 +154,11 @@ class Rpc:
     def call(self, method: str, *parameters: Any) -> Any:
         """The result."""
         self.send(method, *parameters)
+        return self.receive()
+
+    def call_again(self, method: str, *parameters: Any) -> Any:
+        """The same on the connection of the call before, which has to have been a moment ago."""
+        self._request(_request(method, parameters))
         return self.receive()
 
     def send(self, method: str, *parameters: Any) -> None:
@@ -163,7 +177,10 @@ class Rpc:
     def _post(self, document: Any) -> None:
         # bitcoind closes a connection that was idle for 30 s; http.client then makes a new one.
         self._connection.close()
-        self._connection.request("POST", "/", json.dumps(document), self._headers)
+        self._request(document)
+
+    def _request(self, document: Any) -> None:
+        self._connection.request("POST", self._path, json.dumps(document), self._headers)
 
 
 def signed(coin: Coin, outputs: Sequence[tuple[int, bytes]]) -> bytes:

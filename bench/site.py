@@ -52,6 +52,7 @@ class Site:
             installation.start()
             webhook = ["--webhook-url", webhook_url] if webhook_url else []
             self.key = installation.managed("seller", "add", SELLER, *webhook)["api_key"]
+        self._client = self._installation.client(self.key)
         fill(self.database, address_count)
 
     @contextmanager
@@ -87,14 +88,15 @@ class Site:
         made = [self._create() for _ in range(count)]
         return [Request(row["payment_request_id"], self._load.script(row["address"])) for row in made]
 
-    def new_reference(self) -> str:
-        """A fresh payment request's, at whatever address."""
-        return str(self._create()["payment_request_id"])
+    def status_page(self) -> tuple[str, str]:
+        """What the checkout page of a fresh payment request asks for: its path, and the ETag that it has."""
+        path = f"/pay/{self._create()['payment_request_id']}/status"
+        return path, self._client.get(path).headers["ETag"]
 
     def _create(self) -> dict[str, Any]:
         """As a shop does."""
         body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
-        document: dict[str, Any] = self._installation.client(self.key).post("/api/v1/payments", body).document
+        document: dict[str, Any] = self._client.post("/api/v1/payments", body).document
         return document
 
 

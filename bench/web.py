@@ -5,14 +5,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle, islice, repeat
+from itertools import cycle, islice, repeat, starmap
 from statistics import median
 
 from admin.child import free_ports
 from admin.regtest import PROJECT
-from bench.callers import Traffic, UnexpectedAnswerError, drive, get, post
+from bench.callers import Traffic, UnexpectedAnswerError, callers, drive, get, post
 from bench.database import Database
 from bench.floor import Commits
 from bench.load import Load
@@ -20,30 +21,41 @@ from bench.part import Options
 from bench.report import Row
 from bench.site import AMOUNT_EUR, SELLER, Site, fill
 
-CREATE = "/api/v1/payments"
-CREATE_REACH, STATUS_REACH = 0.5, 0.6
+CREATE_REACH, STATUS_REACH, SUSTAINED_REACH = 0.5, 0.6, 0.9
+SUSTAINED_CLIENTS, RETRY_SECONDS = 4, 0.005
 COMMITS = 500
 START_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class WebPlan:
-    """How many clients at once, how many calls by them, and how many checkout pages are open."""
+    """How many clients at once, how many calls by them, and how many checkout pages are open.
+
+    And for how long new requests are asked for after `pool` addresses are used up, beside how many addresses
+    bitcoind makes alone.
+    """
 
     clients: tuple[int, ...] = (1, 8, 32)
     calls: int = 1_000
     pages: int = 1_000
     runs: int = 3
+    pool: int = 500
+    sustained_seconds: float = 8.0
+    addresses: int = 3_000
 
 
 REMARKS = """\
-- New requests and status reads: by clients in another process, each on one connection that is kept, beside a
-  daemon that has nothing to do. Their floor: the same web server, WSGI framework and clients with an empty
-  page; for new requests also durable commits of a row as large, one after another, where these are fewer.
+- New requests and status reads: by clients in another process, beside a daemon that has nothing to do. Their
+  floor: the same web server, WSGI framework and clients with an empty page; for new requests also durable
+  commits of a row as large, one after another, where these are fewer.
+- Status reads: each page has a connection of its own open, and asks with the ETag of what it shows, as the
+  checkout page does; so many at once as there are clients. The empty page has as many connections.
+- An empty page and a commit: what both take, so what is left for all that a new request is besides.
+- Sustained: the pool of addresses is used up first, so each new request waits for the daemon's next address.
 """
 
-LEAN = WebPlan(clients=(1, 32), runs=2)
-QUICK = WebPlan(clients=(2,), calls=20, pages=5, runs=1)
+LEAN = WebPlan(clients=(1, 32), runs=2, sustained_seconds=4.0, addresses=1_000)
+QUICK = WebPlan(clients=(2,), calls=20, pages=5, runs=1, pool=10, sustained_seconds=0.5, addresses=10)
 
 
 def rows(options: Options) -> Iterator[Row]:
@@ -55,14 +67,16 @@ def rows(options: Options) -> Iterator[Row]:
             # Only now: they are none of the wallet's, and a daemon that starts would say so.
             fill(site.database, plan.calls * plan.runs * len(plan.clients) + plan.pages + 100, is_free=True)
             for clients in plan.clients:
-                yield _new_requests(plan, clients, site, empty_port)
-            paths = [f"/pay/{site.new_reference()}/status" for _ in range(plan.pages)]
+                yield from _new_requests(plan, clients, site, empty_port)
+            pages = [site.status_page() for _ in range(plan.pages)]
             for clients in plan.clients:
-                yield _status_reads(plan, clients, site, empty_port, paths)
+                yield _status_reads(plan, clients, site, empty_port, pages)
+        other = options.directory / "sustained"
+        yield _sustained(plan, load, Site(load, other, 0, plan.pool, new_database=options.new_database))
 
 
-def _new_requests(plan: WebPlan, clients: int, site: Site, empty_port: int) -> Row:
-    create = post(CREATE, site.key, _body())
+def _new_requests(plan: WebPlan, clients: int, site: Site, empty_port: int) -> Iterator[Row]:
+    create = _create(site)
     empty, ours, commits = [], [], []
     for _ in range(plan.runs):
         empty.append(drive(empty_port, clients, repeat(get("/"), plan.calls)))
@@ -71,17 +85,62 @@ def _new_requests(plan: WebPlan, clients: int, site: Site, empty_port: int) -> R
     rates = {"empty pages": median(t.rate for t in empty), "commits": median(commits)}
     which = min(rates, key=lambda name: rates[name])
     floor = f"{rates[which]:,.0f} {which} a second"
-    return _row("new requests", clients, floor, rates[which], ours, CREATE_REACH)
+    yield _row("new requests", clients, floor, rates[which], ours, CREATE_REACH)
+    if clients == 1:
+        both = 1 / sum(1 / rate for rate in rates.values())
+        what = "an empty page and a commit, one after the other"
+        yield Row(what, f"{both:,.0f} a second", "", f"{both / rates[which]:.2f} times")
 
 
-def _status_reads(plan: WebPlan, clients: int, site: Site, empty_port: int, paths: list[str]) -> Row:
+def _status_reads(
+    plan: WebPlan, clients: int, site: Site, empty_port: int, pages: list[tuple[str, str]]
+) -> Row:
     empty, ours = [], []
+    calls = plan.calls + plan.pages
     for _ in range(plan.runs):
-        empty.append(drive(empty_port, clients, repeat(get("/"), plan.calls)))
-        ours.append(drive(site.port, clients, islice(map(get, cycle(paths)), plan.calls)))
+        asked = starmap(get, islice(cycle(pages), calls))
+        empty.append(drive(empty_port, clients, repeat(get("/"), calls), connections=plan.pages))
+        ours.append(drive(site.port, clients, asked, b"304", connections=plan.pages))
     rate = median(t.rate for t in empty)
     floor = f"{rate:,.0f} empty pages a second, p99 {_p99(empty)}"
     return _row(f"status reads of {plan.pages:,} open pages", clients, floor, rate, ours, STATUS_REACH)
+
+
+def _sustained(plan: WebPlan, load: Load, site: Site) -> Row:
+    """New requests, as long as bitcoind makes addresses for them."""
+    alone = load.new_address_rate(plan.addresses)
+    with site.running():
+        drive(site.port, 1, repeat(_create(site), plan.pool), b"201")
+        rate = _rate_of_new_requests(site, plan.sustained_seconds)
+    return Row(
+        f"new requests sustained, {SUSTAINED_CLIENTS} clients",
+        f"{alone:,.0f} addresses a second by getnewaddress",
+        f"{rate:,.0f} a second",
+        f"{rate / alone:.2f} times",
+        f"at least {SUSTAINED_REACH:g} times",
+        rate / alone >= SUSTAINED_REACH,
+    )
+
+
+def _rate_of_new_requests(site: Site, seconds: float) -> float:
+    """Made by clients who ask again where there was no address."""
+    deadline = time.perf_counter() + seconds
+    with ThreadPoolExecutor() as clients:
+        made = [clients.submit(_ask_until, deadline, site) for _ in range(SUSTAINED_CLIENTS)]
+        return sum(count.result() for count in made) / seconds
+
+
+def _ask_until(deadline: float, site: Site) -> int:
+    create, count = _create(site), 0
+    with callers(site.port, 1) as [caller]:
+        while time.perf_counter() < deadline:
+            status, body = caller.ask(create)
+            count += status == b"201"
+            if status == b"503":
+                time.sleep(RETRY_SECONDS)
+            elif status != b"201":
+                raise UnexpectedAnswerError(body.decode(errors="replace"))
+    return count
 
 
 def _row(what: str, clients: int, floor: str, floor_rate: float, ours: list[Traffic], reach: float) -> Row:
@@ -101,8 +160,9 @@ def _p99(traffics: list[Traffic]) -> str:
     return f"{1000 * median(t.p99 for t in traffics):.1f} ms"
 
 
-def _body() -> bytes:
-    return json.dumps({"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}).encode()
+def _create(site: Site) -> bytes:
+    body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
+    return post("/api/v1/payments", site.key, json.dumps(body).encode())
 
 
 def _commits(database: Database) -> float:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -216,6 +217,22 @@ def test_a_server_whose_threads_are_all_stuck_feeds_no_watchdog(monkeypatch: pyt
         assert len(pulses) == seen
         go_on.set()
         assert pulses_again()
+
+
+def test_its_threads_stay_on_one_core_and_nobody_elses() -> None:
+    """Where the system lets a thread be kept on one."""
+
+    def core(_environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [json.dumps(sorted(os.sched_getaffinity(0))).encode()]
+
+    before = os.sched_getaffinity(0)
+    with serving(core, threads=2) as server:
+        found = {ask(server) for _ in range(4)}
+    assert len(found) == 1
+    [cores] = map(json.loads, found)
+    assert len(cores) == 1
+    assert set(cores) <= before == os.sched_getaffinity(0)
 
 
 def unchanged(_environ: dict[str, Any], start_response: Start) -> list[bytes]:
