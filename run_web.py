@@ -10,11 +10,11 @@ import structlog
 
 import logs
 from config import misspelt, settings_or_exit
-from models.database import DatabaseError, disconnect, is_sqlite
+from models.database import DatabaseError, disconnect
 from models.schema import open_database
 from service_manager import ServiceManager
 from web.app import create_app
-from web.server import THREADS, THREADS_ON_POSTGRESQL, CannotListenError, Server
+from web.server import CannotListenError, Server
 
 SERVING = "serving"
 
@@ -33,9 +33,8 @@ def main() -> int:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
-        threads = THREADS if is_sqlite() else THREADS_ON_POSTGRESQL
         app, host, port = create_app(settings), settings.web_host, settings.web_port
-        server = Server(app, host, port, disconnect, threads, lambda: _tell_alive(manager))
+        server = Server(app, host, port, disconnect, pulse=lambda: _tell_alive(manager))
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1

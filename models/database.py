@@ -28,7 +28,7 @@ _SQLITE_PRAGMAS = {
     # What a client was told survives a power loss: in WAL mode NORMAL does not sync at each commit.
     "synchronous": "full",
     "foreign_keys": 1,
-    # In KiB, of each of the web server's thirty-two connections; what is not there the system's cache has.
+    # In KiB, of each of the web server's sixteen connections; what is not there the system's cache has.
     "cache_size": -512,
 }
 # A machine that lost its power or its network says nothing: without these its locks would be held for two

@@ -30,7 +30,7 @@ def connection() -> Iterator[None]:
 class Writers:
     """The writing transactions of one server, one behind the other.
 
-    SQLite has one writer at a time and makes the others poll for their turn, where one of thirty-two waited
+    SQLite has one writer at a time and makes the others poll for their turn, where one of many waited
     for seconds. PostgreSQL needs no such queue.
     """
 
