@@ -1,5 +1,6 @@
 """The server stands up to clients that are slow, broken or too many, and stops without losing a call."""
 
+import errno
 import http.client
 import json
 import os
@@ -233,6 +234,19 @@ def test_its_threads_stay_on_one_core_and_nobody_elses() -> None:
     [cores] = map(json.loads, found)
     assert len(cores) == 1
     assert set(cores) <= before == os.sched_getaffinity(0)
+
+
+def test_where_threads_may_not_be_kept_on_a_core_it_serves_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A unit that forbids the system call costs speed, and nothing else."""
+
+    def forbidden(_thread: int, _cores: set[int]) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    with serving(hello) as server:
+        assert ask(server) == b"GET 0"
 
 
 def unchanged(_environ: dict[str, Any], start_response: Start) -> list[bytes]:

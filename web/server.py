@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -284,8 +285,10 @@ def _stay_on_one_core() -> None:
     does twice, takes longer than the query."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        # Of several servers on one machine, those that are started together get cores of their own.
-        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+        # Where it is not allowed, all goes on as it would without. Of several servers on one machine, those
+        # that are started together get cores of their own.
+        with suppress(PermissionError):
+            os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
 
 
 def _allow_files(wanted: int) -> None:
