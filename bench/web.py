@@ -181,7 +181,7 @@ def _commits(database: Database) -> float:
 
 
 def _stored(database: Database) -> float:
-    """How many requests a second somebody stores who does nothing else: an address claimed, a row, a commit."""
+    """How many requests a second somebody stores who does nothing else: an address, a row, a commit."""
     with database.connect() as connection:
         pattern = connection.execute("SELECT * FROM payment_request LIMIT 1")
         names = [column[0] for column in pattern.description]
