@@ -1,7 +1,6 @@
 """The only writer of a status: from the facts of a request to what is stored and told of it."""
 
-import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,10 +10,9 @@ import structlog
 from config import Settings
 from daemon.counters import Counters
 from daemon.failpoint import transaction
-from models.address import address_by_id
-from models.database import insert
-from models.outbox import EMAIL, WEBHOOK, Event, add_message
-from models.output import Output, Spend, outputs_at
+from models.address import owners
+from models.outbox import EMAIL, WEBHOOK, add_event, add_message
+from models.output import Output, forget_spends, outputs_by_address
 from models.payment import PaymentRequest, due_payments, store_assessment
 from models.report import update_report
 from models.seller import has_webhook
@@ -33,6 +31,17 @@ _NEEDS_A_DECISION = (EventType.LATE, EventType.REVERTED, EventType.EXTRA)
 
 class StatusConflict(Exception):
     """Somebody else wrote a status: two daemons work on one database. The process must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What was found of a request, beside what was known of it before."""
+
+    payment: PaymentRequest
+    outputs: list[Output]
+    before: Standing
+    after: Assessment
+    told: tuple[EventType, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ class Assessor:
                     store_facts()
                     store_facts = None
                 payments = due_payments(tip_height, as_of, AT_ONCE)
-                lines = [line for p in payments for line in self._assess(p, tip_height, as_of, now)]
+                lines = self._assess(payments, tip_height, as_of, now)
                 is_last = len(payments) < AT_ONCE
                 if is_last and tip_height != self._published_height:
                     update_report(assessed_height=tip_height)
@@ -88,83 +97,74 @@ class Assessor:
             self._pulse()
 
     def _assess(
-        self, payment: PaymentRequest, tip_height: int, as_of: datetime, now: datetime
+        self, payments: Sequence[PaymentRequest], tip_height: int, as_of: datetime, now: datetime
     ) -> list[_Line]:
-        before = payment.standing
-        outputs = outputs_at(payment.address_id)
-        assessment = assess(
-            payment.terms,
-            [output.receipt for output in outputs],
-            tip_height=tip_height,
-            as_of=as_of,
-            was_confirmed=payment.status == Status.CONFIRMED.value,
-        )
-        told = events(before, assessment)
-        payment.take_over(assessment, now)
-        if told:
-            payment.told_sats = assessment.received_sats
-        if not store_assessment(payment):
-            raise StatusConflict(f"{payment.reference} was assessed by another daemon at the same time")
-        if assessment.is_closed:
-            _forget_spends(outputs)
-        if told:
-            self._tell(payment, outputs, told, tip_height, now)
-        return _lines(payment, before, assessment, told)
+        outputs = outputs_by_address([payment.address_id for payment in payments])
+        changes = [_change(p, outputs.get(p.address_id, []), tip_height, as_of) for p in payments]
+        for change in changes:
+            _store(change, now)
+        forget_spends([o.txid for change in changes if change.after.is_closed for o in change.outputs])
+        self._tell([change for change in changes if change.told], tip_height, now)
+        return [line for change in changes for line in _lines(change)]
 
-    def _tell(
-        self,
-        payment: PaymentRequest,
-        outputs: list[Output],
-        told: Iterable[EventType],
-        tip_height: int,
-        now: datetime,
-    ) -> None:
-        document = payment_document(
-            payment,
-            address_by_id(payment.address_id).address,
-            outputs,
-            tip_height=tip_height,
-            public_url=self._settings.public_url,
-        )
-        to_seller = has_webhook(payment.seller_id)
-        for event_type in told:
-            event_id = insert(
-                Event,
-                reference=f"evt_{secrets.token_hex(16)}",
-                payment=payment.id,
-                revision=payment.revision,
-                type=event_type.value,
-                created_at=now,
-                payload=document,
+    def _tell(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> None:
+        addresses = owners({change.payment.address_id for change in changes})
+        sellers = {change.payment.seller_id for change in changes}
+        to_be_called = {seller_id for seller_id in sellers if has_webhook(seller_id)}
+        for change in changes:
+            payment = change.payment
+            address, _ = addresses[payment.address_id]
+            document = payment_document(
+                payment,
+                address,
+                change.outputs,
+                tip_height=tip_height,
+                public_url=self._settings.public_url,
             )
-            if is_mailed(event_type, document):
-                add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
-            if to_seller:
-                queue = f"{WEBHOOK}:{payment.seller_id}"
-                add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
+            for event_type in change.told:
+                event_id = add_event(payment, event_type, document, now)
+                if is_mailed(event_type, document):
+                    add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
+                if payment.seller_id in to_be_called:
+                    queue = f"{WEBHOOK}:{payment.seller_id}"
+                    add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
 
 
-def _lines(
-    payment: PaymentRequest, before: Standing, assessment: Assessment, told: Iterable[EventType]
-) -> list[_Line]:
+def _change(payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime) -> _Change:
+    before = payment.standing
+    after = assess(
+        payment.terms,
+        [output.receipt for output in outputs],
+        tip_height=tip_height,
+        as_of=as_of,
+        was_confirmed=before.status is Status.CONFIRMED,
+    )
+    return _Change(payment, outputs, before, after, events(before, after))
+
+
+def _store(change: _Change, now: datetime) -> None:
+    payment = change.payment
+    payment.take_over(change.after, now)
+    if change.told:
+        payment.told_sats = change.after.received_sats
+    if not store_assessment(payment):
+        raise StatusConflict(f"{payment.reference} was assessed by another daemon at the same time")
+
+
+def _lines(change: _Change) -> list[_Line]:
     """The events, or a change of status that is none; and that our work for it ends, or begins anew."""
-    names = [event_type.value for event_type in told]
-    if not names and before.status is not assessment.status:
+    before, after = change.before, change.after
+    names = [event_type.value for event_type in change.told]
+    if not names and before.status is not after.status:
         names.append("status changed")
-    if before.is_closed is not assessment.is_closed:
-        names.append("payment closed" if assessment.is_closed else "payment reopened")
+    if before.is_closed is not after.is_closed:
+        names.append("payment closed" if after.is_closed else "payment reopened")
     facts = {
-        "seller": payment.seller_id,
-        "status": payment.status,
-        "confirmations": assessment.confirmations,
-        "received_sats": assessment.received_sats,
-        "due_sats": assessment.due_sats,
-        "txid": assessment.txid,
+        "seller": change.payment.seller_id,
+        "status": after.status.value,
+        "confirmations": after.confirmations,
+        "received_sats": after.received_sats,
+        "due_sats": after.due_sats,
+        "txid": after.txid,
     }
-    return [_Line(name, payment.reference, facts) for name in names]
-
-
-def _forget_spends(outputs: list[Output]) -> None:
-    txids = [output.txid for output in outputs]
-    if txids:
-        Spend.delete().where(Spend.txid.in_(txids)).execute()
+    return [_Line(name, change.payment.reference, facts) for name in names]

@@ -14,7 +14,7 @@ from daemon.addresses import Addresses
 from daemon.story import tell
 from models.address import retire
 from models.database import batches, insert
-from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, add_spends, all_spends, states_of
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, add_spends, all_spends, is_in, states_of
 from models.payment import touch
 from payments.transaction import Block, Transaction
 
@@ -116,7 +116,8 @@ def record_mined(matches: Sequence[Match], block: Block, height: int, now: datet
     for match in matches:
         _insert(match, mined_at, watch, known, **place)
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
-    _change("output mined", _in(list(paying)) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
+    for batch in batches(paying):
+        _change("output mined", is_in(batch) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
     # A reorg may take them out again, and put in something else that spends the same.
     watch.add(paying)
 
@@ -128,7 +129,7 @@ def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
         is_new &= Output.replaced_in.is_null()
     else:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
-    condition = _in([txid]) & Output.block_hash.is_null() & is_new
+    condition = is_in([txid]) & Output.block_hash.is_null() & is_new
     _change("output replaced", condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
 
 
@@ -136,14 +137,14 @@ def mark_dropped(txids: Collection[str]) -> None:
     """They have left the mempool, are in no block, and no conflict is known: not even one in the chain."""
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
     for batch in batches(txids):
-        _change("output dropped", _in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
+        _change("output dropped", is_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
 def mark_live(txids: Collection[str]) -> None:
     """They are in the mempool, whatever they were before."""
     is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
     for batch in batches(txids):
-        _change("output returned", _in(batch) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
+        _change("output returned", is_in(batch) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
 
 
 def unmine(in_blocks: Iterable[str]) -> None:
@@ -203,16 +204,11 @@ def _first_seen(txids: set[str]) -> dict[int, datetime]:
     return found
 
 
-def _in(txids: Collection[str]) -> Any:
-    return Output.txid.in_(list(txids))
-
-
 def _change(what: str, condition: Any, **values: Any) -> None:
     """Change the outputs that need it, and mark the requests they pay. `what` is their line's in the log."""
-    outputs = list(Output.select(Output.address, Output.txid, Output.vout).where(condition))
-    if outputs:
-        Output.update(**values).where(condition).execute()
-        touch({output.address_id for output in outputs})
+    change = Output.update(**values).where(condition).returning(Output.address, Output.txid, Output.vout)
+    outputs = list(change.tuples().execute())
+    touch({address_id for address_id, _, _ in outputs})
     facts = {name: value for name, value in values.items() if name in _TOLD and value is not None}
-    for output in outputs:
-        tell(what, output.address_id, txid=output.txid, vout=output.vout, **facts)
+    for address_id, txid, vout in outputs:
+        tell(what, address_id, txid=txid, vout=vout, **facts)

@@ -1,12 +1,15 @@
 """What has to be told: events, and a message for each channel that they go to."""
 
+import secrets
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import peewee
 
 from models.database import DocumentField, MomentField, Table, insert
 from models.payment import PaymentRequest
+from payments.status import EventType
 
 EMAIL, WEBHOOK = "email", "webhook"
 
@@ -57,6 +60,19 @@ class Message(Table):
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)
+
+
+def add_event(payment: PaymentRequest, event_type: EventType, document: Any, now: datetime) -> int:
+    """Something that happened to this request, which is `document` now; the event's id."""
+    return insert(
+        Event,
+        reference=f"evt_{secrets.token_hex(16)}",
+        payment=payment.id,
+        revision=payment.revision,
+        type=event_type.value,
+        created_at=now,
+        payload=document,
+    )
 
 
 def add_message(

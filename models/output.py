@@ -79,6 +79,21 @@ def outputs_at(*address_ids: int) -> list[Output]:
     return rows(Output, query, *address_ids) if address_ids else []
 
 
+def outputs_by_address(address_ids: Sequence[int]) -> dict[int, list[Output]]:
+    """The same by address; nothing for one that was never paid."""
+    found: dict[int, list[Output]] = {}
+    for output in outputs_at(*address_ids):
+        found.setdefault(output.address_id, []).append(output)
+    return found
+
+
+def is_in(txids: Sequence[str]) -> peewee.SQL:
+    """The condition on an output that it is in one of these transactions: the query builder takes fifty times
+    as long to write it down."""
+    # Only marks are put into the text.
+    return peewee.SQL(statement(f"txid IN ({_marks(txids)})"), txids)
+
+
 def outputs_of(txids: Iterable[str]) -> list[Output]:
     """Every output of ours in these transactions."""
     found = []
@@ -123,6 +138,14 @@ def spends_of(txids: Iterable[str]) -> list[Spend]:
         # Only marks are put into the text.
         found += rows(Spend, f"SELECT * FROM spend WHERE txid IN ({_marks(batch)})", *batch)  # noqa: S608
     return found
+
+
+def forget_spends(txids: Iterable[str]) -> None:
+    """These transactions are buried, or nothing is done for them any more."""
+    for batch in batches(txids):
+        # Only marks are put into the text.
+        query = statement(f"DELETE FROM spend WHERE txid IN ({_marks(batch)})")  # noqa: S608
+        database.execute_sql(query, batch)
 
 
 def all_spends() -> Iterator[tuple[str, bytes, str]]:

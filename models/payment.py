@@ -123,6 +123,9 @@ ASSESSED = (
     PaymentRequest.next_height,
     PaymentRequest.next_deadline,
 )
+_CHANGES = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
+# Only names of our own and marks are put into the text.
+_STORE = f"UPDATE payment_request SET {_CHANGES}, revision = ? WHERE id = ? AND revision = ?"  # noqa: S608
 
 
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
@@ -177,12 +180,10 @@ def due_payments(tip_height: int, as_of: datetime, limit: int = 500) -> list[Pay
 
 def store_assessment(payment: PaymentRequest) -> bool:
     """Store the daemon's part as the next revision; False where somebody else has since it was read."""
-    columns = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
-    query = f"UPDATE payment_request SET {columns}, revision = ? WHERE id = ? AND revision = ?"  # noqa: S608
     values = [field.db_value(getattr(payment, field.name)) for field in ASSESSED]
     key = (payment.revision + 1, payment.id, payment.revision)
     payment.revision += 1
-    return bool(database.execute_sql(statement(query), (*values, *key)).rowcount == 1)
+    return bool(database.execute_sql(statement(_STORE), (*values, *key)).rowcount == 1)
 
 
 def earliest_deadline() -> datetime | None:

@@ -1,13 +1,12 @@
 """Stored payment requests as the documents that the API answers with."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from config import Settings
 from models.database import database, is_sqlite
-from models.output import Output, outputs_at
+from models.output import Output, outputs_by_address
 from models.payment import PaymentRequest
 from models.report import daemon_report
 from payments.document import payment_document
@@ -32,8 +31,8 @@ def document_of_new(payment: PaymentRequest, settings: Settings) -> Payment:
 def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[Payment]:
     """Requests, in the order given, at the tip that their statuses were worked out at."""
     tip_height = daemon_report().assessed_height
-    parts = _parts_of(payments)
-    return [_document(payment, parts[payment.address_id], tip_height, settings) for payment in payments]
+    parts = outputs_by_address([payment.address_id for payment in payments])
+    return [_document(p, parts.get(p.address_id, []), tip_height, settings) for p in payments]
 
 
 def _document(
@@ -43,12 +42,3 @@ def _document(
         payment, payment.address.address, parts, tip_height=tip_height, public_url=settings.public_url
     )
     return cast(Payment, document)
-
-
-def _parts_of(payments: Sequence[PaymentRequest]) -> dict[int, list[Output]]:
-    """One query for all of them."""
-    found: dict[int, list[Output]] = defaultdict(list)
-    address_ids = [payment.address_id for payment in payments]
-    for output in outputs_at(*address_ids):
-        found[output.address_id].append(output)
-    return found
