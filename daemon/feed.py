@@ -52,7 +52,9 @@ class Feed:
             for topic in (self._hashblock, self._rawtx):
                 topic.take_connection_events(batch)
             batch.tips = len(self._hashblock.take(batch, BATCH))
-            batch.transactions = self._rawtx.take(batch, BATCH)
+            # A block's own transactions come before the word of it: it need not wait for them.
+            if not batch.has_new_tip:
+                batch.transactions = self._rawtx.take(batch, BATCH)
         return batch
 
     def silent_topics(self) -> list[str]:

@@ -6,7 +6,7 @@ import peewee
 
 from models.address import Address
 from models.database import BytesField, MomentField, Table, batches, database, rows, statement
-from models.payment import DUE_NOW, PaymentRequest
+from models.payment import DUE_NOW
 from payments.status import Receipt
 
 MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
@@ -120,15 +120,10 @@ def unsettled_outputs() -> list[tuple[str, str, str | None]]:
     Each as (txid, state, replaced_in): there may be as many as open requests.
     """
     # A closed one whose facts have changed (a reorg reached it) is assessed only after this is asked.
-    is_open = PaymentRequest.closed_at.is_null() | (PaymentRequest.next_height == DUE_NOW)
-    return list(
-        Output.select(Output.txid, Output.state, Output.replaced_in)
-        .join(PaymentRequest, on=(PaymentRequest.address == Output.address))
-        .where(Output.block_hash.is_null() & is_open)
-        .order_by(Output.id)
-        .tuples()
-        .execute()
-    )
+    query = """SELECT o.txid, o.state, o.replaced_in FROM output o
+        JOIN payment_request p ON p.address_id = o.address_id
+        WHERE o.block_hash IS NULL AND (p.closed_at IS NULL OR p.next_height = ?) ORDER BY o.id"""
+    return list(database.execute_sql(statement(query), (DUE_NOW,)).fetchall())
 
 
 def spends_of(txids: Iterable[str]) -> list[Spend]:
