@@ -7,16 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from admin.regtest import PROJECT, find_bitcoind
-from bench import hour, matching, missed, payments, web
+from bench import blocks, hour, matching, missed, payments, web
 from bench.database import KINDS
 from bench.part import Options, Part
 from bench.report import Row, bitcoind_version, document, machine
 
-PARTS: dict[str, Part] = {"payments": payments, "web": web, "matching": matching, "missed": missed}
+PARTS: dict[str, Part] = {
+    "payments": payments,
+    "blocks": blocks,
+    "web": web,
+    "matching": matching,
+    "missed": missed,
+}
 EVERY_PART: dict[str, Part] = {**PARTS, "hour": hour}
 """Those that take too long for every run, too."""
 SQLITE = "sqlite"
-ON_BOTH = ("payments", "web", "matching", "missed")
+ON_BOTH = ("payments", "blocks", "web", "matching", "missed")
 """What the database has a part in; the others are measured on SQLite alone."""
 
 REMARKS = """\

@@ -1,43 +1,42 @@
 """Full blocks: from bitcoind's hashblock message to the committed statuses."""
 
 import http.client
+import os
+import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from statistics import median
 
 from bench.floor import fetch_and_parse
 from bench.live import PENDING, STATUS
 from bench.load import Load
 from bench.observer import Subscriber, Watcher
-from bench.site import AMOUNT_SATS, Request, Site
+from bench.site import Request, Site
 
 HEIGHT = (
     "SELECT min(height) FROM "
     "(SELECT max(height) AS height FROM block UNION ALL SELECT assessed_height FROM daemon_report) AS reached"
 )
-FLOOR_RUNS = 5
 PAUSE_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class BlockSeconds:
-    """Measured times; the floor is to fetch the block's bytes and to parse them. Weights as in BIP 141."""
+    """Measured times of blocks that are alike, and their weight, BIP 141."""
 
-    ours: list[float] = field(default_factory=list)
-    floor: list[float] = field(default_factory=list)
-    weights: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    weight: int = 0
 
 
 def measure_block(
-    load: Load, site: Site, requests: list[Request], foreign_count: int, seconds: BlockSeconds
+    load: Load, site: Site, raws: Sequence[bytes], paid: Sequence[Request], found: BlockSeconds
 ) -> None:
-    """Fill the mempool with foreign transactions and, last of all, these payments; mine them."""
+    """Have these transactions mined, of which the last ones pay these requests, in this order."""
     with Subscriber("hashblock", load.node.zmq_hashblock) as subscriber, Watcher(site.database) as watcher:
-        raws = [load.foreign() for _ in range(foreign_count)]
-        load.submit(raws + [load.payment(request.script, AMOUNT_SATS) for request in requests])
+        load.submit(raws)
         # Once the last is seen, so are the others.
-        watcher.wait_for(STATUS, requests[-1].reference)
+        watcher.wait_for(STATUS, paid[-1].reference)
         watcher.wait_for(PENDING, is_it=lambda count: count == 0)
         time.sleep(PAUSE_SECONDS)
         height = watcher.value(HEIGHT)
@@ -45,21 +44,46 @@ def measure_block(
         came = subscriber.wait_for()
         done = watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
         (block_hash,) = load.finish()
+    found.seconds.append(done - came)
+    found.weight = load.weight(block_hash)
     time.sleep(PAUSE_SECONDS)
-    seconds.ours.append(done - came)
-    seconds.weights.append(load.weight(block_hash))
-    seconds.floor.append(_floor(load, block_hash))
+
+
+def measure_floor(load: Load, site: Site, raws: Sequence[bytes]) -> float:
+    """Have these mined while the daemon is held still: a bare subscriber fetches the block and parses it."""
+    with (
+        Subscriber("hashblock", load.node.zmq_hashblock) as subscriber,
+        Watcher(site.database) as watcher,
+        closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection,
+    ):
+        load.submit(raws)
+        time.sleep(PAUSE_SECONDS)
+        height = watcher.value(HEIGHT)
+        connection.connect()
+        with _held_still(site.daemon.pid):
+            load.begin_mine()
+            came, block_hash = subscriber.message()
+            fetch_and_parse(connection, block_hash.hex())
+            seconds = time.perf_counter() - came
+            load.finish()
+        watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
+    time.sleep(PAUSE_SECONDS)
+    return seconds
 
 
 def clear_mempool(load: Load, site: Site) -> None:
     """Mine what is there, so that the next block holds nothing else than it should."""
+    load.begin_mine()
+    load.finish()
+    height = load.height()
     with Watcher(site.database) as watcher:
-        height = watcher.value(HEIGHT)
-        load.begin_mine()
-        watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
-        load.finish()
+        watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height)
 
 
-def _floor(load: Load, block_hash: str) -> float:
-    with closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection:
-        return median(fetch_and_parse(connection, block_hash) for _ in range(FLOOR_RUNS))
+@contextmanager
+def _held_still(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -24,6 +24,7 @@ COIN_WITNESS = b"\x03\x47" + bytes(71) + b"\x21" + bytes(33) + b"\x02" + COIN_WI
 
 SUBSIDY_SATS = 50 * 100_000_000
 FEE_SATS = 1_000
+LARGE_FEE_SATS = 150_000
 FOREIGN_SATS = 1_000
 FULL_BLOCK_WEIGHT = 3_980_000
 """What a miner's own part leaves of 4,000,000."""
@@ -75,6 +76,16 @@ class Load:
     def foreign(self) -> bytes:
         """A payment to somebody else."""
         return self.payment(random_script(), FOREIGN_SATS)
+
+    def large(self, paid: Sequence[tuple[int, bytes]], coin_count: int) -> bytes:
+        """A transaction that spends many coins, and pays these amounts to these scripts."""
+        coins = [self._coins.pop() for _ in range(coin_count)]
+        share_sats = (sum(sats for sats, _ in paid) + LARGE_FEE_SATS) // coin_count + 1
+        change = [(coin.amount_sats - share_sats, COIN_SCRIPT) for coin in coins]
+        raw = signed_all(coins, [*change, *paid])
+        txid = parse_transaction(raw).txid
+        self._change += [Coin(outpoint(txid, vout), sats) for vout, (sats, _) in enumerate(change)]
+        return raw
 
     def script(self, address: str) -> bytes:
         """An address's script."""
@@ -185,11 +196,19 @@ class Rpc:
 
 def signed(coin: Coin, outputs: Sequence[tuple[int, bytes]]) -> bytes:
     """A transaction that spends one coin. Amounts are in satoshis."""
-    count = len(outputs)
-    size = bytes([count]) if count < 253 else b"\xfd" + struct.pack("<H", count)
+    return signed_all([coin], outputs)
+
+
+def signed_all(coins: Sequence[Coin], outputs: Sequence[tuple[int, bytes]]) -> bytes:
+    """A transaction that spends several coins."""
+    spent = b"".join(coin.outpoint + b"\x00\xff\xff\xff\xff" for coin in coins)
     body = b"".join(struct.pack("<QB", amount_sats, len(script)) + script for amount_sats, script in outputs)
-    spent = coin.outpoint + b"\x00\xff\xff\xff\xff"
-    return b"\x02\x00\x00\x00\x00\x01\x01" + spent + size + body + COIN_WITNESS + bytes(4)
+    inputs, made = _compact_size(len(coins)) + spent, _compact_size(len(outputs)) + body
+    return b"\x02\x00\x00\x00\x00\x01" + inputs + made + COIN_WITNESS * len(coins) + bytes(4)
+
+
+def _compact_size(count: int) -> bytes:
+    return bytes([count]) if count < 253 else b"\xfd" + struct.pack("<H", count)
 
 
 def random_script() -> bytes:

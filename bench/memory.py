@@ -1,8 +1,13 @@
 """A process's memory, as Linux counts it."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.report import Row
+
+REACH_MEBIBYTES = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,20 @@ def memory_of(pid: int) -> Memory | None:
     except OSError:
         return None
     return Memory(*(_mebibytes(text, name) for name in ("VmRSS", "VmHWM")))
+
+
+def memory_rows(what: str, measured: Sequence[Memory]) -> Iterator[Row]:
+    """The most of it, where anything was measured."""
+    if measured:
+        resident, peak = (max(getattr(m, name) for m in measured) for name in ("resident", "peak"))
+        yield Row(
+            what,
+            "",
+            f"{resident:.1f} MiB, at most {peak:.1f}",
+            "",
+            f"below {REACH_MEBIBYTES} MiB",
+            peak < REACH_MEBIBYTES,
+        )
 
 
 def _mebibytes(status: str, name: str) -> float:

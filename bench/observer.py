@@ -40,10 +40,14 @@ class Subscriber:
     def wait_for(self, body: bytes | None = None) -> float:
         """The moment, as of time.perf_counter, at which the message with this body came, or any."""
         while True:
-            frames = self._socket.recv_multipart()
-            moment = time.perf_counter()
-            if body is None or frames[1] == body:
+            moment, came = self.message()
+            if body is None or came == body:
                 return moment
+
+    def message(self) -> tuple[float, bytes]:
+        """The next message: its moment, and its body."""
+        _, body, _ = self._socket.recv_multipart()
+        return time.perf_counter(), body
 
     def __enter__(self) -> Self:
         return self

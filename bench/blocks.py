@@ -1,0 +1,178 @@
+"""Full blocks, of many small transactions and of few large ones; and with many requests open."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from statistics import median
+
+from bench.block import BlockSeconds, clear_mempool, measure_block, measure_floor
+from bench.database import Database
+from bench.load import FOREIGN_SATS, FULL_BLOCK_WEIGHT, Load, foreign_weight, random_script
+from bench.memory import Memory, memory_of, memory_rows
+from bench.part import Options
+from bench.report import Row, spread
+from bench.site import AMOUNT_EUR, AMOUNT_SATS, SELLER, Request, Site
+
+BLOCK_REACH, OPEN_REACH = 1.5, 1.2
+
+REMARKS = """\
+- Block: from the hashblock message to the block and the statuses at its height, committed; what it holds was
+  in the mempool before. Its floor: a bare subscriber that fetches the block's bytes by REST and parses them
+  when the message comes, while the daemon is held still. A large transaction is as large as is relayed: 100
+  kvB, with 750 inputs and 1,260 outputs.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """How much is measured. A large transaction has `coins` inputs, as many for change, and others."""
+
+    address_count: int = 1_000_000
+    rounds: int = 2
+    runs: int = 3
+    small: int = FULL_BLOCK_WEIGHT // foreign_weight()
+    payments: int = 100
+    large: int = 10
+    coins: int = 750
+    others: int = 510
+    open_requests: int = 100_000
+
+
+LEAN = BlockPlan(rounds=1)
+QUICK = BlockPlan(6_000, 1, 1, small=200, payments=4, large=2, coins=20, others=20, open_requests=500)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was measured; `beside_open` with many open requests."""
+
+    small_floor: list[float] = field(default_factory=list)
+    large_floor: list[float] = field(default_factory=list)
+    one_of_small: BlockSeconds = field(default_factory=BlockSeconds)
+    many_of_small: BlockSeconds = field(default_factory=BlockSeconds)
+    few_large: BlockSeconds = field(default_factory=BlockSeconds)
+    beside_open: BlockSeconds = field(default_factory=BlockSeconds)
+    memory: list[Memory] = field(default_factory=list)
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Measure all of it, in turns."""
+    plan = options.choose(BlockPlan(), LEAN, QUICK)
+    found = _measure(plan, options)
+    small, few, many = f"{plan.small + 1:,} transactions", "one of them ours", f"{plan.payments} of them ours"
+    yield _row(f"{small}, {few}", found.small_floor, found.one_of_small)
+    yield _row(f"{small}, {many}", found.small_floor, found.many_of_small)
+    large = f"{plan.large + 1} transactions, {plan.payments} outputs of ours"
+    yield _row(large, found.large_floor, found.few_large)
+    yield _open_row(f"{small}, beside {plan.open_requests:,} open requests", found)
+    yield from memory_rows(f"daemon's memory after that, {plan.open_requests:,} open requests", found.memory)
+
+
+def _measure(plan: BlockPlan, options: Options) -> Figures:
+    found = Figures()
+    coins = max(plan.small, plan.large * plan.coins) + plan.payments
+    count = plan.rounds * plan.runs * (1 + 2 * plan.payments)
+    with Load.start(options.directory / "node", coins) as load:
+        few, many = (
+            Site(load, options.directory / name, plan.address_count, count, new_database=options.new_database)
+            for name in ("few", "many")
+        )
+        open_requests(many.database, plan.open_requests)
+        for number in range(plan.rounds):
+            print(f"round {number + 1} of {plan.rounds}", flush=True)
+            with few.running():
+                clear_mempool(load, few)
+                for _ in range(plan.runs):
+                    _measure_each(plan, load, few, found)
+            with many.running() as daemon:
+                clear_mempool(load, many)
+                for request in many.requests(plan.runs):
+                    measure_block(load, many, _small(plan, load, [request]), [request], found.beside_open)
+                found.memory += filter(None, [memory_of(daemon.pid)])
+    return found
+
+
+def _measure_each(plan: BlockPlan, load: Load, site: Site, found: Figures) -> None:
+    found.small_floor.append(measure_floor(load, site, _small(plan, load, [])))
+    found.large_floor.append(measure_floor(load, site, _large(plan, load, [])))
+    for count, block in ((1, found.one_of_small), (plan.payments, found.many_of_small)):
+        requests = site.requests(count)
+        measure_block(load, site, _small(plan, load, requests), requests, block)
+    requests = site.requests(plan.payments)
+    measure_block(load, site, _large(plan, load, requests), requests, found.few_large)
+
+
+def _small(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
+    foreign = [load.foreign() for _ in range(plan.small - len(paid))]
+    return foreign + [load.payment(request.script, AMOUNT_SATS) for request in paid]
+
+
+def _large(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
+    """Each pays its part of the requests."""
+    share = plan.payments // plan.large
+    parts = [paid[start : start + share] for start in range(0, plan.payments, share)]
+    others = [(FOREIGN_SATS, random_script()) for _ in range(plan.others)]
+    return [
+        load.large([*others[len(part) :], *((AMOUNT_SATS, r.script) for r in part)], plan.coins)
+        for part in parts
+    ]
+
+
+def open_requests(database: Database, count: int) -> None:
+    """Put requests into the table that nobody has paid yet, at the oldest of its addresses of nobody."""
+    now = datetime.now(UTC)
+    created, expiry, end = (int((now + timedelta(days=d)).timestamp() * 1e6) for d in (0, 1, 8))
+    common = {
+        "seller_id": SELLER,
+        "amount_fiat": AMOUNT_EUR,
+        "currency": "EUR",
+        "price": "50000",
+        "price_at": created,
+        "price_source": "fixed",
+        "amount_sats": AMOUNT_SATS,
+        "tolerance_sats": 0,
+        "confirmations_required": 6,
+        "created_at": created,
+        "expires_at": expiry,
+        "monitored_until": end,
+        "note": "",
+        "metadata": "{}",
+        "status": "new",
+        "received_sats": 0,
+        "due_sats": AMOUNT_SATS,
+        "overpaid_sats": 0,
+        "is_late": False,
+        "told_sats": 0,
+        "revision": 0,
+        "next_deadline": expiry,
+    }
+    rows = ((f"PR-{number:022}", 2 + number, *common.values()) for number in range(count))
+    with database.connect() as connection:
+        connection.execute("BEGIN")
+        connection.fill("payment_request", ", ".join(["reference", "address_id", *common]), rows)
+        connection.execute("COMMIT")
+        connection.settle()
+
+
+def _row(what: str, floor: Sequence[float], block: BlockSeconds) -> Row:
+    ratio = median(block.seconds) / median(floor)
+    return Row(
+        f"block of {block.weight / 1e6:.2f} MWU: {what}",
+        spread(floor),
+        spread(block.seconds),
+        f"{ratio:.2f} times",
+        f"within {BLOCK_REACH:g} times the floor",
+        ratio <= BLOCK_REACH,
+    )
+
+
+def _open_row(what: str, found: Figures) -> Row:
+    growth = median(found.beside_open.seconds) / median(found.one_of_small.seconds)
+    return Row(
+        f"block of {found.beside_open.weight / 1e6:.2f} MWU: {what}",
+        f"{spread(found.one_of_small.seconds)}, beside none",
+        spread(found.beside_open.seconds),
+        f"{growth:.2f} times",
+        f"within {OPEN_REACH:g} times",
+        growth <= OPEN_REACH,
+    )
