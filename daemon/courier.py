@@ -154,11 +154,11 @@ class Courier:
         return min(until_look, POLL_SECONDS) if self._must_look else POLL_SECONDS
 
     def _send_due(self) -> None:
-        # The operator's emails come first; of the others, those whose turn was longest ago.
-        for queue in sorted(self._due, key=lambda name: (name != EMAIL, self._last_turns.get(name, 0))):
-            if len(self._on_their_way) >= MOST_ON_THEIR_WAY and queue != EMAIL:
-                return
-            if queue not in self._on_their_way:
+        # First those whose turn was longest ago. An email takes a processor for milliseconds, and none of the
+        # places of the others: it comes last, and always.
+        for queue in sorted(self._due, key=lambda name: (name == EMAIL, self._last_turns.get(name, 0))):
+            has_place = len(self._on_their_way) < MOST_ON_THEIR_WAY or queue == EMAIL
+            if has_place and queue not in self._on_their_way:
                 self._send_next(queue)
 
     def _send_next(self, queue: str) -> None:
