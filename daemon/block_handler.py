@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 CHAINWORK_DIGITS = 64
 
-TRANSACTIONS_AT_ONCE, BLOCKS_AT_ONCE = 2000, 100
+BYTES_AT_ONCE, BLOCKS_AT_ONCE = 500_000, 100
 """After how many of them a database transaction is ended. Some hundred megabytes would wait for it else."""
 
 
@@ -159,14 +159,14 @@ class BlockHandler:
         A full block, or many small ones: what was missed in a month is not a commit for each.
         """
         blocks: list[Block] = []
-        previous_hash, transactions = tip.hash, 0
+        previous_hash, size = tip.hash, 0
         for block_hash in hashes:
             block = self._node.block(block_hash)
             if block.previous_hash != previous_hash:
                 break
             blocks.append(block)
-            previous_hash, transactions = block_hash, transactions + len(block.transactions)
-            if transactions >= TRANSACTIONS_AT_ONCE or len(blocks) == BLOCKS_AT_ONCE:
+            previous_hash, size = block_hash, size + block.size
+            if size >= BYTES_AT_ONCE or len(blocks) == BLOCKS_AT_ONCE:
                 break
         return self._connect(tip, blocks, now) if blocks else None
 

@@ -14,7 +14,18 @@ from daemon.addresses import Addresses
 from daemon.story import tell
 from models.address import retire
 from models.database import batches, insert
-from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, add_spends, all_spends, is_in, states_of
+from models.output import (
+    DROPPED,
+    MEMPOOL,
+    MINED,
+    REPLACED,
+    Output,
+    add_spends,
+    all_spends,
+    is_in,
+    own_spends,
+    states_of,
+)
 from models.payment import touch
 from payments.transaction import Block, Transaction
 
@@ -118,8 +129,10 @@ def record_mined(matches: Sequence[Match], block: Block, height: int, now: datet
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
     for batch in batches(paying):
         _change("output mined", is_in(batch) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
-    # A reorg may take them out again, and put in something else that spends the same.
-    watch.add(paying)
+    # A reorg may take them out again, and put in something else that spends the same. One that came by the
+    # mempool is watched already: there may be thousands of outpoints.
+    watched = own_spends(paying)
+    watch.add({txid: [t] for txid, [t] in paying.items() if watched.get(txid) != len(t.inputs)})
 
 
 def mark_replaced(txid: str, by: str, in_block: str | None) -> None:

@@ -135,6 +135,17 @@ def spends_of(txids: Iterable[str]) -> list[Spend]:
     return found
 
 
+def own_spends(txids: Iterable[str]) -> dict[str, int]:
+    """How many outpoints are stored that each of these transactions spends itself."""
+    found: dict[str, int] = {}
+    for batch in batches(txids):
+        # Only marks are put into the text.
+        query = f"""SELECT txid, count(*) FROM spend
+            WHERE spender = txid AND txid IN ({_marks(batch)}) GROUP BY txid"""  # noqa: S608
+        found.update(database.execute_sql(statement(query), batch).fetchall())
+    return found
+
+
 def forget_spends(txids: Iterable[str]) -> None:
     """These transactions are buried, or nothing is done for them any more."""
     for batch in batches(txids):

@@ -86,13 +86,14 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block: hashes in display order, `time` in Unix seconds, `work` in expected hashes."""
+    """A block: hashes in display order, `time` in Unix seconds, `work` in hashes, `size` in bytes."""
 
     hash: str
     previous_hash: str
     time: int
     bits: int
     work: int
+    size: int
     transactions: list[Transaction]
 
 
@@ -126,7 +127,7 @@ def parse_block(raw: bytes) -> Block:
         raise MalformedTransaction(f"{len(raw) - position} bytes after the end of the block")
     time, bits = _header_end(raw, 68)
     block_hash, previous_hash = _display(_double_sha256(raw[:HEADER_BYTES])), _display(raw[4:36])
-    return Block(block_hash, previous_hash, time, bits, work_from_bits(bits), transactions)
+    return Block(block_hash, previous_hash, time, bits, work_from_bits(bits), len(raw), transactions)
 
 
 def header_hashes(raw: bytes) -> list[str]:
@@ -169,6 +170,7 @@ def decoded_block(decoded: Mapping[str, Any]) -> Block:
             time=int(decoded["time"]),
             bits=bits,
             work=work_from_bits(bits),
+            size=int(decoded["size"]),
             transactions=[decoded_transaction(transaction) for transaction in decoded["tx"]],
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
