@@ -1,6 +1,7 @@
 """Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from sys import intern
 
 import peewee
 
@@ -155,9 +156,9 @@ def forget_spends(txids: Iterable[str]) -> None:
 
 
 def all_spends() -> Iterator[tuple[str, bytes, str]]:
-    """What `add_spends` stored."""
+    """What `add_spends` stored; a txid is one string, however often it is there."""
     for txid, outpoint, spender in database.execute_sql("SELECT txid, outpoint, spender FROM spend"):
-        yield txid, bytes(outpoint), spender
+        yield intern(txid), bytes(outpoint), intern(spender)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -332,11 +332,12 @@ def test_a_decoded_block_is_the_parsed_one() -> None:
         "hash": GENESIS_HASH,
         "time": 1231006505,
         "bits": "1d00ffff",
+        "size": 285,
         "tx": [as_decoded(GENESIS_COINBASE)],
     }
     decoded, parsed = decoded_block(block), parse_block(block_of([GENESIS_COINBASE]))
     assert [facts(each) for each in decoded.transactions] == [facts(each) for each in parsed.transactions]
-    for name in ("hash", "previous_hash", "time", "bits", "work"):
+    for name in ("hash", "previous_hash", "time", "bits", "work", "size"):
         assert getattr(decoded, name) == getattr(parsed, name)
     assert decoded_block(block | {"previousblockhash": "ab" * 32}).previous_hash == "ab" * 32
 
