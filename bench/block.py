@@ -18,6 +18,7 @@ HEIGHT = (
     "SELECT min(height) FROM "
     "(SELECT max(height) AS height FROM block UNION ALL SELECT assessed_height FROM daemon_report) AS reached"
 )
+CONFIRMATIONS = 6
 PAUSE_SECONDS = 0.5
 
 
@@ -44,8 +45,12 @@ def measure_block(
         came = subscriber.wait_for()
         done = watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
         (block_hash,) = load.finish()
-    found.seconds.append(done - came)
-    found.weight = load.weight(block_hash)
+        found.seconds.append(done - came)
+        found.weight = load.weight(block_hash)
+        # Else a later block would confirm them.
+        load.mine(CONFIRMATIONS)
+        _wait_for_tip(load, watcher)
+        watcher.wait_for(PENDING, is_it=lambda count: count == 0)
     time.sleep(PAUSE_SECONDS)
 
 
@@ -58,7 +63,6 @@ def measure_floor(load: Load, site: Site, raws: Sequence[bytes]) -> float:
     ):
         load.submit(raws)
         time.sleep(PAUSE_SECONDS)
-        height = watcher.value(HEIGHT)
         connection.connect()
         with _held_still(site.daemon.pid):
             load.begin_mine()
@@ -66,7 +70,7 @@ def measure_floor(load: Load, site: Site, raws: Sequence[bytes]) -> float:
             fetch_and_parse(connection, block_hash.hex())
             seconds = time.perf_counter() - came
             load.finish()
-        watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
+        _wait_for_tip(load, watcher)
     time.sleep(PAUSE_SECONDS)
     return seconds
 
@@ -75,9 +79,13 @@ def clear_mempool(load: Load, site: Site) -> None:
     """Mine what is there, so that the next block holds nothing else than it should."""
     load.begin_mine()
     load.finish()
-    height = load.height()
     with Watcher(site.database) as watcher:
-        watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height)
+        _wait_for_tip(load, watcher)
+
+
+def _wait_for_tip(load: Load, watcher: Watcher) -> None:
+    height = load.height()
+    watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def rows(options: Options) -> Iterator[Row]:
     small, few, many = f"{plan.small + 1:,} transactions", "one of them ours", f"{plan.payments} of them ours"
     yield _row(f"{small}, {few}", found.small_floor, found.one_of_small)
     yield _row(f"{small}, {many}", found.small_floor, found.many_of_small)
+    yield _each_row(plan.payments, found)
     large = f"{plan.large + 1} transactions, {plan.payments} outputs of ours"
     yield _row(large, found.large_floor, found.few_large)
     yield _open_row(f"{small}, beside {plan.open_requests:,} open requests", found)
@@ -164,6 +165,11 @@ def _row(what: str, floor: Sequence[float], block: BlockSeconds) -> Row:
         f"within {BLOCK_REACH:g} times the floor",
         ratio <= BLOCK_REACH,
     )
+
+
+def _each_row(count: int, found: Figures) -> Row:
+    one, many = (median(block.seconds) for block in (found.one_of_small, found.many_of_small))
+    return Row("each payment more in a block", "", f"{1000 * (many - one) / (count - 1):.2f} ms", "")
 
 
 def _open_row(what: str, found: Figures) -> Row:
