@@ -308,6 +308,16 @@ def test_the_email_of_an_event_does_not_wait_for_its_webhook(office: Office) -> 
     assert office.mail.sent == [reference]
 
 
+def test_a_webhook_leaves_before_the_email_of_its_event(office: Office) -> None:
+    """To write an email takes milliseconds, and a shop waits."""
+    left: list[str] = []
+    office.mail.before_sending = lambda _reference: left.append(EMAIL)
+    office.webhooks.before_sending = lambda _reference: left.append(WEBHOOK)
+    office.event(office.payment(office.seller()), EMAIL, WEBHOOK)
+    office.work()
+    assert left == [WEBHOOK, EMAIL]
+
+
 @pytest.mark.parametrize("changes", [{"webhook_url": None}, {"removed_at": NOW}])
 def test_a_seller_without_a_webhook_any_more_is_sent_nothing(office: Office, changes: dict[str, Any]) -> None:
     """The message says why."""

@@ -22,7 +22,18 @@ from models.block import BLOCKS_KEPT, Block, block_at, forget_old_blocks, stored
 from models.database import database, disconnect
 from models.hint import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
 from models.outbox import Message, events_of, messages_of, prune_messages
-from models.output import Output, add_spends, outputs_at, outputs_of, spends_of, states_of, unsettled_outputs
+from models.output import (
+    Output,
+    add_spends,
+    forget_spends,
+    outputs_at,
+    outputs_by_address,
+    outputs_of,
+    own_spends,
+    spends_of,
+    states_of,
+    unsettled_outputs,
+)
 from models.payment import (
     ASSESSED,
     PaymentRequest,
@@ -332,6 +343,24 @@ def test_any_number_of_transactions_can_be_asked_after() -> None:
     assert states_of(many) == {(TXID, 0): "mempool"}
     assert outputs_of(many) == [output]
     assert [spend.outpoint for spend in spends_of(many)] == [b"outpoint"]
+
+
+def test_what_a_payment_spends_itself_is_told_from_what_its_ancestors_spend() -> None:
+    """Until it is forgotten, with all that it depends on."""
+    parent, other = "aa" * 32, "bb" * 32
+    add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
+    assert own_spends([TXID, other, parent]) == {TXID: 2, other: 1}
+    forget_spends([TXID])
+    assert own_spends([TXID, other, parent]) == {other: 1}
+    assert spends_of([TXID]) == []
+
+
+def test_outputs_are_found_by_address_in_the_order_they_came() -> None:
+    """One that was never paid has none."""
+    one, other, never = new_payment(1), new_payment(2), new_payment(3)
+    first, second, third = new_output(one), new_output(other, vout=1), new_output(one, vout=2)
+    found = outputs_by_address([never.address_id, other.address_id, one.address_id])
+    assert found == {one.address_id: [first, third], other.address_id: [second]}
 
 
 def test_only_live_outputs_are_live_receipts() -> None:
