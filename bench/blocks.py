@@ -38,7 +38,7 @@ class BlockPlan:
     open_requests: int = 100_000
 
 
-LEAN = BlockPlan(rounds=1)
+LEAN = BlockPlan(runs=2)
 QUICK = BlockPlan(6_000, 1, 1, small=200, payments=4, large=2, coins=20, others=20, open_requests=500)
 
 
