@@ -13,7 +13,7 @@ from daemon.failpoint import transaction
 from models.address import owners
 from models.outbox import EMAIL, WEBHOOK, add_event, add_message
 from models.output import Output, forget_spends, outputs_by_address
-from models.payment import PaymentRequest, due_payments, store_assessment
+from models.payment import PaymentRequest, due_payments, store_assessments
 from models.report import update_report
 from models.seller import has_webhook
 from payments.document import payment_document
@@ -100,9 +100,9 @@ class Assessor:
         self, payments: Sequence[PaymentRequest], tip_height: int, as_of: datetime, now: datetime
     ) -> list[_Line]:
         outputs = outputs_by_address([payment.address_id for payment in payments])
-        changes = [_change(p, outputs.get(p.address_id, []), tip_height, as_of) for p in payments]
-        for change in changes:
-            _store(change, now)
+        changes = [_change(p, outputs.get(p.address_id, []), tip_height, as_of, now) for p in payments]
+        if not store_assessments(payments):
+            raise StatusConflict("requests were assessed by another daemon at the same time")
         forget_spends([o.txid for change in changes if change.after.is_closed for o in change.outputs])
         self._tell([change for change in changes if change.told], tip_height, now)
         return [line for change in changes for line in _lines(change)]
@@ -130,7 +130,10 @@ class Assessor:
                     add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
 
 
-def _change(payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime) -> _Change:
+def _change(
+    payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
+) -> _Change:
+    """Assess a request, and set what is to be stored of it."""
     before = payment.standing
     after = assess(
         payment.terms,
@@ -139,16 +142,11 @@ def _change(payment: PaymentRequest, outputs: list[Output], tip_height: int, as_
         as_of=as_of,
         was_confirmed=before.status is Status.CONFIRMED,
     )
-    return _Change(payment, outputs, before, after, events(before, after))
-
-
-def _store(change: _Change, now: datetime) -> None:
-    payment = change.payment
-    payment.take_over(change.after, now)
-    if change.told:
-        payment.told_sats = change.after.received_sats
-    if not store_assessment(payment):
-        raise StatusConflict(f"{payment.reference} was assessed by another daemon at the same time")
+    told = events(before, after)
+    payment.take_over(after, now)
+    if told:
+        payment.told_sats = after.received_sats
+    return _Change(payment, outputs, before, after, told)
 
 
 def _lines(change: _Change) -> list[_Line]:

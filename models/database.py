@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -173,6 +173,18 @@ def insert(table: type[Table], **values: Any) -> int:
     row = [field.db_value(value) for field, value in zip(fields, values.values(), strict=True)]
     (row_id,) = database.execute_sql(statement(query), row).fetchone()
     return int(row_id)
+
+
+def execute_many(query: str, parameters: Iterable[Sequence[Any]]) -> int:
+    """One statement with ? for each parameter, carried out with each of these; how many rows it changed.
+
+    Beside SQLite it takes half as long as one after another, and PostgreSQL is not waited for after each.
+    """
+    # peewee has no way to many; its own errors are what our callers wait out.
+    with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+        cursor = database.cursor()
+        cursor.executemany(statement(query), list(parameters))
+    return int(cursor.rowcount)
 
 
 def disconnect() -> None:

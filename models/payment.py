@@ -1,12 +1,12 @@
 """Payment requests: what was asked for, and what the daemon last found of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import peewee
 
 from models.address import Address, address_by_id, newest_address_id
-from models.database import DocumentField, MomentField, Table, database, first, rows, statement
+from models.database import DocumentField, MomentField, Table, database, execute_many, first, rows, statement
 from models.seller import Seller
 from payments.status import Assessment, Standing, Status, Terms
 
@@ -178,12 +178,15 @@ def due_payments(tip_height: int, as_of: datetime, limit: int = 500) -> list[Pay
     return rows(PaymentRequest, query, tip_height, PaymentRequest.next_deadline.db_value(as_of), limit)
 
 
-def store_assessment(payment: PaymentRequest) -> bool:
-    """Store the daemon's part as the next revision; False where somebody else has since it was read."""
-    values = [field.db_value(getattr(payment, field.name)) for field in ASSESSED]
-    key = (payment.revision + 1, payment.id, payment.revision)
-    payment.revision += 1
-    return bool(database.execute_sql(statement(_STORE), (*values, *key)).rowcount == 1)
+def store_assessments(payments: Sequence[PaymentRequest]) -> bool:
+    """Store the daemon's part of each as its next revision; False where somebody else has since one was
+    read."""
+    changes = []
+    for payment in payments:
+        values = [field.db_value(getattr(payment, field.name)) for field in ASSESSED]
+        changes.append((*values, payment.revision + 1, payment.id, payment.revision))
+        payment.revision += 1
+    return execute_many(_STORE, changes) == len(changes)
 
 
 def earliest_deadline() -> datetime | None:

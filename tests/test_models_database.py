@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from admin.child import free_ports
 from models import database as module
-from models.database import DatabaseError, bind, database, disconnect
+from models.database import DatabaseError, bind, database, disconnect, execute_many
 from models.payment import PaymentRequest
 from models.schema import open_database
 from payments.document import payment_document
@@ -246,6 +246,20 @@ def test_a_locked_database_is_an_error_that_passes(
     with database.atomic():
         new_payment()
     assert PaymentRequest.select().count() == 1
+
+
+def test_a_statement_carried_out_with_many_values_counts_what_it_changed(opened: str) -> None:
+    """What the database refuses is told as by any other statement, and none of it stays."""
+    payments = [new_payment(number) for number in range(3)]
+    rows = [(f"note {payment.id}", payment.id) for payment in payments]
+    query = "UPDATE payment_request SET note = ? WHERE id = ?"
+    assert execute_many(query, [*rows, ("nobody's", 99)]) == 3
+    assert [row.note for row in PaymentRequest.select().order_by(PaymentRequest.id)] == [n for n, _ in rows]
+    assert execute_many(query, []) == 0
+    references = [("PR-x", payments[0].id), (payments[2].reference, payments[1].id)]
+    with pytest.raises(peewee.IntegrityError), database.atomic():
+        execute_many("UPDATE payment_request SET reference = ? WHERE id = ?", references)
+    assert PaymentRequest.select().where(PaymentRequest.reference == "PR-x").count() == 0
 
 
 def test_a_transaction_that_fails_leaves_nothing(opened: str) -> None:
