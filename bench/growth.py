@@ -39,7 +39,8 @@ REMARKS = """\
   system's cache. Of the million requests one in a thousand is open, a third expired; the others are
   confirmed, and each has its output. The filter before the address table is read after the start.
 - Memory: its floor is a Python that has imported the same modules and does nothing. Idle is once the filter
-  is read; load is two full blocks with payments, new requests and status reads by 32 clients at once.
+  is read; load is two full blocks with payments, new requests and status reads by 32 clients at once. All of
+  it has `rich` in it, which structlog loads where it is installed: it is needed by the tests' packages alone.
 """
 
 
@@ -127,6 +128,8 @@ def _memory_rows(plan: GrowthPlan, load: Load, site: Site) -> Iterator[Row]:
         _work(plan, load, site)
         for process in processes:
             yield _memory_row(plan, process, "after load")
+    for process in processes:
+        yield _development_row(process.name)
 
 
 def _work(plan: GrowthPlan, load: Load, site: Site) -> None:
@@ -157,11 +160,18 @@ def _memory_row(plan: GrowthPlan, process: Process, when: str) -> Row:
     )
 
 
-def _imports(module: str) -> float:
-    """What a Python takes that has imported this module, in MiB."""
-    script = (
-        f"import os, {module}; from bench.memory import memory_of; print(memory_of(os.getpid()).resident)"
+def _development_row(module: str) -> Row:
+    """structlog loads rich where it is installed; of ours only the tests' packages need it."""
+    bare = _imports(module, "import sys; sys.modules['rich'] = None; ")
+    return Row(
+        f"{module}'s imports without rich", f"{_imports(module):.1f} MiB with it", f"{bare:.1f} MiB", ""
     )
+
+
+def _imports(module: str, before: str = "") -> float:
+    """What a Python takes that has imported this module, in MiB."""
+    told = "from bench.memory import memory_of; print(memory_of(os.getpid()).resident)"
+    script = f"{before}import os, {module}; {told}"
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, check=True)
     return float(done.stdout)
 
