@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from admin.regtest import PROJECT, find_bitcoind
-from bench import blocks, hour, matching, missed, payments, web
+from bench import blocks, growth, hour, matching, missed, payments, web
 from bench.database import KINDS
 from bench.part import Options, Part
 from bench.report import Row, bitcoind_version, document, machine
@@ -16,8 +16,9 @@ PARTS: dict[str, Part] = {
     "payments": payments,
     "blocks": blocks,
     "web": web,
-    "matching": matching,
     "missed": missed,
+    "matching": matching,
+    "growth": growth,
 }
 EVERY_PART: dict[str, Part] = {**PARTS, "hour": hour}
 """Those that take too long for every run, too."""
@@ -37,17 +38,21 @@ def main() -> None:
     arguments = _arguments()
     arguments.directory.mkdir(parents=True, exist_ok=True)
     names = arguments.only or list(PARTS)
-    rows: list[Row] = []
-    for name in names:
-        for kind in _kinds(name, arguments.database or list(KINDS)):
-            print(f"{name}, on {kind} …", flush=True)
-            for row in _measured(EVERY_PART[name], kind, arguments):
-                print(f"  {row.what}: {row.floor} | {row.ours} | {row.comparison}", flush=True)
-                rows.append(row)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as shared:
+        rows = list(_measured_all(names, arguments, Path(shared)))
     remarks = REMARKS + "".join(EVERY_PART[name].REMARKS for name in names)
     text = document(rows, machine(bitcoind_version(find_bitcoind())), remarks)
     print(text)
     arguments.out.write_text(text, encoding="utf-8")
+
+
+def _measured_all(names: list[str], arguments: argparse.Namespace, shared: Path) -> Iterator[Row]:
+    for name in names:
+        for kind in _kinds(name, arguments.database or list(KINDS)):
+            print(f"{name}, on {kind} …", flush=True)
+            for row in _measured(EVERY_PART[name], kind, arguments, shared):
+                print(f"  {row.what}: {row.floor} | {row.ours} | {row.comparison}", flush=True)
+                yield row
 
 
 def _kinds(name: str, wanted: list[str]) -> list[str]:
@@ -55,9 +60,9 @@ def _kinds(name: str, wanted: list[str]) -> list[str]:
     return [kind for kind in wanted if name in ON_BOTH or kind == SQLITE]
 
 
-def _measured(part: Part, kind: str, arguments: argparse.Namespace) -> Iterator[Row]:
+def _measured(part: Part, kind: str, arguments: argparse.Namespace, shared: Path) -> Iterator[Row]:
     with (
-        tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as place,
+        tempfile.TemporaryDirectory(prefix="part-", dir=shared) as place,
         KINDS[kind]() as new_database,
     ):
         options = Options(
@@ -67,6 +72,7 @@ def _measured(part: Part, kind: str, arguments: argparse.Namespace) -> Iterator[
             plots=arguments.out.parent,
             minutes=arguments.minutes,
             new_database=new_database,
+            shared=shared,
             is_lean=kind != SQLITE,
         )
         suffix = "" if kind == SQLITE else ", on PostgreSQL"

@@ -26,6 +26,8 @@ REMARKS = """\
   foreign transactions a second; a block each 20 s, each ninth of them full; twenty status reads a second, a
   scrape of /metrics each 15 s, and a shop that takes the webhooks. Memory is sampled each 10 s; each figure
   is a quarter's median. What the last quarter has above the second is growth.
+
+![The memory of both over the hour](hour.svg)
 """
 
 

@@ -12,7 +12,7 @@ from bench.database import Database
 from bench.load import COIN_SCRIPT, Coin, random_script, signed
 from bench.part import Options
 from bench.report import Row
-from bench.site import fill
+from bench.site import filled
 from config import load_settings
 from daemon.bitcoind import Bitcoind
 from daemon.feed import BATCH
@@ -51,7 +51,7 @@ def rows(options: Options) -> Iterator[Row]:
     block = options.block.read_bytes() if options.block else None
     rates = []
     for count in plan.address_counts:
-        handler, watch = _open(options.new_database(options.directory / str(count)), count)
+        handler, watch = _open(filled(options, count))
         floor = median(_parse(raws) for _ in range(plan.runs))
         ours = median(_look(handler, raws) for _ in range(plan.runs))
         rates.append(len(raws) / ours)
@@ -74,9 +74,8 @@ def _growth_row(plan: MatchingPlan, growth: float) -> Row:
     )
 
 
-def _open(database: Database, address_count: int) -> tuple[TransactionHandler, Watch]:
+def _open(database: Database) -> tuple[TransactionHandler, Watch]:
     open_database(database.url)
-    fill(database, address_count)
     watch = Watch()
     while not watch.addresses.is_read:
         watch.addresses.read_on()

@@ -13,7 +13,10 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run was asked for; `directory` is the part's own, on a real disk, and is deleted after it."""
+    """How a run was asked for. `directory` is the part's own, on a real disk, and is deleted after it.
+
+    `shared` is the whole run's; `plots` is where the table goes.
+    """
 
     directory: Path
     is_quick: bool = False
@@ -21,6 +24,7 @@ class Options:
     plots: Path = Path()
     minutes: float = 60
     new_database: NewDatabase = sqlite_in
+    shared: Path = Path()
     is_lean: bool = False
 
     def choose(self, full: P, lean: P, quick: P) -> P:

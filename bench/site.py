@@ -11,6 +11,9 @@ from admin.installation import Installation
 from admin.processes import Process
 from bench.database import Database, NewDatabase, sqlite_in
 from bench.load import Load
+from bench.part import Options
+from models.database import disconnect
+from models.schema import open_database
 
 SELLER = "bench"
 AMOUNT_EUR, AMOUNT_SATS = "5.00", 10_000
@@ -105,9 +108,11 @@ def fill(database: Database, address_count: int, *, is_free: bool = False) -> No
     with database.connect() as connection:
         if connection.is_sqlite:
             connection.execute("PRAGMA cache_size = -400000")
-        connection.execute("BEGIN")
         present = connection.value("SELECT count(*) FROM address")
+        if present >= address_count:
+            return
         # The daemon asks the wallet whether it knows the oldest and the newest: those stay its own.
+        connection.execute("BEGIN")
         connection.execute("UPDATE address SET id = id + ? WHERE id > 1", address_count)
         rows = _nobody(range(2, 2 + address_count - present), None if is_free else 1)
         connection.fill("address", "id, script, address, wallet, created_at, claimed_at", rows)
@@ -115,6 +120,15 @@ def fill(database: Database, address_count: int, *, is_free: bool = False) -> No
             connection.execute("SELECT setval('address_id_seq', (SELECT max(id) FROM address))")
         connection.execute("COMMIT")
         connection.settle()
+
+
+def filled(options: Options, address_count: int) -> Database:
+    """A database with so many addresses of nobody; SQLite's is made once a run: ten million take a minute."""
+    database = options.new_database(options.shared / str(address_count))
+    open_database(database.url)
+    disconnect()
+    fill(database, address_count)
+    return database
 
 
 def _nobody(ids: range, claimed_at: int | None) -> Iterator[tuple[Any, ...]]:

@@ -82,7 +82,7 @@ def rows(options: Options) -> Iterator[Row]:
 
 
 def _new_requests(plan: WebPlan, clients: int, site: Site, empty_port: int) -> Iterator[Row]:
-    create = _create(site)
+    create = new_request(site)
     empty, ours, commits = [], [], []
     for _ in range(plan.runs):
         empty.append(drive(empty_port, clients, repeat(get("/"), plan.calls)))
@@ -116,7 +116,7 @@ def _sustained(plan: WebPlan, load: Load, site: Site) -> Row:
     """New requests, as long as bitcoind makes addresses for them."""
     alone = load.new_address_rate(plan.addresses)
     with site.running():
-        drive(site.port, 1, repeat(_create(site), plan.pool), b"201")
+        drive(site.port, 1, repeat(new_request(site), plan.pool), b"201")
         rate = _rate_of_new_requests(site, plan.sustained_seconds)
     return Row(
         f"new requests sustained, {SUSTAINED_CLIENTS} clients",
@@ -137,7 +137,7 @@ def _rate_of_new_requests(site: Site, seconds: float) -> float:
 
 
 def _ask_until(deadline: float, site: Site) -> int:
-    create, count = _create(site), 0
+    create, count = new_request(site), 0
     with callers(site.port, 1) as [caller]:
         while time.perf_counter() < deadline:
             status, body = caller.ask(create)
@@ -166,7 +166,7 @@ def _p99(traffics: list[Traffic]) -> str:
     return f"{1000 * median(t.p99 for t in traffics):.1f} ms"
 
 
-def _create(site: Site) -> bytes:
+def new_request(site: Site) -> bytes:
     body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
     return post("/api/v1/payments", site.key, json.dumps(body).encode())
 

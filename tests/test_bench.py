@@ -24,6 +24,7 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
 ) -> None:
     """Every figure has a line; nothing in it names a place on the machine."""
     text = _quick_run(tmp_path, "--database", kind)
+    assert (", on PostgreSQL |" in text) == (kind == "postgresql")
     for line in (
         "live payment, 1,000",
         "live payment, 2,000",
@@ -40,6 +41,9 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "status reads of 5 open pages",
     ):
         assert f"| {line}" in text
+    if kind == "sqlite":
+        assert "| run_daemon's start, 8,000 addresses and 1,000 requests" in text
+        assert "| run_web's memory after load, 8,000 addresses" in text
     assert str(tmp_path) not in text
     assert bitcoind[0] not in text
 
