@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from statistics import median
 
 from bench.block import BlockSeconds, clear_mempool, measure_block, measure_floor
@@ -11,9 +11,11 @@ from bench.load import FOREIGN_SATS, FULL_BLOCK_WEIGHT, Load, foreign_weight, ra
 from bench.memory import Memory, memory_of, memory_rows
 from bench.part import Options
 from bench.report import Row, spread
-from bench.site import AMOUNT_EUR, AMOUNT_SATS, SELLER, Request, Site
+from bench.requests import fill_requests, request_row
+from bench.site import AMOUNT_SATS, Request, Site
 
 BLOCK_REACH, OPEN_REACH = 1.5, 1.2
+FIRST_ADDRESS = 2
 
 REMARKS = """\
 - Block: from the hashblock message to the block and the statuses at its height, committed; what it holds was
@@ -122,35 +124,9 @@ def _large(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
 def open_requests(database: Database, count: int) -> None:
     """Put requests into the table that nobody has paid yet, at the oldest of its addresses of nobody."""
     now = datetime.now(UTC)
-    created, expiry, end = (int((now + timedelta(days=d)).timestamp() * 1e6) for d in (0, 1, 8))
-    common = {
-        "seller_id": SELLER,
-        "amount_fiat": AMOUNT_EUR,
-        "currency": "EUR",
-        "price": "50000",
-        "price_at": created,
-        "price_source": "fixed",
-        "amount_sats": AMOUNT_SATS,
-        "tolerance_sats": 0,
-        "confirmations_required": 6,
-        "created_at": created,
-        "expires_at": expiry,
-        "monitored_until": end,
-        "note": "",
-        "metadata": "{}",
-        "status": "new",
-        "received_sats": 0,
-        "due_sats": AMOUNT_SATS,
-        "overpaid_sats": 0,
-        "is_late": False,
-        "told_sats": 0,
-        "revision": 0,
-        "next_deadline": expiry,
-    }
-    rows = ((f"PR-{number:022}", 2 + number, *common.values()) for number in range(count))
     with database.connect() as connection:
         connection.execute("BEGIN")
-        connection.fill("payment_request", ", ".join(["reference", "address_id", *common]), rows)
+        fill_requests(connection, (request_row(n, FIRST_ADDRESS + n, now) for n in range(count)))
         connection.execute("COMMIT")
         connection.settle()
 

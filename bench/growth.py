@@ -24,15 +24,17 @@ from bench.callers import drive, get
 from bench.database import Database
 from bench.live import STATUS
 from bench.load import FULL_BLOCK_WEIGHT, Load, foreign_weight
-from bench.memory import memory_of
+from bench.memory import REACH_MEBIBYTES, memory_of
 from bench.observer import Watcher
 from bench.part import Options
 from bench.report import Row, spread
-from bench.site import AMOUNT_EUR, AMOUNT_SATS, SELLER, Site, filled
+from bench.requests import confirmed, expired, fill_requests, request_row
+from bench.site import AMOUNT_SATS, Site, filled
 from bench.web import new_request
 
-START_REACH, REACH_MEBIBYTES = 1.2, 80
+START_REACH = 1.2
 QUIET_SECONDS = 0.1
+FIRST_ADDRESS = 1_000
 
 REMARKS = """\
 - Start: from the process's start until it tells systemd that it is ready (READY=1), with the tables in the
@@ -197,8 +199,7 @@ def past_requests(database: Database, count: int) -> None:
     now = datetime.now(UTC)
     with database.connect() as connection:
         connection.execute("BEGIN")
-        rows = (tuple(_past_request(number, count, now).values()) for number in range(count))
-        connection.fill("payment_request", ", ".join(_past_request(0, count, now)), rows)
+        fill_requests(connection, (_past_request(number, count, now) for number in range(count)))
         connection.execute(
             "INSERT INTO output (address_id, txid, vout, amount_sats, first_seen_at, state, block_hash, "
             "block_height) SELECT address_id, txid, 0, amount_sats, created_at, 'mined', txid, 1 "
@@ -209,38 +210,8 @@ def past_requests(database: Database, count: int) -> None:
 
 
 def _past_request(number: int, count: int, now: datetime) -> dict[str, Any]:
-    is_open, is_confirmed = number % 1000 == 0, number % 3 > 0
-    age = timedelta(0) if is_open else timedelta(days=730) * (count - number) / count + timedelta(days=8)
-    created, expiry, end = (int((now - age + timedelta(days=d)).timestamp() * 1e6) for d in (0, 1, 8))
-    is_confirmed &= not is_open
-    return {
-        "reference": f"PR-{number:022}",
-        "address_id": 1_000 + number,
-        "seller_id": SELLER,
-        "amount_fiat": AMOUNT_EUR,
-        "currency": "EUR",
-        "price": "50000",
-        "price_at": created,
-        "price_source": "fixed",
-        "amount_sats": AMOUNT_SATS,
-        "tolerance_sats": 0,
-        "confirmations_required": 6,
-        "created_at": created,
-        "expires_at": expiry,
-        "monitored_until": end,
-        "note": f"order {number}",
-        "metadata": "{}",
-        "status": "new" if is_open else "confirmed" if is_confirmed else "expired",
-        "covered_height": 1 if is_confirmed else None,
-        "received_sats": AMOUNT_SATS if is_confirmed else 0,
-        "due_sats": 0 if is_confirmed else AMOUNT_SATS,
-        "overpaid_sats": 0,
-        "is_late": False,
-        "txid": secrets.token_hex(32) if is_confirmed else None,
-        "received_at": created if is_confirmed else None,
-        "confirmed_at": created if is_confirmed else None,
-        "closed_at": None if is_open else end,
-        "told_sats": AMOUNT_SATS if is_confirmed else 0,
-        "revision": 1,
-        "next_deadline": expiry if is_open else None,
-    }
+    if number % 1000 == 0:
+        return request_row(number, FIRST_ADDRESS + number, now)
+    age = timedelta(days=730) * (count - number) / count + timedelta(days=8)
+    row = request_row(number, FIRST_ADDRESS + number, now - age)
+    return expired(row) if number % 3 == 0 else confirmed(row, secrets.token_hex(32))
