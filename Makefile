@@ -47,7 +47,7 @@ soak: bitcoind
 	@.venv/bin/python -m tests.functional.fault_figures
 
 clean:
-	rm -rf .venv .bitcoind .php .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bitcoind .peers .php .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The file is written last, so an installation that was cut short is done again.
 .venv/installed: requirements.txt requirements-dev.txt

@@ -143,6 +143,10 @@ class Load:
         """A block's weight, BIP 141."""
         return int(self._rpc.call("getblock", block_hash)["weight"])
 
+    def size(self, block_hash: str) -> int:
+        """How many transactions a block has."""
+        return int(self._rpc.call("getblock", block_hash)["nTx"])
+
     def __enter__(self) -> Self:
         return self
 
