@@ -14,7 +14,7 @@ from bench.observer import Subscriber
 from bench.part import Options
 from bench.report import Row
 from bench.site import Site
-from bench.watching import WARM_UPS, Nodetill, Script, Watching, bitcoinwatcher, decoding
+from bench.watching import WARM_UPS, Nodetill, Script, Watching, bitcoinwatcher, program
 
 FASTER_REACH = 100
 SEEN_REACH_SECONDS = 0.2
@@ -25,7 +25,8 @@ SPARE = WARM_UPS + 10
 
 @dataclass(frozen=True, slots=True)
 class PeersPlan:
-    """Transactions of a block, and of each backlog: Nodetill's, a decoder's, the package's; and how often."""
+    """Transactions of a block, and of each backlog: Nodetill's and the floor's, a decoder's, the package's;
+    and how often."""
 
     block: int = FULL_BLOCK_WEIGHT // foreign_weight() - SPARE
     backlogs: tuple[int, int, int] = (5_000, 2_000, 500)
@@ -35,7 +36,8 @@ class PeersPlan:
 REMARKS = """\
 - Backlog: the program is stopped (SIGSTOP) while the transactions go into the mempool, a payment last; from
   SIGCONT until it has seen the payment. Nodetill has seen it when the status is committed, the others when
-  they have written its txid. Each has its own number of transactions, so that none takes minutes.
+  they have written its txid. Each has its own number of transactions, so that none takes minutes. The floor
+  is a program that takes each message and looks for its script's bytes in it, no more (bench/watch_bare.py).
 - A payment right after a full block: sent as soon as bitcoind has answered that it has mined the block; from
   then until it is seen. bitcoind publishes all of the block's transactions before it.
 - `bitcoinwatcher` 2.18 runs as its simple_address_listener.py does, its log going nowhere; this bitcoind has
@@ -62,15 +64,17 @@ def rows(options: Options) -> Iterator[Row]:
     """Two lines for Nodetill, two for each peer."""
     plan = QUICK if options.is_quick else PeersPlan()
     package = bitcoinwatcher()
-    names = ("Nodetill", "decoderawtransaction", "bitcoinwatcher")
-    ours, decoder, packaged = map(Figures, names, plan.backlogs, plan.rounds)
+    ours, floor = (Figures(name, plan.backlogs[0], plan.rounds[0]) for name in ("Nodetill", "floor"))
+    peers = map(Figures, ("decoderawtransaction", "bitcoinwatcher"), plan.backlogs[1:], plan.rounds[1:])
     with Load.start(options.directory / "node", plan.block + SPARE) as load:
+        start = partial(Script.running, load, directory=options.directory)
         site = Site(load, options.directory / "site", 1_000, 2 * ours.rounds)
         _measure(load, plan.block, lambda: Nodetill.running(load, site, 2), ours)
-        yield from _our_rows(ours)
-        for peer, command in ((decoder, decoding()), (packaged, package)):
-            _measure(load, plan.block, partial(Script.running, load, command, options.directory), peer)
-            yield from _peer_rows(peer, ours)
+        _measure(load, plan.block, partial(start, program("watch_bare")), floor)
+        yield from _our_rows(ours, floor)
+        for peer, command in zip(peers, (program("watch_by_decoding"), package), strict=True):
+            _measure(load, plan.block, partial(start, command), peer)
+            yield from _peer_rows(peer, ours, floor)
 
 
 def _measure(
@@ -106,23 +110,30 @@ def _work_off(load: Load, watching: Watching, count: int) -> float:
     return watching.wait_seen() - began
 
 
-def _our_rows(ours: Figures) -> Iterator[Row]:
-    yield Row(f"a backlog of {ours.backlog:,} foreign transactions", "", _rate(ours.rates), "")
+def _our_rows(ours: Figures, floor: Figures) -> Iterator[Row]:
+    share = median(ours.rates) / median(floor.rates)
+    yield Row(
+        f"a backlog of {ours.backlog:,} foreign transactions",
+        _rate(floor.rates),
+        _rate(ours.rates),
+        f"{share:.2f} times",
+    )
+    seconds = median(ours.seen)
     yield Row(
         f"a payment right after a block of {ours.block:,}",
-        "",
+        _seconds(floor.seen),
         _seconds(ours.seen),
         "",
         f"seen within {SEEN_REACH_SECONDS:g} s",
-        max(ours.seen) <= SEEN_REACH_SECONDS,
+        seconds <= SEEN_REACH_SECONDS,
     )
 
 
-def _peer_rows(peer: Figures, ours: Figures) -> Iterator[Row]:
-    faster = median(ours.rates) / median(peer.rates)
+def _peer_rows(peer: Figures, ours: Figures, floor: Figures) -> Iterator[Row]:
+    faster, most = (median(figures.rates) / median(peer.rates) for figures in (ours, floor))
     yield Row(
         f"beside {peer.name}, with a backlog of {peer.backlog:,}",
-        _rate(peer.rates),
+        f"{_rate(peer.rates)}; the floor is {most:,.0f} times faster",
         _rate(ours.rates),
         f"{faster:,.0f} times faster",
         f"{FASTER_REACH} times faster",

@@ -89,6 +89,7 @@ class Script:
         }
         self._child = subprocess.Popen(
             command,
+            cwd=PROJECT,
             env=os.environ | told,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -154,9 +155,9 @@ class Script:
             self._seen.put((line.strip(), time.perf_counter()))
 
 
-def decoding() -> list[str]:
-    """The command of a watcher that asks `decoderawtransaction` for each."""
-    return [sys.executable, str(PROJECT / "bench" / "watch_by_decoding.py")]
+def program(module: str) -> list[str]:
+    """The command of one of ours."""
+    return [sys.executable, "-m", f"bench.{module}"]
 
 
 def bitcoinwatcher() -> list[str]:
@@ -169,4 +170,5 @@ def bitcoinwatcher() -> list[str]:
         subprocess.run([*install, "-r", str(wanted)], check=True)
         # Last, so that an installation that was cut short is done again.
         installed.write_text(wanted.read_text())
-    return [str(python), str(PROJECT / "bench" / "watch_by_bitcoinwatcher.py")]
+    # Not beside our own modules, which have names that others have too.
+    return [str(python), "-P", str(PROJECT / "bench" / "watch_by_bitcoinwatcher.py")]
