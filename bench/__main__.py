@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from admin.regtest import PROJECT, find_bitcoind
-from bench import blocks, growth, hour, matching, missed, payments, peers, web
+from bench import blocks, growth, hour, matching, mempool, missed, payments, peers, web
 from bench.database import KINDS
 from bench.part import Options, Part
 from bench.report import Row, bitcoind_version, document, machine
@@ -19,6 +19,7 @@ PARTS: dict[str, Part] = {
     "missed": missed,
     "matching": matching,
     "growth": growth,
+    "mempool": mempool,
     "peers": peers,
 }
 EVERY_PART: dict[str, Part] = {**PARTS, "hour": hour}

@@ -29,6 +29,9 @@ FOREIGN_SATS = 1_000
 FULL_BLOCK_WEIGHT = 3_980_000
 """What a miner's own part leaves of 4,000,000."""
 
+COINS_A_BLOCK = 20_000
+"""Of 43 bytes each."""
+
 AT_ONCE = 500
 
 
@@ -48,15 +51,22 @@ class Load:
         self.node = node
         self._rpc = Rpc(node.admin_url)
         descriptor = f"raw({COIN_SCRIPT.hex()})"
-        first, *_ = self._rpc.call("generatetodescriptor", 101, descriptor)
-        coinbase = self._rpc.call("getblock", first)["tx"][0]
-        share_sats = (SUBSIDY_SATS - SUBSIDY_SATS // 100) // coin_count
-        fan = signed(Coin(outpoint(coinbase, 0), SUBSIDY_SATS), [(share_sats, COIN_SCRIPT)] * coin_count)
+        starts = range(0, coin_count, COINS_A_BLOCK)
+        blocks = self._rpc.call("generatetodescriptor", 100 + len(starts), descriptor)
+        self._coins: list[Coin] = []
+        self._change: list[Coin] = []
+        for start, block_hash in zip(starts, blocks, strict=False):
+            self._fan(block_hash, min(COINS_A_BLOCK, coin_count - start), descriptor)
+
+    def _fan(self, block_hash: str, count: int, descriptor: str) -> None:
+        """Make one block's new money so many coins."""
+        coinbase = self._rpc.call("getblock", block_hash)["tx"][0]
+        share_sats = (SUBSIDY_SATS - SUBSIDY_SATS // 100) // count
+        fan = signed(Coin(outpoint(coinbase, 0), SUBSIDY_SATS), [(share_sats, COIN_SCRIPT)] * count)
         # Larger than what is relayed, so it goes straight into a block.
         self._rpc.call("generateblock", descriptor, [fan.hex()])
         txid = parse_transaction(fan).txid
-        self._coins = [Coin(outpoint(txid, vout), share_sats) for vout in range(coin_count)]
-        self._change: list[Coin] = []
+        self._coins += [Coin(outpoint(txid, vout), share_sats) for vout in range(count)]
 
     @classmethod
     def start(cls, directory: Path, coin_count: int) -> Self:

@@ -175,10 +175,10 @@ class Bitcoind:
         """A transaction's unconfirmed ancestors; none where it has left the mempool."""
         return self._call_or_none("getmempoolancestors", txid, absent=NOT_FOUND) or []
 
-    def mempool_transaction(self, txid: str) -> Transaction | None:
-        """A transaction of the mempool; None where it has left it."""
-        raw = self._call_or_none("getrawtransaction", txid, absent=NOT_FOUND)
-        return None if raw is None else self.read_transaction(bytes.fromhex(raw))
+    def mempool_transactions(self, txids: Sequence[str]) -> list[Transaction]:
+        """Those of these transactions that the mempool still has. They are asked for all at once."""
+        raws = self._call("getrawtransaction", txids, NOT_FOUND, each=True) if txids else []
+        return [self.read_transaction(bytes.fromhex(raw)) for raw in raws if raw is not None]
 
     def mempool_spenders(self, outpoints: Sequence[bytes]) -> dict[bytes, str]:
         """Which of these outpoints are spent in the mempool, and by which transaction."""
@@ -273,26 +273,30 @@ class Bitcoind:
                 return None
             raise
 
-    def _call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
-        """Ask once more where the connection was lost: bitcoind closes one that is idle for 30 seconds."""
+    def _call(self, method: str, *parameters: Any, wallet: bool = False, each: bool = False) -> Any:
+        """Ask once more where the connection was lost: bitcoind closes one that is idle for 30 seconds.
+
+        With `each`, the parameters are those of RpcProxy.each.
+        """
         is_new = (self._wallet if wallet else self._node) is None
         try:
-            return self._ask(method, parameters, wallet)
+            return self._ask(method, parameters, wallet, each)
         except (http.client.HTTPException, ConnectionError) as error:
             self.close()
             if is_new:
                 raise self._unreachable(error) from error
         try:
-            return self._ask(method, parameters, wallet)
+            return self._ask(method, parameters, wallet, each)
         except (http.client.HTTPException, OSError, ValueError) as error:
             self.close()
             raise self._unreachable(error) from error
 
-    def _ask(self, method: str, parameters: tuple[Any, ...], wallet: bool) -> Any:
+    def _ask(self, method: str, parameters: tuple[Any, ...], wallet: bool, each: bool) -> Any:
         assert method in RPC_CALLS, method
         self._asked = method
         try:
-            answer = getattr(self._proxy(wallet), method)(*parameters)
+            call = getattr(self._proxy(wallet), method)
+            answer = call.each(*parameters) if each else call(*parameters)
         except JSONRPCException as error:
             reach(f"rpc.{method}")
             raise self._translated(error, method) from error

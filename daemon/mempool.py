@@ -37,8 +37,11 @@ FEED_DELAY = timedelta(seconds=2)
 ASKED_ONE_BY_ONE = 50
 """From here on the whole mempool's list costs less than an entry for each payment."""
 
-FOREIGN_AT_ONCE = 2000
-"""How many foreign transactions one look reads where no wallet can name its own."""
+FOREIGN_AT_ONCE = 10_000
+"""How many foreign transactions one look reads where no wallet can name its own: half a second's work."""
+
+READ_AT_ONCE = 100
+"""How many of them bitcoind is asked for at once: a stranger may have made each as large as is relayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Mempool:
         candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
         states = {output.txid: output.state for output in outputs_of(candidates)}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
-        matches = self._watch.matches(self._read(txid for txid in candidates if txid not in states))
+        matches = self._matches([txid for txid in candidates if txid not in states])
         if matches:
             log.info("payments found that the feed did not bring", count=len(matches))
         # What is gone is gone: it may be back, but is not waited for.
@@ -157,7 +160,7 @@ class Mempool:
 
     def look_at(self, txid: str, now: datetime) -> None:
         """Record one transaction, if the mempool has it and it pays us."""
-        self._record(self._watch.matches(self._read([txid])), [], now)
+        self._record(self._matches([txid]), [], now)
 
     def _record(
         self,
@@ -171,9 +174,10 @@ class Mempool:
         findings.store_alone()
         return findings.is_whole
 
-    def _read(self, txids: Iterable[str]) -> list[Transaction]:
-        """Those of these transactions that the mempool still has."""
-        return [t for txid in txids if (t := self._node.mempool_transaction(txid)) is not None]
+    def _matches(self, txids: Sequence[str]) -> list[Match]:
+        """Those of these transactions that the mempool still has, and that pay us."""
+        parts = [txids[start : start + READ_AT_ONCE] for start in range(0, len(txids), READ_AT_ONCE)]
+        return [m for part in parts for m in self._watch.matches(self._node.mempool_transactions(part))]
 
     def _unread(self) -> list[str]:
         """Without a wallet any transaction of the mempool may be ours: the next of those that are new."""
@@ -185,13 +189,13 @@ class Mempool:
         self, fates: _Fates, now: datetime, recorded: Collection[str]
     ) -> list[_Arrival]:
         """Replacements that pay us too, though the feed has not brought them yet: a customer's fee bump."""
-        unread = set(fates.replaced.values()).difference(recorded)
-        matches = self._watch.matches(self._read(unread)) if unread else []
-        return [a for match in matches if (a := self._arrival(match, now, False)) is not None]
+        unread = list(set(fates.replaced.values()).difference(recorded))
+        return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
 
     def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
         """What payments that were away depend on now: the ancestors of one in a block are not unconfirmed."""
-        return {txid: self._read([txid, *self._node.mempool_ancestors(txid)]) for txid in returned}
+        node = self._node
+        return {t: node.mempool_transactions([t, *node.mempool_ancestors(t)]) for t in returned}
 
     def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:
         """First seen now if the feed has just brought it; else when the mempool says that it came.
@@ -204,7 +208,7 @@ class Mempool:
             return None
         lineage = [match.transaction]
         if entry.ancestors:
-            lineage += self._read(self._node.mempool_ancestors(txid))
+            lineage += self._node.mempool_transactions(self._node.mempool_ancestors(txid))
         is_fresh = came_by_feed and now - entry.entered_at < FEED_DELAY
         return _Arrival(match, now if is_fresh else min(entry.entered_at, now), lineage)
 

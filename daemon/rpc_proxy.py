@@ -2,12 +2,15 @@
 
 import base64
 import http.client
+import json
+from collections.abc import Sequence
+from typing import Any
 
-from bitcoinrpc.authproxy import AuthServiceProxy
+from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
 
 class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
-    """It would take the credentials from the URL, undecoded."""
+    """It would take the credentials from the URL, undecoded, and its batches need another JSON-RPC."""
 
     def __init__(
         self, url: str, credentials: str, connection: http.client.HTTPConnection, method: str | None = None
@@ -23,6 +26,27 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
             raise AttributeError(name)
         return RpcProxy(self._AuthServiceProxy__service_url, self._credentials, self._connection, name)
 
+    def each(self, parameters: Sequence[Any], absent: int) -> list[Any]:
+        """The call's answer to each of these parameters, asked all at once; None for the error `absent`.
+
+        Raises JSONRPCException with the first other error.
+        """
+        method = self._AuthServiceProxy__service_name
+        calls = [
+            {"version": "1.1", "method": method, "params": [parameter], "id": number}
+            for number, parameter in enumerate(parameters)
+        ]
+        headers: dict[str, str | bytes] = {
+            "Authorization": self._AuthServiceProxy__auth_header,
+            "Content-Type": "application/json",
+        }
+        self._connection.request("POST", self._AuthServiceProxy__url.path, json.dumps(calls), headers)
+        answers = self._get_response()
+        if isinstance(answers, dict):
+            raise JSONRPCException(answers["error"])
+        by_number = {answer["id"]: answer for answer in answers}
+        return [_result(by_number[number], absent) for number in range(len(calls))]
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -30,3 +54,12 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
 
 def _with_user(url: str) -> str:
     return url if "@" in url else url.replace("://", "://user:password@", 1)
+
+
+def _result(answer: dict[str, Any], absent: int) -> Any:
+    error = answer.get("error")
+    if error is None:
+        return answer["result"]
+    if error["code"] == absent:
+        return None
+    raise JSONRPCException(error)

@@ -55,7 +55,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType(
         "mempool_txids": frozenset(),
         "mempool_entry": None,
         "mempool_ancestors": [],
-        "mempool_transaction": None,
+        "mempool_transactions": [],
         "mempool_spenders": {},
     }
 )

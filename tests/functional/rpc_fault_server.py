@@ -123,7 +123,7 @@ class RpcFaultServer:
 
     def _answer(self, handler: http.server.BaseHTTPRequestHandler, body: bytes, fault: RpcFault) -> None:
         connection: socket.socket = handler.connection
-        self.calls.append(json.loads(body)["method"])
+        self.calls.append(_method(body))
         match fault:
             case RpcFault.NONE:
                 status, answer = self._ask(handler, body)
@@ -175,6 +175,8 @@ class RpcFaultServer:
     def _lowered(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> Any:
         """As a bitcoind answers that has lost its newest blocks, and its mempool."""
         call = json.loads(body)
+        if isinstance(call, list):  # transactions of the mempool
+            return [NOT_FOUND | {"id": each["id"]} for each in call]
         method, parameters = call["method"], call["params"]
         height = self._node.rpc("getblockcount") - self.blocks_lost
         block_hash = self._node.rpc("getblockhash", height)
@@ -197,7 +199,7 @@ class RpcFaultServer:
     def _scanning(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> Any:
         """As a bitcoind answers whose wallet was just imported or restored."""
         answer = json.loads(self._ask(handler, body)[1])
-        match json.loads(body)["method"]:
+        match _method(body):
             case "getwalletinfo":
                 answer["result"]["scanning"] = {"duration": 60, "progress": 0.5}
             case "listsinceblock":
@@ -205,6 +207,12 @@ class RpcFaultServer:
             case "getnewaddress":
                 return WALLET_ERROR
         return answer
+
+
+def _method(body: bytes) -> str:
+    """What is asked for; many calls at once are all of one method."""
+    call = json.loads(body)
+    return str((call[0] if isinstance(call, list) else call)["method"])
 
 
 def _send(

@@ -14,6 +14,7 @@ from models.block import stored_tip
 from models.output import Output
 from tests.functional.hand_daemon import Fault, FrailNode
 from tests.functional.stage import PATIENCE_SECONDS, Stage
+from tests.waiting import wait_until
 
 PAYMENTS = 3
 
@@ -43,7 +44,8 @@ def reread(reader: Mempool, *, by_wallet: bool = False) -> bool:
 
 def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FrailNode) -> None:
     """At whichever call: what could not be stored has not been read."""
-    for calls in range(1, 2 * PAYMENTS + 2):
+    # The list, the transactions all at once, each one's entry.
+    for calls in range(1, PAYMENTS + 3):
         Output.delete().execute()
         newcomer = reader(node)
         node.plan(Fault.REFUSE, calls)
@@ -75,3 +77,14 @@ def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Sta
     assert reread(reader, by_wallet=True)
     assert not reader.is_missing_any
     bitcoind.close()
+
+
+def test_transactions_are_asked_for_all_at_once(node: FrailNode, stage: Stage) -> None:
+    """In their order, without those that the mempool does not have; and anew where bitcoind hung up."""
+    ours = sorted(stage.world.node.rpc("getrawmempool"))
+    stranger = "ab" * 32
+    assert [t.txid for t in node.mempool_transactions([stranger, *ours])] == ours
+    assert node.mempool_transactions([stranger]) == []
+    stage.world.node.restart()
+    wait_until(lambda: stage.world.node.rpc("getmempoolinfo")["loaded"], what="the mempool to be loaded")
+    assert [t.txid for t in node.mempool_transactions(ours)] == ours
