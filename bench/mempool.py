@@ -35,7 +35,7 @@ class MempoolPlan:
     transactions: int = 50_000
     new: int = 50
     payments: int = 20
-    runs: int = 5
+    runs: int = 3
 
 
 REMARKS = """\
@@ -130,4 +130,4 @@ def _row(what: str, floor: list[float], ours: list[float], reach: float | None =
     ratio = median(ours) / median(floor)
     target = "" if reach is None else f"within {reach:g} times"
     is_reached = None if reach is None else ratio <= reach
-    return Row(what, spread(floor), spread(ours), f"{ratio:.2f} times", target, is_reached)
+    return Row(what, spread(floor), spread(ours), f"{ratio:.3g} times", target, is_reached)

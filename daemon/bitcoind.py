@@ -18,7 +18,7 @@ from daemon.failpoint import reach
 from daemon.node_answers import MempoolEntry, NodeTip, Publication
 from daemon.patience import ANSWER_SECONDS, PatientConnection
 from daemon.rest import Rest
-from daemon.rpc_proxy import RpcProxy
+from daemon.rpc_proxy import NOT_JSON, RpcProxy
 from payments.transaction import (
     Block,
     MalformedTransaction,
@@ -32,11 +32,10 @@ from payments.transaction import (
     parse_transaction,
 )
 
-# From Bitcoin Core's rpc/protocol.h; -342 is python-bitcoinrpc's own, for an answer that is not JSON-RPC.
+# From Bitcoin Core's rpc/protocol.h.
 MISC_ERROR, NOT_FOUND, OUT_OF_RANGE, NO_SUCH_LABEL = -1, -5, -8, -11
 WALLET_ERROR, WALLET_NOT_FOUND, WALLET_NOT_SPECIFIED, WALLET_LOADED = -4, -18, -19, -35
 IN_WARMUP = -28
-NOT_JSON = -342
 
 RPC_CALLS = frozenset(
     "getblockchaininfo getblockhash getblockheader getblock getmempoolinfo getmempoolentry "

@@ -102,7 +102,7 @@ class Mempool:
         self._missing_since: dict[str, datetime] = {}
         self._is_new_here = has_moved()
         self._hearsay: frozenset[str] = frozenset()
-        self._foreign: frozenset[str] = frozenset()
+        self._foreign: set[str] = set()
 
     @property
     def is_missing_any(self) -> bool:
@@ -155,7 +155,7 @@ class Mempool:
             return False
         if by_wallet:
             return True
-        self._foreign |= frozenset(candidates)
+        self._foreign.update(candidates)
         return len(candidates) < FOREIGN_AT_ONCE
 
     def look_at(self, txid: str, now: datetime) -> None:
@@ -182,8 +182,9 @@ class Mempool:
     def _unread(self) -> list[str]:
         """Without a wallet any transaction of the mempool may be ours: the next of those that are new."""
         everything = self._node.mempool_txids()
-        self._foreign &= everything
-        return list(islice(everything - self._foreign, FOREIGN_AT_ONCE))
+        # The new list's own strings, so that the whole of the old one is let go.
+        self._foreign = {txid for txid in everything if txid in self._foreign}
+        return list(islice((txid for txid in everything if txid not in self._foreign), FOREIGN_AT_ONCE))
 
     def _replacements_of_ours(
         self, fates: _Fates, now: datetime, recorded: Collection[str]

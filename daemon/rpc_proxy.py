@@ -4,13 +4,18 @@ import base64
 import http.client
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
+NOT_JSON = -342
+"""python-bitcoinrpc's own code, for an answer that is not JSON-RPC."""
+
 
 class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
-    """It would take the credentials from the URL, undecoded, and its batches need another JSON-RPC."""
+    """It would take the credentials from the URL, undecoded; write each answer as JSON again, for a log that
+    nobody reads; and its batches need another JSON-RPC."""
 
     def __init__(
         self, url: str, credentials: str, connection: http.client.HTTPConnection, method: str | None = None
@@ -46,6 +51,13 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
             raise JSONRPCException(answers["error"])
         by_number = {answer["id"]: answer for answer in answers}
         return [_result(by_number[number], absent) for number in range(len(calls))]
+
+    def _get_response(self) -> Any:
+        response = self._connection.getresponse()
+        if response.getheader("Content-Type") != "application/json":
+            reason = f"non-JSON HTTP response with '{response.status} {response.reason}' from server"
+            raise JSONRPCException({"code": NOT_JSON, "message": reason})
+        return json.loads(response.read().decode(), parse_float=Decimal)
 
     def close(self) -> None:
         """Close the connection."""
