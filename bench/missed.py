@@ -1,11 +1,11 @@
 """Blocks that were mined while the daemon was down: how long it takes to have read them all."""
 
 import http.client
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from bench.block import HEIGHT
 from bench.floor import fetch_and_parse
@@ -16,54 +16,97 @@ from bench.report import Row, spread
 from bench.site import Site
 
 REACH = 1.5
-STARTS = 3
+STORED = "SELECT max(height) FROM block"
+COLUMNS = "height, hash, chainwork, mined_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """So many blocks of so many transactions each, and the miner's."""
+
+    blocks: int
+    transactions: int = 0
+
+    def mine(self, load: Load) -> None:
+        """Mine them."""
+        if not self.transactions:
+            load.mine(self.blocks)
+            return
+        for _ in range(self.blocks):
+            load.submit([load.foreign() for _ in range(self.transactions)])
+            load.begin_mine()
+            load.finish()
+
+    def __str__(self) -> str:
+        content = f"{self.transactions + 1} transactions" if self.transactions else "one transaction"
+        return f"{self.blocks:,} missed blocks of {content}"
 
 
 @dataclass(frozen=True, slots=True)
 class MissedPlan:
-    """How many blocks are missed, and how often."""
+    """What is missed, and how often."""
 
-    counts: tuple[int, ...] = (1_000, 10_000)
-    runs: int = 3
+    missed: tuple[Missed, ...] = (Missed(1_000), Missed(300, 50), Missed(10_000))
+    runs: int = 5
 
 
 REMARKS = """\
-- Missed blocks: from the daemon's start until they are read, less the time that a start with nothing missed
-  takes. Their floor: each block's bytes by REST, and parsing them. bitcoind's `rescanblockchain` of its own
-  wallet stands beside it.
+- Missed blocks: a daemon that has just started reads them; from when the first of them are stored until all
+  are, and the statuses decided. The floor: for the same blocks, each one's bytes by REST, and parsing them.
+  bitcoind's `rescanblockchain` of its own wallet stands beside it. They are mined once; the daemon's table of
+  blocks is taken back for each run.
 """
 
-LEAN = MissedPlan(counts=(1_000,), runs=2)
-QUICK = MissedPlan(counts=(20,), runs=1)
+LEAN = MissedPlan(missed=(Missed(1_000),), runs=3)
+QUICK = MissedPlan(missed=(Missed(120), Missed(120, 1)), runs=1)
 
 
 def rows(options: Options) -> Iterator[Row]:
-    """A line for each number of blocks."""
+    """Two lines for each."""
     plan = options.choose(MissedPlan(), LEAN, QUICK)
-    with Load.start(options.directory / "node", 10) as load:
+    coin_count = max(missed.transactions for missed in plan.missed) + 10
+    with Load.start(options.directory / "node", coin_count) as load:
         site = Site(load, options.directory / "site", 1_000, 1, new_database=options.new_database)
-        for count in plan.counts:
-            starts, caught_up, floor, rescans = [], [], [], []
+        for missed in plan.missed:
+            ours, floor, rescans = [], [], []
+            before = _blocks(site)
+            missed.mine(load)
+            hashes = load.newest(missed.blocks)
             for _ in range(plan.runs):
-                starts.append(_start(load, site))
-                load.mine(count)
-                caught_up.append(_start(load, site))
-                hashes = load.newest(count)
-                floor.append(_fetch_and_parse_all(load, hashes))
-                rescans.append(load.rescan(count))
-            # What every start takes is not the blocks' doing.
-            ours = [seconds - median(starts) for seconds in caught_up]
-            yield _row(f"{count:,} missed blocks of one transaction", floor, ours)
-            yield Row(f"the same by bitcoind's rescanblockchain, {count:,} blocks", spread(rescans), "", "")
+                _take_back(site, before)
+                seconds, count = _catch_up(load, site)
+                ours.append(seconds)
+                floor.append(_fetch_and_parse_all(load, hashes[-count:]))
+                rescans.append(load.rescan(missed.blocks))
+            yield _row(str(missed), floor, ours)
+            yield Row(f"{missed}, by bitcoind's rescanblockchain", spread(rescans), "", "")
 
 
-def _start(load: Load, site: Site) -> float:
-    """The seconds that the daemon takes from its start until it has read the node's whole chain."""
+def _blocks(site: Site) -> list[tuple[Any, ...]]:
+    """Those that the daemon, which is down, has read."""
+    with site.database.connect() as connection:
+        return list(connection.execute(f"SELECT {COLUMNS} FROM block ORDER BY height").fetchall())
+
+
+def _take_back(site: Site, blocks: list[tuple[Any, ...]]) -> None:
+    """Have the daemon, which is down, know of these blocks only."""
+    with site.database.connect() as connection:
+        connection.execute("DELETE FROM block")
+        connection.fill("block", COLUMNS, blocks)
+        connection.execute("UPDATE daemon_report SET assessed_height = ?", blocks[-1][0])
+
+
+def _catch_up(load: Load, site: Site) -> tuple[float, int]:
+    """The seconds that the daemon takes from the first blocks that it stores to the last, and how many
+    blocks it has read in that time."""
     height = load.height()
     with Watcher(site.database) as watcher:
-        began = time.perf_counter()
+        known = watcher.value(STORED)
         with site.daemon_alone():
-            return watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height) - began
+            began = watcher.wait_for(STORED, is_it=lambda stored: stored > known)
+            begun_at = watcher.value(STORED)
+            seconds = watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height) - began
+    return seconds, height - begun_at
 
 
 def _fetch_and_parse_all(load: Load, hashes: list[str]) -> float:

@@ -36,7 +36,7 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "block of 0.12 MWU: 201 transactions, beside 500 open requests",
         "daemon's memory idle",
         "foreign transactions, 2,000",
-        "20 missed blocks",
+        "120 missed blocks",
         "mempool re-read with 100 foreign transactions, where no wallet can be asked",
         "the next one, with 5 new, by the wallet",
         "beside bitcoinwatcher, with a backlog of 10",
