@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from bench.block import HEIGHT
 from bench.floor import fetch_and_parse
 from bench.load import Load
 from bench.observer import Watcher
@@ -16,6 +15,9 @@ from bench.report import Row, spread
 from bench.site import Site
 
 REACH = 1.5
+LOOK_SECONDS = 0.002
+"""Seldom enough to take nothing from what is measured, which takes long."""
+
 STORED = "SELECT max(height) FROM block"
 COLUMNS = "height, hash, chainwork, mined_at"
 
@@ -52,7 +54,7 @@ class MissedPlan:
 
 REMARKS = """\
 - Missed blocks: a daemon that has just started reads them; from when the first of them are stored until all
-  are, and the statuses decided. The floor: for the same blocks, each one's bytes by REST, and parsing them.
+  are. The floor: for the same blocks, each one's bytes by REST, and parsing them.
   bitcoind's `rescanblockchain` of its own wallet stands beside it. They are mined once; the daemon's table of
   blocks is taken back for each run.
 """
@@ -100,12 +102,12 @@ def _catch_up(load: Load, site: Site) -> tuple[float, int]:
     """The seconds that the daemon takes from the first blocks that it stores to the last, and how many
     blocks it has read in that time."""
     height = load.height()
-    with Watcher(site.database) as watcher:
+    with Watcher(site.database, look_seconds=LOOK_SECONDS) as watcher:
         known = watcher.value(STORED)
         with site.daemon_alone():
             began = watcher.wait_for(STORED, is_it=lambda stored: stored > known)
             begun_at = watcher.value(STORED)
-            seconds = watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height) - began
+            seconds = watcher.wait_for(STORED, is_it=lambda stored: stored == height) - began
     return seconds, height - begun_at
 
 

@@ -61,8 +61,9 @@ class Subscriber:
 class Watcher:
     """Reads a database that another process writes."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, look_seconds: float = LOOK_SECONDS) -> None:
         self._connection = database.connect()
+        self._look_seconds = look_seconds
 
     def wait_for(self, query: str, *parameters: Any, is_it: Callable[[Any], bool] = bool) -> float:
         """The moment, as of time.perf_counter, at which the query's first value was seen to be it."""
@@ -73,7 +74,7 @@ class Watcher:
             if latest != version and is_it(self.value(query, *parameters)):
                 return time.perf_counter()
             version = latest
-            time.sleep(LOOK_SECONDS)
+            time.sleep(self._look_seconds)
         raise NothingHappenedError(f"not within {LONGEST_SECONDS:g} s: {query} {parameters}")
 
     def value(self, query: str, *parameters: Any) -> Any:

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 CHAINWORK_DIGITS = 64
 
-BYTES_AT_ONCE, BLOCKS_AT_ONCE = 500_000, 100
+BYTES_AT_ONCE, BLOCKS_AT_ONCE = 500_000, 500
 """After how many of them a database transaction is ended. Some hundred megabytes would wait for it else."""
 
 
