@@ -60,7 +60,7 @@ REMARKS = """\
 """
 
 LEAN = MissedPlan(missed=(Missed(1_000),), runs=3)
-QUICK = MissedPlan(missed=(Missed(120), Missed(120, 1)), runs=1)
+QUICK = MissedPlan(missed=(Missed(600), Missed(60, 50)), runs=1)
 
 
 def rows(options: Options) -> Iterator[Row]:

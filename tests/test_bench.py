@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from admin.regtest import PROJECT
+from bench.__main__ import ON_BOTH
 
 
 def _quick_run(directory: Path, *options: str) -> str:
@@ -18,12 +19,16 @@ def _quick_run(directory: Path, *options: str) -> str:
     return table.read_text(encoding="utf-8")
 
 
+def _only(*parts: str) -> list[str]:
+    return [word for part in parts for word in ("--only", part)]
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
     tmp_path: Path, bitcoind: list[str], kind: str
 ) -> None:
     """Every figure has a line; nothing in it names a place on the machine."""
-    text = _quick_run(tmp_path, "--database", kind)
+    text = _quick_run(tmp_path, "--database", kind, *_only(*ON_BOTH))
     assert (", on PostgreSQL |" in text) == (kind == "postgresql")
     for line in (
         "live payment, 1,000",
@@ -36,11 +41,8 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "block of 0.12 MWU: 201 transactions, beside 500 open requests",
         "daemon's memory idle",
         "foreign transactions, 2,000",
-        "120 missed blocks",
-        "mempool re-read with 100 foreign transactions, where no wallet can be asked",
-        "the next one, with 5 new, by the wallet",
-        "beside bitcoinwatcher, with a backlog of 10",
-        "beside decoderawtransaction, a payment right after a block",
+        "600 missed blocks of one transaction",
+        "60 missed blocks of 51 transactions",
         "new requests, 2 clients",
         "status reads of 5 open pages",
     ):
@@ -48,6 +50,21 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
     if kind == "sqlite":
         assert "| run_daemon's start, 8,000 addresses and 1,000 requests" in text
         assert "| run_web's memory after load, 8,000 addresses" in text
+    assert str(tmp_path) not in text
+    assert bitcoind[0] not in text
+
+
+def test_a_quick_run_measures_the_peers_and_the_mempool(tmp_path: Path, bitcoind: list[str]) -> None:
+    """What the database has no part in; the first time, the package beside us is fetched."""
+    text = _quick_run(tmp_path, *_only("mempool", "peers"))
+    for line in (
+        "mempool re-read with 100 foreign transactions, where no wallet can be asked",
+        "the next one, with 5 new, by the wallet",
+        "daemon's memory after a first re-read",
+        "beside bitcoinwatcher, with a backlog of 10",
+        "beside decoderawtransaction, a payment right after a block",
+    ):
+        assert f"| {line}" in text
     assert str(tmp_path) not in text
     assert bitcoind[0] not in text
 
