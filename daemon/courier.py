@@ -28,7 +28,8 @@ from daemon.message_queue import (
     next_attempt,
 )
 from daemon.worker import Worker, in_a_thread
-from models.outbox import EMAIL, Message, prune_messages
+from models.database import batches
+from models.outbox import EMAIL, Message, delete_delivered, outdated_messages
 from payments.letters import Letter, is_urgent, letter, message_id, webhook_body
 from payments.status import EventType
 
@@ -236,8 +237,10 @@ class Courier:
             self._counters.time(message.channel, max(seconds, 0))
 
     def _prune(self) -> None:
+        # All messages are looked through for it: before the transaction, for which others wait, and not in it.
+        outdated = outdated_messages(self._clock() - KEPT_FOR)
         with failpoint.transaction("messages-pruned"):
-            pruned = prune_messages(self._clock() - KEPT_FOR)
+            pruned = sum(delete_delivered(batch) for batch in batches(outdated))
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:
             log.info("messages pruned", count=pruned)

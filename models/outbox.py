@@ -1,13 +1,13 @@
 """What has to be told: events, and a message for each channel that they go to."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import peewee
 
-from models.database import DocumentField, MomentField, Table, insert
+from models.database import DocumentField, MomentField, Table, database, insert, statement
 from models.payment import PaymentRequest
 from payments.status import EventType
 
@@ -104,8 +104,16 @@ def messages_of(events: Iterable[Event]) -> list[Message]:
     )
 
 
-def prune_messages(closed_before: datetime) -> int:
-    """Delete the delivered messages of requests that closed before then; how many there were."""
-    closed = PaymentRequest.select(PaymentRequest.id).where(PaymentRequest.closed_at < closed_before)
-    delivered = Message.delivered_at.is_null(False) & (Message.delivered_at < closed_before)
-    return int(Message.delete().where(delivered & Message.payment.in_(closed)).execute())
+def outdated_messages(closed_before: datetime) -> list[int]:
+    """The ids of delivered messages of requests that closed before then."""
+    # A subquery for each message: closed requests are never deleted, so a list of them would only grow.
+    query = """SELECT id FROM message WHERE delivered_at < ? AND
+        (SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"""
+    moment = Message.delivered_at.db_value(closed_before)
+    return [row_id for (row_id,) in database.execute_sql(statement(query), (moment, moment)).fetchall()]
+
+
+def delete_delivered(message_ids: Sequence[int]) -> int:
+    """Delete these messages, but for what is to be delivered again; how many there were."""
+    is_still_delivered = Message.delivered_at.is_null(False) & Message.id.in_(message_ids)
+    return int(Message.delete().where(is_still_delivered).execute())

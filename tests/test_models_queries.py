@@ -21,7 +21,7 @@ from models.address import (
 from models.block import BLOCKS_KEPT, Block, block_at, forget_old_blocks, stored_tip
 from models.database import database, disconnect
 from models.hint import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
-from models.outbox import Message, events_of, messages_of, prune_messages
+from models.outbox import Message, delete_delivered, events_of, messages_of, outdated_messages
 from models.output import (
     Output,
     add_spends,
@@ -436,7 +436,12 @@ def test_delivered_messages_of_requests_long_closed_are_pruned() -> None:
     for number, (closed_at, delivered_at) in enumerate(cases):
         event = new_event(new_payment(number, closed_at=closed_at))
         new_message(event, delivered_at=delivered_at)
-    assert prune_messages(border) == 1
+    outdated = outdated_messages(border)
+    assert len(outdated) == 1
+    Message.update(delivered_at=None).where(Message.id.in_(outdated)).execute()
+    assert delete_delivered(outdated) == 0, "one that is to be delivered again stays"
+    Message.update(delivered_at=long_ago).where(Message.id.in_(outdated)).execute()
+    assert delete_delivered(outdated) == 1
     assert Message.select().count() == len(cases) - 1
     assert len(events_of(PaymentRequest.get(PaymentRequest.reference == "PR-0"))) == 1
 
