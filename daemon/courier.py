@@ -237,7 +237,7 @@ class Courier:
             self._counters.time(message.channel, max(seconds, 0))
 
     def _prune(self) -> None:
-        # All messages are looked through for it: before the transaction, for which others wait, and not in it.
+        # All messages are looked through for it: before the transaction, which others wait for, not in it.
         outdated = outdated_messages(self._clock() - KEPT_FOR)
         with failpoint.transaction("messages-pruned"):
             pruned = sum(delete_delivered(batch) for batch in batches(outdated))
