@@ -4,8 +4,8 @@ from collections.abc import Set
 
 from models.address import newest_address_id, ours, scripts_after
 
-AT_ONCE = 5_000
-"""How many addresses are read at a time, some 4 ms: a daemon that starts has to hear other things too."""
+AT_ONCE = 500
+"""How many addresses are read at a time: a daemon that starts has to hear other things too."""
 
 OVERLAP = 100
 """How many ids before the newest are read again with each that is new."""
