@@ -10,7 +10,7 @@ from bench.database import Database
 from bench.load import FOREIGN_SATS, FULL_BLOCK_WEIGHT, Load, foreign_weight, random_script
 from bench.memory import Memory, memory_of, memory_rows
 from bench.part import Options
-from bench.report import Row, spread
+from bench.report import Row, beside, spread
 from bench.requests import fill_requests, request_row
 from bench.site import AMOUNT_SATS, Request, Site
 
@@ -62,11 +62,11 @@ def rows(options: Options) -> Iterator[Row]:
     plan = options.choose(BlockPlan(), LEAN, QUICK)
     found = _measure(plan, options)
     small, few, many = f"{plan.small + 1:,} transactions", "one of them ours", f"{plan.payments} of them ours"
-    yield _row(f"{small}, {few}", found.small_floor, found.one_of_small)
-    yield _row(f"{small}, {many}", found.small_floor, found.many_of_small)
+    yield _block_row(f"{small}, {few}", found.small_floor, found.one_of_small)
+    yield _block_row(f"{small}, {many}", found.small_floor, found.many_of_small)
     yield _each_row(plan.payments, found)
     large = f"{plan.large + 1} transactions, {plan.payments} outputs of ours"
-    yield _row(large, found.large_floor, found.few_large)
+    yield _block_row(large, found.large_floor, found.few_large)
     yield _open_row(f"{small}, beside {plan.open_requests:,} open requests", found)
     yield from memory_rows(f"daemon's memory after that, {plan.open_requests:,} open requests", found.memory)
 
@@ -131,16 +131,8 @@ def open_requests(database: Database, count: int) -> None:
         connection.settle()
 
 
-def _row(what: str, floor: Sequence[float], block: BlockSeconds) -> Row:
-    ratio = median(block.seconds) / median(floor)
-    return Row(
-        f"block of {block.weight / 1e6:.2f} MWU: {what}",
-        spread(floor),
-        spread(block.seconds),
-        f"{ratio:.2f} times",
-        f"within {BLOCK_REACH:g} times the floor",
-        ratio <= BLOCK_REACH,
-    )
+def _block_row(what: str, floor: Sequence[float], block: BlockSeconds) -> Row:
+    return beside(f"block of {block.weight / 1e6:.2f} MWU: {what}", floor, block.seconds, BLOCK_REACH)
 
 
 def _each_row(count: int, found: Figures) -> Row:

@@ -10,14 +10,14 @@ import pygal
 from bench.block import HEIGHT
 from bench.callers import Caller, get
 from bench.load import FULL_BLOCK_WEIGHT, Load, foreign_weight
-from bench.memory import memory_of
+from bench.memory import REACH_MEBIBYTES, memory_of
 from bench.observer import Watcher
 from bench.part import Options
 from bench.report import Row
 from bench.site import AMOUNT_SATS, Site
 from tests.endpoint import Endpoint, answers
 
-GROWTH_REACH_MEBIBYTES, REACH_MEBIBYTES = 2, 80
+GROWTH_REACH_MEBIBYTES = 2
 POOL = 100
 QUARTERS = 4
 

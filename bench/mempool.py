@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 from admin.installation import Installation, settings_for
 from bench.database import Database
 from bench.load import FOREIGN_SATS, Load, Rpc
-from bench.memory import memory_of
+from bench.memory import memory_of, memory_rows
 from bench.observer import Watcher
 from bench.part import Options
-from bench.report import Row, spread
+from bench.report import Row, beside
 from bench.site import fill
 from config import load_settings
 from daemon.bitcoind import Bitcoind
@@ -24,7 +23,6 @@ from models.database import disconnect
 from models.schema import open_database
 
 FIRST_REACH, NEXT_REACH = 5.0, 2.0
-MEMORY_REACH_MEBIBYTES = 80
 OUTPUTS = "SELECT count(*) FROM output"
 
 
@@ -65,9 +63,11 @@ def rows(options: Options) -> Iterator[Row]:
         for way, by_wallet in (("by the wallet", True), ("where no wallet can be asked", False)):
             first, following = _reread(load, node, plan, by_wallet)
             what = f"mempool re-read with {plan.transactions:,} foreign transactions, {way}"
-            yield _row(what, floor, first, FIRST_REACH)
-            yield _row(f"the next one, with {plan.new} new, {way}", floor, following, NEXT_REACH)
-        yield _row("the first where no wallet can be asked, beside fetching each transaction", fetched, first)
+            yield beside(what, floor, first, FIRST_REACH)
+            yield beside(f"the next one, with {plan.new} new, {way}", floor, following, NEXT_REACH)
+        yield beside(
+            "the first where no wallet can be asked, beside fetching each transaction", fetched, first
+        )
         node.close()
         disconnect()
         yield from _memory_rows(load, plan, options.directory, database)
@@ -116,18 +116,5 @@ def _memory_rows(load: Load, plan: MempoolPlan, directory: Path, database: Datab
         watcher.wait_for(OUTPUTS, is_it=lambda count: count == plan.payments)
         memory = memory_of(daemon.pid)
     if memory is not None:
-        yield Row(
-            f"daemon's memory after a first re-read of {plan.transactions:,} without a wallet",
-            "",
-            f"{memory.resident:.1f} MiB, at most {memory.peak:.1f}",
-            "",
-            f"below {MEMORY_REACH_MEBIBYTES} MiB",
-            memory.peak < MEMORY_REACH_MEBIBYTES,
-        )
-
-
-def _row(what: str, floor: list[float], ours: list[float], reach: float | None = None) -> Row:
-    ratio = median(ours) / median(floor)
-    target = "" if reach is None else f"within {reach:g} times"
-    is_reached = None if reach is None else ratio <= reach
-    return Row(what, spread(floor), spread(ours), f"{ratio:.3g} times", target, is_reached)
+        what = f"daemon's memory after a first re-read of {plan.transactions:,} without a wallet"
+        yield from memory_rows(what, [memory])

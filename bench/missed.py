@@ -4,14 +4,13 @@ import http.client
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from bench.floor import fetch_and_parse
 from bench.load import Load
 from bench.observer import Watcher
 from bench.part import Options
-from bench.report import Row, spread
+from bench.report import Row, beside, spread
 from bench.site import Site
 
 REACH = 1.5
@@ -80,7 +79,7 @@ def rows(options: Options) -> Iterator[Row]:
                 ours.append(seconds)
                 floor.append(_fetch_and_parse_all(load, hashes[-count:]))
                 rescans.append(load.rescan(missed.blocks))
-            yield _row(str(missed), floor, ours)
+            yield beside(str(missed), floor, ours, REACH)
             yield Row(f"{missed}, by bitcoind's rescanblockchain", spread(rescans), "", "")
 
 
@@ -114,10 +113,3 @@ def _catch_up(load: Load, site: Site) -> tuple[float, int]:
 def _fetch_and_parse_all(load: Load, hashes: list[str]) -> float:
     with closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection:
         return sum(fetch_and_parse(connection, block_hash) for block_hash in hashes)
-
-
-def _row(what: str, floor: list[float], ours: list[float]) -> Row:
-    ratio = median(ours) / median(floor)
-    return Row(
-        what, spread(floor), spread(ours), f"{ratio:.2f} times", f"within {REACH:g} times", ratio <= REACH
-    )

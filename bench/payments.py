@@ -9,7 +9,7 @@ from bench.live import LiveSeconds, Seller, measure_live
 from bench.load import Load
 from bench.memory import Memory, memory_of, memory_rows
 from bench.part import Options
-from bench.report import Row, spread
+from bench.report import Row, beside
 from bench.site import Site
 
 MEDIAN_REACH, P99_REACH, GROWTH_REACH = 1.5, 10.0, 1.2
@@ -96,23 +96,16 @@ def _measure_round(plan: Plan, load: Load, site: Site, seller: Seller, found: Fi
 
 def _live_rows(found: Figures) -> Iterator[Row]:
     live, size = found.live, f"{found.address_count:,} addresses"
-    yield _row(f"live payment, {size}", live.floor, live.stored, MEDIAN_REACH)
-    yield _row(f"live payment beside a subscriber that asks bitcoind, {size}", live.asked, live.stored)
+    yield beside(f"live payment, {size}", live.floor, live.stored, MEDIAN_REACH)
+    yield beside(f"live payment beside a subscriber that asks bitcoind, {size}", live.asked, live.stored)
     yield _p99_row(f"live payment's p99, {size}", live.floor, live.stored)
-    yield _row(f"webhook of a live payment, {size}", live.floor, live.called, MEDIAN_REACH)
-    yield _row(
+    yield beside(f"webhook of a live payment, {size}", live.floor, live.called, MEDIAN_REACH)
+    yield beside(
         f"webhook beside a subscriber that asks bitcoind and posts, {size}",
         live.asked_and_called,
         live.called,
     )
     yield _p99_row(f"webhook's p99, {size}", live.floor, live.called)
-
-
-def _row(what: str, floor: list[float], ours: list[float], reach: float | None = None) -> Row:
-    ratio = median(ours) / median(floor)
-    target = f"within {reach:g} times the floor" if reach else ""
-    verdict = ratio <= reach if reach else None
-    return Row(what, spread(floor), spread(ours), f"{ratio:.2f} times", target, verdict)
 
 
 def _p99_row(what: str, floor: list[float], ours: list[float]) -> Row:

@@ -16,10 +16,7 @@ from bench.report import Row
 from bench.site import Site
 from bench.watching import WARM_UPS, Nodetill, Script, Watching, bitcoinwatcher, program
 
-FASTER_REACH = 100
-SEEN_REACH_SECONDS = 0.2
-
-
+FASTER_REACH, SEEN_REACH_SECONDS = 100, 0.2
 SPARE = WARM_UPS + 10
 
 

@@ -54,6 +54,14 @@ def spread(seconds: Sequence[float]) -> str:
     return f"{middle} ms ({least} – {most})"
 
 
+def beside(what: str, floor: Sequence[float], ours: Sequence[float], reach: float | None = None) -> Row:
+    """Seconds beside their floor's, by their medians."""
+    ratio = median(ours) / median(floor)
+    target = "" if reach is None else f"within {reach:g} times the floor"
+    is_reached = None if reach is None else ratio <= reach
+    return Row(what, spread(floor), spread(ours), f"{ratio:.3g} times", target, is_reached)
+
+
 def machine(bitcoind: str) -> list[str]:
     """What it ran on, without names or places."""
     return [

@@ -167,6 +167,7 @@ def _p99(traffics: list[Traffic]) -> str:
 
 
 def new_request(site: Site) -> bytes:
+    """A shop's call for one."""
     body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
     return post("/api/v1/payments", site.key, json.dumps(body).encode())
 

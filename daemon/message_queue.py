@@ -2,10 +2,9 @@
 
 from collections import defaultdict, deque
 from datetime import datetime, timedelta
-from typing import Any
 
 from daemon.failpoint import transaction
-from models.database import T, database, first, rows, statement
+from models.database import by_id, database, first, statement
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.seller import Seller
@@ -69,9 +68,10 @@ def message_to_send(message_id: int) -> Message | None:
     query = "SELECT * FROM message WHERE id = ? AND next_attempt_at IS NOT NULL"
     message = first(Message, query, message_id)
     if message is not None:
-        message.event = _row(Event, message.event_id)
-        message.event.payment = _row(PaymentRequest, message.event.payment_id)
-        message.event.payment.seller = _row(Seller, message.event.payment.seller_id)
+        # A join by the query builder takes seven times as long.
+        message.event = by_id(Event, message.event_id)
+        message.event.payment = by_id(PaymentRequest, message.event.payment_id)
+        message.event.payment.seller = by_id(Seller, message.event.payment.seller_id)
     return message
 
 
@@ -101,13 +101,6 @@ def bring_forward(now: datetime) -> None:
                 & (Message.channel == channel)
                 & (Message.attempts == attempts)
             ).execute()
-
-
-def _row(table: type[T], key: Any) -> T:
-    """The row that is referred to, and so is there. A join by the query builder takes seven times as long."""
-    # Only the name of a table of ours is put into the text.
-    [row] = rows(table, f"SELECT * FROM {table._meta.table_name} WHERE id = ?", key)  # noqa: S608
-    return row
 
 
 def _update(message: Message, **values: object) -> None:

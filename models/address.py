@@ -13,7 +13,7 @@ from models.database import (
     database,
     first,
     is_sqlite,
-    rows,
+    marks,
     statement,
 )
 
@@ -36,18 +36,11 @@ def ours(scripts: Iterable[bytes]) -> dict[bytes, int]:
     """
     found: dict[bytes, int] = {}
     for batch in batches(set(scripts)):
-        marks = ",".join([database.obj.param] * len(batch))
         # Only marks are put into the text.
-        query = f"SELECT script, id FROM address WHERE script IN ({marks})"  # noqa: S608
+        query = statement(f"SELECT script, id FROM address WHERE script IN ({marks(batch)})")  # noqa: S608
         cursor = database.execute_sql(query, batch)
         found.update((bytes(script), address_id) for script, address_id in cursor.fetchall())
     return found
-
-
-def address_by_id(address_id: int) -> Address:
-    """The row with this id, which must be there: addresses are kept for ever."""
-    [address] = rows(Address, "SELECT * FROM address WHERE id = ?", address_id)
-    return address
 
 
 def scripts_after(address_id: int, limit: int) -> list[tuple[int, bytes]]:
@@ -130,11 +123,10 @@ def owners(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
     """For each of these, its text and the reference of the request that it was given to."""
     found: dict[int, tuple[str, str | None]] = {}
     for batch in batches(address_ids):
-        marks = ",".join("?" * len(batch))
         # Only marks are put into the text.
         query = (
             "SELECT a.id, a.address, p.reference FROM address a "  # noqa: S608
-            f"LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ({marks})"
+            f"LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ({marks(batch)})"
         )
         cursor = database.execute_sql(statement(query), batch)
         found.update((address_id, (address, reference)) for address_id, address, reference in cursor)

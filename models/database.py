@@ -128,6 +128,11 @@ def statement(sql: str) -> str:
     return sql.replace("?", database.obj.param)
 
 
+def marks(values: Sequence[object]) -> str:
+    """A ? for each of these values, as a list in a statement has them."""
+    return ",".join("?" * len(values))
+
+
 def batches(values: Iterable[V]) -> Iterator[list[V]]:
     """The values in lists of a size that a statement can take: PostgreSQL's has at most 65,535 parameters."""
     waiting = iter(values)
@@ -160,6 +165,13 @@ def first(table: type[T], query: str, *parameters: Any) -> T | None:
     return found[0] if found else None
 
 
+def by_id(table: type[T], row_id: Any) -> T:
+    """The row with this id, which is known to be there."""
+    # Only the name of a table of ours is put into the text.
+    [row] = rows(table, f"SELECT * FROM {table._meta.table_name} WHERE id = ?", row_id)  # noqa: S608
+    return row
+
+
 def insert(table: type[Table], **values: Any) -> int:
     """Insert one row with all of its values, defaults too; its id.
 
@@ -167,9 +179,8 @@ def insert(table: type[Table], **values: Any) -> int:
     """
     fields = [table._meta.fields[name] for name in values]
     columns = ", ".join(field.column_name for field in fields)
-    marks = ", ".join("?" * len(fields))
     # Only names of our own and marks are put into the text.
-    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({marks}) RETURNING id"  # noqa: S608
+    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({marks(fields)}) RETURNING id"  # noqa: S608
     row = [field.db_value(value) for field, value in zip(fields, values.values(), strict=True)]
     (row_id,) = database.execute_sql(statement(query), row).fetchone()
     return int(row_id)

@@ -6,7 +6,7 @@ from sys import intern
 import peewee
 
 from models.address import Address
-from models.database import BytesField, MomentField, Table, batches, database, rows, statement
+from models.database import BytesField, MomentField, Table, batches, database, marks, rows, statement
 from models.payment import DUE_NOW
 from payments.status import Receipt
 
@@ -67,16 +67,16 @@ class Spend(Table):
 def add_spends(spends: Iterable[tuple[str, bytes, str]]) -> None:
     """Store these (txid, outpoint, spender); what is stored already stays as it is."""
     for batch in batches(spends):
-        marks = ",".join(["(?,?,?)"] * len(batch))
+        triples = ",".join(["(?,?,?)"] * len(batch))
         # Only marks are put into the text.
-        query = f"INSERT INTO spend (txid, outpoint, spender) VALUES {marks} ON CONFLICT DO NOTHING"  # noqa: S608
+        query = f"INSERT INTO spend (txid, outpoint, spender) VALUES {triples} ON CONFLICT DO NOTHING"  # noqa: S608
         database.execute_sql(statement(query), [value for spend in batch for value in spend])
 
 
 def outputs_at(*address_ids: int) -> list[Output]:
     """Every output to these addresses, in the order they were found."""
     # Only marks are put into the text.
-    query = f"SELECT * FROM output WHERE address_id IN ({_marks(address_ids)}) ORDER BY id"  # noqa: S608
+    query = f"SELECT * FROM output WHERE address_id IN ({marks(address_ids)}) ORDER BY id"  # noqa: S608
     return rows(Output, query, *address_ids) if address_ids else []
 
 
@@ -92,7 +92,7 @@ def is_in(txids: Sequence[str]) -> peewee.SQL:
     """The condition on an output that it is in one of these transactions: the query builder takes fifty times
     as long to write it down."""
     # Only marks are put into the text.
-    return peewee.SQL(statement(f"txid IN ({_marks(txids)})"), txids)
+    return peewee.SQL(statement(f"txid IN ({marks(txids)})"), txids)
 
 
 def outputs_of(txids: Iterable[str]) -> list[Output]:
@@ -100,7 +100,7 @@ def outputs_of(txids: Iterable[str]) -> list[Output]:
     found = []
     for batch in batches(txids):
         # Only marks are put into the text.
-        found += rows(Output, f"SELECT * FROM output WHERE txid IN ({_marks(batch)})", *batch)  # noqa: S608
+        found += rows(Output, f"SELECT * FROM output WHERE txid IN ({marks(batch)})", *batch)  # noqa: S608
     return found
 
 
@@ -109,7 +109,7 @@ def states_of(txids: Iterable[str]) -> dict[tuple[str, int], str]:
     found = {}
     for batch in batches(txids):
         # Only marks are put into the text.
-        query = statement(f"SELECT txid, vout, state FROM output WHERE txid IN ({_marks(batch)})")  # noqa: S608
+        query = statement(f"SELECT txid, vout, state FROM output WHERE txid IN ({marks(batch)})")  # noqa: S608
         rows = database.execute_sql(query, batch).fetchall()
         found.update({(txid, vout): state for txid, vout, state in rows})
     return found
@@ -132,7 +132,7 @@ def spends_of(txids: Iterable[str]) -> list[Spend]:
     found = []
     for batch in batches(txids):
         # Only marks are put into the text.
-        found += rows(Spend, f"SELECT * FROM spend WHERE txid IN ({_marks(batch)})", *batch)  # noqa: S608
+        found += rows(Spend, f"SELECT * FROM spend WHERE txid IN ({marks(batch)})", *batch)  # noqa: S608
     return found
 
 
@@ -142,7 +142,7 @@ def own_spends(txids: Iterable[str]) -> dict[str, int]:
     for batch in batches(txids):
         # Only marks are put into the text.
         query = f"""SELECT txid, count(*) FROM spend
-            WHERE spender = txid AND txid IN ({_marks(batch)}) GROUP BY txid"""  # noqa: S608
+            WHERE spender = txid AND txid IN ({marks(batch)}) GROUP BY txid"""  # noqa: S608
         found.update(database.execute_sql(statement(query), batch).fetchall())
     return found
 
@@ -151,7 +151,7 @@ def forget_spends(txids: Iterable[str]) -> None:
     """These transactions are buried, or nothing is done for them any more."""
     for batch in batches(txids):
         # Only marks are put into the text.
-        query = statement(f"DELETE FROM spend WHERE txid IN ({_marks(batch)})")  # noqa: S608
+        query = statement(f"DELETE FROM spend WHERE txid IN ({marks(batch)})")  # noqa: S608
         database.execute_sql(query, batch)
 
 
@@ -159,7 +159,3 @@ def all_spends() -> Iterator[tuple[str, bytes, str]]:
     """What `add_spends` stored; a txid is one string, however often it is there."""
     for txid, outpoint, spender in database.execute_sql("SELECT txid, outpoint, spender FROM spend"):
         yield intern(txid), bytes(outpoint), intern(spender)
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))

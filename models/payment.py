@@ -5,8 +5,19 @@ from datetime import datetime
 
 import peewee
 
-from models.address import Address, address_by_id, newest_address_id
-from models.database import DocumentField, MomentField, Table, database, execute_many, first, rows, statement
+from models.address import Address, newest_address_id
+from models.database import (
+    DocumentField,
+    MomentField,
+    Table,
+    by_id,
+    database,
+    execute_many,
+    first,
+    marks,
+    rows,
+    statement,
+)
 from models.seller import Seller
 from payments.status import Assessment, Standing, Status, Terms
 
@@ -144,7 +155,7 @@ def payment_by_idempotency_key(seller_id: str, key: str) -> PaymentRequest | Non
 
 def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
     if payment is not None:
-        payment.address = address_by_id(payment.address_id)
+        payment.address = by_id(Address, payment.address_id)
     return payment
 
 
@@ -167,7 +178,7 @@ def touch(address_ids: Iterable[int]) -> int:
     """Mark the requests at these addresses, since their facts changed, to be assessed again; how many."""
     ids = list(address_ids)
     # Only marks are put into the text.
-    place = f"address_id IN ({','.join('?' * len(ids))})"
+    place = f"address_id IN ({marks(ids)})"
     query = statement(f"UPDATE payment_request SET next_height = ? WHERE {place}")  # noqa: S608
     return int(database.execute_sql(query, (DUE_NOW, *ids)).rowcount) if ids else 0
 
