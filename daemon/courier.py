@@ -4,6 +4,7 @@ One thread reads and marks; each message is sent by a short-lived thread of its 
 one seller's webhook) has one message on its way at a time, so a dead one delays nobody else.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 MOST_ON_THEIR_WAY = 64
+HEAD_START_SECONDS = 0.02
+"""What a webhook has before an email: writing one takes a processor for milliseconds, and each time that the
+webhook's thread needs it meanwhile takes up to five more."""
+
 PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
 
@@ -80,6 +85,7 @@ class Courier:
         monotonic: Callable[[], float],
         counters: Counters,
         start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
+        let_pass: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
         self._mailer = mailer
@@ -88,6 +94,7 @@ class Courier:
         self._monotonic = monotonic
         self._counters = counters
         self._start_thread = start_thread
+        self._let_pass = let_pass
         self._worker = Worker("courier", self._turn, self._pause, lambda: not self._on_their_way)
 
         self._started_at = clock(), monotonic()
@@ -155,8 +162,8 @@ class Courier:
         return min(until_look, POLL_SECONDS) if self._must_look else POLL_SECONDS
 
     def _send_due(self) -> None:
-        # First those whose turn was longest ago. An email takes a processor for milliseconds, and none of the
-        # places of the others: it comes last, and always.
+        # First those whose turn was longest ago. An email takes none of the places of the others: it comes
+        # last, and always.
         for queue in sorted(self._due, key=lambda name: (name == EMAIL, self._last_turns.get(name, 0))):
             has_place = len(self._on_their_way) < MOST_ON_THEIR_WAY or queue == EMAIL
             if has_place and queue not in self._on_their_way:
@@ -179,6 +186,8 @@ class Courier:
             "an error in Nodetill; its log says which"
         )
         try:
+            if message.channel == EMAIL and len(self._on_their_way) > 1:
+                self._let_pass(HEAD_START_SECONDS)
             failpoint.reach(f"{message.channel}.to-be-sent")
             self._send(message)
             failpoint.reach(f"{message.channel}.sent")
