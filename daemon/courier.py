@@ -4,7 +4,6 @@ One thread reads and marks; each message is sent by a short-lived thread of its 
 one seller's webhook) has one message on its way at a time, so a dead one delays nobody else.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,8 +38,8 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
 MOST_ON_THEIR_WAY = 64
 HEAD_START_SECONDS = 0.02
-"""What a webhook has before an email: writing one takes a processor for milliseconds, and each time that the
-webhook's thread needs it meanwhile takes up to five more."""
+"""The longest that an email waits for webhooks on their way: writing one takes a processor for milliseconds,
+and each time that a webhook's thread needs it meanwhile takes up to five more."""
 
 PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
@@ -85,7 +84,6 @@ class Courier:
         monotonic: Callable[[], float],
         counters: Counters,
         start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
-        let_pass: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
         self._mailer = mailer
@@ -94,7 +92,6 @@ class Courier:
         self._monotonic = monotonic
         self._counters = counters
         self._start_thread = start_thread
-        self._let_pass = let_pass
         self._worker = Worker("courier", self._turn, self._pause, lambda: not self._on_their_way)
 
         self._started_at = clock(), monotonic()
@@ -106,6 +103,7 @@ class Courier:
         self._look_at = self._prune_at = monotonic()
         self._must_look = False
         self._is_brought_forward = False
+        self._email_held_since: float | None = None
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -158,16 +156,25 @@ class Courier:
         self._look_at = self._monotonic() + (self._monotonic() - started) / _SHARE_OF_LOOKING
 
     def _pause(self) -> float:
-        until_look = max(self._look_at - self._monotonic(), 0.001)
-        return min(until_look, POLL_SECONDS) if self._must_look else POLL_SECONDS
+        until_look = max(self._look_at - self._monotonic(), 0.001) if self._must_look else POLL_SECONDS
+        return min(until_look, POLL_SECONDS if self._email_held_since is None else HEAD_START_SECONDS)
 
     def _send_due(self) -> None:
-        # First those whose turn was longest ago. An email takes none of the places of the others: it comes
-        # last, and always.
-        for queue in sorted(self._due, key=lambda name: (name == EMAIL, self._last_turns.get(name, 0))):
-            has_place = len(self._on_their_way) < MOST_ON_THEIR_WAY or queue == EMAIL
-            if has_place and queue not in self._on_their_way:
+        """Those first whose turn was longest ago; an email last, which takes none of the others' places."""
+        webhooks = [queue for queue in self._due if queue != EMAIL]
+        for queue in sorted(webhooks, key=lambda name: self._last_turns.get(name, 0)):
+            if len(self._on_their_way) < MOST_ON_THEIR_WAY and queue not in self._on_their_way:
                 self._send_next(queue)
+        is_email_due = bool(self._due.get(EMAIL)) and EMAIL not in self._on_their_way
+        self._email_held_since = self._holds_since() if is_email_due else None
+        if is_email_due and self._email_held_since is None:
+            self._send_next(EMAIL)
+
+    def _holds_since(self) -> float | None:
+        """Since when the next email lets the webhooks on their way go ahead; None where it goes now."""
+        now = self._monotonic()
+        since = now if self._email_held_since is None else self._email_held_since
+        return since if self._on_their_way and now < since + HEAD_START_SECONDS else None
 
     def _send_next(self, queue: str) -> None:
         numbers = self._due[queue]
@@ -186,8 +193,6 @@ class Courier:
             "an error in Nodetill; its log says which"
         )
         try:
-            if message.channel == EMAIL and len(self._on_their_way) > 1:
-                self._let_pass(HEAD_START_SECONDS)
             failpoint.reach(f"{message.channel}.to-be-sent")
             self._send(message)
             failpoint.reach(f"{message.channel}.sent")
