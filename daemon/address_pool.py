@@ -57,7 +57,7 @@ class AddressPool:
             log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
             return
         for batch in batches(strays):
-            pairs = [(address, self._node.script_of(address)) for address in batch]
+            pairs = list(zip(batch, self._node.scripts_of(batch), strict=True))
             with transaction("addresses-added"):
                 add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
         if strays:
@@ -70,7 +70,7 @@ class AddressPool:
             missing = self._settings.address_pool - free_count(self._settings.bitcoind_wallet)
             if missing <= 0:
                 return
-            self._add([self._node.new_address() for _ in range(min(missing, BATCH))])
+            self._add(self._node.new_addresses(min(missing, BATCH)))
 
     def _add(self, pairs: list[tuple[str, bytes]]) -> None:
         """Into the pool, from which those go out whose wallet is not the one that was set any more."""

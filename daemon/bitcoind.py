@@ -176,7 +176,8 @@ class Bitcoind:
 
     def mempool_transactions(self, txids: Sequence[str]) -> list[Transaction]:
         """Those of these transactions that the mempool still has. They are asked for all at once."""
-        raws = self._call("getrawtransaction", txids, NOT_FOUND, each=True) if txids else []
+        calls = [[txid] for txid in txids]
+        raws = self._call("getrawtransaction", calls, NOT_FOUND, each=True) if calls else []
         return [self.read_transaction(bytes.fromhex(raw)) for raw in raws if raw is not None]
 
     def mempool_spenders(self, outpoints: Sequence[bytes]) -> dict[bytes, str]:
@@ -220,17 +221,19 @@ class Bitcoind:
         info = self._call("getaddressinfo", address, wallet=True)
         return bool(info["ismine"] or info.get("iswatchonly"))
 
-    def new_address(self) -> tuple[str, bytes]:
-        """A fresh address of the wallet, and its script."""
-        address: str = self._call("getnewaddress", LABEL, self._settings.address_type, wallet=True)
-        return address, self.script_of(address)
+    def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
+        """So many fresh addresses of the wallet, each with its script. They are asked for all at once."""
+        call = [LABEL, self._settings.address_type]
+        addresses = self._call("getnewaddress", [call] * count, wallet=True, each=True)
+        return list(zip(addresses, self.scripts_of(addresses), strict=True))
 
-    def script_of(self, address: str) -> bytes:
-        """What an output has to hold to pay this address."""
-        return bytes.fromhex(self._call("validateaddress", address)["scriptPubKey"])
+    def scripts_of(self, addresses: Sequence[str]) -> list[bytes]:
+        """What an output has to hold to pay each of these addresses."""
+        answers = self._call("validateaddress", [[address] for address in addresses], each=True)
+        return [bytes.fromhex(answer["scriptPubKey"]) for answer in answers]
 
     def addresses(self) -> list[str]:
-        """Every address that `new_address` ever made in this wallet."""
+        """Every address that `new_addresses` ever made in this wallet."""
         return list(self._call_or_none("getaddressesbylabel", LABEL, absent=NO_SUCH_LABEL, wallet=True) or ())
 
     def load_wallet(self) -> bool:

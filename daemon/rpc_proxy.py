@@ -31,26 +31,26 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
             raise AttributeError(name)
         return RpcProxy(self._AuthServiceProxy__service_url, self._credentials, self._connection, name)
 
-    def each(self, parameters: Sequence[Any], absent: int) -> list[Any]:
-        """The call's answer to each of these parameters, asked all at once; None for the error `absent`.
+    def each(self, calls: Sequence[Sequence[Any]], absent: int | None = None) -> list[Any]:
+        """The answers to calls with these parameters each, asked all at once; None for the error `absent`.
 
         Raises JSONRPCException with the first other error.
         """
         method = self._AuthServiceProxy__service_name
-        calls = [
-            {"version": "1.1", "method": method, "params": [parameter], "id": number}
-            for number, parameter in enumerate(parameters)
+        batch = [
+            {"version": "1.1", "method": method, "params": parameters, "id": number}
+            for number, parameters in enumerate(calls)
         ]
         headers: dict[str, str | bytes] = {
             "Authorization": self._AuthServiceProxy__auth_header,
             "Content-Type": "application/json",
         }
-        self._connection.request("POST", self._AuthServiceProxy__url.path, json.dumps(calls), headers)
+        self._connection.request("POST", self._AuthServiceProxy__url.path, json.dumps(batch), headers)
         answers = self._get_response()
         if isinstance(answers, dict):
             raise JSONRPCException(answers["error"])
         by_number = {answer["id"]: answer for answer in answers}
-        return [_result(by_number[number], absent) for number in range(len(calls))]
+        return [_result(by_number[number], absent) for number in range(len(batch))]
 
     def _get_response(self) -> Any:
         response = self._connection.getresponse()
@@ -68,7 +68,7 @@ def _with_user(url: str) -> str:
     return url if "@" in url else url.replace("://", "://user:password@", 1)
 
 
-def _result(answer: dict[str, Any], absent: int) -> Any:
+def _result(answer: dict[str, Any], absent: int | None) -> Any:
     error = answer.get("error")
     if error is None:
         return answer["result"]

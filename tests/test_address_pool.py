@@ -1,7 +1,7 @@
 """The pool has addresses when they are safe to hand out, and not before."""
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,9 +23,9 @@ class Wallet:
     def __init__(self) -> None:
         self._numbers = count()
 
-    def new_address(self) -> tuple[str, bytes]:
-        number = next(self._numbers)
-        return f"bcrt1q{number:038x}", script(number)
+    def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
+        numbers = islice(self._numbers, count)
+        return [(f"bcrt1q{number:038x}", script(number)) for number in numbers]
 
     def while_waiting(self, _live_on: Any) -> None:
         """It never takes its time."""
