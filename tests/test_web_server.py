@@ -7,13 +7,14 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 from tests.waiting import wait_until
-from web.server import CONNECTIONS, THREADS, Server
+from web.server import CONNECTIONS, THREADS, Channel, Server
 from web.strict_json import BODY_LIMIT_BYTES
 
 Start = Callable[..., Any]
@@ -247,6 +248,56 @@ def test_where_threads_may_not_be_kept_on_a_core_it_serves_all_the_same(
     monkeypatch.setattr(os, "sched_setaffinity", forbidden)
     with serving(hello) as server:
         assert ask(server) == b"GET 0"
+
+
+def test_what_a_thread_sends_the_loop_does_not_wait_to_send() -> None:
+    """It would ask again and again until that thread is done, and keep Python's lock from it."""
+    is_called, may_go_on = threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        is_called.set()
+        may_go_on.wait(30)
+        return hello(environ, start_response)
+
+    with serving(slow) as server, dial(server) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert is_called.wait(30)
+        [channel] = [each for each in server._map.values() if isinstance(each, Channel)]
+        with channel.outbuf_lock:
+            channel.total_outbufs_len = 1
+            assert not asked_elsewhere(channel.writable)
+            # That thread waits for room, which is the loop's to make.
+            channel.total_outbufs_len = channel.adj.outbuf_high_watermark + 1
+            assert asked_elsewhere(channel.writable)
+            channel.total_outbufs_len = 0
+        may_go_on.set()
+        assert connection.recv(65536).endswith(b"GET 0")
+
+
+def asked_elsewhere(question: Callable[[], bool]) -> bool:
+    """What another thread gets to hear."""
+    with ThreadPoolExecutor() as threads:
+        return threads.submit(question).result()
+
+
+def test_one_client_keeps_one_thread_busy() -> None:
+    """The one whose connection to the database is warm; others wait until they are needed."""
+    names: set[str] = set()
+
+    def name(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        names.add(threading.current_thread().name)
+        return hello(environ, start_response)
+
+    def are_all_idle(server: Server) -> bool:
+        dispatcher = server._dispatcher
+        with dispatcher.lock:
+            return bool(dispatcher.active_count == 0)
+
+    with serving(name) as server:
+        for _ in range(2 * THREADS):
+            wait_until(lambda: are_all_idle(server), what="the threads to wait")
+            ask(server)
+    assert len(names) == 1
 
 
 def unchanged(_environ: dict[str, Any], start_response: Start) -> list[bytes]:

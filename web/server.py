@@ -114,9 +114,50 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress comes without type
         if begun is not None and begun is self.request:
             self.last_activity = since
 
+    def writable(self) -> bool:
+        """Whether to send what is there. Not while the thread that answers sends it: to ask again and again
+        until it has done takes Python's lock from it, and it pulls the trigger behind its answer."""
+        if not super().writable():
+            return False
+        # That thread waits for us to make room.
+        if self.total_outbufs_len > self.adj.outbuf_high_watermark:
+            return True
+        is_free: bool = self.outbuf_lock.acquire(blocking=False)
+        if is_free:
+            self.outbuf_lock.release()
+        return is_free
+
     def readable(self) -> bool:
         """Whether to read on. A server that stops finishes what it has, and takes nothing new."""
         return self.server.accepting_requests and bool(super().readable())
+
+
+class NewestFirst:
+    """What waitress has a threading.Condition for, but who waits shortest is woken: of many threads the same
+    few answer, and their connections to SQLite still know the pages that they wrote last."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._sleepers: list[threading.Lock] = []
+
+    def wait(self) -> None:
+        """Let go of the lock until woken."""
+        sleeper = threading.Lock()
+        sleeper.acquire()
+        self._sleepers.append(sleeper)
+        self._lock.release()
+        sleeper.acquire()
+        self._lock.acquire()
+
+    def notify(self) -> None:
+        """Wake one, if any waits."""
+        if self._sleepers:
+            self._sleepers.pop().release()
+
+    def notify_all(self) -> None:
+        """Wake them all."""
+        while self._sleepers:
+            self.notify()
 
 
 class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress comes without types
@@ -126,6 +167,7 @@ class Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress come
 
     def __init__(self, at_thread_end: Callable[[], None]) -> None:
         super().__init__()
+        self.queue_cv = NewestFirst(self.lock)
         self._at_thread_end = at_thread_end
         self._started: list[threading.Thread] = []
         self._waiting: Any = None
