@@ -39,7 +39,7 @@ def create(call: Call) -> Answer:
     body = call.body()
     form = read_form(PaymentForm, body)
     check_seller(call.seller, form.seller_id)
-    digest = hashlib.sha256(strict_json.canonical(body)).hexdigest()
+    digest = hashlib.sha256(strict_json.canonical(body)).hexdigest() if key else None
 
     known = _known_request(call, key, digest)
     if known is not None:
@@ -47,9 +47,7 @@ def create(call: Call) -> Answer:
     terms = agreed_terms(form, call.seller.id, call)
     try:
         with call.writers.transaction():
-            payment = store_request(
-                {**terms, "idempotency_key": key, "idempotency_digest": key and digest}, call
-            )
+            payment = store_request({**terms, "idempotency_key": key, "idempotency_digest": digest}, call)
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)
@@ -126,7 +124,7 @@ def _idempotency_key(call: Call) -> str | None:
     return key
 
 
-def _known_request(call: Call, key: str | None, digest: str) -> PaymentRequest | None:
+def _known_request(call: Call, key: str | None, digest: str | None) -> PaymentRequest | None:
     """What this key made before. Raises Problem 422 where that was another body."""
     payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
     if payment is not None and payment.idempotency_digest != digest:
@@ -147,7 +145,12 @@ def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
 
 
 def _reference() -> str:
-    return "PR-" + "".join(secrets.choice(_BASE62) for _ in range(_REFERENCE_CHARACTERS))
+    number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
+    digits = []
+    for _ in range(_REFERENCE_CHARACTERS):
+        number, digit = divmod(number, 62)
+        digits.append(_BASE62[digit])
+    return "PR-" + "".join(digits)
 
 
 def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
