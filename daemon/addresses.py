@@ -1,8 +1,9 @@
 """Our addresses, held against everybody's outputs."""
 
-from collections.abc import Set
+from collections.abc import Sequence
 
 from models.address import newest_address_id, ours, scripts_after
+from payments.transaction import Transaction
 
 AT_ONCE = 500
 """How many addresses are read at a time: a daemon that starts has to hear other things too."""
@@ -53,20 +54,34 @@ class Addresses:
         if self._count * BITS_AN_ADDRESS > self._mask + 1 < LARGEST:
             self._begin(newest_address_id())
 
-    def ours(self, scripts: Set[bytes]) -> dict[bytes, int]:
-        """Which of these scripts are in the table, each with its address's id."""
-        self.read_on()
+    def paid(self, transactions: Sequence[Transaction]) -> list[tuple[Transaction, int, int]]:
+        """The outputs that pay an address of the table, in their order: each as its transaction, its vout and
+        the address's id."""
         if not self.is_read:
-            return ours(scripts)
+            self.read_on()
+        while True:
+            perhaps = self._perhaps_ours(transactions)
+            known, newest_id = ours(script for _, _, script in perhaps)
+            if newest_id <= self._last_id or not self.is_read:
+                return [(t, vout, known[script]) for t, vout, script in perhaps if script in known]
+            # One was added since the last time.
+            self.read_on()
+
+    def _perhaps_ours(self, transactions: Sequence[Transaction]) -> list[tuple[Transaction, int, bytes]]:
+        """The outputs that the filter lets through; all of them until it is read."""
+        if not self.is_read:
+            return [(t, vout, s) for t in transactions for vout, (_, s) in enumerate(t.outputs)]
         bits, mask = self._bits, self._mask
-        # Neither a function nor a loop for the three places: here is where every foreign output goes.
-        return ours(
-            s
-            for s in scripts
+        # Neither a function nor a loop for the three places: here is where every foreign output goes. Nor a
+        # set of the scripts: to find out which are the same costs more than to look at each.
+        return [
+            (t, vout, s)
+            for t in transactions
+            for vout, (_, s) in enumerate(t.outputs)
             if bits[(place := (h := hash(s)) & mask) >> 3] >> (place & 7) & 1
             and bits[(place := h >> _SECOND & mask) >> 3] >> (place & 7) & 1
             and bits[(place := h >> _THIRD & mask) >> 3] >> (place & 7) & 1
-        )
+        ]
 
     def _begin(self, expected: int) -> None:
         """Forget all, and make room for so many."""

@@ -87,12 +87,17 @@ def test_ours_names_the_scripts_of_the_table_and_no_others() -> None:
     fill_pool(1203)
     strange = [b"", b"\x00", b"'", b"%s", bytes(range(256)) * 40, b"\xff" * 10_000]
     asked = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
-    found = ours(asked)
+    found, newest_id = ours(asked)
     assert set(found) == {script(3), *(script(number) for number in range(1100, 1203))}
     assert all(type(key) is bytes for key in found)
     assert Address.get_by_id(found[script(3)]).script == script(3)
-    assert len(ours(script(number) for number in range(2000))) == 1203
-    assert ours([]) == ours(strange) == {}
+    assert len(ours(script(number) for number in range(2000))[0]) == newest_id == 1203
+    assert ours([]) == ours(strange) == ({}, 1203)
+
+
+def test_an_empty_table_has_no_highest_address() -> None:
+    """Ids begin at 1."""
+    assert ours([]) == ours([script(1)]) == ({}, 0)
 
 
 def test_an_address_is_added_once_and_stays_as_it_is() -> None:
@@ -112,7 +117,7 @@ def test_an_address_that_the_table_lacks_is_known_for_that() -> None:
     add_addresses([lost], "nodetill", NOW, are_free=False)
     assert unknown_addresses([lost[0], known.address]) == []
     assert free_count() == 1200
-    assert set(ours([lost[1]])) == {lost[1]}
+    assert set(ours([lost[1]])[0]) == {lost[1]}
 
 
 def test_the_oldest_free_address_is_claimed_until_there_is_none() -> None:
@@ -138,7 +143,8 @@ def test_a_retired_address_is_not_handed_out() -> None:
     fill_pool(3)
     first = claim_address(NOW - timedelta(days=1))
     assert first
-    retire(ours([script(0), script(1)]).values(), NOW)
+    found, _ = ours([script(0), script(1)])
+    retire(found.values(), NOW)
     assert free_count() == 1
     assert Address.get_by_id(first.id).claimed_at == NOW - timedelta(days=1)
 
