@@ -141,6 +141,12 @@ class Load:
         self.node.rpc("rescanblockchain", self.height() - count + 1, wallet="nodetill")
         return time.perf_counter() - began
 
+    @property
+    def pid(self) -> int:
+        """bitcoind's process."""
+        assert self.node.process is not None
+        return self.node.process.pid
+
     def new_address_rate(self, count: int) -> float:
         """How many addresses a second the wallet makes for somebody who wants nothing else."""
         wallet = Rpc(self.node.admin_url, "/wallet/nodetill")

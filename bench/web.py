@@ -1,6 +1,7 @@
 """The web server under many clients: new requests, and the checkout pages that ask how it stands."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from bench.database import Database
 from bench.floor import Commits
 from bench.load import Load
 from bench.part import Options
+from bench.processor import processor_seconds
 from bench.report import Row
 from bench.site import AMOUNT_EUR, SELLER, Site, fill
 
@@ -54,6 +56,8 @@ REMARKS = """\
 - An empty page, then a request stored by hand: the three statements of a new request, by their driver alone
   and one after another, beside the empty page. It leaves no time for a key, a price, a check or an answer.
 - Sustained: the pool of addresses is used up first, so each new request waits for the daemon's next address.
+  The row after it says what each program uses of the machine's cores, and beside it what all of them together
+  could have. The web server is one process, and Python runs one of its threads at a time, so of one core.
 """
 
 LEAN = WebPlan(clients=(1, 32), runs=2, sustained_seconds=4.0, addresses=1_000)
@@ -78,7 +82,7 @@ def rows(options: Options) -> Iterator[Row]:
             for clients in plan.clients:
                 yield _status_reads(plan, clients, site, empty_port, pages)
         other = options.directory / "sustained"
-        yield _sustained(plan, load, Site(load, other, 0, plan.pool, new_database=options.new_database))
+        yield from _sustained(plan, load, Site(load, other, 0, plan.pool, new_database=options.new_database))
 
 
 def _new_requests(plan: WebPlan, clients: int, site: Site, empty_port: int) -> Iterator[Row]:
@@ -112,19 +116,42 @@ def _status_reads(
     return _row(f"status reads of {plan.pages:,} open pages", clients, floor, rate, ours, STATUS_REACH)
 
 
-def _sustained(plan: WebPlan, load: Load, site: Site) -> Row:
-    """New requests, as long as bitcoind makes addresses for them."""
+def _sustained(plan: WebPlan, load: Load, site: Site) -> Iterator[Row]:
+    """New requests, as long as bitcoind makes addresses for them; and what each takes of the processors."""
     alone = load.new_address_rate(plan.addresses)
     with site.running():
         drive(site.port, 1, repeat(new_request(site), plan.pool), b"201")
+        at_work = {"web server": site.web.pid, "daemon": site.daemon.pid, "bitcoind": load.pid}
+        at_work["clients"] = os.getpid()
+        before = {name: processor_seconds(pid) for name, pid in at_work.items()}
         rate = _rate_of_new_requests(site, plan.sustained_seconds)
-    return Row(
+        used = [
+            (name, after - started)
+            for name, pid in at_work.items()
+            if (after := processor_seconds(pid)) is not None and (started := before[name]) is not None
+        ]
+    yield Row(
         f"new requests sustained, {SUSTAINED_CLIENTS} clients",
         f"{alone:,.0f} addresses a second by getnewaddress",
         f"{rate:,.0f} a second",
         f"{rate / alone:.2f} times",
         f"at least {SUSTAINED_REACH:g} times",
         rate / alone >= SUSTAINED_REACH,
+    )
+    if used:
+        yield _processors_row(alone, rate * plan.sustained_seconds, dict(used))
+
+
+def _processors_row(alone: float, made: float, used: dict[str, float]) -> Row:
+    """Beside what the machine's cores have for each, were it as many as are to be reached."""
+    available = 1000 * (os.cpu_count() or 1) / (SUSTAINED_REACH * alone)
+    each = {name: 1000 * seconds / made for name, seconds in used.items()}
+    parts = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in each.items())
+    return Row(
+        "processor time of each of these",
+        f"{available:.2f} ms of {os.cpu_count()} cores, were it {SUSTAINED_REACH:g} times",
+        f"{sum(each.values()):.2f} ms: {parts}",
+        f"{sum(each.values()) / available:.2f} times",
     )
 
 
