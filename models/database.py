@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +57,11 @@ class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
+def moment(microseconds: int) -> datetime:
+    """What a MomentField stores as this number."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 class MomentField(peewee.BigIntegerField):
     """An aware UTC datetime, stored as whole microseconds since 1970."""
 
@@ -69,7 +75,7 @@ class MomentField(peewee.BigIntegerField):
 
     def python_value(self, value: int | None) -> datetime | None:
         """Comes back in UTC, to the microsecond it went in with."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else moment(value)
 
 
 class BytesField(peewee.BlobField):
@@ -102,6 +108,8 @@ class Table(peewee.Model):
 
 T = TypeVar("T", bound=Table)
 V = TypeVar("V")
+
+Converter = Callable[[Any], Any]
 
 
 def bind(url: str) -> peewee.Database:
@@ -146,9 +154,7 @@ def rows(table: type[T], query: str, *parameters: Any) -> list[T]:
     That works out anew for each query which column is which field, and takes five times as long.
     """
     cursor = database.execute_sql(statement(query), parameters)
-    fields = [table._meta.columns[column[0]] for column in cursor.description]
-    names = [field.name for field in fields]
-    converters = [field.python_value for field in fields]
+    names, converters = _readers(table, tuple(column[0] for column in cursor.description))
     found = []
     for values in cursor.fetchall():
         row = table(__no_default__=True)
@@ -177,11 +183,8 @@ def insert(table: type[Table], **values: Any) -> int:
 
     For what each payment stores: `create` takes five times as long.
     """
-    fields = [table._meta.fields[name] for name in values]
-    columns = ", ".join(field.column_name for field in fields)
-    # Only names of our own and marks are put into the text.
-    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({marks(fields)}) RETURNING id"  # noqa: S608
-    row = [field.db_value(value) for field, value in zip(fields, values.values(), strict=True)]
+    query, converters = _insertion(table, tuple(values))
+    row = [convert(value) for convert, value in zip(converters, values.values(), strict=True)]
     (row_id,) = database.execute_sql(statement(query), row).fetchone()
     return int(row_id)
 
@@ -207,6 +210,21 @@ def disconnect() -> None:
 def is_sqlite() -> bool:
     """Whether the open database is SQLite."""
     return isinstance(database.obj, peewee.SqliteDatabase)
+
+
+@cache
+def _readers(table: type[Table], columns: tuple[str, ...]) -> tuple[list[str], list[Converter]]:
+    fields = [table._meta.columns[column] for column in columns]
+    return [field.name for field in fields], [field.python_value for field in fields]
+
+
+@cache
+def _insertion(table: type[Table], names: tuple[str, ...]) -> tuple[str, list[Converter]]:
+    fields = [table._meta.fields[name] for name in names]
+    columns = ", ".join(field.column_name for field in fields)
+    # Only names of our own and marks are put into the text.
+    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({marks(fields)}) RETURNING id"  # noqa: S608
+    return query, [field.db_value for field in fields]
 
 
 def _sqlite(url: str) -> peewee.SqliteDatabase:
