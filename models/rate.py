@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import peewee
 
-from models.database import MomentField, Table, database, rows
+from models.database import MomentField, Table, database, moment, statement
 from payments.price import Quote
 
 
@@ -36,8 +36,8 @@ def store_rates(source: str, prices: Mapping[str, Decimal], now: datetime) -> No
 
 def quotes(currency: str | None = None) -> list[Quote]:
     """Every source's price of `currency`, or of all of them."""
-    query, parameters = "SELECT * FROM rate", []
+    query, parameters = "SELECT source, currency, price, fetched_at FROM rate", []
     if currency is not None:
         query, parameters = f"{query} WHERE currency = ?", [currency]
-    found = rows(Rate, f"{query} ORDER BY currency, source", *parameters)
-    return [Quote(rate.source, rate.currency, Decimal(rate.price), rate.fetched_at) for rate in found]
+    found = database.execute_sql(statement(f"{query} ORDER BY currency, source"), parameters)
+    return [Quote(source, code, Decimal(price), moment(at)) for source, code, price, at in found.fetchall()]
