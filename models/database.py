@@ -98,6 +98,10 @@ class DocumentField(peewee.TextField):
         return None if value is None else json.loads(value)
 
 
+_CONVERTED = (MomentField, BytesField, DocumentField, peewee.BooleanField)
+"""What Python has otherwise than the database; numbers and texts are the same in both."""
+
+
 class Table(peewee.Model):
     """What all tables share."""
 
@@ -158,9 +162,9 @@ def rows(table: type[T], query: str, *parameters: Any) -> list[T]:
     found = []
     for values in cursor.fetchall():
         row = table(__no_default__=True)
-        row.__data__ = {
-            name: convert(value) for name, convert, value in zip(names, converters, values, strict=True)
-        }
+        row.__data__ = dict(zip(names, values, strict=True))
+        for name, convert in converters:
+            row.__data__[name] = convert(row.__data__[name])
         found.append(row)
     return found
 
@@ -213,9 +217,11 @@ def is_sqlite() -> bool:
 
 
 @cache
-def _readers(table: type[Table], columns: tuple[str, ...]) -> tuple[list[str], list[Converter]]:
+def _readers(table: type[Table], columns: tuple[str, ...]) -> tuple[list[str], list[tuple[str, Converter]]]:
+    """The fields' names, and how those are read that are not taken over as they are."""
     fields = [table._meta.columns[column] for column in columns]
-    return [field.name for field in fields], [field.python_value for field in fields]
+    converters = [(field.name, field.python_value) for field in fields if isinstance(field, _CONVERTED)]
+    return [field.name for field in fields], converters
 
 
 @cache
