@@ -30,6 +30,11 @@ class Connection:
         """The driver's cursor."""
         return self._connection.execute(query if self.is_sqlite else query.replace("?", "%s"), parameters)
 
+    def execute_many(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
+        """The same statement for each of these rows of parameters."""
+        cursor = self._connection.cursor()
+        cursor.executemany(query if self.is_sqlite else query.replace("?", "%s"), rows)
+
     def value(self, query: str, *parameters: Any) -> Any:
         """The first value of the first row; None where there is no row."""
         row = self.execute(query, *parameters).fetchone()
