@@ -22,7 +22,8 @@ REMARKS = """\
 - Block: from the hashblock message to the block and the statuses at its height, committed; what it holds was
   in the mempool before. Its floor: a bare subscriber that fetches the block's bytes by REST and parses them
   when the message comes, while the daemon is held still. A large transaction is as large as is relayed, as of
-  an exchange that pays out: 100 kvB, with 100 inputs and 2,940 outputs.
+  an exchange that pays out: 100 kvB, with 100 inputs and 2,940 outputs, which but for the change are each to
+  somebody else.
 - Each payment more in a block: its floor is the driver alone, which reads what the block has changed of these
   requests and their outputs, and writes it as it is, all of them in one durable commit.
 """
@@ -116,14 +117,17 @@ def _small(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
 
 
 def _large(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
-    """Each pays its part of the requests."""
+    """Each pays its part of the requests; every other output but the change is to somebody else."""
     share = plan.payments // plan.large
     parts = [paid[start : start + share] for start in range(0, plan.payments, share)]
-    others = [(FOREIGN_SATS, random_script()) for _ in range(plan.others)]
     return [
-        load.large([*others[len(part) :], *((AMOUNT_SATS, r.script) for r in part)], plan.coins)
+        load.large([*_others(plan.others - len(part)), *((AMOUNT_SATS, r.script) for r in part)], plan.coins)
         for part in parts
     ]
+
+
+def _others(count: int) -> list[tuple[int, bytes]]:
+    return [(FOREIGN_SATS, random_script()) for _ in range(count)]
 
 
 def open_requests(database: Database, count: int) -> None:
