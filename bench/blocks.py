@@ -11,6 +11,7 @@ from bench.floor import store_again
 from bench.load import FOREIGN_SATS, FULL_BLOCK_WEIGHT, Load, foreign_weight, random_script
 from bench.memory import Memory, memory_of, memory_rows
 from bench.part import Options
+from bench.processor import wait_until_quiet
 from bench.report import Row, beside, spread
 from bench.requests import fill_requests, request_row
 from bench.site import AMOUNT_SATS, Request, Site
@@ -20,10 +21,10 @@ FIRST_ADDRESS = 2
 
 REMARKS = """\
 - Block: from the hashblock message to the block and the statuses at its height, committed; what it holds was
-  in the mempool before. Its floor: a bare subscriber that fetches the block's bytes by REST and parses them
-  when the message comes, while the daemon is held still. A large transaction is as large as is relayed, as of
-  an exchange that pays out: 100 kvB, with 100 inputs and 2,940 outputs, which but for the change are each to
-  somebody else.
+  in the mempool before, and the filter before the address table has been read. Its floor: a bare subscriber
+  that fetches the block's bytes by REST and parses them when the message comes, while the daemon is held
+  still. A large transaction is as large as is relayed, as of an exchange that pays out: 100 kvB, with 100
+  inputs and 2,940 outputs, which but for the change are each to somebody else.
 - Each payment more in a block: its floor is the driver alone, which reads what the block has changed of these
   requests and their outputs, and writes it as it is, all of them in one durable commit.
 """
@@ -88,12 +89,14 @@ def _measure(plan: BlockPlan, options: Options) -> Figures:
         open_requests(many.database, plan.open_requests)
         for number in range(plan.rounds):
             print(f"round {number + 1} of {plan.rounds}", flush=True)
-            with few.running():
+            with few.running() as daemon:
                 clear_mempool(load, few)
+                wait_until_quiet(daemon.pid)
                 for _ in range(plan.runs):
                     _measure_each(plan, load, few, found)
             with many.running() as daemon:
                 clear_mempool(load, many)
+                wait_until_quiet(daemon.pid)
                 for request in many.requests(plan.runs):
                     measure_block(load, many, _small(plan, load, [request]), [request], found.beside_open)
                 found.memory += filter(None, [memory_of(daemon.pid)])

@@ -1,6 +1,5 @@
 """Start and memory with ten million addresses and a million requests, beside an installation with none."""
 
-import os
 import secrets
 import socket
 import subprocess
@@ -13,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import cycle, islice, repeat, starmap
 from operator import eq
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,13 +25,13 @@ from bench.load import FULL_BLOCK_WEIGHT, Load, foreign_weight
 from bench.memory import REACH_MEBIBYTES, memory_of
 from bench.observer import Watcher
 from bench.part import Options
+from bench.processor import wait_until_quiet
 from bench.report import Row, spread
 from bench.requests import confirmed, expired, fill_requests, request_row
 from bench.site import AMOUNT_SATS, Site, filled
 from bench.web import new_request
 
 START_REACH = 1.2
-QUIET_SECONDS = 0.1
 FIRST_ADDRESS = 1_000
 
 REMARKS = """\
@@ -124,7 +122,7 @@ def _memory_rows(plan: GrowthPlan, load: Load, site: Site) -> Iterator[Row]:
     with site.running() as daemon:
         if memory_of(daemon.pid) is None:
             return
-        _wait_until_quiet(daemon.pid)
+        wait_until_quiet(daemon.pid)
         for process in processes:
             yield _memory_row(plan, process, "idle")
         _work(plan, load, site)
@@ -176,22 +174,6 @@ def _imports(module: str, before: str = "") -> float:
     script = f"{before}import os, {module}; {told}"
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, check=True)
     return float(done.stdout)
-
-
-def _wait_until_quiet(pid: int) -> None:
-    """Until it has nothing to do, as when the filter is read."""
-    spent = _cpu_seconds(pid)
-    while True:
-        time.sleep(1)
-        before, spent = spent, _cpu_seconds(pid)
-        if spent - before < QUIET_SECONDS:
-            return
-
-
-def _cpu_seconds(pid: int) -> float:
-    """User and system time, proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def past_requests(database: Database, count: int) -> None:

@@ -1,7 +1,10 @@
 """A process's use of the processors, as Linux counts it."""
 
 import os
+import time
 from pathlib import Path
+
+QUIET_SECONDS = 0.1
 
 
 def processor_seconds(pid: int) -> float | None:
@@ -13,3 +16,11 @@ def processor_seconds(pid: int) -> float | None:
     # The second field, the program's name, is in brackets and may have any characters.
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_quiet(pid: int) -> None:
+    """Until a process has nothing to do: a daemon that has just started, once it has read its filter."""
+    before, spent = None, processor_seconds(pid)
+    while spent is not None and (before is None or spent - before >= QUIET_SECONDS):
+        time.sleep(1)
+        before, spent = spent, processor_seconds(pid)
