@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.waiting import wait_until
-from web.server import CONNECTIONS, THREADS, Channel, Server
+from web.channel import Channel
+from web.server import CONNECTIONS, THREADS, Server
 from web.strict_json import BODY_LIMIT_BYTES
 
 Start = Callable[..., Any]
