@@ -112,7 +112,8 @@ class Server:
 
         The thread that this is called in stays on one core from then on, and so do those that it starts.
         """
-        _stay_on_one_core()
+        _, port = self.addresses[0]
+        _stay_on_one_core(port)
         self._dispatcher.set_thread_count(self._threads)
         while not self._is_stopping:
             self._turn(PULSE_SECONDS)
@@ -152,15 +153,17 @@ class Server:
         return any(channel.requests or channel.total_outbufs_len for channel in channels)
 
 
-def _stay_on_one_core() -> None:
+def _stay_on_one_core(port: int) -> None:
     """Python runs one thread at a time. To wake the next one on another core, as each query of the database
-    does twice, takes longer than the query."""
+    does twice, takes longer than the query.
+
+    Servers on consecutive ports of one machine get cores of their own.
+    """
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        # Where it is not allowed, all goes on as it would without. Of several servers on one machine, those
-        # that are started together get cores of their own.
+        # Where it is not allowed, all goes on as it would without.
         with suppress(PermissionError):
-            os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+            os.sched_setaffinity(0, {cores[port % len(cores)]})
 
 
 def _allow_files(wanted: int) -> None:
