@@ -1,8 +1,12 @@
 """The database as one call of the web server uses it: a connection that works, and news of its outages."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any, TypeVar
 
 import peewee
 import structlog
@@ -10,6 +14,10 @@ import structlog
 from models.database import DATABASE_TROUBLE, LOCK_TIMEOUT_SECONDS, database, disconnect, is_sqlite, one_line
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_TOO_LONG = "the writers before this one take too long"
 
 
 @contextmanager
@@ -36,6 +44,7 @@ class Writers:
 
     def __init__(self) -> None:
         self._turn = Lock()
+        self._waiting: deque[_Work] = deque()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -45,12 +54,64 @@ class Writers:
                 yield
             return
         if not self._turn.acquire(timeout=LOCK_TIMEOUT_SECONDS):
-            raise peewee.OperationalError("the writers before this one take too long")
+            raise peewee.OperationalError(_TOO_LONG)
         try:
             with database.atomic():
                 yield
         finally:
             self._turn.release()
+
+    def carry_out(self, do: Callable[[], T]) -> T:
+        """Call `do` in a transaction, on SQLite together with what others have waiting: they all wait for
+        the disk once. What it returns is true, and on the disk; what it raises has left nothing behind.
+
+        It may be called in another thread, and twice, where the first time was taken back.
+        """
+        if not is_sqlite():
+            with self.transaction():
+                return do()
+        work = _Work(do)
+        self._waiting.append(work)
+        if self._turn.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            try:
+                if not work.outcome.done():
+                    _carry_out(self._take_waiting())
+            finally:
+                self._turn.release()
+        elif work.outcome.cancel():
+            raise peewee.OperationalError(_TOO_LONG)
+        outcome: T = work.outcome.result()
+        return outcome
+
+    def _take_waiting(self) -> list["_Work"]:
+        """All that is waiting; what has been given up in the meantime is not done any more."""
+        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        return [work for work in taken if work.outcome.set_running_or_notify_cancel()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a thread wants written, and what has become of it."""
+
+    do: Callable[[], Any]
+    outcome: "Future[Any]" = field(default_factory=Future)
+
+
+def _carry_out(works: Sequence[_Work]) -> None:
+    """In one transaction; where one of them is refused, each in its own."""
+    try:
+        with database.atomic():
+            results = [work.do() for work in works]
+    except Exception as error:  # noqa: BLE001  # Whatever it is, who wanted it written is told.
+        if len(works) == 1 or isinstance(error, DATABASE_TROUBLE):
+            for work in works:
+                work.outcome.set_exception(error)
+        else:
+            for work in works:
+                _carry_out([work])
+    else:
+        for work, result in zip(works, results, strict=True):
+            work.outcome.set_result(result)
 
 
 class Outage:

@@ -45,9 +45,9 @@ def create(call: Call) -> Answer:
     if known is not None:
         return _answer_as_before(known, call)
     terms = agreed_terms(form, call.seller.id, call)
+    terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
-        with call.writers.transaction():
-            payment = store_request({**terms, "idempotency_key": key, "idempotency_digest": digest}, call)
+        payment = call.writers.carry_out(lambda: store_request(terms, call))
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)
