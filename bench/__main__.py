@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from admin.regtest import PROJECT, find_bitcoind
-from bench import blocks, growth, hour, matching, mempool, missed, payments, peers, web
+from bench import blocks, growth, hour, matching, mempool, missed, payments, peers, sustained, web
 from bench.database import KINDS
 from bench.part import Options, Part
 from bench.report import Row, bitcoind_version, document, machine
@@ -16,6 +16,7 @@ PARTS: dict[str, Part] = {
     "payments": payments,
     "blocks": blocks,
     "web": web,
+    "sustained": sustained,
     "missed": missed,
     "matching": matching,
     "growth": growth,
@@ -25,7 +26,7 @@ PARTS: dict[str, Part] = {
 EVERY_PART: dict[str, Part] = {**PARTS, "hour": hour}
 """Those that take too long for every run, too."""
 SQLITE = "sqlite"
-ON_BOTH = ("payments", "blocks", "web", "matching", "missed")
+ON_BOTH = ("payments", "blocks", "web", "sustained", "matching", "missed")
 """What the database has a part in; the others are measured on SQLite alone."""
 
 REMARKS = """\

@@ -1,5 +1,6 @@
 """A Nodetill as it is operated, with as many addresses in its table as a benchmark asks for."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from admin.child import free_ports
 from admin.installation import Installation
 from admin.processes import Process
 from bench.database import Database, NewDatabase, sqlite_in
@@ -70,6 +72,16 @@ class Site:
         """The daemon at work, without waiting for anything."""
         with self._installation.daemon:
             yield
+
+    @contextmanager
+    def second_web_server(self) -> Iterator[int]:
+        """Beside the first, on another core where there are several; its port, which the core goes by."""
+        cores = os.cpu_count() or 1
+        apart = [port for port in free_ports(64) if (port - self.port) % cores or cores == 1]
+        environ = {**self._installation.environ, "WEB_PORT": str(apart[0])}
+        with Process("run_web.py", environ, self._installation.directory, "second_web_server") as server:
+            server.wait_for_line("web server started")
+            yield apart[0]
 
     @property
     def daemon(self) -> Process:

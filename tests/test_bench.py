@@ -18,7 +18,7 @@ def _quick_run(directory: Path, *options: str) -> str:
     return table.read_text(encoding="utf-8")
 
 
-ON_BOTH = ("payments", "blocks", "web", "matching", "missed")
+ON_BOTH = ("payments", "blocks", "web", "sustained", "matching", "missed")
 ON_SQLITE = ("growth", "mempool", "peers")
 """The parts of a run: those that are measured on each database, and the others."""
 
@@ -49,6 +49,8 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "60 missed blocks of 51 transactions",
         "new requests, 2 clients",
         "status reads of 5 open pages",
+        "new requests sustained, 2 clients",
+        "new requests sustained, 2 clients, by two web servers",
     ):
         assert f"| {line}" in text
     assert str(tmp_path) not in text

@@ -1,0 +1,112 @@
+"""New requests for as long as bitcoind makes addresses for them, by one web server and by two."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import cycle, islice, repeat
+
+from bench.callers import UnexpectedAnswerError, callers, drive
+from bench.load import Load
+from bench.part import Options
+from bench.processor import processor_seconds
+from bench.report import Row
+from bench.site import Site
+from bench.web import new_request
+
+REACH = 0.9
+RETRY_SECONDS = 0.005
+
+REMARKS = """\
+- Sustained: the pool of addresses is used up first, so each new request waits for the daemon's next address.
+  The row after it says what each program uses of the machine's cores, and beside it what all of them together
+  could have. The web server is one process, and Python runs one of its threads at a time, so of one core.
+  Two web servers are two processes on one database, with half of the clients each, and each on another core;
+  bitcoind, the daemon and the clients are on these cores too.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SustainedPlan:
+    """By how many clients and for how long new requests are asked for, after `pool` addresses are used up;
+    beside how many addresses that bitcoind makes alone."""
+
+    clients: int = 8
+    seconds: float = 8.0
+    pool: int = 500
+    addresses: int = 3_000
+
+
+LEAN = SustainedPlan(seconds=4.0, addresses=1_000)
+QUICK = SustainedPlan(clients=2, seconds=0.5, pool=10, addresses=10)
+
+
+def rows(options: Options) -> Iterator[Row]:
+    """Lines for one web server, for what each program takes then, and for two web servers."""
+    plan = options.choose(SustainedPlan(), LEAN, QUICK)
+    with Load.start(options.directory / "node", 10) as load:
+        site = Site(load, options.directory / "site", 0, plan.pool, new_database=options.new_database)
+        alone = load.new_address_rate(plan.addresses)
+        with site.running():
+            drive(site.port, 1, repeat(new_request(site), plan.pool), b"201")
+            at_work = {"web server": site.web.pid, "daemon": site.daemon.pid, "bitcoind": load.pid}
+            at_work["clients"] = os.getpid()
+            before = {name: processor_seconds(pid) for name, pid in at_work.items()}
+            rate = _rate(plan, site, [site.port])
+            used = [
+                (name, after - started)
+                for name, pid in at_work.items()
+                if (after := processor_seconds(pid)) is not None and (started := before[name]) is not None
+            ]
+            with site.second_web_server() as second_port:
+                rate_of_two = _rate(plan, site, [site.port, second_port])
+    what = f"new requests sustained, {plan.clients} clients"
+    yield Row(
+        what,
+        f"{alone:,.0f} addresses a second by getnewaddress",
+        f"{rate:,.0f} a second",
+        f"{rate / alone:.2f} times",
+        f"at least {REACH:g} times",
+        rate / alone >= REACH,
+    )
+    if used:
+        yield _processors_row(alone, rate * plan.seconds, dict(used))
+    one, two = f"{rate:,.0f} a second by one web server", f"{rate_of_two:,.0f} a second"
+    yield Row(f"{what}, by two web servers", one, two, f"{rate_of_two / rate:.2f} times")
+
+
+def _processors_row(alone: float, made: float, used: dict[str, float]) -> Row:
+    """Beside what the machine's cores have for each, were it as many as are to be reached."""
+    available = 1000 * (os.cpu_count() or 1) / (REACH * alone)
+    each = {name: 1000 * seconds / made for name, seconds in used.items()}
+    parts = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in each.items())
+    return Row(
+        "processor time of each of these",
+        f"{available:.2f} ms of {os.cpu_count()} cores, were it {REACH:g} times",
+        f"{sum(each.values()):.2f} ms: {parts}",
+        f"{sum(each.values()) / available:.2f} times",
+    )
+
+
+def _rate(plan: SustainedPlan, site: Site, ports: Sequence[int]) -> float:
+    """New requests a second, by clients who ask again where there was no address."""
+    create, deadline = new_request(site), time.perf_counter() + plan.seconds
+    with ThreadPoolExecutor(plan.clients) as clients:
+        made = [
+            clients.submit(_ask_until, deadline, port, create) for port in islice(cycle(ports), plan.clients)
+        ]
+        return sum(count.result() for count in made) / plan.seconds
+
+
+def _ask_until(deadline: float, port: int, create: bytes) -> int:
+    count = 0
+    with callers(port, 1) as [caller]:
+        while time.perf_counter() < deadline:
+            status, body = caller.ask(create)
+            count += status == b"201"
+            if status == b"503":
+                time.sleep(RETRY_SECONDS)
+            elif status != b"201":
+                raise UnexpectedAnswerError(body.decode(errors="replace"))
+    return count
