@@ -57,7 +57,8 @@ class Figures:
     large_floor: list[float] = field(default_factory=list)
     one_of_small: BlockSeconds = field(default_factory=BlockSeconds)
     many_of_small: BlockSeconds = field(default_factory=BlockSeconds)
-    few_large: BlockSeconds = field(default_factory=BlockSeconds)
+    one_of_large: BlockSeconds = field(default_factory=BlockSeconds)
+    many_of_large: BlockSeconds = field(default_factory=BlockSeconds)
     stored: list[float] = field(default_factory=list)
     beside_open: BlockSeconds = field(default_factory=BlockSeconds)
     memory: list[Memory] = field(default_factory=list)
@@ -71,8 +72,9 @@ def rows(options: Options) -> Iterator[Row]:
     yield _block_row(f"{small}, {few}", found.small_floor, found.one_of_small)
     yield _block_row(f"{small}, {many}", found.small_floor, found.many_of_small)
     yield _each_row(plan.payments, found)
-    large = f"{plan.large + 1} transactions, {plan.payments} outputs of ours"
-    yield _block_row(large, found.large_floor, found.few_large)
+    large = f"{plan.large + 1} transactions"
+    yield _block_row(f"{large}, one output of ours", found.large_floor, found.one_of_large)
+    yield _block_row(f"{large}, {plan.payments} outputs of ours", found.large_floor, found.many_of_large)
     yield _open_row(f"{small}, beside {plan.open_requests:,} open requests", found)
     yield from memory_rows(f"daemon's memory after that, {plan.open_requests:,} open requests", found.memory)
 
@@ -80,7 +82,7 @@ def rows(options: Options) -> Iterator[Row]:
 def _measure(plan: BlockPlan, options: Options) -> Figures:
     found = Figures()
     coins = max(plan.small, plan.large * plan.coins) + plan.payments
-    count = plan.rounds * plan.runs * (1 + 2 * plan.payments)
+    count = plan.rounds * plan.runs * 2 * (1 + plan.payments)
     with Load.start(options.directory / "node", coins) as load:
         few, many = (
             Site(load, options.directory / name, plan.address_count, count, new_database=options.new_database)
@@ -109,8 +111,9 @@ def _measure_each(plan: BlockPlan, load: Load, site: Site, found: Figures) -> No
     for count, block in ((1, found.one_of_small), (plan.payments, found.many_of_small)):
         requests = site.requests(count)
         measure_block(load, site, _small(plan, load, requests), requests, block)
-    requests = site.requests(plan.payments)
-    measure_block(load, site, _large(plan, load, requests), requests, found.few_large)
+    for count, block in ((1, found.one_of_large), (plan.payments, found.many_of_large)):
+        requests = site.requests(count)
+        measure_block(load, site, _large(plan, load, requests), requests, block)
     found.stored.append(store_again(site.database, [request.reference for request in requests]))
 
 

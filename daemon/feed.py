@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import zmq
 
-BATCH = 250
-"""The most raw transactions taken at once: a new tip never waits for more than these."""
+BATCH, BATCH_BYTES = 250, 100_000
+"""The most raw transactions taken at once, and after how many bytes no more are taken: a new tip never waits
+for more than these."""
 
 _EVENT = struct.Struct("=hi")
 _SEQUENCE = struct.Struct("<I")
@@ -51,10 +52,10 @@ class Feed:
         if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):
             for topic in (self._hashblock, self._rawtx):
                 topic.take_connection_events(batch)
-            batch.tips = len(self._hashblock.take(batch, BATCH))
+            batch.tips = len(self._hashblock.take(batch))
             # A block's own transactions come before the word of it: it need not wait for them.
             if not batch.has_new_tip:
-                batch.transactions = self._rawtx.take(batch, BATCH)
+                batch.transactions = self._rawtx.take(batch)
         return batch
 
     def silent_topics(self) -> list[str]:
@@ -102,14 +103,16 @@ class _Topic:
             batch.has_connected |= self.is_connected
             batch.is_incomplete = True
 
-    def take(self, batch: Batch, limit: int) -> list[bytes]:
-        """The bodies of up to `limit` messages; a foreign or malformed one is a reason to look, no more."""
+    def take(self, batch: Batch) -> list[bytes]:
+        """The bodies of so many messages; a foreign or malformed one is a reason to look, no more."""
         bodies: list[bytes] = []
-        while len(bodies) < limit and (frames := _receive(self._socket)):
+        size = 0
+        while len(bodies) < BATCH and size < BATCH_BYTES and (frames := _receive(self._socket)):
             if len(frames) != 3 or frames[0] != self._topic or len(frames[2]) != _SEQUENCE.size:
                 batch.is_incomplete = True
                 continue
             bodies.append(frames[1])
+            size += len(frames[1])
             self._count(_SEQUENCE.unpack(frames[2])[0], batch)
         return bodies
 

@@ -41,6 +41,7 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "webhook of a live payment, 2,000",
         "block of 0.12 MWU: 201 transactions, 4 of them ours",
         "each payment more in a block",
+        "block of 0.02 MWU: 3 transactions, one output of ours",
         "block of 0.02 MWU: 3 transactions, 4 outputs of ours",
         "block of 0.12 MWU: 201 transactions, beside 500 open requests",
         "daemon's memory idle",
