@@ -1,18 +1,30 @@
 """What was answered to a client, or sent to anybody, survives a power cut."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+import urllib3
 
+from admin.child import free_ports
+from admin.client import Client
+from admin.installation import environment
+from admin.processes import Process
 from daemon.failpoint import transaction
+from models.address import Address, free_count
 from models.database import database, disconnect
 from models.outbox import Event
+from models.payment import PaymentRequest
 from models.report import update_report
 from models.schema import open_database
 from tests.rows import NOW, new_payment
 from tests.sync_ledger import SyncLedger
-from tests.web_server import BODY, open_shop
+from tests.waiting import wait_until
+from tests.web_server import BODY, KEY, open_shop, stock
+
+CALLERS, ENOUGH = 16, 200
 
 
 @pytest.fixture
@@ -62,4 +74,37 @@ def test_the_ledger_sees_what_is_not_synced(ledger: SyncLedger, url: str) -> Non
     update_report(assessed_height=1)
     assert ledger.syncs["nodetill.db-wal"] == before
     assert ledger.unsynced["nodetill.db-wal"] > 0
+    disconnect()
+
+
+def test_what_many_were_answered_outlives_a_kill(tmp_path: Path, database_url: str) -> None:
+    """They are written together. Who has an answer has a request; who has none has used up no address."""
+    open_database(database_url)
+    stock(addresses=2000)
+    (port,) = free_ports(1)
+    environ = environment({"DATABASE_URL": database_url, "WEB_PORT": str(port)})
+    told: list[tuple[str, str]] = []
+    body = {"seller_id": "company1", "amount_fiat": "20000", "currency": "SAT"}
+
+    def ask_until_it_is_gone(client: Client) -> None:
+        while True:
+            try:
+                answer = client.post("/api/v1/payments", body)
+            except urllib3.exceptions.HTTPError:
+                return
+            assert answer.status == 201
+            told.append((answer.document["payment_request_id"], answer.document["address"]))
+
+    with Process("run_web.py", environ, tmp_path) as server, ThreadPoolExecutor(CALLERS) as callers:
+        clients = [Client(f"http://127.0.0.1:{port}", KEY) for _ in range(CALLERS)]
+        wait_until(partial(clients[0].try_get, "/health"), what="the web server")
+        ends = [callers.submit(ask_until_it_is_gone, client) for client in clients]
+        wait_until(lambda: len(told) >= ENOUGH)
+        server.kill()
+        for end in ends:
+            end.result()
+    rows = {row.reference: row.address.address for row in PaymentRequest.select().join(Address)}
+    assert set(told) <= set(rows.items())
+    assert len(rows) - len(told) <= CALLERS
+    assert free_count() == 2000 - len(rows)
     disconnect()
