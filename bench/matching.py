@@ -1,7 +1,7 @@
 """Foreign transactions from the feed, one core: parsed, held against the address table, and let go."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from statistics import median
 from typing import cast
 
 from bench.database import Database
-from bench.load import COIN_SCRIPT, Coin, random_script, signed
+from bench.load import COIN_SCRIPT, Coin, random_script, signed, signed_all
 from bench.part import Options
 from bench.report import Row
 from bench.site import filled
@@ -21,34 +21,39 @@ from daemon.recording import Watch
 from daemon.transaction_handler import TransactionHandler
 from models.database import disconnect
 from models.schema import open_database
-from payments.transaction import parse_block, parse_transaction
+from payments.transaction import Transaction, parse_block, parse_transaction
 
 PARSING_REACH, GROWTH_REACH = 0.5, 1.3
+LARGE_COINS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class MatchingPlan:
-    """How many transactions, held against tables of how many addresses."""
+    """How many transactions, held against tables of how many addresses; and how many large ones, with how
+    many outputs each."""
 
     address_counts: tuple[int, ...] = (1_000, 1_000_000, 10_000_000)
     transactions: int = 10_000
+    large: int = 10
+    outputs: int = 2_940
     runs: int = 5
 
 
 REMARKS = """\
 - Foreign transactions: as the feed brings them, 250 at a time, in one thread; half of them share a script.
-  Their floor: parsing alone.
+  Their floor: parsing alone. A block of large ones is 10 transactions that spend 100 coins and pay to 2,940
+  scripts each, all of them somebody else's. A block's own rows have besides what bitcoind is asked, and what
+  is stored.
 """
 
 LEAN = MatchingPlan(address_counts=(1_000_000,))
-QUICK = MatchingPlan(address_counts=(1_000, 2_000), transactions=500, runs=1)
+QUICK = MatchingPlan(address_counts=(1_000, 2_000), transactions=500, large=2, outputs=50, runs=1)
 
 
 def rows(options: Options) -> Iterator[Row]:
     """A line for each size of the table, and one for growth."""
     plan = options.choose(MatchingPlan(), LEAN, QUICK)
     raws = [_foreign(number) for number in range(plan.transactions)]
-    block = options.block.read_bytes() if options.block else None
     rates = []
     for count in plan.address_counts:
         handler, watch = _open(filled(options, count))
@@ -56,11 +61,22 @@ def rows(options: Options) -> Iterator[Row]:
         ours = median(_look(handler, raws) for _ in range(plan.runs))
         rates.append(len(raws) / ours)
         yield _row(f"foreign transactions, {count:,} addresses", len(raws), floor, ours)
-        if block is not None:
-            yield _block_row(block, watch, count, plan.runs)
+        for what, parse in _blocks(plan, options):
+            yield _beside_parsing(what, parse, watch, count, plan.runs)
         disconnect()
     if len(rates) > 1:
         yield _growth_row(plan, rates[0] / rates[-1])
+
+
+def _blocks(
+    plan: MatchingPlan, options: Options
+) -> Iterator[tuple[str, Callable[[], Sequence[Transaction]]]]:
+    """What blocks hold, each as what it is and how it is parsed."""
+    if options.block:
+        raw = options.block.read_bytes()
+        yield "a block of the main chain", lambda: parse_block(raw).transactions
+    raws = [_large(number, plan.outputs) for number in range(plan.large)]
+    yield "a block of large ones", lambda: [parse_transaction(raw) for raw in raws]
 
 
 def _growth_row(plan: MatchingPlan, growth: float) -> Row:
@@ -87,6 +103,11 @@ def _open(database: Database) -> tuple[TransactionHandler, Watch]:
 def _foreign(number: int) -> bytes:
     coin = Coin(number.to_bytes(36), 10_000)
     return signed(coin, [(1_000, random_script()), (1_000, COIN_SCRIPT if number % 2 else random_script())])
+
+
+def _large(number: int, output_count: int) -> bytes:
+    coins = [Coin((number * LARGE_COINS + place).to_bytes(36), 10_000) for place in range(LARGE_COINS)]
+    return signed_all(coins, [(1_000, random_script()) for _ in range(output_count)])
 
 
 def _parse(raws: Sequence[bytes]) -> float:
@@ -117,18 +138,20 @@ def _row(what: str, count: int, floor: float, ours: float) -> Row:
     )
 
 
-def _block_row(raw: bytes, watch: Watch, address_count: int, runs: int) -> Row:
-    """Parsing a block of the main chain, beside parsing and matching it."""
+def _beside_parsing(
+    what: str, parse: Callable[[], Sequence[Transaction]], watch: Watch, address_count: int, runs: int
+) -> Row:
+    """Parsing what a block holds, beside parsing and matching it."""
     parsing, both = [], []
     for _ in range(runs):
         began = time.perf_counter()
-        block = parse_block(raw)
+        transactions = parse()
         parsing.append(time.perf_counter() - began)
-        assert not watch.matches(block.transactions)
-        assert not list(watch.conflicting(block.transactions))
+        assert not watch.matches(transactions)
+        assert not list(watch.conflicting(transactions))
         both.append(time.perf_counter() - began)
     return Row(
-        f"a block of the main chain ({len(block.transactions):,} transactions), {address_count:,} addresses",
+        f"{what} ({len(transactions):,} transactions), {address_count:,} addresses",
         f"{1000 * median(parsing):.1f} ms to parse",
         f"{1000 * median(both):.1f} ms",
         f"{median(both) / median(parsing):.2f} times",

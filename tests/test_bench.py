@@ -46,6 +46,7 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "block of 0.12 MWU: 201 transactions, beside 500 open requests",
         "daemon's memory idle",
         "foreign transactions, 2,000",
+        "a block of large ones (2 transactions), 2,000 addresses",
         "600 missed blocks of one transaction",
         "60 missed blocks of 51 transactions",
         "new requests, 2 clients",
