@@ -19,9 +19,10 @@ REACH = 0.9
 RETRY_SECONDS = 0.005
 
 REMARKS = """\
-- Sustained: the pool of addresses is used up first, so each new request waits for the daemon's next address.
-  The row after it says what each program uses of the machine's cores, and beside it what all of them together
-  could have. The web server is one process, and Python runs one of its threads at a time, so of one core.
+- Sustained: as many requests first as the pool has addresses, so that each further one needs an address which
+  the daemon asks bitcoind for meanwhile; many times the pool are made. The row after it is what each program
+  uses of the machine's cores, and beside it what all of them together could have. The web server is one
+  process, and Python runs one of its threads at a time, so of one core.
   Two web servers are two processes on one database, with half of the clients each, and each on another core;
   bitcoind, the daemon and the clients are on these cores too.
 """
