@@ -174,6 +174,13 @@ class Bitcoind:
         """A transaction's unconfirmed ancestors; none where it has left the mempool."""
         return self._call_or_none("getmempoolancestors", txid, absent=NOT_FOUND) or []
 
+    def mempool_dependents(self, txids: Sequence[str]) -> list[str]:
+        """Those of these transactions that are in the mempool, and have unconfirmed ancestors there. They are
+        asked for all at once."""
+        calls = [[txid] for txid in txids]
+        entries = self._call("getmempoolentry", calls, NOT_FOUND, each=True) if calls else []
+        return [t for t, e in zip(txids, entries, strict=True) if e is not None and e["ancestorcount"] > 1]
+
     def mempool_transactions(self, txids: Sequence[str]) -> list[Transaction]:
         """Those of these transactions that the mempool still has. They are asked for all at once."""
         calls = [[txid] for txid in txids]

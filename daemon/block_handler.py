@@ -105,6 +105,7 @@ class BlockHandler:
         block_hash = block_hash or self._node.block_hash(0)
         header = self._node.header(block_hash) if block_hash else None
         assert header is not None, "bitcoind knows its own chain"
+        self._watch.has_lost_blocks = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
         with transaction("chain-read-again"):
             unmine_above(height)
@@ -123,6 +124,7 @@ class BlockHandler:
         return found
 
     def _disconnect_down_to(self, fork: StoredBlock, tip: StoredBlock) -> None:
+        self._watch.has_lost_blocks = True
         log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
         for height in range(tip.height, fork.height, -1):
             block = block_at(height)

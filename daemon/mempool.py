@@ -1,9 +1,10 @@
 """bitcoind's mempool: which payments are in it, and what became of those that are not any more."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
+from types import MappingProxyType
 
 import structlog
 
@@ -140,7 +141,12 @@ class Mempool:
             self._is_new_here = False
         undecided = {txid for txid, state, replaced_in in outputs if state != DROPPED and replaced_in is None}
         self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
-        return self._record([], {txid for txid, _, _ in outputs}, now, undecided)
+        # Before it is asked whether they are there: what is replaced after that, the feed tells.
+        lineages = self._grown_lineages({txid for txid, state, _ in outputs if state == MEMPOOL})
+        is_whole = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
+        if is_whole:
+            self._watch.has_lost_blocks = False
+        return is_whole
 
     def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
         """Find payments that the feed did not bring; False where something is left for another look."""
@@ -168,16 +174,19 @@ class Mempool:
         endangered: Collection[str],
         now: datetime,
         undecided: Collection[str] | None = None,
+        lineages: Mapping[str, Sequence[Transaction]] = MappingProxyType({}),
     ) -> bool:
-        """Look, and store what was found; whether it is whole."""
+        """Look, and store what was found, and these lineages; whether it is whole."""
         findings = self.look(matches, endangered, now, undecided=undecided)
+        findings = replace(findings, lineages={**lineages, **findings.lineages})
         findings.store_alone()
         return findings.is_whole
 
     def _matches(self, txids: Sequence[str]) -> list[Match]:
         """Those of these transactions that the mempool still has, and that pay us."""
-        parts = [txids[start : start + READ_AT_ONCE] for start in range(0, len(txids), READ_AT_ONCE)]
-        return [m for part in parts for m in self._watch.matches(self._node.mempool_transactions(part))]
+        return [
+            m for part in _parts(txids) for m in self._watch.matches(self._node.mempool_transactions(part))
+        ]
 
     def _unread(self) -> list[str]:
         """Without a wallet any transaction of the mempool may be ours: the next of those that are new."""
@@ -197,6 +206,13 @@ class Mempool:
         """What payments that were away depend on now: the ancestors of one in a block are not unconfirmed."""
         node = self._node
         return {t: node.mempool_transactions([t, *node.mempool_ancestors(t)]) for t in returned}
+
+    def _grown_lineages(self, txids: Collection[str]) -> dict[str, Sequence[Transaction]]:
+        """What these payments depend on, if blocks have left the chain: one that stayed in the mempool may be
+        made of money that was confirmed, and is not any more."""
+        if not self._watch.has_lost_blocks:
+            return {}
+        return self._lineages(t for part in _parts(list(txids)) for t in self._node.mempool_dependents(part))
 
     def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:
         """First seen now if the feed has just brought it; else when the mempool says that it came.
@@ -256,6 +272,11 @@ class Mempool:
         since = self._missing_since.setdefault(txid, now)
         # Also where the clock was set back: better an early look than one that never comes.
         return not since <= now < since + (RELAY_GRACE if txid in self._hearsay else DROP_GRACE)
+
+
+def _parts(txids: Sequence[str]) -> list[Sequence[str]]:
+    """So many as bitcoind is asked for at once."""
+    return [txids[start : start + READ_AT_ONCE] for start in range(0, len(txids), READ_AT_ONCE)]
 
 
 def _record_fates(fates: _Fates) -> None:

@@ -48,6 +48,9 @@ class Watch:
 
     def __init__(self) -> None:
         self.addresses = Addresses()
+        self.has_lost_blocks = True
+        """Whether blocks have left the chain since it was last asked what payments in the mempool depend on:
+        it may be more now. At the start nobody knows."""
         self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:

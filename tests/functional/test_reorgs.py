@@ -186,3 +186,21 @@ def test_a_double_spend_that_a_deep_reorg_forgets_has_replaced_nothing(
     customer.mine_only(sent.raw)
     order.wait("confirmed", txid=sent.txid)
     order.wait_told("received", "reverted", "received", "confirmed")
+
+
+def test_a_parent_that_fell_back_into_the_mempool_takes_its_child_with_it(
+    till: Till, customer: Customer
+) -> None:
+    """The payment never left the mempool, and was made of money that was confirmed then."""
+    order = till.request()
+    parent = customer.pay(customer.address(), 1_000_000)
+    till.node.mine()
+    till.wait_tip()
+    child = customer.pay(order.address, order.amount_sats, coin=parent.change)
+    order.wait("received", txid=child.txid)
+    customer.reorg(1)
+    till.wait_tip()
+    thief = customer.double_spend(parent)
+    order.wait("new")
+    assert order.wait_state(child.txid, "replaced")["replaced_by"] == thief.txid
+    order.wait_told("received", "reverted")
