@@ -76,7 +76,7 @@ class Site:
     @contextmanager
     def second_web_server(self) -> Iterator[int]:
         """Beside the first, on another core where there are several; its port, which the core goes by."""
-        cores = os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         apart = [port for port in free_ports(64) if (port - self.port) % cores or cores == 1]
         environ = {**self._installation.environ, "WEB_PORT": str(apart[0])}
         with Process("run_web.py", environ, self._installation.directory, "second_web_server") as server:

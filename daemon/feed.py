@@ -104,7 +104,8 @@ class _Topic:
             batch.is_incomplete = True
 
     def take(self, batch: Batch) -> list[bytes]:
-        """The bodies of so many messages; a foreign or malformed one is a reason to look, no more."""
+        """The bodies of the next messages, up to BATCH or until they have BATCH_BYTES; a foreign or malformed
+        one is a reason to look, no more."""
         bodies: list[bytes] = []
         size = 0
         while len(bodies) < BATCH and size < BATCH_BYTES and (frames := _receive(self._socket)):

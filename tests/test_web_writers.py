@@ -31,6 +31,16 @@ def writers(tmp_path: Path) -> Iterator[Writers]:
     disconnect()
 
 
+@pytest.fixture
+def commits(writers: Writers, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One for each commit of the database."""
+    seen: list[None] = []
+    assert writers
+    commit = database.obj.commit
+    monkeypatch.setattr(database.obj, "commit", lambda: seen.append(commit()))
+    return seen
+
+
 def carried_out(writers: Writers, *works: Callable[[], object]) -> list["Future[object]"]:
     """What becomes of these when all of them wait for the same turn, in this order."""
 
@@ -70,11 +80,8 @@ def sellers() -> list[str]:
     return sorted(seller.id for seller in Seller.select())
 
 
-def test_those_that_wait_for_the_same_turn_are_one_commit(writers: Writers) -> None:
-    """The first of them to come to its turn writes for all, and each gets its own answer."""
-    commits: list[None] = []
-    commit = database.obj.commit
-    database.obj.commit = lambda: commits.append(commit())
+def test_those_that_wait_for_the_same_turn_are_one_commit(writers: Writers, commits: list[None]) -> None:
+    """The first of them writes for all, and each gets its own answer."""
     outcomes = carried_out(writers, *map(adds, NAMES))
     assert len({outcome.result() for outcome in outcomes}) == 1
     assert sellers() == NAMES
@@ -116,41 +123,51 @@ def test_trouble_with_the_database_is_told_to_all_at_once(writers: Writers) -> N
     assert sellers() == []
 
 
-def test_one_that_has_given_up_is_not_done_later(writers: Writers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its caller was told that nothing was used up."""
+def test_trouble_is_told_to_the_rest_where_one_was_refused_before(writers: Writers) -> None:
+    """They are tried again without that one, together."""
+    calls: list[None] = []
+
+    def meet_trouble() -> None:
+        calls.append(None)
+        raise peewee.OperationalError("database is locked")
+
+    first, *others = carried_out(writers, refused, meet_trouble, adds("company1"))
+    assert isinstance(first.exception(), RefusedError)
+    assert [str(outcome.exception()) for outcome in others] == ["database is locked"] * 2
+    assert len(calls) == 1
+    assert sellers() == []
+
+
+def test_those_between_two_that_are_refused_are_one_commit(writers: Writers, commits: list[None]) -> None:
+    """As where the pool of addresses runs dry: whoever got one need not wait for the disk alone."""
+    works = [adds("company1"), adds("company2"), refused, refused, adds("company3"), refused]
+    outcomes = carried_out(writers, *works)
+    assert [outcome.exception() is None for outcome in outcomes] == [True, True, False, False, True, False]
+    assert sellers() == NAMES
+    # The third is the one that they waited for.
+    assert len(commits) == 3
+
+
+def test_one_that_ends_its_thread_leaves_nobody_waiting(writers: Writers) -> None:
+    """Not even whoever it was not the thread of."""
+
+    def end() -> None:
+        raise SystemExit
+
+    first, second, third = carried_out(writers, adds("company1"), end, adds("company3"))
+    assert isinstance(second.exception(), SystemExit)
+    assert first.result()
+    assert third.result()
+    assert sellers() == ["company1", "company3"]
+
+
+def test_where_the_turn_does_not_come_nothing_is_done_later(
+    writers: Writers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that wait for it are told that nothing was used up."""
     monkeypatch.setattr("web.database.LOCK_TIMEOUT_SECONDS", 0.01)
-    with writers.transaction(), ThreadPoolExecutor() as threads:
-        outcome = threads.submit(writers.carry_out, adds("company1"))
-        assert "too long" in str(outcome.exception())
-    assert writers.carry_out(adds("company2"))
-    assert sellers() == ["company2"]
-
-
-def test_one_that_is_being_done_when_its_caller_would_give_up_is_answered_truly(writers: Writers) -> None:
-    """It is too late to take it back: the caller waits for what becomes of it."""
-    is_begun, may_go_on = threading.Event(), threading.Event()
-
-    class Turn:
-        """Nobody's for as long as its caller waits, who gives up when the others are at work."""
-
-        def acquire(self, timeout: float) -> bool:
-            assert is_begun.wait(timeout)
-            return False
-
-    def slow() -> None:
-        is_begun.set()
-        may_go_on.wait(30)
-
-    impatient = Writers()
-    vars(impatient).update(_turn=Turn(), _waiting=writers._waiting)
-    with ThreadPoolExecutor(2) as threads:
-        with writers.transaction():
-            leader = threads.submit(writers.carry_out, slow)
-            wait_until(lambda: len(writers._waiting) == 1)
-            follower = threads.submit(impatient.carry_out, adds("company1"))
-            wait_until(lambda: len(writers._waiting) == 2)
-        assert is_begun.wait(30)
-        may_go_on.set()
-        leader.result()
-        assert follower.result()
-    assert sellers() == ["company1"]
+    with ThreadPoolExecutor() as threads, writers.transaction():
+        outcomes = [threads.submit(writers.carry_out, adds(name)) for name in NAMES]
+        assert ["too long" in str(outcome.exception()) for outcome in outcomes] == [True] * 3
+    assert writers.carry_out(adds("company4"))
+    assert sellers() == ["company4"]

@@ -1,6 +1,5 @@
 """The database as one call of the web server uses it: a connection that works, and news of its outages."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -44,7 +43,8 @@ class Writers:
 
     def __init__(self) -> None:
         self._turn = Lock()
-        self._waiting: deque[_Work] = deque()
+        self._queue = Lock()
+        self._waiting: list[_Work] = []
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -62,31 +62,36 @@ class Writers:
             self._turn.release()
 
     def carry_out(self, do: Callable[[], T]) -> T:
-        """Call `do` in a transaction, on SQLite together with what others have waiting: they all wait for
-        the disk once. What it returns is true, and on the disk; what it raises has left nothing behind.
+        """What `do` returns, once what it wrote is on the disk; where this raises, nothing of it is left.
 
-        It may be called in another thread, and twice, where the first time was taken back.
+        On SQLite those who come at the same time wait for the disk once. `do` may be called in another
+        thread, and again after its first call was taken back: it may do nothing but write.
         """
         if not is_sqlite():
             with self.transaction():
                 return do()
         work = _Work(do)
-        self._waiting.append(work)
-        if self._turn.acquire(timeout=LOCK_TIMEOUT_SECONDS):
-            try:
-                if not work.outcome.done():
-                    _carry_out(self._take_waiting())
-            finally:
-                self._turn.release()
-        elif work.outcome.cancel():
-            raise peewee.OperationalError(_TOO_LONG)
+        with self._queue:
+            self._waiting.append(work)
+            is_first = len(self._waiting) == 1
+        if is_first:
+            self._write_what_waits()
         outcome: T = work.outcome.result()
         return outcome
 
-    def _take_waiting(self) -> list["_Work"]:
-        """All that is waiting; what has been given up in the meantime is not done any more."""
-        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        return [work for work in taken if work.outcome.set_running_or_notify_cancel()]
+    def _write_what_waits(self) -> None:
+        """Wait for the turn, and write for all who have come until then: who comes next is first again."""
+        has_turn = self._turn.acquire(timeout=LOCK_TIMEOUT_SECONDS)
+        try:
+            with self._queue:
+                works, self._waiting = self._waiting, []
+            if has_turn:
+                _write_together(works)
+            else:
+                _refuse(works, peewee.OperationalError(_TOO_LONG))
+        finally:
+            if has_turn:
+                self._turn.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +102,41 @@ class _Work:
     outcome: "Future[Any]" = field(default_factory=Future)
 
 
-def _carry_out(works: Sequence[_Work]) -> None:
-    """In one transaction; where one of them is refused, each in its own."""
+def _write_together(works: Sequence[_Work]) -> None:
+    """In one transaction; where one of them is refused, those before it in one, and then those behind it."""
+    group = works
+    while works:
+        results, error = _written(group)
+        if error is not None and len(group) > 1 and results and not isinstance(error, DATABASE_TROUBLE):
+            group = group[: min(len(results), len(group) - 1)]
+            continue
+        if error is None:
+            settled = group
+            for work, result in zip(group, results, strict=True):
+                work.outcome.set_result(result)
+        else:
+            # In trouble each of the others would wait for the lock as long as these did.
+            settled = works if isinstance(error, DATABASE_TROUBLE) else group[:1]
+            _refuse(settled, error)
+        works = group = works[len(settled) :]
+
+
+def _written(works: Sequence[_Work]) -> tuple[list[Any], BaseException | None]:
+    """What each returns, and None: it is on the disk. Or what was returned before one was refused, and why:
+    then nothing is."""
+    results: list[Any] = []
     try:
         with database.atomic():
-            results = [work.do() for work in works]
-    except Exception as error:  # noqa: BLE001  # Whatever it is, who wanted it written is told.
-        if len(works) == 1 or isinstance(error, DATABASE_TROUBLE):
             for work in works:
-                work.outcome.set_exception(error)
-        else:
-            for work in works:
-                _carry_out([work])
-    else:
-        for work, result in zip(works, results, strict=True):
-            work.outcome.set_result(result)
+                results.append(work.do())  # noqa: PERF401  # They are wanted where one of them fails, too.
+    except BaseException as error:  # noqa: BLE001  # Whatever it is, who wanted it written is told.
+        return results, error
+    return results, None
+
+
+def _refuse(works: Sequence[_Work], error: BaseException) -> None:
+    for work in works:
+        work.outcome.set_exception(error)
 
 
 class Outage:

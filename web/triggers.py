@@ -37,10 +37,13 @@ def new_payment(call: Call) -> Content:
     form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
     terms = agreed_terms(form, form.seller_id, call)
-    with call.writers.transaction():
+
+    def store() -> PaymentRequest:
         if not is_known:
             _add_seller(call, form.seller_id)
-        payment = store_request(terms, call)
+        return store_request(terms, call)
+
+    payment = call.writers.carry_out(store)
     if not is_known:
         log.info("seller added", seller=form.seller_id)
     tell_log(payment)
