@@ -9,10 +9,11 @@ from queue import SimpleQueue
 from socket import socket
 
 from bench.floor import Commits
+from bench.ledger import Ledger
 from bench.load import Load, Rpc
 from bench.observer import LONGEST_SECONDS, Subscriber, Watcher
 from bench.site import AMOUNT_SATS, Request, Site
-from payments.transaction import parse_transaction
+from payments.transaction import Transaction, parse_transaction
 from tests.endpoint import Endpoint, answers
 from tests.endpoint import Request as Call
 
@@ -28,15 +29,17 @@ class LiveSeconds:
     """Measured times of payments, and of foreign transactions that a bare subscriber takes.
 
     `stored` and `called` are a payment's status and its webhook. `floor` is a subscriber that stores one row
-    at each message; `asked` is one that has asked bitcoind for the mempool's entry before, and
-    `asked_and_called` until what it then posts is received.
+    at each message; `asked` is one that has asked bitcoind for the mempool's entry before; `kept` is one that
+    has asked, and then stores all that has to be kept, and `kept_and_called` until what it then posts is
+    received.
     """
 
     stored: list[float] = field(default_factory=list)
     called: list[float] = field(default_factory=list)
     floor: list[float] = field(default_factory=list)
     asked: list[float] = field(default_factory=list)
-    asked_and_called: list[float] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)
+    kept_and_called: list[float] = field(default_factory=list)
 
 
 class Seller:
@@ -50,6 +53,11 @@ class Seller:
     def wait_for(self) -> float:
         """The moment, as of time.perf_counter, at which the next call has been read."""
         return self._moments.get(timeout=LONGEST_SECONDS)
+
+    def forget(self) -> None:
+        """The calls that nobody has waited for."""
+        while not self._moments.empty():
+            self._moments.get()
 
     def call(self, body: bytes) -> None:
         """As somebody does who calls it."""
@@ -69,7 +77,7 @@ class Seller:
 
 
 def measure_live(
-    load: Load, site: Site, requests: list[Request], seller: Seller, seconds: LiveSeconds
+    load: Load, site: Site, ledger: Ledger, requests: list[Request], seller: Seller, seconds: LiveSeconds
 ) -> None:
     """Pay these requests one after another; between two of them, foreign transactions for the floors."""
     with (
@@ -77,15 +85,71 @@ def measure_live(
         Watcher(site.database) as watcher,
         Commits(site.database) as commits,
     ):
-        rpc = Rpc(load.node.admin_url)
+        bare = Bare(load, subscriber, commits, ledger, seller)
         for request in requests:
             _pay(load, request, subscriber, watcher, seller, seconds)
             watcher.wait_for(PENDING, is_it=lambda count: count == 0)
+            for measure in (bare.store, bare.ask_and_store, bare.ask_and_keep):
+                time.sleep(PAUSE_SECONDS)
+                measure(seconds)
             time.sleep(PAUSE_SECONDS)
-            _store(load, subscriber, commits, seconds)
+
+
+def measure_stored(load: Load, site: Site, requests: list[Request], stored: list[float]) -> None:
+    """Pay these requests one after another, and nothing between."""
+    with Subscriber("rawtx", load.node.zmq_rawtx) as subscriber, Watcher(site.database) as watcher:
+        for request in requests:
+            came = _send(load, subscriber, load.payment(request.script, AMOUNT_SATS))
+            stored.append(watcher.wait_for(STATUS, request.reference) - came)
+            load.finish()
             time.sleep(PAUSE_SECONDS)
-            _ask(load, subscriber, rpc, commits, seller, seconds)
-            time.sleep(PAUSE_SECONDS)
+
+
+class Bare:
+    """A subscriber that does the least, for a foreign transaction of its own each time."""
+
+    def __init__(
+        self, load: Load, subscriber: Subscriber, commits: Commits, ledger: Ledger, seller: Seller
+    ) -> None:
+        self._load = load
+        self._subscriber = subscriber
+        self._commits = commits
+        self._ledger = ledger
+        self._seller = seller
+        self._rpc = Rpc(load.node.admin_url)
+
+    def store(self, seconds: LiveSeconds) -> None:
+        """One row, whatever the message is."""
+        raw = self._load.foreign()
+        came = _send(self._load, self._subscriber, raw)
+        self._commits.store(raw)
+        seconds.floor.append(time.perf_counter() - came)
+        self._load.finish()
+
+    def ask_and_store(self, seconds: LiveSeconds) -> None:
+        """One row, once bitcoind says that it is so."""
+        raw = self._load.foreign()
+        came, _ = self._ask(raw)
+        self._commits.store(raw)
+        seconds.asked.append(time.perf_counter() - came)
+        self._load.finish()
+
+    def ask_and_keep(self, seconds: LiveSeconds) -> None:
+        """All that has to be kept, once bitcoind says that it is so; then call the seller."""
+        came, transaction = self._ask(self._load.foreign())
+        self._ledger.keep(transaction)
+        seconds.kept.append(time.perf_counter() - came)
+        self._seller.call(bytes(BODY_BYTES))
+        seconds.kept_and_called.append(self._seller.wait_for() - came)
+        self._load.finish()
+
+    def _ask(self, raw: bytes) -> tuple[float, Transaction]:
+        """When the message came; and what is in it, once bitcoind has said that its mempool has it."""
+        self._rpc.call("uptime")
+        came = _send(self._load, self._subscriber, raw)
+        transaction = parse_transaction(raw)
+        self._rpc.call_again("getmempoolentry", transaction.txid)
+        return came, transaction
 
 
 def _pay(
@@ -96,34 +160,13 @@ def _pay(
     seller: Seller,
     seconds: LiveSeconds,
 ) -> None:
-    raw = load.payment(request.script, AMOUNT_SATS)
-    load.begin_submit(raw)
-    came = subscriber.wait_for(raw)
+    came = _send(load, subscriber, load.payment(request.script, AMOUNT_SATS))
     seconds.stored.append(watcher.wait_for(STATUS, request.reference) - came)
     seconds.called.append(seller.wait_for() - came)
     load.finish()
 
 
-def _store(load: Load, subscriber: Subscriber, commits: Commits, seconds: LiveSeconds) -> None:
-    raw = load.foreign()
+def _send(load: Load, subscriber: Subscriber, raw: bytes) -> float:
+    """Put it into the mempool; the moment at which its message came."""
     load.begin_submit(raw)
-    came = subscriber.wait_for(raw)
-    commits.store(raw)
-    seconds.floor.append(time.perf_counter() - came)
-    load.finish()
-
-
-def _ask(
-    load: Load, subscriber: Subscriber, rpc: Rpc, commits: Commits, seller: Seller, seconds: LiveSeconds
-) -> None:
-    raw = load.foreign()
-    txid = parse_transaction(raw).txid
-    rpc.call("uptime")
-    load.begin_submit(raw)
-    came = subscriber.wait_for(raw)
-    rpc.call_again("getmempoolentry", txid)
-    commits.store(raw)
-    seconds.asked.append(time.perf_counter() - came)
-    seller.call(bytes(BODY_BYTES))
-    seconds.asked_and_called.append(seller.wait_for() - came)
-    load.finish()
+    return subscriber.wait_for(raw)

@@ -1,0 +1,113 @@
+"""The least that has to be kept of a payment, by the driver alone."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+from bench.database import Database
+from bench.requests import fill_requests, request_row
+from bench.site import AMOUNT_SATS, SELLER, fill
+from models.database import disconnect
+from models.schema import open_database
+from payments.transaction import Transaction
+
+DOCUMENT = json.dumps({"payment": "x" * 1_400})
+"""About as large as a request's, which an event keeps."""
+
+
+class Ledger:
+    """Nodetill's tables in a database of their own, with so many requests that wait for a payment."""
+
+    def __init__(self, database: Database, request_count: int) -> None:
+        open_database(database.url)
+        disconnect()
+        fill(database, request_count)
+        self._connection = database.connect()
+        if self._connection.is_sqlite:
+            self._connection.execute("PRAGMA synchronous = full")
+        self._scripts = self._open_requests()
+
+    def keep(self, payment: Transaction) -> None:
+        """Store, in one durable commit, that this pays the next request: output, outpoint, status, an event,
+        and a message for each of its recipients."""
+        now, txid = time.time_ns() // 1000, payment.txid
+        address_id = self._value("SELECT id FROM address WHERE script = ?", next(self._scripts))
+        self._execute("BEGIN IMMEDIATE" if self._connection.is_sqlite else "BEGIN")
+        self._insert(
+            "output",
+            address_id=address_id,
+            txid=txid,
+            vout=0,
+            amount_sats=AMOUNT_SATS,
+            first_seen_at=now,
+            state="mempool",
+        )
+        self._execute("INSERT INTO spend VALUES (?, ?, ?)", txid, payment.inputs[0], txid)
+        payment_id, revision = self._execute(
+            "SELECT id, revision FROM payment_request WHERE address_id = ?", address_id
+        ).fetchone()
+        self._execute(
+            "UPDATE payment_request SET status = 'received', received_sats = ?, due_sats = 0, txid = ?, "
+            "received_at = ?, told_sats = ?, revision = ? WHERE id = ? AND revision = ?",
+            *(AMOUNT_SATS, txid, now, AMOUNT_SATS, revision + 1, payment_id, revision),
+        )
+        self._tell(payment_id, revision + 1, now)
+        self._execute("COMMIT")
+
+    def _tell(self, payment_id: int, revision: int, now: int) -> None:
+        event_id = self._insert(
+            "event",
+            reference=f"evt_{secrets.token_hex(16)}",
+            payment_id=payment_id,
+            revision=revision,
+            type="payment.received",
+            created_at=now,
+            payload=DOCUMENT,
+        )
+        for channel in ("email", "webhook"):
+            self._insert(
+                "message",
+                event_id=event_id,
+                payment_id=payment_id,
+                channel=channel,
+                recipient=SELLER,
+                queue=channel,
+                created_at=now,
+                attempts=0,
+                next_attempt_at=now,
+            )
+
+    def _open_requests(self) -> Iterator[bytes]:
+        """Make a request at each address; their scripts."""
+        self._execute(
+            "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at) "
+            f"VALUES ('{SELLER}', '', '', '', '', 0)"
+        )
+        addresses = self._execute("SELECT id, script FROM address ORDER BY id").fetchall()
+        now, numbers = datetime.now(UTC), count()
+        fill_requests(self._connection, (request_row(next(numbers), row_id, now) for row_id, _ in addresses))
+        return iter([bytes(script) for _, script in addresses])
+
+    def _insert(self, table: str, **values: Any) -> int:
+        marks = ", ".join("?" * len(values))
+        query = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks}) RETURNING id"
+        return int(self._value(query, *values.values()))
+
+    def _value(self, query: str, *parameters: Any) -> Any:
+        return self._connection.value(query, *parameters)
+
+    def _execute(self, query: str, *parameters: Any) -> Any:
+        return self._connection.execute(query, *parameters)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.__exit__(kind, error, trace)
