@@ -14,13 +14,14 @@ import logs
 from config import EX_CONFIG, Settings, misspelt, settings_or_exit
 from daemon import failpoint
 from daemon.address_pool import AddressPool
-from daemon.bitcoind import RPC_CALLS, Bitcoind
+from daemon.bitcoind import Bitcoind
 from daemon.counters import Counters
 from daemon.courier import Courier
 from daemon.feed import Feed
 from daemon.loop import Loop
 from daemon.mailer import Mailer
 from daemon.rates import RateKeeper
+from daemon.rpc import RPC_CALLS
 from daemon.webhook import WebhookSender
 from daemon.worker import in_a_thread
 from models.database import DATABASE_TROUBLE, DatabaseError, disconnect, one_line

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from admin.diagnosis import Finding, advice, not_tried, ok, wrong
 from config import Settings
-from daemon.bitcoind import Bitcoind, NodeError, RpcError
+from daemon.bitcoind import Bitcoind
 from daemon.feed import Feed
 from daemon.node_checks import mark_problem, place_problem, topics
+from daemon.rpc import NodeError, RpcError
 
 LISTEN_SECONDS = 5.0
 """On the main chain a transaction comes several times a second; a block once in ten minutes."""

@@ -7,7 +7,7 @@ from admin.command import Refused
 from admin.diagnosis import Finding, advice, judged, not_tried, ok, wrong
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from config import Settings
-from daemon.bitcoind import RPC_CALLS, Bitcoind, NodeError, RpcError
+from daemon.bitcoind import Bitcoind
 from daemon.node_answers import NodeTip
 from daemon.node_checks import (
     CATCHING_UP,
@@ -17,6 +17,7 @@ from daemon.node_checks import (
     pruning_problem,
     wallet_problems,
 )
+from daemon.rpc import RPC_CALLS, NodeError, RpcError
 from models.block import stored_tip
 from models.payment import sample_addresses
 from models.report import daemon_report

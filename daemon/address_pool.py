@@ -6,8 +6,9 @@ from datetime import datetime
 import structlog
 
 from config import Settings
-from daemon.bitcoind import Bitcoind, NodeError, NodeRefused, RpcError
+from daemon.bitcoind import Bitcoind
 from daemon.failpoint import transaction
+from daemon.rpc import NodeError, NodeRefused, RpcError
 from daemon.worker import Stopping, Worker
 from models.address import add_addresses, free_count, retire_others, unknown_addresses
 from models.block import stored_tip

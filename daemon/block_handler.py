@@ -10,11 +10,12 @@ from enum import Enum
 
 import structlog
 
-from daemon.bitcoind import Bitcoind, NodeError
+from daemon.bitcoind import Bitcoind
 from daemon.failpoint import transaction
 from daemon.node_answers import NodeTip
 from daemon.progress import Progress
 from daemon.recording import Watch, mark_replaced, record_mined, unmine
+from daemon.rpc import NodeError
 from models.block import Block as StoredBlock
 from models.block import add_block, block_at, forget_old_blocks, stored_tip
 from models.output import Output

@@ -14,7 +14,7 @@ import structlog
 
 from config import Settings
 from daemon.address_pool import AddressPool
-from daemon.bitcoind import Bitcoind, NodeError, RpcError
+from daemon.bitcoind import Bitcoind
 from daemon.block_handler import BlockHandler, Sync
 from daemon.counters import Counters
 from daemon.courier import Courier
@@ -34,6 +34,7 @@ from daemon.node_checks import (
 )
 from daemon.reassess import Assessor
 from daemon.recording import Watch
+from daemon.rpc import NodeError, RpcError
 from daemon.transaction_handler import TransactionHandler
 from daemon.worker import Stopping
 from models.database import DATABASE_TROUBLE, disconnect, one_line

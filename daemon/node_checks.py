@@ -7,15 +7,10 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from config import Settings
-from daemon.bitcoind import (
-    GET_BLOCKS_BACK,
-    WALLET_NOT_FOUND,
-    Bitcoind,
-    NodeRefused,
-    RpcError,
-)
+from daemon.bitcoind import GET_BLOCKS_BACK, Bitcoind
 from daemon.failpoint import transaction
 from daemon.node_answers import NodeTip, Publication
+from daemon.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
 from models.address import Address
 from models.report import daemon_report, update_report
 

@@ -14,29 +14,25 @@ NOT_JSON = -342
 
 
 class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
-    """It would take the credentials from the URL, undecoded; write each answer as JSON again, for a log that
-    nobody reads; and its batches need another JSON-RPC."""
+    """It would take the credentials from the URL, undecoded; make a proxy for each call; write each answer as
+    JSON again, for a log that nobody reads; and its batches need another JSON-RPC."""
 
-    def __init__(
-        self, url: str, credentials: str, connection: http.client.HTTPConnection, method: str | None = None
-    ) -> None:
-        super().__init__(_with_user(url), method, connection.timeout, connection)
-        self._credentials = credentials
+    def __init__(self, url: str, credentials: str, connection: http.client.HTTPConnection) -> None:
+        super().__init__(_with_user(url), None, connection.timeout, connection)
         self._connection = connection
         token = base64.b64encode(credentials.encode())
         self._AuthServiceProxy__auth_header = b"Basic " + token
 
-    def __getattr__(self, name: str) -> "RpcProxy":
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return RpcProxy(self._AuthServiceProxy__service_url, self._credentials, self._connection, name)
+    def one(self, method: str, parameters: Sequence[Any]) -> Any:
+        """The answer to a call. Raises JSONRPCException with its error."""
+        self._AuthServiceProxy__service_name = method
+        return self(*parameters)
 
-    def each(self, calls: Sequence[Sequence[Any]], absent: int | None = None) -> list[Any]:
+    def each(self, method: str, calls: Sequence[Sequence[Any]], absent: int | None = None) -> list[Any]:
         """The answers to calls with these parameters each, asked all at once; None for the error `absent`.
 
         Raises JSONRPCException with the first other error.
         """
-        method = self._AuthServiceProxy__service_name
         batch = [
             {"version": "1.1", "method": method, "params": parameters, "id": number}
             for number, parameters in enumerate(calls)

@@ -11,7 +11,7 @@ import pytest
 
 from config import EX_CONFIG
 from daemon import failpoint
-from daemon.bitcoind import RPC_CALLS
+from daemon.rpc import RPC_CALLS
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ROOT.glob("daemon/*.py")}

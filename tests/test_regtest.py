@@ -20,7 +20,7 @@ from admin.regtest import (
     call,
     find_bitcoind,
 )
-from daemon.bitcoind import RPC_CALLS
+from daemon.rpc import RPC_CALLS
 from tests.waiting import wait_until
 
 

@@ -15,11 +15,12 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from config import Settings
-from daemon.bitcoind import Bitcoind, NodeError
+from daemon.bitcoind import Bitcoind
 from daemon.counters import Counters
 from daemon.courier import Courier
 from daemon.feed import Batch, Feed
 from daemon.loop import Loop
+from daemon.rpc import NodeError
 from models.database import disconnect
 from models.lock import AdvisoryLock, FileLock
 from payments.letters import Letter

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from admin.regtest import RegtestNode
-from daemon.bitcoind import RPC_CALLS
+from daemon.rpc import RPC_CALLS
 from models.address import Address
 from models.database import Table
 from models.outbox import Event, Message

@@ -24,8 +24,9 @@ from admin.feed_diagnosis import FeedDiagnosis
 from admin.installation import settings_for
 from admin.regtest import RegtestNode, rpcauth
 from config import load_settings
-from daemon.bitcoind import RPC_CALLS, Bitcoind
+from daemon.bitcoind import Bitcoind
 from daemon.node_answers import NodeTip
+from daemon.rpc import RPC_CALLS
 from manage import manage
 from models.address import Address, add_addresses
 from models.block import Block

@@ -14,7 +14,7 @@ from admin.installation import settings_for
 from admin.regtest import RegtestNode
 from config import load_settings
 from daemon import failpoint
-from daemon.bitcoind import RPC_CALLS
+from daemon.rpc import RPC_CALLS
 from models.block import BLOCKS_KEPT
 from models.database import disconnect
 from models.schema import open_database

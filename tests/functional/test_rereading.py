@@ -7,9 +7,10 @@ from typing import cast
 import pytest
 
 from daemon import mempool
-from daemon.bitcoind import Bitcoind, NodeError
+from daemon.bitcoind import Bitcoind
 from daemon.mempool import Mempool
 from daemon.recording import Watch
+from daemon.rpc import NodeError
 from models.block import stored_tip
 from models.output import Output
 from tests.functional.hand_daemon import Fault, FrailNode
