@@ -1,4 +1,4 @@
-"""Start and memory with ten million addresses and a million requests, beside an installation with none."""
+"""Start and memory with tables as large as they get, beside an installation with none."""
 
 import secrets
 import socket
@@ -36,7 +36,7 @@ FIRST_ADDRESS = 1_000
 
 REMARKS = """\
 - Start: from the process's start until it tells systemd that it is ready (READY=1), with the tables in the
-  system's cache. Of the million requests one in a thousand is open, a third expired; the others are
+  system's cache. Of the requests one in a thousand is open, a third expired; the others are
   confirmed, and each has its output. The filter before the address table is read after the start.
 - Memory: its floor is a Python that has imported the same modules and does nothing. Idle is once the filter
   is read; load is two full blocks with payments, new requests and status reads by 32 clients at once. All of
@@ -57,17 +57,20 @@ class GrowthPlan:
     clients: int = 32
 
 
+LEAN = GrowthPlan(addresses=1_000_000, requests=500_000)
 QUICK = GrowthPlan(addresses=8_000, requests=1_000, starts=1, payments=2, foreign=20, calls=4, clients=2)
 
 
 def rows(options: Options) -> Iterator[Row]:
     """Lines for the starts, and for memory."""
-    plan = QUICK if options.is_quick else GrowthPlan()
+    plan = options.choose(GrowthPlan(), LEAN, QUICK)
     with Load.start(options.directory / "node", plan.foreign + 2 * plan.payments) as load:
-        few = Site(load, options.directory / "few", 0, 1)
+        few = Site(load, options.directory / "few", 0, 1, new_database=options.new_database)
         many = _grown(plan, load, options)
         yield from _start_rows(plan, few, many)
         yield from _memory_rows(plan, load, many)
+    if not options.is_lean:
+        yield from map(_development_row, ("run_daemon", "run_web"))
 
 
 def _grown(plan: GrowthPlan, load: Load, options: Options) -> Site:
@@ -128,8 +131,6 @@ def _memory_rows(plan: GrowthPlan, load: Load, site: Site) -> Iterator[Row]:
         _work(plan, load, site)
         for process in processes:
             yield _memory_row(plan, process, "after load")
-    for process in processes:
-        yield _development_row(process.name)
 
 
 def _work(plan: GrowthPlan, load: Load, site: Site) -> None:

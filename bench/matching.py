@@ -46,13 +46,12 @@ REMARKS = """\
   is stored.
 """
 
-LEAN = MatchingPlan(address_counts=(1_000_000,))
 QUICK = MatchingPlan(address_counts=(1_000, 2_000), transactions=500, large=2, outputs=50, runs=1)
 
 
 def rows(options: Options) -> Iterator[Row]:
     """A line for each size of the table, and one for growth."""
-    plan = options.choose(MatchingPlan(), LEAN, QUICK)
+    plan = QUICK if options.is_quick else MatchingPlan()
     raws = [_foreign(number) for number in range(plan.transactions)]
     rates = []
     for count in plan.address_counts:

@@ -18,8 +18,8 @@ def _quick_run(directory: Path, *options: str) -> str:
     return table.read_text(encoding="utf-8")
 
 
-ON_BOTH = ("payments", "blocks", "web", "sustained", "matching", "missed")
-ON_SQLITE = ("growth", "mempool", "peers")
+ON_BOTH = ("payments", "blocks", "web", "sustained", "matching", "missed", "growth")
+ON_SQLITE = ("mempool", "peers")
 """The parts of a run: those that are measured on each database, and the others."""
 
 
@@ -38,6 +38,8 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "live payment, 1,000",
         "live payment, 2,000",
         "live payment's p99, 2,000",
+        "a bare subscriber that asks, and stores a payment",
+        "live payment in the first seconds after a start, 2,000",
         "webhook of a live payment, 2,000",
         "block of 0.12 MWU: 201 transactions, 4 of them ours",
         "each payment more in a block",
@@ -53,18 +55,18 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "status reads of 5 open pages",
         "new requests sustained, 2 clients",
         "new requests sustained, 2 clients, by two web servers",
+        "run_daemon's start, 8,000 addresses and 1,000 requests",
+        "run_web's memory after load, 8,000 addresses",
     ):
         assert f"| {line}" in text
     assert str(tmp_path) not in text
     assert bitcoind[0] not in text
 
 
-def test_a_quick_run_measures_growth_the_mempool_and_the_peers(tmp_path: Path, bitcoind: list[str]) -> None:
+def test_a_quick_run_measures_the_mempool_and_the_peers(tmp_path: Path, bitcoind: list[str]) -> None:
     """What is measured on SQLite alone; the first time, the package beside us is fetched."""
     text = _quick_run(tmp_path, *_only(*ON_SQLITE))
     for line in (
-        "run_daemon's start, 8,000 addresses and 1,000 requests",
-        "run_web's memory after load, 8,000 addresses",
         "mempool re-read with 100 foreign transactions, where no wallet can be asked",
         "the next one, with 5 new, by the wallet",
         "daemon's memory after a first re-read",
