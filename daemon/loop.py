@@ -8,7 +8,6 @@ process, since the next start looks at everything again.
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
 import structlog
 
@@ -18,7 +17,6 @@ from daemon.bitcoind import Bitcoind
 from daemon.block_handler import BlockHandler, Sync
 from daemon.counters import Counters
 from daemon.courier import Courier
-from daemon.failpoint import transaction
 from daemon.feed import Batch, Feed
 from daemon.hints import HintHandler
 from daemon.mempool import Findings, Mempool
@@ -36,34 +34,20 @@ from daemon.reassess import Assessor
 from daemon.recording import Watch
 from daemon.rpc import NodeError, RpcError
 from daemon.transaction_handler import TransactionHandler
+from daemon.vitals import HasThread, Vitals
 from daemon.worker import Stopping
 from models.database import DATABASE_TROUBLE, disconnect, one_line
 from models.hint import pending_hints
 from models.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline, sample_addresses
-from models.report import beat
-from models.term import LockLost
 from service_manager import ServiceManager
 
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.2
-HEARTBEAT_SECONDS = 2.0
 SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
-FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
-
-
-class WorkerDied(Exception):
-    """A thread ended by a bug: stop, so that the next start has all of its parts."""
-
-
-class HasThread(Protocol):
-    """The courier, the rate keeper, the address pool."""
-
-    def is_alive(self) -> bool:
-        """Whether it works."""
 
 
 class NotYet(Exception):
@@ -89,13 +73,10 @@ class Loop:
         self._settings = settings
         self._node = node
         self._feed = feed
-        self._pool = pool
         self._courier = courier
-        self._workers: tuple[HasThread, ...] = (pool, courier, rates)
-        self._lock = lock
         self._should_stop = should_stop
-        self._manager = manager
         self._counters = counters
+        self._vitals = Vitals(feed, pool, (pool, courier, rates), lock, manager, counters)
 
         node.while_waiting(self._pulse)
         self._watch = Watch()
@@ -106,15 +87,9 @@ class Loop:
         self._assessor = Assessor(settings, self._pulse, counters)
 
         self._reconcile_at = 0.0
-        self._beat_at = 0.0
-        self._retry_seconds = FIRST_RETRY_SECONDS
         self._tip: NodeTip | None = None
         self._node_height: int | None = None
         self._known_until: datetime | None = None
-        self._outage: str | None = None
-        self._waiting_for: str | None = None
-        self._silence: str | None = None
-        self._node_problems: list[str] = []
 
     def run(self) -> None:
         """Work until told to stop.
@@ -134,15 +109,12 @@ class Loop:
                 self._node.close()
                 self._begin_outage(str(error))
             except DATABASE_TROUBLE as error:
-                self._begin_outage(f"the database cannot be used: {one_line(error)}")
-                disconnect()
+                self._lose_database(error)
             except Stopping:
                 return
-            self._silence = None
+            self._vitals.silence = None
             self._beat()
-            # The first look is done, or what keeps us from it is known and is tried again.
-            if not self._manager.is_told_ready:
-                self._manager.ready(self._state())
+            self._vitals.tell_ready(self._height())
 
     def _step(self, batch: Batch) -> None:
         if not self._watch.addresses.is_read:
@@ -154,7 +126,7 @@ class Loop:
         elif batch.has_new_tip:
             self._catch_up(self._node.tip())
             self._assess()
-        if batch.transactions and self._waiting_for is None:
+        if batch.transactions and self._vitals.waiting_for is None:
             self._take(batch.transactions)
         self._carry_out_hints()
         self._watch_deadlines()
@@ -197,7 +169,7 @@ class Loop:
             tip = moved_to
         if self._mempool.is_missing_any:
             self._look_within(SOON_SECONDS)
-        self._waiting_for = None
+        self._vitals.waiting_for = None
         self._tip, self._node_height = tip, tip.height
         return tip
 
@@ -230,14 +202,14 @@ class Loop:
 
     def _carry_out_hints(self) -> None:
         hints = pending_hints()
-        if hints and self._waiting_for is None:
+        if hints and self._vitals.waiting_for is None:
             self._hints.handle(hints, _now())
             self._assess()
             self._courier.wake()
 
     def _watch_deadlines(self) -> None:
         """Before a request expires, bitcoind is asked once more whether it was paid in time."""
-        if self._waiting_for is None and self._is_deadline_past():
+        if self._vitals.waiting_for is None and self._is_deadline_past():
             self._look_within(0)
 
     def _is_deadline_past(self) -> bool:
@@ -247,13 +219,7 @@ class Loop:
     def _check_node(self) -> bool:
         """Log what is wrong with the node's settings; whether its wallet knows all our addresses."""
         lacking = wallet_problems(self._settings, self._node, sample_addresses())
-        problems = feed_problems(self._settings, self._node) + lacking
-        for problem in problems:
-            if problem not in self._node_problems:
-                log.warning("bitcoind needs attention", reason=problem)
-        if self._node_problems and not problems:
-            log.info("bitcoind is as it should be")
-        self._node_problems = problems
+        self._vitals.note_node(feed_problems(self._settings, self._node) + lacking)
         return not lacking
 
     def _note(self, batch: Batch) -> None:
@@ -279,7 +245,7 @@ class Loop:
 
     def _look_within(self, seconds: float) -> None:
         """Reconcile then, if nothing has asked for it earlier."""
-        if self._outage is None:
+        if self._vitals.outage is None:
             self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
 
     def _interval(self, is_complete: bool) -> float:
@@ -287,67 +253,46 @@ class Loop:
         return SOON_SECONDS if is_busy else float(self._settings.reconcile_interval)
 
     def _patience(self) -> float:
-        if not self._watch.addresses.is_read and self._outage is None:
+        if not self._watch.addresses.is_read and self._vitals.outage is None:
             return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
     def _wait_for(self, reason: str) -> None:
-        if self._waiting_for != reason:
-            log.warning("waiting", reason=reason)
-        self._waiting_for = reason
+        self._vitals.wait_for(reason)
         self._tip = self._node_height = None
         self._reconcile_at = time.monotonic() + SOON_SECONDS
 
     def _begin_outage(self, reason: str) -> None:
-        if self._outage is None:
-            log.error("outage", reason=reason)
-        self._outage = reason
-        self._tip = self._waiting_for = self._node_height = None
-        self._reconcile_at = time.monotonic() + self._retry_seconds
-        self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
+        self._tip = self._node_height = None
+        self._reconcile_at = time.monotonic() + self._vitals.begin_outage(reason)
 
     def _end_outage(self) -> None:
-        if self._outage is not None and (self._tip is not None or self._waiting_for is not None):
-            log.info("outage over", reason=self._outage)
-            self._outage = None
-            self._retry_seconds = FIRST_RETRY_SECONDS
+        if self._tip is not None or self._vitals.waiting_for is not None:
+            self._vitals.end_outage()
 
     def _pulse(self, silence: str | None = None) -> None:
         """In the midst of long work, or of bitcoind's silence: a sign of life, and an ear for the word to
         stop."""
-        self._silence = silence
+        self._vitals.silence = silence
         if self._should_stop():
             raise Stopping
         self._beat()
 
     def _beat(self) -> None:
-        if time.monotonic() < self._beat_at:
+        if not self._vitals.is_beat_due():
             return
-        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
-        if not self._lock.is_held():
-            raise LockLost("its connection to the database was cut")
-        if not all(worker.is_alive() for worker in self._workers):
-            raise WorkerDied
         try:
-            with transaction("heartbeat"):
-                beat(_now(), self._node_height, self._problems(), self._counters.document())
+            self._vitals.beat(_now(), self._node_height)
         except DATABASE_TROUBLE as error:
-            self._begin_outage(f"the database cannot be used: {one_line(error)}")
-            disconnect()
-        self._manager.alive(self._state())
+            self._lose_database(error)
+        self._vitals.tell_alive(self._height())
 
-    def _state(self) -> str:
-        """How we are, in a line."""
-        if problems := self._problems():
-            return "; ".join(problems)
-        return "reading the chain" if self._tip is None else f"at block {self._tip.height}"
+    def _lose_database(self, error: Exception) -> None:
+        self._begin_outage(f"the database cannot be used: {one_line(error)}")
+        disconnect()
 
-    def _problems(self) -> list[str]:
-        lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]
-        # While bitcoind is away the pool has nothing to add.
-        pool = None if self._outage or self._silence else self._pool.problem
-        found = [self._outage, self._waiting_for, self._silence, pool, *self._node_problems, *lost]
-        return list(dict.fromkeys(problem for problem in found if problem))
+    def _height(self) -> int | None:
+        return None if self._tip is None else self._tip.height
 
 
 def _now() -> datetime:

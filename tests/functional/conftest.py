@@ -10,7 +10,7 @@ import pytest
 from admin.installation import settings_for
 from admin.regtest import RegtestNode
 from config import load_settings
-from daemon import loop, mempool
+from daemon import loop, mempool, vitals
 from models.database import disconnect
 from models.lock import database_lock
 from models.schema import open_database
@@ -82,7 +82,7 @@ def stage(
     """A node, a database and a daemon, in a hurry."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
     monkeypatch.setattr(loop, "SOON_SECONDS", 0.1)
-    monkeypatch.setattr(loop, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(vitals, "FIRST_RETRY_SECONDS", 0.05)
     node = start_node()
     # …, load_on_startup: it is there again after a restart.
     node.rpc("createwallet", "nodetill", False, False, "", False, True, True)

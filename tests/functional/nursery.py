@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import run_daemon
 from admin.child import PR_SET_PDEATHSIG
-from daemon import loop, mempool
+from daemon import loop, mempool, vitals
 from models import block
 
 _libc = ctypes.CDLL(None)
@@ -55,7 +55,7 @@ def _become(order: dict[str, str | int | dict[str, str]]) -> None:
 
 def _hurry(blocks_kept: int) -> None:
     mempool.DROP_GRACE = timedelta(seconds=0.3)
-    loop.SOON_SECONDS, loop.FIRST_RETRY_SECONDS = 0.1, 0.05
+    loop.SOON_SECONDS, vitals.FIRST_RETRY_SECONDS = 0.1, 0.05
     block.BLOCKS_KEPT = blocks_kept
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from daemon import loop
+from daemon import vitals
 from models.report import beat, daemon_report
 from tests.functional.stage import PATIENCE_SECONDS, Stage
 
@@ -24,8 +24,8 @@ def test_health_knows_how_far_the_daemon_is_behind(stage: Stage, monkeypatch: py
             seen.append(node_height - daemon_report().assessed_height)
         beat(now, node_height, *rest)
 
-    monkeypatch.setattr(loop, "beat", heard)
-    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(vitals, "beat", heard)
+    monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0)
     stage.daemon.start()
     assert stage.daemon.look(PATIENCE_SECONDS)
     assert seen[0] == MISSED

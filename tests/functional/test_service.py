@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from admin.processes import Process
-from daemon import loop
+from daemon import vitals
 from daemon.feed import Batch, Feed
 from models.database import disconnect
 from service_manager import ServiceManager
@@ -106,7 +106,7 @@ def test_a_loop_that_is_stuck_feeds_no_watchdog(
 ) -> None:
     """However alive the process is beside it: systemd restarts it then."""
     stuck, go_on, is_over = threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0.1)
     poll = Feed.poll
 
     def hang(self: Feed, timeout_seconds: float) -> Batch:
