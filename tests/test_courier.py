@@ -396,6 +396,16 @@ def test_a_redelivery_asked_for_while_an_attempt_is_under_way_is_made(
     assert (stored.attempts, stored.delivered_at, stored.failed_at) == (1, office.clock.now, None)
 
 
+def test_a_wish_whose_message_is_pruned_meanwhile_is_over(office: Office) -> None:
+    """The daemon goes on."""
+    reference = office.event(office.payment(office.seller()), WEBHOOK)
+    add_redelivery(message(reference), NOW)
+    hints = pending_hints()
+    message(reference).delete_instance()
+    HintHandler(cast(Mempool, None)).handle(hints, NOW)
+    assert pending_hints() == []
+
+
 @pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
 def test_a_clock_that_jumps_moves_no_retry(office: Office, jump: timedelta) -> None:
     """Retries go by a clock that can't; and a new message goes out at once whatever the time is."""
