@@ -14,7 +14,7 @@ from daemon.bitcoind import Bitcoind
 from daemon.failpoint import transaction
 from daemon.node_answers import NodeTip
 from daemon.progress import Progress
-from daemon.recording import Watch, mark_replaced, record_mined, unmine
+from daemon.recording import Watch, forget_replacements, mark_replaced, record_mined, unmine
 from daemon.rpc import NodeError
 from models.block import Block as StoredBlock
 from models.block import add_block, block_at, forget_old_blocks, stored_tip
@@ -202,8 +202,10 @@ class BlockHandler:
 
 def unmine_above(height: int) -> None:
     """Take back every block above this height, known or not."""
-    above = Output.select().where((Output.block_height > height) | Output.replaced_in.is_null(False))
-    unmine({found for output in above for found in (output.block_hash, output.replaced_in) if found})
+    above = Output.select().where(Output.block_height > height)
+    unmine({output.block_hash for output in above if output.block_hash})
+    # At which height a conflict was mined is not kept. Those below are of requests that are long closed.
+    forget_replacements(Output.replaced_in.is_null(False))
 
 
 def _store(block_hash: str, height: int, chainwork: int, time: int) -> StoredBlock:

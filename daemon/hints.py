@@ -44,11 +44,11 @@ def _accept(hint: Hint, now: datetime) -> None:
 
 
 def _redeliver(hint: Hint, now: datetime) -> None:
-    Message.update(next_attempt_at=now, delivered_at=None, failed_at=None, settled_at=None, attempts=0).where(
-        Message.id == hint.message_id
-    ).execute()
-    message: Message | None = hint.message
-    if message is not None:
+    is_its = Message.id == hint.message_id
+    changes = {"next_attempt_at": now, "delivered_at": None, "failed_at": None, "settled_at": None}
+    # One that the courier has pruned meanwhile took the wish with it.
+    if Message.update(**changes, attempts=0).where(is_its).execute():
+        message = Message.get(is_its)
         reference, event_id = _reference(hint), message.event.reference
         log.info("redelivery queued", payment=reference, event_id=event_id, channel=message.channel)
 

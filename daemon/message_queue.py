@@ -104,6 +104,10 @@ def bring_forward(now: datetime) -> None:
 
 
 def _update(message: Message, **values: object) -> None:
-    """`delivered_at` and the like, and that it was tried once more."""
+    """`delivered_at` and the like, and that it was tried once more.
+
+    Nothing where it was asked for again while it was on its way: it is due, and its schedule begins anew.
+    """
+    is_as_it_was = (Message.id == message.id) & (Message.next_attempt_at == message.next_attempt_at)
     with transaction("message-marked"):
-        Message.update(attempts=message.attempts + 1, **values).where(Message.id == message.id).execute()
+        Message.update(attempts=message.attempts + 1, **values).where(is_as_it_was).execute()

@@ -11,7 +11,7 @@ from config import Settings
 from daemon.counters import Counters
 from daemon.failpoint import transaction
 from models.address import owners
-from models.outbox import EMAIL, WEBHOOK, add_event, add_message
+from models.outbox import EMAIL, WEBHOOK, add_event, add_message, parts_told
 from models.output import Output, forget_spends, outputs_by_address
 from models.payment import PaymentRequest, due_payments, store_assessments
 from models.report import update_report
@@ -142,11 +142,17 @@ def _change(
         as_of=as_of,
         was_confirmed=before.status is Status.CONFIRMED,
     )
-    told = events(before, after)
+    told = events(before, after, has_new_part=before.hides(after) and _has_new_part(payment, outputs))
     payment.take_over(after, now)
     if told:
         payment.told_sats = after.received_sats
     return _Change(payment, outputs, before, after, told)
+
+
+def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
+    """Whether something live was in no event yet."""
+    told = parts_told(payment)
+    return any(output.receipt.is_live and (output.txid, output.vout) not in told for output in outputs)
 
 
 def _lines(change: _Change) -> list[_Line]:

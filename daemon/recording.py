@@ -156,13 +156,12 @@ def unmine(in_blocks: Iterable[str]) -> None:
     _change(
         "output unmined", Output.block_hash.in_(hashes), state=DROPPED, block_hash=None, block_height=None
     )
-    _change(
-        "replacement unmined",
-        Output.replaced_in.in_(hashes),
-        state=DROPPED,
-        replaced_by=None,
-        replaced_in=None,
-    )
+    forget_replacements(Output.replaced_in.in_(hashes))
+
+
+def forget_replacements(condition: Any) -> None:
+    """The blocks that these conflicts are in have left the active chain, as far as is known."""
+    _change("replacement unmined", condition, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
 def _insert(

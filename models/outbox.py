@@ -97,6 +97,12 @@ def events_of(payment: PaymentRequest) -> list[Event]:
     return list(Event.select().where(Event.payment == payment).order_by(Event.id))
 
 
+def parts_told(payment: PaymentRequest) -> set[tuple[str, int]]:
+    """Every output, as (txid, vout), that the newest event of this request has, live or not."""
+    newest = Event.select(Event.payload).where(Event.payment == payment).order_by(Event.id.desc()).limit(1)
+    return {(part["txid"], part["vout"]) for event in newest for part in event.payload["transactions"]}
+
+
 def messages_of(events: Iterable[Event]) -> list[Message]:
     """The messages of these events, oldest first."""
     return list(

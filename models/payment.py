@@ -98,6 +98,7 @@ class PaymentRequest(Table):
             status=Status(self.status),
             is_late=self.is_late,
             is_closed=self.closed_at is not None,
+            received_sats=self.received_sats,
             told_sats=self.told_sats,
         )
 

@@ -134,7 +134,12 @@ class Standing:
     status: Status = Status.NEW
     is_late: bool = False
     is_closed: bool = False
+    received_sats: int = 0
     told_sats: int = 0
+
+    def hides(self, after: Assessment) -> bool:
+        """Whether more has come since, but no more than has been told of: it may be back, or be new."""
+        return self.received_sats < after.received_sats <= self.told_sats
 
 
 def assess(
@@ -172,8 +177,12 @@ def assess(
     )
 
 
-def events(before: Standing, after: Assessment) -> tuple[EventType, ...]:
-    """Name what has to be told when a request goes from `before` to `after`, in the order of telling."""
+def events(before: Standing, after: Assessment, *, has_new_part: bool) -> tuple[EventType, ...]:
+    """Name what has to be told when a request goes from `before` to `after`, in the order of telling.
+
+    `has_new_part` where something live was in no event yet: it is told of though it is less than what has
+    gone. Asked for only where `before` hides `after`.
+    """
     told: list[EventType] = []
     was_covered, is_covered = before.status.is_covered, after.status.is_covered
     is_confirmed = after.status is Status.CONFIRMED
@@ -189,7 +198,7 @@ def events(before: Standing, after: Assessment) -> tuple[EventType, ...]:
     if is_confirmed and before.status is not Status.CONFIRMED:
         told.append(EventType.CONFIRMED)
 
-    has_more = after.received_sats > before.told_sats
+    has_more = after.received_sats > before.told_sats or (has_new_part and before.hides(after))
     if after.status is Status.UNDERPAID and (has_more or before.status is not Status.UNDERPAID):
         told.append(EventType.UNDERPAID)
     is_settled = was_covered or before.status is Status.EXPIRED

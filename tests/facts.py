@@ -70,6 +70,7 @@ class Story:
         self.terms = terms
         self.standing = Standing()
         self.told: list[EventType] = []
+        self.told_parts: set[tuple[str, int]] = set()
 
     def now(
         self, *receipts: Receipt, as_of: datetime = BEFORE_EXPIRY, tip: int = TIP, accepted: bool = False
@@ -88,13 +89,17 @@ class Story:
     def live_through(self, facts: Facts) -> tuple[EventType, ...]:
         """Assess facts as the daemon does."""
         assessment = facts.assess(was_confirmed=self.standing.status is Status.CONFIRMED)
-        told = events(self.standing, assessment)
+        parts = {(receipt.txid, receipt.vout): receipt.is_live for receipt in facts.receipts}
+        has_new_part = any(is_live and part not in self.told_parts for part, is_live in parts.items())
+        told = events(self.standing, assessment, has_new_part=has_new_part)
         self.standing = Standing(
             status=assessment.status,
             is_late=assessment.is_late,
             is_closed=assessment.is_closed,
+            received_sats=assessment.received_sats,
             told_sats=assessment.received_sats if told else self.standing.told_sats,
         )
+        self.told_parts = set(parts) if told else self.told_parts
         self.told.extend(told)
         return told
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import peewee
 import pytest
@@ -16,9 +16,12 @@ from config import Settings, load_settings
 from daemon.counters import Counters
 from daemon.courier import HEAD_START_SECONDS, MOST_ON_THEIR_WAY, Courier
 from daemon.failures import PermanentFailure, TemporaryFailure
+from daemon.hints import HintHandler
+from daemon.mempool import Mempool
 from daemon.message_queue import AT_ONCE, next_attempt
 from models.address import Address
 from models.database import database, disconnect
+from models.hint import add_redelivery, pending_hints
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.schema import open_database
@@ -367,6 +370,40 @@ def test_a_redelivery_is_sent_again_with_the_same_id(office: Office) -> None:
     office.work(1)
     assert office.webhooks.sent == [reference, reference]
     assert office.webhooks.given[0]["body"] == office.webhooks.given[1]["body"]
+
+
+@pytest.mark.parametrize(
+    "failure", [None, TemporaryFailure("HTTP 500"), PermanentFailure("HTTP 410")], ids=["taken", "500", "410"]
+)
+def test_a_redelivery_asked_for_while_an_attempt_is_under_way_is_made(
+    office: Office, failure: Exception | None
+) -> None:
+    """Whatever comes of that attempt; and at once, not when its schedule would have come to it."""
+    payment = office.payment(office.seller())
+    reference = office.event(payment, WEBHOOK)
+    if failure is not None:
+        office.webhooks.failures[reference] = failure
+
+    def ask_again(_reference: str) -> None:
+        office.webhooks.before_sending = lambda _reference: office.webhooks.failures.clear()
+        add_redelivery(message(reference), office.clock.now)
+        HintHandler(cast(Mempool, None)).handle(pending_hints(), office.clock.now + timedelta(seconds=1))
+
+    office.webhooks.before_sending = ask_again
+    office.work()
+    assert [given["reference"] for given in office.webhooks.given] == [reference] * 2
+    stored = message(reference)
+    assert (stored.attempts, stored.delivered_at, stored.failed_at) == (1, office.clock.now, None)
+
+
+def test_a_wish_whose_message_is_pruned_meanwhile_is_over(office: Office) -> None:
+    """The daemon goes on."""
+    reference = office.event(office.payment(office.seller()), WEBHOOK)
+    add_redelivery(message(reference), NOW)
+    hints = pending_hints()
+    message(reference).delete_instance()
+    HintHandler(cast(Mempool, None)).handle(hints, NOW)
+    assert pending_hints() == []
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])

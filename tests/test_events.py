@@ -214,6 +214,30 @@ def test_a_part_that_is_dropped_and_returns_is_not_told_again() -> None:
     assert story.now(paid(), second) == ()
 
 
+def test_less_in_the_place_of_what_has_gone_is_told() -> None:
+    """It is money that nobody was told of, though more had been there before."""
+    first, second, third = paid(30), paid(20, txid="b"), paid(10, txid="c")
+    story = Story()
+    assert story.now(first, second) == ("underpaid",)
+    assert story.now(first, gone(second)) == ()
+    assert story.now(first, gone(second), third) == ("underpaid",)
+
+    story = Story()
+    story.now(paid())
+    assert story.now(paid(), second) == ("extra",)
+    assert story.now(paid(), gone(second)) == ()
+    assert story.now(paid(), gone(second), third) == ("extra",)
+    assert story.now(paid(), gone(second), gone(third)) == ()
+    assert story.now(paid(), gone(second), third) == ()
+
+    late = paid(at=LATE)
+    story = Story()
+    story.now(as_of=AFTER_EXPIRY)
+    assert story.now(late, as_of=AFTER_EXPIRY) == ("late",)
+    assert story.now(gone(late), as_of=AFTER_EXPIRY) == ()
+    assert story.now(gone(late), paid(99, at=LATE, txid="b"), as_of=AFTER_EXPIRY) == ("extra",)
+
+
 def test_a_payment_that_is_dropped_and_returns_is_reverted_and_received() -> None:
     """In between nobody could know that it would."""
     story = Story()
@@ -332,3 +356,16 @@ def test_more_money_than_was_told_never_goes_untold(life: list[Facts]) -> None:
         received = facts.assess().received_sats
         assert story.standing.told_sats >= received
         assert not is_told or story.standing.told_sats == received
+
+
+@given(lives())
+def test_money_that_was_never_seen_before_never_goes_untold(life: list[Facts]) -> None:
+    """Whatever has come and gone before it."""
+    story = Story()
+    seen: set[tuple[str, int]] = set()
+    for facts in life:
+        before = story.standing.received_sats
+        is_told = bool(story.live_through(facts))
+        live = {(receipt.txid, receipt.vout) for receipt in facts.receipts if receipt.is_live}
+        assert is_told or live <= seen or story.standing.received_sats <= before
+        seen.update((receipt.txid, receipt.vout) for receipt in facts.receipts)

@@ -11,7 +11,7 @@ import pytest
 from models.address import Address
 from models.block import Block
 from models.hint import REDELIVER, Hint
-from models.outbox import EMAIL, WEBHOOK, Event, Message
+from models.outbox import EMAIL, WEBHOOK, Event, Message, messages_of
 from models.rate import Rate, store_rates
 from models.report import DaemonReport, beat
 from tests.web_server import NOW, TIP, Shop, open_shop, stored
@@ -100,6 +100,24 @@ def test_there_may_be_nothing_to_send_again(shop: Shop) -> None:
     assert shop.post(f"{events}/evt_1/redeliver").status == 409
     assert shop.post(f"{events}/evt_2/redeliver").status == 404
     assert shop.post(f"{events}/evt_%00/redeliver").status == 404
+    assert Hint.select().count() == 0
+
+
+def test_what_is_pruned_while_it_is_asked_for_is_not_sent_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """409, as a moment later; the daemon prunes whenever it likes."""
+    made = shop.created()
+    add_event(made, "evt_1", WEBHOOK)
+
+    def read_and_prune(events: list[Event]) -> list[Message]:
+        found = messages_of(events)
+        Message.delete().execute()
+        return found
+
+    monkeypatch.setattr("web.events.messages_of", read_and_prune)
+    path = f"/api/v1/payments/{made['payment_request_id']}/events/evt_1/redeliver"
+    assert shop.post(path).status == 409
     assert Hint.select().count() == 0
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from http import HTTPStatus
 
+import peewee
 import structlog
 
 from models.hint import add_redelivery
@@ -51,20 +52,23 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
         raise not_found()
     webhooks = [message for message in messages_of([event]) if message.channel == WEBHOOK]
     if not webhooks:
-        detail = "this event has no webhook that could be sent again: the seller had none, or it was pruned"
-        raise Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
+        raise _nothing_to_send()
     for message in webhooks:
         send_again(call, payment, message, by="seller")
     return Answer(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
 
 
 def send_again(call: Call, payment: PaymentRequest, message: Message, by: str) -> None:
-    """Tell the daemon to send it; once, however often it is told. Raises Problem 429."""
-    with call.writers.transaction():
-        is_new = not is_redelivery_pending(message)
-        if is_new:
-            check_room(payment.seller_id)
-            add_redelivery(message, call.now)
+    """Tell the daemon to send it; once, however often it is told. Raises Problem 409 or 429."""
+    try:
+        with call.writers.transaction():
+            is_new = not is_redelivery_pending(message)
+            if is_new:
+                check_room(payment.seller_id)
+                add_redelivery(message, call.now)
+    except peewee.IntegrityError as error:
+        # The daemon has pruned it since it was read.
+        raise _nothing_to_send() from error
     if is_new:
         log.info(
             "redelivery asked for",
@@ -73,6 +77,11 @@ def send_again(call: Call, payment: PaymentRequest, message: Message, by: str) -
             seller=payment.seller_id,
             by=by,
         )
+
+
+def _nothing_to_send() -> Problem:
+    detail = "this event has no message that could be sent again: there was none, or it was pruned"
+    return Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
 
 
 def _delivery(message: Message) -> Delivery:

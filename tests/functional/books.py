@@ -162,14 +162,16 @@ def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: 
     all_told = events_of(row)
     faults = [*_faults_of_order(all_told), *_false_alarms(account, row, view, now)]
     if is_exact:
+        outputs = outputs_at(row.address_id)
         after = assess(
             row.terms,
-            [output.receipt for output in outputs_at(row.address_id)],
+            [output.receipt for output in outputs],
             tip_height=view.tip.height,
             as_of=now,
             was_confirmed=account.standing.status is Status.CONFIRMED,
         )
-        wanted = [event.value for event in events(account.standing, after)]
+        has_new_part = _has_new_part(outputs, all_told[: account.told])
+        wanted = [event.value for event in events(account.standing, after, has_new_part=has_new_part)]
         told = [event.type for event in all_told[account.told :]]
         if told != wanted:
             faults.append(f"{row.reference}: told {told}, to be told {wanted}; before: {account.standing}")
@@ -197,6 +199,12 @@ def _false_alarms(account: Account, row: PaymentRequest, view: View, now: dateti
     was_covered, was_in_chain = is_enough
     if was_covered and (was_in_chain or not was_confirmed):
         yield f"{row.reference}: told {told}, though its money was there all the time"
+
+
+def _has_new_part(outputs: Iterable[Output], told: list[Event]) -> bool:
+    """Whether something live is not in the last that was told."""
+    parts = [(part["txid"], part["vout"]) for event in told[-1:] for part in event.payload["transactions"]]
+    return any(output.receipt.is_live and (output.txid, output.vout) not in parts for output in outputs)
 
 
 def close(account: Account, world: World, view: View) -> None:

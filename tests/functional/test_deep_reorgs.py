@@ -110,6 +110,31 @@ def test_a_fork_below_all_that_was_kept_opens_what_had_closed(forgetful: Stage) 
     stage.end()
 
 
+def test_what_lies_below_the_blocks_that_are_read_again_stays_mined(forgetful: Stage) -> None:
+    """Also a payment in the very block that holds another's double-spend."""
+    stage = forgetful
+    stage.begin()
+    account = stage.request(AMOUNT_SATS)
+    stolen = stage.pay([(account, AMOUNT_SATS)])
+    stage.settle()
+    thief = stage.replace(stolen, [(ANYBODY, 1_000)], is_public=False)
+    stage.world.mine([thief, stage.pay([(account, AMOUNT_SATS)], is_public=False)])
+    for _ in range(99):
+        stage.world.mine()
+    stage.settle()
+    assert account.row().closed_at
+
+    young = stage.request(AMOUNT_SATS).row()
+    young.created_at = datetime.now(UTC) + timedelta(hours=4)
+    young.save(only=[type(young).created_at])
+    stage.is_rough = True
+    stage.world.reorg(2 * KEPT, [])
+    stage.settle()
+    assert account.row().status == Status.CONFIRMED
+    assert "payment.reverted" not in [event.type for event in events_of(account.row())][2:]
+    stage.end()
+
+
 @pytest.mark.parametrize("hearing", Hearing)
 def test_a_node_that_lost_its_blocks_and_gets_others_is_followed(stage: Stage, hearing: Hearing) -> None:
     """After a crash it is waited for; where it comes to another chain, that one is true."""

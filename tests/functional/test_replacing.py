@@ -1,7 +1,7 @@
 """Customers change their minds before a block has it: more fee, or the money back."""
 
 from tests.functional.customer import NO_SIGNAL, Customer
-from tests.functional.till import Order, Till, is_urgent, subjects
+from tests.functional.till import Order, Till, body, is_urgent, subjects
 
 
 def test_a_fee_bump_changes_the_transaction_and_tells_nobody(till: Till, customer: Customer) -> None:
@@ -151,6 +151,23 @@ def test_other_payments_go_on_meanwhile(till: Till, customer: Customer) -> None:
     honest.wait("confirmed")
     assert subjects(honest.wait_told("received", "confirmed")) == ["Payment received", "Payment confirmed"]
     robbed.wait_told("received", "reverted")
+
+
+def test_extra_money_in_the_place_of_double_spent_extra_money_is_told(till: Till, customer: Customer) -> None:
+    """Though there had been more before; the operator reads what there is now."""
+    order = till.request(confirmations=0)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("confirmed")
+    extra = customer.pay(order.address, 5_000)
+    order.wait_told("received", "confirmed", "extra")
+    customer.double_spend(extra)
+    order.wait("confirmed", overpaid_sats=0)
+    order.wait_told("received", "confirmed", "extra")
+
+    customer.pay(order.address, 4_000)
+    order.wait("confirmed", overpaid_sats=4_000)
+    letters = order.wait_told("received", "confirmed", "extra", "extra")
+    assert "0.00004000 BTC more than asked for" in " ".join(body(letters[-1]).split())
 
 
 def _all_received(*orders: Order) -> None:
