@@ -109,7 +109,7 @@ class BlockHandler:
         self._watch.has_lost_blocks = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
         with transaction("chain-read-again"):
-            unmine_above(height)
+            unmine_above(height, self._watch)
             StoredBlock.delete().execute()
             return _store(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
 
@@ -131,7 +131,7 @@ class BlockHandler:
             block = block_at(height)
             if block is not None:
                 with transaction("block-disconnected"):
-                    unmine([block.hash])
+                    unmine([block.hash], self._watch)
                     block.delete_instance()
                 self._pulse()
 
@@ -200,10 +200,10 @@ class BlockHandler:
         return tip
 
 
-def unmine_above(height: int) -> None:
+def unmine_above(height: int, watch: Watch) -> None:
     """Take back every block above this height, known or not."""
     above = Output.select().where(Output.block_height > height)
-    unmine({output.block_hash for output in above if output.block_hash})
+    unmine({output.block_hash for output in above if output.block_hash}, watch)
     # At which height a conflict was mined is not kept. Those below are of requests that are long closed.
     forget_replacements(Output.replaced_in.is_null(False))
 

@@ -83,10 +83,11 @@ class Findings:
         One transaction, so that a payment neither counts together with the one it replaces, nor is taken for
         gone while its replacement is still to come.
         """
-        _record_fates(self.fates)
-        self.watch.add(self.lineages)
+        # Before what they replace is marked: a fee bump is as old as what was there until then.
         for arrival in self.arrivals:
             record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self.watch)
+        _record_fates(self.fates)
+        self.watch.add(self.lineages)
 
     def store_alone(self) -> None:
         """Store all of it in a database transaction of its own."""
@@ -145,7 +146,7 @@ class Mempool:
         lineages = self._grown_lineages({txid for txid, state, _ in outputs if state == MEMPOOL})
         is_whole = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
         if is_whole:
-            self._watch.has_lost_blocks = False
+            self._watch.settle()
         return is_whole
 
     def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:

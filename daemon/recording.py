@@ -4,7 +4,7 @@ All of it runs inside the caller's database transaction and marks the requests i
 fact that is stored already is stored again without effect, so that a message may come twice.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,6 +51,8 @@ class Watch:
         self.has_lost_blocks = True
         """Whether blocks have left the chain since it was last asked what payments in the mempool depend on:
         it may be more now. At the start nobody knows."""
+        self.unmined: set[str] = set()
+        """The payments that were in those blocks: they were there until then."""
         self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:
@@ -70,6 +72,11 @@ class Watch:
         for txid, outpoint, spender in rows:
             self._spends[outpoint][txid] = spender
         add_spends(rows)
+
+    def settle(self) -> None:
+        """What has left the chain is known to be in the mempool again, or not."""
+        self.has_lost_blocks = False
+        self.unmined.clear()
 
     def matches(self, transactions: Sequence[Transaction]) -> list[Match]:
         """The transactions that pay an address of the table."""
@@ -150,12 +157,11 @@ def mark_live(txids: Collection[str]) -> None:
         _change("output returned", is_in(batch) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
 
 
-def unmine(in_blocks: Iterable[str]) -> None:
+def unmine(in_blocks: Iterable[str], watch: Watch) -> None:
     """These blocks have left the active chain. What bitcoind has put back, the mempool will tell."""
     hashes = list(in_blocks)
-    _change(
-        "output unmined", Output.block_hash.in_(hashes), state=DROPPED, block_hash=None, block_height=None
-    )
+    is_in_one = Output.block_hash.in_(hashes)
+    watch.unmined |= _change("output unmined", is_in_one, state=DROPPED, block_hash=None, block_height=None)
     forget_replacements(Output.replaced_in.in_(hashes))
 
 
@@ -171,12 +177,12 @@ def _insert(
     known: Container[tuple[str, int]],
     **place: object,
 ) -> None:
-    """Outputs that are not `known`; one that replaces money of the same request is as old as that."""
+    """Outputs that are not `known`; a fee bump is as old as what it takes the place of."""
     txid = match.transaction.txid
     fresh = [row for row in match.outputs if (txid, row[0]) not in known]
     if not fresh:
         return
-    replaced = _first_seen(watch.conflicts(match.transaction))
+    replaced = _replaced_since(match, watch)
     for vout, amount_sats, address_id in fresh:
         insert(
             Output,
@@ -196,21 +202,38 @@ def _insert(
         touch(address_ids)
 
 
-def _first_seen(txids: set[str]) -> dict[int, datetime]:
-    """For each address that these transactions pay, when it was first seen to be paid by them."""
-    found: dict[int, datetime] = {}
-    for output in Output.select().where(Output.txid.in_(list(txids))) if txids else ():
-        found[output.address_id] = min(
-            output.first_seen_at, found.get(output.address_id, output.first_seen_at)
-        )
-    return found
+def _replaced_since(match: Match, watch: Watch) -> dict[int, datetime]:
+    """For each address that this pays, since when the money that it takes the place of has been there.
+
+    That is money which was there until now, and no less: else a small part, or what was taken back before the
+    price ran out, would keep the price for as long as the customer likes.
+    """
+    conflicts = watch.conflicts(match.transaction)
+    if not conflicts:
+        return {}
+    added: Counter[int] = Counter()
+    for _, amount_sats, address_id in match.outputs:
+        added[address_id] += amount_sats
+    since: dict[int, datetime] = {}
+    taken: Counter[int] = Counter()
+    for output in Output.select().where(Output.txid.in_(list(conflicts))):
+        if output.receipt.is_live or output.txid in watch.unmined:
+            taken[output.address_id] += output.amount_sats
+            since[output.address_id] = min(
+                output.first_seen_at, since.get(output.address_id, output.first_seen_at)
+            )
+    return {
+        address_id: moment for address_id, moment in since.items() if taken[address_id] >= added[address_id]
+    }
 
 
-def _change(what: str, condition: Any, **values: Any) -> None:
-    """Change the outputs that need it, and mark the requests they pay. `what` is their line's in the log."""
+def _change(what: str, condition: Any, **values: Any) -> set[str]:
+    """Change the outputs that need it, and mark the requests they pay; their transactions. `what` is their
+    line's in the log."""
     change = Output.update(**values).where(condition).returning(Output.address, Output.txid, Output.vout)
     outputs = list(change.tuples().execute())
     touch({address_id for address_id, _, _ in outputs})
     facts = {name: value for name, value in values.items() if name in _TOLD and value is not None}
     for address_id, txid, vout in outputs:
         tell(what, address_id, txid=txid, vout=vout, **facts)
+    return {txid for _, txid, _ in outputs}

@@ -26,13 +26,15 @@ COVERED = {"received", "confirming", "confirmed"}
 class Account:
     """A request, and what the last settling left of it.
 
-    `steady` are the outputs that bitcoind has had all the time since then, `buried` those in its chain.
+    `live` are the outputs that bitcoind had then, `steady` those that it has had all the time since, `buried`
+    those in its chain.
     """
 
     payment_id: int
     script: bytes
     standing: Standing = field(default_factory=Standing)
     seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    live: set[tuple[str, int]] = field(default_factory=set)
     told: int = 0
     was_closed: bool = False
     steady: set[tuple[str, int]] = field(default_factory=set)
@@ -112,12 +114,20 @@ def _age_differences(account: Account, output: Output, world: World, now: dateti
     earliest = min(world.made_at[txid] for txid in family).replace(microsecond=0)
     if not earliest <= output.first_seen_at <= now:
         yield f"{output.txid} was first seen at {output.first_seen_at}, made at {earliest}; it is {now}"
-    inherited = [
-        seen_at for (txid, _), seen_at in account.seen_at.items() if world.are_rivals(txid, output.txid)
-    ]
-    oldest = min(inherited, default=output.first_seen_at)
+    oldest = min(_inherited(account, output, world), default=output.first_seen_at)
     if before is None and not account.was_closed and output.first_seen_at > oldest:
         yield f"{output.txid} was first seen at {output.first_seen_at}, what it replaces at {oldest}"
+
+
+def _inherited(account: Account, output: Output, world: World) -> list[datetime]:
+    """When what a fee bump takes the place of was first seen: what has spent the same is all payments to this
+    request that were there when last looked at, and it brings no more than they did."""
+    rivals = {txid for txid in world.transactions if world.are_rivals(txid, output.txid)}
+    paid = {(txid, vout): amount_sats for txid, vout, amount_sats in world.payers[account.script]}
+    old = {key for key in account.live if key[0] in rivals}
+    added = sum(amount_sats for (txid, _), amount_sats in paid.items() if txid == output.txid)
+    is_bump = rivals == {txid for txid, _ in old} and sum(paid[key] for key in old) >= added
+    return [account.seen_at[key] for key in old] if is_bump else []
 
 
 def _status_differences(
@@ -216,6 +226,7 @@ def close(account: Account, world: World, view: View) -> None:
     account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
     account.steady, account.buried = set(account.seen_at), set(account.seen_at)
     look_on(account, world, view)
+    account.live = set(account.steady)
 
 
 @dataclass(slots=True)

@@ -1,10 +1,13 @@
 """Money comes after the price has run out: it waits for the merchant, or counts, as the setting says."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.functional.conftest import TillMaker
 from tests.functional.customer import Customer
 from tests.functional.till import Order, Till, subjects
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,36 @@ def test_late_money_counts_by_itself_where_the_setting_says_so(
     order.wait("confirmed", late=True)
     letters = order.wait_told("expired", "late", "received", "confirmed")
     assert subjects(letters)[0] == "Late payment counted"
+
+
+def test_what_was_taken_back_in_time_keeps_no_price(hasty: Till, customer: Customer) -> None:
+    """Who pays, takes it back, and pays again from the same coin when bitcoin has fallen is late."""
+    order = hasty.request()
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    thief = customer.double_spend(sent)
+    order.wait("expired", received_sats=0)
+    customer.pay(order.address, order.amount_sats, coin=thief.coin, fee_sats=100_000)
+    order.wait("expired", late=True, received_sats=order.amount_sats)
+    order.wait_told("received", "reverted", "expired", "late")
+
+
+def test_a_small_part_keeps_no_price_for_the_whole(hasty: Till, customer: Customer) -> None:
+    """More money in its place is no fee bump: it came when it came."""
+    order = hasty.request()
+    part = customer.pay(order.address, 600)
+    order.wait("expired", received_sats=600)
+    customer.pay(order.address, order.amount_sats, coin=part.coin, fee_sats=100_000)
+    order.wait("expired", late=True, received_sats=order.amount_sats)
+    order.wait_told("underpaid", "expired", "late")
+
+
+def test_a_fee_bump_is_not_late(hasty: Till, customer: Customer) -> None:
+    """However late it comes: the same money was there in time."""
+    order = hasty.request()
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    wait_until(lambda: datetime.fromisoformat(order.now()["expires_at"]) < datetime.now(UTC), what="expiry")
+    bumped = customer.bump_fee(sent)
+    order.wait("received", txid=bumped.txid, late=False)
+    order.wait_told("received")

@@ -77,8 +77,8 @@ def test_a_payment_in_two_parts_with_a_fee_bump(till: Till, shop: Endpoint, cust
         "payment.underpaid",
         "output seen",
         "payment.received",
-        "output replaced",
         "output seen",
+        "output replaced",
         "output mined",
         "output mined",
         # Now by a block, and so for good.
