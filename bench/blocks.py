@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
 
-from bench.block import BlockSeconds, clear_mempool, measure_block, measure_floor
+from bench.block import BlockSeconds, clear_mempool, measure_block, measure_floor, measure_look
 from bench.database import Database
 from bench.floor import store_again
 from bench.load import FOREIGN_SATS, FULL_BLOCK_WEIGHT, Load, foreign_weight, random_script
@@ -25,6 +25,11 @@ REMARKS = """\
   that fetches the block's bytes by REST and parses them when the message comes, while the daemon is held
   still. A large transaction is as large as is relayed, as of an exchange that pays out: 100 kvB, with 100
   inputs and 2,940 outputs, which but for the change are each to somebody else.
+- Beside a look through it and storing: a bare subscriber to both topics, as the daemon is one, which parses
+  what the feed brings, and from the hashblock message on fetches and parses the block and looks for each
+  output's script in a set of all addresses' scripts; and then what the driver alone takes to store its
+  payments, as for each payment more. The set has it easy: Nodetill's filter takes a hundredth of its memory.
+  The row after it says for how long of the time the daemon's loop is computing: the rest it waits.
 - Each payment more in a block: its floor is the driver alone, which reads what the block has changed of these
   requests and their outputs, and writes it as it is, all of them in one durable commit.
 """
@@ -51,7 +56,8 @@ QUICK = BlockPlan(6_000, 1, 1, small=200, payments=4, large=2, coins=20, others=
 
 @dataclass(slots=True)
 class Figures:
-    """What was measured; `stored` for as many payments as a block has, `beside_open` with many requests."""
+    """What was measured; `stored` for as many payments as a block has, `looked_through` for a block of large
+    transactions and as many payments, `beside_open` with many requests."""
 
     small_floor: list[float] = field(default_factory=list)
     large_floor: list[float] = field(default_factory=list)
@@ -60,6 +66,7 @@ class Figures:
     one_of_large: BlockSeconds = field(default_factory=BlockSeconds)
     many_of_large: BlockSeconds = field(default_factory=BlockSeconds)
     stored: list[float] = field(default_factory=list)
+    looked_through: list[float] = field(default_factory=list)
     beside_open: BlockSeconds = field(default_factory=BlockSeconds)
     memory: list[Memory] = field(default_factory=list)
 
@@ -74,7 +81,9 @@ def rows(options: Options) -> Iterator[Row]:
     yield _each_row(plan.payments, found)
     large = f"{plan.large + 1} transactions"
     yield _block_row(f"{large}, one output of ours", found.large_floor, found.one_of_large)
-    yield _block_row(f"{large}, {plan.payments} outputs of ours", found.large_floor, found.many_of_large)
+    paid = f"{plan.payments} outputs of ours"
+    yield _block_row(f"{large}, {paid}", found.large_floor, found.many_of_large)
+    yield from _look_rows(f"{large}, {paid}", found)
     yield _open_row(f"{small}, beside {plan.open_requests:,} open requests", found)
     yield from memory_rows(f"daemon's memory after that, {plan.open_requests:,} open requests", found.memory)
 
@@ -115,6 +124,8 @@ def _measure_each(plan: BlockPlan, load: Load, site: Site, found: Figures) -> No
         requests = site.requests(count)
         measure_block(load, site, _large(plan, load, requests), requests, block)
     found.stored.append(store_again(site.database, [request.reference for request in requests]))
+    look = measure_look(load, site, _large(plan, load, []))
+    found.looked_through.append(look + found.stored[-1])
 
 
 def _small(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
@@ -148,6 +159,13 @@ def open_requests(database: Database, count: int) -> None:
 
 def _block_row(what: str, floor: Sequence[float], block: BlockSeconds) -> Row:
     return beside(f"block of {block.weight / 1e6:.2f} MWU: {what}", floor, block.seconds, BLOCK_REACH)
+
+
+def _look_rows(what: str, found: Figures) -> Iterator[Row]:
+    ours = found.many_of_large
+    yield beside(f"{what}, beside a look through it and storing", found.looked_through, ours.seconds)
+    if ours.computed:
+        yield beside(f"{what}: what of it the daemon computes", ours.seconds, ours.computed)
 
 
 def _each_row(count: int, found: Figures) -> Row:

@@ -9,7 +9,7 @@ from typing import Self
 from bench.database import Database
 from models.database import marks
 from models.payment import ASSESSED
-from payments.transaction import parse_block
+from payments.transaction import Block, parse_block
 
 MINED = ("state", "block_hash", "block_height", "replaced_by", "replaced_in")
 """What a block changes of an output; `ASSESSED` is what it may change of a request."""
@@ -43,11 +43,16 @@ class Commits:
 def fetch_and_parse(connection: http.client.HTTPConnection, block_hash: str) -> float:
     """The seconds that it takes to get a block by REST and to parse it."""
     started = time.perf_counter()
+    fetched(connection, block_hash)
+    return time.perf_counter() - started
+
+
+def fetched(connection: http.client.HTTPConnection, block_hash: str) -> Block:
+    """A block, by REST."""
     connection.request("GET", f"/rest/block/{block_hash}.bin")
     block = parse_block(connection.getresponse().read())
-    seconds = time.perf_counter() - started
     assert block.hash == block_hash
-    return seconds
+    return block
 
 
 def store_again(database: Database, references: Sequence[str]) -> float:

@@ -44,6 +44,10 @@ class Subscriber:
             if body is None or came == body:
                 return moment
 
+    def has_message(self, seconds: float = 0) -> bool:
+        """Whether there is one, or comes within this time."""
+        return bool(self._socket.poll(int(seconds * 1000)))
+
     def message(self) -> tuple[float, bytes]:
         """The next message: its moment, and its body."""
         _, body, _ = self._socket.recv_multipart()

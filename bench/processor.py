@@ -18,6 +18,16 @@ def processor_seconds(pid: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def first_thread_seconds(pid: int) -> float | None:
+    """What a running process's first thread has computed so far, to the nanosecond (Linux's
+    sched-stats.rst); None where there is no /proc."""
+    try:
+        text = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return int(text.split()[0]) / 1e9
+
+
 def wait_until_quiet(pid: int) -> None:
     """Until a process has nothing to do: a daemon that has just started, once it has read its filter."""
     before, spent = None, processor_seconds(pid)

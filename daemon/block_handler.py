@@ -5,6 +5,7 @@ are read. A transaction for each full block or for some small ones, so that a cr
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -14,13 +15,13 @@ from daemon.bitcoind import Bitcoind
 from daemon.failpoint import transaction
 from daemon.node_answers import NodeTip
 from daemon.progress import Progress
-from daemon.recording import Watch, forget_replacements, mark_replaced, record_mined, unmine
+from daemon.recording import Match, Watch, forget_replacements, mark_replaced, record_mined, unmine
 from daemon.rpc import NodeError
 from models.block import Block as StoredBlock
-from models.block import add_block, block_at, forget_old_blocks, stored_tip
+from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
 from models.output import Output
 from models.payment import PaymentRequest
-from payments.transaction import Block
+from payments.transaction import Block, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,15 @@ class Sync(Enum):
 
     AT_TIP = "at the node's tip"
     CATCHING_UP = "the node's chain has less work than the one already read: it is catching up"
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The payments in a block, and what there conflicts with which payments."""
+
+    block: Block
+    matches: list[Match]
+    conflicts: list[tuple[Transaction, set[str]]]
 
 
 class BlockHandler:
@@ -73,7 +83,7 @@ class BlockHandler:
         header = self._node.header(node_tip.hash)
         assert header is not None, "bitcoind knows its own tip"
         with transaction("chain-joined"):
-            _store(node_tip.hash, node_tip.height, int(node_tip.chainwork, 16), header["time"])
+            add_blocks([_row(node_tip.hash, node_tip.height, int(node_tip.chainwork, 16), header["time"])])
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
 
     def _advance(self, tip: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
@@ -111,7 +121,9 @@ class BlockHandler:
         with transaction("chain-read-again"):
             unmine_above(height, self._watch)
             StoredBlock.delete().execute()
-            return _store(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
+            block = _row(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
+            add_blocks([block])
+        return block
 
     def _unchained(self) -> set[int]:
         """The addresses paid in blocks that are not in the node's chain, by the newest outputs first."""
@@ -175,19 +187,20 @@ class BlockHandler:
 
     def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
         """Store what these blocks hold of ours, and that they follow `tip`; the last of them."""
-        found = [
-            (self._watch.matches(block.transactions), list(self._watch.conflicting(block.transactions)))
-            for block in blocks
-        ]
+        contents = self._look_through(blocks)
         with transaction("block-connected"):
-            for block, (matches, conflicts) in zip(blocks, found, strict=True):
-                height = tip.height + 1
-                if matches:
-                    record_mined(matches, block, height, now, self._watch)
-                for other, ours in conflicts:
+            connected = []
+            for content in contents:
+                block, height = content.block, tip.height + 1
+                if content.matches:
+                    record_mined(content.matches, block, height, now, self._watch)
+                for other, ours in content.conflicts:
                     for txid in ours:
                         mark_replaced(txid, other.txid, in_block=block.hash)
-                tip = _store(block.hash, height, int(tip.chainwork, 16) + block.work, block.time)
+                tip = _row(block.hash, height, int(tip.chainwork, 16) + block.work, block.time)
+                connected.append(tip)
+            # All at once, so that PostgreSQL is not waited for after each of some hundred small ones.
+            add_blocks(connected)
             forget_old_blocks(tip.height)
         log.info(
             "block connected" if len(blocks) == 1 else "blocks connected",
@@ -195,9 +208,21 @@ class BlockHandler:
             block=tip.hash,
             blocks=len(blocks),
             transactions=sum(len(block.transactions) for block in blocks),
-            payments=sum(len(matches) for matches, _ in found),
+            payments=sum(len(content.matches) for content in contents),
         )
         return tip
+
+    def _look_through(self, blocks: Sequence[Block]) -> list[_Content]:
+        """All of them at once: each look at the address table may be a way to a server."""
+        matches = {m.transaction: m for m in self._watch.matches([t for b in blocks for t in b.transactions])}
+        return [
+            _Content(
+                block,
+                [matches[t] for t in block.transactions if t in matches],
+                list(self._watch.conflicting(block.transactions)),
+            )
+            for block in blocks
+        ]
 
 
 def unmine_above(height: int, watch: Watch) -> None:
@@ -208,12 +233,10 @@ def unmine_above(height: int, watch: Watch) -> None:
     forget_replacements(Output.replaced_in.is_null(False))
 
 
-def _store(block_hash: str, height: int, chainwork: int, time: int) -> StoredBlock:
-    block = StoredBlock(
+def _row(block_hash: str, height: int, chainwork: int, time: int) -> StoredBlock:
+    return StoredBlock(
         height=height,
         hash=block_hash,
         chainwork=f"{chainwork:0{CHAINWORK_DIGITS}x}",
         mined_at=datetime.fromtimestamp(time, UTC),
     )
-    add_block(block)
-    return block

@@ -1,8 +1,10 @@
 """The newest blocks of the active chain, as far as they have been read."""
 
+from collections.abc import Iterable
+
 import peewee
 
-from models.database import MomentField, Table, database, first, statement
+from models.database import MomentField, Table, database, execute_many, first, statement
 
 BLOCKS_KEPT = 2016
 """How far back a common ancestor can be found: two weeks, a difficulty period."""
@@ -27,11 +29,11 @@ def block_at(height: int) -> Block | None:
     return first(Block, "SELECT * FROM block WHERE height = ?", height)
 
 
-def add_block(block: Block) -> None:
-    """Store the block above the highest; IntegrityError where there is one of that height already."""
-    query = statement("INSERT INTO block (height, hash, chainwork, mined_at) VALUES (?, ?, ?, ?)")
-    moment = Block.mined_at.db_value(block.mined_at)
-    database.execute_sql(query, (block.height, block.hash, block.chainwork, moment))
+def add_blocks(blocks: Iterable[Block]) -> None:
+    """Store the blocks above the highest; IntegrityError where there is one of such a height already."""
+    moment = Block.mined_at.db_value
+    values = [(block.height, block.hash, block.chainwork, moment(block.mined_at)) for block in blocks]
+    execute_many("INSERT INTO block (height, hash, chainwork, mined_at) VALUES (?, ?, ?, ?)", values)
 
 
 def forget_old_blocks(tip_height: int) -> None:

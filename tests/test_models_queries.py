@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import peewee
 import pytest
 
 from models.address import (
@@ -18,7 +19,7 @@ from models.address import (
     retire_others,
     unknown_addresses,
 )
-from models.block import BLOCKS_KEPT, Block, block_at, forget_old_blocks, stored_tip
+from models.block import BLOCKS_KEPT, Block, add_blocks, block_at, forget_old_blocks, stored_tip
 from models.database import database, disconnect
 from models.hint import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
 from models.outbox import Message, delete_delivered, events_of, messages_of, outdated_messages
@@ -403,10 +404,8 @@ def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
 def test_the_newest_blocks_are_kept() -> None:
     """Enough for the deepest reorg that is followed block by block."""
     assert (stored_tip(), block_at(0)) == (None, None)
-    for height in (0, 1, 2, BLOCKS_KEPT, BLOCKS_KEPT + 1):
-        Block.create(
-            height=height, hash=f"{height:064x}", chainwork=f"{height:064x}", mined_at=NOW, force_insert=True
-        )
+    heights = (0, 1, 2, BLOCKS_KEPT, BLOCKS_KEPT + 1)
+    add_blocks(Block(height=h, hash=f"{h:064x}", chainwork=f"{h:064x}", mined_at=NOW) for h in heights)
     tip = stored_tip()
     assert tip
     assert (tip.height, tip.mined_at) == (BLOCKS_KEPT + 1, NOW)
@@ -419,6 +418,14 @@ def test_the_newest_blocks_are_kept() -> None:
     found = block_at(2)
     assert found
     assert found.hash == f"{2:064x}"
+
+
+def test_two_blocks_of_one_height_are_refused() -> None:
+    """The caller's transaction then stores neither: the chain that was read is not ours to guess."""
+    blocks = [Block(height=7, hash=letter * 64, chainwork="0" * 64, mined_at=NOW) for letter in "ab"]
+    with pytest.raises(peewee.IntegrityError), database.atomic():
+        add_blocks(blocks)
+    assert stored_tip() is None
 
 
 # What is told, asked and reported

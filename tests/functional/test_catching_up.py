@@ -1,10 +1,12 @@
 """A daemon that has blocks to read says how far it is."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from daemon import vitals
+from daemon import addresses, vitals
+from models.address import ours
 from models.report import beat, daemon_report
 from tests.functional.stage import PATIENCE_SECONDS, Stage
 
@@ -30,3 +32,21 @@ def test_health_knows_how_far_the_daemon_is_behind(stage: Stage, monkeypatch: py
     assert stage.daemon.look(PATIENCE_SECONDS)
     assert seen[0] == MISSED
     assert seen[-1] == 0
+
+
+def test_what_was_missed_is_looked_through_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address table is asked once for all of it, not for each block: it may be on another machine."""
+    stage.begin()
+    stage.daemon.stop()
+    for _ in range(MISSED):
+        stage.world.mine()
+    asked: list[set[bytes]] = []
+
+    def ask(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
+        asked.append(set(scripts))
+        return ours(asked[-1])
+
+    monkeypatch.setattr(addresses, "ours", ask)
+    stage.daemon.start()
+    assert stage.daemon.look(PATIENCE_SECONDS)
+    assert len(asked) == 1
