@@ -18,6 +18,7 @@ OURS = "nodetill"
 
 # BitcoinRPC logs every answer, secrets among them, and peewee every query with its values.
 _NEVER_BELOW_WARNING = ("BitcoinRPC", "peewee", "urllib3")
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 _AMBIGUOUS = re.compile(r'[ ="\\]')
 
 
@@ -117,7 +118,9 @@ def _time(moment: datetime) -> str:
 def _logfmt_value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    text = _text(value)
+    text = value if isinstance(value, str) else _text(value)
+    if _PLAIN.fullmatch(text):
+        return text
     if not text.isprintable():
         # Escapes whatever could end the line, or start another one in a terminal.
         return json.dumps(text)

@@ -182,6 +182,13 @@ def by_id(table: type[T], row_id: Any) -> T:
     return row
 
 
+def fresh(table: type[T], **values: Any) -> T:
+    """A row with these values and the table's defaults, not yet stored: `table(…)` sets them one by one."""
+    row = table(__no_default__=True)
+    row.__data__ = {**table._meta.get_default_dict(), **values}  # type: ignore[no-untyped-call]
+    return row
+
+
 def insert(table: type[Table], **values: Any) -> int:
     """Insert one row with all of its values, defaults too; its id.
 

@@ -13,7 +13,7 @@ import peewee
 import structlog
 
 from models.address import claim_address
-from models.database import insert
+from models.database import fresh, insert
 from models.payment import PaymentRequest, payment_by_idempotency_key
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
 from payments.price import Price
@@ -99,7 +99,8 @@ def store_request(terms: Mapping[str, Any], call: Call) -> PaymentRequest:
     if address is None:
         detail = "there is no free address at the moment; nothing was used up, try again"
         raise unavailable("no-address", detail)
-    payment = PaymentRequest(reference=_reference(), address=address, **terms)
+    payment = fresh(PaymentRequest, reference=_reference(), **terms)
+    payment.address = address
     payment.id = insert(PaymentRequest, **payment.__data__)
     return payment
 
