@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
@@ -195,15 +195,22 @@ def insert(table: type[Table], **values: Any) -> int:
     For what each payment stores: `create` takes five times as long. What is None is left out, and RETURNING
     where SQLite knows the id without: with both, to insert a request took seven times as long.
     """
-    given = {name: value for name, value in values.items() if value is not None}
-    query, converters = _insertion(table, tuple(given))
-    for name, convert in converters:
-        given[name] = convert(given[name])
-    row = tuple(given.values())
+    columns, row = written(table, values)
+    # Only names of our own and marks are put into the text.
+    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({marks(row)})"  # noqa: S608
     if is_sqlite():
         return int(database.execute_sql(query, row).lastrowid)
     (row_id,) = database.execute_sql(statement(f"{query} RETURNING id"), row).fetchone()
     return int(row_id)
+
+
+def written(table: type[Table], values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """The columns that an INSERT lists, and what it writes there: all of these values but the Nones."""
+    given = {name: value for name, value in values.items() if value is not None}
+    columns, converters = _writers(table, tuple(given))
+    for name, convert in converters:
+        given[name] = convert(given[name])
+    return columns, tuple(given.values())
 
 
 def execute_many(query: str, parameters: Iterable[Sequence[Any]]) -> int:
@@ -238,14 +245,12 @@ def _readers(table: type[Table], columns: tuple[str, ...]) -> tuple[list[str], l
 
 
 @cache
-def _insertion(table: type[Table], names: tuple[str, ...]) -> tuple[str, list[tuple[str, Converter]]]:
-    """The statement, and how those values are written that are not taken over as they are."""
+def _writers(table: type[Table], names: tuple[str, ...]) -> tuple[str, list[tuple[str, Converter]]]:
+    """The columns' names, and how those values are written that are not taken over as they are."""
     fields = [table._meta.fields[name] for name in names]
-    columns = ", ".join(field.column_name for field in fields)
-    # Only names of our own and marks are put into the text.
-    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({marks(fields)})"  # noqa: S608
     written_otherwise = (*_CONVERTED, peewee.ForeignKeyField)
-    return query, [(field.name, field.db_value) for field in fields if isinstance(field, written_otherwise)]
+    converters = [(field.name, field.db_value) for field in fields if isinstance(field, written_otherwise)]
+    return ", ".join(field.column_name for field in fields), converters
 
 
 def _sqlite(url: str) -> peewee.SqliteDatabase:

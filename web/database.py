@@ -1,7 +1,8 @@
 """The database as one call of the web server uses it: a connection that works, and news of its outages."""
 
+import select
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -21,9 +22,10 @@ _TOO_LONG = "the writers before this one take too long"
 def connection() -> Iterator[None]:
     """This thread's connection, for one call. It is kept for the next, since opening takes 0.4 ms.
 
-    PostgreSQL's is asked first whether it is alive: the server may have restarted since.
+    PostgreSQL's is asked first whether it is alive, where something has come from it unasked: so it is when
+    the server has ended the connection, or the network given it up.
     """
-    if not is_sqlite() and not database.is_closed():
+    if not is_sqlite() and not database.is_closed() and _has_news():
         _drop_if_dead()
     try:
         yield
@@ -59,14 +61,15 @@ class Writers:
         finally:
             self._turn.release()
 
-    def carry_out(self, do: Callable[[], T]) -> T:
+    def carry_out(self, do: Callable[[], T], *, is_one_statement: bool = False) -> T:
         """What `do` returns, once what it wrote is on the disk; where this raises, nothing of it is left.
 
+        With `is_one_statement` it is a transaction by itself on PostgreSQL, which is asked for no other.
         On SQLite those who come at the same time wait for the disk once. `do` may be called in another
         thread, and again after its first call was taken back: it may do nothing but write.
         """
         if not is_sqlite():
-            with self.transaction():
+            with nullcontext() if is_one_statement else self.transaction():
                 return do()
         work = _Work(do)
         with self._queue:
@@ -176,6 +179,13 @@ class Outage:
             if self._is_on and (is_write or not self._is_of_writes):
                 log.info("database available again")
                 self._is_on = False
+
+
+def _has_news() -> bool:
+    """Whether there is anything to be read from the server: to look needs no way to it and back."""
+    waiting = select.poll()
+    waiting.register(database.connection().fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _drop_if_dead() -> None:
