@@ -65,7 +65,7 @@ QUICK = WebPlan(clients=(1, 2), calls=20, pages=5, runs=1)
 def rows(options: Options) -> Iterator[Row]:
     """Lines for new requests, and for status reads."""
     plan = options.choose(WebPlan(), LEAN, QUICK)
-    with Load.start(options.directory / "node", 10) as load, _empty_page() as empty_page:
+    with Load.start(options.directory / "node", 10) as load, empty_page() as empty:
         site = Site(load, options.directory / "site", 0, 1, new_database=options.new_database)
         with site.running():
             # Only now: they are none of the wallet's, and a daemon that starts would say so.
@@ -75,21 +75,21 @@ def rows(options: Options) -> Iterator[Row]:
                 is_free=True,
             )
             for clients in plan.clients:
-                yield from _new_requests(plan, clients, site, empty_page)
+                yield from _new_requests(plan, clients, site, empty)
             pages = [site.status_page() for _ in range(plan.pages)]
             for clients in plan.clients:
-                yield _status_reads(plan, clients, site, empty_page.port, pages)
+                yield _status_reads(plan, clients, site, empty.port, pages)
 
 
-def _new_requests(plan: WebPlan, clients: int, site: Site, empty_page: EmptyPage) -> Iterator[Row]:
+def _new_requests(plan: WebPlan, clients: int, site: Site, page: EmptyPage) -> Iterator[Row]:
     create = new_request(site)
     empty, ours, commits = [], [], []
-    before = [processor_seconds(pid) for pid in (empty_page.pid, site.web.pid)]
+    before = [processor_seconds(pid) for pid in (page.pid, site.web.pid)]
     for _ in range(plan.runs):
-        empty.append(drive(empty_page.port, clients, repeat(get("/"), plan.calls)))
+        empty.append(drive(page.port, clients, repeat(get("/"), plan.calls)))
         ours.append(drive(site.port, clients, repeat(create, plan.calls), b"201"))
         commits.append(_commits(site.database))
-    after = [processor_seconds(pid) for pid in (empty_page.pid, site.web.pid)]
+    after = [processor_seconds(pid) for pid in (page.pid, site.web.pid)]
     rates = {"empty pages": median(t.rate for t in empty), "commits": median(commits)}
     which = min(rates, key=lambda name: rates[name])
     floor = f"{rates[which]:,.0f} {which} a second"
@@ -134,10 +134,11 @@ def _p99(traffics: list[Traffic]) -> str:
 
 def new_request(site: Site) -> bytes:
     """A shop's call for one."""
-    return post("/api/v1/payments", site.key, _create_body())
+    return post("/api/v1/payments", site.key, create_body())
 
 
-def _create_body() -> bytes:
+def create_body() -> bytes:
+    """The document in it."""
     return json.dumps({"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}).encode()
 
 
@@ -157,7 +158,7 @@ def _least_rows(
     each request beside those of the two servers. As many share a commit as there are clients."""
     count = max(COMMITS // clients, 1) * clients
     with site.database.connect() as connection:
-        by_hand = ByHand(connection, site.key, _create_body())
+        by_hand = ByHand(connection, site.key, create_body())
         seconds = by_hand.make(count, clients)
     of = f"{clients} {'client' if clients == 1 else 'clients'}"
     both = 1 / (1 / empty_rate + seconds / count)
@@ -177,7 +178,8 @@ def _least_rows(
 
 
 @contextmanager
-def _empty_page() -> Iterator[EmptyPage]:
+def empty_page() -> Iterator[EmptyPage]:
+    """One that runs."""
     (port,) = free_ports(1)
     child = subprocess.Popen([sys.executable, "-m", "bench.empty_page", str(port)], cwd=PROJECT)
     try:
