@@ -19,6 +19,8 @@ OURS = "nodetill"
 # BitcoinRPC logs every answer, secrets among them, and peewee every query with its values.
 _NEVER_BELOW_WARNING = ("BitcoinRPC", "peewee", "urllib3")
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+# json.dumps makes a new one for each text, unless it is ASCII that is asked for.
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _AMBIGUOUS = re.compile(r'[ ="\\]')
 
 
@@ -125,7 +127,7 @@ def _logfmt_value(value: Any) -> str:
         # Escapes whatever could end the line, or start another one in a terminal.
         return json.dumps(text)
     is_plain = text and not _AMBIGUOUS.search(text)
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    return text if is_plain else _quoted(text)
 
 
 def _text(value: Any) -> str:

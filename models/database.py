@@ -51,6 +51,8 @@ _POSTGRES_CONNECTION = {
     "options": " ".join(f"-c {name}={value}" for name, value in _POSTGRES_SESSION.items()),
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# json.dumps makes a new one for each document.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 class DatabaseError(Exception):
@@ -91,7 +93,7 @@ class DocumentField(peewee.TextField):
 
     def db_value(self, value: Any) -> str | None:
         """Never NaN or Infinity, which are not JSON."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return None if value is None else _ENCODER.encode(value)
 
     def python_value(self, value: str | None) -> Any:
         """Back as dicts, lists, strings and whole numbers."""

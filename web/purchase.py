@@ -28,6 +28,7 @@ from web.schemas import Payment
 log = structlog.get_logger(__name__)
 
 _BASE62 = string.ascii_letters + string.digits
+_PAIRS = [first + second for first in _BASE62 for second in _BASE62]
 _REFERENCE_CHARACTERS = 22  # 131 random bits
 _KEY_CHARACTERS = 255
 
@@ -140,11 +141,11 @@ def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
 
 def _reference() -> str:
     number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
-    digits = []
-    for _ in range(_REFERENCE_CHARACTERS):
-        number, digit = divmod(number, 62)
-        digits.append(_BASE62[digit])
-    return "PR-" + "".join(digits)
+    pairs = []
+    for _ in range(_REFERENCE_CHARACTERS // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    return "PR-" + "".join(pairs)
 
 
 def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
