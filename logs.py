@@ -18,7 +18,9 @@ OURS = "nodetill"
 
 # BitcoinRPC logs every answer, secrets among them, and peewee every query with its values.
 _NEVER_BELOW_WARNING = ("BitcoinRPC", "peewee", "urllib3")
-_FIRST_KEYS = ("time", "level", "event")
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+# json.dumps makes a new one for each text, unless it is ASCII that is asked for.
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _AMBIGUOUS = re.compile(r'[ ="\\]')
 
 
@@ -42,12 +44,12 @@ def configure(log_format: str, log_level: str) -> None:
 
 def render_logfmt(_logger: object, _method: str, line: Mapping[str, Any]) -> str:
     """key=value pairs; a value that could be taken for more than one is quoted as JSON text."""
-    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in _in_order(line).items())
+    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in line.items())
 
 
 def render_json(_logger: object, _method: str, line: Mapping[str, Any]) -> str:
     """One JSON object, in ASCII."""
-    return json.dumps(_in_order(line), default=_text)
+    return json.dumps(line, default=_text)
 
 
 class _Writer:
@@ -95,34 +97,37 @@ def _set_up_standard_logging(level: int, render: Any) -> "logging.StreamHandler[
 
 
 def _add_moment_and_method(_logger: object, method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
-    return {**line, "time": _time(datetime.now(UTC)), "level": method}
+    return _headed(datetime.now(UTC), method, line)
 
 
 def _add_time_and_level(_logger: object, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
     record: logging.LogRecord = line["_record"]
     moment = datetime.fromtimestamp(record.created, UTC)
     fields = getattr(record, "fields", {})
-    return {**line, **fields, "time": _time(moment), "level": record.levelname.lower()}
+    return _headed(moment, record.levelname.lower(), {**line, **fields})
+
+
+def _headed(moment: datetime, level: str, line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line begins with these three, whatever fields it has."""
+    head = {"time": _time(moment), "level": level, "event": line["event"]}
+    return {**head, **line, **head}
 
 
 def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _in_order(line: Mapping[str, Any]) -> dict[str, Any]:
-    first = {key: line[key] for key in _FIRST_KEYS if key in line}
-    return first | {key: value for key, value in line.items() if key not in first}
-
-
 def _logfmt_value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    text = _text(value)
+    text = value if isinstance(value, str) else _text(value)
+    if _PLAIN.fullmatch(text):
+        return text
     if not text.isprintable():
         # Escapes whatever could end the line, or start another one in a terminal.
         return json.dumps(text)
     is_plain = text and not _AMBIGUOUS.search(text)
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    return text if is_plain else _quoted(text)
 
 
 def _text(value: Any) -> str:

@@ -7,22 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice, repeat
 
-from bench.callers import UnexpectedAnswerError, callers, drive
+from bench.by_hand import ByHand
+from bench.callers import UnexpectedAnswerError, callers, drive, get
 from bench.load import Load
 from bench.part import Options
 from bench.processor import processor_seconds
 from bench.report import Row
 from bench.site import Site
-from bench.web import new_request
+from bench.web import create_body, empty_page, new_request
 
 REACH = 0.9
 RETRY_SECONDS = 0.005
+FREE = "SELECT count(*) FROM address WHERE claimed_at IS NULL"
 
 REMARKS = """\
 - Sustained: as many requests first as the pool has addresses, so that each further one needs an address which
   the daemon asks bitcoind for meanwhile; many times the pool are made. The row after it is what each program
   uses of the machine's cores, and beside it what all of them together could have. The web server is one
-  process, and Python runs one of its threads at a time, so of one core.
+  process, and Python runs one of its threads at a time, so of one core. Then the same, were the web server no
+  more than an empty page and a request made by hand, as beside new requests.
   Two web servers are two processes on one database, with half of the clients each, and each on another core;
   bitcoind, the daemon and the clients are on these cores too.
 """
@@ -62,6 +65,7 @@ def rows(options: Options) -> Iterator[Row]:
             ]
             with site.second_web_server() as second_port:
                 rate_of_two = _rate(plan, site, [site.port, second_port])
+            least = _least(plan, site)
     what = f"new requests sustained, {plan.clients} clients"
     yield Row(
         what,
@@ -72,22 +76,42 @@ def rows(options: Options) -> Iterator[Row]:
         rate / alone >= REACH,
     )
     if used:
-        yield _processors_row(alone, rate * plan.seconds, dict(used))
+        each = {name: 1000 * seconds / (rate * plan.seconds) for name, seconds in used}
+        yield _processors_row("processor time of each of these", alone, each)
+        if least is not None:
+            yield _processors_row(
+                "the same with a web server that does the least", alone, {**each, "web server": least}
+            )
     one, two = f"{rate:,.0f} a second by one web server", f"{rate_of_two:,.0f} a second"
     yield Row(f"{what}, by two web servers", one, two, f"{rate_of_two / rate:.2f} times")
 
 
-def _processors_row(alone: float, made: float, used: dict[str, float]) -> Row:
-    """Beside what the machine's cores have for each, were it as many as are to be reached."""
+def _processors_row(what: str, alone: float, each: dict[str, float]) -> Row:
+    """Milliseconds beside what the machine's cores have for each, were it as many as are to be reached."""
     available = 1000 * (os.cpu_count() or 1) / (REACH * alone)
-    each = {name: 1000 * seconds / made for name, seconds in used.items()}
     parts = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in each.items())
     return Row(
-        "processor time of each of these",
+        what,
         f"{available:.2f} ms of {os.cpu_count()} cores, were it {REACH:g} times",
         f"{sum(each.values()):.2f} ms: {parts}",
         f"{sum(each.values()) / available:.2f} times",
     )
+
+
+def _least(plan: SustainedPlan, site: Site) -> float | None:
+    """Milliseconds of the processor for an empty page, and for a request made by hand."""
+    with empty_page() as page, site.database.connect() as connection:
+        before = processor_seconds(page.pid)
+        drive(page.port, plan.clients, repeat(get("/"), plan.addresses))
+        after = processor_seconds(page.pid)
+        # The daemon fills up the pool that has just been used up.
+        while connection.value(FREE) < plan.pool:
+            time.sleep(RETRY_SECONDS)
+        by_hand = ByHand(connection, site.key, create_body())
+        by_hand.make(plan.pool, plan.clients)
+    if before is None or after is None:
+        return None
+    return 1000 * ((after - before) / plan.addresses + sum(by_hand.spent.values()) / plan.pool)
 
 
 def _rate(plan: SustainedPlan, site: Site, ports: Sequence[int]) -> float:

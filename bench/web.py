@@ -12,17 +12,18 @@ from statistics import median
 
 from admin.child import free_ports
 from admin.regtest import PROJECT
+from bench.by_hand import ByHand
 from bench.callers import Traffic, UnexpectedAnswerError, drive, get, post
 from bench.database import Database
 from bench.floor import Commits
 from bench.load import Load
 from bench.part import Options
+from bench.processor import processor_seconds
 from bench.report import Row
 from bench.site import AMOUNT_EUR, SELLER, Site, fill
 
 CREATE_REACH, STATUS_REACH = 0.5, 0.6
 COMMITS = 500
-OLDEST = "SELECT id FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1"
 START_SECONDS = 10
 
 
@@ -36,14 +37,25 @@ class WebPlan:
     runs: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class EmptyPage:
+    """A server with nothing behind it."""
+
+    port: int
+    pid: int
+
+
 REMARKS = """\
 - New requests and status reads: by clients in another process, beside a daemon that has nothing to do. Their
   floor: the same web server, WSGI framework and clients with an empty page; for new requests also durable
   commits of a row as large, one after another, where these are fewer.
 - Status reads: each page has a connection of its own open, and asks with the ETag of what it shows, as the
   checkout page does; so many at once as there are clients. The empty page has as many connections.
-- An empty page, then a request stored by hand: the three statements of a new request, by their driver alone
-  and one after another, beside the empty page. It leaves no time for a key, a price, a check or an answer.
+- An empty page, then a request made by hand: the least that Python does with the same duties. The key looked
+  up and the price, JSON read and written by the standard library, the address and the row stored, by the
+  driver alone in one process and thread, as many a commit as there are clients; and an empty page. It checks
+  nothing, makes no price, writes no line in the log, and no thread waits for another. The row after it is
+  what each of these uses of the processors, and beside it what the web server uses.
 """
 
 LEAN = WebPlan(clients=(1, 32), runs=2)
@@ -53,37 +65,40 @@ QUICK = WebPlan(clients=(1, 2), calls=20, pages=5, runs=1)
 def rows(options: Options) -> Iterator[Row]:
     """Lines for new requests, and for status reads."""
     plan = options.choose(WebPlan(), LEAN, QUICK)
-    with Load.start(options.directory / "node", 10) as load, _empty_page() as empty_port:
+    with Load.start(options.directory / "node", 10) as load, empty_page() as empty:
         site = Site(load, options.directory / "site", 0, 1, new_database=options.new_database)
         with site.running():
             # Only now: they are none of the wallet's, and a daemon that starts would say so.
             fill(
                 site.database,
-                plan.calls * plan.runs * len(plan.clients) + plan.pages + COMMITS + 100,
+                (plan.calls * plan.runs + COMMITS) * len(plan.clients) + plan.pages + 100,
                 is_free=True,
             )
             for clients in plan.clients:
-                yield from _new_requests(plan, clients, site, empty_port)
+                yield from _new_requests(plan, clients, site, empty)
             pages = [site.status_page() for _ in range(plan.pages)]
             for clients in plan.clients:
-                yield _status_reads(plan, clients, site, empty_port, pages)
+                yield _status_reads(plan, clients, site, empty.port, pages)
 
 
-def _new_requests(plan: WebPlan, clients: int, site: Site, empty_port: int) -> Iterator[Row]:
+def _new_requests(plan: WebPlan, clients: int, site: Site, page: EmptyPage) -> Iterator[Row]:
     create = new_request(site)
     empty, ours, commits = [], [], []
+    before = [processor_seconds(pid) for pid in (page.pid, site.web.pid)]
     for _ in range(plan.runs):
-        empty.append(drive(empty_port, clients, repeat(get("/"), plan.calls)))
+        empty.append(drive(page.port, clients, repeat(get("/"), plan.calls)))
         ours.append(drive(site.port, clients, repeat(create, plan.calls), b"201"))
         commits.append(_commits(site.database))
+    after = [processor_seconds(pid) for pid in (page.pid, site.web.pid)]
     rates = {"empty pages": median(t.rate for t in empty), "commits": median(commits)}
     which = min(rates, key=lambda name: rates[name])
     floor = f"{rates[which]:,.0f} {which} a second"
     yield _row("new requests", clients, floor, rates[which], ours, CREATE_REACH)
-    if clients == 1:
-        both = 1 / (1 / rates["empty pages"] + 1 / _stored(site.database))
-        what = "an empty page, then a request stored by hand"
-        yield Row(what, f"{both:,.0f} a second", "", f"{both / rates[which]:.2f} times")
+    milliseconds = [
+        None if began is None or ended is None else 1000 * (ended - began) / (plan.calls * plan.runs)
+        for began, ended in zip(before, after, strict=True)
+    ]
+    yield from _least_rows(clients, site, rates["empty pages"], *milliseconds)
 
 
 def _status_reads(
@@ -119,8 +134,12 @@ def _p99(traffics: list[Traffic]) -> str:
 
 def new_request(site: Site) -> bytes:
     """A shop's call for one."""
-    body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
-    return post("/api/v1/payments", site.key, json.dumps(body).encode())
+    return post("/api/v1/payments", site.key, create_body())
+
+
+def create_body() -> bytes:
+    """The document in it."""
+    return json.dumps({"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}).encode()
 
 
 def _commits(database: Database) -> float:
@@ -132,35 +151,40 @@ def _commits(database: Database) -> float:
         return COMMITS / (time.perf_counter() - began)
 
 
-def _stored(database: Database) -> float:
-    """How many requests a second somebody stores who does nothing else: an address, a row, a commit."""
-    with database.connect() as connection:
-        pattern = connection.execute("SELECT * FROM payment_request LIMIT 1")
-        names = [column[0] for column in pattern.description]
-        row = dict(zip(names, pattern.fetchone(), strict=True))
-        del row["id"]
-        marks = ", ".join("?" * len(row))
-        insert = f"INSERT INTO payment_request ({', '.join(row)}) VALUES ({marks})"
-        began = time.perf_counter()
-        for number in range(COMMITS):
-            connection.execute("BEGIN")
-            claimed = connection.value(
-                f"UPDATE address SET claimed_at = 1 WHERE id = ({OLDEST}) RETURNING id"
-            )
-            fresh = {"reference": f"PR-{number:022}", "address_id": claimed}
-            connection.execute(insert, *(row | fresh).values())
-            connection.execute("COMMIT")
-        return COMMITS / (time.perf_counter() - began)
+def _least_rows(
+    clients: int, site: Site, empty_rate: float, empty: float | None, ours: float | None
+) -> Iterator[Row]:
+    """What would be left if all but the duties themselves were gone; and the processor's milliseconds for
+    each request beside those of the two servers. As many share a commit as there are clients."""
+    count = max(COMMITS // clients, 1) * clients
+    with site.database.connect() as connection:
+        by_hand = ByHand(connection, site.key, create_body())
+        seconds = by_hand.make(count, clients)
+    of = f"{clients} {'client' if clients == 1 else 'clients'}"
+    both = 1 / (1 / empty_rate + seconds / count)
+    what = f"an empty page, then a request made by hand, {of}"
+    yield Row(what, f"{both:,.0f} a second", "", "")
+    if empty is None or ours is None:
+        return
+    each = {"empty page": empty, **{part: 1000 * used / count for part, used in by_hand.spent.items()}}
+    parts = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in each.items())
+    least = sum(each.values())
+    yield Row(
+        f"processor time of each new request, {of}",
+        f"{least:.2f} ms: {parts}",
+        f"{ours:.2f} ms",
+        f"{ours / least:.2f} times",
+    )
 
 
 @contextmanager
-def _empty_page() -> Iterator[int]:
-    """The port of a server with nothing behind it."""
+def empty_page() -> Iterator[EmptyPage]:
+    """One that runs."""
     (port,) = free_ports(1)
     child = subprocess.Popen([sys.executable, "-m", "bench.empty_page", str(port)], cwd=PROJECT)
     try:
         _wait_for(port)
-        yield port
+        yield EmptyPage(port, child.pid)
     finally:
         child.terminate()
         child.wait()

@@ -55,6 +55,8 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "600 missed blocks of one transaction",
         "60 missed blocks of 51 transactions",
         "new requests, 2 clients",
+        "an empty page, then a request made by hand, 2 clients",
+        "processor time of each new request, 2 clients",
         "status reads of 5 open pages",
         "new requests sustained, 2 clients",
         "new requests sustained, 2 clients, by two web servers",

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
 
 import structlog
-from bottle import Bottle, HTTPError, HTTPResponse, request
+from bottle import HTTPError
 
 from config import Settings
 from models.database import DATABASE_TROUBLE
@@ -47,6 +46,7 @@ from web.answer import Answer, Problem, not_found, refused, unavailable
 from web.call import Call, Environ, Visitor
 from web.content import Content
 from web.database import Outage, Writers, connection
+from web.gateway import Callback, Gateway
 from web.pages import problem_page
 
 log = structlog.get_logger(__name__)
@@ -127,11 +127,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
+def create_app(settings: Settings, clock: Clock = utc_now) -> Gateway:
     """The WSGI application; the database must be open. Nothing of it is shared between two of them."""
     desk = Desk(settings, clock)
-    app = Bottle()
-    app.default_error_handler = _unrouted
+    app = Gateway(_unrouted)
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
     for method, path, access, handler in ROUTES + OPERATOR + triggers_if_on:
         app.route(path, method, desk.callback(access, handler))
@@ -147,14 +146,13 @@ class Desk:
     writers: Writers = field(default_factory=Writers)
     outage: Outage = field(default_factory=Outage)
 
-    def callback(self, access: Access, handler: Handler) -> Callable[..., HTTPResponse]:
-        """What Bottle calls for a route, with the parts of its path."""
+    def callback(self, access: Access, handler: Handler) -> Callback:
+        """What is called for a route."""
+        told = _TOLD_BY.get(handler)
 
-        def serve(**parts: str) -> HTTPResponse:
-            answer = self.answer(access, handler, request.environ, parts)
-            if handler in _TOLD_BY and isinstance(answer, Answer):
-                return _response(_TOLD_BY[handler](answer, request.environ))
-            return _response(answer)
+        def serve(environ: Environ, parts: dict[str, str]) -> Answer | Content:
+            answer = self.answer(access, handler, environ, parts)
+            return told(answer, environ) if told is not None and isinstance(answer, Answer) else answer
 
         return serve
 
@@ -179,26 +177,16 @@ class Desk:
         return answer
 
 
-def _unrouted(error: HTTPError) -> HTTPResponse:
+def _unrouted(error: HTTPError) -> Answer:
     """What Bottle refuses by itself: a path that is not there, or not with this method."""
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _with_head(error.headers["Allow"])
         detail = f"this address takes {allowed}"
-        return _response(refused(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed}).answer)
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return _response(not_found().answer)
-    log.error("call failed", status=error.status_code, exc_info=error.exception)
-    return _response(refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of Nodetill; its log has it").answer)
+        return refused(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed}).answer
+    return not_found().answer
 
 
 def _with_head(allow: str) -> str:
     """Where GET is served, HEAD is too."""
     methods = set(allow.split(","))
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-
-
-def _response(answer: Answer | Content) -> Any:
-    response = HTTPResponse(answer.body, answer.status, answer.all_headers)
-    for cookie in answer.cookies if isinstance(answer, Content) else ():
-        response.add_header("Set-Cookie", cookie)
-    return response

@@ -72,6 +72,18 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress comes without ty
 class Task(WSGITask):  # type: ignore[misc]  # waitress comes without types
     """A call of the application."""
 
+    wrote_header: bool
+
+    def write(self, data: bytes) -> None:
+        """Head and body in one piece where the body is one: each that is sent wakes the client."""
+        if self.wrote_header or len(data) != self.content_length or not self.has_body:
+            super().write(data)
+            return
+        head = self.build_response_header()
+        self.wrote_header = True
+        self.content_bytes_written = len(data)
+        self.channel.write_soon(head + data)
+
     def set_close_on_finish(self) -> None:
         """Close behind the answer, but not because it has no body: waitress would behind each 304, and a
         checkout page that asks how it stands gets little else."""

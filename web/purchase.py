@@ -12,9 +12,8 @@ from typing import Any
 import peewee
 import structlog
 
-from models.address import claim_address
-from models.database import insert
-from models.payment import PaymentRequest, payment_by_idempotency_key
+from models.database import fresh
+from models.payment import PaymentRequest, payment_by_idempotency_key, place
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
 from payments.price import Price
 from web import strict_json
@@ -29,6 +28,7 @@ from web.schemas import Payment
 log = structlog.get_logger(__name__)
 
 _BASE62 = string.ascii_letters + string.digits
+_PAIRS = [first + second for first in _BASE62 for second in _BASE62]
 _REFERENCE_CHARACTERS = 22  # 131 random bits
 _KEY_CHARACTERS = 255
 
@@ -47,7 +47,7 @@ def create(call: Call) -> Answer:
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
-        payment = call.writers.carry_out(lambda: store_request(terms, call))
+        payment = call.writers.carry_out(lambda: store_request(terms), is_one_statement=True)
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)
@@ -90,17 +90,12 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
     }
 
 
-def store_request(terms: Mapping[str, Any], call: Call) -> PaymentRequest:
-    """Claim an address and store the request, inside the caller's transaction.
-
-    Raises Problem 503 with the pool empty.
-    """
-    address = claim_address(call.now)
-    if address is None:
+def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
+    """Claim an address and store the request, as `place` does. Raises Problem 503 with the pool empty."""
+    payment = fresh(PaymentRequest, reference=_reference(), **terms)
+    if not place(payment):
         detail = "there is no free address at the moment; nothing was used up, try again"
         raise unavailable("no-address", detail)
-    payment = PaymentRequest(reference=_reference(), address=address, **terms)
-    payment.id = insert(PaymentRequest, **payment.__data__)
     return payment
 
 
@@ -146,11 +141,11 @@ def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
 
 def _reference() -> str:
     number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
-    digits = []
-    for _ in range(_REFERENCE_CHARACTERS):
-        number, digit = divmod(number, 62)
-        digits.append(_BASE62[digit])
-    return "PR-" + "".join(digits)
+    pairs = []
+    for _ in range(_REFERENCE_CHARACTERS // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    return "PR-" + "".join(pairs)
 
 
 def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:

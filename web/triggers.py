@@ -41,7 +41,7 @@ def new_payment(call: Call) -> Content:
     def store() -> PaymentRequest:
         if not is_known:
             _add_seller(call, form.seller_id)
-        return store_request(terms, call)
+        return store_request(terms)
 
     payment = call.writers.carry_out(store)
     if not is_known:
