@@ -16,7 +16,7 @@ from models.database import batches
 
 log = structlog.get_logger(__name__)
 
-BATCH = 25
+BATCH = 100
 LOOK_SECONDS = 0.2
 RETRY_SECONDS = 2.0
 
