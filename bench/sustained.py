@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice, repeat
+from statistics import mean
 
 from bench.by_hand import ByHand
 from bench.callers import UnexpectedAnswerError, callers, drive, get
@@ -22,7 +23,8 @@ FREE = "SELECT count(*) FROM address WHERE claimed_at IS NULL"
 
 REMARKS = """\
 - Sustained: as many requests first as the pool has addresses, so that each further one needs an address which
-  the daemon asks bitcoind for meanwhile; many times the pool are made. The row after it is what each program
+  the daemon asks bitcoind for meanwhile; many times the pool are made. What bitcoind makes alone, one address
+  after another, is the mean of before and after that. The row after it is what each program
   uses of the machine's cores, and beside it what all of them together could have. The web server is one
   process, and Python runs one of its threads at a time, so of one core. Then the same, were the web server no
   more than an empty page and a request made by hand, as beside new requests.
@@ -36,7 +38,7 @@ class SustainedPlan:
     """By how many clients and for how long new requests are asked for, after `pool` addresses are used up;
     beside how many addresses that bitcoind makes alone."""
 
-    clients: int = 8
+    clients: int = 32
     seconds: float = 8.0
     pool: int = 500
     addresses: int = 3_000
@@ -46,44 +48,63 @@ LEAN = SustainedPlan(seconds=4.0, addresses=1_000)
 QUICK = SustainedPlan(clients=2, seconds=0.5, pool=10, addresses=10)
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """A second: requests by one web server and by two, addresses by `getnewaddress` alone. `used` are the
+    seconds that each program computed meanwhile, `least` the milliseconds for one request by a web server that
+    does the least."""
+
+    alone: float
+    one: float
+    two: float
+    used: list[tuple[str, float]]
+    least: float | None
+
+
 def rows(options: Options) -> Iterator[Row]:
     """Lines for one web server, for what each program takes then, and for two web servers."""
     plan = options.choose(SustainedPlan(), LEAN, QUICK)
+    found = _measure(plan, options)
+    what, ratio = f"new requests sustained, {plan.clients} clients", found.one / found.alone
+    yield Row(
+        what,
+        f"{found.alone:,.0f} addresses a second by getnewaddress",
+        f"{found.one:,.0f} a second",
+        f"{ratio:.2f} times",
+        f"at least {REACH:g} times",
+        ratio >= REACH,
+    )
+    each = {name: 1000 * seconds / (found.one * plan.seconds) for name, seconds in found.used}
+    if each:
+        yield _processors_row("processor time of each of these", found.alone, each)
+    if each and found.least is not None:
+        least = {**each, "web server": found.least}
+        yield _processors_row("the same with a web server that does the least", found.alone, least)
+    one, two = f"{found.one:,.0f} a second by one web server", f"{found.two:,.0f} a second"
+    yield Row(f"{what}, by two web servers", one, two, f"{found.two / found.one:.2f} times")
+
+
+def _measure(plan: SustainedPlan, options: Options) -> Rates:
     with Load.start(options.directory / "node", 10) as load:
         site = Site(load, options.directory / "site", 0, plan.pool, new_database=options.new_database)
-        alone = load.new_address_rate(plan.addresses)
+        alone = [load.new_address_rate(plan.addresses)]
         with site.running():
             drive(site.port, 1, repeat(new_request(site), plan.pool), b"201")
             at_work = {"web server": site.web.pid, "daemon": site.daemon.pid, "bitcoind": load.pid}
             at_work["clients"] = os.getpid()
             before = {name: processor_seconds(pid) for name, pid in at_work.items()}
-            rate = _rate(plan, site, [site.port])
-            used = [
-                (name, after - started)
-                for name, pid in at_work.items()
-                if (after := processor_seconds(pid)) is not None and (started := before[name]) is not None
-            ]
+            one = _rate(plan, site, [site.port])
+            after = {name: processor_seconds(pid) for name, pid in at_work.items()}
             with site.second_web_server() as second_port:
-                rate_of_two = _rate(plan, site, [site.port, second_port])
+                two = _rate(plan, site, [site.port, second_port])
             least = _least(plan, site)
-    what = f"new requests sustained, {plan.clients} clients"
-    yield Row(
-        what,
-        f"{alone:,.0f} addresses a second by getnewaddress",
-        f"{rate:,.0f} a second",
-        f"{rate / alone:.2f} times",
-        f"at least {REACH:g} times",
-        rate / alone >= REACH,
-    )
-    if used:
-        each = {name: 1000 * seconds / (rate * plan.seconds) for name, seconds in used}
-        yield _processors_row("processor time of each of these", alone, each)
-        if least is not None:
-            yield _processors_row(
-                "the same with a web server that does the least", alone, {**each, "web server": least}
-            )
-    one, two = f"{rate:,.0f} a second by one web server", f"{rate_of_two:,.0f} a second"
-    yield Row(f"{what}, by two web servers", one, two, f"{rate_of_two / rate:.2f} times")
+        alone.append(load.new_address_rate(plan.addresses))
+    used = [
+        (name, end - start)
+        for name, start in before.items()
+        if start is not None and (end := after[name]) is not None
+    ]
+    return Rates(mean(alone), one, two, used, least)
 
 
 def _processors_row(what: str, alone: float, each: dict[str, float]) -> Row:

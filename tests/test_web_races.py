@@ -100,7 +100,7 @@ def test_a_restart_of_postgresql_is_not_noticed(tmp_path: Path, request: pytest.
         disconnect()
         with psycopg.connect(url, autocommit=True) as operator:
             operator.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "  # waits until it has
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert [shop.create().status for _ in range(CALLERS)] == [201] * CALLERS
