@@ -51,8 +51,8 @@ QUICK = SustainedPlan(clients=2, seconds=0.5, pool=10, addresses=10)
 @dataclass(frozen=True, slots=True)
 class Rates:
     """A second: requests by one web server and by two, addresses by `getnewaddress` alone. `used` are the
-    seconds that each program computed meanwhile, `least` the milliseconds for one request by a web server that
-    does the least."""
+    seconds that each program computed meanwhile, `least` the milliseconds that a web server which does the
+    least computes for one request."""
 
     alone: float
     one: float
