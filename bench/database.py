@@ -63,13 +63,17 @@ class Connection:
         # https://sqlite.org/pragma.html#pragma_data_version
         return self.value("PRAGMA data_version") if self.is_sqlite else object()
 
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bench.database import Database
 from bench.requests import fill_requests, request_row
@@ -104,10 +103,6 @@ class Ledger:
     def _execute(self, query: str, *parameters: Any) -> Any:
         return self._connection.execute(query, *parameters)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

@@ -1,6 +1,7 @@
 """Live payments, and memory: two installations, alike but for the size of their address tables."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
@@ -85,13 +86,15 @@ def _measure(plan: Plan, options: Options) -> list[Figures]:
             )
             for count in plan.address_counts
         ]
-        directory = options.directory / "ledger"
-        ledger = Ledger(options.new_database(directory), plan.rounds * plan.payments * len(sites))
         figures = [Figures(count) for count in plan.address_counts]
-        for number in range(plan.rounds):
-            for site, found in zip(sites, figures, strict=True):
-                print(f"round {number + 1} of {plan.rounds}, {site.address_count:,} addresses", flush=True)
-                _measure_round(plan, load, site, ledger, seller, found)
+        kept = plan.rounds * plan.payments * len(sites)
+        with closing(Ledger(options.new_database(options.directory / "ledger"), kept)) as ledger:
+            for number in range(plan.rounds):
+                for site, found in zip(sites, figures, strict=True):
+                    print(
+                        f"round {number + 1} of {plan.rounds}, {site.address_count:,} addresses", flush=True
+                    )
+                    _measure_round(plan, load, site, ledger, seller, found)
     return figures
 
 
@@ -100,9 +103,9 @@ def _measure_round(
 ) -> None:
     with site.running() as daemon:
         measure_stored(load, site, site.requests(plan.early), found.early)
-        seller.forget()
         requests = site.requests(plan.payments)
         wait_until_quiet(daemon.pid)
+        seller.forget()
         found.idle += filter(None, [memory_of(daemon.pid)])
         measure_live(load, site, ledger, requests, seller, found.live)
         clear_mempool(load, site)
