@@ -26,7 +26,7 @@ PARTS: dict[str, Part] = {
 EVERY_PART: dict[str, Part] = {**PARTS, "hour": hour}
 """Those that take too long for every run, too."""
 SQLITE = "sqlite"
-ON_BOTH = ("payments", "blocks", "web", "sustained", "matching", "missed", "growth")
+ON_BOTH = ("payments", "blocks", "web", "sustained", "missed", "matching", "growth", "mempool")
 """What the database has a part in; the others are measured on SQLite alone."""
 
 REMARKS = """\

@@ -18,8 +18,9 @@ def _quick_run(directory: Path, *options: str) -> str:
     return table.read_text(encoding="utf-8")
 
 
-ON_BOTH = ("payments", "blocks", "web", "sustained", "matching", "missed", "growth")
-ON_SQLITE = ("mempool", "peers")
+AT_WORK = ("payments", "blocks", "web", "sustained")
+WITH_MUCH = ("missed", "matching", "growth", "mempool")
+ON_SQLITE = ("peers",)
 """The parts of a run: those that are measured on each database, and the others."""
 
 
@@ -32,7 +33,7 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
     tmp_path: Path, bitcoind: list[str], kind: str
 ) -> None:
     """Every figure has a line; nothing in it names a place on the machine."""
-    text = _quick_run(tmp_path, "--database", kind, *_only(*ON_BOTH))
+    text = _quick_run(tmp_path, "--database", kind, *_only(*AT_WORK))
     assert (", on PostgreSQL |" in text) == (kind == "postgresql")
     for line in (
         "live payment, 1,000",
@@ -49,32 +50,43 @@ def test_a_quick_run_writes_its_table_with_both_sizes_of_the_address_table(
         "3 transactions, 4 outputs of ours: what of it the daemon computes",
         "block of 0.12 MWU: 201 transactions, beside 500 open requests",
         "daemon's memory idle",
-        "foreign transactions, 2,000",
-        "foreign transactions, 2,000 addresses, beside parsing and asking for nothing",
-        "a block of large ones (2 transactions), 2,000 addresses",
-        "600 missed blocks of one transaction",
-        "60 missed blocks of 51 transactions",
         "new requests, 2 clients",
         "an empty page, then a request made by hand, 2 clients",
         "processor time of each new request, 2 clients",
         "status reads of 5 open pages",
         "new requests sustained, 2 clients",
         "new requests sustained, 2 clients, by two web servers",
-        "run_daemon's start, 8,000 addresses and 1,000 requests",
-        "run_web's memory after load, 8,000 addresses",
     ):
         assert f"| {line}" in text
     assert str(tmp_path) not in text
     assert bitcoind[0] not in text
 
 
-def test_a_quick_run_measures_the_mempool_and_the_peers(tmp_path: Path, bitcoind: list[str]) -> None:
-    """What is measured on SQLite alone; the first time, the package beside us is fetched."""
-    text = _quick_run(tmp_path, *_only(*ON_SQLITE))
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_quick_run_measures_what_much_takes(tmp_path: Path, bitcoind: list[str], kind: str) -> None:
+    """Missed blocks, foreign transactions, large tables, a full mempool."""
+    text = _quick_run(tmp_path, "--database", kind, *_only(*WITH_MUCH))
     for line in (
+        "foreign transactions, 2,000",
+        "foreign transactions, 2,000 addresses, beside parsing and asking for nothing",
+        "a block of large ones (2 transactions), 2,000 addresses",
+        "600 missed blocks of one transaction",
+        "60 missed blocks of 51 transactions",
+        "run_daemon's start, 8,000 addresses and 1,000 requests",
+        "run_web's memory after load, 8,000 addresses",
         "mempool re-read with 100 foreign transactions, where no wallet can be asked",
         "the next one, with 5 new, by the wallet",
         "daemon's memory after a first re-read",
+    ):
+        assert f"| {line}" in text
+    assert str(tmp_path) not in text
+    assert bitcoind[0] not in text
+
+
+def test_a_quick_run_measures_the_peers(tmp_path: Path, bitcoind: list[str]) -> None:
+    """What is measured on SQLite alone; the first time, the package beside us is fetched."""
+    text = _quick_run(tmp_path, *_only(*ON_SQLITE))
+    for line in (
         "beside bitcoinwatcher, with a backlog of 10",
         "beside decoderawtransaction, a payment right after a block",
     ):
