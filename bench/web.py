@@ -119,13 +119,17 @@ def _row(what: str, clients: int, floor: str, floor_rate: float, ours: list[Traf
     rate = median(t.rate for t in ours)
     ratio = rate / floor_rate
     return Row(
-        f"{what}, {clients} {'client' if clients == 1 else 'clients'}",
+        f"{what}, {_by(clients)}",
         floor,
         f"{rate:,.0f} a second, p99 {_p99(ours)}",
         f"{ratio:.2f} times",
         f"at least {reach:g} times",
         ratio >= reach,
     )
+
+
+def _by(clients: int) -> str:
+    return f"{clients} {'client' if clients == 1 else 'clients'}"
 
 
 def _p99(traffics: list[Traffic]) -> str:
@@ -160,7 +164,7 @@ def _least_rows(
     with site.database.connect() as connection:
         by_hand = ByHand(connection, site.key, create_body())
         seconds = by_hand.make(count, clients)
-    of = f"{clients} {'client' if clients == 1 else 'clients'}"
+    of = _by(clients)
     both = 1 / (1 / empty_rate + seconds / count)
     what = f"an empty page, then a request made by hand, {of}"
     yield Row(what, f"{both:,.0f} a second", "", "")

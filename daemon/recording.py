@@ -23,10 +23,12 @@ from models.output import (
     add_spends,
     all_spends,
     is_in,
+    outputs_of,
     own_spends,
     states_of,
 )
 from models.payment import touch
+from payments.status import Receipt, replaced_since
 from payments.transaction import Block, Transaction
 
 _TOLD = ("block_height", "replaced_by", "replaced_in")
@@ -205,26 +207,18 @@ def _insert(
 def _replaced_since(match: Match, watch: Watch) -> dict[int, datetime]:
     """For each address that this pays, since when the money that it takes the place of has been there.
 
-    That is money which was there until now, and no less: else a small part, or what was taken back before the
-    price ran out, would keep the price for as long as the customer likes.
+    Only what was there until now: what was taken back before the price ran out keeps it for nobody.
     """
+    replaced: defaultdict[int, list[Receipt]] = defaultdict(list)
     conflicts = watch.conflicts(match.transaction)
-    if not conflicts:
-        return {}
+    for output in outputs_of(conflicts):
+        if output.receipt.is_live or output.txid in watch.unmined:
+            replaced[output.address_id].append(output.receipt)
     added: Counter[int] = Counter()
     for _, amount_sats, address_id in match.outputs:
         added[address_id] += amount_sats
-    since: dict[int, datetime] = {}
-    taken: Counter[int] = Counter()
-    for output in Output.select().where(Output.txid.in_(list(conflicts))):
-        if output.receipt.is_live or output.txid in watch.unmined:
-            taken[output.address_id] += output.amount_sats
-            since[output.address_id] = min(
-                output.first_seen_at, since.get(output.address_id, output.first_seen_at)
-            )
-    return {
-        address_id: moment for address_id, moment in since.items() if taken[address_id] >= added[address_id]
-    }
+    moments = {address_id: replaced_since(sats, replaced[address_id]) for address_id, sats in added.items()}
+    return {address_id: moment for address_id, moment in moments.items() if moment is not None}
 
 
 def _change(what: str, condition: Any, **values: Any) -> set[str]:

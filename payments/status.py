@@ -4,7 +4,7 @@ Nothing here reads a clock, a database or the network. The same facts give the s
 often and in whatever order they were found; a reorg, a double-spend or a duplicate only changes the facts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -175,6 +175,18 @@ def assess(
         next_height=None if is_closed else _next_height(terms, status, covered_height, live),
         next_deadline=None if is_closed else _next_deadline(terms, is_in_time, as_of),
     )
+
+
+def replaced_since(added_sats: int, replaced: Collection[Receipt]) -> datetime | None:
+    """Since when the money has been there that a payment of `added_sats` takes the place of: a fee bump is as
+    old as that. `replaced` are the parts of the same request that were there until then.
+
+    None where it brings more than they did: else a small part would keep the price for the whole, for as long
+    as the customer likes.
+    """
+    if not replaced or _total(replaced) < added_sats:
+        return None
+    return min(receipt.first_seen_at for receipt in replaced)
 
 
 def events(before: Standing, after: Assessment, *, has_new_part: bool) -> tuple[EventType, ...]:
