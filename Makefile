@@ -19,13 +19,13 @@ SOAK_STORIES ?= 500
 setup: .venv/installed
 
 bitcoind: setup
-	@.venv/bin/python -m admin.regtest
+	@.venv/bin/python -m regtest.node
 
 demo: bitcoind
 	@.venv/bin/python manage.py demo $(DEMO_ARGS)
 
 browser: setup
-	@.venv/bin/python -m tests.browser
+	@.venv/bin/python -m tests.support.browser
 
 test: bitcoind browser
 	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
@@ -44,7 +44,7 @@ soak: bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
 		--timeout 0 tests/functional/test_killed.py tests/functional/test_deep_reorgs.py \
 		tests/functional/test_model.py
-	@.venv/bin/python -m tests.functional.fault_figures
+	@.venv/bin/python -m tests.support.fault_figures
 
 clean:
 	rm -rf .venv .bitcoind .peers .php .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis

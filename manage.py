@@ -6,17 +6,17 @@ import sys
 
 import click
 
-from admin.audit import audit
+from admin.audit.command import audit
 from admin.backup import backup, retire_pool
-from admin.command import Commands
+from admin.cli import Commands
 from admin.completion import PROGRAM, VARIABLE, completion
 from admin.database import database
-from admin.demo import demo
-from admin.doctor import doctor
+from admin.doctor.command import doctor
 from admin.events import events
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
+from regtest.demo import demo
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,21 +14,21 @@ import logs
 from config import EX_CONFIG, Settings, misspelt, settings_or_exit
 from daemon import failpoint
 from daemon.address_pool import AddressPool
-from daemon.bitcoind import Bitcoind
 from daemon.counters import Counters
-from daemon.courier import Courier
-from daemon.feed import Feed
+from daemon.delivery.outbox_worker import Courier
+from daemon.delivery.smtp import Mailer
+from daemon.delivery.webhook import WebhookSender
 from daemon.loop import Loop
-from daemon.mailer import Mailer
-from daemon.rates import RateKeeper
-from daemon.rpc import RPC_CALLS
-from daemon.webhook import WebhookSender
+from daemon.node.client import Bitcoind
+from daemon.node.feed import Feed
+from daemon.node.rpc import RPC_CALLS
+from daemon.rates.updater import RateKeeper
 from daemon.worker import in_a_thread
-from models.database import DATABASE_TROUBLE, DatabaseError, disconnect, one_line
-from models.lock import AdvisoryLock, FileLock, database_lock
-from models.schema import open_database
-from models.term import LockLost, take_office
-from service_manager import ServiceManager
+from models.db.connection import DATABASE_TROUBLE, DatabaseError, disconnect, one_line
+from models.db.leadership import LockLost, take_office
+from models.db.lock import AdvisoryLock, FileLock, database_lock
+from models.db.schema import open_database
+from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6

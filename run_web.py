@@ -10,11 +10,11 @@ import structlog
 
 import logs
 from config import misspelt, settings_or_exit
-from models.database import DatabaseError, disconnect
-from models.schema import open_database
-from service_manager import ServiceManager
+from models.db.connection import DatabaseError, disconnect
+from models.db.schema import open_database
+from sd_notify import ServiceManager
 from web.app import create_app
-from web.server import CannotListenError, Server
+from web.http.server import CannotListenError, Server
 
 SERVING = "serving"
 

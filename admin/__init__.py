@@ -1,1 +1,1 @@
-"""What manage.py does, and the regtest node that its demo and the tests run on."""
+"""The commands of manage.py."""

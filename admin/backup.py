@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import pysqlite3
 
-from admin.command import Refused, answer, json_option, open_settings_and_database
+from admin.cli import Refused, answer, json_option, open_settings_and_database
 from models.address import free_count, retire_free
-from models.database import database, is_sqlite
+from models.db.connection import database, is_sqlite
 
 
 @click.command()

@@ -9,14 +9,14 @@ from typing import Any
 import click
 import peewee
 
-from admin.command import Refused, answer, json_option, read_settings
-from admin.duplicate import Differs, compare_rows, copy_rows, held_still, row_counts
+from admin.cli import Refused, answer, json_option, read_settings
+from admin.database_copy import Differs, compare_rows, copy_rows, held_still, row_counts
 from admin.terminal import table
-from config_values import WrongValue, database_url
-from models.database import DatabaseError, disconnect, one_line
-from models.lock import database_lock
-from models.schema import open_database
-from models.term import DaemonTerm
+from config.types import WrongValue, database_url
+from models.db.connection import DatabaseError, disconnect, one_line
+from models.db.leadership import DaemonTerm
+from models.db.lock import database_lock
+from models.db.schema import open_database
 
 
 @click.group()

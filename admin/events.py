@@ -6,16 +6,16 @@ from typing import Any
 
 import click
 
-from admin.command import Refused, answer, json_option, open_settings_and_database
+from admin.cli import Refused, answer, json_option, open_settings_and_database
 from admin.payments import daemon_silence
 from admin.terminal import table
-from models.database import database
-from models.hint import add_redelivery
+from models.command import add_redelivery
+from models.db.connection import database
 from models.outbox import Event, Message
 from models.payment import PaymentRequest
 from payments.document import timestamp
-from web.documents import snapshot
-from web.wishes import is_redelivery_pending
+from web.api.command_limit import is_redelivery_pending
+from web.api.documents import snapshot
 
 references_argument = click.argument("references", metavar="[ID]...", nargs=-1)
 

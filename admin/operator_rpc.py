@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import urllib3
 
-from admin.command import Refused
+from admin.cli import Refused
 from config import Settings
 
 # A new wallet is a few fsyncs; an old one may have to be read from the start of its birthday.

@@ -4,17 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from admin.command import Refused, answer, facts, json_option, open_settings_and_database
+from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
 from models.address import Address
-from models.database import database
-from models.hint import add_acceptance
+from models.command import add_acceptance
+from models.daemon_status import daemon_report
+from models.db.connection import database
 from models.payment import PaymentRequest, payment_by_reference
-from models.report import daemon_report
 from payments.status import Status
-from web.documents import document_of, documents_of, snapshot
-from web.schemas import Payment
-from web.wishes import is_acceptance_pending
+from web.api.command_limit import is_acceptance_pending
+from web.api.documents import document_of, documents_of, snapshot
+from web.api.schemas import Payment
 
 SILENT_AFTER = timedelta(seconds=30)
 LONGEST_LIST = 1000

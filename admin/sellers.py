@@ -8,10 +8,10 @@ from typing import Any
 import click
 import peewee
 
-from admin.command import Refused, answer, facts, json_option, open_settings_and_database
+from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
-from config_values import Kind, WrongValue, email_address, http_url
-from models.database import database
+from config.types import Kind, WrongValue, email_address, http_url
+from models.db.connection import database
 from models.seller import SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 

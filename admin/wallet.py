@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from admin.command import Refused, answer, json_option, read_settings
+from admin.cli import Refused, answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from config import Settings
 

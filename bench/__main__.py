@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from admin.regtest import PROJECT, find_bitcoind
 from bench import blocks, growth, hour, matching, mempool, missed, payments, peers, sustained, web
 from bench.database import KINDS
 from bench.part import Options, Part
 from bench.report import Row, bitcoind_version, document, machine
+from regtest.node import PROJECT, find_bitcoind
 
 PARTS: dict[str, Part] = {
     "payments": payments,

@@ -10,7 +10,7 @@ from typing import Any, Self
 import psycopg
 from pysqlite3 import dbapi2 as sqlite3
 
-from tests.postgres import PostgresServer
+from tests.support.postgres import PostgresServer
 
 _SQLITE = "sqlite:///"
 

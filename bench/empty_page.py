@@ -6,7 +6,7 @@ import sys
 
 from bottle import Bottle
 
-from web.server import Server
+from web.http.server import Server
 
 
 def main() -> None:

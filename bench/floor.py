@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.database import Database
-from models.database import marks
+from models.db.connection import marks
 from models.payment import ASSESSED
 from payments.transaction import Block, parse_block
 

@@ -15,8 +15,6 @@ from operator import eq
 from statistics import median
 from typing import Any
 
-from admin.processes import READY_SECONDS, Process
-from admin.regtest import PROJECT
 from bench.block import HEIGHT
 from bench.callers import drive, get
 from bench.database import Database
@@ -30,6 +28,8 @@ from bench.report import Row, spread
 from bench.requests import confirmed, expired, fill_requests, request_row
 from bench.site import AMOUNT_SATS, Site, filled
 from bench.web import new_request
+from regtest.node import PROJECT
+from regtest.process import READY_SECONDS, Process
 
 START_REACH = 1.2
 FIRST_ADDRESS = 1_000

@@ -15,7 +15,7 @@ from bench.observer import Watcher
 from bench.part import Options
 from bench.report import Row
 from bench.site import AMOUNT_SATS, Site
-from tests.endpoint import Endpoint, answers
+from tests.support.endpoint import Endpoint, answers
 
 GROWTH_REACH_MEBIBYTES = 2
 POOL = 100

@@ -11,8 +11,8 @@ from typing import Any
 from bench.database import Database
 from bench.requests import fill_requests, request_row
 from bench.site import AMOUNT_SATS, SELLER, fill
-from models.database import disconnect
-from models.schema import open_database
+from models.db.connection import disconnect
+from models.db.schema import open_database
 from payments.transaction import Transaction
 
 DOCUMENT = json.dumps({"payment": "x" * 1_400})

@@ -14,8 +14,8 @@ from bench.load import Load, Rpc
 from bench.observer import LONGEST_SECONDS, Subscriber, Watcher
 from bench.site import AMOUNT_SATS, Request, Site
 from payments.transaction import Transaction, parse_transaction
-from tests.endpoint import Endpoint, answers
-from tests.endpoint import Request as Call
+from tests.support.endpoint import Endpoint, answers
+from tests.support.endpoint import Request as Call
 
 STATUS = "SELECT status = 'received' FROM payment_request WHERE reference = ?"
 PENDING = "SELECT count(*) FROM message WHERE next_attempt_at IS NOT NULL"

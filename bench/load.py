@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from admin.regtest import RegtestNode
 from payments.transaction import outpoint, parse_transaction
+from regtest.node import RegtestNode
 
 # OP_2DROP OP_TRUE takes any two items, so a spend is as large as one that carries a signature and a key.
 COIN_WITNESS_SCRIPT = b"\x6d\x51"

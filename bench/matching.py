@@ -14,13 +14,13 @@ from bench.part import Options
 from bench.report import Row
 from bench.site import filled
 from config import load_settings
-from daemon.bitcoind import Bitcoind
-from daemon.feed import BATCH
-from daemon.mempool import Mempool
-from daemon.recording import Watch
-from daemon.transaction_handler import TransactionHandler
-from models.database import disconnect
-from models.schema import open_database
+from daemon.chain.mempool import Mempool
+from daemon.chain.outputs import Watch
+from daemon.chain.transaction_handler import TransactionHandler
+from daemon.node.client import Bitcoind
+from daemon.node.feed import BATCH
+from models.db.connection import disconnect
+from models.db.schema import open_database
 from payments.transaction import Transaction, parse_block, parse_transaction
 
 PARSING_REACH, GROWTH_REACH = 0.5, 1.3

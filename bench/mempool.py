@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from admin.installation import Installation, settings_for
 from bench.database import Database
 from bench.load import FOREIGN_SATS, Load, Rpc
 from bench.memory import memory_of, memory_rows
@@ -16,11 +15,12 @@ from bench.part import Options
 from bench.report import Row, beside
 from bench.site import fill
 from config import load_settings
-from daemon.bitcoind import Bitcoind
-from daemon.mempool import READ_AT_ONCE, Mempool
-from daemon.recording import Watch
-from models.database import disconnect
-from models.schema import open_database
+from daemon.chain.mempool import READ_AT_ONCE, Mempool
+from daemon.chain.outputs import Watch
+from daemon.node.client import Bitcoind
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from regtest.installation import Installation, settings_for
 
 FIRST_REACH, NEXT_REACH = 5.0, 2.0
 OUTPUTS = "SELECT count(*) FROM output"

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from admin.child import free_ports
-from admin.installation import Installation
-from admin.processes import Process
 from bench.database import Database, NewDatabase, sqlite_in
 from bench.load import Load
 from bench.part import Options
-from models.database import disconnect
-from models.schema import open_database
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from regtest.child import free_ports
+from regtest.installation import Installation
+from regtest.process import Process
 
 SELLER = "bench"
 AMOUNT_EUR, AMOUNT_SATS = "5.00", 10_000

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from admin.child import end_with_parent
-from admin.regtest import PROJECT
 from bench.live import STATUS
 from bench.load import Load, random_script
 from bench.observer import NothingHappenedError, Watcher
 from bench.site import AMOUNT_SATS, Request, Site
 from payments.transaction import parse_transaction
+from regtest.child import end_with_parent
+from regtest.node import PROJECT
 
 PEERS = PROJECT / ".peers"
 LONGEST_SECONDS = 300.0

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from itertools import cycle, islice, repeat, starmap
 from statistics import median
 
-from admin.child import free_ports
-from admin.regtest import PROJECT
 from bench.by_hand import ByHand
 from bench.callers import Traffic, UnexpectedAnswerError, drive, get, post
 from bench.database import Database
@@ -21,6 +19,8 @@ from bench.part import Options
 from bench.processor import processor_seconds
 from bench.report import Row
 from bench.site import AMOUNT_EUR, SELLER, Site, fill
+from regtest.child import free_ports
+from regtest.node import PROJECT
 
 CREATE_REACH, STATUS_REACH = 0.5, 0.6
 COMMITS = 500

@@ -1,1 +1,1 @@
-"""The process that talks to bitcoind, decides each payment's status and tells of it."""
+"""The process that talks to bitcoind, decides each payment's status and sends its messages."""

@@ -6,13 +6,13 @@ from datetime import datetime
 import structlog
 
 from config import Settings
-from daemon.bitcoind import Bitcoind
 from daemon.failpoint import transaction
-from daemon.rpc import NodeError, NodeRefused, RpcError
+from daemon.node.client import Bitcoind
+from daemon.node.rpc import NodeError, NodeRefused, RpcError
 from daemon.worker import Stopping, Worker
 from models.address import add_addresses, free_count, retire_others, unknown_addresses
 from models.block import stored_tip
-from models.database import batches
+from models.db.connection import batches
 
 log = structlog.get_logger(__name__)
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 
-from daemon.story import told_when_done
-from models.database import database
-from models.term import hold_office
+from daemon.output_log import told_when_done
+from models.db.connection import database
+from models.db.leadership import hold_office
 
 VARIABLE = "NODETILL_FAILPOINT"
 

@@ -13,15 +13,16 @@ import structlog
 
 from config import Settings
 from daemon.address_pool import AddressPool
-from daemon.bitcoind import Bitcoind
-from daemon.block_handler import BlockHandler, Sync
+from daemon.chain.block_handler import BlockHandler, Sync
+from daemon.chain.mempool import Findings, Mempool
+from daemon.chain.outputs import Watch
+from daemon.chain.statuses import Assessor
+from daemon.chain.transaction_handler import TransactionHandler
+from daemon.commands import HintHandler
 from daemon.counters import Counters
-from daemon.courier import Courier
-from daemon.feed import Batch, Feed
-from daemon.hints import HintHandler
-from daemon.mempool import Findings, Mempool
-from daemon.node_answers import NodeTip
-from daemon.node_checks import (
+from daemon.delivery.outbox_worker import Courier
+from daemon.health import HasThread, Vitals
+from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
     LOADING,
@@ -30,17 +31,16 @@ from daemon.node_checks import (
     feed_problems,
     wallet_problems,
 )
-from daemon.reassess import Assessor
-from daemon.recording import Watch
-from daemon.rpc import NodeError, RpcError
-from daemon.transaction_handler import TransactionHandler
-from daemon.vitals import HasThread, Vitals
+from daemon.node.client import Bitcoind
+from daemon.node.feed import Batch, Feed
+from daemon.node.rpc import NodeError, RpcError
+from daemon.node.types import NodeTip
 from daemon.worker import Stopping
-from models.database import DATABASE_TROUBLE, disconnect, one_line
-from models.hint import pending_hints
-from models.lock import AdvisoryLock, FileLock
+from models.command import pending_hints
+from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
+from models.db.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline, sample_addresses
-from service_manager import ServiceManager
+from sd_notify import ServiceManager
 
 log = structlog.get_logger(__name__)
 

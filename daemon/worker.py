@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import structlog
 
-from models.database import DATABASE_TROUBLE, disconnect, one_line
-from models.term import LockLost
+from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
+from models.db.leadership import LockLost
 
 log = structlog.get_logger(__name__)
 

@@ -1,1 +1,1 @@
-"""The peewee tables and their queries. No rules live here: those are in payments/."""
+"""Store the peewee tables and their queries. The rules are in payments/."""

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import peewee
 
-from models.database import (
+from models.db.connection import (
     BytesField,
     MomentField,
     Table,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import peewee
 
-from models.database import MomentField, Table, database, execute_many, first, statement
+from models.db.connection import MomentField, Table, database, execute_many, first, statement
 
 BLOCKS_KEPT = 2016
 """How far back a common ancestor can be found: two weeks, a difficulty period."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import peewee
 
-from models.database import DocumentField, MomentField, Table, database, insert, statement
+from models.db.connection import DocumentField, MomentField, Table, database, insert, statement
 from models.payment import PaymentRequest
 from payments.status import EventType
 

@@ -6,7 +6,7 @@ from sys import intern
 import peewee
 
 from models.address import Address
-from models.database import BytesField, MomentField, Table, batches, database, marks, rows, statement
+from models.db.connection import BytesField, MomentField, Table, batches, database, marks, rows, statement
 from models.payment import DUE_NOW
 from payments.status import Receipt
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import peewee
 
 from models.address import Address, claim, claim_address, newest_address_id
-from models.database import (
+from models.db.connection import (
     DocumentField,
     MomentField,
     Table,

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import peewee
 
-from models.database import MomentField, Table, database, moment, statement
+from models.db.connection import MomentField, Table, database, moment, statement
 from payments.price import Quote
 
 

@@ -6,7 +6,7 @@ import secrets
 
 import peewee
 
-from models.database import MomentField, Table, database, first, statement
+from models.db.connection import MomentField, Table, database, first, statement
 
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -1,1 +1,1 @@
-"""Tests: one file a module; those in functional/ run against a real bitcoind."""
+"""Tests. unit/ needs no node and no browser; functional/ runs Nodetill against a real bitcoind."""

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser
 
-from admin.regtest import RegtestNode, find_bitcoind
-from tests.browser import open_browser
-from tests.postgres import PostgresServer
+from regtest.node import RegtestNode, find_bitcoind
+from tests.support.browser import open_browser
+from tests.support.postgres import PostgresServer
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("nodetill", deadline=None)

@@ -1,1 +1,1 @@
-"""The HTTP side. It knows no bitcoind password and writes no status."""
+"""The process that serves HTTP. It has no bitcoind password and writes no status."""

@@ -10,29 +10,14 @@ import structlog
 from bottle import HTTPError
 
 from config import Settings
-from models.database import DATABASE_TROUBLE
+from models.db.connection import DATABASE_TROUBLE
 from models.seller import Seller
-from web import (
-    catalogue,
-    checkout,
-    events,
-    export,
-    health,
-    login,
-    manual,
-    metrics,
-    openapi,
-    operator_list,
-    operator_pages,
-    operator_payment,
-    payments,
-    purchase,
-    rates,
-    static_files,
-    triggers,
-    turnover,
-)
-from web.access import (
+from web.api import create_payment as purchase
+from web.api import docs_page as manual
+from web.api import events, openapi, payments, rates
+from web.api import payment_list as catalogue
+from web.api import spellbook as triggers
+from web.auth.access import (
     anyone,
     key_holder,
     key_holder_or_neighbour,
@@ -42,12 +27,21 @@ from web.access import (
     visitor,
     visitor_form,
 )
-from web.answer import Answer, Problem, not_found, refused, unavailable
-from web.call import Call, Environ, Visitor
-from web.content import Content
-from web.database import Outage, Writers, connection
-from web.gateway import Callback, Gateway
-from web.pages import problem_page
+from web.checkout import page as checkout
+from web.html import static_files
+from web.html.templates import problem_page
+from web.http.answer import Answer, Problem, not_found, refused, unavailable
+from web.http.content import Content
+from web.http.database import Outage, Writers, connection
+from web.http.request import Call, Environ, Visitor
+from web.http.wsgi import Callback, Gateway
+from web.monitoring import health, metrics
+from web.operator import csv_export as export
+from web.operator import layout as operator_pages
+from web.operator import login
+from web.operator import payment as operator_payment
+from web.operator import payment_list as operator_list
+from web.operator import revenue as turnover
 
 log = structlog.get_logger(__name__)
 

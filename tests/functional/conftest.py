@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from admin.installation import settings_for
-from admin.regtest import RegtestNode
 from config import load_settings
-from daemon import loop, mempool, vitals
-from models.database import disconnect
-from models.lock import database_lock
-from models.schema import open_database
+from daemon import health as vitals
+from daemon import loop
+from daemon.chain import mempool
+from models.db.connection import disconnect
+from models.db.lock import database_lock
+from models.db.schema import open_database
+from regtest.installation import settings_for
+from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
-from tests.functional.customer import Customer
-from tests.functional.hand_daemon import HandDaemon
-from tests.functional.stage import Stage
-from tests.functional.till import Till
-from tests.functional.world import World
-from tests.rows import new_seller
+from tests.support.chain_state import World
+from tests.support.customer import Customer
+from tests.support.hand_daemon import HandDaemon
+from tests.support.merchant import Till
+from tests.support.rows import new_seller
+from tests.support.scenario import Stage
 
 TillMaker = Callable[..., Till]
 

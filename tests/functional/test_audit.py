@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from admin.regtest import RegtestNode
-from daemon.rpc import RPC_CALLS
+from daemon.node.rpc import RPC_CALLS
 from models.address import Address
-from models.database import Table
+from models.db.connection import Table
 from models.outbox import Event, Message
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
+from regtest.node import RegtestNode
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Order, Till
-from tests.postgres import PostgresServer
+from tests.support.customer import Customer
+from tests.support.merchant import Order, Till
+from tests.support.postgres import PostgresServer
 
 NOBODY = "ab" * 32
 

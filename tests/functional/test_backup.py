@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till
-from tests.postgres import PostgresServer
+from tests.support.customer import Customer
+from tests.support.merchant import Till
+from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from daemon import addresses, vitals
+from daemon import health as vitals
+from daemon.chain import address_filter as addresses
 from models.address import ours
-from models.report import beat, daemon_report
-from tests.functional.stage import PATIENCE_SECONDS, Stage
+from models.daemon_status import beat, daemon_report
+from tests.support.scenario import PATIENCE_SECONDS, Stage
 
 MISSED = 5
 

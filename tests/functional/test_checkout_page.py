@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import PATIENCE_SECONDS, Order, Till
+from tests.support.customer import Customer
+from tests.support.merchant import PATIENCE_SECONDS, Order, Till
 
 Visit = Callable[[Order], Page]
 EXPIRY = "5"

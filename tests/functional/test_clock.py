@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from daemon import loop
-from tests.functional.stage import PATIENCE_SECONDS, Stage
+from tests.support.scenario import PATIENCE_SECONDS, Stage
 
 
 def test_a_clock_that_was_a_day_ahead_expires_no_later_request(

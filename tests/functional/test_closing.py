@@ -4,8 +4,8 @@ import pytest
 
 from models.payment import payment_by_reference
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Order, Till
+from tests.support.customer import Customer
+from tests.support.merchant import Order, Till
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 from structlog.testing import CapturingLogger
 
 from daemon import progress
-from tests.functional.customer import Customer
-from tests.functional.stage import Stage
-from tests.functional.till import Till, subjects
-from tests.waiting import wait_until
+from tests.support.customer import Customer
+from tests.support.merchant import Till, subjects
+from tests.support.scenario import Stage
+from tests.support.waiting import wait_until
 
 
 @contextmanager

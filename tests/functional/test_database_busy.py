@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tests.conftest import NewDatabase, sqlite_in
-from tests.functional.customer import Customer
-from tests.functional.till import SELLER, Till
+from tests.support.customer import Customer
+from tests.support.merchant import SELLER, Till
 
 BODY = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
 

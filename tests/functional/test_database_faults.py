@@ -13,19 +13,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from admin.client import Answer
 from models.address import Address
 from models.block import stored_tip
-from models.database import database, disconnect
+from models.db.connection import database, disconnect
 from models.outbox import Event
 from models.payment import PaymentRequest
+from regtest.client import Answer
 from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.stage import Stage
-from tests.functional.till import SELLER, Till
-from tests.postgres import PostgresServer
-from tests.web_server import BODY, open_shop, serving, settings_of
+from tests.support.customer import Customer
+from tests.support.merchant import SELLER, Till
+from tests.support.postgres import PostgresServer
+from tests.support.scenario import Stage
+from tests.support.web_server import BODY, open_shop, serving, settings_of
 
 CONTRACT_SECONDS = 5.0
 A_WHILE = timedelta(seconds=1)

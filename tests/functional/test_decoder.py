@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from admin.installation import settings_for
-from admin.regtest import CUSTOMER, RegtestNode
 from config import load_settings
-from daemon.bitcoind import Bitcoind
+from daemon.node.client import Bitcoind
 from payments.money import MAX_MONEY_SATS, SATS_PER_BTC
 from payments.transaction import (
     MalformedTransaction,
@@ -24,6 +22,8 @@ from payments.transaction import (
     parse_block,
     parse_transaction,
 )
+from regtest.installation import settings_for
+from regtest.node import CUSTOMER, RegtestNode
 
 AT_ONCE, TIMES = 100, 20
 

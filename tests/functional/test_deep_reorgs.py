@@ -8,9 +8,9 @@ import pytest
 from models import block
 from models.outbox import events_of
 from payments.status import CLOSING_DEPTH, Status
-from tests.functional.forge import ANYBODY
-from tests.functional.hand_daemon import Hearing
-from tests.functional.stage import Stage
+from tests.support.hand_daemon import Hearing
+from tests.support.scenario import Stage
+from tests.support.tx_builder import ANYBODY
 
 IS_SOAK = bool(os.environ.get("NODETILL_SOAK_KILLS"))
 DEPTHS = (1, 2, 3, 9, 10, 11, 50, 99, 100, 143, 150) if IS_SOAK else (1, 2, 11, 150)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from admin.regtest import PROJECT
-from tests.waiting import wait_until
+from regtest.node import PROJECT
+from tests.support.waiting import wait_until
 
 MANAGE = [sys.executable, str(PROJECT / "manage.py")]
 BITCOIND_RUNS = "bitcoind runs"

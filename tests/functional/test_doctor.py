@@ -16,31 +16,31 @@ import pytest
 from click.testing import CliRunner
 from pysqlite3 import dbapi2
 
-import models.database
-from admin import feed_diagnosis
-from admin.child import free_ports
-from admin.diagnosis import State
-from admin.feed_diagnosis import FeedDiagnosis
-from admin.installation import settings_for
-from admin.regtest import RegtestNode, rpcauth
+import models.db.connection
+from admin.doctor import feed as feed_diagnosis
+from admin.doctor.feed import FeedDiagnosis
+from admin.doctor.findings import State
 from config import load_settings
-from daemon.bitcoind import Bitcoind
-from daemon.node_answers import NodeTip
-from daemon.rpc import RPC_CALLS
+from daemon.node.client import Bitcoind
+from daemon.node.rpc import RPC_CALLS
+from daemon.node.types import NodeTip
 from manage import manage
 from models.address import Address, add_addresses
 from models.block import Block
-from models.database import database, disconnect
+from models.daemon_status import beat, update_report
+from models.db.connection import database, disconnect
+from models.db.schema import open_database
 from models.outbox import Message
 from models.rate import store_rates
-from models.report import beat, update_report
-from models.schema import open_database
-from tests.endpoint import Endpoint, answers
-from tests.functional.rpc_fault_server import RpcFault, RpcFaultServer
-from tests.mail_server import PASSWORD, USER, MailServer
-from tests.postgres import PostgresServer
-from tests.rows import new_event, new_message, new_payment, script
-from tests.waiting import wait_until
+from regtest.child import free_ports
+from regtest.installation import settings_for
+from regtest.node import RegtestNode, rpcauth
+from tests.support.endpoint import Endpoint, answers
+from tests.support.mail_server import PASSWORD, USER, MailServer
+from tests.support.postgres import PostgresServer
+from tests.support.rows import new_event, new_message, new_payment, script
+from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 
@@ -374,7 +374,7 @@ def test_a_wallet_that_does_not_know_the_addresses_is_named(at_work: Patient) ->
 
 def test_a_database_that_is_locked_is_told(at_work: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be read; what it says is told all the same."""
-    monkeypatch.setattr(models.database, "LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(models.db.connection, "LOCK_TIMEOUT_SECONDS", 0.1)
     path = at_work.settings["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(dbapi2.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -387,9 +387,9 @@ def test_a_database_that_can_not_be_written_is_told(
     at_work: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite's, or a directory that it can't be made in."""
-    monkeypatch.setitem(models.database._SQLITE_PRAGMAS, "query_only", 1)
+    monkeypatch.setitem(models.db.connection._SQLITE_PRAGMAS, "query_only", 1)
     assert "readonly" in at_work.examine().wrong["database"]
-    monkeypatch.delitem(models.database._SQLITE_PRAGMAS, "query_only")
+    monkeypatch.delitem(models.db.connection._SQLITE_PRAGMAS, "query_only")
     Path("file").write_text("")
     found = at_work.examine(DATABASE_URL="sqlite:///file/nodetill.db")
     assert "can't be made" in found.wrong["database"]

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from models.outbox import events_of
 from models.output import DROPPED, Output
 from payments.status import Status
-from tests.functional.hand_daemon import Hearing
-from tests.functional.stage import Stage
+from tests.support.hand_daemon import Hearing
+from tests.support.scenario import Stage
 
 AMOUNT_SATS = 2_000
 EXPIRY = timedelta(days=15)

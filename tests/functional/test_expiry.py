@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till
-from tests.waiting import wait_until
+from tests.support.customer import Customer
+from tests.support.merchant import Till
+from tests.support.waiting import wait_until
 
 SOON = "4"
 """Seconds: enough for a payment that is to be in time, on a busy machine too."""

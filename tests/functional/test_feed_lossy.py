@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from admin.regtest import RegtestNode
+from regtest.node import RegtestNode
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till
-from tests.functional.zmq_forwarder import ZmqForwarder
+from tests.support.customer import Customer
+from tests.support.merchant import Till
+from tests.support.zmq_forwarder import ZmqForwarder
 
 GARBAGE = b"\x02\x00\x00\x00\x00\x01\xff"
 

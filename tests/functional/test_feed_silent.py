@@ -2,10 +2,10 @@
 
 import pytest
 
-from admin.child import free_ports
+from regtest.child import free_ports
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till
+from tests.support.customer import Customer
+from tests.support.merchant import Till
 
 INVENTED = "ab" * 32
 

@@ -1,7 +1,7 @@
 """What the model-based test has found: each failure again, told by hand."""
 
-from tests.functional.customer import Customer
-from tests.functional.till import Till
+from tests.support.customer import Customer
+from tests.support.merchant import Till
 
 
 def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(till: Till, customer: Customer) -> None:

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till
-from tests.mail_server import MailServer
+from tests.support.customer import Customer
+from tests.support.mail_server import MailServer
+from tests.support.merchant import Till
 
 
 def _ask_doctor(till: Till) -> tuple[int, dict[str, tuple[str, str]]]:

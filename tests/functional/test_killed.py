@@ -10,23 +10,23 @@ from contextlib import ExitStack
 
 import pytest
 
-from admin.installation import settings_for
-from admin.regtest import RegtestNode
 from config import load_settings
 from daemon import failpoint
-from daemon.rpc import RPC_CALLS
+from daemon.node.rpc import RPC_CALLS
 from models.block import BLOCKS_KEPT
-from models.database import disconnect
-from models.schema import open_database
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from regtest.installation import settings_for
+from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
-from tests.endpoint import Endpoint, answers
-from tests.functional.child_daemon import ChildDaemon
-from tests.functional.stage import Stage
-from tests.functional.tale import Tale, as_hand_daemon, repeats
-from tests.functional.world import World
-from tests.functional.zmq_forwarder import ZmqForwarder
-from tests.rows import new_seller
-from tests.waiting import wait_until
+from tests.support.chain_state import World
+from tests.support.child_daemon import ChildDaemon
+from tests.support.endpoint import Endpoint, answers
+from tests.support.kill_scenario import Tale, as_hand_daemon, repeats
+from tests.support.rows import new_seller
+from tests.support.scenario import Stage
+from tests.support.waiting import wait_until
+from tests.support.zmq_forwarder import ZmqForwarder
 
 KILLS = int(os.environ.get("NODETILL_SOAK_KILLS", "0"))
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Order, Till, subjects
-from tests.waiting import wait_until
+from tests.support.customer import Customer
+from tests.support.merchant import Order, Till, subjects
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.debian_program import find_program
-from tests.endpoint import Endpoint, answers
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import SELLER, Order, Till
-from tests.test_metrics import run
+from tests.support.customer import Customer
+from tests.support.debian_program import find_program
+from tests.support.endpoint import Endpoint, answers
+from tests.support.merchant import SELLER, Order, Till
+from tests.unit.web.test_metrics import run
 
 Line = dict[str, Any]
 

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
-from tests.functional.books import Account
-from tests.functional.forge import ANYBODY, Forged
-from tests.functional.stage import Stage
+from tests.support.expected_state import Account
+from tests.support.scenario import Stage
+from tests.support.tx_builder import ANYBODY, Forged
 
 AMOUNT_SATS = 2_000
 QUESTIONS = 9

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from admin.child import free_ports
-from admin.regtest import RegtestNode
 from config import EX_CONFIG
-from models.report import update_report
+from models.daemon_status import update_report
+from regtest.child import free_ports
+from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till
+from tests.support.customer import Customer
+from tests.support.merchant import Till
 
 
 def _complain(till: Till, event: str, *parts: str) -> None:

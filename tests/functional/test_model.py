@@ -15,8 +15,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.functional.stage import Stage
-from tests.functional.story import Story
+from tests.support.random_scenario import Story
+from tests.support.scenario import Stage
 
 STORIES, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 

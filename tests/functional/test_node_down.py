@@ -1,8 +1,8 @@
 """bitcoind goes away and comes back: nothing is lost, nothing untrue is told."""
 
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till, is_urgent
+from tests.support.customer import Customer
+from tests.support.merchant import Till, is_urgent
 
 
 def test_without_bitcoind_requests_are_still_answered(till: Till, customer: Customer) -> None:

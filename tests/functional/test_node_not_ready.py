@@ -8,15 +8,15 @@ from typing import Any
 
 from bitcoinrpc.authproxy import JSONRPCException
 
-from admin.child import free_ports
-from admin.regtest import RegtestNode
 from models.block import stored_tip
 from models.outbox import Event, events_of
 from payments.status import Status
-from tests.functional.customer import Customer
-from tests.functional.stage import PATIENCE_SECONDS, Stage
-from tests.functional.till import Till
-from tests.waiting import wait_until
+from regtest.child import free_ports
+from regtest.node import RegtestNode
+from tests.support.customer import Customer
+from tests.support.merchant import Till
+from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.waiting import wait_until
 
 AMOUNT_SATS = 2_000
 DAYS_AHEAD = 3

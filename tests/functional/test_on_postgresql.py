@@ -3,11 +3,11 @@
 import psycopg
 import pytest
 
-from admin.processes import Process
+from regtest.process import Process
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till, subjects
-from tests.postgres import PostgresServer
+from tests.support.customer import Customer
+from tests.support.merchant import Till, subjects
+from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")

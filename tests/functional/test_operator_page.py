@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.endpoint import Endpoint, answers
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import PATIENCE_SECONDS, SELLER, Order, Till
+from tests.support.customer import Customer
+from tests.support.endpoint import Endpoint, answers
+from tests.support.merchant import PATIENCE_SECONDS, SELLER, Order, Till
 
 PASSWORD = "open sesame"
 PATIENCE_MS = PATIENCE_SECONDS * 1000

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from models.outbox import Event
-from tests.endpoint import Behaviour, Endpoint, answers, hangs, trickles
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Order, Till
-from tests.mail_server import MailServer
+from tests.support.customer import Customer
+from tests.support.endpoint import Behaviour, Endpoint, answers, hangs, trickles
+from tests.support.mail_server import MailServer
+from tests.support.merchant import Order, Till
 
 BODY = {"amount_fiat": "10.00", "currency": "EUR", "confirmations": 1}
 

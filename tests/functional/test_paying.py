@@ -1,8 +1,8 @@
 """Customers pay: the right amount, too little, too much, twice, and in every shape a transaction can have."""
 
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Order, Till, body, subjects
+from tests.support.customer import Customer
+from tests.support.merchant import Order, Till, body, subjects
 
 
 def test_the_exact_amount_is_received_and_then_confirmed(till: Till, customer: Customer) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from admin.processes import Process
-from tests.functional.customer import Customer
-from tests.functional.till import Till
+from regtest.process import Process
+from tests.support.customer import Customer
+from tests.support.merchant import Till
 
 CONTRACT_SECONDS = 5.0
 """SPEC.md 1: both servers stop, and a standby takes over, within this time."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.functional.customer import Customer, Sent
-from tests.functional.till import Order, Till, is_urgent
+from tests.support.customer import Customer, Sent
+from tests.support.merchant import Order, Till, is_urgent
 
 
 def _mined(till: Till, customer: Customer, blocks: int, **more: Any) -> tuple[Order, Sent]:

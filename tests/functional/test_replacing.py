@@ -1,7 +1,7 @@
 """Customers change their minds before a block has it: more fee, or the money back."""
 
-from tests.functional.customer import NO_SIGNAL, Customer
-from tests.functional.till import Order, Till, body, is_urgent, subjects
+from tests.support.customer import NO_SIGNAL, Customer
+from tests.support.merchant import Order, Till, body, is_urgent, subjects
 
 
 def test_a_fee_bump_changes_the_transaction_and_tells_nobody(till: Till, customer: Customer) -> None:

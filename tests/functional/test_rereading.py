@@ -6,16 +6,16 @@ from typing import cast
 
 import pytest
 
-from daemon import mempool
-from daemon.bitcoind import Bitcoind
-from daemon.mempool import Mempool
-from daemon.recording import Watch
-from daemon.rpc import NodeError
+from daemon.chain import mempool
+from daemon.chain.mempool import Mempool
+from daemon.chain.outputs import Watch
+from daemon.node.client import Bitcoind
+from daemon.node.rpc import NodeError
 from models.block import stored_tip
 from models.output import Output
-from tests.functional.hand_daemon import Fault, FrailNode
-from tests.functional.stage import PATIENCE_SECONDS, Stage
-from tests.waiting import wait_until
+from tests.support.hand_daemon import Fault, FrailNode
+from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.waiting import wait_until
 
 PAYMENTS = 3
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from admin.installation import settings_for
-from admin.regtest import RegtestNode
 from config import load_settings
-from daemon.bitcoind import Bitcoind
-from tests.waiting import wait_until
+from daemon.node.client import Bitcoind
+from regtest.installation import settings_for
+from regtest.node import RegtestNode
+from tests.support.waiting import wait_until
 
 
 def test_a_connection_that_was_idle_too_long_is_made_anew(

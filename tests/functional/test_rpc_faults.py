@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from admin.regtest import RegtestNode
+from regtest.node import RegtestNode
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.rpc_fault_server import RpcFault, RpcFaultServer
-from tests.functional.till import Till
+from tests.support.customer import Customer
+from tests.support.merchant import Till
+from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
 
 CONTRACT_SECONDS = 5.0
 CALLS_AT_ONCE = 8

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from admin.processes import Process
-from daemon import vitals
-from daemon.feed import Batch, Feed
-from models.database import disconnect
-from service_manager import ServiceManager
+from daemon import health as vitals
+from daemon.node.feed import Batch, Feed
+from models.db.connection import disconnect
+from regtest.process import Process
+from sd_notify import ServiceManager
 from tests.functional.conftest import TillMaker
-from tests.functional.stage import Stage
-from tests.functional.till import Till
-from tests.notify_socket import NotifySocket
+from tests.support.merchant import Till
+from tests.support.notify_socket import NotifySocket
+from tests.support.scenario import Stage
 
 
 @dataclass

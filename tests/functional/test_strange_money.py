@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from models.output import outputs_at
-from tests.functional.stage import PATIENCE_SECONDS, Stage
+from tests.support.scenario import PATIENCE_SECONDS, Stage
 
 TWO_HOURS = 7200  # Core's MAX_FUTURE_BLOCK_TIME
 

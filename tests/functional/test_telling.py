@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.endpoint import Endpoint, Request, answers
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import SELLER, Order, Till, body
-from tests.mail_server import MailServer
+from tests.support.customer import Customer
+from tests.support.endpoint import Endpoint, Request, answers
+from tests.support.mail_server import MailServer
+from tests.support.merchant import SELLER, Order, Till, body
 
 
 @pytest.fixture(scope="module")

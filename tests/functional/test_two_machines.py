@@ -12,17 +12,17 @@ from threading import Event, Thread
 import psycopg
 import pytest
 
-from admin.child import free_ports
-from admin.installation import environment, settings_for
-from admin.processes import Process
-from admin.regtest import RegtestNode
-from daemon.mempool import DROP_GRACE
-from tests.functional.cable import Cable
-from tests.functional.customer import Customer
-from tests.functional.till import SELLER, Order, Till
-from tests.postgres import PostgresServer
-from tests.test_wallet import RECEIVING
-from tests.waiting import wait_until
+from daemon.chain.mempool import DROP_GRACE
+from regtest.child import free_ports
+from regtest.installation import environment, settings_for
+from regtest.node import RegtestNode
+from regtest.process import Process
+from tests.functional.test_wallet_commands import RECEIVING
+from tests.support.customer import Customer
+from tests.support.merchant import SELLER, Order, Till
+from tests.support.network_cut import Cable
+from tests.support.postgres import PostgresServer
+from tests.support.waiting import wait_until
 
 CONTRACT_SECONDS = 5.0
 FEW, MANY = 3, 6

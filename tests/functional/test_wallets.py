@@ -1,8 +1,8 @@
 """The operator takes another wallet: from then on it gets the money, and nothing sent before is lost."""
 
 from tests.functional.conftest import TillMaker
-from tests.functional.customer import Customer
-from tests.functional.till import Till
+from tests.support.customer import Customer
+from tests.support.merchant import Till
 
 
 def _owner(till: Till, address: str) -> str:

@@ -1,0 +1,1 @@
+"""Compare the database with what bitcoind holds."""

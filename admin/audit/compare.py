@@ -1,0 +1,200 @@
+"""Where the database says of a request what bitcoind does not."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from admin.audit.node import Evidence, Found, Witness
+from admin.audit.stored import Entry
+from daemon.delivery.emails import is_mailed
+from models.output import MEMPOOL, MINED, REPLACED, Output
+from models.payment import DUE_NOW
+from payments.status import EventType, Receipt, Status, assess
+
+BLOCK_CLOCK = timedelta(hours=2)
+"""How far a block's own clock may be ahead: MAX_FUTURE_BLOCK_TIME of Bitcoin Core's chain.h."""
+FEED_DELAY = timedelta(minutes=2)
+"""How much later than bitcoind the daemon may have seen a payment that the feed brought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One fact that is not as bitcoind has it; `payment` is None where it belongs to no request.
+
+    The text holds nothing that changes by itself, so that two looks can find the same difference.
+    """
+
+    payment: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.payment}: {self.text}" if self.payment else self.text
+
+
+@dataclass(slots=True)
+class Auditor:
+    """Compares what is stored with one look at bitcoind. `not_checked` collects what could not be seen."""
+
+    witness: Witness
+    evidence: Evidence
+    now: datetime
+    not_checked: set[str] = field(default_factory=set)
+
+    def differences(self, entry: Entry) -> Iterator[Difference]:
+        """All of one request."""
+        texts = (*self._of_outputs(entry), *self._of_status(entry), *_of_events(entry))
+        return (Difference(entry.payment.reference, text) for text in texts)
+
+    def _of_outputs(self, entry: Entry) -> Iterator[str]:
+        stored = {(output.txid, output.vout): output for output in entry.outputs}
+        for found in self._found(entry).values():
+            output = stored.pop((found.txid, found.vout), None)
+            name = f"{found.txid}:{found.vout}"
+            if output is None:
+                yield f"output {name} of {found.amount_sats} sats is {_where(found)}, and is not stored"
+                continue
+            if output.amount_sats != found.amount_sats:
+                yield f"output {name} has {found.amount_sats} sats, stored are {output.amount_sats}"
+            if _stored_where(output) != _where(found):
+                yield f"output {name} is {_where(found)}, stored as {_stored_where(output)}"
+            yield from self._of_age(entry, output, found)
+        for output in stored.values():
+            yield from self._of_absent(output)
+
+    def _of_age(self, entry: Entry, output: Output, found: Found) -> Iterator[str]:
+        name, seen_at = f"output {output.txid}:{output.vout}", output.first_seen_at
+        slack = BLOCK_CLOCK if found.place else FEED_DELAY
+        if seen_at > min(found.seen_at + slack, self.now):
+            yield f"{name} was first seen by {_moment(found.seen_at)}, stored is {_moment(seen_at)}"
+        if seen_at < entry.payment.created_at - BLOCK_CLOCK:
+            yield f"{name} is stored as first seen at {_moment(seen_at)}, before its request was made"
+
+    def _of_absent(self, output: Output) -> Iterator[str]:
+        """Stored, and not among what was found."""
+        name = f"output {output.txid}:{output.vout}"
+        if output.state == MINED:
+            if self._is_out_of_sight(output):
+                self.not_checked.add(f"{name}: block {output.block_height} is pruned")
+            else:
+                yield f"{name} is not in the chain, stored as {_stored_where(output)}"
+        elif output.state == MEMPOOL:
+            yield f"{name} is not in the mempool, stored as {_stored_where(output)}"
+        elif output.state == REPLACED and not self._is_there(str(output.replaced_by), output.replaced_in):
+            yield f"{name} is stored as replaced by {output.replaced_by}, which bitcoind does not have"
+
+    def _is_out_of_sight(self, output: Output) -> bool:
+        """Whether it can be in a block of the chain that bitcoind has not kept."""
+        block_hash = str(output.block_hash)
+        is_pruned = output.block_height in self.evidence.pruned or (
+            (output.block_height or 0) < self.evidence.first_height
+            and self.witness.txids_in(block_hash) is None
+        )
+        return is_pruned and self.witness.is_in_chain(block_hash)
+
+    def _is_there(self, txid: str, block_hash: str | None) -> bool:
+        if block_hash is None:
+            return txid in self.evidence.mempool
+        txids = self.witness.txids_in(block_hash)
+        return self.witness.is_in_chain(block_hash) and (txids is None or txid in txids)
+
+    def _of_status(self, entry: Entry) -> Iterator[str]:
+        payment = entry.payment
+        true = assess(
+            payment.terms,
+            [*self._receipts(entry)],
+            tip_height=self.evidence.height,
+            as_of=self.now,
+            was_confirmed=_Told(entry).is_confirmed,
+        )
+        pairs: Mapping[str, tuple[object, object]] = {
+            "the status": (true.status.value, payment.status),
+            "the height of cover": (true.covered_height, payment.covered_height),
+            "received_sats": (true.received_sats, payment.received_sats),
+            "due_sats": (true.due_sats, payment.due_sats),
+            "overpaid_sats": (true.overpaid_sats, payment.overpaid_sats),
+            "late": (true.is_late, bool(payment.is_late)),
+            "the txid": (true.txid, payment.txid),
+            "received_at": (true.received_at, payment.received_at),
+            "closed": (true.is_closed, False),
+            "the next height to look": (true.next_height, _unless_due(payment.next_height)),
+            "the next time to look": (true.next_deadline, payment.next_deadline),
+        }
+        for name, (is_true, is_stored) in pairs.items():
+            if is_true != is_stored:
+                yield f"{name} is {_shown(is_true)}, stored is {_shown(is_stored)}"
+
+    def _receipts(self, entry: Entry) -> Iterator[Receipt]:
+        """bitcoind's facts; when it was first seen is the database's, where it is stored."""
+        stored = {(output.txid, output.vout): output for output in entry.outputs}
+        for (txid, vout), found in self._found(entry).items():
+            output = stored.pop((txid, vout), None)
+            seen_at = output.first_seen_at if output else min(found.seen_at, self.now)
+            height = found.place.height if found.place else None
+            yield Receipt(txid, vout, found.amount_sats, seen_at, height)
+        for output in stored.values():
+            if output.state == MINED and self._is_out_of_sight(output):
+                yield output.receipt
+
+    def _found(self, entry: Entry) -> dict[tuple[str, int], Found]:
+        found = self.evidence.found.get(entry.payment.address.script, ())
+        return {(each.txid, each.vout): each for each in found}
+
+
+class _Told:
+    """What a request's events say of it, one after the other."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.is_covered = self.is_confirmed = self.is_expired = self.is_of_money = False
+        for event in entry.events:
+            kind = EventType(event.type)
+            if kind is EventType.RECEIVED:
+                self.is_covered, self.is_expired = True, False
+            elif kind is EventType.CONFIRMED:
+                self.is_confirmed = True
+            elif kind is EventType.REVERTED:
+                self.is_covered, self.is_confirmed = Status(event.payload["status"]).is_covered, False
+            elif kind is EventType.EXPIRED:
+                self.is_expired = True
+            # Money that comes late to a request that had closed is told as extra.
+            self.is_of_money |= kind in (EventType.LATE, EventType.EXTRA)
+
+
+def _of_events(entry: Entry) -> Iterator[str]:
+    payment, told = entry.payment, _Told(entry)
+    status = Status(payment.status)
+    untold = {
+        EventType.RECEIVED: status.is_covered and not told.is_covered,
+        EventType.CONFIRMED: status is Status.CONFIRMED and not told.is_confirmed,
+        EventType.EXPIRED: status is Status.EXPIRED and not told.is_expired,
+        EventType.LATE: bool(payment.is_late) and not told.is_of_money,
+        EventType.REVERTED: (told.is_covered and not status.is_covered)
+        or (told.is_confirmed and status is not Status.CONFIRMED),
+        EventType.UNDERPAID: status is Status.UNDERPAID
+        and not any(event.type == EventType.UNDERPAID.value for event in entry.events),
+    }
+    yield from (f"event {kind.value} is missing" for kind, is_missing in untold.items() if is_missing)
+    for event in entry.events:
+        if event.id not in entry.mailed_ids and is_mailed(EventType(event.type), event.payload):
+            yield f"event {event.type} {event.reference} has no email"
+
+
+def _where(found: Found) -> str:
+    return f"in block {found.place.height} ({found.place.block_hash})" if found.place else "in the mempool"
+
+
+def _stored_where(output: Output) -> str:
+    if output.state == MINED:
+        return f"in block {output.block_height} ({output.block_hash})"
+    return "in the mempool" if output.state == MEMPOOL else str(output.state)
+
+
+def _unless_due(next_height: int | None) -> int | str | None:
+    return "waiting for the daemon" if next_height == DUE_NOW else next_height
+
+
+def _shown(value: object) -> str:
+    return _moment(value) if isinstance(value, datetime) else "none" if value is None else str(value)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")

@@ -1,0 +1,201 @@
+"""What bitcoind has for the open requests, asked from bitcoind alone: the auditor's own way to it.
+
+It shares the parser with the daemon, and nothing else. What was read once is kept from one look to the next.
+"""
+
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from admin.cli import Refused
+from admin.operator_rpc import OperatorRpc, RpcFault
+from payments.transaction import MalformedTransaction, Transaction, parse_block, parse_transaction
+
+T = TypeVar("T")
+
+# Bitcoin Core's rpc/protocol.h.
+MISC_ERROR, NOT_FOUND, NO_SUCH_LABEL = -1, -5, -11
+
+EARLIEST_SECONDS = 6 * 3600
+"""How far before a request's creation its payment's block can seem to be: the median of eleven blocks' times
+lags by five of them, which in six hours come for sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A block of the active chain; `mined_at` is its own clock's word."""
+
+    block_hash: str
+    height: int
+    mined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An output that bitcoind has, in a block or, without `place`, in its mempool since `entered_at`."""
+
+    txid: str
+    vout: int
+    amount_sats: int
+    script: bytes
+    place: Place | None = None
+    entered_at: datetime | None = None
+
+    @property
+    def seen_at(self) -> datetime:
+        """What bitcoind vouches for."""
+        known = self.place.mined_at if self.place else self.entered_at
+        assert known is not None
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One look. `first_height` is the lowest block read; `pruned` are those that could not be."""
+
+    tip_hash: str
+    height: int
+    first_height: int
+    pruned: frozenset[int]
+    mempool: frozenset[str]
+    found: Mapping[bytes, Sequence[Found]]
+
+
+@dataclass(slots=True)
+class Witness:
+    """bitcoind, asked by an auditor. Calls raise Refused where it can't be reached."""
+
+    rpc: OperatorRpc
+    _blocks: dict[str, tuple[Found, ...] | None] = field(default_factory=dict)
+    _unconfirmed: dict[str, tuple[Found, ...]] = field(default_factory=dict)
+    _addresses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _first_height: int | None = None
+
+    def look(self, scripts: Collection[bytes], since: datetime) -> Evidence | None:
+        """What pays these scripts, in blocks since about then and in the mempool; None if the tip moved."""
+        tip = self._tip()
+        if self._first_height is None:
+            self._first_height = self._height_at(since.timestamp() - EARLIEST_SECONDS, tip["blocks"])
+        chain = self._chain(self._first_height, tip)
+        self._read_blocks(chain, scripts)
+        mempool = frozenset(self.rpc.call("getrawmempool"))
+        self._read_mempool(mempool, scripts)
+        if self._tip()["bestblockhash"] != tip["bestblockhash"]:
+            return None
+        found: dict[bytes, list[Found]] = {}
+        for each in self._all(chain, mempool):
+            found.setdefault(each.script, []).append(each)
+        pruned = frozenset(height for height, block_hash in chain.items() if self._blocks[block_hash] is None)
+        return Evidence(tip["bestblockhash"], tip["blocks"], self._first_height, pruned, mempool, found)
+
+    def is_in_chain(self, block_hash: str) -> bool:
+        """Whether the active chain has this block."""
+        header = self._or_none("getblockheader", block_hash)
+        return header is not None and header["confirmations"] > 0
+
+    def txids_in(self, block_hash: str) -> frozenset[str] | None:
+        """A block's transactions; None where it is pruned."""
+        block = self._or_none("getblock", block_hash, 1)
+        return None if block is None else frozenset(block["tx"])
+
+    def address(self, address: str) -> Mapping[str, Any]:
+        """What the wallet knows of an address."""
+        if address not in self._addresses:
+            self._addresses[address] = self.rpc.call("getaddressinfo", address, in_wallet=True)
+        return self._addresses[address]
+
+    def labelled(self, label: str) -> frozenset[str]:
+        """The wallet's addresses of this label. Raises Forbidden."""
+        return frozenset(self._or_none("getaddressesbylabel", label, in_wallet=True) or ())
+
+    def _tip(self) -> Mapping[str, Any]:
+        info: Mapping[str, Any] = self.rpc.call("getblockchaininfo")
+        if info["initialblockdownload"]:
+            raise Refused("bitcoind is in initial block download; nothing can be said before it is done")
+        if not self.rpc.call("getmempoolinfo")["loaded"]:
+            raise Refused("bitcoind is still loading its mempool; try again")
+        return info
+
+    def _height_at(self, time: float, highest: int) -> int:
+        """The lowest block with this median time or a later one; that time never goes back (BIP 113)."""
+        low, high = 0, highest
+        while low < high:
+            middle = (low + high) // 2
+            header = self.rpc.call("getblockheader", self.rpc.call("getblockhash", middle))
+            low, high = (low, middle) if header["mediantime"] >= time else (middle + 1, high)
+        return low
+
+    def _chain(self, first_height: int, tip: Mapping[str, Any]) -> dict[int, str]:
+        """Hashes by height; those of a chain that moves meanwhile are found out by the caller."""
+        heights = range(min(first_height, tip["blocks"]), tip["blocks"])
+        hashes = {height: self.rpc.call("getblockhash", height) for height in heights}
+        return {**hashes, tip["blocks"]: tip["bestblockhash"]}
+
+    def _read_blocks(self, chain: Mapping[int, str], scripts: Collection[bytes]) -> None:
+        unread = [(height, found) for height, found in chain.items() if found not in self._blocks]
+        for height, block_hash in _with_progress(unread, "Reading blocks"):
+            raw = self._or_none("getblock", block_hash, 0)
+            if raw is None:
+                self._blocks[block_hash] = None
+                continue
+            block = parse_block(bytes.fromhex(raw))
+            place = Place(block_hash, height, datetime.fromtimestamp(block.time, UTC))
+            paying = _paying(block.transactions, scripts)
+            self._blocks[block_hash] = tuple(
+                Found(txid, vout, sats, script, place=place) for txid, vout, sats, script in paying
+            )
+
+    def _read_mempool(self, mempool: frozenset[str], scripts: Collection[bytes]) -> None:
+        self._unconfirmed = {txid: found for txid, found in self._unconfirmed.items() if txid in mempool}
+        for txid in _with_progress([*mempool - self._unconfirmed.keys()], "Reading the mempool"):
+            raw = self._or_none("getrawtransaction", txid)
+            transaction = _parsed(raw) if raw is not None else None
+            paying = [*_paying([transaction], scripts)] if transaction is not None else []
+            entry = self._or_none("getmempoolentry", txid) if paying else None
+            entered_at = datetime.fromtimestamp(entry["time"], UTC) if entry else datetime.now(UTC)
+            self._unconfirmed[txid] = tuple(
+                Found(txid, vout, sats, script, entered_at=entered_at) for _, vout, sats, script in paying
+            )
+
+    def _all(self, chain: Mapping[int, str], mempool: Iterable[str]) -> Iterator[Found]:
+        for block_hash in chain.values():
+            yield from self._blocks[block_hash] or ()
+        for txid in mempool:
+            yield from self._unconfirmed[txid]
+
+    def _or_none(self, method: str, *parameters: Any, in_wallet: bool = False) -> Any:
+        """None for what bitcoind does not have: a transaction that has gone, a block that is pruned."""
+        try:
+            return self.rpc.call(method, *parameters, in_wallet=in_wallet)
+        except RpcFault as fault:
+            if fault.code in (MISC_ERROR, NOT_FOUND, NO_SUCH_LABEL):
+                return None
+            raise
+
+
+def _paying(
+    transactions: Iterable[Transaction], scripts: Collection[bytes]
+) -> Iterator[tuple[str, int, int, bytes]]:
+    for transaction in transactions:
+        for vout, (amount_sats, script) in enumerate(transaction.outputs):
+            if script in scripts:
+                yield transaction.txid, vout, amount_sats, script
+
+
+def _parsed(raw: str) -> Transaction | None:
+    """None for one that our parser can't read: a test holds it to bitcoind's, so there is none."""
+    try:
+        return parse_transaction(bytes.fromhex(raw))
+    except MalformedTransaction:
+        return None
+
+
+def _with_progress(things: Sequence[T], label: str) -> Iterator[T]:
+    """On a terminal one sees how far it is."""
+    is_hidden = not sys.stderr.isatty() or len(things) < 100
+    with click.progressbar(things, label=label, file=sys.stderr, hidden=is_hidden) as bar:
+        yield from bar

@@ -1,0 +1,86 @@
+"""What the database says of the open requests, read and never written."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+from admin.cli import Refused
+from models.address import Address
+from models.block import stored_tip
+from models.db.connection import DatabaseError, bind, database, is_sqlite
+from models.db.schema import pending_migrations
+from models.outbox import EMAIL, Event, Message
+from models.output import Output
+from models.payment import PaymentRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A request with all that is stored of it."""
+
+    payment: PaymentRequest
+    outputs: tuple[Output, ...]
+    events: tuple[Event, ...]
+    mailed_ids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The open requests at one moment."""
+
+    tip_hash: str | None
+    entries: tuple[Entry, ...]
+
+
+def read_books() -> Books:
+    """All of it, inside the caller's reading transaction."""
+    tip = stored_tip()
+    is_open = PaymentRequest.closed_at.is_null()
+    payments = list(PaymentRequest.select(PaymentRequest, Address).join(Address).where(is_open))
+    outputs = _grouped(
+        Output.select().join(PaymentRequest, on=(PaymentRequest.address == Output.address)).where(is_open),
+        "address_id",
+    )
+    events = _grouped(Event.select().join(PaymentRequest).where(is_open).order_by(Event.id), "payment_id")
+    emails = Message.select().join(PaymentRequest).where(is_open & (Message.channel == EMAIL))
+    mailed = _grouped(emails, "payment_id")
+    entries = (
+        Entry(
+            payment,
+            tuple(outputs[payment.address_id]),
+            tuple(events[payment.id]),
+            frozenset(message.event_id for message in mailed[payment.id]),
+        )
+        for payment in payments
+    )
+    return Books(tip.hash if tip else None, tuple(entries))
+
+
+def open_books(url: str) -> None:
+    """Connect without being able to write. Raises Refused where there is nothing to read."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:") and not path.exists():
+        raise Refused(f"there is no database {path}")
+    try:
+        bind(url).connect()
+        forbid = "PRAGMA query_only = 1" if is_sqlite() else "SET default_transaction_read_only = on"
+        database.execute_sql(forbid)
+        if pending_migrations(database.obj):
+            raise Refused(
+                "the database is of an older Nodetill: start the daemon, which brings it up to date"
+            )
+    except (DatabaseError, peewee.DatabaseError) as error:
+        raise Refused(str(error)) from error
+
+
+def _grouped(query: Iterable[Any], name: str) -> defaultdict[int, list[Any]]:
+    key = attrgetter(name)
+    groups: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in query:
+        groups[key(row)].append(row)
+    return groups

@@ -1,0 +1,102 @@
+"""What manage.py's commands share: how they answer, how they refuse, and how they reach the database."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import peewee
+
+from admin.terminal import printable
+from config import EX_CONFIG, Settings, SettingsError, load_settings
+from models.db.connection import DatabaseError, disconnect
+from models.db.schema import open_database
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+class Refused(click.ClickException):
+    """What was asked can't be done: one line on standard error, and exit status 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Begins as the servers' own lines do."""
+        click.echo(f"nodetill: {self.message}", file=file, err=file is None)
+
+
+class WrongSettings(Refused):
+    """Settings that can't be worked with: a line for each, and exit status 78."""
+
+    exit_code = EX_CONFIG
+
+    def __init__(self, error: SettingsError) -> None:
+        super().__init__("; ".join(map(str, error.faults)))
+        self._faults = error.faults
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """As the servers do."""
+        for fault in self._faults:
+            click.echo(f"nodetill: {fault}", file=file, err=file is None)
+
+
+class Commands(click.Group):
+    """All of them. What ends one with --json is a document too, besides the line for people."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises what the command raises."""
+        wants_json = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            if wants_json:
+                print_json({"error": error.format_message()})
+            raise
+
+
+def read_settings() -> Settings:
+    """The settings of the environment and of the working directory's `.env`. Raises WrongSettings."""
+    try:
+        return load_settings(os.environ, Path.cwd())
+    except SettingsError as error:
+        raise WrongSettings(error) from None
+
+
+@contextmanager
+def open_settings_and_database() -> Iterator[Settings]:
+    """The settings, with their database open. Trouble with either ends the command with one line."""
+    settings = read_settings()
+    try:
+        open_database(settings.database_url.reveal())
+    except DatabaseError as error:
+        raise Refused(str(error)) from error
+    try:
+        yield settings
+    except (peewee.OperationalError, peewee.InterfaceError) as error:
+        raise Refused(f"the database cannot be used now ({error}); try again") from error
+    finally:
+        disconnect()
+
+
+def answer(document: Any, text: str, as_json: bool) -> None:
+    """Print the document for a program, or the text for a person."""
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(text)
+
+
+def print_json(document: Any) -> None:
+    """The one document that --json prints."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def facts(pairs: Sequence[tuple[str, object]]) -> str:
+    """One fact a line, the values below each other; None is nothing."""
+    width = max(len(name) for name, _ in pairs)
+    shown = [(name, "" if value is None else printable(value)) for name, value in pairs]
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in shown)

@@ -1,0 +1,158 @@
+"""A database's rows in another one, of the same or the other kind: copied, and each compared."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
+from typing import Any
+
+import peewee
+import psycopg
+import pysqlite3
+
+from models.address import Address
+from models.block import Block
+from models.command import Hint
+from models.daemon_status import DaemonReport
+from models.db.connection import Table
+from models.db.leadership import DaemonTerm
+from models.operator_session import LoginAttempt, OperatorSalt, OperatorSession
+from models.outbox import Event, Message
+from models.output import Output, Spend
+from models.payment import PaymentRequest
+from models.rate import Rate
+from models.seller import Seller
+
+TABLES: tuple[type[Table], ...] = (
+    Seller,
+    Address,
+    PaymentRequest,
+    Output,
+    Spend,
+    Block,
+    Event,
+    Message,
+    Rate,
+    Hint,
+    DaemonReport,
+    DaemonTerm,
+    OperatorSalt,
+    OperatorSession,
+    LoginAttempt,
+)
+"""Each after those that it refers to."""
+
+ROWS_AT_ONCE = 500
+"""In one statement; SQLite takes 32,766 parameters in one, and the widest table has some 40 columns."""
+
+Row = tuple[Any, ...]
+Opened = Any
+"""A peewee.Database, whose methods have no types."""
+
+
+class Differs(Exception):
+    """A row did not arrive as it was."""
+
+
+def row_counts(database: Opened) -> dict[str, int]:
+    """How many rows each table has, in the order of TABLES."""
+    return {
+        _name(table): database.execute_sql(f"SELECT count(*) FROM {_name(table)}").fetchone()[0]  # noqa: S608
+        for table in TABLES
+    }
+
+
+@contextmanager
+def held_still(database: Opened) -> Iterator[None]:
+    """A transaction in which nobody else can write to it, and which may take as long as it likes."""
+    if _is_sqlite(database):
+        # BEGIN IMMEDIATE: the one writer there can be.
+        with database.atomic():
+            yield
+        return
+    database.execute_sql("SET idle_in_transaction_session_timeout = 0")
+    with database.atomic():
+        database.execute_sql(f"LOCK TABLE {', '.join(map(_name, TABLES))} IN EXCLUSIVE MODE")
+        yield
+
+
+def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) -> None:
+    """Put every row of `source` into `target`, inside the caller's transactions on both.
+
+    `advance` is told how many more are done. Raises peewee.DatabaseError where the target refuses one.
+    """
+    for table in TABLES:
+        columns = [field.column_name for field in table._meta.sorted_fields]
+        insert = f"INSERT INTO {_name(table)} ({', '.join(columns)}) VALUES "  # noqa: S608
+        marks = f"({', '.join([target.param] * len(columns))})"
+        target.execute_sql(f"DELETE FROM {_name(table)}")  # noqa: S608
+        for rows in peewee.chunked(_rows(source, table), ROWS_AT_ONCE):
+            values = [value for row in rows for value in row]
+            target.execute_sql(insert + ", ".join([marks] * len(rows)), values)
+            advance(len(rows))
+        _set_sequence(target, table)
+
+
+def compare_rows(source: Opened, target: Opened, advance: Callable[[int], None]) -> None:
+    """Raises Differs with the first row that is not the same in both."""
+    for table in TABLES:
+        for number, (ours, theirs) in enumerate(zip_longest(_rows(source, table), _rows(target, table))):
+            if ours != theirs:
+                raise Differs(f"row {number + 1} of the table {_name(table)} is not what it was")
+            if number % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
+                advance(ROWS_AT_ONCE)
+
+
+def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
+    """Every row as both kinds of database would give it, in the order of its key."""
+    fields = table._meta.sorted_fields
+    columns = ", ".join(field.column_name for field in fields)
+    meta: Any = table._meta
+    order = ", ".join(_ordered(database, field) for field in meta.get_primary_keys())
+    query = f"SELECT {columns} FROM {_name(table)} ORDER BY {order}"  # noqa: S608
+    booleans = {index for index, field in enumerate(fields) if isinstance(field, peewee.BooleanField)}
+    for row in _stream(database, query):
+        yield tuple(
+            bool(value) if index in booleans else bytes(value) if isinstance(value, memoryview) else value
+            for index, value in enumerate(row)
+        )
+
+
+def _stream(database: Opened, query: str) -> Iterator[Row]:
+    """Row by row: psycopg's usual cursor would keep a million of them in memory."""
+    try:
+        if _is_sqlite(database):
+            yield from database.execute_sql(query)
+            return
+        with database.connection().cursor(name="rows") as cursor:
+            cursor.itersize = ROWS_AT_ONCE
+            yield from cursor.execute(query)
+    except (psycopg.Error, pysqlite3.Error) as error:
+        # peewee translates what a query raises, and not what its rows do.
+        raise peewee.OperationalError(str(error)) from error
+
+
+def _ordered(database: Opened, field: Any) -> str:
+    """PostgreSQL would sort text by the rules of a language."""
+    is_text = isinstance(field, peewee.CharField | peewee.TextField)
+    return (
+        f'{field.column_name} COLLATE "C"' if is_text and not _is_sqlite(database) else str(field.column_name)
+    )
+
+
+def _set_sequence(database: Opened, table: type[Table]) -> None:
+    """The next row's number comes after the last one's. SQLite sees to that by itself."""
+    key = table._meta.primary_key
+    if isinstance(key, peewee.AutoField) and not _is_sqlite(database):
+        name = _name(table)
+        highest = f"(SELECT max({key.column_name}) FROM {name})"  # noqa: S608
+        database.execute_sql(
+            f"SELECT setval(pg_get_serial_sequence('{name}', '{key.column_name}'), {highest})"
+        )
+
+
+def _name(table: type[Table]) -> str:
+    return str(table._meta.table_name)
+
+
+def _is_sqlite(database: Opened) -> bool:
+    return isinstance(database, peewee.SqliteDatabase)

@@ -1,0 +1,1 @@
+"""Check everything that a working installation needs."""

@@ -1,0 +1,102 @@
+"""`manage.py doctor`: is everything right that has to be right?"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import peewee
+
+from admin.cli import Refused, json_option, print_json, read_settings
+from admin.doctor.external import RateDiagnosis, clock_finding, mail_finding
+from admin.doctor.feed import FeedDiagnosis
+from admin.doctor.findings import Finding, State, not_tried
+from admin.doctor.node import NodeDiagnosis
+from admin.doctor.nodetill import asked_currencies, database_findings, settings_finding, till_findings
+from admin.terminal import GREEN, RED, YELLOW, coloured, printable, wrapped
+from config import Settings
+from models.db.connection import disconnect
+
+COLOURS = {State.OK: GREEN, State.ADVICE: YELLOW, State.WRONG: RED, State.NOT_TRIED: YELLOW}
+TILL_PARTS = ("daemon", "addresses", "messages")
+STATE_WIDTH, PART_WIDTH = 9, 16
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Find out what is not right, and how to mend it.
+
+    One line for each thing that has to be right: ok, advice (it works, and could be better), wrong with what
+    to do, or not tried. Exit status 1 where something is wrong. It may run beside the daemon, and before that
+    has ever run; it sends no email, asks for no address, and moves no coin.
+
+    \b
+    manage.py doctor                  takes five seconds, to hear bitcoind's feed
+    manage.py doctor --json           for a monitor
+    manage.py doctor | grep -v ^ok    what wants attention
+    """
+    settings = read_settings()
+    findings = []
+    try:
+        for finding in examine(settings):
+            findings.append(finding)
+            if not as_json:
+                click.echo(_line(finding))
+    except peewee.DatabaseError as error:
+        raise Refused(f"the database cannot be read any more ({error}); try again") from error
+    finally:
+        disconnect()
+    if as_json:
+        print_json(_document(findings))
+    else:
+        click.echo(_summary(findings))
+    raise SystemExit(1 if _count(findings, State.WRONG) else 0)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All findings, each as soon as it is made."""
+    with closing(FeedDiagnosis(settings)) as feed, closing(NodeDiagnosis(settings)) as bitcoind:
+        yield settings_finding(os.environ, Path.cwd())
+        has_database = yield from database_findings(settings)
+        if has_database:
+            yield from till_findings(settings, _now())
+        else:
+            yield from not_tried(TILL_PARTS, "there is no database to read")
+        yield from bitcoind.findings(has_database=has_database)
+        yield mail_finding(settings)
+        rates = RateDiagnosis(settings, _now)
+        yield from rates.findings(asked_currencies() if has_database else {})
+        yield clock_finding(_now(), bitcoind.date(), bitcoind.median_time(), rates.clock_differences)
+        yield from feed.findings(bitcoind.node)
+
+
+def _line(finding: Finding) -> str:
+    state = coloured(f"{finding.state.value:<{STATE_WIDTH}}", COLOURS[finding.state])
+    text = wrapped(printable(finding.text), STATE_WIDTH + PART_WIDTH + 4)
+    return f"{state}  {finding.part:<{PART_WIDTH}}  {text}"
+
+
+def _summary(findings: list[Finding]) -> str:
+    faults, untried = _count(findings, State.WRONG), _count(findings, State.NOT_TRIED)
+    said = f"{faults} {'is' if faults == 1 else 'are'} wrong" if faults else "all is well"
+    more = f", {untried} could not be tried" if untried else ""
+    return f"\n{len(findings)} things were looked at: {said}{more}."
+
+
+def _document(findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "is_well": not _count(findings, State.WRONG),
+        "findings": [{"part": each.part, "state": each.state.value, "text": each.text} for each in findings],
+    }
+
+
+def _count(findings: list[Finding], state: State) -> int:
+    return sum(finding.state is state for finding in findings)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,167 @@
+"""How it is with what Nodetill asks of others: the mail server, the rate sources, the time of day."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from statistics import median
+
+from admin.doctor.findings import Finding, judged, not_tried, ok, wrong
+from config import Maildir, Settings
+from daemon.delivery.smtp import Mailer, NotReady
+from daemon.net.http_client import HttpError
+from daemon.rates.sources import NoRates
+from daemon.rates.updater import FIXED, ask_source, prices_of
+from payments.price import Price, Quote, choose_price
+
+Clock = Callable[[], datetime]
+
+MAIL_SECONDS = 10.0
+LARGEST_DIFFERENCE_SECONDS = 60.0
+LARGEST_LEAP = timedelta(minutes=10)
+"""The median time of blocks is past (BIP 113), but where some thousand were mined at once for a test."""
+MOST_SHOWN = 8
+SYNCHRONISE = "have it set by NTP (timedatectl set-ntp true)"
+
+
+def mail_finding(settings: Settings) -> Finding:
+    """Whether the next email would be taken. None is sent."""
+    mail = settings.mail
+    if isinstance(mail, Maildir):
+        how = (
+            f"goes into the Maildir {mail.path}; for a mail server set SMTP_URL=smtp://USER:PASSWORD@HOST:587"
+        )
+    else:
+        login = "takes our login" if mail.username is not None else "asks for no login"
+        tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
+        how = f"{mail.host}:{mail.port} {login} {tls}, and would take mail for {settings.operator_email}"
+    try:
+        Mailer(mail, settings.mail_from, MAIL_SECONDS).check(settings.operator_email)
+    except NotReady as problem:
+        where = "" if isinstance(mail, Maildir) else f" (it was {mail.host}:{mail.port})"
+        return wrong("mail", f"{problem}{where}")
+    return ok("mail", how)
+
+
+class RateDiagnosis:
+    """Asks each source once. `clock` is compared with the sources' own."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._quotes: dict[str, list[Quote]] = {}
+        self.clock_differences: dict[str, float] = {}
+
+    def findings(self, asked: Mapping[str, str]) -> Iterator[Finding]:
+        """One of each source; and whether there is a price in each currency of `asked`, by its seller."""
+        # At once: each may take ten seconds to be given up.
+        with ThreadPoolExecutor() as pool:
+            yield from pool.map(self._of_source, self._settings.rate_sources)
+        if self._quotes:
+            yield self._of_prices(asked)
+        else:
+            yield from not_tried(["prices"], "no rate source answers")
+
+    def _of_source(self, name: str) -> Finding:
+        part, variable = f"rates: {name}", f"RATE_URL_{name.upper()}"
+        try:
+            prices = self._ask(name)
+        except (HttpError, NoRates) as error:
+            cure = (
+                f"see that this machine can reach it, correct {variable}, or leave {name} out of RATE_SOURCES"
+            )
+            return wrong(part, f"{error}: {cure}")
+        now = self._clock()
+        for currency, price in prices.items():
+            self._quotes.setdefault(currency, []).append(Quote(name, currency, price, now))
+        return ok(part, f"names prices in {_shown(prices)}")
+
+    def _ask(self, name: str) -> Mapping[str, Decimal]:
+        if name == FIXED:
+            return self._settings.fixed_rates
+        answer = ask_source(self._settings.rate_urls[name])
+        if answer.date is not None:
+            self._note_clock(name, answer.date)
+        return prices_of(name, answer)
+
+    def _note_clock(self, name: str, date: str) -> None:
+        difference = seconds_ahead(self._clock(), date)
+        if difference is not None:
+            self.clock_differences[name] = difference
+
+    def _of_prices(self, asked: Mapping[str, str]) -> Finding:
+        now, max_age = self._clock(), timedelta(seconds=self._settings.rate_max_age)
+        chosen = (choose_price(quotes, now, max_age) for quotes in self._quotes.values())
+        prices = {price.currency: price for price in chosen if price is not None}
+        problems = [
+            *(
+                self._unpriced(currency, seller)
+                for currency, seller in asked.items()
+                if currency not in prices
+            ),
+            *_left_out(prices.values()),
+        ]
+        return judged("prices", "; ".join(problems) or None, f"there is one in {_shown(prices)}")
+
+    def _unpriced(self, currency: str, seller: str) -> str:
+        if currency in self._quotes:
+            return f"the sources differ by more than 5 % on {currency}, so it has no price: name a third one"
+        return (
+            f"no source names {currency}, in which seller {seller} asks for payments: "
+            "add one that does to RATE_SOURCES"
+        )
+
+
+def clock_finding(
+    now: datetime, node_date: str | None, median_time: datetime | None, sources: Mapping[str, float]
+) -> Finding:
+    """Whether this machine's clock is right, by those of others, all of them asked a moment ago.
+
+    `sources` has by how many seconds we are ahead of each. `median_time` is that of bitcoind's chain.
+    """
+    known_by = []
+    if sources:
+        ahead = median(sources.values())
+        if abs(ahead) > LARGEST_DIFFERENCE_SECONDS:
+            return wrong("clock", f"{_off(ahead)} of {', '.join(sources)}: {SYNCHRONISE}")
+        known_by += list(sources)
+    if median_time is not None and median_time - now > LARGEST_LEAP:
+        behind = (median_time - now).total_seconds()
+        return wrong("clock", f"{_off(-behind)} of bitcoind's newest blocks, or more: {SYNCHRONISE}")
+    if node_date is not None:
+        ahead = seconds_ahead(now, node_date) or 0.0
+        if abs(ahead) > LARGEST_DIFFERENCE_SECONDS:
+            return wrong("clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, there as well")
+        known_by.append("bitcoind")
+    if not known_by:
+        return next(not_tried(["clock"], "nobody answers who could be compared with"))
+    return ok("clock", f"within {LARGEST_DIFFERENCE_SECONDS:g} s of {', '.join(known_by)}")
+
+
+def seconds_ahead(now: datetime, date: str) -> float | None:
+    """By how much we are ahead of an HTTP Date; None where it is none."""
+    try:
+        return (now - parsedate_to_datetime(date).astimezone(UTC)).total_seconds()
+    except ValueError:
+        return None
+
+
+def _off(ahead_seconds: float) -> str:
+    which = "ahead of" if ahead_seconds > 0 else "behind"
+    return f"this machine's clock is {abs(ahead_seconds):.0f} s {which} that"
+
+
+def _shown(currencies: Collection[str]) -> str:
+    return f"{len(currencies)} currencies" if len(currencies) > MOST_SHOWN else ", ".join(sorted(currencies))
+
+
+def _left_out(prices: Iterable[Price]) -> Iterator[str]:
+    """The sources that are too far off to be counted."""
+    currencies: dict[str, list[str]] = {}
+    for price in prices:
+        for source in price.left_out:
+            currencies.setdefault(source, []).append(price.currency)
+    for source, named in sorted(currencies.items()):
+        where = f"RATE_URL_{source.upper()}"
+        yield f"{source} is more than 5 % off the others in {_shown(named)}, and left out: see {where}"

@@ -1,0 +1,202 @@
+"""How it is with bitcoind, asked as the daemon asks it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from admin.cli import Refused
+from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
+from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from config import Settings
+from daemon.node.checks import (
+    CATCHING_UP,
+    DOWNLOADING,
+    LOADING,
+    chain_problem,
+    pruning_problem,
+    wallet_problems,
+)
+from daemon.node.client import Bitcoind
+from daemon.node.rpc import RPC_CALLS, NodeError, RpcError
+from daemon.node.types import NodeTip
+from models.block import stored_tip
+from models.daemon_status import daemon_report
+from models.payment import sample_addresses
+
+SPENDING_CALLS = (
+    "sendtoaddress sendmany send sendall bumpfee signrawtransactionwithwallet walletprocesspsbt "
+    "listdescriptors gethdkeys dumpprivkey dumpwallet backupwallet"
+).split()
+"""What moves coins, or gives keys away."""
+
+QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
+LONGEST_SILENCE = timedelta(hours=6)
+"""The median time lags by an hour; five more without a block are no chance on the main chain."""
+
+HEADERS_BEHIND = 2
+"""As many blocks may be on their way."""
+
+
+class NodeDiagnosis:
+    """Two connections to bitcoind: the daemon's, and one that can try what the daemon never calls."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._node = Bitcoind(settings)
+        self._rpc = OperatorRpc(settings)
+        self._has_database = False
+
+    @property
+    def node(self) -> Bitcoind:
+        """A connection as the daemon has it."""
+        return self._node
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._node.close()
+        self._rpc.close()
+
+    def date(self) -> str | None:
+        """What bitcoind's HTTP server says that the time is; None where it doesn't answer."""
+        try:
+            return self._rpc.time_of_day()
+        except Refused:
+            return None
+
+    def median_time(self) -> datetime | None:
+        """That of its chain; None where it doesn't answer."""
+        try:
+            return self._node.tip().median_time
+        except (NodeError, RpcError):
+            return None
+
+    def findings(self, *, has_database: bool) -> Iterator[Finding]:
+        """All that can be found out by RPC and REST; `has_database` where there is one to compare with."""
+        self._has_database = has_database
+        parts: dict[str, Callable[[NodeTip], Iterator[Finding]]] = {
+            "chain": self._chain,
+            "sync": self._sync,
+            "pruning": self._pruning,
+            "rpc user": self._rights,
+            "blocks": self._blocks,
+            "wallet": self._wallet,
+        }
+        try:
+            tip = self._node.tip()
+        except NodeError as error:
+            yield wrong("bitcoind", str(error))
+            yield from not_tried(parts, "bitcoind does not answer")
+            return
+        yield ok("bitcoind", f"answers at {self._settings.rpc_url_without_credentials}")
+        for part, look in parts.items():
+            try:
+                yield from look(tip)
+            except (NodeError, RpcError, Refused, RpcFault, Forbidden) as error:
+                yield wrong(part, str(error))
+
+    def _chain(self, tip: NodeTip) -> Iterator[Finding]:
+        known = daemon_report().chain if self._has_database else None
+        problem = chain_problem(tip, known)
+        if problem is not None:
+            # Its blocks and addresses are none of this node's.
+            self._has_database = False
+        whose = "as this database's" if known else "which this database will belong to"
+        yield judged("chain", problem, f"{tip.chain}, {whose}")
+
+    def _sync(self, tip: NodeTip) -> Iterator[Finding]:
+        stored = stored_tip() if self._has_database else None
+        at = f"at block {tip.height} of {tip.headers}"
+        if tip.is_initial_download:
+            yield wrong("sync", f"{at}: {DOWNLOADING}")
+        elif tip.headers - tip.height > HEADERS_BEHIND:
+            yield wrong("sync", f"{at}: bitcoind is catching up; wait until it is done")
+        elif stored is not None and tip.chainwork < stored.chainwork:
+            yield wrong("sync", f"{at}: {CATCHING_UP}")
+        elif not self._node.is_mempool_loaded():
+            yield wrong("sync", LOADING)
+        elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > LONGEST_SILENCE:
+            yield wrong(
+                "sync",
+                f"{at}, and no new one since about {tip.median_time:%Y-%m-%d %H:%M} UTC: see that bitcoind "
+                "has peers (bitcoin-cli getconnectioncount), and that the clock is right",
+            )
+        else:
+            yield ok("sync", f"at block {tip.height}, the best that is known; the mempool is loaded")
+
+    def _pruning(self, tip: NodeTip) -> Iterator[Finding]:
+        stored = stored_tip() if self._has_database else None
+        problem = pruning_problem(tip, stored.height) if stored else None
+        kept = f"blocks from {tip.pruned_below} on are kept" if tip.pruned_below else "all blocks are kept"
+        yield judged("pruning", problem, kept)
+
+    def _rights(self, _tip: NodeTip) -> Iterator[Finding]:
+        lacking = [method for method in sorted(RPC_CALLS) if not self._rpc.may_call(method)]
+        if lacking:
+            calls = ", ".join(lacking)
+            yield wrong("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
+        spending = [method for method in SPENDING_CALLS if self._rpc.may_call(method)]
+        if spending:
+            yield self._of_spending(spending)
+        elif not lacking:
+            yield ok("rpc user", f"{self._user()} may do what Nodetill needs, and can't spend")
+
+    def _of_spending(self, calls: list[str]) -> Finding:
+        """A fault where there is a key to spend with."""
+        may = f"{self._user()} may call {', '.join(calls)}"
+        wallets = self._rpc.wallets_with_keys()
+        if not wallets:
+            return advice("rpc user", f"{may}; no wallet that is loaded has keys. Safer: {self._whitelist()}")
+        return wrong(
+            "rpc user",
+            f"{may}: whoever takes this machine over could spend what is in wallet {', '.join(wallets)}. "
+            f"Nodetill needs none of it: {self._whitelist()}",
+        )
+
+    def _user(self) -> str:
+        return self._settings.rpc_username or "the cookie's user"
+
+    def _whitelist(self) -> str:
+        """The lines that let a user do what Nodetill needs, and nothing else."""
+        username = self._settings.rpc_username
+        calls = ",".join(sorted(RPC_CALLS))
+        lines = f"rpcwhitelist={username or 'nodetill'}:{calls} and rpcwhitelistdefault=0"
+        if username is not None:
+            return f"let bitcoin.conf have {lines}"
+        return (
+            "make a user for it as bitcoin.conf.example says (rpcauth), and set BITCOIND_RPC_URL="
+            f"{self._settings.rpc_url_without_credentials.replace('://', '://nodetill:PASSWORD@')}; "
+            f"let bitcoin.conf have {lines}"
+        )
+
+    def _blocks(self, _tip: NodeTip) -> Iterator[Finding]:
+        if self._settings.bitcoind_rest == "off":
+            yield ok("blocks", "by RPC, since BITCOIND_REST=off")
+        elif self._rpc.serves_rest():
+            yield ok("blocks", "by REST, in their own bytes")
+        else:
+            yield advice(
+                "blocks",
+                "by RPC, which takes ten times as long as by REST: add rest=1 to bitcoin.conf, "
+                "or set BITCOIND_REST=off to leave it so",
+            )
+
+    def _wallet(self, _tip: NodeTip) -> Iterator[Finding]:
+        name = self._settings.bitcoind_wallet
+        try:
+            was_loaded = not self._node.load_wallet()
+        except RpcError:
+            was_loaded = True  # what is wrong with it is said below
+        addresses = sample_addresses() if self._has_database else ()
+        problems = wallet_problems(self._settings, self._node, addresses)
+        for problem in problems:
+            yield wrong("wallet", problem)
+        if problems:
+            return
+        kind = "with keys" if name in self._rpc.wallets_with_keys() else "watch-only"
+        if was_loaded:
+            yield ok("wallet", f"{name} is loaded, {kind}")
+        else:
+            yield advice(
+                "wallet",
+                f"{name}, {kind}, was not loaded, and is now, as the daemon would have done; "
+                f"to have bitcoind load it at its start, add wallet={name} to bitcoin.conf",
+            )

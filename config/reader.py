@@ -1,0 +1,148 @@
+"""How settings get from the environment, `.env` and secret files to checked values. config/settings.py says which."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from dotenv.parser import parse_stream
+
+from config.types import Kind, WrongValue
+
+LONGEST_VALUE = 65_536  # characters; the same for a value's file, so that /dev/zero does no harm
+
+
+def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidden: bool = False) -> Any:
+    """A row of the table: `default` as text, "" for none; a `hidden` value is never quoted to anybody.
+
+    `name` is the variable's, where it isn't the attribute's in upper case.
+    """
+    return field(
+        metadata={"default": default, "kind": kind, "meaning": meaning, "name": name, "hidden": hidden}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a variable, and what would be right; `example` is a value of it that works."""
+
+    variable: str
+    problem: str
+    allowed: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        example = f"; for example {self.variable}={self.example}" if self.example else ""
+        return f"{self.variable}: {self.problem}; allowed: {self.allowed}{example}"
+
+
+class SettingsError(ValueError):
+    """Settings that can't be worked with; `faults` has every one of them, and none holds a secret."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+def variable_name(row: Field[Any]) -> str:
+    return row.metadata["name"] or row.name.upper()
+
+
+def read_values(
+    rows: Iterable[Field[Any]], environ: Mapping[str, str], directory: Path
+) -> tuple[dict[str, Any], list[Fault]]:
+    """Each row's value by its attribute, None where it is unset and has no default; and all that is wrong."""
+    rows = list(rows)
+    in_file, faults = _env_file(directory / ".env")
+    for name, meant in slips(in_file, rows):
+        faults.append(Fault(name, "is not a setting", f"{meant}, if that is what it means"))
+    values: dict[str, Any] = {}
+    for row in rows:
+        try:
+            values[row.name] = _value(row, [environ, in_file], directory)
+        except _Found as found:
+            faults.append(found.fault)
+    return values, faults
+
+
+class _Found(Exception):
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.fault = Fault(*words)
+
+
+def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) -> Any:
+    name, kind = variable_name(row), row.metadata["kind"]
+    text = _text(name, places, directory) or row.metadata["default"]
+    if not text:
+        return None
+    try:
+        if len(text) > LONGEST_VALUE:
+            raise WrongValue("is far too long")
+        # Also refuses what is no UTF-8, which Python hands on as lone surrogates.
+        if not text.isprintable():
+            raise WrongValue("has characters that can't be printed, such as the end of a line")
+        return kind.read(text)
+    except WrongValue as wrong:
+        shown = "the value" if row.metadata["hidden"] else ascii(text[:80])
+        example = kind.example or row.metadata["default"]
+        raise _Found(name, f"{shown} {wrong}", kind.allowed, example) from None
+
+
+def _text(name: str, places: list[Mapping[str, str]], directory: Path) -> str:
+    """The variable's text from the first place that has it, or ""."""
+    for place in places:
+        text, path = place.get(name, ""), place.get(f"{name}_FILE", "")
+        if text and path:
+            raise _Found(name, f"is set beside {name}_FILE", "one of the two")
+        if path:
+            return _content(f"{name}_FILE", directory / path)
+        if text:
+            return text
+    return ""
+
+
+def _content(variable: str, path: Path) -> str:
+    allowed = "the path of a readable file with the value in it"
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST_VALUE + 2).removesuffix("\n")
+    except (OSError, ValueError) as error:
+        raise _Found(variable, f"{str(path)!a} can't be read ({_reason(error)})", allowed) from None
+    if not text:
+        raise _Found(variable, f"{str(path)!a} is empty", allowed)
+    return text
+
+
+def _env_file(path: Path) -> tuple[dict[str, str], list[Fault]]:
+    """The file's variables, and the lines that can't be read."""
+    values: dict[str, str] = {}
+    faults: list[Fault] = []
+    allowed = "lines of NAME=value, in UTF-8, such as CONFIRMATIONS=6"
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for binding in parse_stream(file):
+                if binding.error or (binding.key and binding.value is None):
+                    faults.append(Fault(".env", f"line {binding.original.line} is not NAME=value", allowed))
+                elif binding.key:
+                    values[binding.key] = binding.value or ""
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, ValueError) as error:
+        faults.append(Fault(".env", f"can't be read ({_reason(error)})", allowed))
+    return values, faults
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "not UTF-8 text"
+
+
+def slips(names: Iterable[str], rows: Iterable[Field[Any]]) -> Iterator[tuple[str, str]]:
+    """Names that are none of ours but look much like one, each with that one."""
+    ours = [variable_name(row) for row in rows]
+    known = [*ours, *(f"{name}_FILE" for name in ours)]
+    for name in names:
+        nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
+        if name not in known and nearest:
+            yield ascii(name).strip("'"), nearest[0]

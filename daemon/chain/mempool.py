@@ -1,0 +1,287 @@
+"""bitcoind's mempool: which payments are in it, and what became of those that are not any more."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from types import MappingProxyType
+
+import structlog
+
+from daemon.chain.outputs import (
+    Match,
+    Watch,
+    mark_dropped,
+    mark_live,
+    mark_replaced,
+    record_unconfirmed,
+)
+from daemon.failpoint import transaction
+from daemon.node.client import Bitcoind
+from models.block import stored_tip
+from models.db.leadership import has_moved
+from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, states_of, unsettled_outputs
+from payments.transaction import Transaction
+
+log = structlog.get_logger(__name__)
+
+DROP_GRACE = timedelta(seconds=5)
+"""How long a payment must be missing before it is called dropped: a node that has just started gets its
+wallet's transactions back a moment after it answers."""
+
+RELAY_GRACE = timedelta(seconds=60)
+"""The same for one that only another node has had, whose daemon was at work before: it may be on its way."""
+
+FEED_DELAY = timedelta(seconds=2)
+"""How late a message of the feed may be to count as news: the mempool's times are whole seconds."""
+
+ASKED_ONE_BY_ONE = 50
+"""From here on the whole mempool's list costs less than an entry for each payment."""
+
+FOREIGN_AT_ONCE = 10_000
+"""How many foreign transactions one look reads where no wallet can name its own: half a second's work."""
+
+READ_AT_ONCE = 100
+"""How many of them bitcoind is asked for at once: a stranger may have made each as large as is relayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A payment that bitcoind has in its mempool. `lineage` is it and its unconfirmed ancestors."""
+
+    match: Match
+    first_seen_at: datetime
+    lineage: Sequence[Transaction]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fates:
+    """What became of payments, by txid; `returned` are those that were away and are in the mempool again."""
+
+    returned: Collection[str] = ()
+    replaced: dict[str, str] = field(default_factory=dict)
+    dropped: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What bitcoind said of payments, to be stored; `lineages` of those that are in the mempool again.
+
+    Not `is_whole` where the truth can't be said yet: a payment was not in the mempool after all, or the tip
+    has moved. Then sync, and look again.
+    """
+
+    fates: _Fates
+    arrivals: list[_Arrival]
+    is_whole: bool
+    watch: Watch
+    lineages: Mapping[str, Sequence[Transaction]] = field(default_factory=dict)
+
+    def store(self) -> None:
+        """Store all of it, inside the caller's database transaction.
+
+        One transaction, so that a payment neither counts together with the one it replaces, nor is taken for
+        gone while its replacement is still to come.
+        """
+        # Before what they replace is marked: a fee bump is as old as what was there until then.
+        for arrival in self.arrivals:
+            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self.watch)
+        _record_fates(self.fates)
+        self.watch.add(self.lineages)
+
+    def store_alone(self) -> None:
+        """Store all of it in a database transaction of its own."""
+        with transaction("mempool-recorded"):
+            self.store()
+
+
+class Mempool:
+    """Holds what is recorded of unconfirmed payments against bitcoind's mempool."""
+
+    def __init__(self, node: Bitcoind, watch: Watch) -> None:
+        self._node = node
+        self._watch = watch
+        self._missing_since: dict[str, datetime] = {}
+        self._is_new_here = has_moved()
+        self._hearsay: frozenset[str] = frozenset()
+        self._foreign: set[str] = set()
+
+    @property
+    def is_missing_any(self) -> bool:
+        """Whether a payment has left the mempool too lately to be called dropped: ask again soon."""
+        return bool(self._missing_since)
+
+    def look(
+        self,
+        matches: Iterable[Match],
+        endangered: Collection[str],
+        now: datetime,
+        *,
+        came_by_feed: bool = False,
+        undecided: Collection[str] | None = None,
+    ) -> Findings:
+        """Which of these payments the mempool has, and what became of those that may conflict with something.
+
+        Of the `endangered` only the `undecided` (all, if not given) can be dropped.
+        """
+        found = [self._arrival(match, now, came_by_feed) for match in matches]
+        arrivals = [arrival for arrival in found if arrival is not None]
+        conflicting = {txid for a in arrivals for t in a.lineage for txid in self._watch.conflicts(t)}
+        fates = self._fates(conflicting.union(endangered), now, undecided)
+        if fates is None:
+            return Findings(_Fates(), [], False, self._watch)
+        arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
+        is_whole = all(arrival is not None for arrival in found)
+        return Findings(fates, arrivals, is_whole, self._watch, self._lineages(fates.returned))
+
+    def recheck(self, now: datetime) -> bool:
+        """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
+        outputs = unsettled_outputs()
+        if self._is_new_here:
+            self._hearsay = frozenset(txid for txid, state, _ in outputs if state == MEMPOOL)
+            self._is_new_here = False
+        undecided = {txid for txid, state, replaced_in in outputs if state != DROPPED and replaced_in is None}
+        self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
+        # Before it is asked whether they are there: what is replaced after that, the feed tells.
+        lineages = self._grown_lineages({txid for txid, state, _ in outputs if state == MEMPOOL})
+        is_whole = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
+        if is_whole:
+            self._watch.settle()
+        return is_whole
+
+    def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
+        """Find payments that the feed did not bring; False where something is left for another look."""
+        candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
+        states = {output.txid: output.state for output in outputs_of(candidates)}
+        returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
+        matches = self._matches([txid for txid in candidates if txid not in states])
+        if matches:
+            log.info("payments found that the feed did not bring", count=len(matches))
+        # What is gone is gone: it may be back, but is not waited for.
+        if (matches or returned) and not self._record(matches, returned, now, undecided=()):
+            return False
+        if by_wallet:
+            return True
+        self._foreign.update(candidates)
+        return len(candidates) < FOREIGN_AT_ONCE
+
+    def look_at(self, txid: str, now: datetime) -> None:
+        """Record one transaction, if the mempool has it and it pays us."""
+        self._record(self._matches([txid]), [], now)
+
+    def _record(
+        self,
+        matches: Iterable[Match],
+        endangered: Collection[str],
+        now: datetime,
+        undecided: Collection[str] | None = None,
+        lineages: Mapping[str, Sequence[Transaction]] = MappingProxyType({}),
+    ) -> bool:
+        """Look, and store what was found, and these lineages; whether it is whole."""
+        findings = self.look(matches, endangered, now, undecided=undecided)
+        findings = replace(findings, lineages={**lineages, **findings.lineages})
+        findings.store_alone()
+        return findings.is_whole
+
+    def _matches(self, txids: Sequence[str]) -> list[Match]:
+        """Those of these transactions that the mempool still has, and that pay us."""
+        return [
+            m for part in _parts(txids) for m in self._watch.matches(self._node.mempool_transactions(part))
+        ]
+
+    def _unread(self) -> list[str]:
+        """Without a wallet any transaction of the mempool may be ours: the next of those that are new."""
+        everything = self._node.mempool_txids()
+        # The new list's own strings, so that the whole of the old one is let go.
+        self._foreign = {txid for txid in everything if txid in self._foreign}
+        return list(islice((txid for txid in everything if txid not in self._foreign), FOREIGN_AT_ONCE))
+
+    def _replacements_of_ours(
+        self, fates: _Fates, now: datetime, recorded: Collection[str]
+    ) -> list[_Arrival]:
+        """Replacements that pay us too, though the feed has not brought them yet: a customer's fee bump."""
+        unread = list(set(fates.replaced.values()).difference(recorded))
+        return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
+
+    def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
+        """What payments that were away depend on now: the ancestors of one in a block are not unconfirmed."""
+        node = self._node
+        return {t: node.mempool_transactions([t, *node.mempool_ancestors(t)]) for t in returned}
+
+    def _grown_lineages(self, txids: Collection[str]) -> dict[str, Sequence[Transaction]]:
+        """What these payments depend on, if blocks have left the chain: one that stayed in the mempool may be
+        made of money that was confirmed, and is not any more."""
+        if not self._watch.has_lost_blocks:
+            return {}
+        return self._lineages(t for part in _parts(list(txids)) for t in self._node.mempool_dependents(part))
+
+    def _arrival(self, match: Match, now: datetime, came_by_feed: bool) -> _Arrival | None:
+        """First seen now if the feed has just brought it; else when the mempool says that it came.
+
+        A message may have lain in its queue: the machine was asleep, or the database locked.
+        """
+        txid = match.transaction.txid
+        entry = self._node.mempool_entry(txid)
+        if entry is None:
+            return None
+        lineage = [match.transaction]
+        if entry.ancestors:
+            lineage += self._node.mempool_transactions(self._node.mempool_ancestors(txid))
+        is_fresh = came_by_feed and now - entry.entered_at < FEED_DELAY
+        return _Arrival(match, now if is_fresh else min(entry.entered_at, now), lineage)
+
+    def _fates(
+        self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
+    ) -> _Fates | None:
+        """What became of these payments. None where the tip has moved, or the mempool is still loading.
+
+        A transaction that has just left the mempool may have been mined a moment ago: its absence means
+        something only while the tip that we have read stays the node's tip.
+        """
+        present = self._present(txids)
+        self._hearsay -= present
+        absent = [txid for txid in txids if txid not in present]
+        replaced = self._replacements(absent)
+        if absent and not self._is_absence_certain():
+            return None
+        for txid in (*present, *replaced):
+            self._missing_since.pop(txid, None)
+        missing = [t for t in absent if t not in replaced and (undecided is None or t in undecided)]
+        returned = {txid for (txid, _), state in states_of(present).items() if state != MEMPOOL}
+        return _Fates(returned, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
+
+    def _present(self, txids: Collection[str]) -> set[str]:
+        if len(txids) <= ASKED_ONE_BY_ONE:
+            return {txid for txid in txids if self._node.mempool_entry(txid) is not None}
+        return set(txids) & self._node.mempool_txids()
+
+    def _replacements(self, txids: Collection[str]) -> dict[str, str]:
+        """For each of these payments that something in the mempool conflicts with: by what."""
+        spends = spends_of(txids)
+        spenders = self._node.mempool_spenders(list({spend.outpoint for spend in spends}))
+        return {
+            spend.txid: spenders[spend.outpoint]
+            for spend in spends
+            if spenders.get(spend.outpoint, spend.spender) != spend.spender
+        }
+
+    def _is_absence_certain(self) -> bool:
+        tip = stored_tip()
+        return tip is not None and self._node.tip().hash == tip.hash and self._node.is_mempool_loaded()
+
+    def _is_missing_long(self, txid: str, now: datetime) -> bool:
+        since = self._missing_since.setdefault(txid, now)
+        # Also where the clock was set back: better an early look than one that never comes.
+        return not since <= now < since + (RELAY_GRACE if txid in self._hearsay else DROP_GRACE)
+
+
+def _parts(txids: Sequence[str]) -> list[Sequence[str]]:
+    """So many as bitcoind is asked for at once."""
+    return [txids[start : start + READ_AT_ONCE] for start in range(0, len(txids), READ_AT_ONCE)]
+
+
+def _record_fates(fates: _Fates) -> None:
+    mark_live(fates.returned)
+    for txid, by in fates.replaced.items():
+        mark_replaced(txid, by, in_block=None)
+    mark_dropped(fates.dropped)

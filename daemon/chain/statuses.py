@@ -1,0 +1,174 @@
+"""The only writer of a status: from the facts of a request to what is stored and told of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from config import Settings
+from daemon.counters import Counters
+from daemon.delivery.emails import is_mailed
+from daemon.failpoint import transaction
+from models.address import owners
+from models.daemon_status import update_report
+from models.outbox import EMAIL, WEBHOOK, add_event, add_message, parts_told
+from models.output import Output, forget_spends, outputs_by_address
+from models.payment import PaymentRequest, due_payments, store_assessments
+from models.seller import has_webhook
+from payments.document import payment_document
+from payments.status import Assessment, EventType, Standing, Status, assess, events
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 200
+"""Requests a transaction: a web process that creates one waits no longer than for these."""
+
+
+_NEEDS_A_DECISION = (EventType.LATE, EventType.REVERTED, EventType.EXTRA)
+
+
+class StatusConflict(Exception):
+    """Somebody else wrote a status: two daemons work on one database. The process must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What was found of a request, beside what was known of it before."""
+
+    payment: PaymentRequest
+    outputs: list[Output]
+    before: Standing
+    after: Assessment
+    told: tuple[EventType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line for the log, once the transaction is done."""
+
+    what: str
+    payment: str
+    facts: dict[str, Any]
+
+
+class Assessor:
+    """Reads statuses off the facts, and stores them with the events that tell of them."""
+
+    def __init__(self, settings: Settings, pulse: Callable[[], None], counters: Counters) -> None:
+        """`pulse` is called between two transactions; what it raises leaves the rest for another time."""
+        self._settings = settings
+        self._pulse = pulse
+        self._counters = counters
+        self._published_height: int | None = None
+
+    def assess_due(
+        self,
+        tip_height: int,
+        as_of: datetime,
+        now: datetime,
+        store_facts: Callable[[], None] | None = None,
+    ) -> int:
+        """Assess every request that may have changed, at this tip; how many changes that made.
+
+        `as_of` is the moment up to which bitcoind has been read: nothing expires after it. `store_facts`
+        stores what makes a difference, in the same transaction as the first.
+        """
+        told = 0
+        while True:
+            with transaction("assessed"):
+                if store_facts is not None:
+                    store_facts()
+                    store_facts = None
+                payments = due_payments(tip_height, as_of, AT_ONCE)
+                lines = self._assess(payments, tip_height, as_of, now)
+                is_last = len(payments) < AT_ONCE
+                if is_last and tip_height != self._published_height:
+                    update_report(assessed_height=tip_height)
+            for line in lines:
+                write = log.warning if line.what in _NEEDS_A_DECISION else log.info
+                write(line.what, payment=line.payment, **line.facts)
+                self._counters.add("events", line.what)
+            told += len(lines)
+            if is_last:
+                self._published_height = tip_height
+                return told
+            self._pulse()
+
+    def _assess(
+        self, payments: Sequence[PaymentRequest], tip_height: int, as_of: datetime, now: datetime
+    ) -> list[_Line]:
+        outputs = outputs_by_address([payment.address_id for payment in payments])
+        changes = [_change(p, outputs.get(p.address_id, []), tip_height, as_of, now) for p in payments]
+        if not store_assessments(payments):
+            raise StatusConflict("requests were assessed by another daemon at the same time")
+        forget_spends([o.txid for change in changes if change.after.is_closed for o in change.outputs])
+        self._tell([change for change in changes if change.told], tip_height, now)
+        return [line for change in changes for line in _lines(change)]
+
+    def _tell(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> None:
+        addresses = owners({change.payment.address_id for change in changes})
+        sellers = {change.payment.seller_id for change in changes}
+        to_be_called = {seller_id for seller_id in sellers if has_webhook(seller_id)}
+        for change in changes:
+            payment = change.payment
+            address, _ = addresses[payment.address_id]
+            document = payment_document(
+                payment,
+                address,
+                change.outputs,
+                tip_height=tip_height,
+                public_url=self._settings.public_url,
+            )
+            for event_type in change.told:
+                event_id = add_event(payment, event_type, document, now)
+                if is_mailed(event_type, document):
+                    add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
+                if payment.seller_id in to_be_called:
+                    queue = f"{WEBHOOK}:{payment.seller_id}"
+                    add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
+
+
+def _change(
+    payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
+) -> _Change:
+    """Assess a request, and set what is to be stored of it."""
+    before = payment.standing
+    after = assess(
+        payment.terms,
+        [output.receipt for output in outputs],
+        tip_height=tip_height,
+        as_of=as_of,
+        was_confirmed=before.status is Status.CONFIRMED,
+    )
+    told = events(before, after, has_new_part=before.hides(after) and _has_new_part(payment, outputs))
+    payment.take_over(after, now)
+    if told:
+        payment.told_sats = after.received_sats
+    return _Change(payment, outputs, before, after, told)
+
+
+def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
+    """Whether something live was in no event yet."""
+    told = parts_told(payment)
+    return any(output.receipt.is_live and (output.txid, output.vout) not in told for output in outputs)
+
+
+def _lines(change: _Change) -> list[_Line]:
+    """The events, or a change of status that is none; and that our work for it ends, or begins anew."""
+    before, after = change.before, change.after
+    names = [event_type.value for event_type in change.told]
+    if not names and before.status is not after.status:
+        names.append("status changed")
+    if before.is_closed is not after.is_closed:
+        names.append("payment closed" if after.is_closed else "payment reopened")
+    facts = {
+        "seller": change.payment.seller_id,
+        "status": after.status.value,
+        "confirmations": after.confirmations,
+        "received_sats": after.received_sats,
+        "due_sats": after.due_sats,
+        "txid": after.txid,
+    }
+    return [_Line(name, change.payment.reference, facts) for name in names]

@@ -1,0 +1,1 @@
+"""Deliver the messages of the outbox: emails and webhooks."""

@@ -1,0 +1,240 @@
+"""What is told of an event: the email to the operator, and the body of the webhook."""
+
+import json
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+
+from daemon.delivery.advice import Advice, Document, advice
+from payments.document import timestamp
+from payments.money import btc
+from payments.status import EventType
+
+LONGEST_SUBJECT = 120
+"""Characters; only the seller's name is cut to keep to it."""
+
+MOST_TRANSACTIONS = 20
+"""How many are listed: anybody can send thousands of small ones to an address."""
+
+_WIDTH = 76
+_MARGIN = 14
+_CODE = re.compile(r"`([^`]+)`")
+# Text has the reader's own colour, and so can be read on a dark ground too.
+_BODY = "max-width: 38em; margin: 0 auto; padding: 16px; font: 15px/1.5 system-ui, sans-serif;"
+_CELL = "padding: 6px 0; vertical-align: top; border-top: 1px solid rgba(128, 128, 128, 0.3);"
+_LABEL = (
+    f"{_CELL} padding-right: 16px; text-align: left; font-weight: normal; white-space: nowrap; opacity: 0.7;"
+)
+_VALUE = f"{_CELL} overflow-wrap: anywhere; word-break: break-word;"
+# They turn the direction of the text that follows them, and so can make it read as something else.
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An email without its envelope. The subject is one line without control characters."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """`is_code` where the last line is read letter by letter; `link` is where it leads."""
+
+    label: str
+    lines: Sequence[str]
+    is_code: bool = False
+    link: str = ""
+
+
+def is_mailed(event_type: EventType, document: Document) -> bool:
+    """Whether the operator gets an email of it. SPEC.md 3, the table of events."""
+    if event_type is EventType.EXPIRED:
+        return bool(document["received_sats"] > 0)
+    return event_type is not EventType.UNDERPAID
+
+
+def is_urgent(event_type: EventType) -> bool:
+    """Whether the email is marked so that it is read at once."""
+    return event_type is EventType.REVERTED
+
+
+def letter(event_type: EventType, document: Document, explorer_url: str, seller_contact: str = "") -> Letter:
+    """The operator's email of an event. `explorer_url` has {txid} in it."""
+    message = advice(event_type, document)
+    facts = list(_facts(document, explorer_url, seller_contact))
+    return Letter(
+        subject=_subject(message.headline, document),
+        text=_text(message, facts),
+        html=_html(message, facts, is_urgent=is_urgent(event_type)),
+    )
+
+
+def webhook_body(event_type: EventType, created_at: datetime, document: Document) -> bytes:
+    """The JSON of an event, in ASCII: the same bytes each time it is sent, as its signature wants."""
+    body = {"type": event_type.value, "timestamp": timestamp(created_at), "data": document}
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def message_id(event_reference: str, mail_from: str) -> str:
+    """The Message-ID of an event's email: the same at each repeat. RFC 5322 3.6.4."""
+    return f"<{event_reference}@{mail_from.rpartition('@')[2]}>"
+
+
+def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterator[_Fact]:
+    currency = _clean(document["currency"])
+    yield _Fact("Request", [document["payment_request_id"]], is_code=True)
+    yield _Fact("Seller", [_clean(document["seller_id"])])
+    if seller_contact:
+        yield _Fact("Contact", [_clean(seller_contact)])
+    yield _Fact("Amount", [f"{document['amount_fiat']} {currency}", f"{document['amount_btc']} BTC"])
+    yield _Fact("Price", [f"{document['price_btc']} {currency} for 1 BTC", *_price_origin(document)])
+    yield _Fact("Note", _note(document["note"]))
+    yield _Fact("Address", [document["address"]], is_code=True)
+    yield _Fact("Status", [_status(document)])
+    yield _Fact("Received", [f"{btc(document['received_sats'])} BTC"])
+    if document["due_sats"]:
+        yield _Fact("Missing", [f"{btc(document['due_sats'])} BTC"])
+    if document["overpaid_sats"]:
+        yield _Fact("Too much", [f"{btc(document['overpaid_sats'])} BTC"])
+    yield from _transactions(document, explorer_url)
+    yield _Fact("Created", [_moment(document["created_at"])])
+    yield _Fact("Expires", [_moment(document["expires_at"])])
+
+
+def _price_origin(document: Document) -> Iterator[str]:
+    price_at = datetime.fromtimestamp(document["price_timestamp"], UTC)
+    yield f"on {price_at:%Y-%m-%d %H:%M:%S} UTC"
+    if document["price_source"]:
+        yield f"by {_clean(document['price_source'])}"
+
+
+def _transactions(document: Document, explorer_url: str) -> Iterator[_Fact]:
+    parts = document["transactions"]
+    for part in parts[:MOST_TRANSACTIONS]:
+        state = f"{btc(part['amount_sats'])} BTC, {_state(part)}"
+        yield _transaction("Transaction", part["txid"], explorer_url, state)
+        if part["replaced_by"]:
+            yield _transaction("Replaced by", part["replaced_by"], explorer_url)
+    if len(parts) > MOST_TRANSACTIONS:
+        yield _Fact("Transaction", [f"and {len(parts) - MOST_TRANSACTIONS} more"])
+
+
+def _transaction(label: str, txid: str, explorer_url: str, *before: str) -> _Fact:
+    return _Fact(label, [*before, txid], is_code=True, link=explorer_url.replace("{txid}", txid))
+
+
+def _state(part: Document) -> str:
+    match part["state"]:
+        case "mined":
+            return f"{_counted(part['confirmations'], 'confirmation')}, in block {part['block_height']}"
+        case "replaced":
+            return "replaced by another transaction"
+        case "dropped":
+            return "dropped from the mempool"
+    return "in no block yet"
+
+
+def _status(document: Document) -> str:
+    confirmations = _counted(document["confirmations"], "confirmation")
+    return f"{document['status']}, {confirmations}, {document['confirmations_required']} required"
+
+
+def _subject(headline: str, document: Document) -> str:
+    amount = f"{document['amount_fiat']} {document['currency']}"
+    seller = " ".join(_clean(document["seller_id"]).split())
+    room = LONGEST_SUBJECT - len(f"{headline}: {amount} for  ({document['payment_request_id']})")
+    if len(seller) > room:
+        seller = seller[: max(room - 1, 1)] + "…"
+    return _clean(f"{headline}: {amount} for {seller} ({document['payment_request_id']})")
+
+
+def _text(message: Advice, facts: Sequence[_Fact]) -> str:
+    paragraphs = [
+        textwrap.fill(_CODE.sub(r"\1", paragraph), _WIDTH, break_long_words=False, break_on_hyphens=False)
+        for paragraph in message.paragraphs
+    ]
+    table = [line for fact in facts for line in _text_lines(fact)]
+    return "\n\n".join([message.headline, *paragraphs, "\n".join(table)]) + "\n"
+
+
+def _text_lines(fact: _Fact) -> Iterator[str]:
+    label = fact.label
+    for line in (*fact.lines, fact.link) if fact.link else fact.lines:
+        # A word longer than a line (a txid, a link) is left whole, to be copied.
+        for piece in textwrap.wrap(
+            line, _WIDTH - _MARGIN, break_long_words=False, break_on_hyphens=False
+        ) or [""]:
+            yield f"{label:<{_MARGIN}}{piece}".rstrip()
+            label = ""
+
+
+def _html(message: Advice, facts: Sequence[_Fact], *, is_urgent: bool) -> str:
+    # Dark enough on a light ground, light enough on a dark one.
+    colour = "color: #d32f2f;" if is_urgent else ""
+    paragraphs = "\n".join(f"<p>{_marked(paragraph)}</p>" for paragraph in message.paragraphs)
+    rows = "\n".join(_html_row(fact) for fact in facts)
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(message.headline)}</title>
+</head>
+<body style="{_BODY}">
+<h1 style="margin: 0; font-size: 22px; line-height: 1.3; {colour}">{escape(message.headline)}</h1>
+{paragraphs}
+<table style="width: 100%; margin-top: 24px; border-collapse: collapse;">
+{rows}
+</table>
+</body>
+</html>
+"""
+
+
+def _html_row(fact: _Fact) -> str:
+    *lines, last = [escape(line) for line in fact.lines]
+    if fact.is_code:
+        last = f"<code>{last}</code>"
+    if fact.link:
+        last = f'<a href="{escape(fact.link)}">{last}</a>'
+    content = "<br>\n".join([*lines, last])
+    return f'<tr>\n<th style="{_LABEL}">{escape(fact.label)}</th>\n<td style="{_VALUE}">{content}</td>\n</tr>'
+
+
+def _marked(paragraph: str) -> str:
+    """As HTML, with what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(paragraph))
+
+
+def _note(note: str) -> list[str]:
+    return [_clean(line) for line in note.splitlines()] or ["-"]
+
+
+def _moment(text: str) -> str:
+    """A document's time as people write it."""
+    return text.replace("T", " ").replace("Z", " UTC")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _clean(text: str) -> str:
+    """The text without what could end a line, break a header or turn the direction of what follows."""
+    return "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character in _BIDI_CONTROLS:
+        return ""
+    return " " if unicodedata.category(character) in _UNPRINTABLE else character

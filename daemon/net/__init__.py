@@ -1,0 +1,1 @@
+"""Make HTTP requests to other machines within a deadline."""

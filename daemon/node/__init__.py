@@ -1,0 +1,1 @@
+"""Talk to bitcoind: its feed, its RPC and its REST interface."""

@@ -1,0 +1,143 @@
+"""What about bitcoind keeps Nodetill from doing its work: each a line that says what to do.
+
+The daemon's log and /health say it, and `manage.py doctor` in the same words.
+"""
+
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+from config import Settings
+from daemon.failpoint import transaction
+from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
+from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
+from daemon.node.types import NodeTip, Publication
+from models.address import Address
+from models.daemon_status import daemon_report, update_report
+
+CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
+LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
+DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
+
+LEAST_MARK = 20_000
+"""More than a block has transactions: each has at least 60 bytes, and they share a million."""
+
+
+class WrongChain(Exception):
+    """bitcoind is on another chain than this database."""
+
+
+def check_chain(tip: NodeTip) -> None:
+    """Raises WrongChain unless the node is on the chain that this database was begun with."""
+    known = daemon_report().chain
+    problem = chain_problem(tip, known)
+    if problem is not None:
+        raise WrongChain(problem)
+    if known is None:
+        with transaction("chain-named"):
+            update_report(chain=tip.chain)
+
+
+def chain_problem(tip: NodeTip, known: str | None) -> str | None:
+    """That the node is on another chain than the database; `known` is None for one that was never used."""
+    if known in (None, tip.chain):
+        return None
+    return (
+        f"bitcoind is on chain {tip.chain}, but this database belongs to {known}: "
+        "correct BITCOIND_RPC_URL or DATABASE_URL"
+    )
+
+
+def pruning_problem(tip: NodeTip, read_height: int) -> str | None:
+    """That blocks above the last one that was read are pruned."""
+    if tip.pruned_below <= read_height + 1:
+        return None
+    return (
+        f"blocks {read_height + 1} to {tip.pruned_below - 1} are not read yet, and bitcoind has pruned them; "
+        f"they are not skipped, since payments may be in them: {GET_BLOCKS_BACK}"
+    )
+
+
+def feed_problems(settings: Settings, node: Bitcoind) -> list[str]:
+    """The topics that bitcoind does not publish where they are listened for."""
+    published = node.publications()
+    problems = (place_problem(*topic, published) for topic in topics(settings))
+    return [problem for problem in problems if problem is not None]
+
+
+def topics(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """What is listened for, and where."""
+    return ("rawtx", settings.bitcoind_zmq_rawtx), ("hashblock", settings.bitcoind_zmq_hashblock)
+
+
+def place_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
+    """That bitcoind does not publish `topic` at `address`."""
+    places = [each.address for each in published if each.topic == topic]
+    if not places:
+        return (
+            f"bitcoind does not publish {topic} over ZMQ: "
+            f"add zmqpub{topic}={address} and zmqpub{topic}hwm=0 to bitcoin.conf"
+        )
+    if any(_is_same_port(place, address) for place in places):
+        return None
+    setting = f"BITCOIND_ZMQ_{topic.upper()}"
+    return (
+        f"bitcoind publishes {topic} at {', '.join(places)}, but {setting} is {address}: "
+        f"set {setting}={_seen_from_here(places[0], address)}"
+    )
+
+
+def mark_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
+    """That a full block's messages would be more than bitcoind keeps for a slow reader.
+
+    Topics at one address share one queue, with the mark of the one that is first in the alphabet.
+    """
+    there = sorted(
+        (each.topic, each.high_water_mark) for each in published if _is_same_port(each.address, address)
+    )
+    shared = [name for name, _ in there]
+    if topic not in shared or "rawtx" not in shared or there[0][1] == 0 or there[0][1] >= LEAST_MARK:
+        return None
+    lines = " and ".join(f"zmqpub{name}hwm=0" for name in shared)
+    return (
+        f"bitcoind keeps {there[0][1]} messages at {address} and throws the next ones away, "
+        f"as many a block would have them: add {lines} to bitcoin.conf"
+    )
+
+
+def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Address]) -> list[str]:
+    """Why the wallet can't name its transactions or give addresses; loads it if it only isn't loaded.
+
+    `addresses` are some of the table's, which it has to know.
+    """
+    name = settings.bitcoind_wallet
+    try:
+        node.load_wallet()
+        if node.is_wallet_scanning():
+            return [f"wallet {name} is rescanning; new addresses come when it is done: wait"]
+        strangers = [a.address for a in addresses if not node.is_address_known(a.address)]
+    except RpcError as error:
+        if error.code == WALLET_NOT_FOUND:
+            cure = "create it with manage.py wallet create, or correct BITCOIND_WALLET"
+            return [f"bitcoind has no wallet {name}: {cure}"]
+        return [f"wallet {name} cannot be used: {error}"]
+    except NodeRefused as error:
+        return [str(error)]
+    if strangers:
+        problem = f"wallet {name} does not know address {strangers[0]}, which is in the address table"
+        return [f"{problem}: correct BITCOIND_WALLET, or restore that wallet"]
+    return []
+
+
+def _seen_from_here(published: str, listened: str) -> str:
+    """bitcoind's address with our name for its host, where the port is all that differs."""
+    theirs, ours = urlsplit(published), urlsplit(listened)
+    if theirs.scheme != "tcp" or ours.scheme != "tcp":
+        return published
+    return f"tcp://{ours.netloc.rpartition(':')[0]}:{theirs.port}"
+
+
+def _is_same_port(published: str, listened: str) -> bool:
+    """bitcoind may name a wildcard where we name a host, so only the port can be compared."""
+    if not published.startswith("tcp:"):
+        return published == listened
+    return urlsplit(published).port == urlsplit(listened).port

@@ -1,0 +1,1 @@
+"""Fetch the prices of one bitcoin from the sources."""

@@ -1,0 +1,193 @@
+"""Keeps the prices of the rate sources in the database."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from itertools import groupby
+
+import structlog
+
+from config import Settings
+from daemon.failpoint import transaction
+from daemon.net import http_client
+from daemon.net.errors import reason
+from daemon.net.http_client import HttpError
+from daemon.rates.sources import NoRates, read_rates
+from daemon.worker import Worker, in_a_thread
+from models.rate import Rate, quotes, store_rates
+from payments.price import choose_price
+
+log = structlog.get_logger(__name__)
+
+FIXED = "fixed"
+DEADLINE_SECONDS = 10.0
+MOST_BYTES = 1024 * 1024
+FIRST_RETRY_SECONDS = 5.0
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+
+
+def ask_source(url: str, deadline_seconds: float = DEADLINE_SECONDS) -> http_client.Answer:
+    """What is answered at a source's address. Raises HttpError."""
+    return http_client.exchange(
+        "GET",
+        url,
+        headers={"Accept": "application/json"},
+        deadline_seconds=deadline_seconds,
+        most_bytes=MOST_BYTES,
+    )
+
+
+def prices_of(name: str, answer: http_client.Answer) -> dict[str, Decimal]:
+    """The prices by currency in a source's answer. Raises NoRates."""
+    if answer.status != 200:
+        raise NoRates(f"HTTP {answer.status}")
+    if not answer.is_whole:
+        raise NoRates(f"an answer of more than {MOST_BYTES} bytes")
+    return read_rates(name, answer.body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a source said: prices by currency, or what went wrong."""
+
+    source: str
+    prices: Mapping[str, Decimal]
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class _Source:
+    """When a source is asked next, and how often it has failed since it last answered."""
+
+    ask_at: float
+    failures: int = 0
+    is_being_asked: bool = False
+
+
+class RateKeeper:
+    """One thread stores; each source is asked by a short-lived one of its own.
+
+    `clock` gives the time of day, `monotonic` seconds that no clock change touches.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+        start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._monotonic = monotonic
+        self._start_thread = start_thread
+        self._deadline_seconds = deadline_seconds
+        self._worker = Worker("rates", self._turn, self._pause)
+        self._sources = {name: _Source(monotonic()) for name in settings.rate_sources}
+        self._answers: deque[_Answer] = deque()
+        self._has_forgotten = False
+        self._left_out: set[tuple[str, str]] = set()
+        self._unpriced: set[str] = set()
+
+    def start(self) -> None:
+        """Ask all sources now, and then each RATE_REFRESH."""
+        self._worker.start()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """End, without waiting for answers that are still out; whether it has ended."""
+        return self._worker.stop(timeout_seconds)
+
+    def is_alive(self) -> bool:
+        """Whether it works; it stops by itself only because of a bug."""
+        return self._worker.is_alive()
+
+    def take_turn(self) -> None:
+        """Store what has come, and ask who is due: what the thread does each time."""
+        self._worker.take_turn()
+
+    def _turn(self) -> None:
+        self._forget_other_sources()
+        if self._answers:
+            self._store_answers()
+            self._compare()
+        for name, source in self._sources.items():
+            if not source.is_being_asked and self._monotonic() >= source.ask_at:
+                source.is_being_asked = True
+                self._start_thread(partial(self._ask, name))
+
+    def _pause(self) -> float:
+        waiting = [source.ask_at for source in self._sources.values() if not source.is_being_asked]
+        until_next = min(waiting, default=float("inf")) - self._monotonic()
+        return min(max(until_next, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+
+    def _forget_other_sources(self) -> None:
+        """What was fixed for a try-out yesterday is no price beside the public sources today."""
+        if not self._has_forgotten:
+            with transaction("rates-forgotten"):
+                Rate.delete().where(Rate.source.not_in(list(self._sources))).execute()
+            self._has_forgotten = True
+
+    def _ask(self, name: str) -> None:
+        """Ask one source. The only thing that is done outside the keeper's own thread."""
+        answer = _Answer(name, {}, "an error in Nodetill; its log says which")
+        try:
+            answer = _Answer(name, self._prices(name))
+        except (HttpError, NoRates) as error:
+            answer = _Answer(name, {}, reason(str(error)))
+        finally:
+            self._answers.append(answer)
+            self._worker.wake()
+
+    def _prices(self, name: str) -> Mapping[str, Decimal]:
+        if name == FIXED:
+            return self._settings.fixed_rates
+        return prices_of(name, ask_source(self._settings.rate_urls[name], self._deadline_seconds))
+
+    def _store_answers(self) -> None:
+        while self._answers:
+            answer = self._answers[0]
+            if answer.problem is None:
+                with transaction("rates-stored"):
+                    store_rates(answer.source, answer.prices, self._clock())
+            self._answers.popleft()
+            self._note(answer)
+
+    def _note(self, answer: _Answer) -> None:
+        """Set when to ask again, and log the start and the end of an outage."""
+        source, refresh = self._sources[answer.source], float(self._settings.rate_refresh)
+        source.is_being_asked = False
+        if answer.problem is None:
+            if source.failures:
+                log.info("rate source answers again", source=answer.source)
+            source.failures = 0
+            source.ask_at = self._monotonic() + refresh
+            return
+        if not source.failures:
+            log.warning("rate source failed", source=answer.source, reason=answer.problem)
+        # Bounded, or the number would have a million digits after a month of failures.
+        delay = FIRST_RETRY_SECONDS * 2 ** min(source.failures, 20)
+        source.failures += 1
+        source.ask_at = self._monotonic() + min(delay, refresh)
+
+    def _compare(self) -> None:
+        """Log which sources have come to be left out, and which currencies have lost their price."""
+        max_age = timedelta(seconds=self._settings.rate_max_age)
+        left_out: set[tuple[str, str]] = set()
+        unpriced: set[str] = set()
+        for currency, group in groupby(quotes(), key=lambda quote: quote.currency):
+            fresh = [quote for quote in group if abs(self._clock() - quote.fetched_at) <= max_age]
+            price = choose_price(fresh, self._clock(), max_age)
+            left_out |= {(source, currency) for source in price.left_out} if price else set()
+            if fresh and price is None:
+                unpriced.add(currency)
+        for source, pairs in groupby(sorted(left_out - self._left_out), key=lambda pair: pair[0]):
+            currencies = " ".join(currency for _, currency in pairs)
+            log.warning("rate source left out", source=source, currencies=currencies, reason="over 5 % off")
+        if unpriced - self._unpriced:
+            log.warning("no price: the sources disagree", currencies=" ".join(sorted(unpriced)))
+        self._left_out, self._unpriced = left_out, unpriced

@@ -1,0 +1,57 @@
+"""What the web process and the operator ask of the daemon. A hint says "look at this", never what is true."""
+
+from datetime import datetime
+
+import peewee
+
+from models.db.connection import MomentField, Table, rows
+from models.outbox import Message
+from models.payment import PaymentRequest
+
+TRANSACTION, ACCEPT, REDELIVER = "transaction", "accept", "redeliver"
+
+
+class Hint(Table):
+    """A wish that the daemon carries out and deletes."""
+
+    payment_id: int | None
+    message_id: int | None
+    id = peewee.BigAutoField()
+    kind = peewee.CharField(max_length=12)
+    payment = peewee.ForeignKeyField(PaymentRequest, on_delete="CASCADE", null=True)
+    txid = peewee.CharField(max_length=64, null=True)
+    message = peewee.ForeignKeyField(Message, on_delete="CASCADE", null=True)
+    created_at = MomentField()
+
+
+# A wish that waits is not made again, by however many at once. On PostgreSQL two who look first see neither.
+for _name, _kind, *_columns in (
+    ("hint_one_transaction", TRANSACTION, Hint.payment, Hint.txid),
+    ("hint_one_acceptance", ACCEPT, Hint.payment),
+    ("hint_one_redelivery", REDELIVER, Hint.message),
+):
+    Hint.add_index(Hint.index(*_columns, name=_name, unique=True, where=Hint.kind == _kind))
+
+
+def add_transaction_hint(payment: PaymentRequest, txid: str, now: datetime) -> None:
+    """Ask the daemon to look at a transaction."""
+    _add(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
+
+
+def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
+    """Ask the daemon to count late money for this request."""
+    _add(kind=ACCEPT, payment=payment, created_at=now)
+
+
+def add_redelivery(message: Message, now: datetime) -> None:
+    """Ask the daemon to send a message again."""
+    _add(kind=REDELIVER, payment=message.payment_id, message=message, created_at=now)
+
+
+def pending_hints(limit: int = 100) -> list[Hint]:
+    """The oldest wishes."""
+    return rows(Hint, "SELECT * FROM hint ORDER BY id LIMIT ?", limit)
+
+
+def _add(**values: object) -> None:
+    Hint.insert(**values).on_conflict_ignore().execute()

@@ -1,0 +1,45 @@
+"""What the daemon says of itself, for the web process, `doctor` and the standby to read."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from models.db.connection import DocumentField, MomentField, Table, first
+
+_ONLY_ROW = 1
+
+
+class DaemonReport(Table):
+    """The one row of it. `assessed_height` is the tip that every status was last worked out at.
+
+    `counters` is what the daemon has counted since it started: `daemon.counters.Counters.document`.
+    """
+
+    id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
+    chain = peewee.CharField(max_length=16, null=True)
+    heartbeat_at = MomentField(null=True)
+    assessed_height = peewee.IntegerField(default=0)
+    node_height = peewee.IntegerField(null=True)
+    problems = DocumentField(default=list)
+    counters = DocumentField(default=dict)
+
+
+def daemon_report() -> DaemonReport:
+    """The report as it stands; an empty one before the daemon's first."""
+    return first(DaemonReport, "SELECT * FROM daemon_report") or DaemonReport()
+
+
+def update_report(**values: Any) -> None:
+    """Set some of it."""
+    if not DaemonReport.update(**values).execute():
+        DaemonReport.insert(id=_ONLY_ROW, **values).on_conflict_ignore().execute()
+        DaemonReport.update(**values).execute()
+
+
+def beat(
+    now: datetime, node_height: int | None, problems: list[str], counters: Mapping[str, Any] | None = None
+) -> None:
+    """The daemon's heartbeat."""
+    update_report(heartbeat_at=now, node_height=node_height, problems=problems, counters=counters or {})

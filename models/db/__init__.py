@@ -1,0 +1,1 @@
+"""Open the database, keep its schema, and hold the leadership of one daemon."""

@@ -1,0 +1,100 @@
+"""Locks that one process at a time can hold on a database; they end with the process, however it ends."""
+
+import fcntl
+import os
+from contextlib import suppress
+
+import peewee
+import psycopg
+
+from models.db.connection import database
+
+_ADVISORY_KEYS = {"migrate": 0x6E6F646501, "daemon": 0x6E6F646502}
+
+
+class FileLock:
+    """A lock on a file beside a SQLite database."""
+
+    def __init__(self, name: str) -> None:
+        self._path = f"{database.obj.database}.{name}.lock"
+        self._descriptor: int | None = None
+
+    def acquire(self, *, wait: bool = False) -> bool:
+        """Take the lock; without `wait`, False at once where another process has it."""
+        if self._descriptor is not None:
+            return True
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def is_held(self) -> bool:
+        """Whether it is certain that we have it still."""
+        return self._descriptor is not None
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class AdvisoryLock:
+    """PostgreSQL's session-level advisory lock, on a connection of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._key = _ADVISORY_KEYS[name]
+        self._connection: psycopg.Connection | None = None
+        self._is_ours = False
+
+    def acquire(self, *, wait: bool = False) -> bool:
+        """Take the lock; without `wait`, False at once where another process has it."""
+        if self._is_ours:
+            return self.is_held()
+        try:
+            if self._connection is None:
+                target = database.obj
+                self._connection = psycopg.connect(target.database, autocommit=True, **target.connect_params)
+            if wait:
+                self._connection.execute("SET lock_timeout = 0")
+                self._connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
+                self._is_ours = True
+            else:
+                row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+                self._is_ours = bool(row and row[0])
+            return self._is_ours
+        except psycopg.Error as error:
+            self.release()
+            raise peewee.OperationalError(str(error)) from error
+
+    def is_held(self) -> bool:
+        """Whether the session that holds it is alive: the lock went with it otherwise."""
+        if self._connection is None or not self._is_ours:
+            return False
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.Error:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give it back, with its connection."""
+        if self._connection is not None:
+            # The server notes the end of a session a moment later: who asks next would find the lock held.
+            if self._is_ours:
+                with suppress(psycopg.Error):
+                    self._connection.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
+            self._connection.close()
+            self._connection = None
+            self._is_ours = False
+
+
+def database_lock(name: str) -> FileLock | AdvisoryLock:
+    """The lock `name` ("daemon" or "migrate") of the database that is open."""
+    is_sqlite = isinstance(database.obj, peewee.SqliteDatabase)
+    return FileLock(name) if is_sqlite else AdvisoryLock(name)

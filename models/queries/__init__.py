@@ -1,0 +1,1 @@
+"""Read what the pages, the metrics and the operator need, across tables."""

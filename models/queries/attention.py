@@ -1,0 +1,86 @@
+"""What waits for the operator's decision, and what is still on its way: the few among very many."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from peewee import SQL
+
+from models.db.connection import database
+from models.outbox import Event, Message
+from models.payment import PaymentRequest
+from payments.money import DUST_LIMIT_SATS
+from payments.status import EventType, Status
+
+DECIDED = (Status.CONFIRMED, Status.EXPIRED)
+"""Where nearly all requests end."""
+
+# A partial index is used only where a query has its condition word for word, without parameters.
+UNDERWAY = SQL("status NOT IN ('confirmed', 'expired')")
+_MONEY_IN_QUESTION = SQL("((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)")
+_UNSETTLED = SQL("(settled_sats IS NULL OR settled_sats <> received_sats)")
+_REVERTED = SQL(f"type = '{EventType.REVERTED}' AND settled_at IS NULL")
+_UNDELIVERED = SQL("failed_at IS NOT NULL AND settled_at IS NULL")
+
+MOST_COUNTED = 1000
+
+
+class Need(StrEnum):
+    """Why a request waits for a decision."""
+
+    LATE = "late"
+    PART = "part"
+    EXTRA = "extra"
+    REVERTED = "reverted"
+    UNDELIVERED = "undelivered"
+
+
+def in_question(need: Need) -> Any:
+    """The condition on a request that waits for this decision; what the operator has settled does not.
+
+    More than was asked for is a question from the dust limit on: less can't be sent back.
+    """
+    is_expired = PaymentRequest.status == Status.EXPIRED.value
+    money = _MONEY_IN_QUESTION & _UNSETTLED
+    match need:
+        case Need.LATE:
+            return money & is_expired & PaymentRequest.is_late
+        case Need.PART:
+            return money & is_expired & ~PaymentRequest.is_late
+        case Need.EXTRA:
+            return money & ~is_expired & (PaymentRequest.overpaid_sats >= DUST_LIMIT_SATS)
+        case Need.REVERTED:
+            is_back = PaymentRequest.status == Status.CONFIRMED.value
+            return PaymentRequest.id.in_(Event.select(Event.payment).where(_REVERTED)) & ~is_back
+        case Need.UNDELIVERED:
+            return PaymentRequest.id.in_(Message.select(Message.payment).where(_UNDELIVERED))
+
+
+def questions() -> Mapping[Need, int]:
+    """How many requests wait for each decision that there is to make; counted up to MOST_COUNTED."""
+    counts = {}
+    for need in Need:
+        some = PaymentRequest.select(PaymentRequest.id).where(in_question(need)).limit(MOST_COUNTED)
+        counts[need] = some.count(database)
+    return MappingProxyType({need: count for need, count in counts.items() if count})
+
+
+def settle(payment: PaymentRequest, revision: int, now: datetime) -> bool:
+    """Nothing of what is known at this revision waits any more; False where something has come since."""
+    changed = (
+        PaymentRequest.update(settled_sats=PaymentRequest.received_sats)
+        .where((PaymentRequest.id == payment.id) & (PaymentRequest.revision == revision))
+        .execute()
+    )
+    if changed:
+        Event.update(settled_at=now).where((Event.payment == payment) & _REVERTED).execute()
+        Message.update(settled_at=now).where((Message.payment == payment) & _UNDELIVERED).execute()
+    return bool(changed)
+
+
+def needs_of(payment: PaymentRequest) -> list[Need]:
+    """Which decisions this request waits for."""
+    is_this = PaymentRequest.id == payment.id
+    return [need for need in Need if PaymentRequest.select().where(is_this & in_question(need)).exists()]

@@ -1,0 +1,69 @@
+"""What a customer's page shows of a payment request, in one statement."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from models.db.connection import database, statement
+from models.payment import PaymentRequest
+
+
+class Part(NamedTuple):
+    """An output to the request's address: columns of `models.output.Output`."""
+
+    txid: str
+    state: str
+    replaced_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """Columns of `models.payment.PaymentRequest`, and its outputs in the order they were found.
+
+    `assessed_height` is the tip that its status was worked out at.
+    """
+
+    reference: str
+    status: str
+    covered_height: int | None
+    confirmations_required: int
+    amount_fiat: str
+    currency: str
+    price: str
+    amount_sats: int
+    received_sats: int
+    due_sats: int
+    overpaid_sats: int
+    txid: str | None
+    address: str
+    label: str | None
+    redirect_url: str | None
+    assessed_height: int
+    expires_at: datetime
+    is_late: bool
+    is_closed: bool
+    parts: tuple[Part, ...]
+
+
+_QUERY = """
+    SELECT p.reference, p.status, p.covered_height, p.confirmations_required, p.amount_fiat, p.currency,
+        p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats, p.txid, a.address, p.label,
+        p.redirect_url, coalesce((SELECT assessed_height FROM daemon_report), 0),
+        p.expires_at, p.is_late, p.closed_at IS NOT NULL, o.txid, o.state, o.replaced_by
+    FROM payment_request p
+        JOIN address a ON a.id = p.address_id
+        LEFT JOIN output o ON o.address_id = p.address_id
+    WHERE p.reference = ? ORDER BY o.id
+"""
+
+
+def checkout_of(reference: str) -> Checkout | None:
+    """The request with this public identifier, as it is at one moment: one statement needs no snapshot."""
+    found = database.execute_sql(statement(_QUERY), (reference,)).fetchall()
+    if not found:
+        return None
+    *columns, expires_at, is_late, is_closed, _, _, _ = found[0]
+    moment = PaymentRequest.expires_at.python_value(expires_at)
+    parts = tuple(Part(*row[-3:]) for row in found if row[-3] is not None)
+    values = [*columns, moment, bool(is_late), bool(is_closed), parts]
+    return Checkout(*values)

@@ -1,0 +1,140 @@
+"""`manage.py demo`: all of Nodetill on regtest, and one payment from its request to its last email."""
+
+import json
+import secrets
+import shlex
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import urllib3
+from bitcoinrpc.authproxy import JSONRPCException
+
+from admin.terminal import BOLD, RED
+from regtest.console import Screen, standard_output
+from regtest.demo_payment import SELLER, Mishap, Purchase
+from regtest.demo_stay import stay
+from regtest.installation import Installation
+from regtest.node import NoBitcoindError, NodeError, RegtestNode, find_bitcoind
+from regtest.process import ProcessError
+
+FAILURES = (
+    Mishap,
+    NoBitcoindError,
+    NodeError,
+    ProcessError,
+    JSONRPCException,
+    urllib3.exceptions.HTTPError,
+    OSError,
+)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after one payment: exit status 0 if all of it happened.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with --once.")
+@click.pass_context
+def demo(context: click.Context, once: bool, as_json: bool) -> None:
+    """Show all of Nodetill on regtest, with play money.
+
+    Starts a bitcoind (fetches one where there is none), the daemon and the web server, in a temporary
+    directory and on free ports; asks for a payment, pays it, and mines six blocks. Your own settings are not
+    looked at. Stays up until Ctrl-C, unless --once is given.
+
+    \b
+    manage.py demo
+    manage.py demo --once
+    manage.py demo --once --json
+    """
+    if as_json and not once:
+        raise click.UsageError("--json goes with --once")
+    screen = Screen(None if as_json else standard_output())
+    problem, purchase = _run(screen, once)
+    if as_json:
+        click.echo(json.dumps(_report(screen, problem, purchase), indent=2))
+    if problem is not None:
+        screen.step("Not all of it happened.", RED)
+        click.echo(f"nodetill: {problem}", err=True)
+        context.exit(1)
+    screen.step("Stopped. Nothing is left behind.")
+
+
+def _run(screen: Screen, once: bool) -> tuple[str | None, Purchase | None]:
+    """What went wrong, if anything did, and how far the payment came. All that was started has ended."""
+    purchase = None
+    try:
+        with _signals_as_interrupts(), ExitStack() as stack:
+            installation = _set_up(screen, stack)
+            added = command(installation, screen, "seller", "add", SELLER, "--name", "Alpaca Direct")
+            purchase = Purchase(installation, screen, installation.client(added["api_key"]))
+            purchase.run()
+            if not once:
+                stay(installation, screen, added["api_key"])
+    except KeyboardInterrupt:
+        return "interrupted", purchase
+    except FAILURES as failure:
+        return str(failure) or type(failure).__name__, purchase
+    return None, purchase
+
+
+def _set_up(screen: Screen, stack: ExitStack) -> Installation:
+    """Start everything; `stack` ends it, in the reverse order."""
+    screen.title("Nodetill on regtest: a real bitcoind, and play money")
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetill-demo-")))
+    screen.step("Finding bitcoind, or fetching one")
+    program = find_bitcoind()
+    screen.detail(program[-1])
+    node = stack.enter_context(RegtestNode.start(directory / "bitcoind", program))
+    screen.step("bitcoind runs, with the settings of bitcoin.conf.example")
+    screen.detail(
+        f"{node.rpc('getnetworkinfo')['subversion']} rawtx {node.zmq_rawtx} hashblock {node.zmq_hashblock}"
+    )
+    node.fund_customer()
+    screen.step("A customer has mined 101 blocks, and can spend the coins of the first")
+    installation = stack.enter_context(
+        Installation(node, directory / "nodetill", OPERATOR_PASSWORD=secrets.token_hex(4))
+    )
+    command(installation, screen, "wallet", "create")
+    installation.start()
+    screen.step("The daemon and the web server are ready")
+    screen.detail(installation.url)
+    return installation
+
+
+def command(installation: Installation, screen: Screen, *arguments: str) -> dict[str, Any]:
+    """Run manage.py with these arguments, and show its answer."""
+    screen.step(f"$ manage.py {shlex.join(arguments)}", BOLD)
+    document: dict[str, Any] = installation.managed(*arguments)
+    screen.detail("\n".join(f"{name}: {value}" for name, value in document.items() if value))
+    return document
+
+
+def _report(screen: Screen, problem: str | None, purchase: Purchase | None) -> dict[str, Any]:
+    return {
+        "happened": problem is None,
+        "problem": problem,
+        "payment": None if purchase is None else purchase.payment,
+        "emails": [] if purchase is None else [str(letter["Subject"]) for letter in purchase.letters],
+        "steps": screen.steps,
+    }
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """What would end us at once ends us as Ctrl-C does: with all that was started."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # SIGINT too: a shell has what it starts in the background ignore it.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

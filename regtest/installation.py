@@ -1,0 +1,131 @@
+"""A whole Nodetill on a regtest node, for the demo and the functional tests."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from config import Settings
+from config.reader import variable_name
+from regtest.child import free_ports
+from regtest.client import Client
+from regtest.node import PROJECT, RegtestNode
+from regtest.process import READY_SECONDS, Process, ProcessError
+
+
+class Installation:
+    """A whole Nodetill on `node`: its settings, its two servers, and a directory for all that they write.
+
+    `settings` are variables of SPEC.md 2 that are to differ from `settings_for`'s.
+    """
+
+    def __init__(self, node: RegtestNode, directory: Path, **settings: str) -> None:
+        self.node = node
+        self.directory = directory
+        self.settings = settings_for(node, directory) | settings
+        self.environ = environment(self.settings)
+        self.daemon = Process("run_daemon.py", self.environ, directory)
+        self.web = Process("run_web.py", self.environ, directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.environ['WEB_PORT']}"
+
+    @property
+    def mail(self) -> Path:
+        """The Maildir that emails go to."""
+        return self.directory / "mail"
+
+    def letters(self) -> list[EmailMessage]:
+        """The emails that were delivered so far, in their order."""
+        paths = [path for place in ("new", "cur") for path in (self.mail / place).glob("*")]
+        paths.sort(key=lambda path: path.stat().st_mtime_ns)
+        return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in paths]
+
+    def client(self, api_key: str | None = None) -> Client:
+        return Client(self.url, api_key)
+
+    def start(self) -> Self:
+        """Start both servers and wait until they are ready. Raises ProcessError."""
+        self.daemon.start()
+        self.web.start()
+        self.wait_ready()
+        return self
+
+    def wait_ready(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until /health says that all is well. Raises ProcessError with what is not."""
+        said = "nothing yet"
+
+        def is_well() -> bool:
+            nonlocal said
+            if not self.daemon.is_running:
+                self.daemon.wait_until(lambda: None, "get ready")
+            answer = self.client().try_get("/health")
+            said = said if answer is None else str(answer.document)
+            return answer is not None and answer.status == 200
+
+        try:
+            self.web.wait_until(is_well, "find all well", seconds)
+        except ProcessError as error:
+            raise ProcessError(f"{error}\n/health said: {said}") from None
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run manage.py with this installation's settings; the caller judges its exit status."""
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "manage.py"), *arguments],
+            cwd=self.directory,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=READY_SECONDS,
+        )
+
+    def managed(self, *arguments: str) -> Any:
+        """The JSON document that manage.py prints. Raises ProcessError where it fails."""
+        done = self.manage(*arguments, "--json")
+        if done.returncode != 0:
+            raise ProcessError(f"manage.py {' '.join(arguments)} failed: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def stop(self) -> tuple[int, int]:
+        """Stop both servers; the exit statuses of the daemon and of the web server."""
+        return self.daemon.stop(), self.web.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def settings_for(node: RegtestNode, directory: Path) -> dict[str, str]:
+    """The settings of a Nodetill that works on `node`, and keeps its database and mail in `directory`."""
+    return {
+        "DATABASE_URL": f"sqlite:///{directory / 'nodetill.db'}",
+        "BITCOIND_RPC_URL": node.rpc_url,
+        "BITCOIND_COOKIE_FILE": str(node.cookie_file),
+        "BITCOIND_ZMQ_RAWTX": node.zmq_rawtx,
+        "BITCOIND_ZMQ_HASHBLOCK": node.zmq_hashblock,
+        "ADDRESS_POOL": "20",
+        "WEB_PORT": str(free_ports(1)[0]),
+        "RATE_SOURCES": "fixed:EUR=50000,USD=54000",
+        "SMTP_URL": f"maildir:{directory / 'mail'}",
+    }
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with `settings` in the place of all of its own."""
+    ours = {variable_name(row) for row in fields(Settings)}
+    ours |= {f"{name}_FILE" for name in ours}
+    return {name: value for name, value in os.environ.items() if name not in ours} | dict(settings)

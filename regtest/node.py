@@ -1,0 +1,277 @@
+"""A bitcoind of one's own in regtest, for the demo and the tests.
+
+`python -m regtest.node` finds or fetches bitcoind and says which one it is.
+"""
+
+import hmac
+import http.client
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
+
+from regtest.child import end_with_parent, free_ports
+from regtest.fetch import FetchError, fetch_bitcoind
+
+__all__ = ["NoBitcoindError", "NodeError", "RegtestNode", "end_with_parent", "find_bitcoind", "free_ports"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+CUSTOMER = "customer"
+
+# A test node need not survive a power cut, nor check its mempool at every transaction (50 ms each at 7,000).
+# The block sizes are Knots's, which makes smaller blocks than the rules allow.
+SPEED = ("-checkmempool=0", "-unsafesqlitesync=1", "-blockmaxsize=4000000", "-blockmaxweight=4000000")
+
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+
+class NoBitcoindError(RuntimeError):
+    """There is no bitcoind to run; says where to get one."""
+
+
+class NodeError(RuntimeError):
+    """bitcoind didn't start or ended by itself; has the end of its output."""
+
+
+def find_bitcoind(cache: Path = PROJECT / ".bitcoind") -> list[str]:
+    """The command that runs bitcoind: $BITCOIND, or the path's, or `cache`'s, or fetched into `cache`.
+
+    Raises NoBitcoindError.
+    """
+    named = os.environ.get("BITCOIND")
+    if named:
+        if not shutil.which(named):
+            raise NoBitcoindError(f"BITCOIND: {named!a} is no program; allowed: the path of bitcoind")
+        return [named]
+    on_path = shutil.which("bitcoind")
+    if on_path:
+        return [on_path]
+    try:
+        return fetch_bitcoind(cache)
+    except FetchError as error:
+        raise NoBitcoindError(
+            f"no bitcoind found, and none could be fetched ({error}). Get Bitcoin Core from "
+            "https://bitcoincore.org or Bitcoin Knots from https://bitcoinknots.org, and set BITCOIND to the "
+            "path of bitcoind"
+        ) from error
+
+
+class RegtestNode:
+    """A bitcoind that runs in `datadir` with the settings of bitcoin.conf.example, on free ports.
+
+    It dies with the process that started it. `rpc` speaks as the cookie's user, who may do everything;
+    `rpc_url` is for Nodetill's own user, who may do what the whitelist allows.
+    """
+
+    def __init__(self, datadir: Path, command: Sequence[str], extra: Sequence[str] = ()) -> None:
+        self.datadir = datadir
+        self.command = list(command)
+        self.extra = list(extra)
+        self.password = secrets.token_urlsafe()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.rpc_port, rawtx_port, hashblock_port = free_ports(3)
+        self.zmq_rawtx = f"tcp://127.0.0.1:{rawtx_port}"
+        self.zmq_hashblock = f"tcp://127.0.0.1:{hashblock_port}"
+
+    @classmethod
+    def start(
+        cls,
+        datadir: Path,
+        command: Sequence[str] | None = None,
+        extra: Sequence[str] = (),
+        *,
+        fast: bool = True,
+    ) -> Self:
+        """A node that is ready. `command` is find_bitcoind's; `fast` leaves out what only a real node needs.
+
+        Raises NodeError.
+        """
+        command = command or find_bitcoind()
+        options = [*(accepted_options(tuple(command)) if fast else ()), *extra]
+        node = cls(datadir, command, options)
+        try:
+            node.launch()
+        except NodeError:
+            # Most likely somebody took one of its ports after it was chosen.
+            node = cls(datadir, command, options)
+            node.launch()
+        return node
+
+    @property
+    def rpc_url(self) -> str:
+        return f"http://nodetill:{self.password}@127.0.0.1:{self.rpc_port}"
+
+    @property
+    def admin_url(self) -> str:
+        """With the cookie in it, which changes whenever the node starts."""
+        return f"http://{self.cookie_file.read_text().strip()}@127.0.0.1:{self.rpc_port}"
+
+    @property
+    def cookie_file(self) -> Path:
+        return self.datadir / "regtest" / ".cookie"
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def launch(self, *extra: str) -> None:
+        """Start the process and wait until it is ready. Raises NodeError."""
+        self.datadir.mkdir(parents=True, exist_ok=True)
+        (self.datadir / "bitcoin.conf").write_text(self._configuration())
+        options = [
+            f"-datadir={self.datadir}",
+            "-chain=regtest",
+            f"-rpcport={self.rpc_port}",
+            "-listen=0",
+            "-fallbackfee=0.0001",
+            "-printtoconsole=0",
+        ]
+        with (self.datadir / "output.log").open("wb") as output:
+            self.process = subprocess.Popen(
+                [*self.command, *options, *self.extra, *extra],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=end_with_parent(),
+            )
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until RPC answers. Raises NodeError where the process ends, or `seconds` have passed."""
+        deadline = time.monotonic() + seconds
+        while not self._is_ready():
+            if self._has_ended_within(0.02) or time.monotonic() > deadline:
+                raise NodeError(f"bitcoind did not start: {self._last_words()}")
+
+    def rpc(self, method: str, *args: Any, wallet: str | None = None, seconds: float = 120) -> Any:
+        """What bitcoind answers. Raises JSONRPCException with its error, or OSError if it isn't there."""
+        path = "/" if wallet is None else f"/wallet/{quote(wallet, safe='')}"
+        return call(self.admin_url + path, method, *args, seconds=seconds)
+
+    def mine(self, blocks: int = 1, address: str | None = None) -> list[str]:
+        """The hashes of `blocks` new blocks, whose coins go to `address`, or to the customer's wallet."""
+        return list(self.rpc("generatetoaddress", blocks, address or self._customer_address()))
+
+    def fund_customer(self) -> None:
+        """Give the customer's wallet, CUSTOMER, coins to pay with: one block's, and the 100 that ripen it."""
+        self.mine(101)
+
+    def stop(self) -> None:
+        """End it as systemd would, and wait for it."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self, *extra: str) -> None:
+        """Start it again with the same directory and ports. `extra` holds for this start alone."""
+        self.stop()
+        self.launch(*extra)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _configuration(self) -> str:
+        """bitcoin.conf.example, with a password, and this node's addresses for its own."""
+        text = (PROJECT / "bitcoin.conf.example").read_text(encoding="utf-8")
+        replacements = {
+            r"#rpcauth=.*": rpcauth("nodetill", self.password),
+            r"zmqpubrawtx=.*": f"zmqpubrawtx={self.zmq_rawtx}",
+            r"zmqpubhashblock=.*": f"zmqpubhashblock={self.zmq_hashblock}",
+        }
+        for pattern, line in replacements.items():
+            text, count = re.subn(f"(?m)^{pattern}$", line, text)
+            assert count == 1, f"bitcoin.conf.example has {count} lines {pattern}"
+        return text
+
+    def _is_ready(self) -> bool:
+        try:
+            self.rpc("getblockchaininfo", seconds=10)
+        except (JSONRPCException, OSError, http.client.HTTPException):
+            return False  # no cookie yet, no connection, or still warming up
+        return True
+
+    def _has_ended_within(self, seconds: float) -> bool:
+        assert self.process is not None
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _last_words(self) -> str:
+        output = (self.datadir / "output.log").read_text(errors="replace").strip()
+        return output[-2000:] or f"no output; see {self.datadir / 'regtest' / 'debug.log'}"
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(number)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def _customer_address(self) -> str:
+        if CUSTOMER not in self.rpc("listwallets"):
+            try:
+                self.rpc("loadwallet", CUSTOMER)
+            except JSONRPCException:
+                # …, load_on_startup: it is there again after a restart.
+                self.rpc("createwallet", CUSTOMER, False, False, "", False, True, True)
+        return str(self.rpc("getnewaddress", "", "bech32", wallet=CUSTOMER))
+
+
+def call(url: str, method: str, *args: Any, seconds: float = 120) -> Any:
+    """bitcoind's answer to the user of `url`. Raises JSONRPCException, or OSError if it isn't there."""
+    parts = urlsplit(url)
+    # A connection for each call: python-bitcoinrpc's object is of no use after an error, and bitcoind closes
+    # a connection that was idle for 30 s.
+    with closing(http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=seconds)) as connection:
+        return getattr(AuthServiceProxy(url, timeout=seconds, connection=connection), method)(*args)
+
+
+def rpcauth(username: str, password: str) -> str:
+    """bitcoin.conf's line for the user, as Core's share/rpcauth/rpcauth.py makes it."""
+    salt = secrets.token_hex(16)
+    return f"rpcauth={username}:{salt}${hmac.new(salt.encode(), password.encode(), 'sha256').hexdigest()}"
+
+
+@cache
+def accepted_options(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of SPEED that this bitcoind knows: it won't start with one it doesn't."""
+    known = subprocess.run([*command, "-help-debug"], capture_output=True, text=True, check=True).stdout
+    return tuple(option for option in SPEED if f"  {option.partition('=')[0]}" in known)
+
+
+if __name__ == "__main__":
+    try:
+        print(" ".join(find_bitcoind()))
+    except NoBitcoindError as problem:
+        sys.exit(f"nodetill: {problem}")

@@ -1,0 +1,145 @@
+"""A server of ours as a child process, for the demo and the functional tests."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from regtest.child import end_with_parent
+from regtest.node import PROJECT
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.02
+READY_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+class ProcessError(RuntimeError):
+    """A server ended by itself, or did not do in time what was waited for; has the end of its log."""
+
+
+class Process:
+    """A server of ours: `script` with exactly the environment `environ`, at work in `directory`.
+
+    What it prints, on both streams, goes to `log_file`, which grows over restarts. It dies with the thread
+    that started it.
+    """
+
+    def __init__(self, script: str, environ: Mapping[str, str], directory: Path, name: str = "") -> None:
+        self.name = name or Path(script).stem
+        self.environ = dict(environ)
+        self.directory = directory
+        self.log_file = directory / f"{self.name}.log"
+        self._command = [sys.executable, str(PROJECT / script)]
+        self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, f"{self.name} was not started"
+        return self._child.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> Self:
+        """Start it, without waiting for anything."""
+        assert not self.is_running, f"{self.name} runs already"
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log_file.touch(mode=0o600)
+        with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
+            self._child = subprocess.Popen(
+                self._command,
+                cwd=self.directory,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A Ctrl-C in the terminal is for us, who then stop it in order.
+                start_new_session=True,
+                preexec_fn=end_with_parent(),
+            )
+        return self
+
+    def stop(self, seconds: float = STOP_SECONDS) -> int:
+        """End it as systemd would, and give its exit status: negative where a signal ended it."""
+        return self._end(signal.SIGTERM, seconds)
+
+    def kill(self) -> int:
+        """End it as a power cut would."""
+        return self._end(signal.SIGKILL, STOP_SECONDS)
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """The exit status of a server that ends by itself. Raises ProcessError where it doesn't."""
+        assert self._child is not None, f"{self.name} was not started"
+        try:
+            return self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise self._trouble(f"did not end within {seconds:g} s") from None
+
+    def restart(self) -> Self:
+        self.stop()
+        return self.start()
+
+    def lines(self) -> list[str]:
+        """What it has printed since it was last started, whole lines only."""
+        if not self.log_file.exists():
+            return []
+        with self.log_file.open("rb") as log:
+            log.seek(self._log_start)
+            text = log.read().decode(errors="replace")
+        return text[: text.rfind("\n") + 1].splitlines()
+
+    def wait_for_line(self, *parts: str, seconds: float = READY_SECONDS) -> str:
+        """The first line since the start that has all of `parts` in it. Raises ProcessError."""
+        return self.wait_until(lambda: self._line_with(parts), f"log {' … '.join(parts)}", seconds)
+
+    def wait_until(self, look: Callable[[], T | None], what: str, seconds: float = READY_SECONDS) -> T:
+        """What `look` gives as soon as that is true. Raises ProcessError where the server ends before.
+
+        `what` follows upon "did not" in the error.
+        """
+        assert self._child is not None, f"{self.name} was not started"
+        deadline = time.monotonic() + seconds
+        while True:
+            # Asked first: what it did just before its end still counts.
+            ended = self._child.poll() is not None
+            if found := look():
+                return found
+            if ended:
+                raise self._trouble(f"ended with exit status {self._child.returncode}: did not {what}")
+            if time.monotonic() > deadline:
+                raise self._trouble(f"did not {what} within {seconds:g} s")
+            time.sleep(POLL_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self if self.is_running else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _line_with(self, parts: Sequence[str]) -> str | None:
+        return next((line for line in self.lines() if all(part in line for part in parts)), None)
+
+    def _trouble(self, what: str) -> ProcessError:
+        words = "\n  ".join(self.lines()[-15:]) or "(nothing)"
+        return ProcessError(f"{self.name} {what}; the end of its log:\n  {words}")
+
+    def _end(self, number: signal.Signals, seconds: float) -> int:
+        if self._child is None:
+            return 0
+        self._child.send_signal(number)
+        try:
+            return self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self._child.wait()

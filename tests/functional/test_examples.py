@@ -1,0 +1,321 @@
+"""The examples are shops that work: an order is paid for once, whatever comes twice, forged or late."""
+
+import hashlib
+import hmac
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import sys
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import playwright
+import pytest
+
+from daemon.delivery.emails import webhook_body
+from daemon.delivery.webhook import WebhookSender
+from daemon.net.errors import TemporaryFailure
+from models.output import outputs_at
+from models.payment import PaymentRequest
+from models.seller import new_webhook_secret
+from payments.document import payment_document
+from payments.status import EventType
+from regtest.child import end_with_parent, free_ports
+from regtest.fetch import fetched_command
+from tests.conftest import NewDatabase
+from tests.support.checkout_scenes import change
+from tests.support.waiting import wait_until
+from tests.support.web_server import KEY, TIP, Reply, Shop, open_shop, stored
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+SECRET, OTHER_SECRET = new_webhook_secret(), new_webhook_secret()
+
+
+def python(_port: int) -> list[str]:
+    """This Python."""
+    return [sys.executable, str(EXAMPLES / "shop.py")]
+
+
+def javascript(_port: int) -> list[str]:
+    """The Node.js that playwright brings with it."""
+    return [str(Path(playwright.__file__).with_name("driver") / "node"), str(EXAMPLES / "shop.mjs")]
+
+
+def php(port: int) -> list[str]:
+    """The path's PHP, or Debian's."""
+    found = shutil.which("php")
+    command = [found] if found else fetched_command("php-cli", ROOT / ".php", "php[0-9]*")
+    # -n: as it comes, whatever the machine's php.ini says.
+    return [*command, "-n", "-S", f"127.0.0.1:{port}", str(EXAMPLES / "shop.php")]
+
+
+@dataclass
+class Example:
+    """A shop that runs, and the Nodetill that it uses."""
+
+    till: Shop
+    port: int
+    output: Path
+
+    @property
+    def hook(self) -> str:
+        """Where it is told of payments."""
+        return f"http://127.0.0.1:{self.port}/webhook"
+
+    def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
+        """A request of a customer, or of somebody who is none."""
+        return call(self.port, method, path, body, **headers)
+
+    def order(self, order: str) -> Reply:
+        """Send the order form."""
+        body = urlencode({"order": order}).encode()
+        return self.call("POST", "/orders", body, **{"Content-Type": "application/x-www-form-urlencoded"})
+
+    def shown(self, order: str) -> str:
+        """How the order stands."""
+        reply = self.call("GET", f"/orders/{order}")
+        assert reply.status == 200
+        return reply.body.decode()
+
+    def told(self, order: str) -> list[str]:
+        """What it says that it was told of an order."""
+        return re.findall(rf"order {order}: ([a-z.]+)", self.output.read_text())
+
+
+def call(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
+    """A request to the shop on this port."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module", params=[python, javascript, php], ids=lambda find: find.__name__)
+def example(
+    request: pytest.FixtureRequest, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Example]:
+    """Each of them, in turn."""
+    directory = tmp_path_factory.mktemp("shop")
+    (port,) = free_ports(1)
+    with open_shop(directory, new_database(directory)) as till:
+        environ = {
+            "NODETILL_URL": f"http://127.0.0.1:{till.port}",
+            "NODETILL_KEY": KEY,
+            "WEBHOOK_SECRET": SECRET,
+            "PORT": str(port),
+            "PATH": os.environ["PATH"],
+        }
+        with running(request.param(port), directory, environ) as output:
+            shop = Example(till, port, output)
+            wait_until(lambda: is_open(shop), what="the shop to open")
+            yield shop
+
+
+@contextmanager
+def running(command: Sequence[str], directory: Path, environ: dict[str, str]) -> Iterator[Path]:
+    """The program, and the file that it writes to."""
+    path = directory / "output"
+    with path.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environ,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=end_with_parent(),
+        )
+        try:
+            yield path
+        finally:
+            process.kill()
+            process.wait()
+
+
+def is_open(shop: Example) -> bool:
+    """Whether it takes calls."""
+    try:
+        return shop.call("GET", "/").status == 200
+    except ConnectionError:
+        return False
+
+
+def new_order(shop: Example) -> tuple[str, PaymentRequest]:
+    """An order by somebody who comes to the shop's page; its number, and its payment request."""
+    page = shop.call("GET", "/").body.decode()
+    assert "135.99 EUR" in page
+    number = re.search(r'name="order" value="([0-9a-f]{16})"', page)
+    assert number
+    reply = shop.order(number[1])
+    assert reply.status == 303, reply.body
+    reference = reply.headers["location"].rpartition("/pay/")[2]
+    return number[1], stored({"payment_request_id": reference})
+
+
+def event(payment: PaymentRequest, kind: EventType, now: datetime, **columns: Any) -> bytes:
+    """What the daemon tells of a payment that has come to be so."""
+    change({"payment_request_id": payment.reference}, **columns)
+    row = stored({"payment_request_id": payment.reference})
+    parts = outputs_at(row.address_id)
+    document = payment_document(
+        row, row.address.address, parts, tip_height=TIP, public_url="https://pay.example.com"
+    )
+    return webhook_body(kind, now, document)
+
+
+def test_an_order_is_paid_for(example: Example) -> None:
+    """From the page to the packing: the order's number comes back with the payment, and each event counts."""
+    number, payment = new_order(example)
+    assert payment.metadata == {"order": number}
+    assert payment.redirect_url == f"http://127.0.0.1:{example.port}/orders/{number}"
+    assert example.shown(number) == "We are waiting for your payment."
+    sender, now = WebhookSender(), datetime.now(UTC)
+    for kind, status, words in (
+        (EventType.RECEIVED, "received", "Your payment is on its way."),
+        (EventType.CONFIRMED, "confirmed", "Paid. We are packing your socks!"),
+        (EventType.REVERTED, "new", "We are waiting for your payment."),
+    ):
+        body = event(payment, kind, now, status=status)
+        sender.send(example.hook, [SECRET], f"evt_{number}{status}", body, now)
+        assert example.shown(number) == words
+    assert example.told(number) == ["payment.received", "payment.confirmed", "payment.reverted"]
+
+
+def test_an_order_that_is_sent_twice_is_one(example: Example) -> None:
+    """The same payment request: nobody pays twice because a button was pressed twice."""
+    number, payment = new_order(example)
+    again = example.order(number)
+    assert again.status == 303
+    assert again.headers["location"].endswith(payment.reference)
+
+
+def test_a_webhook_that_comes_twice_counts_once(example: Example) -> None:
+    """Taken with thanks both times, and done once: a repeat of an old event undoes no new one."""
+    number, payment = new_order(example)
+    sender, now = WebhookSender(), datetime.now(UTC)
+    received = event(payment, EventType.RECEIVED, now, status="received")
+    confirmed = event(payment, EventType.CONFIRMED, now, status="confirmed")
+    for reference, body in (("1", received), ("2", confirmed), ("1", received), ("2", confirmed)):
+        sender.send(example.hook, [SECRET], f"evt_{number}{reference}", body, now)
+    assert example.shown(number) == "Paid. We are packing your socks!"
+    assert example.told(number) == ["payment.received", "payment.confirmed"]
+
+
+def test_an_old_event_that_comes_late_undoes_no_new_one(example: Example) -> None:
+    """It was given up while the shop was down, and is sent again by hand: the shop never saw its id."""
+    number, payment = new_order(example)
+    sender, now = WebhookSender(), datetime.now(UTC)
+    received = event(payment, EventType.RECEIVED, now - timedelta(hours=1), status="received")
+    confirmed = event(payment, EventType.CONFIRMED, now, status="confirmed")
+    for reference, body in (("2", confirmed), ("1", received)):
+        sender.send(example.hook, [SECRET], f"evt_{number}{reference}", body, now)
+    assert example.shown(number) == "Paid. We are packing your socks!"
+
+
+@pytest.mark.parametrize("find", [python, javascript, php])
+def test_without_a_secret_nobody_is_believed(find: Callable[[int], list[str]], tmp_path: Path) -> None:
+    """A shop without its secret does not run, or refuses all: an empty one is known to everybody."""
+    (port,) = free_ports(1)
+    environ = {"NODETILL_URL": "http://127.0.0.1:1", "NODETILL_KEY": KEY, "WEBHOOK_SECRET": ""}
+    environ |= {"PORT": str(port), "PATH": os.environ["PATH"]}
+    forged = signed("evt_1", b"{}", datetime.now(UTC), secret="")
+    with running(find(port), tmp_path, environ) as output:
+
+        def has_refused() -> bool:
+            try:
+                answer = call(port, "POST", "/webhook", b"{}", **forged)
+            except ConnectionError:
+                return "WEBHOOK_SECRET" in output.read_text()
+            assert answer.status == 500
+            return True
+
+        wait_until(has_refused, what="the shop to refuse")
+
+
+def test_a_secret_can_be_changed(example: Example) -> None:
+    """Of several signatures one has to be right."""
+    number, payment = new_order(example)
+    now = datetime.now(UTC)
+    body = event(payment, EventType.RECEIVED, now, status="received")
+    WebhookSender().send(example.hook, [OTHER_SECRET, SECRET], f"evt_{number}", body, now)
+    assert example.told(number) == ["payment.received"]
+
+
+def test_what_is_forged_or_old_is_refused(example: Example) -> None:
+    """By somebody without the secret, with another body, another id, without a signature, or an hour late."""
+    number, payment = new_order(example)
+    now = datetime.now(UTC)
+    body = event(payment, EventType.CONFIRMED, now, status="confirmed")
+    sender = WebhookSender()
+    for secret, moment in (
+        (OTHER_SECRET, now),
+        (SECRET, now - timedelta(hours=1)),
+        (SECRET, now + timedelta(hours=1)),
+    ):
+        with pytest.raises(TemporaryFailure, match="HTTP 400"):
+            sender.send(example.hook, [secret], f"evt_{number}", body, moment)
+    reference = f"evt_{number}"
+    good = signed(reference, body, now)
+    for headers, sent in (
+        (good, body.replace(b"135.99", b"135.98")),
+        ({**good, "webhook-id": "evt_other"}, body),
+        ({**good, "webhook-timestamp": str(int(now.timestamp()) + 1)}, body),
+        ({**good, "webhook-signature": good["webhook-signature"].replace("v1,", "v2,")}, body),
+        ({**good, "webhook-signature": "v1,"}, body),
+        ({**good, "webhook-signature": ""}, body),
+        ({}, body),
+        ({}, b""),
+    ):
+        assert example.call("POST", "/webhook", sent, **headers).status == 400
+    assert example.told(number) == []
+    assert example.shown(number) == "We are waiting for your payment."
+    assert example.call("POST", "/webhook", body, **good).status == 204
+
+
+def signed(reference: str, body: bytes, now: datetime, secret: str = SECRET) -> dict[str, str]:
+    """Headers by the letter of the specification."""
+    moment = str(int(now.timestamp()))
+    key = b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.digest(key, f"{reference}.{moment}.".encode() + body, hashlib.sha256)
+    return {
+        "webhook-id": reference,
+        "webhook-timestamp": moment,
+        "webhook-signature": f"v1,{b64encode(digest).decode()}",
+    }
+
+
+def test_what_is_not_its_own_does_no_harm(example: Example) -> None:
+    """An event of a request that has no order, and orders with no good number."""
+    made = example.till.created(metadata={})
+    now = datetime.now(UTC)
+    body = event(stored(made), EventType.CONFIRMED, now, status="confirmed")
+    WebhookSender().send(example.hook, [SECRET], f"evt_{made['payment_request_id']}", body, now)
+    for number in ("", "x", "../../etc/passwd", "0" * 17, "0" * 16 + "\n", "<b>"):
+        assert example.order(number).status == 400
+    assert example.call("GET", f"/orders/{'0' * 16}").status == 404
+    assert example.call("GET", "/nothing").status == 404
+
+
+def test_a_till_that_is_closed_is_told(example: Example) -> None:
+    """503 while there is no price; the same order works afterwards."""
+    number = "f" * 16
+    example.till.wait(hours=2)
+    try:
+        reply = example.order(number)
+        assert reply.status == 503
+        assert b"try again" in reply.body
+    finally:
+        example.till.wait(hours=-2)
+    assert example.order(number).status == 303
+    assert [row.metadata.get("order") for row in PaymentRequest.select()].count(number) == 1

@@ -1,0 +1,301 @@
+"""The operator's pages in a real browser: they keep up, can be used by everybody, and run nobody's script."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from models.command import ACCEPT, REDELIVER, Hint
+from models.operator_session import OperatorSession
+from models.payment import PaymentRequest
+from models.queries.attention import Need, in_question
+from tests.conftest import NewDatabase
+from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS
+from tests.support.checkout_scenes import DUE_SATS, change, stage
+from tests.support.operator_client import PASSWORD
+from tests.support.operator_scenes import stage_questions, told
+from tests.support.web_server import Shop, open_shop, stored
+
+OpenPage = Callable[..., Page]
+WIDTHS = (320, 360, 768, 1280)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+MARKUP = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänskajüte" * 4
+PATIENCE = 20_000
+
+
+@pytest.fixture(scope="module")
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop with an operator, and something of every kind to decide."""
+    directory = tmp_path_factory.mktemp("shop")
+    settings = {"OPERATOR_PASSWORD": PASSWORD}
+    with open_shop(directory, new_database(directory), settings, addresses=200) as opened:
+        stage_questions(opened, note=f"{MARKUP} {LONG}", label=MARKUP, metadata={MARKUP: LONG})
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def key(shop: Shop, browser: Browser) -> Any:
+    """The cookies of a browser that has logged in: to do so again for each test would only take time."""
+    context = browser.new_context()
+    log_in(context, shop).wait_for_url("**/")
+    cookies = context.cookies()
+    context.close()
+    return cookies
+
+
+@pytest.fixture
+def open_page(shop: Shop, browser: Browser, key: Any) -> Iterator[OpenPage]:
+    """Opens a page as the operator, in a browser of these properties. No page may have had a fault."""
+    faults: list[str] = []
+    contexts = []
+
+    def open_it(path: str = "/", **properties: Any) -> Page:
+        contexts.append(browser.new_context(**{"locale": "en-GB", **properties}))
+        contexts[-1].add_cookies(key)
+        page: Page = contexts[-1].new_page()
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"http://127.0.0.1:{shop.port}{path}")
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def log_in(context: BrowserContext, shop: Shop, path: str = "/") -> Page:
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{shop.port}{path}")
+    page.get_by_label("The operator's password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    return page
+
+
+def path_of(document: dict[str, Any]) -> str:
+    return f"/operator/payments/{document['payment_request_id']}"
+
+
+def row_of(page: Page, document: dict[str, Any], need: str = "") -> Any:
+    return page.locator(f"[id='{need}{document['payment_request_id']}']")
+
+
+def all_paths() -> list[str]:
+    """A page of each kind, and that of a payment for each kind of decision."""
+    rows = [PaymentRequest.select().where(in_question(need)).get() for need in Need]
+    return ["/", "/?needs=late", "/operator/money", *(f"/operator/payments/{row.reference}" for row in rows)]
+
+
+def test_the_way_in_and_out(shop: Shop, browser: Browser) -> None:
+    """A wrong password is told; the right one leads on; the keyboard is enough; then all is closed again."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{shop.port}/operator/money")
+    field = page.get_by_label("The operator's password")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("autocomplete", "current-password")
+    page.keyboard.type("open barley")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("The password is wrong.")
+    shop.wait(seconds=1)
+    page.get_by_label("The operator's password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Money received")
+    cookies = {cookie["name"]: cookie for cookie in context.cookies()}
+    assert set(cookies) == {"nodetill-session", "nodetill-browser"}
+    assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies.values())
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("The operator's password")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("The operator's password")).to_be_visible()
+    context.close()
+
+
+def test_all_text_can_be_read(shop: Shop, open_page: OpenPage) -> None:
+    """Contrast of at least 4.5 to 1 (WCAG AA), in light and in dark."""
+    page = open_page()
+    for path in all_paths():
+        page.goto(f"http://127.0.0.1:{shop.port}{path}")
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            contrasts = page.evaluate(CONTRASTS)
+            assert len(contrasts) > 8
+            assert [(text, ratio) for text, ratio in contrasts if ratio < AA_CONTRAST] == [], (path, scheme)
+
+
+def test_nothing_is_wider_than_the_screen(shop: Shop, open_page: OpenPage) -> None:
+    """From the smallest phone to a desktop, with the longest of words in it."""
+    page = open_page()
+    for path in all_paths():
+        page.goto(f"http://127.0.0.1:{shop.port}{path}")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 740})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+
+
+def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage) -> None:
+    """One main part and one headline on each page; every table, field, button and link has a name."""
+    page = open_page()
+    for path in all_paths():
+        page.goto(f"http://127.0.0.1:{shop.port}{path}")
+        expect(page.get_by_role("main")).to_have_count(1)
+        expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        nameless = """[...document.querySelectorAll("a, button, table, [type=search], select")].filter(
+            (e) => !(e.getAttribute("aria-label") ?? e.caption?.textContent ?? e.labels?.[0]?.textContent
+            ?? e.textContent).trim()).length"""
+        assert page.evaluate(nameless) == 0
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+        assert len(ids) == len(set(ids))
+    page.goto(f"http://127.0.0.1:{shop.port}/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    names = page.get_by_role("button", name="Dealt with").evaluate_all("all => all.map((e) => e.textContent)")
+    assert len(names) == len(set(names)) > 1
+
+
+def test_nobody_s_script_runs(shop: Shop, open_page: OpenPage) -> None:
+    """What is in a note, a label or an answer is shown as it was written."""
+    page = open_page()
+    for path in all_paths():
+        page.goto(f"http://127.0.0.1:{shop.port}{path}")
+        assert "taken" not in page.title()
+        assert page.locator("main img").count() == 0
+    expect(page.get_by_text("<script>document.title").first).to_be_visible()
+
+
+def test_everything_comes_from_the_till(shop: Shop, open_page: OpenPage) -> None:
+    """No third party learns anything."""
+    page = open_page()
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
+    assert loaded
+    assert all(url.startswith(f"http://127.0.0.1:{shop.port}/") for url in loaded)
+
+
+def test_the_list_keeps_up(shop: Shop, open_page: OpenPage) -> None:
+    """A new payment, a status that changes, something to decide: shown without loading the page anew.
+
+    What somebody types or has the focus on stays.
+    """
+    page = open_page()
+    page.evaluate("window.isTheSamePage = true")
+    search = page.get_by_role("searchbox")
+    search.fill("half a wo")
+    made = stage(shop, "new", note="fresh")
+    row = row_of(page, made)
+    expect(row).to_contain_text("fresh", timeout=PATIENCE)
+    expect(row.locator(".status")).to_have_text("new")
+    link = row.get_by_role("link")
+    link.focus()
+    change(made, status="expired", received_sats=DUE_SATS, due_sats=0, is_late=True)
+    expect(row).to_contain_text("late", timeout=PATIENCE)
+    expect(row_of(page, made, "late-")).to_be_visible(timeout=PATIENCE)
+    expect(link).to_be_focused()
+    expect(search).to_have_value("half a wo")
+    assert page.evaluate("window.isTheSamePage")
+
+
+def test_late_money_is_accepted_with_a_click(shop: Shop, open_page: OpenPage) -> None:
+    """The daemon is asked, and the page says so."""
+    made = stage(shop, "late")
+    page = open_page()
+    row_of(page, made, "late-").get_by_role("button", name="Accept").click()
+    page.wait_for_url(f"**{path_of(made)}")
+    expect(page.get_by_text("Accepted: the daemon will count it.")).to_be_visible()
+    assert Hint.select().where((Hint.kind == ACCEPT) & (Hint.payment == stored(made))).count() == 1
+    change(made, status="confirmed", late_accepted_at=shop.now)
+    expect(page.locator("#facts .status").first).to_have_text("confirmed", timeout=PATIENCE)
+    expect(page.get_by_text("Late money accepted")).to_be_visible()
+
+
+def test_a_message_is_sent_again_with_a_click(shop: Shop, open_page: OpenPage) -> None:
+    """And what is dealt with goes from the list."""
+    made = stage(shop, "confirmed")
+    told(shop, made, "payment.confirmed", webhook={"failed_at": shop.now, "last_error": "HTTP 500"})
+    page = open_page()
+    row_of(page, made, "undelivered-").get_by_role("link").click()
+    expect(page.get_by_text("HTTP 500")).to_be_visible()
+    page.get_by_role("button", name="Send again the webhook").click()
+    expect(page.get_by_text("The daemon will send it again.")).to_be_visible()
+    assert Hint.select().where((Hint.kind == REDELIVER) & (Hint.payment == stored(made))).count() == 1
+    page.get_by_role("button", name="Dealt with").click()
+    expect(page.get_by_role("button", name="Dealt with")).to_have_count(0)
+    page.goto(f"http://127.0.0.1:{shop.port}/")
+    expect(row_of(page, made)).to_be_visible()
+    expect(row_of(page, made, "undelivered-")).to_have_count(0)
+
+
+@pytest.mark.parametrize("has_script", [True, False], ids=["with a script", "without one"])
+def test_payments_are_found_and_exported(
+    shop: Shop, open_page: OpenPage, tmp_path: Path, has_script: bool
+) -> None:
+    """By what is filled in; the CSV has the same."""
+    note = f"Ærø {has_script}"
+    made, _ = stage(shop, "confirmed", note=note), stage(shop, "new", note=note)
+    page = open_page(java_script_enabled=has_script)
+    page.get_by_role("searchbox").fill("ærø" if has_script else note)
+    page.get_by_role("searchbox").fill(note)
+    page.get_by_label("Status").select_option("confirmed")
+    page.get_by_label("To", exact=True).fill("2026-11-23")
+    page.get_by_role("button", name="Find").click()
+    expect(page.locator("#list tbody tr")).to_have_count(1)
+    expect(row_of(page, made)).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_have_value(note)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV of these").click()
+    text = download.value.path().read_text("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["payment_request_id"] for row in rows] == [made["payment_request_id"]]
+    page.get_by_role("link", name="All payments").click()
+    expect(page.get_by_role("searchbox")).to_have_value("")
+
+
+def test_a_lost_connection_is_told(shop: Shop, browser: Browser, key: Any) -> None:
+    """What is shown may be old, and says so until it is not."""
+    context = browser.new_context()
+    context.add_cookies(key)
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{shop.port}/")
+    context.set_offline(True)
+    expect(page.get_by_text("No connection to Nodetill")).to_be_visible(timeout=PATIENCE)
+    context.set_offline(False)
+    expect(page.get_by_text("No connection to Nodetill")).to_have_count(0, timeout=PATIENCE)
+    context.close()
+
+
+def test_a_session_that_is_over_leads_to_the_login(shop: Shop, browser: Browser) -> None:
+    """By itself: nobody sits before a page that is not kept up any more. Afterwards it is that page again."""
+    context = browser.new_context()
+    page = log_in(context, shop, "/?status=confirmed")
+    page.wait_for_url("**/?status=confirmed")
+    session = next(each["value"] for each in context.cookies() if each["name"] == "nodetill-session")
+    OperatorSession.delete().where(OperatorSession.id == session.partition(".")[0]).execute()
+    field = page.get_by_label("The operator's password")
+    expect(field).to_be_visible(timeout=PATIENCE)
+    field.fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?status=confirmed")
+    context.close()
+
+
+def test_a_link_on_another_site_leads_in(shop: Shop, open_page: OpenPage) -> None:
+    """Though SameSite=Strict keeps the cookies back at first: who is logged in need not do so again."""
+    page = open_page()
+    page.goto(f"http://localhost:{shop.port}/docs")
+    page.evaluate(f"location.href = 'http://127.0.0.1:{shop.port}/operator/money?days=7'")
+    page.wait_for_url(f"http://127.0.0.1:{shop.port}/operator/money?days=7")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Money received")
+
+
+def test_the_chart_has_its_table(shop: Shop, open_page: OpenPage) -> None:
+    """What the bars show can be read."""
+    change(stage(shop, "confirmed"), confirmed_at=shop.now, currency="CHF", amount_fiat="1234.50")
+    page = open_page("/operator/money")
+    expect(page.get_by_role("img", name="CHF by day")).to_be_visible()
+    section = page.get_by_role("region", name="CHF", exact=True)
+    section.get_by_text("By day", exact=True).click()
+    expect(section.get_by_role("row").nth(1)).to_contain_text("1,234.50\xa0CHF")

@@ -1,0 +1,196 @@
+"""manage.py wallet create, on a real bitcoind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from manage import manage
+from regtest.node import RegtestNode
+
+# BIP 32's second test vector, as a public and as a private key of the test networks.
+XPUB = (
+    "tpubD6NzVbkrYhZ4WaWSyoBvQwbpLkojyoTZPRsgXELWz3Popb3qkjcJyJUGLnL4qHHoQvao8ESaAstxYSnhyswJ76uZPStJRJCTKvo"
+    "sUCJZL5B"
+)
+XPRV = (
+    "tprv8ZgxMBicQKsPeDgjzdC36fs6bMjGApWDNLR9erAXMs5skhMv36j9MV5ecvfavji5khqjWaWSFhN3YcCUUdiKH6isR4Pwy3U5y5e"
+    "gddBr16m"
+)
+RECEIVING = f"wpkh({XPUB}/0/*)"
+CHANGE = f"wpkh({XPUB}/1/*)"
+
+
+@pytest.fixture
+def create(
+    regtest_node: RegtestNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Runs `wallet create` for the wallet named, as Nodetill's own user, who has the cookie file too."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(wallet: str, *arguments: str, **environ: str) -> Result:
+        settings = {
+            "BITCOIND_RPC_URL": regtest_node.rpc_url,
+            "BITCOIND_COOKIE_FILE": str(regtest_node.cookie_file),
+            "BITCOIND_WALLET": wallet,
+        }
+        result = CliRunner(env=settings | environ).invoke(manage, ["wallet", "create", *arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return invoke
+
+
+def document(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def refusal(result: Result) -> str:
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_a_hot_wallet_is_made_once_and_loaded_ever_after(
+    regtest_node: RegtestNode, create: Callable[..., Result]
+) -> None:
+    """Also where bitcoind has it but doesn't have it loaded."""
+    made = {"wallet": "hot", "created": True, "watch_only": False}
+    assert document(create("hot", "--json")) == made
+    assert regtest_node.rpc("getwalletinfo", wallet="hot")["descriptors"]
+    assert document(create("hot", "--json")) == made | {"created": False}
+    regtest_node.rpc("unloadwallet", "hot")
+    assert "already" in create("hot").output
+    assert "hot" in regtest_node.rpc("listwallets")
+
+
+def test_a_wallet_is_loaded_when_bitcoind_starts_again(
+    start_node: Callable[..., RegtestNode], create: Callable[..., Result]
+) -> None:
+    """Whatever its name, and also one that was only loaded."""
+    node = start_node()
+    environ = {"BITCOIND_RPC_URL": node.rpc_url, "BITCOIND_COOKIE_FILE": str(node.cookie_file)}
+    assert create("shop", **environ).exit_code == 0
+    node.restart()
+    assert "shop" in node.rpc("listwallets")
+
+
+@pytest.mark.parametrize("arguments", [[f"wpkh({XPUB}/<0;1>/*)"], [RECEIVING, "--change-descriptor", CHANGE]])
+def test_a_watch_only_wallet_gives_the_descriptors_addresses(
+    regtest_node: RegtestNode, create: Callable[..., Result], arguments: list[str]
+) -> None:
+    """From the first on; its change is watched; it can't spend. Asked for again, it is there."""
+    wallet = f"watch{len(arguments)}"
+    made = document(create(wallet, "--watch-only", *arguments, "--json"))
+    assert made == {"wallet": wallet, "created": True, "watch_only": True}
+    checked = regtest_node.rpc("getdescriptorinfo", RECEIVING)["descriptor"]
+    first = regtest_node.rpc("deriveaddresses", checked, [0, 0])[0]
+    assert regtest_node.rpc("getnewaddress", "", "bech32", wallet=wallet) == first
+    changed = regtest_node.rpc("getdescriptorinfo", CHANGE)["descriptor"]
+    change = regtest_node.rpc("deriveaddresses", changed, [0, 0])[0]
+    assert regtest_node.rpc("getaddressinfo", change, wallet=wallet)["ismine"]
+    assert not regtest_node.rpc("getwalletinfo", wallet=wallet)["private_keys_enabled"]
+    assert not document(create(wallet, "--watch-only", *arguments, "--json"))["created"]
+
+
+def test_a_descriptor_may_bring_its_checksum(
+    regtest_node: RegtestNode, create: Callable[..., Result]
+) -> None:
+    """A right one is taken; a wrong one is a slip of the pen, and refused before any wallet is made."""
+    checked = regtest_node.rpc("getdescriptorinfo", RECEIVING)["descriptor"]
+    assert document(create("checked", "--watch-only", checked, "--json"))["created"]
+    wrong = checked[:-1] + ("q" if checked[-1] != "q" else "p")
+    assert "checksum" in refusal(create("unchecked", "--watch-only", wrong))
+    assert "unchecked" not in str(regtest_node.rpc("listwalletdir"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([f"wpkh({XPRV}/0/*)"], "private key"),
+        (["wpkh(cVt4o7BGAig1UXywgGSmARhxMdzP5qvQsxKkSsc1XEkw3tDTQFpy)"], "private key"),
+        ([f"wpkh({XPUB}/0/0)"], "one address alone"),
+        ([f"wpkh({XPUB}/0/*"], "no descriptor"),
+        (["xpub"], "no descriptor"),
+        ([f"tr({XPUB}/0/*)"], "ADDRESS_TYPE=bech32m"),
+        ([f"sh(wpkh({XPUB}/0/*))"], "ADDRESS_TYPE=p2sh-segwit"),
+        ([f"pkh({XPUB}/0/*)"], "ADDRESS_TYPE=legacy"),
+        ([f"wpkh({XPUB}/<0;1>/*)", "--change-descriptor", CHANGE], "leave out"),
+        ([RECEIVING, "--change-descriptor", f"wpkh({XPRV}/1/*)"], "private key"),
+    ],
+)
+def test_what_can_not_be_watched_is_refused_before_a_wallet_is_made(
+    regtest_node: RegtestNode, create: Callable[..., Result], arguments: list[str], reason: str
+) -> None:
+    """In one line that says what is wrong, and that doesn't repeat a private key."""
+    line = refusal(create("unmade", "--watch-only", *arguments))
+    assert reason in line
+    assert XPRV not in line
+    assert "unmade" not in str(regtest_node.rpc("listwalletdir"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "descriptor"),
+    [
+        ("bech32m", f"tr({XPUB}/0/*)"),
+        ("p2sh-segwit", f"sh(wpkh({XPUB}/0/*))"),
+        ("legacy", f"pkh({XPUB}/0/*)"),
+    ],
+)
+def test_every_address_type_has_its_descriptor(
+    regtest_node: RegtestNode, create: Callable[..., Result], kind: str, descriptor: str
+) -> None:
+    """What ADDRESS_TYPE names, getnewaddress then gives."""
+    assert create(kind, "--watch-only", descriptor, ADDRESS_TYPE=kind).exit_code == 0
+    assert regtest_node.rpc("getnewaddress", "", kind, wallet=kind)
+
+
+def test_another_wallet_of_the_same_name_is_left_alone(
+    regtest_node: RegtestNode, create: Callable[..., Result]
+) -> None:
+    """A wallet with keys, or with another descriptor, doesn't become the one that is asked for."""
+    create("taken")
+    assert "private keys" in refusal(create("taken", "--watch-only", RECEIVING))
+    create("watched", "--watch-only", RECEIVING)
+    assert "another descriptor" in refusal(create("watched", "--watch-only", CHANGE))
+
+
+def test_a_watch_only_wallet_that_was_left_empty_gets_its_descriptor(
+    regtest_node: RegtestNode, create: Callable[..., Result]
+) -> None:
+    """As after a crash between the two steps."""
+    regtest_node.rpc("createwallet", "empty", True, True)
+    assert not document(create("empty", "--watch-only", RECEIVING, "--json"))["created"]
+    assert regtest_node.rpc("getnewaddress", "", "bech32", wallet="empty")
+
+
+def test_without_the_cookie_the_operator_is_told_what_to_run(
+    create: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Nodetill's own user may load a wallet, and make none."""
+    create("there")
+    nowhere = {"BITCOIND_COOKIE_FILE": str(tmp_path / "nowhere")}
+    assert "already" in create("there", **nowhere).output
+    line = refusal(create("not there", **nowhere))
+    assert "bitcoin-cli -rpcport=" in line
+    assert "wallet_name='not there'" in line
+    assert "disable_private_keys=true" in refusal(create("not", "--watch-only", RECEIVING, **nowhere))
+
+
+def test_a_bitcoind_that_is_not_there_is_one_line(create: Callable[..., Result], tmp_path: Path) -> None:
+    """It says where it was looked for, and never the password."""
+    line = refusal(create("any", BITCOIND_RPC_URL="http://nodetill:s3cret@127.0.0.1:1"))
+    assert "http://127.0.0.1:1 cannot be reached" in line
+    assert "s3cret" not in line
+    alone = {"BITCOIND_RPC_URL": "http://127.0.0.1:1", "BITCOIND_COOKIE_FILE": str(tmp_path / "nowhere")}
+    assert "BITCOIND_COOKIE_FILE" in refusal(create("any", **alone))
+
+
+def test_a_change_descriptor_alone_is_a_usage_error(create: Callable[..., Result]) -> None:
+    """It belongs to a watch-only wallet."""
+    assert create("any", "--change-descriptor", CHANGE).exit_code == 2

@@ -1,0 +1,1 @@
+"""What the tests share: servers, nodes, customers, oracles. No tests."""

@@ -1,0 +1,71 @@
+"""A payment request in each scene of the checkout page, as the daemon would have stored it."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+from models.payment import PaymentRequest
+from tests.support.web_server import TIP, Shop, pay, stored
+
+THIEF = "9c" * 32
+DUE_SATS = 222_402
+PART_SATS = 100_000
+
+Row = Mapping[str, Any]
+
+RECEIVED: Row = {"status": "received", "received_sats": DUE_SATS, "due_sats": 0}
+EXPIRED: Row = {"status": "expired"}
+PART: Row = {"received_sats": PART_SATS, "due_sats": DUE_SATS - PART_SATS}
+
+
+def _mined(depth: int) -> Row:
+    return {"state": "mined", "block_hash": "ab" * 32, "block_height": TIP - depth + 1}
+
+
+# For each scene: the columns of its request, and those of its transaction, if it has one.
+SCENES: Mapping[str, tuple[Row, Row | None]] = MappingProxyType(
+    {
+        "new": ({}, None),
+        "underpaid": ({"status": "underpaid", **PART}, {"amount_sats": PART_SATS}),
+        "ending": ({}, None),
+        "received": (RECEIVED, {"amount_sats": DUE_SATS}),
+        "confirming": (
+            {**RECEIVED, "status": "confirming", "covered_height": TIP - 1},
+            {"amount_sats": DUE_SATS, **_mined(2)},
+        ),
+        "confirmed": (
+            {**RECEIVED, "status": "confirmed", "covered_height": TIP - 5},
+            {"amount_sats": DUE_SATS, **_mined(6)},
+        ),
+        "expired": (EXPIRED, None),
+        "expired_partly": ({**PART, **EXPIRED}, {"amount_sats": PART_SATS}),
+        "late": ({**RECEIVED, **EXPIRED, "is_late": True}, {"amount_sats": DUE_SATS}),
+        "replaced": ({}, {"state": "replaced", "replaced_by": THIEF}),
+        "dropped": ({}, {"state": "dropped"}),
+        "expired_replaced": (EXPIRED, {"state": "replaced", "replaced_by": THIEF}),
+        "expired_dropped": (EXPIRED, {"state": "dropped"}),
+    }
+)
+OVER = frozenset({"ending", "expired", "expired_partly", "late", "expired_replaced", "expired_dropped"})
+"""Scenes that are after the time was up."""
+
+
+def stage(shop: Shop, scene: str, **fields: Any) -> dict[str, Any]:
+    """A new request, brought into this scene; `fields` are the POST's. Its document when it was new."""
+    document = shop.created(**fields)
+    row, output = SCENES[scene]
+    overdue = {"expires_at": shop.now - timedelta(seconds=1)} if scene in OVER else {}
+    txid = hashlib.sha256(document["payment_request_id"].encode()).hexdigest()
+    live = {"txid": txid} if row.get("received_sats") else {}
+    change(document, **row, **overdue, **live)
+    if output is not None:
+        pay(document, txid, **output)
+    return document
+
+
+def change(document: Mapping[str, Any], **columns: Any) -> None:
+    """Set columns of the request."""
+    if columns:
+        PaymentRequest.update(**columns).where(PaymentRequest.id == stored(document).id).execute()

@@ -1,0 +1,287 @@
+"""The database held against the world: every output, every status, everything that was told.
+
+What bitcoind has decides what must be stored of an output; tests/support/oracle.py, from that, the status.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from daemon.delivery.emails import is_mailed, message_id
+from models.block import stored_tip
+from models.command import pending_hints
+from models.daemon_status import daemon_report
+from models.outbox import Event, Message, events_of, messages_of
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, outputs_at
+from models.payment import PaymentRequest
+from payments.document import depth
+from payments.status import EventType, Standing, Status, assess, events
+from tests.support.chain_state import View, World
+from tests.support.oracle import truth
+
+COVERED = {"received", "confirming", "confirmed"}
+
+
+@dataclass(slots=True)
+class Account:
+    """A request, and what the last settling left of it.
+
+    `live` are the outputs that bitcoind had then, `steady` those that it has had all the time since, `buried`
+    those in its chain.
+    """
+
+    payment_id: int
+    script: bytes
+    standing: Standing = field(default_factory=Standing)
+    seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    live: set[tuple[str, int]] = field(default_factory=set)
+    told: int = 0
+    was_closed: bool = False
+    steady: set[tuple[str, int]] = field(default_factory=set)
+    buried: set[tuple[str, int]] = field(default_factory=set)
+
+    def row(self) -> PaymentRequest:
+        row: PaymentRequest = PaymentRequest.get_by_id(self.payment_id)
+        return row
+
+
+def is_behind(view: View) -> str | None:
+    """What the daemon has yet to read before there is anything to compare."""
+    tip = stored_tip()
+    if tip is None or tip.hash != view.tip.block_hash:
+        return f"the stored tip is {tip and tip.height}, the node's {view.tip.height}"
+    assessed = daemon_report().assessed_height
+    if assessed != view.tip.height:
+        return f"assessed at {assessed}, the tip is {view.tip.height}"
+    return f"{len(pending_hints())} hints" if pending_hints() else None
+
+
+def differences(account: Account, world: World, view: View, now: datetime) -> list[str]:
+    """Where the database says something else of a request than what is true."""
+    row = account.row()
+    outputs = outputs_at(row.address_id)
+    found = [*_output_differences(account, row, outputs, world, view, now)]
+    return found or [*_status_differences(account, row, outputs, view, now)]
+
+
+def _output_differences(
+    account: Account, row: PaymentRequest, outputs: Iterable[Output], world: World, view: View, now: datetime
+) -> Iterator[str]:
+    stored = {(output.txid, output.vout): output for output in outputs}
+    for txid, vout, amount_sats in world.payers[account.script]:
+        output = stored.pop((txid, vout), None)
+        is_live = txid in view.places or txid in view.mempool
+        if output is None:
+            if is_live or (txid, vout) in account.seen_at:
+                yield f"{txid}:{vout} is not stored"
+            continue
+        if output.amount_sats != amount_sats:
+            yield f"{txid}:{vout} has {amount_sats} sats, stored are {output.amount_sats}"
+        # What is no longer watched is not asked after, even if the request opens again.
+        was_closed = account.was_closed or row.closed_at is not None or now > row.monitored_until
+        yield from _state_differences(output, world, view, is_watched=not was_closed)
+        yield from _age_differences(account, output, world, now)
+    yield from (f"{txid}:{vout} was never sent" for txid, vout in stored)
+
+
+def _state_differences(output: Output, world: World, view: View, *, is_watched: bool) -> Iterator[str]:
+    txid, stored = output.txid, (output.state, output.block_hash, output.block_height)
+    place = view.places.get(txid)
+    conflicts = world.conflicts(txid, view)
+    allowed: list[tuple[str, str | None, int | None]]
+    if place is not None:
+        allowed = [(MINED, place.block_hash, place.height)]
+    elif txid in view.mempool:
+        allowed = [(MEMPOOL, None, None)]
+    elif not is_watched or (conflicts and not world.conflicts(txid, view, through_mined=False)):
+        # What a parent that has been in a block spent is not remembered.
+        allowed = [(REPLACED, None, None), (DROPPED, None, None)]
+    else:
+        allowed = [(REPLACED if conflicts else DROPPED, None, None)]
+    if stored not in allowed:
+        yield f"{txid} is {allowed}, stored is {stored}"
+    if is_watched and output.state == REPLACED and output.replaced_by not in conflicts:
+        yield f"{txid} is replaced by one of {conflicts}, stored is {output.replaced_by}"
+
+
+def _age_differences(account: Account, output: Output, world: World, now: datetime) -> Iterator[str]:
+    """Set once, to a time at which it, or what it took the place of, was there."""
+    key = output.txid, output.vout
+    before = account.seen_at.get(key)
+    if before is not None and output.first_seen_at != before:
+        yield f"{output.txid} was first seen at {before}, now it is {output.first_seen_at}"
+    family = {txid for txid, _, _ in world.payers[account.script]} & world.rivals(output.txid)
+    earliest = min(world.made_at[txid] for txid in family).replace(microsecond=0)
+    if not earliest <= output.first_seen_at <= now:
+        yield f"{output.txid} was first seen at {output.first_seen_at}, made at {earliest}; it is {now}"
+    oldest = min(_inherited(account, output, world), default=output.first_seen_at)
+    if before is None and not account.was_closed and output.first_seen_at > oldest:
+        yield f"{output.txid} was first seen at {output.first_seen_at}, what it replaces at {oldest}"
+
+
+def _inherited(account: Account, output: Output, world: World) -> list[datetime]:
+    """When what a fee bump takes the place of was first seen: what has spent the same is all payments to this
+    request that were there when last looked at, and it brings no more than they did."""
+    rivals = {txid for txid in world.transactions if world.are_rivals(txid, output.txid)}
+    paid = {(txid, vout): amount_sats for txid, vout, amount_sats in world.payers[account.script]}
+    old = {key for key in account.live if key[0] in rivals}
+    added = sum(amount_sats for (txid, _), amount_sats in paid.items() if txid == output.txid)
+    is_bump = rivals == {txid for txid, _ in old} and sum(paid[key] for key in old) >= added
+    return [account.seen_at[key] for key in old] if is_bump else []
+
+
+def _status_differences(
+    account: Account, row: PaymentRequest, outputs: Iterable[Output], view: View, now: datetime
+) -> Iterator[str]:
+    wanted = truth(
+        row.terms,
+        [output.receipt for output in outputs],
+        tip_height=view.tip.height,
+        as_of=now,
+        was_confirmed=account.standing.status is Status.CONFIRMED,
+    )
+    pairs = {
+        "status": (wanted.status, row.status),
+        "confirmations": (wanted.confirmations, depth(row.covered_height, view.tip.height)),
+        "received": (wanted.received_sats, row.received_sats),
+        "due": (wanted.due_sats, row.due_sats),
+        "overpaid": (wanted.overpaid_sats, row.overpaid_sats),
+        "late": (wanted.is_late, row.is_late),
+        "closed": (wanted.is_closed, row.closed_at is not None),
+        "received at": (wanted.received_at, row.received_at),
+        "confirmed at": (wanted.status == "confirmed", row.confirmed_at is not None),
+    }
+    for name, (true, stored) in pairs.items():
+        if true != stored:
+            yield f"{row.reference}: {name} is {true}, stored is {stored}"
+    if row.txid not in (wanted.txids or {None}):
+        yield f"{row.reference}: txid is one of {set(wanted.txids)}, stored is {row.txid}"
+
+
+def look_on(account: Account, world: World, view: View) -> None:
+    """Something has happened: what is gone now was not there all the time."""
+    paid = {(txid, vout) for txid, vout, _ in world.payers[account.script]}
+    in_chain = {outpoint for outpoint in paid if outpoint[0] in view.places}
+    account.buried &= in_chain
+    account.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
+
+
+def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: bool) -> list[str]:
+    """What should not have been told since the last settling, or should have been and was not."""
+    row = account.row()
+    all_told = events_of(row)
+    faults = [*_faults_of_order(all_told), *_false_alarms(account, row, view, now)]
+    if is_exact:
+        outputs = outputs_at(row.address_id)
+        after = assess(
+            row.terms,
+            [output.receipt for output in outputs],
+            tip_height=view.tip.height,
+            as_of=now,
+            was_confirmed=account.standing.status is Status.CONFIRMED,
+        )
+        has_new_part = _has_new_part(outputs, all_told[: account.told])
+        wanted = [event.value for event in events(account.standing, after, has_new_part=has_new_part)]
+        told = [event.type for event in all_told[account.told :]]
+        if told != wanted:
+            faults.append(f"{row.reference}: told {told}, to be told {wanted}; before: {account.standing}")
+    return faults
+
+
+def _false_alarms(account: Account, row: PaymentRequest, view: View, now: datetime) -> Iterator[str]:
+    """Money that was there all the time was told of as taken back."""
+    told = [EventType(event.type) for event in events_of(row)[account.told :]]
+    if EventType.REVERTED not in told:
+        return
+    is_confirmed_first = EventType.CONFIRMED in told[: told.index(EventType.REVERTED)]
+    was_confirmed = account.standing.status is Status.CONFIRMED or is_confirmed_first
+    is_enough = [
+        truth(
+            row.terms,
+            [o.receipt for o in outputs_at(row.address_id) if (o.txid, o.vout) in outpoints],
+            tip_height=view.tip.height,
+            as_of=now,
+            was_confirmed=was_confirmed,
+        ).status
+        in COVERED
+        for outpoints in (account.steady, account.buried)
+    ]
+    was_covered, was_in_chain = is_enough
+    if was_covered and (was_in_chain or not was_confirmed):
+        yield f"{row.reference}: told {told}, though its money was there all the time"
+
+
+def _has_new_part(outputs: Iterable[Output], told: list[Event]) -> bool:
+    """Whether something live is not in the last that was told."""
+    parts = [(part["txid"], part["vout"]) for event in told[-1:] for part in event.payload["transactions"]]
+    return any(output.receipt.is_live and (output.txid, output.vout) not in parts for output in outputs)
+
+
+def close(account: Account, world: World, view: View) -> None:
+    """What is stored is found right: the next settling starts from here."""
+    row = account.row()
+    account.standing = row.standing
+    account.told = len(events_of(row))
+    account.was_closed |= row.closed_at is not None
+    account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
+    account.steady, account.buried = set(account.seen_at), set(account.seen_at)
+    look_on(account, world, view)
+    account.live = set(account.steady)
+
+
+@dataclass(slots=True)
+class _Tale:
+    """What a request's events said up to now."""
+
+    is_covered: bool = False
+    is_confirmed: bool = False
+    is_expired: bool = False
+    revision: int = 0
+
+    def can_go_on(self, event: Event) -> bool:
+        """Whether this can be true after that: what is taken back was there, what comes again was gone."""
+        kind, status, document = EventType(event.type), event.payload["status"], event.payload
+        is_deep = document["confirmations"] >= document["confirmations_required"]
+        rules = {
+            EventType.RECEIVED: not self.is_covered and status in COVERED,
+            EventType.CONFIRMED: self.is_covered
+            and not self.is_confirmed
+            and status == "confirmed"
+            and is_deep,
+            EventType.REVERTED: self.is_covered and status != "confirmed",
+            EventType.EXPIRED: not self.is_expired and status == "expired",
+            EventType.UNDERPAID: not self.is_covered and status == "underpaid",
+            EventType.LATE: document["late"],
+        }
+        return event.revision >= self.revision and bool(rules.get(kind, True))
+
+    def go_on(self, event: Event) -> None:
+        kind = EventType(event.type)
+        self.revision = event.revision
+        self.is_expired = kind is EventType.EXPIRED or (self.is_expired and kind is not EventType.RECEIVED)
+        if kind is EventType.REVERTED:
+            self.is_covered, self.is_confirmed = event.payload["status"] in COVERED, False
+        self.is_covered |= kind is EventType.RECEIVED
+        self.is_confirmed |= kind is EventType.CONFIRMED
+
+
+def _faults_of_order(told: list[Event]) -> Iterator[str]:
+    tale = _Tale()
+    for event in told:
+        if not tale.can_go_on(event):
+            yield f"{event.type} at revision {event.revision}, {event.payload['status']}, after {tale}"
+        tale.go_on(event)
+
+
+def faults_of_post(account: Account, taken: list[str], mail_from: str) -> list[str]:
+    """Each event that is mailed has one email, and it was delivered once."""
+    told = events_of(account.row())
+    messages: list[Message] = messages_of(told)
+    faults = []
+    for event in told:
+        count = sum(message.event_id == event.id for message in messages)
+        sent = taken.count(message_id(event.reference, mail_from))
+        wanted = int(is_mailed(EventType(event.type), event.payload))
+        if not count == sent == wanted:
+            faults.append(f"{event.type}: {wanted} emails to be sent, {count} written, {sent} sent")
+    return faults

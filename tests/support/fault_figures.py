@@ -1,0 +1,127 @@
+"""`python -m tests.support.fault_figures`: how long it takes until everything is found, with each fault.
+
+In multiples of RECONCILE_INTERVAL, which SPEC.md promises as the longest; writes bench/faults.md.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from regtest.node import PROJECT, RegtestNode
+from tests.support.customer import Customer
+from tests.support.merchant import Order, Till
+from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
+from tests.support.zmq_forwarder import ZmqForwarder
+
+INTERVAL_SECONDS = 15
+PAYMENTS = 12
+FAULT_SECONDS = 10.0
+PATIENCE_SECONDS = 4.0 * INTERVAL_SECONDS
+
+Row = tuple[str, list[float]]
+
+
+def main() -> None:
+    """Measure, print, and write the table."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        directory = Path(name)
+        with RegtestNode.start(directory / "bitcoind") as node:
+            node.rpc("setmocktime", int(datetime.now(UTC).timestamp()) - 3600)
+            node.fund_customer()
+            node.rpc("setmocktime", 0)
+            customer = Customer(node)
+            rows = [*_with_feed(node, customer, directory), *_with_rpc(node, customer, directory)]
+    text = _table(rows)
+    sys.stdout.write(text)
+    (PROJECT / "bench" / "faults.md").write_text(text, encoding="utf-8")
+
+
+def _with_feed(node: RegtestNode, customer: Customer, directory: Path) -> Iterable[Row]:
+    """From the moment that bitcoind has a payment, or a block, until it is decided."""
+    with ZmqForwarder(node) as feed:
+        till = _till(node, directory / "feed", feed.settings)
+        try:
+            for loss, name in ((0.0, "whole"), (1 / 3, "a third lost"), (1.0, "all lost")):
+                feed.loss = loss
+                yield f"payments, the feed {name}", [_found(till, customer) for _ in range(PAYMENTS)]
+                yield f"blocks, the feed {name}", [_block_found(till) for _ in range(PAYMENTS // 3)]
+        finally:
+            till.close()
+
+
+def _with_rpc(node: RegtestNode, customer: Customer, directory: Path) -> Iterable[Row]:
+    """From the end of the fault until a payment that was made in its midst is decided."""
+    with RpcFaultServer(node) as server:
+        till = _till(node, directory / "rpc", server.settings)
+        try:
+            for fault in RpcFault:
+                if fault not in (RpcFault.NONE, RpcFault.SCANNING):
+                    yield (
+                        f"after {FAULT_SECONDS:g} s of: {fault.value}",
+                        [_met(till, customer, server, fault)],
+                    )
+        finally:
+            till.close()
+
+
+def _till(node: RegtestNode, directory: Path, settings: dict[str, str]) -> Till:
+    return Till(node, directory, RECONCILE_INTERVAL=str(INTERVAL_SECONDS), **settings).open(is_well=False)
+
+
+def _found(till: Till, customer: Customer) -> float:
+    order = till.request()
+    customer.pay(order.address, order.amount_sats)
+    return _seconds_until(till, partial(_is_received, order))
+
+
+def _block_found(till: Till) -> float:
+    till.node.mine()
+    height = till.node.rpc("getblockcount")
+    return _seconds_until(till, lambda: till.health().document["chain"]["height"] == height)
+
+
+def _met(till: Till, customer: Customer, server: RpcFaultServer, fault: RpcFault) -> float:
+    order = till.request()
+    server.begin(fault)
+    is_over = time.monotonic() + FAULT_SECONDS
+    till.wait(lambda: time.monotonic() > is_over - FAULT_SECONDS / 2, "wait")
+    customer.pay(order.address, order.amount_sats)
+    till.wait(lambda: time.monotonic() > is_over, "wait")
+    server.end()
+    return _seconds_until(till, partial(_is_received, order))
+
+
+def _is_received(order: Order) -> bool:
+    return bool(order.now()["status"] == "received")
+
+
+def _seconds_until(till: Till, is_done: Callable[[], bool]) -> float:
+    began = time.monotonic()
+    till.wait(is_done, "find it", PATIENCE_SECONDS)
+    return time.monotonic() - began
+
+
+def _table(rows: Iterable[Row]) -> str:
+    lines = [
+        "# Until everything is found",
+        "",
+        f"Median and longest, in multiples of RECONCILE_INTERVAL (here {INTERVAL_SECONDS} s, by default",
+        "60 s), and in seconds. Written by `python -m tests.support.fault_figures`, part of `make soak`.",
+        "",
+        "| | times the interval | seconds |",
+        "| --- | --- | --- |",
+    ]
+    for name, found in rows:
+        middle, longest = median(found), max(found)
+        times = f"{middle / INTERVAL_SECONDS:.2f}, at most {longest / INTERVAL_SECONDS:.2f}"
+        lines.append(f"| {name} | {times} | {middle:.2f}, at most {longest:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""A mail server on this machine that takes, refuses or cuts as a test says."""
+
+import asyncio
+import socket
+import ssl
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from config import Secret, SmtpServer
+from tests.support.endpoint import CERTIFICATE
+
+USER, PASSWORD = "till", "hunter2"
+
+
+class MailServer:
+    """Keeps what it takes in `taken`, and what it cuts off in `cut`.
+
+    `answers` has what it says instead of yes, by command.
+    """
+
+    def __init__(
+        self, security: Literal["none", "starttls", "tls"] = "none", *, wants_login: bool = False
+    ) -> None:
+        self.answers: dict[str, str] = {}
+        self.is_cut_after_data = False
+        self.taken: list[EmailMessage] = []
+        self.cut: list[EmailMessage] = []
+        self.raw: list[bytes] = []
+        self.recipients: list[str] = []
+        self._security = security
+        self._wants_login = wants_login
+        self._port = _free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self._port, **self._options())
+
+    def address(self, **changes: Any) -> SmtpServer:
+        """The settings that lead to it."""
+        login = (USER, Secret(PASSWORD)) if self._wants_login else (None, None)
+        values = dict(zip(("username", "password"), login, strict=True))
+        address = {"host": "127.0.0.1", "port": self._port, "security": self._security}
+        return SmtpServer(**{**address, **values, **changes})
+
+    async def handle_MAIL(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """aiosmtpd's hook."""
+        envelope.mail_from = address
+        return self.answers.get("MAIL", "250 OK")
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """aiosmtpd's hook."""
+        envelope.rcpt_tos.append(address)
+        return self.answers.get("RCPT", "250 OK")
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """aiosmtpd's hook."""
+        assert isinstance(envelope.content, bytes)
+        if self.is_cut_after_data:
+            self.cut.append(message_from_bytes(envelope.content, policy=policy.default))
+            assert isinstance(server.transport, asyncio.Transport)
+            server.transport.abort()
+            return "250 never sent"
+        if "DATA" in self.answers:
+            return self.answers["DATA"]
+        self.raw.append(envelope.content)
+        self.taken.append(message_from_bytes(envelope.content, policy=policy.default))
+        self.recipients += envelope.rcpt_tos
+        return "250 OK"
+
+    def __enter__(self) -> Self:
+        self._controller.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._controller.stop()
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if self._security != "none":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            options["ssl_context" if self._security == "tls" else "tls_context"] = context
+        if self._wants_login:
+            options |= {"authenticator": self._check_login, "auth_required": True, "auth_require_tls": False}
+        return options
+
+    def _check_login(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        is_right = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
+        return AuthResult(success=is_right, handled=False)
+
+
+def _free_port() -> int:
+    """aiosmtpd can't choose one itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

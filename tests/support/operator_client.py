@@ -1,0 +1,88 @@
+"""A browser without a screen, for tests of the operator's pages: it keeps cookies and fills in forms."""
+
+import http.client
+import re
+from dataclasses import dataclass, field
+from html import unescape
+from http.cookies import SimpleCookie
+from urllib.parse import urlencode, urljoin
+
+from tests.support.web_server import Shop
+
+PASSWORD = "open sesame"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+    path: str
+
+    @property
+    def text(self) -> str:
+        """As it was sent, markup and all."""
+        return self.body.decode()
+
+    @property
+    def words(self) -> str:
+        """What a reader sees."""
+        return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", self.text)))
+
+    @property
+    def token(self) -> str:
+        """That of its forms."""
+        found = re.search(r'name="token" value="([0-9a-f]+)"', self.text)
+        assert found is not None, self.text
+        return found[1]
+
+    @property
+    def leads_to(self) -> str:
+        """Where a redirection goes, from the root."""
+        return urljoin(self.path, str(self.headers["Location"]))
+
+
+@dataclass
+class OperatorClient:
+    """One browser."""
+
+    shop: Shop
+    cookies: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def call(
+        self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
+    ) -> Page:
+        """One request, with the cookies that came so far; redirections are not followed."""
+        sent = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+        if self.cookies:
+            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        connection = http.client.HTTPConnection("127.0.0.1", self.shop.port, timeout=30)
+        try:
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
+            page = Page(answer.status, answer.headers, answer.read(), path)
+        finally:
+            connection.close()
+        for line in page.headers.get_all("Set-Cookie", []):
+            for name, morsel in SimpleCookie(line).items():
+                if morsel["max-age"] == "0":
+                    self.cookies.pop(name, None)
+                else:
+                    self.cookies[name] = morsel.value
+        return page
+
+    def get(self, path: str, **headers: str) -> Page:
+        """GET."""
+        return self.call("GET", path, headers=headers)
+
+    def post(self, path: str, **fields: str) -> Page:
+        """POST a form."""
+        return self.call("POST", path, urlencode(fields), self.headers)
+
+    def log_in(self, password: str = PASSWORD, to: str = "") -> Page:
+        """By the form, as the page has it."""
+        form = self.get("/operator/login")
+        return self.post("/operator/login", token=form.token, password=password, to=to)

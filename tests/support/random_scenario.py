@@ -1,0 +1,212 @@
+"""What can happen to a till, one thing at a time, as often as it does.
+
+A story is drawn from one random number, and not rule by rule by hypothesis: on a chain that goes on for ever
+there is nothing to replay, and its variations on a theme would be the same story over and over.
+"""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+
+from tests.support.expected_state import Account
+from tests.support.hand_daemon import Fault, Hearing
+from tests.support.scenario import LONG, Stage
+from tests.support.tx_builder import ANYBODY, Forged
+
+AMOUNTS = (2_000, 3_000)
+SHARES = (1.0, 1.0, 1.0, 0.5, 0.5, 0.99, 1.5)
+EXPIRIES = (LONG, LONG, LONG, LONG, timedelta(seconds=0.05), timedelta(seconds=0.5))
+DEEP = 11
+"""Nobody waits for so many confirmations here."""
+
+
+class Story:
+    """One story, on a stage that was cleared for it."""
+
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self.stage = stage
+        self.chance = random.Random(seed)
+        stage.note(f"a story from {seed}")
+        for _ in range(self.chance.randint(1, 3)):
+            self.request()
+            if self.chance.random() < 0.5:
+                self.pay()
+
+    def go_on(self) -> None:
+        """The next thing that happens."""
+        steps = self._possible()
+        (step,) = self.chance.choices([*steps], [*steps.values()])
+        step()
+
+    def _possible(self) -> dict[Callable[[], None], int]:
+        """Each step with its weight: bitcoind does not die every day."""
+        steps = {
+            self.request: 5,
+            self.pay: 12,
+            self.pay_several_at_once: 5,
+            self.let_time_pass: 5,
+            self.mine_the_mempool: 14,
+            self.mine_some: 8,
+            self.reorg: 13,
+            self.reorg_deeply: 4,
+            self.bury: 1,
+            self.restart_bitcoind: 2,
+        }
+        if self.stage.sent:
+            steps |= {
+                self.pay_with_change: 6,
+                self.bump_the_fee: 6,
+                self.double_spend: 6,
+                self.pay_somebody_else_instead: 6,
+                self.send_again: 5,
+                self.name_a_transaction: 2,
+            }
+        if self.stage.late():
+            steps[self.accept] = 6
+        if self.stage.daemon.is_up:
+            steps |= {
+                self.stop_the_daemon: 4,
+                self.let_something_go_wrong: 5,
+                self.let_something_happen_meanwhile: 8,
+            }
+        else:
+            steps[self.start_the_daemon] = 20
+        return steps
+
+    # The merchant
+
+    def request(self) -> None:
+        pick = self.chance.choice
+        self.stage.request(
+            pick(AMOUNTS),
+            tolerance_sats=pick((0, 0, 100)),
+            confirmations=pick((0, 1, 1, 2, 3)),
+            expiry=pick(EXPIRIES),
+            monitoring=pick((LONG, LONG, timedelta(seconds=0.5))),
+            is_late_counted=pick((True, False)),
+        )
+
+    def accept(self) -> None:
+        self.stage.note("accept a late payment")
+        self.stage.accept(self.chance.choice(self.stage.late()))
+
+    def name_a_transaction(self) -> None:
+        self.stage.note("name a transaction")
+        self.stage.name(self._account(), self._sent().txid)
+
+    def let_time_pass(self) -> None:
+        self.stage.note("let time pass")
+        self.stage.wait_for_a_deadline()
+
+    # The customers
+
+    def pay(self) -> None:
+        account, parts = self._account(), self.chance.choice((1, 1, 2))
+        self.stage.pay([(account, self._share(account) // parts)] * parts, is_public=self._is_public())
+
+    def pay_several_at_once(self) -> None:
+        accounts = [self._account(), self._account()]
+        self.stage.pay([(account, self._share(account)) for account in accounts])
+
+    def pay_with_change(self) -> None:
+        """Of money that is perhaps not confirmed, or spent otherwise."""
+        account, coin = self._account(), self._sent().coin(-1)
+        if coin.amount_sats > 100_000:
+            self.stage.pay([(account, self._share(account))], coin, is_public=self._is_public())
+
+    def bump_the_fee(self) -> None:
+        old = self._sent()
+        self.stage.note(f"bump the fee of {old.txid}")
+        self.stage.replace(old, old.outputs[:-1], is_public=self._is_public())
+
+    def double_spend(self) -> None:
+        old = self._sent()
+        self.stage.note(f"double-spend {old.txid}")
+        self.stage.replace(old, [(ANYBODY, 1_000)], is_public=self._is_public())
+
+    def pay_somebody_else_instead(self) -> None:
+        account, old = self._account(), self._sent()
+        self.stage.note(f"replace {old.txid}")
+        self.stage.replace(old, [(account.script, self._share(account))], is_public=self._is_public())
+
+    def send_again(self) -> None:
+        sent = self._sent()
+        self.stage.note(f"send {sent.txid} again: {self.stage.world.publish(sent)}")
+
+    # The chain
+
+    def mine_the_mempool(self) -> None:
+        world = self.stage.world
+        self.stage.note("mine the mempool")
+        world.mine(world.transactions[txid] for txid in sorted(world.view().mempool))
+
+    def mine_some(self) -> None:
+        """Any that exist, those that nobody saw before too."""
+        self.stage.note("mine some")
+        self.stage.world.mine(self._some())
+
+    def reorg(self) -> None:
+        self._reorg(self.chance.choice((1, 1, 1, 2, 2, 3, 5, 8)))
+
+    def reorg_deeply(self) -> None:
+        self._reorg(DEEP + self.chance.randint(0, 2))
+
+    def _reorg(self, depth: int) -> None:
+        """What was in the old blocks may be in the new ones, or other things, or nothing."""
+        blocks = self.chance.choice((0, 1, depth + 1))
+        self.stage.note(f"reorg of {depth}")
+        self.stage.world.reorg(depth, [self._some() for _ in range(blocks)])
+
+    def bury(self) -> None:
+        self.stage.note("a hundred blocks")
+        for _ in range(100):
+            self.stage.world.mine()
+
+    # The machine
+
+    def stop_the_daemon(self) -> None:
+        self.stage.note("stop the daemon")
+        self.stage.daemon.stop()
+
+    def start_the_daemon(self) -> None:
+        hearing = self.chance.choice([*Hearing])
+        self.stage.note(f"start the daemon, hearing {hearing.value}")
+        self.stage.daemon.start(hearing)
+
+    def let_something_go_wrong(self) -> None:
+        fault, calls = self.chance.choice([*Fault]), self.chance.randint(1, 25)
+        self.stage.note(f"at call {calls}: {fault.value}")
+        self.stage.daemon.plan(fault, calls)
+
+    def let_something_happen_meanwhile(self) -> None:
+        """Between two of the daemon's questions, so that two answers do not fit together."""
+        things = [self.pay, self.mine_the_mempool, self.mine_some, self.reorg]
+        if self.stage.sent:
+            things += [self.bump_the_fee, self.double_spend, self.send_again]
+        thing, calls = self.chance.choice(things), self.chance.randint(1, 12)
+        self.stage.note(f"before call {calls}: {thing.__name__}")
+        self.stage.meanwhile(thing, calls)
+
+    def restart_bitcoind(self) -> None:
+        self.stage.restart_bitcoind(is_clean=self.chance.random() < 0.5)
+
+    # Choosing
+
+    def _account(self) -> Account:
+        return self.chance.choice(self.stage.accounts)
+
+    def _sent(self) -> Forged:
+        """The newer, the likelier."""
+        sent = self.stage.sent
+        return sent[-1 - int(len(sent) * self.chance.random() ** 2)]
+
+    def _share(self, account: Account) -> int:
+        amount_sats: int = account.row().amount_sats
+        return int(amount_sats * self.chance.choice(SHARES))
+
+    def _is_public(self) -> bool:
+        return self.chance.random() < 0.75
+
+    def _some(self) -> list[Forged]:
+        sent = list(self.stage.sent)
+        return self.chance.sample(sent, self.chance.randint(0, len(sent)))

@@ -1,0 +1,225 @@
+"""Stands between the daemon and bitcoind, and answers as badly as a test says."""
+
+import http.client
+import http.server
+import json
+import socket
+import threading
+from enum import Enum
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from regtest.node import RegtestNode
+
+WARMUP = {"result": None, "error": {"code": -28, "message": "Loading block index…"}, "id": 1}
+RESCANNING = b'"scanning":{"duration":7,"progress":0.5}'
+OUT_OF_RANGE = {"result": None, "error": {"code": -8, "message": "Block height out of range"}, "id": 1}
+NOT_FOUND = {"result": None, "error": {"code": -5, "message": "Block not found"}, "id": 1}
+
+WALLET_ERROR = {"result": None, "error": {"code": -4, "message": "Wallet is currently rescanning."}, "id": 1}
+
+
+class RpcFault(Enum):
+    """What a call meets."""
+
+    NONE = "bitcoind's own answer"
+    BUSY = "503, in plain text: the queue of work is full"
+    WARMUP = "-28: bitcoind is starting"
+    GARBAGE = "something that is not JSON, and says that it is"
+    NOT_RPC = "JSON, and no answer"
+    NO_HTTP = "something that is not HTTP"
+    HALF = "half of an answer, and then the end of the connection"
+    STALL = "half of an answer, and then nothing"
+    SILENCE = "nothing at all"
+    DROP = "the end of the connection"
+    LOWER_TIP = "a chain that ends lower, and an empty mempool"
+    SCANNING = "a wallet that rescans the chain, and knows nothing meanwhile"
+
+
+class RpcFaultServer:
+    """`fault` is what the next calls meet. At LOWER_TIP the chain ends `blocks_lost` below its tip.
+
+    `is_rescanning` has the wallet say so, which takes too short on a chain of regtest.
+    """
+
+    def __init__(self, node: RegtestNode) -> None:
+        self.fault = RpcFault.NONE
+        self.blocks_lost = 3
+        self.is_rescanning = False
+        self.calls: list[str] = []
+        self._node = node
+        self._over = threading.Event()
+        self._released = threading.Event()
+        self._most_at_once = self._at_once = 0
+        self._lock = threading.Lock()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                outer._serve(self)
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:
+                """A client that hangs up is part of the game."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """That make a daemon ask it. Blocks are asked for by RPC, so that they meet the same."""
+        port = self._server.server_address[1]
+        url = urlsplit(self._node.rpc_url)
+        return {
+            "BITCOIND_RPC_URL": f"http://{url.username}:{url.password}@127.0.0.1:{port}",
+            "BITCOIND_REST": "off",
+        }
+
+    @property
+    def most_at_once(self) -> int:
+        """How many calls there ever were at the same time."""
+        return self._most_at_once
+
+    def begin(self, fault: RpcFault) -> None:
+        """From now on."""
+        self._released.clear()
+        self.fault = fault
+
+    def end(self) -> None:
+        """All is well again; what hangs is cut."""
+        self.fault = RpcFault.NONE
+        self._released.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _serve(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        with self._lock:
+            self._at_once += 1
+            self._most_at_once = max(self._most_at_once, self._at_once)
+        try:
+            self._answer(handler, body, self.fault)
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def _answer(self, handler: http.server.BaseHTTPRequestHandler, body: bytes, fault: RpcFault) -> None:
+        connection: socket.socket = handler.connection
+        self.calls.append(_method(body))
+        match fault:
+            case RpcFault.NONE:
+                status, answer = self._ask(handler, body)
+                if self.is_rescanning:
+                    answer = answer.replace(b'"scanning":false', RESCANNING)
+                _send(handler, status, answer)
+            case RpcFault.LOWER_TIP:
+                _send(handler, 200, json.dumps(self._lowered(handler, body), default=float).encode())
+            case RpcFault.SCANNING:
+                _send(handler, 200, json.dumps(self._scanning(handler, body), default=float).encode())
+            case RpcFault.BUSY:
+                _send(handler, 503, b"Work queue depth exceeded", "text/plain")
+            case RpcFault.WARMUP:
+                _send(handler, 500, json.dumps(WARMUP).encode())
+            case RpcFault.GARBAGE:
+                _send(handler, 200, b"<html>\xff\xfe not JSON")
+            case RpcFault.NOT_RPC:
+                _send(handler, 200, b"[null]")
+            case _:
+                self._break_off(handler, body, fault)
+                handler.close_connection = True
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _break_off(self, handler: http.server.BaseHTTPRequestHandler, body: bytes, fault: RpcFault) -> None:
+        """Whatever ends in the end of the connection."""
+        if fault is RpcFault.NO_HTTP:
+            handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
+        elif fault in (RpcFault.HALF, RpcFault.STALL):
+            _, whole = self._ask(handler, body)
+            handler.send_response(200)
+            handler.send_header("Content-Type", "application/json")
+            handler.send_header("Content-Length", str(len(whole)))
+            handler.end_headers()
+            handler.wfile.write(whole[: len(whole) // 2])
+        if fault in (RpcFault.STALL, RpcFault.SILENCE):
+            self._released.wait(120)
+
+    def _ask(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
+        """bitcoind's own answer."""
+        upstream = http.client.HTTPConnection("127.0.0.1", self._node.rpc_port, timeout=60)
+        try:
+            headers = {"Authorization": handler.headers["Authorization"], "Content-Type": "application/json"}
+            upstream.request("POST", handler.path, body, headers)
+            answer = upstream.getresponse()
+            return answer.status, answer.read()
+        finally:
+            upstream.close()
+
+    def _lowered(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> Any:
+        """As a bitcoind answers that has lost its newest blocks, and its mempool."""
+        call = json.loads(body)
+        if isinstance(call, list):  # transactions of the mempool
+            return [NOT_FOUND | {"id": each["id"]} for each in call]
+        method, parameters = call["method"], call["params"]
+        height = self._node.rpc("getblockcount") - self.blocks_lost
+        block_hash = self._node.rpc("getblockhash", height)
+        answer = json.loads(self._ask(handler, body)[1])
+        if method == "getblockchaininfo":
+            work = self._node.rpc("getblockheader", block_hash)["chainwork"]
+            answer["result"] |= {"blocks": height, "bestblockhash": block_hash, "chainwork": work}
+        elif method == "getblockhash" and parameters[0] > height:
+            return OUT_OF_RANGE
+        elif method == "getrawmempool":
+            answer["result"] = []
+        elif method == "listsinceblock":
+            answer["result"] = {"transactions": [], "removed": [], "lastblock": block_hash}
+        elif method in ("getmempoolentry", "getrawtransaction", "getmempoolancestors"):
+            return NOT_FOUND
+        elif method == "gettxspendingprevout":
+            answer["result"] = parameters[0]
+        return answer
+
+    def _scanning(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> Any:
+        """As a bitcoind answers whose wallet was just imported or restored."""
+        answer = json.loads(self._ask(handler, body)[1])
+        match _method(body):
+            case "getwalletinfo":
+                answer["result"]["scanning"] = {"duration": 60, "progress": 0.5}
+            case "listsinceblock":
+                answer["result"]["transactions"] = []
+            case "getnewaddress":
+                return WALLET_ERROR
+        return answer
+
+
+def _method(body: bytes) -> str:
+    """What is asked for; many calls at once are all of one method."""
+    call = json.loads(body)
+    return str((call[0] if isinstance(call, list) else call)["method"])
+
+
+def _send(
+    handler: http.server.BaseHTTPRequestHandler, status: int, body: bytes, kind: str = "application/json"
+) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)

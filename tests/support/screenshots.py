@@ -1,0 +1,125 @@
+"""`python -m tests.support.screenshots` takes the README's pictures, into docs/checkout and docs/operator."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from bitcoin import segwit_addr
+from playwright.sync_api import Browser
+
+from models.address import add_addresses
+from models.daemon_status import beat
+from models.output import Output
+from models.rate import store_rates
+from tests.support.browser import open_browser
+from tests.support.checkout_scenes import DUE_SATS, change, stage
+from tests.support.operator_client import PASSWORD
+from tests.support.operator_scenes import told
+from tests.support.web_server import TIP, Shop, open_shop
+
+DIRECTORY = Path(__file__).parent.parent.parent / "docs" / "checkout"
+OPERATOR = DIRECTORY.with_name("operator")
+SCENES = ("new", "underpaid", "received", "confirming", "confirmed", "expired", "late", "replaced")
+WIDTH = 360
+
+
+NOTES = ("Alpaca socks", "Alpaca hat", "Two llamas, to be delivered", "Wool, 2 kg", "Felt slippers, size 42")
+
+
+def take_all() -> None:
+    """A picture of each of SCENES on a phone, of the first in the dark and on a desktop; the operator's."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    OPERATOR.mkdir(parents=True, exist_ok=True)
+    with _stocked_shop() as shop, open_browser() as browser:
+        for scene in SCENES:
+            _take(shop, browser, scene, scene)
+        _take(shop, browser, SCENES[0], "dark", scheme="dark")
+        _take(shop, browser, SCENES[0], "desktop", width=900)
+    with _stocked_shop() as shop, open_browser() as browser:
+        late = _fill(shop)
+        _take_operator(shop, browser, "payments", "/", height=1000)
+        _take_operator(shop, browser, "payment", f"/operator/payments/{late}", height=1000)
+        _take_operator(shop, browser, "money", "/operator/money", scheme="dark", height=560)
+        _take_operator(shop, browser, "phone", "/", width=WIDTH, height=900)
+
+
+def _fill(shop: Shop) -> str:
+    """A month's business, with a late payment to decide about; the id of that."""
+    for number in range(60):
+        made = stage(shop, "confirmed", note=NOTES[number % len(NOTES)])
+        amount = Decimal(number * 7919 % 20_000) / 100 + 5
+        confirmed_at = shop.now - timedelta(days=number * 7 % 31, minutes=number)
+        change(made, amount_fiat=f"{amount:.2f}", confirmed_at=confirmed_at, created_at=confirmed_at)
+    extra = stage(shop, "confirmed", note=NOTES[0])
+    change(extra, received_sats=DUE_SATS + 50_000, overpaid_sats=50_000)
+    for scene in ("expired", "confirming", "underpaid", "received", "new"):
+        shop.wait(seconds=7)
+        stage(shop, scene, note=NOTES[len(scene) % len(NOTES)])
+    late: str = stage(shop, "late", note=NOTES[2], label="Alpaca Direct")["payment_request_id"]
+    shop.wait(seconds=5)
+    Output.update(first_seen_at=shop.now).execute()
+    told(shop, {"payment_request_id": late}, "payment.late")
+    return late
+
+
+def _take_operator(
+    shop: Shop,
+    browser: Browser,
+    name: str,
+    path: str,
+    *,
+    height: int,
+    width: int = 1280,
+    scheme: Literal["light", "dark"] = "light",
+) -> None:
+    beat(shop.now, TIP, [])
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
+    page.goto(f"http://127.0.0.1:{shop.port}{path}")
+    page.get_by_label("The operator's password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"**{path}")
+    page.screenshot(path=OPERATOR / f"{name}.png")
+    page.close()
+
+
+def _take(
+    shop: Shop,
+    browser: Browser,
+    scene: str,
+    name: str,
+    *,
+    width: int = WIDTH,
+    scheme: Literal["light", "dark"] = "light",
+) -> None:
+    document = stage(shop, scene, label="Alpaca Direct, order 17", redirect_url="https://shop.example/thanks")
+    page = browser.new_page(viewport={"width": width, "height": 400}, color_scheme=scheme, locale="en-GB")
+    # Of one moment: the clock stands, and nothing turns.
+    page.clock.install()
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"http://127.0.0.1:{shop.port}/pay/{document['payment_request_id']}")
+    page.screenshot(path=DIRECTORY / f"{name}.png", full_page=True)
+    page.close()
+
+
+@contextmanager
+def _stocked_shop() -> Iterator[Shop]:
+    """A shop of today, with addresses that look like addresses."""
+    with tempfile.TemporaryDirectory() as directory:
+        url = f"sqlite:///{directory}/nodetill.db"
+        with open_shop(Path(directory), url, {"OPERATOR_PASSWORD": PASSWORD}, addresses=0) as shop:
+            shop.now = datetime.now(UTC)
+            programs = [hashlib.sha256(bytes([number])).digest()[:20] for number in range(100)]
+            pool = [(segwit_addr.encode("bcrt", 0, program), b"\x00\x14" + program) for program in programs]
+            add_addresses(pool, "nodetill", shop.now)
+            store_rates("kraken", {"EUR": Decimal("61146.30")}, shop.now)
+            store_rates("bitpay", {"EUR": Decimal("61146.30")}, shop.now)
+            yield shop
+
+
+if __name__ == "__main__":
+    take_all()

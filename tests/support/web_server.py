@@ -1,0 +1,171 @@
+"""A web server on a free port, with a seller, addresses and prices, and a client that speaks to it."""
+
+import hashlib
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from config import Settings, load_settings
+from models.address import add_addresses
+from models.daemon_status import beat, update_report
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from models.output import Output
+from models.payment import PaymentRequest
+from models.rate import store_rates
+from models.seller import Seller
+from web.app import create_app
+from web.http.server import Server
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
+KEY = "nt_company1"
+TIP = 907_000
+BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The document; a problem is one too."""
+        assert self.headers["content-type"] in ("application/json", "application/problem+json")
+        return json.loads(self.body)
+
+
+@dataclass
+class Shop:
+    """The server, and the clock that it goes by."""
+
+    server: Server
+    now: datetime = NOW
+    common_headers: dict[str, str] = field(default_factory=lambda: {"Authorization": f"Bearer {KEY}"})
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.server.addresses[0][1]
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str | None] | None = None
+    ) -> Reply:
+        """One request on a connection of its own. Bytes go as they are; a header that is None is left out."""
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {**self.common_headers, **(headers or {})}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, raw, {k: v for k, v in sent.items() if v is not None})
+            answer = connection.getresponse()
+            return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, headers: Mapping[str, str | None] | None = None) -> Reply:
+        """GET."""
+        return self.call("GET", path, None, headers)
+
+    def post(self, path: str, body: Any = None, headers: Mapping[str, str | None] | None = None) -> Reply:
+        """POST."""
+        return self.call("POST", path, body, headers)
+
+    def create(self, key: str | None = None, **fields: Any) -> Reply:
+        """POST a payment request: the usual one but for these fields."""
+        return self.post("/api/v1/payments", {**BODY, **fields}, {"Idempotency-Key": key})
+
+    def created(self, **fields: Any) -> dict[str, Any]:
+        """A payment request that was made."""
+        reply = self.create(**fields)
+        assert reply.status == 201, reply.body
+        document: dict[str, Any] = reply.json
+        return document
+
+    def wait(self, **span: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**span)
+
+
+@contextmanager
+def open_shop(
+    directory: Path, database_url: str, environ: Mapping[str, str] | None = None, addresses: int = 50
+) -> Iterator[Shop]:
+    """Open the database, put in what the daemon and the operator would, and serve."""
+    settings = load_settings({"DATABASE_URL": database_url, **(environ or {})}, directory)
+    open_database(database_url)
+    stock(addresses)
+    with serving(settings) as shop:
+        yield shop
+    disconnect()
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Shop]:
+    """A server on the database that is open."""
+    shop: Shop
+    server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, disconnect)
+    shop = Shop(server)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield shop
+    finally:
+        server.stop()
+        thread.join()
+
+
+def settings_of(directory: Path, database_url: str) -> Settings:
+    """The default settings with this database."""
+    return load_settings({"DATABASE_URL": database_url}, directory)
+
+
+def stock(addresses: int) -> None:
+    """A seller, addresses, prices, and a daemon that is well."""
+    add_seller("company1", KEY)
+    if addresses:
+        pool = [(f"bcrt1q{number:038x}", b"\x00\x14" + number.to_bytes(20)) for number in range(addresses)]
+        add_addresses(pool, "nodetill", NOW)
+    store_rates("kraken", {"EUR": Decimal("61142.30"), "JPY": Decimal("9000000")}, NOW)
+    store_rates("bitpay", {"EUR": Decimal("61150.30")}, NOW)
+    beat(NOW, TIP, [])
+    update_report(assessed_height=TIP)
+
+
+def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:
+    """As `manage.py seller add` does."""
+    Seller.create(
+        id=name,
+        api_key_hash=hashlib.sha256(key.encode()).hexdigest(),
+        webhook_secret="whsec_unused",
+        created_at=NOW,
+        removed_at=removed_at,
+    )
+
+
+def stored(document: Mapping[str, Any]) -> PaymentRequest:
+    """The row behind an answer."""
+    row: PaymentRequest = PaymentRequest.get(PaymentRequest.reference == document["payment_request_id"])
+    return row
+
+
+def pay(document: Mapping[str, Any], txid: str, amount_sats: int = 1000, **values: Any) -> Output:
+    """Record an output to the request's address, as the daemon does; its status stays as it is."""
+    row: Output = Output.create(
+        address=stored(document).address,
+        txid=txid,
+        vout=0,
+        amount_sats=amount_sats,
+        first_seen_at=NOW,
+        **{"state": "mempool", **values},
+    )
+    return row

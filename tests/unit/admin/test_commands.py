@@ -1,0 +1,221 @@
+"""manage.py for those who type: help, tables, completion, and what a program gets where it can't be done."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from admin import terminal
+from admin.terminal import table, wrapped
+from manage import manage
+from regtest.node import PROJECT
+
+COLUMNS = 80
+
+
+def leaves(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Each command that does something, with the words that lead to it."""
+    children = getattr(command, "commands", {})
+    if not children:
+        yield path, command
+    for name, child in children.items():
+        yield from leaves(child, (*path, name))
+
+
+LEAVES = dict(leaves(manage))
+
+
+def help_of(*path: str) -> str:
+    result = CliRunner().invoke(manage, [*path, "--help"], terminal_width=COLUMNS)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def examples(text: str) -> list[list[str]]:
+    """The lines of a help that begin with manage.py, in words, without what is said of them."""
+    found = re.findall(r"^ +manage\.py (.+?)(?: {2,}.*| [|>].*)?$", text, re.MULTILINE)
+    return [shlex.split(line) for line in found]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_explains_itself_by_an_example_that_works(path: tuple[str, ...]) -> None:
+    """Its own examples, and each is taken by the parser as it stands."""
+    text = help_of(*path)
+    own = [words[len(path) :] for words in examples(text) if tuple(words[: len(path)]) == path]
+    assert own, text
+    for words in own:
+        LEAVES[path].make_context(path[-1], list(words))
+
+
+def test_help_fits_a_terminal() -> None:
+    """No line of it is cut, or folded by the terminal."""
+    groups = {path[:-1] for path in LEAVES}
+    for path in [*LEAVES, *groups]:
+        for line in help_of(*path).splitlines():
+            assert len(line) <= COLUMNS, (path, line)
+            assert not re.search(r"\w\.\.\.$", line), (path, line)
+
+
+@pytest.mark.parametrize("path", [path for path in LEAVES if path != ("completion",)], ids=" ".join)
+def test_every_command_answers_a_program(path: tuple[str, ...]) -> None:
+    """With --json."""
+    assert "--json" in help_of(*path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "status"),
+    [
+        (["seller", "remove", "nobody"], {}, 1),
+        (["payment", "show", "PR-1"], {}, 1),
+        (["events", "retry", "PR-1"], {}, 1),
+        (["audit"], {"DATABASE_URL": "sqlite:///nowhere/n.db"}, 1),
+        (["wallet", "create"], {"BITCOIND_COOKIE_FILE": "/nowhere"}, 1),
+        (["seller", "add", "a b"], {}, 2),
+        (["payment", "list", "--limit", "many"], {}, 2),
+        (["payment", "list", "--bogus"], {}, 2),
+        (["payment", "paint"], {}, 2),
+        (["doctor"], {"CONFIRMATIONS": "many", "WEB_PORT": "x"}, 78),
+        (["seller", "list"], {"CONFIRMATIONS": "many"}, 78),
+    ],
+)
+def test_what_can_not_be_done_is_a_document_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environ: dict[str, str],
+    status: int,
+) -> None:
+    """One JSON document with what is wrong, beside the line for people on standard error."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner(env=environ).invoke(manage, [*arguments, "--json"])
+    assert result.exit_code == status, result.output
+    assert json.loads(result.stdout)["error"] in result.stderr.replace("nodetill: ", "").replace("\n", "; ")
+    plain = CliRunner(env=environ).invoke(manage, arguments)
+    assert (plain.exit_code, plain.stdout) == (status, "")
+
+
+# Tables
+
+
+ROWS = [
+    (f"PR-{'x' * 22}", "2026-11-23T16:19:27Z", number, "Alpaca socks, two pairs of them")
+    for number in (1, 20)
+]
+HEADINGS = ("ID", "CREATED", "NUMBER", "NOTE")
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 60 columns."""
+    monkeypatch.setattr(terminal, "width", lambda: 60)
+
+
+def test_a_table_in_a_file_has_all_of_it() -> None:
+    """As wide as what is in it."""
+    head, *rows = table(HEADINGS, ROWS, expendable=("CREATED",)).splitlines()
+    assert head.split() == list(HEADINGS)
+    assert all(row.endswith("two pairs of them") for row in rows)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_table_fits_its_terminal() -> None:
+    """The last column is cut, then what is expendable left out; an id is whole, and what is missing named."""
+    cut = table(HEADINGS, ROWS).splitlines()
+    assert all("2026-11-23T16:19:27Z" in line for line in cut[1:])
+    shown = table(HEADINGS, ROWS, expendable=("CREATED",))
+    assert max(map(len, shown.splitlines())) <= 60
+    assert all(f"PR-{'x' * 22}" in line for line in shown.splitlines()[1:3])
+    assert "2026" not in shown
+    assert "A wider terminal shows CREATED too" in shown
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_line_to_be_copied_is_never_broken() -> None:
+    """However long it is."""
+    line = f"rpcwhitelist=nodetill:{'getblock-chain,' * 20}"
+    shown = wrapped(f"let bitcoin.conf have as the last of its lines: {line} and restart", 20)
+    assert line in map(str.strip, shown.splitlines())
+
+
+# On a terminal
+
+
+def on_a_terminal(tmp_path: Path, *arguments: str, **environ: str) -> str:
+    """What manage.py writes to a terminal of its own."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
+    environ = {"PATH": os.defpath, "COLUMNS": str(COLUMNS), "TERM": "xterm", **environ}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        try:
+            while piece := os.read(ours, 65536):
+                written += piece
+        except OSError:
+            pass  # Linux says so of a terminal whose other end is closed
+        os.close(ours)
+    assert process.returncode in (0, 1)
+    return written.decode()
+
+
+def test_colours_are_for_a_terminal_whose_user_wants_them(tmp_path: Path) -> None:
+    """Not with NO_COLOR, and not where the terminal has none."""
+    settings = {"RATE_SOURCES": "fixed:EUR=1", "BITCOIND_COOKIE_FILE": "/nowhere"}
+    colourful = on_a_terminal(tmp_path, "doctor", **settings)
+    assert "\x1b[31mwrong" in colourful
+    plain = re.sub(r"\x1b\[[0-9]*m", "", colourful)
+    assert all(len(line) <= COLUMNS or len(line.split()) == 1 for line in plain.splitlines())
+    assert "\x1b" not in on_a_terminal(tmp_path, "doctor", NO_COLOR="1", **settings)
+
+
+# Completion
+
+
+COMPLETED = {
+    "./manage.py ''": sorted(manage.commands),
+    "./manage.py pay": ["payment"],
+    "./manage.py payment l": ["list"],
+    "./manage.py payment list --st": ["--status"],
+    "./manage.py payment list --status un": ["underpaid"],
+    "./manage.py completion ''": ["bash", "fish", "zsh"],
+}
+
+
+def test_bash_completes_the_commands(tmp_path: Path) -> None:
+    """In a real bash, in any directory."""
+    script = [f'eval "$({sys.executable} {PROJECT / "manage.py"} completion bash)"']
+    for words in COMPLETED:
+        script += [
+            f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()",
+            "_managepy_completion ./manage.py; echo ${COMPREPLY[@]}",
+        ]
+    command = ["bash", "--norc", "-c", "\n".join(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.stderr == ""
+    assert [sorted(line.split()) for line in done.stdout.splitlines()] == list(COMPLETED.values())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("name", ["manage.py", "nodetill"])
+def test_a_completion_script_calls_this_very_program(shell: str, name: str) -> None:
+    """By this Python, since the one on the path has not what it needs; whatever the operator calls it."""
+    result = CliRunner().invoke(manage, ["completion", shell, "--name", name])
+    assert f"{sys.executable} {PROJECT / 'manage.py'})" in result.stdout
+    assert f"commands[{name}]" not in result.stdout
+    assert re.search(rf"(complete -o nosort -F \w+|compdef \w+|complete .*--command) {name}\b", result.stdout)
+
+
+def test_a_name_that_the_shell_could_act_on_is_refused() -> None:
+    """It becomes a part of the script."""
+    assert CliRunner().invoke(manage, ["completion", "bash", "--name", "x; rm -r /"]).exit_code == 2

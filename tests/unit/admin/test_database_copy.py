@@ -1,0 +1,283 @@
+"""`manage.py database copy` moves everything to another database and checks it, or changes nothing."""
+
+import importlib
+import json
+import pkgutil
+import stat
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+from click.testing import CliRunner, Result
+
+import models
+from admin import database_copy as duplicate
+from admin.database_copy import TABLES
+from manage import manage
+from models.address import Address, newest_address_id
+from models.block import Block
+from models.command import add_redelivery
+from models.daemon_status import beat
+from models.db.connection import Table, bind, database, disconnect
+from models.db.leadership import DaemonTerm
+from models.db.lock import database_lock
+from models.db.schema import open_database
+from models.operator_session import LoginAttempt, OperatorSalt, OperatorSession
+from models.output import Spend
+from models.payment import payment_by_reference
+from models.rate import Rate
+from tests.conftest import sqlite_in
+from tests.support.postgres import PostgresServer
+from tests.support.rows import (
+    BLOCK_HASH,
+    NOW,
+    TXID,
+    fill_pool,
+    new_event,
+    new_message,
+    new_output,
+    new_payment,
+    new_seller,
+    script,
+)
+
+Copy = Callable[..., Result]
+MANY = 2 * duplicate.ROWS_AT_ONCE + 1
+BIG = 2**62
+NASTY = "Ünïcødé ☃ \U0001f980 'quoted' \\ %s ? \t\n{}"
+
+
+def fill() -> None:
+    """A row in each table, with everything that the two kinds of database could take differently."""
+    new_seller("company1", email=NASTY, webhook_url="https://shop.example/ü", removed_at=NOW)
+    # By the rules of most languages these are in another order.
+    for name in ("a", "B", "_", "Z9", "z"):
+        new_seller(name)
+    fill_pool(MANY, first=1000)
+    Address.create(
+        id=5_000_000_000, script=bytes(range(256)), address="far", wallet="ü", created_at=NOW, claimed_at=None
+    )
+    paid = new_payment(
+        1,
+        note=NASTY,
+        metadata={"cart": [1, NASTY, None, {"deep": True}]},
+        idempotency_key="k",
+        idempotency_digest="d" * 64,
+        amount_sats=BIG,
+        is_late=True,
+        received_at=NOW - timedelta(days=20_000),
+        txid=TXID,
+    )
+    new_payment(2, seller="B", label=None, metadata={})
+    new_output(paid, state="mined", block_hash=BLOCK_HASH, block_height=7, vout=2**32 - 1, amount_sats=BIG)
+    new_output(paid, txid="0" * 64, state="replaced", replaced_by=TXID)
+    Spend.create(txid=TXID, outpoint=b"\x00\xff" * 18, spender=TXID)
+    Spend.create(txid=TXID, outpoint=b"", spender="0" * 64)
+    Block.create(height=7, hash=BLOCK_HASH, chainwork="f" * 64, mined_at=NOW)
+    event = new_event(paid, payload={"note": NASTY})
+    message = new_message(event, last_error=NASTY, delivered_at=NOW, next_attempt_at=None)
+    add_redelivery(message, NOW)
+    Rate.create(source="kraken", currency="EUR", price="61142.300", fetched_at=NOW)
+    Rate.create(source="Kraken", currency="EUR", price="1", fetched_at=NOW)
+    beat(NOW, 7, [NASTY])
+    DaemonTerm.update(number=41).execute()
+    OperatorSalt.create(salt=bytes(range(255, -1, -1)))
+    OperatorSession.create(id="s" * 22, expires_at=NOW)
+    LoginAttempt.create(browser="", failures=3, next_at=NOW)
+
+
+def contents(url: str) -> dict[str, list[str]]:
+    """Every row of every table, as the tables' own fields read it."""
+    open_database(url)
+    found = {table.__name__: sorted(map(repr, table.select().tuples())) for table in TABLES}
+    disconnect()
+    return found
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Iterator[str]:
+    """DATABASE_URL of a SQLite database with all its tables full."""
+    url = sqlite_in(tmp_path)
+    open_database(url)
+    fill()
+    disconnect()
+    yield url
+    disconnect()
+
+
+@pytest.fixture
+def new(postgres: PostgresServer) -> str:
+    """DATABASE_URL of an empty PostgreSQL database."""
+    return postgres.new_database()
+
+
+def copy(old: str, *arguments: str, **environ: str) -> Result:
+    result = CliRunner(env={"DATABASE_URL": old, **environ}).invoke(manage, ["database", "copy", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def refusal(result: Result) -> str:
+    """The one line that says why not."""
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("nodetill: ")
+    return line
+
+
+def test_it_knows_every_table() -> None:
+    """Each after those that it refers to."""
+    for module in pkgutil.iter_modules(models.__path__):
+        if not module.ispkg:
+            importlib.import_module(f"models.{module.name}")
+    assert set(TABLES) == {t for t in Table.__subclasses__() if t.__module__.startswith("models.")}
+    for number, table in enumerate(TABLES):
+        assert set(table._meta.refs.values()) <= set(TABLES[:number])
+
+
+def test_everything_arrives_as_it_was(old: str, new: str) -> None:
+    """Bytes, NULLs, every letter there is, the largest numbers; and as JSON it is counted."""
+    result = copy(old, "--to", new, "--json")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    counts: dict[str, Any] = json.loads(result.stdout)["copied"]
+    assert all(counts.values())
+    assert counts["address"] == MANY + 3
+    assert contents(new) == contents(old)
+    assert all(contents(new).values())
+
+
+def test_the_next_rows_get_numbers_of_their_own(old: str, new: str) -> None:
+    """Also after the highest number that the old database gave."""
+    assert copy(old, "--to", new).exit_code == 0
+    open_database(new)
+    highest = newest_address_id()
+    fill_pool(1, first=90_000)
+    assert Address.get(Address.script == script(90_000)).id == highest + 1 > 5_000_000_000
+    late = new_payment(3)
+    new_message(new_event(late, type="payment.late"))
+    new_output(late, txid="1" * 64)
+    found = payment_by_reference("PR-1")
+    assert found is not None
+    assert found.metadata["cart"][1] == NASTY
+    disconnect()
+
+
+def test_and_back_again(old: str, new: str, tmp_path: Path) -> None:
+    """From PostgreSQL to SQLite, whose file is its owner's alone."""
+    before = contents(old)
+    assert copy(old, "--to", new).exit_code == 0
+    back = sqlite_in(tmp_path / "back")
+    assert copy(new, "--to", back).exit_code == 0
+    assert contents(back) == before
+    assert stat.S_IMODE((tmp_path / "back" / "nodetill.db").stat().st_mode) == 0o600
+
+
+def test_the_url_may_come_from_a_file_or_the_environment(old: str, new: str, tmp_path: Path) -> None:
+    """Its password is then on no command line, and what is wrong with it is not shown either."""
+    (tmp_path / "url").write_text(f"{new}\n")
+    assert copy(old, "--to-file", str(tmp_path / "url")).exit_code == 0
+    assert "rows already" in refusal(copy(old, DATABASE_COPY_TO=new))
+    (tmp_path / "url").write_text("postgres//u:secret@h")
+    result = copy(old, "--to-file", str(tmp_path / "url"))
+    assert result.exit_code == 2
+    assert "allowed: sqlite:///PATH or postgresql://" in result.stderr
+    assert "secret" not in result.output
+    assert copy(old).exit_code == 2
+    assert copy(old, "--to-file", str(tmp_path / "nothing")).exit_code == 2
+
+
+def test_a_database_with_anything_in_it_is_refused(old: str, new: str) -> None:
+    """Even one row, which stays."""
+    open_database(new)
+    new_seller("theirs")
+    disconnect()
+    assert "the new database has rows already" in refusal(copy(old, "--to", new))
+    assert [row for row in contents(new).values() if row] == [
+        contents(new)["Seller"],
+        contents(new)["DaemonTerm"],
+    ]
+
+
+@pytest.mark.parametrize("busy", ["old", "new"])
+def test_while_a_daemon_works_nothing_is_copied(old: str, new: str, busy: str) -> None:
+    """On either of the two."""
+    open_database({"old": old, "new": new}[busy])
+    lock = database_lock("daemon")
+    assert lock.acquire()
+    disconnect()
+    assert f"works on the {busy} database" in refusal(copy(old, "--to", new))
+    lock.release()
+    assert copy(old, "--to", new).exit_code == 0
+
+
+def test_of_a_newer_version_nothing_is_taken_or_overwritten(old: str, new: str) -> None:
+    """What the newer tables mean is not known here."""
+    open_database(new)
+    database.execute_sql(
+        "INSERT INTO schema_migration (name, applied) VALUES ('9999_x', '2030-01-01 00:00:00')"
+    )
+    disconnect()
+    assert "changed by a newer Nodetill" in refusal(copy(old, "--to", new))
+
+
+def test_onto_itself_nothing_is_copied(old: str) -> None:
+    """By name, or where the same place is named otherwise."""
+    assert "is the old one" in refusal(copy(old, "--to", old))
+    assert "works on the new database" in refusal(
+        copy(old, "--to", old.replace("nodetill.db", "./nodetill.db"))
+    )
+
+
+def test_what_the_new_database_cannot_keep_leaves_it_empty(old: str, new: str) -> None:
+    """SQLite does not look at a text's length, PostgreSQL does; NUL it has never."""
+    bind(old)
+    Address.create(script=b"x", address="x" * 200, wallet="", created_at=NOW)
+    disconnect()
+    assert "nothing was copied" in refusal(copy(old, "--to", new))
+    assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
+
+
+def test_a_damaged_file_is_not_copied(old: str, new: str) -> None:
+    """Found where its rows are read, which is after the query for them was taken."""
+    path = Path(old.removeprefix("sqlite:///"))
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xff" * (size // 4))
+    assert "nothing was copied: " in refusal(copy(old, "--to", new))
+    assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
+
+
+def test_a_row_that_arrives_otherwise_is_found(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept of a copy that is not exact."""
+
+    def copy_and_change(source: peewee.Database, target: Any, advance: Callable[[int], None]) -> None:
+        duplicate.copy_rows(source, target, advance)
+        target.execute_sql("UPDATE payment_request SET note = 'another' WHERE reference = 'PR-2'")
+
+    monkeypatch.setattr("admin.database.copy_rows", copy_and_change)
+    assert "row 2 of the table payment_request is not what it was" in refusal(copy(old, "--to", new))
+    assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
+
+
+def test_a_row_that_is_missing_is_found(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end, where the other side has one more."""
+
+    def copy_and_lose(source: peewee.Database, target: Any, advance: Callable[[int], None]) -> None:
+        duplicate.copy_rows(source, target, advance)
+        target.execute_sql("DELETE FROM rate WHERE source = 'kraken'")
+
+    monkeypatch.setattr("admin.database.copy_rows", copy_and_lose)
+    assert "row 2 of the table rate is not what it was" in refusal(copy(old, "--to", new))
+
+
+def test_a_server_that_is_not_there_is_one_line(old: str) -> None:
+    """And the password that it was to be asked with is not in it."""
+    line = refusal(copy(old, "--to", "postgresql://till:secret@127.0.0.1:1/nodetill"))
+    assert "cannot open the database" in line
+    assert "secret" not in line

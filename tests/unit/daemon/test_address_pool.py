@@ -1,0 +1,49 @@
+"""The pool has addresses when they are safe to hand out, and not before."""
+
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from config import load_settings
+from daemon.address_pool import AddressPool
+from daemon.node.client import Bitcoind
+from models.address import free_count
+from models.block import Block
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from tests.support.rows import BLOCK_HASH, NOW, script
+
+
+class Wallet:
+    """bitcoind, as far as it gives addresses."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+
+    def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
+        numbers = islice(self._numbers, count)
+        return [(f"bcrt1q{number:038x}", script(number)) for number in numbers]
+
+    def while_waiting(self, _live_on: Any) -> None:
+        """It never takes its time."""
+
+
+@pytest.fixture
+def pool(database_url: str, tmp_path: Path) -> Iterator[AddressPool]:
+    """One of thirty, on a new database."""
+    open_database(database_url)
+    settings = load_settings({"ADDRESS_POOL": "30"}, tmp_path)
+    yield AddressPool(settings, cast(Bitcoind, Wallet()), lambda: NOW)
+    disconnect()
+
+
+def test_no_address_is_ready_before_the_chain_is_followed(pool: AddressPool) -> None:
+    """What pays it might else be in a block that is never read: one before the first that was."""
+    pool.fill()
+    assert free_count() == 0
+    Block.create(height=101, hash=BLOCK_HASH, chainwork="0" * 64, mined_at=NOW)
+    pool.fill()
+    assert free_count() == 30

@@ -1,0 +1,254 @@
+"""Every email says what happened, to which payment, and what to do; and nothing in a payment can bend it."""
+
+import json
+import re
+from datetime import UTC, datetime
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.delivery.emails import (
+    LONGEST_SUBJECT,
+    MOST_TRANSACTIONS,
+    Letter,
+    is_mailed,
+    is_urgent,
+    letter,
+    message_id,
+    webhook_body,
+)
+from payments.status import EventType, Status
+from tests.support.email_documents import TXID, document, transaction
+
+EXPLORER = "https://mempool.space/tx/{txid}"
+REFERENCE = "PR-3kTMd0Zk6bW1vJrXq2nVhA"
+
+any_text = st.text(st.characters(codec=None), max_size=120)
+events = st.sampled_from(EventType)
+
+
+def email(event_type: EventType, **changes: Any) -> Letter:
+    """The email of an event whose document has these changes."""
+    return letter(event_type, document(**changes), EXPLORER, "shop@example.com")
+
+
+class Tags(HTMLParser):
+    """What elements a page has, and what it loads or links to."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Part of the parser's protocol."""
+        self.names.add(tag)
+        for name, value in attrs:
+            if name == "href":
+                self.links.append(value or "")
+            elif name in ("src", "srcset", "background", "data") or name.startswith("on"):
+                self.loaded.append(value or "")
+
+
+@pytest.mark.parametrize(
+    ("event_type", "is_sent"),
+    [
+        (EventType.UNDERPAID, False),
+        (EventType.RECEIVED, True),
+        (EventType.CONFIRMED, True),
+        (EventType.LATE, True),
+        (EventType.REVERTED, True),
+        (EventType.EXTRA, True),
+    ],
+)
+def test_which_events_are_mailed(event_type: EventType, is_sent: bool) -> None:
+    """As the table in the specification has it."""
+    assert is_mailed(event_type, document()) is is_sent
+
+
+@pytest.mark.parametrize(
+    "changes", [{"overpaid_sats": 1}, {"status": "expired", "due_sats": 0}, {"status": "expired"}]
+)
+def test_nobody_is_told_to_send_back_what_he_may_not_get(changes: dict[str, Any]) -> None:
+    """A customer could double-spend what is in no block yet, and keep what was sent back."""
+    caution = "Send nothing back before it has confirmations"
+    for event_type in (EventType.LATE, EventType.EXTRA, EventType.EXPIRED):
+        waiting = email(event_type, **changes, transactions=[transaction(state="mempool")])
+        assert caution in " ".join(waiting.text.split())
+        mined = email(event_type, **changes, transactions=[transaction(state="mined")])
+        assert caution not in " ".join(mined.text.split())
+
+
+def test_an_expiry_is_mailed_only_where_money_is_stuck() -> None:
+    """A customer who has changed his mind is no news."""
+    assert not is_mailed(EventType.EXPIRED, document(received_sats=0))
+    assert is_mailed(EventType.EXPIRED, document(received_sats=1))
+
+
+@pytest.mark.parametrize("event_type", EventType)
+def test_an_email_has_all_the_facts(event_type: EventType) -> None:
+    """In both of its forms."""
+    mail = email(event_type, due_sats=100, overpaid_sats=23, status="expired")
+    for form in (mail.text, unescape(mail.html)):
+        for fact in (
+            *(REFERENCE, "company1", "shop@example.com", "135.99 EUR", "0.00222416 BTC", "Alpaca socks"),
+            *("61142.30 EUR for 1 BTC", "2026-12-10 10:53:20 UTC", "coinbase, kraken, bitpay"),
+            *("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID, f"https://mempool.space/tx/{TXID}"),
+            *("0.00000100 BTC", "0.00000023 BTC", "0 confirmations, 6 required", "2026-12-10 09:15:00 UTC"),
+        ):
+            assert fact in form, fact
+
+
+@pytest.mark.parametrize(
+    ("event_type", "changes", "subject"),
+    [
+        (EventType.RECEIVED, {}, "Payment received: 135.99 EUR for company1 (PR-3kTMd0Zk6bW1vJrXq2nVhA)"),
+        (EventType.CONFIRMED, {"status": "confirmed"}, "Payment confirmed: 135.99 EUR"),
+        (
+            EventType.EXPIRED,
+            {"status": "expired", "received_sats": 100_000, "due_sats": 122_416},
+            "Payment expired with 0.00100000 BTC in it: 135.99 EUR",
+        ),
+        (EventType.LATE, {"status": "expired", "late": True}, "Late payment, your decision: 135.99 EUR"),
+        (EventType.LATE, {"status": "received", "late": True}, "Late payment counted: 135.99 EUR"),
+        (EventType.REVERTED, {"status": "new"}, "URGENT: payment reverted: 135.99 EUR"),
+        (EventType.REVERTED, {"status": "received"}, "URGENT: payment no longer confirmed: 135.99 EUR"),
+        (EventType.EXTRA, {"status": "confirmed"}, "More money for a settled payment: 135.99 EUR"),
+        (
+            EventType.EXTRA,
+            {"status": "expired", "due_sats": 5},
+            "More money for an expired payment: 135.99 EUR",
+        ),
+        (EventType.EXTRA, {"status": "expired", "late": True}, "Late payment, your decision: 135.99 EUR"),
+    ],
+)
+def test_a_subject_says_it_all(event_type: EventType, changes: dict[str, Any], subject: str) -> None:
+    """For those who read their mail on a locked telephone."""
+    assert email(event_type, **changes).subject.startswith(subject)
+
+
+def test_a_late_payment_says_how_to_accept_it() -> None:
+    """The command stands on a line of its own, to be copied."""
+    text = email(EventType.LATE, status="expired", late=True).text
+    assert "`" not in text
+    assert f"\nmanage.py payment accept {REFERENCE}\n" in text
+
+
+def test_what_is_copied_is_code() -> None:
+    """A command, an address and a transaction are read letter by letter."""
+    page = email(EventType.LATE, status="expired", late=True).html
+    for code in (f"manage.py payment accept {REFERENCE}", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID):
+        assert f"<code>{code}</code>" in page
+
+
+def test_a_received_payment_says_to_wait() -> None:
+    """For as many confirmations as the request wants; for none where it wants none."""
+    assert "Hand nothing over" in email(EventType.RECEIVED).text
+    assert "at 6 confirmations" in " ".join(email(EventType.RECEIVED).text.split())
+    assert "Hand nothing over" not in email(EventType.RECEIVED, confirmations_required=0).text
+
+
+@pytest.mark.parametrize("event_type", [EventType.RECEIVED, EventType.CONFIRMED, EventType.EXTRA])
+def test_too_much_says_to_send_it_back(event_type: EventType) -> None:
+    """And how much it is."""
+    text = " ".join(email(event_type, status="confirmed", overpaid_sats=777).text.split())
+    assert "0.00000777 BTC more than asked for" in text
+
+
+def test_a_replaced_transaction_says_by_which() -> None:
+    """The link to the other one is what the operator looks at first."""
+    replaced = transaction(state="replaced", replaced_by="ab" * 32)
+    mail = email(EventType.REVERTED, status="new", transactions=[replaced])
+    assert f"https://mempool.space/tx/{'ab' * 32}" in mail.text
+    assert f"https://mempool.space/tx/{'ab' * 32}" in Tags(mail.html).links
+
+
+def test_only_a_reverted_payment_is_urgent() -> None:
+    """If everything is urgent, nothing is."""
+    assert [event_type for event_type in EventType if is_urgent(event_type)] == [EventType.REVERTED]
+
+
+def test_thousands_of_outputs_make_no_endless_email() -> None:
+    """Anybody can send dust to an address."""
+    mail = email(EventType.RECEIVED, transactions=[transaction(vout=n) for n in range(5000)])
+    assert f"and {5000 - MOST_TRANSACTIONS} more" in mail.text
+    assert len(mail.html) < 100_000
+
+
+@given(events, st.sampled_from(Status), any_text, any_text, any_text)
+def test_no_text_of_a_customer_or_seller_can_bend_an_email(
+    event_type: EventType, status: Status, note: str, seller: str, contact: str
+) -> None:
+    """One line of subject with the request's id; no new elements in the HTML, and only our links."""
+    mail = letter(event_type, document(note=note, seller_id=seller, status=status.value), EXPLORER, contact)
+    assert mail.subject.isprintable() or not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", mail.subject)
+    assert mail.subject.splitlines() == [mail.subject]
+    assert REFERENCE in mail.subject
+    assert len(mail.subject) <= LONGEST_SUBJECT
+    tags = Tags(mail.html)
+    expected = {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "body",
+        "h1",
+        "p",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "a",
+        "br",
+        "code",
+    }
+    assert tags.names <= expected
+    assert set(tags.links) == {f"https://mempool.space/tx/{TXID}"}
+    assert not tags.loaded
+    mail.text.encode()
+    mail.html.encode()
+
+
+@given(any_text)
+def test_no_text_turns_the_direction_of_what_follows(note: str) -> None:
+    """U+202E would make an amount or an address read backwards."""
+    mail = letter(EventType.RECEIVED, document(note=f"{note}\u202e\u2066", seller_id="a\u202eb"), EXPLORER)
+    assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") & set(mail.text + mail.html)
+
+
+def test_a_note_keeps_its_lines() -> None:
+    """A shop may list what was bought."""
+    text = email(EventType.RECEIVED, note="2 socks\n1 hat").text
+    assert "Note          2 socks\n              1 hat\n" in text
+
+
+def test_text_is_wrapped_but_what_is_copied_stays_whole() -> None:
+    """A txid or a link on two lines can't be clicked."""
+    mail = email(EventType.LATE, status="expired", late=True, note="word " * 90)
+    long = [line for line in mail.text.splitlines() if len(line) > 76]
+    assert all(TXID in line for line in long)
+
+
+@given(events, any_text)
+def test_a_webhooks_body_is_the_same_bytes_each_time(event_type: EventType, note: str) -> None:
+    """Also when the document has been through the database: its signature must hold at each repeat."""
+    created_at = datetime(2026, 12, 10, 9, 3, 0, 123456, tzinfo=UTC)
+    fresh = document(note=note.encode("utf-8", "replace").decode(), metadata={"z": 1, "a": [None, "ü"]})
+    body = webhook_body(event_type, created_at, fresh)
+    assert body == webhook_body(event_type, created_at, json.loads(json.dumps(fresh, ensure_ascii=False)))
+    assert json.loads(body) == {
+        "type": event_type.value,
+        "timestamp": "2026-12-10T09:03:00Z",
+        "data": fresh,
+    }
+
+
+def test_a_message_id_is_made_from_the_event() -> None:
+    """So a repeat after a crash is recognisable."""
+    assert message_id("evt_1", "shop@mail.example.com") == "<evt_1@mail.example.com>"

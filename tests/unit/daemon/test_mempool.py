@@ -1,0 +1,53 @@
+"""When a payment counts as first seen."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from daemon.chain.mempool import FEED_DELAY, Mempool
+from daemon.chain.outputs import Match, Watch
+from daemon.node.client import Bitcoind
+from daemon.node.types import MempoolEntry
+from payments.transaction import Transaction
+
+NOW = datetime(2026, 12, 10, 9, 3, tzinfo=UTC)
+
+
+class Node:
+    """bitcoind with one payment in its mempool; a feed that lags can't be had from a real one."""
+
+    def __init__(self, age: timedelta) -> None:
+        self._age = age
+
+    def mempool_entry(self, _txid: str) -> MempoolEntry:
+        return MempoolEntry(NOW - self._age, ancestors=0)
+
+    def mempool_spenders(self, _outpoints: Any) -> dict[bytes, str]:
+        return {}
+
+
+def first_seen(age: timedelta, *, came_by_feed: bool) -> datetime:
+    """Of a payment that entered the mempool so long ago."""
+    payment = Transaction([], [(1000, b"script")], txid="ab" * 32)
+    mempool = Mempool(cast(Bitcoind, Node(age)), Watch())
+    findings = mempool.look([Match(payment, ((0, 1000, 1),))], [], NOW, came_by_feed=came_by_feed)
+    [arrival] = findings.arrivals
+    return arrival.first_seen_at
+
+
+def test_a_message_of_the_feed_is_news() -> None:
+    """The mempool's times are whole seconds, so an age below the delay says nothing."""
+    assert first_seen(FEED_DELAY - timedelta(milliseconds=1), came_by_feed=True) == NOW
+
+
+@pytest.mark.parametrize("came_by_feed", [True, False])
+def test_what_lay_in_the_queue_or_was_missed_is_as_old_as_its_mempool_entry(came_by_feed: bool) -> None:
+    """A payment that was in time at bitcoind is not late because we were asleep."""
+    age = timedelta(minutes=20)
+    assert first_seen(age, came_by_feed=came_by_feed) == NOW - age
+
+
+def test_no_payment_is_seen_in_the_future() -> None:
+    """A mempool entry ahead of our clock counts from now."""
+    assert first_seen(-timedelta(minutes=1), came_by_feed=False) == NOW

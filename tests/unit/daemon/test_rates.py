@@ -1,0 +1,324 @@
+"""Prices come from what the sources really answer, and nothing that is no price is ever stored."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from config import load_settings
+from daemon.rates.sources import NoRates, read_rates
+from daemon.rates.updater import MOST_BYTES, RateKeeper
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from models.rate import quotes, store_rates
+from tests.conftest import NewDatabase
+from tests.support.endpoint import Behaviour, Endpoint, answers, hangs, sends, trickles
+from tests.support.waiting import wait_until
+
+NOW = datetime(2026, 12, 10, 9, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+COINBASE = b"""{"data":{"currency":"BTC","rates":{"AED":"224548.12","BTC":"1","ETH":"17.2","EUR":"61142.3",
+"JPY":"9612345.5","SATS":"100000000","USD":"66123.455","XAU":"14.9"}}}"""
+KRAKEN = b"""{"error":[],"result":{
+"XBTAUD":{"a":["101000.1","1","1.000"],"c":["100998.70000","0.00125000"],"o":"100001.0"},
+"XBTCHF":{"a":["53000.1","1","1.000"],"c":["52990.20000","0.00010000"],"o":"52001.0"},
+"XBTUSDT":{"c":["66100.00000","0.1"]},"XETHZEUR":{"c":["3500.00000","0.1"]},
+"XXBTZEUR":{"a":["61141.0","2","2.000"],"b":["61140.0","1","1.000"],"c":["61140.10000","0.01000000"],
+"v":["412.1","900.2"],"p":["61000.1","60900.2"],"t":[10234,20111],"l":["60001.0","59900.0"],
+"h":["61900.0","62000.0"],"o":"60500.10000"}}}"""
+BITPAY = b"""{"data":[{"code":"BTC","name":"Bitcoin","rate":1},
+{"code":"BCH","name":"Bitcoin Cash","rate":120.5},
+{"code":"USD","name":"US Dollar","rate":66120.07},{"code":"EUR","name":"Eurozone Euro","rate":61150.2}]}"""
+COINGECKO = b"""{"rates":{"btc":{"name":"Bitcoin","unit":"BTC","value":1.0,"type":"crypto"},
+"eth":{"name":"Ether","unit":"ETH","value":17.21,"type":"crypto"},
+"usd":{"name":"US Dollar","unit":"$","value":66118.901,"type":"fiat"},
+"eur":{"name":"Euro","unit":"\\u20ac","value":61139.9,"type":"fiat"},
+"xau":{"name":"Gold - Troy Ounce","unit":"XAU","value":14.9,"type":"commodity"}}}"""
+ANSWERS = {"coinbase": COINBASE, "kraken": KRAKEN, "bitpay": BITPAY, "coingecko": COINGECKO}
+
+
+class Clock:
+    """A time of day and a monotonic clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.seconds = 1000.0
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+
+class Market:
+    """Rate sources on this machine, and a keeper that asks them in the test's own thread."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self._directory = directory
+        self._stack = stack
+        self.clock = Clock()
+        self.endpoints: dict[str, Endpoint] = {}
+
+    def keeper(self, behaviours: Mapping[str, Behaviour], refresh: int = 60) -> RateKeeper:
+        """One that asks these sources; each is named and behaves so."""
+        for name, behave in behaviours.items():
+            self.endpoints[name] = self._stack.enter_context(Endpoint(behave))
+        environ = {f"RATE_URL_{name.upper()}": server.url for name, server in self.endpoints.items()}
+        return self.keeper_by({**environ, "RATE_SOURCES": ",".join(behaviours), "RATE_REFRESH": str(refresh)})
+
+    def keeper_by(self, environ: dict[str, str]) -> RateKeeper:
+        """One with these settings."""
+        settings = load_settings(environ, self._directory)
+        inline: Callable[[Callable[[], None]], None] = lambda work: work()  # noqa: E731
+        return RateKeeper(settings, lambda: self.clock.now, lambda: self.clock.seconds, inline, 2.0)
+
+    def asked(self, name: str) -> int:
+        """How often a source has been asked."""
+        return len(self.endpoints[name].requests)
+
+
+@pytest.fixture
+def market(new_database: NewDatabase, tmp_path: Path) -> Iterator[Market]:
+    """With a database to keep the prices in."""
+    open_database(new_database(tmp_path))
+    with ExitStack() as stack:
+        yield Market(tmp_path, stack)
+    disconnect()
+
+
+def refresh(keeper: RateKeeper) -> None:
+    """Ask, and store what was answered."""
+    keeper.take_turn()
+    keeper.take_turn()
+
+
+def stored(currency: str = "EUR") -> dict[str, Decimal]:
+    """The prices in the database, by source."""
+    return {quote.source: quote.price for quote in quotes(currency)}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("coinbase", {"AED": "224548.12", "EUR": "61142.3", "JPY": "9612345.5", "USD": "66123.455"}),
+        ("kraken", {"AUD": "100998.70000", "CHF": "52990.20000", "EUR": "61140.10000"}),
+        ("bitpay", {"USD": "66120.07", "EUR": "61150.2"}),
+        ("coingecko", {"USD": "66118.901", "EUR": "61139.9"}),
+    ],
+)
+def test_a_sources_answer_is_read_to_the_last_digit(source: str, expected: dict[str, str]) -> None:
+    """Money only: no coin, no metal, and no bitcoin in bitcoin."""
+    rates = read_rates(source, ANSWERS[source])
+    assert {currency: str(price) for currency, price in rates.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "0", "-1", '"NaN"', '"0"', '"-5"', "null", "true", "[]", '"1e5"']
+)
+def test_what_is_no_price_is_left_out(value: str) -> None:
+    """Others of the same answer count all the same, where it is JSON at all."""
+    answer = f'{{"data":[{{"code":"USD","rate":66120.07}},{{"code":"EUR","rate":{value}}}]}}'.encode()
+    if value in ("NaN", "Infinity"):
+        with pytest.raises(NoRates):
+            read_rates("bitpay", answer)
+    else:
+        assert read_rates("bitpay", answer) == {"USD": Decimal("66120.07")}
+
+
+@pytest.mark.parametrize(
+    ("source", "answer"),
+    [
+        ("kraken", b'{"error":["EService:Unavailable"],"result":{"XXBTZEUR":{"c":["61140.1","1"]}}}'),
+        ("kraken", b'{"error":["EQuery:Unknown asset pair"]}'),
+        ("kraken", b'{"error":[],"result":{"XXBTZEUR":{"c":[]}}}'),
+        ("kraken", b'{"error":[],"result":{}}'),
+        ("coinbase", COINBASE.replace(b'"currency":"BTC"', b'"currency":"BCH"')),
+        ("coinbase", b'{"data":{"currency":"BTC","rates":{"EUR":"1e-999999999999999999999"}}}'),
+        ("coinbase", b'{"data":{"currency":"BTC","rates":{"EUR":1e-999999999999999999999}}}'),
+        ("coinbase", b'{"data":{"currency":"BTC","rates":{"EUR":1e999999}}}'),
+        ("coinbase", b'{"data":{"currency":"BTC","rates":{"EUR":' + b"9" * 5000 + b"}}}"),
+        ("bitpay", b'{"data":{"EUR":1}}'),
+        ("bitpay", b"[" * 100_000),
+        ("coingecko", COINGECKO[:100]),
+        ("coingecko", b"\xff\xfe"),
+        ("coingecko", b"<html>Too many requests</html>"),
+        ("coingecko", b""),
+    ],
+)
+def test_an_answer_of_another_form_has_no_rates(source: str, answer: bytes) -> None:
+    """And it is no crash either."""
+    with pytest.raises(NoRates):
+        read_rates(source, answer)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["EUR", "BTC", "fiat"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["data", "rates", "error", "result", "c", "code", "rate", "type", "eur", "XXBTZEUR"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(st.sampled_from(sorted(ANSWERS)), json_values)
+def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
+    """And what it gives are prices."""
+    try:
+        rates = read_rates(source, json.dumps(document).encode())
+    except NoRates:
+        return
+    assert rates
+    assert all(price > 0 and price.is_finite() for price in rates.values())
+
+
+def test_all_sources_are_asked_and_stored(market: Market) -> None:
+    """With the time at which they answered."""
+    keeper = market.keeper({name: answers(200, answer) for name, answer in ANSWERS.items()})
+    refresh(keeper)
+    assert stored() == {
+        "bitpay": Decimal("61150.2"),
+        "coinbase": Decimal("61142.3"),
+        "coingecko": Decimal("61139.9"),
+        "kraken": Decimal("61140.10000"),
+    }
+    assert {quote.fetched_at for quote in quotes()} == {NOW}
+    request = market.endpoints["coinbase"].requests[0]
+    assert request.line == "GET /hook?key=secret HTTP/1.1"
+    assert request.headers["user-agent"] == "Nodetill"
+
+
+def test_a_source_is_asked_again_after_rate_refresh(market: Market) -> None:
+    """Not earlier."""
+    keeper = market.keeper({"coinbase": answers(200, COINBASE)})
+    refresh(keeper)
+    market.clock.pass_by(59)
+    refresh(keeper)
+    assert market.asked("coinbase") == 1
+    market.clock.pass_by(1)
+    refresh(keeper)
+    assert market.asked("coinbase") == 2
+    assert {quote.fetched_at for quote in quotes()} == {NOW + MINUTE}
+
+
+@pytest.mark.parametrize(
+    ("behave", "problem"),
+    [
+        (answers(500), "HTTP 500"),
+        (answers(429), "HTTP 429"),
+        (answers(302, b"", "Location: http://127.0.0.1:1/"), "HTTP 302"),
+        (answers(200, b"<html>"), "another form"),
+        (answers(200, b"{}"), "another form"),
+        (answers(200, COINBASE + b" " * MOST_BYTES), "more than"),
+        (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + COINBASE[:-10]), "IncompleteRead"),
+        (sends(b""), "closed"),
+        (hangs, "timed out"),
+        (trickles(b"HTTP/1.1 200 OK\r\n\r\n"), "timed out"),
+    ],
+)
+def test_a_source_that_fails_takes_nothing_away(market: Market, behave: Behaviour, problem: str) -> None:
+    """What it said before stands, and grows old by itself; the others are asked as ever."""
+    store_rates("coinbase", {"EUR": Decimal(60000)}, NOW - MINUTE)
+    keeper = market.keeper({"coinbase": behave, "kraken": answers(200, KRAKEN)})
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert stored() == {"coinbase": Decimal(60000), "kraken": Decimal("61140.10000")}
+    assert [line["source"] for line in lines] == ["coinbase"]
+    assert problem in lines[0]["reason"]
+    assert "secret" not in str(lines)
+
+
+def test_an_outage_is_logged_at_its_start_and_its_end(market: Market) -> None:
+    """And a source that failed is asked again soon: after 5, 10, 20 s, never later than RATE_REFRESH."""
+    keeper = market.keeper({"coinbase": answers(503)}, refresh=15)
+    asked_after = []
+    with capture_logs() as lines:
+        for _ in range(60):
+            before = market.asked("coinbase")
+            refresh(keeper)
+            if market.asked("coinbase") > before:
+                asked_after.append(market.clock.seconds - 1000)
+            market.clock.pass_by(1)
+        market.endpoints["coinbase"].behave = answers(200, COINBASE)
+        market.clock.pass_by(15)
+        refresh(keeper)
+    assert asked_after == [0, 5, 15, 30, 45]
+    assert [line["event"] for line in lines] == ["rate source failed", "rate source answers again"]
+
+
+def test_a_source_that_is_off_is_told_once(market: Market) -> None:
+    """And again when it is off after it had come back."""
+    far_off = COINBASE.replace(b"61142.3", b"71142.3")
+    others = {"kraken": answers(200, KRAKEN), "bitpay": answers(200, BITPAY)}
+    keeper = market.keeper({"coinbase": answers(200, far_off), **others})
+    told = []
+    for answer in (far_off, far_off, COINBASE, far_off):
+        market.endpoints["coinbase"].behave = answers(200, answer)
+        with capture_logs() as lines:
+            refresh(keeper)
+        told.append([(line["source"], line["currencies"]) for line in lines])
+        market.clock.pass_by(60)
+    assert told == [[("coinbase", "EUR")], [], [], [("coinbase", "EUR")]]
+
+
+def test_two_sources_that_disagree_are_told(market: Market) -> None:
+    """Since there is no price then."""
+    far_off = COINBASE.replace(b"61142.3", b"71142.3")
+    keeper = market.keeper({"coinbase": answers(200, far_off), "kraken": answers(200, KRAKEN)})
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert [(line["event"], line["currencies"]) for line in lines] == [
+        ("no price: the sources disagree", "EUR")
+    ]
+
+
+def test_fixed_rates_are_stored_at_each_refresh(market: Market) -> None:
+    """So that they never grow old; no network is used."""
+    keeper = market.keeper_by({"RATE_SOURCES": "fixed:EUR=50000,USD=54000.5"})
+    refresh(keeper)
+    market.clock.pass_by(60)
+    refresh(keeper)
+    assert [(q.source, q.currency, q.price, q.fetched_at) for q in quotes()] == [
+        ("fixed", "EUR", Decimal(50000), NOW + MINUTE),
+        ("fixed", "USD", Decimal("54000.5"), NOW + MINUTE),
+    ]
+
+
+def test_what_other_sources_said_is_forgotten_at_the_start(market: Market) -> None:
+    """A rate fixed for a try-out must not stand beside the public ones for ten minutes."""
+    store_rates("fixed", {"EUR": Decimal(1000)}, NOW)
+    store_rates("coinbase", {"EUR": Decimal(60000)}, NOW)
+    refresh(market.keeper({"coinbase": answers(500)}))
+    assert stored() == {"coinbase": Decimal(60000)}
+
+
+def test_the_thread_asks_at_once_and_stops_at_once(new_database: NewDatabase, tmp_path: Path) -> None:
+    """Also while a source hangs."""
+    open_database(new_database(tmp_path))
+    with Endpoint(hangs) as hanging, Endpoint(answers(200, KRAKEN)) as good:
+        environ = {
+            "RATE_SOURCES": "coinbase,kraken",
+            "RATE_URL_COINBASE": hanging.url,
+            "RATE_URL_KRAKEN": good.url,
+        }
+        keeper = RateKeeper(load_settings(environ, tmp_path), lambda: NOW)
+        keeper.start()
+        wait_until(lambda: "kraken" in stored(), what="the price of the source that answers")
+        assert keeper.is_alive()
+        assert keeper.stop(5)
+    disconnect()

@@ -1,0 +1,321 @@
+"""An email is handed over whole or not at all, and the mailer knows whether to try again."""
+
+import mailbox
+import smtplib
+import socketserver
+import ssl
+import stat
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import daemon.delivery.smtp
+from config import Maildir, Secret, SmtpServer
+from daemon.delivery.emails import Letter, letter
+from daemon.delivery.smtp import Mailer
+from daemon.net.errors import PermanentFailure, TemporaryFailure
+from payments.status import EventType
+from tests.support.email_documents import TXID, document
+from tests.support.endpoint import CERTIFICATE
+from tests.support.mail_server import PASSWORD, MailServer
+
+# The test's mail server has no TLS in some of the tests that log in.
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+
+NOW = datetime(2026, 12, 10, 9, 3, tzinfo=UTC)
+FROM, OPERATOR, MESSAGE_ID = "till@shop.example", "operator@shop.example", "<evt_1@shop.example>"
+
+
+def a_letter(**changes: Any) -> Letter:
+    """That of a payment that was received."""
+    return letter(EventType.RECEIVED, document(**changes), "https://mempool.space/tx/{txid}")
+
+
+def send(
+    mail: SmtpServer | Maildir, text: Letter | None = None, *, seconds: float = 10, **changes: Any
+) -> None:
+    """One email."""
+    envelope = {"recipient": OPERATOR, "message_id": MESSAGE_ID, "is_urgent": False, "now": NOW, **changes}
+    Mailer(mail, FROM, seconds).send(letter=text or a_letter(), **envelope)
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """A mail server without TLS."""
+    with MailServer() as running:
+        yield running
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' certificate is vouched for."""
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
+    monkeypatch.setattr(daemon.delivery.smtp, "tls_context", lambda: context)
+
+
+def test_an_email_arrives_as_it_was_written(server: MailServer) -> None:
+    """Plain text and HTML, with the headers that a repeat is recognised by."""
+    text = a_letter(note="Brötchen für 3 €\nund 1 ☕")
+    send(server.address(), text)
+    mail = server.taken[0]
+    assert mail["From"] == FROM
+    assert mail["To"] == OPERATOR
+    assert server.recipients == [OPERATOR]
+    assert mail["Subject"] == text.subject
+    assert mail["Message-ID"] == MESSAGE_ID
+    assert mail["Date"] == "Thu, 10 Dec 2026 09:03:00 +0000"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["X-Priority"] is None
+    parts = {part.get_content_type(): part.get_content() for part in mail.iter_parts()}
+    assert {kind: _lines(content) for kind, content in parts.items()} == {
+        "text/plain": _lines(text.text),
+        "text/html": _lines(text.html),
+    }
+
+
+def test_a_txid_stays_whole_in_the_source(server: MailServer) -> None:
+    """For those who search their mail with simple tools."""
+    send(server.address())
+    assert f"\r\n              {TXID}\r\n".encode() in server.raw[0]
+
+
+def test_an_urgent_email_is_marked(server: MailServer) -> None:
+    """By the headers that mail programs know."""
+    send(server.address(), is_urgent=True)
+    assert (server.taken[0]["Importance"], server.taken[0]["X-Priority"]) == ("high", "1")
+
+
+def test_a_second_email_is_a_second_connection(server: MailServer) -> None:
+    """One mailer sends many."""
+    mailer = Mailer(server.address(), FROM)
+    for number in range(3):
+        mailer.send(OPERATOR, a_letter(), f"<evt_{number}@shop.example>", is_urgent=False, now=NOW)
+    assert [mail["Message-ID"] for mail in server.taken] == [f"<evt_{n}@shop.example>" for n in range(3)]
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+def test_4xx_is_tried_again(server: MailServer, command: str) -> None:
+    """Greylisting, a full disk, too many at once."""
+    server.answers[command] = "450 4.2.0 Greylisted, try again"
+    with pytest.raises(TemporaryFailure, match=r"450 4\.2\.0 Greylisted"):
+        send(server.address())
+    assert not server.taken
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+def test_5xx_is_final(server: MailServer, command: str) -> None:
+    """The next try would end in the same way."""
+    server.answers[command] = "550 5.1.1 No such user"
+    with pytest.raises(PermanentFailure, match=r"550 5\.1\.1 No such user"):
+        send(server.address())
+
+
+def test_a_cut_after_data_is_tried_again(server: MailServer) -> None:
+    """Nobody knows whether it was taken; the Message-ID tells a repeat."""
+    server.is_cut_after_data = True
+    with pytest.raises(TemporaryFailure):
+        send(server.address())
+
+
+def test_what_a_server_says_is_one_short_line(server: MailServer) -> None:
+    """It goes into the log and on the operator's screen."""
+    server.answers["RCPT"] = "450 " + "\x1b[2J\x07" + "x" * 400
+    with pytest.raises(TemporaryFailure) as caught:
+        send(server.address())
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= 200
+
+
+def test_nobody_there_is_tried_again() -> None:
+    """The server is down, or its name is wrong."""
+    with MailServer() as gone:
+        address = gone.address()
+    for server in (address, SmtpServer("no-such-host.invalid", 25, None, None, "none")):
+        with pytest.raises(TemporaryFailure):
+            send(server)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"220 ", b"220-hello\r\n", b"nonsense "])
+def test_a_server_that_trickles_is_cut_off(greeting: bytes) -> None:
+    """Each byte comes in time; the whole answer never does."""
+    is_over = threading.Event()
+
+    class Trickle(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(greeting)
+            while greeting and not is_over.wait(0.05):
+                self.request.sendall(b"2")
+            is_over.wait(60)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        with pytest.raises(TemporaryFailure, match="too slow"):
+            send(SmtpServer("127.0.0.1", int(server.server_address[1]), None, None, "none"), seconds=0.3)
+        is_over.set()
+        server.shutdown()
+        thread.join()
+
+
+def test_a_greeting_of_5xx_is_no_verdict_on_the_message() -> None:
+    """The server does not want us; the operator can mend that, so the message waits."""
+    refusing = _greets_with(b"554 5.7.1 Go away\r\n")
+    with pytest.raises(TemporaryFailure, match=r"554 5\.7\.1 Go away"):
+        send(refusing)
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_an_email_goes_by_tls_with_a_login(security: Any) -> None:
+    """From the first byte, or after STARTTLS."""
+    with MailServer(security, wants_login=True) as server:
+        send(server.address())
+        assert server.taken[0]["Message-ID"] == MESSAGE_ID
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_a_certificate_that_nobody_vouches_for_is_refused(security: Any) -> None:
+    """Before the password is sent. The operator can mend it, so the message waits."""
+    with (
+        MailServer(security, wants_login=True) as server,
+        pytest.raises(TemporaryFailure, match="certificate"),
+    ):
+        send(server.address())
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_certificate_for_another_name_is_refused() -> None:
+    """TLS with just anybody is not what was asked for."""
+    with MailServer("tls") as server, pytest.raises(TemporaryFailure, match="certificate"):
+        send(server.address(host="127.1"))
+
+
+def test_starttls_is_required(server: MailServer) -> None:
+    """Somebody on the line could have taken it out of the server's answer."""
+    with pytest.raises(TemporaryFailure, match="STARTTLS"):
+        send(server.address(security="starttls"))
+    assert not server.taken
+
+
+@pytest.mark.parametrize("password", ["wrong-password", "pässwörd"])
+def test_a_wrong_login_is_tried_again_and_does_not_tell_the_password(password: str) -> None:
+    """The operator can mend it."""
+    with MailServer(wants_login=True) as server, pytest.raises(TemporaryFailure) as caught:
+        send(server.address(password=Secret(password)))
+    shown = f"{caught.value} {caught.value!r} {caught.value.__cause__}"
+    assert password not in shown
+    assert PASSWORD not in shown
+
+
+def test_a_server_that_wants_a_login_we_do_not_have_is_tried_again() -> None:
+    """530 is no verdict on the message either."""
+    with MailServer(wants_login=True) as server, pytest.raises(TemporaryFailure, match="530"):
+        send(server.address(username=None, password=None))
+
+
+@pytest.mark.parametrize("subject", ["a\nBcc: x@y.example", "a\rb", "a\x0bb", "a\u2028b"])
+def test_an_email_that_cannot_be_written_is_final(server: MailServer, subject: str) -> None:
+    """No header is smuggled in, and those behind it are not stopped."""
+    with pytest.raises(PermanentFailure, match="can't be written"):
+        send(server.address(), Letter(subject, "text", "<p>text</p>"))
+    assert not server.taken
+
+
+def test_a_maildir_is_made_where_there_is_none(tmp_path: Path) -> None:
+    """And is one that Python's own reader reads."""
+    send(Maildir(tmp_path / "a" / "mail"), is_urgent=True)
+    box = mailbox.Maildir(tmp_path / "a" / "mail", create=False)
+    [(_, stored)] = box.items()
+    mail = message_from_bytes(stored.as_bytes(), policy=policy.default)
+    assert mail["Message-ID"] == MESSAGE_ID
+    assert mail["To"] == OPERATOR
+    plain = mail.get_body(("plain",))
+    assert plain is not None
+    assert f"\n              {TXID}\n" in plain.get_content()
+    assert not list((tmp_path / "a" / "mail" / "tmp").iterdir())
+
+
+def test_a_maildir_is_the_owners_alone(tmp_path: Path) -> None:
+    """Whatever the umask is."""
+    send(Maildir(tmp_path / "mail"))
+    places = [tmp_path / "mail", *(tmp_path / "mail").rglob("*")]
+    assert len(places) == 5
+    assert all(stat.S_IMODE(place.stat().st_mode) & 0o077 == 0 for place in places)
+
+
+def test_each_email_is_a_file_of_its_own(tmp_path: Path) -> None:
+    """Also the same one again."""
+    for _ in range(3):
+        send(Maildir(tmp_path / "mail"))
+    assert len(list((tmp_path / "mail" / "new").iterdir())) == 3
+
+
+def test_a_maildir_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
+    """The disk may be full today."""
+    (tmp_path / "mail").write_text("in the way")
+    with pytest.raises(TemporaryFailure, match="Maildir"):
+        send(Maildir(tmp_path / "mail"))
+
+
+@given(
+    note=st.text(st.characters(codec=None), max_size=600),
+    seller=st.text(st.characters(codec=None), max_size=64),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_whatever_a_note_or_a_seller_is_the_email_can_be_written(
+    tmp_path: Path, note: str, seller: str
+) -> None:
+    """Lines that are too long for SMTP, emoji, control characters, half of a surrogate pair."""
+    text = a_letter(note=note, seller_id=seller)
+    send(Maildir(tmp_path / "mail"), text)
+    [file] = (tmp_path / "mail" / "new").iterdir()
+    raw = file.read_bytes()
+    file.unlink()
+    assert max(map(len, raw.split(b"\n"))) <= 998
+    mail = message_from_bytes(raw, policy=policy.default)
+    assert mail["To"] == OPERATOR
+    assert mail["Message-ID"] == MESSAGE_ID
+
+
+def test_smtplib_still_opens_its_socket_where_we_override_it() -> None:
+    """SMTP_SSL of the same library overrides it too; where that ends, so must ours."""
+    assert "_get_socket" in vars(smtplib.SMTP_SSL)
+
+
+def _greets_with(answer: bytes) -> SmtpServer:
+    """The address of a server that says this to its first client and ends."""
+
+    class Once(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(answer)
+            self.request.recv(1000)
+
+    server = socketserver.TCPServer(("127.0.0.1", 0), Once)
+
+    def serve() -> None:
+        with server:
+            server.handle_request()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return SmtpServer("127.0.0.1", int(server.server_address[1]), None, None, "none")
+
+
+def _lines(text: str) -> list[str]:
+    return text.rstrip().splitlines()
+
+
+@pytest.mark.parametrize("length", [60, 70, 77, 100, 120])
+def test_a_subject_is_read_back_as_it_was_written(tmp_path: Path, length: int) -> None:
+    """Whatever its length: it is not folded before its first word."""
+    subject = ("Payment received: 135.99 EUR for company1 " * 4)[:length].rstrip()
+    send(Maildir(tmp_path / "mail"), Letter(subject, "text", "<p>text</p>"))
+    [file] = (tmp_path / "mail" / "new").iterdir()
+    assert message_from_bytes(file.read_bytes())["Subject"] == subject

@@ -1,0 +1,73 @@
+"""What waits for a decision is found without looking at what does not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import peewee
+import pytest
+
+from models.db import schema
+from models.db.connection import database, disconnect
+from models.payment import PaymentRequest
+from models.queries.attention import Need, in_question, questions, settle
+from payments.status import Status
+from tests.support.rows import NOW, new_event, new_message, new_payment
+from web.api.forms import read_form
+from web.api.payment_list import Filters, newest
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[None]:
+    """A database whose plans can be read."""
+    schema.open_database(f"sqlite:///{tmp_path / 'nodetill.db'}")
+    yield
+    disconnect()
+
+
+def plan(query: peewee.Select) -> str:
+    """How SQLite goes about it."""
+    sql, parameters = query.sql()
+    return " ".join(
+        row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
+    )
+
+
+@pytest.mark.usefixtures("sqlite")
+def test_each_question_has_its_index() -> None:
+    """A partial one, which is used only while the query has its condition word for word."""
+    for need in Need:
+        found = plan(PaymentRequest.select(PaymentRequest.id).where(in_question(need)))
+        wanted = {Need.REVERTED: "event_reverted", Need.UNDELIVERED: "message_unsettled"}
+        assert wanted.get(need, "payment_in_question") in found
+
+
+@pytest.mark.usefixtures("sqlite")
+def test_a_list_is_never_sorted() -> None:
+    """However it is filtered it comes out of an index newest first; what is on its way has one of its own."""
+    for status in (None, *Status):
+        for given in ({}, {"currency": "EUR"}, {"q": "socks"}, {"created_after": "2026-11-23T00:00:00Z"}):
+            filters = read_form(Filters, given if status is None else {**given, "status": status.value})
+            for seller_id in (None, "company1"):
+                found = plan(newest(filters, seller_id))
+                is_underway = status not in (None, Status.CONFIRMED, Status.EXPIRED)
+                assert ("payment_underway" in found) is is_underway, (status, given)
+                if not is_underway:
+                    index = "payment_newest_of_seller" if seller_id else "payment_newest "
+                    assert index in f"{found} ", (status, given, found)
+                    assert "TEMP B-TREE" not in found, (status, given, found)
+
+
+def test_only_what_was_there_is_settled(database_url: str) -> None:
+    """Another revision is not; of another payment nothing is."""
+    schema.open_database(database_url)
+    late = {"status": "expired", "is_late": True, "received_sats": 5000}
+    first, second = new_payment(1, **late), new_payment(2, **late)
+    for payment in (first, second):
+        new_message(new_event(payment, type="payment.reverted"), failed_at=NOW, next_attempt_at=None)
+    assert not settle(first, 1, NOW)
+    assert questions() == {Need.LATE: 2, Need.REVERTED: 2, Need.UNDELIVERED: 2}
+    assert settle(first, 0, NOW)
+    assert questions() == {Need.LATE: 1, Need.REVERTED: 1, Need.UNDELIVERED: 1}
+    PaymentRequest.update(received_sats=6000).execute()
+    assert questions()[Need.LATE] == 2
+    disconnect()

@@ -1,0 +1,508 @@
+"""The queries find what they should, on both databases, also when several ask at once."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import peewee
+import pytest
+
+from models.address import (
+    Address,
+    add_addresses,
+    claim_address,
+    free_count,
+    ours,
+    retire,
+    retire_others,
+    unknown_addresses,
+)
+from models.block import BLOCKS_KEPT, Block, add_blocks, block_at, forget_old_blocks, stored_tip
+from models.command import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
+from models.daemon_status import beat, daemon_report, update_report
+from models.db.connection import database, disconnect
+from models.db.schema import open_database
+from models.outbox import Message, delete_delivered, events_of, messages_of, outdated_messages
+from models.output import (
+    Output,
+    add_spends,
+    forget_spends,
+    outputs_at,
+    outputs_by_address,
+    outputs_of,
+    own_spends,
+    spends_of,
+    states_of,
+    unsettled_outputs,
+)
+from models.payment import (
+    ASSESSED,
+    PaymentRequest,
+    due_payments,
+    earliest_deadline,
+    payment_by_idempotency_key,
+    payment_by_reference,
+    sample_addresses,
+    touch,
+)
+from models.rate import quotes, store_rates
+from models.seller import seller_by_key_hash
+from payments.price import Quote
+from payments.status import Status, assess
+from tests.support.programs import go_on, program
+from tests.support.rows import (
+    BLOCK_HASH,
+    NOW,
+    TXID,
+    fill_pool,
+    new_event,
+    new_message,
+    new_output,
+    new_payment,
+    new_seller,
+    script,
+)
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+@pytest.fixture(autouse=True)
+def opened(database_url: str) -> Iterator[str]:
+    """A migrated database; its URL."""
+    open_database(database_url)
+    yield database_url
+    disconnect()
+
+
+def references(payments: list[PaymentRequest]) -> set[str]:
+    return {payment.reference for payment in payments}
+
+
+# Addresses
+
+
+def test_ours_names_the_scripts_of_the_table_and_no_others() -> None:
+    """In batches of any size, with repetitions, and whatever bytes a stranger's script has."""
+    fill_pool(1203)
+    strange = [b"", b"\x00", b"'", b"%s", bytes(range(256)) * 40, b"\xff" * 10_000]
+    asked = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
+    found, newest_id = ours(asked)
+    assert set(found) == {script(3), *(script(number) for number in range(1100, 1203))}
+    assert all(type(key) is bytes for key in found)
+    assert Address.get_by_id(found[script(3)]).script == script(3)
+    assert len(ours(script(number) for number in range(2000))[0]) == newest_id == 1203
+    assert ours([]) == ours(strange) == ({}, 1203)
+
+
+def test_an_empty_table_has_no_highest_address() -> None:
+    """Ids begin at 1."""
+    assert ours([]) == ours([script(1)]) == ({}, 0)
+
+
+def test_an_address_is_added_once_and_stays_as_it_is() -> None:
+    """A pool filled twice with the same gives none of them back."""
+    fill_pool(3)
+    claim_address(NOW)
+    fill_pool(4)
+    add_addresses([], "nodetill", NOW)
+    assert (Address.select().count(), free_count()) == (4, 3)
+
+
+def test_an_address_that_the_table_lacks_is_known_for_that() -> None:
+    """And once it is taken in as one that is not free, it is watched, and not handed out."""
+    fill_pool(1200)
+    (known, *_), lost = list(Address.select()), ("bcrt1qlost", b"\x00\x14" + b"\xff" * 20)
+    assert unknown_addresses([known.address, lost[0]]) == [lost[0]]
+    add_addresses([lost], "nodetill", NOW, are_free=False)
+    assert unknown_addresses([lost[0], known.address]) == []
+    assert free_count() == 1200
+    assert set(ours([lost[1]])[0]) == {lost[1]}
+
+
+def test_the_oldest_free_address_is_claimed_until_there_is_none() -> None:
+    """Claimed once and for ever."""
+    fill_pool(2)
+    claimed = [claim_address(NOW) for _ in range(3)]
+    assert [address and address.script for address in claimed] == [script(0), script(1), None]
+    assert [row.claimed_at for row in Address.select()] == [NOW, NOW]
+    assert free_count() == 0
+
+
+def test_an_address_that_a_failed_request_claimed_is_free_again() -> None:
+    """Nothing is used up."""
+    fill_pool(1)
+    with database.atomic() as transaction:
+        assert claim_address(NOW)
+        transaction.rollback()
+    assert free_count() == 1
+
+
+def test_a_retired_address_is_not_handed_out() -> None:
+    """Somebody paid to it before anybody was given it; the claim of a claimed one keeps its time."""
+    fill_pool(3)
+    first = claim_address(NOW - timedelta(days=1))
+    assert first
+    found, _ = ours([script(0), script(1)])
+    retire(found.values(), NOW)
+    assert free_count() == 1
+    assert Address.get_by_id(first.id).claimed_at == NOW - timedelta(days=1)
+
+
+def test_a_wallet_that_is_used_no_more_gives_no_addresses() -> None:
+    """Those that were handed out are watched as before."""
+    fill_pool(3)
+    claimed = claim_address(NOW - timedelta(days=1))
+    add_addresses([("bcrt1qother", b"other")], "other", NOW)
+    assert (free_count(), free_count("nodetill"), free_count("other")) == (3, 2, 1)
+    assert retire_others("other", NOW) == 2
+    assert (free_count(), retire_others("other", NOW)) == (1, 0)
+    assert claimed
+    assert Address.get_by_id(claimed.id).claimed_at == NOW - timedelta(days=1)
+
+
+def test_the_addresses_that_money_is_waited_for_have_samples() -> None:
+    """The oldest and the newest of each wallet, also of one that was changed and changed back."""
+    assert sample_addresses() == []
+    fill_pool(1)
+    claim_address(NOW)
+    open_request = new_payment(1)
+    new_payment(2, closed_at=NOW)
+    add_addresses([(f"bcrt1qother{number}", b"%d" % number) for number in range(3)], "other", NOW)
+    fill_pool(3, first=3)
+    sampled = [address.script for address in sample_addresses()]
+    assert sampled == [open_request.address.script, b"0", b"2", script(5)]
+
+
+def test_threads_that_claim_at_once_get_different_addresses() -> None:
+    """As many as there are, and then none."""
+    fill_pool(30)
+    claimed: list[bytes | None] = []
+    start = threading.Barrier(4)
+
+    def claim() -> None:
+        start.wait()
+        for _ in range(8):
+            with database.atomic():
+                address = claim_address(NOW)
+            claimed.append(None if address is None else address.script)
+        disconnect()
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(s for s in claimed if s) == [script(number) for number in range(30)]
+    assert claimed.count(None) == 2
+
+
+CLAIMS = """
+import sys
+from datetime import UTC, datetime
+from models.address import claim_address
+from models.db.connection import database
+from models.db.schema import open_database
+open_database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(30):
+    with database.atomic():
+        address = claim_address(datetime.now(UTC))
+        print(address.script.hex())
+"""
+
+
+def test_processes_that_claim_at_once_get_different_addresses(opened: str) -> None:
+    """Two web processes on one database."""
+    fill_pool(60)
+    with ExitStack() as stack:
+        processes = [stack.enter_context(program(CLAIMS, opened)) for _ in range(2)]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        claimed = [line for process in processes for line in go_on(process).split()]
+    assert sorted(claimed) == [script(number).hex() for number in range(60)]
+
+
+# Payment requests
+
+
+def test_a_request_is_found_by_reference_and_by_its_seller_alone() -> None:
+    """Another seller's is as good as none."""
+    new_payment(1)
+    new_seller("company2")
+    found = payment_by_reference("PR-1", "company1")
+    assert found
+    assert found.address.script == script(1)
+    assert payment_by_reference("PR-1") == found
+    assert payment_by_reference("PR-1", "company2") is None
+    assert payment_by_reference("PR-2") is None
+
+
+def test_a_request_is_found_by_its_sellers_idempotency_key() -> None:
+    """Each seller has keys of his own."""
+    mine = new_payment(1, idempotency_key="order-1")
+    yours = new_payment(2, idempotency_key="order-1", seller=new_seller("company2"))
+    assert payment_by_idempotency_key("company1", "order-1") == mine
+    assert payment_by_idempotency_key("company2", "order-1") == yours
+    assert payment_by_idempotency_key("company1", "order-2") is None
+
+
+def test_requests_are_due_at_their_height_and_after_their_deadline() -> None:
+    """At the height itself, but not at the very moment of the deadline: then they are in time still."""
+    new_payment(1, next_height=100)
+    new_payment(2, next_deadline=NOW)
+    new_payment(3, next_height=100, next_deadline=NOW)
+    new_payment(4)
+    before, after = NOW - MICROSECOND, NOW + MICROSECOND
+    assert references(due_payments(99, before)) == set()
+    assert references(due_payments(99, NOW)) == set()
+    assert references(due_payments(100, NOW)) == {"PR-1", "PR-3"}
+    assert references(due_payments(99, after)) == {"PR-2", "PR-3"}
+    assert references(due_payments(101, after)) == {"PR-1", "PR-2", "PR-3"}
+    assert len(due_payments(101, after, limit=2)) == 2
+
+
+def test_a_touched_request_is_due_at_any_tip() -> None:
+    """Also one that is closed, or waited for a height."""
+    one, two = new_payment(1, closed_at=NOW), new_payment(2, next_height=900_000)
+    new_payment(3)
+    touch([one.address_id, two.address_id])
+    assert references(due_payments(0, NOW)) == {"PR-1", "PR-2"}
+
+
+def test_the_earliest_deadline_is_the_next_moment_to_wake() -> None:
+    """None where nothing waits for time."""
+    new_payment(1)
+    assert earliest_deadline() is None
+    new_payment(2, next_deadline=NOW + MICROSECOND)
+    new_payment(3, next_deadline=NOW)
+    assert earliest_deadline() == NOW
+
+
+def at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -> PaymentRequest:
+    """Assess the stored request as the daemon does, and read it again."""
+    assessment = assess(
+        payment.terms,
+        [output.receipt for output in outputs_at(payment.address_id)],
+        tip_height=tip_height,
+        as_of=as_of,
+        was_confirmed=payment.standing.status is Status.CONFIRMED,
+    )
+    payment.take_over(assessment, as_of)
+    payment.save(only=ASSESSED)
+    stored: PaymentRequest = PaymentRequest.get_by_id(payment.id)
+    return stored
+
+
+def test_what_is_taken_over_from_an_assessment_is_stored() -> None:
+    """Every field of it; the times of confirmation and closing are those of the first time."""
+    payment = new_payment(amount_sats=1000, due_sats=1000)
+    output = new_output(payment, state="mined", block_hash=BLOCK_HASH, block_height=100, amount_sats=1200)
+    found = at(payment, NOW)
+    assert (found.standing.status, found.covered_height, found.txid) == (Status.CONFIRMED, 100, TXID)
+    assert (found.received_sats, found.due_sats, found.overpaid_sats) == (1200, 0, 200)
+    assert (found.received_at, found.confirmed_at, found.closed_at) == (NOW, NOW, None)
+    assert (found.next_height, found.next_deadline) == (199, found.monitored_until)
+    later = at(found, NOW + timedelta(minutes=1), tip_height=199)
+    assert (later.confirmed_at, later.closed_at) == (NOW, NOW + timedelta(minutes=1))
+    assert (later.next_height, later.next_deadline, later.standing.is_closed) == (None, None, True)
+    assert at(later, NOW + timedelta(minutes=2), tip_height=200).closed_at == later.closed_at
+    output.state, output.block_hash, output.block_height = "dropped", None, None
+    output.save()
+    reverted = at(later, NOW + timedelta(minutes=3), tip_height=200)
+    assert (reverted.status, reverted.confirmed_at, reverted.closed_at) == ("new", None, None)
+
+
+def test_late_money_counts_once_it_is_accepted() -> None:
+    """The terms and the standing are what the row says."""
+    payment = new_payment(amount_sats=1000)
+    new_output(payment, first_seen_at=payment.expires_at + MICROSECOND)
+    found = at(payment, payment.expires_at + timedelta(hours=1))
+    assert (found.status, found.standing.is_late) == ("expired", True)
+    found.late_accepted_at = NOW
+    assert at(found, payment.expires_at + timedelta(hours=2)).status == "received"
+
+
+# Outputs and blocks
+
+
+def test_outputs_are_found_by_address_and_by_transaction() -> None:
+    """In the order they came."""
+    one, two = new_payment(1), new_payment(2)
+    first, second = new_output(one, vout=1), new_output(one, vout=0)
+    other = new_output(two, vout=2)
+    another = new_output(two, txid=BLOCK_HASH)
+    assert outputs_at(one.address_id) == [first, second]
+    assert set(outputs_of([TXID])) == {first, second, other}
+    assert set(outputs_of([TXID, BLOCK_HASH])) == {first, second, other, another}
+    assert outputs_of([]) == []
+
+
+def test_any_number_of_transactions_can_be_asked_after() -> None:
+    """PostgreSQL takes 65,535 parameters a statement, and a flood of payments may have more transactions."""
+    output = new_output(new_payment())
+    add_spends([(TXID, b"outpoint", TXID)])
+    many = [*(f"{number:064x}" for number in range(70_000)), TXID]
+    assert states_of(many) == {(TXID, 0): "mempool"}
+    assert outputs_of(many) == [output]
+    assert [spend.outpoint for spend in spends_of(many)] == [b"outpoint"]
+
+
+def test_what_a_payment_spends_itself_is_told_from_what_its_ancestors_spend() -> None:
+    """Until it is forgotten, with all that it depends on."""
+    parent, other = "aa" * 32, "bb" * 32
+    add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
+    assert own_spends([TXID, other, parent]) == {TXID: 2, other: 1}
+    forget_spends([TXID])
+    assert own_spends([TXID, other, parent]) == {other: 1}
+    assert spends_of([TXID]) == []
+
+
+def test_outputs_are_found_by_address_in_the_order_they_came() -> None:
+    """One that was never paid has none."""
+    one, other, never = new_payment(1), new_payment(2), new_payment(3)
+    first, second, third = new_output(one), new_output(other, vout=1), new_output(one, vout=2)
+    found = outputs_by_address([never.address_id, other.address_id, one.address_id])
+    assert found == {one.address_id: [first, third], other.address_id: [second]}
+
+
+def test_only_live_outputs_are_live_receipts() -> None:
+    """Replaced and dropped ones are facts as well."""
+    payment = new_payment()
+    mined = new_output(payment, vout=0, state="mined", block_hash=BLOCK_HASH, block_height=7)
+    waiting = new_output(payment, vout=1)
+    replaced = new_output(payment, vout=2, state="replaced", replaced_by=BLOCK_HASH)
+    dropped = new_output(payment, vout=3, state="dropped")
+    receipts = [output.receipt for output in (mined, waiting, replaced, dropped)]
+    assert [receipt.is_live for receipt in receipts] == [True, True, False, False]
+    assert [receipt.block_height for receipt in receipts] == [7, None, None, None]
+
+
+def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
+    """Replaced and dropped outputs too, which may come back; and at a closed one whose facts have changed."""
+
+    def fact(output: Output) -> tuple[str, str, str | None]:
+        return output.txid, output.state, output.replaced_in
+
+    waiting, closed = new_payment(1), new_payment(2, closed_at=NOW)
+    expected = [
+        new_output(waiting, vout=0),
+        new_output(waiting, vout=1, state="dropped"),
+        new_output(waiting, vout=2, state="replaced", replaced_by=BLOCK_HASH),
+    ]
+    new_output(waiting, vout=3, state="mined", block_hash=BLOCK_HASH, block_height=7)
+    at_closed = new_output(closed, vout=4)
+    assert unsettled_outputs() == [fact(output) for output in expected]
+    touch([closed.address_id])
+    assert unsettled_outputs() == [fact(output) for output in [*expected, at_closed]]
+
+
+def test_the_newest_blocks_are_kept() -> None:
+    """Enough for the deepest reorg that is followed block by block."""
+    assert (stored_tip(), block_at(0)) == (None, None)
+    heights = (0, 1, 2, BLOCKS_KEPT, BLOCKS_KEPT + 1)
+    add_blocks(Block(height=h, hash=f"{h:064x}", chainwork=f"{h:064x}", mined_at=NOW) for h in heights)
+    tip = stored_tip()
+    assert tip
+    assert (tip.height, tip.mined_at) == (BLOCKS_KEPT + 1, NOW)
+    forget_old_blocks(tip.height)
+    assert [block.height for block in Block.select().order_by(Block.height)] == [
+        2,
+        BLOCKS_KEPT,
+        BLOCKS_KEPT + 1,
+    ]
+    found = block_at(2)
+    assert found
+    assert found.hash == f"{2:064x}"
+
+
+def test_two_blocks_of_one_height_are_refused() -> None:
+    """The caller's transaction then stores neither: the chain that was read is not ours to guess."""
+    blocks = [Block(height=7, hash=letter * 64, chainwork="0" * 64, mined_at=NOW) for letter in "ab"]
+    with pytest.raises(peewee.IntegrityError), database.atomic():
+        add_blocks(blocks)
+    assert stored_tip() is None
+
+
+# What is told, asked and reported
+
+
+def test_an_events_messages_are_all_found_whatever_came_of_them() -> None:
+    """Waiting, delivered, given up; and none where there is no event."""
+    event = new_event(new_payment(), payload={"status": "received"})
+    for name in "ab":
+        new_message(event, recipient=name)
+    new_message(event, recipient="c", next_attempt_at=None, delivered_at=NOW)
+    new_message(event, recipient="d", next_attempt_at=None, failed_at=NOW)
+    assert len(messages_of(events_of(event.payment))) == 4
+    assert messages_of([]) == []
+
+
+def test_delivered_messages_of_requests_long_closed_are_pruned() -> None:
+    """What is undelivered stays, and so does the event itself."""
+    long_ago, border = NOW - timedelta(days=31), NOW - timedelta(days=30)
+    cases = [(long_ago, long_ago), (border, long_ago), (long_ago, NOW), (long_ago, None), (None, long_ago)]
+    for number, (closed_at, delivered_at) in enumerate(cases):
+        event = new_event(new_payment(number, closed_at=closed_at))
+        new_message(event, delivered_at=delivered_at)
+    outdated = outdated_messages(border)
+    assert len(outdated) == 1
+    Message.update(delivered_at=None).where(Message.id.in_(outdated)).execute()
+    assert delete_delivered(outdated) == 0, "one that is to be delivered again stays"
+    Message.update(delivered_at=long_ago).where(Message.id.in_(outdated)).execute()
+    assert delete_delivered(outdated) == 1
+    assert Message.select().count() == len(cases) - 1
+    assert len(events_of(PaymentRequest.get(PaymentRequest.reference == "PR-0"))) == 1
+
+
+def test_hints_wait_in_the_order_they_were_given() -> None:
+    """Each with what it is about."""
+    payment = new_payment()
+    message = new_message(new_event(payment))
+    add_transaction_hint(payment, TXID, NOW)
+    add_acceptance(payment, NOW)
+    add_redelivery(message, NOW)
+    found = [(hint.kind, hint.payment_id, hint.txid, hint.message_id) for hint in pending_hints()]
+    assert found == [
+        ("transaction", payment.id, TXID, None),
+        ("accept", payment.id, None, None),
+        ("redeliver", payment.id, None, message.id),
+    ]
+    assert len(pending_hints(limit=2)) == 2
+
+
+def test_a_source_replaces_what_it_said_before() -> None:
+    """All of it, digit for digit; other sources keep theirs."""
+    store_rates("kraken", {"EUR": Decimal("1.00"), "USD": Decimal(2)}, NOW)
+    store_rates("bitpay", {"EUR": Decimal("61142.30")}, NOW)
+    store_rates("kraken", {"EUR": Decimal("1E+5")}, NOW + MICROSECOND)
+    assert quotes("EUR") == [
+        Quote("bitpay", "EUR", Decimal("61142.30"), NOW),
+        Quote("kraken", "EUR", Decimal(100000), NOW + MICROSECOND),
+    ]
+    assert str(quotes("EUR")[0].price) == "61142.30"
+    assert quotes("USD") == []
+    store_rates("kraken", {}, NOW)
+    assert [quote.source for quote in quotes()] == ["bitpay"]
+
+
+def test_the_report_is_one_row_that_each_part_of_the_daemon_adds_to() -> None:
+    """And an empty one before the first."""
+    empty = daemon_report()
+    assert (empty.heartbeat_at, empty.assessed_height, empty.problems) == (None, 0, [])
+    update_report(chain="regtest", assessed_height=100)
+    beat(NOW, 101, ["no wallet"])
+    found = daemon_report()
+    assert (found.chain, found.assessed_height) == ("regtest", 100)
+    assert (found.heartbeat_at, found.node_height, found.problems) == (NOW, 101, ["no wallet"])
+
+
+def test_a_removed_sellers_key_is_nobodys() -> None:
+    """And so is one that was never given."""
+    seller = new_seller("company1", api_key_hash="a")
+    new_seller("company2", api_key_hash="b", removed_at=NOW)
+    assert [seller_by_key_hash(key) for key in "abc"] == [seller, None, None]

@@ -1,0 +1,342 @@
+"""The schema comes by migrations alone, and refuses by itself what must never be stored."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+import models
+from models.address import Address
+from models.block import Block
+from models.command import Hint
+from models.daemon_status import DaemonReport, daemon_report
+from models.db import schema
+from models.db.connection import DatabaseError, Table, database, disconnect, is_sqlite
+from models.outbox import Event, Message
+from models.output import Spend
+from models.payment import PaymentRequest
+from models.rate import Rate
+from models.seller import Seller
+from tests.support.programs import program
+from tests.support.rows import (
+    BLOCK_HASH,
+    NOW,
+    TXID,
+    new_address,
+    new_event,
+    new_message,
+    new_output,
+    new_payment,
+    new_seller,
+    script,
+)
+
+Refused = peewee.IntegrityError
+
+
+@pytest.fixture
+def opened(database_url: str) -> Iterator[str]:
+    """A migrated database; its URL."""
+    schema.open_database(database_url)
+    yield database_url
+    disconnect()
+
+
+# Migrations
+
+
+def migrations_done() -> list[str]:
+    return [
+        name for (name,) in database.execute_sql("SELECT name FROM schema_migration ORDER BY name").fetchall()
+    ]
+
+
+def test_an_empty_database_is_migrated_and_then_left_alone(opened: str) -> None:
+    """What is in it stays."""
+    new_payment()
+    done = migrations_done()
+    assert done[0] == "0001_initial"
+    disconnect()
+    schema.open_database(opened)
+    assert migrations_done() == done
+    assert PaymentRequest.select().count() == 1
+
+
+OPENS = """
+import sys
+from models.db.schema import open_database
+print("ready", flush=True)
+sys.stdin.readline()
+open_database(sys.argv[1])
+"""
+
+
+def test_processes_that_start_together_migrate_once(database_url: str) -> None:
+    """Daemon and web, on the first day: neither fails."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(program(OPENS, database_url)) for _ in range(3)]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
+    schema.open_database(database_url)
+    assert len(migrations_done()) == len(list(schema.MIGRATIONS.glob("[0-9]*.py")))
+    disconnect()
+
+
+def test_a_database_of_a_newer_version_is_refused(opened: str) -> None:
+    """By name, with what can be done; the older program can't know what it would break."""
+    database.execute_sql(
+        "INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2030-01-01 00:00:00')"
+    )
+    disconnect()
+    with pytest.raises(DatabaseError, match=r"newer Nodetill.*9999_future"):
+        schema.open_database(opened)
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is in it: an upgrade loses nothing."""
+    with monkeypatch.context() as then:
+        (tmp_path / "0001_initial.py").write_text((schema.MIGRATIONS / "0001_initial.py").read_text())
+        then.setattr(schema, "MIGRATIONS", tmp_path)
+        schema.open_database(database_url)
+        database.execute_sql("INSERT INTO daemon_report VALUES (1, 'main', 5, 907000, 907001, '[\"odd\"]')")
+        disconnect()
+    schema.open_database(database_url)
+    report = daemon_report()
+    assert (report.assessed_height, report.node_height, report.problems) == (907000, 907001, ["odd"])
+    assert report.counters == {}
+    disconnect()
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(
+    opened: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the part that went well; and the one before it stands."""
+    disconnect()
+    for path in schema.MIGRATIONS.glob("[0-9]*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "9999_broken.py").write_text(
+        "def up(migrator, db):\n"
+        "    db.execute_sql('CREATE TABLE half (id INTEGER)')\n"
+        "    db.execute_sql('SELECT 1 FROM nothing')\n"
+    )
+    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path)
+    with pytest.raises(DatabaseError, match="cannot bring the database up to date"):
+        schema.open_database(opened)
+    assert not database.table_exists("half")
+    assert "9999_broken" not in migrations_done()
+
+
+# Models and migrations
+
+
+def all_tables() -> list[type[Table]]:
+    for module in pkgutil.iter_modules(models.__path__):
+        if not module.ispkg:
+            importlib.import_module(f"models.{module.name}")
+    return [table for table in Table.__subclasses__() if table.__module__.startswith("models.")]
+
+
+def shape(table: type[Table]) -> dict[str, Any]:
+    """What the database says of a table: columns, unique indexes, references."""
+    name = table._meta.table_name
+    indexes = database.get_indexes(name)
+    return {
+        "columns": {(c.name, c.full_type, c.null, c.primary_key) for c in database.get_columns(name)},
+        "unique": {tuple(sorted(index.columns)) for index in indexes if index.unique},
+        "references": {
+            (f.column, f.dest_table, f.dest_column, f.on_delete) for f in database.get_foreign_keys(name)
+        },
+    }
+
+
+def test_the_migrated_schema_is_that_of_the_models(opened: str) -> None:
+    """Column for column: who changes a model and writes no migration is told here."""
+    tables = all_tables()
+    migrated = {table._meta.table_name: shape(table) for table in tables}
+    assert set(database.get_tables()) == {*migrated, "schema_migration"}
+    database.drop_tables(tables)
+    database.create_tables(tables)
+    assert migrated == {table._meta.table_name: shape(table) for table in tables}
+
+
+def test_a_model_with_another_column_has_another_shape(opened: str) -> None:
+    """The test above would notice."""
+    migrated = shape(Seller)
+    columns = migrated["columns"]
+    assert {name for name, *_ in columns} == {field.column_name for field in Seller._meta.sorted_fields}
+    assert ("api_key_hash",) in migrated["unique"]
+    database.execute_sql("ALTER TABLE seller ADD COLUMN city VARCHAR(20)")
+    assert {name for name, *_ in shape(Seller)["columns"] - columns} == {"city"}
+    assert shape(Hint)["references"] == {
+        ("payment_id", "payment_request", "id", "CASCADE"),
+        ("message_id", "message", "id", "CASCADE"),
+    }
+
+
+# What the database refuses by itself
+
+
+def refuses(action: Callable[[], object]) -> bool:
+    try:
+        with database.atomic():
+            action()
+    except Refused:
+        return True
+    return False
+
+
+def test_foreign_keys_are_on(opened: str) -> None:
+    """SQLite's are off unless each connection asks for them."""
+    assert refuses(lambda: new_payment(seller="nobody"))
+    assert refuses(lambda: new_payment(address=4711))
+    assert PaymentRequest.select().count() == 0
+
+
+def test_an_address_is_used_once(opened: str) -> None:
+    """For one request, and once in the table, as text and as script."""
+    first = new_payment(1)
+    assert refuses(lambda: new_payment(2, address=first.address))
+    assert refuses(lambda: new_address(1))
+    other = {"wallet": "nodetill", "created_at": NOW}
+    assert refuses(lambda: Address.create(script=script(1), address="bcrt1qother", **other))
+    assert refuses(lambda: Address.create(script=script(9), address=first.address.address, **other))
+
+
+def test_an_output_is_stored_once(opened: str) -> None:
+    """Another index of the same transaction is another output."""
+    payment = new_payment()
+    new_output(payment)
+    assert refuses(lambda: new_output(payment))
+    assert refuses(lambda: new_output(new_payment(2)))
+    assert not refuses(lambda: new_output(payment, vout=1))
+
+
+def test_a_change_is_told_once(opened: str) -> None:
+    """The same type at the same revision is the same event; and one reference is one event."""
+    payment = new_payment()
+    new_event(payment)
+    assert refuses(lambda: new_event(payment, reference="evt_other"))
+    assert refuses(lambda: new_event(payment, revision=2))
+    assert not refuses(lambda: new_event(payment, reference="evt_next", revision=2))
+
+
+def test_an_event_goes_once_to_each_recipient(opened: str) -> None:
+    """By each channel."""
+    event = new_event(new_payment())
+    new_message(event)
+    assert refuses(lambda: new_message(event))
+    assert not refuses(lambda: new_message(event, channel="webhook", recipient="company1"))
+
+
+MINED = {"block_hash": BLOCK_HASH, "block_height": 100}
+
+
+IMPOSSIBLE: list[dict[str, Any]] = [
+    {"state": "pending"},
+    {"state": ""},
+    {"state": "mined"},
+    {"state": "mined", "block_hash": BLOCK_HASH},
+    {"state": "mempool", **MINED},
+    {"state": "mempool", "block_height": 100},
+    {"state": "replaced"},
+    {"state": "dropped", "replaced_by": TXID},
+    {"state": "replaced", "replaced_by": TXID, **MINED},
+    {"amount_sats": -1},
+    {"amount_sats": None},
+    {"first_seen_at": None},
+]
+POSSIBLE: list[dict[str, Any]] = [
+    {"state": "mempool"},
+    {"state": "dropped"},
+    {"state": "mined", **MINED},
+    {"state": "replaced", "replaced_by": TXID},
+    {"state": "replaced", "replaced_by": TXID, "replaced_in": BLOCK_HASH},
+    {"amount_sats": 0},
+    {"amount_sats": 2_100_000_000_000_000},
+    {"vout": 2**32 - 1},
+]
+
+
+def test_an_output_in_a_state_that_cannot_be_is_refused(opened: str) -> None:
+    """The states are four; a mined one has its block and no other has; a replaced one has its replacement."""
+    payment = new_payment()
+    for values in IMPOSSIBLE:
+        assert refuses(partial(new_output, payment, **values)), values
+
+
+def test_an_output_in_each_state_is_stored(opened: str) -> None:
+    """And so are the least and the most that it can be."""
+    payment = new_payment()
+    for vout, values in enumerate(POSSIBLE):
+        assert not refuses(partial(new_output, payment, **{"vout": vout, **values})), values
+
+
+def test_a_request_for_nothing_is_refused(opened: str) -> None:
+    """And one that repeats a reference, or a seller's idempotency key."""
+    new_payment(1, idempotency_key="order-1")
+    assert refuses(lambda: new_payment(2, amount_sats=0))
+    assert refuses(lambda: new_payment(2, reference="PR-1"))
+    assert refuses(lambda: new_payment(2, idempotency_key="order-1"))
+    assert not refuses(lambda: new_payment(2, idempotency_key="order-1", seller=new_seller("company2")))
+    assert not refuses(lambda: [new_payment(3), new_payment(4)])
+
+
+def test_other_doubles_are_refused(opened: str) -> None:
+    """Keys of sellers, blocks of one height or hash, watched outpoints, prices, a second report."""
+    new_seller("company1")
+    assert refuses(lambda: new_seller("company2", api_key_hash="company1"))
+    block = {"chainwork": "0" * 64, "mined_at": NOW}
+    Block.insert(height=1, hash=BLOCK_HASH, **block).execute()
+    assert refuses(lambda: Block.insert(height=1, hash=TXID, **block).execute())
+    assert refuses(lambda: Block.insert(height=2, hash=BLOCK_HASH, **block).execute())
+    spend = {"txid": TXID, "outpoint": b"\x01" * 36, "spender": TXID}
+    Spend.insert(spend).execute()
+    assert refuses(lambda: Spend.insert(spend).execute())
+    rate = {"source": "kraken", "currency": "EUR", "price": "1", "fetched_at": NOW}
+    Rate.insert(rate).execute()
+    assert refuses(lambda: Rate.insert(rate).execute())
+    assert refuses(lambda: DaemonReport.insert(id=2).execute())
+
+
+def test_nothing_that_money_depends_on_can_be_deleted(opened: str) -> None:
+    """A seller with requests, an address with a request or outputs, a request with events."""
+    payment = new_payment()
+    new_output(payment)
+    event = new_event(payment)
+    new_message(event)
+    assert refuses(payment.seller.delete_instance)
+    assert refuses(payment.address.delete_instance)
+    assert refuses(payment.delete_instance)
+    event.delete_instance()
+    assert (Message.select().count(), Event.select().count()) == (0, 0)
+
+
+def test_the_queries_that_are_asked_all_the_time_use_their_indexes(opened: str) -> None:
+    """Those that look for work find it without reading all that was ever done."""
+    if not is_sqlite():
+        # PostgreSQL reads a small table whole, whatever indexes there are.
+        database.execute_sql("SET enable_seqscan = off")
+    for query, index in [
+        ("SELECT id FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1", "address_free"),
+        ("SELECT id FROM payment_request WHERE next_height <= 5", "payment_next_height"),
+        ("SELECT id FROM payment_request WHERE next_deadline < 5", "payment_next_deadline"),
+        (
+            "SELECT id FROM message WHERE next_attempt_at IS NOT NULL AND id > 5 ORDER BY id",
+            "message_pending",
+        ),
+        ("SELECT id FROM output WHERE block_hash = 'a'", "output_block"),
+    ]:
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite() else "EXPLAIN"
+        plan = database.execute_sql(f"{explain} {query}").fetchall()
+        assert index in str(plan), (query, plan)

@@ -1,0 +1,419 @@
+"""config/settings.py: what each setting takes, where it comes from, and what is told of a wrong one."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, fields
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from config import (
+    Maildir,
+    Secret,
+    Settings,
+    SettingsError,
+    SmtpServer,
+    load_settings,
+    misspelt,
+    variable_name,
+)
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def load(directory: Path, **environ: str) -> Settings:
+    return load_settings(environ, directory)
+
+
+def faults_of(directory: Path, **environ: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ, directory)
+    return str(caught.value).splitlines()
+
+
+def test_everything_has_a_default(tmp_path: Path) -> None:
+    """An empty environment gives SPEC.md 2's defaults."""
+    settings = load(tmp_path, HOME="/home/till")
+    assert settings.database_url.reveal() == "sqlite:///var/nodetill.db"
+    assert settings.rpc_url_without_credentials == "http://127.0.0.1:8332"
+    assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin/.cookie")
+    assert (settings.bitcoind_wallet, settings.bitcoind_rest) == ("nodetill", "auto")
+    assert settings.bitcoind_zmq_rawtx == "tcp://127.0.0.1:28332"
+    assert settings.bitcoind_zmq_hashblock == "tcp://127.0.0.1:28333"
+    assert (settings.address_type, settings.address_pool) == ("bech32", 500)
+    assert settings.public_url == "http://127.0.0.1:8080"
+    assert (settings.confirmations, settings.payment_expiry) == (6, 900)
+    assert (settings.monitoring_period, settings.late_payments) == (604_800, "review")
+    assert settings.underpayment_tolerance == settings.rate_spread == Decimal(0)
+    assert settings.rate_sources == ("coinbase", "kraken", "bitpay", "coingecko")
+    assert settings.fixed_rates == {}
+    assert settings.rate_urls["bitpay"] == "https://bitpay.com/rates"
+    assert (settings.rate_refresh, settings.rate_max_age) == (60, 600)
+    assert settings.mail == Maildir(Path("var/mail"))
+    assert settings.operator_password is None
+    assert settings.spellbook_triggers is False
+    assert (settings.reconcile_interval, settings.log_format, settings.log_level) == (60, "logfmt", "info")
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    """They are read once, and hold until the process ends."""
+    with pytest.raises(FrozenInstanceError):
+        load(tmp_path).confirmations = 0  # type: ignore[misc]
+
+
+def test_the_example_lists_every_setting_with_its_default_and_meaning() -> None:
+    """`.env.example` says of each what config/settings.py says, in its order, and nothing else."""
+    lines = (PROJECT / ".env.example").read_text(encoding="utf-8").split("\n\n")[1:]
+    assert [entry.strip() for entry in lines] == [
+        f"# {row.metadata['meaning']}\n#{variable_name(row)}={row.metadata['default']}"
+        for row in fields(Settings)
+    ]
+
+
+def test_the_example_without_its_comment_marks_gives_the_defaults(tmp_path: Path) -> None:
+    """Whoever takes away every # has changed nothing."""
+    example = (PROJECT / ".env.example").read_text(encoding="utf-8").split("\n\n", 1)[1]
+    lines = [line[1:] for line in example.splitlines() if line[:1] == "#" and line[1] != " "]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    assert load(tmp_path) == load(PROJECT / "tests")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """What is set in both places comes from the environment; an empty value counts as unset."""
+    (tmp_path / ".env").write_text("CONFIRMATIONS=3\nWEB_PORT=9000\nexport LOG_FORMAT='json' # quoted\n")
+    settings = load(tmp_path, CONFIRMATIONS="1", WEB_PORT="")
+    assert (settings.confirmations, settings.web_port, settings.log_format) == (1, 9000, "json")
+
+
+def test_the_file_is_taken_as_it_stands(tmp_path: Path) -> None:
+    """$ in a password is no reference to another variable, and a byte order mark is no part of a name."""
+    (tmp_path / ".env").write_text("OPERATOR_PASSWORD=a${HOME}$b\n", encoding="utf-8-sig")
+    settings = load(tmp_path, HOME="/home/till")
+    assert settings.operator_password == Secret("a${HOME}$b")
+
+
+def test_a_setting_may_be_the_content_of_a_file(tmp_path: Path) -> None:
+    """NAME_FILE names it; the newline at its end does not belong to the value; the environment still wins."""
+    (tmp_path / "password").write_text("open sesame\n")
+    (tmp_path / ".env").write_text("OPERATOR_PASSWORD=from .env\n")
+    settings = load(tmp_path, OPERATOR_PASSWORD_FILE=str(tmp_path / "password"))
+    assert settings.operator_password == Secret("open sesame")
+
+
+def test_a_value_and_its_file_in_one_place_are_a_fault(tmp_path: Path) -> None:
+    """Nobody could tell which one is meant."""
+    (fault,) = faults_of(tmp_path, OPERATOR_PASSWORD="a", OPERATOR_PASSWORD_FILE="b")
+    assert fault == "OPERATOR_PASSWORD: is set beside OPERATOR_PASSWORD_FILE; allowed: one of the two"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff", b"two\nlines"])
+def test_a_file_that_gives_no_value_is_a_fault(tmp_path: Path, content: bytes | None) -> None:
+    """Missing, empty, not text, or more than a line."""
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    (fault,) = faults_of(tmp_path, OPERATOR_PASSWORD_FILE=str(tmp_path / "secret"))
+    assert fault.startswith("OPERATOR_PASSWORD")
+    assert "two" not in fault
+
+
+def test_a_slip_in_the_file_is_told_with_the_name_that_was_meant(tmp_path: Path) -> None:
+    """`.env` is ours, so a name close to one of ours is an error; the environment is not."""
+    (tmp_path / ".env").write_text("CONFIRMATION=3\nPOSTGRES_VERSION=18\nweb_port=1\n")
+    assert faults_of(tmp_path) == [
+        "CONFIRMATION: is not a setting; allowed: CONFIRMATIONS, if that is what it means",
+        "web_port: is not a setting; allowed: WEB_PORT, if that is what it means",
+    ]
+    assert load(tmp_path / "elsewhere", CONFIRMATION="3").confirmations == 6
+
+
+@pytest.mark.parametrize("content", [b"CONFIRMATIONS\n", b"WEB_PORT='1\n", b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content: bytes) -> None:
+    """A line that is skipped in silence could be the one that mattered."""
+    (tmp_path / ".env").write_bytes(content)
+    assert faults_of(tmp_path)[0].startswith(".env: ")
+
+
+def test_all_faults_are_told_at_once_each_in_a_line(tmp_path: Path) -> None:
+    """The variable, what is wrong, what is allowed."""
+    assert faults_of(tmp_path, CONFIRMATIONS="145", WEB_PORT="80\n", LATE_PAYMENTS="maybe") == [
+        (
+            "WEB_PORT: '80\\n' has characters that can't be printed, such as the end of a line; "
+            "allowed: a whole number from 1 to 65535; for example WEB_PORT=8080"
+        ),
+        (
+            "CONFIRMATIONS: '145' is too large; "
+            "allowed: a whole number from 0 to 144; for example CONFIRMATIONS=6"
+        ),
+        (
+            "LATE_PAYMENTS: 'maybe' is none of the choices; "
+            "allowed: review or accept; for example LATE_PAYMENTS=review"
+        ),
+    ]
+
+
+WRONG = {
+    "DATABASE_URL": [
+        "mysql://h/d",
+        "sqlite://x.db",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "postgresql://h",
+        "x",
+    ],
+    "BITCOIND_RPC_URL": [
+        "127.0.0.1:8332",
+        "ftp://h:1",
+        "http://",
+        "http://user@h:8332",
+        "http://h:99999",
+        "http://h:0",
+        "http://u:p/w@h:8332",
+        "http://u:p#w@h:8332",
+        "http://h:8332/wallet/nodetill",
+        "http://h h:1",
+    ],
+    "BITCOIND_COOKIE_FILE": ["~nobody-of-that-name/.cookie"],
+    "BITCOIND_WALLET": ["a\x00b", "a\nb", "\udcff"],
+    "BITCOIND_ZMQ_RAWTX": [
+        "tcp://*:28332",
+        "tcp://h",
+        "h:28332",
+        "tcp://h:28332/",
+        "ipc://",
+        "tcp://h:0",
+        f"ipc:///{'x' * 120}",
+    ],
+    "BITCOIND_ZMQ_HASHBLOCK": ["udp://h:1"],
+    "BITCOIND_REST": ["on", "AUTO"],
+    "ADDRESS_TYPE": ["p2wpkh"],
+    "ADDRESS_POOL": ["0", "100001", "-1", "1e3", "٣", "1_000", " 5"],
+    "WEB_HOST": ["http://h", "h:80", "a b", "-h", "[::1]"],
+    "WEB_PORT": ["0", "65536"],
+    "PUBLIC_URL": [
+        "pay.example.com",
+        "http://",
+        "https://h/?a=b",
+        "https://h/#a",
+        "https://u:p@h",
+        "ftp://h",
+    ],
+    "CONFIRMATIONS": ["-1", "145", "6.0", "six", "9" * 400],
+    "PAYMENT_EXPIRY": ["0", "86401"],
+    "MONITORING_PERIOD": ["-1"],
+    "UNDERPAYMENT_TOLERANCE": ["-1", "50.1", "NaN", "1%", "1e1"],
+    "LATE_PAYMENTS": ["yes"],
+    "RATE_SOURCES": [
+        "bitstamp",
+        "kraken,kraken",
+        "kraken,",
+        "fixed:",
+        "fixed:eur=1",
+        "fixed:EUR=0",
+        "fixed:EUR",
+        "fixed:EUR=1,EUR=2",
+        "fixed:EUR=-1",
+        "fixed:EUR=1e5",
+        "fixed:EUR=٣",
+        "fixed:BTC=1",
+        "fixed:EUR=Infinity",
+    ],
+    "RATE_URL_KRAKEN": ["kraken", "http://h h/"],
+    "RATE_REFRESH": ["0"],
+    "RATE_MAX_AGE": ["0", "59"],
+    "RATE_SPREAD": ["100", "-0.1"],
+    "SMTP_URL": [
+        "h:25",
+        "smtp://",
+        "smtp://u@h",
+        "smtp://h?starttls=no",
+        "smtps://h?starttls=never",
+        "maildir:",
+        "smtp://h/path",
+        "smtp://h:0",
+    ],
+    "MAIL_FROM": ["till", "a@b@c", "a@b\r\nBcc: c@d", "Till <till@example.com>", "a b@c", "a@b,c@d"],
+    "OPERATOR_EMAIL": ["@", "a@"],
+    "EXPLORER_URL": ["https://mempool.space/tx/", "https://h/{txid}{x}", "javascript:{txid}", "{txid}"],
+    "OPERATOR_PASSWORD": ["a\tb"],
+    "SPELLBOOK_TRIGGERS": ["1", "true"],
+    "RECONCILE_INTERVAL": ["0", "-5"],
+    "LOG_FORMAT": ["xml"],
+    "LOG_LEVEL": ["INFO", "loud"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
+def test_a_wrong_value_is_one_line_that_names_its_variable(tmp_path: Path, name: str, text: str) -> None:
+    """And says what is allowed."""
+    (fault,) = faults_of(tmp_path, **{name: text})
+    assert fault.startswith(f"{name}: ")
+    assert "; allowed: " in fault
+    assert fault.isprintable()
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
+    """Whoever copies it can go on."""
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, **{name: WRONG[name][0]})
+    (fault,) = caught.value.faults
+    assert fault.example
+    load(tmp_path, **{name: fault.example})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [
+        ("DATABASE_URL", "sqlite://till.db", "too few slashes"),
+        ("DATABASE_URL", "postgres://h/d", "does not start with postgresql:// or sqlite:///"),
+        ("BITCOIND_RPC_URL", "http://till:pass/word@h:8332", "/ as %2F"),
+        ("BITCOIND_RPC_URL", "http://h:8332/wallet/nodetill", "BITCOIND_WALLET"),
+        ("BITCOIND_ZMQ_RAWTX", "tcp://*:28332", "host must be that is to be connected to"),
+        ("CONFIRMATIONS", " 6", "a space before or after"),
+        ("LOG_LEVEL", "INFO", "not in small letters"),
+        ("UNDERPAYMENT_TOLERANCE", "1%", "without the % sign"),
+        ("RATE_SOURCES", "kraken,", "a comma too many"),
+        ("RATE_SOURCES", "fixed:EUR", "without a price"),
+        ("EXPLORER_URL", "https://mempool.space/tx/", "has no {txid}"),
+        ("MAIL_FROM", "Till <till@example.com>", "without a name"),
+    ],
+)
+def test_a_common_mistake_is_named_for_what_it_is(tmp_path: Path, name: str, text: str, advice: str) -> None:
+    """Not only that something is wrong."""
+    (fault,) = faults_of(tmp_path, **{name: text})
+    assert advice in fault
+
+
+def test_a_variable_that_is_nearly_one_of_ours_is_noticed() -> None:
+    """In the environment it may be another program's, so it is no fault."""
+    environ = {"BITCOIN_RPC_URL": "x", "WEB_PORT": "1", "WEB_PORT_FILE": "x", "PATH": "x", "SMTP_URI": "x"}
+    assert misspelt(environ) == [("BITCOIN_RPC_URL", "BITCOIND_RPC_URL"), ("SMTP_URI", "SMTP_URL")]
+
+
+RIGHT = {
+    "DATABASE_URL": [
+        "sqlite:////srv/my till.db",
+        "postgresql://u:p%40@[::1]:5432/d?sslmode=require",
+        "postgresql:///d?host=/run/postgresql",
+    ],
+    "BITCOIND_RPC_URL": ["http://u:p@h:8332/", "https://node.example.com", "http://[::1]:8332"],
+    "BITCOIND_ZMQ_RAWTX": ["ipc:///run/bitcoind/zmq", "tcp://[::1]:28332", "tcp://node.internal:1"],
+    "WEB_HOST": ["::1", "0.0.0.0", "till_web", "localhost"],
+    "PUBLIC_URL": ["https://example.com/pay"],
+    "CONFIRMATIONS": ["0", "144"],
+    "ADDRESS_POOL": ["1", "100000"],
+    "UNDERPAYMENT_TOLERANCE": ["50", "0.5"],
+    "RATE_SPREAD": ["99.99"],
+    "RATE_SOURCES": ["kraken", "kraken, bitpay"],
+    "MAIL_FROM": ["no-reply+till@pay.example.com"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in RIGHT.items() for text in texts])
+def test_a_right_value_is_taken(tmp_path: Path, name: str, text: str) -> None:
+    """The edges of each range, IPv6, Unix sockets and what else operators have."""
+    load(tmp_path, **{name: text})
+
+
+def test_fixed_rates_stand_in_for_the_sources(tmp_path: Path) -> None:
+    """For shops with their own price, and for tests."""
+    settings = load(tmp_path, RATE_SOURCES="fixed:EUR=50000,USD=54000.25")
+    assert settings.rate_sources == ("fixed",)
+    assert settings.fixed_rates == {"EUR": Decimal(50000), "USD": Decimal("54000.25")}
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://h", SmtpServer("h", 587, None, None, "starttls")),
+        ("smtp://u:p%40ss@h:2525", SmtpServer("h", 2525, "u", Secret("p@ss"), "starttls")),
+        ("smtp://127.0.0.1:1025?starttls=never", SmtpServer("127.0.0.1", 1025, None, None, "none")),
+        ("smtps://u:p@[::1]", SmtpServer("::1", 465, "u", Secret("p"), "tls")),
+        ("maildir:/srv/mail", Maildir(Path("/srv/mail"))),
+    ],
+)
+def test_mail_goes_to_a_server_or_a_directory(tmp_path: Path, url: str, server: SmtpServer | Maildir) -> None:
+    """SMTP_URL in its parts; TLS unless it is forbidden by name."""
+    assert load(tmp_path, SMTP_URL=url).mail == server
+
+
+def test_the_rpc_credentials_are_percent_decoded(tmp_path: Path) -> None:
+    """python-bitcoinrpc doesn't do it, so a password with a slash would not work."""
+    settings = load(tmp_path, BITCOIND_RPC_URL="http://till:a%2Fb%40c@node:18443")
+    assert settings.rpc_username == "till"
+    assert settings.rpc_password == Secret("a/b@c")
+    assert settings.rpc_url_without_credentials == "http://node:18443"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [("http://h", "http://h:8332"), ("https://h/", "https://h:443"), ("http://[::1]", "http://[::1]:8332")],
+)
+def test_the_rpc_address_always_has_a_port(tmp_path: Path, url: str, address: str) -> None:
+    """bitcoind's own where none is given: python-bitcoinrpc would take 80."""
+    assert load(tmp_path, BITCOIND_RPC_URL=url).rpc_url_without_credentials == address
+
+
+@pytest.mark.parametrize(
+    ("port", "directory"),
+    [(8332, ""), (18332, "testnet3"), (48332, "testnet4"), (38332, "signet"), (18443, "regtest"), (9999, "")],
+)
+def test_the_cookie_is_looked_for_where_the_chain_keeps_it(tmp_path: Path, port: int, directory: str) -> None:
+    """The RPC port tells the chain."""
+    settings = load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=f"http://127.0.0.1:{port}")
+    assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin") / directory / ".cookie"
+
+
+def test_links_start_with_the_web_servers_address_unless_another_is_given(tmp_path: Path) -> None:
+    """An IPv6 address gets its brackets; a slash at the end goes."""
+    assert load(tmp_path, WEB_HOST="::1", WEB_PORT="81").public_url == "http://[::1]:81"
+    assert load(tmp_path, PUBLIC_URL="https://pay.example.com/").public_url == "https://pay.example.com"
+
+
+SECRETS: Mapping[str, str] = {
+    "DATABASE_URL": "postgresql://till:hunter2@db/till",
+    "BITCOIND_RPC_URL": "http://till:hunter2@127.0.0.1:8332",
+    "SMTP_URL": "smtp://till:hunter2@mail.example.com",
+    "OPERATOR_PASSWORD": "hunter2",
+}
+
+
+def test_no_secret_prints(tmp_path: Path) -> None:
+    """Not by repr, str or format, of the settings or of the secret alone."""
+    settings = load(tmp_path, **SECRETS)
+    assert settings.rpc_password is not None
+    texts = [repr(settings), str(settings.rpc_password), f"{settings.database_url}", "%s" % settings.mail]  # noqa: UP031
+    assert all("hunter2" not in text for text in texts)
+    assert settings.rpc_password.reveal() == "hunter2"
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL"])
+@pytest.mark.parametrize(
+    "mistake", ["\t{}", "x{}", "{}:[", "http://u:{}@h:x", "smtp://u:{}@", "postgresql://u:{}@h"]
+)
+def test_no_fault_shows_a_secret(tmp_path: Path, name: str, mistake: str) -> None:
+    """However the value is wrong, the error has none of it, and nor has the traceback."""
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, **{name: mistake.format("hunter2")})
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
+    """One line on standard error, nothing else, and exit status 78 (EX_CONFIG)."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import config; config.settings_or_exit()"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(PROJECT), "PATH": os.defpath, "CONFIRMATIONS": "many"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    message = (
+        "nodetill: CONFIRMATIONS: 'many' is not a whole number; "
+        "allowed: a whole number from 0 to 144; for example CONFIRMATIONS=6\n"
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (78, message, "")

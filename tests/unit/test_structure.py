@@ -1,0 +1,114 @@
+"""The house as ARCHITECTURE.md draws it: who may import whom, and what the pure core keeps away from."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("payments", "models", "daemon", "web", "admin")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for place in (".", *PACKAGES)
+    for path in sorted(ROOT.joinpath(place).glob("*.py"))
+}
+SETTINGS = {"config", "config.reader", "config.types", "logs", "sd_notify", "version"}
+
+MAY_IMPORT = {
+    "payments": {"payments"},
+    "models": {"payments", "models"},
+    "daemon": {"payments", "models", "daemon", *SETTINGS},
+    "web": {"payments", "models", "web", *SETTINGS},
+}
+"""Of what is ours, by package. admin and the files that start everything may import all of it."""
+
+IMPURE = set(
+    "asyncio bottle http io logging models os pathlib peewee psycopg random requests secrets smtplib socket "
+    "sqlite3 ssl structlog subprocess threading time urllib3 waitress zmq".split()
+)
+CLOCKS = {"now", "utcnow", "today", "open", "print", "input"}
+
+LONGEST_FILE = 400
+"""Lines. Most have fewer than 250; past this one a file does more than one thing."""
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The full names of the modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            base = node.module or ""
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _ours(path: Path) -> set[str]:
+    """Our modules among them; of a name in a module, the module."""
+    found = set()
+    for name in _imports(path):
+        found |= {known for known in (name, name.rpartition(".")[0]) if known in MODULES}
+    return found
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_go_one_way(package: str) -> None:
+    """payments <- models <- daemon and web, which do not know each other."""
+    for module, path in MODULES.items():
+        if _package(module) == package:
+            foreign = {name for name in _ours(path) if _package(name) not in MAY_IMPORT[package]}
+            assert not foreign, f"{module} imports {foreign}"
+
+
+def test_only_what_is_started_imports_admin() -> None:
+    """The servers run without the operator's commands."""
+    for module, path in MODULES.items():
+        if module != "manage" and _package(module) != "admin":
+            assert not {name for name in _ours(path) if _package(name) == "admin"}, module
+
+
+def test_the_pure_core_touches_nothing() -> None:
+    """No clock, database, network, file or log: the same facts give the same answer, here and anywhere."""
+    for module, path in MODULES.items():
+        if _package(module) != "payments":
+            continue
+        outside = {_package(name) for name in _imports(path)}
+        assert not outside & IMPURE, f"{module} imports {outside & IMPURE}"
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        calls = {_called(node) for node in nodes if isinstance(node, ast.Call)}
+        assert not calls & CLOCKS, f"{module} calls {calls & CLOCKS}"
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def test_there_are_no_circles() -> None:
+    """Each module can be understood after those that it imports."""
+    left = {module: _ours(path) - {module} for module, path in MODULES.items()}
+    while left:
+        ready = [module for module, needs in left.items() if not needs & left.keys()]
+        assert ready, f"in a circle, or behind one: {sorted(left)}"
+        for module in ready:
+            del left[module]
+
+
+def test_bitcoind_is_the_daemon_s_alone() -> None:
+    """The public process could not ask it for anything."""
+    for module, path in MODULES.items():
+        if _package(module) == "web":
+            names = set(_imports(path))
+            assert not any(name.startswith(("bitcoinrpc", "zmq")) for name in names), module
+            assert "rpc_password" not in path.read_text(), module
+
+
+def test_a_file_is_for_one_thing() -> None:
+    """It can be read in one go, and its name says what for."""
+    for module, path in MODULES.items():
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE, module
+        assert not {"utils", "util", "helpers", "common", "misc"} & set(module.split(".")), module

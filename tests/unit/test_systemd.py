@@ -1,0 +1,91 @@
+"""The units of systemd/: read by systemd itself, and shut in as tightly as it can be measured."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import EX_CONFIG
+from tests.support.debian_program import CACHE, find_program
+
+ROOT = Path(__file__).parent.parent.parent
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+PYTHON = "/opt/nodetill/.venv/bin/python"
+SECRETS = ("BITCOIND_RPC_URL", "SMTP_URL", "OPERATOR_PASSWORD", "DATABASE_URL")
+
+
+@pytest.fixture(scope="module")
+def analyze() -> list[str]:
+    """The command that runs systemd-analyze."""
+    return find_program("systemd-analyze", "systemd")
+
+
+def _run(command: list[str], *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, env={**os.environ, **environ}, timeout=60
+    )
+
+
+def test_systemd_finds_no_fault_with_the_units(analyze: list[str], tmp_path: Path) -> None:
+    """Every key is known to it and every value makes sense; Python's path is this machine's."""
+    units = []
+    for unit in UNITS:
+        text = unit.read_text()
+        assert PYTHON in text
+        units.append(tmp_path / unit.name)
+        units[-1].write_text(text.replace(PYTHON, sys.executable))
+    fetched = CACHE / "systemd" / "root" / "usr/lib/systemd/system"
+    # One that was fetched brings the units that ours build upon; with those of another version it quarrels.
+    path = {} if len(analyze) == 1 else {"SYSTEMD_UNIT_PATH": f"{tmp_path}:{fetched}"}
+    done = _run(analyze, "verify", "--man=no", *map(str, units), **path)
+    assert done.returncode == 0, done.stderr
+    assert "nodetill" not in done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_the_units_are_shut_in(analyze: list[str], unit: Path) -> None:
+    """An exposure of 1.5 or less, of 10: systemd's own measure."""
+    done = _run(analyze, "security", "--offline=true", "--threshold=15", "--no-pager", str(unit))
+    assert done.returncode == 0, done.stdout
+    assert "Overall exposure level" in done.stdout
+
+
+def test_the_web_server_is_given_no_secret_of_the_daemon() -> None:
+    """Taken over, it could not ask bitcoind for anything, nor send mail in the operator's name."""
+    daemon, web = map(_credentials, UNITS)
+    assert daemon == {"bitcoind-rpc-url", "smtp-url"}
+    assert web == {"operator-password"}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_no_secret_stands_in_a_unit_or_its_environment(unit: Path) -> None:
+    """A unit is readable to all; each secret comes as a file that systemd hands over."""
+    for line in unit.read_text().splitlines():
+        if line.startswith("Environment="):
+            name, _, value = line.removeprefix("Environment=").partition("=")
+            assert name not in SECRETS
+            assert not name.endswith("_FILE") or value.startswith("%d/")
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_every_credential_is_used_and_every_one_used_is_there(unit: Path) -> None:
+    """LoadCredential=NAME:… and %d/NAME."""
+    lines = unit.read_text().splitlines()
+    assert _credentials(unit) == {line.partition("%d/")[2] for line in lines if "%d/" in line}
+
+
+def _credentials(unit: Path) -> set[str]:
+    prefix = "LoadCredential="
+    lines = [line for line in unit.read_text().splitlines() if line.startswith(prefix)]
+    return {line.removeprefix(prefix).partition(":")[0] for line in lines}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_server_is_started_again_for_ever_but_not_with_a_wrong_setting(unit: Path) -> None:
+    """systemd's own limit would leave it down after five tries in ten seconds."""
+    lines = set(unit.read_text().splitlines())
+    assert {"Type=notify", "Restart=always", "StartLimitIntervalSec=0"} <= lines
+    assert f"RestartPreventExitStatus={EX_CONFIG}" in lines
+    assert "WatchdogSec=60" in lines

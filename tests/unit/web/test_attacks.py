@@ -1,0 +1,214 @@
+"""What a stranger, a customer or a seller may try over HTTP. docs/security.md says what holds each of it."""
+
+import ast
+import json
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.output import Output
+from models.payment import PaymentRequest
+from tests.support.web_server import BODY, KEY, Shop, open_shop, pay, stored
+from web.app import ROUTES, TRIGGERS
+from web.auth.access import key_holder, key_holder_or_neighbour
+
+PUBLIC = "https://pay.example.com"
+PAYMENTS = "/api/v1/payments"
+TXID = "ab" * 32
+TEMPLATES = ["{{7*7}}", "{{!7*7}}", "<%= 7*7 %>", "% 7*7", "${7*7}", "#{7*7}", "%(note)s", "{seller_id}"]
+POISONED = [
+    {"Host": "evil.example"},
+    {"Host": 'x"><script>alert(1)</script>'},
+    {"X-Forwarded-Host": "evil.example"},
+    {"X-Forwarded-Proto": "evil", "X-Forwarded-Port": "666"},
+    {"Forwarded": "host=evil.example;proto=evil"},
+    {"X-Original-URL": "/evil", "X-Rewrite-URL": "/evil"},
+]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One for all of them, with addresses enough."""
+    directory = tmp_path_factory.mktemp("shop")
+    url = f"sqlite:///{directory / 'nodetill.db'}"
+    with open_shop(directory, url, {"PUBLIC_URL": PUBLIC}, addresses=3000) as opened:
+        yield opened
+
+
+def filled(path: str, reference: str) -> str:
+    """A route's address for this request."""
+    return path.replace("<reference>", reference).replace("<event_reference>", "evt_" + "0" * 32)
+
+
+def test_no_call_writes_a_fact_or_a_status(shop: Shop) -> None:
+    """Whatever a body claims: only the daemon writes those, and it asks bitcoind."""
+    document = shop.created()
+    pay(document, TXID, 1)
+    facts = {name: document[name] for name in ("status", "confirmations", "received_sats", "confirmed_at")}
+    claims = {"status": "confirmed", "confirmations": 6, "received_sats": 10**6, "confirmed_at": "now"}
+    bodies = [{"txid": TXID}, {"txid": TXID, **claims}, claims, BODY | claims, {}]
+    for method, path, _, _ in ROUTES:
+        for body in bodies if method == "POST" else [claims]:
+            shop.call(method, filled(path, document["payment_request_id"]), body)
+    for method in ("PUT", "PATCH", "DELETE"):
+        shop.call(method, f"{PAYMENTS}/{document['payment_request_id']}", claims)
+    after = shop.get(f"{PAYMENTS}/{document['payment_request_id']}").json
+    assert {name: after[name] for name in facts} == facts
+    (output,) = Output.select().where(Output.address == stored(document).address_id)
+    assert (output.amount_sats, output.state) == (1, "mempool")
+
+
+def test_every_call_of_the_api_needs_a_key(shop: Shop) -> None:
+    """There is one function for all of them, and no way round it."""
+    reference = shop.created()["payment_request_id"]
+    for method, path, access, _ in ROUTES:
+        if path.startswith("/api/"):
+            assert access is key_holder
+            for name in ("Authorization", "X-Api-Key", "Cookie"):
+                value = None if name == "Authorization" else f"key={KEY}"
+                headers = {"Authorization": None, name: value}
+                reply = shop.call(method, f"{filled(path, reference)}?api_key={KEY}", b"{}", headers)
+                assert reply.status == 401, path
+    assert {access for *_, access, _ in TRIGGERS} == {key_holder_or_neighbour}
+
+
+def test_secrets_are_compared_in_constant_time() -> None:
+    """== ends at the first byte that differs, and how long it took tells how many were right."""
+    secret = re.compile(r"password|secret|token|signature|api_key|key_hash", re.IGNORECASE)
+    compared = []
+    for path in sorted(Path(__file__).parent.parent.parent.parent.glob("web/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
+                sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+                compared += [f"{path.name}: {ast.unparse(node)}" for side in sides if secret.search(side)]
+    assert not compared
+
+
+def test_an_identifier_cannot_be_guessed(shop: Shop) -> None:
+    """At least 128 bits of it are random."""
+    letters = string.ascii_letters + string.digits
+    identifiers = [shop.created()["payment_request_id"].removeprefix("PR-") for _ in range(50)]
+    assert len(letters) ** min(map(len, identifiers)) > 2**128
+    assert set("".join(identifiers)) <= set(letters)
+    # Each place has many values: none is a counter, a date, or always the same.
+    assert min(len(set(place)) for place in zip(*identifiers, strict=True)) > 20
+
+
+@pytest.mark.parametrize("headers", POISONED, ids=repr)
+def test_links_are_made_from_public_url_alone(shop: Shop, headers: dict[str, str]) -> None:
+    """Who chooses the Host header does not choose where customers are sent."""
+    made = shop.post(PAYMENTS, BODY, headers)
+    document = made.json
+    reference = document["payment_request_id"]
+    assert document["checkout_url"] == f"{PUBLIC}/pay/{reference}"
+    assert made.headers["location"] in (f"{PAYMENTS}/{reference}", f"{PUBLIC}{PAYMENTS}/{reference}")
+    for path in (f"/pay/{reference}", f"/pay/{reference}/status", "/openapi.json", "/docs", "/nowhere"):
+        reply = shop.get(path, {"Authorization": None, **headers})
+        assert b"evil" not in reply.body.lower()
+        assert b"alert(1)" not in reply.body
+        assert not any("evil" in value.lower() for value in reply.headers.values())
+
+
+def test_the_public_is_told_nothing_that_is_not_for_customers(shop: Shop) -> None:
+    """Of note, metadata and seller no word, in no form of the page."""
+    document = shop.created(note="secret-note", metadata={"secret-key": "secret-value"}, label="Socks")
+    reference = document["payment_request_id"]
+    for path in ("", "/status", "/qr.svg", "?lang=de", "?note=1&metadata=1&fields=note"):
+        reply = shop.get(f"/pay/{reference}{path}", {"Authorization": None})
+        assert reply.status == 200
+        for word in (b"secret-", b"company1", KEY.encode()):
+            assert word not in reply.body
+
+
+@pytest.mark.parametrize("label", TEMPLATES)
+def test_a_template_is_text(shop: Shop, label: str) -> None:
+    """What a seller types is put into the page, and never read as a part of it."""
+    document = shop.created(label=label, note=label, metadata={label: label})
+    page = shop.get(f"/pay/{document['payment_request_id']}").body.decode()
+    text = page.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert label in text
+    assert ">49" not in text
+    assert document["note"] == label
+
+
+@pytest.mark.parametrize("text", ["%", "_", "'", "''", "\\", "' OR '1'='1", "x'; DROP TABLE output; --"])
+def test_what_is_searched_for_is_text(shop: Shop, text: str) -> None:
+    """No letter of it has a meaning for the database."""
+    wanted = shop.created(note=f"a {text} b")["payment_request_id"]
+    shop.created(note="plain")
+    found = shop.call("GET", f"{PAYMENTS}?limit=200&q={_quoted(text)}").json["data"]
+    assert wanted in [each["payment_request_id"] for each in found]
+    assert all(text in each["note"] for each in found)
+    for name in ("status", "currency", "cursor", "created_after", "limit"):
+        assert shop.get(f"{PAYMENTS}?{name}={_quoted(text)}").status == 422
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"%{byte:02x}" for byte in text.encode())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/..%2fapp.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%5capp.py",
+        "/static//etc/passwd",
+        "/static/%00",
+        "/static/.",
+        "/pay/..%2f..%2fconfig.py",
+        "//evil.example/pay",
+    ],
+)
+def test_no_path_leads_out(shop: Shop, path: str) -> None:
+    """Files are served by their names, of which there is a list."""
+    reply = shop.get(path)
+    assert reply.status == 404
+    assert reply.headers["content-type"] in ("application/problem+json", "text/html; charset=utf-8")
+
+
+NASTY = [
+    *('"', "\\", "\\u0000", "\\ud83d", "{", "}", "[", "]", ",", ":"),
+    *("null", "true", "1e400", "-0", "0.1", "NaN", "9" * 65, "/*", "//", "'"),
+    *("\u202e", "\ufeff", "\U0001f9e6", "\x00", "\n", '"note":', '"seller_id":'),
+]
+VALID: dict[str, Any] = {
+    **BODY,
+    "note": "Alpaca \u00e4",
+    "label": "Shop",
+    "metadata": {"a": [1, 2.5, None, {"b": ""}]},
+}
+VALID |= {"confirmations": 3, "expires_in": 600, "redirect_url": "https://shop.example/?a=b"}
+splices = st.lists(
+    st.tuples(st.integers(0, 300), st.integers(0, 12), st.sampled_from(NASTY)), min_size=1, max_size=3
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(splices)
+def test_a_mutated_body_is_refused_or_kept_as_it_is(shop: Shop, changes: list[tuple[int, int, str]]) -> None:
+    """Cut, and with other things in between: never a fault of ours, and what is taken is what was sent."""
+    text = json.dumps(VALID, ensure_ascii=False)
+    for start, length, put_in in changes:
+        text = text[:start] + put_in + text[start + length :]
+    reply = shop.post(PAYMENTS, text.encode())
+    assert reply.status in (201, 400, 403, 422), reply.body
+    if reply.status == 201:
+        _assert_kept(json.loads(text), reply.json)
+    else:
+        assert reply.json["detail"]
+
+
+def _assert_kept(sent: dict[str, Any], made: dict[str, Any]) -> None:
+    for name in ("seller_id", "currency", "note", "metadata", "redirect_url"):
+        assert made[name] == sent.get(name, {"note": "", "metadata": {}}.get(name))
+    row = PaymentRequest.get(PaymentRequest.reference == made["payment_request_id"])
+    assert row.label == sent.get("label")
+    assert row.confirmations_required == sent.get("confirmations", 6)

@@ -1,0 +1,315 @@
+"""Whatever is sent, the answer is a request, or a problem that says what is wrong; never a fault of ours."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote_from_bytes, urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.payment import PaymentRequest
+from tests.conftest import KINDS
+from tests.support.web_server import BODY, Reply, Shop, open_shop
+from web.http.answer import Problem
+from web.http.strict_json import BODY_LIMIT_BYTES, canonical, read_object
+
+PAYMENTS = "/api/v1/payments"
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One shop for all: nothing that is refused leaves a trace. Its pool is empty, so nothing is made."""
+    directory = tmp_path_factory.mktemp("shop")
+    url = f"sqlite:///{directory / 'nodetill.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").new_database()
+    with open_shop(directory, url, addresses=0) as opened:
+        yield opened
+
+
+def raw(document: bytes, **fields: Any) -> bytes:
+    """The usual body with one more field, as it is."""
+    return json.dumps({**BODY, **fields}).encode()[:-1] + b"," + document + b"}"
+
+
+MALFORMED = [
+    b"",
+    b" ",
+    b"{",
+    b"null",
+    b"[]",
+    b'"text"',
+    b"1",
+    b"{}{}",
+    b"{} x",
+    b'{"a": 1,}',
+    b"{'a': 1}",
+    b"\xef\xbb\xbf{}",
+    json.dumps(BODY).encode("utf-16"),
+    raw(b'"note": "\xff"'),
+    raw(b'"note": "\xed\xa0\x80"'),
+    raw(rb'"note": "\ud800"'),
+    raw(rb'"note": "\udc00\ud800"'),
+    raw(rb'"\ud800": 1'),
+    raw(rb'"metadata": {"a": ["\ud800"]}'),
+    raw(b'"note": "a", "note": "a"'),
+    raw(rb'"note": "a", "n\u006fte": "a"'),
+    raw(b'"metadata": {"a": 1, "a": 1}'),
+    raw(b'"metadata": {"a": NaN}'),
+    raw(b'"metadata": {"a": -Infinity}'),
+    raw(b'"metadata": {"a": 1e99999999999999999999}'),
+    raw(b'"metadata": {"a": ' + b"9" * 5000 + b"}"),
+    raw(b'"metadata": {"a": 0.' + b"9" * 5000 + b"}"),
+    raw(b'"metadata": ' + b'{"a":' * 8 + b"1" + b"}" * 8),
+    raw(b'"note": "a\nb"'),
+    b"[" * BODY_LIMIT_BYTES,
+    b'{"a":' * 3000,
+    b'{"\\":' + b"[" * 10_000,
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED, ids=lambda body: repr(body[-40:]))
+def test_what_is_not_strict_json_is_400(shop: Shop, body: bytes) -> None:
+    """Nothing that one reader takes in one way, and another in another."""
+    assert_problem(shop.post(PAYMENTS, body), 400)
+
+
+NO_AMOUNTS: list[Any] = [
+    *("", "0", "-1", "+1", "1e3", "1_000", "٣", " 1", "1 ", ".5", "5.", "NaN", "Infinity", "0x10"),
+    *("135.999", 135.999, 0, -1, True, None, [], {}),
+]
+INVALID: list[tuple[str, dict[str, Any]]] = [
+    ("seller_id", {"seller_id": 1}),
+    ("seller_id", {"seller_id": None}),
+    ("currency", {"currency": "eur"}),
+    ("currency", {"currency": "EURO"}),
+    ("currency", {"currency": ["EUR"]}),
+    ("currency", {"currency": "XAU"}),
+    ("currency", {"currency": "ÉUR"}),
+    *(("amount_fiat", {"amount_fiat": amount}) for amount in NO_AMOUNTS),
+    ("amount_fiat", {"amount_fiat": "1000000000000"}),
+    ("amount_fiat", {"amount_fiat": "0.30"}),  # below the dust limit
+    ("amount_fiat", {"amount_fiat": "21000001", "currency": "BTC"}),
+    ("amount_fiat", {"amount_fiat": "1.5", "currency": "SAT"}),
+    ("amount_fiat", {"amount_fiat": "100.5", "currency": "JPY"}),
+    ("note", {"note": "x" * 501}),
+    ("note", {"note": 5}),
+    ("note", {"note": None}),
+    *(("note", {"note": f"a{character}b"}) for character in "\0\x07\x1b\x7f\x85\r\u2028\u2029"),
+    ("label", {"label": ""}),
+    ("label", {"label": "a\nb"}),
+    ("label", {"label": "x" * 101}),
+    ("metadata", {"metadata": []}),
+    ("metadata", {"metadata": None}),
+    ("metadata", {"metadata": {"a": "x" * 4096}}),
+    ("metadata", {"metadata": {"a": "ä" * 2048}}),
+    *(("confirmations", {"confirmations": number}) for number in (-1, 145, True, "6", 6.0, None, 10**40)),
+    *(
+        ("expires_in", {"expires_in": number})
+        for number in (59, 86_401, True, "600", 600.0, 60.5, None, -(10**40))
+    ),
+    *(
+        ("redirect_url", {"redirect_url": url})
+        for url in (
+            "",
+            "shop.example",
+            "//shop.example",
+            "javascript:alert(1)",
+            "ftp://shop.example",
+            "https://",
+            "https:///path",
+            "https://user:pass@shop.example/",
+            "https://user@shop.example/",
+            "https://shop.example/\r\nSet-Cookie: a=b",
+            "https://shop.example/a b",
+            "https://shop.example/\u2028",
+            "https://shop.example/<script>",
+            'https://shop.example/"onload="',
+            "https://shop.example\\@evil.example/",
+            "https://[::1/",
+            "https://shop.example:99999/",
+            "https://shop.example/" + "x" * 2048,
+        )
+    ),
+    ("webhook_url", {"webhook_url": "https://shop.example"}),
+    ("status", {"status": "confirmed"}),
+]
+
+
+@pytest.mark.parametrize(("field", "fields"), INVALID)
+def test_what_cannot_be_done_is_422_by_field(shop: Shop, field: str, fields: dict[str, Any]) -> None:
+    """The errors name the field, and say what is allowed."""
+    reply = shop.create(**fields)
+    assert_problem(reply, 422)
+    errors = reply.json["errors"]
+    assert field in [error["field"] for error in errors]
+    assert all(error["message"] for error in errors)
+
+
+def test_numbers_that_metadata_cannot_hold_are_refused(shop: Shop) -> None:
+    """A number comes back as it was sent, or is refused: 0.1 can be kept, thirty digits can't."""
+    for number in (b"0.123456789012345678901234567890", b"1e400", b"1e-400"):
+        assert_problem(shop.post(PAYMENTS, raw(b'"metadata": {"a": ' + number + b"}")), 422)
+    kept = raw(b'"metadata": {"a": 0.1, "b": 1E5, "c": -0.0, "d": 12345678901234567890}')
+    assert shop.post(PAYMENTS, kept).json["type"].endswith("no-address")
+
+
+def test_amounts_in_exponents_are_refused(shop: Shop) -> None:
+    """A JSON number such as 1e2 is no amount; 135.99 is."""
+    rest = b'"seller_id": "company1", "currency": "EUR", "amount_fiat": '
+    for number in (b"1e2", b"1E+2", b"1e-1", b"-5", b"0.0", b"1e999999", b"1e-999999"):
+        assert_problem(shop.post(PAYMENTS, b"{" + rest + number + b"}"), 422)
+    assert shop.post(PAYMENTS, b"{" + rest + b"135.99}").json["type"].endswith("no-address")
+
+
+def test_all_faults_are_named_at_once(shop: Shop) -> None:
+    """One round trip is enough to learn what is wrong."""
+    reply = shop.post(
+        PAYMENTS, {"amount_fiat": "x", "currency": "eur", "confirmations": 145, "colour": "red"}
+    )
+    assert_problem(reply, 422)
+    fields = {error["field"] for error in reply.json["errors"]}
+    assert fields == {"seller_id", "currency", "amount_fiat", "confirmations", "colour"}
+    assert "from 0 to 144" in reply.json["detail"]
+
+
+def test_a_body_has_at_most_16_kib(shop: Shop) -> None:
+    """413 above it, whole or in chunks; at it, it is read."""
+    fitting = b"{" + b" " * (BODY_LIMIT_BYTES - 2) + b"}"
+    assert_problem(shop.post(PAYMENTS, fitting), 422)
+    for spaces in (BODY_LIMIT_BYTES, 2 * BODY_LIMIT_BYTES, 1_000_000):
+        assert_problem(shop.post(PAYMENTS, b" " * spaces + b"{}"), 413)
+    chunked = {"Transfer-Encoding": "chunked"}
+    chunks = b"4001\r\n" + b" " * 0x4001 + b"\r\n0\r\n\r\n"
+    assert_problem(shop.call("POST", PAYMENTS, chunks, {**chunked, "Content-Length": None}), 413)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allowed"),
+    [
+        ("GET", "/nowhere", 404, None),
+        ("GET", "/api/v1/payments/", 404, None),
+        ("GET", "/api/v1/payments/x", 404, None),
+        ("GET", "/api/v1/payments/%00", 404, None),
+        ("GET", "/api/v1/payments/%ff%fe", 404, None),
+        ("GET", "/api/v1/payments/PR-%D9%A3xxxxxxxxxxxxxxxxxxxxx", 404, None),
+        ("GET", "/api/v1/payments/..%2f..%2fetc%2fpasswd", 404, None),
+        ("GET", "/api/v1/payments/" + "x" * 8000, 404, None),
+        ("DELETE", "/api/v1/payments", 405, "GET, HEAD, POST"),
+        ("PUT", "/api/v1/payments/PR-x", 405, "GET, HEAD"),
+        ("GET", "/api/v1/payments/PR-x/accept", 405, "POST"),
+        ("OPTIONS", "/health", 405, "GET, HEAD"),
+        ("BREW", "/health", 405, "GET, HEAD"),
+        ("PROXY", "/health", 405, "GET, HEAD"),
+    ],
+)
+def test_strange_addresses_and_methods(
+    shop: Shop, method: str, path: str, status: int, allowed: str | None
+) -> None:
+    """404 for what is not there; 405 with Allow for what is not done."""
+    reply = shop.call(method, path)
+    assert_problem(reply, status)
+    assert reply.headers.get("allow") == allowed
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = [*BODY, "note", "label", "metadata", "confirmations", "expires_in", "redirect_url"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), values, max_size=6))
+def test_no_value_anywhere_is_a_fault_of_ours(shop: Shop, fields: dict[str, Any]) -> None:
+    """Any JSON in the place of any field: refused, or 503 as the pool is empty."""
+    assert_documented(shop.post(PAYMENTS, {**BODY, **fields}))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=300), st.integers(0, 200), st.integers(0, 40))
+def test_no_bytes_are_a_fault_of_ours(shop: Shop, noise: bytes, start: int, length: int) -> None:
+    """Noise anywhere in a good body, and noise alone."""
+    good = json.dumps({**BODY, "note": "\u00e4", "metadata": {"a": [1, 2.5, None]}}).encode()
+    assert_documented(shop.post(PAYMENTS, good[:start] + noise + good[start + length :]))
+    assert_documented(shop.post(PAYMENTS, noise))
+
+
+FILTERS = ["status", "currency", "created_after", "created_before", "q", "limit", "cursor"]
+filters = st.text(st.characters(codec="utf-8")) | st.from_regex(
+    r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](Z|[+-][0-2][0-9]:[0-5][0-9])",
+    fullmatch=True,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(FILTERS), filters, max_size=3), st.binary(max_size=20))
+def test_no_filter_is_a_fault_of_ours(shop: Shop, parameters: dict[str, str], noise: bytes) -> None:
+    """Any text in any filter, and any bytes behind it: an empty list, or a problem."""
+    for query in (urlencode(parameters), urlencode(parameters) + "&" + quote_from_bytes(noise, safe="&=%")):
+        reply = shop.get(f"{PAYMENTS}?{query}")
+        if reply.status == 200:
+            assert reply.json["data"] == []
+        else:
+            assert_problem(reply, reply.status)
+            assert reply.status in (400, 422)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=1, max_size=40), st.text(st.characters(min_codepoint=32, max_codepoint=255)))
+def test_no_path_and_no_header_is_a_fault_of_ours(shop: Shop, path: bytes, header: str) -> None:
+    """Any bytes in the place of an identifier, and any Latin-1 text in the headers that are read."""
+    reply = shop.get(f"{PAYMENTS}/{quote_from_bytes(path)}", {"If-None-Match": header})
+    assert_problem(reply, 400 if "\x7f" in header else 404)  # RFC 9110, 5.5: no control characters
+    assert_problem(shop.post(f"{PAYMENTS}/{quote_from_bytes(path)}/events/x/redeliver"), 404)
+    for name in ("Idempotency-Key", "Authorization"):
+        reply = shop.post(PAYMENTS, b"{}", {name: header})
+        assert_problem(reply, reply.status)
+        assert reply.status in (400, 401, 422)
+
+
+@given(st.binary(max_size=200))
+def test_the_reader_raises_problems_alone(body: bytes) -> None:
+    """Any bytes are an object or a Problem."""
+    with suppress(Problem):
+        assert isinstance(read_object(body), dict)
+
+
+scalars = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text()
+
+
+@given(st.dictionaries(st.text(), scalars | st.lists(scalars) | st.dictionaries(st.text(), scalars)))
+def test_what_is_written_is_read_and_its_canonical_form_is_one(document: dict[str, Any]) -> None:
+    """Strict JSON is read as it was meant; spaces and the order of keys make no difference."""
+    backwards = dict(reversed(document.items()))
+    loose = json.dumps(document, indent=1).encode()
+    tight = json.dumps(backwards, ensure_ascii=False, separators=(",", ":")).encode()
+    if max(len(loose), len(tight)) <= BODY_LIMIT_BYTES:
+        assert read_object(loose) == read_object(tight) == document
+        assert canonical(read_object(loose)) == canonical(read_object(tight))
+
+
+def assert_documented(reply: Reply) -> None:
+    """A problem of the caller's, or the documented 503."""
+    assert_problem(reply, reply.status)
+    assert reply.status in (400, 403, 413, 422, 503), reply.body
+    assert reply.status != 503 or reply.json["type"].endswith("no-address")
+
+
+def assert_problem(reply: Reply, status: int) -> None:
+    """RFC 9457, with the headers that all answers have; and nothing was made."""
+    assert reply.status == status, reply.body
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["cache-control"] == "no-store"
+    problem = reply.json
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:nodetill:problem:")
+    assert problem["title"]
+    assert problem["detail"]
+    assert "Traceback" not in problem["detail"]
+    assert PaymentRequest.select().count() == 0

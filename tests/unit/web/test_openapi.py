@@ -1,0 +1,280 @@
+"""The API's description says what the server does: every call, every field, every way of being refused."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from daemon.delivery.emails import webhook_body
+from models.command import Hint
+from models.daemon_status import DaemonReport
+from models.output import outputs_at
+from models.payment import PaymentRequest
+from models.rate import store_rates
+from payments.document import payment_document
+from payments.money import currency_codes
+from payments.status import EventType
+from tests.conftest import NewDatabase
+from tests.support.checkout_scenes import SCENES, stage
+from tests.support.rows import new_event, new_message
+from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, open_shop, stored
+from web.api.openapi import description
+from web.api.operations import OPERATIONS
+from web.app import ROUTES
+from web.auth.access import key_holder
+
+NOBODY: dict[str, str | None] = {"Authorization": None}
+EVENT = "evt_" + "0" * 32
+
+# Named in our own pages alone, and another after each change.
+UNDESCRIBED = {("GET", "/static/{name}")}
+
+
+@pytest.fixture
+def shop(new_database: NewDatabase, tmp_path: Path) -> Iterator[Shop]:
+    """A shop with room for hundreds of requests."""
+    with open_shop(tmp_path, new_database(tmp_path), addresses=3000) as opened:
+        yield opened
+
+
+def test_every_route_is_described_and_nothing_else() -> None:
+    """With the methods it takes, and whether it needs a key."""
+    names = {"<reference>": "{id}", "<event_reference>": "{event_id}", "<name>": "{name}"}
+    routes = {}
+    for method, path, access, _handler in ROUTES:
+        public = re.sub("<[a-z_]+>", lambda match: names[match[0]], path)
+        routes[method, public] = access is key_holder
+    described = {(each.method, each.path): each.needs_key for each in OPERATIONS}
+    assert described == {key: routes[key] for key in routes.keys() - UNDESCRIBED}
+
+
+def test_the_description_is_whole() -> None:
+    """Each part that it refers to is in it, each part of a path is a parameter, and names are there once."""
+    document = description("https://pay.example.com")
+    text = json.dumps(document)
+    referred = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert referred == set(document["components"]["schemas"])
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names))
+    linked = re.findall(r'"operationId": "(\w+)", "parameters": \{"id"', text)
+    assert linked
+    assert set(linked) <= set(names)
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            parameters = {each["name"] for each in operation.get("parameters", []) if each["in"] == "path"}
+            assert parameters == set(re.findall(r"\{(\w+)\}", path))
+
+
+def test_it_is_served_to_anyone(shop: Shop) -> None:
+    """As JSON, with the links that customers get."""
+    reply = shop.get("/openapi.json", NOBODY)
+    assert reply.status == 200
+    assert reply.json == json.loads(json.dumps(description("http://127.0.0.1:8080")))
+    assert reply.json["servers"] == [{"url": "http://127.0.0.1:8080"}]
+
+
+class Description:
+    """The description, and what it says of an answer. Closed: a field that it doesn't name is a fault."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.paths = document["paths"]
+        self.schemas = {"components": {"schemas": _closed(document["components"]["schemas"])}}
+
+    def check(self, reply: Reply, method: str, path: str) -> None:
+        """The status, the headers, the type and the body of an answer are as described."""
+        answer = self.paths[path][method.lower()]["responses"][str(reply.status)]
+        for name in answer.get("headers", {}):
+            assert name.lower() in reply.headers, (path, reply.status, name)
+        if "content" not in answer:
+            assert reply.body == b""
+            return
+        schema = answer["content"][reply.headers["content-type"].partition(";")[0]]["schema"]
+        value = reply.json if "json" in reply.headers["content-type"] else reply.body.decode()
+        self.check_value(value, schema)
+
+    def check_value(self, value: Any, schema: Mapping[str, Any]) -> None:
+        """A value is as a schema has it."""
+        jsonschema_rs.validate({**schema, **self.schemas}, value, validate_formats=True)
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _closed(part) for name, part in schema.items()}
+    return {**closed, "additionalProperties": False} if "properties" in schema else closed
+
+
+@pytest.fixture(scope="module")
+def described() -> Description:
+    """What is described."""
+    return Description(json.loads(json.dumps(description("http://127.0.0.1:8080"))))
+
+
+def test_a_request_in_every_state_is_as_described(shop: Shop, described: Description) -> None:
+    """To its seller and to its customer, in a list, and in what its webhook tells."""
+    for scene in SCENES:
+        check_scene(shop, described, scene)
+
+
+def check_scene(shop: Shop, described: Description, scene: str) -> None:
+    """All that can be asked of a request in this scene."""
+    made = stage(shop, scene, note="a", label="b", redirect_url="https://shop.example/", metadata={"c": [1]})
+    own, public = f"/api/v1/payments/{made['payment_request_id']}", f"/pay/{made['payment_request_id']}"
+    for path, template in (
+        ("/api/v1/payments", "/api/v1/payments"),
+        (own, "/api/v1/payments/{id}"),
+        (public, "/pay/{id}"),
+        (f"{public}/status", "/pay/{id}/status"),
+        (f"{public}/qr.svg", "/pay/{id}/qr.svg"),
+    ):
+        described.check(shop.get(path), "GET", template)
+    described.check(shop.post(f"{own}/accept"), "POST", "/api/v1/payments/{id}/accept")
+
+    row = stored(made)
+    parts = outputs_at(row.address_id)
+    document = payment_document(
+        row, row.address.address, parts, tip_height=TIP, public_url="https://a.example"
+    )
+    for event in EventType:
+        body = json.loads(webhook_body(event, NOW, document))
+        described.check_value(body, {"$ref": "#/components/schemas/WebhookEvent"})
+
+
+def test_every_other_answer_is_as_described(shop: Shop, described: Description) -> None:
+    """What is made, asked for and told, and what is refused."""
+    made = shop.created()
+    payments, own = "/api/v1/payments", f"/api/v1/payments/{made['payment_request_id']}"
+    nobodys = "/api/v1/payments/PR-" + "x" * 22
+    tag: dict[str, str | None] = {"If-None-Match": shop.get(own).headers["etag"]}
+    new_message(new_event(stored(made), reference=EVENT), channel="webhook", last_error="HTTP 500")
+    body = {"seller_id": "company1", "amount_fiat": "5", "currency": "EUR"}
+    again = f"{own}/events/{EVENT}/redeliver"
+    expected: list[tuple[int, str, str, str, Any, dict[str, str | None]]] = [
+        (201, "POST", payments, payments, body, {"Idempotency-Key": "k"}),
+        (200, "POST", payments, payments, body, {"Idempotency-Key": "k"}),
+        (400, "POST", payments, payments, b"{", {}),
+        (401, "POST", payments, payments, body, NOBODY),
+        (403, "POST", payments, payments, {**body, "seller_id": "company2"}, {}),
+        (413, "POST", payments, payments, b" " * 20_000, {}),
+        (422, "POST", payments, payments, {}, {}),
+        (422, "POST", payments, payments, {}, {"Idempotency-Key": "k"}),
+        (401, "GET", payments, payments, None, NOBODY),
+        (422, "GET", f"{payments}?limit=x", payments, None, {}),
+        (400, "GET", f"{payments}?q=%ff", payments, None, {}),
+        (304, "GET", own, f"{payments}/{{id}}", None, tag),
+        (404, "GET", nobodys, f"{payments}/{{id}}", None, {}),
+        (202, "POST", f"{own}/transactions", f"{payments}/{{id}}/transactions", {"txid": "ab" * 32}, {}),
+        (422, "POST", f"{own}/transactions", f"{payments}/{{id}}/transactions", {"txid": "ab"}, {}),
+        (409, "POST", f"{own}/accept", f"{payments}/{{id}}/accept", None, {}),
+        (200, "GET", f"{own}/events", f"{payments}/{{id}}/events", None, {}),
+        (202, "POST", again, f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
+        (404, "POST", again + "x", f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
+        (200, "GET", "/api/v1/rates", "/api/v1/rates", None, {}),
+        (404, "GET", "/", "/", None, NOBODY),
+        (404, "GET", "/pay/x", "/pay/{id}", None, NOBODY),
+        (404, "GET", "/pay/x/status", "/pay/{id}/status", None, NOBODY),
+        (200, "GET", "/health", "/health", None, NOBODY),
+        (200, "GET", "/openapi.json", "/openapi.json", None, NOBODY),
+        (200, "GET", "/docs", "/docs", None, NOBODY),
+    ]
+    for status, method, path, template, sent, headers in expected:
+        reply = shop.call(method, path, sent, headers)
+        assert reply.status == status, (method, path, reply.body)
+        described.check(reply, method, template)
+
+    shop.wait(hours=1)
+    DaemonReport.delete().execute()
+    described.check(shop.get("/health"), "GET", "/health")
+    assert shop.get("/health").status == 503
+    described.check(shop.create(), "POST", payments)
+    assert shop.create().status == 503
+    row = stored(made)
+    wish = {"kind": "transaction", "payment": row, "created_at": NOW}
+    waiting = [{**wish, "txid": f"{number:064x}"} for number in range(100)]
+    Hint.insert_many(waiting).execute()
+    refused = shop.post(f"{own}/transactions", {"txid": "cd" * 32})
+    assert refused.status == 429
+    described.check(refused, "POST", f"{payments}/{{id}}/transactions")
+
+
+def test_schemathesis_finds_no_difference(shop: Shop, tmp_path: Path) -> None:
+    """Hundreds of calls made of the description, good and bad: each is answered as it says, no fault of ours.
+
+    A good body may still ask for what can't be done (more decimals than its currency has, too little, a key
+    that came before), which no schema can say: 422 is right then, as 410 is where nothing is to be paid.
+    """
+    store_rates("kraken", dict.fromkeys(currency_codes(), Decimal(50_000)), NOW)
+    store_rates("bitpay", {}, NOW)
+    late = stage(shop, "late")
+    stage(shop, "confirmed")
+    new_message(new_event(stored(late), reference=EVENT), channel="webhook")
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(
+        "[dictionaries.sellers]\n"
+        'values = ["company1"]\n'
+        "[parameters]\n"
+        '"body.seller_id" = {dictionary = "sellers"}\n'
+        f'"path.id" = "{late["payment_request_id"]}"\n'
+        f'"path.event_id" = "{EVENT}"\n'
+        f'"query.cursor" = "{late["payment_request_id"]}"\n'
+        "[[operations]]\n"
+        'include-operation-id = "createPayment"\n'
+        'checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "422"]\n'
+        "[[operations]]\n"
+        'include-operation-id = "getQrCode"\n'
+        'checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "410"]\n'
+    )
+    address = f"http://127.0.0.1:{shop.port}"
+    command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run"]
+    options = ["--checks", "all", "--max-examples", "12", "--seed", "1", "--no-color", "--max-failures", "5"]
+    key = ["--header", f"Authorization: Bearer {KEY}"]
+    done = subprocess.run(
+        [*command, f"{address}/openapi.json", "--url", address, *key, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    # All but the address that the description itself came from.
+    assert f"Tested: {len(OPERATIONS) - 1}\n" in done.stdout
+    assert PaymentRequest.select().count() > 20
+
+
+def test_the_page_has_all_of_it(shop: Shop) -> None:
+    """Every call, parameter, field and answer."""
+    page = shop.get("/docs", NOBODY).body.decode()
+    document = description("http://127.0.0.1:8080")
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert f'<article id="{operation["operationId"]}">' in page
+            assert f"<b>{method.upper()}</b> {path}</code>" in page
+            for parameter in operation.get("parameters", []):
+                assert f"<code>{parameter['name']}</code>" in page
+    for name, schema in document["components"]["schemas"].items():
+        assert f'<article id="{name}">' in page
+        for field in schema.get("properties", {}):
+            assert f"<code>{field}</code>" in page
+    targets = re.findall(r'href="#(\w+)"', page)
+    assert set(targets) <= set(re.findall(r'id="(\w+)"', page))
+
+
+def test_the_page_loads_nothing_from_elsewhere(shop: Shop) -> None:
+    """Neither script nor style but ours, and the browser is told so."""
+    reply = shop.get("/docs", NOBODY)
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+    page = reply.body.decode()
+    loaded = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    assert {name.partition("/")[0] for name in loaded} == {"static", "openapi.json"}
+    assert not re.search(r"<script|<style|style=|javascript:", page)
+    for name in loaded:
+        assert shop.get(f"/{name}", NOBODY).status == 200

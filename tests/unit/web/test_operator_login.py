@@ -1,0 +1,317 @@
+"""Nobody gets to the operator's pages without the password, and nobody can guess it by trying."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from config import load_settings
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from models.operator_session import LONGEST_PAUSE, LoginAttempt, OperatorSession, pause_after
+from tests.conftest import NewDatabase
+from tests.support.operator_client import PASSWORD, OperatorClient
+from tests.support.web_server import Shop, open_shop, serving
+from web.app import OPERATOR
+from web.auth.cookies import SESSION_SECONDS
+
+PAGES = ["/", "/operator/money", "/operator/payments.csv", "/operator/payments/PR-" + "x" * 22]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+    """A shop with a password, on each kind of database."""
+    with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(shop: Shop) -> OperatorClient:
+    """A browser that was never here."""
+    return OperatorClient(shop)
+
+
+def test_without_a_password_there_are_no_such_pages(new_database: NewDatabase, tmp_path: Path) -> None:
+    """404 for everything, the login too, whatever is sent."""
+    with open_shop(tmp_path, new_database(tmp_path)) as shop:
+        client = OperatorClient(shop)
+        for method, path, _access, _handler in OPERATOR:
+            assert client.call(method, path.replace("<", "").replace(">", "")).status == 404, path
+        assert client.get("/").status == 404
+        assert client.cookies == {}
+
+
+def test_a_page_leads_to_the_login_and_back(client: OperatorClient) -> None:
+    """Before the login nothing of it is shown; after it, that page is."""
+    for path in PAGES:
+        client.cookies.pop("nodetill-session", None)
+        asked = f"{path}?days=7&q=%C3%A9"
+        refused = client.get(asked)
+        assert (refused.status, refused.body) == (303, b"")
+        form = client.get(refused.leads_to)
+        assert form.status == 200
+        to = unescape(form.text.partition('name="to" value="')[2].partition('"')[0])
+        assert client.log_in(to=to).leads_to == asked
+
+
+def test_every_route_is_behind_the_door(client: OperatorClient) -> None:
+    """All but the login itself answer a stranger with nothing but the way there."""
+    for method, path, _access, _handler in OPERATOR:
+        if path == "/operator/login":
+            continue
+        page = client.call(method, path.replace("<", "").replace(">", ""), "token=x")
+        assert (page.status, page.body) == (303, b""), path
+        assert page.leads_to.startswith("/operator/login")
+
+
+def test_the_cookies_are_closed_to_scripts_and_other_sites(client: OperatorClient) -> None:
+    """HttpOnly, SameSite=Strict, expiring; what they hold is random and sealed."""
+    entered = client.log_in()
+    assert entered.status == 303
+    lines = entered.headers.get_all("Set-Cookie", [])
+    assert len(lines) == 2
+    for line in lines:
+        attributes = {part.strip() for part in line.split(";")[1:]}
+        assert {"HttpOnly", "SameSite=Strict", "Path=/"} < attributes
+        assert "Secure" not in attributes
+    assert f"Max-Age={SESSION_SECONDS}" in lines[0]
+    assert client.get("/").status == 200
+
+
+def test_behind_tls_the_cookies_are_secure(new_database: NewDatabase, tmp_path: Path) -> None:
+    """And bound to this host by their name."""
+    settings = {"OPERATOR_PASSWORD": PASSWORD, "PUBLIC_URL": "https://pay.example.com"}
+    with open_shop(tmp_path, new_database(tmp_path), settings) as shop:
+        client = OperatorClient(shop)
+        lines = client.log_in().headers.get_all("Set-Cookie", [])
+        assert all(line.startswith("__Host-nodetill-") and line.endswith("; Secure") for line in lines)
+        assert client.get("/").status == 200
+
+
+def test_a_cookie_that_was_made_up_or_changed_is_none(client: OperatorClient) -> None:
+    """Another's seal, another name under the seal, a cookie sealed as something else, rubbish."""
+    client.log_in()
+    good = client.cookies["nodetill-session"]
+    name, _, seal = good.partition(".")
+    browser = client.cookies["nodetill-browser"]
+    for value in (
+        f"{name}.{'0' * 64}",
+        f"{name[:-1]}_.{seal}",
+        f"{name}.{seal.upper()}",
+        browser,
+        name,
+        "",
+        "." * 500,
+        '"',
+        "é",
+    ):
+        client.cookies["nodetill-session"] = value.encode().decode("latin-1")
+        assert client.get("/").status == 303, value
+    client.cookies["nodetill-session"] = good
+    assert client.get("/").status == 200
+
+
+def test_a_session_expires(shop: Shop, client: OperatorClient) -> None:
+    """By the server's clock, whatever the browser keeps; and its row goes with the next login."""
+    client.log_in()
+    shop.wait(seconds=SESSION_SECONDS - 1)
+    assert client.get("/").status == 200
+    shop.wait(seconds=1)
+    assert client.get("/").status == 303
+    client.log_in()
+    assert OperatorSession.select().count() == 1
+
+
+def test_logging_out_ends_the_session_everywhere(client: OperatorClient) -> None:
+    """A copy of the cookie is worth nothing any more; another browser's session lasts."""
+    client.log_in()
+    other = OperatorClient(client.shop)
+    other.log_in()
+    copied = dict(client.cookies)
+    left = client.post("/operator/logout", token=client.get("/").token)
+    assert left.leads_to == "/operator/login"
+    assert "nodetill-session" not in client.cookies
+    client.cookies = copied
+    assert client.get("/").status == 303
+    assert other.get("/").status == 200
+
+
+def test_sessions_outlive_a_restart_but_not_the_password(tmp_path: Path, database_url: str) -> None:
+    """Another process with the same password knows the cookie; with another it knows neither of the two."""
+    with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as shop:
+        client = OperatorClient(shop)
+        client.log_in()
+        port = shop.port
+    for password, status in ((PASSWORD, 200), ("another", 303)):
+        settings = {"DATABASE_URL": database_url, "OPERATOR_PASSWORD": password}
+        open_database(database_url)
+        with serving(load_settings(settings, tmp_path)) as shop:
+            assert shop.port != port
+            client.shop = shop
+            assert client.get("/").status == status
+        disconnect()
+
+
+def test_nothing_may_be_kept(client: OperatorClient) -> None:
+    """No page, no export, no redirection; and none of them runs or loads anything from elsewhere."""
+    client.log_in()
+    for path in ("/", "/operator/money", "/operator/payments.csv", "/operator/login"):
+        page = client.get(path)
+        assert page.status == (303 if path == "/operator/login" else 200)
+        assert page.headers["Cache-Control"] == "no-store"
+        policy = str(page.headers["Content-Security-Policy"])
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+
+
+# Forms
+
+
+def test_a_form_of_another_s_is_refused(client: OperatorClient) -> None:
+    """Without the token, with another browser's or another session's: 403, and nothing is done."""
+    other = OperatorClient(client.shop)
+    other.log_in()
+    foreign = other.get("/").token
+    before = client.get("/operator/login").token
+    client.log_in()
+    for fields in ({}, {"token": ""}, {"token": foreign}, {"token": before}, {"token": "é"}):
+        assert client.post("/operator/logout", **fields).status == 403
+    assert client.get("/").status == 200
+
+
+def test_the_login_has_its_own_token(client: OperatorClient) -> None:
+    """Who sends the form without our page's cookie is refused before the password is looked at."""
+    form = client.get("/operator/login")
+    stranger = OperatorClient(client.shop)
+    assert stranger.post("/operator/login", token=form.token, password=PASSWORD).status == 403
+    assert LoginAttempt.select().count() == 0
+
+
+def test_a_form_that_cannot_be_read_is_refused(client: OperatorClient) -> None:
+    """With a page that says so."""
+    for body, status in (
+        ("%ff=1", 400),
+        ("token=%ed%a0%80", 400),
+        ("a=1&a=2", 422),
+        ("&".join(f"a{n}=1" for n in range(300)), 400),
+        ("a=" + "b" * 17_000, 413),
+    ):
+        page = client.call("POST", "/operator/login", body)
+        assert page.status == status
+        assert page.headers["Content-Type"].startswith("text/html")
+
+
+def test_the_login_leads_nowhere_else(client: OperatorClient) -> None:
+    """What asks for another place gets the first page."""
+    for to in (
+        "//evil.example",
+        "https://evil.example",
+        "\\\\evil.example",
+        "operator/../../x",
+        "operator//x",
+        "\r\nX: y",
+    ):
+        client.cookies.pop("nodetill-session", None)
+        assert client.log_in(to=to).leads_to == "/", to
+
+
+def test_a_link_from_another_site_is_followed_after_all(client: OperatorClient) -> None:
+    """SameSite=Strict keeps our cookie back then: the page asks for itself once more, from here."""
+    page = client.call("GET", "/operator/login?to=operator/money", headers={"Sec-Fetch-Site": "cross-site"})
+    assert '<meta http-equiv="refresh" content="0">' in page.text
+    page = client.call("GET", "/operator/login?to=operator/money", headers={"Sec-Fetch-Site": "same-origin"})
+    assert "refresh" not in page.text
+    client.log_in()
+    assert client.get("/operator/login?to=operator/money").leads_to == "/operator/money"
+
+
+# Wrong passwords
+
+
+def test_a_wrong_password_is_refused_and_said(client: OperatorClient) -> None:
+    """403, with the form again; the right one is good a second later."""
+    page = client.log_in("open barley")
+    assert page.status == 403
+    assert "The password is wrong." in page.words
+    assert "open barley" not in page.text
+    client.shop.wait(seconds=1)
+    assert client.log_in().status == 303
+
+
+def test_pauses_grow_and_have_an_end(client: OperatorClient) -> None:
+    """1, 2, 4, 8, 16 and never more than 30 seconds; meanwhile not even the right password is looked at."""
+    seconds = [pause_after(failures).seconds for failures in (1, 2, 3, 4, 5, 6, 7, 10_000)]
+    assert seconds == [1, 2, 4, 8, 16, 30, 30, 30]
+    for pause in seconds:
+        assert client.log_in("wrong").status == 403
+        client.shop.wait(seconds=pause - 0.5)
+        early = client.log_in()
+        assert (early.status, early.headers["Retry-After"]) == (429, "1")
+        assert "Wait 1 second," in early.words
+        client.shop.wait(seconds=0.5)
+    assert client.log_in().status == 303
+    assert LoginAttempt.select().count() == 0
+
+
+def test_the_pause_is_everybody_s(client: OperatorClient) -> None:
+    """Another browser, another process: what was tried counts for all that nobody has logged in with."""
+    client.log_in("wrong")
+    assert OperatorClient(client.shop).log_in().status == 429
+
+
+def test_of_many_tries_at_once_one_is_looked_at(shop: Shop) -> None:
+    """However many threads there are."""
+    clients = [OperatorClient(shop) for _ in range(8)]
+    forms = [client.get("/operator/login").token for client in clients]
+    together = threading.Barrier(len(clients))
+    statuses = []
+
+    def guess(client: OperatorClient, token: str) -> None:
+        together.wait(10)
+        statuses.append(client.post("/operator/login", token=token, password="guess").status)
+
+    threads = [threading.Thread(target=guess, args=pair) for pair in zip(clients, forms, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [403] + [429] * 7
+
+
+def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> None:
+    """A browser that has logged in is known again, and has a pause of its own."""
+    client.log_in()
+    client.post("/operator/logout", token=client.get("/").token)
+    assert OperatorClient(client.shop).log_in("guess").status == 403
+    assert client.log_in().status == 303
+    client.post("/operator/logout", token=client.get("/").token)
+    assert [client.log_in("wrong").status, client.log_in().status] == [403, 429]
+
+
+def test_guesses_keep_nobody_out_on_this_machine(client: OperatorClient) -> None:
+    """Nor who comes by SSH: what a proxy has passed on has another pause."""
+    guesser = OperatorClient(client.shop, headers={"X-Forwarded-For": "203.0.113.7"})
+    assert [guesser.log_in("guess").status, guesser.log_in().status] == [403, 429]
+    assert client.log_in().status == 303
+
+
+def test_a_pause_of_a_wrong_clock_is_none(client: OperatorClient) -> None:
+    """The clock was a day ahead when the password was wrong: nobody waits for a day."""
+    client.shop.wait(days=1)
+    client.log_in("wrong")
+    client.shop.wait(days=-1)
+    assert client.log_in().status == 303
+
+
+def test_old_mistakes_are_forgiven(client: OperatorClient) -> None:
+    """After an hour the next is the first again."""
+    for _ in range(6):
+        client.log_in("wrong")
+        client.shop.wait(seconds=LONGEST_PAUSE.seconds)
+    client.shop.wait(hours=1, seconds=1)
+    client.log_in("wrong")
+    row = LoginAttempt.get()
+    assert (row.failures, row.next_at - client.shop.now) == (1, timedelta(seconds=1))

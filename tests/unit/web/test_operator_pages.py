@@ -1,0 +1,417 @@
+"""The operator's pages show all that there is, and leave wishes for the daemon: they change no payment."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from models.command import ACCEPT, REDELIVER, Hint
+from models.outbox import Event, Message
+from models.output import Output
+from models.payment import PaymentRequest
+from models.queries.attention import Need, questions
+from models.queries.revenue import Taking, takings
+from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
+from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_scenes import EXTRA_SATS, stage_questions, told
+from tests.support.web_server import NOW, TIP, Shop, add_seller, open_shop, stored
+from web.operator import csv_export as export
+
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' </textarea>{{7*7777}}"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+    """A shop with an operator, on each kind of database."""
+    with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def operator(shop: Shop) -> OperatorClient:
+    """The operator, logged in."""
+    client = OperatorClient(shop)
+    assert client.log_in().status == 303
+    return client
+
+
+def listed(page: Page) -> list[str]:
+    """The ids in the list of all payments, in its order."""
+    assert page.status == 200, page.words
+    return re.findall(r'<tr id="(PR-\w+)">', page.text)
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    """The ids in each list of what needs a decision."""
+    found: dict[str, list[str]] = {}
+    for need, reference in re.findall(r'<tr id="([a-z]+)-(PR-\w+)">', page.text):
+        found.setdefault(need, []).append(reference)
+    return found
+
+
+def path_of(document: dict[str, object]) -> str:
+    return f"/operator/payments/{document['payment_request_id']}"
+
+
+# The list
+
+
+def test_payments_of_all_sellers_are_listed_newest_first(shop: Shop, operator: OperatorClient) -> None:
+    """Fifty at a time, each once."""
+    add_seller("company2", "nt_company2")
+    made = [shop.created(note=str(number))["payment_request_id"] for number in range(49)]
+    shop.wait(seconds=1)
+    body = {"seller_id": "company2", "amount_fiat": 5, "currency": "EUR"}
+    other = shop.post("/api/v1/payments", body, {"Authorization": "Bearer nt_company2"}).json
+    everything = [other["payment_request_id"], *made[::-1]]
+    assert listed(operator.get("/")) == everything
+    first = operator.get("/?limit=20")
+    older = re.search(r'href="(\?[^"]*cursor=[^"]*)"', first.text)
+    assert older is not None
+    assert listed(first) + listed(operator.get("/" + older[1].replace("&amp;", "&"))) == everything[:40]
+
+
+def test_the_filters_are_those_of_the_api_and_more(shop: Shop, operator: OperatorClient) -> None:
+    """Seller and days besides; what a form sends empty is no filter."""
+    old = shop.created(note="Alpaca socks")["payment_request_id"]
+    shop.wait(days=1)
+    operator.log_in()
+    new = shop.created(currency="SAT", amount_fiat=9000)
+    PaymentRequest.update(status="confirmed").where(PaymentRequest.reference == old).execute()
+    reference = new["payment_request_id"]
+    empty = "q=&status=&seller=&currency=&created_after=&created_before=&needs="
+    assert listed(operator.get(f"/?{empty}")) == [reference, old]
+    for query, found in (
+        ("status=new", reference),
+        ("status=confirmed", old),
+        ("currency=SAT", reference),
+        ("seller=company1&currency=EUR", old),
+        ("created_after=2026-11-24", reference),
+        ("created_before=2026-11-23", old),
+        ("created_after=2026-11-23&created_before=2026-11-23", old),
+        ("q=socks", old),
+        (f"q=+{old}+", old),
+        (f"q={old[:9]}", old),
+        (f"q={new['address']}", reference),
+    ):
+        assert listed(operator.get(f"/?{query}")) == [found], query
+    assert listed(operator.get("/?seller=company9")) == []
+    assert listed(operator.get("/?created_after=0001-01-01&created_before=9999-12-31")) == [reference, old]
+    assert "There are no such payments." in operator.get("/?q=nothing").words
+
+
+def test_a_wrong_filter_is_told(operator: OperatorClient) -> None:
+    """422, on a page that names it."""
+    for query in (
+        "status=paid",
+        "currency=eur",
+        "created_after=2026-13-01",
+        "needs=money",
+        "seller=%00",
+        "q=%00",
+        "created_before=2026-02-30",
+        "cursor=x",
+        "x=1",
+        "limit=0",
+    ):
+        page = operator.get(f"/?{query}")
+        assert page.status == 422
+        assert query.partition("=")[0] in page.words
+
+
+def test_every_scene_is_shown(shop: Shop, operator: OperatorClient) -> None:
+    """Whatever state a request is in, the list and its own page can be read."""
+    for scene in SCENES:
+        made = stage(shop, scene, note=scene, label="b", metadata={"order": [1]})
+        page = operator.get(path_of(made))
+        assert page.status == 200
+        assert made["address"] in page.words
+        assert stored(made).status in page.words
+    assert len(listed(operator.get("/"))) == len(SCENES)
+
+
+def test_what_strangers_wrote_is_text(shop: Shop, operator: OperatorClient) -> None:
+    """In the list, on the payment's page, in the filter, in what an endpoint answered: never markup."""
+    texts = {"note": MARKUP, "label": MARKUP, "metadata": {MARKUP: MARKUP}}
+    made = stage(shop, "late", **texts)
+    told(shop, made, "payment.late", webhook={"failed_at": shop.now, "last_error": MARKUP})
+    for path in ("/", path_of(made), "/?q=%3Cscript%3Ealert(1)%22%27%3E"):
+        page = operator.get(path)
+        assert page.status == 200
+        assert "<script>alert" not in page.text
+        assert "<img" not in page.text
+        assert "&lt;script&gt;alert(1)" in page.text
+        assert str(7 * 7777) not in page.text
+
+
+def test_health_is_on_top(shop: Shop, operator: OperatorClient) -> None:
+    """The same that /health tells, and what to do."""
+    words = operator.get("/").words
+    assert f"block {TIP:,}" in words
+    assert "50 free" in words
+    assert "Not all is well" not in words
+    shop.wait(minutes=5)
+    problems = shop.get("/health").json["problems"]
+    assert problems
+    words = operator.get("/").words
+    assert all(problem in words for problem in problems)
+
+
+# What needs a decision
+
+
+def test_what_needs_a_decision_is_on_top(shop: Shop, operator: OperatorClient) -> None:
+    """Each kind, the most urgent first, with its number; and the rest is not among it."""
+    for scene in SCENES.keys() - {"late", "expired_partly"}:
+        stage(shop, scene)
+    made = stage_questions(shop)
+    page = operator.get("/")
+    assert asked(page) == {need: [document["payment_request_id"]] for need, document in made.items()}
+    assert list(asked(page)) == ["reverted", "late", "part", "extra", "undelivered"]
+    for need, document in made.items():
+        assert questions()[need] == 1
+        assert listed(operator.get(f"/?needs={need}")) == [document["payment_request_id"]]
+
+
+def test_of_many_the_newest_are_shown(shop: Shop, operator: OperatorClient) -> None:
+    """Three of each kind, and a way to all of them."""
+    made = [stage(shop, "late")["payment_request_id"] for _ in range(5)]
+    page = operator.get("/")
+    assert asked(page) == {"late": made[:1:-1]}
+    assert '<a href="?needs=late">all 5</a>' in page.text
+    assert listed(operator.get("/?needs=late")) == made[::-1]
+
+
+def test_change_is_no_question(shop: Shop, operator: OperatorClient) -> None:
+    """What is below the dust limit can't be sent back."""
+    made = stage(shop, "confirmed")
+    change(made, overpaid_sats=545)
+    assert asked(operator.get("/")) == {}
+    change(made, overpaid_sats=546)
+    assert list(asked(operator.get("/"))) == ["extra"]
+
+
+def test_late_money_is_accepted_as_by_the_api(shop: Shop, operator: OperatorClient) -> None:
+    """One wish for the daemon, however often it is pressed; until it is done the page says so."""
+    made = stage(shop, "late")
+    path = path_of(made)
+    for _ in range(2):
+        done = operator.post(f"{path}/accept", token=operator.get("/").token)
+        assert (done.status, done.leads_to) == (303, path)
+    assert [(hint.kind, hint.payment_id) for hint in Hint.select()] == [(ACCEPT, stored(made).id)]
+    for page in (operator.get("/"), operator.get(path)):
+        assert "Accepted: the daemon will count it." in page.words
+        assert f"{path.removeprefix('/')}/accept" not in page.text
+    assert stored(made).status == "expired"
+
+
+def test_what_is_not_late_cannot_be_accepted(shop: Shop, operator: OperatorClient) -> None:
+    """409, on a page that says why; 404 for what is not there."""
+    path = path_of(stage(shop, "confirmed"))
+    token = operator.get("/").token
+    page = operator.post(f"{path}/accept", token=token)
+    assert page.status == 409
+    assert "not late" in page.words
+    assert operator.post("/operator/payments/PR-" + "x" * 22 + "/accept", token=token).status == 404
+    assert operator.post("/operator/payments/x%00/accept", token=token).status == 404
+    assert Hint.select().count() == 0
+
+
+def test_what_is_dealt_with_is_asked_no_more(shop: Shop, operator: OperatorClient) -> None:
+    """Of every kind; and the payments themselves are as they were."""
+    for document in stage_questions(shop).values():
+        before = stored(document)
+        page = operator.get(path_of(document))
+        revision = page.text.partition('name="revision" value="')[2].partition('"')[0]
+        done = operator.post(f"{path_of(document)}/settle", token=page.token, revision=revision)
+        assert (done.status, done.leads_to) == (303, path_of(document))
+        after = stored(document)
+        assert (after.status, after.revision) == (before.status, before.revision)
+    assert asked(operator.get("/")) == {}
+
+
+def test_it_is_asked_again_when_something_comes(shop: Shop, operator: OperatorClient) -> None:
+    """More money, another reversal, another message that can't be delivered."""
+    made = stage_questions(shop)
+    token = operator.get("/").token
+    for document in made.values():
+        operator.post(f"{path_of(document)}/settle", token=token, revision="0")
+    assert asked(operator.get("/")) == {}
+    change(made[Need.PART], received_sats=150_000)
+    told(shop, made[Need.REVERTED], "payment.reverted", revision=3)
+    failed = {"failed_at": shop.now, "last_error": "HTTP 410"}
+    told(shop, made[Need.UNDELIVERED], "payment.extra", revision=3, webhook=failed)
+    assert list(asked(operator.get("/"))) == ["reverted", "part", "undelivered"]
+
+
+def test_only_what_was_seen_is_dealt_with(shop: Shop, operator: OperatorClient) -> None:
+    """409 where something has happened since the page was made: it has to be looked at."""
+    made = stage(shop, "late")
+    token = operator.get("/").token
+    for revision in ("1", "", "x", "-0", "0 ", "9" * 30):
+        assert operator.post(f"{path_of(made)}/settle", token=token, revision=revision).status == 409
+    assert list(asked(operator.get("/"))) == ["late"]
+
+
+def test_a_whole_list_is_dealt_with(shop: Shop, operator: OperatorClient) -> None:
+    """What was on the page, and is as it was; what has changed or is none stays, and is no fault."""
+    made = [stage(shop, "expired_partly") for _ in range(4)]
+    page = operator.get("/?needs=part&limit=3")
+    shown = dict(re.findall(r'name="(PR-\w+)" value="(\d+)"', page.text))
+    assert len(shown) == 3
+    PaymentRequest.update(revision=7).where(
+        PaymentRequest.reference == made[2]["payment_request_id"]
+    ).execute()
+    shown |= {"PR-" + "x" * 22: "0", "x": "0"}
+    done = operator.post("/operator/settle", token=page.token, needs="part", **shown)
+    assert (done.status, done.leads_to) == (303, "/?needs=part")
+    left = [made[2]["payment_request_id"], made[0]["payment_request_id"]]
+    assert listed(operator.get("/?needs=part")) == left
+    assert operator.post("/operator/settle", token=page.token, needs="//x").leads_to == "/"
+
+
+# One payment
+
+
+def test_a_payment_s_page_tells_its_story(shop: Shop, operator: OperatorClient) -> None:
+    """In the order in which it happened, with who was told, and how that went."""
+    made = stage(shop, "received", note="Alpaca\nsocks")
+    shop.wait(minutes=1)
+    told(
+        shop,
+        made,
+        "payment.received",
+        webhook={"attempts": 3, "last_error": "timed out", "next_attempt_at": NOW},
+    )
+    words = operator.get(path_of(made)).words
+    story = [
+        "What happened",
+        "Asked for by company1",
+        "seen, in",
+        "2026-11-23 12:01:00 Received",
+        "email, delivered 2026-11-23 12:01:01",
+        "webhook, waiting after 3 tries timed out",
+    ]
+    places = [words.index(part) for part in story]
+    assert places == sorted(places)
+    (output,) = Output.select()
+    assert f"https://mempool.space/tx/{output.txid}" in operator.get(path_of(made)).text
+
+
+def test_a_message_is_sent_again(shop: Shop, operator: OperatorClient) -> None:
+    """One wish for the daemon; the operator's own email too, which no seller can ask for."""
+    made = stage_questions(shop)[Need.UNDELIVERED]
+    page = operator.get(path_of(made))
+    (event,) = Event.select().where(Event.payment == stored(made))
+    path = f"{path_of(made)}/events/{event.reference}"
+    for channel in ("webhook", "webhook", "email"):
+        done = operator.post(f"{path}/{channel}", token=page.token)
+        assert (done.status, done.leads_to) == (303, path_of(made))
+    wishes = Hint.select(Hint.kind, Message.channel).join(Message).order_by(Hint.id).tuples()
+    assert list(wishes) == [(REDELIVER, "webhook"), (REDELIVER, "email")]
+    page = operator.get(path_of(made))
+    assert page.words.count("The daemon will send it again.") == 2
+    assert operator.post(f"{path}/pigeon", token=page.token).status == 404
+    assert operator.post(f"{path}x/email", token=page.token).status == 404
+
+
+def test_what_is_not_there_is_not_found(operator: OperatorClient) -> None:
+    """404, on a page."""
+    for name in ("PR-" + "x" * 22, "x", "%00", "PR-%ff"):
+        page = operator.get(f"/operator/payments/{name}")
+        assert page.status == 404
+        assert page.headers["Content-Type"].startswith("text/html")
+
+
+# CSV
+
+
+def rows_of(page: Page) -> list[dict[str, str]]:
+    assert page.status == 200
+    return list(csv.DictReader(io.StringIO(page.body.decode("utf-8-sig"), newline="")))
+
+
+def test_the_csv_has_what_is_filtered(
+    shop: Shop, operator: OperatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, however many pages the list has."""
+    monkeypatch.setattr(export, "_AT_ONCE", 2)
+    made = [shop.created(note=f"Socken für {number}") for number in range(5)]
+    made.append(stage(shop, "confirmed", note="Lamas", label="Alpaca Direct"))
+    page = operator.get("/operator/payments.csv")
+    assert page.headers["Content-Type"] == "text/csv; charset=utf-8; header=present"
+    assert page.headers["Content-Disposition"] == 'attachment; filename="payments-2026-11-23.csv"'
+    rows = rows_of(page)
+    assert [row["payment_request_id"] for row in rows] == [each["payment_request_id"] for each in made[::-1]]
+    assert tuple(rows[0]) == export.COLUMNS
+    first = rows[0]
+    assert (first["status"], first["amount_fiat"], first["received_btc"]) == (
+        "confirmed",
+        "135.99",
+        "0.00222402",
+    )
+    assert [row["note"] for row in rows_of(operator.get("/operator/payments.csv?q=f%C3%BCr+3"))] == [
+        "Socken für 3"
+    ]
+    assert [row["note"] for row in rows_of(operator.get("/operator/payments.csv?status=confirmed&q="))] == [
+        "Lamas"
+    ]
+    assert rows_of(operator.get("/operator/payments.csv?q=nothing")) == []
+    assert operator.get("/operator/payments.csv?status=paid").status == 422
+
+
+def test_no_cell_is_a_formula(shop: Shop, operator: OperatorClient) -> None:
+    """What a stranger wrote is not carried out by the operator's spreadsheet."""
+    notes = [f'{start}HYPERLINK("http://evil.example","x"),2\nnext line' for start in "=+-@\t\n＝"]
+    for note in notes:
+        shop.created(note=note)
+    rows = rows_of(operator.get("/operator/payments.csv"))
+    assert [row["note"] for row in rows[::-1]] == [f"'{note}" for note in notes]
+
+
+# Money
+
+
+def test_takings_are_added_up_by_day_and_currency(shop: Shop, operator: OperatorClient) -> None:
+    """Exactly, by the day of the confirmation in UTC; what isn't confirmed is not counted."""
+    midnight = datetime.fromisoformat("2026-11-23T00:00:00Z")
+    for amount, confirmed_at in (
+        ("0.10", midnight),
+        ("0.10", midnight + timedelta(hours=23, minutes=59, seconds=59, microseconds=999_999)),
+        ("0.20", midnight),
+        ("5.05", midnight - timedelta(microseconds=1)),
+    ):
+        change(stage(shop, "confirmed"), amount_fiat=amount, confirmed_at=confirmed_at)
+    change(stage(shop, "confirmed"), currency="JPY", amount_fiat="9000", confirmed_at=midnight)
+    change(stage(shop, "confirmed"), confirmed_at=midnight - timedelta(days=40))
+    stage(shop, "received")
+    today, yesterday = date(2026, 11, 23), date(2026, 11, 22)
+    assert takings(yesterday, today) == {
+        ("EUR", today): Taking(3, Decimal("0.40"), 3 * DUE_SATS),
+        ("EUR", yesterday): Taking(1, Decimal("5.05"), DUE_SATS),
+        ("JPY", today): Taking(1, Decimal(9000), DUE_SATS),
+    }
+    words = operator.get("/operator/money").words
+    assert "5.45 EUR 0.00889608 BTC in 4 payments" in words
+    assert "9,000 JPY 0.00222402 BTC in 1 payment" in words
+    assert "Best day: 5.05 EUR" in words
+    assert "in 5 payments" in operator.get("/operator/money?days=92").words
+
+
+def test_no_money_is_no_fault(operator: OperatorClient) -> None:
+    """It is said; and a span that there is not is refused."""
+    assert "Nothing was confirmed in these days." in operator.get("/operator/money").words
+    assert operator.get("/operator/money?days=365000").status == 422
+
+
+def test_extra_money_is_told_in_the_list(shop: Shop, operator: OperatorClient) -> None:
+    """And what is missing."""
+    stage_questions(shop)
+    words = operator.get("/").words
+    assert f"0.000{EXTRA_SATS}\xa0BTC too much".replace("\xa0", " ") in words
+    assert "0.00122402 BTC missing" in words

@@ -1,0 +1,309 @@
+"""A shop that speaks to the Spellbook's payment processor goes on as it was, here or with a key."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import load_settings
+from models.address import free_count
+from models.command import Hint
+from models.payment import PaymentRequest
+from models.rate import Rate
+from models.seller import Seller
+from tests.conftest import NewDatabase
+from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
+from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, add_seller, open_shop, pay
+from web.auth.access import key_holder_or_neighbour
+from web.http.answer import Problem
+from web.http.database import Writers
+from web.http.request import Call
+
+TRIGGERS = "/spellbook/triggers/PaymentProcessor"
+NEW, STATUS, RECEIVED = (
+    f"{TRIGGERS}{name}" for name in ("NewPayment/post", "PaymentStatus/get", "TransactionReceived/post")
+)
+TXID = "ab" * 32
+ASKED = {"seller_id": "company1", "amount_fiat": 135.99, "currency": "EUR", "note": "Alpaca socks"}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+    """A server with the triggers on, and a client that sends no key."""
+    with open_shop(tmp_path, database_url, {"SPELLBOOK_TRIGGERS": "on"}) as opened:
+        key = opened.common_headers.pop("Authorization")
+        assert KEY in key
+        yield opened
+
+
+def ask(shop: Shop, **fields: Any) -> Reply:
+    """A shop's request for a payment."""
+    return shop.post(NEW, {**ASKED, **fields})
+
+
+def asked(shop: Shop, **fields: Any) -> dict[str, Any]:
+    """The same, answered."""
+    reply = ask(shop, **fields)
+    assert reply.status == 200, reply.body
+    document: dict[str, Any] = reply.json
+    return document
+
+
+def test_they_are_off_unless_asked_for(new_database: NewDatabase, tmp_path: Path) -> None:
+    """404 for each, as for any other address that is not there."""
+    with open_shop(tmp_path, new_database(tmp_path)) as shop:
+        for reply in (ask(shop), shop.get(STATUS), shop.get(NEW), shop.post(RECEIVED, {})):
+            assert reply.status == 404
+
+
+def test_a_new_payment_is_told_in_the_spellbook_s_fields(shop: Shop) -> None:
+    """These and no others, in this order; amounts are numbers with the digits that they have."""
+    reply = ask(shop)
+    request = reply.json
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    assert list(request.items()) == [
+        ("payment_request_id", request["payment_request_id"]),
+        ("seller_id", "company1"),
+        ("amount_fiat", 135.99),
+        ("currency", "EUR"),
+        ("price_btc", 61146.30),
+        ("price_timestamp", int(NOW.timestamp())),
+        ("amount_btc", DUE_SATS),
+        ("note", "Alpaca socks"),
+        ("status", "Created"),
+        ("address", "bcrt1q" + "0" * 38),
+        ("txid", None),
+        ("confirmations", 0),
+    ]
+    exact = json.loads(reply.body, parse_float=Decimal)
+    assert (exact["amount_fiat"], exact["price_btc"]) == (Decimal("135.99"), Decimal("61146.30"))
+    assert b'"price_btc":61146.30,' in reply.body
+
+
+def test_numbers_are_exact_both_ways(shop: Shop) -> None:
+    """Of more digits than a float holds, too; and the noise of a shop's own floats is not held against it."""
+    reply = ask(shop, amount_fiat="12345678901.23")
+    assert b'"amount_fiat":12345678901.23,' in reply.body
+    assert b'"amount_fiat":0.30000001,' in ask(shop, amount_fiat=0.30000001, currency="BTC").body
+    noisy = json.dumps({**ASKED, "amount_fiat": 33.3 * 3}).encode()
+    assert b"99.89999999999999" in noisy
+    assert b'"amount_fiat":99.90,' in shop.post(NEW, noisy).body
+    assert b'"amount_fiat":9000,' in ask(shop, amount_fiat=9000.0, currency="JPY").body
+    assert ask(shop, amount_fiat=135.999).status == 422
+
+
+def test_what_a_shop_leaves_out_or_sends_besides_does_no_harm(shop: Shop) -> None:
+    """No note, a null, and fields that the Spellbook did not know either."""
+    without = {name: value for name, value in ASKED.items() if name != "note"}
+    assert shop.post(NEW, without).json["note"] == ""
+    assert asked(shop, note=None)["note"] == ""
+    assert asked(shop, api_key="x", metadata=1)["status"] == "Created"
+
+
+def test_a_seller_who_is_new_is_added(shop: Shop) -> None:
+    """Once, without a webhook, with a key that nobody has; and not for a request that came to nothing."""
+    assert ask(shop, seller_id="company7", currency="XXX").status == 422
+    assert Seller.get_or_none(Seller.id == "company7") is None
+    for _ in range(2):
+        assert asked(shop, seller_id="company7")["seller_id"] == "company7"
+    seller = Seller.get(Seller.id == "company7")
+    assert seller.webhook_url is None
+    assert seller.webhook_secret.startswith("whsec_")
+    assert seller.created_at == NOW
+    for name in ("", " ", "a b", "../x", "x" * 65, "<b>", "a\nb"):
+        reply = ask(shop, seller_id=name)
+        assert (reply.status, list(reply.json)) == (422, ["error"])
+    assert Seller.select().count() == 2
+
+
+def test_a_seller_who_was_removed_may_not_sell(shop: Shop) -> None:
+    """403, and it is not brought back."""
+    add_seller("gone", "nt_gone", removed_at=NOW)
+    reply = ask(shop, seller_id="gone")
+    assert (reply.status, reply.json) == (403, {"error": "the seller gone was removed"})
+
+
+WORDS = {
+    "new": "Created",
+    "underpaid": "Insufficient amount received",
+    "ending": "Created",
+    "received": "Transaction received",
+    "confirming": "2 of 6 confirmations",
+    "confirmed": "Confirmed",
+    "expired": "Expired",
+    "expired_partly": "Expired",
+    "late": "Expired",
+    "replaced": "Created",
+    "dropped": "Created",
+    "expired_replaced": "Expired",
+    "expired_dropped": "Expired",
+}
+
+
+def test_each_status_has_the_spellbook_s_word(shop: Shop) -> None:
+    """In every state of a request; what goes on is counted in confirmations."""
+    assert WORDS.keys() == SCENES.keys()
+    shop.common_headers["Authorization"] = f"Bearer {KEY}"
+    for scene, word in WORDS.items():
+        made = stage(shop, scene)
+        status = shop.get(f"{STATUS}?payment_request_id={made['payment_request_id']}").json
+        assert status["status"] == word, scene
+        assert status["confirmations"] == {"confirming": 2, "confirmed": 6}.get(scene, 0)
+
+
+def test_too_much_is_told_until_it_is_in_a_block(shop: Shop) -> None:
+    """As the Spellbook did; then the confirmations count."""
+    made = asked(shop)
+    paid = {"received_sats": DUE_SATS + 1, "overpaid_sats": 1, "due_sats": 0, "txid": TXID}
+    change(made, status="received", **paid)
+    query = f"{STATUS}?payment_request_id={made['payment_request_id']}"
+    assert shop.get(query).json["status"] == "Excess amount received"
+    assert shop.get(query).json["txid"] == TXID
+    change(made, status="confirming", covered_height=TIP)
+    assert shop.get(query).json["status"] == "1 of 6 confirmations"
+
+
+def test_a_status_is_asked_for_by_a_json_body_or_the_query(shop: Shop) -> None:
+    """The Spellbook's own client sends a body with GET."""
+    made = asked(shop)
+    name = {"payment_request_id": made["payment_request_id"]}
+    by_body = shop.call("GET", STATUS, name, {"Content-Type": "application/json"})
+    by_query = shop.get(f"{STATUS}?payment_request_id={made['payment_request_id']}")
+    assert by_body.json == by_query.json == made
+
+
+def test_a_transaction_is_looked_at_and_not_believed(shop: Shop) -> None:
+    """The request as it stands, however often; one hint for the daemon."""
+    made = asked(shop)
+    told = {"payment_request_id": made["payment_request_id"], "txid": TXID}
+    assert [shop.post(RECEIVED, told).json for _ in range(2)] == [made, made]
+    assert [hint.txid for hint in Hint.select()] == [TXID]
+    pay(made, TXID, DUE_SATS)
+    change(made, status="received", received_sats=DUE_SATS, due_sats=0, txid=TXID)
+    assert shop.post(RECEIVED, told).json["status"] == "Transaction received"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "error"),
+    [
+        ("POST", NEW, b"{", 400, "the body is not JSON"),
+        ("POST", NEW, b"[]", 400, "the body must be a JSON object"),
+        ("POST", NEW, b" " * 20_000, 413, "a body has at most"),
+        ("POST", NEW, {}, 422, "seller_id: is required; currency: is required; amount_fiat: is required"),
+        ("POST", NEW, {**ASKED, "amount_fiat": True}, 422, "amount_fiat: must be a plain decimal number"),
+        ("POST", NEW, {**ASKED, "amount_fiat": -1}, 422, "amount_fiat: must be more than 0"),
+        ("POST", NEW, {**ASKED, "amount_fiat": float("nan")}, 400, "NaN is not JSON"),
+        ("POST", NEW, {**ASKED, "currency": ["EUR"]}, 422, "currency: must be text"),
+        (
+            "POST",
+            NEW,
+            {**ASKED, "amount_fiat": 100, "currency": "ISK"},
+            422,
+            "currency: no rate source names ISK",
+        ),
+        ("GET", STATUS, None, 422, "payment_request_id: is required"),
+        ("GET", STATUS, {"payment_request_id": 1}, 422, "payment_request_id: must be text"),
+        ("GET", f"{STATUS}?payment_request_id=PR-x%00", None, 404, "Unknown payment request id"),
+        ("GET", STATUS, {"payment_request_id": "PR-" + "x" * 22}, 404, "Unknown payment request id"),
+        ("POST", RECEIVED, {}, 422, "txid: is required"),
+        ("POST", RECEIVED, {"txid": TXID}, 422, "payment_request_id: is required"),
+        ("POST", RECEIVED, {"txid": "x", "payment_request_id": "x"}, 422, "txid: must be a transaction id"),
+        ("POST", RECEIVED, {"txid": TXID, "payment_request_id": "x"}, 404, "Unknown payment request id"),
+    ],
+)
+def test_a_fault_is_one_line(shop: Shop, method: str, path: str, body: Any, status: int, error: str) -> None:
+    """Under "error" and alone; nothing was made."""
+    reply = shop.call(method, path, body)
+    assert reply.status == status
+    assert reply.headers["content-type"] == "application/json"
+    assert list(reply.json) == ["error"]
+    assert reply.json["error"].startswith(error)
+    assert PaymentRequest.select().count() == Hint.select().count() == 0
+
+
+def test_without_a_price_or_an_address_nothing_is_used_up(shop: Shop) -> None:
+    """503 with Retry-After, and the fault."""
+    Rate.delete().execute()
+    reply = ask(shop)
+    assert (reply.status, list(reply.json)) == (503, ["error"])
+    assert int(reply.headers["retry-after"]) > 0
+    assert free_count() == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Forwarded", "for=203.0.113.7"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("Via", "1.1 proxy"),
+        ("Origin", "https://evil.example"),
+        ("Host", "pay.example.com"),
+        ("Host", "localhost.evil.example"),
+        ("Host", "[::1"),
+    ],
+)
+def test_what_came_through_somebody_else_needs_a_key(shop: Shop, name: str, value: str) -> None:
+    """A proxy on this machine has a loopback address too, and so has a browser that a page misuses."""
+    made = asked(shop)
+    query = f"{STATUS}?payment_request_id={made['payment_request_id']}"
+    told = {"payment_request_id": made["payment_request_id"], "txid": TXID}
+    for method, path, body in (("POST", NEW, ASKED), ("GET", query, None), ("POST", RECEIVED, told)):
+        reply = shop.call(method, path, body, {name: value})
+        assert (reply.status, list(reply.json)) == (401, ["error"])
+        assert reply.headers["www-authenticate"] == "Bearer"
+        assert shop.call(method, path, body, {name: value, "Authorization": f"Bearer {KEY}"}).status == 200
+    assert PaymentRequest.select().count() == 2
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080", "127.0.1.1", "[::1]:8080"])
+def test_a_neighbour_may_use_any_of_this_machine_s_own_names(shop: Shop, host: str) -> None:
+    """Each of them is loopback."""
+    assert shop.post(NEW, ASKED, {"Host": host}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "is_neighbour"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:203.0.113.7", False),
+        ("192.168.1.2", False),
+        ("10.0.0.1", False),
+        ("2001:db8::1", False),
+        ("0.0.0.0", False),
+        ("", False),
+    ],
+)
+def test_only_this_machine_is_a_neighbour(tmp_path: Path, address: str, *, is_neighbour: bool) -> None:
+    """The rest needs a key, from the same network too."""
+    environ = {"REMOTE_ADDR": address, "HTTP_HOST": "localhost"}
+    call = Call(load_settings({}, tmp_path), NOW, environ, Writers())
+    if is_neighbour:
+        assert key_holder_or_neighbour(call) is None
+    else:
+        with pytest.raises(Problem, match="needs the header Authorization"):
+            key_holder_or_neighbour(call)
+
+
+def test_a_key_acts_for_its_seller_alone_here_too(shop: Shop) -> None:
+    """On this machine as well: who shows a key is taken at its word. A wrong one is refused."""
+    add_seller("company2", "nt_company2")
+    made = asked(shop)
+    other = {"Authorization": "Bearer nt_company2"}
+    assert shop.post(NEW, ASKED, other).status == 403
+    assert shop.post(NEW, {**ASKED, "seller_id": "company9"}, other).status == 403
+    query = f"{STATUS}?payment_request_id={made['payment_request_id']}"
+    assert shop.get(query, other).status == 404
+    assert (
+        shop.post(RECEIVED, {"payment_request_id": made["payment_request_id"], "txid": TXID}, other).status
+        == 404
+    )
+    assert shop.get(query, {"Authorization": "Bearer nt_wrong"}).status == 401
+    assert Hint.select().count() == 0

@@ -1,0 +1,156 @@
+"""Making a new payment request: checked, priced, given an address of its own, and remembered by its key."""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import peewee
+import structlog
+
+from models.db.connection import fresh
+from models.payment import PaymentRequest, payment_by_idempotency_key, place
+from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
+from payments.price import Price
+from web.api.documents import document_of, document_of_new
+from web.api.forms import PaymentForm, read_form
+from web.api.pricing import price_now
+from web.api.schemas import Payment
+from web.auth.access import check_seller
+from web.http import strict_json
+from web.http.answer import Answer, FieldError, Problem, invalid, malformed, unavailable
+from web.http.request import Call
+
+log = structlog.get_logger(__name__)
+
+_BASE62 = string.ascii_letters + string.digits
+_PAIRS = [first + second for first in _BASE62 for second in _BASE62]
+_REFERENCE_CHARACTERS = 22  # 131 random bits
+_KEY_CHARACTERS = 255
+
+
+def create(call: Call) -> Answer:
+    """POST /api/v1/payments: 201 with the new request; 200 with the old one where the key came before."""
+    key = _idempotency_key(call)
+    body = call.body()
+    form = read_form(PaymentForm, body)
+    check_seller(call.seller, form.seller_id)
+    digest = hashlib.sha256(strict_json.canonical(body)).hexdigest() if key else None
+
+    known = _known_request(call, key, digest)
+    if known is not None:
+        return _answer_as_before(known, call)
+    terms = agreed_terms(form, call.seller.id, call)
+    terms |= {"idempotency_key": key, "idempotency_digest": digest}
+    try:
+        payment = call.writers.carry_out(lambda: store_request(terms), is_one_statement=True)
+    except peewee.IntegrityError:
+        # Two calls under one key at the same time: the database let one of them through.
+        known = _known_request(call, key, digest)
+        if known is None:
+            raise
+        return _answer_as_before(known, call)
+    tell_log(payment)
+    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings))
+
+
+def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any]:
+    """What is agreed now, as columns of the request. Raises Problem 422 or 503."""
+    settings = call.settings
+    price = price_now(form.currency, settings, call.now)
+    amount_sats = _amount_sats(form.amount_fiat, price)
+    needed = settings.confirmations if form.confirmations is None else form.confirmations
+    lifetime = settings.payment_expiry if form.expires_in is None else form.expires_in
+    expires_at = call.now + timedelta(seconds=lifetime)
+    monitored_until = expires_at + timedelta(seconds=settings.monitoring_period)
+    return {
+        "seller": seller_id,
+        "amount_fiat": plain(form.amount_fiat),
+        "currency": form.currency,
+        "price": plain(price.price),
+        "price_at": price.fetched_at,
+        "price_source": ", ".join(price.sources),
+        "amount_sats": amount_sats,
+        "due_sats": amount_sats,
+        "tolerance_sats": tolerance_sats(amount_sats, settings.underpayment_tolerance),
+        "confirmations_required": needed,
+        "created_at": call.now,
+        "expires_at": expires_at,
+        "monitored_until": monitored_until,
+        "late_deadline": monitored_until if settings.late_payments == "accept" else None,
+        "next_deadline": expires_at,
+        "note": form.note,
+        "label": form.label,
+        "redirect_url": form.redirect_url,
+        "metadata": form.metadata,
+    }
+
+
+def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
+    """Claim an address and store the request, as `place` does. Raises Problem 503 with the pool empty."""
+    payment = fresh(PaymentRequest, reference=_reference(), **terms)
+    if not place(payment):
+        detail = "there is no free address at the moment; nothing was used up, try again"
+        raise unavailable("no-address", detail)
+    return payment
+
+
+def tell_log(payment: PaymentRequest) -> None:
+    """Its line in the log, once it is stored for good."""
+    log.info(
+        "payment requested",
+        payment=payment.reference,
+        seller=payment.seller_id,
+        amount=f"{payment.amount_fiat} {payment.currency}",
+        amount_sats=payment.amount_sats,
+        address=payment.address.address,
+    )
+
+
+def _idempotency_key(call: Call) -> str | None:
+    key = call.header("Idempotency-Key")
+    is_good = key is None or (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable())
+    if not is_good:
+        raise malformed(f"Idempotency-Key has 1 to {_KEY_CHARACTERS} printable ASCII characters")
+    return key
+
+
+def _known_request(call: Call, key: str | None, digest: str | None) -> PaymentRequest | None:
+    """What this key made before. Raises Problem 422 where that was another body."""
+    payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
+    if payment is not None and payment.idempotency_digest != digest:
+        detail = "this Idempotency-Key came before with another body; a new request needs a new key"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+    return payment
+
+
+def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
+    amount_sats = sats_due(amount_fiat, price.price)
+    if amount_sats < DUST_LIMIT_SATS:
+        message = f"is {amount_sats} sats now; below {DUST_LIMIT_SATS} sats the network relays no payment"
+        raise invalid([FieldError("amount_fiat", message)])
+    if amount_sats > MAX_MONEY_SATS:
+        message = f"is {btc(amount_sats)} BTC now; there will never be more than 21 million"
+        raise invalid([FieldError("amount_fiat", message)])
+    return amount_sats
+
+
+def _reference() -> str:
+    number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
+    pairs = []
+    for _ in range(_REFERENCE_CHARACTERS // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    return "PR-" + "".join(pairs)
+
+
+def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
+    return _answer(HTTPStatus.OK, document_of(payment, call.settings))
+
+
+def _answer(status: HTTPStatus, document: Payment) -> Answer:
+    return Answer(status, document, {"Location": f"/api/v1/payments/{document['payment_request_id']}"})

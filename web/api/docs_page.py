@@ -1,0 +1,179 @@
+"""The API's description as a page for people, made of the same document that programs read."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from http import HTTPStatus
+from typing import Any
+
+from web.api.openapi import description
+from web.html.languages import languages
+from web.html.templates import page, template
+from web.http.answer import JSON
+from web.http.content import Content
+from web.http.request import Call
+
+_PAGE = template("manual.tpl")
+_CODE = re.compile(r"`([^`]+)`")
+_MOST_CHOICES = 8
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A row of a table: what may stand in a field. `kind` is HTML, `description` plain."""
+
+    name: str
+    kind: str
+    description: str
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A way in which a call is answered. `kind` is HTML."""
+
+    status: str
+    description: str
+    kind: str
+    headers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A call, or what is posted to a seller."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    needs_key: bool
+    parameters: tuple[Field, ...]
+    body: tuple[Field, ...]
+    body_kind: str
+    outcomes: tuple[Outcome, ...]
+
+
+def show(call: Call) -> Content:
+    """GET /docs."""
+    document = description(call.settings.public_url)
+    return page(
+        _PAGE,
+        languages()["en"],
+        status=HTTPStatus.OK,
+        introduction=document["info"]["description"].split("\n\n"),
+        groups={tag["name"]: [*_chapters(document, tag["name"])] for tag in document["tags"]},
+        schemas={
+            name: (schema.get("description", ""), [*_fields(schema)], _kind(schema))
+            for name, schema in sorted(document["components"]["schemas"].items())
+        },
+        public_url=call.settings.public_url,
+        marked=_marked,
+    )
+
+
+def _chapters(document: Mapping[str, Any], group: str) -> Iterator[Chapter]:
+    places = [
+        *document["paths"].items(),
+        *((name, methods) for name, methods in document["webhooks"].items()),
+    ]
+    for path, methods in places:
+        for method, operation in methods.items():
+            if group in operation["tags"]:
+                yield _chapter(document, method.upper(), path, operation)
+
+
+def _chapter(document: Mapping[str, Any], method: str, path: str, operation: Schema) -> Chapter:
+    schema = operation["requestBody"]["content"][JSON]["schema"] if "requestBody" in operation else {}
+    name = _name(schema)
+    parts = document["components"]["schemas"].get(name, {})
+    return Chapter(
+        name=operation["operationId"],
+        method=method,
+        path=path if path.startswith("/") else "to your server",
+        summary=operation["summary"],
+        description=operation["description"],
+        needs_key=bool(operation["security"]),
+        parameters=tuple(
+            Field(each["name"], _kind(each["schema"]), each["description"], each["required"])
+            for each in operation.get("parameters", [])
+        ),
+        body=tuple(_fields(parts)),
+        body_kind=name,
+        outcomes=tuple(_outcome(status, reply) for status, reply in operation["responses"].items()),
+    )
+
+
+def _outcome(status: str, reply: Schema) -> Outcome:
+    content = reply.get("content", {})
+    kinds = [
+        _kind(part["schema"]) if _name(part["schema"]) else escape(kind) for kind, part in content.items()
+    ]
+    return Outcome(status, reply["description"], " or ".join(kinds), tuple(reply.get("headers", {})))
+
+
+def _fields(schema: Schema) -> Iterator[Field]:
+    for name, part in schema.get("properties", {}).items():
+        is_required = name in schema.get("required", [])
+        yield Field(name, _kind(part), part.get("description", ""), is_required)
+
+
+def _kind(schema: Schema) -> str:
+    """What a schema allows, in words, as HTML."""
+    name = _name(schema)
+    if name:
+        return f'<a href="#{escape(name)}">{escape(name)}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_kind(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return _choices(schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}"
+    bounds = ", ".join(_bounds(schema))
+    kind = _KINDS.get(schema.get("format", "")) or _KINDS.get(schema.get("type", ""), "anything")
+    return escape(f"{kind}, {bounds}" if bounds else kind)
+
+
+_KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "object",
+    "null": "null",
+    "date-time": "time",
+    "uri": "URL",
+}
+
+
+def _choices(values: list[str]) -> str:
+    shown = [f"<code>{escape(value)}</code>" for value in values[:_MOST_CHOICES]]
+    left = len(values) - len(shown)
+    return "one of " + ", ".join(shown) + (f" and {left} more" if left else "")
+
+
+def _bounds(schema: Schema) -> Iterator[str]:
+    if "exclusiveMinimum" in schema:
+        yield f"above {schema['exclusiveMinimum']}"
+    if "maximum" in schema:
+        yield f"{schema['minimum']} to {schema['maximum']}"
+    elif schema.get("minimum"):
+        yield f"at least {schema['minimum']}"
+    if "maxLength" in schema:
+        yield f"at most {schema['maxLength']} characters"
+    if "examples" in schema:
+        yield f"such as {json.dumps(schema['examples'][0], ensure_ascii=False)}"
+
+
+def _name(schema: Schema) -> str:
+    reference: str = schema.get("$ref", "")
+    return reference.rpartition("/")[2]
+
+
+def _marked(text: str) -> str:
+    """Plain text as HTML, with what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))

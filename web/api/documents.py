@@ -1,0 +1,44 @@
+"""Stored payment requests as the documents that the API answers with."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+from config import Settings
+from models.daemon_status import daemon_report
+from models.db.connection import database, is_sqlite
+from models.output import Output, outputs_by_address
+from models.payment import PaymentRequest
+from payments.document import payment_document
+from web.api.schemas import Payment
+
+
+def snapshot() -> AbstractContextManager[Any]:
+    """A reading transaction: all that is read in it is of one moment, and it keeps no writer waiting."""
+    return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")
+
+
+def document_of(payment: PaymentRequest, settings: Settings) -> Payment:
+    """One request."""
+    return documents_of([payment], settings)[0]
+
+
+def document_of_new(payment: PaymentRequest, settings: Settings) -> Payment:
+    """One that has just been stored: there is nothing to be asked of it yet."""
+    return _document(payment, (), 0, settings)
+
+
+def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[Payment]:
+    """Requests, in the order given, at the tip that their statuses were worked out at."""
+    tip_height = daemon_report().assessed_height
+    parts = outputs_by_address([payment.address_id for payment in payments])
+    return [_document(p, parts.get(p.address_id, []), tip_height, settings) for p in payments]
+
+
+def _document(
+    payment: PaymentRequest, parts: Iterable[Output], tip_height: int, settings: Settings
+) -> Payment:
+    document = payment_document(
+        payment, payment.address.address, parts, tip_height=tip_height, public_url=settings.public_url
+    )
+    return cast(Payment, document)

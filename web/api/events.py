@@ -1,0 +1,95 @@
+"""What happened to a request, who was told, and telling the seller's endpoint again."""
+
+from collections import defaultdict
+from http import HTTPStatus
+
+import peewee
+import structlog
+
+from models.command import add_redelivery
+from models.outbox import WEBHOOK, Message, events_of, messages_of
+from models.payment import PaymentRequest
+from payments.document import timestamp
+from payments.status import EventType
+from web.api.command_limit import check_room, is_redelivery_pending
+from web.api.documents import snapshot
+from web.api.payments import own_payment
+from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
+from web.http.answer import Answer, Problem, not_found
+from web.http.request import Call
+
+log = structlog.get_logger(__name__)
+
+
+def list_events(call: Call, reference: str) -> Answer:
+    """GET /api/v1/payments/{id}/events: in the order they happened, each with its deliveries."""
+    with snapshot():
+        events = events_of(own_payment(call, reference))
+        deliveries: dict[int, list[Delivery]] = defaultdict(list)
+        for message in messages_of(events):
+            deliveries[message.event_id].append(_delivery(message))
+    data = [
+        EventRecord(
+            event_id=event.reference,
+            type=EventType(event.type),
+            created_at=timestamp(event.created_at),
+            deliveries=deliveries[event.id],
+        )
+        for event in events
+    ]
+    return Answer(HTTPStatus.OK, EventList(data=data))
+
+
+def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
+    """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202; the webhook is sent again.
+
+    The email is the operator's and is not sent again at a seller's wish. 409 where there is no webhook.
+    """
+    payment = own_payment(call, reference)
+    events = events_of(payment)
+    event = next((event for event in events if event.reference == event_reference), None)
+    if event is None:
+        raise not_found()
+    webhooks = [message for message in messages_of([event]) if message.channel == WEBHOOK]
+    if not webhooks:
+        raise _nothing_to_send()
+    for message in webhooks:
+        send_again(call, payment, message, by="seller")
+    return Answer(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
+
+
+def send_again(call: Call, payment: PaymentRequest, message: Message, by: str) -> None:
+    """Tell the daemon to send it; once, however often it is told. Raises Problem 409 or 429."""
+    try:
+        with call.writers.transaction():
+            is_new = not is_redelivery_pending(message)
+            if is_new:
+                check_room(payment.seller_id)
+                add_redelivery(message, call.now)
+    except peewee.IntegrityError as error:
+        # The daemon has pruned it since it was read.
+        raise _nothing_to_send() from error
+    if is_new:
+        log.info(
+            "redelivery asked for",
+            payment=payment.reference,
+            event_id=message.event.reference,
+            seller=payment.seller_id,
+            by=by,
+        )
+
+
+def _nothing_to_send() -> Problem:
+    detail = "this event has no message that could be sent again: there was none, or it was pruned"
+    return Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
+
+
+def _delivery(message: Message) -> Delivery:
+    return Delivery(
+        channel=message.channel,
+        attempts=message.attempts,
+        last_error=message.last_error,
+        delivered_at=timestamp(message.delivered_at),
+        failed_at=timestamp(message.failed_at),
+        next_attempt_at=timestamp(message.next_attempt_at),
+    )

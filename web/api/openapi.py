@@ -1,0 +1,189 @@
+"""The API's description as OpenAPI 3.1, made of the contract and of the code's own forms and schemas."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from web.api.operations import HEADERS, OPERATIONS, Operation, Parameter, Reply
+from web.api.schemas import EventReference, WebhookEvent
+from web.http.answer import JSON, Answer
+from web.http.request import Call
+
+_REF = "#/components/schemas/{model}"
+
+_INTRODUCTION = """\
+Ask for an amount in any currency, get an address and an amount in bitcoin, and be told when it is paid.
+
+Every call takes and gives JSON in UTF-8. Amounts in decimals are text, times are RFC 3339 in UTC, and \
+satoshis are whole numbers. What is refused is answered with a problem (RFC 9457) that says what to do, and \
+names all that is wrong with a body at once. `503` with `Retry-After` means that nothing was used up: try \
+again."""
+
+_WEBHOOK = """\
+Posted to the address that the operator has set for you, and signed by the Standard Webhooks scheme \
+(https://www.standardwebhooks.com). Answer with any 2xx within 10 seconds. It comes at least once: the same \
+`webhook-id` is the same event."""
+
+_WEBHOOK_HEADERS = (
+    Parameter("webhook-id", "header", EventReference, "The event; the same whenever it is sent"),
+    Parameter("webhook-timestamp", "header", int, "When it was sent: seconds since 1970. Refuse what is old"),
+    Parameter(
+        "webhook-signature",
+        "header",
+        Annotated[str, Field(pattern="^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$")],
+        "HMAC-SHA256 of id, timestamp and body, joined by points, one for each secret in use",
+    ),
+)
+
+
+def show(call: Call) -> Answer:
+    """GET /openapi.json."""
+    return Answer(HTTPStatus.OK, description(call.settings.public_url))
+
+
+@cache
+def description(public_url: str) -> dict[str, Any]:
+    """The OpenAPI document; links start with `public_url`."""
+    schemas = _Schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    webhook = _webhook(schemas)
+    return {
+        "openapi": "3.1.1",
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "info": {"title": "Nodetill", "version": "1", "description": _INTRODUCTION},
+        "servers": [{"url": public_url}],
+        "tags": [{"name": group} for group in dict.fromkeys(operation.group for operation in OPERATIONS)],
+        "paths": paths,
+        "webhooks": {"payment": {"post": webhook}},
+        "components": {
+            "schemas": schemas.definitions,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The API key that the operator gave you; it acts for you alone",
+                }
+            },
+        },
+    }
+
+
+class _Generator(GenerateJsonSchema):
+    """Without what pydantic adds for its own forms' makers."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        """A title would only repeat the name."""
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """None stands for "left out", and is not what may be sent."""
+        if schema.get("default", ...) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+class _Schemas:
+    """JSON schemas of types; those that have a name are put aside, and referred to."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, Any] = {}
+
+    def of(self, kind: Any) -> dict[str, Any]:
+        """The schema, or a reference to it."""
+        schema = TypeAdapter(kind).json_schema(ref_template=_REF, schema_generator=_Generator)
+        self.definitions.update(schema.pop("$defs", {}))
+        name = schema.pop("title", None)
+        if name is None:
+            return schema
+        self.definitions[name] = schema
+        return {"$ref": _REF.format(model=name)}
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": operation.description,
+        "security": [{"key": []}] if operation.needs_key else [],
+        "responses": {
+            str(status.value): _reply(reply, schemas) for status, reply in sorted(operation.replies.items())
+        },
+    }
+    parameters = [_parameter(each, schemas) for each in operation.parameters]
+    if operation.query is not None:
+        parameters.extend(_query(operation, schemas))
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        described["requestBody"] = _body(schemas.of(operation.body))
+    return described
+
+
+def _parameter(parameter: Parameter, schemas: _Schemas, *, is_required: bool = False) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": is_required or parameter.place == "path",
+        "description": parameter.description,
+        "schema": schemas.of(parameter.type),
+    }
+
+
+def _query(operation: Operation, schemas: _Schemas) -> Iterable[dict[str, Any]]:
+    """A form that is read off the query, as the parameters that it has."""
+    form = schemas.of(operation.query)
+    fields = schemas.definitions.pop(form["$ref"].rpartition("/")[2])["properties"]
+    for name, schema in fields.items():
+        told = schema.pop("description")
+        yield {"name": name, "in": "query", "required": False, "description": told, "schema": schema}
+
+
+def _body(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {JSON: {"schema": schema}}}
+
+
+def _reply(reply: Reply, schemas: _Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": reply.description}
+    if reply.content:
+        described["content"] = {
+            kind.partition(";")[0]: {"schema": schemas.of(type_)} for kind, type_ in reply.content.items()
+        }
+    if reply.headers:
+        described["headers"] = {name: _header(name, schemas) for name in reply.headers}
+    if reply.links:
+        described["links"] = {name: _link(name) for name in reply.links}
+    return described
+
+
+def _header(name: str, schemas: _Schemas) -> dict[str, Any]:
+    meaning, type_ = HEADERS[name]
+    return {"description": meaning, "required": True, "schema": schemas.of(type_)}
+
+
+def _link(name: str) -> dict[str, Any]:
+    return {"operationId": name, "parameters": {"id": "$response.body#/payment_request_id"}}
+
+
+def _webhook(schemas: _Schemas) -> dict[str, Any]:
+    return {
+        "operationId": "paymentEvent",
+        "tags": ["Events"],
+        "summary": "What your server is told",
+        "description": _WEBHOOK,
+        "security": [],
+        "parameters": [_parameter(each, schemas, is_required=True) for each in _WEBHOOK_HEADERS],
+        "requestBody": _body(schemas.of(WebhookEvent)),
+        "responses": {
+            "2XX": {"description": "Taken: it is not sent again"},
+            "410": {"description": "Never send it again"},
+            "default": {"description": "It is sent again: after 5 s, and then ever later, for a day"},
+        },
+    }

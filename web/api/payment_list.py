@@ -1,0 +1,242 @@
+"""Payment requests, newest first, a page at a time: a seller's own, or all of them for the operator."""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
+
+from models.address import Address
+from models.output import Output
+from models.payment import PaymentRequest, payment_by_reference
+from models.queries.attention import DECIDED, UNDERWAY, Need, in_question
+from models.seller import SELLER_ID
+from payments.money import currency_codes, is_currency
+from payments.status import Status
+from web.api.documents import documents_of, snapshot
+from web.api.forms import REFERENCE, Form, read_form
+from web.api.schemas import PaymentList
+from web.http.answer import Answer, FieldError, invalid
+from web.http.request import Call
+
+DEFAULT_LIMIT, MOST_LIMIT = 50, 200
+_QUERY_CHARACTERS = 500
+
+_LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NAME = re.compile("[A-Za-z0-9-]+", re.ASCII)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _status(text: str) -> str:
+    if text not in list(Status):
+        raise ValueError(f"must be one of {', '.join(Status)}")
+    return text
+
+
+def _currency(text: str) -> str:
+    if not is_currency(text):
+        raise ValueError("must be an ISO 4217 currency code in capitals such as EUR, or BTC, or SAT")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    fault = ValueError("must be a time such as 2026-11-23T15:04:05Z; a + is written %2B in a URL")
+    if not _RFC_3339.fullmatch(text):
+        raise fault
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise fault from None
+
+
+def _day(text: str) -> datetime:
+    if _DAY.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    raise ValueError("must be a day such as 2026-11-23")
+
+
+def _day_after(text: str) -> datetime:
+    day = _day(text)
+    return day + timedelta(days=1) if day < _LAST_DAY else day
+
+
+def _seller(text: str) -> str:
+    if not SELLER_ID.fullmatch(text):
+        raise ValueError("must be a seller's id")
+    return text
+
+
+def _need(text: str) -> Need:
+    if text not in list(Need):
+        raise ValueError(f"must be one of {', '.join(Need)}")
+    return Need(text)
+
+
+def _search(text: str) -> str:
+    if not (0 < len(text) <= _QUERY_CHARACTERS and "\0" not in text):
+        raise ValueError(f"must have 1 to {_QUERY_CHARACTERS} characters")
+    return text
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MOST_LIMIT):
+        raise ValueError(f"must be a whole number from 1 to {MOST_LIMIT}")
+    return int(text)
+
+
+def _cursor(text: str) -> str:
+    if not REFERENCE.fullmatch(text):
+        raise ValueError("is not one that this list gave")
+    return text
+
+
+def _told(description: str, **schema: Any) -> Any:
+    """What the API's description says of a parameter: its reader, a function, says nothing."""
+    return Field(description=description, json_schema_extra={"type": "string", **schema})
+
+
+class Filters(Form):
+    """What a list is narrowed by; all have to fit. None of a filter stands for any."""
+
+    status: Annotated[str | None, PlainValidator(_status), _told("Only of this status", enum=[*Status])] = (
+        None
+    )
+    currency: Annotated[
+        str | None, PlainValidator(_currency), _told("Only in this currency", enum=sorted(currency_codes()))
+    ] = None
+    created_after: Annotated[
+        datetime | None, PlainValidator(_moment), _told("Made then or later", format="date-time")
+    ] = None
+    created_before: Annotated[
+        datetime | None, PlainValidator(_moment), _told("Made before then", format="date-time")
+    ] = None
+    q: Annotated[
+        str | None,
+        PlainValidator(_search),
+        _told(
+            "An id or its beginning, a part of a note, an address, or a transaction's id",
+            minLength=1,
+            maxLength=_QUERY_CHARACTERS,
+            pattern=r"^[^\u0000]*$",
+        ),
+    ] = None
+    limit: Annotated[
+        int, PlainValidator(_limit), _told("How many at most", type="integer", minimum=1, maximum=MOST_LIMIT)
+    ] = DEFAULT_LIMIT
+    cursor: Annotated[
+        str | None,
+        PlainValidator(_cursor),
+        _told("`next_cursor` of the page before", pattern=f"^{REFERENCE.pattern}$"),
+    ] = None
+
+
+class OperatorFilters(Filters):
+    """The same for the operator: any seller's, by days (UTC, both included), by what needs a decision."""
+
+    seller: Annotated[str | None, PlainValidator(_seller)] = None
+    needs: Annotated[Need | None, PlainValidator(_need)] = None
+    created_after: Annotated[datetime | None, PlainValidator(_day)] = None
+    created_before: Annotated[datetime | None, PlainValidator(_day_after)] = None
+
+
+def list_payments(call: Call) -> Answer:
+    """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
+    filters = read_form(Filters, call.parameters())
+    with snapshot():
+        page, next_cursor = page_of(filters, call.seller.id)
+        documents = documents_of(page, call.settings)
+    return Answer(HTTPStatus.OK, PaymentList(data=documents, next_cursor=next_cursor))
+
+
+def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[PaymentRequest], str | None]:
+    """As many as the limit says, each with its address, and the cursor of the next page.
+
+    Raises Problem 422 for a cursor that is none.
+    """
+    page = list(newest(filters, seller_id).limit(filters.limit + 1))
+    return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
+
+
+def newest(filters: Filters, seller_id: str | None = None) -> Any:
+    """The query that gives all of them, newest first; of one seller, or of all."""
+    query = PaymentRequest.select(PaymentRequest, Address).join(Address)
+    for condition in _conditions(filters):
+        query = query.where(condition)
+    if seller_id is not None:
+        query = query.where(PaymentRequest.seller == seller_id)
+    if filters.cursor is not None:
+        query = query.where(_older_than(filters.cursor, seller_id))
+    return query.order_by(PaymentRequest.created_at.desc(), PaymentRequest.id.desc())
+
+
+def _conditions(filters: Filters) -> list[Any]:
+    given = ((condition, getattr(filters, name, None)) for name, condition in _CONDITIONS.items())
+    return [condition(value) for condition, value in given if value is not None]
+
+
+def _older_than(cursor: str, seller_id: str | None) -> Any:
+    """A cursor is the last request of the page before. It gives away no count of other sellers' requests."""
+    last = payment_by_reference(cursor, seller_id)
+    if last is None:
+        raise invalid([FieldError("cursor", "is not one that this list gave")])
+    created_at = PaymentRequest.created_at
+    return (created_at <= last.created_at) & ((created_at < last.created_at) | (PaymentRequest.id < last.id))
+
+
+def _matches(text: str) -> Any:
+    """Each kind of name by its own index. What is no name can only be in a note."""
+    condition = _is_noted(text)
+    if not _NAME.fullmatch(text):
+        return condition
+    if "PR-".startswith(text[:3].upper()):
+        condition |= PaymentRequest.id.in_(_called(text))
+    # A bech32 address is the same in capitals (BIP173), as a QR code has it.
+    addresses = Address.select(Address.id).where(Address.address.in_((text, text.lower())))
+    paid = Output.select(Output.address).where(Output.txid == text.lower())
+    at_address = PaymentRequest.select(PaymentRequest.id).where(
+        PaymentRequest.address.in_(addresses) | PaymentRequest.address.in_(paid)
+    )
+    return condition | PaymentRequest.id.in_(at_address)
+
+
+def _is_noted(text: str) -> Any:
+    condition = PaymentRequest.note.contains(text)
+    if not text.isascii():
+        # To SQLite only ASCII letters are the same in capitals.
+        for spelling in (text.lower(), text.upper(), text.capitalize()):
+            condition |= PaymentRequest.note.contains(spelling)
+    return condition
+
+
+def _called(text: str) -> Any:
+    """A whole id is found by itself; for its beginning all of them are gone through."""
+    reference = PaymentRequest.reference
+    is_called = reference == text if REFERENCE.fullmatch(text) else reference.startswith(text)
+    return PaymentRequest.select(PaymentRequest.id).where(is_called)
+
+
+def _has_status(status: str) -> Any:
+    """Few requests are on their way, and an index has them. Of the others every second one is meant."""
+    if status not in DECIDED:
+        underway = PaymentRequest.select(PaymentRequest.id).where(UNDERWAY, PaymentRequest.status == status)
+        return PaymentRequest.id.in_(underway)
+    return PaymentRequest.status.not_in([other for other in Status if other != status])
+
+
+_CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "status": _has_status,
+        "currency": lambda code: PaymentRequest.currency == code,
+        "created_after": lambda moment: PaymentRequest.created_at >= moment,
+        "created_before": lambda moment: PaymentRequest.created_at < moment,
+        "seller": lambda seller_id: PaymentRequest.seller == seller_id,
+        "needs": lambda need: in_question(need),
+        "q": _matches,
+    }
+)

@@ -1,0 +1,49 @@
+"""What a bitcoin costs now, by the rate table. No network on the way."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from config import Settings
+from models.rate import quotes
+from payments.money import apply_spread, price_of_bitcoin_unit
+from payments.price import Price, Quote, choose_price
+from web.http.answer import FieldError, Problem, invalid, unavailable
+
+
+def price_now(currency: str, settings: Settings, now: datetime) -> Price:
+    """The price that a new request in `currency` is made at: the sources', less the spread.
+
+    Raises Problem 503 where there is none at the moment, 422 where no source names this currency.
+    """
+    unit = price_of_bitcoin_unit(currency)
+    if unit is not None:
+        return Price(currency, unit, sources=("bitcoin",), fetched_at=now, left_out=())
+    named = quotes(currency)
+    price = _price(named, settings, now)
+    if price is None:
+        raise _no_price(currency, settings, now, is_named=bool(named))
+    return price
+
+
+def prices_now(settings: Settings, now: datetime) -> list[Price]:
+    """The price in each currency that has one now, by the currency's code."""
+    by_currency = groupby(quotes(), key=lambda quote: quote.currency)
+    prices = (_price(named, settings, now) for _, named in by_currency)
+    return [price for price in prices if price is not None]
+
+
+def _price(named: Iterable[Quote], settings: Settings, now: datetime) -> Price | None:
+    price = choose_price(named, now, timedelta(seconds=settings.rate_max_age))
+    if price is None or not settings.rate_spread:
+        return price
+    offered = apply_spread(price.price, settings.rate_spread)
+    return Price(price.currency, offered, price.sources, price.fetched_at, price.left_out)
+
+
+def _no_price(currency: str, settings: Settings, now: datetime, *, is_named: bool) -> Problem:
+    priced = [] if is_named else [price.currency for price in prices_now(settings, now)]
+    if priced:
+        allowed = ", ".join([*priced, "BTC", "SAT"])
+        return invalid([FieldError("currency", f"no rate source names {currency}; there are {allowed}")])
+    return unavailable("no-price", f"there is no fresh price for {currency}; nothing was used up, try again")

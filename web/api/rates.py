@@ -1,0 +1,25 @@
+"""The prices that a new request would be made at."""
+
+from http import HTTPStatus
+
+from payments.document import timestamp
+from payments.money import plain
+from web.api.pricing import prices_now
+from web.api.schemas import RateList, RateRecord
+from web.http.answer import Answer
+from web.http.request import Call
+
+
+def list_rates(call: Call) -> Answer:
+    """GET /api/v1/rates: each currency that has a price now; ages are in seconds."""
+    data = [
+        RateRecord(
+            currency=price.currency,
+            price=plain(price.price),
+            source=", ".join(price.sources),
+            age=max(int((call.now - price.fetched_at).total_seconds()), 0),
+            fetched_at=timestamp(price.fetched_at),
+        )
+        for price in prices_now(call.settings, call.now)
+    ]
+    return Answer(HTTPStatus.OK, RateList(data=data))

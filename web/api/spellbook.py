@@ -1,0 +1,164 @@
+"""The Spellbook's payment processor as its shops know it (SPEC.md 6): the same calls, fields and words."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+
+from models.payment import PaymentRequest, payment_by_reference
+from models.seller import SELLER_ID, Seller, new_webhook_secret
+from payments.money import DIGITS_BEFORE_POINT, currency_exponent, is_currency, plain
+from payments.status import Status
+from web.api.create_payment import agreed_terms, store_request, tell_log
+from web.api.documents import document_of
+from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
+from web.api.payments import leave_hint
+from web.api.schemas import Payment
+from web.auth.access import check_seller
+from web.http.answer import JSON, Answer, FieldError, Problem, invalid, refused
+from web.http.content import Content
+from web.http.request import Call, Environ
+
+log = structlog.get_logger(__name__)
+
+_FLOAT_NOISE = Decimal("1e-12")
+_FIELDS = ("seller_id", "amount_fiat", "currency", "note")
+
+
+def new_payment(call: Call) -> Content:
+    """POST …NewPayment/post: a new request; for a seller that nobody knows yet, that seller too."""
+    body = call.body()
+    # The Spellbook read what it knew, and let the rest and nulls be.
+    known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
+    form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
+    is_known = _check_may_sell(call, form.seller_id)
+    terms = agreed_terms(form, form.seller_id, call)
+
+    def store() -> PaymentRequest:
+        if not is_known:
+            _add_seller(call, form.seller_id)
+        return store_request(terms)
+
+    payment = call.writers.carry_out(store)
+    if not is_known:
+        log.info("seller added", seller=form.seller_id)
+    tell_log(payment)
+    return _answer(payment, call)
+
+
+def payment_status(call: Call) -> Content:
+    """GET …PaymentStatus/get: the request that a JSON body or the query names."""
+    has_body = call.environ.get("CONTENT_LENGTH") not in (None, "", "0")
+    return _answer(_payment(call, call.body() if has_body else call.parameters()), call)
+
+
+def transaction_received(call: Call) -> Content:
+    """POST …TransactionReceived/post: the daemon is told where to look, and asks bitcoind itself."""
+    body = call.body()
+    form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
+    payment = _payment(call, body)
+    leave_hint(call, payment, form.txid)
+    return _answer(payment, call)
+
+
+def fault(problem: Answer, _environ: Environ) -> Answer:
+    """A problem as the Spellbook told it."""
+    return Answer(problem.status, {"error": problem.document["detail"]}, problem.headers)
+
+
+def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
+    """The amount without what a shop that reckons in floats leaves behind: 0.30000000000000004, 100.0 yen."""
+    amount, currency = body.get("amount_fiat"), body.get("currency")
+    if not (isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**DIGITS_BEFORE_POINT):
+        return {}
+    rounded = round(amount, currency_exponent(str(currency)))
+    return {"amount_fiat": rounded} if abs(rounded - amount) <= amount * _FLOAT_NOISE else {}
+
+
+def _check_may_sell(call: Call, seller_id: str) -> bool:
+    """Whether the seller is known. Raises Problem 403 for one that may not sell, 422 for no good name."""
+    if call.caller is not None:
+        check_seller(call.seller, seller_id)
+        return True
+    seller = Seller.get_or_none(Seller.id == seller_id)
+    if seller is None and not SELLER_ID.fullmatch(seller_id):
+        message = "must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit"
+        raise invalid([FieldError("seller_id", message)])
+    if seller is not None and seller.removed_at is not None:
+        raise refused(HTTPStatus.FORBIDDEN, f"the seller {seller_id} was removed")
+    return seller is not None
+
+
+def _add_seller(call: Call, seller_id: str) -> None:
+    """One whom nobody is told of, and whose key nobody has: `seller set` and `seller rotate-key` change that.
+
+    Another call may have added it since we looked.
+    """
+    Seller.insert(
+        id=seller_id,
+        # No hash of anything: no key fits it.
+        api_key_hash=secrets.token_hex(32),
+        webhook_secret=new_webhook_secret(),
+        created_at=call.now,
+    ).on_conflict_ignore().execute()
+
+
+def _payment(call: Call, named: Mapping[str, Any]) -> PaymentRequest:
+    """The request of that id, if it is the caller's. Raises Problem 404 or 422."""
+    reference = named.get("payment_request_id")
+    if not isinstance(reference, str):
+        raise invalid(
+            [FieldError("payment_request_id", "is required" if reference is None else "must be text")]
+        )
+    is_one = REFERENCE.fullmatch(reference)
+    payment = payment_by_reference(reference, call.seller.id if call.caller else None) if is_one else None
+    if payment is None:
+        # Not with the id: what was sent is not sent back.
+        raise Problem(HTTPStatus.NOT_FOUND, "not-found", "Unknown payment request id")
+    return payment
+
+
+def _answer(payment: PaymentRequest, call: Call) -> Content:
+    document = document_of(payment, call.settings)
+    values = {
+        "payment_request_id": document["payment_request_id"],
+        "seller_id": document["seller_id"],
+        "amount_fiat": Decimal(document["amount_fiat"]),
+        "currency": document["currency"],
+        "price_btc": Decimal(document["price_btc"]),
+        "price_timestamp": document["price_timestamp"],
+        "amount_btc": document["amount_sats"],
+        "note": document["note"],
+        "status": _status(document),
+        "address": document["address"],
+        "txid": document["txid"],
+        "confirmations": document["confirmations"],
+    }
+    return Content(HTTPStatus.OK, _encoded(values), JSON)
+
+
+def _status(document: Payment) -> str:
+    match document["status"]:
+        case Status.NEW:
+            return "Created"
+        case Status.UNDERPAID:
+            return "Insufficient amount received"
+        case Status.RECEIVED:
+            return "Excess amount received" if document["overpaid_sats"] else "Transaction received"
+        case Status.CONFIRMING:
+            return f"{document['confirmations']} of {document['confirmations_required']} confirmations"
+    return str(document["status"]).capitalize()
+
+
+def _encoded(values: Mapping[str, Any]) -> bytes:
+    """JSON whose numbers have the digits that they have: json knows floats only."""
+    parts = (f"{json.dumps(name)}:{_number_or_json(value)}" for name, value in values.items())
+    return f"{{{','.join(parts)}}}".encode()
+
+
+def _number_or_json(value: Any) -> str:
+    return plain(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)

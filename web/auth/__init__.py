@@ -1,0 +1,1 @@
+"""Decide who may make a call."""

@@ -1,0 +1,184 @@
+"""What the checkout page says of a payment: which scene it is in, and the words and numbers of that."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+
+from payments.money import btc, currency_exponent, plain, price_of_bitcoin_unit
+from payments.status import Status
+from web.checkout.status import PublicFacts
+from web.html.languages import Language
+
+_BAR_WIDTH = 240
+_GAP = 3
+
+
+class Tone(StrEnum):
+    """How a scene looks."""
+
+    WAITING = "waiting"
+    ATTENTION = "attention"
+    TROUBLE = "trouble"
+    GOOD = "good"
+    OVER = "over"
+
+
+SCENES: Mapping[str, Tone] = MappingProxyType(
+    {
+        "new": Tone.WAITING,
+        "underpaid": Tone.ATTENTION,
+        "ending": Tone.WAITING,
+        "received": Tone.GOOD,
+        "confirming": Tone.GOOD,
+        "confirmed": Tone.GOOD,
+        "expired": Tone.OVER,
+        "expired_partly": Tone.ATTENTION,
+        "late": Tone.ATTENTION,
+        "replaced": Tone.TROUBLE,
+        "dropped": Tone.TROUBLE,
+        "expired_replaced": Tone.TROUBLE,
+        "expired_dropped": Tone.TROUBLE,
+    }
+)
+"""Each has a headline and a lead in every language."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The page of one payment in one language at one moment. All text is plain: the template escapes it."""
+
+    facts: PublicFacts
+    language: Language
+    now: datetime
+    transaction_url: str | None
+
+    @property
+    def scene(self) -> str:
+        """Which of SCENES it is."""
+        return scene_of(self.facts)
+
+    @property
+    def tone(self) -> Tone:
+        """How that looks."""
+        return SCENES[self.scene]
+
+    @property
+    def headline(self) -> str:
+        """What has happened, in a few words."""
+        return self._say(f"{self.scene}.headline")
+
+    @property
+    def lead(self) -> str:
+        """What it means, and what to do."""
+        return self._say(f"{self.scene}.lead")
+
+    @property
+    def notices(self) -> list[str]:
+        """What else the customer has to know."""
+        notices = []
+        if self.facts.taken_back and self.facts.taken_back not in self.scene:
+            notices.append(self._say(f"notice.{self.facts.taken_back}"))
+        if self.facts.overpaid_sats:
+            notices.append(self._say("notice.overpaid"))
+        return notices
+
+    @property
+    def fiat(self) -> str | None:
+        """The price of the whole in the shop's currency; None where that is bitcoin."""
+        facts = self.facts
+        is_bitcoin = facts.currency == "BTC"
+        return None if is_bitcoin else self.language.amount(facts.amount_fiat, facts.currency)
+
+    @property
+    def rate(self) -> str | None:
+        """What one bitcoin costs, as precise as the currency is; None where that is bitcoin itself."""
+        facts = self.facts
+        if price_of_bitcoin_unit(facts.currency) is not None:
+            return None
+        price = round(Decimal(facts.price), currency_exponent(facts.currency))
+        return self.language.amount(plain(price), facts.currency)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was due is there and counts."""
+        return self.facts.status.is_covered
+
+    @property
+    def has_way_back(self) -> bool:
+        """A customer who is to pay is not sent away."""
+        return self.facts.redirect_url is not None and not self.facts.payable_sats
+
+    @property
+    def address_groups(self) -> list[str]:
+        """The address in pieces that can be compared with what a wallet shows."""
+        return re.findall(".{1,4}", self.facts.address)
+
+    @property
+    def confirmations_shown(self) -> int:
+        """No more than are needed."""
+        return min(self.facts.confirmations, self.facts.confirmations_required)
+
+    @property
+    def bar(self) -> list[tuple[str, str, str]]:
+        """The progress bar's pieces, one for each confirmation: x, width, and "done" or "open"."""
+        count = self.facts.confirmations_required
+        step = (_BAR_WIDTH + _GAP) / count if count else 0
+        gap = _GAP if count <= 24 else 0
+        states = ["done" if number < self.confirmations_shown else "open" for number in range(count)]
+        return [(f"{i * step:.2f}", f"{step - gap:.2f}", state) for i, state in enumerate(states)]
+
+    @property
+    def time_left(self) -> str:
+        """Until the price holds no longer: "14:59", or "1:00:00"."""
+        seconds = max(int((self.facts.expires_at - self.now).total_seconds()), 0)
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+    def btc(self, amount_sats: int) -> str:
+        """With its unit. Bitcoin are written the same in every language, as wallets take them."""
+        return bitcoin(amount_sats)
+
+    def plain_btc(self, amount_sats: int) -> str:
+        """For a wallet's field."""
+        return btc(amount_sats)
+
+    def label(self, key: str) -> str:
+        """The name of something on the page."""
+        return self._say(key)
+
+    def _say(self, key: str) -> str:
+        facts = self.facts
+        return self.language.say(
+            key,
+            received=bitcoin(facts.received_sats),
+            due=bitcoin(facts.due_sats),
+            overpaid=bitcoin(facts.overpaid_sats),
+            confirmations=self.confirmations_shown,
+            required=facts.confirmations_required,
+        )
+
+
+def scene_of(facts: PublicFacts) -> str:
+    """The one of SCENES that these facts are."""
+    match facts.status:
+        case Status.NEW | Status.UNDERPAID if not facts.payable_sats:
+            return "ending"
+        case Status.NEW:
+            return facts.taken_back or "new"
+        case Status.EXPIRED if facts.is_late:
+            return "late"
+        case Status.EXPIRED if facts.received_sats:
+            return "expired_partly"
+        case Status.EXPIRED if facts.taken_back:
+            return f"expired_{facts.taken_back}"
+    return facts.status.value
+
+
+def bitcoin(amount_sats: int) -> str:
+    """An amount with its unit, kept on one line."""
+    return f"{btc(amount_sats)}\N{NO-BREAK SPACE}BTC"

@@ -1,0 +1,1 @@
+"""Render pages: templates, languages and static files."""

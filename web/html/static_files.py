@@ -1,0 +1,37 @@
+"""The files that pages are made with. Each has its content's hash in its name, and may be kept for ever."""
+
+import hashlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from types import MappingProxyType
+
+from web.http.answer import not_found
+from web.http.content import SVG, Content
+from web.http.request import Call
+
+_DIRECTORY = Path(__file__).parent.parent / "static"
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": SVG}
+_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
+_HASH_CHARACTERS = 12
+
+
+def serve(_call: Call, name: str) -> Content:
+    """GET /static/{name}. Raises Problem 404, for another version's name too."""
+    if name not in _FILES:
+        raise not_found()
+    return _FILES[name]
+
+
+def _named(path: Path) -> tuple[str, Content]:
+    body = path.read_bytes()
+    digest = hashlib.sha256(body).hexdigest()[:_HASH_CHARACTERS]
+    content = Content(HTTPStatus.OK, body, _TYPES[path.suffix], _HEADERS)
+    return f"{path.stem}.{digest}{path.suffix}", content
+
+
+_PATHS = sorted(path for path in _DIRECTORY.iterdir() if path.suffix in _TYPES)
+_FILES: Mapping[str, Content] = MappingProxyType(dict(_named(path) for path in _PATHS))
+
+HASHED: Mapping[str, str] = MappingProxyType(dict(zip((path.name for path in _PATHS), _FILES, strict=True)))
+"""The served name of each file: checkout.css is checkout.0123456789ab.css."""

@@ -1,0 +1,1 @@
+"""Serve HTTP: requests, responses, the server and its database connections."""

@@ -1,0 +1,99 @@
+"""A call as a handler sees it: what came with it, who makes it, and when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from config import Settings
+from models.seller import Seller
+from web.http import strict_json
+from web.http.answer import FieldError, invalid, malformed
+from web.http.database import Writers
+
+Environ = Mapping[str, Any]
+"""WSGI's environment (PEP 3333)."""
+
+_MOST_PARAMETERS = 20
+_MOST_FIELDS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A browser at the door of the operator's pages, or behind it.
+
+    `token` goes with each form that it is shown, `form` is what it sent back. `is_known` where somebody has
+    logged in with it before.
+    """
+
+    id: str
+    token: str
+    is_known: bool
+    form: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call. `now` is aware UTC and the same throughout; `caller` is None where anyone may call."""
+
+    settings: Settings
+    now: datetime
+    environ: Environ
+    writers: Writers
+    caller: Seller | Visitor | None = None
+
+    @property
+    def seller(self) -> Seller:
+        """The seller whose key came with it."""
+        assert isinstance(self.caller, Seller), "the route's access lets in others than sellers"
+        return self.caller
+
+    @property
+    def visitor(self) -> Visitor:
+        """The browser that it came from."""
+        assert isinstance(self.caller, Visitor), "the route is none of the operator's pages"
+        return self.caller
+
+    def header(self, name: str) -> str | None:
+        """The header's value, or None where it was not sent."""
+        value: str | None = self.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        return value
+
+    def cookie(self, name: str) -> str | None:
+        """The cookie's value (RFC 6265, 5.4), or None where it was not sent."""
+        pairs = (pair.strip().partition("=") for pair in self.environ.get("HTTP_COOKIE", "").split(";"))
+        return next((value for key, _, value in pairs if key == name), None)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent. Raises Problem 400 or 413."""
+        return strict_json.read_object(self._bytes())
+
+    def form(self) -> dict[str, str]:
+        """The fields of a page's form that was sent, each name once. Raises Problem 400, 413 or 422."""
+        return _fields(self._bytes(), _MOST_FIELDS)
+
+    def parameters(self) -> dict[str, str]:
+        """What stands behind the `?`, each name once. Raises Problem 400 or 422."""
+        # WSGI has the bytes of the URL as Latin-1.
+        return _fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), _MOST_PARAMETERS)
+
+    def _bytes(self) -> bytes:
+        length = int(self.environ.get("CONTENT_LENGTH") or 0)
+        if length > strict_json.BODY_LIMIT_BYTES:
+            raise strict_json.too_large()
+        body: bytes = self.environ["wsgi.input"].read(length)
+        return body
+
+
+def _fields(raw: bytes, most: int) -> dict[str, str]:
+    """What is written as name=value&… in UTF-8."""
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=most)
+    except ValueError as error:
+        raise malformed("the query is not UTF-8, or has too many parameters") from error
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise invalid([FieldError(name, "may be given once only") for name in twice])
+    return dict(pairs)

@@ -1,0 +1,112 @@
+"""JSON as RFC 8259 has it and no more. Whatever may be read in two ways is refused."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from web.http.answer import Problem, malformed, refused
+
+BODY_LIMIT_BYTES = 16 * 1024
+NESTING_LIMIT = 8
+NUMBER_LIMIT_CHARACTERS = 64
+
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body; numbers with a point or an exponent come as Decimal.
+
+    Raises Problem: 413 for a body of more than 16 KiB, 400 for anything that is not one object in strict
+    JSON: duplicate keys, NaN, Infinity, bytes behind its end, lone surrogates, more than eight levels.
+    """
+    if len(body) > BODY_LIMIT_BYTES:
+        raise too_large()
+    text = _text(body)
+    _check_nesting(text)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise malformed(f"the body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise malformed("the body must be a JSON object")
+    # Bytes that are UTF-8 have no half characters.
+    if "\\u" in text:
+        _check_characters(value)
+    return value
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """The same bytes for the same JSON, whatever its spaces and the order of its keys."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode()
+
+
+def too_large() -> Problem:
+    """The problem of a body above the limit."""
+    return refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_LIMIT_BYTES} bytes")
+
+
+def _text(body: bytes) -> str:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise malformed(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
+    if text.startswith("\ufeff"):
+        raise malformed("the body must not begin with a byte order mark")
+    return text
+
+
+def _check_nesting(text: str) -> None:
+    """Before parsing, which recurses. Up to the first fault in the JSON both see the same brackets."""
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > NESTING_LIMIT:
+            raise malformed(f"the body is nested more than {NESTING_LIMIT} levels deep")
+
+
+def _decimal(text: str) -> Decimal:
+    _check_length(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise malformed(f"the number {text} is out of range") from error
+
+
+def _integer(text: str) -> int:
+    _check_length(text)
+    return int(text)
+
+
+def _check_length(text: str) -> None:
+    if len(text) > NUMBER_LIMIT_CHARACTERS:
+        raise malformed(f"a number has at most {NUMBER_LIMIT_CHARACTERS} characters")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise malformed(f"{name} is not JSON")
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise malformed(f"the key {json.dumps(key)[:80]} is there twice")
+        found[key] = value
+    return found
+
+
+_DECODER = json.JSONDecoder(
+    parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant, object_pairs_hook=_unique
+)
+
+
+def _check_characters(value: Mapping[str, Any]) -> None:
+    """An escape such as \\ud800 makes half a character, which no UTF-8 can hold."""
+    try:
+        canonical(value)
+    except UnicodeEncodeError as error:
+        raise malformed("the body has a lone surrogate in a string") from error

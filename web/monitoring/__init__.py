@@ -1,0 +1,1 @@
+"""Health and metrics, for programs that watch Nodetill."""

@@ -1,0 +1,121 @@
+"""Whether all is well, in one look: for a monitor, a load balancer, and the operator."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from config import Settings
+from models.address import free_count
+from models.block import stored_tip
+from models.daemon_status import DaemonReport, daemon_report
+from models.outbox import EMAIL, Message
+from models.rate import Rate
+from payments.document import timestamp
+from web.api.documents import snapshot
+from web.api.pricing import prices_now
+from web.api.schemas import Health, HealthFindings
+from web.http.answer import Answer
+from web.http.request import Call
+
+SILENCE_SECONDS = 30
+BLOCKS_BEHIND = 2
+EMAIL_WAIT_SECONDS = 900
+
+
+def health(call: Call) -> Answer:
+    """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds."""
+    return _answer(*look(call))
+
+
+def look(call: Call) -> tuple[list[str], HealthFindings]:
+    """What is wrong, a line each with what to do; and what was looked at."""
+    with snapshot():
+        findings = figures(call.now)
+        return [problem for _, problem in problems(call.settings, call.now, findings)], findings
+
+
+def unreadable() -> Answer:
+    """The same where there is no database to read it from."""
+    findings = HealthFindings(
+        chain={"height": None, "node_height": None, "behind": None, "last_block_at": None},
+        daemon={"heartbeat_age": None},
+        outbox={"pending": None, "oldest_age": None},
+        rates={"age": None},
+        addresses={"free": None},
+    )
+    return _answer(["the database is not available: see the log of run_web.py"], findings)
+
+
+def _answer(problems: list[str], findings: HealthFindings) -> Answer:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+    return Answer(status, Health(status="failing" if problems else "ok", problems=problems, **findings))
+
+
+def figures(now: datetime) -> HealthFindings:
+    """The figures that tell whether all is well, inside the caller's reading transaction."""
+    report = daemon_report()
+    tip = stored_tip()
+    newest_rate = Rate.select(Rate.fetched_at).order_by(Rate.fetched_at.desc()).limit(1).scalar()
+    return HealthFindings(
+        chain={
+            "height": report.assessed_height,
+            "node_height": report.node_height,
+            "behind": _behind(report),
+            "last_block_at": timestamp(tip.mined_at) if tip else None,
+        },
+        daemon={"heartbeat_age": _age(report.heartbeat_at, now)},
+        outbox={
+            "pending": _waiting().count(),
+            "oldest_age": _age(_oldest(_waiting()), now),
+        },
+        rates={"age": _age(newest_rate, now)},
+        addresses={"free": free_count()},
+    )
+
+
+def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Iterator[tuple[str, str]]:
+    """What is not well: which part of Nodetill, and a line that says what to do. `findings`: `figures`."""
+    silence = findings["daemon"]["heartbeat_age"]
+    if silence is None:
+        yield "daemon", "the daemon has never run on this database: start run_daemon.py"
+    elif silence > SILENCE_SECONDS:
+        yield (
+            "daemon",
+            f"the daemon has been silent for {silence} s: see that run_daemon.py runs, and its log",
+        )
+    else:
+        for problem in daemon_report().problems:
+            yield "daemon", problem
+    behind = findings["chain"]["behind"]
+    if behind is not None and behind > BLOCKS_BEHIND:
+        yield "daemon", f"{behind} blocks behind the node: statuses are old until the daemon has caught up"
+    if not findings["addresses"]["free"]:
+        yield (
+            "addresses",
+            "no free address is left: new requests are refused until the daemon gets some from bitcoind",
+        )
+    if not prices_now(settings, now):
+        yield "rates", "no currency has a fresh price: see RATE_SOURCES, and the daemon's log for its sources"
+    waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
+    if waited is not None and waited > EMAIL_WAIT_SECONDS:
+        yield "messages", f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+
+
+def _behind(report: DaemonReport) -> int | None:
+    if report.node_height is None:
+        return None
+    return max(report.node_height - report.assessed_height, 0)
+
+
+def _waiting() -> Any:
+    return Message.select().where(Message.next_attempt_at.is_null(False))
+
+
+def _oldest(messages: Any) -> datetime | None:
+    oldest = messages.order_by(Message.id).first()
+    return oldest.created_at if oldest else None
+
+
+def _age(moment: datetime | None, now: datetime) -> int | None:
+    return None if moment is None else max(int((now - moment).total_seconds()), 0)

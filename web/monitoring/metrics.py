@@ -1,0 +1,162 @@
+"""Figures for Prometheus, out of the database: whichever web process is asked, they are the same.
+
+A scrape reads what is open and what waits, never what is done: it takes as long with a million requests.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from models.address import free_count
+from models.block import stored_tip
+from models.daemon_status import DaemonReport, daemon_report
+from models.db.connection import is_sqlite
+from models.queries import metrics as statistics
+from payments.status import EventType, Status
+from version import VERSION
+from web.api.documents import snapshot
+from web.api.pricing import prices_now
+from web.http.content import PROMETHEUS, Content
+from web.http.request import Call
+from web.monitoring.health import figures, problems
+
+_UNDERWAY = (Status.NEW, Status.UNDERPAID, Status.RECEIVED, Status.CONFIRMING)
+_CHANNELS = ("email", "webhook")
+_OUTCOMES = ("delivered", "delayed", "given up")
+_TOPICS = ("rawtx", "hashblock")
+
+
+def metrics(call: Call) -> Content:
+    """GET /metrics: in Prometheus's text format."""
+    with snapshot():
+        families = [*_of_installation(call), *_of_payments(), *_of_chain(), *_of_outbox(), *_of_prices(call)]
+        families += _of_daemon(daemon_report())
+    return Content(HTTPStatus.OK, generate_latest(_Collected(families)), PROMETHEUS)
+
+
+class _Collected:
+    """A registry that has just these: nothing is kept between two scrapes."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _of_installation(call: Call) -> Iterator[Metric]:
+    build = {
+        "version": VERSION,
+        "schema": statistics.schema_version(),
+        "database": "sqlite" if is_sqlite() else "postgresql",
+    }
+    yield _gauge("build_info", "Which Nodetill this is", [(build, 1)])
+    faults = list(problems(call.settings, call.now, figures(call.now)))
+    yield _gauge("problems", "Lines that /health finds fault with", [({}, len(faults))])
+    yield _gauge("free_addresses", "Addresses that new requests can be given", [({}, free_count())])
+
+
+def _of_payments() -> Iterator[Metric]:
+    found = statistics.underway_by_status()
+    counted = [({"status": status.value}, found.get(status.value, 0)) for status in _UNDERWAY]
+    yield _gauge("payment_requests", "Requests underway: neither confirmed nor expired", counted)
+    created = statistics.created_count()
+    yield _counter("payment_requests_created", "Requests that were ever made", [({}, created)])
+
+
+def _of_chain() -> Iterator[Metric]:
+    report, tip = daemon_report(), stored_tip()
+    yield _gauge("chain_height", "The block that statuses are worked out at", [({}, report.assessed_height)])
+    if report.node_height is not None:
+        behind = max(report.node_height - report.assessed_height, 0)
+        yield _gauge("node_height", "bitcoind's block", [({}, report.node_height)])
+        yield _gauge("chain_lag_blocks", "How far the one is behind the other", [({}, behind)])
+    if tip is not None:
+        yield _time("last_block", "When the newest block was mined, as it says", [({}, tip.mined_at)])
+
+
+def _of_outbox() -> Iterator[Metric]:
+    waiting = {queue.channel: queue for queue in statistics.queues()}
+    pending = [({"channel": c}, waiting[c].pending if c in waiting else 0) for c in _CHANNELS]
+    yield _gauge("outbox_pending_messages", "Messages that wait to be sent, or sent again", pending)
+    oldest = [({"channel": channel}, queue.oldest_at) for channel, queue in waiting.items()]
+    yield _time("outbox_oldest", "When the oldest message that waits was written", oldest)
+    given_up = statistics.undeliverable_count()
+    yield _gauge("outbox_undeliverable_messages", "Messages that were given up", [({}, given_up)])
+
+
+def _of_prices(call: Call) -> Iterator[Metric]:
+    fetched = [({"source": source}, at) for source, at in statistics.rates_fetched_at().items()]
+    yield _time("rate", "When the rate source last answered", fetched)
+    priced = [({"currency": p.currency}, p.fetched_at) for p in prices_now(call.settings, call.now)]
+    yield _time("price", "How old the price is that a request would be made at now", priced)
+
+
+def _of_daemon(report: DaemonReport) -> Iterator[Metric]:
+    """What it stores with each heartbeat. Its counters start from 0 when it does."""
+    counters: Mapping[str, Any] = report.counters
+    if report.heartbeat_at is not None:
+        beat_at = report.heartbeat_at
+        yield _time("daemon_heartbeat", "When the daemon last said that it lives", [({}, beat_at)])
+    for name, meaning, label, values in (
+        ("feed_messages", "Messages of bitcoind's feed", "topic", _TOPICS),
+        ("events", "What happened to payments", "type", [event_type.value for event_type in EventType]),
+    ):
+        counts = counters.get(name, {})
+        yield _counter(name, meaning, [({label: value}, counts.get(value, 0)) for value in values])
+    for name, meaning in (
+        ("feed_messages_lost", "Messages of the feed that never came, by its sequence numbers"),
+        ("feed_gaps", "Places in the feed where messages are missing"),
+        ("feed_connections", "Connections to the feed that were made"),
+    ):
+        yield _counter(name, meaning, [({}, counters.get(name, {}).get("", 0))])
+    yield _deliveries(counters.get("deliveries", {}))
+    yield _latencies(counters.get("told", {}))
+
+
+def _deliveries(counts: Mapping[str, int]) -> Metric:
+    tried = [
+        ({"channel": channel, "outcome": outcome}, counts.get(f"{channel} {outcome}", 0))
+        for channel in _CHANNELS
+        for outcome in _OUTCOMES
+    ]
+    return _counter("deliveries", "Tries to deliver a message, by what came of it", tried)
+
+
+def _latencies(told: Mapping[str, Any]) -> Metric:
+    meaning = "From when a payment was first seen until the word of it was taken"
+    family = HistogramMetricFamily("nodetill_received_told_seconds", meaning, labels=["channel"])
+    for channel, latency in told.items():
+        family.add_metric([channel], buckets=latency["buckets"], sum_value=latency["sum"])
+    return family
+
+
+_Samples = Iterable[tuple[Mapping[str, str], float]]
+
+
+def _gauge(name: str, meaning: str, samples: _Samples) -> Metric:
+    return _filled(GaugeMetricFamily(f"nodetill_{name}", meaning), samples)
+
+
+def _counter(name: str, meaning: str, samples: _Samples) -> Metric:
+    family = CounterMetricFamily(f"nodetill_{name}", meaning)
+    for labels, value in samples:
+        family.add_sample(f"nodetill_{name}_total", dict(labels), value)
+    return family
+
+
+def _time(name: str, meaning: str, samples: Iterable[tuple[Mapping[str, str], datetime]]) -> Metric:
+    """A moment and not an age: whoever asks knows what time it is, and stays right when nobody answers."""
+    return _gauge(
+        f"{name}_timestamp_seconds", meaning, [(labels, moment.timestamp()) for labels, moment in samples]
+    )
+
+
+def _filled(family: Metric, samples: _Samples) -> Metric:
+    for labels, value in samples:
+        family.add_sample(family.name, dict(labels), value)
+    return family

@@ -1,0 +1,84 @@
+"""What all of the operator's pages have in common: their frame, their words for numbers, and the way in."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from urllib.parse import quote, urlencode
+
+from bottle import SimpleTemplate
+
+from payments.money import btc
+from web.html.languages import languages
+from web.html.static_files import HASHED
+from web.html.templates import template
+from web.http.answer import Answer
+from web.http.content import HTML, POLICY_WITH_FORMS, Content
+from web.http.request import Call, Environ
+
+_PROBLEM = template("operator_problem.tpl")
+
+
+def operator_page(
+    name: SimpleTemplate, call: Call, *, status: int = HTTPStatus.OK, **values: object
+) -> Content:
+    """The template, filled in for the browser that called."""
+    return _filled(name, call.environ, status, {}, {"token": call.visitor.token, **values})
+
+
+def see_other(path: str, call: Call, *cookies: str) -> Content:
+    """On to another of our pages; `path` is without its first slash."""
+    location = f"{root_of(call.environ)}{path}" or "./"
+    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
+
+
+def told(problem: Answer, environ: Environ) -> Content:
+    """A problem as a page; who is not logged in is led to the door, and afterwards back."""
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        login = f"{root_of(environ)}operator/login"
+        is_page = environ["REQUEST_METHOD"] == "GET"
+        location = f"{login}?{urlencode({'to': _path_of(environ)})}" if is_page else login
+        return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})
+    document = problem.document
+    words = {"title": document["title"], "detail": document["detail"], "errors": document.get("errors", ())}
+    return _filled(_PROBLEM, environ, problem.status, problem.headers, {"token": None, **words})
+
+
+def root_of(environ: Environ) -> str:
+    """The way from the page that was asked for to the first one: it may be behind a proxy's own path."""
+    path: str = environ["PATH_INFO"]
+    return "../" * (path.count("/") - 1)
+
+
+def bitcoin(amount_sats: int) -> str:
+    """With its unit, on one line."""
+    return f"{btc(amount_sats)}\N{NO-BREAK SPACE}BTC"
+
+
+def money(amount: str, currency: str) -> str:
+    """As it is written in English: 1,234.50 EUR."""
+    return languages()["en"].amount(amount, currency)
+
+
+def moment(when: datetime) -> str:
+    """To the second, in UTC, which the page says once."""
+    return f"{when:%Y-%m-%d %H:%M:%S}"
+
+
+def _filled(
+    name: SimpleTemplate,
+    environ: Environ,
+    status: int,
+    headers: Mapping[str, str],
+    values: Mapping[str, object],
+) -> Content:
+    text: str = name.render(
+        root=root_of(environ), files=HASHED, bitcoin=bitcoin, money=money, moment=moment, **values
+    )
+    return Content(status, text.encode(), HTML, {"Content-Security-Policy": POLICY_WITH_FORMS, **headers})
+
+
+def _path_of(environ: Environ) -> str:
+    """What was asked for, without its first slash."""
+    path = quote(environ["PATH_INFO"].encode("latin-1").removeprefix(b"/"))
+    query = environ.get("QUERY_STRING")
+    return f"{path}?{query}" if query else path

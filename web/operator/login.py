@@ -1,0 +1,96 @@
+"""In and out of the operator's pages.
+
+After a wrong password the next try has to wait, whichever process or thread it reaches. All browsers that
+nobody has logged in with share one pause, so that guesses can't be made side by side; one that is known has
+its own, and so has this machine, so that guesses don't keep the operator out.
+"""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from http import HTTPStatus
+
+import structlog
+
+from models.operator_session import begin_session, end_session
+from web.auth.access import check_password, is_inside, pause_of
+from web.auth.cookies import (
+    BROWSER,
+    BROWSER_SECONDS,
+    KNOWN,
+    SESSION,
+    SESSION_SECONDS,
+    STRANGER,
+    cookie,
+    new_id,
+    seal_of,
+)
+from web.html.templates import template
+from web.http.answer import Problem
+from web.http.content import Content
+from web.http.request import Call
+from web.operator.layout import operator_page, see_other
+
+log = structlog.get_logger(__name__)
+
+_PAGE = template("login.tpl")
+_OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.ASCII)
+
+
+def show(call: Call) -> Content:
+    """GET /operator/login: the form. `to` names the page that was asked for."""
+    to = call.parameters().get("to", "")
+    if is_inside(call):
+        return see_other(_checked(to), call)
+    # SameSite=Strict: a link in somebody's webmail comes without our cookies, though they are there.
+    is_from_elsewhere = call.header("Sec-Fetch-Site") == "cross-site"
+    return _form(call, to, is_from_elsewhere=is_from_elsewhere)
+
+
+def enter(call: Call) -> Content:
+    """POST /operator/login: in, or the form again: 403 for a wrong password, 429 before the pause is over."""
+    visitor, settings = call.visitor, call.settings
+    to = visitor.form.get("to", "")
+    try:
+        check_password(call, visitor.form.get("password", ""), pause_of(visitor, call))
+    except Problem as problem:
+        return _form(call, to, problem=problem)
+    session = new_id()
+    with call.writers.transaction():
+        begin_session(session, call.now, call.now + timedelta(seconds=SESSION_SECONDS))
+    log.info("operator logged in", address=call.environ.get("REMOTE_ADDR"))
+    seal = seal_of(call)
+    return see_other(
+        _checked(to),
+        call,
+        cookie(SESSION, seal.sealed(SESSION, session), SESSION_SECONDS, settings),
+        cookie(BROWSER, seal.sealed(KNOWN, visitor.id), BROWSER_SECONDS, settings),
+    )
+
+
+def leave(call: Call) -> Content:
+    """POST /operator/logout: the session is over, wherever its cookie may be."""
+    with call.writers.transaction():
+        end_session(call.visitor.id)
+    log.info("operator logged out")
+    return see_other("operator/login", call, cookie(SESSION, "", 0, call.settings))
+
+
+def _form(call: Call, to: str, *, is_from_elsewhere: bool = False, problem: Problem | None = None) -> Content:
+    visitor = call.visitor
+    page = operator_page(
+        _PAGE,
+        call,
+        status=problem.status if problem else HTTPStatus.OK,
+        to=_checked(to),
+        fault=problem.detail if problem else None,
+        is_from_elsewhere=is_from_elsewhere,
+    )
+    sealed = seal_of(call).sealed(KNOWN if visitor.is_known else STRANGER, visitor.id)
+    ours = cookie(BROWSER, sealed, BROWSER_SECONDS, call.settings)
+    return replace(page, headers={**page.headers, **(problem.headers if problem else {})}, cookies=(ours,))
+
+
+def _checked(to: str) -> str:
+    """A page of the operator's, or the first one: nobody is led to another site by our form."""
+    return to if _OUR_PATH.fullmatch(to) else ""

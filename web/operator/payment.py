@@ -1,0 +1,160 @@
+"""One payment request as the operator sees it: its facts, its transactions, all that happened, what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from types import MappingProxyType
+
+import structlog
+
+from models.outbox import Event, Message, events_of, messages_of
+from models.output import Output, outputs_at
+from models.payment import PaymentRequest, payment_by_reference
+from models.queries.attention import Need, needs_of, settle
+from payments.status import EventType
+from web.api.command_limit import is_acceptance_pending, redeliveries_pending
+from web.api.documents import document_of, snapshot
+from web.api.events import send_again
+from web.api.forms import REFERENCE
+from web.api.payments import leave_acceptance
+from web.html.templates import template
+from web.http.answer import Problem, not_found
+from web.http.content import Content
+from web.http.request import Call
+from web.operator.layout import bitcoin, operator_page, see_other
+from web.operator.payment_list import NEEDS
+
+log = structlog.get_logger(__name__)
+
+_PAGE = template("operator_payment.tpl")
+_OPERATOR = "operator"
+
+WORDS: Mapping[EventType, str] = MappingProxyType(
+    {
+        EventType.UNDERPAID: "A part has come",
+        EventType.RECEIVED: "Received",
+        EventType.CONFIRMED: "Confirmed",
+        EventType.EXPIRED: "Expired",
+        EventType.LATE: "Late money has come",
+        EventType.REVERTED: "Taken back",
+        EventType.EXTRA: "More money has come",
+    }
+)
+"""What happened, as the timeline has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An entry of the timeline: when, what, and for an event who was told of it."""
+
+    at: datetime
+    words: str
+    event: Event | None = None
+    messages: tuple[Message, ...] = ()
+
+
+def show(call: Call, reference: str) -> Content:
+    """GET /operator/payments/{id}."""
+    with snapshot():
+        payment = _payment(reference)
+        outputs = outputs_at(payment.address_id)
+        return operator_page(
+            _PAGE,
+            call,
+            payment=document_of(payment, call.settings),
+            revision=payment.revision,
+            row=payment,
+            needs=[NEEDS[need] for need in needs_of(payment)],
+            is_accepted=payment.late_accepted_at is not None or is_acceptance_pending(payment),
+            sent_again=redeliveries_pending(payment),
+            moments=_timeline(payment, outputs),
+            explorer_url=call.settings.explorer_url,
+        )
+
+
+def accept(call: Call, reference: str) -> Content:
+    """POST /operator/payments/{id}/accept: the daemon is asked to count late money, as by the API."""
+    leave_acceptance(call, _payment(reference), by=_OPERATOR)
+    return _back(call, reference)
+
+
+def redeliver(call: Call, reference: str, event_reference: str, channel: str) -> Content:
+    """POST /operator/payments/{id}/events/{event_id}/{channel}: the daemon is asked to send it again."""
+    payment = _payment(reference)
+    messages = messages_of(event for event in events_of(payment) if event.reference == event_reference)
+    wanted = [message for message in messages if message.channel == channel]
+    if not wanted:
+        raise not_found()
+    for message in wanted:
+        send_again(call, payment, message, by=_OPERATOR)
+    return _back(call, reference)
+
+
+def mark_settled(call: Call, reference: str) -> Content:
+    """POST /operator/payments/{id}/settle: nothing of what the form showed needs a decision any more."""
+    if not _settle(call, _payment(reference), call.visitor.form.get("revision", "")):
+        detail = "something has happened to this payment meanwhile: look at it again, then decide"
+        raise Problem(HTTPStatus.CONFLICT, "has-changed", detail)
+    return _back(call, reference)
+
+
+def mark_all_settled(call: Call) -> Content:
+    """POST /operator/settle: the same for a whole list; what has changed since it was shown stays on it."""
+    form = call.visitor.form
+    for reference, revision in form.items():
+        payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
+        if payment is not None:
+            _settle(call, payment, revision)
+    needs = form.get("needs", "")
+    return see_other(f"?needs={needs}" if needs in list(Need) else "", call)
+
+
+def _settle(call: Call, payment: PaymentRequest, revision: str) -> bool:
+    """Whether it still is as it was when that revision of it was shown."""
+    with call.writers.transaction():
+        is_done = revision == str(payment.revision) and settle(payment, payment.revision, call.now)
+    if is_done:
+        log.info("payment settled", payment=payment.reference, by=_OPERATOR)
+    return is_done
+
+
+def _payment(reference: str) -> PaymentRequest:
+    """Raises Problem 404."""
+    payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
+    if payment is None:
+        raise not_found()
+    return payment
+
+
+def _back(call: Call, reference: str) -> Content:
+    """To the page of the payment, which shows what became of the wish."""
+    return see_other(f"operator/payments/{reference}", call)
+
+
+def _timeline(payment: PaymentRequest, outputs: list[Output]) -> list[Moment]:
+    """All that has happened, in its order."""
+    price = f"at {payment.price} {payment.currency} for a bitcoin, by {payment.price_source}"
+    moments = [Moment(payment.created_at, f"Asked for by {payment.seller_id}, {price}")]
+    moments += [
+        Moment(output.first_seen_at, f"{bitcoin(output.amount_sats)} seen, in {output.txid[:8]}…")
+        for output in outputs
+    ]
+    events = events_of(payment)
+    messages = messages_of(events)
+    moments += [
+        Moment(
+            event.created_at,
+            WORDS[EventType(event.type)],
+            event,
+            tuple(message for message in messages if message.event_id == event.id),
+        )
+        for event in events
+    ]
+    for at, words in (
+        (payment.late_accepted_at, "Late money accepted"),
+        (payment.closed_at, "Closed: no more work is done for it, but its address is watched for ever"),
+    ):
+        if at is not None:
+            moments.append(Moment(at, words))
+    return sorted(moments, key=lambda each: each.at)

@@ -1,0 +1,135 @@
+"""The operator's first page: what needs a decision, whether all is well, and every payment request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import urlencode
+
+from models.daemon_status import daemon_report
+from models.payment import PaymentRequest
+from models.queries.attention import MOST_COUNTED, Need, questions
+from models.seller import Seller
+from payments.status import Status
+from web.api.command_limit import acceptances_pending
+from web.api.documents import documents_of, snapshot
+from web.api.forms import read_form
+from web.api.payment_list import OperatorFilters, page_of
+from web.api.schemas import Payment
+from web.html.templates import template
+from web.http.content import Content
+from web.http.request import Call
+from web.monitoring.health import look
+from web.operator.layout import operator_page
+
+_PAGE = template("operator_list.tpl")
+_SHOWN_OF_EACH = "3"
+
+NEEDS: Mapping[Need, tuple[str, str]] = MappingProxyType(
+    {
+        Need.REVERTED: (
+            "Taken back",
+            "Paid, and not any more: a double-spend or a reorg. Stop the delivery, or speak to the customer.",
+        ),
+        Need.LATE: (
+            "Late money",
+            "All came, but after the price had expired. Accept it, or send it back once it is confirmed.",
+        ),
+        Need.PART: (
+            "Expired with a part paid",
+            "Ask the customer for the rest, or, once the money is confirmed, where to send it back to.",
+        ),
+        Need.EXTRA: (
+            "More than was asked for",
+            "Once it is confirmed, ask the customer where to send the rest back to, or keep it.",
+        ),
+        Need.UNDELIVERED: (
+            "Undeliverable messages",
+            "Given up after many tries. See why, and send them again.",
+        ),
+    }
+)
+"""The most urgent first: what it is called, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A request in a list, which of its revisions is shown, and whether its late money is accepted."""
+
+    payment: Payment
+    revision: int
+    is_accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A kind of decision that waits: how often, and the newest that need it."""
+
+    need: Need
+    count: str
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        """What has happened."""
+        return NEEDS[self.need][0]
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        return NEEDS[self.need][1]
+
+
+def show(call: Call) -> Content:
+    """GET /: what needs a decision, and below it all payments; or of these what is looked for."""
+    given = filled_in(call)
+    filters = read_form(OperatorFilters, given)
+    with snapshot():
+        page, next_cursor = page_of(filters)
+        rows = _rows(page, call)
+        open_questions = [] if given else _questions(call)
+        sellers = [seller.id for seller in Seller.select(Seller.id).order_by(Seller.id)]
+    problems, findings = look(call)
+    asked = {name: value for name, value in given.items() if name != "cursor"}
+    return operator_page(
+        _PAGE,
+        call,
+        given=given,
+        query=urlencode(asked),
+        next_query=urlencode({**asked, "cursor": next_cursor}) if next_cursor else None,
+        need=NEEDS.get(filters.needs) if filters.needs else None,
+        needs=NEEDS,
+        rows=rows,
+        questions=open_questions,
+        sellers=sellers,
+        statuses=list(Status),
+        problems=problems,
+        complaints=daemon_report().problems,
+        findings=findings,
+    )
+
+
+def filled_in(call: Call) -> dict[str, str]:
+    """The filters that were filled in: a form sends the empty ones too."""
+    return {name: text for name, value in call.parameters().items() if (text := value.strip())}
+
+
+def _questions(call: Call) -> list[Question]:
+    counts = questions()
+    return [Question(need, _shown(counts[need]), _newest(need, call)) for need in NEEDS if need in counts]
+
+
+def _newest(need: Need, call: Call) -> list[Row]:
+    page, _ = page_of(read_form(OperatorFilters, {"needs": need.value, "limit": _SHOWN_OF_EACH}))
+    return _rows(page, call)
+
+
+def _rows(page: list[PaymentRequest], call: Call) -> list[Row]:
+    accepted = acceptances_pending(page)
+    return [
+        Row(document, row.revision, row.late_accepted_at is not None or row.id in accepted)
+        for document, row in zip(documents_of(page, call.settings), page, strict=True)
+    ]
+
+
+def _shown(count: int) -> str:
+    return f"{count:,} or more" if count == MOST_COUNTED else f"{count:,}"

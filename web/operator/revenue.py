@@ -1,0 +1,108 @@
+"""Money received, by day and currency: a chart for each currency, and the same as a table."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from models.queries.revenue import Taking, takings
+from payments.money import currency_exponent, plain
+from web.api.documents import snapshot
+from web.html.templates import template
+from web.http.answer import FieldError, invalid
+from web.http.content import Content
+from web.http.request import Call
+from web.operator.layout import operator_page
+
+_PAGE = template("operator_money.tpl")
+
+SPANS = (7, 31, 92)
+"""Days. No more at once: a look at them reads each payment of the time."""
+_DEFAULT_SPAN = 31
+
+_STEP, _BAR, _HEIGHT = 10, 8, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A day's bar in the chart, in the units of its viewBox; and what it stands for."""
+
+    day: date
+    taking: Taking
+    x: int
+    height: float
+
+    @property
+    def y(self) -> float:
+        """Bars stand on the ground."""
+        return _HEIGHT - self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One currency's days, oldest first."""
+
+    currency: str
+    bars: list[Bar]
+
+    @property
+    def width(self) -> int:
+        """Of the viewBox."""
+        return _STEP * len(self.bars)
+
+    @property
+    def days(self) -> list[Bar]:
+        """Those on which something came, newest first."""
+        return [bar for bar in reversed(self.bars) if bar.taking.payments]
+
+    @property
+    def highest(self) -> Decimal:
+        """The best day's amount."""
+        return max(bar.taking.amount for bar in self.bars)
+
+    @property
+    def total(self) -> Taking:
+        """Of all the days."""
+        parts = [bar.taking for bar in self.bars]
+        return Taking(
+            sum(part.payments for part in parts),
+            sum((part.amount for part in parts), Decimal(0)),
+            sum(part.received_sats for part in parts),
+        )
+
+    def written(self, amount: Decimal) -> str:
+        """With the decimals that the currency has."""
+        return plain(round(amount, currency_exponent(self.currency)))
+
+
+def show(call: Call) -> Content:
+    """GET /operator/money: `days` says how far back."""
+    span = _span(call.parameters().get("days", str(_DEFAULT_SPAN)))
+    today = call.now.date()
+    days = [today - timedelta(days=number) for number in reversed(range(span))]
+    with snapshot():
+        found = takings(days[0], today)
+    currencies = sorted({currency for currency, _ in found})
+    charts = [
+        _chart(currency, [(day, found.get((currency, day), Taking())) for day in days])
+        for currency in currencies
+    ]
+    return operator_page(
+        _PAGE, call, charts=charts, span=span, spans=SPANS, bar_width=_BAR, height=_HEIGHT, days=days
+    )
+
+
+def _span(text: str) -> int:
+    if text not in map(str, SPANS):
+        raise invalid([FieldError("days", f"must be one of {', '.join(map(str, SPANS))}")])
+    return int(text)
+
+
+def _chart(currency: str, days: list[tuple[date, Taking]]) -> Chart:
+    highest = max(taking.amount for _, taking in days)
+    return Chart(
+        currency,
+        [
+            Bar(day, taking, number * _STEP, float(round(taking.amount / highest * _HEIGHT, 2)))
+            for number, (day, taking) in enumerate(days)
+        ],
+    )
