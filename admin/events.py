@@ -9,13 +9,11 @@ import click
 from admin.cli import Refused, answer, json_option, open_settings_and_database
 from admin.payments import daemon_silence
 from admin.terminal import table
-from models.command import add_redelivery
-from models.db.connection import database
+from models.command import add_redelivery, is_redelivery_pending
+from models.db.connection import database, snapshot
 from models.outbox import Event, Message
 from models.payment import PaymentRequest
 from payments.document import timestamp
-from web.api.command_limit import is_redelivery_pending
-from web.api.documents import snapshot
 
 references_argument = click.argument("references", metavar="[ID]...", nargs=-1)
 

@@ -7,13 +7,12 @@ import click
 from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
 from models.address import Address
-from models.command import add_acceptance
+from models.command import add_acceptance, is_acceptance_pending
 from models.daemon_status import daemon_report
-from models.db.connection import database
+from models.db.connection import database, snapshot
 from models.payment import PaymentRequest, payment_by_reference
 from payments.status import Status
-from web.api.command_limit import is_acceptance_pending
-from web.api.documents import document_of, documents_of, snapshot
+from web.api.documents import document_of, documents_of
 from web.api.schemas import Payment
 
 SILENT_AFTER = timedelta(seconds=30)

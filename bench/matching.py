@@ -15,8 +15,8 @@ from bench.report import Row
 from bench.site import filled
 from config import load_settings
 from daemon.chain.mempool import Mempool
-from daemon.chain.outputs import Watch
 from daemon.chain.transaction_handler import TransactionHandler
+from daemon.chain.watchlist import Watch
 from daemon.node.client import Bitcoind
 from daemon.node.feed import BATCH
 from models.db.connection import disconnect

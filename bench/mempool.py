@@ -16,7 +16,7 @@ from bench.report import Row, beside
 from bench.site import fill
 from config import load_settings
 from daemon.chain.mempool import READ_AT_ONCE, Mempool
-from daemon.chain.outputs import Watch
+from daemon.chain.watchlist import Watch
 from daemon.node.client import Bitcoind
 from models.db.connection import disconnect
 from models.db.schema import open_database

@@ -1,4 +1,4 @@
-"""How settings get from the environment, `.env` and secret files to checked values. config/settings.py says which."""
+"""Read settings from the environment, `.env` and secret files, and check them. settings.py has the table."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field

@@ -6,9 +6,9 @@ from datetime import datetime
 import structlog
 
 from config import Settings
-from daemon.failpoint import transaction
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError, NodeRefused, RpcError
+from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping, Worker
 from models.address import add_addresses, free_count, retire_others, unknown_addresses
 from models.block import stored_tip
@@ -59,7 +59,7 @@ class AddressPool:
             return
         for batch in batches(strays):
             pairs = list(zip(batch, self._node.scripts_of(batch), strict=True))
-            with transaction("addresses-added"):
+            with unit_of_work("addresses-added"):
                 add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
         if strays:
             log.warning("addresses of the wallet taken in, to be watched only", count=len(strays))
@@ -76,7 +76,7 @@ class AddressPool:
     def _add(self, pairs: list[tuple[str, bytes]]) -> None:
         """Into the pool, from which those go out whose wallet is not the one that was set any more."""
         wallet, now = self._settings.bitcoind_wallet, self._clock()
-        with transaction("addresses-added"):
+        with unit_of_work("addresses-added"):
             add_addresses(pairs, wallet, now)
             retired = retire_others(wallet, now)
         if retired:

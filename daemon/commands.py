@@ -5,7 +5,7 @@ from datetime import datetime
 import structlog
 
 from daemon.chain.mempool import Mempool
-from daemon.failpoint import transaction
+from daemon.unit_of_work import unit_of_work
 from models.command import ACCEPT, REDELIVER, TRANSACTION, Hint
 from models.outbox import Message
 from models.payment import PaymentRequest, touch
@@ -25,7 +25,7 @@ class HintHandler:
             if hint.kind == TRANSACTION and hint.txid is not None:
                 self._mempool.look_at(hint.txid, now)
                 log.info("transaction looked at", payment=_reference(hint), txid=hint.txid)
-            with transaction("acceptance" if hint.kind == ACCEPT else "hint-done"):
+            with unit_of_work("acceptance" if hint.kind == ACCEPT else "hint-done"):
                 if hint.kind == ACCEPT:
                     _accept(hint, now)
                 elif hint.kind == REDELIVER:

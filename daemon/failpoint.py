@@ -7,13 +7,8 @@ and no setting: the `.env` file is not asked, and a daemon that starts with it s
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import count
-
-from daemon.output_log import told_when_done
-from models.db.connection import database
-from models.db.leadership import hold_office
 
 VARIABLE = "NODETILL_FAILPOINT"
 
@@ -85,17 +80,3 @@ def reach(name: str) -> None:
     """We are at the place `name`."""
     if _armed is not None and name == _armed and next(_arrivals) == _fatal_arrival:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-@contextmanager
-def transaction(name: str) -> Iterator[None]:
-    """All that is written in it, or nothing. `name` is one of TRANSACTIONS.
-
-    Raises LockLost where another daemon has taken over.
-    """
-    with told_when_done():
-        with database.atomic():
-            hold_office()
-            yield
-            reach(f"{name}.written")
-        reach(f"{name}.committed")

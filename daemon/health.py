@@ -9,8 +9,8 @@ import structlog
 
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
-from daemon.failpoint import transaction
 from daemon.node.feed import Feed
+from daemon.unit_of_work import unit_of_work
 from models.daemon_status import beat
 from models.db.leadership import LockLost
 from models.db.lock import AdvisoryLock, FileLock
@@ -109,7 +109,7 @@ class Vitals:
             raise LockLost("its connection to the database was cut")
         if not all(worker.is_alive() for worker in self._workers):
             raise WorkerDied
-        with transaction("heartbeat"):
+        with unit_of_work("heartbeat"):
             beat(now, node_height, self.problems(), self._counters.document())
 
     def tell_alive(self, tip_height: int | None) -> None:

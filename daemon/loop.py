@@ -15,9 +15,9 @@ from config import Settings
 from daemon.address_pool import AddressPool
 from daemon.chain.block_handler import BlockHandler, Sync
 from daemon.chain.mempool import Findings, Mempool
-from daemon.chain.outputs import Watch
 from daemon.chain.statuses import Assessor
 from daemon.chain.transaction_handler import TransactionHandler
+from daemon.chain.watchlist import Watch
 from daemon.commands import HintHandler
 from daemon.counters import Counters
 from daemon.delivery.outbox_worker import Courier

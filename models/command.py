@@ -1,5 +1,6 @@
 """What the web process and the operator ask of the daemon. A hint says "look at this", never what is true."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import peewee
@@ -55,3 +56,35 @@ def pending_hints(limit: int = 100) -> list[Hint]:
 
 def _add(**values: object) -> None:
     Hint.insert(**values).on_conflict_ignore().execute()
+
+
+def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
+    """Whether the daemon is to look at it for this request anyway."""
+    return _exists((Hint.kind == TRANSACTION) & (Hint.payment == payment) & (Hint.txid == txid))
+
+
+def is_acceptance_pending(payment: PaymentRequest) -> bool:
+    """Whether late money is to be accepted anyway."""
+    return _exists((Hint.kind == ACCEPT) & (Hint.payment == payment))
+
+
+def is_redelivery_pending(message: Message) -> bool:
+    """Whether it is to be sent again anyway."""
+    return _exists((Hint.kind == REDELIVER) & (Hint.message == message))
+
+
+def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:
+    """The ids of those among them whose late money is to be accepted anyway."""
+    ids = [payment.id for payment in payments]
+    waiting = Hint.select(Hint.payment).where((Hint.kind == ACCEPT) & Hint.payment.in_(ids))
+    return {hint.payment_id for hint in waiting if hint.payment_id}
+
+
+def redeliveries_pending(payment: PaymentRequest) -> set[int]:
+    """The ids of its messages that are to be sent again anyway."""
+    waiting = Hint.select(Hint.message).where((Hint.kind == REDELIVER) & (Hint.payment == payment))
+    return {hint.message_id for hint in waiting if hint.message_id}
+
+
+def _exists(condition: object) -> bool:
+    return bool(Hint.select().where(condition).exists())

@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 from payments.money import btc
 
+Document = Mapping[str, Any]
+"""A payment request as `payment_document` returns it."""
+
 
 class Request(Protocol):
     """What is read off a stored payment request; `models.payment.PaymentRequest` has it."""

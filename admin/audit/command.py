@@ -16,8 +16,7 @@ from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from admin.terminal import printable
 from daemon.node.client import LABEL
 from models.address import Address
-from models.db.connection import disconnect
-from web.api.documents import snapshot
+from models.db.connection import disconnect, snapshot
 
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 8.0

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from admin.audit.node import Evidence, Found, Witness
 from admin.audit.stored import Entry
-from daemon.delivery.emails import is_mailed
 from models.output import MEMPOOL, MINED, REPLACED, Output
 from models.payment import DUE_NOW
+from payments.notifications import is_mailed
 from payments.status import EventType, Receipt, Status, assess
 
 BLOCK_CLOCK = timedelta(hours=2)

@@ -11,11 +11,10 @@ import peewee
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from config import Settings, misspelt
 from models.daemon_status import DaemonReport
-from models.db.connection import DatabaseError, bind, database, disconnect, is_sqlite, one_line
+from models.db.connection import DatabaseError, bind, database, disconnect, is_sqlite, one_line, snapshot
 from models.db.schema import pending_migrations
 from models.outbox import Message
 from models.payment import PaymentRequest
-from web.api.documents import snapshot
 from web.monitoring.health import figures, problems
 
 LOOKED_BACK = 1000

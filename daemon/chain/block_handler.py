@@ -11,12 +11,13 @@ from enum import Enum
 
 import structlog
 
-from daemon.chain.outputs import Match, Watch, forget_replacements, mark_replaced, record_mined, unmine
-from daemon.failpoint import transaction
+from daemon.chain.outputs import forget_replacements, mark_replaced, record_mined, unmine
+from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
 from daemon.node.types import NodeTip
 from daemon.progress import Progress
+from daemon.unit_of_work import unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
 from models.output import Output
@@ -82,7 +83,7 @@ class BlockHandler:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""
         header = self._node.header(node_tip.hash)
         assert header is not None, "bitcoind knows its own tip"
-        with transaction("chain-joined"):
+        with unit_of_work("chain-joined"):
             add_blocks([_row(node_tip.hash, node_tip.height, int(node_tip.chainwork, 16), header["time"])])
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
 
@@ -118,7 +119,7 @@ class BlockHandler:
         assert header is not None, "bitcoind knows its own chain"
         self._watch.has_lost_blocks = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
-        with transaction("chain-read-again"):
+        with unit_of_work("chain-read-again"):
             unmine_above(height, self._watch)
             StoredBlock.delete().execute()
             block = _row(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
@@ -142,7 +143,7 @@ class BlockHandler:
         for height in range(tip.height, fork.height, -1):
             block = block_at(height)
             if block is not None:
-                with transaction("block-disconnected"):
+                with unit_of_work("block-disconnected"):
                     unmine([block.hash], self._watch)
                     block.delete_instance()
                 self._pulse()
@@ -188,7 +189,7 @@ class BlockHandler:
     def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
         """Store what these blocks hold of ours, and that they follow `tip`; the last of them."""
         contents = self._look_through(blocks)
-        with transaction("block-connected"):
+        with unit_of_work("block-connected"):
             connected = []
             for content in contents:
                 block, height = content.block, tip.height + 1

@@ -8,16 +8,10 @@ from types import MappingProxyType
 
 import structlog
 
-from daemon.chain.outputs import (
-    Match,
-    Watch,
-    mark_dropped,
-    mark_live,
-    mark_replaced,
-    record_unconfirmed,
-)
-from daemon.failpoint import transaction
+from daemon.chain.outputs import mark_dropped, mark_live, mark_replaced, record_unconfirmed
+from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
+from daemon.unit_of_work import unit_of_work
 from models.block import stored_tip
 from models.db.leadership import has_moved
 from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, states_of, unsettled_outputs
@@ -91,7 +85,7 @@ class Findings:
 
     def store_alone(self) -> None:
         """Store all of it in a database transaction of its own."""
-        with transaction("mempool-recorded"):
+        with unit_of_work("mempool-recorded"):
             self.store()
 
 

@@ -5,12 +5,11 @@ fact that is stored already is stored again without effect, so that a message ma
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.chain.address_filter import Addresses
+from daemon.chain.watchlist import Match, Watch
 from daemon.output_log import tell
 from models.address import retire
 from models.db.connection import batches, insert
@@ -20,8 +19,6 @@ from models.output import (
     MINED,
     REPLACED,
     Output,
-    add_spends,
-    all_spends,
     is_in,
     outputs_of,
     own_spends,
@@ -32,77 +29,6 @@ from payments.status import Receipt, replaced_since
 from payments.transaction import Block, Transaction
 
 _TOLD = ("block_height", "replaced_by", "replaced_in")
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A transaction that pays us: for each output of ours (vout, amount_sats, address_id)."""
-
-    transaction: Transaction
-    outputs: tuple[tuple[int, int, int], ...]
-
-
-class Watch:
-    """What every transaction is held against: our addresses, and the outpoints that payments depend on.
-
-    The outpoints mirror the `spend` table, which holds only what is not yet buried deep.
-    """
-
-    def __init__(self) -> None:
-        self.addresses = Addresses()
-        self.has_lost_blocks = True
-        """Whether blocks have left the chain since it was last asked what payments in the mempool depend on:
-        it may be more now. At the start nobody knows."""
-        self.unmined: set[str] = set()
-        """The payments that were in those blocks: they were there until then."""
-        self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
-
-    def load(self) -> None:
-        """Take over what is stored."""
-        self._spends.clear()
-        for txid, outpoint, spender in all_spends():
-            self._spends[outpoint][txid] = spender
-
-    def add(self, lineages: Mapping[str, Iterable[Transaction]]) -> None:
-        """Watch, for each of these payments, what it and its unconfirmed ancestors spend."""
-        rows = [
-            (txid, outpoint, t.txid)
-            for txid, lineage in lineages.items()
-            for t in lineage
-            for outpoint in t.inputs
-        ]
-        for txid, outpoint, spender in rows:
-            self._spends[outpoint][txid] = spender
-        add_spends(rows)
-
-    def settle(self) -> None:
-        """What has left the chain is known to be in the mempool again, or not."""
-        self.has_lost_blocks = False
-        self.unmined.clear()
-
-    def matches(self, transactions: Sequence[Transaction]) -> list[Match]:
-        """The transactions that pay an address of the table."""
-        found: defaultdict[Transaction, list[tuple[int, int, int]]] = defaultdict(list)
-        for transaction, vout, address_id in self.addresses.paid(transactions):
-            amount_sats, _ = transaction.outputs[vout]
-            found[transaction].append((vout, amount_sats, address_id))
-        return [Match(transaction, tuple(outputs)) for transaction, outputs in found.items()]
-
-    def conflicts(self, transaction: Transaction) -> set[str]:
-        """The payments that can't be valid beside this transaction."""
-        spends = self._spends
-        touched = [spends[outpoint] for outpoint in transaction.inputs if outpoint in spends]
-        if not touched:
-            return set()
-        txid = transaction.txid
-        return {ours for spenders in touched for ours, spender in spenders.items() if spender != txid}
-
-    def conflicting(self, transactions: Iterable[Transaction]) -> Iterator[tuple[Transaction, set[str]]]:
-        """Those of these transactions that payments can't be valid beside, each with these payments."""
-        is_free = self._spends.keys().isdisjoint
-        for transaction in [t for t in transactions if not is_free(t.inputs)]:
-            if conflicts := self.conflicts(transaction):
-                yield transaction, conflicts
 
 
 def record_unconfirmed(

@@ -9,8 +9,7 @@ import structlog
 
 from config import Settings
 from daemon.counters import Counters
-from daemon.delivery.emails import is_mailed
-from daemon.failpoint import transaction
+from daemon.unit_of_work import unit_of_work
 from models.address import owners
 from models.daemon_status import update_report
 from models.outbox import EMAIL, WEBHOOK, add_event, add_message, parts_told
@@ -18,6 +17,7 @@ from models.output import Output, forget_spends, outputs_by_address
 from models.payment import PaymentRequest, due_payments, store_assessments
 from models.seller import has_webhook
 from payments.document import payment_document
+from payments.notifications import is_mailed
 from payments.status import Assessment, EventType, Standing, Status, assess, events
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class Assessor:
         """
         told = 0
         while True:
-            with transaction("assessed"):
+            with unit_of_work("assessed"):
                 if store_facts is not None:
                     store_facts()
                     store_facts = None

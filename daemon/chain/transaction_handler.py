@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from daemon.chain.mempool import Findings, Mempool
-from daemon.chain.outputs import Match, Watch
+from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from models.output import MEMPOOL, MINED, states_of
 from payments.transaction import MalformedTransaction, Transaction

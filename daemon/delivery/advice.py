@@ -1,14 +1,10 @@
 """What an event means to the operator, and what to do about it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from payments.document import Document
 from payments.money import btc
 from payments.status import EventType, Status
-
-Document = Mapping[str, Any]
-"""What `payments.document.payment_document` gives."""
 
 _SEND_BACK = "Ask the customer for the rest, or for an address to send the money back to."
 

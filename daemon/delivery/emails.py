@@ -1,6 +1,5 @@
 """What is told of an event: the email to the operator, and the body of the webhook."""
 
-import json
 import re
 import textwrap
 import unicodedata
@@ -9,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from daemon.delivery.advice import Advice, Document, advice
-from payments.document import timestamp
+from daemon.delivery.advice import Advice, advice
+from payments.document import Document
 from payments.money import btc
+from payments.notifications import is_urgent
 from payments.status import EventType
 
 LONGEST_SUBJECT = 120
@@ -54,18 +54,6 @@ class _Fact:
     link: str = ""
 
 
-def is_mailed(event_type: EventType, document: Document) -> bool:
-    """Whether the operator gets an email of it. SPEC.md 3, the table of events."""
-    if event_type is EventType.EXPIRED:
-        return bool(document["received_sats"] > 0)
-    return event_type is not EventType.UNDERPAID
-
-
-def is_urgent(event_type: EventType) -> bool:
-    """Whether the email is marked so that it is read at once."""
-    return event_type is EventType.REVERTED
-
-
 def letter(event_type: EventType, document: Document, explorer_url: str, seller_contact: str = "") -> Letter:
     """The operator's email of an event. `explorer_url` has {txid} in it."""
     message = advice(event_type, document)
@@ -75,17 +63,6 @@ def letter(event_type: EventType, document: Document, explorer_url: str, seller_
         text=_text(message, facts),
         html=_html(message, facts, is_urgent=is_urgent(event_type)),
     )
-
-
-def webhook_body(event_type: EventType, created_at: datetime, document: Document) -> bytes:
-    """The JSON of an event, in ASCII: the same bytes each time it is sent, as its signature wants."""
-    body = {"type": event_type.value, "timestamp": timestamp(created_at), "data": document}
-    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def message_id(event_reference: str, mail_from: str) -> str:
-    """The Message-ID of an event's email: the same at each repeat. RFC 5322 3.6.4."""
-    return f"<{event_reference}@{mail_from.rpartition('@')[2]}>"
 
 
 def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterator[_Fact]:

@@ -17,7 +17,7 @@ import structlog
 from config import Settings
 from daemon import failpoint
 from daemon.counters import Counters
-from daemon.delivery.emails import Letter, is_urgent, letter, message_id, webhook_body
+from daemon.delivery.emails import Letter, letter
 from daemon.delivery.queue import (
     bring_forward,
     due_messages,
@@ -28,9 +28,11 @@ from daemon.delivery.queue import (
     next_attempt,
 )
 from daemon.net.errors import PermanentFailure, TemporaryFailure, reason
+from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.db.connection import batches
 from models.outbox import EMAIL, Message, delete_delivered, outdated_messages
+from payments.notifications import is_urgent, message_id, webhook_body
 from payments.status import EventType
 
 log = structlog.get_logger(__name__)
@@ -253,7 +255,7 @@ class Courier:
     def _prune(self) -> None:
         # All messages are looked through for it: before the transaction, which others wait for, not in it.
         outdated = outdated_messages(self._clock() - KEPT_FOR)
-        with failpoint.transaction("messages-pruned"):
+        with unit_of_work("messages-pruned"):
             pruned = sum(delete_delivered(batch) for batch in batches(outdated))
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:

@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from datetime import datetime, timedelta
 
-from daemon.failpoint import transaction
+from daemon.unit_of_work import unit_of_work
 from models.db.connection import by_id, database, first, statement
 from models.db.leadership import check_office
 from models.outbox import EMAIL, WEBHOOK, Event, Message
@@ -93,7 +93,7 @@ def mark_given_up(message: Message, error: str, now: datetime) -> None:
 def bring_forward(now: datetime) -> None:
     """Let nothing wait longer than its step of the schedule: a clock that was wrong may have said so."""
     steps = [(channel, *step) for channel, schedule in _SCHEDULES for step in enumerate(schedule, start=1)]
-    with transaction("messages-brought-forward"):
+    with unit_of_work("messages-brought-forward"):
         for channel, attempts, delay in steps:
             latest = now + delay
             Message.update(next_attempt_at=latest).where(
@@ -109,5 +109,5 @@ def _update(message: Message, **values: object) -> None:
     Nothing where it was asked for again while it was on its way: it is due, and its schedule begins anew.
     """
     is_as_it_was = (Message.id == message.id) & (Message.next_attempt_at == message.next_attempt_at)
-    with transaction("message-marked"):
+    with unit_of_work("message-marked"):
         Message.update(attempts=message.attempts + 1, **values).where(is_as_it_was).execute()

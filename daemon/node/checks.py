@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from config import Settings
-from daemon.failpoint import transaction
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
 from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip, Publication
+from daemon.unit_of_work import unit_of_work
 from models.address import Address
 from models.daemon_status import daemon_report, update_report
 
@@ -33,7 +33,7 @@ def check_chain(tip: NodeTip) -> None:
     if problem is not None:
         raise WrongChain(problem)
     if known is None:
-        with transaction("chain-named"):
+        with unit_of_work("chain-named"):
             update_report(chain=tip.chain)
 
 

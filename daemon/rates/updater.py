@@ -12,11 +12,11 @@ from itertools import groupby
 import structlog
 
 from config import Settings
-from daemon.failpoint import transaction
 from daemon.net import http_client
 from daemon.net.errors import reason
 from daemon.net.http_client import HttpError
 from daemon.rates.sources import NoRates, read_rates
+from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.rate import Rate, quotes, store_rates
 from payments.price import choose_price
@@ -128,7 +128,7 @@ class RateKeeper:
     def _forget_other_sources(self) -> None:
         """What was fixed for a try-out yesterday is no price beside the public sources today."""
         if not self._has_forgotten:
-            with transaction("rates-forgotten"):
+            with unit_of_work("rates-forgotten"):
                 Rate.delete().where(Rate.source.not_in(list(self._sources))).execute()
             self._has_forgotten = True
 
@@ -152,7 +152,7 @@ class RateKeeper:
         while self._answers:
             answer = self._answers[0]
             if answer.problem is None:
-                with transaction("rates-stored"):
+                with unit_of_work("rates-stored"):
                     store_rates(answer.source, answer.prices, self._clock())
             self._answers.popleft()
             self._note(answer)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
@@ -315,3 +316,8 @@ def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
             f"SQLite {found} can corrupt a database that two processes use; "
             "install the pinned pysqlite3 (pip install -r requirements.txt), or use PostgreSQL"
         )
+
+
+def snapshot() -> AbstractContextManager[Any]:
+    """A reading transaction: all that is read in it is of one moment, and it keeps no writer waiting."""
+    return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")

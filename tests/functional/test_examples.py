@@ -20,13 +20,13 @@ from urllib.parse import urlencode
 import playwright
 import pytest
 
-from daemon.delivery.emails import webhook_body
 from daemon.delivery.webhook import WebhookSender
 from daemon.net.errors import TemporaryFailure
 from models.output import outputs_at
 from models.payment import PaymentRequest
 from models.seller import new_webhook_secret
 from payments.document import payment_document
+from payments.notifications import webhook_body
 from payments.status import EventType
 from regtest.child import end_with_parent, free_ports
 from regtest.fetch import fetched_command

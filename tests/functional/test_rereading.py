@@ -8,7 +8,7 @@ import pytest
 
 from daemon.chain import mempool
 from daemon.chain.mempool import Mempool
-from daemon.chain.outputs import Watch
+from daemon.chain.watchlist import Watch
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
 from models.block import stored_tip

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from daemon.delivery.emails import is_mailed, message_id
 from models.block import stored_tip
 from models.command import pending_hints
 from models.daemon_status import daemon_report
@@ -15,6 +14,7 @@ from models.outbox import Event, Message, events_of, messages_of
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, outputs_at
 from models.payment import PaymentRequest
 from payments.document import depth
+from payments.notifications import is_mailed, message_id
 from payments.status import EventType, Standing, Status, assess, events
 from tests.support.chain_state import View, World
 from tests.support.oracle import truth

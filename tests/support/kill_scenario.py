@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from daemon.delivery.emails import message_id
 from daemon.node.client import LABEL
 from models.address import unknown_addresses
 from models.command import add_redelivery, pending_hints
 from models.outbox import EMAIL, WEBHOOK, Event, Message, events_of
+from payments.notifications import message_id
 from tests.support.child_daemon import ChildDaemon
 from tests.support.endpoint import Endpoint
 from tests.support.expected_state import Account, faults_of_telling

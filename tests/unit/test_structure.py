@@ -7,21 +7,43 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("payments", "models", "daemon", "web", "admin")
+PACKAGES = ("config", "payments", "models", "daemon", "web", "admin", "regtest")
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for place in (".", *PACKAGES)
-    for path in sorted(ROOT.joinpath(place).glob("*.py"))
+    for path in (*sorted(ROOT.glob("*.py")), *(p for d in PACKAGES for p in sorted((ROOT / d).rglob("*.py"))))
 }
-SETTINGS = {"config", "config.reader", "config.types", "logs", "sd_notify", "version"}
+SETTINGS = {"config", "logs", "sd_notify", "version"}
 
 MAY_IMPORT = {
+    "config": {"config", "payments"},
     "payments": {"payments"},
     "models": {"payments", "models"},
     "daemon": {"payments", "models", "daemon", *SETTINGS},
     "web": {"payments", "models", "web", *SETTINGS},
+    "admin": {"payments", "models", "daemon", "web", "admin", *SETTINGS},
+    "regtest": {"payments", "models", "daemon", "web", "admin", "regtest", *SETTINGS},
 }
-"""Of what is ours, by package. admin and the files that start everything may import all of it."""
+"""The packages that a package may import from. The files at the top may import all of them."""
+
+ROOMS = {
+    "daemon": (
+        ("net", "worker", "counters", "failpoint", "progress", "output_log"),
+        ("unit_of_work",),
+        ("node", "rates", "delivery"),
+        ("chain", "address_pool"),
+        ("commands", "health"),
+        ("loop",),
+    ),
+    "web": (
+        ("http",),
+        ("auth", "html"),
+        ("api",),
+        ("checkout", "monitoring"),
+        ("operator",),
+        ("app",),
+    ),
+}
+"""The floors of a package, the lowest first. A room imports from the floors below it and from itself."""
 
 IMPURE = set(
     "asyncio bottle http io logging models os pathlib peewee psycopg random requests secrets smtplib socket "
@@ -65,11 +87,25 @@ def test_imports_go_one_way(package: str) -> None:
             assert not foreign, f"{module} imports {foreign}"
 
 
-def test_only_what_is_started_imports_admin() -> None:
-    """The servers run without the operator's commands."""
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_from_the_floors_below(package: str) -> None:
+    """Inside a package, too, imports go one way."""
+    floor_of = {room: floor for floor, rooms in enumerate(ROOMS[package]) for room in rooms}
     for module, path in MODULES.items():
-        if module != "manage" and _package(module) != "admin":
-            assert not {name for name in _ours(path) if _package(name) == "admin"}, module
+        if _package(module) != package or module == f"{package}.__init__":
+            continue
+        room = module.split(".")[1]
+        for name in _ours(path):
+            if _package(name) != package:
+                continue
+            other = name.split(".")[1]
+            assert other == room or floor_of[other] < floor_of[room], f"{module} imports {name}"
+
+
+def test_the_servers_import_no_commands() -> None:
+    """The servers run without the operator's commands and without the regtest installation."""
+    for module in ("run_daemon", "run_web"):
+        assert not {name for name in _ours(MODULES[module]) if _package(name) in {"admin", "regtest"}}, module
 
 
 def test_the_pure_core_touches_nothing() -> None:

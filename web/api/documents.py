@@ -1,21 +1,14 @@
 """Stored payment requests as the documents that the API answers with."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import cast
 
 from config import Settings
 from models.daemon_status import daemon_report
-from models.db.connection import database, is_sqlite
 from models.output import Output, outputs_by_address
 from models.payment import PaymentRequest
 from payments.document import payment_document
 from web.api.schemas import Payment
-
-
-def snapshot() -> AbstractContextManager[Any]:
-    """A reading transaction: all that is read in it is of one moment, and it keeps no writer waiting."""
-    return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")
 
 
 def document_of(payment: PaymentRequest, settings: Settings) -> Payment:

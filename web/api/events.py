@@ -6,13 +6,13 @@ from http import HTTPStatus
 import peewee
 import structlog
 
-from models.command import add_redelivery
+from models.command import add_redelivery, is_redelivery_pending
+from models.db.connection import snapshot
 from models.outbox import WEBHOOK, Message, events_of, messages_of
 from models.payment import PaymentRequest
 from payments.document import timestamp
 from payments.status import EventType
-from web.api.command_limit import check_room, is_redelivery_pending
-from web.api.documents import snapshot
+from web.api.command_limit import check_room
 from web.api.payments import own_payment
 from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
 from web.http.answer import Answer, Problem, not_found

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator
 
 from models.address import Address
+from models.db.connection import snapshot
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import DECIDED, UNDERWAY, Need, in_question
 from models.seller import SELLER_ID
 from payments.money import currency_codes, is_currency
 from payments.status import Status
-from web.api.documents import documents_of, snapshot
+from web.api.documents import documents_of
 from web.api.forms import REFERENCE, Form, read_form
 from web.api.schemas import PaymentList
 from web.http.answer import Answer, FieldError, invalid

@@ -4,10 +4,11 @@ from http import HTTPStatus
 
 import structlog
 
-from models.command import add_acceptance, add_transaction_hint
+from models.command import add_acceptance, add_transaction_hint, is_acceptance_pending, is_transaction_pending
+from models.db.connection import snapshot
 from models.payment import PaymentRequest, payment_by_reference
-from web.api.command_limit import check_room, is_acceptance_pending, is_transaction_pending
-from web.api.documents import document_of, snapshot
+from web.api.command_limit import check_room
+from web.api.documents import document_of
 from web.api.forms import REFERENCE, TransactionForm, read_form
 from web.http.answer import Answer, Problem, not_found
 from web.http.etag import revalidated

@@ -9,10 +9,10 @@ from config import Settings
 from models.address import free_count
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
+from models.db.connection import snapshot
 from models.outbox import EMAIL, Message
 from models.rate import Rate
 from payments.document import timestamp
-from web.api.documents import snapshot
 from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
 from web.http.answer import Answer

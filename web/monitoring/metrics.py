@@ -14,11 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from models.address import free_count
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
-from models.db.connection import is_sqlite
+from models.db.connection import is_sqlite, snapshot
 from models.queries import metrics as statistics
 from payments.status import EventType, Status
 from version import VERSION
-from web.api.documents import snapshot
 from web.api.pricing import prices_now
 from web.http.content import PROMETHEUS, Content
 from web.http.request import Call

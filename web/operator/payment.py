@@ -8,13 +8,14 @@ from types import MappingProxyType
 
 import structlog
 
+from models.command import is_acceptance_pending, redeliveries_pending
+from models.db.connection import snapshot
 from models.outbox import Event, Message, events_of, messages_of
 from models.output import Output, outputs_at
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import Need, needs_of, settle
 from payments.status import EventType
-from web.api.command_limit import is_acceptance_pending, redeliveries_pending
-from web.api.documents import document_of, snapshot
+from web.api.documents import document_of
 from web.api.events import send_again
 from web.api.forms import REFERENCE
 from web.api.payments import leave_acceptance

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import urlencode
 
+from models.command import acceptances_pending
 from models.daemon_status import daemon_report
+from models.db.connection import snapshot
 from models.payment import PaymentRequest
 from models.queries.attention import MOST_COUNTED, Need, questions
 from models.seller import Seller
 from payments.status import Status
-from web.api.command_limit import acceptances_pending
-from web.api.documents import documents_of, snapshot
+from web.api.documents import documents_of
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.schemas import Payment

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from models.db.connection import snapshot
 from models.queries.revenue import Taking, takings
 from payments.money import currency_exponent, plain
-from web.api.documents import snapshot
 from web.html.templates import template
 from web.http.answer import FieldError, invalid
 from web.http.content import Content

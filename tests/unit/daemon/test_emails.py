@@ -11,16 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.emails import (
-    LONGEST_SUBJECT,
-    MOST_TRANSACTIONS,
-    Letter,
-    is_mailed,
-    is_urgent,
-    letter,
-    message_id,
-    webhook_body,
-)
+from daemon.delivery.emails import LONGEST_SUBJECT, MOST_TRANSACTIONS, Letter, letter
+from payments.notifications import is_mailed, is_urgent, message_id, webhook_body
 from payments.status import EventType, Status
 from tests.support.email_documents import TXID, document, transaction
 

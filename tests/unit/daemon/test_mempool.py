@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from daemon.chain.mempool import FEED_DELAY, Mempool
-from daemon.chain.outputs import Match, Watch
+from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from daemon.node.types import MempoolEntry
 from payments.transaction import Transaction

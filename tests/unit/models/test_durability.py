@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from daemon.failpoint import transaction
+from daemon.unit_of_work import unit_of_work
 from models.address import Address, free_count
 from models.daemon_status import update_report
 from models.db.connection import database, disconnect
@@ -57,7 +57,7 @@ def test_a_transaction_of_the_daemon_ends_after_the_sync(
     open_database(url)
     payment = new_payment()
     before = ledger.syncs["nodetill.db-wal"]
-    with transaction("assessed"):
+    with unit_of_work("assessed"):
         Event.create(reference="evt_1", payment=payment, revision=1, type="x", created_at=NOW, payload={})
         update_report(assessed_height=1)
     assert ledger.syncs["nodetill.db-wal"] == before + 1

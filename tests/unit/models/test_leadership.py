@@ -6,7 +6,7 @@ from threading import Thread
 import psycopg
 import pytest
 
-from daemon.failpoint import transaction
+from daemon.unit_of_work import unit_of_work
 from models.daemon_status import daemon_report, update_report
 from models.db.connection import database, disconnect, is_sqlite
 from models.db.leadership import LockLost, check_office, has_moved, hold_office, leave_office, take_office
@@ -29,7 +29,7 @@ def url(postgres: PostgresServer) -> Iterator[str]:
 
 IN_OFFICE = """
 import sys
-from daemon.failpoint import transaction
+from daemon.unit_of_work import unit_of_work
 from models.db.lock import database_lock
 from models.daemon_status import update_report
 from models.db.schema import open_database
@@ -42,13 +42,13 @@ WRITES_LATER = """
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    with transaction("heartbeat"):
+    with unit_of_work("heartbeat"):
         update_report(node_height=1)
 except LockLost:
     print("lock lost", flush=True)
 """
 IS_WRITING = """
-with transaction("heartbeat"):
+with unit_of_work("heartbeat"):
     update_report(node_height=1)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -73,7 +73,7 @@ def test_who_has_lost_the_lock_unknowingly_writes_nothing(url: str) -> None:
         take_office("a node")
         assert go_on(first) == "lock lost\n"
     assert daemon_report().node_height is None
-    with transaction("heartbeat"):
+    with unit_of_work("heartbeat"):
         update_report(node_height=2)
     assert daemon_report().node_height == 2
     lock.release()

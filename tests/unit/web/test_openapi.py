@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from daemon.delivery.emails import webhook_body
 from models.command import Hint
 from models.daemon_status import DaemonReport
 from models.output import outputs_at
@@ -20,6 +19,7 @@ from models.payment import PaymentRequest
 from models.rate import store_rates
 from payments.document import payment_document
 from payments.money import currency_codes
+from payments.notifications import webhook_body
 from payments.status import EventType
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import SCENES, stage

@@ -1,0 +1,23 @@
+"""The daemon's database transactions: each has a name, checks the leadership, and logs what it changed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daemon.failpoint import reach
+from daemon.output_log import told_when_done
+from models.db.connection import database
+from models.db.leadership import hold_office
+
+
+@contextmanager
+def unit_of_work(name: str) -> Iterator[None]:
+    """Commit everything that is written inside, or nothing. `name` is one of failpoint.TRANSACTIONS.
+
+    Raises LockLost if another daemon has taken over.
+    """
+    with told_when_done():
+        with database.atomic():
+            hold_office()
+            yield
+            reach(f"{name}.written")
+        reach(f"{name}.committed")
