@@ -48,6 +48,9 @@ TICK_SECONDS = 0.2
 SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
+CHECK_SECONDS = 3.0
+"""Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and SOON_SECONDS the
+sum is below ten seconds."""
 
 
 class NotYet(Exception):
@@ -86,7 +89,7 @@ class Loop:
         self._hints = HintHandler(self._mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
 
-        self._reconcile_at = 0.0
+        self._reconcile_at = self._check_at = 0.0
         self._tip: NodeTip | None = None
         self._node_height: int | None = None
         self._known_until: datetime | None = None
@@ -130,6 +133,7 @@ class Loop:
             self._take(batch.transactions)
         self._carry_out_hints()
         self._watch_deadlines()
+        self._watch_unconfirmed()
 
     def _reconcile(self) -> None:
         """Look at everything in bitcoind that could concern us, and decide what is due."""
@@ -167,8 +171,6 @@ class Loop:
             if moved_to.hash == tip.hash:
                 raise NotYet(LOADING)
             tip = moved_to
-        if self._mempool.is_missing_any:
-            self._look_within(SOON_SECONDS)
         self._vitals.waiting_for = None
         self._tip, self._node_height = tip, tip.height
         return tip
@@ -211,6 +213,17 @@ class Loop:
         """Before a request expires, bitcoind is asked once more whether it was paid in time."""
         if self._vitals.waiting_for is None and self._is_deadline_past():
             self._look_within(0)
+
+    def _watch_unconfirmed(self) -> None:
+        """Reconcile soon where a payment is missing, or has left the mempool without a word from the feed."""
+        if self._tip is None:
+            return
+        if self._mempool.is_missing_any:
+            self._look_within(SOON_SECONDS)
+        elif time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + CHECK_SECONDS
+            if self._mempool.is_any_gone():
+                self._look_within(0)
 
     def _is_deadline_past(self) -> bool:
         deadline = earliest_deadline()

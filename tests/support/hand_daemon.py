@@ -55,6 +55,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType(
         "is_mempool_loaded": False,
         "mempool_txids": frozenset(),
         "mempool_entry": None,
+        "in_mempool": set(),
         "mempool_ancestors": [],
         "mempool_transactions": [],
         "mempool_spenders": {},
