@@ -13,8 +13,10 @@ import structlog
 
 from config import Settings
 from daemon.address_pool import AddressPool
+from daemon.chain.address_import import AddressImport
 from daemon.chain.block_handler import BlockHandler, Sync
 from daemon.chain.mempool import Findings, Mempool
+from daemon.chain.stalled import StalledChain
 from daemon.chain.statuses import Assessor
 from daemon.chain.transaction_handler import TransactionHandler
 from daemon.chain.watchlist import Watch
@@ -26,6 +28,7 @@ from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
     LOADING,
+    STALLED,
     WrongChain,
     check_chain,
     feed_problems,
@@ -79,11 +82,14 @@ class Loop:
         self._courier = courier
         self._should_stop = should_stop
         self._counters = counters
+        self._pool = pool
         self._vitals = Vitals(feed, pool, (pool, courier, rates), lock, manager, counters)
 
         node.while_waiting(self._pulse)
         self._watch = Watch()
         self._blocks = BlockHandler(node, self._watch, self._pulse)
+        self._import = AddressImport(node, self._blocks, settings.bitcoind_wallet)
+        self._stalled = StalledChain()
         self._mempool = Mempool(node, self._watch)
         self._transactions = TransactionHandler(node, self._mempool, self._watch)
         self._hints = HintHandler(self._mempool)
@@ -142,10 +148,13 @@ class Loop:
         self._watch.load()
         tip = self._node.tip()
         check_chain(tip)
+        has_wallet = self._check_node()
+        # Before blocks are read: a payment to an address that is not in the table is not seen.
+        self._import.run(tip, _now())
+        self._pool.begin()
         # A payment that it has not read yet may have come in time, or be the one that is missed.
         if not self._node.is_mempool_loaded():
             raise NotYet(LOADING)
-        has_wallet = self._check_node()
         tip = self._catch_up(tip)
         is_complete = self._mempool.reread(tip.hash, _now(), by_wallet=has_wallet)
         if is_complete:
@@ -162,7 +171,8 @@ class Loop:
             self._node_height = tip.height
             state, tip = self._blocks.sync(tip, _now())
             if state is Sync.CATCHING_UP:
-                raise NotYet(CATCHING_UP)
+                raise NotYet(STALLED if self._stalled.is_stalled(tip.height) else CATCHING_UP)
+            self._stalled.clear()
             if tip.is_initial_download:
                 raise NotYet(DOWNLOADING)
             if self._mempool.recheck(_now()):

@@ -190,6 +190,21 @@ class Bitcoind:
             raise
         return list(dict.fromkeys(row["txid"] for row in rows if row["confirmations"] == 0))
 
+    def paid_heights(self, block_hash: str) -> dict[str, int]:
+        """Map each address that the wallet knows to be paid since this block to the first height of it.
+
+        The block may have left the chain; one that the node doesn't know stands for the first.
+        """
+        rows = self._rpc.ask_or_none("listsinceblock", block_hash, absent=NOT_FOUND, wallet=True)
+        if rows is None:
+            rows = self._rpc.ask("listsinceblock", wallet=True)
+        paid = [row for row in rows["transactions"] if row["confirmations"] > 0 and "address" in row]
+        heights: dict[str, int] = {}
+        for row in paid:
+            height = row["blockheight"]
+            heights[row["address"]] = min(height, heights.get(row["address"], height))
+        return heights
+
     def is_address_known(self, address: str) -> bool:
         """Whether the wallet watches this address."""
         info = self._rpc.ask("getaddressinfo", address, wallet=True)

@@ -163,6 +163,9 @@ class _Idle:
 
     problem = None
 
+    def begin(self) -> None:
+        """The loop has imported the wallet's addresses."""
+
     def is_alive(self) -> bool:
         return True
 
