@@ -38,6 +38,7 @@ from daemon.node.client import Bitcoind
 from daemon.node.feed import Batch, Feed
 from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
+from daemon.state import State
 from daemon.worker import Stopping
 from models.command import pending_hints
 from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
@@ -97,7 +98,6 @@ class Loop:
 
         self._reconcile_at = self._check_at = 0.0
         self._tip: NodeTip | None = None
-        self._node_height: int | None = None
         self._known_until: datetime | None = None
 
     def run(self) -> None:
@@ -110,10 +110,10 @@ class Loop:
             self._note(batch)
             try:
                 self._step(batch)
-                self._end_outage()
+                if self._tip is not None:
+                    self._vitals.work(self._tip.height)
             except NotYet as reason:
                 self._wait_for(str(reason))
-                self._end_outage()
             except (NodeError, RpcError, WrongChain) as error:
                 self._node.close()
                 self._begin_outage(str(error))
@@ -121,9 +121,9 @@ class Loop:
                 self._lose_database(error)
             except Stopping:
                 return
-            self._vitals.silence = None
+            self._vitals.note_slow_call(None)
             self._beat()
-            self._vitals.tell_ready(self._height())
+            self._vitals.tell_ready()
 
     def _step(self, batch: Batch) -> None:
         if not self._watch.addresses.is_read:
@@ -135,7 +135,7 @@ class Loop:
         elif batch.has_new_tip:
             self._catch_up(self._node.tip())
             self._assess()
-        if batch.transactions and self._vitals.waiting_for is None:
+        if batch.transactions:
             self._take(batch.transactions)
         self._carry_out_hints()
         self._watch_deadlines()
@@ -145,6 +145,7 @@ class Loop:
         """Look at everything in bitcoind that could concern us, and decide what is due."""
         started = _now()
         self._tip = None
+        self._vitals.begin_look()
         self._watch.load()
         tip = self._node.tip()
         check_chain(tip)
@@ -168,9 +169,9 @@ class Loop:
         Raises NotYet.
         """
         while True:
-            self._node_height = tip.height
-            state, tip = self._blocks.sync(tip, _now())
-            if state is Sync.CATCHING_UP:
+            self._vitals.note_node_height(tip.height)
+            end, tip = self._blocks.sync(tip, _now())
+            if end is Sync.CATCHING_UP:
                 raise NotYet(STALLED if self._stalled.is_stalled(tip.height) else CATCHING_UP)
             self._stalled.clear()
             if tip.is_initial_download:
@@ -181,8 +182,7 @@ class Loop:
             if moved_to.hash == tip.hash:
                 raise NotYet(LOADING)
             tip = moved_to
-        self._vitals.waiting_for = None
-        self._tip, self._node_height = tip, tip.height
+        self._tip = tip
         return tip
 
     def _take(self, transactions: list[bytes]) -> None:
@@ -214,20 +214,18 @@ class Loop:
 
     def _carry_out_hints(self) -> None:
         hints = pending_hints()
-        if hints and self._vitals.waiting_for is None:
+        if hints:
             self._hints.handle(hints, _now())
             self._assess()
             self._courier.wake()
 
     def _watch_deadlines(self) -> None:
         """Before a request expires, bitcoind is asked once more whether it was paid in time."""
-        if self._vitals.waiting_for is None and self._is_deadline_past():
+        if self._is_deadline_past():
             self._look_within(0)
 
     def _watch_unconfirmed(self) -> None:
         """Reconcile soon where a payment is missing, or has left the mempool without a word from the feed."""
-        if self._tip is None:
-            return
         if self._mempool.is_missing_any:
             self._look_within(SOON_SECONDS)
         elif time.monotonic() >= self._check_at:
@@ -268,7 +266,7 @@ class Loop:
 
     def _look_within(self, seconds: float) -> None:
         """Reconcile then, if nothing has asked for it earlier."""
-        if self._vitals.outage is None:
+        if self._vitals.state is not State.OUT_OF_TOUCH:
             self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
 
     def _interval(self, is_complete: bool) -> float:
@@ -276,27 +274,22 @@ class Loop:
         return SOON_SECONDS if is_busy else float(self._settings.reconcile_interval)
 
     def _patience(self) -> float:
-        if not self._watch.addresses.is_read and self._vitals.outage is None:
+        if not self._watch.addresses.is_read and self._vitals.state is not State.OUT_OF_TOUCH:
             return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
     def _wait_for(self, reason: str) -> None:
-        self._vitals.wait_for(reason)
-        self._tip = self._node_height = None
+        self._vitals.wait(reason)
+        self._tip = None
         self._reconcile_at = time.monotonic() + SOON_SECONDS
 
     def _begin_outage(self, reason: str) -> None:
-        self._tip = self._node_height = None
-        self._reconcile_at = time.monotonic() + self._vitals.begin_outage(reason)
+        self._tip = None
+        self._reconcile_at = time.monotonic() + self._vitals.lose_touch(reason)
 
-    def _end_outage(self) -> None:
-        if self._tip is not None or self._vitals.waiting_for is not None:
-            self._vitals.end_outage()
-
-    def _pulse(self, silence: str | None = None) -> None:
-        """In the midst of long work, or of bitcoind's silence: a sign of life, and an ear for the word to
-        stop."""
-        self._vitals.silence = silence
+    def _pulse(self, slow_call: str | None = None) -> None:
+        """Give a sign of life in the midst of long work, or of a slow call to bitcoind; stop if asked to."""
+        self._vitals.note_slow_call(slow_call)
         if self._should_stop():
             raise Stopping
         self._beat()
@@ -305,17 +298,14 @@ class Loop:
         if not self._vitals.is_beat_due():
             return
         try:
-            self._vitals.beat(_now(), self._node_height)
+            self._vitals.beat(_now())
         except DATABASE_TROUBLE as error:
             self._lose_database(error)
-        self._vitals.tell_alive(self._height())
+        self._vitals.tell_alive()
 
     def _lose_database(self, error: Exception) -> None:
         self._begin_outage(f"the database cannot be used: {one_line(error)}")
         disconnect()
-
-    def _height(self) -> int | None:
-        return None if self._tip is None else self._tip.height
 
 
 def _now() -> datetime:
