@@ -220,7 +220,7 @@ class Loop:
             self._courier.wake()
 
     def _watch_deadlines(self) -> None:
-        """Before a request expires, bitcoind is asked once more whether it was paid in time."""
+        """Reconcile before a request expires: it may have been paid in time."""
         if self._is_deadline_past():
             self._look_within(0)
 

@@ -116,6 +116,7 @@ class Mempool:
         self._is_new_here = has_moved()
         self._hearsay: frozenset[str] = frozenset()
         self._foreign: set[str] = set()
+        self._check_from = 0
 
     @property
     def is_missing_any(self) -> bool:
@@ -159,10 +160,13 @@ class Mempool:
         """Return whether something has left the mempool that the database believes in it.
 
         The feed is silent where nothing conflicts with what has left: an eviction, or a parent whose
-        replacement was itself replaced.
+        replacement was itself replaced. Of more than MAX_ENTRIES the next ones are asked for at each call.
         """
-        believed = txids_believed_in_mempool()
-        return len(self._present(believed)) < len(believed)
+        believed = sorted(txids_believed_in_mempool())
+        start = self._check_from if self._check_from < len(believed) else 0
+        self._check_from = start + MAX_ENTRIES
+        part = believed[start : self._check_from]
+        return len(self._present(part)) < len(part)
 
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
