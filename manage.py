@@ -8,6 +8,7 @@ import click
 
 from admin.audit.command import audit
 from admin.backup import backup, retire_pool
+from admin.chain import chain
 from admin.cli import Commands
 from admin.completion import PROGRAM, VARIABLE, completion
 from admin.database import database
@@ -30,6 +31,7 @@ def manage() -> None:
     manage.py payment list --status confirmed  what came in
     manage.py events retry                     try again what was not delivered
     manage.py audit                            is all stored as bitcoind has it?
+    manage.py chain follow                     follow a chain with less work
     manage.py database backup till.db          a copy, while the servers work
     manage.py database copy --to URL           move from SQLite to PostgreSQL
     manage.py demo                             all of it, with play money
@@ -44,7 +46,7 @@ def manage() -> None:
 
 database.add_command(backup)
 database.add_command(retire_pool)
-for command in (seller, payment, events, wallet, doctor, audit, database, demo, completion):
+for command in (seller, payment, events, wallet, doctor, audit, chain, database, demo, completion):
     manage.add_command(command)
 
 if __name__ == "__main__":

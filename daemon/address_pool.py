@@ -7,12 +7,11 @@ import structlog
 
 from config import Settings
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import NodeError, NodeRefused, RpcError
+from daemon.node.rpc import NodeError, RpcError
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping, Worker
-from models.address import add_addresses, free_count, retire_others, unknown_addresses
+from models.address import add_addresses, free_count, retire_others
 from models.block import stored_tip
-from models.db.connection import batches
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +29,7 @@ class AddressPool:
         node.while_waiting(self._check_going_on)
         self._clock = clock
         self._worker = Worker("address-pool", self._turn, self._pause)
-        self._has_strays = True
+        self._may_fill = False
         self.problem: str | None = None
         """Why the pool can't be filled, as one line that says what to do; None where it can."""
 
@@ -46,23 +45,9 @@ class AddressPool:
         """Whether it works; it stops by itself only because of a bug."""
         return self._worker.is_alive()
 
-    def take_in_strays(self) -> None:
-        """Watch what the wallet made for us and the table lacks: a kill came between the two.
-
-        Nobody is given such an address: where the database is an older copy, somebody was. Raises NodeError
-        or RpcError.
-        """
-        try:
-            strays = unknown_addresses(self._node.addresses())
-        except NodeRefused as refusal:
-            log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
-            return
-        for batch in batches(strays):
-            pairs = list(zip(batch, self._node.scripts_of(batch), strict=True))
-            with unit_of_work("addresses-added"):
-                add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
-        if strays:
-            log.warning("addresses of the wallet taken in, to be watched only", count=len(strays))
+    def begin(self) -> None:
+        """Let it fill: the wallet's earlier addresses are in the table, as far as the wallet names them."""
+        self._may_fill = True
 
     def fill(self) -> None:
         """Bring the pool up to its size. Raises NodeError or RpcError where the wallet gives no address."""
@@ -85,11 +70,9 @@ class AddressPool:
 
     def _turn(self) -> None:
         try:
-            if self._has_strays:
-                self.take_in_strays()
-                self._has_strays = False
-            self.fill()
-            self._note(None)
+            if self._may_fill:
+                self.fill()
+                self._note(None)
         except (NodeError, RpcError) as error:
             self._note(f"no new addresses from wallet {self._settings.bitcoind_wallet}: {error}")
             self._node.close()

@@ -6,7 +6,7 @@ import structlog
 
 from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
-from models.command import ACCEPT, REDELIVER, TRANSACTION, Hint
+from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, Hint
 from models.outbox import Message
 from models.payment import PaymentRequest, touch
 
@@ -30,6 +30,9 @@ class HintHandler:
                     _accept(hint, now)
                 elif hint.kind == REDELIVER:
                     _redeliver(hint, now)
+                elif hint.kind == FOLLOW:
+                    # BlockHandler.sync has obeyed by now, or the chain has enough work without it.
+                    log.warning("chain followed by the operator's order", block=hint.txid)
                 hint.delete_instance()
 
 

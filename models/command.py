@@ -9,11 +9,11 @@ from models.db.connection import MomentField, Table, rows
 from models.outbox import Message
 from models.payment import PaymentRequest
 
-TRANSACTION, ACCEPT, REDELIVER = "transaction", "accept", "redeliver"
+TRANSACTION, ACCEPT, REDELIVER, FOLLOW = "transaction", "accept", "redeliver", "follow"
 
 
 class Hint(Table):
-    """A wish that the daemon carries out and deletes."""
+    """A wish that the daemon carries out and deletes. For FOLLOW `txid` is the hash of a block."""
 
     payment_id: int | None
     message_id: int | None
@@ -47,6 +47,18 @@ def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
 def add_redelivery(message: Message, now: datetime) -> None:
     """Ask the daemon to send a message again."""
     _add(kind=REDELIVER, payment=message.payment_id, message=message, created_at=now)
+
+
+def add_chain_to_follow(block_hash: str, now: datetime) -> None:
+    """Order the daemon to follow the node's chain while it has this block, though it has less work."""
+    _add(kind=FOLLOW, txid=block_hash, created_at=now)
+
+
+def block_to_follow() -> str | None:
+    """Return the hash in the newest such order, or None."""
+    newest = Hint.select(Hint.txid).where(Hint.kind == FOLLOW).order_by(Hint.id.desc())
+    found: str | None = newest.scalar()
+    return found
 
 
 def pending_hints(limit: int = 100) -> list[Hint]:

@@ -11,6 +11,7 @@ from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
     LOADING,
+    STALLED,
     chain_problem,
     pruning_problem,
     wallet_problems,
@@ -107,6 +108,8 @@ class NodeDiagnosis:
         at = f"at block {tip.height} of {tip.headers}"
         if tip.is_initial_download:
             yield wrong("sync", f"{at}: {DOWNLOADING}")
+        elif stored is not None and STALLED in daemon_report().problems:
+            yield wrong("sync", f"{at}: {STALLED}")
         elif tip.headers - tip.height > HEADERS_BEHIND:
             yield wrong("sync", f"{at}: bitcoind is catching up; wait until it is done")
         elif stored is not None and tip.chainwork < stored.chainwork:

@@ -15,6 +15,11 @@ from models.address import Address
 from models.daemon_status import daemon_report, update_report
 
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
+STALLED = (
+    "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
+    "decided. See that bitcoind has peers. If its chain is the one that you mean (after a split, "
+    "invalidateblock, or a test network begun anew), run manage.py chain follow"
+)
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
 

@@ -124,6 +124,11 @@ class Bitcoind:
             return None
         return MempoolEntry(datetime.fromtimestamp(entry["time"], UTC), entry["ancestorcount"] - 1)
 
+    def in_mempool(self, txids: Sequence[str]) -> set[str]:
+        """Return those of these transactions that are in the mempool; one batch of calls."""
+        entries = self._rpc.ask_each("getmempoolentry", [[txid] for txid in txids], absent=NOT_FOUND)
+        return {txid for txid, entry in zip(txids, entries, strict=True) if entry is not None}
+
     def mempool_txids(self) -> frozenset[str]:
         """All transactions in the mempool."""
         return frozenset(self._rpc.ask("getrawmempool"))
@@ -140,7 +145,11 @@ class Bitcoind:
         return [t for t, e in zip(txids, entries, strict=True) if e is not None and e["ancestorcount"] > 1]
 
     def mempool_transactions(self, txids: Sequence[str]) -> list[Transaction]:
-        """Those of these transactions that the mempool still has. They are asked for all at once."""
+        """Return those of these transactions that bitcoind has; one batch of calls.
+
+        With txindex=1 bitcoind also has those of every block that it ever read, stale ones included. So only
+        an entry shows that one is in the mempool.
+        """
         calls = [[txid] for txid in txids]
         raws = self._rpc.ask_each("getrawtransaction", calls, absent=NOT_FOUND)
         return [self.read_transaction(bytes.fromhex(raw)) for raw in raws if raw is not None]
@@ -180,6 +189,21 @@ class Bitcoind:
                 raise NodeError("bitcoind's chain moves while it is read") from error
             raise
         return list(dict.fromkeys(row["txid"] for row in rows if row["confirmations"] == 0))
+
+    def paid_heights(self, block_hash: str) -> dict[str, int]:
+        """Map each address that the wallet knows to be paid since this block to the first height of it.
+
+        The block may have left the chain; one that the node doesn't know stands for the first.
+        """
+        rows = self._rpc.ask_or_none("listsinceblock", block_hash, absent=NOT_FOUND, wallet=True)
+        if rows is None:
+            rows = self._rpc.ask("listsinceblock", wallet=True)
+        paid = [row for row in rows["transactions"] if row["confirmations"] > 0 and "address" in row]
+        heights: dict[str, int] = {}
+        for row in paid:
+            height = row["blockheight"]
+            heights[row["address"]] = min(height, heights.get(row["address"], height))
+        return heights
 
     def is_address_known(self, address: str) -> bool:
         """Whether the wallet watches this address."""

@@ -87,9 +87,11 @@ class World:
         """One that nobody has spent."""
         return self._coins.pop()
 
-    def forge(self, coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int) -> Forged:
+    def forge(
+        self, coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int, version: int = 2
+    ) -> Forged:
         """A transaction that nobody has seen yet."""
-        made = forge(coins, outputs, fee_sats)
+        made = forge(coins, outputs, fee_sats, version)
         if made.txid not in self.transactions:
             self.transactions[made.txid] = made
             self.made_at[made.txid] = datetime.now(UTC)

@@ -55,6 +55,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType(
         "is_mempool_loaded": False,
         "mempool_txids": frozenset(),
         "mempool_entry": None,
+        "in_mempool": set(),
         "mempool_ancestors": [],
         "mempool_transactions": [],
         "mempool_spenders": {},
@@ -161,6 +162,9 @@ class _Idle:
     """A worker with nothing to do, in the place of the address pool and the rates."""
 
     problem = None
+
+    def begin(self) -> None:
+        """The loop has imported the wallet's addresses."""
 
     def is_alive(self) -> bool:
         return True

@@ -27,7 +27,7 @@ MAY_IMPORT = {
 
 ROOMS = {
     "daemon": (
-        ("net", "worker", "counters", "failpoint", "progress", "output_log"),
+        ("net", "worker", "counters", "failpoint", "progress", "output_log", "state"),
         ("unit_of_work",),
         ("node", "rates", "delivery"),
         ("chain", "address_pool"),
