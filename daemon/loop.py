@@ -73,6 +73,7 @@ class Loop:
         self._settings = settings
         self._node = node
         self._feed = feed
+        self._pool = pool
         self._courier = courier
         self._should_stop = should_stop
         self._counters = counters
@@ -123,9 +124,13 @@ class Loop:
             self._reconcile()
         elif self._tip is None:
             return
-        elif batch.has_new_tip:
-            self._catch_up(self._node.tip())
-            self._assess()
+        elif batch.has_new_tip or batch.has_connected:
+            tip = self._node.tip()
+            # Another node may answer at the same address.
+            check_chain(self._node, tip)
+            if batch.has_new_tip:
+                self._catch_up(tip)
+                self._assess()
         if batch.transactions and self._vitals.waiting_for is None:
             self._take(batch.transactions)
         self._carry_out_hints()
@@ -137,7 +142,7 @@ class Loop:
         self._tip = None
         self._watch.load()
         tip = self._node.tip()
-        check_chain(tip)
+        check_chain(self._node, tip)
         # A payment that it has not read yet may have come in time, or be the one that is missed.
         if not self._node.is_mempool_loaded():
             raise NotYet(LOADING)
@@ -228,6 +233,7 @@ class Loop:
             log.warning("feed messages lost", count=batch.lost)
         if batch.has_connected:
             log.info("feed connected")
+            self._pool.check_soon()
             self._look_within(SOON_SECONDS)
         if batch.is_incomplete:
             self._look_within(0)
@@ -263,6 +269,7 @@ class Loop:
         self._reconcile_at = time.monotonic() + SOON_SECONDS
 
     def _begin_outage(self, reason: str) -> None:
+        self._pool.check_soon()
         self._tip = self._node_height = None
         self._reconcile_at = time.monotonic() + self._vitals.begin_outage(reason)
 
