@@ -78,6 +78,10 @@ class AddressPool:
         """Whether it works; it stops by itself only because of a bug."""
         return self._worker.is_alive()
 
+    def take_turn(self) -> None:
+        """Check and fill the pool once, in the caller's thread."""
+        self._worker.take_turn()
+
     def check_soon(self) -> None:
         """Compare the whole pool with the wallet at the next turn. Any thread may call this."""
         self._must_check_all = True
