@@ -8,7 +8,7 @@ import click
 import pysqlite3
 
 from admin.cli import Refused, answer, json_option, open_settings_and_database
-from models.address import free_count, retire_free
+from models.address import retire_free
 from models.db.connection import database, is_sqlite
 
 
@@ -44,9 +44,8 @@ def retire_pool(as_json: bool) -> None:
     Those that were free then may have been given to customers since. The daemon gets fresh ones.
     """
     with open_settings_and_database():
-        free = free_count()
-        retire_free(datetime.now(UTC))
-    answer({"retired": free}, f"{free} addresses will be given to nobody.", as_json)
+        retired = retire_free(datetime.now(UTC))
+    answer({"retired": retired}, f"{retired} addresses will be given to nobody.", as_json)
 
 
 def _copy_checked(path: Path) -> int:

@@ -80,10 +80,10 @@ class Loop:
         self._settings = settings
         self._node = node
         self._feed = feed
+        self._pool = pool
         self._courier = courier
         self._should_stop = should_stop
         self._counters = counters
-        self._pool = pool
         self._vitals = Vitals(feed, pool, (pool, courier, rates), lock, manager, counters)
 
         node.while_waiting(self._pulse)
@@ -132,9 +132,13 @@ class Loop:
             self._reconcile()
         elif self._tip is None:
             return
-        elif batch.has_new_tip:
-            self._catch_up(self._node.tip())
-            self._assess()
+        elif batch.has_new_tip or batch.has_connected:
+            tip = self._node.tip()
+            # Another node may answer at the same address.
+            check_chain(self._node, tip)
+            if batch.has_new_tip:
+                self._catch_up(tip)
+                self._assess()
         if batch.transactions:
             self._take(batch.transactions)
         self._carry_out_hints()
@@ -148,7 +152,7 @@ class Loop:
         self._vitals.begin_look()
         self._watch.load()
         tip = self._node.tip()
-        check_chain(tip)
+        check_chain(self._node, tip)
         has_wallet = self._check_node()
         # Before blocks are read: a payment to an address that is not in the table is not seen.
         self._import.run(tip, _now())
@@ -249,6 +253,7 @@ class Loop:
             log.warning("feed messages lost", count=batch.lost)
         if batch.has_connected:
             log.info("feed connected")
+            self._pool.check_soon()
             self._look_within(SOON_SECONDS)
         if batch.is_incomplete:
             self._look_within(0)
@@ -284,6 +289,7 @@ class Loop:
         self._reconcile_at = time.monotonic() + SOON_SECONDS
 
     def _begin_outage(self, reason: str) -> None:
+        self._pool.check_soon()
         self._tip = None
         self._reconcile_at = time.monotonic() + self._vitals.lose_touch(reason)
 

@@ -200,7 +200,7 @@ def sample_addresses() -> list[Address]:
     awaited = (
         Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id))
         .join(PaymentRequest, peewee.JOIN.LEFT_OUTER)
-        .where(is_latest & (Address.claimed_at.is_null() | is_open))
+        .where(is_latest & (Address.is_free() | is_open))
         .group_by(Address.wallet)
     )
     ids = {address_id for pair in awaited.tuples().execute() for address_id in pair}

@@ -13,8 +13,9 @@ from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeRefused, RpcError
 from daemon.node.types import NodeTip
 from daemon.unit_of_work import unit_of_work
-from models.address import add_addresses, unknown_addresses
+from models.address import add_addresses, retire_free, unknown_addresses
 from models.block import oldest_block, stored_tip
+from models.daemon_status import daemon_report, update_report
 from models.db.connection import batches
 
 log = structlog.get_logger(__name__)
@@ -39,9 +40,10 @@ class AddressImport:
             return
         try:
             unknown = unknown_addresses(self._node.addresses())
-            if unknown and self._node.is_wallet_scanning():
-                return
-            if unknown:
+            # As many as an interrupted order: nobody was given them, and the pool takes them in.
+            if len(unknown) > daemon_report().addresses_ordered:
+                if self._node.is_wallet_scanning():
+                    return
                 self._import(unknown, now)
         except NodeRefused as refusal:
             log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
@@ -55,9 +57,13 @@ class AddressImport:
         # Blocks first. After a kill between the two, the next start imports before it reads them again.
         self._take_back_blocks(set(unknown))
         with unit_of_work("addresses-added"):
+            retired = retire_free(now)
+            update_report(addresses_ordered=0)
             for batch in batches(list(zip(unknown, scripts, strict=True))):
                 add_addresses(batch, self._wallet, now, are_free=False)
-        log.warning("addresses of the wallet taken in, to be watched only", count=len(unknown))
+        log.warning(
+            "addresses of the wallet taken in, to be watched only", count=len(unknown), free_retired=retired
+        )
 
     def _take_back_blocks(self, unknown: set[str]) -> None:
         """Take back the blocks read already from the first that pays one of these addresses."""

@@ -3,14 +3,16 @@
 One thread's: see daemon/node/rpc.py. RPC reference: https://bitcoincore.org/en/doc/ (version 29).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from config import Settings
 from daemon.node.rest import Rest
 from daemon.node.rpc import NO_SUCH_LABEL, NOT_FOUND, OUT_OF_RANGE, WALLET_LOADED, NodeError, Rpc, RpcError
 from daemon.node.types import MempoolEntry, NodeTip, Publication
+from models.db.connection import batches
 from payments.transaction import (
     Block,
     MalformedTransaction,
@@ -31,6 +33,8 @@ HEADERS_AT_ONCE = 1999
 
 LABEL = "nodetill"
 """What the wallet is told to call our addresses."""
+
+_LOADING = Lock()
 
 
 class BlockMissing(NodeError):
@@ -207,8 +211,17 @@ class Bitcoind:
 
     def is_address_known(self, address: str) -> bool:
         """Whether the wallet watches this address."""
-        info = self._rpc.ask("getaddressinfo", address, wallet=True)
-        return bool(info["ismine"] or info.get("iswatchonly"))
+        return _is_ours(self._rpc.ask("getaddressinfo", address, wallet=True))
+
+    def known_addresses(self, addresses: Sequence[str]) -> set[str]:
+        """Return those of these addresses that the wallet watches."""
+        known: set[str] = set()
+        for batch in batches(addresses):
+            calls = [[address] for address in batch]
+            # An address of another network is none to this node.
+            infos = self._rpc.ask_each("getaddressinfo", calls, absent=NOT_FOUND, wallet=True)
+            known |= {a for a, info in zip(batch, infos, strict=True) if info is not None and _is_ours(info)}
+        return known
 
     def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
         """So many fresh addresses of the wallet, each with its script. They are asked for all at once."""
@@ -228,16 +241,21 @@ class Bitcoind:
         )
 
     def load_wallet(self) -> bool:
-        """Load the wallet if it is not; whether it had to be. Raises RpcError where it can't be loaded."""
+        """Load the wallet if it is not loaded, and return whether that was so.
+
+        Raise RpcError where the wallet cannot be loaded.
+        """
         name = self._settings.bitcoind_wallet
-        if name in self._rpc.ask("listwallets"):
-            return False
-        try:
-            self._rpc.ask("loadwallet", name)
-        except RpcError as error:
-            if error.code != WALLET_LOADED:
-                raise
-        return True
+        # To a second thread that loads the same wallet, bitcoind returns an error.
+        with _LOADING:
+            if name in self._rpc.ask("listwallets"):
+                return False
+            try:
+                self._rpc.ask("loadwallet", name)
+            except RpcError as error:
+                if error.code != WALLET_LOADED:
+                    raise
+            return True
 
     def is_wallet_scanning(self) -> bool:
         """Whether the wallet is rescanning, so that its answers have gaps."""
@@ -259,3 +277,7 @@ class Bitcoind:
         """None where it is not to be asked, or does not serve that."""
         self._rpc.asked = "REST"
         return self._rest.get(path, failpoint) if self._has_rest else None
+
+
+def _is_ours(address_info: Mapping[str, Any]) -> bool:
+    return bool(address_info["ismine"] or address_info.get("iswatchonly"))

@@ -169,6 +169,9 @@ class _Idle:
     def is_alive(self) -> bool:
         return True
 
+    def check_soon(self) -> None:
+        """Check nothing."""
+
 
 class _NoWebhooks:
     def send(self, url: str, secrets: list[str], event_reference: str, body: bytes, now: datetime) -> None:
