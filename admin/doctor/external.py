@@ -9,8 +9,8 @@ from statistics import median
 
 from admin.doctor.findings import Finding, judged, not_tried, ok, wrong
 from config import Maildir, Settings
-from daemon.delivery.smtp import Mailer, NotReady
-from daemon.net.http_client import HttpError
+from daemon.delivery.smtp import Mailer
+from daemon.net.errors import HttpError, NotReady
 from daemon.rates.sources import NoRates
 from daemon.rates.updater import FIXED, ask_source, prices_of
 from payments.price import Price, Quote, choose_price

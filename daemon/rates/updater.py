@@ -13,8 +13,7 @@ import structlog
 
 from config import Settings
 from daemon.net import http_client
-from daemon.net.errors import reason
-from daemon.net.http_client import HttpError
+from daemon.net.errors import HttpError, reason
 from daemon.rates.sources import NoRates, read_rates
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
@@ -45,8 +44,8 @@ def prices_of(name: str, answer: http_client.Answer) -> dict[str, Decimal]:
     """The prices by currency in a source's answer. Raises NoRates."""
     if answer.status != 200:
         raise NoRates(f"HTTP {answer.status}")
-    if not answer.is_whole:
-        raise NoRates(f"an answer of more than {MOST_BYTES} bytes")
+    if answer.defect is not None:
+        raise NoRates(answer.defect)
     return read_rates(name, answer.body)
 
 
