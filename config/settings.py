@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from config import hosts
 from config import types as kinds
+from config.hosts import HostList
 from config.reader import Fault, SettingsError, read_values, setting, slips, variable_name
 from config.types import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
 
@@ -174,6 +176,11 @@ class Settings:
         "The password of the operator's page, which is off without one",
         hidden=True,
     )
+    webhook_private_hosts: HostList = setting(
+        "",
+        hosts.host_list(),
+        "Hosts and networks outside the public internet to which a webhook may go that an API key has set",
+    )
     spellbook_triggers: bool = setting(
         "off", kinds.switch(), "on serves the Spellbook's payment processor triggers"
     )
@@ -268,6 +275,8 @@ def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     if values["public_url"] is None:
         host = values["web_host"]
         values["public_url"] = f"http://{f'[{host}]' if ':' in host else host}:{values['web_port']}"
+    if values["webhook_private_hosts"] is None:
+        values["webhook_private_hosts"] = HostList()
     if values["bitcoind_cookie_file"] is None:
         values["bitcoind_cookie_file"] = _default_cookie(values["bitcoind_rpc_url"], environ)
 

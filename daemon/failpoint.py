@@ -37,8 +37,8 @@ TRANSACTIONS = (
 SENDS = ("email", "webhook")
 """Each is reached twice: NAME.to-be-sent, and NAME.sent, when the other side has it."""
 
-OTHERS = ("email.written", "outcome.to-be-marked")
-"""A Maildir's file that is not in its place yet; a message that is sent and not marked."""
+OTHERS = ("outcome.to-be-marked",)
+"""A message is sent, and the database does not know it yet."""
 
 
 class UnknownFailpoint(ValueError):
