@@ -116,7 +116,7 @@ def list_(with_removed: bool, as_json: bool) -> None:
     if not with_removed:
         del columns["REMOVED"]
     rows = [[each[field] or "" for field in columns.values()] for each in documents]
-    shown = table(list(columns), rows, expendable=("EMAIL", "ADDED", "NAME"))
+    shown = table(list(columns), rows)
     answer(documents, shown if rows else "There are no sellers.", as_json)
 
 
