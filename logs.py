@@ -38,6 +38,11 @@ class QueuedOutput:
     def __init__(self, stream: TextIO | None) -> None:
         self._descriptor = stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
         self.encoding = stream.encoding if stream else "utf-8"
+        self._begin()
+        # A child process has no thread of its parent's, and no line of the parent's to write.
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
         self._changed = threading.Condition()
         self._texts: list[str] = []
         self._characters = 0

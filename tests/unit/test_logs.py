@@ -259,3 +259,20 @@ def test_a_closed_output_is_no_fault() -> None:
         check=False,
     )
     assert done.returncode == 0
+
+
+def test_a_forked_process_writes_its_lines_too() -> None:
+    """A child has none of its parent's threads. Nobody's line is lost or written twice."""
+    program = """
+import os, structlog, logs
+logs.configure("logfmt", "info")
+log = structlog.get_logger()
+log.info("before")
+child = os.fork()
+log.info("child" if child == 0 else "parent")
+if child != 0:
+    os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
+    events = [line.partition(b"event=")[2] for line in done.stdout.splitlines()]
+    assert sorted(events) == [b"before", b"child", b"parent"]
