@@ -34,6 +34,7 @@ STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
 """So long the threads have to end their work; what keeps us longer (a database that somebody else has locked,
 a name that nobody resolves) is left as by a power cut, which loses nothing."""
+LAST_LINES_SECONDS = 0.2
 
 log = structlog.get_logger("daemon")
 
@@ -62,13 +63,16 @@ class Stop:
         self._manager.stopping()
         time.sleep(LAST_RESORT_SECONDS)
         log.warning("daemon stopped in the midst of something", reason="it did not end in time")
+        logs.drain(LAST_LINES_SECONDS)
         os._exit(0)
 
 
 def main() -> int:
-    """Run until told to stop; the exit status."""
+    """Run until SIGTERM or SIGINT. Return the exit status."""
     manager = ServiceManager(os.environ)
+    # Each thread that starts later inherits that the signals are blocked.
     should_stop = Stop(manager)
+    logs.configure_before_settings()
     settings = settings_or_exit()
     try:
         armed = failpoint.arm(os.environ, failpoint.names(RPC_CALLS))

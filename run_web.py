@@ -22,7 +22,8 @@ log = structlog.get_logger("run_web")
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; the exit status."""
+    """Serve until SIGTERM or SIGINT. Return the exit status."""
+    logs.configure_before_settings()
     os.umask(0o077)
     settings = settings_or_exit()
     manager = ServiceManager(os.environ)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from admin.doctor.nodetill import _of_webhook_addresses
 from manage import manage
 from models.address import Address
 from models.command import ACCEPT, REDELIVER, Hint
@@ -440,3 +441,49 @@ def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) 
     assert Hint.select().count() == 0
     make_message()
     assert "has never run" in run("events", "retry").stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://user:hunter2@host/", "leave out what stands before the @"),
+        ("http://user:hun/ter2@host/", "%2F"),
+        ("http://hunter2.münchen.example/", "begins with xn--"),
+        ("http://::1:8000/hunter2", "[::1]"),
+        ("http://[fe80::1%eth0]/hunter2", "an address without %"),
+        ("http://host:0/hunter2", "port 0"),
+        ("http://host:65536/hunter2", "a port that is none"),
+        ("http://host./hunter2", "leave the dot out"),
+        ("http://host/hunter2#part", "%23"),
+        ("http://host/hunter2 x", "%20"),
+        (" http://host/hunter2", "does not start with http://"),
+        ("http://host/hunter2/ü", "%C3%BC"),
+        ("unix:/run/hunter2", "does not start with http://"),
+        ("http://127.1/hunter2", "four numbers"),
+    ],
+)
+def test_a_webhook_address_that_can_not_work_is_refused(
+    run: Callable[..., Result], url: str, advice: str
+) -> None:
+    """The error says what to write instead, and shows nothing of an address that may hold a password."""
+    result = run("seller", "add", "company1", "--webhook-url", url)
+    assert result.exit_code == 2
+    assert advice in result.output
+    assert "hunter2" not in result.output
+
+
+def test_the_password_of_an_old_webhook_address_is_not_shown(run: Callable[..., Result]) -> None:
+    """An older version accepted one. The doctor names the seller, and how to correct it."""
+    run("seller", "add", "company1")
+    Seller.update(webhook_url="http://user:hunter2@host/paid").execute()
+    for arguments in (
+        ["seller", "list"],
+        ["seller", "list", "--json"],
+        ["seller", "set", "company1", "--name", "x"],
+    ):
+        shown = run(*arguments).output
+        assert "hunter2" not in shown
+        assert "http://***@host/paid" in shown
+    (finding,) = _of_webhook_addresses()
+    assert "manage.py seller set company1 --webhook-url" in finding.text
+    assert "hunter2" not in finding.text
