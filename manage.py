@@ -16,6 +16,7 @@ from admin.events import events
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
+from admin.web_role import grant_web
 from regtest.demo import demo
 
 
@@ -44,6 +45,7 @@ def manage() -> None:
 
 database.add_command(backup)
 database.add_command(retire_pool)
+database.add_command(grant_web)
 for command in (seller, payment, events, wallet, doctor, audit, database, demo, completion):
     manage.add_command(command)
 
