@@ -12,6 +12,7 @@ import logs
 from config import misspelt, settings_or_exit
 from models.db.connection import DatabaseError, disconnect
 from models.db.schema import open_database
+from models.db.web_role import refuse_missing_rights
 from sd_notify import ServiceManager
 from web.app import create_app
 from web.http.server import CannotListenError, Server
@@ -34,6 +35,7 @@ def main() -> int:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
+        refuse_missing_rights()
         app, host, port = create_app(settings), settings.web_host, settings.web_port
         server = Server(app, host, port, disconnect, pulse=lambda: _tell_alive(manager))
     except (DatabaseError, CannotListenError) as error:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import pysqlite3
 
 from admin.cli import Refused, answer, json_option, open_settings_and_database
 from models.address import retire_free
 from models.db.connection import database, is_sqlite
+from models.db.sqlite import sqlite3
 
 
 @click.command()
@@ -57,7 +57,7 @@ def _copy_checked(path: Path) -> int:
     except OSError as error:
         raise Refused(f"cannot write {part}: {error.strerror}") from error
     try:
-        with pysqlite3.connect(str(part)) as copy:
+        with sqlite3.connect(str(part)) as copy:
             database.connection().backup(copy)
             # A copy in one file: it was in WAL mode, whose journal lies beside.
             copy.execute("PRAGMA journal_mode = delete")
@@ -68,7 +68,7 @@ def _copy_checked(path: Path) -> int:
         _sync(part)
         # link() refuses where rename() would replace.
         os.link(part, path)
-    except (pysqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError) as error:
         raise Refused(f"cannot write {path}: {error}") from error
     finally:
         part.unlink()

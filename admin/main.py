@@ -12,6 +12,7 @@ from admin.events import events
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
+from admin.web_role import grant_web
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,5 +41,6 @@ def manage() -> None:
 
 database.add_command(backup)
 database.add_command(retire_pool)
+database.add_command(grant_web)
 for command in (seller, payment, events, wallet, doctor, audit, chain, database):
     manage.add_command(command)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
-from models.seller import SELLER_ID, Seller, new_webhook_secret
+from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
 from payments.money import DIGITS_BEFORE_POINT, currency_exponent, is_currency, plain
 from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
@@ -84,7 +84,7 @@ def _check_may_sell(call: Call, seller_id: str) -> bool:
     if call.caller is not None:
         check_seller(call.seller, seller_id)
         return True
-    seller = Seller.get_or_none(Seller.id == seller_id)
+    seller = seller_by_id(seller_id)
     if seller is None and not SELLER_ID.fullmatch(seller_id):
         message = "must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit"
         raise invalid([FieldError("seller_id", message)])
