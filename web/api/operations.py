@@ -286,7 +286,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "getHealth",
         "Server",
         "See whether all is well",
-        "For a monitor. `problems` says what is not, and what to do.",
+        "For a monitor. `problems` names the parts that are ill. With METRICS_TOKEN as Bearer, and to the "
+        "operator, it says what is wrong and what to do.",
         {
             HTTPStatus.OK: _json("All is well", Health),
             HTTPStatus.BAD_REQUEST: _UNREADABLE,
@@ -300,13 +301,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "getMetrics",
         "Server",
         "Figures for Prometheus",
-        "In its text format; `monitoring/` has alerts and a dashboard. Answered to this machine alone, and "
-        "to others with the operator's password: logged in, or by Basic under any name.",
+        "In its text format; `monitoring/` has alerts and a dashboard. Answered with METRICS_TOKEN as "
+        "Bearer, to the operator who is logged in, and to this machine where PUBLIC_URL is local, too.",
         {
             HTTPStatus.OK: Reply("The figures", {PROMETHEUS: str}),
             HTTPStatus.UNAUTHORIZED: _problem("It is not for you", "WWW-Authenticate"),
-            HTTPStatus.FORBIDDEN: _problem("The password is wrong"),
-            HTTPStatus.TOO_MANY_REQUESTS: _problem("A wrong password was tried just now", "Retry-After"),
             **_OPEN,
         },
         needs_key=False,

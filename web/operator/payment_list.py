@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from models.command import acceptances_pending
 from models.daemon_status import daemon_report
 from models.db.connection import snapshot
+from models.operator_session import failed_logins
 from models.payment import PaymentRequest
 from models.queries.attention import MOST_COUNTED, Need, questions
 from models.seller import Seller
@@ -105,6 +106,7 @@ def show(call: Call) -> Content:
         statuses=list(Status),
         problems=problems,
         complaints=daemon_report().problems,
+        failed_logins=failed_logins(),
         findings=findings,
     )
 
