@@ -111,7 +111,7 @@ _KEYED = {**_OPEN, HTTPStatus.UNAUTHORIZED: _problem("No key, or nobody's", "WWW
 _NOT_FOUND = {HTTPStatus.NOT_FOUND: _problem("There is nothing of that id, or not for this key")}
 _INVALID = {HTTPStatus.UNPROCESSABLE_ENTITY: _problem("It can be read, but not done; `errors` says why")}
 _TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _problem("The body has more than 16 KiB")}
-_TOO_MANY = {HTTPStatus.TOO_MANY_REQUESTS: _problem("Too many such wishes wait already", "Retry-After")}
+_TOO_MANY = {HTTPStatus.TOO_MANY_REQUESTS: _problem("Too many such requests wait already", "Retry-After")}
 _UNCHANGED = {HTTPStatus.NOT_MODIFIED: Reply("It is as it was when you got this `ETag`", headers=("ETag",))}
 
 _TAKES_AN_ID = ("getPayment", "lookAtTransaction", "acceptLatePayment", "listEvents", "getCheckoutStatus")
@@ -148,7 +148,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "Find payments",
         "Newest first, a page at a time. Follow `next_cursor` until it is null; requests made meanwhile "
         "disturb nothing.",
-        {HTTPStatus.OK: _json("A page", PaymentList), **_KEYED, **_INVALID},
+        {
+            HTTPStatus.OK: _json("A page", PaymentList),
+            **_KEYED,
+            **_INVALID,
+            HTTPStatus.TOO_MANY_REQUESTS: _problem("A search of this seller is still running", "Retry-After"),
+        },
         query=Filters,
     ),
     Operation(
