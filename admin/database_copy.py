@@ -15,7 +15,7 @@ from models.daemon_status import DaemonReport
 from models.db.connection import Table
 from models.db.leadership import DaemonTerm
 from models.db.sqlite import sqlite3
-from models.operator_session import LoginAttempt, OperatorSalt, OperatorSession
+from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
 from models.output import Output, Spend
 from models.payment import PaymentRequest
@@ -38,6 +38,7 @@ TABLES: tuple[type[Table], ...] = (
     OperatorSalt,
     OperatorSession,
     LoginAttempt,
+    FailedLogin,
 )
 """Each after those that it refers to."""
 

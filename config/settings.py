@@ -181,6 +181,22 @@ class Settings:
         hosts.host_list(),
         "Hosts and networks outside the public internet to which a webhook may go that an API key has set",
     )
+    metrics_token: Secret | None = setting(
+        "",
+        kinds.bearer_token(),
+        "The token by which a monitor reads /metrics and all of /health: Authorization: Bearer TOKEN",
+        hidden=True,
+    )
+    max_open_requests: int = setting(
+        "50000",
+        kinds.whole_number(0, 10_000_000),
+        "How many requests of one seller may be open at a time; 0: any number",
+    )
+    max_requests_per_minute: int = setting(
+        "10000",
+        kinds.whole_number(0, 10_000_000),
+        "How many requests one seller may make within a minute; 0: any number",
+    )
     spellbook_triggers: bool = setting(
         "off", kinds.switch(), "on serves the Spellbook's payment processor triggers"
     )

@@ -118,6 +118,11 @@ def free_count(wallet: str | None = None) -> int:
     return Address.select().where(is_wanted).count()
 
 
+def has_free_address() -> bool:
+    """Return whether the pool has an address, without the write lock that claiming it takes."""
+    return bool(Address.select(Address.id).where(Address.claimed_at.is_null()).exists())
+
+
 def claim_address(now: datetime) -> Address | None:
     """Claim the oldest free address, inside the caller's transaction; None where the pool is empty."""
     return first(Address, claim(), Address.claimed_at.db_value(now))

@@ -79,6 +79,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/operator/login", visitor, login.show),
     ("POST", "/operator/login", visitor_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
+    ("POST", "/operator/logout/everywhere", operator_form, login.leave_everywhere),
     ("GET", "/operator/money", operator, turnover.show),
     ("GET", "/operator/payments.csv", operator, export.show),
     ("POST", "/operator/settle", operator_form, operator_payment.mark_all_settled),
@@ -164,7 +165,9 @@ class Desk:
             return problem.answer
         except DATABASE_TROUBLE as error:
             self.outage.begin(error, is_write=is_write)
-            return health.unreadable() if handler is health.health else _NO_DATABASE.answer
+            return (
+                health.unreadable(environ, self.settings) if handler is health.health else _NO_DATABASE.answer
+            )
         except Exception:  # The last line of defence: a client never sees a traceback.
             log.exception("call failed", method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"])
             return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of Nodetill; its log has it").answer

@@ -101,7 +101,10 @@ class Findings:
         self.watch.add(self.lineages)
 
     def store_alone(self) -> None:
-        """Store all of it in a database transaction of its own."""
+        """Store all of it in a database transaction of its own, if there is anything."""
+        fates = self.fates
+        if not (self.arrivals or self.lineages or fates.returned or fates.replaced or fates.dropped):
+            return
         with unit_of_work("mempool-recorded"):
             self.store()
 
@@ -201,9 +204,10 @@ class Mempool:
         self._foreign.update(candidates)
         return len(candidates) < FOREIGN_AT_ONCE
 
-    def look_at(self, txid: str, now: datetime) -> None:
-        """Record one transaction, if the mempool has it and it pays us."""
-        self._record(self._matches([txid]), [], now)
+    def look_at(self, txids: Sequence[str], now: datetime) -> None:
+        """Record those of these transactions that the mempool has and that pay us."""
+        if matches := self._matches(txids):
+            self._record(matches, [], now)
 
     def _record(
         self,

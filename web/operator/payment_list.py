@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from models.command import acceptances_pending
 from models.daemon_status import daemon_report
-from models.db.connection import snapshot
+from models.operator_session import failed_logins
 from models.payment import PaymentRequest
 from models.queries.attention import MOST_COUNTED, Need, questions
 from models.seller import Seller
@@ -16,6 +16,7 @@ from web.api.documents import documents_of
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.schemas import Payment
+from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
 from web.http.content import Content
 from web.http.request import Call
@@ -84,7 +85,7 @@ def show(call: Call) -> Content:
     """GET /: what needs a decision, and below it all payments; or of these what is looked for."""
     given = filled_in(call)
     filters = read_form(OperatorFilters, given)
-    with snapshot():
+    with bounded_reading(OPERATOR_SECONDS):
         page, next_cursor = page_of(filters)
         rows = _rows(page, call)
         open_questions = [] if given else _questions(call)
@@ -105,6 +106,7 @@ def show(call: Call) -> Content:
         statuses=list(Status),
         problems=problems,
         complaints=daemon_report().problems,
+        failed_logins=failed_logins(),
         findings=findings,
     )
 
