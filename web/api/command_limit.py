@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from models.command import Hint
 from models.payment import PaymentRequest
-from web.http.answer import RETRY_AFTER_SECONDS, Problem
+from web.http.responses import RETRY_AFTER_SECONDS, Problem
 
 MOST_PENDING = 100
 

@@ -22,8 +22,8 @@ from web.api.pricing import price_now
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
-from web.http.answer import Answer, FieldError, Problem, invalid, malformed, unavailable
 from web.http.request import Call
+from web.http.responses import Answer, FieldError, Problem, invalid, malformed, unavailable
 
 log = structlog.get_logger(__name__)
 

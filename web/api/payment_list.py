@@ -21,8 +21,8 @@ from payments.status import Status
 from web.api.documents import documents_of
 from web.api.forms import REFERENCE, Form, read_form
 from web.api.schemas import PaymentList
-from web.http.answer import Answer, FieldError, invalid
 from web.http.request import Call
+from web.http.responses import Answer, FieldError, invalid
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
 _QUERY_CHARACTERS = 500

@@ -19,9 +19,8 @@ from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
 from web.api.payments import leave_hint
 from web.api.schemas import Payment
 from web.auth.access import check_seller
-from web.http.answer import JSON, Answer, FieldError, Problem, invalid, refused
-from web.http.content import Content
 from web.http.request import Call, Environ
+from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid, refused
 
 log = structlog.get_logger(__name__)
 

@@ -16,8 +16,8 @@ import structlog
 from models.operator_session import begin_attempt, forgive, is_session, pause_left
 from models.seller import Seller, seller_by_key_hash
 from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, Seal, cookie_name, new_id, seal_of
-from web.http.answer import Problem, refused
 from web.http.request import Call, Environ, Visitor
+from web.http.responses import Problem, refused
 
 log = structlog.get_logger(__name__)
 

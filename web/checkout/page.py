@@ -11,10 +11,9 @@ from web.checkout.status import PublicFacts
 from web.checkout.view import View
 from web.html.languages import language_for, languages
 from web.html.templates import page, template
-from web.http.answer import Answer, Problem, not_found
-from web.http.content import SVG, Content
 from web.http.etag import revalidated, tag_of
 from web.http.request import Call
+from web.http.responses import SVG, Answer, Content, Problem, not_found
 
 _PAGE = template("checkout.tpl")
 

@@ -7,7 +7,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
-from web.http.answer import refused
+from web.http.responses import encoded, refused
 from web.http.strict_json import too_large
 
 IDLE_SECONDS = 20
@@ -62,11 +62,12 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress comes without ty
         is_large = isinstance(error, RequestEntityTooLarge)
         problem = too_large() if is_large else refused(HTTPStatus(error.code), str(error.body))
         answer = problem.answer
+        body = encoded(answer.document)
         self.status = f"{answer.status} {problem.status.phrase}"
         self.response_headers.extend(answer.all_headers.items())
         self.set_close_on_finish()
-        self.content_length = len(answer.body)
-        self.write(answer.body)
+        self.content_length = len(body)
+        self.write(body)
 
 
 class Task(WSGITask):  # type: ignore[misc]  # waitress comes without types

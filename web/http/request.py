@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 from config import Settings
 from models.seller import Seller
 from web.http import strict_json
-from web.http.answer import FieldError, invalid, malformed
 from web.http.database import Writers
+from web.http.responses import FieldError, invalid, malformed
 
 Environ = Mapping[str, Any]
 """WSGI's environment (PEP 3333)."""

@@ -1,53 +1,52 @@
-"""The way through WSGI: Bottle finds the route, and what is answered goes to the server as it is."""
+"""Connect the application to Bottle: its routes, its refusals, and its responses in Bottle's form."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
-from http.client import responses
-from typing import Any
 
-from bottle import Bottle, HTTPError
+from bottle import Bottle, HTTPError, HTTPResponse, request
 
-from web.http.answer import Answer
-from web.http.content import Content
 from web.http.request import Environ
+from web.http.responses import Content, Problem, not_found, refused
 
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
-Callback = Callable[[Environ, dict[str, str]], Answer | Content]
-"""What a route is added with: it takes the environment, and the parts of the path."""
-
-
-class Gateway(Bottle):  # type: ignore[misc]  # Bottle comes without types
-    """Bottle without its request and its response. `unrouted` answers what no route is for.
-
-    They are made twice for each call, and their headers checked and copied three times (ARCHITECTURE.md).
-    """
-
-    def __init__(self, unrouted: Callable[[HTTPError], Answer]) -> None:
-        super().__init__()
-        self._unrouted = unrouted
-
-    def wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one call (PEP 3333)."""
-        # WSGI has the bytes of the path as Latin-1.
-        environ["PATH_INFO"] = environ["PATH_INFO"].encode("latin-1").decode(errors="ignore")
-        try:
-            route, parts = self.match(environ)
-        except HTTPError as error:
-            answer: Answer | Content = self._unrouted(error)
-        else:
-            answer = route.callback(environ, parts)
-        return _sent(answer, environ["REQUEST_METHOD"] == "HEAD", start_response)
+Callback = Callable[[Environ, dict[str, str]], Content]
+"""The function of a route. It takes the WSGI environment and the variable parts of the path."""
 
 
-def _sent(answer: Answer | Content, is_head: bool, start_response: StartResponse) -> Iterable[bytes]:
-    body, headers = answer.body, answer.all_headers
-    if answer.status == HTTPStatus.NOT_MODIFIED:
-        del headers["Content-Type"]
-    elif isinstance(body, bytes):
-        headers["Content-Length"] = str(len(body))
-    cookies = answer.cookies if isinstance(answer, Content) else ()
-    sent = [*headers.items(), *(("Set-Cookie", cookie) for cookie in cookies)]
-    start_response(f"{answer.status:d} {responses[answer.status]}", sent)
-    if isinstance(body, bytes):
-        return [] if is_head else [body]
-    return () if is_head else body
+def bottle_app() -> Bottle:
+    """Return a Bottle application without routes that refuses by problems."""
+    app = Bottle()
+    app.error(HTTPStatus.NOT_FOUND)(lambda _error: bottle_response(not_found().answer))
+    app.error(HTTPStatus.METHOD_NOT_ALLOWED)(_not_allowed)
+    app.error(HTTPStatus.INTERNAL_SERVER_ERROR)(lambda _error: bottle_response(internal_error().answer))
+    return app
+
+
+def add_route(app: Bottle, method: str, path: str, callback: Callback) -> None:
+    """Let `callback` respond to `method` on `path`; Bottle serves HEAD wherever it serves GET."""
+
+    def respond(**parts: str) -> HTTPResponse:
+        return bottle_response(callback(request.environ, parts))
+
+    app.route(path, method, respond)
+
+
+def bottle_response(content: Content) -> HTTPResponse:
+    """Convert a response to Bottle's."""
+    response = HTTPResponse(content.body, content.status, content.all_headers)
+    for cookie in content.cookies:
+        response.add_header("Set-Cookie", cookie)
+    return response
+
+
+def internal_error() -> Problem:
+    """Return 500, for a fault of the program."""
+    return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in Nodetill; its log has the details")
+
+
+def _not_allowed(error: HTTPError) -> HTTPResponse:
+    methods = {*error.headers["Allow"].split(",")}
+    if "GET" in methods:
+        methods.add("HEAD")
+    allowed = ", ".join(sorted(methods))
+    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address takes {allowed}", {"Allow": allowed})
+    return bottle_response(problem.answer)

@@ -15,8 +15,8 @@ from models.rate import Rate
 from payments.document import timestamp
 from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
-from web.http.answer import Answer
 from web.http.request import Call
+from web.http.responses import Answer
 
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2

@@ -10,9 +10,9 @@ from payments.document import timestamp
 from payments.money import btc
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
-from web.http.content import Content
 from web.http.database import connection
 from web.http.request import Call
+from web.http.responses import Content
 from web.operator.payment_list import filled_in
 
 CSV = "text/csv; charset=utf-8; header=present"

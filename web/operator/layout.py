@@ -11,9 +11,8 @@ from payments.money import btc
 from web.html.languages import languages
 from web.html.static_files import HASHED
 from web.html.templates import template
-from web.http.answer import Answer
-from web.http.content import HTML, POLICY_WITH_FORMS, Content
 from web.http.request import Call, Environ
+from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
 _PROBLEM = template("operator_problem.tpl")
 

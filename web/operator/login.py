@@ -26,9 +26,8 @@ from web.auth.cookies import (
     seal_of,
 )
 from web.html.templates import template
-from web.http.answer import Problem
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content, Problem
 from web.operator.layout import operator_page, see_other
 
 log = structlog.get_logger(__name__)

@@ -17,8 +17,8 @@ from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.schemas import Payment
 from web.html.templates import template
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content
 from web.monitoring.health import look
 from web.operator.layout import operator_page
 
