@@ -32,7 +32,7 @@ from web.html.templates import problem_page
 from web.http.database import Outage, Writers, connection
 from web.http.request import Call, Environ, Visitor
 from web.http.responses import Answer, Content, Problem, unavailable
-from web.http.wsgi import Callback, add_route, bottle_app, internal_error
+from web.http.wsgi import Callback, Reader, add_route, bottle_app, internal_error
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
 from web.operator import layout as operator_pages
@@ -125,8 +125,15 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     app = bottle_app()
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
     for method, path, access, handler in ROUTES + OPERATOR + triggers_if_on:
-        add_route(app, method, path, desk.callback(access, handler))
+        add_route(app, method, path, desk.callback(access, handler), _reader_of(path, handler))
     return app
+
+
+def _reader_of(path: str, handler: Handler) -> Reader:
+    if handler in (checkout.show, manual.show):
+        return Reader.CUSTOMER
+    is_operator = path == "/" or path.startswith("/operator/")
+    return Reader.OPERATOR if is_operator else Reader.PROGRAM
 
 
 @dataclass(frozen=True, slots=True)

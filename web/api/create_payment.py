@@ -47,7 +47,8 @@ def create(call: Call) -> Answer:
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
-        payment = call.writers.carry_out(lambda: store_request(terms), is_one_statement=True)
+        with call.writers.transaction():
+            payment = store_request(terms)
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)

@@ -78,6 +78,16 @@ class Call:
         # WSGI has the bytes of the URL as Latin-1.
         return _fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), _MOST_PARAMETERS)
 
+    def page_parameters(self) -> dict[str, str]:
+        """Return the query's parameters for a page that people read.
+
+        Other sites add parameters of their own to links. A page ignores those, so nothing is refused here:
+        the first value of a name counts, and a wrong byte becomes U+FFFD.
+        """
+        query = self.environ.get("QUERY_STRING", "").encode("latin-1").decode(errors="replace")
+        pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
+        return dict(reversed(pairs))
+
     def _bytes(self) -> bytes:
         length = int(self.environ.get("CONTENT_LENGTH") or 0)
         if length > strict_json.BODY_LIMIT_BYTES:

@@ -38,7 +38,7 @@ _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.AS
 
 def show(call: Call) -> Content:
     """GET /operator/login: the form. `to` names the page that was asked for."""
-    to = call.parameters().get("to", "")
+    to = call.page_parameters().get("to", "")
     if is_inside(call):
         return see_other(_checked(to), call)
     # SameSite=Strict: a link in somebody's webmail comes without our cookies, though they are there.

@@ -110,8 +110,9 @@ def show(call: Call) -> Content:
 
 
 def filled_in(call: Call) -> dict[str, str]:
-    """The filters that were filled in: a form sends the empty ones too."""
-    return {name: text for name, value in call.parameters().items() if (text := value.strip())}
+    """Return the filters that were filled in: a form sends the empty ones too."""
+    given = call.page_parameters()
+    return {name: text for name in OperatorFilters.model_fields if (text := given.get(name, "").strip())}
 
 
 def _questions(call: Call) -> list[Question]:

@@ -75,7 +75,7 @@ class Chart:
 
 def show(call: Call) -> Content:
     """GET /operator/money: `days` says how far back."""
-    span = _span(call.parameters().get("days", str(_DEFAULT_SPAN)))
+    span = _span(call.page_parameters().get("days", str(_DEFAULT_SPAN)))
     today = call.now.date()
     days = [today - timedelta(days=number) for number in reversed(range(span))]
     with snapshot():
