@@ -1,9 +1,9 @@
-"""The web server: the HTTP API. It needs the database and nothing else; bitcoind is the daemon's."""
+"""Run the web server. It needs the database and nothing else; only the daemon calls bitcoind."""
 
-import logging
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -31,8 +31,6 @@ def main() -> int:
     logs.configure(settings.log_format, settings.log_level)
     for name, meant in misspelt(os.environ):
         log.warning("no setting", variable=name, did_you_mean=meant)
-    # waitress would warn of each request that waits for a thread.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
         refuse_missing_rights()
@@ -49,7 +47,9 @@ def main() -> int:
     _on_signals(stop)
     _tell_alive(manager)
     log.info("web server started", listening=" ".join(f"{host}:{port}" for host, port in server.addresses))
-    server.run()
+    # The main thread handles signals: the server would handle a second one by dropping requests under way.
+    with ThreadPoolExecutor(1) as runner:
+        runner.submit(server.run).result()
     # Python puts the default handlers back as it ends, and one more signal would spoil the exit status.
     _on_signals(signal.SIG_IGN)
     disconnect()

@@ -120,21 +120,16 @@ def free_count(wallet: str | None = None) -> int:
 
 def has_free_address() -> bool:
     """Return whether the pool has an address, without the write lock that claiming it takes."""
-    return bool(Address.select(Address.id).where(Address.claimed_at.is_null()).exists())
+    return bool(Address.select(Address.id).where(Address.is_free()).exists())
 
 
 def claim_address(now: datetime) -> Address | None:
-    """Claim the oldest free address, inside the caller's transaction; None where the pool is empty."""
-    return first(Address, claim(), Address.claimed_at.db_value(now))
-
-
-def claim() -> str:
-    """The statement that claims it, with a ? for the moment; it gives the row."""
+    """Claim the oldest free address. Return None where the pool is empty. Must run inside a transaction."""
     oldest = "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1"
-    # On SQLite there is no other writer beside this transaction.
+    # SQLite allows no other writer beside this transaction.
     lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
-    # Only text of our own is put into it.
-    return f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
+    query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
+    return first(Address, query, Address.claimed_at.db_value(now))
 
 
 def retire(address_ids: Iterable[int], now: datetime) -> None:

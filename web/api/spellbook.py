@@ -19,9 +19,8 @@ from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
 from web.api.payments import leave_hint
 from web.api.schemas import Payment
 from web.auth.access import check_seller
-from web.http.answer import JSON, Answer, FieldError, Problem, invalid, refused
-from web.http.content import Content
 from web.http.request import Call, Environ
+from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid, refused
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +36,10 @@ def new_payment(call: Call) -> Content:
     form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
     terms = agreed_terms(form, form.seller_id, call)
-
-    def store() -> PaymentRequest:
+    with call.writers.transaction():
         if not is_known:
             _add_seller(call, form.seller_id)
-        return store_request(terms)
-
-    payment = call.writers.carry_out(store)
+        payment = store_request(terms)
     if not is_known:
         log.info("seller added", seller=form.seller_id)
     tell_log(payment)
