@@ -44,9 +44,9 @@ class BlockMissing(NodeError):
 class Bitcoind:
     """A connection to bitcoind for one thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rpc: Rpc | None = None) -> None:
         self._settings = settings
-        self._rpc = Rpc(settings)
+        self._rpc = rpc or Rpc(settings)
         self._rest = Rest(self._rpc.connection)
         self._has_rest = settings.bitcoind_rest == "auto"
 
