@@ -52,7 +52,7 @@ TICK_SECONDS = 0.2
 SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
-CHECK_SECONDS = 3.0
+CHECK_SECONDS = 2.0
 """Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and SOON_SECONDS the
 sum is below ten seconds."""
 
