@@ -40,6 +40,7 @@ from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
 from daemon.state import State
 from daemon.worker import Stopping
+from models.block import stored_tip
 from models.command import pending_hints
 from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
 from models.db.lock import AdvisoryLock, FileLock
@@ -52,7 +53,7 @@ TICK_SECONDS = 0.2
 SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
-CHECK_SECONDS = 3.0
+CHECK_SECONDS = 2.0
 """Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and SOON_SECONDS the
 sum is below ten seconds."""
 
@@ -176,7 +177,7 @@ class Loop:
             self._vitals.note_node_height(tip.height)
             end, tip = self._blocks.sync(tip, _now())
             if end is Sync.CATCHING_UP:
-                raise NotYet(STALLED if self._stalled.is_stalled(tip.height) else CATCHING_UP)
+                raise NotYet(self._why_behind(tip))
             self._stalled.clear()
             if tip.is_initial_download:
                 raise NotYet(DOWNLOADING)
@@ -188,6 +189,11 @@ class Loop:
             tip = moved_to
         self._tip = tip
         return tip
+
+    def _why_behind(self, tip: NodeTip) -> str:
+        read = stored_tip()
+        is_stalled = read is not None and self._stalled.is_stalled(tip.height, read.height)
+        return STALLED if is_stalled else CATCHING_UP
 
     def _take(self, transactions: list[bytes]) -> None:
         findings = self._transactions.look(transactions, _now())
