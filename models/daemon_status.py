@@ -14,7 +14,9 @@ _ONLY_ROW = 1
 class DaemonReport(Table):
     """The one row of it. `assessed_height` is the tip that every status was last worked out at.
 
-    `counters` is what the daemon has counted since it started: `daemon.counters.Counters.document`.
+    `complete_look_at` is when the last complete look at chain and mempool began: all that was there at that
+    moment is stored. `counters` is what the daemon has counted since it started:
+    `daemon.counters.Counters.document`.
     """
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
@@ -22,6 +24,7 @@ class DaemonReport(Table):
     heartbeat_at = MomentField(null=True)
     assessed_height = peewee.IntegerField(default=0)
     node_height = peewee.IntegerField(null=True)
+    complete_look_at = MomentField(null=True)
     problems = DocumentField(default=list)
     counters = DocumentField(default=dict)
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import structlog
 
-from daemon.chain.outputs import mark_dropped, mark_live, mark_replaced, record_unconfirmed
+from daemon.chain.outputs import mark_dropped, mark_replaced, record_unconfirmed
 from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from daemon.unit_of_work import unit_of_work
@@ -46,6 +46,7 @@ class _Arrival:
     match: Match
     first_seen_at: datetime
     lineage: Sequence[Transaction]
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Findings:
         """
         # Before what they replace is marked: a fee bump is as old as what was there until then.
         for arrival in self.arrivals:
-            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self.watch)
+            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage, self.watch)
         _record_fates(self.fates)
         self.watch.add(self.lineages)
 
@@ -124,9 +125,11 @@ class Mempool:
         fates = self._fates(conflicting.union(endangered), now, undecided)
         if fates is None:
             return Findings(_Fates(), [], False, self._watch)
-        arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
+        # One that is back may replace another in turn: it is stored like one that comes for the first time.
+        for txids in (fates.replaced.values(), fates.returned):
+            arrivals += self._unread_of_ours(txids, now, {a.match.transaction.txid for a in arrivals})
         is_whole = all(arrival is not None for arrival in found)
-        return Findings(fates, arrivals, is_whole, self._watch, self._lineages(fates.returned))
+        return Findings(fates, arrivals, is_whole, self._watch)
 
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
@@ -190,11 +193,11 @@ class Mempool:
         self._foreign = {txid for txid in everything if txid in self._foreign}
         return list(islice((txid for txid in everything if txid not in self._foreign), FOREIGN_AT_ONCE))
 
-    def _replacements_of_ours(
-        self, fates: _Fates, now: datetime, recorded: Collection[str]
+    def _unread_of_ours(
+        self, txids: Iterable[str], now: datetime, recorded: Collection[str]
     ) -> list[_Arrival]:
-        """Replacements that pay us too, though the feed has not brought them yet: a customer's fee bump."""
-        unread = list(set(fates.replaced.values()).difference(recorded))
+        """Return those that pay us too, though the feed has not brought them: a customer's fee bump."""
+        unread = list(set(txids).difference(recorded))
         return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
 
     def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
@@ -222,7 +225,7 @@ class Mempool:
         if entry.ancestors:
             lineage += self._node.mempool_transactions(self._node.mempool_ancestors(txid))
         is_fresh = came_by_feed and now - entry.entered_at < FEED_DELAY
-        return _Arrival(match, now if is_fresh else min(entry.entered_at, now), lineage)
+        return _Arrival(match, now if is_fresh else min(entry.entered_at, now), lineage, now)
 
     def _fates(
         self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
@@ -275,7 +278,6 @@ def _parts(txids: Sequence[str]) -> list[Sequence[str]]:
 
 
 def _record_fates(fates: _Fates) -> None:
-    mark_live(fates.returned)
     for txid, by in fates.replaced.items():
         mark_replaced(txid, by, in_block=None)
     mark_dropped(fates.dropped)
