@@ -46,7 +46,8 @@ class Auditor:
         return (Difference(entry.payment.reference, text) for text in texts)
 
     def _of_outputs(self, entry: Entry) -> Iterator[str]:
-        stored = {(output.txid, output.vout): output for output in entry.outputs}
+        # An older version stored outputs of 0 satoshis too.
+        stored = {(output.txid, output.vout): output for output in entry.outputs if output.amount_sats}
         for found in self._found(entry).values():
             output = stored.pop((found.txid, found.vout), None)
             name = f"{found.txid}:{found.vout}"

@@ -114,7 +114,7 @@ def _taken_back(document: Document) -> str:
             f"{_due(document)} are missing. That part was double-spent, or the network has dropped it."
         )
     return (
-        f"The payment was complete, and now other money is in the place of a part of it: {received} are there. "
+        f"The payment was complete. Now {received} are there, but other money is in the place of a part. "
         "That money came after the quoted price expired, so it does not count unless you accept it."
     )
 
