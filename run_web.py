@@ -1,4 +1,4 @@
-"""The web server: the HTTP API. It needs the database and nothing else; bitcoind is the daemon's."""
+"""Run the web server. It needs the database and nothing else. Only the daemon talks to bitcoind."""
 
 import logging
 import os
