@@ -19,7 +19,7 @@ from structlog.typing import Processor
 
 MAX_WAITING_CHARACTERS = 1_000_000
 """Limit of the lines that wait for a reader of standard output, and of standard error."""
-DRAIN_SECONDS = 0.8
+DRAIN_SECONDS = 0.4
 """How long a process that ends waits for the reader of its last lines."""
 
 # BitcoinRPC logs every answer, secrets among them, and peewee every query with its values.

@@ -28,6 +28,7 @@ from models.db.connection import DATABASE_TROUBLE, DatabaseError, disconnect, on
 from models.db.leadership import LockLost, take_office
 from models.db.lock import AdvisoryLock, FileLock, database_lock
 from models.db.schema import open_database
+from models.db.web_role import refuse_web_role
 from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
@@ -87,6 +88,7 @@ def main() -> int:
         log.warning("THIS DAEMON WILL KILL ITSELF", variable=failpoint.VARIABLE, place=armed)
     try:
         open_database(settings.database_url.reveal())
+        refuse_web_role()
         lock = database_lock("daemon")
     except DatabaseError as error:
         print(f"nodetill: {error}", file=sys.stderr)

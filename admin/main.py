@@ -4,6 +4,7 @@ import click
 
 from admin.audit.command import audit
 from admin.backup import backup, retire_pool
+from admin.chain import chain
 from admin.cli import Commands
 from admin.database import database
 from admin.doctor.command import doctor
@@ -11,6 +12,7 @@ from admin.events import events
 from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
+from admin.web_role import grant_web
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +26,7 @@ def manage() -> None:
     manage.py payment list --status confirmed  what came in
     manage.py events retry                     try again what was not delivered
     manage.py audit                            is all stored as bitcoind has it?
+    manage.py chain follow                     follow a chain with less work
     manage.py database backup till.db          a copy, while the servers work
     manage.py database copy --to URL           move from SQLite to PostgreSQL
     manage.py demo                             all of it, with play money
@@ -38,5 +41,6 @@ def manage() -> None:
 
 database.add_command(backup)
 database.add_command(retire_pool)
-for command in (seller, payment, events, wallet, doctor, audit, database):
+database.add_command(grant_web)
+for command in (seller, payment, events, wallet, doctor, audit, chain, database):
     manage.add_command(command)

@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from config import addresses
+from config import addresses, hosts
 from config import types as kinds
+from config.hosts import HostList
 from config.reader import Fault, SettingsError, read_values, setting, slips, variable_name
 from config.types import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
 
@@ -175,6 +176,27 @@ class Settings:
         "The password of the operator's page, which is off without one",
         hidden=True,
     )
+    webhook_private_hosts: HostList = setting(
+        "",
+        hosts.host_list(),
+        "Hosts and networks outside the public internet to which a webhook may go that an API key has set",
+    )
+    metrics_token: Secret | None = setting(
+        "",
+        kinds.bearer_token(),
+        "The token by which a monitor reads /metrics and all of /health: Authorization: Bearer TOKEN",
+        hidden=True,
+    )
+    max_open_requests: int = setting(
+        "50000",
+        kinds.whole_number(0, 10_000_000),
+        "How many requests of one seller may be open at a time; 0: any number",
+    )
+    max_requests_per_minute: int = setting(
+        "10000",
+        kinds.whole_number(0, 10_000_000),
+        "How many requests one seller may make within a minute; 0: any number",
+    )
     spellbook_triggers: bool = setting(
         "off", kinds.switch(), "on serves the Spellbook's payment processor triggers"
     )
@@ -273,6 +295,8 @@ def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Set the values that follow from other settings."""
     if values["public_url"] is None:
         values["public_url"] = f"http://{addresses.netloc_of(values['web_host'], values['web_port'])}"
+    if values["webhook_private_hosts"] is None:
+        values["webhook_private_hosts"] = HostList()
     if values["bitcoind_cookie_file"] is None:
         values["bitcoind_cookie_file"] = _default_cookie(values["bitcoind_rpc_url"], environ)
 

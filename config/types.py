@@ -121,6 +121,19 @@ def secret_text(allowed: str, example: str) -> Kind[Secret]:
     return Kind(Secret, allowed, example)
 
 
+def bearer_token() -> Kind[Secret]:
+    """Read what can stand in a header behind Bearer."""
+
+    def read(text: str) -> Secret:
+        if not re.fullmatch(r"[!-~]+", text):
+            raise WrongValue("has a space, or a character that is not ASCII")
+        return Secret(text)
+
+    return Kind(
+        read, "letters, digits and signs of ASCII, without spaces", "the-output-of-openssl-rand-hex-32"
+    )
+
+
 def file_path(example: str) -> Kind[Path]:
     return Kind(path_from, "the path of a file", example)
 

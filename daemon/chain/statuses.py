@@ -76,6 +76,10 @@ class Assessor:
         stores what makes a difference, in the same transaction as the first.
         """
         told = 0
+        has_moved = tip_height != self._published_height
+        # The write lock is not taken to find out that nothing is due.
+        if store_facts is None and not has_moved and not due_payments(tip_height, as_of, 1):
+            return 0
         while True:
             with unit_of_work("assessed"):
                 if store_facts is not None:
@@ -84,7 +88,7 @@ class Assessor:
                 payments = due_payments(tip_height, as_of, AT_ONCE)
                 lines = self._assess(payments, tip_height, as_of, now)
                 is_last = len(payments) < AT_ONCE
-                if is_last and tip_height != self._published_height:
+                if is_last and has_moved:
                     update_report(assessed_height=tip_height)
             for line in lines:
                 write = log.warning if line.what in _NEEDS_A_DECISION else log.info

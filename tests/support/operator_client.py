@@ -56,7 +56,7 @@ class OperatorClient:
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
     ) -> Page:
         """One request, with the cookies that came so far; redirections are not followed."""
-        sent = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+        sent = {"Content-Type": "application/x-www-form-urlencoded", **self.headers, **(headers or {})}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         connection = http.client.HTTPConnection("127.0.0.1", self.shop.port, timeout=30)
@@ -80,7 +80,7 @@ class OperatorClient:
 
     def post(self, path: str, **fields: str) -> Page:
         """POST a form."""
-        return self.call("POST", path, urlencode(fields), self.headers)
+        return self.call("POST", path, urlencode(fields))
 
     def log_in(self, password: str = PASSWORD, to: str = "") -> Page:
         """By the form, as the page has it."""

@@ -148,7 +148,7 @@ def test_secrets_do_not_print(written: Callable[[], str]) -> None:
 def test_libraries_speak_from_warning_up(written: Callable[[], str], level: str) -> None:
     """The RPC library would log every answer, and the database library every query, with what is in them."""
     logs.configure("logfmt", level)
-    for name in ("BitcoinRPC", "urllib3.connectionpool", "peewee", "waitress"):
+    for name in ("BitcoinRPC", "urllib3.connectionpool", "peewee", "uvicorn"):
         logging.getLogger(name).debug("secret")
         logging.getLogger(name).info("secret")
         logging.getLogger(name).warning("%s is\nodd", name)
@@ -160,7 +160,7 @@ def test_the_level_is_the_least_that_is_shown(written: Callable[[], str]) -> Non
     """Of ours and of the libraries'."""
     logs.configure("logfmt", "error")
     structlog.get_logger().warning("no")
-    logging.getLogger("waitress").warning("no")
+    logging.getLogger("uvicorn").warning("no")
     structlog.get_logger().error("yes")
     assert [line.split(" ")[2] for line in written().splitlines()] == ["event=yes"]
 

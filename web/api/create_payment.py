@@ -12,6 +12,7 @@ from typing import Any
 import peewee
 import structlog
 
+from models.address import has_free_address
 from models.db.connection import fresh
 from models.payment import PaymentRequest, payment_by_idempotency_key, place
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
@@ -22,8 +23,8 @@ from web.api.pricing import price_now
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
-from web.http.answer import Answer, FieldError, Problem, invalid, malformed, unavailable
 from web.http.request import Call
+from web.http.responses import Answer, FieldError, Problem, invalid, malformed, unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,8 @@ def create(call: Call) -> Answer:
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
-        payment = call.writers.carry_out(lambda: store_request(terms), is_one_statement=True)
+        with call.writers.transaction():
+            payment = store_request(terms)
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)
@@ -63,6 +65,8 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
     settings = call.settings
     price = price_now(form.currency, settings, call.now)
     amount_sats = _amount_sats(form.amount_fiat, price)
+    if not has_free_address():
+        raise _no_address()
     needed = settings.confirmations if form.confirmations is None else form.confirmations
     lifetime = settings.payment_expiry if form.expires_in is None else form.expires_in
     expires_at = call.now + timedelta(seconds=lifetime)
@@ -94,8 +98,7 @@ def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
     """Claim an address and store the request, as `place` does. Raises Problem 503 with the pool empty."""
     payment = fresh(PaymentRequest, reference=_reference(), **terms)
     if not place(payment):
-        detail = "there is no free address at the moment; nothing was used up, try again"
-        raise unavailable("no-address", detail)
+        raise _no_address()
     return payment
 
 
@@ -137,6 +140,11 @@ def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
         message = f"is {btc(amount_sats)} BTC now; there will never be more than 21 million"
         raise invalid([FieldError("amount_fiat", message)])
     return amount_sats
+
+
+def _no_address() -> Problem:
+    detail = "there is no free address at the moment; nothing was used up, try again"
+    return unavailable("no-address", detail)
 
 
 def _reference() -> str:

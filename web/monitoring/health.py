@@ -1,4 +1,4 @@
-"""Whether all is well, in one look: for a monitor, a load balancer, and the operator."""
+"""Report whether all is well: to a monitor, a load balancer, and the operator."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,28 +15,36 @@ from models.rate import Rate
 from payments.document import timestamp
 from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
-from web.http.answer import Answer
-from web.http.request import Call
+from web.auth.access import is_monitor, may_see_details
+from web.http.request import Call, Environ
+from web.http.responses import Answer
 
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2
 EMAIL_WAIT_SECONDS = 900
 
 
+Problems = list[tuple[str, str]]
+"""The name of each part that is ill, and a line that says what to do."""
+
+
 def health(call: Call) -> Answer:
-    """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds."""
-    return _answer(*look(call))
+    """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds.
+
+    The lines may name hosts, wallets and blocks, so the public reads only which part is ill.
+    """
+    found, findings = _look(call)
+    return _answer(found, findings, is_full=may_see_details(call))
 
 
 def look(call: Call) -> tuple[list[str], HealthFindings]:
-    """What is wrong, a line each with what to do; and what was looked at."""
-    with snapshot():
-        findings = figures(call.now)
-        return [problem for _, problem in problems(call.settings, call.now, findings)], findings
+    """Return what is wrong, a line each with what to do, and the figures."""
+    found, findings = _look(call)
+    return [line for _, line in found], findings
 
 
-def unreadable() -> Answer:
-    """The same where there is no database to read it from."""
+def unreadable(environ: Environ, settings: Settings) -> Answer:
+    """Return the answer for a database that cannot be read."""
     findings = HealthFindings(
         chain={"height": None, "node_height": None, "behind": None, "last_block_at": None},
         daemon={"heartbeat_age": None},
@@ -44,12 +52,20 @@ def unreadable() -> Answer:
         rates={"age": None},
         addresses={"free": None},
     )
-    return _answer(["the database is not available: see the log of run_web.py"], findings)
+    found = [("database", "the database is not available: see the log of run_web.py")]
+    return _answer(found, findings, is_full=is_monitor(environ, settings))
 
 
-def _answer(problems: list[str], findings: HealthFindings) -> Answer:
-    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-    return Answer(status, Health(status="failing" if problems else "ok", problems=problems, **findings))
+def _look(call: Call) -> tuple[Problems, HealthFindings]:
+    with snapshot():
+        findings = figures(call.now)
+        return list(problems(call.settings, call.now, findings)), findings
+
+
+def _answer(found: Problems, findings: HealthFindings, *, is_full: bool) -> Answer:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
+    told = [line for _, line in found] if is_full else list(dict.fromkeys(part for part, _ in found))
+    return Answer(status, Health(status="failing" if found else "ok", problems=told, **findings))
 
 
 def figures(now: datetime) -> HealthFindings:

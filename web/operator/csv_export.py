@@ -10,9 +10,10 @@ from payments.document import timestamp
 from payments.money import btc
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
-from web.http.content import Content
+from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.http.database import connection
 from web.http.request import Call
+from web.http.responses import Content
 from web.operator.payment_list import filled_in
 
 CSV = "text/csv; charset=utf-8; header=present"
@@ -45,7 +46,7 @@ def _lines(filters: OperatorFilters) -> Iterator[bytes]:
     cursor: str | None = None
     while True:
         part = filters.model_copy(update={"limit": _AT_ONCE, "cursor": cursor})
-        with connection():
+        with connection(), bounded_reading(OPERATOR_SECONDS):
             page, cursor = page_of(part)
         yield _written([_cells(payment) for payment in page])
         if cursor is None:

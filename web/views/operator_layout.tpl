@@ -34,6 +34,7 @@
 <form method="post" action="{{root}}operator/logout">
 <input type="hidden" name="token" value="{{token}}">
 <button>Log out</button>
+<button formaction="{{root}}operator/logout/everywhere" title="Ends every session, in all browsers">Log out everywhere</button>
 </form>
 </header>
 % end

@@ -11,7 +11,13 @@ import pytest
 from config import load_settings
 from models.db.connection import disconnect
 from models.db.schema import open_database
-from models.operator_session import LONGEST_PAUSE, LoginAttempt, OperatorSession, pause_after
+from models.operator_session import (
+    LONGEST_PAUSE,
+    LoginAttempt,
+    OperatorSession,
+    failed_logins,
+    pause_after,
+)
 from tests.conftest import NewDatabase
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import Shop, open_shop, serving
@@ -256,8 +262,8 @@ def test_pauses_grow_and_have_an_end(client: OperatorClient) -> None:
     assert LoginAttempt.select().count() == 0
 
 
-def test_the_pause_is_everybody_s(client: OperatorClient) -> None:
-    """Another browser, another process: what was tried counts for all that nobody has logged in with."""
+def test_a_pause_is_for_one_client_in_all_processes(client: OperatorClient) -> None:
+    """Another browser at the same address has to wait as well."""
     client.log_in("wrong")
     assert OperatorClient(client.shop).log_in().status == 429
 
@@ -291,11 +297,114 @@ def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> 
     assert [client.log_in("wrong").status, client.log_in().status] == [403, 429]
 
 
-def test_guesses_keep_nobody_out_on_this_machine(client: OperatorClient) -> None:
-    """Nor who comes by SSH: what a proxy has passed on has another pause."""
-    guesser = OperatorClient(client.shop, headers={"X-Forwarded-For": "203.0.113.7"})
-    assert [guesser.log_in("guess").status, guesser.log_in().status] == [403, 429]
+def via_front(shop: Shop, forwarded_for: str) -> OperatorClient:
+    """A browser that comes through a front on this machine, which reports its address."""
+    return OperatorClient(shop, headers={"X-Forwarded-For": forwarded_for})
+
+
+def test_guesses_keep_the_operator_out_nowhere_else(client: OperatorClient) -> None:
+    """Nobody waits for another address: neither through the front, nor through SSH."""
+    guesser = via_front(client.shop, "203.0.113.7")
+    for pause in (1, 2, 4, 8, 16, 30, 30):
+        assert [guesser.log_in("guess").status, guesser.log_in().status] == [403, 429]
+        assert via_front(client.shop, "198.51.100.1").log_in().status == 303
+        assert OperatorClient(client.shop).log_in().status == 303
+        client.shop.wait(seconds=pause)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("203.0.113.7", "198.51.100.1, 203.0.113.7"),
+        ("203.0.113.7", "203.0.113.7:4711"),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2"),
+        ("2001:db8:0:1::1", "[2001:db8:0:1::9]:443"),
+        ("203.0.113.7", "::ffff:203.0.113.7"),
+        ("nonsense", "127.0.0.1"),
+    ],
+)
+def test_one_client_has_one_pause(shop: Shop, first: str, second: str) -> None:
+    """The front's own word is the last hop. An IPv6 client has a whole network."""
+    assert via_front(shop, first).log_in("guess").status == 403
+    assert via_front(shop, second).log_in().status == 429
+
+
+def test_invented_addresses_are_no_way_round_the_pause(
+    client: OperatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes through a forwarder of bytes writes the header itself; who logged in before does not wait."""
+    monkeypatch.setattr("models.operator_session.MAX_CLIENTS_A_MINUTE", 20)
     assert client.log_in().status == 303
+    statuses = [via_front(client.shop, f"203.0.113.{n}").log_in("guess").status for n in range(30)]
+    assert statuses == [403] * 20 + [429] * 10
+    client.cookies.pop("nodetill-session")
+    client.headers["X-Forwarded-For"] = "198.51.100.1"
+    assert client.log_in().status == 303
+    client.shop.wait(minutes=1, seconds=1)
+    assert via_front(client.shop, "203.0.113.99").log_in().status == 303
+
+
+def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> None:
+    """With their addresses, until the login after the next; the log has them too."""
+    for address in ("203.0.113.7", "203.0.113.7", "198.51.100.1"):
+        via_front(client.shop, f"10.0.0.1, {address}").log_in("guess")
+        client.shop.wait(minutes=1)
+    client.log_in()
+    page = client.get("/")
+    assert "3 sent since the login before yours" in page.words
+    assert "203.0.113.7: 2, the last at" in page.words
+    assert "198.51.100.1: 1, the last at" in page.words
+    assert "10.0.0.1" not in page.words
+    via_front(client.shop, "192.0.2.1").log_in("guess")
+    assert "192.0.2.1: 1" in client.get("/").words
+    del client.cookies["nodetill-session"]
+    client.log_in()
+    words = client.get("/").words
+    assert "192.0.2.1: 1" in words
+    assert "203.0.113.7" not in words
+    del client.cookies["nodetill-session"]
+    client.log_in()
+    assert "Wrong passwords" not in client.get("/").words
+
+
+def test_the_list_of_wrong_passwords_has_an_end(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses there are."""
+    monkeypatch.setattr("models.operator_session.MAX_LISTED_ADDRESSES", 3)
+    for number in range(6):
+        via_front(shop, f"203.0.113.{number}").log_in("guess")
+    tries = {each.address: each.tries for each in failed_logins()}
+    assert len(tries) == 4
+    assert tries["other addresses"] == 3
+
+
+def test_a_wrong_password_is_logged_with_the_client_s_address(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the front's, which is the same for all."""
+    lines: list[dict[str, object]] = []
+
+    class Log:
+        def warning(self, event: str, **fields: object) -> None:
+            lines.append({"event": event, **fields})
+
+    monkeypatch.setattr("web.auth.access.log", Log())
+    via_front(shop, "203.0.113.7").log_in("guess")
+    assert lines == [{"event": "operator not let in", "reason": "wrong password", "address": "203.0.113.7"}]
+
+
+def test_the_operator_can_log_out_everywhere(client: OperatorClient) -> None:
+    """One button ends every session."""
+    other = OperatorClient(client.shop)
+    other.log_in()
+    client.log_in()
+    page = client.get("/")
+    assert "Log out everywhere" in page.words
+    assert client.post("/operator/logout/everywhere", token="x").status == 403
+    assert other.get("/").status == 200
+    left = client.post("/operator/logout/everywhere", token=page.token)
+    assert left.leads_to == "/operator/login"
+    assert "nodetill-session" not in client.cookies
+    assert [client.get("/").status, other.get("/").status] == [303, 303]
 
 
 def test_a_pause_of_a_wrong_clock_is_none(client: OperatorClient) -> None:
