@@ -64,10 +64,14 @@ class Settings:
         "The wallet that gives the addresses, hot or watch-only",
     )
     bitcoind_zmq_rawtx: str = setting(
-        "tcp://127.0.0.1:28332", addresses.zmq_address(), "zmqpubrawtx of bitcoin.conf"
+        "tcp://127.0.0.1:28332",
+        addresses.zmq_address(),
+        "zmqpubrawtx of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
     )
     bitcoind_zmq_hashblock: str = setting(
-        "tcp://127.0.0.1:28333", addresses.zmq_address(), "zmqpubhashblock of bitcoin.conf"
+        "tcp://127.0.0.1:28333",
+        addresses.zmq_address(),
+        "zmqpubhashblock of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
     )
     bitcoind_rest: str = setting(
         "auto",

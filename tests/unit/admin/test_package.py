@@ -37,10 +37,14 @@ def environ(installed: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(installed), "PATH": f"{installed / 'bin'}:{os.environ['PATH']}"}
 
 
-def test_it_needs_what_requirements_txt_has() -> None:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+def test_it_has_every_module_and_needs_what_requirements_txt_has() -> None:
+    """pyproject.toml lists both by hand."""
+    described = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert project["dependencies"] == [line for line in lines if line and line[0] not in "#-"]
+    needed = [line for line in lines if line and line[0] not in "#-"]
+    assert described["project"]["dependencies"] == needed
+    modules = sorted(path.stem for path in PROJECT.glob("*.py"))
+    assert described["tool"]["setuptools"]["py-modules"] == modules
 
 
 def test_it_knows_the_same_commands_and_makes_its_own_database(installed: Path, tmp_path: Path) -> None:
