@@ -1,4 +1,4 @@
-"""Start the daemon: read the settings, become the only one on this database, build the parts, run."""
+"""Run the daemon: read the settings, become the only daemon of this database, build the parts, work."""
 
 import gc
 import os
@@ -33,17 +33,17 @@ from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
-"""So long the threads have to end their work; what keeps us longer (a database that somebody else has locked,
-a name that nobody resolves) is left as by a power cut, which loses nothing."""
+"""The threads have this long to end their work. A thread that needs longer, for a locked database or a name
+that nobody resolves, ends as by a power cut, which loses nothing."""
 LAST_LINES_SECONDS = 0.2
 
 log = structlog.get_logger("daemon")
 
 
 class Stop:
-    """Set by the first SIGTERM or SIGINT; the loop looks at it.
+    """A flag that the first SIGTERM or SIGINT sets, for the loop to look at.
 
-    A thread waits for the signals: a handler would have to wait itself while the main thread is in SQLite.
+    A thread waits for the signals, because a handler could not run while the main thread is in SQLite.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -55,7 +55,7 @@ class Stop:
         in_a_thread(self._wait)
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Return whether to stop."""
         return self.is_asked_for
 
     def _wait(self) -> None:
@@ -105,7 +105,7 @@ def main() -> int:
 def stand_by(
     settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
 ) -> bool:
-    """Wait until no other daemon works on the database; False where told to stop before."""
+    """Wait until no other daemon works on the database. Return False for a stop before that."""
     node = f"{settings.rpc_url_without_credentials} of {socket.gethostname()}"
     is_told = False
     while not should_stop():
@@ -129,7 +129,7 @@ def stand_by(
 def work(
     settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
 ) -> None:
-    """Be the daemon of this database, until told to stop or the lock is lost."""
+    """Work as the daemon of this database until a stop, or until the lock is lost."""
     feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
     pool = AddressPool(settings, Bitcoind(settings), clock)
     rates = RateKeeper(settings, clock)
@@ -137,7 +137,7 @@ def work(
     counters = Counters()
     courier = Courier(settings, mailer, WebhookSender(), clock, time.monotonic, counters)
     workers = (pool, rates, courier)
-    # All that is loaded by now stays: left out, a full garbage collection takes 2 ms and not 15.
+    # All that is loaded by now stays. A full garbage collection is much shorter without it.
     gc.freeze()
     log.info("daemon started", rpc=settings.rpc_url_without_credentials, wallet=settings.bitcoind_wallet)
     for worker in workers:
@@ -148,7 +148,7 @@ def work(
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()
-        # One that stands by comes first: it is our connection that has failed.
+        # A standby comes first, because it is our connection that has failed.
         time.sleep(2 * STANDBY_LOOK_SECONDS)
     finally:
         deadline = time.monotonic() + STOP_SECONDS
@@ -160,7 +160,7 @@ def work(
 
 
 def clock() -> datetime:
-    """The time of day."""
+    """Return the time of day."""
     return datetime.now(UTC)
 
 

@@ -1,4 +1,4 @@
-"""Run the web server. It needs the database and nothing else; only the daemon calls bitcoind."""
+"""Run the web server. It needs the database and nothing else. Only the daemon calls bitcoind."""
 
 import os
 import signal
