@@ -32,7 +32,6 @@
 % end
 </nav>
 <form method="post" action="{{root}}operator/logout">
-<input type="hidden" name="token" value="{{token}}">
 <button>Log out</button>
 </form>
 </header>
