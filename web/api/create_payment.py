@@ -86,10 +86,10 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
         "monitored_until": monitored_until,
         "late_deadline": monitored_until if settings.late_payments == "accept" else None,
         "next_deadline": expires_at,
-        "note": form.note,
+        "note": form.note or "",
         "label": form.label,
         "redirect_url": form.redirect_url,
-        "metadata": form.metadata,
+        "metadata": form.metadata or {},
     }
 
 
