@@ -17,6 +17,7 @@ from web.api.create_payment import agreed_terms, store_request, tell_log
 from web.api.documents import document_of
 from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
 from web.api.payments import leave_hint
+from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http.answer import JSON, Answer, FieldError, Problem, invalid, refused
@@ -37,6 +38,7 @@ def new_payment(call: Call) -> Content:
     known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
     form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
+    check_request_limits(call, form.seller_id)
     terms = agreed_terms(form, form.seller_id, call)
 
     def store() -> PaymentRequest:

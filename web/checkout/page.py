@@ -1,6 +1,7 @@
 """The customer's side of a payment: its page, what the page asks after, and its QR code."""
 
 import io
+from functools import lru_cache
 from http import HTTPStatus
 
 import segno
@@ -17,6 +18,7 @@ from web.http.etag import revalidated, tag_of
 from web.http.request import Call
 
 _PAGE = template("checkout.tpl")
+MAX_QR_CODES = 512
 
 
 def show(call: Call, reference: str) -> Content:
@@ -49,7 +51,7 @@ def qr(call: Call, reference: str) -> Content:
     uri = _facts(call, reference).qr_uri
     if uri is None:
         raise Problem(HTTPStatus.GONE, "nothing-to-pay", "nothing is to be paid to this request any more")
-    return Content(HTTPStatus.OK, _qr_svg(uri), SVG)
+    return Content(HTTPStatus.OK, qr_svg(uri), SVG)
 
 
 def _facts(call: Call, reference: str) -> PublicFacts:
@@ -60,7 +62,9 @@ def _facts(call: Call, reference: str) -> PublicFacts:
     return PublicFacts.read(payment, call.now)
 
 
-def _qr_svg(uri: str) -> bytes:
+@lru_cache(MAX_QR_CODES)
+def qr_svg(uri: str) -> bytes:
+    """Draw a QR code. To draw one takes longer than all else that the checkout does, so it is kept."""
     code = segno.make(uri, error="m", micro=False)
     picture = io.BytesIO()
     # With a light ground of its own: a camera wants dark on light, whatever the page's colours.
