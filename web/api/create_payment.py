@@ -21,6 +21,7 @@ from payments.price import Price
 from web.api.documents import document_of, document_of_new
 from web.api.forms import PaymentForm, read_form
 from web.api.pricing import price_now
+from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
@@ -46,6 +47,7 @@ def create(call: Call) -> Answer:
     known = _known_request(call, key, digest)
     if known is not None:
         return _answer_as_before(known, call)
+    check_request_limits(call, call.seller.id)
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
@@ -88,10 +90,10 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
         "monitored_until": monitored_until,
         "late_deadline": monitored_until if settings.late_payments == "accept" else None,
         "next_deadline": expires_at,
-        "note": form.note,
+        "note": form.note or "",
         "label": form.label,
         "redirect_url": form.redirect_url,
-        "metadata": form.metadata,
+        "metadata": form.metadata or {},
     }
 
 

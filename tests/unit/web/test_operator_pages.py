@@ -370,6 +370,22 @@ def test_no_cell_is_a_formula(shop: Shop, operator: OperatorClient) -> None:
     assert [row["note"] for row in rows[::-1]] == [f"'{note}" for note in notes]
 
 
+@pytest.mark.parametrize("separator", [";", "\t", ",", "|", "\n", "\r\n"])
+def test_no_cell_is_a_formula_whatever_it_is_split_by(
+    shop: Shop, operator: OperatorClient, separator: str
+) -> None:
+    """German, French and Spanish spreadsheets split by semicolons, and see quotation marks elsewhere."""
+    for start in ("=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", " =1", '"=1', '" "=1"', "\n=1"):
+        shop.created(note=f"x{separator}{start}{separator}{separator}{start}", label="=1;=1")
+    text = operator.get("/operator/payments.csv").body.decode("utf-8-sig")
+    cells = [
+        cell for each in ";\t,|" for row in csv.reader(io.StringIO(text), delimiter=each) for cell in row
+    ]
+    cells += re.split(r"[;\t,|\r\n]+", text)
+    formulas = [cell for cell in cells if re.match(r'[\s"]*[=+\-@＝]', cell)]
+    assert formulas == []
+
+
 # Money
 
 
