@@ -192,6 +192,12 @@ def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
     return payment
 
 
+def used_currencies(since: datetime) -> set[str]:
+    """Return the currencies in which a request was made since then."""
+    made = PaymentRequest.select(PaymentRequest.currency).where(PaymentRequest.created_at > since)
+    return {currency for (currency,) in made.distinct().tuples().execute()}
+
+
 def sample_addresses() -> list[Address]:
     """Enough to see whether the wallet that is loaded knows where money is waited for: of each wallet the
     oldest and the newest address, of the latest that are free or have an open request."""

@@ -1,7 +1,7 @@
 """Whether all is well, in one look: for a monitor, a load balancer, and the operator."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +11,7 @@ from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import snapshot
 from models.outbox import EMAIL, Message
+from models.payment import used_currencies
 from models.rate import Rate
 from payments.document import timestamp
 from web.api.pricing import prices_now
@@ -21,6 +22,8 @@ from web.http.request import Call
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2
 EMAIL_WAIT_SECONDS = 900
+CURRENCY_USED_FOR = timedelta(days=7)
+BITCOIN_UNITS = {"BTC", "SAT"}
 
 
 def health(call: Call) -> Answer:
@@ -95,11 +98,24 @@ def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Ite
             "addresses",
             "no free address is left: new requests are refused until the daemon gets some from bitcoind",
         )
-    if not prices_now(settings, now):
-        yield "rates", "no currency has a fresh price: see RATE_SOURCES, and the daemon's log for its sources"
+    unpriced = _unpriced(settings, now)
+    if unpriced is not None:
+        yield "rates", f"{unpriced}: see RATE_SOURCES, and the daemon's log for its sources"
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
     if waited is not None and waited > EMAIL_WAIT_SECONDS:
         yield "messages", f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+
+
+def _unpriced(settings: Settings, now: datetime) -> str | None:
+    """Return which currencies in use have no fresh price; None where each has one."""
+    priced = {price.currency for price in prices_now(settings, now)}
+    if not priced:
+        return "no currency has a fresh price"
+    lacking = used_currencies(now - CURRENCY_USED_FOR) - priced - BITCOIN_UNITS
+    if not lacking:
+        return None
+    names = ", ".join(sorted(lacking))
+    return f"there is no fresh price for {names}, in which requests were made in the last seven days"
 
 
 def _behind(report: DaemonReport) -> int | None:
