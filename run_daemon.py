@@ -1,5 +1,8 @@
 """Start the daemon: read the settings, become the only one on this database, build the parts, run."""
 
+import packages  # noqa: F401 (a missing package is one sentence from here on)
+
+# isort: split
 import gc
 import os
 import signal

@@ -1,5 +1,8 @@
 """The web server: the HTTP API. It needs the database and nothing else; bitcoind is the daemon's."""
 
+import packages  # noqa: F401 (a missing package is one sentence from here on)
+
+# isort: split
 import logging
 import os
 import signal
