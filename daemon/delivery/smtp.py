@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from typing import Literal
 
 from config import Maildir, SmtpServer
+from daemon.delivery.cures import CORRECT_ADDRESS, CORRECT_LOGIN, cure_for
 from daemon.delivery.emails import LONGEST_SUBJECT, Letter
 from daemon.failpoint import reach
 from daemon.net.deadline import Deadline
@@ -71,19 +72,19 @@ class Mailer:
         if isinstance(self._mail, Maildir):
             _check_maildir(self._mail.path)
             return
-        cure = "correct the host, the port and the kind of TLS in SMTP_URL"
+        cure = CORRECT_ADDRESS
         with Deadline(self._deadline_seconds) as deadline:
             connection = _Connection(self._mail, deadline, self._mail_from.rpartition("@")[2])
             try:
                 connection.open()
-                cure = "correct the user and the password in SMTP_URL"
+                cure = CORRECT_LOGIN
                 connection.authenticate()
                 cure = "correct MAIL_FROM, or the user in SMTP_URL"
                 _check_taken(*connection.mail(self._mail_from))
                 cure = "correct OPERATOR_EMAIL"
                 _check_taken(*connection.rcpt(recipient))
             except (smtplib.SMTPException, OSError, ValueError) as error:
-                raise NotReady(f"{_failure(error, deadline)}: {cure}") from error
+                raise NotReady(f"{_failure(error, deadline)}: {cure_for(error, cure)}") from error
             else:
                 with suppress(smtplib.SMTPException, OSError):
                     connection.rset()

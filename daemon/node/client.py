@@ -10,7 +10,16 @@ from typing import Any
 
 from config import Settings
 from daemon.node.rest import Rest
-from daemon.node.rpc import NO_SUCH_LABEL, NOT_FOUND, OUT_OF_RANGE, WALLET_LOADED, NodeError, Rpc, RpcError
+from daemon.node.rpc import (
+    NO_SUCH_LABEL,
+    NOT_FOUND,
+    OUT_OF_RANGE,
+    WALLET_LOADED,
+    NodeError,
+    NodeRefused,
+    Rpc,
+    RpcError,
+)
 from daemon.node.types import MempoolEntry, NodeTip, Publication
 from models.db.connection import batches
 from payments.transaction import (
@@ -238,6 +247,13 @@ class Bitcoind:
         return bool(self._rpc.ask("getwalletinfo", wallet=True)["scanning"])
 
     # The feed
+
+    def relays_transactions(self) -> bool | None:
+        """Return whether bitcoind asks its peers for transactions; None where this user may not know."""
+        try:
+            return bool(self._rpc.ask("getnetworkinfo")["localrelay"])
+        except NodeRefused:
+            return None
 
     def publications(self) -> list[Publication]:
         """What bitcoind publishes over ZMQ."""
