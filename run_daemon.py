@@ -27,10 +27,10 @@ from daemon.node.feed import Feed
 from daemon.node.rpc import RPC_CALLS
 from daemon.rates.updater import RateKeeper
 from daemon.worker import in_a_thread
-from models.db.connection import DATABASE_TROUBLE, DatabaseError, disconnect, one_line
+from models.db.connection import DATABASE_TROUBLE, DatabaseError, database, disconnect, one_line
 from models.db.leadership import LockLost, take_office
 from models.db.lock import AdvisoryLock, FileLock, database_lock
-from models.db.schema import open_database
+from models.db.schema import migrate, open_database
 from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
@@ -108,9 +108,15 @@ def stand_by(
     while not should_stop():
         try:
             if lock.acquire():
+                # The file may be another one than at the start.
+                migrate(database.obj)
                 take_office(node)
                 return True
             reason = "another daemon works on this database"
+        except DatabaseError as error:
+            reason = str(error)
+            lock.release()
+            disconnect()
         except DATABASE_TROUBLE as error:
             reason = f"the database cannot be used: {one_line(error)}"
             disconnect()
@@ -145,6 +151,7 @@ def work(
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()
+        disconnect()
         # One that stands by comes first: it is our connection that has failed.
         time.sleep(2 * STANDBY_LOOK_SECONDS)
     finally:
