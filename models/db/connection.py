@@ -318,6 +318,15 @@ def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
         )
 
 
+def file_identity() -> tuple[int, int] | None:
+    """Return which file is at SQLite's path now, by device and inode; None where there is none."""
+    try:
+        found = Path(database.obj.database).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def snapshot() -> AbstractContextManager[Any]:
     """A reading transaction: all that is read in it is of one moment, and it keeps no writer waiting."""
     return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")
