@@ -3,11 +3,13 @@
 import fcntl
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import peewee
 import psycopg
 
 from models.db.connection import database
+from models.db.files import open_private
 
 _ADVISORY_KEYS = {"migrate": 0x6E6F646501, "daemon": 0x6E6F646502}
 
@@ -16,14 +18,14 @@ class FileLock:
     """A lock on a file beside a SQLite database."""
 
     def __init__(self, name: str) -> None:
-        self._path = f"{database.obj.database}.{name}.lock"
+        self._path = Path(f"{database.obj.database}.{name}.lock")
         self._descriptor: int | None = None
 
     def acquire(self, *, wait: bool = False) -> bool:
         """Take the lock; without `wait`, False at once where another process has it."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(self._path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
