@@ -1,4 +1,4 @@
-"""Nodetill's settings: environment variables, or a `.env` file in the working directory. SPEC.md 2.
+"""Nodetill's settings: environment variables, or a `.env` file in the working directory. docs/spec.md 2.
 
 The class below is the one table of them: a test holds `.env.example` to it.
 """
@@ -92,7 +92,7 @@ class Settings:
         kinds.whole_number(0, 144),
         "How many confirmations a payment needs if its request names no number",
     )
-    # SPEC.md 4 bounds a request's own expires_in from below, not this: a try-out on regtest wants seconds.
+    # A request's own expires_in has a higher bound below (docs/spec.md 4): a try-out on regtest wants seconds.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )

@@ -56,7 +56,7 @@ class Part(Protocol):
 def payment_document(
     request: Request, address: str, parts: Iterable[Part], *, tip_height: int, public_url: str
 ) -> dict[str, Any]:
-    """The request as JSON values, at the tip that its status was worked out at. Field names: SPEC.md 4."""
+    """Return the request as JSON values, at the tip its status was assessed at. Fields: docs/spec.md 4."""
     return {
         "payment_request_id": request.reference,
         "seller_id": request.seller_id,

@@ -1,4 +1,4 @@
-"""What the public rate sources answer, and the prices in it. SPEC.md 4."""
+"""What the public rate sources answer, and the prices in it. docs/spec.md 4."""
 
 import json
 import re

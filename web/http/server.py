@@ -22,7 +22,7 @@ CONNECTIONS = 2000
 CLEANUP_SECONDS = 5
 """How often connections are looked at for that."""
 STOP_SECONDS = 4.0
-"""How long requests under way get to finish: less than the 5 seconds of SPEC.md 1."""
+"""How long requests under way get to finish: less than the 5 seconds of docs/spec.md 1."""
 PULSE_SECONDS = 1.0
 _HEADER_LIMIT_BYTES = 16 * 1024
 
