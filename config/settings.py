@@ -1,4 +1,4 @@
-"""Nodetill's settings: environment variables, or a `.env` file in the working directory. SPEC.md 2.
+"""Nodetill's settings: environment variables, or a `.env` file in the working directory. docs/spec.md 2.
 
 The class below is their only table. A test compares `.env.example` with it.
 """
@@ -99,7 +99,7 @@ class Settings:
         kinds.whole_number(0, 144),
         "How many confirmations a payment needs if its request names no number",
     )
-    # SPEC.md 4 bounds a request's own expires_in from below, not this: a try-out on regtest wants seconds.
+    # A request may choose 60 seconds or more (docs/spec.md 4). A try-out on regtest wants fewer.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )

@@ -31,7 +31,7 @@ _SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
 
 
 def next_attempt(attempts: int, channel: str) -> timedelta | None:
-    """How long to wait after so many failed attempts; None to give up. SPEC.md 5."""
+    """How long to wait after so many failed attempts; None to give up. docs/spec.md 5."""
     schedule = _SCHEDULE_OF_EMAIL if channel == EMAIL else _SCHEDULE
     return schedule[attempts - 1] if attempts <= len(schedule) else None
 

@@ -9,6 +9,7 @@ import peewee
 import psycopg
 
 from models.db.connection import database, file_identity
+from models.db.files import open_private
 
 _ADVISORY_KEYS = {"migrate": 0x6E6F646501, "daemon": 0x6E6F646502}
 
@@ -17,7 +18,7 @@ class FileLock:
     """A lock on a file beside a SQLite database. Two paths to one database lead to one lock."""
 
     def __init__(self, name: str) -> None:
-        self._path = f"{Path(database.obj.database).resolve()}.{name}.lock"
+        self._path = Path(f"{Path(database.obj.database).resolve()}.{name}.lock")
         self._descriptor: int | None = None
         self._locked_file: tuple[int, int] | None = None
 
@@ -28,7 +29,7 @@ class FileLock:
         locked_file = file_identity()
         if locked_file is None:
             raise peewee.OperationalError(f"the file {database.obj.database} is gone")
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(self._path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

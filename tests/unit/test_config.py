@@ -35,7 +35,7 @@ def faults_of(directory: Path, **environ: str) -> list[str]:
 
 
 def test_everything_has_a_default(tmp_path: Path) -> None:
-    """An empty environment gives SPEC.md 2's defaults."""
+    """An empty environment gives docs/spec.md 2's defaults."""
     settings = load(tmp_path, HOME="/home/till")
     assert settings.database_url.reveal() == "sqlite:///var/nodetill.db"
     assert settings.rpc_url_without_credentials == "http://127.0.0.1:8332"

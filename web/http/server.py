@@ -20,7 +20,7 @@ THREADS = 16
 """Each keeps a connection to the database: PostgreSQL has 100 for all, SQLite takes 0.3 MB for each."""
 CONNECTIONS = 2000
 STOP_SECONDS = 4
-"""The longest time that requests under way may take after a stop. A stop takes at most 5 seconds."""
+"""The longest time that requests under way may take after a stop: less than docs/spec.md 1 allows."""
 PULSE_SECONDS = 1.0
 _BACKLOG = 1024
 

@@ -140,7 +140,7 @@ def test_rates_are_what_a_request_would_be_made_at(tmp_path: Path, database_url:
 
 
 def test_all_is_well(shop: Shop) -> None:
-    """200 with the shape of SPEC.md 4, to anyone."""
+    """200 with the shape of docs/spec.md 4, to anyone."""
     Block.create(height=TIP, hash="00" * 32, chainwork="ff" * 32, mined_at=NOW - timedelta(minutes=8))
     shop.wait(seconds=7)
     reply = shop.get("/health", {"Authorization": None})
