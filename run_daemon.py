@@ -144,7 +144,8 @@ def work(
     rates = RateKeeper(settings, clock)
     mailer = Mailer(settings.mail, settings.mail_from)
     counters = Counters()
-    courier = Courier(settings, mailer, WebhookSender(), clock, time.monotonic, counters)
+    webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts)
+    courier = Courier(settings, mailer, webhooks, clock, time.monotonic, counters)
     workers = (pool, rates, courier)
     # All that is loaded by now stays. A full garbage collection is much shorter without it.
     gc.freeze()
