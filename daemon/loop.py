@@ -40,6 +40,7 @@ from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
 from daemon.state import State
 from daemon.worker import Stopping
+from models.block import stored_tip
 from models.command import pending_hints
 from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
 from models.db.lock import AdvisoryLock, FileLock
@@ -52,7 +53,7 @@ TICK_SECONDS = 0.2
 SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
-CHECK_SECONDS = 3.0
+CHECK_SECONDS = 2.0
 """Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and SOON_SECONDS the
 sum is below ten seconds."""
 
@@ -176,7 +177,7 @@ class Loop:
             self._vitals.note_node_height(tip.height)
             end, tip = self._blocks.sync(tip, _now())
             if end is Sync.CATCHING_UP:
-                raise NotYet(STALLED if self._stalled.is_stalled(tip.height) else CATCHING_UP)
+                raise NotYet(self._why_behind(tip))
             self._stalled.clear()
             if tip.is_initial_download:
                 raise NotYet(DOWNLOADING)
@@ -189,12 +190,16 @@ class Loop:
         self._tip = tip
         return tip
 
+    def _why_behind(self, tip: NodeTip) -> str:
+        read = stored_tip()
+        is_stalled = read is not None and self._stalled.is_stalled(tip.height, read.height)
+        return STALLED if is_stalled else CATCHING_UP
+
     def _take(self, transactions: list[bytes]) -> None:
         findings = self._transactions.look(transactions, _now())
         if findings is None:
             return
-        # Money for a request that should have expired by now: was the other part there in time?
-        if findings.is_whole and not self._is_deadline_past():
+        if findings.is_whole:
             self._assess(findings)
         else:
             findings.store_alone()
@@ -215,6 +220,9 @@ class Loop:
         as_of = min(self._known_until, now)
         if self._assessor.assess_due(self._tip.height, as_of, now, store_facts):
             self._courier.wake()
+        # Its time has run out since the last look: was all of the money there in time?
+        if self._assessor.is_any_waiting:
+            self._look_within(0)
 
     def _carry_out_hints(self) -> None:
         hints = pending_hints()

@@ -32,7 +32,7 @@ from web.html.templates import problem_page
 from web.http.database import Outage, Writers, connection
 from web.http.request import Call, Environ, Visitor
 from web.http.responses import Answer, Content, Problem, unavailable
-from web.http.wsgi import Callback, Reader, add_route, bottle_app, internal_error
+from web.http.wsgi import Callback, Reader, add_route, bottle_app, check_spelling, internal_error
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
 from web.operator import layout as operator_pages
@@ -160,6 +160,7 @@ class Desk:
         """The handler's answer, or the problem that stood in its way."""
         is_write = environ["REQUEST_METHOD"] == "POST"
         try:
+            check_spelling(environ)
             with connection():
                 call = Call(self.settings, self.clock(), environ, self.writers)
                 answer = handler(replace(call, caller=access(call)), **parts)

@@ -108,12 +108,12 @@ class NodeDiagnosis:
         at = f"at block {tip.height} of {tip.headers}"
         if tip.is_initial_download:
             yield wrong("sync", f"{at}: {DOWNLOADING}")
-        elif stored is not None and STALLED in daemon_report().problems:
-            yield wrong("sync", f"{at}: {STALLED}")
+        elif stored is not None and tip.chainwork < stored.chainwork:
+            # After invalidateblock bitcoind may still count the headers that it must not follow.
+            is_stalled = STALLED in daemon_report().problems
+            yield wrong("sync", f"{at}: {STALLED if is_stalled else CATCHING_UP}")
         elif tip.headers - tip.height > HEADERS_BEHIND:
             yield wrong("sync", f"{at}: bitcoind is catching up; wait until it is done")
-        elif stored is not None and tip.chainwork < stored.chainwork:
-            yield wrong("sync", f"{at}: {CATCHING_UP}")
         elif not self._node.is_mempool_loaded():
             yield wrong("sync", LOADING)
         elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > LONGEST_SILENCE:

@@ -44,7 +44,7 @@ class AddressImport:
             if len(unknown) > daemon_report().addresses_ordered:
                 if self._node.is_wallet_scanning():
                     return
-                self._import(unknown, now)
+                self._import(unknown, tip, now)
         except NodeRefused as refusal:
             log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
         except RpcError:
@@ -52,10 +52,10 @@ class AddressImport:
             return
         self._is_done = True
 
-    def _import(self, unknown: list[str], now: datetime) -> None:
+    def _import(self, unknown: list[str], tip: NodeTip, now: datetime) -> None:
         scripts = [script for batch in batches(unknown) for script in self._node.scripts_of(batch)]
         # Blocks first. After a kill between the two, the next start imports before it reads them again.
-        self._take_back_blocks(set(unknown))
+        self._take_back_blocks(set(unknown), tip)
         with unit_of_work("addresses-added"):
             retired = retire_free(now)
             update_report(addresses_ordered=0)
@@ -65,13 +65,19 @@ class AddressImport:
             "addresses of the wallet taken in, to be watched only", count=len(unknown), free_retired=retired
         )
 
-    def _take_back_blocks(self, unknown: set[str]) -> None:
-        """Take back the blocks read already from the first that pays one of these addresses."""
+    def _take_back_blocks(self, unknown: set[str], tip: NodeTip) -> None:
+        """Take back the blocks read already from the first that pays one of these addresses.
+
+        A block that is pruned could not be read again, so it stays.
+        """
         oldest = oldest_block()
         if oldest is None:
             # Nobody was given an address before the chain is joined.
             return
         heights = self._node.paid_heights(oldest.hash)
-        first_height = min((heights[address] for address in unknown & heights.keys()), default=None)
-        if first_height is not None:
-            self._blocks.disconnect_from(max(first_height, oldest.height + 1))
+        paid = sorted(heights[address] for address in unknown & heights.keys())
+        if paid and paid[0] < tip.pruned_below:
+            log.warning("payments in pruned blocks are not recorded: run manage.py audit", height=paid[0])
+        readable = [height for height in paid if height >= max(tip.pruned_below, oldest.height + 1)]
+        if readable:
+            self._blocks.disconnect_from(readable[0])

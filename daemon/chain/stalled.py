@@ -4,8 +4,11 @@ import time
 from collections.abc import Callable
 
 STALLED_SECONDS = 3600.0
-MIN_BLOCKS = 30
-"""A node that catches up reads more in an hour. A chain that only grows has about six."""
+MIN_SHARE = 100
+"""A node that catches up reads more than this part of the missing blocks in that time.
+
+A chain that only grows does not, where many blocks are missing. Where few are, it soon has enough work.
+"""
 
 
 class StalledChain:
@@ -16,10 +19,15 @@ class StalledChain:
         self._since: float | None = None
         self._height = 0
 
-    def is_stalled(self, height: int) -> bool:
-        """Return whether the node has gained less than MIN_BLOCKS in STALLED_SECONDS. It is at `height`."""
+    def is_stalled(self, height: int, read_height: int) -> bool:
+        """Return whether the node, now at `height`, has not caught up for STALLED_SECONDS.
+
+        `read_height` is that of the chain already read.
+        """
         now = self._monotonic()
-        if self._since is None or height >= self._height + MIN_BLOCKS:
+        missing = read_height - self._height
+        has_gained = 0 < missing <= (height - self._height) * MIN_SHARE
+        if self._since is None or has_gained:
             self._since, self._height = now, height
         return now - self._since >= STALLED_SECONDS
 

@@ -10,7 +10,16 @@ from typing import Any
 
 from config import Settings
 from daemon.node.rest import Rest
-from daemon.node.rpc import NO_SUCH_LABEL, NOT_FOUND, OUT_OF_RANGE, WALLET_LOADED, NodeError, Rpc, RpcError
+from daemon.node.rpc import (
+    NO_SUCH_LABEL,
+    NOT_FOUND,
+    OUT_OF_RANGE,
+    WALLET_LOADED,
+    NodeError,
+    NodeRefused,
+    Rpc,
+    RpcError,
+)
 from daemon.node.types import MempoolEntry, NodeTip, Publication
 from models.db.connection import batches
 from payments.transaction import (
@@ -208,6 +217,14 @@ class Bitcoind:
             height = row["blockheight"]
             heights[row["address"]] = min(height, heights.get(row["address"], height))
         return heights
+
+    def wallet_received_at(self, txid: str) -> datetime | None:
+        """Return when the wallet received a transaction; None where no wallet knows it, or may be asked."""
+        try:
+            found = self._rpc.ask("gettransaction", txid, wallet=True)
+        except (RpcError, NodeRefused):
+            return None
+        return datetime.fromtimestamp(found["timereceived"], UTC)
 
     def is_address_known(self, address: str) -> bool:
         """Whether the wallet watches this address."""

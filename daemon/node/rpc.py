@@ -25,7 +25,7 @@ RPC_CALLS = frozenset(
     "getblockchaininfo getblockhash getblockheader getblock getmempoolinfo getmempoolentry "
     "getmempoolancestors getrawmempool getrawtransaction gettxspendingprevout decoderawtransaction "
     "getzmqnotifications getnewaddress getaddressesbylabel validateaddress getaddressinfo getwalletinfo "
-    "loadwallet listwallets listsinceblock".split()
+    "loadwallet listwallets listsinceblock gettransaction".split()
 )
 """All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
 

@@ -10,7 +10,7 @@ from daemon.node.checks import STALLED
 from models import block
 from models.block import stored_tip
 from models.command import add_chain_to_follow, pending_hints
-from models.daemon_status import daemon_report
+from models.daemon_status import daemon_report, update_report
 from models.outbox import events_of
 from models.output import outputs_at
 from payments.status import Status
@@ -41,6 +41,14 @@ def test_the_operator_s_order_makes_the_daemon_follow(make_till: TillMaker, cust
     customer.mine_only(customer.counterfeit(sent).raw)
     till.wait_problem("behind the one already read")
     assert lost.now()["status"] == "confirmed"
+
+    till.daemon.stop()
+    with till.database():
+        update_report(problems=[STALLED])
+    found = json.loads(till.installation.manage("doctor", "--json").stdout)["findings"]
+    assert any(each["part"] == "sync" and STALLED in each["text"] for each in found), found
+    till.daemon.start()
+    till.wait_problem("behind the one already read")
 
     unsure = till.installation.manage("chain", "follow")
     assert unsure.returncode == 1

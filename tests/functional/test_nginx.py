@@ -89,8 +89,10 @@ def nginx() -> list[str]:
 
 
 @contextmanager
-def serving(nginx: list[str], directory: Path, upstream_port: int) -> Iterator[Front]:
-    """nginx with our configuration, but for the ports, the upstream and the certificate."""
+def serving(
+    nginx: list[str], directory: Path, upstream_port: int, changes: Mapping[str, str] | None = None
+) -> Iterator[Front]:
+    """nginx with our configuration, but for the ports, the upstream, the certificate, and `changes`."""
     http_port, https_port = free_ports(2)
     site = (ROOT / "nginx" / "nodetill.conf").read_text()
     for written, meant in {
@@ -101,6 +103,7 @@ def serving(nginx: list[str], directory: Path, upstream_port: int) -> Iterator[F
         "127.0.0.1:8080": f"127.0.0.1:{upstream_port}",
         f"/etc/letsencrypt/live/{NAME}/fullchain.pem": str(CERTIFICATE),
         f"/etc/letsencrypt/live/{NAME}/privkey.pem": str(CERTIFICATE),
+        **(changes or {}),
     }.items():
         assert written in site, written
         site = site.replace(written, meant)
@@ -179,6 +182,96 @@ def test_a_body_that_is_too_large_is_refused(front: Front) -> None:
     assert refused.status == 413
     assert refused.json["type"] == "urn:nodetill:problem:request-entity-too-large"
     assert front.call("POST", "/api/v1/payments", b"x" * 100_000, KEYED).status == 413
+
+
+SPELLINGS = [
+    *(
+        "/metrics%ff",
+        "/%6detrics",
+        "/%6Detrics",
+        "//metrics",
+        "/./metrics",
+        "/x/../metrics",
+        "/x/..%2fmetrics",
+    ),
+    *(
+        "/metrics/",
+        "/metrics//",
+        "/METRICS",
+        "/metrics;x",
+        "/metrics%3b",
+        "/metrics%00",
+        "/metrics%20",
+        "/metrics\\",
+    ),
+    *(
+        "/metrics%2f",
+        "/%2fmetrics",
+        "/metrics%c0%af",
+        "/metrics?x",
+        "/%ffmetrics",
+        "/metrics%E2%82%AC",
+        "/metrics.",
+    ),
+    *(
+        "/%256detrics",
+        "/metrics%0d%0a",
+        "/.%2fmetrics",
+        "/x%2f..%2fmetrics",
+        "/metrics%23",
+        "http://pay.example.com/metrics",
+    ),
+]
+
+
+@pytest.mark.parametrize("target", SPELLINGS)
+def test_no_proxy_s_rule_is_passed_by_another_spelling(front: Front, target: str) -> None:
+    """nginx and Nodetill read each address the same way: what nginx guards, nobody else serves."""
+    assert front.call("GET", target, headers={"Authorization": "Bearer x"}).status in (400, 404)
+
+
+GUARD = """\
+    location /operator {
+        return 403;
+    }
+    # Prometheus asks"""
+OPERATOR_SPELLINGS = [
+    *(
+        "/operator/login",
+        "/%ffoperator/login",
+        "//operator/login",
+        "/%6fperator/login",
+        "/x/../operator/login",
+    ),
+    *("/Operator/login", "/./operator/login", "/%2foperator/login", "/;/operator/login", "/\\operator/login"),
+    *(
+        "/operator%2flogin",
+        "/operator%ff/login",
+        "/operato%72/login",
+        "/x%2f..%2foperator/login",
+        "/operator;/login",
+    ),
+]
+
+
+def test_rules_for_the_operators_pages_hold_too(nginx: list[str], tmp_path: Path) -> None:
+    """An operator may let nobody but the own network to these pages."""
+    settings = {"OPERATOR_PASSWORD": "open sesame", "PUBLIC_URL": f"https://{NAME}"}
+    url = f"sqlite:///{tmp_path / 'nodetill.db'}"
+    rule = {"    # Prometheus asks": GUARD}
+    with open_shop(tmp_path, url, settings) as shop, serving(nginx, tmp_path, shop.port, rule) as front:
+        for target in OPERATOR_SPELLINGS:
+            assert front.call("GET", target).status in (400, 403, 404), target
+        assert shop.get("/operator/login").status == 200
+
+
+def test_two_lengths_are_refused_before_and_behind_nginx(front: Front) -> None:
+    """Neither sees a second request in the body of the first."""
+    two = {"Transfer-Encoding": "chunked", "Content-Length": "5"}
+    answer = front.call(
+        "POST", "/api/v1/payments", b"0\r\n\r\nGET /health HTTP/1.1\r\n\r\n", {**KEYED, **two}
+    )
+    assert answer.status == 400
 
 
 def test_each_call_gets_its_own_answer(front: Front) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import peewee
 import structlog
@@ -20,6 +21,7 @@ from payments.price import Price
 from web.api.documents import document_of, document_of_new
 from web.api.forms import PaymentForm, read_form
 from web.api.pricing import price_now
+from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
@@ -45,6 +47,7 @@ def create(call: Call) -> Answer:
     known = _known_request(call, key, digest)
     if known is not None:
         return _answer_as_before(known, call)
+    check_request_limits(call, call.seller.id)
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
@@ -57,7 +60,7 @@ def create(call: Call) -> Answer:
             raise
         return _answer_as_before(known, call)
     tell_log(payment)
-    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings))
+    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings), call)
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any]:
@@ -87,10 +90,10 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
         "monitored_until": monitored_until,
         "late_deadline": monitored_until if settings.late_payments == "accept" else None,
         "next_deadline": expires_at,
-        "note": form.note,
+        "note": form.note or "",
         "label": form.label,
         "redirect_url": form.redirect_url,
-        "metadata": form.metadata,
+        "metadata": form.metadata or {},
     }
 
 
@@ -157,8 +160,10 @@ def _reference() -> str:
 
 
 def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
-    return _answer(HTTPStatus.OK, document_of(payment, call.settings))
+    return _answer(HTTPStatus.OK, document_of(payment, call.settings), call)
 
 
-def _answer(status: HTTPStatus, document: Payment) -> Answer:
-    return Answer(status, document, {"Location": f"/api/v1/payments/{document['payment_request_id']}"})
+def _answer(status: HTTPStatus, document: Payment, call: Call) -> Answer:
+    prefix = urlsplit(call.settings.public_url).path
+    location = f"{prefix}/api/v1/payments/{document['payment_request_id']}"
+    return Answer(status, document, {"Location": location})

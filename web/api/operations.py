@@ -131,6 +131,7 @@ OPERATIONS: tuple[Operation, ...] = (
             **_TOO_LARGE,
             **_INVALID,
             HTTPStatus.FORBIDDEN: _problem("`seller_id` is not the seller whose key this is"),
+            HTTPStatus.TOO_MANY_REQUESTS: _problem("This key asks for too much", "Retry-After"),
             HTTPStatus.SERVICE_UNAVAILABLE: _problem(
                 "No fresh price, no free address, or no database; nothing was used up, try again",
                 "Retry-After",

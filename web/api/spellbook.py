@@ -11,12 +11,13 @@ import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
 from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
-from payments.money import DIGITS_BEFORE_POINT, currency_exponent, is_currency, plain
+from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, plain
 from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
 from web.api.documents import document_of
 from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
 from web.api.payments import leave_hint
+from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http.request import Call, Environ
@@ -25,6 +26,7 @@ from web.http.responses import JSON, Answer, Content, FieldError, Problem, inval
 log = structlog.get_logger(__name__)
 
 _FLOAT_NOISE = Decimal("1e-12")
+_LEAST_FLOAT, _MOST_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
 _FIELDS = ("seller_id", "amount_fiat", "currency", "note")
 
 
@@ -35,6 +37,7 @@ def new_payment(call: Call) -> Content:
     known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
     form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
+    check_request_limits(call, form.seller_id)
     terms = agreed_terms(form, form.seller_id, call)
     with call.writers.transaction():
         if not is_known:
@@ -67,9 +70,14 @@ def fault(problem: Answer, _environ: Environ) -> Answer:
 
 
 def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
-    """The amount without what a shop that reckons in floats leaves behind: 0.30000000000000004, 100.0 yen."""
+    """Return the amount without the noise of a shop's floats, such as 0.30000000000000004.
+
+    A shop's JSON writer gives only small floats an exponent: 5e-05 BTC. Any other exponent is refused.
+    """
     amount, currency = body.get("amount_fiat"), body.get("currency")
     if not (isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**DIGITS_BEFORE_POINT):
+        return {}
+    if isinstance(amount, ExponentDecimal) and not _LEAST_FLOAT <= amount < _MOST_WITH_EXPONENT:
         return {}
     rounded = round(amount, currency_exponent(str(currency)))
     return {"amount_fiat": rounded} if abs(rounded - amount) <= amount * _FLOAT_NOISE else {}

@@ -1,6 +1,7 @@
 """The customer's side of a payment: its page, what the page asks after, and its QR code."""
 
 import io
+from functools import lru_cache
 from http import HTTPStatus
 
 import segno
@@ -16,6 +17,7 @@ from web.http.request import Call
 from web.http.responses import SVG, Answer, Content, Problem, not_found
 
 _PAGE = template("checkout.tpl")
+MAX_QR_CODES = 512
 
 
 def show(call: Call, reference: str) -> Content:
@@ -50,7 +52,7 @@ def qr(call: Call, reference: str) -> Content:
         raise Problem(HTTPStatus.GONE, "nothing-to-pay", "nothing is to be paid to this request any more")
     # A shop may show the code on its own page.
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
-    return Content(HTTPStatus.OK, _qr_svg(uri), SVG, headers)
+    return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
 def _facts(call: Call, reference: str) -> PublicFacts:
@@ -61,7 +63,9 @@ def _facts(call: Call, reference: str) -> PublicFacts:
     return PublicFacts.read(payment, call.now)
 
 
-def _qr_svg(uri: str) -> bytes:
+@lru_cache(MAX_QR_CODES)
+def qr_svg(uri: str) -> bytes:
+    """Draw a QR code. To draw one takes longer than all else that the checkout does, so it is kept."""
     code = segno.make(uri, error="m", micro=False)
     picture = io.BytesIO()
     # With a light ground of its own: a camera wants dark on light, whatever the page's colours.

@@ -26,6 +26,8 @@ Headers = list[tuple[bytes, bytes]]
 MAX_HEAD_BYTES = 16 * 1024
 BODY_SECONDS = 20
 """The longest time that a body may take to arrive."""
+MAX_BODY_BYTES = 4 * BODY_LIMIT_BYTES
+"""The application refuses a body above its own limit, in the form that its caller can read."""
 MAX_DISCARDED_BYTES = 1024 * 1024
 """A larger body is refused unread. A client that still sends may then see a broken connection."""
 RAW_PATH = "nodetill.raw_path"
@@ -133,9 +135,9 @@ async def _received(receive: Receive) -> bytes:
         size += len(piece)
         if size > MAX_DISCARDED_BYTES:
             raise too_large()
-        body = body + piece if size <= BODY_LIMIT_BYTES else b""
+        body = body + piece if size <= MAX_BODY_BYTES else b""
         is_complete = not message.get("more_body", False)
-    if size > BODY_LIMIT_BYTES:
+    if size > MAX_BODY_BYTES:
         raise too_large()
     return body
 

@@ -11,7 +11,7 @@ from typing import Any
 
 IDLE_SECONDS = 20
 """The longest time that a client may take for its next request, or for a piece of a response."""
-MAX_REQUESTS = 100
+MAX_REQUESTS = 1000
 """A connection ends behind this request."""
 
 # close() then drops what the client has not taken.

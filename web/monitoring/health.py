@@ -1,7 +1,7 @@
 """Report whether all is well: to a monitor, a load balancer, and the operator."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -11,8 +11,10 @@ from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import snapshot
 from models.outbox import EMAIL, Message
+from models.queries.request_counts import used_since
 from models.rate import Rate
 from payments.document import timestamp
+from payments.money import currency_codes
 from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
 from web.auth.access import is_monitor, may_see_details
@@ -22,6 +24,7 @@ from web.http.responses import Answer
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2
 EMAIL_WAIT_SECONDS = 900
+CURRENCY_USE = timedelta(days=7)
 
 
 Problems = list[tuple[str, str]]
@@ -111,11 +114,22 @@ def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Ite
             "addresses",
             "no free address is left: new requests are refused until the daemon gets some from bitcoind",
         )
-    if not prices_now(settings, now):
-        yield "rates", "no currency has a fresh price: see RATE_SOURCES, and the daemon's log for its sources"
+    yield from _of_prices(settings, now)
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
     if waited is not None and waited > EMAIL_WAIT_SECONDS:
         yield "messages", f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+
+
+def _of_prices(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
+    """Report each currency that shops use and that has no fresh price: their requests are refused."""
+    priced = {price.currency for price in prices_now(settings, now)}
+    cure = "see RATE_SOURCES, and the daemon's log for its sources"
+    if not priced:
+        yield "rates", f"no currency has a fresh price: {cure}"
+        return
+    unpriced = currency_codes() - priced - {"BTC", "SAT"}
+    if used := used_since(unpriced, now - CURRENCY_USE):
+        yield "rates", f"there is no fresh price for {', '.join(sorted(used))}: {cure}"
 
 
 def _behind(report: DaemonReport) -> int | None:

@@ -31,6 +31,8 @@ class FakeRequest:
     price_source: str = "coinbase, kraken, bitpay"
     amount_sats: int = 222416
     confirmations_required: int = 6
+    required_depth: int | None = None
+    unpublished_height: int | None = None
     created_at: datetime = NOON
     expires_at: datetime = NOON + timedelta(seconds=900)
     note: str = "Alpaca socks"

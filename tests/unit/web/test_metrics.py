@@ -255,6 +255,19 @@ def test_health_tells_the_public_which_part_is_ill_and_no_more(tmp_path: Path, d
         assert json.loads(client.get("/health").body) == full
 
 
+def test_health_is_red_where_a_currency_in_use_has_no_price(shop: Shop) -> None:
+    """In use is what a request was made in within seven days; the others harm nobody."""
+    assert shop.get("/health").json["problems"] == []
+    for number, currency in enumerate(("ISK", "BTC", "EUR", "CHF"), start=1000):
+        new_payment(number, currency=currency, created_at=NOW - timedelta(days=6))
+    new_payment(999, currency="SEK", created_at=NOW - timedelta(days=8))
+    reply = shop.get("/health")
+    assert reply.status == 503
+    (line,) = reply.json["problems"]
+    assert line.startswith("there is no fresh price for CHF, ISK: ")
+    assert shop.get("/health", FROM_OUTSIDE[0]).json["problems"] == ["rates"]
+
+
 def test_health_tells_this_machine_all(shop: Shop) -> None:
     """Unless the call was passed on."""
     beat(NOW, TIP, ["wallet secret is locked"])
