@@ -17,21 +17,8 @@ from urllib.parse import urlsplit
 from config import addresses, hosts
 from config import types as kinds
 from config.hosts import HostList
-from config.reader import Fault, SettingsError, read_values, setting, slips, variable_name
+from config.reader import Fault, SettingsError, read_values, setting, slips
 from config.types import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
-
-__all__ = [
-    "Fault",
-    "Maildir",
-    "Secret",
-    "Settings",
-    "SettingsError",
-    "SmtpServer",
-    "load_settings",
-    "misspelt",
-    "settings_or_exit",
-    "variable_name",
-]
 
 EX_CONFIG = 78  # sysexits.h
 YEAR = 31_536_000  # seconds
