@@ -41,6 +41,10 @@ class Disconnected(Exception):
     """The client has left before its request was complete."""
 
 
+def _do_nothing() -> None:
+    """Close what needs no closing."""
+
+
 @dataclass(slots=True)
 class _Response:
     """The response of the application. `rest` yields the body's further pieces, each when it is called."""
@@ -49,6 +53,7 @@ class _Response:
     headers: Headers = field(default_factory=list)
     body: bytes = b""
     rest: Iterator[bytes] | None = None
+    close: Callable[[], None] = _do_nothing
 
 
 class WsgiAdapter:
@@ -85,7 +90,10 @@ class WsgiAdapter:
                 response.headers.append(_CLOSE)
         await self._send(response, scope, send)
         if response.rest is not None:
-            await self._send_rest(response.rest, scope, receive, send)
+            try:
+                await self._send_rest(response.rest, scope, receive, send)
+            finally:
+                self._threads.submit(response.close)
         self._connections.wait_for_client(scope)
 
     async def _send(self, response: _Response, scope: Scope, send: Send) -> None:
@@ -194,7 +202,7 @@ def _call(app: WsgiApp, environ: dict[str, Any]) -> _Response:
     if isinstance(result, list):
         response.body = b"".join(result)
     else:
-        response.rest = iter(result)
+        response.rest, response.close = iter(result), getattr(result, "close", _do_nothing)
         response.body = next(response.rest, b"")
     return response
 
