@@ -19,7 +19,7 @@ import pytest
 from regtest.child import end_with_parent, free_ports
 from tests.support.debian_program import find_program
 from tests.support.waiting import wait_until
-from tests.support.web_server import KEY, Reply, open_shop
+from tests.support.web_server import KEY, Reply, Shop, open_shop
 
 ROOT = Path(__file__).parent.parent.parent
 CERTIFICATE = ROOT / "tests" / "support" / "localhost.pem"
@@ -147,12 +147,22 @@ def _is_open(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def front(nginx: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    """Before a shop that serves the triggers too."""
-    directory = tmp_path_factory.mktemp("nginx")
-    url = f"sqlite:///{directory / 'nodetill.db'}"
-    settings = {"SPELLBOOK_TRIGGERS": "on", "PUBLIC_URL": f"https://{NAME}"}
-    with open_shop(directory, url, settings) as shop, serving(nginx, directory, shop.port) as opened:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop that serves the triggers and the operator's pages, too."""
+    directory = tmp_path_factory.mktemp("shop")
+    settings = {
+        "SPELLBOOK_TRIGGERS": "on",
+        "PUBLIC_URL": f"https://{NAME}",
+        "OPERATOR_PASSWORD": "open sesame",
+    }
+    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}", settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def front(nginx: list[str], shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """nginx before the shop."""
+    with serving(nginx, tmp_path_factory.mktemp("nginx"), shop.port) as opened:
         yield opened
 
 
@@ -275,15 +285,12 @@ OPERATOR_SPELLINGS = [
 ]
 
 
-def test_rules_for_the_operators_pages_hold_too(nginx: list[str], tmp_path: Path) -> None:
+def test_rules_for_the_operators_pages_hold_too(nginx: list[str], shop: Shop, tmp_path: Path) -> None:
     """An operator may let nobody but the own network to these pages."""
-    settings = {"OPERATOR_PASSWORD": "open sesame", "PUBLIC_URL": f"https://{NAME}"}
-    url = f"sqlite:///{tmp_path / 'nodetill.db'}"
-    rule = {"    # Prometheus asks": GUARD}
-    with open_shop(tmp_path, url, settings) as shop, serving(nginx, tmp_path, shop.port, rule) as front:
+    with serving(nginx, tmp_path, shop.port, {"    # Prometheus asks": GUARD}) as guarded:
         for target in OPERATOR_SPELLINGS:
-            assert front.call("GET", target).status in (400, 403, 404), target
-        assert shop.get("/operator/login").status == 200
+            assert guarded.call("GET", target).status in (400, 403, 404), target
+    assert shop.get("/operator/login").status == 200
 
 
 def test_two_lengths_are_refused_before_and_behind_nginx(front: Front) -> None:

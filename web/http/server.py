@@ -60,11 +60,13 @@ class Server:
         for each in self._sockets:
             each.connections = self._connections
         self._threads = Threads(threads, at_thread_end)
-        # uvicorn would log each malformed request, and each client that leaves early.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        # uvicorn would log each malformed request.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._adapter = WsgiAdapter(app, self._threads, self._connections)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                WsgiAdapter(app, self._threads, self._connections),
+                self._adapter,
                 interface="asgi3",
                 # Its memory is bounded: it parses a connection's next request after the last response.
                 http="h11",
@@ -93,8 +95,13 @@ class Server:
     def stop(self) -> None:
         """Stop `run`. A signal handler or another thread may call it, and more than once."""
         self._server.should_exit = True
+        if self._loop is not None:
+            # The loop may have ended meanwhile.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._adapter.stop_reading)
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         beats = asyncio.create_task(self._beat())
         try:
             await self._server.serve(sockets=[*self._sockets])
