@@ -28,12 +28,14 @@ from models.db.connection import DATABASE_TROUBLE, DatabaseError, disconnect, on
 from models.db.leadership import LockLost, take_office
 from models.db.lock import AdvisoryLock, FileLock, database_lock
 from models.db.schema import open_database
+from models.db.web_role import refuse_web_role
 from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
 """So long the threads have to end their work; what keeps us longer (a database that somebody else has locked,
 a name that nobody resolves) is left as by a power cut, which loses nothing."""
+LAST_LINES_SECONDS = 0.2
 
 log = structlog.get_logger("daemon")
 
@@ -62,13 +64,16 @@ class Stop:
         self._manager.stopping()
         time.sleep(LAST_RESORT_SECONDS)
         log.warning("daemon stopped in the midst of something", reason="it did not end in time")
+        logs.drain(LAST_LINES_SECONDS)
         os._exit(0)
 
 
 def main() -> int:
-    """Run until told to stop; the exit status."""
+    """Run until SIGTERM or SIGINT. Return the exit status."""
     manager = ServiceManager(os.environ)
+    # Each thread that starts later inherits that the signals are blocked.
     should_stop = Stop(manager)
+    logs.configure_before_settings()
     settings = settings_or_exit()
     try:
         armed = failpoint.arm(os.environ, failpoint.names(RPC_CALLS))
@@ -83,6 +88,7 @@ def main() -> int:
         log.warning("THIS DAEMON WILL KILL ITSELF", variable=failpoint.VARIABLE, place=armed)
     try:
         open_database(settings.database_url.reveal())
+        refuse_web_role()
         lock = database_lock("daemon")
     except DatabaseError as error:
         print(f"nodetill: {error}", file=sys.stderr)

@@ -12,7 +12,8 @@ import peewee
 from admin.cli import Refused, answer, json_option, read_settings
 from admin.database_copy import Differs, compare_rows, copy_rows, held_still, row_counts
 from admin.terminal import table
-from config.types import WrongValue, database_url
+from config.addresses import database_url
+from config.types import WrongValue
 from models.db.connection import DatabaseError, disconnect, one_line
 from models.db.leadership import DaemonTerm
 from models.db.lock import database_lock

@@ -120,7 +120,7 @@ def _table(found: list[dict[str, Any]]) -> str:
         "LAST ERROR": "last_error",
     }
     rows = [[_shown(field, each[field]) for field in columns.values()] for each in found]
-    return table(list(columns), rows, expendable=("BY", "TRIES", "PAYMENT", "NEXT TRY"))
+    return table(list(columns), rows)
 
 
 def _shown(field: str, value: object) -> object:

@@ -132,7 +132,7 @@ def _table(found: list[Payment]) -> str:
         )
         for each in found
     ]
-    return table(headings, rows, expendable=("SATOSHIS", "CREATED", "SELLER"))
+    return table(headings, rows)
 
 
 def _page(found: Payment) -> str:

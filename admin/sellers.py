@@ -10,30 +10,32 @@ import peewee
 
 from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
-from config.types import Kind, WrongValue, email_address, http_url
+from config.addresses import email_address, http_url, without_credentials
+from config.types import Kind, WrongValue
 from models.db.connection import database
 from models.seller import SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 
 LONGEST_NAME = 200
-LONGEST_URL = 2048
 
 
 class Checked(click.ParamType[str]):
-    """Text of one of the settings' kinds."""
+    """Text of one of the settings' types. No error quotes a `hidden` one, which may hold a password."""
 
-    def __init__(self, name: str, kind: Kind[str]) -> None:
+    def __init__(self, name: str, kind: Kind[str], *, hidden: bool = False) -> None:
         self.name = name
         self._kind = kind
+        self._hidden = hidden
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Ends the command with exit status 2 where the text is not of this kind."""
+        """Return the text. End the command with exit status 2 where the text is not of this type."""
         try:
             if not value.isprintable():
                 raise WrongValue("has control characters")
             return self._kind.read(value)
         except WrongValue as wrong:
-            self.fail(f"{value[:80]!a} {wrong}; allowed: {self._kind.allowed}", param, ctx)
+            shown = "the value" if self._hidden else ascii(value[:80])
+            self.fail(f"{shown} {wrong}; allowed: {self._kind.allowed}", param, ctx)
 
 
 def _read_seller_id(text: str) -> str:
@@ -48,21 +50,14 @@ def _read_name(text: str) -> str:
     return text
 
 
-def _read_url(text: str) -> str:
-    if not text.isascii() or len(text) > LONGEST_URL:
-        raise WrongValue("is too long, or has characters that must be percent-encoded")
-    return http_url().read(text)
-
-
 SELLER_ID_KIND = Kind(_read_seller_id, "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 NAME_KIND = Kind(_read_name, f"up to {LONGEST_NAME} characters")
-URL_KIND = Kind(_read_url, http_url().allowed)
 
 id_argument = click.argument("seller_id", metavar="ID", type=Checked("id", SELLER_ID_KIND))
 name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The shop's name.")
 email_option = click.option("--email", type=Checked("address", email_address()), help="Its own address.")
 url_option = click.option(
-    "--webhook-url", type=Checked("url", URL_KIND), help="Where it is told of its payments."
+    "--webhook-url", type=Checked("url", http_url(), hidden=True), help="Where it is told of its payments."
 )
 
 
@@ -121,7 +116,7 @@ def list_(with_removed: bool, as_json: bool) -> None:
     if not with_removed:
         del columns["REMOVED"]
     rows = [[each[field] or "" for field in columns.values()] for each in documents]
-    shown = table(list(columns), rows, expendable=("EMAIL", "ADDED", "NAME"))
+    shown = table(list(columns), rows)
     answer(documents, shown if rows else "There are no sellers.", as_json)
 
 
@@ -233,12 +228,12 @@ def seller_named(seller_id: str) -> Seller:
 
 
 def document(row: Seller) -> dict[str, str | None]:
-    """All that may be shown of a seller."""
+    """Return all that may be shown of a seller. An old webhook address may hold a password."""
     return {
         "seller_id": row.id,
         "name": row.name,
         "email": row.email,
-        "webhook_url": row.webhook_url,
+        "webhook_url": None if row.webhook_url is None else without_credentials(row.webhook_url),
         "created_at": timestamp(row.created_at),
         "removed_at": timestamp(row.removed_at),
     }

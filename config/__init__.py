@@ -1,11 +1,13 @@
 """Settings: `settings.py` has the table, `reader.py` reads it, `types.py` has the kinds of values."""
 
+from config.hosts import HostList
 from config.reader import SettingsError, variable_name
 from config.settings import EX_CONFIG, Settings, load_settings, misspelt, settings_or_exit
 from config.types import Maildir, Secret, SmtpServer
 
 __all__ = [
     "EX_CONFIG",
+    "HostList",
     "Maildir",
     "Secret",
     "Settings",

@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from config import addresses, hosts
 from config import types as kinds
+from config.hosts import HostList
 from config.reader import Fault, SettingsError, read_values, setting, slips, variable_name
 from config.types import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
 
@@ -41,13 +43,13 @@ class Settings:
 
     database_url: Secret = setting(
         "sqlite:///var/nodetill.db",
-        kinds.database_url(),
+        addresses.database_url(),
         "Where everything is stored: sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME",
         hidden=True,
     )
     bitcoind_rpc_url: Secret = setting(
         "http://127.0.0.1:8332",
-        kinds.rpc_url(),
+        addresses.rpc_url(),
         "bitcoind's RPC, as http://USER:PASSWORD@HOST:PORT; without a user the cookie file is read",
         hidden=True,
     )
@@ -62,10 +64,10 @@ class Settings:
         "The wallet that gives the addresses, hot or watch-only",
     )
     bitcoind_zmq_rawtx: str = setting(
-        "tcp://127.0.0.1:28332", kinds.zmq_address(), "zmqpubrawtx of bitcoin.conf"
+        "tcp://127.0.0.1:28332", addresses.zmq_address(), "zmqpubrawtx of bitcoin.conf"
     )
     bitcoind_zmq_hashblock: str = setting(
-        "tcp://127.0.0.1:28333", kinds.zmq_address(), "zmqpubhashblock of bitcoin.conf"
+        "tcp://127.0.0.1:28333", addresses.zmq_address(), "zmqpubhashblock of bitcoin.conf"
     )
     bitcoind_rest: str = setting(
         "auto",
@@ -80,11 +82,11 @@ class Settings:
     address_pool: int = setting(
         "500", kinds.whole_number(1, 100_000), "How many unclaimed addresses are kept ready"
     )
-    web_host: str = setting("127.0.0.1", kinds.host_name(), "Where the web server listens")
+    web_host: str = setting("127.0.0.1", addresses.host_name(), "Where the web server listens")
     web_port: int = setting("8080", kinds.whole_number(1, 65_535), "The port on which the web server listens")
     public_url: str = setting(
         "",
-        kinds.base_url(),
+        addresses.base_url(),
         "What customers' links start with, such as https://pay.example.com; if unset, http://WEB_HOST:WEB_PORT",
     )
     confirmations: int = setting(
@@ -117,25 +119,25 @@ class Settings:
     )
     rate_url_coinbase: str = setting(
         "https://api.coinbase.com/v2/exchange-rates?currency=BTC",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for coinbase's prices",
         hidden=True,
     )
     rate_url_kraken: str = setting(
         f"https://api.kraken.com/0/public/Ticker?pair={_KRAKEN_PAIRS}",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for kraken's prices",
         hidden=True,
     )
     rate_url_bitpay: str = setting(
         "https://bitpay.com/rates",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for bitpay's prices",
         hidden=True,
     )
     rate_url_coingecko: str = setting(
         "https://api.coingecko.com/api/v3/exchange_rates",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for coingecko's prices",
         hidden=True,
     )
@@ -154,18 +156,18 @@ class Settings:
     )
     mail: SmtpServer | Maildir = setting(
         "maildir:var/mail",
-        kinds.mail_url(),
+        addresses.mail_url(),
         "smtp://USER:PASSWORD@HOST:587, smtps://USER:PASSWORD@HOST:465, or a local maildir:PATH",
         name="SMTP_URL",
         hidden=True,
     )
-    mail_from: str = setting("nodetill@localhost", kinds.email_address(), "The sender of all emails")
+    mail_from: str = setting("nodetill@localhost", addresses.email_address(), "The sender of all emails")
     operator_email: str = setting(
-        "operator@localhost", kinds.email_address(), "Who is told of payments by email"
+        "operator@localhost", addresses.email_address(), "Who is told of payments by email"
     )
     explorer_url: str = setting(
         "https://mempool.space/tx/{txid}",
-        kinds.explorer_url(),
+        addresses.explorer_url(),
         "The link to a transaction in emails and pages; {txid} stands for its id",
     )
     operator_password: Secret | None = setting(
@@ -173,6 +175,11 @@ class Settings:
         kinds.secret_text("any text on one line", "correct-horse-battery-staple"),
         "The password of the operator's page, which is off without one",
         hidden=True,
+    )
+    webhook_private_hosts: HostList = setting(
+        "",
+        hosts.host_list(),
+        "Hosts and networks outside the public internet to which a webhook may go that an API key has set",
     )
     metrics_token: Secret | None = setting(
         "",
@@ -225,12 +232,12 @@ class Settings:
     @property
     def rpc_username(self) -> str | None:
         """Percent-decoded; None if the cookie file is to be read."""
-        return kinds.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[0]
+        return addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[0]
 
     @property
     def rpc_password(self) -> Secret | None:
         """Percent-decoded; None if the cookie file is to be read."""
-        password = kinds.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[1]
+        password = addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[1]
         return None if password is None else Secret(password)
 
     @property
@@ -273,6 +280,11 @@ def settings_or_exit() -> Settings:
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what is wrong with values that are right by themselves."""
+    listening = addresses.check_host(values["web_host"])
+    if values["public_url"] is None and listening is not None and addresses.is_unspecified(listening):
+        problem = f"is unset, and customers cannot open {values['web_host']}, which WEB_HOST is"
+        yield Fault("PUBLIC_URL", problem, "the address that customers open", "https://pay.example.com")
     if values["rate_max_age"] < values["rate_refresh"]:
         refresh = values["rate_refresh"]
         allowed = f"at least RATE_REFRESH, which is {refresh}, or no rate would last until the next"
@@ -282,8 +294,9 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
 def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Give the settings that follow from others their values."""
     if values["public_url"] is None:
-        host = values["web_host"]
-        values["public_url"] = f"http://{f'[{host}]' if ':' in host else host}:{values['web_port']}"
+        values["public_url"] = f"http://{addresses.netloc_of(values['web_host'], values['web_port'])}"
+    if values["webhook_private_hosts"] is None:
+        values["webhook_private_hosts"] = HostList()
     if values["bitcoind_cookie_file"] is None:
         values["bitcoind_cookie_file"] = _default_cookie(values["bitcoind_rpc_url"], environ)
 
@@ -302,7 +315,6 @@ def _default_cookie(rpc_url: Secret, environ: Mapping[str, str]) -> Path:
 
 def _rpc_address(rpc_url: Secret) -> str:
     parts = urlsplit(rpc_url.reveal())
-    host = parts.hostname or ""
     # A node is meant, so its own port stands in, not the web's; behind TLS there is a web server.
     port = parts.port or (443 if parts.scheme == "https" else 8332)
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{parts.scheme}://{addresses.netloc_of(parts.hostname or '', port)}"

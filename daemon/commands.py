@@ -7,9 +7,11 @@ import structlog
 
 from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
-from models.command import ACCEPT, REDELIVER, TRANSACTION, Hint, delete_hints
+from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, Hint, delete_hints
 from models.outbox import Message
 from models.payment import PaymentRequest, touch
+
+KINDS = (TRANSACTION, ACCEPT, REDELIVER, FOLLOW)
 
 log = structlog.get_logger(__name__)
 
@@ -22,13 +24,15 @@ class HintHandler:
 
     def handle(self, hints: Sequence[Hint], now: datetime) -> None:
         """Run each command once: its deletion and its effect are one transaction."""
-        by_kind = {kind: [h for h in hints if h.kind == kind] for kind in (TRANSACTION, ACCEPT, REDELIVER)}
+        by_kind = {kind: [h for h in hints if h.kind == kind] for kind in KINDS}
         if checks := by_kind[TRANSACTION]:
             self._check(checks, now)
         if acceptances := by_kind[ACCEPT]:
             _accept(acceptances, now)
         if redeliveries := by_kind[REDELIVER]:
             _redeliver(redeliveries, now)
+        if orders := by_kind[FOLLOW]:
+            _close_orders(orders)
 
     def _check(self, hints: Sequence[Hint], now: datetime) -> None:
         """Look at transactions. What is found is stored before the commands are deleted."""
@@ -38,6 +42,14 @@ class HintHandler:
             delete_hints(hints)
         for hint in hints:
             log.info("transaction looked at", payment=_reference(hint), txid=hint.txid)
+
+
+def _close_orders(hints: Sequence[Hint]) -> None:
+    """Delete orders to follow a chain. BlockHandler.sync has obeyed, or the chain has enough work."""
+    with unit_of_work("hint-done"):
+        delete_hints(hints)
+    for hint in hints:
+        log.warning("chain followed by the operator's order", block=hint.txid)
 
 
 def _accept(hints: Sequence[Hint], now: datetime) -> None:

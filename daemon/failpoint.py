@@ -15,6 +15,7 @@ VARIABLE = "NODETILL_FAILPOINT"
 TRANSACTIONS = (
     "acceptance",
     "addresses-added",
+    "addresses-ordered",
     "assessed",
     "block-connected",
     "block-disconnected",
@@ -27,6 +28,7 @@ TRANSACTIONS = (
     "message-marked",
     "messages-brought-forward",
     "messages-pruned",
+    "pool-checked",
     "rates-forgotten",
     "rates-stored",
 )
@@ -35,8 +37,8 @@ TRANSACTIONS = (
 SENDS = ("email", "webhook")
 """Each is reached twice: NAME.to-be-sent, and NAME.sent, when the other side has it."""
 
-OTHERS = ("email.written", "outcome.to-be-marked")
-"""A Maildir's file that is not in its place yet; a message that is sent and not marked."""
+OTHERS = ("outcome.to-be-marked",)
+"""A message is sent, and the database does not know it yet."""
 
 
 class UnknownFailpoint(ValueError):

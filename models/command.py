@@ -15,7 +15,7 @@ from models.db.connection import MomentField, Table, batches, database, marks, r
 from models.outbox import Message
 from models.payment import PaymentRequest
 
-TRANSACTION, ACCEPT, REDELIVER = "transaction", "accept", "redeliver"
+TRANSACTION, ACCEPT, REDELIVER, FOLLOW = "transaction", "accept", "redeliver", "follow"
 
 MAX_CHECKS_PER_SELLER = 10
 """Transactions of one seller that a batch looks at, so that sellers take turns."""
@@ -28,7 +28,7 @@ class NotLate(Exception):
 
 
 class Hint(Table):
-    """A command that the daemon runs and deletes."""
+    """A command that the daemon runs and deletes. For FOLLOW `txid` is the hash of a block."""
 
     payment_id: int | None
     message_id: int | None
@@ -100,6 +100,18 @@ def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
 def add_redelivery(message: Message, now: datetime) -> None:
     """Store the command to send a message again, unless it waits."""
     _insert_redeliveries([message.id], now)
+
+
+def add_chain_to_follow(block_hash: str, now: datetime) -> None:
+    """Order the daemon to follow the node's chain while it has this block, though it has less work."""
+    _add(kind=FOLLOW, txid=block_hash, created_at=now)
+
+
+def block_to_follow() -> str | None:
+    """Return the hash in the newest such order, or None."""
+    newest = Hint.select(Hint.txid).where(Hint.kind == FOLLOW).order_by(Hint.id.desc())
+    found: str | None = newest.scalar()
+    return found
 
 
 def pending_hints(limit: int = 200) -> list[Hint]:

@@ -14,7 +14,9 @@ _ONLY_ROW = 1
 class DaemonReport(Table):
     """The one row of it. `assessed_height` is the tip that every status was last worked out at.
 
-    `counters` is what the daemon has counted since it started: `daemon.counters.Counters.document`.
+    `first_block` is the hash of block 1, which differs between two chains with the same genesis block.
+    `addresses_ordered` counts the addresses that the wallet is asked for and that are not stored yet.
+    `counters` is the last `daemon.counters.Counters.document`.
     """
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
@@ -24,6 +26,8 @@ class DaemonReport(Table):
     node_height = peewee.IntegerField(null=True)
     problems = DocumentField(default=list)
     counters = DocumentField(default=dict)
+    first_block = peewee.CharField(max_length=64, null=True)
+    addresses_ordered = peewee.IntegerField(default=0)
 
 
 def daemon_report() -> DaemonReport:

@@ -1,7 +1,6 @@
 """Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from sys import intern
 
 import peewee
 
@@ -115,16 +114,34 @@ def states_of(txids: Iterable[str]) -> dict[tuple[str, int], str]:
     return found
 
 
-def unsettled_outputs() -> list[tuple[str, str, str | None]]:
-    """Outputs in no block, of requests that are open or about to be: what bitcoind has to be asked about.
+_UNSETTLED = """FROM output o LEFT JOIN payment_request p ON p.address_id = o.address_id
+    WHERE o.block_hash IS NULL AND CASE WHEN p.id IS NULL
+        THEN o.state <> 'dropped' AND o.replaced_in IS NULL
+        ELSE p.closed_at IS NULL OR p.next_height = ? END"""
+"""The outputs in no block that bitcoind has to be asked about.
 
-    Each as (txid, state, replaced_in): there may be as many as open requests.
+A closed request counts where its facts have changed (a reorg reached it), because it is assessed only after
+bitcoind has been asked. An output without a request counts until it is mined, dropped, or replaced in a
+block.
+"""
+
+
+def unsettled_outputs() -> list[tuple[str, str, str | None]]:
+    """Return (txid, state, replaced_in) of each output that bitcoind has to be asked about.
+
+    There may be as many as open requests.
     """
-    # A closed one whose facts have changed (a reorg reached it) is assessed only after this is asked.
-    query = """SELECT o.txid, o.state, o.replaced_in FROM output o
-        JOIN payment_request p ON p.address_id = o.address_id
-        WHERE o.block_hash IS NULL AND (p.closed_at IS NULL OR p.next_height = ?) ORDER BY o.id"""
+    # Only text of our own is put into it.
+    query = f"SELECT o.txid, o.state, o.replaced_in {_UNSETTLED} ORDER BY o.id"
     return list(database.execute_sql(statement(query), (DUE_NOW,)).fetchall())
+
+
+def txids_believed_in_mempool() -> list[str]:
+    """Return the unconfirmed payments, and the unconfirmed transactions that replace one."""
+    # Only text of our own is put into it.
+    query = f"""SELECT CASE o.state WHEN 'mempool' THEN o.txid ELSE o.replaced_by END {_UNSETTLED}
+        AND (o.state = 'mempool' OR o.state = 'replaced' AND o.replaced_in IS NULL)"""
+    return list({txid for (txid,) in database.execute_sql(statement(query), (DUE_NOW,))})
 
 
 def spends_of(txids: Iterable[str]) -> list[Spend]:
@@ -156,6 +173,7 @@ def forget_spends(txids: Iterable[str]) -> None:
 
 
 def all_spends() -> Iterator[tuple[str, bytes, str]]:
-    """What `add_spends` stored; a txid is one string, however often it is there."""
+    """Yield what `add_spends` stored; equal txids are one string, to save memory."""
+    same: dict[str, str] = {}
     for txid, outpoint, spender in database.execute_sql("SELECT txid, outpoint, spender FROM spend"):
-        yield intern(txid), bytes(outpoint), intern(spender)
+        yield same.setdefault(txid, txid), bytes(outpoint), same.setdefault(spender, spender)

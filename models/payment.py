@@ -5,7 +5,7 @@ from datetime import datetime
 
 import peewee
 
-from models.address import Address, claim, claim_address, newest_address_id
+from models.address import Address, claim_address, newest_address_id
 from models.db.connection import (
     DocumentField,
     MomentField,
@@ -15,11 +15,9 @@ from models.db.connection import (
     execute_many,
     first,
     insert,
-    is_sqlite,
     marks,
     rows,
     statement,
-    written,
 )
 from models.seller import Seller
 from payments.status import Assessment, Standing, Status, Terms
@@ -144,32 +142,16 @@ _STORE = f"UPDATE payment_request SET {_CHANGES}, revision = ? WHERE id = ? AND 
 
 
 def place(payment: PaymentRequest) -> bool:
-    """Store a fresh request at the oldest free address, which is claimed for it; False where none is free.
+    """Claim the oldest free address, and store a new request with it. Return False where none is free.
 
-    On SQLite inside the caller's transaction. On PostgreSQL it is one statement, which is a transaction by
-    itself: each more is a way to the server and back.
+    Must run inside a transaction.
     """
-    address = _claimed_for(payment) if is_sqlite() else _placed_at_once(payment)
-    if address is not None:
-        payment.address = address
-    return address is not None
-
-
-def _claimed_for(payment: PaymentRequest) -> Address | None:
     address = claim_address(payment.created_at)
-    if address is not None:
-        payment.id = insert(PaymentRequest, **payment.__data__, address=address)
-    return address
-
-
-def _placed_at_once(payment: PaymentRequest) -> Address | None:
-    columns, values = written(PaymentRequest, payment.__data__)
-    # Only names of our own and marks are put into the text.
-    query = (
-        f"WITH claimed AS ({claim()}), placed AS (INSERT INTO payment_request ({columns}, address_id) "  # noqa: S608
-        f"SELECT {marks(values)}, id FROM claimed) SELECT * FROM claimed"
-    )
-    return first(Address, query, Address.claimed_at.db_value(payment.created_at), *values)
+    if address is None:
+        return False
+    payment.id = insert(PaymentRequest, **payment.__data__, address=address)
+    payment.address = address
+    return True
 
 
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
@@ -200,7 +182,7 @@ def sample_addresses() -> list[Address]:
     awaited = (
         Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id))
         .join(PaymentRequest, peewee.JOIN.LEFT_OUTER)
-        .where(is_latest & (Address.claimed_at.is_null() | is_open))
+        .where(is_latest & (Address.is_free() | is_open))
         .group_by(Address.wallet)
     )
     ids = {address_id for pair in awaited.tuples().execute() for address_id in pair}

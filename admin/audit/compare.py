@@ -1,11 +1,11 @@
 """Where the database says of a request what bitcoind does not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from admin.audit.node import Evidence, Found, Witness
-from admin.audit.stored import Entry
+from admin.audit.node import Evidence, Found, WalletPayment, Witness
+from admin.audit.stored import Entry, Unrequested
 from models.output import MEMPOOL, MINED, REPLACED, Output
 from models.payment import DUE_NOW
 from payments.notifications import is_mailed
@@ -138,6 +138,28 @@ class Auditor:
     def _found(self, entry: Entry) -> dict[tuple[str, int], Found]:
         found = self.evidence.found.get(entry.payment.address.script, ())
         return {(each.txid, each.vout): each for each in found}
+
+
+def unrequested_differences(
+    row: Unrequested, payments: Sequence[WalletPayment], mempool: Collection[str]
+) -> Iterator[Difference]:
+    """Yield what came to an address that no request has, and what of it is not stored."""
+    there = [each for each in payments if each.height is not None or each.txid in mempool]
+    stored = {(output.txid, output.vout) for output in row.outputs}
+    came = {(each.txid, each.vout): each.amount_sats for each in there}
+    came |= {(o.txid, o.vout): o.amount_sats for o in row.outputs if o.state in (MEMPOOL, MINED)}
+    if came:
+        names = ", ".join(f"{txid}:{vout}" for txid, vout in sorted(came))
+        yield Difference(
+            None,
+            f"address {row.address} belongs to no request, and {sum(came.values())} sats came to it "
+            f"({names}): its request may be lost with a restored database",
+        )
+    for each in there:
+        if (each.txid, each.vout) not in stored:
+            place = "in the mempool" if each.height is None else f"in block {each.height}"
+            text = f"output {each.txid}:{each.vout} of {each.amount_sats} sats is {place}, and is not stored"
+            yield Difference(None, text)
 
 
 class _Told:

@@ -9,10 +9,10 @@ from statistics import median
 
 from admin.doctor.findings import Finding, judged, not_tried, ok, wrong
 from config import Maildir, Settings
-from daemon.delivery.smtp import Mailer, NotReady
-from daemon.net.http_client import HttpError
-from daemon.rates.sources import NoRates
-from daemon.rates.updater import FIXED, ask_source, prices_of
+from daemon.delivery.smtp import Mailer
+from daemon.net.errors import HttpError, NotReady
+from daemon.rates.sources import NoRates, UnknownPair
+from daemon.rates.updater import FIXED, ask_source, prices_by_pair, prices_of
 from payments.price import Price, Quote, choose_price
 
 Clock = Callable[[], datetime]
@@ -83,7 +83,10 @@ class RateDiagnosis:
         answer = ask_source(self._settings.rate_urls[name])
         if answer.date is not None:
             self._note_clock(name, answer.date)
-        return prices_of(name, answer)
+        try:
+            return prices_of(name, answer)
+        except UnknownPair:
+            return prices_by_pair(name, self._settings.rate_urls[name])
 
     def _note_clock(self, name: str, date: str) -> None:
         difference = seconds_ahead(self._clock(), date)

@@ -11,6 +11,7 @@ from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
     LOADING,
+    STALLED,
     chain_problem,
     pruning_problem,
     wallet_problems,
@@ -19,7 +20,7 @@ from daemon.node.client import Bitcoind
 from daemon.node.rpc import RPC_CALLS, NodeError, RpcError
 from daemon.node.types import NodeTip
 from models.block import stored_tip
-from models.daemon_status import daemon_report
+from models.daemon_status import DaemonReport, daemon_report
 from models.payment import sample_addresses
 
 SPENDING_CALLS = (
@@ -94,12 +95,12 @@ class NodeDiagnosis:
                 yield wrong(part, str(error))
 
     def _chain(self, tip: NodeTip) -> Iterator[Finding]:
-        known = daemon_report().chain if self._has_database else None
-        problem = chain_problem(tip, known)
+        report = daemon_report() if self._has_database else DaemonReport()
+        problem = chain_problem(self._node, tip, report)
         if problem is not None:
             # Its blocks and addresses are none of this node's.
             self._has_database = False
-        whose = "as this database's" if known else "which this database will belong to"
+        whose = "as this database's" if report.chain else "which this database will belong to"
         yield judged("chain", problem, f"{tip.chain}, {whose}")
 
     def _sync(self, tip: NodeTip) -> Iterator[Finding]:
@@ -107,10 +108,12 @@ class NodeDiagnosis:
         at = f"at block {tip.height} of {tip.headers}"
         if tip.is_initial_download:
             yield wrong("sync", f"{at}: {DOWNLOADING}")
+        elif stored is not None and tip.chainwork < stored.chainwork:
+            # After invalidateblock bitcoind may still count the headers that it must not follow.
+            is_stalled = STALLED in daemon_report().problems
+            yield wrong("sync", f"{at}: {STALLED if is_stalled else CATCHING_UP}")
         elif tip.headers - tip.height > HEADERS_BEHIND:
             yield wrong("sync", f"{at}: bitcoind is catching up; wait until it is done")
-        elif stored is not None and tip.chainwork < stored.chainwork:
-            yield wrong("sync", f"{at}: {CATCHING_UP}")
         elif not self._node.is_mempool_loaded():
             yield wrong("sync", LOADING)
         elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > LONGEST_SILENCE:

@@ -20,6 +20,7 @@ from daemon.progress import Progress
 from daemon.unit_of_work import unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
+from models.command import block_to_follow
 from models.output import Output
 from models.payment import PaymentRequest
 from payments.transaction import Block, Transaction
@@ -58,9 +59,10 @@ class BlockHandler:
         self._pulse = pulse
 
     def sync(self, node_tip: NodeTip, now: datetime) -> tuple[Sync, NodeTip]:
-        """Read up to the node's tip, and say which it was. Statuses are decided later, at that tip.
+        """Read up to the node's tip, and return which it was. Statuses are decided later, at that tip.
 
-        A tip with less work than ours is a node that came back from a crash, not a reorg: it is waited for.
+        A tip with less work than ours is a node that came back from a crash, not a reorg. It is waited for,
+        unless the operator has ordered to follow its chain.
         """
         while True:
             tip = stored_tip()
@@ -69,7 +71,7 @@ class BlockHandler:
                 return Sync.AT_TIP, node_tip
             if tip.hash == node_tip.hash:
                 return Sync.AT_TIP, node_tip
-            if node_tip.chainwork < tip.chainwork:
+            if node_tip.chainwork < tip.chainwork and not self._is_ordered():
                 return Sync.CATCHING_UP, node_tip
             self._advance(tip, node_tip, now)
             reached = stored_tip()
@@ -78,6 +80,12 @@ class BlockHandler:
                 raise NodeError("bitcoind's chain moves while it is read")
             if reached is None or reached.hash != node_tip.hash:
                 node_tip = self._node.tip()
+
+    def _is_ordered(self) -> bool:
+        """Return whether the operator has ordered to follow a chain that the node is still on."""
+        block_hash = block_to_follow()
+        header = self._node.header(block_hash) if block_hash is not None else None
+        return header is not None and header["confirmations"] > 0
 
     def _begin_at(self, node_tip: NodeTip) -> None:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""
@@ -88,9 +96,10 @@ class BlockHandler:
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
 
     def _advance(self, tip: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
-        fork = self._fork(tip) or self._begin_again(now)
+        fork = self._fork(tip) or self._begin_again(node_tip, now)
         if fork.height < tip.height:
-            self._disconnect_down_to(fork, tip)
+            log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
+            self._disconnect_down_to(fork.height, tip)
         self._read_above(fork, node_tip, now)
 
     def _fork(self, tip: StoredBlock) -> StoredBlock | None:
@@ -100,13 +109,16 @@ class BlockHandler:
             block = block_at(block.height - 1)
         return block
 
-    def _begin_again(self, now: datetime) -> StoredBlock:
-        """None of the blocks that were kept is left in the chain: read again from the oldest request that is
-        open, or whose payment has left the chain."""
+    def _begin_again(self, node_tip: NodeTip, now: datetime) -> StoredBlock:
+        """Begin where the oldest request is that is open, or whose payment has left the chain.
+
+        None of the blocks that were kept is in the node's chain.
+        """
         is_concerned = PaymentRequest.closed_at.is_null() | PaymentRequest.address.in_(self._unchained())
         oldest = PaymentRequest.select().where(is_concerned).order_by(PaymentRequest.created_at).first()
         since = (oldest.created_at if oldest else now).timestamp() - 2 * 3600
-        height = StoredBlock.select(StoredBlock.height).order_by(StoredBlock.height).scalar()
+        oldest_height = StoredBlock.select(StoredBlock.height).order_by(StoredBlock.height).scalar()
+        height = min(oldest_height, node_tip.height + 1)
         block_hash = None
         while height > 0:
             height -= 1
@@ -137,10 +149,16 @@ class BlockHandler:
             found.add(output.address_id)
         return found
 
-    def _disconnect_down_to(self, fork: StoredBlock, tip: StoredBlock) -> None:
+    def disconnect_from(self, height: int) -> None:
+        """Take back the stored blocks from this height on. The next sync reads them again."""
+        tip = stored_tip()
+        if tip is not None and height <= tip.height:
+            log.warning("reading blocks again", height=height, old_tip_height=tip.height)
+            self._disconnect_down_to(height - 1, tip)
+
+    def _disconnect_down_to(self, fork_height: int, tip: StoredBlock) -> None:
         self._watch.has_lost_blocks = True
-        log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
-        for height in range(tip.height, fork.height, -1):
+        for height in range(tip.height, fork_height, -1):
             block = block_at(height)
             if block is not None:
                 with unit_of_work("block-disconnected"):

@@ -14,7 +14,16 @@ from daemon.node.client import Bitcoind
 from daemon.unit_of_work import unit_of_work
 from models.block import stored_tip
 from models.db.leadership import has_moved
-from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, states_of, unsettled_outputs
+from models.output import (
+    DROPPED,
+    MEMPOOL,
+    MINED,
+    outputs_of,
+    spends_of,
+    states_of,
+    txids_believed_in_mempool,
+    unsettled_outputs,
+)
 from payments.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -29,8 +38,8 @@ RELAY_GRACE = timedelta(seconds=60)
 FEED_DELAY = timedelta(seconds=2)
 """How late a message of the feed may be to count as news: the mempool's times are whole seconds."""
 
-ASKED_ONE_BY_ONE = 50
-"""From here on the whole mempool's list costs less than an entry for each payment."""
+MAX_ENTRIES = 1000
+"""With more payments the list of the whole mempool costs less than an entry for each."""
 
 FOREIGN_AT_ONCE = 10_000
 """How many foreign transactions one look reads where no wallet can name its own: half a second's work."""
@@ -41,11 +50,19 @@ READ_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A payment that bitcoind has in its mempool. `lineage` is it and its unconfirmed ancestors."""
+    """A payment that bitcoind has in its mempool. `lineage` is it and its unconfirmed ancestors.
+
+    `has_ancestors` is true even where they left the mempool before bitcoind was asked for them.
+    """
 
     match: Match
     first_seen_at: datetime
     lineage: Sequence[Transaction]
+    has_ancestors: bool
+
+    @property
+    def txid(self) -> str:
+        return self.match.transaction.txid
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +78,8 @@ class _Fates:
 class Findings:
     """What bitcoind said of payments, to be stored; `lineages` of those that are in the mempool again.
 
-    Not `is_whole` where the truth can't be said yet: a payment was not in the mempool after all, or the tip
-    has moved. Then sync, and look again.
+    It is not `is_whole` in two cases only: the tip has moved, or bitcoind is still loading its mempool. Both
+    end by themselves. The caller syncs then, and looks again.
     """
 
     fates: _Fates
@@ -102,6 +119,7 @@ class Mempool:
         self._is_new_here = has_moved()
         self._hearsay: frozenset[str] = frozenset()
         self._foreign: set[str] = set()
+        self._check_from = 0
 
     @property
     def is_missing_any(self) -> bool:
@@ -117,19 +135,41 @@ class Mempool:
         came_by_feed: bool = False,
         undecided: Collection[str] | None = None,
     ) -> Findings:
-        """Which of these payments the mempool has, and what became of those that may conflict with something.
+        """Return which of these payments the mempool has, and what became of those that may conflict.
 
         Of the `endangered` only the `undecided` (all, if not given) can be dropped.
         """
-        found = [self._arrival(match, now, came_by_feed) for match in matches]
-        arrivals = [arrival for arrival in found if arrival is not None]
-        conflicting = {txid for a in arrivals for t in a.lineage for txid in self._watch.conflicts(t)}
-        fates = self._fates(conflicting.union(endangered), now, undecided)
+        asked = list(matches)
+        arrivals = [a for match in asked if (a := self._arrival(match, now, came_by_feed)) is not None]
+        is_any_absent = len(arrivals) < len(asked)
+        rivals = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
+        fates = self._fates({*endangered}.union(*rivals.values()), now, undecided)
         if fates is None:
             return Findings(_Fates(), [], False, self._watch)
-        arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
-        is_whole = all(arrival is not None for arrival in found)
-        return Findings(fates, arrivals, is_whole, self._watch, self._lineages(fates.returned))
+        arrivals += self._replacements_of_ours(fates, now, rivals.keys())
+        lineages = self._lineages(fates.returned)
+        # Several questions concern each of these. Its mempool may have changed between two of them.
+        unsure = {*lineages, *(a.txid for a in arrivals if a.has_ancestors or rivals.get(a.txid))}
+        gone = unsure - self._present(unsure)
+        if gone:
+            fates = replace(fates, returned=set(fates.returned) - gone)
+            arrivals = [a for a in arrivals if a.txid not in gone]
+            lineages = {txid: lineage for txid, lineage in lineages.items() if txid not in gone}
+        # bitcoind also publishes what is in a block, and with txindex=1 it has what no chain holds any more.
+        is_whole = not (is_any_absent or gone) or self._is_absence_certain()
+        return Findings(fates, arrivals, is_whole, self._watch, lineages)
+
+    def is_any_gone(self) -> bool:
+        """Return whether something has left the mempool that the database believes in it.
+
+        The feed is silent where nothing conflicts with what has left: an eviction, or a parent whose
+        replacement was itself replaced. Of more than MAX_ENTRIES the next ones are asked for at each call.
+        """
+        believed = sorted(txids_believed_in_mempool())
+        start = self._check_from if self._check_from < len(believed) else 0
+        self._check_from = start + MAX_ENTRIES
+        part = believed[start : self._check_from]
+        return len(self._present(part)) < len(part)
 
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
@@ -141,22 +181,24 @@ class Mempool:
         self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
         # Before it is asked whether they are there: what is replaced after that, the feed tells.
         lineages = self._grown_lineages({txid for txid, state, _ in outputs if state == MEMPOOL})
-        is_whole = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
-        if is_whole:
+        findings = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
+        if findings.is_whole:
             self._watch.settle()
-        return is_whole
+        return findings.is_whole
 
     def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
-        """Find payments that the feed did not bring; False where something is left for another look."""
+        """Store payments that the feed missed. Return False where something is left for another look."""
         candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
         states = {output.txid: output.state for output in outputs_of(candidates)}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
         matches = self._matches([txid for txid in candidates if txid not in states])
-        if matches:
-            log.info("payments found that the feed did not bring", count=len(matches))
-        # What is gone is gone: it may be back, but is not waited for.
-        if (matches or returned) and not self._record(matches, returned, now, undecided=()):
-            return False
+        if matches or returned:
+            # What is gone is gone: it may be back, but is not waited for.
+            findings = self._record(matches, returned, now, undecided=())
+            if findings.arrivals:
+                log.info("payments found that the feed did not bring", count=len(findings.arrivals))
+            if not findings.is_whole:
+                return False
         if by_wallet:
             return True
         self._foreign.update(candidates)
@@ -174,15 +216,15 @@ class Mempool:
         now: datetime,
         undecided: Collection[str] | None = None,
         lineages: Mapping[str, Sequence[Transaction]] = MappingProxyType({}),
-    ) -> bool:
-        """Look, and store what was found, and these lineages; whether it is whole."""
+    ) -> Findings:
+        """Look, and store what was found, and these lineages."""
         findings = self.look(matches, endangered, now, undecided=undecided)
         findings = replace(findings, lineages={**lineages, **findings.lineages})
         findings.store_alone()
-        return findings.is_whole
+        return findings
 
     def _matches(self, txids: Sequence[str]) -> list[Match]:
-        """Those of these transactions that the mempool still has, and that pay us."""
+        """Return those of these transactions that bitcoind has, and that pay us."""
         return [
             m for part in _parts(txids) for m in self._watch.matches(self._node.mempool_transactions(part))
         ]
@@ -226,7 +268,8 @@ class Mempool:
         if entry.ancestors:
             lineage += self._node.mempool_transactions(self._node.mempool_ancestors(txid))
         is_fresh = came_by_feed and now - entry.entered_at < FEED_DELAY
-        return _Arrival(match, now if is_fresh else min(entry.entered_at, now), lineage)
+        first_seen_at = now if is_fresh else min(entry.entered_at, now)
+        return _Arrival(match, first_seen_at, lineage, entry.ancestors > 0)
 
     def _fates(
         self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
@@ -249,9 +292,9 @@ class Mempool:
         return _Fates(returned, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
 
     def _present(self, txids: Collection[str]) -> set[str]:
-        if len(txids) <= ASKED_ONE_BY_ONE:
-            return {txid for txid in txids if self._node.mempool_entry(txid) is not None}
-        return set(txids) & self._node.mempool_txids()
+        if len(txids) > MAX_ENTRIES:
+            return set(txids) & self._node.mempool_txids()
+        return {txid for part in _parts(list(txids)) for txid in self._node.in_mempool(part)}
 
     def _replacements(self, txids: Collection[str]) -> dict[str, str]:
         """For each of these payments that something in the mempool conflicts with: by what."""

@@ -1,12 +1,10 @@
 """Emails: to a mail server by SMTP, or into a local Maildir."""
 
-import os
-import secrets
+import mailbox
 import smtplib
-import socket
-import ssl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
@@ -14,24 +12,21 @@ from email.policy import SMTP, EmailPolicy, default
 from email.utils import format_datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Literal
+from typing import Any, Literal
 
 from config import Maildir, SmtpServer
 from daemon.delivery.emails import LONGEST_SUBJECT, Letter
-from daemon.failpoint import reach
-from daemon.net.deadline import Deadline
-from daemon.net.errors import PermanentFailure, TemporaryFailure, reason
+from daemon.net.connection import open_connection
+from daemon.net.errors import NotReady, PermanentFailure, TemporaryFailure, explain, reason
 from daemon.net.tls import tls_context
 
 DEADLINE_SECONDS = 20.0
 LONGEST_LINE = 998  # RFC 5322 2.1.1
+MAX_REPLY_BYTES = 1024 * 1024
+ENDLESS = "its reply has no end"
 
-# The login is what is wrong, not the message, and the operator can mend it. RFC 4954 6.
+# The login is wrong, not the message, and the operator can mend it. RFC 4954 6.
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
-
-
-class NotReady(Exception):
-    """Emails would not be taken; the text says why, and what to do."""
 
 
 class Mailer:
@@ -47,145 +42,197 @@ class Mailer:
     def send(
         self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
-        """Hand one email over; when this returns, it is the other side's. Within `deadline_seconds`.
+        """Hand one email over within `deadline_seconds`. Return once the other side has it.
 
-        Raises TemporaryFailure or PermanentFailure.
+        Raise TemporaryFailure or PermanentFailure.
         """
         try:
             message = _message(self._mail_from, recipient, letter, message_id, is_urgent, now)
             line_ends = SMTP if isinstance(self._mail, SmtpServer) else default
             content = message.as_bytes(policy=_unfolded(line_ends, letter.subject))
         except (ValueError, LookupError, TypeError, AttributeError, MessageError) as error:
-            # Whatever the email package can't write, it never will; this one may not stop those behind it.
-            raise PermanentFailure(reason(f"the email can't be written: {error}")) from error
+            # The email package never can write this one, so it may not stop the ones behind it.
+            raise PermanentFailure(f"the email can't be written: {type(error).__name__}") from error
         if isinstance(self._mail, Maildir):
-            self._store(self._mail.path, content)
-        else:
-            self._submit(self._mail, recipient, content)
+            _store(self._mail.path, content)
+            return
+        with self._connected(self._mail) as connection:
+            try:
+                connection.log_in()
+                connection.hand_over(self._mail_from, recipient, content)
+            except (smtplib.SMTPException, OSError, ValueError) as error:
+                raise _failure(error) from error
 
     def check(self, recipient: str) -> None:
-        """Do all but hand an email over: log in, and ask whether this sender and recipient would be taken.
-
-        Raises NotReady.
-        """
+        """Log in and offer this sender and recipient, but send no email. Raise NotReady."""
         if isinstance(self._mail, Maildir):
             _check_maildir(self._mail.path)
             return
         cure = "correct the host, the port and the kind of TLS in SMTP_URL"
-        with Deadline(self._deadline_seconds) as deadline:
-            connection = _Connection(self._mail, deadline, self._mail_from.rpartition("@")[2])
-            try:
-                connection.open()
+        try:
+            with self._connected(self._mail) as connection:
                 cure = "correct the user and the password in SMTP_URL"
-                connection.authenticate()
+                connection.log_in()
                 cure = "correct MAIL_FROM, or the user in SMTP_URL"
                 _check_taken(*connection.mail(self._mail_from))
                 cure = "correct OPERATOR_EMAIL"
                 _check_taken(*connection.rcpt(recipient))
-            except (smtplib.SMTPException, OSError, ValueError) as error:
-                raise NotReady(f"{_failure(error, deadline)}: {cure}") from error
-            else:
-                with suppress(smtplib.SMTPException, OSError):
-                    connection.rset()
-                    connection.quit()
-            finally:
-                connection.close()
+                connection.rset()
+        except (TemporaryFailure, PermanentFailure, smtplib.SMTPException, OSError, ValueError) as error:
+            raise NotReady(f"{_failure(error)}: {cure}") from error
 
-    def _submit(self, server: SmtpServer, recipient: str, content: bytes) -> None:
-        with Deadline(self._deadline_seconds) as deadline:
-            connection = _Connection(server, deadline, self._mail_from.rpartition("@")[2])
-            try:
-                connection.log_in()
-                connection.sendmail(self._mail_from, [recipient], content)
-            except (smtplib.SMTPException, OSError, ValueError) as error:
-                # ValueError: an answer that smtplib can't read.
-                raise _failure(error, deadline) from error
-            else:
-                # It has been taken: what the server says to goodbye changes nothing.
-                with suppress(smtplib.SMTPException, OSError):
-                    connection.quit()
-            finally:
-                connection.close()
-
-    def _store(self, directory: Path, content: bytes) -> None:
-        """Deliver as https://cr.yp.to/proto/maildir.html says, readable to the owner alone."""
-        name = f"{secrets.token_hex(16)}.{socket.gethostname().replace('/', '_').replace(':', '_')}"
+    @contextmanager
+    def _connected(self, server: SmtpServer) -> Iterator["_Connection"]:
+        own_name = self._mail_from.rpartition("@")[2]
         try:
-            for place in (directory, *(directory / part for part in ("tmp", "new", "cur"))):
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(directory / "tmp" / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            reach("email.written")
-            (directory / "tmp" / name).rename(directory / "new" / name)
-            _sync(directory / "new")
-        except OSError as error:
-            raise TemporaryFailure(f"the Maildir can't be written: {error.strerror}") from error
+            connection = _Connection(server, self._deadline_seconds, own_name)
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            raise _failure(error) from error
+        with closing(connection):
+            yield connection
+            # The email is handed over by now, whatever the server answers to goodbye.
+            with suppress(smtplib.SMTPException, OSError, ValueError):
+                connection.quit()
+
+
+class _Refused(smtplib.SMTPException):
+    """The server refuses this sender, this recipient or this message."""
+
+    def __init__(self, code: int, answer: bytes) -> None:
+        super().__init__(f"the mail server answered {code} {answer.decode('utf-8', 'replace')}")
+        self.code = code
 
 
 class _Connection(smtplib.SMTP):
-    """A connection to the operator's mail server, over at the deadline."""
+    """An encrypted connection to the operator's mail server, with an absolute end.
 
-    def __init__(self, server: SmtpServer, deadline: Deadline, own_name: str) -> None:
+    It overrides two public methods: `connect`, as smtplib's LMTP does, and `getreply`. The library's own
+    `getreply` reports a long line as if the server had answered 500, and waits for ever while bytes trickle.
+    """
+
+    def __init__(self, server: SmtpServer, seconds: float, own_name: str) -> None:
         self._server = server
-        self._deadline = deadline
-        # Without a name of our own smtplib asks the DNS for one, which can take long.
-        super().__init__(local_hostname=own_name, timeout=deadline.remaining_seconds)
+        self._ends_at = time.monotonic() + seconds
+        self._received = bytearray()
+        # smtplib looks its own name up in the DNS where it is given none, which can take long.
+        super().__init__(server.host, server.port, local_hostname=own_name, timeout=seconds)
+        try:
+            self._encrypt()
+        except BaseException:
+            self.close()
+            raise
+
+    def connect(self, host: str = "", port: int = 0, source_address: object = None) -> tuple[int, bytes]:  # noqa: ARG002
+        """Connect to any address of `host`, and return its greeting. Raise SMTPException or OSError."""
+        connection = open_connection(host, port, self._seconds_left())
+        try:
+            if self._server.security == "tls":
+                connection = tls_context().wrap_socket(connection, server_hostname=host)
+            self.sock = connection
+            return self.getreply()
+        except BaseException:
+            connection.close()
+            raise
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Return the code and the text of the next reply. Raise SMTPServerDisconnected or TimeoutError."""
+        texts = []
+        is_last, size = False, 0
+        while not is_last:
+            line = self._read_line()
+            texts.append(line[4:].strip())
+            is_last = line[3:4] != b"-"
+            size += len(line)
+            if size > MAX_REPLY_BYTES:
+                raise smtplib.SMTPServerDisconnected(ENDLESS)
+        code = int(line[:3]) if line[:3].isdigit() else -1
+        return code, b"\n".join(texts)
 
     def log_in(self) -> None:
-        """Connect, encrypt and authenticate, as the settings say. Raises SMTPException or OSError."""
-        self.open()
-        self.authenticate()
-
-    def open(self) -> None:
-        """Connect and encrypt. Raises SMTPException or OSError."""
-        with _no_verdict():
-            # STARTTLS checks the certificate against this.
-            self._host = self._server.host
-            code, answer = self.connect(self._server.host, self._server.port)
-            if code != 220:
-                raise smtplib.SMTPConnectError(code, answer)
-            self.ehlo_or_helo_if_needed()
-            if self._server.security == "starttls":
-                self.starttls(context=tls_context())
-
-    def authenticate(self) -> None:
-        """Say who we are, where SMTP_URL does. Raises SMTPException or OSError."""
+        """Authenticate where SMTP_URL has a user. Raise SMTPException or OSError."""
         if self._server.username is None or self._server.password is None:
             return
-        with _no_verdict():
-            try:
-                self.login(self._server.username, self._server.password.reveal())
-            except UnicodeEncodeError:
-                # Without its cause, which has the password in it.
-                raise smtplib.SMTPException("AUTH takes no user or password but in ASCII") from None
+        self.ehlo_or_helo_if_needed()
+        self.user, self.password = self._server.username, self._server.password.reveal()
+        offered = self.esmtp_features.get("auth", "").upper().split()
+        refusal = smtplib.SMTPException("it offers no login by CRAM-MD5, PLAIN or LOGIN")
+        for mechanism in ("CRAM-MD5", "PLAIN", "LOGIN"):
+            if mechanism in offered:
+                try:
+                    self._authenticate(mechanism)
+                except smtplib.SMTPAuthenticationError as error:
+                    # Some servers offer what they do not support. A reply may repeat the password.
+                    refusal = smtplib.SMTPException(f"it refuses the login ({error.smtp_code})")
+                else:
+                    return
+        raise refusal
 
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002
-        """As smtplib.SMTP_SSL overrides it; the deadline is the time-out."""
-        connection = self._deadline.open_socket(host, port)
-        if self._server.security != "tls":
-            return connection
-        return tls_context().wrap_socket(connection, server_hostname=host)
+    def hand_over(self, sender: str, recipient: str, content: bytes) -> None:
+        """Send one email. Raise _Refused where the server refuses it, SMTPException or OSError."""
+        self.ehlo_or_helo_if_needed()
+        options = [f"size={len(content)}"] if self.has_extn("size") else []
+        _check_taken(*self.mail(sender, options))
+        _check_taken(*self.rcpt(recipient))
+        try:
+            _check_taken(*self.data(content))
+        except smtplib.SMTPDataError as error:
+            # The server refuses before it has read the message.
+            raise _Refused(error.smtp_code, _bytes(error.smtp_error)) from error
+
+    def _encrypt(self) -> None:
+        if self._server.security == "starttls":
+            self.starttls(context=tls_context())
+            # Anybody on the line may have sent what came before the encryption.
+            self._received.clear()
+
+    def _authenticate(self, mechanism: str) -> None:
+        respond: dict[str, Any] = {
+            "CRAM-MD5": self.auth_cram_md5,
+            "PLAIN": self.auth_plain,
+            "LOGIN": self.auth_login,
+        }
+        try:
+            # RFC 4954 4 has a server refuse an initial response where the server speaks first.
+            self.auth(mechanism, respond[mechanism], initial_response_ok=mechanism == "PLAIN")
+        except UnicodeEncodeError:
+            # Without its cause, which has the password in it.
+            raise smtplib.SMTPException("a login takes user and password in ASCII only") from None
+
+    def _read_line(self) -> bytes:
+        while b"\n" not in self._received:
+            assert self.sock is not None
+            self.sock.settimeout(self._seconds_left())
+            data = self.sock.recv(4096)
+            if not data or len(self._received) > MAX_REPLY_BYTES:
+                raise smtplib.SMTPServerDisconnected("it closes the connection" if not data else ENDLESS)
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        return bytes(line)
+
+    def _seconds_left(self) -> float:
+        seconds = self._ends_at - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("timed out")
+        return seconds
 
 
-@contextmanager
-def _no_verdict() -> Iterator[None]:
-    """Nothing of the message has been seen yet, so what is refused is not the message."""
+def _store(directory: Path, content: bytes) -> None:
     try:
-        yield
-    except smtplib.SMTPResponseException as error:
-        raise smtplib.SMTPException(f"{error.smtp_code} {_said(error.smtp_error)}") from error
+        for place in (directory, *(directory / part for part in ("tmp", "new", "cur"))):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mailbox.Maildir(directory, create=False).add(content)
+    except OSError as error:
+        raise TemporaryFailure(f"the Maildir can't be written: {error.strerror}") from error
 
 
 def _check_taken(code: int, answer: bytes) -> None:
-    if code not in (250, 251):
-        raise smtplib.SMTPResponseException(code, answer)
+    # RFC 5321 4.2 has a client go by the first digit of a code that it does not expect.
+    if not 200 <= code < 300:
+        raise _Refused(code, answer)
 
 
 def _check_maildir(directory: Path) -> None:
-    """Without making it: what is there has to be a directory that can be written. Raises NotReady."""
+    """Check that the directory, or the first parent that exists, can be written. Raise NotReady."""
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
     places = [directory / part for part in ("tmp", "new") if (directory / part).exists()] or [there]
     for place in places:
@@ -200,9 +247,10 @@ def _check_maildir(directory: Path) -> None:
 
 
 def _unfolded(policy: "EmailPolicy[EmailMessage]", subject: str) -> "EmailPolicy[EmailMessage]":
-    """Keeps a subject on its line: folded before its first word, it is read back with a space in front.
+    """Return a policy that keeps the subject on one line.
 
-    One that has to be encoded is folded, since an encoded word has at most 75 characters (RFC 2047 2).
+    A subject that is folded before its first word is read back with a space in front. One that has to be
+    encoded is folded all the same, because an encoded word has at most 75 characters (RFC 2047 2).
     """
     return policy.clone(max_line_length=len("Subject: ") + LONGEST_SUBJECT) if subject.isascii() else policy
 
@@ -216,7 +264,7 @@ def _message(
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = message_id
-    # No holiday replies, please. RFC 3834 5.
+    # Nobody shall answer that he is on holiday. RFC 3834 5.
     message["Auto-Submitted"] = "auto-generated"
     if is_urgent:
         message["Importance"] = "high"  # RFC 2156 5.3.4
@@ -227,40 +275,29 @@ def _message(
 
 
 def _encoding(text: str) -> Literal["7bit", "quoted-printable"]:
-    """As it is where that can be: a txid stays whole for those who read the source."""
+    """Return the encoding that leaves plain text as it is, so that a txid stays whole in the source."""
     is_plain = text.isascii() and all(len(line) <= LONGEST_LINE for line in text.splitlines())
     return "7bit" if is_plain else "quoted-printable"
 
 
-def _failure(error: Exception, deadline: Deadline) -> TemporaryFailure | PermanentFailure:
-    if deadline.is_over:
-        return TemporaryFailure("the mail server was too slow")
+def _failure(error: Exception) -> TemporaryFailure | PermanentFailure:
+    """Return what an attempt comes to. Only a reply to the sender, recipient or message can be final."""
     match error:
-        case smtplib.SMTPRecipientsRefused():
-            return _refusal(*next(iter(error.recipients.values())))
+        case TemporaryFailure() | PermanentFailure():
+            return error
+        case _Refused():
+            is_final = 500 <= error.code < 600 and error.code not in _LOGIN_CODES
+            return (PermanentFailure if is_final else TemporaryFailure)(reason(str(error)))
+        case TimeoutError():
+            return TemporaryFailure("the mail server was too slow")
         case smtplib.SMTPResponseException():
-            return _refusal(error.smtp_code, error.smtp_error)
-        case ssl.SSLCertVerificationError():
-            return TemporaryFailure(reason(f"the mail server's certificate: {error.verify_message}"))
-        case smtplib.SMTPException() | OSError():
-            return TemporaryFailure(reason(f"the mail server: {error.strerror or error}"))
+            return TemporaryFailure(reason(str(_Refused(error.smtp_code, _bytes(error.smtp_error)))))
+        case smtplib.SMTPException():
+            return TemporaryFailure(reason(f"the mail server: {error}"))
+        case OSError():
+            return TemporaryFailure(f"the mail server: {explain(error)}")
     return TemporaryFailure("the mail server gave an answer that can't be read")
 
 
-def _refusal(code: int, answer: bytes | str) -> TemporaryFailure | PermanentFailure:
-    said = reason(f"the mail server said {code} {_said(answer)}")
-    is_final = 500 <= code < 600 and code not in _LOGIN_CODES
-    return PermanentFailure(said) if is_final else TemporaryFailure(said)
-
-
-def _said(answer: bytes | str) -> str:
-    return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
-
-
-def _sync(directory: Path) -> None:
-    """Make what was moved into it survive a power loss."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _bytes(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()

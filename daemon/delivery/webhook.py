@@ -5,27 +5,45 @@ from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from daemon.net.errors import PermanentFailure, TemporaryFailure
-from daemon.net.http_client import HttpError, exchange
+from config import HostList
+from daemon.net.addresses import IPAddress, is_public, without_mapping
+from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
+from daemon.net.http_client import exchange
 
 DEADLINE_SECONDS = 10.0
+BODY_SECONDS = 1.0
+"""The longest wait for the rest of an answer. The status decides, so the rest is read for politeness only."""
+
 MOST_BYTES = 64 * 1024
 GONE = 410
 
 
 class WebhookSender:
-    """Posts events to the sellers' addresses."""
+    """Posts events to the sellers' addresses.
 
-    def __init__(self, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    `private_hosts` may be called although they are not public, whoever has set the address.
+    """
+
+    def __init__(
+        self, deadline_seconds: float = DEADLINE_SECONDS, private_hosts: HostList | None = None
+    ) -> None:
         self._deadline_seconds = deadline_seconds
+        self._private_hosts = private_hosts or HostList()
 
     def send(
-        self, url: str, secrets: Sequence[str], event_reference: str, body: bytes, now: datetime
+        self,
+        url: str,
+        secrets: Sequence[str],
+        event_reference: str,
+        body: bytes,
+        now: datetime,
+        *,
+        is_public_only: bool = False,
     ) -> None:
-        """Post `body`, signed with each of `secrets`; when this returns, the seller has it.
+        """Post `body`, signed with each of `secrets`. Return once the seller has it.
 
-        Delivered is what is answered with 2xx, whole or to 64 KiB, within `deadline_seconds`. Raises
-        TemporaryFailure, or PermanentFailure where the answer is 410 Gone.
+        A 2xx status within `deadline_seconds` is a delivery, whatever follows it. `is_public_only` refuses
+        hosts in private networks. Raise TemporaryFailure, or PermanentFailure for 410 Gone.
         """
         headers = {
             "Content-Type": "application/json",
@@ -41,6 +59,8 @@ class WebhookSender:
                 body=body,
                 deadline_seconds=self._deadline_seconds,
                 most_bytes=MOST_BYTES,
+                body_seconds=BODY_SECONDS,
+                may_connect=self._may_connect if is_public_only else None,
             )
         except HttpError as error:
             raise TemporaryFailure(str(error)) from error
@@ -48,6 +68,9 @@ class WebhookSender:
             raise PermanentFailure("HTTP 410: the address is gone")
         if not 200 <= answer.status < 300:
             raise TemporaryFailure(f"HTTP {answer.status}")
+
+    def _may_connect(self, host: str, address: IPAddress) -> bool:
+        return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
 
 
 def _signatures(secrets: Sequence[str], event_reference: str, body: bytes, now: datetime) -> str:

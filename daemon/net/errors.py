@@ -1,18 +1,63 @@
-"""What can come of sending a message, beside its delivery."""
+"""The errors of requests to other machines, and the words for them."""
+
+import ssl
 
 LONGEST_REASON = 200
 """Characters."""
 
+# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_WRONG_NAME_CODES = frozenset({62, 64})
 
-class TemporaryFailure(Exception):
-    """Not delivered; it may be later. The text is for the operator, and holds no secret."""
+
+class OutboundError(Exception):
+    """A request to another machine fails. The text is for the operator, and holds no secret."""
 
 
-class PermanentFailure(Exception):
-    """Not delivered, and never will be. The text is for the operator, and holds no secret."""
+class TemporaryFailure(OutboundError):
+    """The message is not delivered now. A later attempt may succeed."""
+
+
+class PermanentFailure(OutboundError):
+    """The message is not delivered, and no later attempt can succeed."""
+
+
+class HttpError(OutboundError):
+    """The other machine gives no HTTP answer. The text never contains its address, which may be a secret."""
+
+
+class NotReady(OutboundError):
+    """The mail server or the Maildir would take no email. The text names the cause and the cure."""
+
+
+class ForbiddenAddress(OSError):
+    """The host has no address that this connection may go to."""
 
 
 def reason(text: str) -> str:
-    """What another machine said, as one printable line of a length that can be shown."""
+    """Return text of another machine as one printable line that is short enough to show."""
     line = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(line.split())[:LONGEST_REASON]
+
+
+def explain(error: Exception) -> str:
+    """Return the cause of a network failure, in words that contain nothing of the address or the answer."""
+    match error:
+        case TimeoutError():
+            return "timed out"
+        case ForbiddenAddress():
+            return "the host is not public: name it in WEBHOOK_PRIVATE_HOSTS to allow it"
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is refused: {_certificate_fault(error)}"
+        case ssl.SSLError():
+            return f"TLS failed: {reason(error.reason or 'the connection was closed')}"
+        case UnicodeError():
+            return "the host name cannot be looked up"
+        case OSError() if error.strerror:
+            return reason(error.strerror)
+    return "no HTTP answer"
+
+
+def _certificate_fault(error: ssl.SSLCertVerificationError) -> str:
+    # Python adds the host name to OpenSSL's text of these two.
+    is_wrong_name = error.verify_code in _WRONG_NAME_CODES
+    return "it is for another name" if is_wrong_name else reason(error.verify_message)

@@ -1,35 +1,50 @@
-"""HTTP to machines that are not ours: no redirects, no proxy of the environment, and an end to everything."""
+"""Make HTTP requests to machines of others: no redirects, no proxy of the environment, and one deadline."""
 
-import http.client
-import socket
+import errno
+import re
+import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from socket import socket
+from urllib.parse import quote, urlsplit
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+import h11
 
-from daemon.net.deadline import Deadline
-from daemon.net.errors import reason
+from daemon.net.connection import MayConnect, open_connection
+from daemon.net.errors import HttpError, explain
 from daemon.net.tls import tls_context
 
 USER_AGENT = "Nodetill"
+MAX_HEAD_BYTES = 1024 * 1024
+PIECE_BYTES = 16 * 1024
 
-
-class HttpError(Exception):
-    """No answer, or none that can be read. The text is for the operator; it never has the address in it,
-    which may be a secret."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_UNESCAPED = "!#$%&'()*+,/:;=?@[]~"
+_STATUS_LINE = re.compile(rb"[\r\n]*HTTP/[0-9.]+[ \t]+([2-9][0-9][0-9])[^0-9]")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is cut at the limit; `is_whole` says whether that was all. `date` is that header's text."""
+    """The final answer. `defect` tells why `body` is not all of it; None if it is. `date` is that header."""
 
     status: int
     body: bytes
-    is_whole: bool
+    defect: str | None
     date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The parts of an address, as they go over the line."""
+
+    is_tls: bool
+    host: str
+    port: int
+    host_header: str
+    path: str
 
 
 def exchange(
@@ -40,89 +55,154 @@ def exchange(
     body: bytes | None = None,
     deadline_seconds: float,
     most_bytes: int,
+    body_seconds: float | None = None,
+    may_connect: MayConnect | None = None,
 ) -> Answer:
-    """Ask once, on a connection of its own, and read no more than `most_bytes` of the answer.
+    """Send one request on a new connection. Return its answer with at most `most_bytes` of the body.
 
-    All of it, from looking up the name to the last byte, is over in `deadline_seconds`. Raises HttpError.
+    Everything from the look-up of the name to the last byte is over in `deadline_seconds`, and the body
+    `body_seconds` after its head. Raise HttpError.
     """
-    with Deadline(deadline_seconds) as deadline:
+    ends_at = time.monotonic() + deadline_seconds
+    try:
+        target = _target(url)
+        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        request = _request(protocol, method, target, headers, body)
+        with closing(_open(target, ends_at, may_connect)) as connection:
+            # A server may answer and hang up before it has read the whole request.
+            with suppress(ConnectionError):
+                _send(connection, request, ends_at)
+            return _Reader(protocol, connection, ends_at).answer(most_bytes, body_seconds)
+    except (OSError, ValueError, h11.ProtocolError) as error:
+        raise HttpError(explain(error)) from error
+
+
+class _Reader:
+    """Reads one answer. Once its head is there, the status stands, and the rest can only spoil the body."""
+
+    def __init__(self, protocol: h11.Connection, connection: socket, ends_at: float) -> None:
+        self._protocol = protocol
+        self._connection = connection
+        self._ends_at = ends_at
+        self._head = b""
+
+    def answer(self, most_bytes: int, body_seconds: float | None) -> Answer:
+        """Return the first answer that is not an interim one. Raise OSError or ProtocolError."""
         try:
-            return _exchange(deadline, method, url, headers, body, most_bytes)
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-            # ValueError: an address or an answer that http.client can't work with.
-            raise HttpError("timed out" if deadline.is_over else _explain(error)) from error
+            response = self._response()
+        except h11.RemoteProtocolError as error:
+            if not self._head:
+                raise ConnectionResetError(errno.ECONNRESET, "closed without an answer") from error
+            # h11 is stricter about headers than the web is.
+            if (line := _STATUS_LINE.match(self._head)) and _BLANK_LINE.search(self._head):
+                return Answer(int(line[1]), b"", "an answer with malformed headers")
+            raise
+        if body_seconds is not None:
+            self._ends_at = min(self._ends_at, time.monotonic() + body_seconds)
+        body, defect = self._body(most_bytes)
+        dates = [value.decode("latin-1") for name, value in response.headers if name == b"date"]
+        return Answer(response.status_code, body, defect, dates[0] if dates else None)
+
+    def _response(self) -> h11.Response:
+        while not isinstance(event := self._next_event(), h11.Response):
+            assert isinstance(event, h11.InformationalResponse), event
+            self._head = self._protocol.trailing_data[0]
+        return event
+
+    def _body(self, most_bytes: int) -> tuple[bytes, str | None]:
+        body = bytearray()
+        try:
+            while not isinstance(event := self._next_event(), h11.EndOfMessage):
+                if not isinstance(event, h11.Data):
+                    return bytes(body), "an answer that was cut short"
+                body += event.data
+                if len(body) > most_bytes:
+                    return bytes(body[:most_bytes]), f"an answer of more than {most_bytes} bytes"
+        except TimeoutError:
+            return bytes(body), "timed out"
+        except (OSError, h11.RemoteProtocolError):
+            return bytes(body), "an answer that was cut short"
+        return bytes(body), None
+
+    def _next_event(self) -> object:
+        while (event := self._protocol.next_event()) is h11.NEED_DATA:
+            self._connection.settimeout(_seconds_until(self._ends_at))
+            data = self._connection.recv(PIECE_BYTES)
+            if len(self._head) < MAX_HEAD_BYTES:
+                self._head += data
+            self._protocol.receive_data(data)
+        return event
 
 
-def _exchange(
-    deadline: Deadline, method: str, url: str, headers: Mapping[str, str], body: bytes | None, most_bytes: int
-) -> Answer:
-    address = urllib3.util.parse_url(url)
-    with closing(_pool(deadline, address)) as pool:
-        response = pool.urlopen(
-            method,
-            address.request_uri,
-            body=body,
-            headers={"User-Agent": USER_AGENT, **headers},
-            redirect=False,
-            retries=False,
-            timeout=deadline.remaining_seconds,
-            preload_content=False,
-            decode_content=False,
-        )
-        with closing(response):
-            content = _read(response, most_bytes + 1)
-    if deadline.is_over:
-        # A socket that was cut looks like the end of an answer that has no length.
-        raise TimeoutError
-    is_whole = len(content) <= most_bytes
-    return Answer(response.status, content[:most_bytes], is_whole, response.headers.get("Date"))
-
-
-def _read(response: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
-    """Until there is no more: only then urllib3 finds that an answer was cut short."""
-    content = b""
-    while len(content) < most_bytes:
-        piece = response.read(most_bytes - len(content))
-        if not piece:
-            break
-        content += piece
-    return content
-
-
-def _pool(deadline: Deadline, address: urllib3.util.Url) -> HTTPConnectionPool:
-    host = (address.host or "").strip("[]")
-
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return deadline.open_socket(host, self.port)
-
-    class Encrypted(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return deadline.open_socket(host, self.port)
-
-    pool: HTTPConnectionPool
-    if address.scheme == "https":
-        pool = HTTPSConnectionPool(host, address.port, ssl_context=tls_context())
-        pool.ConnectionCls = Encrypted
-    elif address.scheme == "http":
-        pool = HTTPConnectionPool(host, address.port)
-        pool.ConnectionCls = Plain
-    else:
+def _target(url: str) -> _Target:
+    parts = urlsplit(url)
+    host, default_port = parts.hostname or "", _DEFAULT_PORTS.get(parts.scheme)
+    if default_port is None:
         raise HttpError("the address starts with neither http:// nor https://")
-    return pool
+    port = parts.port or default_port
+    name = _ascii(host)
+    path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    return _Target(
+        is_tls=parts.scheme == "https",
+        host=name.strip("[]"),
+        port=port,
+        host_header=name if port == default_port else f"{name}:{port}",
+        path=quote(path, safe=_UNESCAPED),
+    )
 
 
-def _explain(error: Exception) -> str:
-    """What went wrong, in the words of the innermost cause: the outer ones name the address."""
-    cause: BaseException = error
-    while True:
-        inner = cause.__cause__ or cause.__context__
-        wrapped = cause.args[-1] if cause.args and isinstance(cause.args[-1], Exception) else None
-        if wrapped is None and inner is None:
-            break
-        cause = wrapped or inner or cause
-    if isinstance(cause, urllib3.exceptions.LocationParseError):
-        return "the address can't be read"
-    if isinstance(cause, OSError) and cause.strerror:
-        return reason(cause.strerror)
-    return reason(f"{type(cause).__name__}: {cause}")
+def _ascii(host: str) -> str:
+    """Return the host as the Host header has it."""
+    try:
+        is_ipv6 = isinstance(ip_address(host), IPv6Address)
+    except ValueError:
+        return host.encode("idna").decode()
+    # The zone of an address has a meaning on this machine alone (RFC 6874).
+    return f"[{host.partition('%')[0]}]" if is_ipv6 else host
+
+
+def _request(
+    protocol: h11.Connection, method: str, target: _Target, headers: Mapping[str, str], body: bytes | None
+) -> bytes:
+    all_headers = {
+        "Host": target.host_header,
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        **({} if body is None else {"Content-Length": str(len(body))}),
+        **headers,
+    }
+    events: tuple[h11.Event, ...] = (
+        h11.Request(method=method, target=target.path, headers=list(all_headers.items())),
+        h11.Data(data=body or b""),
+        h11.EndOfMessage(),
+    )
+    return b"".join(protocol.send(event) or b"" for event in events)
+
+
+def _open(target: _Target, ends_at: float, may_connect: MayConnect | None) -> socket:
+    connection = open_connection(target.host, target.port, _seconds_until(ends_at), may_connect)
+    if not target.is_tls:
+        return connection
+    connection.settimeout(_seconds_until(ends_at))
+    try:
+        # No certificate has the dot that ends a full name.
+        return tls_context().wrap_socket(connection, server_hostname=target.host.rstrip("."))
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _send(connection: socket, request: bytes, ends_at: float) -> None:
+    # One piece is one TLS record, so that the timeout holds for each.
+    for start in range(0, len(request), PIECE_BYTES):
+        connection.settimeout(_seconds_until(ends_at))
+        connection.sendall(request[start : start + PIECE_BYTES])
+
+
+def _seconds_until(ends_at: float) -> float:
+    """Return the time that is left. Raise TimeoutError where none is."""
+    seconds = ends_at - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("timed out")
+    return seconds

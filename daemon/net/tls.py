@@ -6,8 +6,8 @@ from functools import cache
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Checks certificates and names against the system's authorities.
+    """Return a context that checks certificates and names against the system's authorities.
 
-    One for all: to read the authorities' certificates takes longer than a delivery.
+    All connections share it, because reading the authorities' certificates is slow.
     """
     return ssl.create_default_context()

@@ -12,11 +12,20 @@ from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip, Publication
 from daemon.unit_of_work import unit_of_work
 from models.address import Address
-from models.daemon_status import daemon_report, update_report
+from models.block import stored_tip
+from models.daemon_status import DaemonReport, daemon_report, update_report
 
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
+STALLED = (
+    "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
+    "decided. See that bitcoind has peers. If its chain is the one that you mean (after a split, "
+    "invalidateblock, or a test network begun anew), run manage.py chain follow"
+)
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
+
+MIN_HEIGHT = 100
+"""Above this height no reorg replaces block 1, so block 1 tells one chain from another."""
 
 LEAST_MARK = 20_000
 """More than a block has transactions: each has at least 60 bytes, and they share a million."""
@@ -26,25 +35,41 @@ class WrongChain(Exception):
     """bitcoind is on another chain than this database."""
 
 
-def check_chain(tip: NodeTip) -> None:
-    """Raises WrongChain unless the node is on the chain that this database was begun with."""
-    known = daemon_report().chain
-    problem = chain_problem(tip, known)
+def check_chain(node: Bitcoind, tip: NodeTip) -> None:
+    """Raise WrongChain unless the node is on the chain of this database. Store which chain that is."""
+    report = daemon_report()
+    problem = chain_problem(node, tip, report)
     if problem is not None:
         raise WrongChain(problem)
-    if known is None:
+    found = {"chain": tip.chain} if report.chain is None else {}
+    if report.first_block is None and tip.height >= MIN_HEIGHT and _has_stored_tip(node):
+        found["first_block"] = str(node.block_hash(1))
+    if found:
         with unit_of_work("chain-named"):
-            update_report(chain=tip.chain)
+            update_report(**found)
 
 
-def chain_problem(tip: NodeTip, known: str | None) -> str | None:
-    """That the node is on another chain than the database; `known` is None for one that was never used."""
-    if known in (None, tip.chain):
+def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | None:
+    """Return that the node is on another chain than the database; None where both may be the same."""
+    if report.chain not in (None, tip.chain):
+        return (
+            f"bitcoind is on chain {tip.chain}, but this database belongs to {report.chain}: "
+            "correct BITCOIND_RPC_URL or DATABASE_URL"
+        )
+    first_block = node.block_hash(1) if report.first_block is not None else None
+    # A node without blocks has yet to get them.
+    if first_block in (None, report.first_block):
         return None
     return (
-        f"bitcoind is on chain {tip.chain}, but this database belongs to {known}: "
-        "correct BITCOIND_RPC_URL or DATABASE_URL"
+        f"bitcoind follows another {tip.chain} chain than this database: its block 1 is {first_block}, the "
+        f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain that was "
+        "begun anew, set DATABASE_URL to a new database"
     )
+
+
+def _has_stored_tip(node: Bitcoind) -> bool:
+    stored = stored_tip()
+    return stored is None or node.block_hash(stored.height) == stored.hash
 
 
 def pruning_problem(tip: NodeTip, read_height: int) -> str | None:

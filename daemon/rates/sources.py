@@ -1,76 +1,151 @@
-"""What the public rate sources answer, and the prices in it. SPEC.md 4."""
+"""Read the prices in the answers of the public rate sources. SPEC.md 4."""
 
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from payments.money import is_currency, price_of_bitcoin_unit
 from payments.price import read_price
 
+MAX_DEPTH = 8
+"""Levels of objects and arrays in an answer. No source has more than five."""
+
 # The old names have Kraken's own X and Z before coin and currency.
 _KRAKEN_PAIR = re.compile(r"(?:XXBTZ|XBT)([A-Z]{3})")
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|[\[{}\]]|[^"\[{}\]]+', re.DOTALL)
+
+# Reading an odd value fails by one of these.
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class NoRates(Exception):
-    """An answer without a single price in it; the text says what is wrong, for the operator."""
+    """The answer has no price in it. The text is for the operator, and quotes nothing of the answer."""
+
+
+class UnknownPair(NoRates):
+    """The source refuses all the pairs in its address, because it does not know one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The form of a source's answer. `read` returns the currency and the price of one of its `entries`."""
+
+    entries: Callable[[Any], Iterable[Any]]
+    read: Callable[[Any], tuple[str, Any]]
 
 
 def read_rates(source: str, answer: bytes) -> dict[str, Decimal]:
-    """The prices of one bitcoin, by currency, in what `source` answered. Raises NoRates.
+    """Return the prices of one bitcoin by currency, in what `source` answered. Raise NoRates.
 
-    A currency that is not known, or a price that is none, is left out.
+    Each entry stands for itself. One that is unknown, or no price, is left out.
     """
+    form = _FORMS[source]
     try:
-        document = json.loads(answer, parse_float=Decimal, parse_constant=_refuse)
-        prices = {currency: read_price(value) for currency, value in _READERS[source](document)}
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        entries = list(form.entries(_document(answer.decode("utf-8", "replace"))))
+    except _ODD as error:
         raise NoRates(f"an answer of another form than {source}'s") from error
-    rates = {
-        currency: price for currency, price in prices.items() if price is not None and _is_priced(currency)
-    }
+    rates: dict[str, Decimal] = {}
+    for entry in entries:
+        try:
+            currency, value = form.read(entry)
+            price = read_price(value)
+        except _ODD:
+            continue
+        if price is not None and _is_priced(currency):
+            rates[currency] = price
     if not rates:
         raise NoRates("an answer without prices")
     return rates
 
 
-def _coinbase(document: Any) -> Iterable[tuple[str, Any]]:
+def addresses_by_pair(url: str) -> list[str]:
+    """Return an address for each of the pairs in an address of Kraken's."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    pairs = query.get("pair", "").split(",")
+    return [parts._replace(query=urlencode({**query, "pair": pair})).geturl() for pair in pairs]
+
+
+def _document(text: str) -> Any:
+    try:
+        return _parsed(text)
+    except RecursionError:
+        return _parsed(_shallow(text))
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(
+        text, parse_float=_number, parse_int=_number, parse_constant=lambda _: None, strict=False
+    )
+
+
+def _number(text: str) -> Decimal | None:
+    """Return the number; None where it is beyond any that Decimal takes."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return None
+
+
+def _shallow(text: str) -> str:
+    """Return the JSON text with null for what is nested too deeply: Python could read none of the rest."""
+    kept, depth = [], 0
+    for piece in _PIECE.findall(text):
+        depth += piece in "[{"
+        if depth <= MAX_DEPTH:
+            kept.append(piece)
+        elif depth == MAX_DEPTH + 1 and piece in "[{":
+            kept.append("null")
+        depth -= piece in "]}"
+    return "".join(kept)
+
+
+def _coinbase_entries(document: Any) -> Iterable[Any]:
     if document["data"]["currency"] != "BTC":
         raise ValueError("rates of another coin")
-    yield from document["data"]["rates"].items()
+    return document["data"]["rates"].items()  # type: ignore[no-any-return]
 
 
-def _kraken(document: Any) -> Iterable[tuple[str, Any]]:
-    if document["error"]:
-        raise NoRates(f"an error: {document['error']}")
-    for pair, ticker in document["result"].items():
-        name = _KRAKEN_PAIR.fullmatch(pair)
-        if name is not None:
-            yield name[1], ticker["c"][0]
+def _kraken_entries(document: Any) -> Iterable[Any]:
+    """Return the tickers. Kraken marks an error by E, and a warning beside good prices by W."""
+    texts = document.get("error") or []
+    errors = [text for text in texts if isinstance(text, str) and not text.startswith("W")]
+    if any("unknown asset pair" in text.lower() for text in errors):
+        raise UnknownPair("it does not know one of the pairs in its address")
+    if errors:
+        raise NoRates("an error of the source")
+    return document["result"].items()  # type: ignore[no-any-return]
 
 
-def _bitpay(document: Any) -> Iterable[tuple[str, Any]]:
-    for entry in document["data"]:
-        yield entry["code"], entry["rate"]
+def _kraken_price(entry: Any) -> tuple[str, Any]:
+    pair, ticker = entry
+    name = _KRAKEN_PAIR.fullmatch(pair)
+    if name is None:
+        raise ValueError("no price of bitcoin")
+    return name[1], ticker["c"][0]
 
 
-def _coingecko(document: Any) -> Iterable[tuple[str, Any]]:
-    for code, rate in document["rates"].items():
-        if rate["type"] == "fiat":
-            yield code.upper(), rate["value"]
+def _coingecko_price(entry: Any) -> tuple[str, Any]:
+    code, rate = entry
+    if rate["type"] != "fiat":
+        raise ValueError("no money")
+    return code.upper(), rate["value"]
 
 
-_READERS: Mapping[str, Callable[[Any], Iterable[tuple[str, Any]]]] = MappingProxyType(
-    {"coinbase": _coinbase, "kraken": _kraken, "bitpay": _bitpay, "coingecko": _coingecko}
+_FORMS: Mapping[str, _Form] = MappingProxyType(
+    {
+        "coinbase": _Form(_coinbase_entries, lambda entry: entry),
+        "kraken": _Form(_kraken_entries, _kraken_price),
+        "bitpay": _Form(lambda document: document["data"], lambda entry: (entry["code"], entry["rate"])),
+        "coingecko": _Form(lambda document: document["rates"].items(), _coingecko_price),
+    }
 )
 
 
-def _is_priced(currency: str) -> bool:
-    return is_currency(currency) and price_of_bitcoin_unit(currency) is None
-
-
-def _refuse(constant: str) -> NoReturn:
-    """Python's JSON reader takes NaN and Infinity."""
-    raise ValueError(f"{constant} is not JSON")
+def _is_priced(currency: object) -> bool:
+    return isinstance(currency, str) and is_currency(currency) and price_of_bitcoin_unit(currency) is None

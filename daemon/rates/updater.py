@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,9 +14,8 @@ import structlog
 
 from config import Settings
 from daemon.net import http_client
-from daemon.net.errors import reason
-from daemon.net.http_client import HttpError
-from daemon.rates.sources import NoRates, read_rates
+from daemon.net.errors import HttpError, reason
+from daemon.rates.sources import NoRates, UnknownPair, addresses_by_pair, read_rates
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.rate import Rate, quotes, store_rates
@@ -31,7 +31,7 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 
 def ask_source(url: str, deadline_seconds: float = DEADLINE_SECONDS) -> http_client.Answer:
-    """What is answered at a source's address. Raises HttpError."""
+    """Return what a source answers at its address. Raise HttpError."""
     return http_client.exchange(
         "GET",
         url,
@@ -42,20 +42,36 @@ def ask_source(url: str, deadline_seconds: float = DEADLINE_SECONDS) -> http_cli
 
 
 def prices_of(name: str, answer: http_client.Answer) -> dict[str, Decimal]:
-    """The prices by currency in a source's answer. Raises NoRates."""
+    """Return the prices by currency in a source's answer. Raise NoRates."""
     if answer.status != 200:
         raise NoRates(f"HTTP {answer.status}")
-    if not answer.is_whole:
-        raise NoRates(f"an answer of more than {MOST_BYTES} bytes")
+    if answer.defect is not None:
+        raise NoRates(answer.defect)
     return read_rates(name, answer.body)
+
+
+def prices_by_pair(name: str, url: str, deadline_seconds: float = DEADLINE_SECONDS) -> dict[str, Decimal]:
+    """Return the prices of the pairs in a source's address that it knows, asked one by one.
+
+    Raise HttpError, or NoRates where it knows none.
+    """
+    prices: dict[str, Decimal] = {}
+    for address in addresses_by_pair(url):
+        with suppress(UnknownPair):
+            prices |= prices_of(name, ask_source(address, deadline_seconds))
+    if not prices:
+        raise UnknownPair("it knows none of the pairs in its address")
+    return prices
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a source said: prices by currency, or what went wrong."""
+    """Prices by currency, or what went wrong; and when the answer came, by both clocks."""
 
     source: str
     prices: Mapping[str, Decimal]
+    answered_at: datetime
+    answered_seconds: float
     problem: str | None = None
 
 
@@ -134,26 +150,32 @@ class RateKeeper:
 
     def _ask(self, name: str) -> None:
         """Ask one source. The only thing that is done outside the keeper's own thread."""
-        answer = _Answer(name, {}, "an error in Nodetill; its log says which")
+        prices: Mapping[str, Decimal] = {}
+        problem: str | None = "an error in Nodetill; its log says which"
         try:
-            answer = _Answer(name, self._prices(name))
+            prices, problem = self._prices(name), None
         except (HttpError, NoRates) as error:
-            answer = _Answer(name, {}, reason(str(error)))
+            problem = reason(str(error))
         finally:
-            self._answers.append(answer)
+            # The database may take the prices much later, and they are no fresher then.
+            self._answers.append(_Answer(name, prices, self._clock(), self._monotonic(), problem))
             self._worker.wake()
 
     def _prices(self, name: str) -> Mapping[str, Decimal]:
         if name == FIXED:
             return self._settings.fixed_rates
-        return prices_of(name, ask_source(self._settings.rate_urls[name], self._deadline_seconds))
+        url = self._settings.rate_urls[name]
+        try:
+            return prices_of(name, ask_source(url, self._deadline_seconds))
+        except UnknownPair:
+            return prices_by_pair(name, url, self._deadline_seconds)
 
     def _store_answers(self) -> None:
         while self._answers:
             answer = self._answers[0]
             if answer.problem is None:
                 with unit_of_work("rates-stored"):
-                    store_rates(answer.source, answer.prices, self._clock())
+                    store_rates(answer.source, answer.prices, answer.answered_at)
             self._answers.popleft()
             self._note(answer)
 
@@ -165,14 +187,14 @@ class RateKeeper:
             if source.failures:
                 log.info("rate source answers again", source=answer.source)
             source.failures = 0
-            source.ask_at = self._monotonic() + refresh
+            source.ask_at = answer.answered_seconds + refresh
             return
         if not source.failures:
             log.warning("rate source failed", source=answer.source, reason=answer.problem)
         # Bounded, or the number would have a million digits after a month of failures.
         delay = FIRST_RETRY_SECONDS * 2 ** min(source.failures, 20)
         source.failures += 1
-        source.ask_at = self._monotonic() + min(delay, refresh)
+        source.ask_at = answer.answered_seconds + min(delay, refresh)
 
     def _compare(self) -> None:
         """Log which sources have come to be left out, and which currencies have lost their price."""

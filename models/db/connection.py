@@ -314,7 +314,7 @@ def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
         found = ".".join(map(str, version))
         raise DatabaseError(
             f"SQLite {found} can corrupt a database that two processes use; "
-            "install the pinned pysqlite3 (pip install -r requirements.txt), or use PostgreSQL"
+            "install the pinned pysqlite3 (make setup), or use PostgreSQL"
         )
 
 

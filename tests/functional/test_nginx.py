@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from tests.support.web_server import KEY, Reply, open_shop
 
 ROOT = Path(__file__).parent.parent.parent
-CERTIFICATE = ROOT / "tests" / "localhost.pem"
+CERTIFICATE = ROOT / "tests" / "support" / "localhost.pem"
 NAME = "pay.example.com"
 KEYED = {"Authorization": f"Bearer {KEY}"}
 BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}

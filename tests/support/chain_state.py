@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from bitcoinrpc.authproxy import JSONRPCException
 
-from regtest.node import RegtestNode
 from tests.support.tx_builder import ANYBODY, HALVING_BLOCKS, SUBSIDY_SATS, Coin, Forged, forge, forge_block
 
 COIN_SATS = 1_000_000
@@ -38,6 +38,15 @@ class View:
     mempool: frozenset[str]
 
 
+class AnyNode(Protocol):
+    """What a chain is made on: regtest.node.RegtestNode, or one in memory."""
+
+    def rpc(self, method: str, *args: Any, wallet: str | None = None) -> Any: ...
+    def restart(self, *extra: str) -> None: ...
+    def kill(self) -> None: ...
+    def launch(self) -> None: ...
+
+
 @dataclass(slots=True)
 class World:
     """The node, and everything that was ever sent to it or kept from it.
@@ -45,7 +54,7 @@ class World:
     `watcher` is called whenever that may have changed its chain or its mempool.
     """
 
-    node: RegtestNode
+    node: AnyNode
     watcher: Callable[[], None] = lambda: None
     transactions: dict[str, Forged] = field(default_factory=dict)
     made_at: dict[str, datetime] = field(default_factory=dict)
@@ -87,9 +96,11 @@ class World:
         """One that nobody has spent."""
         return self._coins.pop()
 
-    def forge(self, coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int) -> Forged:
+    def forge(
+        self, coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int, version: int = 2
+    ) -> Forged:
         """A transaction that nobody has seen yet."""
-        made = forge(coins, outputs, fee_sats)
+        made = forge(coins, outputs, fee_sats, version)
         if made.txid not in self.transactions:
             self.transactions[made.txid] = made
             self.made_at[made.txid] = datetime.now(UTC)

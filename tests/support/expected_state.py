@@ -10,6 +10,7 @@ from datetime import datetime
 from models.block import stored_tip
 from models.command import pending_hints
 from models.daemon_status import daemon_report
+from models.db.connection import by_id
 from models.outbox import Event, Message, events_of, messages_of
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, outputs_at
 from models.payment import PaymentRequest
@@ -41,8 +42,7 @@ class Account:
     buried: set[tuple[str, int]] = field(default_factory=set)
 
     def row(self) -> PaymentRequest:
-        row: PaymentRequest = PaymentRequest.get_by_id(self.payment_id)
-        return row
+        return by_id(PaymentRequest, self.payment_id)
 
 
 def is_behind(view: View) -> str | None:

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from models.command import pending_count
-from web.http.answer import RETRY_AFTER_SECONDS, Problem
+from web.http.responses import RETRY_AFTER_SECONDS, Problem
 
 MOST_PENDING = 100
 

@@ -24,8 +24,8 @@ from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
-from web.http.answer import Answer, FieldError, Problem, invalid, malformed, unavailable
 from web.http.request import Call
+from web.http.responses import Answer, FieldError, Problem, invalid, malformed, unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,8 @@ def create(call: Call) -> Answer:
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
-        payment = call.writers.carry_out(lambda: store_request(terms), is_one_statement=True)
+        with call.writers.transaction():
+            payment = store_request(terms)
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)

@@ -12,9 +12,8 @@ from typing import Any
 from web.api.openapi import description
 from web.html.languages import languages
 from web.html.templates import page, template
-from web.http.answer import JSON
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import JSON, Content
 
 _PAGE = template("manual.tpl")
 _CODE = re.compile(r"`([^`]+)`")

@@ -15,8 +15,8 @@ from payments.status import EventType
 from web.api.command_limit import check_room
 from web.api.payments import own_payment
 from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
-from web.http.answer import Answer, Problem, not_found
 from web.http.request import Call
+from web.http.responses import Answer, Problem, not_found
 
 log = structlog.get_logger(__name__)
 

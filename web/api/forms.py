@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 
 from payments.money import currency_codes, currency_exponent, read_amount
 from web.api.redirect_url import MAX_URL_CHARACTERS, read_redirect_url
-from web.http.answer import FieldError, Problem, invalid
+from web.http.responses import FieldError, Problem, invalid
 
 NOTE_CHARACTERS = 500
 LABEL_CHARACTERS = 100

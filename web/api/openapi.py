@@ -11,9 +11,8 @@ from pydantic_core import core_schema
 
 from web.api.operations import HEADERS, OPERATIONS, Operation, Parameter, Reply
 from web.api.schemas import EventReference, WebhookEvent
-from web.http.answer import JSON, encoded
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import JSON, Content, encoded
 
 _REF = "#/components/schemas/{model}"
 

@@ -25,8 +25,7 @@ from web.api.schemas import (
     Redelivery,
     Reference,
 )
-from web.http.answer import JSON, PROBLEM_JSON
-from web.http.content import HTML, PROMETHEUS, SVG
+from web.http.responses import HTML, JSON, PROBLEM_JSON, PROMETHEUS, SVG
 
 HEADERS: Mapping[str, tuple[str, Any]] = MappingProxyType(
     {

@@ -25,8 +25,8 @@ from web.api.documents import documents_of
 from web.api.forms import REFERENCE, Form, read_form
 from web.api.schemas import PaymentList
 from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
-from web.http.answer import Answer, FieldError, invalid
 from web.http.request import Call
+from web.http.responses import Answer, FieldError, invalid
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
 _QUERY_CHARACTERS = 100

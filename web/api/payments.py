@@ -10,9 +10,9 @@ from models.payment import PaymentRequest, payment_by_reference
 from web.api.command_limit import check_room
 from web.api.documents import document_of
 from web.api.forms import REFERENCE, TransactionForm, read_form
-from web.http.answer import Answer, Problem, not_found
 from web.http.etag import revalidated
 from web.http.request import Call
+from web.http.responses import Answer, Problem, not_found
 
 log = structlog.get_logger(__name__)
 

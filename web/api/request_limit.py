@@ -4,8 +4,8 @@ from datetime import timedelta
 from http import HTTPStatus
 
 from models.queries.request_counts import open_requests, requests_since
-from web.http.answer import Problem
 from web.http.request import Call
+from web.http.responses import Problem
 
 _MINUTE = timedelta(minutes=1)
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from threading import Lock
 
 from models.queries.time_limit import QueryTooLong, limited_snapshot
-from web.http.answer import Problem, unavailable
+from web.http.responses import Problem, unavailable
 
 SELLER_SECONDS, OPERATOR_SECONDS = 3.0, 15.0
 _RETRY_SECONDS = 1

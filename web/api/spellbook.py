@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
-from models.seller import SELLER_ID, Seller, new_webhook_secret
+from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
 from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, plain
 from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
@@ -20,9 +20,8 @@ from web.api.payments import leave_hint
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
-from web.http.answer import JSON, Answer, FieldError, Problem, invalid, refused
-from web.http.content import Content
 from web.http.request import Call, Environ
+from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid, refused
 
 log = structlog.get_logger(__name__)
 
@@ -40,13 +39,10 @@ def new_payment(call: Call) -> Content:
     is_known = _check_may_sell(call, form.seller_id)
     check_request_limits(call, form.seller_id)
     terms = agreed_terms(form, form.seller_id, call)
-
-    def store() -> PaymentRequest:
+    with call.writers.transaction():
         if not is_known:
             _add_seller(call, form.seller_id)
-        return store_request(terms)
-
-    payment = call.writers.carry_out(store)
+        payment = store_request(terms)
     if not is_known:
         log.info("seller added", seller=form.seller_id)
     tell_log(payment)
@@ -92,7 +88,7 @@ def _check_may_sell(call: Call, seller_id: str) -> bool:
     if call.caller is not None:
         check_seller(call.seller, seller_id)
         return True
-    seller = Seller.get_or_none(Seller.id == seller_id)
+    seller = seller_by_id(seller_id)
     if seller is None and not SELLER_ID.fullmatch(seller_id):
         message = "must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit"
         raise invalid([FieldError("seller_id", message)])

@@ -23,8 +23,8 @@ from models.operator_session import (
 from models.seller import Seller, seller_by_key_hash
 from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, Seal, cookie_name, new_id, seal_of
 from web.auth.origin import client_address, client_network, is_from_this_machine, is_reported_by_front
-from web.http.answer import Problem, refused
 from web.http.request import Call, Environ, Visitor
+from web.http.responses import Problem, refused
 
 log = structlog.get_logger(__name__)
 

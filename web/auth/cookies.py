@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from config import Secret, Settings
 from models.operator_session import operator_salt, store_operator_salt
-from web.http.answer import not_found
 from web.http.request import Call
+from web.http.responses import not_found
 
 SESSION, BROWSER = "session", "browser"
 """The cookies: one until logging out, one by which a browser that has logged in is known again."""

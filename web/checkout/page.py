@@ -12,10 +12,9 @@ from web.checkout.status import PublicFacts
 from web.checkout.view import View
 from web.html.languages import language_for, languages
 from web.html.templates import page, template
-from web.http.answer import Answer, Problem, not_found
-from web.http.content import SVG, Content
 from web.http.etag import revalidated, tag_of
 from web.http.request import Call
+from web.http.responses import SVG, Answer, Content, Problem, not_found
 
 _PAGE = template("checkout.tpl")
 MAX_QR_CODES = 512
@@ -24,7 +23,7 @@ MAX_QR_CODES = 512
 def show(call: Call, reference: str) -> Content:
     """GET /pay/{id}: the page, in the language that `lang` names or the browser prefers."""
     facts = _facts(call, reference)
-    language = language_for(call.header("Accept-Language"), call.parameters().get("lang"))
+    language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
     explorer = call.settings.explorer_url
     transaction_url = explorer.replace("{txid}", facts.txid) if facts.txid else None
     return page(
@@ -51,7 +50,9 @@ def qr(call: Call, reference: str) -> Content:
     uri = _facts(call, reference).qr_uri
     if uri is None:
         raise Problem(HTTPStatus.GONE, "nothing-to-pay", "nothing is to be paid to this request any more")
-    return Content(HTTPStatus.OK, qr_svg(uri), SVG)
+    # A shop may show the code on its own page.
+    headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
+    return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
 def _facts(call: Call, reference: str) -> PublicFacts:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from payments.money import ExponentDecimal
-from web.http.answer import Problem, malformed, refused
+from web.http.responses import Problem, malformed, refused
 
 BODY_LIMIT_BYTES = 16 * 1024
 NESTING_LIMIT = 8

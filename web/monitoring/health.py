@@ -18,8 +18,8 @@ from payments.money import currency_codes
 from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
 from web.auth.access import is_monitor, may_see_details
-from web.http.answer import Answer
 from web.http.request import Call, Environ
+from web.http.responses import Answer
 
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2

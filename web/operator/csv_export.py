@@ -12,9 +12,9 @@ from payments.money import btc
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
-from web.http.content import Content
 from web.http.database import connection
 from web.http.request import Call
+from web.http.responses import Content
 from web.operator.payment_list import filled_in
 
 CSV = "text/csv; charset=utf-8; header=present"

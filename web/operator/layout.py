@@ -11,9 +11,9 @@ from payments.money import btc
 from web.html.languages import languages
 from web.html.static_files import HASHED
 from web.html.templates import template
-from web.http.answer import Answer
-from web.http.content import HTML, POLICY_WITH_FORMS, Content
+from web.http import wsgi
 from web.http.request import Call, Environ
+from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
 _PROBLEM = template("operator_problem.tpl")
 
@@ -45,8 +45,7 @@ def told(problem: Answer, environ: Environ) -> Content:
 
 def root_of(environ: Environ) -> str:
     """The way from the page that was asked for to the first one: it may be behind a proxy's own path."""
-    path: str = environ["PATH_INFO"]
-    return "../" * (path.count("/") - 1)
+    return wsgi.root_of(environ["PATH_INFO"])
 
 
 def bitcoin(amount_sats: int) -> str:
@@ -79,6 +78,6 @@ def _filled(
 
 def _path_of(environ: Environ) -> str:
     """What was asked for, without its first slash."""
-    path = quote(environ["PATH_INFO"].encode("latin-1").removeprefix(b"/"))
+    path = quote(environ["PATH_INFO"].removeprefix("/"))
     query = environ.get("QUERY_STRING")
     return f"{path}?{query}" if query else path

@@ -27,9 +27,8 @@ from web.auth.cookies import (
 )
 from web.auth.origin import client_address
 from web.html.templates import template
-from web.http.answer import Problem
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content, Problem
 from web.operator.layout import operator_page, see_other
 
 log = structlog.get_logger(__name__)
@@ -40,7 +39,7 @@ _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.AS
 
 def show(call: Call) -> Content:
     """GET /operator/login: the form. `to` names the page that was asked for."""
-    to = call.parameters().get("to", "")
+    to = call.page_parameters().get("to", "")
     if is_inside(call):
         return see_other(_checked(to), call)
     # SameSite=Strict: a link in somebody's webmail comes without our cookies, though they are there.

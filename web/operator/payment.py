@@ -20,9 +20,8 @@ from web.api.events import send_again
 from web.api.forms import REFERENCE
 from web.api.payments import leave_acceptance
 from web.html.templates import template
-from web.http.answer import Problem, not_found
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content, Problem, not_found
 from web.operator.layout import bitcoin, operator_page, see_other
 from web.operator.payment_list import NEEDS
 

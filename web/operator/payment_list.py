@@ -18,8 +18,8 @@ from web.api.payment_list import OperatorFilters, page_of
 from web.api.schemas import Payment
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content
 from web.monitoring.health import look
 from web.operator.layout import operator_page
 
@@ -112,8 +112,9 @@ def show(call: Call) -> Content:
 
 
 def filled_in(call: Call) -> dict[str, str]:
-    """The filters that were filled in: a form sends the empty ones too."""
-    return {name: text for name, value in call.parameters().items() if (text := value.strip())}
+    """Return the filters that were filled in: a form sends the empty ones too."""
+    given = call.page_parameters()
+    return {name: text for name in OperatorFilters.model_fields if (text := given.get(name, "").strip())}
 
 
 def _questions(call: Call) -> list[Question]:

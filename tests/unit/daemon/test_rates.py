@@ -1,12 +1,15 @@
 """Prices come from what the sources really answer, and nothing that is no price is ever stored."""
 
 import json
+import logging
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
@@ -16,15 +19,17 @@ from structlog.testing import capture_logs
 from config import load_settings
 from daemon.rates.sources import NoRates, read_rates
 from daemon.rates.updater import MOST_BYTES, RateKeeper
-from models.db.connection import disconnect
+from models.db.connection import database, disconnect, is_sqlite
 from models.db.schema import open_database
 from models.rate import quotes, store_rates
 from tests.conftest import NewDatabase
-from tests.support.endpoint import Behaviour, Endpoint, answers, hangs, sends, trickles
+from tests.support.dead_address import NAME, dead_address, resolve
+from tests.support.endpoint import Behaviour, Endpoint, Request, answers, hangs, sends, trickles
 from tests.support.waiting import wait_until
 
 NOW = datetime(2026, 12, 10, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+READ_ONLY = "PRAGMA query_only = 1"
 
 COINBASE = b"""{"data":{"currency":"BTC","rates":{"AED":"224548.12","BTC":"1","ETH":"17.2","EUR":"61142.3",
 "JPY":"9612345.5","SATS":"100000000","USD":"66123.455","XAU":"14.9"}}}"""
@@ -68,10 +73,14 @@ class Market:
         self.clock = Clock()
         self.endpoints: dict[str, Endpoint] = {}
 
+    def endpoint(self, behave: Behaviour) -> Endpoint:
+        """Something that answers HTTP, until the test is over."""
+        return self._stack.enter_context(Endpoint(behave))
+
     def keeper(self, behaviours: Mapping[str, Behaviour], refresh: int = 60) -> RateKeeper:
         """One that asks these sources; each is named and behaves so."""
         for name, behave in behaviours.items():
-            self.endpoints[name] = self._stack.enter_context(Endpoint(behave))
+            self.endpoints[name] = self.endpoint(behave)
         environ = {f"RATE_URL_{name.upper()}": server.url for name, server in self.endpoints.items()}
         return self.keeper_by({**environ, "RATE_SOURCES": ",".join(behaviours), "RATE_REFRESH": str(refresh)})
 
@@ -121,17 +130,81 @@ def test_a_sources_answer_is_read_to_the_last_digit(source: str, expected: dict[
     assert {currency: str(price) for currency, price in rates.items()} == expected
 
 
+ODD_VALUES = [
+    *("NaN", "Infinity", "-Infinity", "0", "-1", '"NaN"', '"0"', '"-5"', "null", "true", "[]", "{}"),
+    *('""', '"text"', '"1e5"', "1e-999999999999999999999", "1e999999999999999999999", "9" * 5000, '"\xff"'),
+    *(
+        '{"c":[]}',
+        '{"c":null}',
+        '{"c":{"0":1}}',
+        '{"type":"fiat"}',
+        '{"type":"fiat","value":null}',
+        "[[[7]]]",
+    ),
+    "[" * 100_000 + "]" * 100_000,
+    '{"a":' * 100_000 + "1" + "}" * 100_000,
+]
+ODD_ENTRIES = {
+    "coinbase": ['"CHF":{value}'],
+    "kraken": ['"XBTCHF":{value}', '"XBTCHF":{{"c":{value}}}', '"XBTCHF":{{"c":[{value}]}}', '"":{value}'],
+    "bitpay": [
+        "{value}",
+        '{{"code":"CHF","rate":{value}}}',
+        '{{"code":{value},"rate":70000}}',
+        '{{"code":"CHF"}}',
+    ],
+    "coingecko": [
+        *(
+            '"chf":{value}',
+            '"chf":{{"type":{value},"value":70000}}',
+            '"chf":{{"type":"fiat","value":{value}}}',
+        ),
+        '"\u00df":{value}',
+    ],
+}
+FIRST_ENTRY = {
+    "coinbase": b'"AED":',
+    "kraken": b'"XBTAUD":',
+    "bitpay": b'{"code":"BTC"',
+    "coingecko": b'"btc":',
+}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: value[:20])
 @pytest.mark.parametrize(
-    "value", ["NaN", "Infinity", "0", "-1", '"NaN"', '"0"', '"-5"', "null", "true", "[]", '"1e5"']
+    ("source", "entry"), [(source, entry) for source, entries in ODD_ENTRIES.items() for entry in entries]
 )
-def test_what_is_no_price_is_left_out(value: str) -> None:
-    """Others of the same answer count all the same, where it is JSON at all."""
-    answer = f'{{"data":[{{"code":"USD","rate":66120.07}},{{"code":"EUR","rate":{value}}}]}}'.encode()
-    if value in ("NaN", "Infinity"):
-        with pytest.raises(NoRates):
-            read_rates("bitpay", answer)
-    else:
-        assert read_rates("bitpay", answer) == {"USD": Decimal("66120.07")}
+def test_an_odd_entry_takes_no_other_price_away(source: str, entry: str, value: str) -> None:
+    """Each price stands for itself, whatever stands before or behind it."""
+    answer, first = ANSWERS[source], FIRST_ENTRY[source]
+    expected = read_rates(source, answer)
+    odd = entry.format(value=value).encode("latin-1")
+    assert read_rates(source, answer.replace(first, odd + b"," + first)) == expected
+
+
+def test_a_price_below_an_odd_one_of_the_same_currency_counts() -> None:
+    """And so does one before it."""
+    good, odd = '{"code":"EUR","rate":61150.2}', '{"code":"EUR","rate":null}'
+    for entries in (f"{good},{odd}", f"{odd},{good}"):
+        assert read_rates("bitpay", f'{{"data":[{entries}]}}'.encode()) == {"EUR": Decimal("61150.2")}
+
+
+@pytest.mark.parametrize(
+    "error", ['["WGeneral:x"]', '["WGeneral:x","WOther"]', "null", '""', "[]", "[null]", "[7,{}]"]
+)
+def test_a_warning_of_kraken_is_no_error(error: str) -> None:
+    """The prices beside it hold."""
+    answer = KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode())
+    assert read_rates("kraken", answer) == read_rates("kraken", KRAKEN)
+    assert read_rates("kraken", KRAKEN.replace(b'"error":[],', b"")) == read_rates("kraken", KRAKEN)
+
+
+@pytest.mark.parametrize("error", ['["EService:Unavailable"]', '["WGeneral:x","EGeneral:y"]', '["other"]'])
+def test_an_error_of_kraken_is_one(error: str) -> None:
+    """Prices beside it are not believed, and its text is not quoted."""
+    with pytest.raises(NoRates) as caught:
+        read_rates("kraken", KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode()))
+    assert str(caught.value) == "an error of the source"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +298,7 @@ def test_a_source_is_asked_again_after_rate_refresh(market: Market) -> None:
         (answers(200, b"<html>"), "another form"),
         (answers(200, b"{}"), "another form"),
         (answers(200, COINBASE + b" " * MOST_BYTES), "more than"),
-        (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + COINBASE[:-10]), "IncompleteRead"),
+        (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + COINBASE[:-10]), "cut short"),
         (sends(b""), "closed"),
         (hangs, "timed out"),
         (trickles(b"HTTP/1.1 200 OK\r\n\r\n"), "timed out"),
@@ -241,6 +314,70 @@ def test_a_source_that_fails_takes_nothing_away(market: Market, behave: Behaviou
     assert [line["source"] for line in lines] == ["coinbase"]
     assert problem in lines[0]["reason"]
     assert "secret" not in str(lines)
+
+
+def kraken(endpoint: Endpoint, connection: socket.socket, request: Request) -> None:
+    """Answer as Kraken does: one pair that it does not know, and it names no price at all."""
+    pairs = parse_qs(urlsplit(request.line.split(" ")[1]).query)["pair"][0].split(",")
+    tickers = json.loads(KRAKEN)["result"]
+    if set(pairs) <= set(tickers):
+        document = {"error": [], "result": {pair: tickers[pair] for pair in pairs}}
+    else:
+        document = {"error": ["EQuery:Unknown asset pair"]}
+    answers(200, json.dumps(document).encode())(endpoint, connection, request)
+
+
+def test_a_pair_that_kraken_does_not_know_takes_no_other_price_away(market: Market) -> None:
+    """Each is asked for by itself then."""
+    endpoint = market.endpoint(kraken)
+    pairs = "XXBTZEUR,XBTFOO,XBTCHF"
+    url = f"http://127.0.0.1:{endpoint.port}/0/public/Ticker?pair={pairs}"
+    keeper = market.keeper_by({"RATE_SOURCES": "kraken", "RATE_URL_KRAKEN": url})
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert (stored(), stored("CHF")) == (
+        {"kraken": Decimal("61140.10000")},
+        {"kraken": Decimal("52990.20000")},
+    )
+    assert lines == []
+
+
+def test_where_kraken_knows_no_pair_it_has_no_prices(market: Market) -> None:
+    """The log tells why."""
+    url = f"http://127.0.0.1:{market.endpoint(kraken).port}/0/public/Ticker?pair=XBTFOO,XBTBAR"
+    keeper = market.keeper_by({"RATE_SOURCES": "kraken", "RATE_URL_KRAKEN": url})
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert [line["reason"] for line in lines] == ["it knows none of the pairs in its address"]
+
+
+def test_a_source_is_reached_by_the_address_that_works(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its first one swallows every packet."""
+    resolve(monkeypatch, "::1", "127.0.0.1")
+    endpoint = market.endpoint(answers(200, COINBASE))
+    url = f"http://{NAME}:{endpoint.port}/"
+    keeper = market.keeper_by({"RATE_SOURCES": "coinbase", "RATE_URL_COINBASE": url})
+    with dead_address("::1", endpoint.port):
+        refresh(keeper)
+    assert stored() == {"coinbase": Decimal("61142.3")}
+
+
+def test_nothing_that_a_source_answers_is_logged(market: Market, caplog: pytest.LogCaptureFixture) -> None:
+    """On any level, by us or by a library."""
+    caplog.set_level(logging.DEBUG)
+    for raw in (
+        b'HTTP/1.1 200 OK\r\n\r\n{"error":["ESecret:hidden"]}',
+        b"HTTP/1.1 200 OK\r\nhidden\r\n\r\n{}",
+        b"HTTP/1.1 500 hidden\r\nX: hidden\r\n\r\nhidden",
+        b"hidden\r\n\r\n",
+    ):
+        with capture_logs() as lines:
+            refresh(market.keeper({"kraken": sends(raw)}))
+        assert len(lines) == 1
+        assert "hidden" not in str(lines) + caplog.text
+        assert "secret" not in str(lines) + caplog.text
 
 
 def test_an_outage_is_logged_at_its_start_and_its_end(market: Market) -> None:
@@ -285,6 +422,21 @@ def test_two_sources_that_disagree_are_told(market: Market) -> None:
     assert [(line["event"], line["currencies"]) for line in lines] == [
         ("no price: the sources disagree", "EUR")
     ]
+
+
+def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Market) -> None:
+    """The database could not be written for three hours. Then the source is asked again at once."""
+    keeper = market.keeper({"coinbase": answers(200, COINBASE)})
+    keeper.take_turn()
+    for _ in range(3):
+        database.execute_sql(READ_ONLY if is_sqlite() else "SET default_transaction_read_only = on")
+        market.clock.pass_by(3600)
+        keeper.take_turn()
+        assert quotes() == []
+    keeper.take_turn()
+    assert {quote.fetched_at for quote in quotes()} == {NOW}
+    keeper.take_turn()
+    assert {quote.fetched_at for quote in quotes()} == {NOW + timedelta(hours=3)}
 
 
 def test_fixed_rates_are_stored_at_each_refresh(market: Market) -> None:

@@ -1,12 +1,14 @@
 """An email is handed over whole or not at all, and the mailer knows whether to try again."""
 
+import base64
 import mailbox
-import smtplib
+import os
 import socketserver
 import ssl
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -22,9 +24,11 @@ from daemon.delivery.emails import Letter, letter
 from daemon.delivery.smtp import Mailer
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from payments.status import EventType
+from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.email_documents import TXID, document
 from tests.support.endpoint import CERTIFICATE
-from tests.support.mail_server import PASSWORD, MailServer
+from tests.support.mail_server import PASSWORD, USER, MailServer
+from tests.support.scripted_mail_server import Reply, ScriptedMailServer
 
 # The test's mail server has no TLS in some of the tests that log in.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
@@ -154,15 +158,10 @@ def test_a_server_that_trickles_is_cut_off(greeting: bytes) -> None:
                 self.request.sendall(b"2")
             is_over.wait(60)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(Trickle) as address:
         with pytest.raises(TemporaryFailure, match="too slow"):
-            send(SmtpServer("127.0.0.1", int(server.server_address[1]), None, None, "none"), seconds=0.3)
+            send(address, seconds=0.3)
         is_over.set()
-        server.shutdown()
-        thread.join()
 
 
 def test_a_greeting_of_5xx_is_no_verdict_on_the_message() -> None:
@@ -244,8 +243,10 @@ def test_a_maildir_is_made_where_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_maildir_is_the_owners_alone(tmp_path: Path) -> None:
-    """Whatever the umask is."""
+    """With the daemon's umask. The directory keeps everybody out besides."""
+    before = os.umask(0o077)
     send(Maildir(tmp_path / "mail"))
+    os.umask(before)
     places = [tmp_path / "mail", *(tmp_path / "mail").rglob("*")]
     assert len(places) == 5
     assert all(stat.S_IMODE(place.stat().st_mode) & 0o077 == 0 for place in places)
@@ -285,9 +286,166 @@ def test_whatever_a_note_or_a_seller_is_the_email_can_be_written(
     assert mail["Message-ID"] == MESSAGE_ID
 
 
-def test_smtplib_still_opens_its_socket_where_we_override_it() -> None:
-    """SMTP_SSL of the same library overrides it too; where that ends, so must ours."""
-    assert "_get_socket" in vars(smtplib.SMTP_SSL)
+def base64_of(text: str) -> str:
+    """Return it as a login has it."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def login_server(mechanisms: str, **replies: Reply) -> ScriptedMailServer:
+    """Return a server that keeps to RFC 4954: it refuses an initial response where it speaks first itself."""
+
+    def auth(line: str) -> bytes:
+        _, mechanism, *initial = line.split(" ")
+        if mechanism == "PLAIN":
+            is_right = initial == [base64_of(f"\0{USER}\0{PASSWORD}")]
+            return b"235 welcome\r\n" if is_right else b"535 no\r\n"
+        return b"501 5.5.4 LOGIN takes no initial response\r\n" if initial else b"334 VXNlcm5hbWU6\r\n"
+
+    def next_line(line: str) -> bytes:
+        answers = {base64_of(USER): b"334 UGFzc3dvcmQ6\r\n", base64_of(PASSWORD): b"235 welcome\r\n"}
+        return answers.get(line, b"535 no\r\n")
+
+    offer = f"250-host\r\n250 {mechanisms}\r\n".encode()
+    return ScriptedMailServer({"EHLO": offer, "AUTH": auth, "…": next_line, **replies})
+
+
+@pytest.mark.parametrize(
+    "offer", ["AUTH LOGIN", "AUTH PLAIN", "AUTH LOGIN PLAIN", "AUTH=LOGIN", "auth login"]
+)
+def test_a_login_keeps_to_the_standard(offer: str) -> None:
+    """LOGIN begins with the server's word, so the user's name is no part of the command."""
+    with login_server(offer) as server:
+        send(server.address(username=USER, password=Secret(PASSWORD)))
+        assert len(server.messages) == 1
+
+
+def test_a_login_that_the_server_only_pretends_to_offer_is_passed() -> None:
+    """The next one is tried."""
+    with login_server("AUTH CRAM-MD5 PLAIN") as server:
+        server.replies["AUTH"] = lambda line: b"504 not here\r\n" if "CRAM" in line else b"235 welcome\r\n"
+        send(server.address(username=USER, password=Secret(PASSWORD)))
+        assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("offer", ["AUTH XOAUTH2", "SIZE 1000"])
+def test_a_server_without_a_login_that_we_know_is_tried_again(offer: str) -> None:
+    """The operator can mend it."""
+    with login_server(offer) as server, pytest.raises(TemporaryFailure, match="offers no login"):
+        send(server.address(username=USER, password=Secret(PASSWORD)))
+
+
+@pytest.mark.parametrize("reply", ["AUTH", "…"])
+def test_a_server_that_repeats_the_password_is_not_quoted(reply: str) -> None:
+    """Its reply goes into the log, on the operator's screen and into the database."""
+    plain, hidden = PASSWORD, base64_of(PASSWORD)
+    repeats = f"535 wrong: {plain} {hidden} {base64_of(f'{chr(0)}{USER}{chr(0)}{PASSWORD}')}\r\n".encode()
+    with login_server("AUTH PLAIN LOGIN", **{reply: repeats}) as server:
+        if reply == "…":
+            server.replies["EHLO"] = b"250-host\r\n250 AUTH LOGIN\r\n"
+        with pytest.raises(TemporaryFailure) as caught:
+            send(server.address(username=USER, password=Secret(PASSWORD)))
+    assert str(caught.value) == "the mail server: it refuses the login (535)"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"250 " + b"x" * 20_000 + b"\r\n",
+        b"250-" + b"x" * 20_000 + b"\r\n" * 1 + b"250 ok\r\n",
+        b"".join(b"250-%d\r\n" % number for number in range(2000)) + b"250 ok\r\n",
+        b"200 ok\r\n",
+        b"252 ok\r\n",
+        b"250\r\n",
+        b"250 ok\n",
+        b"250 \xff\x00\r\n",
+    ],
+)
+def test_an_email_is_handed_over_by_any_reply_of_2xx(reply: bytes) -> None:
+    """A library's limit on the length of a line is not the server's word."""
+    with ScriptedMailServer({".": reply}) as server:
+        send(server.address())
+        assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        ("", b"220 " + b"x" * 20_000 + b"\r\n"),
+        ("EHLO", b"250-" + b"x" * 20_000 + b"\r\n250 ok\r\n"),
+        ("MAIL", b"251 " + b"x" * 20_000 + b"\r\n"),
+        ("RCPT", b"252 cannot say\r\n"),
+    ],
+)
+def test_long_and_odd_replies_on_the_way_stop_nothing(command: str, reply: bytes) -> None:
+    """The first digit decides. RFC 5321 4.2."""
+    with ScriptedMailServer({command: reply}) as server:
+        send(server.address())
+        assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("command", ["", "EHLO", "MAIL", "RCPT", "DATA", "."])
+@pytest.mark.parametrize("reply", [b"nonsense\r\n", b"99\r\n", b"", b"-1 x\r\n"])
+def test_what_is_no_reply_is_no_verdict(command: str, reply: bytes) -> None:
+    """Only a server's own 5xx to this message is final."""
+    replies: dict[str, Reply] = {command: reply}
+    if command == "EHLO":
+        replies["HELO"] = reply
+    with ScriptedMailServer(replies) as server, pytest.raises(TemporaryFailure):
+        send(server.address(), seconds=10 if reply else 0.3)
+
+
+@pytest.mark.parametrize(
+    ("command", "is_final"), [("", False), ("EHLO", False), ("MAIL", True), ("RCPT", True), (".", True)]
+)
+def test_only_a_reply_to_the_message_can_be_final(command: str, is_final: bool) -> None:
+    """A server that wants no greeting may want the message tomorrow."""
+    kind = PermanentFailure if is_final else TemporaryFailure
+    replies: dict[str, Reply] = {command: b"554 5.7.1 Go away\r\n", "HELO": b"554 5.7.1 Go away\r\n"}
+    with ScriptedMailServer(replies) as server, pytest.raises(kind, match=r"554 5\.7\.1 Go away") as caught:
+        send(server.address())
+    assert type(caught.value) is kind
+
+
+def test_a_reply_without_end_is_cut_off() -> None:
+    """Each of its lines is a good one."""
+
+    class Endless(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while True:
+                    self.request.sendall(b"220-hello\r\n")
+
+    with serving(Endless) as address, pytest.raises(TemporaryFailure, match=r"no end|too slow"):
+        send(address)
+
+
+def test_a_name_is_reached_by_the_address_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though its first one swallows every packet."""
+    resolve(monkeypatch, "::1", "127.0.0.1")
+    with ScriptedMailServer({}) as server, dead_address("::1", server.port):
+        send(server.address(host=NAME), seconds=30)
+        assert len(server.messages) == 1
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_a_certificate_is_checked_against_the_name(security: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not against the address that answers."""
+    resolve(monkeypatch, "127.0.0.1")
+    with MailServer(security) as server, pytest.raises(TemporaryFailure, match="another name"):
+        send(server.address(host=NAME))
+
+
+@contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[SmtpServer]:
+    """Give each client a thread of this handler."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield SmtpServer("127.0.0.1", int(server.server_address[1]), None, None, "none")
+        server.shutdown()
+        thread.join()
 
 
 def _greets_with(answer: bytes) -> SmtpServer:

@@ -1,14 +1,20 @@
 """Webhooks are signed as Standard Webhooks says, and no endpoint holds the sender beyond its deadline."""
 
+import logging
+import socket
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 import daemon.net.http_client
+from config import load_settings
 from daemon.delivery.webhook import MOST_BYTES, WebhookSender
 from daemon.net.errors import PermanentFailure, TemporaryFailure
+from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.endpoint import CERTIFICATE, Behaviour, Endpoint, answers, hangs, sends, trickles
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -77,18 +83,9 @@ def test_410_is_final() -> None:
         send(endpoint)
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        b"",
-        b"HTTP/1.1 2",
-        b"HTTP/1.1 200 OK\r\nX: ",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-    ],
-)
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 103 A\r\n\r\n"])
 def test_an_answer_that_trickles_is_cut_off_at_the_deadline(start: bytes) -> None:
-    """Each byte comes in time; all of them never do."""
+    """Each byte comes in time, but the end of the head never does."""
     assert failure(trickles(start), seconds=0.3) == "timed out"
 
 
@@ -97,19 +94,87 @@ def test_silence_is_cut_off_at_the_deadline() -> None:
     assert failure(hangs, seconds=0.3) == "timed out"
 
 
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        INTERIM + OK,
+        b"HTTP/1.1 100 Continue\r\n\r\n" + INTERIM * 20 + b"HTTP/1.1 102 Processing\r\n\r\n" + OK,
+        b"HTTP/1.1 199 Whatever\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    ],
+)
+def test_an_interim_answer_is_not_the_final_one(raw: bytes) -> None:
+    """RFC 9110 15.2: a client must be able to parse any number of them, asked for or not."""
+    with Endpoint(sends(raw)) as endpoint:
+        send(endpoint)
+    assert len(endpoint.requests) == 1
+
+
+def test_the_status_behind_an_interim_answer_decides() -> None:
+    """A 500 stays a 500."""
+    raw = INTERIM + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+    assert failure(sends(raw)) == "HTTP 500"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 150 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno header at all\r\nX : y\r\nZ: \x00\r\n\r\n",
+        b"HTTP/1.1 200\r\n\r\n",
+        b"HTTP/1.0 200 OK\n\n",
+        b"\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200  Two spaces\x00\r\n\r\n",
+        INTERIM + b"HTTP/1.1 200 OK\r\n: \r\n\r\n",
+    ],
+)
+def test_what_follows_a_2xx_takes_nothing_back(raw: bytes) -> None:
+    """The shop has the event. A library's own limits are no reason to send it ten times."""
+    with Endpoint(sends(raw)) as endpoint:
+        send(endpoint)
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n\r\n", OK[:-2]])
+def test_a_body_without_end_does_not_hold_a_2xx_up(start: bytes) -> None:
+    """It is cut off long before the deadline."""
+    with Endpoint(trickles(start)) as endpoint:
+        send(endpoint, seconds=120)
+
+
+def test_an_answer_before_the_request_is_read_counts() -> None:
+    """The endpoint hangs up without reading it."""
+
+    def hasty(_endpoint: Endpoint, connection: socket.socket, _request: object) -> None:
+        connection.sendall(OK)
+        connection.shutdown(socket.SHUT_RD)
+
+    with Endpoint(hasty) as endpoint:
+        WebhookSender(5).send(endpoint.url, [SECRET], "evt_1", b"x" * 2_000_000, datetime.now(UTC))
+
+
 @pytest.mark.parametrize(
     "raw",
     [
         b"",
-        b"\x00\xff garbage\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
-        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"\x00\xff garbage secret\r\n\r\n",
+        b"HTTP/1.1 abc secret\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: secret\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: sec",
+        INTERIM,
+        b"SSH-2.0-secret\r\n",
+        b"HTTP/1.1 500 secret\r\nX-secret\r\n\r\nsecret",
     ],
 )
 def test_an_answer_that_cannot_be_read_is_tried_again(raw: bytes) -> None:
-    """Whatever it is, it is one line for the log, and does not have the address in it."""
+    """Whatever it is, it is one line for the log, with nothing of the address or the answer in it."""
     said = failure(sends(raw))
     assert said
     assert said.isprintable()
@@ -179,3 +244,88 @@ def test_a_secret_that_cannot_be_read_sends_nothing(secret: str) -> None:
     with Endpoint(answers(200)) as endpoint, pytest.raises(TemporaryFailure, match="secret"):
         WebhookSender(5).send(endpoint.url, [secret], "evt_1", BODY, datetime.now(UTC))
     assert not endpoint.requests
+
+
+def test_a_name_is_reached_by_the_address_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though its first one swallows every packet."""
+    resolve(monkeypatch, "::1", "127.0.0.1")
+    with Endpoint(answers(200)) as endpoint, dead_address("::1", endpoint.port):
+        url = f"http://{NAME}:{endpoint.port}/hook"
+        WebhookSender(20).send(url, [SECRET], "evt_1", BODY, datetime.now(UTC))
+    assert endpoint.requests[0].headers["host"] == f"{NAME}:{endpoint.port}"
+
+
+def test_a_certificate_is_checked_against_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not against the address that answers; the name is not told, it may be secret."""
+    trusting = ssl.create_default_context(cafile=str(CERTIFICATE))
+    monkeypatch.setattr(daemon.net.http_client, "tls_context", lambda: trusting)
+    resolve(monkeypatch, "127.0.0.1")
+    with Endpoint(answers(200), is_tls=True) as endpoint:
+        url = f"https://{NAME}:{endpoint.port}/hook"
+        with pytest.raises(TemporaryFailure) as caught:
+            WebhookSender(5).send(url, [SECRET], "evt_1", BODY, datetime.now(UTC))
+    assert str(caught.value) == "the certificate is refused: it is for another name"
+
+
+def test_an_address_with_letters_of_any_script_is_sent_in_ascii() -> None:
+    """As a browser does."""
+    with Endpoint(answers(200)) as endpoint:
+        url = f"http://127.0.0.1:{endpoint.port}/größe/a b?q=ü%20&x=[1]"
+        WebhookSender(5).send(url, [SECRET], "evt_1", BODY, datetime.now(UTC))
+    assert endpoint.requests[0].line == "POST /gr%C3%B6%C3%9Fe/a%20b?q=%C3%BC%20&x=[1] HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/",
+        "http://127.1:{port}/",
+        "http://2130706433:{port}/",
+        "http://[::ffff:127.0.0.1]:{port}/",
+        "http://localhost:{port}/",
+        f"http://{NAME}:{{port}}/",
+    ],
+)
+def test_an_address_that_a_key_has_set_leads_to_no_private_network(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is spelt, and whatever its name means at the moment."""
+    resolve(monkeypatch, "127.0.0.1")
+    with Endpoint(answers(200)) as endpoint:
+        sender, now = WebhookSender(5), datetime.now(UTC)
+        with pytest.raises(TemporaryFailure, match="WEBHOOK_PRIVATE_HOSTS"):
+            sender.send(url.format(port=endpoint.port), [SECRET], "evt_1", BODY, now, is_public_only=True)
+        assert not endpoint.requests
+        sender.send(url.format(port=endpoint.port), [SECRET], "evt_1", BODY, now)
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize("allowed", [NAME, f"{NAME.upper()}.", "127.0.0.1", "10.0.0.0/8,127.0.0.0/8"])
+def test_a_private_host_that_the_operator_allows_is_called(
+    allowed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By its name, or by its network."""
+    resolve(monkeypatch, "127.0.0.1")
+    hosts = load_settings({"WEBHOOK_PRIVATE_HOSTS": allowed}, tmp_path).webhook_private_hosts
+    with Endpoint(answers(200)) as endpoint:
+        url = f"http://{NAME}:{endpoint.port}/"
+        sender = WebhookSender(5, hosts)
+        sender.send(url, [SECRET], "evt_1", BODY, datetime.now(UTC), is_public_only=True)
+        other = f"http://localhost:{endpoint.port}/"
+        if allowed.lower().startswith(NAME):
+            with pytest.raises(TemporaryFailure):
+                sender.send(other, [SECRET], "evt_1", BODY, datetime.now(UTC), is_public_only=True)
+
+
+def test_nothing_of_an_endpoint_gets_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither its address nor a header nor a body, on any level, whatever it answers."""
+    caplog.set_level(logging.DEBUG)
+    for raw in (
+        b"HTTP/1.1 200 OK\r\nsecret\r\nX: secret\r\n\r\nsecret",
+        b"HTTP/1.1 500 secret\r\nX: secret\r\n\r\nsecret",
+        b"secret secret\r\n\r\n",
+        b"",
+    ):
+        with Endpoint(sends(raw)) as endpoint, suppress(TemporaryFailure):
+            send(endpoint)
+    assert "secret" not in caplog.text

@@ -328,7 +328,10 @@ def test_the_queries_that_are_asked_all_the_time_use_their_indexes(opened: str) 
         # PostgreSQL reads a small table whole, whatever indexes there are.
         database.execute_sql("SET enable_seqscan = off")
     for query, index in [
-        ("SELECT id FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1", "address_free"),
+        (
+            "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1",
+            "address_free",
+        ),
         ("SELECT id FROM payment_request WHERE next_height <= 5", "payment_next_height"),
         ("SELECT id FROM payment_request WHERE next_deadline < 5", "payment_next_deadline"),
         (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.payment import PaymentRequest
 from tests.conftest import KINDS
 from tests.support.web_server import BODY, Reply, Shop, open_shop
-from web.http.answer import Problem
+from web.http.responses import Problem
 from web.http.strict_json import _STRING_OR_BRACKET, BODY_LIMIT_BYTES, canonical, read_object
 
 PAYMENTS = "/api/v1/payments"

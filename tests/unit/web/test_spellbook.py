@@ -18,9 +18,9 @@ from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
 from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, add_seller, open_shop, pay
 from web.auth.access import key_holder_or_neighbour
-from web.http.answer import Problem
 from web.http.database import Writers
 from web.http.request import Call
+from web.http.responses import Problem
 
 TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 NEW, STATUS, RECEIVED = (
