@@ -25,7 +25,7 @@ from models.db.connection import Table, bind, database, disconnect
 from models.db.leadership import DaemonTerm
 from models.db.lock import database_lock
 from models.db.schema import open_database
-from models.operator_session import LoginAttempt, OperatorSalt, OperatorSession
+from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.output import Spend
 from models.payment import payment_by_reference
 from models.rate import Rate
@@ -86,7 +86,8 @@ def fill() -> None:
     DaemonTerm.update(number=41).execute()
     OperatorSalt.create(salt=bytes(range(255, -1, -1)))
     OperatorSession.create(id="s" * 22, expires_at=NOW)
-    LoginAttempt.create(browser="", failures=3, next_at=NOW)
+    LoginAttempt.create(client="2001:db8::/64", failures=3, next_at=NOW)
+    FailedLogin.create(address="2001:db8::1", tries=3, last_at=NOW)
 
 
 def contents(url: str) -> dict[str, list[str]]:
