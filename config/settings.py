@@ -92,7 +92,7 @@ class Settings:
         kinds.whole_number(0, 144),
         "How many confirmations a payment needs if its request names no number",
     )
-    # A request's own expires_in has a higher bound below (docs/spec.md 4): a try-out on regtest wants seconds.
+    # docs/spec.md 4 bounds a request's own expires_in from below. This one may be seconds, on regtest.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )

@@ -19,7 +19,7 @@ Callback = Callable[[Environ, dict[str, str]], Answer | Content]
 class Gateway(Bottle):  # type: ignore[misc]  # Bottle comes without types
     """Bottle without its request and its response. `unrouted` answers what no route is for.
 
-    They are made twice for each call, and their headers checked and copied three times (ARCHITECTURE.md).
+    They are made twice for each call, and their headers checked and copied three times.
     """
 
     def __init__(self, unrouted: Callable[[HTTPError], Answer]) -> None:
