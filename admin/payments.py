@@ -12,7 +12,7 @@ from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
 from models.payment import PaymentRequest, payment_by_reference
 from payments.status import Status
-from web.api.documents import document_of, documents_of
+from web.api.documents import document_as_now, document_of, documents_of
 from web.api.schemas import Payment
 
 SILENT_AFTER = timedelta(seconds=30)
@@ -88,7 +88,7 @@ def accept(reference: str, as_json: bool) -> None:
             is_done = row.late_accepted_at is not None
             if not is_done:
                 _leave_word(row, now)
-        found = document_of(row, settings)
+        found = document_as_now(row, settings)
         silence = daemon_silence(now)
     what = "its late money is accepted already" if is_done else "the daemon will count the late money now"
     answer(found, f"Payment {reference}: {what}.", as_json)
