@@ -12,7 +12,7 @@ from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
 from models.payment import PaymentRequest, payment_by_reference
 from payments.status import Status
-from web.api.documents import document_of, documents_of
+from web.api.documents import document_as_now, document_of, documents_of
 from web.api.schemas import Payment
 
 SILENT_AFTER = timedelta(seconds=30)
@@ -90,7 +90,7 @@ def accept(reference: str, as_json: bool) -> None:
         except NotLate as error:
             message = f"payment {row.reference} has no late money to accept: it is {row.status}"
             raise Refused(message) from error
-        found = document_of(row, settings)
+        found = document_as_now(row, settings)
         silence = daemon_silence(now)
     what = "its late money is accepted already" if is_done else "the daemon will count the late money now"
     answer(found, f"Payment {reference}: {what}.", as_json)

@@ -71,11 +71,14 @@ class Tale:
         yield self._mine_all
 
     def _order_and_pay(self) -> None:
+        """The first one is paid by what only a miner has, so that it is first met in a block."""
         stage = self.stage
+        hidden = stage.request(2_000)
         orders = [stage.request(2_000), stage.request(3_000, confirmations=2)]
         self.late = stage.request(2_000, expiry=SHORT)
         self.paid = stage.pay([(orders[0], 2_000)])
         stage.pay([(orders[1], 1_500)])
+        stage.pay([(hidden, 2_000)], is_public=False)
 
     def _bump_the_fee_and_pay_on(self) -> None:
         assert self.paid is not None

@@ -18,7 +18,7 @@ from models.db.connection import fresh
 from models.payment import PaymentRequest, payment_by_idempotency_key, place
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
 from payments.price import Price
-from web.api.documents import document_of, document_of_new
+from web.api.documents import document_as_now, document_of_new
 from web.api.forms import PaymentForm, read_form
 from web.api.pricing import price_now
 from web.api.request_limit import check_request_limits
@@ -160,7 +160,7 @@ def _reference() -> str:
 
 
 def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
-    return _answer(HTTPStatus.OK, document_of(payment, call.settings), call)
+    return _answer(HTTPStatus.OK, document_as_now(payment, call.settings), call)
 
 
 def _answer(status: HTTPStatus, document: Payment, call: Call) -> Answer:

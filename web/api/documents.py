@@ -5,6 +5,7 @@ from typing import cast
 
 from config import Settings
 from models.daemon_status import daemon_report
+from models.db.connection import by_id, snapshot
 from models.output import Output, outputs_by_address
 from models.payment import PaymentRequest
 from payments.document import payment_document
@@ -12,8 +13,16 @@ from web.api.schemas import Payment
 
 
 def document_of(payment: PaymentRequest, settings: Settings) -> Payment:
-    """One request."""
+    """Return one request, inside the snapshot that it was read in."""
     return documents_of([payment], settings)[0]
+
+
+def document_as_now(payment: PaymentRequest, settings: Settings) -> Payment:
+    """Return one request that was read before, with its status and its height as of one moment now."""
+    with snapshot():
+        current = by_id(PaymentRequest, payment.id)
+        current.address = payment.address
+        return document_of(current, settings)
 
 
 def document_of_new(payment: PaymentRequest, settings: Settings) -> Payment:

@@ -8,7 +8,7 @@ from models.command import NotLate, is_transaction_pending, request_acceptance, 
 from models.db.connection import snapshot
 from models.payment import PaymentRequest, payment_by_reference
 from web.api.command_limit import check_room
-from web.api.documents import document_of
+from web.api.documents import document_as_now, document_of
 from web.api.forms import REFERENCE, TransactionForm, read_form
 from web.http.etag import revalidated
 from web.http.request import Call
@@ -29,7 +29,7 @@ def look_at_transaction(call: Call, reference: str) -> Answer:
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
     leave_hint(call, payment, form.txid)
-    return Answer(HTTPStatus.ACCEPTED, document_of(payment, call.settings))
+    return Answer(HTTPStatus.ACCEPTED, document_as_now(payment, call.settings))
 
 
 def leave_hint(call: Call, payment: PaymentRequest, txid: str) -> None:
@@ -48,7 +48,7 @@ def accept(call: Call, reference: str) -> Answer:
     """
     payment = own_payment(call, reference)
     leave_acceptance(call, payment, by="seller")
-    return Answer(HTTPStatus.OK, document_of(payment, call.settings))
+    return Answer(HTTPStatus.OK, document_as_now(payment, call.settings))
 
 
 def leave_acceptance(call: Call, payment: PaymentRequest, by: str) -> None:

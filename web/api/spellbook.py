@@ -14,7 +14,7 @@ from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
 from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, plain
 from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
-from web.api.documents import document_of
+from web.api.documents import document_as_now, document_of_new
 from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
 from web.api.payments import leave_hint
 from web.api.request_limit import check_request_limits
@@ -46,13 +46,14 @@ def new_payment(call: Call) -> Content:
     if not is_known:
         log.info("seller added", seller=form.seller_id)
     tell_log(payment)
-    return _answer(payment, call)
+    return _answer(document_of_new(payment, call.settings))
 
 
 def payment_status(call: Call) -> Content:
     """GET …PaymentStatus/get: the request that a JSON body or the query names."""
     has_body = call.environ.get("CONTENT_LENGTH") not in (None, "", "0")
-    return _answer(_payment(call, call.body() if has_body else call.parameters()), call)
+    payment = _payment(call, call.body() if has_body else call.parameters())
+    return _answer(document_as_now(payment, call.settings))
 
 
 def transaction_received(call: Call) -> Content:
@@ -61,7 +62,7 @@ def transaction_received(call: Call) -> Content:
     form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
     payment = _payment(call, body)
     leave_hint(call, payment, form.txid)
-    return _answer(payment, call)
+    return _answer(document_as_now(payment, call.settings))
 
 
 def fault(problem: Answer, _environ: Environ) -> Answer:
@@ -126,8 +127,7 @@ def _payment(call: Call, named: Mapping[str, Any]) -> PaymentRequest:
     return payment
 
 
-def _answer(payment: PaymentRequest, call: Call) -> Content:
-    document = document_of(payment, call.settings)
+def _answer(document: Payment) -> Content:
     values = {
         "payment_request_id": document["payment_request_id"],
         "seller_id": document["seller_id"],

@@ -15,10 +15,11 @@ from models.db.connection import disconnect
 from models.db.schema import open_database
 from models.outbox import events_of
 from models.output import Output, add_spends, all_spends, forget_spends, outputs_at
-from models.payment import PaymentRequest, touch
+from models.payment import PaymentRequest, payment_by_reference, touch
 from models.queries.checkout import checkout_of
 from payments.document import depth, payment_document
 from tests.support.rows import NOW, new_output, new_payment
+from web.api.documents import document_as_now
 
 HEIGHT = 1000
 BLOCK = "cd" * 32
@@ -122,6 +123,18 @@ def test_a_daemon_that_breaks_off_in_between_leaves_nothing_untrue(tmp_path: Pat
     check_all()
     Desk(tmp_path).assess(HEIGHT + 1)
     assert {_row(payment).status for payment in payments} == {"confirmed"}
+
+
+def test_a_document_of_a_row_that_was_read_before_is_of_one_moment(tmp_path: Path) -> None:
+    """The daemon may publish another height between two statements of a reader."""
+    desk = Desk(tmp_path)
+    _mined(1, HEIGHT)
+    desk.assess(HEIGHT)
+    row = payment_by_reference("PR-1")
+    assert row is not None
+    desk.assess(HEIGHT + 1)
+    document = document_as_now(row, load_settings({}, tmp_path))
+    assert (document["status"], document["confirmations"]) == ("confirmed", 2)
 
 
 def test_a_request_whose_time_ran_out_since_the_last_look_waits_for_the_next(tmp_path: Path) -> None:
