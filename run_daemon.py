@@ -1,5 +1,8 @@
 """Run the daemon: read the settings, become the only daemon of this database, build the parts, work."""
 
+import packages  # noqa: F401 (a missing package is one sentence from here on)
+
+# isort: split
 import gc
 import os
 import signal
@@ -24,10 +27,10 @@ from daemon.node.feed import Feed
 from daemon.node.rpc import RPC_CALLS
 from daemon.rates.updater import RateKeeper
 from daemon.worker import in_a_thread
-from models.db.connection import DATABASE_TROUBLE, DatabaseError, disconnect, one_line
+from models.db.connection import DATABASE_TROUBLE, DatabaseError, database, disconnect, one_line
 from models.db.leadership import LockLost, take_office
 from models.db.lock import AdvisoryLock, FileLock, database_lock
-from models.db.schema import open_database
+from models.db.schema import migrate, open_database
 from models.db.web_role import refuse_web_role
 from sd_notify import ServiceManager
 
@@ -111,9 +114,15 @@ def stand_by(
     while not should_stop():
         try:
             if lock.acquire():
+                # The file may be another one than at the start.
+                migrate(database.obj)
                 take_office(node)
                 return True
             reason = "another daemon works on this database"
+        except DatabaseError as error:
+            reason = str(error)
+            lock.release()
+            disconnect()
         except DATABASE_TROUBLE as error:
             reason = f"the database cannot be used: {one_line(error)}"
             disconnect()
@@ -135,7 +144,8 @@ def work(
     rates = RateKeeper(settings, clock)
     mailer = Mailer(settings.mail, settings.mail_from)
     counters = Counters()
-    courier = Courier(settings, mailer, WebhookSender(), clock, time.monotonic, counters)
+    webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts)
+    courier = Courier(settings, mailer, webhooks, clock, time.monotonic, counters)
     workers = (pool, rates, courier)
     # All that is loaded by now stays. A full garbage collection is much shorter without it.
     gc.freeze()
@@ -148,6 +158,7 @@ def work(
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()
+        disconnect()
         # A standby comes first, because it is our connection that has failed.
         time.sleep(2 * STANDBY_LOOK_SECONDS)
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 
+from config.file_permissions import may_others_write
 from config.types import Kind, WrongValue
 
 LONGEST_VALUE = 65_536  # characters, of a value and of its file: /dev/zero as a file does no harm
@@ -125,6 +126,9 @@ def _env_file(path: Path) -> tuple[dict[str, str], list[Fault]]:
     faults: list[Fault] = []
     allowed = "lines of NAME=value, in UTF-8, such as CONFIRMATIONS=6"
     try:
+        if may_others_write(path):
+            allowed = f"a file of your own that nobody else can write (chmod go-w {path})"
+            return {}, [Fault(".env", "can be written by other users, so it is not trusted", allowed)]
         with path.open(encoding="utf-8-sig") as file:
             for binding in parse_stream(file):
                 if binding.error or (binding.key and binding.value is None):

@@ -1,8 +1,9 @@
-"""Nodetill's settings: environment variables, or a `.env` file in the working directory. SPEC.md 2.
+"""Nodetill's settings: environment variables, or a `.env` file in the working directory. docs/spec.md 2.
 
 The class below is their only table. A test compares `.env.example` with it.
 """
 
+import ipaddress
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -40,10 +41,10 @@ class Settings:
         "bitcoind's RPC, as http://USER:PASSWORD@HOST:PORT; without a user the cookie file is read",
         hidden=True,
     )
-    bitcoind_cookie_file: Path = setting(
+    bitcoind_cookie_file: Path | None = setting(
         "",
         kinds.file_path("/home/bitcoin/.bitcoin/.cookie"),
-        "bitcoind's cookie; if unset, in ~/.bitcoin or the chain's directory there, by the RPC port",
+        "bitcoind's cookie; if unset and bitcoind is on this machine, its default place by the RPC port",
     )
     bitcoind_wallet: str = setting(
         "nodetill",
@@ -85,7 +86,7 @@ class Settings:
         kinds.whole_number(0, 144),
         "How many confirmations a payment needs if its request names no number",
     )
-    # SPEC.md 4 bounds a request's own expires_in from below, not this: a try-out on regtest wants seconds.
+    # A request may choose 60 seconds or more (docs/spec.md 4). A try-out on regtest wants fewer.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )
@@ -288,8 +289,10 @@ def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
         values["public_url"] = f"http://{addresses.netloc_of(values['web_host'], values['web_port'])}"
     if values["webhook_private_hosts"] is None:
         values["webhook_private_hosts"] = HostList()
-    if values["bitcoind_cookie_file"] is None:
-        values["bitcoind_cookie_file"] = _default_cookie(values["bitcoind_rpc_url"], environ)
+    rpc_url = values["bitcoind_rpc_url"]
+    # No other machine gets this machine's cookie, unless the operator names the file.
+    if values["bitcoind_cookie_file"] is None and _is_loopback(urlsplit(rpc_url.reveal()).hostname or ""):
+        values["bitcoind_cookie_file"] = _default_cookie(rpc_url, environ)
 
 
 # Core's default RPC ports (chainparamsbase.cpp) and the directories of their chains.
@@ -302,6 +305,13 @@ def _default_cookie(rpc_url: Secret, environ: Mapping[str, str]) -> Path:
     data = home / ("Library/Application Support/Bitcoin" if sys.platform == "darwin" else ".bitcoin")
     port = urlsplit(_rpc_address(rpc_url)).port or 0
     return data / _CHAIN_DIRECTORIES.get(port, "") / ".cookie"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _rpc_address(rpc_url: Secret) -> str:

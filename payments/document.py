@@ -60,7 +60,7 @@ def payment_document(
 ) -> dict[str, Any]:
     """Return the request as JSON values, at the tip that its status was worked out at.
 
-    `tip_height` is the published one. The field names are those of SPEC.md 4. A request whose cover needs a
+    `tip_height` is the published one. The field names are those of docs/spec.md 4. A cover that needs a
     coinbase output requires more confirmations than were agreed.
     """
     tip_height = tip_height if request.unpublished_height is None else request.unpublished_height

@@ -99,7 +99,7 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", f"{_TRIGGERS}PaymentStatus/get", key_holder_or_neighbour, triggers.payment_status),
     ("POST", f"{_TRIGGERS}TransactionReceived/post", key_holder_or_neighbour, triggers.transaction_received),
 )
-"""Routes that are there only with SPELLBOOK_TRIGGERS on. SPEC.md 6."""
+"""Routes that are there only with SPELLBOOK_TRIGGERS on. docs/spec.md 6."""
 
 # Where a problem is told otherwise: somebody looks with a browser, or a program knows the Spellbook alone.
 _TOLD_BY: Mapping[Handler, Callable[[Answer, Environ], Content]] = MappingProxyType(

@@ -20,7 +20,7 @@ from daemon.progress import Progress
 from daemon.unit_of_work import unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.command import block_to_follow
+from models.command import blocks_to_follow
 from models.output import Output, forget_spends, states_of, txids_in_blocks
 from models.payment import PaymentRequest
 from payments.status import CLOSING_DEPTH
@@ -84,9 +84,8 @@ class BlockHandler:
 
     def _is_ordered(self) -> bool:
         """Return whether the operator has ordered to follow a chain that the node is still on."""
-        block_hash = block_to_follow()
-        header = self._node.header(block_hash) if block_hash is not None else None
-        return header is not None and header["confirmations"] > 0
+        headers = (self._node.header(block_hash) for block_hash in blocks_to_follow())
+        return any(header is not None and header["confirmations"] > 0 for header in headers)
 
     def _begin_at(self, node_tip: NodeTip) -> None:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""

@@ -280,6 +280,13 @@ class Bitcoind:
 
     # The feed
 
+    def relays_transactions(self) -> bool | None:
+        """Return whether bitcoind asks its peers for transactions; None where this user may not know."""
+        try:
+            return bool(self._rpc.ask("getnetworkinfo")["localrelay"])
+        except NodeRefused:
+            return None
+
     def publications(self) -> list[Publication]:
         """What bitcoind publishes over ZMQ."""
         rows = self._rpc.ask("getzmqnotifications")

@@ -59,6 +59,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "operator_salt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW},
         "operator_session": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, DELETE: WHOLE_ROW},
         "login_attempt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, UPDATE: WHOLE_ROW, DELETE: WHOLE_ROW},
+        "failed_login": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, UPDATE: WHOLE_ROW, DELETE: WHOLE_ROW},
         "schema_migration": _READ_ALONE,
         "spend": {},
         "daemon_term": {},
@@ -68,7 +69,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
 
 HOW_TO_GRANT = "as the daemon's role, run manage.py database grant-web with this role's name"
 
-_SEQUENCES = ("payment_request_id_seq", "hint_id_seq")
+_SEQUENCES = ("payment_request_id_seq", "hint_id_seq", "failed_login_id_seq")
 
 _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

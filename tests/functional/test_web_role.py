@@ -242,6 +242,8 @@ def call_pages(call: Routes, event: str, others: list[str]) -> None:
     call.form(f"{payment}/settle", at_second, {"revision": "0"}, reference=second)
     call.form("/operator/settle", "/?needs=late", {"needs": "late", first: "0"})
     call.form("/operator/logout", "/")
+    call.log_in()
+    call.form("/operator/logout/everywhere", "/")
 
 
 FORGERIES = {

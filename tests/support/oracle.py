@@ -1,4 +1,4 @@
-"""What SPEC.md 3 says of a request, worked out in the dumbest way that could be right.
+"""What docs/spec.md 3 says of a request, worked out in the dumbest way that could be right.
 
 It takes the facts from the same containers as payments/status.py, and shares no rule with it: sums are
 tried out one depth, one moment, one satoshi at a time, and the rows of the table of statuses are all asked,

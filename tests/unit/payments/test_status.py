@@ -1,4 +1,4 @@
-"""The status is what SPEC.md 3 says, whatever the facts and however they come."""
+"""The status is what docs/spec.md 3 says, whatever the facts and however they come."""
 
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
@@ -52,7 +52,7 @@ def required(confirmations: int) -> Terms:
 @settings(max_examples=400)
 @given(any_facts(), st.booleans())
 def test_an_assessment_is_what_the_oracle_says(facts: Facts, was_confirmed: bool) -> None:
-    """Every field that SPEC.md 3 defines, for any facts."""
+    """Every field that docs/spec.md 3 defines, for any facts."""
     found = facts.assess(was_confirmed)
     truth = oracle.truth(
         facts.terms,

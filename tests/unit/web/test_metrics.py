@@ -187,7 +187,6 @@ PUBLIC = [
     "https://pay.example.com",
     "http://till3xampleonion.onion",
     "http://192.168.1.2:8080",
-    "http://0.0.0.0:8080",
     "http://localhost.example.com",
 ]
 SPOOFED: list[dict[str, str | None]] = [
