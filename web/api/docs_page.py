@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from http import HTTPStatus
+from threading import Lock
 from typing import Any
 
 from web.api.openapi import description
@@ -17,6 +19,7 @@ from web.http.responses import JSON, Content
 _PAGE = template("manual.tpl")
 _CODE = re.compile(r"`([^`]+)`")
 _MOST_CHOICES = 8
+_RENDERING = Lock()
 
 Schema = Mapping[str, Any]
 
@@ -59,7 +62,14 @@ class Chapter:
 
 def show(call: Call) -> Content:
     """GET /docs."""
-    document = description(call.settings.public_url)
+    # One thread renders it, and the others that are asked for it wait.
+    with _RENDERING:
+        return _rendered(call.settings.public_url)
+
+
+@cache
+def _rendered(public_url: str) -> Content:
+    document = description(public_url)
     return page(
         _PAGE,
         languages()["en"],
@@ -70,7 +80,7 @@ def show(call: Call) -> Content:
             name: (schema.get("description", ""), [*_fields(schema)], _kind(schema))
             for name, schema in sorted(document["components"]["schemas"].items())
         },
-        public_url=call.settings.public_url,
+        public_url=public_url,
         marked=_marked,
     )
 
