@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from http import HTTPStatus
+from threading import Lock
 from typing import Any
 
 from web.api.openapi import description
@@ -18,6 +19,7 @@ from web.http.responses import JSON, Content
 _PAGE = template("manual.tpl")
 _CODE = re.compile(r"`([^`]+)`")
 _MOST_CHOICES = 8
+_RENDERING = Lock()
 
 Schema = Mapping[str, Any]
 
@@ -60,11 +62,13 @@ class Chapter:
 
 def show(call: Call) -> Content:
     """GET /docs."""
-    return _written(call.settings.public_url)
+    # One thread renders it, and the others that are asked for it wait.
+    with _RENDERING:
+        return _rendered(call.settings.public_url)
 
 
 @cache
-def _written(public_url: str) -> Content:
+def _rendered(public_url: str) -> Content:
     document = description(public_url)
     return page(
         _PAGE,

@@ -13,6 +13,8 @@ IDLE_SECONDS = 20
 """The longest time that a client may take for its next request, or for a piece of a response."""
 MAX_REQUESTS = 1000
 """A connection ends behind this request."""
+SEND_BUFFER_BYTES = 64 * 1024
+"""The system buffers no more of the responses that a client doesn't read."""
 
 # close() then drops what the client has not taken.
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -93,6 +95,8 @@ class Listener(socket.socket):
 def listener(address: tuple[Any, ...], family: socket.AddressFamily, backlog: int) -> Listener:
     """Listen on an address. Raises OSError."""
     plain = socket.create_server(address, family=family, backlog=backlog)
+    # Accepted connections inherit it.
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return Listener(plain.family, plain.type, plain.proto, fileno=plain.detach())
 
 

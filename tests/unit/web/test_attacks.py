@@ -3,8 +3,10 @@
 import ast
 import json
 import re
+import socket
 import string
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,31 @@ def _assert_kept(sent: dict[str, Any], made: dict[str, Any]) -> None:
     row = PaymentRequest.get(PaymentRequest.reference == made["payment_request_id"])
     assert row.label == sent.get("label")
     assert row.confirmations_required == sent.get("confirmations", 6)
+
+
+UNREAD = [
+    (17, b"GET /docs HTTP/1.1\r\n\r\n" * 372),
+    (17, b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
+    (40, b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
+    (40, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
+    (40, b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
+    (40, b"POST /operator/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" * 372),
+    (40, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 10_000 + b"\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize(("connections", "sent"), UNREAD, ids=lambda value: str(value)[:60])
+def test_what_nobody_reads_costs_others_nothing(shop: Shop, connections: int, sent: bytes) -> None:
+    """While somebody sends many requests and reads no answer, sellers and customers get theirs."""
+    page = f"/pay/{shop.created()['payment_request_id']}"
+    with ExitStack() as stack:
+        for _ in range(connections):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.connect(("127.0.0.1", shop.port))
+            client.setblocking(False)
+            client.send(sent)
+        for _ in range(5):
+            assert shop.create().status == 201
+            assert shop.get(page, {"Authorization": None}).status == 200
+            assert shop.get(f"{page}/status", {"Authorization": None}).status == 200
