@@ -262,10 +262,8 @@ class Courier:
     def _prune(self) -> None:
         # All messages are looked through for it: before the transaction, which others wait for, not in it.
         outdated = outdated_messages(self._clock() - KEPT_FOR)
-        pruned = 0
-        if outdated:
-            with unit_of_work("messages-pruned"):
-                pruned = sum(delete_delivered(batch) for batch in batches(outdated))
+        with unit_of_work("messages-pruned"):
+            pruned = sum(delete_delivered(batch) for batch in batches(outdated))
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:
             log.info("messages pruned", count=pruned)
