@@ -1,6 +1,7 @@
 """Log lines on standard output, one for each change of a fact, as logfmt or JSON."""
 
 import atexit
+import io
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from structlog.typing import Processor
 
 MAX_WAITING_CHARACTERS = 1_000_000
 """Limit of the lines that wait for a reader of standard output, and of standard error."""
-DRAIN_SECONDS = 0.8
+DRAIN_SECONDS = 0.4
 """How long a process that ends waits for the reader of its last lines."""
 
 # BitcoinRPC logs every answer, secrets among them, and peewee every query with its values.
@@ -28,16 +29,19 @@ _FIRST_KEYS = ("time", "level", "event")
 log = structlog.get_logger(__name__)
 
 
-class QueuedOutput:
+class QueuedOutput(io.TextIOBase):
     """A text stream that never makes its writers wait. One thread writes to the file descriptor.
 
     The stream drops and counts texts while MAX_WAITING_CHARACTERS wait. The thread writes the count as soon
     as the reader has read what came before.
     """
 
+    encoding = "utf-8"
+
     def __init__(self, stream: TextIO | None) -> None:
         self._descriptor = stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
-        self.encoding = stream.encoding if stream else "utf-8"
+        if stream:
+            self.encoding = stream.encoding
         self._begin()
         # A child process has no thread of its parent's, and no line of the parent's to write.
         os.register_at_fork(after_in_child=self._begin)
@@ -47,7 +51,7 @@ class QueuedOutput:
         self._texts: list[str] = []
         self._characters = 0
         self._dropped_lines = 0
-        self._is_writing = False
+        self._is_writing = self._is_cut_short = False
         threading.Thread(target=self._run, name="log output", daemon=True).start()
 
     def write(self, text: str) -> int:
@@ -87,7 +91,8 @@ class QueuedOutput:
 
     def _is_written(self, text: str) -> bool:
         """Write the text. Return False where the descriptor takes nothing, as on a full disk."""
-        rest = text.encode(self.encoding, "backslashreplace")
+        start = "\n" if self._is_cut_short else ""
+        whole = rest = f"{start}{text}".encode(self.encoding, "backslashreplace")
         try:
             while rest:
                 # Some other program may have set the descriptor that it shares with us to non-blocking.
@@ -95,7 +100,9 @@ class QueuedOutput:
                 with suppress(BlockingIOError):
                     rest = rest[os.write(self._descriptor, rest) :]
         except OSError:
+            self._is_cut_short |= rest != whole
             return False
+        self._is_cut_short = False
         return True
 
 

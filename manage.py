@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """The operator's program, also installed as nodetill: admin's commands, and the demo."""
 
+import packages  # noqa: F401 (a missing package is one sentence from here on)
+
+# isort: split
 import os
 import sys
 from pathlib import Path

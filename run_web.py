@@ -1,5 +1,8 @@
-"""Run the web server. It needs the database and nothing else; only the daemon calls bitcoind."""
+"""Run the web server. It needs the database and nothing else. Only the daemon calls bitcoind."""
 
+import packages  # noqa: F401 (a missing package is one sentence from here on)
+
+# isort: split
 import os
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""`manage.py seller`: who may ask for payments, and with which key."""
+"""`manage.py seller`: the shops that may create payment requests, and their keys."""
 
 import hashlib
 import secrets
@@ -193,10 +193,10 @@ def remove(seller_id: str, as_json: bool) -> None:
 def add_seller(
     seller_id: str, values: dict[str, str | None], *, restore: bool, now: datetime
 ) -> tuple[Seller, str]:
-    """The new seller and its API key. `values`: name, email, webhook_url, where they are known.
+    """Store a seller, and return it with its API key. `values` has name, email and webhook_url, as known.
 
-    A removed seller comes back only where that is asked for: the new key opens its old payments.
-    Raises Refused.
+    A removed seller comes back only with `restore`, because the new key opens its old payments.
+    Raise Refused.
     """
     api_key = new_api_key()
     with database.atomic():
@@ -218,7 +218,7 @@ def add_seller(
 
 
 def seller_named(seller_id: str) -> Seller:
-    """The seller of this id. Raises Refused where there is none, or it is removed."""
+    """Return the seller of this id. Raise Refused where there is none, or where it is removed."""
     row = Seller.get_or_none(Seller.id == seller_id)
     if row is None:
         raise Refused(f"there is no seller {seller_id}; all of them: seller list")
@@ -240,12 +240,12 @@ def document(row: Seller) -> dict[str, str | None]:
 
 
 def new_api_key() -> str:
-    """256 random bits."""
+    """Return a key of 256 random bits."""
     return f"nt_{secrets.token_urlsafe(32)}"
 
 
 def key_hash(api_key: str) -> str:
-    """What is stored of a key. No salt and no stretching: there is nothing to guess in 256 random bits."""
+    """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
@@ -259,7 +259,7 @@ def _store(row: Seller, is_new: bool) -> None:
     try:
         row.save(force_insert=is_new)
     except peewee.IntegrityError as error:
-        # Somebody else added it since we looked.
+        # Another process has added it meanwhile.
         raise Refused(f"there is a seller {row.id} already") from error
 
 

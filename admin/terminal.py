@@ -11,30 +11,30 @@ BOLD, DIM, GREEN, RED, YELLOW = "1", "2", "32", "31", "33"
 
 
 def has_colours(stream: IO[str]) -> bool:
-    """Whether it is a terminal that shows them, and the user wants them: https://no-color.org."""
+    """Return whether this is a terminal whose user wants colours (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def coloured(text: str, colour: str, stream: IO[str] | None = None) -> str:
-    """The text in this colour, where `stream` (standard output, if none is given) has colours."""
+    """Return the text in this colour, where `stream` (by default standard output) has colours."""
     is_shown = has_colours(sys.stdout if stream is None else stream)
     return f"\x1b[{colour}m{text}\x1b[0m" if colour and is_shown else text
 
 
 def width() -> int | None:
-    """Of the terminal on standard output; None where that is a file or a pipe, whose lines have no end."""
+    """Return the terminal's columns, or None where standard output is a file or a pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def printable(text: object) -> str:
-    """On one line, and without what a terminal would act on: notes come from shops' customers."""
+    """Return the text on one line, without control characters: notes come from shops' customers."""
     return "".join(letter if letter.isprintable() else " " for letter in str(text))
 
 
 def wrapped(text: str, indent: int) -> str:
-    """The text to stand at column `indent` of its line, in as many lines as the terminal needs.
+    """Return the text in as many lines as the terminal needs, for column `indent` of its first line.
 
-    A word is never broken: it may be a line of bitcoin.conf to be copied.
+    No word is broken, because it may be a line of bitcoin.conf to copy.
     """
     limit = width()
     if limit is None:

@@ -83,15 +83,16 @@ def _hold_lost_addresses(rpc: OperatorRpc, settings: Settings) -> None:
     The daemon does the same at its next look. So a database that cannot be used here is no fault.
     """
     url = settings.database_url.reveal()
-    if url.startswith("sqlite:") and not Path(url.removeprefix("sqlite:///")).exists():
-        return
     try:
+        if url.startswith("sqlite:"):
+            # Opening it would make it.
+            Path(url.removeprefix("sqlite:///")).stat()
         open_database(url)
         unclaimed = unclaimed_addresses()
         strangers = [row.id for row in unclaimed if not _is_known(rpc, row.address)]
         with database.atomic():
             hold_unclaimed(strangers, datetime.now(UTC))
-    except (DatabaseError, *DATABASE_TROUBLE):
+    except (DatabaseError, OSError, *DATABASE_TROUBLE):
         return
     finally:
         disconnect()

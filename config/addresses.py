@@ -296,6 +296,8 @@ def _check_postgresql(text: str) -> None:
             raise WrongValue(f"has a port that is none, or {ENCODE}")
     if not values.get("dbname"):
         raise WrongValue("names no database")
+    if re.search("[/#]", values["dbname"]):
+        raise WrongValue("has something behind the name of the database")
 
 
 def _checked_credentials(parts: SplitResult) -> tuple[str | None, str | None]:

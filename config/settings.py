@@ -1,8 +1,9 @@
-"""Nodetill's settings: environment variables, or a `.env` file in the working directory. SPEC.md 2.
+"""Nodetill's settings: environment variables, or a `.env` file in the working directory. docs/spec.md 2.
 
-The class below is the one table of them: a test holds `.env.example` to it.
+The class below is their only table. A test compares `.env.example` with it.
 """
 
+import ipaddress
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,21 +17,8 @@ from urllib.parse import urlsplit
 from config import addresses, hosts
 from config import types as kinds
 from config.hosts import HostList
-from config.reader import Fault, SettingsError, read_values, setting, slips, variable_name
+from config.reader import Fault, SettingsError, read_values, setting, slips
 from config.types import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
-
-__all__ = [
-    "Fault",
-    "Maildir",
-    "Secret",
-    "Settings",
-    "SettingsError",
-    "SmtpServer",
-    "load_settings",
-    "misspelt",
-    "settings_or_exit",
-    "variable_name",
-]
 
 EX_CONFIG = 78  # sysexits.h
 YEAR = 31_536_000  # seconds
@@ -39,7 +27,7 @@ _KRAKEN_PAIRS = "XXBTZEUR,XXBTZUSD,XXBTZGBP,XXBTZCAD,XXBTZJPY,XBTAUD,XBTCHF"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings, checked. Each attribute is its variable in lower case; spans of time are in seconds."""
+    """All settings, checked. An attribute is its variable in lower case. Spans of time are in seconds."""
 
     database_url: Secret = setting(
         "sqlite:///var/nodetill.db",
@@ -53,10 +41,10 @@ class Settings:
         "bitcoind's RPC, as http://USER:PASSWORD@HOST:PORT; without a user the cookie file is read",
         hidden=True,
     )
-    bitcoind_cookie_file: Path = setting(
+    bitcoind_cookie_file: Path | None = setting(
         "",
         kinds.file_path("/home/bitcoin/.bitcoin/.cookie"),
-        "bitcoind's cookie; if unset, in ~/.bitcoin or the chain's directory there, by the RPC port",
+        "bitcoind's cookie; if unset and bitcoind is on this machine, its default place by the RPC port",
     )
     bitcoind_wallet: str = setting(
         "nodetill",
@@ -64,10 +52,14 @@ class Settings:
         "The wallet that gives the addresses, hot or watch-only",
     )
     bitcoind_zmq_rawtx: str = setting(
-        "tcp://127.0.0.1:28332", addresses.zmq_address(), "zmqpubrawtx of bitcoin.conf"
+        "tcp://127.0.0.1:28332",
+        addresses.zmq_address(),
+        "zmqpubrawtx of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
     )
     bitcoind_zmq_hashblock: str = setting(
-        "tcp://127.0.0.1:28333", addresses.zmq_address(), "zmqpubhashblock of bitcoin.conf"
+        "tcp://127.0.0.1:28333",
+        addresses.zmq_address(),
+        "zmqpubhashblock of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
     )
     bitcoind_rest: str = setting(
         "auto",
@@ -94,7 +86,7 @@ class Settings:
         kinds.whole_number(0, 144),
         "How many confirmations a payment needs if its request names no number",
     )
-    # SPEC.md 4 bounds a request's own expires_in from below, not this: a try-out on regtest wants seconds.
+    # A request may choose 60 seconds or more (docs/spec.md 4). A try-out on regtest wants fewer.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )
@@ -216,41 +208,41 @@ class Settings:
 
     @property
     def rate_sources(self) -> tuple[str, ...]:
-        """The names of the sources; ("fixed",) where the prices are in `fixed_rates`."""
+        """Return the names of the sources, or ("fixed",) where `fixed_rates` has the prices."""
         return self.rates.names
 
     @property
     def fixed_rates(self) -> Mapping[str, Decimal]:
-        """The price of one bitcoin by currency; empty unless RATE_SOURCES is fixed:…"""
+        """Return the price of one bitcoin by currency. It is empty unless RATE_SOURCES is fixed:…"""
         return self.rates.fixed
 
     @property
     def rate_urls(self) -> Mapping[str, str]:
-        """The address of each public source, by its name."""
+        """Return the address of each public source by the source's name."""
         return MappingProxyType({name: getattr(self, f"rate_url_{name}") for name in PUBLIC_SOURCES})
 
     @property
     def rpc_username(self) -> str | None:
-        """Percent-decoded; None if the cookie file is to be read."""
+        """Return it percent-decoded, or None where the cookie file has it."""
         return addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[0]
 
     @property
     def rpc_password(self) -> Secret | None:
-        """Percent-decoded; None if the cookie file is to be read."""
+        """Return it percent-decoded, or None where the cookie file has it."""
         password = addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[1]
         return None if password is None else Secret(password)
 
     @property
     def rpc_url_without_credentials(self) -> str:
-        """http://HOST:PORT, always with the port, never with a slash at the end."""
+        """Return http://HOST:PORT, always with the port, never with a slash at the end."""
         return _rpc_address(self.bitcoind_rpc_url)
 
 
 def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
-    """The settings of the environment, and of `directory`'s `.env` for what the environment leaves out.
+    """Return the settings of the environment, and of `directory`'s `.env` for what it leaves out.
 
-    An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Variables that
-    are not ours are left alone. Raises SettingsError with all that is wrong.
+    An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Nodetill ignores
+    other programs' variables. Raise SettingsError with all errors.
     """
     values, faults = read_values(fields(Settings), environ, directory)
     if not faults:
@@ -262,15 +254,15 @@ def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
 
 
 def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Variables of the environment that look much like one of ours, each with that one.
+    """Return the variables of the environment that look much like one of ours, each with that one.
 
-    Nobody knows that they are meant for us, so they are no fault; but one that is does nothing.
+    They may belong to other programs, so they are no error.
     """
     return list(slips(environ, fields(Settings)))
 
 
 def settings_or_exit() -> Settings:
-    """The settings of this process; or a line for each fault on standard error, and exit status 78."""
+    """Return this process's settings, or print each error to standard error and exit with status 78."""
     try:
         return load_settings(os.environ, Path.cwd())
     except SettingsError as error:
@@ -292,13 +284,15 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Give the settings that follow from others their values."""
+    """Set the values that follow from other settings."""
     if values["public_url"] is None:
         values["public_url"] = f"http://{addresses.netloc_of(values['web_host'], values['web_port'])}"
     if values["webhook_private_hosts"] is None:
         values["webhook_private_hosts"] = HostList()
-    if values["bitcoind_cookie_file"] is None:
-        values["bitcoind_cookie_file"] = _default_cookie(values["bitcoind_rpc_url"], environ)
+    rpc_url = values["bitcoind_rpc_url"]
+    # No other machine gets this machine's cookie, unless the operator names the file.
+    if values["bitcoind_cookie_file"] is None and _is_loopback(urlsplit(rpc_url.reveal()).hostname or ""):
+        values["bitcoind_cookie_file"] = _default_cookie(rpc_url, environ)
 
 
 # Core's default RPC ports (chainparamsbase.cpp) and the directories of their chains.
@@ -311,6 +305,13 @@ def _default_cookie(rpc_url: Secret, environ: Mapping[str, str]) -> Path:
     data = home / ("Library/Application Support/Bitcoin" if sys.platform == "darwin" else ".bitcoin")
     port = urlsplit(_rpc_address(rpc_url)).port or 0
     return data / _CHAIN_DIRECTORIES.get(port, "") / ".cookie"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _rpc_address(rpc_url: Secret) -> str:

@@ -20,12 +20,12 @@ PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "coingecko")
 
 
 class WrongValue(ValueError):
-    """What is wrong with a value, to be read after the name of its variable. Never holds the value."""
+    """An error in a value, as text that follows the variable's name. It never holds the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Text that neither repr, str, format nor a log record shows. `reveal` gives it to whom it is for."""
+    """Text that neither repr, str, format nor a log record shows. `reveal` returns it."""
 
     _text: str = field(repr=False)
 
@@ -49,7 +49,7 @@ class Maildir:
 
 @dataclass(frozen=True, slots=True)
 class RateSources:
-    """Names of public sources; or ("fixed",), and the price of one bitcoin by currency."""
+    """Names of public sources, or ("fixed",) with the price of one bitcoin by currency."""
 
     names: tuple[str, ...]
     fixed: Mapping[str, Decimal]
@@ -57,9 +57,9 @@ class RateSources:
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """`read` gives the value or raises WrongValue; `allowed` says to the operator what it takes.
+    """A type of values. `read` returns the value or raises WrongValue. `allowed` describes the values.
 
-    `example` is a value that works, where a setting's default is none that helps.
+    `example` is a value that works, for a setting whose default does not help.
     """
 
     read: Callable[[str], T]
@@ -179,7 +179,7 @@ def _fixed_rates(text: str) -> Mapping[str, Decimal]:
 
 
 def _decimal(text: str) -> Decimal | None:
-    """None where it is none: Decimal() itself takes 1_000, Infinity and digits of other scripts."""
+    """Return the number, or None. Decimal() itself accepts 1_000, Infinity and digits of other scripts."""
     return Decimal(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", text) else None
 
 

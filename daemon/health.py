@@ -133,7 +133,7 @@ class Vitals:
         Raises LockLost where another daemon may work on it by now, WorkerDied, or one of DATABASE_TROUBLE.
         """
         if not self._lock.is_held():
-            raise LockLost("its connection to the database was cut")
+            raise LockLost("the connection to the database was cut, or another database is in its place")
         if not all(worker.is_alive() for worker in self._workers):
             raise WorkerDied
         with unit_of_work("heartbeat"):

@@ -199,8 +199,7 @@ class Loop:
         findings = self._transactions.look(transactions, _now())
         if findings is None:
             return
-        # Money for a request that should have expired by now: was the other part there in time?
-        if findings.is_whole and not self._is_deadline_past():
+        if findings.is_whole:
             self._assess(findings)
         else:
             findings.store_alone()
@@ -221,6 +220,9 @@ class Loop:
         as_of = min(self._known_until, now)
         if self._assessor.assess_due(self._tip.height, as_of, now, store_facts):
             self._courier.wake()
+        # Its time has run out since the last look: was all of the money there in time?
+        if self._assessor.is_any_waiting:
+            self._look_within(0)
 
     def _carry_out_hints(self) -> None:
         hints = pending_hints()

@@ -45,6 +45,7 @@ for _name, _kind, *_columns in (
     ("hint_one_transaction", TRANSACTION, Hint.payment, Hint.txid),
     ("hint_one_acceptance", ACCEPT, Hint.payment),
     ("hint_one_redelivery", REDELIVER, Hint.message),
+    ("hint_one_follow", FOLLOW, Hint.txid),
 ):
     Hint.add_index(Hint.index(*_columns, name=_name, unique=True, where=Hint.kind == _kind))
 
@@ -107,11 +108,10 @@ def add_chain_to_follow(block_hash: str, now: datetime) -> None:
     _add(kind=FOLLOW, txid=block_hash, created_at=now)
 
 
-def block_to_follow() -> str | None:
-    """Return the hash in the newest such order, or None."""
-    newest = Hint.select(Hint.txid).where(Hint.kind == FOLLOW).order_by(Hint.id.desc())
-    found: str | None = newest.scalar()
-    return found
+def blocks_to_follow() -> list[str]:
+    """Return the hashes in these orders."""
+    orders = Hint.select(Hint.txid).where(Hint.kind == FOLLOW).order_by(Hint.id)
+    return [order.txid for order in orders if order.txid is not None]
 
 
 def pending_hints(limit: int = 200) -> list[Hint]:

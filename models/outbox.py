@@ -1,4 +1,4 @@
-"""What has to be told: events, and a message for each channel that they go to."""
+"""Events of payments, and a message for each channel that they go to."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -38,8 +38,9 @@ class Event(Table):
 class Message(Table):
     """One event on its way to one recipient. `next_attempt_at` is None once it is delivered or given up.
 
-    `queue` names who would be kept waiting by it: "email", or the webhook's seller. `settled_at` is when the
-    operator said of one that was given up that it is all right so.
+    `queue` names who would be kept waiting by it: "email", or the webhook's seller. `waits_for` is the id of
+    an earlier message of the same payment to the same recipient, while that is known to be pending.
+    `settled_at` is when the operator said of one that was given up that it is all right so.
     """
 
     event_id: int
@@ -57,6 +58,7 @@ class Message(Table):
     delivered_at = MomentField(null=True)
     failed_at = MomentField(null=True)
     settled_at = MomentField(null=True)
+    waits_for = peewee.BigIntegerField(null=True)
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)
@@ -111,7 +113,7 @@ def messages_of(events: Iterable[Event]) -> list[Message]:
 
 
 def outdated_messages(closed_before: datetime) -> list[int]:
-    """The ids of delivered messages of requests that closed before then."""
+    """Return the ids of delivered messages of requests that closed before then."""
     # A subquery for each message: closed requests are never deleted, so a list of them would only grow.
     query = """SELECT id FROM message WHERE delivered_at < ? AND
         (SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"""

@@ -8,11 +8,15 @@ import peewee
 
 from models.db.connection import MomentField, Table, database, first, statement
 
+OPERATOR, API_KEY = "operator", "key"
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Seller(Table):
-    """A shop. Its API key is stored as a SHA-256 hash; its webhook secret must be known to sign with it."""
+    """A shop. Its API key is stored as a SHA-256 hash; its webhook secret must be known to sign with it.
+
+    `webhook_set_by` is OPERATOR or API_KEY. What a key sets leads to public hosts only.
+    """
 
     id = peewee.CharField(primary_key=True, max_length=64)
     name = peewee.TextField(default="")
@@ -20,6 +24,7 @@ class Seller(Table):
     api_key_hash = peewee.CharField(max_length=64, unique=True)
     webhook_url = peewee.TextField(null=True)
     webhook_secret = peewee.TextField()
+    webhook_set_by = peewee.TextField(default=OPERATOR)
     previous_webhook_secret = peewee.TextField(null=True)
     created_at = MomentField()
     removed_at = MomentField(null=True)

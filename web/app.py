@@ -32,7 +32,7 @@ from web.html.templates import problem_page
 from web.http.database import Outage, Writers, connection
 from web.http.request import Call, Environ, Visitor
 from web.http.responses import Answer, Content, Problem, unavailable
-from web.http.wsgi import Callback, Reader, add_route, bottle_app, internal_error
+from web.http.wsgi import Callback, Reader, add_route, bottle_app, check_spelling, internal_error
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
 from web.operator import layout as operator_pages
@@ -99,7 +99,7 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", f"{_TRIGGERS}PaymentStatus/get", key_holder_or_neighbour, triggers.payment_status),
     ("POST", f"{_TRIGGERS}TransactionReceived/post", key_holder_or_neighbour, triggers.transaction_received),
 )
-"""Routes that are there only with SPELLBOOK_TRIGGERS on. SPEC.md 6."""
+"""Routes that are there only with SPELLBOOK_TRIGGERS on. docs/spec.md 6."""
 
 # Where a problem is told otherwise: somebody looks with a browser, or a program knows the Spellbook alone.
 _TOLD_BY: Mapping[Handler, Callable[[Answer, Environ], Content]] = MappingProxyType(
@@ -160,6 +160,7 @@ class Desk:
         """The handler's answer, or the problem that stood in its way."""
         is_write = environ["REQUEST_METHOD"] == "POST"
         try:
+            check_spelling(environ)
             with connection():
                 call = Call(self.settings, self.clock(), environ, self.writers)
                 answer = handler(replace(call, caller=access(call)), **parts)

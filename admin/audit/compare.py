@@ -46,7 +46,8 @@ class Auditor:
         return (Difference(entry.payment.reference, text) for text in texts)
 
     def _of_outputs(self, entry: Entry) -> Iterator[str]:
-        stored = {(output.txid, output.vout): output for output in entry.outputs}
+        # An older version stored outputs of 0 satoshis too.
+        stored = {(output.txid, output.vout): output for output in entry.outputs if output.amount_sats}
         for found in self._found(entry).values():
             output = stored.pop((found.txid, found.vout), None)
             name = f"{found.txid}:{found.vout}"
@@ -68,6 +69,8 @@ class Auditor:
             yield f"{name} was first seen by {_moment(found.seen_at)}, stored is {_moment(seen_at)}"
         if seen_at < entry.payment.created_at - BLOCK_CLOCK:
             yield f"{name} is stored as first seen at {_moment(seen_at)}, before its request was made"
+        if output.is_coinbase != found.is_coinbase:
+            yield f"{name} is {'' if found.is_coinbase else 'no '}coinbase output, stored is the contrary"
 
     def _of_absent(self, output: Output) -> Iterator[str]:
         """Stored, and not among what was found."""
@@ -109,6 +112,10 @@ class Auditor:
         pairs: Mapping[str, tuple[object, object]] = {
             "the status": (true.status.value, payment.status),
             "the height of cover": (true.covered_height, payment.covered_height),
+            "the depth required": (
+                true.confirmations_required,
+                payment.required_depth or payment.confirmations_required,
+            ),
             "received_sats": (true.received_sats, payment.received_sats),
             "due_sats": (true.due_sats, payment.due_sats),
             "overpaid_sats": (true.overpaid_sats, payment.overpaid_sats),
@@ -124,13 +131,16 @@ class Auditor:
                 yield f"{name} is {_shown(is_true)}, stored is {_shown(is_stored)}"
 
     def _receipts(self, entry: Entry) -> Iterator[Receipt]:
-        """bitcoind's facts; when it was first seen is the database's, where it is stored."""
+        """Return bitcoind's facts. The age of a stored output is the database's."""
         stored = {(output.txid, output.vout): output for output in entry.outputs}
         for (txid, vout), found in self._found(entry).items():
             output = stored.pop((txid, vout), None)
             seen_at = output.first_seen_at if output else min(found.seen_at, self.now)
             height = found.place.height if found.place else None
-            yield Receipt(txid, vout, found.amount_sats, seen_at, height)
+            since = output.present_since if output else seen_at
+            yield Receipt(
+                txid, vout, found.amount_sats, seen_at, since, height, is_coinbase=found.is_coinbase
+            )
         for output in stored.values():
             if output.state == MINED and self._is_out_of_sight(output):
                 yield output.receipt

@@ -49,6 +49,7 @@ class Found:
     script: bytes
     place: Place | None = None
     entered_at: datetime | None = None
+    is_coinbase: bool = False
 
     @property
     def seen_at(self) -> datetime:
@@ -171,7 +172,8 @@ class Witness:
             place = Place(block_hash, height, datetime.fromtimestamp(block.time, UTC))
             paying = _paying(block.transactions, scripts)
             self._blocks[block_hash] = tuple(
-                Found(txid, vout, sats, script, place=place) for txid, vout, sats, script in paying
+                Found(t.txid, vout, sats, script, place=place, is_coinbase=not t.inputs)
+                for t, vout, sats, script in paying
             )
 
     def _read_mempool(self, mempool: frozenset[str], scripts: Collection[bytes]) -> None:
@@ -204,11 +206,11 @@ class Witness:
 
 def _paying(
     transactions: Iterable[Transaction], scripts: Collection[bytes]
-) -> Iterator[tuple[str, int, int, bytes]]:
+) -> Iterator[tuple[Transaction, int, int, bytes]]:
     for transaction in transactions:
         for vout, (amount_sats, script) in enumerate(transaction.outputs):
-            if script in scripts:
-                yield transaction.txid, vout, amount_sats, script
+            if amount_sats and script in scripts:
+                yield transaction, vout, amount_sats, script
 
 
 def _parsed(raw: str) -> Transaction | None:

@@ -11,7 +11,7 @@ from enum import Enum
 
 import structlog
 
-from daemon.chain.outputs import forget_replacements, mark_replaced, record_mined, unmine
+from daemon.chain.outputs import Foreword, forget_replacements, mark_replaced, record_mined, unmine
 from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
@@ -20,10 +20,11 @@ from daemon.progress import Progress
 from daemon.unit_of_work import unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.command import block_to_follow
-from models.output import Output
+from models.command import blocks_to_follow
+from models.output import Output, forget_spends, states_of, txids_in_blocks
 from models.payment import PaymentRequest
-from payments.transaction import Block, Transaction
+from payments.status import CLOSING_DEPTH
+from payments.transaction import Block, Transaction, outpoint
 
 log = structlog.get_logger(__name__)
 
@@ -83,9 +84,8 @@ class BlockHandler:
 
     def _is_ordered(self) -> bool:
         """Return whether the operator has ordered to follow a chain that the node is still on."""
-        block_hash = block_to_follow()
-        header = self._node.header(block_hash) if block_hash is not None else None
-        return header is not None and header["confirmations"] > 0
+        headers = (self._node.header(block_hash) for block_hash in blocks_to_follow())
+        return any(header is not None and header["confirmations"] > 0 for header in headers)
 
     def _begin_at(self, node_tip: NodeTip) -> None:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""
@@ -132,7 +132,7 @@ class BlockHandler:
         self._watch.has_lost_blocks = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
         with unit_of_work("chain-read-again"):
-            unmine_above(height, self._watch)
+            unmine_above(height)
             StoredBlock.delete().execute()
             block = _row(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
             add_blocks([block])
@@ -162,7 +162,7 @@ class BlockHandler:
             block = block_at(height)
             if block is not None:
                 with unit_of_work("block-disconnected"):
-                    unmine([block.hash], self._watch)
+                    unmine([block.hash])
                     block.delete_instance()
                 self._pulse()
 
@@ -207,12 +207,13 @@ class BlockHandler:
     def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
         """Store what these blocks hold of ours, and that they follow `tip`; the last of them."""
         contents = self._look_through(blocks)
+        foreword = self._foreword(contents)
         with unit_of_work("block-connected"):
             connected = []
             for content in contents:
                 block, height = content.block, tip.height + 1
                 if content.matches:
-                    record_mined(content.matches, block, height, now, self._watch)
+                    record_mined(content.matches, block, height, now, self._watch, foreword)
                 for other, ours in content.conflicts:
                     for txid in ours:
                         mark_replaced(txid, other.txid, in_block=block.hash)
@@ -220,6 +221,9 @@ class BlockHandler:
                 connected.append(tip)
             # All at once, so that PostgreSQL is not waited for after each of some hundred small ones.
             add_blocks(connected)
+            # Those that pay an open request are forgotten when it closes.
+            buried = tip.height - CLOSING_DEPTH + 1
+            forget_spends(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
             forget_old_blocks(tip.height)
         log.info(
             "block connected" if len(blocks) == 1 else "blocks connected",
@@ -243,11 +247,40 @@ class BlockHandler:
             for block in blocks
         ]
 
+    def _foreword(self, contents: Sequence[_Content]) -> Foreword:
+        """Ask the wallet when it received what is first met here, and follow what replaces payments."""
+        matches = [match for content in contents for match in content.matches]
+        known = states_of(match.transaction.txid for match in matches)
+        new = {
+            match.transaction.txid
+            for match in matches
+            if any((match.transaction.txid, vout) not in known for vout, _, _ in match.outputs)
+        }
+        moments = {txid: self._node.wallet_received_at(txid) for txid in new}
+        received_at = {txid: moment for txid, moment in moments.items() if moment is not None}
+        return Foreword(received_at, _replacing_lineages(contents))
 
-def unmine_above(height: int, watch: Watch) -> None:
+
+def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transaction]]:
+    """Return what conflicts with payments in these blocks, and its descendants, each with its ancestors."""
+    lineages = {other.txid: [other] for content in contents for other, _ in content.conflicts}
+    if not lineages:
+        return {}
+    # An outpoint begins with the transaction's hash, in the order of its bytes.
+    found = {outpoint(txid, 0)[:32]: lineage for txid, lineage in lineages.items()}
+    for transaction in (t for content in contents for t in content.block.transactions):
+        parents = {spent[:32] for spent in transaction.inputs} & found.keys()
+        if parents:
+            ancestors = [t for parent in parents for t in found[parent]]
+            lineages[transaction.txid] = list(dict.fromkeys([transaction, *ancestors]))
+            found[outpoint(transaction.txid, 0)[:32]] = lineages[transaction.txid]
+    return lineages
+
+
+def unmine_above(height: int) -> None:
     """Take back every block above this height, known or not."""
     above = Output.select().where(Output.block_height > height)
-    unmine({output.block_hash for output in above if output.block_hash}, watch)
+    unmine({output.block_hash for output in above if output.block_hash})
     # At which height a conflict was mined is not kept. Those below are of requests that are long closed.
     forget_replacements(Output.replaced_in.is_null(False))
 

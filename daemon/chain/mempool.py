@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import structlog
 
-from daemon.chain.outputs import mark_dropped, mark_live, mark_replaced, record_unconfirmed
+from daemon.chain.outputs import mark_dropped, mark_replaced, record_unconfirmed
 from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from daemon.unit_of_work import unit_of_work
@@ -58,6 +58,7 @@ class _Arrival:
     match: Match
     first_seen_at: datetime
     lineage: Sequence[Transaction]
+    now: datetime
     has_ancestors: bool
 
     @property
@@ -96,14 +97,14 @@ class Findings:
         """
         # Before what they replace is marked: a fee bump is as old as what was there until then.
         for arrival in self.arrivals:
-            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self.watch)
+            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage, self.watch)
         _record_fates(self.fates)
         self.watch.add(self.lineages)
 
     def store_alone(self) -> None:
         """Store all of it in a database transaction of its own, if there is anything."""
         fates = self.fates
-        if not (self.arrivals or self.lineages or fates.returned or fates.replaced or fates.dropped):
+        if not (self.arrivals or self.lineages or fates.replaced or fates.dropped):
             return
         with unit_of_work("mempool-recorded"):
             self.store()
@@ -146,18 +147,18 @@ class Mempool:
         fates = self._fates({*endangered}.union(*rivals.values()), now, undecided)
         if fates is None:
             return Findings(_Fates(), [], False, self._watch)
-        arrivals += self._replacements_of_ours(fates, now, rivals.keys())
-        lineages = self._lineages(fates.returned)
-        # Several questions concern each of these. Its mempool may have changed between two of them.
-        unsure = {*lineages, *(a.txid for a in arrivals if a.has_ancestors or rivals.get(a.txid))}
+        # One that is back may replace another in turn: it is stored like one that comes for the first time.
+        for txids in (fates.replaced.values(), fates.returned):
+            arrivals += self._unread_of_ours(txids, now, {a.txid for a in arrivals})
+        # Several questions concern each of these. The mempool may have changed between two of them.
+        unsure = {
+            a.txid for a in arrivals if a.has_ancestors or a.txid in fates.returned or rivals.get(a.txid)
+        }
         gone = unsure - self._present(unsure)
-        if gone:
-            fates = replace(fates, returned=set(fates.returned) - gone)
-            arrivals = [a for a in arrivals if a.txid not in gone]
-            lineages = {txid: lineage for txid, lineage in lineages.items() if txid not in gone}
+        arrivals = [a for a in arrivals if a.txid not in gone]
         # bitcoind also publishes what is in a block, and with txindex=1 it has what no chain holds any more.
         is_whole = not (is_any_absent or gone) or self._is_absence_certain()
-        return Findings(fates, arrivals, is_whole, self._watch, lineages)
+        return Findings(fates, arrivals, is_whole, self._watch)
 
     def is_any_gone(self) -> bool:
         """Return whether something has left the mempool that the database believes in it.
@@ -236,11 +237,11 @@ class Mempool:
         self._foreign = {txid for txid in everything if txid in self._foreign}
         return list(islice((txid for txid in everything if txid not in self._foreign), FOREIGN_AT_ONCE))
 
-    def _replacements_of_ours(
-        self, fates: _Fates, now: datetime, recorded: Collection[str]
+    def _unread_of_ours(
+        self, txids: Iterable[str], now: datetime, recorded: Collection[str]
     ) -> list[_Arrival]:
-        """Replacements that pay us too, though the feed has not brought them yet: a customer's fee bump."""
-        unread = list(set(fates.replaced.values()).difference(recorded))
+        """Return those that pay us too, though the feed has not brought them: a customer's fee bump."""
+        unread = list(set(txids).difference(recorded))
         return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
 
     def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
@@ -269,7 +270,7 @@ class Mempool:
             lineage += self._node.mempool_transactions(self._node.mempool_ancestors(txid))
         is_fresh = came_by_feed and now - entry.entered_at < FEED_DELAY
         first_seen_at = now if is_fresh else min(entry.entered_at, now)
-        return _Arrival(match, first_seen_at, lineage, entry.ancestors > 0)
+        return _Arrival(match, first_seen_at, lineage, now, entry.ancestors > 0)
 
     def _fates(
         self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
@@ -322,7 +323,6 @@ def _parts(txids: Sequence[str]) -> list[Sequence[str]]:
 
 
 def _record_fates(fates: _Fates) -> None:
-    mark_live(fates.returned)
     for txid, by in fates.replaced.items():
         mark_replaced(txid, by, in_block=None)
     mark_dropped(fates.dropped)

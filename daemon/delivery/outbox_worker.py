@@ -1,7 +1,7 @@
-"""Carries the messages in the database to those they are for, until they are taken.
+"""Send the messages in the database, again and again until the other side has them.
 
-One thread reads and marks; each message is sent by a short-lived thread of its own. A queue (the email, or
-one seller's webhook) has one message on its way at a time, so a dead one delays nobody else.
+One thread reads and marks. A short-lived thread of its own sends each message. A queue (the email, or one
+seller's webhook) has one message on its way at a time, so a dead endpoint delays nobody else.
 """
 
 from collections import deque
@@ -20,34 +20,34 @@ from daemon.counters import Counters
 from daemon.delivery.emails import Letter, letter
 from daemon.delivery.queue import (
     bring_forward,
-    due_messages,
+    due_queues,
     mark_delayed,
     mark_delivered,
     mark_given_up,
-    message_to_send,
     next_attempt,
+    next_message,
 )
 from daemon.net.errors import PermanentFailure, TemporaryFailure, reason
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.db.connection import batches
 from models.outbox import EMAIL, Message, delete_delivered, outdated_messages
+from models.seller import OPERATOR
 from payments.notifications import is_urgent, message_id, webhook_body
 from payments.status import EventType
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-MOST_ON_THEIR_WAY = 64
-HEAD_START_SECONDS = 0.02
-"""The longest that an email waits for webhooks on their way: writing one takes a processor for milliseconds,
-and each time that a webhook's thread needs it meanwhile takes up to five more."""
+
+MAX_IN_FLIGHT = 200
+"""The webhooks on their way to endpoints that work, as far as is known. Each takes a thread and a socket."""
+
+MAX_IN_FLIGHT_TO_FAILING = 100
+"""The webhooks on their way to endpoints that failed the last time. They never take the others' places."""
 
 PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
-
-# Looking for due messages takes longer the more there are; no more than this part of the time.
-_SHARE_OF_LOOKING = 0.1
 
 
 class SendsMail(Protocol):
@@ -56,19 +56,28 @@ class SendsMail(Protocol):
     def send(
         self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
-        """Raises TemporaryFailure or PermanentFailure."""
+        """Raise TemporaryFailure or PermanentFailure."""
 
 
 class SendsWebhooks(Protocol):
     """`daemon.delivery.webhook.WebhookSender`."""
 
-    def send(self, url: str, secrets: list[str], event_reference: str, body: bytes, now: datetime) -> None:
-        """Raises TemporaryFailure or PermanentFailure."""
+    def send(
+        self,
+        url: str,
+        secrets: list[str],
+        event_reference: str,
+        body: bytes,
+        now: datetime,
+        *,
+        is_public_only: bool = False,
+    ) -> None:
+        """Raise TemporaryFailure or PermanentFailure."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The result of an attempt; `failure` is None where the message was taken.
+    """The outcome of an attempt. `failure` is None where the other side has the message.
 
     `ended_at` and `retry_from` are the end of the attempt, by the time of day and by `Courier._retry_time`.
     """
@@ -99,18 +108,16 @@ class Courier:
         self._monotonic = monotonic
         self._counters = counters
         self._start_thread = start_thread
-        self._worker = Worker("courier", self._turn, self._pause, lambda: not self._on_their_way)
+        self._worker = Worker("courier", self._turn, lambda: POLL_SECONDS, lambda: not self._on_their_way)
 
         self._started_at = clock(), monotonic()
-        self._due: dict[str, deque[int]] = {}
-        self._on_their_way: dict[str, int] = {}
+        self._on_their_way: set[str] = set()
+        self._failing: set[str] = set()
         self._outcomes: deque[_Outcome] = deque()
-        self._turns = count(1)
-        self._last_turns: dict[str, int] = {}
-        self._look_at = self._prune_at = monotonic()
-        self._must_look = False
+        self._sends = count(1)
+        self._last_sends: dict[str, int] = {}
+        self._prune_at = monotonic()
         self._is_brought_forward = False
-        self._email_held_since: float | None = None
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -139,63 +146,48 @@ class Courier:
         if not self._is_brought_forward:
             bring_forward(self._retry_time())
             self._is_brought_forward = True
-        self._look()
         self._send_due()
         if self._monotonic() >= self._prune_at:
             self._prune()
 
     def _retry_time(self) -> datetime:
-        """The time of day when the process started, carried on without any change of the clock since."""
+        """Return the time of day at the start, carried on without any change of the clock since."""
         moment, seconds = self._started_at
         return moment + timedelta(seconds=self._monotonic() - seconds)
 
-    def _look(self) -> None:
-        """Find out afresh what is due, but for what is on its way."""
-        started = self._monotonic()
-        self._must_look = started < self._look_at
-        if self._must_look:
-            return
-        sent = set(self._on_their_way.values())
-        self._due = {
-            queue: deque(number for number in numbers if number not in sent)
-            for queue, numbers in due_messages(self._retry_time()).items()
-        }
-        self._look_at = self._monotonic() + (self._monotonic() - started) / _SHARE_OF_LOOKING
-
-    def _pause(self) -> float:
-        until_look = max(self._look_at - self._monotonic(), 0.001) if self._must_look else POLL_SECONDS
-        return min(until_look, POLL_SECONDS if self._email_held_since is None else HEAD_START_SECONDS)
-
     def _send_due(self) -> None:
-        """Those first whose turn was longest ago; an email last, which takes none of the others' places."""
-        webhooks = [queue for queue in self._due if queue != EMAIL]
-        for queue in sorted(webhooks, key=lambda name: self._last_turns.get(name, 0)):
-            if len(self._on_their_way) < MOST_ON_THEIR_WAY and queue not in self._on_their_way:
-                self._send_next(queue)
-        is_email_due = bool(self._due.get(EMAIL)) and EMAIL not in self._on_their_way
-        self._email_held_since = self._holds_since() if is_email_due else None
-        if is_email_due and self._email_held_since is None:
-            self._send_next(EMAIL)
+        """Begin with the queues whose last message was sent the longest ago."""
+        now = self._retry_time()
+        free = [queue for queue in due_queues(now) if queue not in self._on_their_way]
+        for queue in sorted(free, key=lambda name: self._last_sends.get(name, 0)):
+            if self._has_room(queue):
+                self._send_next(queue, now)
 
-    def _holds_since(self) -> float | None:
-        """Since when the next email lets the webhooks on their way go ahead; None where it goes now."""
-        now = self._monotonic()
-        since = now if self._email_held_since is None else self._email_held_since
-        return since if self._on_their_way and now < since + HEAD_START_SECONDS else None
+    def _has_room(self, queue: str) -> bool:
+        if queue == EMAIL:
+            return True
+        others = self._on_their_way - {EMAIL}
+        if queue in self._failing:
+            return len(others & self._failing) < MAX_IN_FLIGHT_TO_FAILING
+        return len(others - self._failing) < MAX_IN_FLIGHT
 
-    def _send_next(self, queue: str) -> None:
-        numbers = self._due[queue]
-        while numbers:
-            message = message_to_send(numbers[0])
-            numbers.popleft()
-            if message is not None:
-                self._on_their_way[queue] = message.id
-                self._last_turns[queue] = next(self._turns)
-                self._start_thread(partial(self._carry, message))
-                return
+    def _send_next(self, queue: str, now: datetime) -> None:
+        message = next_message(queue, now)
+        if message is None:
+            # Its first messages wait for others. The next turn looks at those behind them.
+            self._worker.wake()
+            return
+        self._on_their_way.add(queue)
+        self._last_sends[queue] = next(self._sends)
+        try:
+            self._start_thread(partial(self._carry, message))
+        except RuntimeError as error:
+            # The system has no more threads for us now.
+            self._on_their_way.remove(queue)
+            log.warning("message not begun", **_facts(message), reason=str(error))
 
     def _carry(self, message: Message) -> None:
-        """Send one message. The only thing that is done outside the courier's own thread."""
+        """Send one message. Only this runs outside the courier's own thread."""
         failure: TemporaryFailure | PermanentFailure | None = TemporaryFailure(
             "an error in Nodetill; its log says which"
         )
@@ -224,19 +216,24 @@ class Courier:
             raise PermanentFailure("the seller has no webhook address any more")
         secrets = [secret for secret in (seller.webhook_secret, seller.previous_webhook_secret) if secret]
         body = _written(webhook_body, event_type, event.created_at, event.payload)
-        self._webhooks.send(seller.webhook_url, secrets, event.reference, body, now)
+        is_public_only = seller.webhook_set_by != OPERATOR
+        self._webhooks.send(
+            seller.webhook_url, secrets, event.reference, body, now, is_public_only=is_public_only
+        )
 
     def _mark_outcomes(self) -> None:
         while self._outcomes:
-            # Taken off once it is marked: trouble with the database must not make us send it twice.
+            # It stays in the list until it is marked, so that trouble with the database sends nothing twice.
             outcome = self._outcomes[0]
             line = self._mark(outcome)
             self._outcomes.popleft()
-            del self._on_their_way[outcome.message.queue]
+            queue = outcome.message.queue
+            self._on_their_way.remove(queue)
+            (self._failing.discard if outcome.failure is None else self._failing.add)(queue)
             line()
 
     def _mark(self, outcome: _Outcome) -> Callable[[], None]:
-        """Store what came of it; gives back how to log it, once it can't be undone."""
+        """Store the outcome. Return what logs it, to be called once it can't be undone."""
         message, failure = outcome.message, outcome.failure
         failpoint.reach("outcome.to-be-marked")
         if failure is None:
@@ -260,7 +257,7 @@ class Courier:
             self._counters.time(message.channel, max(seconds, 0))
 
     def _prune(self) -> None:
-        # All messages are looked through for it: before the transaction, which others wait for, not in it.
+        # Before the transaction, because others wait for that one.
         outdated = outdated_messages(self._clock() - KEPT_FOR)
         with unit_of_work("messages-pruned"):
             pruned = sum(delete_delivered(batch) for batch in batches(outdated))
@@ -270,7 +267,7 @@ class Courier:
 
 
 def _written(write: Callable[..., Any], *arguments: Any) -> Any:
-    """What `write` makes of an event; one that it can't write may not stop those behind it."""
+    """Return what `write` makes of an event. An event that it can't write may not stop those behind it."""
     try:
         return write(*arguments)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -1,17 +1,19 @@
 """The messages that wait in the database to be sent: which are due, and what came of them."""
 
-from collections import defaultdict, deque
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import NamedTuple
 
 from daemon.unit_of_work import unit_of_work
-from models.db.connection import by_id, database, first, statement
+from models.db.connection import by_id, database, execute_many, first, statement
 from models.db.leadership import check_office
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.seller import Seller
 
-AT_ONCE = 200
-"""How many due messages of a queue are looked up at a time."""
+AT_ONCE = 50
+"""How many messages of a queue are looked at in one turn."""
 
 _SCHEDULE = (
     timedelta(seconds=5),
@@ -24,51 +26,87 @@ _SCHEDULE = (
     timedelta(hours=10),
     timedelta(hours=14),
 )
-# Together with the schedule just under 3 days. By count and not by the message's age: one that waited
-# while the daemon was off for a week gets its tries all the same.
+# Together with the schedule just under 3 days. By count and not by the message's age, because a message that
+# waited while the daemon was off for a week gets its tries all the same.
 _SCHEDULE_OF_EMAIL = (*_SCHEDULE, timedelta(hours=14), timedelta(hours=14), timedelta(hours=12))
 _SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
 
+# Each is the condition of an index, word for word.
+_FRESH = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts = 0"
+_RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
+
+
+class _Candidate(NamedTuple):
+    """A message that may go, unless it `waits_for` an earlier one."""
+
+    id: int
+    waits_for: int | None
+
 
 def next_attempt(attempts: int, channel: str) -> timedelta | None:
-    """How long to wait after so many failed attempts; None to give up. SPEC.md 5."""
+    """Return the pause after so many failed attempts; None to give up. docs/spec.md 5."""
     schedule = _SCHEDULE_OF_EMAIL if channel == EMAIL else _SCHEDULE
     return schedule[attempts - 1] if attempts <= len(schedule) else None
 
 
-def due_messages(now: datetime) -> dict[str, deque[int]]:
-    """The ids of messages that may be sent, by queue: fresh ones first, then the oldest; the first 200.
-
-    Of one payment's messages to one recipient only the first that is pending: they go in their order.
-    """
-    # A fresh one is due whatever the clock said when it was written.
-    query = """
-        SELECT queue, id FROM (
-            SELECT queue, id, row_number() OVER (PARTITION BY queue ORDER BY attempts, id) AS place
-            FROM message
-            WHERE next_attempt_at IS NOT NULL AND (attempts = 0 OR next_attempt_at <= ?) AND id IN (
-                SELECT min(id) FROM message WHERE next_attempt_at IS NOT NULL
-                GROUP BY payment_id, channel, recipient
-            )
-        ) AS ranked
-        WHERE place <= ? ORDER BY place"""
+def due_queues(now: datetime) -> list[str]:
+    """Return the queues that have a fresh message, or a due retry."""
+    # Each step of the recursion finds the next queue by the index, however many messages the last one has.
+    # A fresh message is due whatever the clock was when it was stored.
+    # Only constants of this module are put into the text.
+    query = f"""
+        WITH RECURSIVE fresh (queue) AS (
+            SELECT min(queue) FROM message WHERE {_FRESH}
+            UNION ALL
+            SELECT (SELECT min(queue) FROM message WHERE {_FRESH} AND queue > fresh.queue)
+            FROM fresh WHERE fresh.queue IS NOT NULL
+        ), retry (queue) AS (
+            SELECT min(queue) FROM message WHERE {_RETRY}
+            UNION ALL
+            SELECT (SELECT min(queue) FROM message WHERE {_RETRY} AND queue > retry.queue)
+            FROM retry WHERE retry.queue IS NOT NULL
+        )
+        SELECT queue FROM fresh WHERE queue IS NOT NULL
+        UNION
+        SELECT queue FROM retry WHERE
+            (SELECT min(next_attempt_at) FROM message WHERE {_RETRY} AND message.queue = retry.queue) <= ?
+        """  # noqa: S608
     moment = Message.next_attempt_at.db_value(now)
-    queues: dict[str, deque[int]] = defaultdict(deque)
-    for queue, message_id in database.execute_sql(statement(query), (moment, AT_ONCE)):
-        queues[queue].append(message_id)
-    return dict(queues)
+    return [queue for (queue,) in database.execute_sql(statement(query), (moment,)).fetchall()]
+
+
+def next_message(queue: str, now: datetime) -> Message | None:
+    """Return the message of a queue that is to be sent next: a fresh one, else the longest due.
+
+    Messages of one payment to one recipient go in their order. Those that wait for an earlier one are held
+    back. Return None where all that was looked at waits; call again. Raise LockLost where another daemon has
+    taken over.
+    """
+    moment = Message.next_attempt_at.db_value(now)
+    for condition, order, parameters in (
+        (_FRESH, "id", (queue,)),
+        (f"{_RETRY} AND next_attempt_at <= ?", "next_attempt_at, id", (queue, moment)),
+    ):
+        candidates = _candidates(condition, order, parameters)
+        waiting = list(takewhile(lambda candidate: candidate.waits_for is not None, candidates))
+        _hold_back(waiting)
+        if len(waiting) < len(candidates):
+            return message_to_send(candidates[len(waiting)].id)
+        if len(candidates) == AT_ONCE:
+            return None
+    return None
 
 
 def message_to_send(message_id: int) -> Message | None:
-    """The message with its event, payment and seller; None if it is not pending any more.
+    """Return the message with its event, payment and seller; None if it is not pending any more.
 
-    Raises LockLost where it is another daemon's to send.
+    Raise LockLost where another daemon has taken over.
     """
     check_office()
     query = "SELECT * FROM message WHERE id = ? AND next_attempt_at IS NOT NULL"
     message = first(Message, query, message_id)
     if message is not None:
-        # A join by the query builder takes seven times as long.
+        # A join by the query builder takes several times as long.
         message.event = by_id(Event, message.event_id)
         message.event.payment = by_id(PaymentRequest, message.event.payment_id)
         message.event.payment.seller = by_id(Seller, message.event.payment.seller_id)
@@ -76,38 +114,72 @@ def message_to_send(message_id: int) -> Message | None:
 
 
 def mark_delivered(message: Message, now: datetime) -> None:
-    """It has been taken."""
+    """Store that the other side has the message."""
     _update(message, delivered_at=now, next_attempt_at=None)
 
 
 def mark_delayed(message: Message, error: str, next_attempt_at: datetime) -> None:
-    """It has not, and is tried again then."""
+    """Store that an attempt failed, and when the next one is due."""
     _update(message, last_error=error, next_attempt_at=next_attempt_at)
 
 
 def mark_given_up(message: Message, error: str, now: datetime) -> None:
-    """It has not, and is not tried again."""
+    """Store that the last attempt failed."""
     _update(message, last_error=error, failed_at=now, next_attempt_at=None)
 
 
 def bring_forward(now: datetime) -> None:
-    """Let nothing wait longer than its step of the schedule: a clock that was wrong may have said so."""
+    """Shorten every wait that is longer than its step of the schedule: the clock may have been wrong.
+
+    Let go, too, what waits for a message that is not pending.
+    """
     steps = [(channel, *step) for channel, schedule in _SCHEDULES for step in enumerate(schedule, start=1)]
+    latest = f"CASE {'WHEN channel = ? AND attempts = ? THEN CAST(? AS BIGINT) ' * len(steps)}END"
+    parameters = [
+        each
+        for channel, attempts, delay in steps
+        for each in (channel, attempts, Message.next_attempt_at.db_value(now + delay))
+    ]
+    let_go = """UPDATE message SET waits_for = NULL WHERE waits_for IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM message AS other
+        WHERE other.id = message.waits_for AND other.next_attempt_at IS NOT NULL)"""
     with unit_of_work("messages-brought-forward"):
-        for channel, attempts, delay in steps:
-            latest = now + delay
-            Message.update(next_attempt_at=latest).where(
-                (Message.next_attempt_at > latest)
-                & (Message.channel == channel)
-                & (Message.attempts == attempts)
-            ).execute()
+        # Only constants of this module are put into the text.
+        database.execute_sql(
+            statement(f"UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}"),  # noqa: S608
+            parameters * 2,
+        )
+        database.execute_sql(let_go)
+
+
+def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> list[_Candidate]:
+    # Only constants of this module are put into the text.
+    query = f"""
+        SELECT id, (
+            SELECT max(earlier.id) FROM message AS earlier
+            WHERE earlier.payment_id = message.payment_id AND earlier.channel = message.channel
+                AND earlier.recipient = message.recipient AND earlier.id < message.id
+                AND earlier.next_attempt_at IS NOT NULL
+        )
+        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {AT_ONCE}
+        """  # noqa: S608
+    return [_Candidate(*row) for row in database.execute_sql(statement(query), parameters).fetchall()]
+
+
+def _hold_back(waiting: Sequence[_Candidate]) -> None:
+    if waiting:
+        query = "UPDATE message SET waits_for = ? WHERE id = ?"
+        with unit_of_work("message-marked"):
+            execute_many(query, [(candidate.waits_for, candidate.id) for candidate in waiting])
 
 
 def _update(message: Message, **values: object) -> None:
-    """`delivered_at` and the like, and that it was tried once more.
+    """Store the outcome of an attempt, and let go what waits for a message that is done.
 
-    Nothing where it was asked for again while it was on its way: it is due, and its schedule begins anew.
+    Change nothing where the message was asked for again meanwhile: it is due, and its schedule begins anew.
     """
     is_as_it_was = (Message.id == message.id) & (Message.next_attempt_at == message.next_attempt_at)
     with unit_of_work("message-marked"):
-        Message.update(attempts=message.attempts + 1, **values).where(is_as_it_was).execute()
+        changed = Message.update(attempts=message.attempts + 1, **values).where(is_as_it_was).execute()
+        if changed and values["next_attempt_at"] is None:
+            Message.update(waits_for=None).where(Message.waits_for == message.id).execute()

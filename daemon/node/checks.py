@@ -3,18 +3,20 @@
 The daemon's log and /health say it, and `manage.py doctor` in the same words.
 """
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from config import Settings
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
-from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
+from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip, Publication
 from daemon.unit_of_work import unit_of_work
 from models.address import Address
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report, update_report
 
+NO_WALLETS = "bitcoind runs without wallets: remove disablewallet=1 from bitcoin.conf"
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
 STALLED = (
     "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
@@ -83,10 +85,20 @@ def pruning_problem(tip: NodeTip, read_height: int) -> str | None:
 
 
 def feed_problems(settings: Settings, node: Bitcoind) -> list[str]:
-    """The topics that bitcoind does not publish where they are listened for."""
+    """Return why transactions and blocks do not come, a line each."""
     published = node.publications()
-    problems = (place_problem(*topic, published) for topic in topics(settings))
-    return [problem for problem in problems if problem is not None]
+    problems = [place_problem(*topic, published) for topic in topics(settings)]
+    return [problem for problem in (*problems, relay_problem(node)) if problem is not None]
+
+
+def relay_problem(node: Bitcoind) -> str | None:
+    """Return that bitcoind gets no transactions from its peers; None where it does, or does not tell."""
+    if node.relays_transactions() is not False:
+        return None
+    return (
+        "bitcoind asks its peers for no transactions, so a payment is seen only once it is in a block: "
+        "remove blocksonly=1 from bitcoin.conf"
+    )
 
 
 def topics(settings: Settings) -> tuple[tuple[str, str], ...]:
@@ -95,12 +107,12 @@ def topics(settings: Settings) -> tuple[tuple[str, str], ...]:
 
 
 def place_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
-    """That bitcoind does not publish `topic` at `address`."""
+    """Return that bitcoind does not publish `topic` at `address`; None where it does."""
     places = [each.address for each in published if each.topic == topic]
     if not places:
         return (
             f"bitcoind does not publish {topic} over ZMQ: "
-            f"add zmqpub{topic}={address} and zmqpub{topic}hwm=0 to bitcoin.conf"
+            f"add zmqpub{topic}={_as_published(address)} and zmqpub{topic}hwm=0 to bitcoin.conf"
         )
     if any(_is_same_port(place, address) for place in places):
         return None
@@ -144,6 +156,8 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
         if error.code == WALLET_NOT_FOUND:
             cure = "create it with manage.py wallet create, or correct BITCOIND_WALLET"
             return [f"bitcoind has no wallet {name}: {cure}"]
+        if error.code == METHOD_NOT_FOUND:
+            return [NO_WALLETS]
         return [f"wallet {name} cannot be used: {error}"]
     except NodeRefused as error:
         return [str(error)]
@@ -151,6 +165,26 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
         problem = f"wallet {name} does not know address {strangers[0]}, which is in the address table"
         return [f"{problem}: correct BITCOIND_WALLET, or restore that wallet"]
     return []
+
+
+def _as_published(address: str) -> str:
+    """Return what bitcoin.conf says to publish at the address where we listen."""
+    if address.startswith("ipc://"):
+        # Bitcoin Core does not start with libzmq's own form.
+        return f"unix:{address.removeprefix('ipc://')}"
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or parts.hostname is None or _is_ip_address(parts.hostname):
+        return address
+    # libzmq publishes at no name of a host.
+    return f"tcp://{'127.0.0.1' if parts.hostname == 'localhost' else '0.0.0.0'}:{parts.port}"  # noqa: S104
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _seen_from_here(published: str, listened: str) -> str:
@@ -162,7 +196,11 @@ def _seen_from_here(published: str, listened: str) -> str:
 
 
 def _is_same_port(published: str, listened: str) -> bool:
-    """bitcoind may name a wildcard where we name a host, so only the port can be compared."""
+    """Compare the ports alone, because bitcoind may name a wildcard where we name a host."""
     if not published.startswith("tcp:"):
-        return published == listened
+        return _socket_path(published) == _socket_path(listened)
     return urlsplit(published).port == urlsplit(listened).port
+
+
+def _socket_path(address: str) -> str:
+    return address.removeprefix("ipc://").removeprefix("unix:")

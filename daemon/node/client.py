@@ -10,7 +10,16 @@ from typing import Any
 
 from config import Settings
 from daemon.node.rest import Rest
-from daemon.node.rpc import NO_SUCH_LABEL, NOT_FOUND, OUT_OF_RANGE, WALLET_LOADED, NodeError, Rpc, RpcError
+from daemon.node.rpc import (
+    NO_SUCH_LABEL,
+    NOT_FOUND,
+    OUT_OF_RANGE,
+    WALLET_LOADED,
+    NodeError,
+    NodeRefused,
+    Rpc,
+    RpcError,
+)
 from daemon.node.types import MempoolEntry, NodeTip, Publication
 from models.db.connection import batches
 from payments.transaction import (
@@ -209,6 +218,14 @@ class Bitcoind:
             heights[row["address"]] = min(height, heights.get(row["address"], height))
         return heights
 
+    def wallet_received_at(self, txid: str) -> datetime | None:
+        """Return when the wallet received a transaction; None where no wallet knows it, or may be asked."""
+        try:
+            found = self._rpc.ask("gettransaction", txid, wallet=True)
+        except (RpcError, NodeRefused):
+            return None
+        return datetime.fromtimestamp(found["timereceived"], UTC)
+
     def is_address_known(self, address: str) -> bool:
         """Whether the wallet watches this address."""
         return _is_ours(self._rpc.ask("getaddressinfo", address, wallet=True))
@@ -262,6 +279,13 @@ class Bitcoind:
         return bool(self._rpc.ask("getwalletinfo", wallet=True)["scanning"])
 
     # The feed
+
+    def relays_transactions(self) -> bool | None:
+        """Return whether bitcoind asks its peers for transactions; None where this user may not know."""
+        try:
+            return bool(self._rpc.ask("getnetworkinfo")["localrelay"])
+        except NodeRefused:
+            return None
 
     def publications(self) -> list[Publication]:
         """What bitcoind publishes over ZMQ."""

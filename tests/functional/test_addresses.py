@@ -16,6 +16,7 @@ from regtest.node import RegtestNode, rpcauth
 from tests.functional.conftest import TillMaker
 from tests.support.customer import Customer
 from tests.support.mail_server import MailServer
+from tests.support.merchant import Till
 from tests.support.waiting import wait_until
 
 # The feed alone finds the payments of these tests: nothing else looks so early.
@@ -77,6 +78,13 @@ def shop() -> Iterator[Ipv6Server]:
         server.shutdown()
 
 
+def assert_doctor_content(till: Till) -> None:
+    """The doctor reaches bitcoind and its feed at the same addresses."""
+    findings = till.installation.manage("doctor").stdout.splitlines()
+    reached = {line.split()[1] for line in findings if line.startswith("ok")}
+    assert {"bitcoind", "rawtx", "hashblock"} <= reached, findings
+
+
 @pytest.fixture
 def mail() -> Iterator[MailServer]:
     with MailServer(host="::1") as server:
@@ -115,6 +123,7 @@ def test_ipv6_works_wherever_an_address_is_set(
     order.wait("confirmed")
     till.wait(order.is_all_delivered, "deliver everything")
     assert len(mail.taken) == 2
+    assert_doctor_content(till)
     assert Shop.got == [(f"[::1]:{shop.server_port}", "/paid?shop=1")] * 2
     assert till.daemon.stop() == 0
 
@@ -134,6 +143,7 @@ def test_the_feed_comes_by_a_unix_socket(
     order.wait("received")
     till.node.mine()
     order.wait_told("received", "confirmed")
+    assert_doctor_content(till)
     till.close()
 
 

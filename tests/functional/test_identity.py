@@ -9,6 +9,7 @@ import pytest
 from models.address import Address
 from models.daemon_status import update_report
 from regtest.node import RegtestNode
+from regtest.process import Process
 from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import TillMaker
 from tests.support.customer import Customer
@@ -182,3 +183,37 @@ def test_a_chain_that_was_begun_anew_decides_nothing(
         assert "follows another regtest chain" in till.installation.manage("doctor").stdout
     finally:
         till.close()
+
+
+def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Till, tmp_path: Path) -> None:
+    """They have the old file open, and all that they wrote to it would be lost."""
+    copy = tmp_path / "copy.db"
+    till.installation.managed("database", "backup", str(copy))
+    lost = till.request()
+    path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    copy.rename(path)
+    assert till.client.get(lost.path).status == 404
+    till.daemon.wait_for_line("lock lost", "another database is in its place")
+    till.daemon.wait_for_line("addresses of the wallet taken in")
+    kept = till.request()
+    till.installation.stop()
+    till.daemon.start()
+    till.web.start()
+    till.wait_well()
+    assert kept.now()["payment_request_id"] == kept.id
+
+
+def test_two_paths_to_one_database_have_one_daemon(till: Till, tmp_path: Path) -> None:
+    """The second one stands by, though its DATABASE_URL is a link."""
+    path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    environ = till.installation.environ | {"DATABASE_URL": f"sqlite:///{link}"}
+    second = Process("run_daemon.py", environ, tmp_path)
+    second.start()
+    try:
+        second.wait_for_line("standby", "another daemon works on this database")
+    finally:
+        second.stop()

@@ -7,7 +7,7 @@ from tests.support.customer import Customer
 from tests.support.stuck_reader import stuck_pipe
 
 CONTRACT_SECONDS = 5.0
-"""SPEC.md 1: both servers stop within this time."""
+"""docs/spec.md 1: both servers stop within this time."""
 
 
 def test_payments_messages_and_stops_do_not_wait_for_the_reader_of_the_log(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.output import MEMPOOL, MINED, Output
+from regtest.node import RegtestNode
 from tests.conftest import sqlite_in
 from tests.functional.conftest import TillMaker
 from tests.support.customer import Customer
@@ -59,6 +60,7 @@ def test_what_paid_an_address_given_since_the_backup_is_recorded(stage: Stage) -
 def _wallet_away(stage: Stage) -> Iterator[None]:
     """bitcoind can't load the wallet."""
     node, name = stage.world.node, stage.settings.bitcoind_wallet
+    assert isinstance(node, RegtestNode)
     [wallet] = [path for path in Path(node.datadir).rglob(name) if path.is_dir()]
     node.rpc("unloadwallet", name)
     wallet.rename(wallet.with_name("away"))

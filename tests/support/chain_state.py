@@ -60,6 +60,7 @@ class World:
     made_at: dict[str, datetime] = field(default_factory=dict)
     spenders: defaultdict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
     payers: defaultdict[bytes, list[tuple[str, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    oddly_timed: set[str] = field(default_factory=set)
     _coins: list[Coin] = field(default_factory=list)
     _coinbase_height: int = 0
     _chain: list[str] = field(default_factory=list)
@@ -107,7 +108,7 @@ class World:
             for coin in made.coins:
                 self.spenders[coin.outpoint].add(made.txid)
             for vout, (script, amount_sats) in enumerate(made.outputs):
-                if script != ANYBODY:
+                if script != ANYBODY and amount_sats:
                     self.payers[script].append((made.txid, vout, amount_sats))
         return made
 
@@ -123,9 +124,11 @@ class World:
     # Blocks
 
     def mine(self, content: Iterable[Forged] = (), time: int | None = None) -> str:
-        """One block on the tip, with those of `content` that can be in it."""
+        """Mine one block on the tip, with those of `content` that can be in it; `time` is its clock's."""
         view = self.view()
         valid = self._valid(content, view.places)
+        if time is not None:
+            self.oddly_timed |= {transaction.txid for transaction in valid}
         made = self._submit(view.tip.block_hash, view.tip.height + 1, valid, time)
         self.watcher()
         return made
@@ -150,6 +153,10 @@ class World:
         assert self.node.rpc("getbestblockhash") == previous
         self.watcher()
         return made
+
+    def earliest_time(self) -> int:
+        """Return the earliest time that the next block can have: by its clock only."""
+        return self._median_time(self.view().tip.block_hash) + 1
 
     def view(self) -> View:
         """What bitcoind has now."""
@@ -208,6 +215,16 @@ class World:
             made = self.transactions[unread.pop()]
             coins = [*made.coins, *(made.coin(vout) for vout in range(len(made.outputs)))]
             fresh = {spender for coin in coins for spender in self.spenders.get(coin.outpoint, ())} - found
+            found |= fresh
+            unread.extend(fresh)
+        return found
+
+    def lineage(self, txid: str) -> set[str]:
+        """Return this one and its ancestors, as far as they were forged here."""
+        found, unread = {txid}, [txid]
+        while unread:
+            parents = {coin.txid for coin in self.transactions[unread.pop()].coins}
+            fresh = (parents & self.transactions.keys()) - found
             found |= fresh
             unread.extend(fresh)
         return found

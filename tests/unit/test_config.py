@@ -35,7 +35,7 @@ def faults_of(directory: Path, **environ: str) -> list[str]:
 
 
 def test_everything_has_a_default(tmp_path: Path) -> None:
-    """An empty environment gives SPEC.md 2's defaults."""
+    """An empty environment gives docs/spec.md 2's defaults."""
     settings = load(tmp_path, HOME="/home/till")
     assert settings.database_url.reveal() == "sqlite:///var/nodetill.db"
     assert settings.rpc_url_without_credentials == "http://127.0.0.1:8332"
@@ -523,6 +523,47 @@ def test_the_cookie_is_looked_for_where_the_chain_keeps_it(tmp_path: Path, port:
     """The RPC port tells the chain."""
     settings = load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=f"http://127.0.0.1:{port}")
     assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin") / directory / ".cookie"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "LOCALHOST"])
+def test_a_node_on_this_machine_gets_the_default_cookie(tmp_path: Path, host: str) -> None:
+    """No setting is needed for it."""
+    settings = load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=f"http://{host}:8332")
+    assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin/.cookie")
+
+
+@pytest.mark.parametrize(
+    "host", ["192.0.2.1", "[2001:db8::1]", "node.example.com", "127.0.0.1.example.com", "localhost.evil"]
+)
+def test_another_machine_gets_no_cookie_but_a_named_one(tmp_path: Path, host: str) -> None:
+    """Whoever has bitcoind's cookie can spend."""
+    url = f"http://{host}:8332"
+    assert load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=url).bitcoind_cookie_file is None
+    named = load(tmp_path, BITCOIND_RPC_URL=url, BITCOIND_COOKIE_FILE="/run/bitcoind/cookie")
+    assert named.bitcoind_cookie_file == Path("/run/bitcoind/cookie")
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o666, 0o660, 0o622])
+def test_an_env_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    """They could have the money sent elsewhere. The cure works."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("CONFIRMATIONS=3\nnonsense\n")
+    env_file.chmod(mode)
+    (fault,) = faults_of(tmp_path)
+    assert ".env: can be written by other users" in fault
+    assert f"chmod go-w {env_file}" in fault
+    env_file.write_text("CONFIRMATIONS=3\n")
+    env_file.chmod(mode & ~0o022)
+    assert load(tmp_path).confirmations == 3
+
+
+def test_an_env_file_behind_a_link_is_looked_at_itself(tmp_path: Path) -> None:
+    """A link has no mode of its own."""
+    target = tmp_path / "target"
+    target.write_text("CONFIRMATIONS=3\n")
+    target.chmod(0o646)
+    (tmp_path / ".env").symlink_to(target)
+    assert "can be written by other users" in faults_of(tmp_path)[0]
 
 
 def test_links_start_with_the_web_servers_address_unless_another_is_given(tmp_path: Path) -> None:

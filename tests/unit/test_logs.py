@@ -276,3 +276,23 @@ if child != 0:
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
     events = [line.partition(b"event=")[2] for line in done.stdout.splitlines()]
     assert sorted(events) == [b"before", b"child", b"parent"]
+
+
+def test_a_line_that_the_disk_cut_short_does_not_run_into_the_next(tmp_path: Path) -> None:
+    """The file has a limit, which holds for the first line alone."""
+    program = """
+import resource, signal, sys, structlog, logs
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+logs.configure("logfmt", "info")
+structlog.get_logger().info("first", text="x" * 200)
+logs.drain(60)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+structlog.get_logger().info("second")
+"""
+    with (tmp_path / "log").open("wb") as file:
+        subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=file, check=True)
+    torn, second, dropped = (tmp_path / "log").read_text().splitlines()
+    assert len(torn) == 100
+    assert second.endswith("level=info event=second")
+    assert dropped.endswith('level=warning event="log lines dropped" count=1')

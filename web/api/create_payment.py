@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import peewee
 import structlog
@@ -59,7 +60,7 @@ def create(call: Call) -> Answer:
             raise
         return _answer_as_before(known, call)
     tell_log(payment)
-    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings))
+    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings), call)
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any]:
@@ -159,8 +160,10 @@ def _reference() -> str:
 
 
 def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
-    return _answer(HTTPStatus.OK, document_of(payment, call.settings))
+    return _answer(HTTPStatus.OK, document_of(payment, call.settings), call)
 
 
-def _answer(status: HTTPStatus, document: Payment) -> Answer:
-    return Answer(status, document, {"Location": f"/api/v1/payments/{document['payment_request_id']}"})
+def _answer(status: HTTPStatus, document: Payment, call: Call) -> Answer:
+    prefix = urlsplit(call.settings.public_url).path
+    location = f"{prefix}/api/v1/payments/{document['payment_request_id']}"
+    return Answer(status, document, {"Location": location})

@@ -1,4 +1,4 @@
-"""The Spellbook's payment processor as its shops know it (SPEC.md 6): the same calls, fields and words."""
+"""The Spellbook's payment processor as its shops use it (docs/spec.md 6): the same calls and fields."""
 
 import json
 import secrets

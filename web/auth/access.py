@@ -21,10 +21,11 @@ from models.operator_session import (
     record_failed_login,
 )
 from models.seller import Seller, seller_by_key_hash
-from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, Seal, cookie_name, new_id, seal_of
+from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, seal_of
+from web.auth.cross_origin import check_same_origin
 from web.auth.origin import client_address, client_network, is_from_this_machine, is_reported_by_front
 from web.http.request import Call, Environ, Visitor
-from web.http.responses import Problem, refused
+from web.http.responses import Problem
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +88,7 @@ def visitor(call: Call) -> Visitor:
     seal = seal_of(call)
     sealed = call.cookie(cookie_name(BROWSER, call.settings))
     known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
-    return _visitor(known or stranger or new_id(), seal, is_known=known is not None)
+    return Visitor(known or stranger or new_id(), is_known=known is not None)
 
 
 def visitor_form(call: Call) -> Visitor:
@@ -100,7 +101,7 @@ def operator(call: Call) -> Visitor:
     session = _session(call)
     if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
-    return _visitor(session, seal_of(call), is_known=True)
+    return Visitor(session, is_known=True)
 
 
 def operator_form(call: Call) -> Visitor:
@@ -175,15 +176,9 @@ def _session(call: Call) -> str | None:
     return session if session is not None and is_session(session, call.now) else None
 
 
-def _visitor(id_: str, seal: Seal, *, is_known: bool) -> Visitor:
-    return Visitor(id_, seal.token(id_), is_known)
-
-
 def _with_form(who: Visitor, call: Call) -> Visitor:
-    form = call.form()
-    if not hmac.compare_digest(form.pop("token", "").encode(), who.token.encode()):
-        raise refused(HTTPStatus.FORBIDDEN, "this form is not ours, or too old: load the page and try again")
-    return replace(who, form=form)
+    check_same_origin(call)
+    return replace(who, form=call.form())
 
 
 def _seller_with(key: str) -> Seller | None:

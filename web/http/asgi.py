@@ -26,6 +26,8 @@ Headers = list[tuple[bytes, bytes]]
 MAX_HEAD_BYTES = 16 * 1024
 BODY_SECONDS = 20
 """The longest time that a body may take to arrive."""
+MAX_BODY_BYTES = 4 * BODY_LIMIT_BYTES
+"""The application refuses a body above its own limit, in the form that its caller can read."""
 MAX_DISCARDED_BYTES = 1024 * 1024
 """A larger body is refused unread. A client that still sends may then see a broken connection."""
 RAW_PATH = "nodetill.raw_path"
@@ -39,6 +41,10 @@ class Disconnected(Exception):
     """The client has left before its request was complete."""
 
 
+def _do_nothing() -> None:
+    """Close what needs no closing."""
+
+
 @dataclass(slots=True)
 class _Response:
     """The response of the application. `rest` yields the body's further pieces, each when it is called."""
@@ -47,6 +53,7 @@ class _Response:
     headers: Headers = field(default_factory=list)
     body: bytes = b""
     rest: Iterator[bytes] | None = None
+    close: Callable[[], None] = _do_nothing
 
 
 class WsgiAdapter:
@@ -56,6 +63,14 @@ class WsgiAdapter:
         self._app = app
         self._threads = threads
         self._connections = connections
+        self._reading: set[asyncio.Timeout] = set()
+        self._is_stopping = False
+
+    def stop_reading(self) -> None:
+        """Refuse requests whose body has not arrived. Only the thread of the event loop may call this."""
+        self._is_stopping = True
+        for timeout in self._reading:
+            timeout.reschedule(asyncio.get_running_loop().time())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
@@ -64,7 +79,7 @@ class WsgiAdapter:
         may_stay_open = self._connections.begin_request(scope)
         try:
             _check_head(scope)
-            body = await _read_body(scope, receive)
+            body = await self._read_body(scope, receive)
         except Problem as problem:
             response = _refusal(problem)
         except Disconnected:
@@ -73,20 +88,58 @@ class WsgiAdapter:
             response = await self._in_thread(_call, self._app, _environ(scope, body))
             if not may_stay_open:
                 response.headers.append(_CLOSE)
-        await self._respond(response, scope, send)
+        await self._send(response, scope, send)
+        if response.rest is not None:
+            try:
+                await self._send_rest(response.rest, scope, receive, send)
+            finally:
+                self._threads.submit(response.close)
+        self._connections.wait_for_client(scope)
 
-    async def _respond(self, response: _Response, scope: Scope, send: Send) -> None:
-        """Send a response. `send` waits until the client has taken most of what was sent before."""
+    async def _send(self, response: _Response, scope: Scope, send: Send) -> None:
+        """Send a response, or the first piece of it.
+
+        `send` waits until the client has taken most of what was sent before.
+        """
+        self._connections.wait_for_client(scope)
         start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
-        self._connections.wait_for_client(scope)
         await send(start)
-        piece: bytes | None = response.body
-        while response.rest is not None and piece is not None:
-            self._connections.wait_for_client(scope)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-            piece = await self._in_thread(next, response.rest, None)
-        await send({"type": "http.response.body", "body": piece or b""})
-        self._connections.wait_for_client(scope)
+        is_whole = response.rest is None
+        await send({"type": "http.response.body", "body": response.body, "more_body": not is_whole})
+
+    async def _send_rest(self, rest: Iterator[bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        """Send piece by piece, as long as the client is there."""
+        departure = asyncio.create_task(_disconnect(receive))
+        try:
+            while not departure.done():
+                self._connections.wait_for_server(scope)
+                piece = await self._in_thread(next, rest, None)
+                self._connections.wait_for_client(scope)
+                await send(
+                    {"type": "http.response.body", "body": piece or b"", "more_body": piece is not None}
+                )
+                if piece is None:
+                    break
+        finally:
+            departure.cancel()
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        """Raises Problem 408 and 413, and Disconnected."""
+        headers = dict(scope["headers"])
+        length = int(headers.get(b"content-length", b"0"))
+        if length == 0 and b"transfer-encoding" not in headers:
+            return b""
+        if length > MAX_DISCARDED_BYTES or (length > BODY_LIMIT_BYTES and b"expect" in headers):
+            raise too_large()
+        timeout = asyncio.timeout(0 if self._is_stopping else BODY_SECONDS)
+        try:
+            async with timeout:
+                self._reading.add(timeout)
+                return await _received(receive)
+        except TimeoutError:
+            raise refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive") from None
+        finally:
+            self._reading.discard(timeout)
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.wrap_future(self._threads.submit(function, *arguments))
@@ -107,19 +160,10 @@ def _check_head(scope: Scope) -> None:
         raise refused(HTTPStatus.BAD_REQUEST, "Transfer-Encoding with a Content-Length, or before HTTP/1.1")
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
-    """Raises Problem 408 and 413, and Disconnected."""
-    headers = dict(scope["headers"])
-    length = int(headers.get(b"content-length", b"0"))
-    if length == 0 and b"transfer-encoding" not in headers:
-        return b""
-    if length > MAX_DISCARDED_BYTES or (length > BODY_LIMIT_BYTES and b"expect" in headers):
-        raise too_large()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _received(receive)
-    except TimeoutError:
-        raise refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive") from None
+async def _disconnect(receive: Receive) -> None:
+    """Wait until the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _received(receive: Receive) -> bytes:
@@ -133,9 +177,9 @@ async def _received(receive: Receive) -> bytes:
         size += len(piece)
         if size > MAX_DISCARDED_BYTES:
             raise too_large()
-        body = body + piece if size <= BODY_LIMIT_BYTES else b""
+        body = body + piece if size <= MAX_BODY_BYTES else b""
         is_complete = not message.get("more_body", False)
-    if size > BODY_LIMIT_BYTES:
+    if size > MAX_BODY_BYTES:
         raise too_large()
     return body
 
@@ -158,7 +202,7 @@ def _call(app: WsgiApp, environ: dict[str, Any]) -> _Response:
     if isinstance(result, list):
         response.body = b"".join(result)
     else:
-        response.rest = iter(result)
+        response.rest, response.close = iter(result), getattr(result, "close", _do_nothing)
         response.body = next(response.rest, b"")
     return response
 
@@ -169,7 +213,8 @@ def _ascii(headers: Iterable[tuple[str, str]]) -> Headers:
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
     """Return the environment of PEP 3333 for a request."""
-    host, port = scope["server"][:2]
+    host, port = scope["server"] or ("", 0)
+    peer, _ = scope["client"] or ("", 0)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
@@ -179,7 +224,7 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "REMOTE_ADDR": scope["client"][0],
+        "REMOTE_ADDR": peer,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": BytesIO(body),

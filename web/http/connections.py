@@ -11,7 +11,7 @@ from typing import Any
 
 IDLE_SECONDS = 20
 """The longest time that a client may take for its next request, or for a piece of a response."""
-MAX_REQUESTS = 100
+MAX_REQUESTS = 1000
 """A connection ends behind this request."""
 
 # close() then drops what the client has not taken.
@@ -53,11 +53,13 @@ class Connections:
         connection.requests += 1
         return connection.requests < MAX_REQUESTS
 
+    def wait_for_server(self, scope: Mapping[str, Any]) -> None:
+        """Give the server all the time it needs for the next piece of a response."""
+        self._set_deadline(scope, math.inf)
+
     def wait_for_client(self, scope: Mapping[str, Any]) -> None:
         """Give the client time to take a piece of a response, or to send its next request."""
-        connection = self._open.get(_ends_of(scope))
-        if connection is not None:
-            connection.deadline = time.monotonic() + IDLE_SECONDS
+        self._set_deadline(scope, time.monotonic() + IDLE_SECONDS)
 
     def end_late(self) -> None:
         """End each connection whose client is late, and forget those that are closed."""
@@ -69,6 +71,11 @@ class Connections:
                 with contextlib.suppress(OSError):
                     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                     connection.socket.shutdown(socket.SHUT_RDWR)
+
+    def _set_deadline(self, scope: Mapping[str, Any], deadline: float) -> None:
+        connection = self._open.get(_ends_of(scope))
+        if connection is not None:
+            connection.deadline = deadline
 
 
 class Listener(socket.socket):
@@ -90,4 +97,5 @@ def listener(address: tuple[Any, ...], family: socket.AddressFamily, backlog: in
 
 
 def _ends_of(scope: Mapping[str, Any]) -> _Ends:
-    return (*scope["client"], *scope["server"])
+    # A client that has left already has no address.
+    return (*(scope["client"] or ()), *(scope["server"] or ()))

@@ -3,7 +3,7 @@
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, local
 
 import peewee
 import structlog
@@ -13,11 +13,15 @@ from models.db.connection import (
     LOCK_TIMEOUT_SECONDS,
     database,
     disconnect,
+    file_identity,
     is_sqlite,
     one_line,
 )
 
 log = structlog.get_logger(__name__)
+
+_opened = local()
+"""Its `identity` tells which file this thread's connection has open."""
 
 
 @contextmanager
@@ -27,13 +31,26 @@ def connection() -> Iterator[None]:
     PostgreSQL's is asked first whether it is alive, where something has come from it unasked: so it is when
     the server has ended the connection, or the network given it up.
     """
-    if not is_sqlite() and not database.is_closed() and _has_news():
+    if is_sqlite():
+        _follow_file()
+    elif not database.is_closed() and _has_news():
         _drop_if_dead()
     try:
         yield
     except DATABASE_TROUBLE:
         disconnect()
         raise
+
+
+def _follow_file() -> None:
+    """Drop the connection to a file that another one has replaced: what is written to it is lost."""
+    identity = file_identity()
+    if getattr(_opened, "identity", identity) != identity:
+        disconnect()
+        log.warning("database file replaced", path=database.obj.database)
+    _opened.identity = identity
+    if identity is None:
+        raise peewee.OperationalError(f"the file {database.obj.database} is gone")
 
 
 class Writers:

@@ -21,14 +21,9 @@ _MOST_FIELDS = 250
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A browser at the door of the operator's pages, or behind it.
-
-    `token` goes with each form that it is shown, `form` is what it sent back. `is_known` where somebody has
-    logged in with it before.
-    """
+    """A browser that asks for the operator's pages. `is_known` means that it has logged in before."""
 
     id: str
-    token: str
     is_known: bool
     form: Mapping[str, str] = field(default_factory=dict)
 

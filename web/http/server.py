@@ -20,7 +20,7 @@ THREADS = 16
 """Each keeps a connection to the database: PostgreSQL has 100 for all, SQLite takes 0.3 MB for each."""
 CONNECTIONS = 2000
 STOP_SECONDS = 4
-"""The longest time that requests under way may take after a stop. A stop takes at most 5 seconds."""
+"""The longest time that requests under way may take after a stop: less than docs/spec.md 1 allows."""
 PULSE_SECONDS = 1.0
 _BACKLOG = 1024
 
@@ -60,11 +60,13 @@ class Server:
         for each in self._sockets:
             each.connections = self._connections
         self._threads = Threads(threads, at_thread_end)
-        # uvicorn would log each malformed request, and each client that leaves early.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        # uvicorn would log each malformed request.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._adapter = WsgiAdapter(app, self._threads, self._connections)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                WsgiAdapter(app, self._threads, self._connections),
+                self._adapter,
                 interface="asgi3",
                 # Its memory is bounded: it parses a connection's next request after the last response.
                 http="h11",
@@ -93,8 +95,13 @@ class Server:
     def stop(self) -> None:
         """Stop `run`. A signal handler or another thread may call it, and more than once."""
         self._server.should_exit = True
+        if self._loop is not None:
+            # The loop may have ended meanwhile.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._adapter.stop_reading)
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         beats = asyncio.create_task(self._beat())
         try:
             await self._server.serve(sockets=[*self._sockets])

@@ -15,7 +15,7 @@ from web.http.responses import HTML, Content, Problem, not_found, refused
 Callback = Callable[[Environ, dict[str, str]], Content]
 """The function of a route. It takes the WSGI environment and the variable parts of the path."""
 
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9._~/-]+", re.ASCII)
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
 _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 
@@ -34,7 +34,6 @@ def bottle_app() -> Bottle:
     def not_here(_error: HTTPError) -> HTTPResponse:
         return bottle_response(_page_without_extra_slashes(app) or not_found().answer)
 
-    app.add_hook("before_request", _refuse_other_spellings)
     app.error(HTTPStatus.NOT_FOUND)(not_here)
     app.error(HTTPStatus.METHOD_NOT_ALLOWED)(_not_allowed)
     app.error(HTTPStatus.INTERNAL_SERVER_ERROR)(lambda _error: bottle_response(internal_error().answer))
@@ -63,27 +62,26 @@ def internal_error() -> Problem:
     return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in Nodetill; its log has the details")
 
 
-def root_of(path: str) -> str:
-    """Return the relative way from a path to "/". Behind a proxy "/" may have a prefix."""
-    return "../" * (path.count("/") - 1)
-
-
-def _refuse_other_spellings() -> None:
-    """Refuse a path that a proxy in front may read as another one. Raises 404.
+def check_spelling(environ: Environ) -> None:
+    """Refuse a path that a proxy in front may read as another one. Raises Problem 404.
 
     All our paths consist of unreserved characters (RFC 3986, 2.3), so none needs an escape. A proxy that
     guards a path, such as /metrics, need not know its other spellings.
     """
-    raw = request.environ[RAW_PATH]
-    if not _PLAIN_PATH.fullmatch(raw) or not raw.startswith("/") or _DOT_SEGMENT.search(raw):
-        raise HTTPError(HTTPStatus.NOT_FOUND)
+    if not _is_plain(environ[RAW_PATH]):
+        raise not_found()
+
+
+def root_of(path: str) -> str:
+    """Return the relative way from a path to "/". Behind a proxy "/" may have a prefix."""
+    return "../" * (path.count("/") - 1)
 
 
 def _page_without_extra_slashes(app: Bottle) -> Content | None:
     """Redirect to the page that the path names but for its slashes, if there is one for people."""
     raw: str = request.environ[RAW_PATH]
     path = re.sub("/+", "/", raw).rstrip("/") or "/"
-    if path == raw or not _PLAIN_PATH.fullmatch(raw) or request.method not in ("GET", "HEAD"):
+    if path == raw or not _is_plain(raw) or request.method not in ("GET", "HEAD"):
         return None
     try:
         route, _ = app.match({"PATH_INFO": path, "REQUEST_METHOD": "GET"})
@@ -99,7 +97,13 @@ def _page_without_extra_slashes(app: Bottle) -> Content | None:
     return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"{location}{query}"})
 
 
+def _is_plain(path: str) -> bool:
+    return _PLAIN_PATH.fullmatch(path) is not None and not _DOT_SEGMENT.search(path)
+
+
 def _not_allowed(error: HTTPError) -> HTTPResponse:
+    if not _is_plain(request.environ[RAW_PATH]):
+        return bottle_response(not_found().answer)
     methods = {*error.headers["Allow"].split(",")}
     if "GET" in methods:
         methods.add("HEAD")

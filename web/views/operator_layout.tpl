@@ -32,7 +32,6 @@
 % end
 </nav>
 <form method="post" action="{{root}}operator/logout">
-<input type="hidden" name="token" value="{{token}}">
 <button>Log out</button>
 <button formaction="{{root}}operator/logout/everywhere" title="Ends every session, in all browsers">Log out everywhere</button>
 </form>

@@ -73,7 +73,6 @@ longer OPERATOR_PASSWORD. That also ends every session.</p>
 % end
 % if need and rows:
 <form class="actions" method="post" action="{{root}}operator/settle">
-<input type="hidden" name="token" value="{{token}}">
 <input type="hidden" name="needs" value="{{given['needs']}}">
 % for row in rows:
 <input type="hidden" name="{{row.payment["payment_request_id"]}}" value="{{row.revision}}">

@@ -263,7 +263,13 @@ def test_a_payment_is_shown_with_its_transactions(run: Callable[..., Result]) ->
     reference = make_payment(note="Alpaca socks", txid=TXID, status="received")
     address_id = PaymentRequest.get().address_id
     Output.create(
-        address=address_id, txid=TXID, vout=1, amount_sats=271_980, first_seen_at=NOW, state=MEMPOOL
+        address=address_id,
+        txid=TXID,
+        vout=1,
+        amount_sats=271_980,
+        first_seen_at=NOW,
+        present_since=NOW,
+        state=MEMPOOL,
     )
     shown = document(run("payment", "show", reference, "--json"))
     assert shown["payment_request_id"] == reference

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environ(installed: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(installed), "PATH": f"{installed / 'bin'}:{os.environ['PATH']}"}
+
+
+def test_it_has_every_module_and_needs_what_requirements_txt_has() -> None:
+    """pyproject.toml lists both by hand."""
+    described = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    needed = [line for line in lines if line and line[0] not in "#-"]
+    assert described["project"]["dependencies"] == needed
+    modules = sorted(path.stem for path in PROJECT.glob("*.py"))
+    assert described["tool"]["setuptools"]["py-modules"] == modules
 
 
 def test_it_knows_the_same_commands_and_makes_its_own_database(installed: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every message is delivered once, in its payment's order; and none waits for another's trouble."""
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,16 +18,16 @@ from daemon.chain.mempool import Mempool
 from daemon.commands import HintHandler
 from daemon.counters import Counters
 from daemon.delivery.emails import Letter
-from daemon.delivery.outbox_worker import HEAD_START_SECONDS, MOST_ON_THEIR_WAY, Courier
-from daemon.delivery.queue import AT_ONCE, next_attempt
+from daemon.delivery.outbox_worker import MAX_IN_FLIGHT, MAX_IN_FLIGHT_TO_FAILING, Courier
+from daemon.delivery.queue import AT_ONCE, due_queues, next_attempt, next_message
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from models.address import Address
 from models.command import add_redelivery, pending_hints
-from models.db.connection import database, disconnect
+from models.db.connection import database, disconnect, is_sqlite
 from models.db.schema import open_database
-from models.outbox import EMAIL, WEBHOOK, Event, Message
+from models.outbox import EMAIL, WEBHOOK, Event, Message, outdated_messages
 from models.payment import PaymentRequest
-from models.seller import Seller
+from models.seller import API_KEY, OPERATOR, Seller
 from tests.support.email_documents import document
 from tests.support.waiting import wait_until
 
@@ -79,9 +80,19 @@ class Mail(Post):
 class Webhooks(Post):
     """For `daemon.delivery.webhook.WebhookSender`."""
 
-    def send(self, url: str, secrets: list[str], event_reference: str, body: bytes, now: datetime) -> None:
+    def send(
+        self,
+        url: str,
+        secrets: list[str],
+        event_reference: str,
+        body: bytes,
+        now: datetime,
+        *,
+        is_public_only: bool = False,
+    ) -> None:
         """Its method."""
-        self.take(event_reference, url=url, secrets=secrets, body=body, now=now)
+        given = {"url": url, "secrets": secrets, "body": body, "now": now}
+        self.take(event_reference, **given, is_public_only=is_public_only)
 
 
 class Office:
@@ -312,34 +323,6 @@ def test_the_email_of_an_event_does_not_wait_for_its_webhook(office: Office) -> 
     assert office.mail.sent == [reference]
 
 
-def test_a_webhook_leaves_before_the_email_of_its_event(office: Office) -> None:
-    """To write an email takes milliseconds, and a shop waits."""
-    left: list[str] = []
-    office.mail.before_sending = lambda _reference: left.append(EMAIL)
-    office.webhooks.before_sending = lambda _reference: left.append(WEBHOOK)
-    office.event(office.payment(office.seller()), EMAIL, WEBHOOK)
-    office.work()
-    assert left == [WEBHOOK, EMAIL]
-
-
-def test_an_email_gives_webhooks_on_their_way_a_head_start(office: Office) -> None:
-    """While they are sent, but no longer than a moment: both need Python's lock."""
-    begun: list[Callable[[], None]] = []
-    office.courier = office.new_courier(start_thread=begun.append)
-    reference = office.event(office.payment(office.seller()), EMAIL, WEBHOOK)
-    office.courier.take_turn()
-    [send_webhook] = begun
-    office.clock.pass_by(HEAD_START_SECONDS / 2)
-    office.courier.take_turn()
-    assert begun == [send_webhook]
-    office.clock.pass_by(HEAD_START_SECONDS)
-    office.courier.take_turn()
-    [_, send_email] = begun
-    send_email()
-    assert office.mail.sent == [reference]
-    assert office.webhooks.sent == []
-
-
 @pytest.mark.parametrize("changes", [{"webhook_url": None}, {"removed_at": NOW}])
 def test_a_seller_without_a_webhook_any_more_is_sent_nothing(office: Office, changes: dict[str, Any]) -> None:
     """The message says why."""
@@ -547,11 +530,11 @@ def test_an_endpoint_that_hangs_delays_nobody_else(office: Office) -> None:
 
 
 def test_many_endpoints_that_hang_do_not_delay_the_email(office: Office) -> None:
-    """There is a bound to how many are on their way, but not for the operator."""
+    """Webhooks on their way have a bound, the email has none."""
     released = threading.Event()
     office.webhooks.before_sending = lambda _reference: assert_true(released.wait(60))
     with database.atomic():
-        for number in range(MOST_ON_THEIR_WAY + 5):
+        for number in range(MAX_IN_FLIGHT + 5):
             office.event(office.payment(office.seller(f"dead{number}")), WEBHOOK)
         reference = office.event(office.payment(office.seller()), EMAIL)
     courier = office.new_courier(monotonic=time.monotonic)
@@ -559,8 +542,166 @@ def test_many_endpoints_that_hang_do_not_delay_the_email(office: Office) -> None
     wait_until(lambda: office.mail.sent == [reference], what="the email")
     assert len(office.webhooks.sent) == 0
     released.set()
-    wait_until(lambda: len(office.webhooks.sent) == MOST_ON_THEIR_WAY + 5, what="the webhooks")
+    wait_until(lambda: len(office.webhooks.sent) == MAX_IN_FLIGHT + 5, what="the webhooks")
     assert courier.stop(10)
+
+
+def test_hanging_endpoints_delay_no_other_webhook(office: Office) -> None:
+    """Not even more of them than may be on their way once they are known to fail."""
+    released = threading.Event()
+    office.webhooks.before_sending = lambda reference: (
+        None if reference == good else assert_true(released.wait(60))
+    )
+    with database.atomic():
+        for number in range(MAX_IN_FLIGHT_TO_FAILING + 5):
+            office.event(office.payment(office.seller(f"dead{number}")), WEBHOOK)
+        good = office.event(office.payment(office.seller("zz-alive")), WEBHOOK)
+    courier = office.new_courier(monotonic=time.monotonic)
+    courier.start()
+    wait_until(lambda: office.webhooks.sent == [good], what="the living endpoint's webhook")
+    released.set()
+    wait_until(lambda: len(office.webhooks.sent) == MAX_IN_FLIGHT_TO_FAILING + 6, what="the others")
+    assert courier.stop(10)
+
+
+def test_endpoints_that_have_failed_take_no_places_of_others(office: Office) -> None:
+    """However many of them there are, and however long each takes."""
+    begun: list[Callable[[], None]] = []
+    office.courier = office.new_courier(start_thread=begun.append)
+    with database.atomic():
+        dead = [
+            office.event(office.payment(office.seller(f"dead{number}")), WEBHOOK)
+            for number in range(MAX_IN_FLIGHT + 10)
+        ]
+    office.webhooks.failures = dict.fromkeys(dead, TemporaryFailure("timed out"))
+    for _ in range(2):
+        office.courier.take_turn()
+        for work in begun:
+            work()
+        begun.clear()
+    office.clock.pass_by(5)
+    office.courier.take_turn()
+    assert len(begun) == MAX_IN_FLIGHT_TO_FAILING
+    with database.atomic():
+        for number in range(MAX_IN_FLIGHT + 10):
+            office.event(office.payment(office.seller(f"alive{number}")), WEBHOOK)
+    office.courier.take_turn()
+    assert len(begun) == MAX_IN_FLIGHT_TO_FAILING + MAX_IN_FLIGHT
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(office: Office) -> None:
+    """The system may have no more of them for a while."""
+
+    def refuse(_work: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reference = office.event(office.payment(office.seller()), WEBHOOK)
+    courier = office.new_courier(start_thread=refuse)
+    with capture_logs() as lines:
+        courier.take_turn()
+    assert [line["event"] for line in lines] == ["message not begun"]
+    assert message(reference).attempts == 0
+    office.work()
+    assert office.webhooks.sent == [reference]
+
+
+def test_what_waits_for_an_earlier_message_is_not_looked_at_again(office: Office) -> None:
+    """A dead endpoint's backlog costs nothing, until the message in front is done."""
+    payment = office.payment(office.seller())
+    first, second, third = (office.event(payment, WEBHOOK) for _ in range(3))
+    office.webhooks.failures[first] = TemporaryFailure("HTTP 500")
+    office.work()
+    assert [message(each).waits_for for each in (first, second, third)] == [
+        None,
+        message(first).id,
+        message(second).id,
+    ]
+    assert due_queues(office.clock.now) == []
+    office.webhooks.failures[first] = PermanentFailure("HTTP 410")
+    office.work(5)
+    assert office.webhooks.sent == [second, third]
+
+
+def test_a_backlog_that_waits_does_not_hold_up_its_own_queue(office: Office) -> None:
+    """Behind hundreds that wait there is one that can go."""
+    seller = office.seller()
+    payment = office.payment(seller)
+    with database.atomic():
+        backlog = [office.event(payment, WEBHOOK) for _ in range(3 * AT_ONCE)]
+        other = office.event(office.payment(seller), WEBHOOK)
+    office.webhooks.failures[backlog[0]] = TemporaryFailure("HTTP 500")
+    for _ in range(3):
+        office.work()
+    assert office.webhooks.sent == [other]
+    office.webhooks.failures.clear()
+    office.work(5)
+    assert office.webhooks.sent == [other, *backlog]
+
+
+def test_a_redelivery_goes_before_what_came_later(office: Office) -> None:
+    """Also where the later one has already begun."""
+    payment = office.payment(office.seller())
+    first, second = office.event(payment, WEBHOOK), office.event(payment, WEBHOOK)
+    office.webhooks.failures[second] = TemporaryFailure("HTTP 500")
+    office.work()
+    assert office.webhooks.sent == [first]
+    office.webhooks.failures[first] = TemporaryFailure("HTTP 500")
+    add_redelivery(message(first), office.clock.now)
+    HintHandler(cast(Mempool, None)).handle(pending_hints(), office.clock.now)
+    office.work(1)
+    office.webhooks.given.clear()
+    office.webhooks.failures.clear()
+    office.work(5)
+    assert [given["reference"] for given in office.webhooks.given] == [first, second]
+
+
+def test_after_a_restart_nothing_waits_for_what_is_done(office: Office) -> None:
+    """However it came to be so."""
+    reference = office.event(office.payment(office.seller()), WEBHOOK)
+    Message.update(waits_for=10**6).execute()
+    office.courier = office.new_courier(start_thread=lambda work: work())
+    office.work()
+    assert office.webhooks.sent == [reference]
+
+
+def test_due_messages_are_found_by_an_index(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    """No message that waits, and none that is done, is read for it."""
+    payment = office.payment(office.seller())
+    for _ in range(3):
+        office.event(payment, WEBHOOK)
+    if not is_sqlite():
+        # PostgreSQL reads a small table whole, whatever indexes there are.
+        database.execute_sql("SET enable_seqscan = off")
+    caplog.set_level(logging.DEBUG, logger="peewee")
+    queues = due_queues(office.clock.now)
+    next_message(queues[0], office.clock.now)
+    Message.update(attempts=1).execute()
+    next_message(queues[0], office.clock.now)
+    outdated_messages(office.clock.now)
+    asked = [cast(Any, record.msg) for record in caplog.records if record.name == "peewee"]
+    caplog.set_level(logging.INFO, logger="peewee")
+    plans = [_plan(*query) for query in asked if "FROM message" in query[0]]
+    assert len(plans) >= 5
+    for plan in plans:
+        assert "SCAN message" not in plan.replace("SCAN message USING", "")
+        assert "Seq Scan on message" not in plan
+    for index in ("message_fresh", "message_retry", "message_delivered"):
+        assert any(index in plan for plan in plans), index
+
+
+def _plan(query: str, parameters: Any) -> str:
+    explain = "EXPLAIN QUERY PLAN" if is_sqlite() else "EXPLAIN"
+    return "\n".join(str(row) for row in database.execute_sql(f"{explain} {query}", parameters).fetchall())
+
+
+@pytest.mark.parametrize(("set_by", "is_public_only"), [(OPERATOR, False), (API_KEY, True)])
+def test_an_address_that_a_key_has_set_is_called_if_it_is_public(
+    office: Office, set_by: str, is_public_only: bool
+) -> None:
+    """What the operator sets himself may be private."""
+    office.event(office.payment(office.seller(webhook_set_by=set_by)), WEBHOOK)
+    office.work()
+    assert [given["is_public_only"] for given in office.webhooks.given] == [is_public_only]
 
 
 def test_two_threads_never_send_one_message(office: Office) -> None:

@@ -21,7 +21,14 @@ from models.address import (
     unknown_addresses,
 )
 from models.block import BLOCKS_KEPT, Block, add_blocks, block_at, forget_old_blocks, stored_tip
-from models.command import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
+from models.command import (
+    add_acceptance,
+    add_chain_to_follow,
+    add_redelivery,
+    add_transaction_hint,
+    blocks_to_follow,
+    pending_hints,
+)
 from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import database, disconnect
 from models.db.schema import open_database
@@ -360,7 +367,7 @@ def test_what_a_payment_spends_itself_is_told_from_what_its_ancestors_spend() ->
     parent, other = "aa" * 32, "bb" * 32
     add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
     assert own_spends([TXID, other, parent]) == {TXID: 2, other: 1}
-    forget_spends([TXID])
+    forget_spends([TXID], tip_height=100)
     assert own_spends([TXID, other, parent]) == {other: 1}
     assert spends_of([TXID]) == []
 
@@ -546,3 +553,12 @@ def test_a_removed_sellers_key_is_nobodys() -> None:
     seller = new_seller("company1", api_key_hash="a")
     new_seller("company2", api_key_hash="b", removed_at=NOW)
     assert [seller_by_key_hash(key) for key in "abc"] == [seller, None, None]
+
+
+def test_an_order_to_follow_a_chain_waits_once() -> None:
+    """The operator may give it again, or for another chain."""
+    assert blocks_to_follow() == []
+    for block_hash in ("ab" * 32, "ab" * 32, "cd" * 32):
+        add_chain_to_follow(block_hash, NOW)
+    assert len(pending_hints()) == 2
+    assert blocks_to_follow() == ["ab" * 32, "cd" * 32]

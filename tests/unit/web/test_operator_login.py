@@ -68,7 +68,7 @@ def test_every_route_is_behind_the_door(client: OperatorClient) -> None:
     for method, path, _access, _handler in OPERATOR:
         if path == "/operator/login":
             continue
-        page = client.call(method, path.replace("<", "").replace(">", ""), "token=x")
+        page = client.call(method, path.replace("<", "").replace(">", ""), "x=x")
         assert (page.status, page.body) == (303, b""), path
         assert page.leads_to.startswith("/operator/login")
 
@@ -137,7 +137,7 @@ def test_logging_out_ends_the_session_everywhere(client: OperatorClient) -> None
     other = OperatorClient(client.shop)
     other.log_in()
     copied = dict(client.cookies)
-    left = client.post("/operator/logout", token=client.get("/").token)
+    left = client.post("/operator/logout")
     assert left.leads_to == "/operator/login"
     assert "nodetill-session" not in client.cookies
     client.cookies = copied
@@ -176,31 +176,77 @@ def test_nothing_may_be_kept(client: OperatorClient) -> None:
 # Forms
 
 
-def test_a_form_of_another_s_is_refused(client: OperatorClient) -> None:
-    """Without the token, with another browser's or another session's: 403, and nothing is done."""
-    other = OperatorClient(client.shop)
-    other.log_in()
-    foreign = other.get("/").token
-    before = client.get("/operator/login").token
+OUR_FORMS: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://pay.example.com", "Host": "pay.example.com"},
+    {"Origin": "http://127.0.0.1:8080"},
+    {"User-Agent": "curl/8.0"},
+    {},
+]
+FOREIGN_FORMS: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "odd"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://pay.example.com", "Host": "pay.example.com"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://evil.example", "Host": "pay.example.com"},
+    {"Origin": "http://pay.example.com.evil.example", "Host": "pay.example.com"},
+    {"Origin": "http://pay.example.com:81", "Host": "pay.example.com"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Origin": "http://[", "Host": "pay.example.com"},
+    {"Origin": "null", "Host": "null"},
+    {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:52.0) Gecko/20100101 Firefox/52.0"},
+    {"User-Agent": "Opera/9.80 (X11; Linux i686) Presto/2.12.388 Version/12.16"},
+]
+
+
+def sent_by(client: OperatorClient, headers: dict[str, str], path: str, body: str) -> int:
+    """Post a form with these headers and no others, and the cookies of the client. Return the status."""
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    sent = {"Authorization": None, "Cookie": cookies or None, **headers}
+    return client.shop.post(path, body.encode(), sent).status
+
+
+@pytest.mark.parametrize("headers", FOREIGN_FORMS, ids=repr)
+def test_a_form_of_another_s_is_refused(client: OperatorClient, headers: dict[str, str]) -> None:
+    """Another site's, or an old browser's that doesn't say whose it is: 403, and nothing is done."""
     client.log_in()
-    for fields in ({}, {"token": ""}, {"token": foreign}, {"token": before}, {"token": "é"}):
-        assert client.post("/operator/logout", **fields).status == 403
+    assert sent_by(client, headers, "/operator/logout", "") == 403
     assert client.get("/").status == 200
-
-
-def test_the_login_has_its_own_token(client: OperatorClient) -> None:
-    """Who sends the form without our page's cookie is refused before the password is looked at."""
-    form = client.get("/operator/login")
-    stranger = OperatorClient(client.shop)
-    assert stranger.post("/operator/login", token=form.token, password=PASSWORD).status == 403
+    assert sent_by(client, headers, "/operator/login", f"password={PASSWORD}") == 403
     assert LoginAttempt.select().count() == 0
+
+
+@pytest.mark.parametrize("headers", OUR_FORMS, ids=repr)
+def test_a_form_of_our_own_is_taken(client: OperatorClient, headers: dict[str, str]) -> None:
+    """By what the browser says of it; a program that is no browser has no cookies but its own."""
+    client.log_in()
+    assert sent_by(client, headers, "/operator/logout", "") == 303
+    assert client.get("/").status == 303
+
+
+def test_a_browser_names_its_origin_with_our_forms(client: OperatorClient) -> None:
+    """With the policy no-referrer it would send Origin: null, and be refused."""
+    for page in (client.get("/operator/login"), client.log_in("wrong")):
+        assert page.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_a_form_needs_the_session(client: OperatorClient) -> None:
+    """A right origin alone does nothing."""
+    client.log_in()
+    stranger = OperatorClient(client.shop)
+    assert stranger.post("/operator/logout").leads_to == "/operator/login"
+    assert client.get("/").status == 200
 
 
 def test_a_form_that_cannot_be_read_is_refused(client: OperatorClient) -> None:
     """With a page that says so."""
     for body, status in (
         ("%ff=1", 400),
-        ("token=%ed%a0%80", 400),
+        ("x=%ed%a0%80", 400),
         ("a=1&a=2", 422),
         ("&".join(f"a{n}=1" for n in range(300)), 400),
         ("a=" + "b" * 17_000, 413),
@@ -271,15 +317,14 @@ def test_a_pause_is_for_one_client_in_all_processes(client: OperatorClient) -> N
 def test_of_many_tries_at_once_one_is_looked_at(shop: Shop) -> None:
     """However many threads there are."""
     clients = [OperatorClient(shop) for _ in range(8)]
-    forms = [client.get("/operator/login").token for client in clients]
     together = threading.Barrier(len(clients))
     statuses = []
 
-    def guess(client: OperatorClient, token: str) -> None:
+    def guess(client: OperatorClient) -> None:
         together.wait(10)
-        statuses.append(client.post("/operator/login", token=token, password="guess").status)
+        statuses.append(client.post("/operator/login", password="guess").status)
 
-    threads = [threading.Thread(target=guess, args=pair) for pair in zip(clients, forms, strict=True)]
+    threads = [threading.Thread(target=guess, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -290,10 +335,10 @@ def test_of_many_tries_at_once_one_is_looked_at(shop: Shop) -> None:
 def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> None:
     """A browser that has logged in is known again, and has a pause of its own."""
     client.log_in()
-    client.post("/operator/logout", token=client.get("/").token)
+    client.post("/operator/logout")
     assert OperatorClient(client.shop).log_in("guess").status == 403
     assert client.log_in().status == 303
-    client.post("/operator/logout", token=client.get("/").token)
+    client.post("/operator/logout")
     assert [client.log_in("wrong").status, client.log_in().status] == [403, 429]
 
 
@@ -399,9 +444,10 @@ def test_the_operator_can_log_out_everywhere(client: OperatorClient) -> None:
     client.log_in()
     page = client.get("/")
     assert "Log out everywhere" in page.words
-    assert client.post("/operator/logout/everywhere", token="x").status == 403
+    away = {"Origin": "https://elsewhere.example"}
+    assert client.call("POST", "/operator/logout/everywhere", "", away).status == 403
     assert other.get("/").status == 200
-    left = client.post("/operator/logout/everywhere", token=page.token)
+    left = client.post("/operator/logout/everywhere")
     assert left.leads_to == "/operator/login"
     assert "nodetill-session" not in client.cookies
     assert [client.get("/").status, other.get("/").status] == [303, 303]

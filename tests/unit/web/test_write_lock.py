@@ -52,18 +52,15 @@ def test_what_changes_nothing_is_answered_while_another_writes(shop: Shop, tmp_p
     assert shop.post(f"{own}/accept").status == 200
     client = OperatorClient(shop)
     client.log_in()
-    token = client.get("/").token
     operator = f"/operator/payments/{made['payment_request_id']}"
     with locked(tmp_path):
         assert shop.post(f"{own}/transactions", {"txid": TXID}).status == 202
         assert shop.post(f"{own}/accept").status == 200
         assert shop.post(f"/api/v1/payments/{other['payment_request_id']}/accept").status == 409
         assert shop.create(key="k").status == 200
-        assert client.post(f"{operator}/accept", token=token).status == 303
-        assert client.post(f"{operator}/settle", token=token, revision="99").status == 409
-        assert (
-            client.post("/operator/settle", token=token, **{made["payment_request_id"]: "99"}).status == 303
-        )
+        assert client.post(f"{operator}/accept").status == 303
+        assert client.post(f"{operator}/settle", revision="99").status == 409
+        assert client.post("/operator/settle", **{made["payment_request_id"]: "99"}).status == 303
         # What does write is refused, so the lock was really held.
         assert shop.post(f"{own}/transactions", {"txid": "cd" * 32}).status == 503
     Address.update(claimed_at=NOW).execute()

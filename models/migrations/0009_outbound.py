@@ -1,0 +1,19 @@
+"""Add who has set a webhook address, and what finds a due message without reading those that wait."""
+
+from typing import Any
+
+from playhouse.migrate import SchemaMigrator
+
+_CAN_GO = "next_attempt_at IS NOT NULL AND waits_for IS NULL"
+
+
+def up(_migrator: SchemaMigrator, db: Any) -> None:
+    db.execute_sql("ALTER TABLE seller ADD COLUMN webhook_set_by TEXT NOT NULL DEFAULT 'operator'")
+    db.execute_sql("ALTER TABLE message ADD COLUMN waits_for BIGINT")
+    for name, columns, condition in (
+        ("message_fresh", "queue, id", f"{_CAN_GO} AND attempts = 0"),
+        ("message_retry", "queue, next_attempt_at, id", f"{_CAN_GO} AND attempts > 0"),
+        ("message_waiting", "waits_for", "waits_for IS NOT NULL"),
+        ("message_delivered", "delivered_at", "delivered_at IS NOT NULL"),
+    ):
+        db.execute_sql(f"CREATE INDEX {name} ON message ({columns}) WHERE {condition}")
