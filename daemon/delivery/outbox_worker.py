@@ -259,10 +259,8 @@ class Courier:
     def _prune(self) -> None:
         # Before the transaction, because others wait for that one.
         outdated = outdated_messages(self._clock() - KEPT_FOR)
-        pruned = 0
-        if outdated:
-            with unit_of_work("messages-pruned"):
-                pruned = sum(delete_delivered(batch) for batch in batches(outdated))
+        with unit_of_work("messages-pruned"):
+            pruned = sum(delete_delivered(batch) for batch in batches(outdated))
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:
             log.info("messages pruned", count=pruned)

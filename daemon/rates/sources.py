@@ -17,7 +17,8 @@ MAX_DEPTH = 8
 
 # The old names have Kraken's own X and Z before coin and currency.
 _KRAKEN_PAIR = re.compile(r"(?:XXBTZ|XBT)([A-Z]{3})")
-_PIECE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|[\[{}\]]|[^"\[{}\]]+', re.DOTALL)
+# A string that does not end goes to the end of the text: each character is read once, whatever it is.
+_PIECE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{}\]]|[^"\[{}\]]+', re.DOTALL)
 
 # Reading an odd value fails by one of these.
 _ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)

@@ -260,6 +260,24 @@ def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
     assert all(price > 0 and price.is_finite() for price in rates.values())
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'"' + b'\\"' * (MOST_BYTES // 2 - 1) + b"\\",
+        b'"\\' * (MOST_BYTES // 3),
+        b'{"' + b"\\\\" * (MOST_BYTES // 2 - 1),
+        b"[" * MOST_BYTES,
+        b'["' * (MOST_BYTES // 2),
+        b"9" * MOST_BYTES,
+    ],
+    ids=range(6),
+)
+def test_no_answer_is_read_more_than_once(answer: bytes) -> None:
+    """A source's largest answer, each in a way that a backtracking search takes hours for."""
+    with pytest.raises(NoRates):
+        read_rates("kraken", answer)
+
+
 def test_all_sources_are_asked_and_stored(market: Market) -> None:
     """With the time at which they answered."""
     keeper = market.keeper({name: answers(200, answer) for name, answer in ANSWERS.items()})
