@@ -167,9 +167,8 @@ def retire_free(now: datetime) -> int:
 
 def unclaimed_addresses() -> list[Address]:
     """Return the addresses that no request has claimed, with those that are held."""
-    return [
-        row for is_wanted in _unclaimed() for row in Address.select().where(is_wanted).order_by(Address.id)
-    ]
+    selects = [Address.select().where(is_wanted).order_by(Address.id) for is_wanted in _unclaimed()]
+    return [row for select in selects for row in select]
 
 
 def pool_ends() -> list[Address]:
