@@ -67,8 +67,7 @@ def create_wallet(
             is_new = _create_watch_only(rpc, settings, watch_only, change_descriptor)
         else:
             is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=True)
-        if is_new:
-            _hold_lost_addresses(rpc, settings)
+        _hold_lost_addresses(rpc, settings)
         holds_keys = rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]
         return {"wallet": rpc.wallet, "created": is_new, "watch_only": not holds_keys}
     except Forbidden as forbidden:

@@ -46,7 +46,7 @@ class EmptyPage:
 
 
 REMARKS = """\
-- New requests and status reads: by clients in another process, beside a daemon that has nothing to do. Their
+- New requests and status reads: by clients in another process, without a daemon. Their
   floor: the same web server, WSGI framework and clients with an empty page; for new requests also durable
   commits of a row as large, one after another, where these are fewer.
 - Status reads: each page has a connection of its own open, and asks with the ETag of what it shows, as the
@@ -68,7 +68,8 @@ def rows(options: Options) -> Iterator[Row]:
     with Load.start(options.directory / "node", 10) as load, empty_page() as empty:
         site = Site(load, options.directory / "site", 0, 1, new_database=options.new_database)
         with site.running():
-            # Only now: they are none of the wallet's, and a daemon that starts would say so.
+            # The wallet does not know these addresses, so a daemon at work would hold them.
+            site.daemon.stop()
             fill(
                 site.database,
                 (plan.calls * plan.runs + COMMITS) * len(plan.clients) + plan.pages + 100,

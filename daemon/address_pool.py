@@ -24,7 +24,7 @@ from models.address import (
     Address,
     add_addresses,
     free_count,
-    has_held,
+    held_count,
     hold_unclaimed,
     pool_ends,
     retire_free,
@@ -195,7 +195,7 @@ class AddressPool:
             raise
 
     def _hold(self, strangers: Sequence[int], reason: str) -> None:
-        if not strangers and not has_held():
+        if not strangers and not held_count():
             return
         with unit_of_work("pool-checked"):
             newly_held = hold_unclaimed(strangers, self._clock())

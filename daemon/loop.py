@@ -250,8 +250,11 @@ class Loop:
         return deadline is not None and deadline < _now()
 
     def _check_node(self) -> bool:
-        """Log what is wrong with the node's settings; whether its wallet knows all our addresses."""
-        lacking = wallet_problems(self._settings, self._node, sample_addresses())
+        """Log what is wrong with the node's settings. Return whether its wallet knows the open requests.
+
+        The pool looks after the free addresses.
+        """
+        lacking = wallet_problems(self._settings, self._node, sample_addresses(with_free=False))
         self._vitals.note_node(feed_problems(self._settings, self._node) + lacking)
         return not lacking
 

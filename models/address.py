@@ -167,18 +167,19 @@ def retire_free(now: datetime) -> int:
 
 def unclaimed_addresses() -> list[Address]:
     """Return the addresses that no request has claimed, with those that are held."""
-    return [row for is_wanted in _unclaimed() for row in Address.select().where(is_wanted)]
+    selects = [Address.select().where(is_wanted).order_by(Address.id) for is_wanted in _unclaimed()]
+    return [row for select in selects for row in select]
 
 
 def pool_ends() -> list[Address]:
     """Return the oldest and the newest address that a request can claim."""
     ends = Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id)).where(Address.is_free())
-    return list(Address.select().where(Address.id.in_(ends.tuples().get())))
+    return list(Address.select().where(Address.id.in_(ends.tuples().get())).order_by(Address.id))
 
 
-def has_held() -> bool:
-    """Return whether an unclaimed address is held."""
-    return bool(Address.select().where(Address.is_held()).exists())
+def held_count() -> int:
+    """Return how many unclaimed addresses are held."""
+    return Address.select().where(Address.is_held()).count()
 
 
 def hold_unclaimed(strangers: Iterable[int], now: datetime) -> int:

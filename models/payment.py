@@ -186,15 +186,17 @@ def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
     return payment
 
 
-def sample_addresses() -> list[Address]:
-    """Enough to see whether the wallet that is loaded knows where money is waited for: of each wallet the
-    oldest and the newest address, of the latest that are free or have an open request."""
+def sample_addresses(*, with_free: bool = True) -> list[Address]:
+    """Return addresses by which the right wallet can be told: of each wallet the oldest and the newest.
+
+    They are of the latest addresses that have an open request, or are free.
+    """
     is_latest = Address.id > newest_address_id() - _LATEST
     is_open = PaymentRequest.id.is_null(False) & PaymentRequest.closed_at.is_null()
     awaited = (
         Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id))
         .join(PaymentRequest, peewee.JOIN.LEFT_OUTER)
-        .where(is_latest & (Address.is_free() | is_open))
+        .where(is_latest & (is_open | Address.is_free() if with_free else is_open))
         .group_by(Address.wallet)
     )
     ids = {address_id for pair in awaited.tuples().execute() for address_id in pair}

@@ -17,7 +17,7 @@ def files_finding(settings: Settings, environ: Mapping[str, str], directory: Pat
     """Return which files and directories other users can read or write."""
     exposed = [path for path in _secret_paths(settings, environ, directory) if _is_exposed(path)]
     if not exposed:
-        return ok("files", "other users can read neither the database nor a secret file")
+        return ok("files", "other users can read neither the database nor a file with a password")
     names = ", ".join(map(str, exposed))
     cures = " && ".join(f"chmod o-rwx,g-w {shlex.quote(str(path))}" for path in exposed)
     return advice("files", f"other users can read or write {names}: {cures}")

@@ -12,6 +12,7 @@ from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from config import Settings, misspelt
 from config.addresses import http_url
 from config.types import WrongValue
+from models.address import held_count
 from models.daemon_status import DaemonReport
 from models.db.connection import DatabaseError, bind, database, disconnect, is_sqlite, one_line, snapshot
 from models.db.schema import pending_migrations
@@ -134,7 +135,9 @@ def _of_addresses(free: int, settings: Settings, problem: str | None) -> Finding
             f"{free} of {wanted} addresses are left: the daemon gets new ones from bitcoind's wallet; "
             "see its log, and raise ADDRESS_POOL where shops ask for more at once"
         )
-    return judged("addresses", problem, f"{free} free ones of {wanted}")
+    held = held_count()
+    more = f"; {held} more are held, because the wallet does not know them" if held else ""
+    return judged("addresses", problem, f"{free} free ones of {wanted}{more}")
 
 
 def _of_webhook_addresses() -> Iterator[Finding]:

@@ -104,6 +104,7 @@ def test_a_daemon_that_starts_finds_the_new_wallet(till: Till) -> None:
     till.daemon.start()
     till.daemon.wait_for_line("free addresses held", f"count={POOL}")
     _sell_known_ones(till, but=old)
+    assert f"{POOL} more are held" in " ".join(till.installation.manage("doctor").stdout.split())
 
 
 def test_a_daemon_at_work_finds_the_new_wallet_and_the_old_one(till: Till) -> None:

@@ -15,9 +15,14 @@ from models.address import (
     add_addresses,
     claim_address,
     free_count,
+    held_count,
+    hold_unclaimed,
     ours,
+    pool_ends,
     retire,
+    retire_free,
     retire_others,
+    unclaimed_addresses,
     unknown_addresses,
 )
 from models.block import BLOCKS_KEPT, Block, add_blocks, block_at, forget_old_blocks, stored_tip
@@ -170,6 +175,22 @@ def test_a_wallet_that_is_used_no_more_gives_no_addresses() -> None:
     assert (free_count(), retire_others("other", NOW)) == (1, 0)
     assert claimed
     assert Address.get_by_id(claimed.id).claimed_at == NOW - timedelta(days=1)
+
+
+def test_a_held_address_is_not_handed_out_until_it_is_released() -> None:
+    """A claimed one is not held."""
+    fill_pool(4)
+    claimed = claim_address(NOW)
+    assert claimed
+    first, second, third = [row.id for row in unclaimed_addresses()]
+    assert hold_unclaimed([claimed.id, first, second], NOW) == 2
+    assert (free_count(), held_count(), [row.id for row in pool_ends()]) == (1, 2, [third])
+    assert hold_unclaimed([second], NOW) == 0
+    assert [row.id for row in pool_ends()] == [first, third]
+    given = [claim_address(NOW) for _ in range(3)]
+    assert [address and address.id for address in given] == [first, third, None]
+    assert retire_free(NOW) == 1
+    assert (held_count(), unclaimed_addresses()) == (0, [])
 
 
 def test_the_addresses_that_money_is_waited_for_have_samples() -> None:
