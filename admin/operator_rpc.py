@@ -13,7 +13,8 @@ from admin.cli import Refused
 from config import Settings
 
 # A new wallet is a few fsyncs; an old one may have to be read from the start of its birthday.
-TIMEOUT = urllib3.Timeout(connect=10.0, read=600.0)
+# urllib3 tries the addresses of a name in turn, and each may take the whole of `connect`.
+TIMEOUT = urllib3.Timeout(connect=3.0, read=600.0)
 RPC_IN_WARMUP, RPC_METHOD_NOT_FOUND = -28, -32601
 MORE_THAN_ANY_TAKES = 50
 

@@ -12,7 +12,7 @@ from admin.cli import Refused, answer, facts, json_option, open_settings_and_dat
 from admin.terminal import table
 from config.types import Kind, WrongValue, email_address, http_url
 from models.db.connection import database
-from models.seller import SELLER_ID, Seller, new_webhook_secret
+from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 
 LONGEST_NAME = 200
@@ -258,6 +258,8 @@ def _set(row: Seller, values: dict[str, str | None]) -> None:
     for name, value in values.items():
         if value is not None:
             setattr(row, name, value)
+    if values.get("webhook_url") is not None:
+        row.webhook_set_by = OPERATOR
 
 
 def _store(row: Seller, is_new: bool) -> None:
