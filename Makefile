@@ -1,8 +1,10 @@
-# make setup   a virtual environment in .venv: all that the servers need
+# make setup   a virtual environment in .venv: all that the servers need, as requirements.lock has it
 # make demo    all of Nodetill on regtest; DEMO_ARGS=--once ends after one payment
 # make test    the tests; TEST_ARGS=... goes to pytest, DATABASE=postgresql has all of them run on that
 # make check   lint, types, tests: what has to pass before a commit
 # make bench   the benchmarks; BENCH_ARGS=... as `python -m bench --help` has them
+# make lock    the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade for the newest of
+#              what those files do not pin
 # make soak    the long tests: a thousand kills, and how long what a fault hides stays hidden (half an hour)
 
 PYTHON ?= python3
@@ -11,12 +13,15 @@ DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-.PHONY: setup bitcoind browser demo test check lint bench soak clean
+.PHONY: setup setup-dev bitcoind browser demo test check lint lock bench soak clean
 
 setup: .venv/installed
+
+setup-dev: .venv/installed-dev
 
 bitcoind: setup
 	@.venv/bin/python -m regtest.node
@@ -24,23 +29,23 @@ bitcoind: setup
 demo: bitcoind
 	@.venv/bin/python manage.py demo $(DEMO_ARGS)
 
-browser: setup
+browser: setup-dev
 	@.venv/bin/python -m tests.support.browser
 
-test: bitcoind browser
+test: setup-dev bitcoind browser
 	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
 
 check: lint test
 
-lint: .venv/installed
+lint: setup-dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-bench: bitcoind
+bench: setup-dev bitcoind
 	@.venv/bin/python -m bench $(BENCH_ARGS)
 
-soak: bitcoind
+soak: setup-dev bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
 		--timeout 0 tests/functional/test_killed.py tests/functional/test_deep_reorgs.py \
 		tests/functional/test_model.py
@@ -49,11 +54,32 @@ soak: bitcoind
 clean:
 	rm -rf .venv .bitcoind .peers .php .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# For every Python from 3.11 on and every platform at once, so that one file serves all of them. The options of
+# requirements.txt come first: pip takes a package without a wheel only where they name it.
+lock: LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate $(LOCK_ARGS)
+lock:
+	@test -x .venv/bin/uv || { echo "Type make setup-dev first: it installs uv" >&2; exit 1; }
+	@set -e; for name in requirements-build requirements requirements-dev; do \
+		$(LOCK) $$name.txt -o $$name.lock > /dev/null; \
+		{ sed -n '/^--.*-binary/p' requirements.txt; cat $$name.lock; } > $$name.new; \
+		mv $$name.new $$name.lock; \
+	done
+
+# Without isolation, what builds a package is what requirements-build.lock has, and nothing that pip picks itself.
+PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP_INSTALL_LOCKED = $(PIP_INSTALL) --use-pep517 --no-build-isolation
+
 # The file is written last, so an installation that was cut short is done again.
-.venv/installed: requirements.txt requirements-dev.txt
+.venv/installed: requirements-build.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Nodetill needs Python 3.11 or later: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv \
 		|| { rm -rf .venv; echo "No virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements-dev.txt
+	$(PIP_INSTALL) -r requirements-build.lock
+	$(PIP_INSTALL_LOCKED) -r requirements.lock
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	$(PIP_INSTALL_LOCKED) -r requirements-dev.lock
 	@touch $@

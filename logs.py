@@ -1,151 +1,216 @@
-"""Log lines on standard output: one for each change of a fact, as logfmt or JSON."""
+"""Log lines on standard output, one for each change of a fact, as logfmt or JSON."""
 
+import atexit
+import io
 import json
 import logging
-import re
+import os
+import select
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import MutableMapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
+from structlog.typing import Processor
 
-OURS = "nodetill"
-"""The standard library's logger of what may not depend on structlog, and of crashes."""
+MAX_WAITING_CHARACTERS = 1_000_000
+"""Limit of the lines that wait for a reader of standard output, and of standard error."""
+DRAIN_SECONDS = 0.4
+"""How long a process that ends waits for the reader of its last lines."""
 
 # BitcoinRPC logs every answer, secrets among them, and peewee every query with its values.
 _NEVER_BELOW_WARNING = ("BitcoinRPC", "peewee", "urllib3")
-_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
-# json.dumps makes a new one for each text, unless it is ASCII that is asked for.
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
-_AMBIGUOUS = re.compile(r'[ ="\\]')
+_FIRST_KEYS = ("time", "level", "event")
+
+log = structlog.get_logger(__name__)
+
+
+class QueuedOutput(io.TextIOBase):
+    """A text stream that never makes its writers wait. One thread writes to the file descriptor.
+
+    The stream drops and counts texts while MAX_WAITING_CHARACTERS wait. The thread writes the count as soon
+    as the reader has read what came before.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._descriptor = stream.fileno() if stream else os.open(os.devnull, os.O_WRONLY)
+        if stream:
+            self.encoding = stream.encoding
+        self._begin()
+        # A child process has no thread of its parent's, and no line of the parent's to write.
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._changed = threading.Condition()
+        self._texts: list[str] = []
+        self._characters = 0
+        self._dropped_lines = 0
+        self._is_writing = self._is_cut_short = False
+        threading.Thread(target=self._run, name="log output", daemon=True).start()
+
+    def write(self, text: str) -> int:
+        with self._changed:
+            if self._characters + len(text) <= MAX_WAITING_CHARACTERS:
+                self._texts.append(text)
+                self._characters += len(text)
+                self._changed.notify_all()
+            else:
+                self._dropped_lines += text.count("\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing. The thread writes each text as soon as it can."""
+
+    def drain(self, deadline: float) -> None:
+        """Wait until every text is written, or until `deadline` of the monotonic clock."""
+        with self._changed:
+            self._changed.wait_for(self._is_drained, max(deadline - time.monotonic(), 0))
+
+    def _is_drained(self) -> bool:
+        return not self._texts and not self._is_writing
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._texts)
+                texts, dropped = self._texts, self._dropped_lines
+                self._texts, self._characters, self._dropped_lines = [], 0, 0
+                self._is_writing = True
+            dropped += sum(text.count("\n") for text in texts if not self._is_written(text))
+            if dropped and not self._is_written(_line_of_dropped(dropped)):
+                with self._changed:
+                    self._dropped_lines += dropped
+
+    def _is_written(self, text: str) -> bool:
+        """Write the text. Return False where the descriptor takes nothing, as on a full disk."""
+        start = "\n" if self._is_cut_short else ""
+        whole = rest = f"{start}{text}".encode(self.encoding, "backslashreplace")
+        try:
+            while rest:
+                # Some other program may have set the descriptor that it shares with us to non-blocking.
+                select.select([], [self._descriptor], [])
+                with suppress(BlockingIOError):
+                    rest = rest[os.write(self._descriptor, rest) :]
+        except OSError:
+            self._is_cut_short |= rest != whole
+            return False
+        self._is_cut_short = False
+        return True
 
 
 def configure(log_format: str, log_level: str) -> None:
     """Send all log lines to standard output as `log_format` ("logfmt" or "json"), from `log_level` up.
 
-    The libraries' own lines are shown from "warning" up. An exception that nobody catches is a line too.
+    The libraries' own lines appear from "warning" up. An uncaught exception becomes a line, too. From here
+    on nobody waits for the readers of standard output and standard error.
     """
     level = logging.getLevelNamesMapping()[log_level.upper()]
-    render = {"logfmt": render_logfmt, "json": render_json}[log_format]
-    handler = _set_up_standard_logging(level, render)
+    render = {"logfmt": _LOGFMT, "json": _JSON}[log_format]
+    sys.stdout, sys.stderr = _queued(sys.stdout), _queued(sys.stderr)
+    _set_up_standard_logging(level, render)
     structlog.configure(
-        processors=[_add_moment_and_method, structlog.processors.format_exc_info, render],
+        processors=[*_HEAD, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Writer(handler),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
     sys.excepthook = _log_crash
     threading.excepthook = _log_crash_of_thread
+    atexit.register(drain)
 
 
-def render_logfmt(_logger: object, _method: str, line: Mapping[str, Any]) -> str:
-    """key=value pairs; a value that could be taken for more than one is quoted as JSON text."""
-    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in line.items())
+def configure_before_settings() -> None:
+    """Let nobody wait for standard output and standard error before the settings are known, either."""
+    configure("logfmt", "info")
 
 
-def render_json(_logger: object, _method: str, line: Mapping[str, Any]) -> str:
-    """One JSON object, in ASCII."""
-    return json.dumps(line, default=_text)
+def drain(seconds: float = DRAIN_SECONDS) -> None:
+    """Wait until the last lines are written, but no longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, QueuedOutput):
+            stream.drain(deadline)
 
 
-class _Writer:
-    """Lines of ours, where the standard library's go, without its records: those take four times as long.
-
-    A line that can't be written, on a full disk, is lost; as there, nobody is stopped by it.
-    """
-
-    def __init__(self, handler: "logging.StreamHandler[Any]") -> None:
-        self._handler = handler
-
-    def write(self, line: str) -> None:
-        """A whole one at a time."""
-        self._handler.acquire()
-        try:
-            with suppress(OSError, ValueError):
-                self._handler.stream.write(f"{line}\n")
-                self._handler.flush()
-        finally:
-            self._handler.release()
-
-    debug = info = warning = error = critical = write
+def _queued(stream: TextIO | None) -> TextIO:
+    return stream if isinstance(stream, QueuedOutput) else cast("TextIO", QueuedOutput(stream))
 
 
-def _set_up_standard_logging(level: int, render: Any) -> "logging.StreamHandler[Any]":
-    if hasattr(sys.stdout, "reconfigure"):
-        # Where standard output is ASCII, a customer's name must not cost us the line.
-        sys.stdout.reconfigure(errors="backslashreplace")
+def _line_of_dropped(count: int) -> str:
+    line: Any = {"event": "log lines dropped", "count": count}
+    for processor in structlog.get_config()["processors"]:
+        line = processor(None, "warning", line)
+    return f"{line}\n"
+
+
+def _set_up_standard_logging(level: int, render: list[Processor]) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[
-                _add_time_and_level,
-                structlog.processors.format_exc_info,
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                render,
-            ]
+            processors=[*_HEAD, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger(OURS).setLevel(level)
     for name in _NEVER_BELOW_WARNING:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    return handler
 
 
-def _add_moment_and_method(_logger: object, method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
-    return _headed(datetime.now(UTC), method, line)
+def _shorten_time(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut the time to milliseconds."""
+    line["time"] = f"{line['time'][:-3]}Z"
+    return line
 
 
-def _add_time_and_level(_logger: object, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
-    record: logging.LogRecord = line["_record"]
-    moment = datetime.fromtimestamp(record.created, UTC)
-    fields = getattr(record, "fields", {})
-    return _headed(moment, record.levelname.lower(), {**line, **fields})
+def _put_first(_logger: object, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Begin each line with the same three keys, in both formats."""
+    return {key: line[key] for key in _FIRST_KEYS} | dict(line)
 
 
-def _headed(moment: datetime, level: str, line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line begins with these three, whatever fields it has."""
-    head = {"time": _time(moment), "level": level, "event": line["event"]}
-    return {**head, **line, **head}
+def _show_control_characters(_logger: object, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Escape what could end the line, or control a terminal. The renderer quotes the rest."""
+    return {key: _printable(value) for key, value in line.items()}
 
 
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _printable(value: Any) -> Any:
+    if value is None:
+        return "null"
+    text = str(value)
+    if isinstance(value, bool) or text.isprintable():
+        return value
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
 
 
-def _logfmt_value(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    text = value if isinstance(value, str) else _text(value)
-    if _PLAIN.fullmatch(text):
-        return text
-    if not text.isprintable():
-        # Escapes whatever could end the line, or start another one in a terminal.
-        return json.dumps(text)
-    is_plain = text and not _AMBIGUOUS.search(text)
-    return text if is_plain else _quoted(text)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, BaseException):
-        return str(value) or type(value).__name__
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+_HEAD: list[Processor] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%f", key="time"),
+    _shorten_time,
+    structlog.processors.format_exc_info,
+    _put_first,
+]
+_LOGFMT: list[Processor] = [
+    _show_control_characters,
+    structlog.processors.LogfmtRenderer(bool_as_flag=False),
+]
+_JSON: list[Processor] = [structlog.processors.JSONRenderer(default=str)]
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    logging.getLogger(OURS).critical("crashed", exc_info=(kind, error, trace))
+    log.critical("crashed", exc_info=(kind, error, trace))
 
 
 def _log_crash_of_thread(crash: threading.ExceptHookArgs) -> None:
     if crash.exc_value is None or isinstance(crash.exc_value, SystemExit):
         return
     exception = (crash.exc_type, crash.exc_value, crash.exc_traceback)
-    fields = {"thread": crash.thread.name if crash.thread else None}
-    logging.getLogger(OURS).critical("crashed", exc_info=exception, extra={"fields": fields})
+    log.critical("crashed", exc_info=exception, thread=crash.thread.name if crash.thread else None)

@@ -1,5 +1,8 @@
-"""Start the daemon: read the settings, become the only one on this database, build the parts, run."""
+"""Run the daemon: read the settings, become the only daemon of this database, build the parts, work."""
 
+import packages  # noqa: F401 (a missing package is one sentence from here on)
+
+# isort: split
 import gc
 import os
 import signal
@@ -24,24 +27,26 @@ from daemon.node.feed import Feed
 from daemon.node.rpc import RPC_CALLS
 from daemon.rates.updater import RateKeeper
 from daemon.worker import in_a_thread
-from models.db.connection import DATABASE_TROUBLE, DatabaseError, disconnect, one_line
+from models.db.connection import DATABASE_TROUBLE, DatabaseError, database, disconnect, one_line
 from models.db.leadership import LockLost, take_office
 from models.db.lock import AdvisoryLock, FileLock, database_lock
-from models.db.schema import open_database
+from models.db.schema import migrate, open_database
+from models.db.web_role import refuse_web_role
 from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
-"""So long the threads have to end their work; what keeps us longer (a database that somebody else has locked,
-a name that nobody resolves) is left as by a power cut, which loses nothing."""
+"""The threads have this long to end their work. A thread that needs longer, for a locked database or a name
+that nobody resolves, ends as by a power cut, which loses nothing."""
+LAST_LINES_SECONDS = 0.2
 
 log = structlog.get_logger("daemon")
 
 
 class Stop:
-    """Set by the first SIGTERM or SIGINT; the loop looks at it.
+    """A flag that the first SIGTERM or SIGINT sets, for the loop to look at.
 
-    A thread waits for the signals: a handler would have to wait itself while the main thread is in SQLite.
+    A thread waits for the signals, because a handler could not run while the main thread is in SQLite.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -53,7 +58,7 @@ class Stop:
         in_a_thread(self._wait)
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Return whether to stop."""
         return self.is_asked_for
 
     def _wait(self) -> None:
@@ -62,13 +67,16 @@ class Stop:
         self._manager.stopping()
         time.sleep(LAST_RESORT_SECONDS)
         log.warning("daemon stopped in the midst of something", reason="it did not end in time")
+        logs.drain(LAST_LINES_SECONDS)
         os._exit(0)
 
 
 def main() -> int:
-    """Run until told to stop; the exit status."""
+    """Run until SIGTERM or SIGINT. Return the exit status."""
     manager = ServiceManager(os.environ)
+    # Each thread that starts later inherits that the signals are blocked.
     should_stop = Stop(manager)
+    logs.configure_before_settings()
     settings = settings_or_exit()
     try:
         armed = failpoint.arm(os.environ, failpoint.names(RPC_CALLS))
@@ -83,6 +91,7 @@ def main() -> int:
         log.warning("THIS DAEMON WILL KILL ITSELF", variable=failpoint.VARIABLE, place=armed)
     try:
         open_database(settings.database_url.reveal())
+        refuse_web_role()
         lock = database_lock("daemon")
     except DatabaseError as error:
         print(f"nodetill: {error}", file=sys.stderr)
@@ -99,15 +108,21 @@ def main() -> int:
 def stand_by(
     settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
 ) -> bool:
-    """Wait until no other daemon works on the database; False where told to stop before."""
+    """Wait until no other daemon works on the database. Return False for a stop before that."""
     node = f"{settings.rpc_url_without_credentials} of {socket.gethostname()}"
     is_told = False
     while not should_stop():
         try:
             if lock.acquire():
+                # The file may be another one than at the start.
+                migrate(database.obj)
                 take_office(node)
                 return True
             reason = "another daemon works on this database"
+        except DatabaseError as error:
+            reason = str(error)
+            lock.release()
+            disconnect()
         except DATABASE_TROUBLE as error:
             reason = f"the database cannot be used: {one_line(error)}"
             disconnect()
@@ -123,7 +138,7 @@ def stand_by(
 def work(
     settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
 ) -> None:
-    """Be the daemon of this database, until told to stop or the lock is lost."""
+    """Work as the daemon of this database until a stop, or until the lock is lost."""
     feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
     pool = AddressPool(settings, Bitcoind(settings), clock)
     rates = RateKeeper(settings, clock)
@@ -132,7 +147,7 @@ def work(
     webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts)
     courier = Courier(settings, mailer, webhooks, clock, time.monotonic, counters)
     workers = (pool, rates, courier)
-    # All that is loaded by now stays: left out, a full garbage collection takes 2 ms and not 15.
+    # All that is loaded by now stays. A full garbage collection is much shorter without it.
     gc.freeze()
     log.info("daemon started", rpc=settings.rpc_url_without_credentials, wallet=settings.bitcoind_wallet)
     for worker in workers:
@@ -143,7 +158,8 @@ def work(
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()
-        # One that stands by comes first: it is our connection that has failed.
+        disconnect()
+        # A standby comes first, because it is our connection that has failed.
         time.sleep(2 * STANDBY_LOOK_SECONDS)
     finally:
         deadline = time.monotonic() + STOP_SECONDS
@@ -155,7 +171,7 @@ def work(
 
 
 def clock() -> datetime:
-    """The time of day."""
+    """Return the time of day."""
     return datetime.now(UTC)
 
 

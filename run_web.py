@@ -1,9 +1,12 @@
-"""The web server: the HTTP API. It needs the database and nothing else; bitcoind is the daemon's."""
+"""Run the web server. It needs the database and nothing else. Only the daemon calls bitcoind."""
 
-import logging
+import packages  # noqa: F401 (a missing package is one sentence from here on)
+
+# isort: split
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -12,6 +15,7 @@ import logs
 from config import misspelt, settings_or_exit
 from models.db.connection import DatabaseError, disconnect
 from models.db.schema import open_database
+from models.db.web_role import refuse_missing_rights
 from sd_notify import ServiceManager
 from web.app import create_app
 from web.http.server import CannotListenError, Server
@@ -22,17 +26,17 @@ log = structlog.get_logger("run_web")
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; the exit status."""
+    """Serve until SIGTERM or SIGINT. Return the exit status."""
+    logs.configure_before_settings()
     os.umask(0o077)
     settings = settings_or_exit()
     manager = ServiceManager(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     for name, meant in misspelt(os.environ):
         log.warning("no setting", variable=name, did_you_mean=meant)
-    # waitress would warn of each request that waits for a thread.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         open_database(settings.database_url.reveal())
+        refuse_missing_rights()
         app, host, port = create_app(settings), settings.web_host, settings.web_port
         server = Server(app, host, port, disconnect, pulse=lambda: _tell_alive(manager))
     except (DatabaseError, CannotListenError) as error:
@@ -46,7 +50,9 @@ def main() -> int:
     _on_signals(stop)
     _tell_alive(manager)
     log.info("web server started", listening=" ".join(f"{host}:{port}" for host, port in server.addresses))
-    server.run()
+    # The main thread handles signals: the server would handle a second one by dropping requests under way.
+    with ThreadPoolExecutor(1) as runner:
+        runner.submit(server.run).result()
     # Python puts the default handlers back as it ends, and one more signal would spoil the exit status.
     _on_signals(signal.SIG_IGN)
     disconnect()

@@ -1,16 +1,16 @@
-"""Word to systemd of how we are, by the protocol of sd_notify(3); where nobody listens, nothing is said."""
+"""Report this process's state to systemd by the protocol of sd_notify(3), where there is a systemd."""
 
 import socket
 from collections.abc import Mapping
 
 START_EXTENSION_MICROSECONDS = 60 * 10**6
-"""For so long each sign of life before READY=1 puts off the end of the time to start."""
+"""Each sign of life before READY=1 extends the time to start by this much."""
 
 
 class ServiceManager:
-    """Whoever listens on the socket that $NOTIFY_SOCKET names: a path, or with @ an abstract name.
+    """The program that listens on the socket of $NOTIFY_SOCKET: a path, or with @ an abstract name.
 
-    A listener that has stopped reading is not waited for: what it has no room for is dropped.
+    Nobody waits for a listener that has stopped reading. A message that it has no room for is lost.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -20,24 +20,24 @@ class ServiceManager:
         self.is_told_ready = False
 
     def ready(self, status: str) -> None:
-        """We work, or know what keeps us from it and try again. Said once; call it again if it was lost."""
+        """Report that the process works, or that it tries again. Call it again in case a message was lost."""
         if not self.is_told_ready:
             self.is_told_ready = self._say("READY=1", status)
 
     def alive(self, status: str) -> None:
-        """We have got on: feeds the watchdog, or before we are ready gives us longer to start.
+        """Report progress: feed the watchdog, or get more time to start.
 
-        `status` is a line for `systemctl status`; said when it changes.
+        `status` is a line for `systemctl status`. A message has it only where it has changed.
         """
         extension = f"EXTEND_TIMEOUT_USEC={START_EXTENSION_MICROSECONDS}"
         self._say("WATCHDOG=1" if self.is_told_ready else extension, status)
 
     def stopping(self) -> None:
-        """We were told to stop, and do."""
+        """Report that the process stops."""
         self._say("STOPPING=1", "stopping")
 
     def _say(self, assignment: str, status: str) -> bool:
-        """Whether it was sent, or need not be."""
+        """Return whether the message was sent, or need not be."""
         if not self._address:
             return True
         lines = [assignment] if status == self._status else [assignment, f"STATUS={' '.join(status.split())}"]

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import pysqlite3
 
 from admin.cli import Refused, answer, json_option, open_settings_and_database
-from models.address import free_count, retire_free
+from models.address import retire_free
 from models.db.connection import database, is_sqlite
+from models.db.sqlite import sqlite3
 
 
 @click.command()
@@ -44,9 +44,8 @@ def retire_pool(as_json: bool) -> None:
     Those that were free then may have been given to customers since. The daemon gets fresh ones.
     """
     with open_settings_and_database():
-        free = free_count()
-        retire_free(datetime.now(UTC))
-    answer({"retired": free}, f"{free} addresses will be given to nobody.", as_json)
+        retired = retire_free(datetime.now(UTC))
+    answer({"retired": retired}, f"{retired} addresses will be given to nobody.", as_json)
 
 
 def _copy_checked(path: Path) -> int:
@@ -58,7 +57,7 @@ def _copy_checked(path: Path) -> int:
     except OSError as error:
         raise Refused(f"cannot write {part}: {error.strerror}") from error
     try:
-        with pysqlite3.connect(str(part)) as copy:
+        with sqlite3.connect(str(part)) as copy:
             database.connection().backup(copy)
             # A copy in one file: it was in WAL mode, whose journal lies beside.
             copy.execute("PRAGMA journal_mode = delete")
@@ -69,7 +68,7 @@ def _copy_checked(path: Path) -> int:
         _sync(part)
         # link() refuses where rename() would replace.
         os.link(part, path)
-    except (pysqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError) as error:
         raise Refused(f"cannot write {path}: {error}") from error
     finally:
         part.unlink()

@@ -12,8 +12,9 @@ import peewee
 
 from admin.terminal import printable
 from config import EX_CONFIG, Settings, SettingsError, load_settings
-from models.db.connection import DatabaseError, disconnect
+from models.db.connection import DatabaseError, disconnect, one_line
 from models.db.schema import open_database
+from models.db.web_role import lacks_right
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -78,6 +79,13 @@ def open_settings_and_database() -> Iterator[Settings]:
         yield settings
     except (peewee.OperationalError, peewee.InterfaceError) as error:
         raise Refused(f"the database cannot be used now ({error}); try again") from error
+    except peewee.ProgrammingError as error:
+        if not lacks_right(error):
+            raise
+        raise Refused(
+            f"the role that DATABASE_URL names may not do this ({one_line(error)}): "
+            "use the daemon's DATABASE_URL"
+        ) from error
     finally:
         disconnect()
 

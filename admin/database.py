@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import click
 import peewee
+from click.core import ParameterSource
 
 from admin.cli import Refused, answer, json_option, read_settings
 from admin.database_copy import Differs, compare_rows, copy_rows, held_still, row_counts
 from admin.terminal import table
-from config.types import WrongValue, database_url
+from config.addresses import database_url
+from config.types import WrongValue
 from models.db.connection import DatabaseError, disconnect, one_line
 from models.db.leadership import DaemonTerm
 from models.db.lock import database_lock
@@ -49,8 +52,15 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
     From SQLite to PostgreSQL, and back the same way. Stop both servers first: what they store in the old
     database afterwards stays there. It is all done or nothing is: the old database is not changed, and the
     new one is as empty as before where anything goes wrong.
-    A password may also come from ~/.pgpass, PGPASSWORD, or the environment variable DATABASE_COPY_TO.
+    A password on the command line is refused. It comes from a file by --to-file, from the environment
+    variable DATABASE_COPY_TO or PGPASSWORD, or from ~/.pgpass.
     """
+    is_typed = click.get_current_context().get_parameter_source("url") is ParameterSource.COMMANDLINE
+    if is_typed and _has_password(url or ""):
+        raise click.UsageError(
+            "--to has a password in it, and every user can read a command line: write the URL into a file "
+            "and name that by --to-file, or set the environment variable DATABASE_COPY_TO"
+        )
     source_url = read_settings().database_url.reveal()
     target_url = _target(url, to_file)
     if target_url == source_url:
@@ -67,6 +77,17 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
     text = f"{rows} rows copied, and each compared. Now set DATABASE_URL to the new one and start again."
     listed = table(("TABLE", "ROWS"), list(counts.items()))
     answer({"copied": counts, "rows": rows}, f"{listed}\n{text}", as_json)
+
+
+def _has_password(url: str) -> bool:
+    """Return whether the URL has a password before its host or among its options."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # The URL is refused for that.
+        return False
+    names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    return parts.password is not None or any("password" in name for name in names)
 
 
 def _target(url: str | None, to_file: Path | None) -> str:

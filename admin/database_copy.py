@@ -7,7 +7,6 @@ from typing import Any
 
 import peewee
 import psycopg
-import pysqlite3
 
 from models.address import Address
 from models.block import Block
@@ -15,7 +14,8 @@ from models.command import Hint
 from models.daemon_status import DaemonReport
 from models.db.connection import Table
 from models.db.leadership import DaemonTerm
-from models.operator_session import LoginAttempt, OperatorSalt, OperatorSession
+from models.db.sqlite import sqlite3
+from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
 from models.output import Output, Spend
 from models.payment import PaymentRequest
@@ -38,6 +38,7 @@ TABLES: tuple[type[Table], ...] = (
     OperatorSalt,
     OperatorSession,
     LoginAttempt,
+    FailedLogin,
 )
 """Each after those that it refers to."""
 
@@ -126,7 +127,7 @@ def _stream(database: Opened, query: str) -> Iterator[Row]:
         with database.connection().cursor(name="rows") as cursor:
             cursor.itersize = ROWS_AT_ONCE
             yield from cursor.execute(query)
-    except (psycopg.Error, pysqlite3.Error) as error:
+    except (psycopg.Error, sqlite3.Error) as error:
         # peewee translates what a query raises, and not what its rows do.
         raise peewee.OperationalError(str(error)) from error
 

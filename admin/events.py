@@ -9,7 +9,7 @@ import click
 from admin.cli import Refused, answer, json_option, open_settings_and_database
 from admin.payments import daemon_silence
 from admin.terminal import table
-from models.command import add_redelivery, is_redelivery_pending
+from models.command import request_redeliveries
 from models.db.connection import database, snapshot
 from models.outbox import Event, Message
 from models.payment import PaymentRequest
@@ -62,11 +62,8 @@ def retry(references: tuple[str, ...], as_json: bool) -> None:
     """
     now = datetime.now(UTC)
     with open_settings_and_database():
-        with database.atomic():
-            messages = undelivered(references)
-            for message in messages:
-                if not is_redelivery_pending(message):
-                    add_redelivery(message, now)
+        messages = undelivered(references)
+        request_redeliveries(messages, now, database.atomic)
         found = [document(message) for message in messages]
         silence = daemon_silence(now)
     said = (
@@ -123,7 +120,7 @@ def _table(found: list[dict[str, Any]]) -> str:
         "LAST ERROR": "last_error",
     }
     rows = [[_shown(field, each[field]) for field in columns.values()] for each in found]
-    return table(list(columns), rows, expendable=("BY", "TRIES", "PAYMENT", "NEXT TRY"))
+    return table(list(columns), rows)
 
 
 def _shown(field: str, value: object) -> object:

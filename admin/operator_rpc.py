@@ -4,6 +4,8 @@ import base64
 import http.client
 import json
 from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +13,21 @@ import urllib3
 
 from admin.cli import Refused
 from config import Settings
+from daemon.node.rpc import METHOD_NOT_FOUND, NO_CREDENTIALS
 
 # A new wallet is a few fsyncs; an old one may have to be read from the start of its birthday.
 # urllib3 tries the addresses of a name in turn, and each may take the whole of `connect`.
 TIMEOUT = urllib3.Timeout(connect=3.0, read=600.0)
-RPC_IN_WARMUP, RPC_METHOD_NOT_FOUND = -28, -32601
+RPC_IN_WARMUP = -28
 MORE_THAN_ANY_TAKES = 50
+
+
+class Access(Enum):
+    """How bitcoind treats a call: its whitelist forbids it, or this bitcoind does not have it."""
+
+    ALLOWED = "allowed"
+    FORBIDDEN = "forbidden"
+    ABSENT = "absent"
 
 
 class Forbidden(Exception):
@@ -50,34 +61,37 @@ class OperatorRpc:
             answer = self._post(path, credentials, {"method": method, "params": parameters, "id": method})
             if answer.status not in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
                 return self._result(method, answer)
+        cookie = self._settings.bitcoind_cookie_file
+        tried = "no cookie file is set" if cookie is None else f"the cookie file {cookie} is of no use here"
         raise Forbidden(
-            f"the user of BITCOIND_RPC_URL may not call {method}, and the cookie file "
-            f"{self._settings.bitcoind_cookie_file} is of no use here: run this command as a user who can "
-            "read bitcoind's cookie, with BITCOIND_COOKIE_FILE set to it."
+            f"the user of BITCOIND_RPC_URL may not call {method}, and {tried}: run this command as a user "
+            "who can read bitcoind's cookie, with BITCOIND_COOKIE_FILE set to it."
         )
 
     def close(self) -> None:
         """Let the connections go."""
         self._pool.clear()
 
-    def may_call(self, method: str) -> bool:
-        """Whether the daemon's user may make this call, and bitcoind has it. Nothing is done by asking.
+    def access_to(self, method: str) -> Access:
+        """Return whether the daemon's user may make this call. Nothing is done by asking. Raise Refused.
 
         bitcoind looks at its whitelist first, and then at how many parameters there are, before anything
-        else (Core's RPCHelpMan::HandleRequest); no call takes so many. Raises Refused.
+        else (Core's RPCHelpMan::HandleRequest); no call takes so many.
         """
         too_many = [None] * MORE_THAN_ANY_TAKES
         answer = self._post("/", self._users()[0], {"method": method, "params": too_many, "id": method})
         if answer.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
-            return False
+            return Access.FORBIDDEN
         try:
             self._result(method, answer)
         except RpcFault as fault:
-            return fault.code != RPC_METHOD_NOT_FOUND
-        return True
+            return Access.ABSENT if fault.code == METHOD_NOT_FOUND else Access.ALLOWED
+        return Access.ALLOWED
 
     def wallets_with_keys(self) -> list[str]:
-        """The wallets that are loaded and can spend. Raises Refused, RpcFault or Forbidden."""
+        """Return the wallets that are loaded and can spend. Raise Refused, RpcFault or Forbidden."""
+        if self.access_to("listwallets") is Access.ABSENT:
+            return []
         names: list[str] = self.call("listwallets")
         return [name for name in names if self._wallet_info(name)["private_keys_enabled"]]
 
@@ -93,20 +107,30 @@ class OperatorRpc:
         return self._call(_wallet_path(name), "getwalletinfo", ())
 
     def _users(self) -> list[str]:
+        """Return the credentials to try, those of the daemon first. Raise Refused where there are none."""
         settings = self._settings
         users = []
         if settings.rpc_username is not None and settings.rpc_password is not None:
             users.append(f"{settings.rpc_username}:{settings.rpc_password.reveal()}")
-        try:
-            users.append(settings.bitcoind_cookie_file.read_text(encoding="utf-8").strip())
-        except (OSError, ValueError) as error:
-            if not users:
-                reason = error.strerror if isinstance(error, OSError) else "not text"
-                raise Refused(
-                    f"the cookie file {settings.bitcoind_cookie_file} cannot be read ({reason}): "
-                    "is bitcoind running, and is BITCOIND_COOKIE_FILE right?"
-                ) from error
+        cookie = settings.bitcoind_cookie_file
+        if cookie is None and not users:
+            raise Refused(NO_CREDENTIALS)
+        if cookie is not None:
+            users += self._cookie(cookie, is_needed=not users)
         return users
+
+    def _cookie(self, path: Path, *, is_needed: bool) -> list[str]:
+        """Return the cookie, if it can be read. Raise Refused where it cannot and is needed."""
+        try:
+            return [path.read_text(encoding="utf-8").strip()]
+        except (OSError, ValueError) as error:
+            if not is_needed:
+                return []
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise Refused(
+                f"the cookie file {path} cannot be read ({reason}): "
+                "is bitcoind running, and is BITCOIND_COOKIE_FILE right?"
+            ) from error
 
     def _post(self, path: str, credentials: str, question: dict[str, Any]) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}

@@ -7,7 +7,7 @@ import click
 from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
 from models.address import Address
-from models.command import add_acceptance, is_acceptance_pending
+from models.command import NotLate, request_acceptance
 from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
 from models.payment import PaymentRequest, payment_by_reference
@@ -83,24 +83,19 @@ def accept(reference: str, as_json: bool) -> None:
     """
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:
-        with database.atomic():
-            row = payment_named(reference)
-            is_done = row.late_accepted_at is not None
-            if not is_done:
-                _leave_word(row, now)
+        row = payment_named(reference)
+        is_done = row.late_accepted_at is not None
+        try:
+            request_acceptance(row, now, database.atomic)
+        except NotLate as error:
+            message = f"payment {row.reference} has no late money to accept: it is {row.status}"
+            raise Refused(message) from error
         found = document_of(row, settings)
         silence = daemon_silence(now)
     what = "its late money is accepted already" if is_done else "the daemon will count the late money now"
     answer(found, f"Payment {reference}: {what}.", as_json)
     if silence is not None and not is_done:
         click.echo(f"nodetill: {silence}: nothing happens until it runs", err=True)
-
-
-def _leave_word(row: PaymentRequest, now: datetime) -> None:
-    if not row.is_late:
-        raise Refused(f"payment {row.reference} has no late money to accept: it is {row.status}")
-    if not is_acceptance_pending(row):
-        add_acceptance(row, now)
 
 
 def payment_named(reference: str) -> PaymentRequest:
@@ -137,7 +132,7 @@ def _table(found: list[Payment]) -> str:
         )
         for each in found
     ]
-    return table(headings, rows, expendable=("SATOSHIS", "CREATED", "SELLER"))
+    return table(headings, rows)
 
 
 def _page(found: Payment) -> str:

@@ -1,4 +1,4 @@
-"""`manage.py seller`: who may ask for payments, and with which key."""
+"""`manage.py seller`: the shops that may create payment requests, and their keys."""
 
 import hashlib
 import secrets
@@ -10,30 +10,32 @@ import peewee
 
 from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
-from config.types import Kind, WrongValue, email_address, http_url
+from config.addresses import email_address, http_url, without_credentials
+from config.types import Kind, WrongValue
 from models.db.connection import database
 from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 
 LONGEST_NAME = 200
-LONGEST_URL = 2048
 
 
 class Checked(click.ParamType[str]):
-    """Text of one of the settings' kinds."""
+    """Text of one of the settings' types. No error quotes a `hidden` one, which may hold a password."""
 
-    def __init__(self, name: str, kind: Kind[str]) -> None:
+    def __init__(self, name: str, kind: Kind[str], *, hidden: bool = False) -> None:
         self.name = name
         self._kind = kind
+        self._hidden = hidden
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Ends the command with exit status 2 where the text is not of this kind."""
+        """Return the text. End the command with exit status 2 where the text is not of this type."""
         try:
             if not value.isprintable():
                 raise WrongValue("has control characters")
             return self._kind.read(value)
         except WrongValue as wrong:
-            self.fail(f"{value[:80]!a} {wrong}; allowed: {self._kind.allowed}", param, ctx)
+            shown = "the value" if self._hidden else ascii(value[:80])
+            self.fail(f"{shown} {wrong}; allowed: {self._kind.allowed}", param, ctx)
 
 
 def _read_seller_id(text: str) -> str:
@@ -48,21 +50,14 @@ def _read_name(text: str) -> str:
     return text
 
 
-def _read_url(text: str) -> str:
-    if not text.isascii() or len(text) > LONGEST_URL:
-        raise WrongValue("is too long, or has characters that must be percent-encoded")
-    return http_url().read(text)
-
-
 SELLER_ID_KIND = Kind(_read_seller_id, "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 NAME_KIND = Kind(_read_name, f"up to {LONGEST_NAME} characters")
-URL_KIND = Kind(_read_url, http_url().allowed)
 
 id_argument = click.argument("seller_id", metavar="ID", type=Checked("id", SELLER_ID_KIND))
 name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The shop's name.")
 email_option = click.option("--email", type=Checked("address", email_address()), help="Its own address.")
 url_option = click.option(
-    "--webhook-url", type=Checked("url", URL_KIND), help="Where it is told of its payments."
+    "--webhook-url", type=Checked("url", http_url(), hidden=True), help="Where it is told of its payments."
 )
 
 
@@ -121,7 +116,7 @@ def list_(with_removed: bool, as_json: bool) -> None:
     if not with_removed:
         del columns["REMOVED"]
     rows = [[each[field] or "" for field in columns.values()] for each in documents]
-    shown = table(list(columns), rows, expendable=("EMAIL", "ADDED", "NAME"))
+    shown = table(list(columns), rows)
     answer(documents, shown if rows else "There are no sellers.", as_json)
 
 
@@ -198,10 +193,10 @@ def remove(seller_id: str, as_json: bool) -> None:
 def add_seller(
     seller_id: str, values: dict[str, str | None], *, restore: bool, now: datetime
 ) -> tuple[Seller, str]:
-    """The new seller and its API key. `values`: name, email, webhook_url, where they are known.
+    """Store a seller, and return it with its API key. `values` has name, email and webhook_url, as known.
 
-    A removed seller comes back only where that is asked for: the new key opens its old payments.
-    Raises Refused.
+    A removed seller comes back only with `restore`, because the new key opens its old payments.
+    Raise Refused.
     """
     api_key = new_api_key()
     with database.atomic():
@@ -223,7 +218,7 @@ def add_seller(
 
 
 def seller_named(seller_id: str) -> Seller:
-    """The seller of this id. Raises Refused where there is none, or it is removed."""
+    """Return the seller of this id. Raise Refused where there is none, or where it is removed."""
     row = Seller.get_or_none(Seller.id == seller_id)
     if row is None:
         raise Refused(f"there is no seller {seller_id}; all of them: seller list")
@@ -233,24 +228,24 @@ def seller_named(seller_id: str) -> Seller:
 
 
 def document(row: Seller) -> dict[str, str | None]:
-    """All that may be shown of a seller."""
+    """Return all that may be shown of a seller. An old webhook address may hold a password."""
     return {
         "seller_id": row.id,
         "name": row.name,
         "email": row.email,
-        "webhook_url": row.webhook_url,
+        "webhook_url": None if row.webhook_url is None else without_credentials(row.webhook_url),
         "created_at": timestamp(row.created_at),
         "removed_at": timestamp(row.removed_at),
     }
 
 
 def new_api_key() -> str:
-    """256 random bits."""
+    """Return a key of 256 random bits."""
     return f"nt_{secrets.token_urlsafe(32)}"
 
 
 def key_hash(api_key: str) -> str:
-    """What is stored of a key. No salt and no stretching: there is nothing to guess in 256 random bits."""
+    """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
@@ -266,7 +261,7 @@ def _store(row: Seller, is_new: bool) -> None:
     try:
         row.save(force_insert=is_new)
     except peewee.IntegrityError as error:
-        # Somebody else added it since we looked.
+        # Another process has added it meanwhile.
         raise Refused(f"there is a seller {row.id} already") from error
 
 

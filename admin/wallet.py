@@ -2,6 +2,8 @@
 
 import re
 import shlex
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +11,9 @@ import click
 from admin.cli import Refused, answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from config import Settings
+from models.address import hold_unclaimed, unclaimed_addresses
+from models.db.connection import DATABASE_TROUBLE, DatabaseError, database, disconnect
+from models.db.schema import open_database
 
 # Bitcoin Core's rpc/protocol.h.
 WALLET_NOT_FOUND, WALLET_ALREADY_LOADED = -18, -35
@@ -62,12 +67,43 @@ def create_wallet(
             is_new = _create_watch_only(rpc, settings, watch_only, change_descriptor)
         else:
             is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=True)
+        if is_new:
+            _hold_lost_addresses(rpc, settings)
         holds_keys = rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]
         return {"wallet": rpc.wallet, "created": is_new, "watch_only": not holds_keys}
     except Forbidden as forbidden:
         raise Refused(f"{forbidden} Or run: {_by_hand(settings, watch_only)}") from forbidden
     except RpcFault as fault:
         raise Refused(f"bitcoind refused {fault.method}: {fault}") from fault
+
+
+def _hold_lost_addresses(rpc: OperatorRpc, settings: Settings) -> None:
+    """Hold the free addresses of a lost wallet at once, because the web server gives them to customers.
+
+    The daemon does the same at its next look. So a database that cannot be used here is no fault.
+    """
+    url = settings.database_url.reveal()
+    try:
+        if url.startswith("sqlite:"):
+            # Opening it would make it.
+            Path(url.removeprefix("sqlite:///")).stat()
+        open_database(url)
+        unclaimed = unclaimed_addresses()
+        strangers = [row.id for row in unclaimed if not _is_known(rpc, row.address)]
+        with database.atomic():
+            hold_unclaimed(strangers, datetime.now(UTC))
+    except (DatabaseError, OSError, *DATABASE_TROUBLE):
+        return
+    finally:
+        disconnect()
+
+
+def _is_known(rpc: OperatorRpc, address: str) -> bool:
+    try:
+        info = rpc.call("getaddressinfo", address, in_wallet=True)
+    except RpcFault:
+        return False
+    return bool(info["ismine"] or info.get("iswatchonly"))
 
 
 def _create_watch_only(rpc: OperatorRpc, settings: Settings, descriptor: str, change: str | None) -> bool:

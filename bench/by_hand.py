@@ -13,8 +13,8 @@ from bench.database import Connection
 T = TypeVar("T")
 
 CLAIM = (
-    "UPDATE address SET claimed_at = 1 WHERE id = (SELECT id FROM address WHERE claimed_at IS NULL "
-    "ORDER BY id LIMIT 1) RETURNING id"
+    "UPDATE address SET claimed_at = 1 WHERE id = (SELECT id FROM address "
+    "WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1) RETURNING id"
 )
 SELLER = "SELECT id, api_key_hash FROM seller WHERE api_key_hash = ? AND removed_at IS NULL"
 QUOTES = "SELECT source, price, fetched_at FROM rate WHERE currency = ?"

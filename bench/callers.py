@@ -39,8 +39,8 @@ class Caller:
     """One connection. It does no more than it must: what it costs is taken from the server it measures."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
+        self._socket = self._connected()
 
     def call(self, request: bytes, status: bytes) -> bytes:
         """The body of the answer. Raises UnexpectedAnswerError where it has another status."""
@@ -61,11 +61,19 @@ class Caller:
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0")
         while len(answer) < end + 4 + length:
             answer += self._more()
+        if b"\r\nconnection: close" in head:
+            self._socket.close()
+            self._socket = self._connected()
         return head[len(b"http/1.1 ") :][:3], answer[end + 4 :]
 
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+
+    def _connected(self) -> socket.socket:
+        opened = socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_SECONDS)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
 
     def _more(self) -> bytes:
         received = self._socket.recv(65536)

@@ -1,6 +1,5 @@
 """`python -m bench.empty_page PORT`: the web server as it is operated, with nothing behind it."""
 
-import logging
 import signal
 import sys
 
@@ -11,7 +10,6 @@ from web.http.server import Server
 
 def main() -> None:
     """Serve an empty page until SIGTERM."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     app = Bottle()
     app.route("/", "GET", lambda: b"")
     server = Server(app, "127.0.0.1", int(sys.argv[1]))

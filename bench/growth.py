@@ -184,8 +184,9 @@ def past_requests(database: Database, count: int) -> None:
         connection.execute("BEGIN")
         fill_requests(connection, (_past_request(number, count, now) for number in range(count)))
         connection.execute(
-            "INSERT INTO output (address_id, txid, vout, amount_sats, first_seen_at, state, block_hash, "
-            "block_height) SELECT address_id, txid, 0, amount_sats, created_at, 'mined', txid, 1 "
+            "INSERT INTO output (address_id, txid, vout, amount_sats, first_seen_at, present_since, state, "
+            "block_hash, block_height) "
+            "SELECT address_id, txid, 0, amount_sats, created_at, created_at, 'mined', txid, 1 "
             "FROM payment_request WHERE status = 'confirmed'"
         )
         connection.execute("COMMIT")

@@ -44,6 +44,7 @@ class Ledger:
             vout=0,
             amount_sats=AMOUNT_SATS,
             first_seen_at=now,
+            present_since=now,
             state="mempool",
         )
         self._execute("INSERT INTO spend VALUES (?, ?, ?)", txid, payment.inputs[0], txid)

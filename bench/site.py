@@ -52,6 +52,8 @@ class Site:
             directory,
             DATABASE_URL=self.database.url,
             ADDRESS_POOL=str(request_count + SPARE),
+            MAX_OPEN_REQUESTS="0",
+            MAX_REQUESTS_PER_MINUTE="0",
         )
         with self._installation as installation:
             installation.start()

@@ -19,7 +19,7 @@ from bench.web import create_body, empty_page, new_request
 
 REACH = 0.9
 RETRY_SECONDS = 0.005
-FREE = "SELECT count(*) FROM address WHERE claimed_at IS NULL"
+FREE = "SELECT count(*) FROM address WHERE claimed_at IS NULL AND held_at IS NULL"
 
 REMARKS = """\
 - Sustained: as many requests first as the pool has addresses, so that each further one needs an address which

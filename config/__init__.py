@@ -1,4 +1,4 @@
-"""Settings: `settings.py` has the table, `reader.py` reads it, `types.py` has the kinds of values."""
+"""Settings: settings.py has the table, reader.py reads it, types.py and addresses.py have the types."""
 
 from config.hosts import HostList
 from config.reader import SettingsError, variable_name

@@ -3,7 +3,8 @@
 import ipaddress
 from dataclasses import dataclass
 
-from config.types import Kind, WrongValue, is_host
+from config.addresses import check_host
+from config.types import Kind, WrongValue
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -41,8 +42,11 @@ def _network(entry: str) -> Network | None:
     except ValueError:
         if not entry:
             raise WrongValue("has a comma too many") from None
-        if not is_host(entry) or entry.replace(".", "").isdecimal():
-            raise WrongValue("has an entry that is no host, no IP address and no network") from None
+        try:
+            check_host(entry.rstrip("."))
+        except WrongValue:
+            reason = "has an entry that is no host, no IP address and no network"
+            raise WrongValue(reason) from None
     return None
 
 

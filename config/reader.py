@@ -1,4 +1,8 @@
-"""Read settings from the environment, `.env` and secret files, and check them. settings.py has the table."""
+"""Read settings from the environment, `.env` and secret files, and check them. settings.py has the table.
+
+This module stands in for pydantic-settings, which reads $ in `.env` as a reference, skips lines that it can't
+read, and takes more memory than the daemon has left.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field
@@ -8,15 +12,16 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 
+from config.file_permissions import may_others_write
 from config.types import Kind, WrongValue
 
-LONGEST_VALUE = 65_536  # characters; the same for a value's file, so that /dev/zero does no harm
+LONGEST_VALUE = 65_536  # characters, of a value and of its file: /dev/zero as a file does no harm
 
 
 def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidden: bool = False) -> Any:
-    """A row of the table: `default` as text, "" for none; a `hidden` value is never quoted to anybody.
+    """Return a row of the table. `default` is text, or "" for none. No error quotes a `hidden` value.
 
-    `name` is the variable's, where it isn't the attribute's in upper case.
+    `name` is the variable's name where that differs from the attribute's name in upper case.
     """
     return field(
         metadata={"default": default, "kind": kind, "meaning": meaning, "name": name, "hidden": hidden}
@@ -25,7 +30,7 @@ def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidd
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a variable, and what would be right; `example` is a value of it that works."""
+    """An error in a variable, and what the variable allows. `example` is a value that works."""
 
     variable: str
     problem: str
@@ -38,7 +43,7 @@ class Fault:
 
 
 class SettingsError(ValueError):
-    """Settings that can't be worked with; `faults` has every one of them, and none holds a secret."""
+    """The settings are wrong. `faults` has every error, and none of them holds a secret."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(map(str, faults)))
@@ -52,7 +57,7 @@ def variable_name(row: Field[Any]) -> str:
 def read_values(
     rows: Iterable[Field[Any]], environ: Mapping[str, str], directory: Path
 ) -> tuple[dict[str, Any], list[Fault]]:
-    """Each row's value by its attribute, None where it is unset and has no default; and all that is wrong."""
+    """Return the values by attribute, None for an unset one without a default, and all errors."""
     rows = list(rows)
     in_file, faults = _env_file(directory / ".env")
     for name, meant in slips(in_file, rows):
@@ -91,7 +96,7 @@ def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) ->
 
 
 def _text(name: str, places: list[Mapping[str, str]], directory: Path) -> str:
-    """The variable's text from the first place that has it, or ""."""
+    """Return the variable's text from the first place that has it, or ""."""
     for place in places:
         text, path = place.get(name, ""), place.get(f"{name}_FILE", "")
         if text and path:
@@ -116,11 +121,14 @@ def _content(variable: str, path: Path) -> str:
 
 
 def _env_file(path: Path) -> tuple[dict[str, str], list[Fault]]:
-    """The file's variables, and the lines that can't be read."""
+    """Return the file's variables, and an error for each line that can't be read."""
     values: dict[str, str] = {}
     faults: list[Fault] = []
     allowed = "lines of NAME=value, in UTF-8, such as CONFIRMATIONS=6"
     try:
+        if may_others_write(path):
+            allowed = f"a file of your own that nobody else can write (chmod go-w {path})"
+            return {}, [Fault(".env", "can be written by other users, so it is not trusted", allowed)]
         with path.open(encoding="utf-8-sig") as file:
             for binding in parse_stream(file):
                 if binding.error or (binding.key and binding.value is None):
@@ -139,7 +147,7 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def slips(names: Iterable[str], rows: Iterable[Field[Any]]) -> Iterator[tuple[str, str]]:
-    """Names that are none of ours but look much like one, each with that one."""
+    """Yield each name that is not ours but looks much like one of ours, with that one."""
     ours = [variable_name(row) for row in rows]
     known = [*ours, *(f"{name}_FILE" for name in ours)]
     for name in names:

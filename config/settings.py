@@ -1,8 +1,9 @@
-"""Nodetill's settings: environment variables, or a `.env` file in the working directory. SPEC.md 2.
+"""Nodetill's settings: environment variables, or a `.env` file in the working directory. docs/spec.md 2.
 
-The class below is the one table of them: a test holds `.env.example` to it.
+The class below is their only table. A test compares `.env.example` with it.
 """
 
+import ipaddress
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,24 +14,11 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from config import hosts
+from config import addresses, hosts
 from config import types as kinds
 from config.hosts import HostList
-from config.reader import Fault, SettingsError, read_values, setting, slips, variable_name
+from config.reader import Fault, SettingsError, read_values, setting, slips
 from config.types import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
-
-__all__ = [
-    "Fault",
-    "Maildir",
-    "Secret",
-    "Settings",
-    "SettingsError",
-    "SmtpServer",
-    "load_settings",
-    "misspelt",
-    "settings_or_exit",
-    "variable_name",
-]
 
 EX_CONFIG = 78  # sysexits.h
 YEAR = 31_536_000  # seconds
@@ -39,24 +27,24 @@ _KRAKEN_PAIRS = "XXBTZEUR,XXBTZUSD,XXBTZGBP,XXBTZCAD,XXBTZJPY,XBTAUD,XBTCHF"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings, checked. Each attribute is its variable in lower case; spans of time are in seconds."""
+    """All settings, checked. An attribute is its variable in lower case. Spans of time are in seconds."""
 
     database_url: Secret = setting(
         "sqlite:///var/nodetill.db",
-        kinds.database_url(),
+        addresses.database_url(),
         "Where everything is stored: sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME",
         hidden=True,
     )
     bitcoind_rpc_url: Secret = setting(
         "http://127.0.0.1:8332",
-        kinds.rpc_url(),
+        addresses.rpc_url(),
         "bitcoind's RPC, as http://USER:PASSWORD@HOST:PORT; without a user the cookie file is read",
         hidden=True,
     )
-    bitcoind_cookie_file: Path = setting(
+    bitcoind_cookie_file: Path | None = setting(
         "",
         kinds.file_path("/home/bitcoin/.bitcoin/.cookie"),
-        "bitcoind's cookie; if unset, in ~/.bitcoin or the chain's directory there, by the RPC port",
+        "bitcoind's cookie; if unset and bitcoind is on this machine, its default place by the RPC port",
     )
     bitcoind_wallet: str = setting(
         "nodetill",
@@ -64,10 +52,14 @@ class Settings:
         "The wallet that gives the addresses, hot or watch-only",
     )
     bitcoind_zmq_rawtx: str = setting(
-        "tcp://127.0.0.1:28332", kinds.zmq_address(), "zmqpubrawtx of bitcoin.conf"
+        "tcp://127.0.0.1:28332",
+        addresses.zmq_address(),
+        "zmqpubrawtx of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
     )
     bitcoind_zmq_hashblock: str = setting(
-        "tcp://127.0.0.1:28333", kinds.zmq_address(), "zmqpubhashblock of bitcoin.conf"
+        "tcp://127.0.0.1:28333",
+        addresses.zmq_address(),
+        "zmqpubhashblock of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
     )
     bitcoind_rest: str = setting(
         "auto",
@@ -82,11 +74,11 @@ class Settings:
     address_pool: int = setting(
         "500", kinds.whole_number(1, 100_000), "How many unclaimed addresses are kept ready"
     )
-    web_host: str = setting("127.0.0.1", kinds.host_name(), "Where the web server listens")
+    web_host: str = setting("127.0.0.1", addresses.host_name(), "Where the web server listens")
     web_port: int = setting("8080", kinds.whole_number(1, 65_535), "The port on which the web server listens")
     public_url: str = setting(
         "",
-        kinds.base_url(),
+        addresses.base_url(),
         "What customers' links start with, such as https://pay.example.com; if unset, http://WEB_HOST:WEB_PORT",
     )
     confirmations: int = setting(
@@ -94,7 +86,7 @@ class Settings:
         kinds.whole_number(0, 144),
         "How many confirmations a payment needs if its request names no number",
     )
-    # SPEC.md 4 bounds a request's own expires_in from below, not this: a try-out on regtest wants seconds.
+    # A request may choose 60 seconds or more (docs/spec.md 4). A try-out on regtest wants fewer.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )
@@ -119,25 +111,25 @@ class Settings:
     )
     rate_url_coinbase: str = setting(
         "https://api.coinbase.com/v2/exchange-rates?currency=BTC",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for coinbase's prices",
         hidden=True,
     )
     rate_url_kraken: str = setting(
         f"https://api.kraken.com/0/public/Ticker?pair={_KRAKEN_PAIRS}",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for kraken's prices",
         hidden=True,
     )
     rate_url_bitpay: str = setting(
         "https://bitpay.com/rates",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for bitpay's prices",
         hidden=True,
     )
     rate_url_coingecko: str = setting(
         "https://api.coingecko.com/api/v3/exchange_rates",
-        kinds.http_url(),
+        addresses.http_url(),
         "The address that is asked for coingecko's prices",
         hidden=True,
     )
@@ -156,18 +148,18 @@ class Settings:
     )
     mail: SmtpServer | Maildir = setting(
         "maildir:var/mail",
-        kinds.mail_url(),
+        addresses.mail_url(),
         "smtp://USER:PASSWORD@HOST:587, smtps://USER:PASSWORD@HOST:465, or a local maildir:PATH",
         name="SMTP_URL",
         hidden=True,
     )
-    mail_from: str = setting("nodetill@localhost", kinds.email_address(), "The sender of all emails")
+    mail_from: str = setting("nodetill@localhost", addresses.email_address(), "The sender of all emails")
     operator_email: str = setting(
-        "operator@localhost", kinds.email_address(), "Who is told of payments by email"
+        "operator@localhost", addresses.email_address(), "Who is told of payments by email"
     )
     explorer_url: str = setting(
         "https://mempool.space/tx/{txid}",
-        kinds.explorer_url(),
+        addresses.explorer_url(),
         "The link to a transaction in emails and pages; {txid} stands for its id",
     )
     operator_password: Secret | None = setting(
@@ -180,6 +172,22 @@ class Settings:
         "",
         hosts.host_list(),
         "Hosts and networks outside the public internet to which a webhook may go that an API key has set",
+    )
+    metrics_token: Secret | None = setting(
+        "",
+        kinds.bearer_token(),
+        "The token by which a monitor reads /metrics and all of /health: Authorization: Bearer TOKEN",
+        hidden=True,
+    )
+    max_open_requests: int = setting(
+        "50000",
+        kinds.whole_number(0, 10_000_000),
+        "How many requests of one seller may be open at a time; 0: any number",
+    )
+    max_requests_per_minute: int = setting(
+        "10000",
+        kinds.whole_number(0, 10_000_000),
+        "How many requests one seller may make within a minute; 0: any number",
     )
     spellbook_triggers: bool = setting(
         "off", kinds.switch(), "on serves the Spellbook's payment processor triggers"
@@ -200,41 +208,41 @@ class Settings:
 
     @property
     def rate_sources(self) -> tuple[str, ...]:
-        """The names of the sources; ("fixed",) where the prices are in `fixed_rates`."""
+        """Return the names of the sources, or ("fixed",) where `fixed_rates` has the prices."""
         return self.rates.names
 
     @property
     def fixed_rates(self) -> Mapping[str, Decimal]:
-        """The price of one bitcoin by currency; empty unless RATE_SOURCES is fixed:…"""
+        """Return the price of one bitcoin by currency. It is empty unless RATE_SOURCES is fixed:…"""
         return self.rates.fixed
 
     @property
     def rate_urls(self) -> Mapping[str, str]:
-        """The address of each public source, by its name."""
+        """Return the address of each public source by the source's name."""
         return MappingProxyType({name: getattr(self, f"rate_url_{name}") for name in PUBLIC_SOURCES})
 
     @property
     def rpc_username(self) -> str | None:
-        """Percent-decoded; None if the cookie file is to be read."""
-        return kinds.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[0]
+        """Return it percent-decoded, or None where the cookie file has it."""
+        return addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[0]
 
     @property
     def rpc_password(self) -> Secret | None:
-        """Percent-decoded; None if the cookie file is to be read."""
-        password = kinds.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[1]
+        """Return it percent-decoded, or None where the cookie file has it."""
+        password = addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[1]
         return None if password is None else Secret(password)
 
     @property
     def rpc_url_without_credentials(self) -> str:
-        """http://HOST:PORT, always with the port, never with a slash at the end."""
+        """Return http://HOST:PORT, always with the port, never with a slash at the end."""
         return _rpc_address(self.bitcoind_rpc_url)
 
 
 def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
-    """The settings of the environment, and of `directory`'s `.env` for what the environment leaves out.
+    """Return the settings of the environment, and of `directory`'s `.env` for what it leaves out.
 
-    An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Variables that
-    are not ours are left alone. Raises SettingsError with all that is wrong.
+    An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Nodetill ignores
+    other programs' variables. Raise SettingsError with all errors.
     """
     values, faults = read_values(fields(Settings), environ, directory)
     if not faults:
@@ -246,15 +254,15 @@ def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
 
 
 def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Variables of the environment that look much like one of ours, each with that one.
+    """Return the variables of the environment that look much like one of ours, each with that one.
 
-    Nobody knows that they are meant for us, so they are no fault; but one that is does nothing.
+    They may belong to other programs, so they are no error.
     """
     return list(slips(environ, fields(Settings)))
 
 
 def settings_or_exit() -> Settings:
-    """The settings of this process; or a line for each fault on standard error, and exit status 78."""
+    """Return this process's settings, or print each error to standard error and exit with status 78."""
     try:
         return load_settings(os.environ, Path.cwd())
     except SettingsError as error:
@@ -264,6 +272,11 @@ def settings_or_exit() -> Settings:
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what is wrong with values that are right by themselves."""
+    listening = addresses.check_host(values["web_host"])
+    if values["public_url"] is None and listening is not None and addresses.is_unspecified(listening):
+        problem = f"is unset, and customers cannot open {values['web_host']}, which WEB_HOST is"
+        yield Fault("PUBLIC_URL", problem, "the address that customers open", "https://pay.example.com")
     if values["rate_max_age"] < values["rate_refresh"]:
         refresh = values["rate_refresh"]
         allowed = f"at least RATE_REFRESH, which is {refresh}, or no rate would last until the next"
@@ -271,14 +284,15 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Give the settings that follow from others their values."""
+    """Set the values that follow from other settings."""
     if values["public_url"] is None:
-        host = values["web_host"]
-        values["public_url"] = f"http://{f'[{host}]' if ':' in host else host}:{values['web_port']}"
+        values["public_url"] = f"http://{addresses.netloc_of(values['web_host'], values['web_port'])}"
     if values["webhook_private_hosts"] is None:
         values["webhook_private_hosts"] = HostList()
-    if values["bitcoind_cookie_file"] is None:
-        values["bitcoind_cookie_file"] = _default_cookie(values["bitcoind_rpc_url"], environ)
+    rpc_url = values["bitcoind_rpc_url"]
+    # No other machine gets this machine's cookie, unless the operator names the file.
+    if values["bitcoind_cookie_file"] is None and _is_loopback(urlsplit(rpc_url.reveal()).hostname or ""):
+        values["bitcoind_cookie_file"] = _default_cookie(rpc_url, environ)
 
 
 # Core's default RPC ports (chainparamsbase.cpp) and the directories of their chains.
@@ -293,9 +307,15 @@ def _default_cookie(rpc_url: Secret, environ: Mapping[str, str]) -> Path:
     return data / _CHAIN_DIRECTORIES.get(port, "") / ".cookie"
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _rpc_address(rpc_url: Secret) -> str:
     parts = urlsplit(rpc_url.reveal())
-    host = parts.hostname or ""
     # A node is meant, so its own port stands in, not the web's; behind TLS there is a web server.
     port = parts.port or (443 if parts.scheme == "https" else 8332)
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{parts.scheme}://{addresses.netloc_of(parts.hostname or '', port)}"

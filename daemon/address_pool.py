@@ -1,36 +1,69 @@
-"""Keeps fresh addresses of the wallet in the table, so that a new request needs nothing but the database."""
+"""Keeps fresh addresses of the wallet in the table, so that a new request needs nothing but the database.
 
-from collections.abc import Callable
+The wallet's keys are its identity, not its name. The pool compares its free addresses with the wallet at the
+start, after each failure, and whenever the oldest or newest of them becomes unknown. An address that the
+wallet does not know is held: no request can claim it until the wallet knows it again.
+
+An address that the wallet has made cannot be unmade. So the pool first stores how many it orders, and it
+looks for what an interrupted order left in the wallet before it orders more.
+"""
+
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import structlog
 
 from config import Settings
+from daemon.node.checks import CATCHING_UP, WrongChain, check_chain
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import NodeError, NodeRefused, RpcError
+from daemon.node.rpc import WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping, Worker
-from models.address import add_addresses, free_count, retire_others, unknown_addresses
+from models.address import (
+    Address,
+    add_addresses,
+    free_count,
+    has_held,
+    hold_unclaimed,
+    pool_ends,
+    retire_free,
+    retire_others,
+    unclaimed_addresses,
+    unknown_addresses,
+)
 from models.block import stored_tip
-from models.db.connection import batches
+from models.daemon_status import daemon_report, update_report
+from models.db.connection import DATABASE_TROUBLE, batches
 
 log = structlog.get_logger(__name__)
 
-BATCH = 100
+BATCH_SIZE = 100
 LOOK_SECONDS = 0.2
+CHECK_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 
 
 class AddressPool:
     """A thread with a connection to bitcoind of its own."""
 
-    def __init__(self, settings: Settings, node: Bitcoind, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        node: Bitcoind,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._node = node
         node.while_waiting(self._check_going_on)
         self._clock = clock
+        self._monotonic = monotonic
         self._worker = Worker("address-pool", self._turn, self._pause)
-        self._has_strays = True
+        self._may_fill = False
+        self._may_have_strays = True
+        self._must_check_all = True
+        self._check_at = monotonic()
         self.problem: str | None = None
         """Why the pool can't be filled, as one line that says what to do; None where it can."""
 
@@ -46,52 +79,160 @@ class AddressPool:
         """Whether it works; it stops by itself only because of a bug."""
         return self._worker.is_alive()
 
-    def take_in_strays(self) -> None:
-        """Watch what the wallet made for us and the table lacks: a kill came between the two.
+    def begin(self) -> None:
+        """Let it fill: the loop has imported the addresses that the wallet names."""
+        self._may_fill = True
 
-        Nobody is given such an address: where the database is an older copy, somebody was. Raises NodeError
-        or RpcError.
+    def take_turn(self) -> None:
+        """Check and fill the pool once, in the caller's thread."""
+        self._worker.take_turn()
+
+    def check_soon(self) -> None:
+        """Compare the whole pool with the wallet at the next turn. Any thread may call this."""
+        self._must_check_all = True
+        self._worker.wake()
+
+    def check(self) -> None:
+        """Hold the free addresses that the wallet does not know, and release those that it knows.
+
+        Raise NodeError, RpcError or WrongChain where bitcoind cannot be asked.
         """
+        if not self._must_check_all and self._monotonic() < self._check_at:
+            return
+        self._check_at = self._monotonic() + CHECK_SECONDS
+        if self._must_check_all or self._strangers(pool_ends()):
+            # Another thread may ask for the next check while this one runs.
+            self._must_check_all = False
+            self._check_all()
+
+    def take_in_strays(self) -> None:
+        """Store the addresses that the wallet made for us and that the table lacks.
+
+        They are free where the last order was interrupted, because nobody was given them. Otherwise the
+        database is an older copy, so some request may have any address that looks free. Raise NodeError or
+        RpcError.
+        """
+        ordered = daemon_report().addresses_ordered
         try:
             strays = unknown_addresses(self._node.addresses())
         except NodeRefused as refusal:
+            if ordered:
+                raise
             log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
             return
-        for batch in batches(strays):
-            pairs = list(zip(batch, self._node.scripts_of(batch), strict=True))
-            with unit_of_work("addresses-added"):
-                add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
-        if strays:
-            log.warning("addresses of the wallet taken in, to be watched only", count=len(strays))
+        if 0 < len(strays) <= ordered:
+            self._add(self._with_scripts(strays))
+            log.info("addresses of an interrupted order taken in", count=len(strays))
+        elif strays:
+            self._watch_only(strays)
+        elif ordered:
+            self._end_order()
 
     def fill(self) -> None:
         """Bring the pool up to its size. Raises NodeError or RpcError where the wallet gives no address."""
         # Blocks are read from where the chain was joined: money that came before would not be found.
         while stored_tip() is not None and not self._worker.is_stopping:
-            missing = self._settings.address_pool - free_count(self._settings.bitcoind_wallet)
+            missing = self._missing()
             if missing <= 0:
                 return
-            self._add(self._node.new_addresses(min(missing, BATCH)))
+            self._order(min(missing, BATCH_SIZE))
+
+    def _missing(self) -> int:
+        return self._settings.address_pool - free_count(self._settings.bitcoind_wallet)
+
+    def _order(self, count: int) -> None:
+        """Get `count` fresh addresses from the wallet. The database must take the order first."""
+        tip, stored = self._node.tip(), stored_tip()
+        check_chain(self._node, tip)
+        if stored is not None and tip.chainwork < stored.chainwork:
+            raise NodeError(CATCHING_UP)
+        with unit_of_work("addresses-ordered"):
+            update_report(addresses_ordered=count)
+        self._may_have_strays = True
+        self._add(self._node.new_addresses(count))
+        self._may_have_strays = False
 
     def _add(self, pairs: list[tuple[str, bytes]]) -> None:
-        """Into the pool, from which those go out whose wallet is not the one that was set any more."""
+        """Put addresses into the pool, and retire those of a wallet with another name."""
         wallet, now = self._settings.bitcoind_wallet, self._clock()
         with unit_of_work("addresses-added"):
             add_addresses(pairs, wallet, now)
+            update_report(addresses_ordered=0)
             retired = retire_others(wallet, now)
         if retired:
             log.warning("free addresses of another wallet retired", count=retired, wallet=wallet)
         self._note(None)
 
+    def _end_order(self) -> None:
+        with unit_of_work("addresses-added"):
+            update_report(addresses_ordered=0)
+
+    def _watch_only(self, strays: Sequence[str]) -> None:
+        """Watch these addresses, and give nobody an address that the table had as free."""
+        retired = 0
+        for batch in batches(strays):
+            pairs = self._with_scripts(batch)
+            with unit_of_work("addresses-added"):
+                retired += retire_free(self._clock())
+                add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
+                update_report(addresses_ordered=0)
+        log.warning(
+            "addresses of the wallet taken in, to be watched only", count=len(strays), free_retired=retired
+        )
+
+    def _with_scripts(self, addresses: Sequence[str]) -> list[tuple[str, bytes]]:
+        return list(zip(addresses, self._node.scripts_of(addresses), strict=True))
+
+    def _check_all(self) -> None:
+        unclaimed = unclaimed_addresses()
+        try:
+            check_chain(self._node, self._node.tip())
+            self._node.load_wallet()
+            self._hold(self._strangers(unclaimed), "the wallet does not know them")
+        except (WrongChain, RpcError) as error:
+            if isinstance(error, WrongChain) or error.code == WALLET_NOT_FOUND:
+                self._hold([row.id for row in unclaimed], str(error))
+            raise
+
+    def _hold(self, strangers: Sequence[int], reason: str) -> None:
+        if not strangers and not has_held():
+            return
+        with unit_of_work("pool-checked"):
+            newly_held = hold_unclaimed(strangers, self._clock())
+        if newly_held:
+            wallet = self._settings.bitcoind_wallet
+            log.warning("free addresses held", count=newly_held, wallet=wallet, reason=reason)
+
+    def _strangers(self, addresses: Sequence[Address]) -> list[int]:
+        """Return the ids of those that the wallet does not know."""
+        known = self._node.known_addresses([row.address for row in addresses])
+        return [row.id for row in addresses if row.address not in known]
+
     def _turn(self) -> None:
         try:
-            if self._has_strays:
+            if not self._may_fill:
+                return
+            self._check_if_possible()
+            if self._may_have_strays:
                 self.take_in_strays()
-                self._has_strays = False
+                self._may_have_strays = False
             self.fill()
             self._note(None)
-        except (NodeError, RpcError) as error:
+        except (NodeError, RpcError, WrongChain) as error:
             self._note(f"no new addresses from wallet {self._settings.bitcoind_wallet}: {error}")
+            self._node.close()
+        except DATABASE_TROUBLE:
+            self._must_check_all = True
+            raise
+
+    def _check_if_possible(self) -> None:
+        """Check the pool. While bitcoind cannot be asked, the pool stays as it is."""
+        try:
+            self.check()
+        except (NodeError, RpcError, WrongChain):
+            self._must_check_all = True
+            if self._missing() > 0:
+                raise
             self._node.close()
 
     def _check_going_on(self, _silence: str | None) -> None:
@@ -99,7 +240,8 @@ class AddressPool:
             raise Stopping
 
     def _pause(self) -> float:
-        return RETRY_SECONDS if self.problem else LOOK_SECONDS
+        is_in_trouble = self.problem or self._may_have_strays or self._must_check_all
+        return RETRY_SECONDS if is_in_trouble else LOOK_SECONDS
 
     def _note(self, problem: str | None) -> None:
         """Log the start and the end of an outage, not each try."""

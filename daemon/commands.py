@@ -1,55 +1,79 @@
-"""Carrying out what the web process and the operator asked for. A hint is looked into, never believed."""
+"""Run what the web process and the operator ask of the daemon. bitcoind is asked before anything changes."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
 
 from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
-from models.command import ACCEPT, REDELIVER, TRANSACTION, Hint
+from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, Hint, delete_hints
 from models.outbox import Message
 from models.payment import PaymentRequest, touch
+
+KINDS = (TRANSACTION, ACCEPT, REDELIVER, FOLLOW)
 
 log = structlog.get_logger(__name__)
 
 
 class HintHandler:
-    """Takes hints from the database."""
+    """Runs the commands that wait in the database, those of a kind together."""
 
     def __init__(self, mempool: Mempool) -> None:
         self._mempool = mempool
 
-    def handle(self, hints: list[Hint], now: datetime) -> None:
-        """Carry these out, each once: a hint and what came of it go in one transaction."""
+    def handle(self, hints: Sequence[Hint], now: datetime) -> None:
+        """Run each command once: its deletion and its effect are one transaction."""
+        by_kind = {kind: [h for h in hints if h.kind == kind] for kind in KINDS}
+        if checks := by_kind[TRANSACTION]:
+            self._check(checks, now)
+        if acceptances := by_kind[ACCEPT]:
+            _accept(acceptances, now)
+        if redeliveries := by_kind[REDELIVER]:
+            _redeliver(redeliveries, now)
+        if orders := by_kind[FOLLOW]:
+            _close_orders(orders)
+
+    def _check(self, hints: Sequence[Hint], now: datetime) -> None:
+        """Look at transactions. What is found is stored before the commands are deleted."""
+        txids = dict.fromkeys(hint.txid for hint in hints if hint.txid is not None)
+        self._mempool.look_at(list(txids), now)
+        with unit_of_work("hint-done"):
+            delete_hints(hints)
         for hint in hints:
-            if hint.kind == TRANSACTION and hint.txid is not None:
-                self._mempool.look_at(hint.txid, now)
-                log.info("transaction looked at", payment=_reference(hint), txid=hint.txid)
-            with unit_of_work("acceptance" if hint.kind == ACCEPT else "hint-done"):
-                if hint.kind == ACCEPT:
-                    _accept(hint, now)
-                elif hint.kind == REDELIVER:
-                    _redeliver(hint, now)
-                hint.delete_instance()
+            log.info("transaction looked at", payment=_reference(hint), txid=hint.txid)
 
 
-def _accept(hint: Hint, now: datetime) -> None:
-    payment = hint.payment
-    if payment is None or not payment.is_late or payment.late_accepted_at is not None:
-        return
-    changed = PaymentRequest.update(late_accepted_at=now).where(PaymentRequest.id == payment.id)
-    changed.execute()
-    touch([payment.address_id])
-    log.info("late payment accepted", payment=payment.reference)
+def _close_orders(hints: Sequence[Hint]) -> None:
+    """Delete orders to follow a chain. BlockHandler.sync has obeyed, or the chain has enough work."""
+    with unit_of_work("hint-done"):
+        delete_hints(hints)
+    for hint in hints:
+        log.warning("chain followed by the operator's order", block=hint.txid)
 
 
-def _redeliver(hint: Hint, now: datetime) -> None:
-    is_its = Message.id == hint.message_id
+def _accept(hints: Sequence[Hint], now: datetime) -> None:
+    """Count late money, where there is any that is not accepted yet."""
+    late = [p for hint in hints if (p := hint.payment) and p.is_late and p.late_accepted_at is None]
+    with unit_of_work("acceptance"):
+        is_one = PaymentRequest.id.in_([payment.id for payment in late])
+        PaymentRequest.update(late_accepted_at=now).where(is_one).execute()
+        touch(payment.address_id for payment in late)
+        delete_hints(hints)
+    for payment in late:
+        log.info("late payment accepted", payment=payment.reference)
+
+
+def _redeliver(hints: Sequence[Hint], now: datetime) -> None:
+    """Queue messages to be sent now. Pruning a message has deleted its command as well."""
+    ids = [hint.message_id for hint in hints]
     changes = {"next_attempt_at": now, "delivered_at": None, "failed_at": None, "settled_at": None}
-    # One that the courier has pruned meanwhile took the wish with it.
-    if Message.update(**changes, attempts=0).where(is_its).execute():
-        message = Message.get(is_its)
-        reference, event_id = _reference(hint), message.event.reference
+    with unit_of_work("hint-done"):
+        Message.update(**changes, attempts=0).where(Message.id.in_(ids)).execute()
+        queued = list(Message.select().where(Message.id.in_(ids)).order_by(Message.id))
+        delete_hints(hints)
+    for message in queued:
+        reference, event_id = message.payment.reference, message.event.reference
         log.info("redelivery queued", payment=reference, event_id=event_id, channel=message.channel)
 
 

@@ -15,6 +15,7 @@ VARIABLE = "NODETILL_FAILPOINT"
 TRANSACTIONS = (
     "acceptance",
     "addresses-added",
+    "addresses-ordered",
     "assessed",
     "block-connected",
     "block-disconnected",
@@ -27,6 +28,7 @@ TRANSACTIONS = (
     "message-marked",
     "messages-brought-forward",
     "messages-pruned",
+    "pool-checked",
     "rates-forgotten",
     "rates-stored",
 )

@@ -1,4 +1,4 @@
-"""Whether the daemon is well: what it tells of itself to the log, to /health and to systemd."""
+"""The daemon's health: its state and its problems, as the log, /health and systemd show them."""
 
 import time
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import structlog
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
 from daemon.node.feed import Feed
+from daemon.state import State
 from daemon.unit_of_work import unit_of_work
 from models.daemon_status import beat
 from models.db.leadership import LockLost
@@ -34,11 +35,7 @@ class HasThread(Protocol):
 
 
 class Vitals:
-    """What keeps the daemon from its work, each thing told to the log when it begins and when it ends.
-
-    `outage` is why bitcoind or the database can't be used; `waiting_for` why nothing can be decided;
-    `silence` which question bitcoind takes its time for.
-    """
+    """Holds the daemon's state, and logs where trouble begins and ends. The table is `State`'s."""
 
     def __init__(
         self,
@@ -58,31 +55,61 @@ class Vitals:
         self._beat_at = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._of_node: list[str] = []
-        self.outage: str | None = None
-        self.waiting_for: str | None = None
-        self.silence: str | None = None
+        self._state = State.STARTING
+        self._reason: str | None = None
+        self._slow_call: str | None = None
+        self._node_height: int | None = None
+        self._tip_height: int | None = None
 
-    def wait_for(self, reason: str) -> None:
-        """Nothing can be decided now."""
-        if self.waiting_for != reason:
+    @property
+    def state(self) -> State:
+        """What the daemon is doing."""
+        return self._state
+
+    def begin_look(self) -> None:
+        """Enter READING, but stay in trouble until it is known to be over."""
+        self._tip_height = None
+        if self._reason is None:
+            self._state = State.READING
+
+    def work(self, tip_height: int) -> None:
+        """Enter WORKING: all is known up to this tip."""
+        self._end_outage()
+        if self._state is State.WAITING:
+            log.info("waiting over", reason=self._reason)
+        self._state, self._reason = State.WORKING, None
+        self._tip_height = self._node_height = tip_height
+
+    def wait(self, reason: str) -> None:
+        """Enter WAITING: nothing can be decided now."""
+        if (self._state, self._reason) != (State.WAITING, reason):
             log.warning("waiting", reason=reason)
-        self.waiting_for = reason
+        self._end_outage()
+        self._state, self._reason = State.WAITING, reason
+        self._tip_height = self._node_height = None
 
-    def begin_outage(self, reason: str) -> float:
-        """bitcoind or the database can't be used; the seconds until another try."""
-        if self.outage is None:
+    def lose_touch(self, reason: str) -> float:
+        """Enter OUT_OF_TOUCH: bitcoind or the database can't be used. Return the seconds until a try."""
+        if self._state is not State.OUT_OF_TOUCH:
             log.error("outage", reason=reason)
-        self.outage, self.waiting_for = reason, None
+        self._state, self._reason = State.OUT_OF_TOUCH, reason
+        self._tip_height = self._node_height = None
         seconds = self._retry_seconds
         self._retry_seconds = min(2 * seconds, LONGEST_RETRY_SECONDS)
         return seconds
 
-    def end_outage(self) -> None:
-        """Both can be used again."""
-        if self.outage is not None:
-            log.info("outage over", reason=self.outage)
-            self.outage = None
+    def _end_outage(self) -> None:
+        if self._state is State.OUT_OF_TOUCH:
+            log.info("outage over", reason=self._reason)
             self._retry_seconds = FIRST_RETRY_SECONDS
+
+    def note_node_height(self, height: int) -> None:
+        """Note the height of bitcoind's tip, which is still to be read."""
+        self._node_height = height
+
+    def note_slow_call(self, what: str | None) -> None:
+        """Note which call bitcoind takes its time for, or that none is slow."""
+        self._slow_call = what
 
     def note_node(self, problems: list[str]) -> None:
         """What is wrong with bitcoind's settings now."""
@@ -100,37 +127,37 @@ class Vitals:
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         return True
 
-    def beat(self, now: datetime, node_height: int | None) -> None:
-        """A sign of life in the database.
+    def beat(self, now: datetime) -> None:
+        """Store a sign of life in the database.
 
         Raises LockLost where another daemon may work on it by now, WorkerDied, or one of DATABASE_TROUBLE.
         """
         if not self._lock.is_held():
-            raise LockLost("its connection to the database was cut")
+            raise LockLost("the connection to the database was cut, or another database is in its place")
         if not all(worker.is_alive() for worker in self._workers):
             raise WorkerDied
         with unit_of_work("heartbeat"):
-            beat(now, node_height, self.problems(), self._counters.document())
+            beat(now, self._node_height, self.problems(), self._counters.document())
 
-    def tell_alive(self, tip_height: int | None) -> None:
-        """Tell systemd so, and how we are."""
-        self._manager.alive(self._state(tip_height))
+    def tell_alive(self) -> None:
+        """Report to systemd that the daemon works, and its state."""
+        self._manager.alive(self._text())
 
-    def tell_ready(self, tip_height: int | None) -> None:
-        """The first look is done, or what keeps us from it is known and is tried again."""
+    def tell_ready(self) -> None:
+        """Report to systemd, once, that the first look is done or what it is waiting for."""
         if not self._manager.is_told_ready:
-            self._manager.ready(self._state(tip_height))
+            self._manager.ready(self._text())
 
     def problems(self) -> list[str]:
-        """A line for each thing that is wrong."""
+        """Return a line for each thing that is wrong."""
         lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]
         # While bitcoind is away the pool has nothing to add.
-        pool = None if self.outage or self.silence else self._pool.problem
-        found = [self.outage, self.waiting_for, self.silence, pool, *self._of_node, *lost]
+        is_away = self._state is State.OUT_OF_TOUCH or self._slow_call is not None
+        pool = None if is_away else self._pool.problem
+        found = [self._reason, self._slow_call, pool, *self._of_node, *lost]
         return list(dict.fromkeys(problem for problem in found if problem))
 
-    def _state(self, tip_height: int | None) -> str:
-        """How we are, in a line."""
+    def _text(self) -> str:
         if problems := self.problems():
             return "; ".join(problems)
-        return "reading the chain" if tip_height is None else f"at block {tip_height}"
+        return State.READING.value if self._tip_height is None else f"at block {self._tip_height}"

@@ -13,8 +13,10 @@ import structlog
 
 from config import Settings
 from daemon.address_pool import AddressPool
+from daemon.chain.address_import import AddressImport
 from daemon.chain.block_handler import BlockHandler, Sync
 from daemon.chain.mempool import Findings, Mempool
+from daemon.chain.stalled import StalledChain
 from daemon.chain.statuses import Assessor
 from daemon.chain.transaction_handler import TransactionHandler
 from daemon.chain.watchlist import Watch
@@ -26,6 +28,7 @@ from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
     LOADING,
+    STALLED,
     WrongChain,
     check_chain,
     feed_problems,
@@ -35,7 +38,9 @@ from daemon.node.client import Bitcoind
 from daemon.node.feed import Batch, Feed
 from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
+from daemon.state import State
 from daemon.worker import Stopping
+from models.block import stored_tip
 from models.command import pending_hints
 from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
 from models.db.lock import AdvisoryLock, FileLock
@@ -48,6 +53,9 @@ TICK_SECONDS = 0.2
 SOON_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
+CHECK_SECONDS = 2.0
+"""Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and SOON_SECONDS the
+sum is below ten seconds."""
 
 
 class NotYet(Exception):
@@ -73,6 +81,7 @@ class Loop:
         self._settings = settings
         self._node = node
         self._feed = feed
+        self._pool = pool
         self._courier = courier
         self._should_stop = should_stop
         self._counters = counters
@@ -81,14 +90,15 @@ class Loop:
         node.while_waiting(self._pulse)
         self._watch = Watch()
         self._blocks = BlockHandler(node, self._watch, self._pulse)
+        self._import = AddressImport(node, self._blocks, settings.bitcoind_wallet)
+        self._stalled = StalledChain()
         self._mempool = Mempool(node, self._watch)
         self._transactions = TransactionHandler(node, self._mempool, self._watch)
         self._hints = HintHandler(self._mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
 
-        self._reconcile_at = 0.0
+        self._reconcile_at = self._check_at = 0.0
         self._tip: NodeTip | None = None
-        self._node_height: int | None = None
         self._known_until: datetime | None = None
 
     def run(self) -> None:
@@ -101,10 +111,10 @@ class Loop:
             self._note(batch)
             try:
                 self._step(batch)
-                self._end_outage()
+                if self._tip is not None:
+                    self._vitals.work(self._tip.height)
             except NotYet as reason:
                 self._wait_for(str(reason))
-                self._end_outage()
             except (NodeError, RpcError, WrongChain) as error:
                 self._node.close()
                 self._begin_outage(str(error))
@@ -112,9 +122,9 @@ class Loop:
                 self._lose_database(error)
             except Stopping:
                 return
-            self._vitals.silence = None
+            self._vitals.note_slow_call(None)
             self._beat()
-            self._vitals.tell_ready(self._height())
+            self._vitals.tell_ready()
 
     def _step(self, batch: Batch) -> None:
         if not self._watch.addresses.is_read:
@@ -123,25 +133,34 @@ class Loop:
             self._reconcile()
         elif self._tip is None:
             return
-        elif batch.has_new_tip:
-            self._catch_up(self._node.tip())
-            self._assess()
-        if batch.transactions and self._vitals.waiting_for is None:
+        elif batch.has_new_tip or batch.has_connected:
+            tip = self._node.tip()
+            # Another node may answer at the same address.
+            check_chain(self._node, tip)
+            if batch.has_new_tip:
+                self._catch_up(tip)
+                self._assess()
+        if batch.transactions:
             self._take(batch.transactions)
         self._carry_out_hints()
         self._watch_deadlines()
+        self._watch_unconfirmed()
 
     def _reconcile(self) -> None:
         """Look at everything in bitcoind that could concern us, and decide what is due."""
         started = _now()
         self._tip = None
+        self._vitals.begin_look()
         self._watch.load()
         tip = self._node.tip()
-        check_chain(tip)
+        check_chain(self._node, tip)
+        has_wallet = self._check_node()
+        # Before blocks are read: a payment to an address that is not in the table is not seen.
+        self._import.run(tip, _now())
+        self._pool.begin()
         # A payment that it has not read yet may have come in time, or be the one that is missed.
         if not self._node.is_mempool_loaded():
             raise NotYet(LOADING)
-        has_wallet = self._check_node()
         tip = self._catch_up(tip)
         is_complete = self._mempool.reread(tip.hash, _now(), by_wallet=has_wallet)
         if is_complete:
@@ -155,10 +174,11 @@ class Loop:
         Raises NotYet.
         """
         while True:
-            self._node_height = tip.height
-            state, tip = self._blocks.sync(tip, _now())
-            if state is Sync.CATCHING_UP:
-                raise NotYet(CATCHING_UP)
+            self._vitals.note_node_height(tip.height)
+            end, tip = self._blocks.sync(tip, _now())
+            if end is Sync.CATCHING_UP:
+                raise NotYet(self._why_behind(tip))
+            self._stalled.clear()
             if tip.is_initial_download:
                 raise NotYet(DOWNLOADING)
             if self._mempool.recheck(_now()):
@@ -167,18 +187,19 @@ class Loop:
             if moved_to.hash == tip.hash:
                 raise NotYet(LOADING)
             tip = moved_to
-        if self._mempool.is_missing_any:
-            self._look_within(SOON_SECONDS)
-        self._vitals.waiting_for = None
-        self._tip, self._node_height = tip, tip.height
+        self._tip = tip
         return tip
+
+    def _why_behind(self, tip: NodeTip) -> str:
+        read = stored_tip()
+        is_stalled = read is not None and self._stalled.is_stalled(tip.height, read.height)
+        return STALLED if is_stalled else CATCHING_UP
 
     def _take(self, transactions: list[bytes]) -> None:
         findings = self._transactions.look(transactions, _now())
         if findings is None:
             return
-        # Money for a request that should have expired by now: was the other part there in time?
-        if findings.is_whole and not self._is_deadline_past():
+        if findings.is_whole:
             self._assess(findings)
         else:
             findings.store_alone()
@@ -199,18 +220,30 @@ class Loop:
         as_of = min(self._known_until, now)
         if self._assessor.assess_due(self._tip.height, as_of, now, store_facts):
             self._courier.wake()
+        # Its time has run out since the last look: was all of the money there in time?
+        if self._assessor.is_any_waiting:
+            self._look_within(0)
 
     def _carry_out_hints(self) -> None:
         hints = pending_hints()
-        if hints and self._vitals.waiting_for is None:
+        if hints:
             self._hints.handle(hints, _now())
             self._assess()
             self._courier.wake()
 
     def _watch_deadlines(self) -> None:
-        """Before a request expires, bitcoind is asked once more whether it was paid in time."""
-        if self._vitals.waiting_for is None and self._is_deadline_past():
+        """Reconcile before a request expires: it may have been paid in time."""
+        if self._is_deadline_past():
             self._look_within(0)
+
+    def _watch_unconfirmed(self) -> None:
+        """Reconcile soon where a payment is missing, or has left the mempool without a word from the feed."""
+        if self._mempool.is_missing_any:
+            self._look_within(SOON_SECONDS)
+        elif time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + CHECK_SECONDS
+            if self._mempool.is_any_gone():
+                self._look_within(0)
 
     def _is_deadline_past(self) -> bool:
         deadline = earliest_deadline()
@@ -228,6 +261,7 @@ class Loop:
             log.warning("feed messages lost", count=batch.lost)
         if batch.has_connected:
             log.info("feed connected")
+            self._pool.check_soon()
             self._look_within(SOON_SECONDS)
         if batch.is_incomplete:
             self._look_within(0)
@@ -245,7 +279,7 @@ class Loop:
 
     def _look_within(self, seconds: float) -> None:
         """Reconcile then, if nothing has asked for it earlier."""
-        if self._vitals.outage is None:
+        if self._vitals.state is not State.OUT_OF_TOUCH:
             self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
 
     def _interval(self, is_complete: bool) -> float:
@@ -253,27 +287,23 @@ class Loop:
         return SOON_SECONDS if is_busy else float(self._settings.reconcile_interval)
 
     def _patience(self) -> float:
-        if not self._watch.addresses.is_read and self._vitals.outage is None:
+        if not self._watch.addresses.is_read and self._vitals.state is not State.OUT_OF_TOUCH:
             return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
     def _wait_for(self, reason: str) -> None:
-        self._vitals.wait_for(reason)
-        self._tip = self._node_height = None
+        self._vitals.wait(reason)
+        self._tip = None
         self._reconcile_at = time.monotonic() + SOON_SECONDS
 
     def _begin_outage(self, reason: str) -> None:
-        self._tip = self._node_height = None
-        self._reconcile_at = time.monotonic() + self._vitals.begin_outage(reason)
+        self._pool.check_soon()
+        self._tip = None
+        self._reconcile_at = time.monotonic() + self._vitals.lose_touch(reason)
 
-    def _end_outage(self) -> None:
-        if self._tip is not None or self._vitals.waiting_for is not None:
-            self._vitals.end_outage()
-
-    def _pulse(self, silence: str | None = None) -> None:
-        """In the midst of long work, or of bitcoind's silence: a sign of life, and an ear for the word to
-        stop."""
-        self._vitals.silence = silence
+    def _pulse(self, slow_call: str | None = None) -> None:
+        """Give a sign of life in the midst of long work, or of a slow call to bitcoind; stop if asked to."""
+        self._vitals.note_slow_call(slow_call)
         if self._should_stop():
             raise Stopping
         self._beat()
@@ -282,17 +312,14 @@ class Loop:
         if not self._vitals.is_beat_due():
             return
         try:
-            self._vitals.beat(_now(), self._node_height)
+            self._vitals.beat(_now())
         except DATABASE_TROUBLE as error:
             self._lose_database(error)
-        self._vitals.tell_alive(self._height())
+        self._vitals.tell_alive()
 
     def _lose_database(self, error: Exception) -> None:
         self._begin_outage(f"the database cannot be used: {one_line(error)}")
         disconnect()
-
-    def _height(self) -> int | None:
-        return None if self._tip is None else self._tip.height
 
 
 def _now() -> datetime:

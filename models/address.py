@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import peewee
 
@@ -19,7 +20,10 @@ from models.db.connection import (
 
 
 class Address(Table):
-    """An address of the wallet. It is claimed once and for ever, and watched for ever."""
+    """An address of the wallet. It is claimed once and for ever, and watched for ever.
+
+    While `held_at` is set, the wallet does not know the address, so no request can claim it.
+    """
 
     id = peewee.BigAutoField()
     script = BytesField(unique=True)
@@ -27,6 +31,17 @@ class Address(Table):
     wallet = peewee.TextField()
     created_at = MomentField()
     claimed_at = MomentField(null=True)
+    held_at = MomentField(null=True)
+
+    @classmethod
+    def is_free(cls) -> Any:
+        """Return the condition that a request can claim this address."""
+        return cls.claimed_at.is_null() & cls.held_at.is_null()
+
+    @classmethod
+    def is_held(cls) -> Any:
+        """Return the condition that the address is unclaimed and held."""
+        return cls.claimed_at.is_null() & cls.held_at.is_null(False)
 
 
 def ours(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
@@ -96,25 +111,25 @@ def add_addresses(
 
 
 def free_count(wallet: str | None = None) -> int:
-    """How many addresses can be claimed, in all or of one wallet."""
-    is_wanted = Address.claimed_at.is_null()
+    """Return how many addresses can be claimed, in all or of one wallet."""
+    is_wanted = Address.is_free()
     if wallet is not None:
         is_wanted &= Address.wallet == wallet
     return Address.select().where(is_wanted).count()
 
 
+def has_free_address() -> bool:
+    """Return whether the pool has an address, without the write lock that claiming it takes."""
+    return bool(Address.select(Address.id).where(Address.is_free()).exists())
+
+
 def claim_address(now: datetime) -> Address | None:
-    """Claim the oldest free address, inside the caller's transaction; None where the pool is empty."""
-    return first(Address, claim(), Address.claimed_at.db_value(now))
-
-
-def claim() -> str:
-    """The statement that claims it, with a ? for the moment; it gives the row."""
-    oldest = "SELECT id FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1"
-    # On SQLite there is no other writer beside this transaction.
+    """Claim the oldest free address. Return None where the pool is empty. Must run inside a transaction."""
+    oldest = "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1"
+    # SQLite allows no other writer beside this transaction.
     lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
-    # Only text of our own is put into it.
-    return f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
+    query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
+    return first(Address, query, Address.claimed_at.db_value(now))
 
 
 def retire(address_ids: Iterable[int], now: datetime) -> None:
@@ -127,9 +142,8 @@ def retire(address_ids: Iterable[int], now: datetime) -> None:
 
 
 def retire_others(wallet: str, now: datetime) -> int:
-    """Take the free addresses of every other wallet out of the pool; how many there were."""
-    is_other = Address.claimed_at.is_null() & (Address.wallet != wallet)
-    return int(Address.update(claimed_at=now).where(is_other).execute())
+    """Take the unclaimed addresses of every other wallet out of the pool, and return how many there were."""
+    return _retire_unclaimed(Address.wallet != wallet, now)
 
 
 def owners(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
@@ -146,6 +160,47 @@ def owners(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
     return found
 
 
-def retire_free(now: datetime) -> None:
-    """Empty the pool: none of what is in it is given to anybody. Payments to it are still seen."""
-    Address.update(claimed_at=now).where(Address.claimed_at.is_null()).execute()
+def retire_free(now: datetime) -> int:
+    """Take every address out of the pool for ever, and return how many there were. They are still watched."""
+    return _retire_unclaimed(Address.id > 0, now)
+
+
+def unclaimed_addresses() -> list[Address]:
+    """Return the addresses that no request has claimed, with those that are held."""
+    return [row for is_wanted in _unclaimed() for row in Address.select().where(is_wanted)]
+
+
+def pool_ends() -> list[Address]:
+    """Return the oldest and the newest address that a request can claim."""
+    ends = Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id)).where(Address.is_free())
+    return list(Address.select().where(Address.id.in_(ends.tuples().get())))
+
+
+def has_held() -> bool:
+    """Return whether an unclaimed address is held."""
+    return bool(Address.select().where(Address.is_held()).exists())
+
+
+def hold_unclaimed(strangers: Iterable[int], now: datetime) -> int:
+    """Hold these unclaimed addresses, release all others, and return how many are newly held."""
+    ids = set(strangers)
+    free, held = [[row.id for row in Address.select(Address.id).where(each)] for each in _unclaimed()]
+    newly_held = [address_id for address_id in free if address_id in ids]
+    _set_held(newly_held, now)
+    _set_held([address_id for address_id in held if address_id not in ids], None)
+    return len(newly_held)
+
+
+def _unclaimed() -> tuple[Any, Any]:
+    """Return the two conditions of unclaimed addresses. Each has a partial index of its own."""
+    return Address.is_free(), Address.is_held()
+
+
+def _retire_unclaimed(is_wanted: Any, now: datetime) -> int:
+    updates = (Address.update(claimed_at=now).where(each & is_wanted) for each in _unclaimed())
+    return sum(int(update.execute()) for update in updates)
+
+
+def _set_held(address_ids: Iterable[int], held_at: datetime | None) -> None:
+    for batch in batches(address_ids):
+        Address.update(held_at=held_at).where(Address.id.in_(batch)).execute()

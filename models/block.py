@@ -24,6 +24,11 @@ def stored_tip() -> Block | None:
     return first(Block, "SELECT * FROM block ORDER BY height DESC LIMIT 1")
 
 
+def oldest_block() -> Block | None:
+    """Return the lowest block that is kept, or None in a new database."""
+    return first(Block, "SELECT * FROM block ORDER BY height LIMIT 1")
+
+
 def block_at(height: int) -> Block | None:
     """The stored block of this height."""
     return first(Block, "SELECT * FROM block WHERE height = ?", height)

@@ -1,19 +1,34 @@
-"""What the web process and the operator ask of the daemon. A hint says "look at this", never what is true."""
+"""Commands for the daemon, from the web process and the operator. None of them states a fact.
 
-from collections.abc import Iterable
+A command that waits is not stored again. Each request looks before it writes, since most find that out
+without the write lock, which the daemon and every other writer wait for.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime
+from typing import Any
 
 import peewee
 
-from models.db.connection import MomentField, Table, rows
+from models.db.connection import MomentField, Table, batches, database, marks, rows, statement
 from models.outbox import Message
 from models.payment import PaymentRequest
 
-TRANSACTION, ACCEPT, REDELIVER = "transaction", "accept", "redeliver"
+TRANSACTION, ACCEPT, REDELIVER, FOLLOW = "transaction", "accept", "redeliver", "follow"
+
+MAX_CHECKS_PER_SELLER = 10
+"""Transactions of one seller that a batch looks at, so that sellers take turns."""
+
+OpenTransaction = Callable[[], AbstractContextManager[Any]]
+
+
+class NotLate(Exception):
+    """The request has no late money to accept."""
 
 
 class Hint(Table):
-    """A wish that the daemon carries out and deletes."""
+    """A command that the daemon runs and deletes. For FOLLOW `txid` is the hash of a block."""
 
     payment_id: int | None
     message_id: int | None
@@ -25,65 +40,160 @@ class Hint(Table):
     created_at = MomentField()
 
 
-# A wish that waits is not made again, by however many at once. On PostgreSQL two who look first see neither.
+# Of callers that look at the same time on PostgreSQL, none sees what the others are about to store.
 for _name, _kind, *_columns in (
     ("hint_one_transaction", TRANSACTION, Hint.payment, Hint.txid),
     ("hint_one_acceptance", ACCEPT, Hint.payment),
     ("hint_one_redelivery", REDELIVER, Hint.message),
+    ("hint_one_follow", FOLLOW, Hint.txid),
 ):
     Hint.add_index(Hint.index(*_columns, name=_name, unique=True, where=Hint.kind == _kind))
 
 
+def request_check(payment: PaymentRequest, txid: str, now: datetime, transaction: OpenTransaction) -> bool:
+    """Ask the daemon to look at a transaction. Return False where that is asked for already."""
+    if is_transaction_pending(payment, txid):
+        return False
+    with transaction():
+        add_transaction_hint(payment, txid, now)
+    return True
+
+
+def request_acceptance(payment: PaymentRequest, now: datetime, transaction: OpenTransaction) -> bool:
+    """Ask the daemon to count late money. Return False where that is done or asked for already.
+
+    Raises NotLate.
+    """
+    if payment.late_accepted_at is not None or is_acceptance_pending(payment):
+        return False
+    if not payment.is_late:
+        raise NotLate
+    with transaction():
+        add_acceptance(payment, now)
+    return True
+
+
+def request_redelivery(message: Message, now: datetime, transaction: OpenTransaction) -> bool:
+    """Ask the daemon to send a message again. Return False where it is pruned or asked for already."""
+    return request_redeliveries([message], now, transaction) == 1
+
+
+def request_redeliveries(messages: Iterable[Message], now: datetime, transaction: OpenTransaction) -> int:
+    """Ask the daemon to send these messages again. Return how many were not asked for already."""
+    ids = [message.id for message in messages]
+    waiting = [id_ for id_ in ids if id_ not in _pending_messages(ids)]
+    if not waiting:
+        return 0
+    with transaction():
+        return sum(_insert_redeliveries(batch, now) for batch in batches(waiting))
+
+
 def add_transaction_hint(payment: PaymentRequest, txid: str, now: datetime) -> None:
-    """Ask the daemon to look at a transaction."""
+    """Store the command to look at a transaction, unless it waits."""
     _add(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
 
 
 def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
-    """Ask the daemon to count late money for this request."""
+    """Store the command to count late money, unless it waits."""
     _add(kind=ACCEPT, payment=payment, created_at=now)
 
 
 def add_redelivery(message: Message, now: datetime) -> None:
-    """Ask the daemon to send a message again."""
-    _add(kind=REDELIVER, payment=message.payment_id, message=message, created_at=now)
+    """Store the command to send a message again, unless it waits."""
+    _insert_redeliveries([message.id], now)
 
 
-def pending_hints(limit: int = 100) -> list[Hint]:
-    """The oldest wishes."""
-    return rows(Hint, "SELECT * FROM hint ORDER BY id LIMIT ?", limit)
+def add_chain_to_follow(block_hash: str, now: datetime) -> None:
+    """Order the daemon to follow the node's chain while it has this block, though it has less work."""
+    _add(kind=FOLLOW, txid=block_hash, created_at=now)
 
 
-def _add(**values: object) -> None:
-    Hint.insert(**values).on_conflict_ignore().execute()
+def blocks_to_follow() -> list[str]:
+    """Return the hashes in these orders."""
+    orders = Hint.select(Hint.txid).where(Hint.kind == FOLLOW).order_by(Hint.id)
+    return [order.txid for order in orders if order.txid is not None]
+
+
+def pending_hints(limit: int = 200) -> list[Hint]:
+    """Return the next commands, the oldest first. At most half of them are transactions to look at."""
+    found = _pending_checks(limit // 2)
+    query = "SELECT * FROM hint WHERE kind <> 'transaction' ORDER BY id LIMIT ?"
+    found += rows(Hint, query, limit - len(found))
+    return sorted(found, key=lambda hint: hint.id)
+
+
+def delete_hints(hints: Iterable[Hint]) -> None:
+    """Delete commands that have been run."""
+    for batch in batches(hint.id for hint in hints):
+        Hint.delete().where(Hint.id.in_(batch)).execute()
+
+
+def pending_count(seller_id: str, limit: int) -> int:
+    """Return how many commands of this seller wait, counted up to `limit`."""
+    # A join would go through all requests of the seller: it may have any number.
+    query = """SELECT count(*) FROM (SELECT 1 FROM hint WHERE kind <> 'accept'
+        AND (SELECT seller_id FROM payment_request p WHERE p.id = hint.payment_id) = ? LIMIT ?) AS waiting"""
+    return int(database.execute_sql(statement(query), (seller_id, limit)).fetchone()[0])
 
 
 def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
-    """Whether the daemon is to look at it for this request anyway."""
+    """Return whether the daemon is asked already to look at it for this request."""
     return _exists((Hint.kind == TRANSACTION) & (Hint.payment == payment) & (Hint.txid == txid))
 
 
 def is_acceptance_pending(payment: PaymentRequest) -> bool:
-    """Whether late money is to be accepted anyway."""
+    """Return whether the daemon is asked already to count late money."""
     return _exists((Hint.kind == ACCEPT) & (Hint.payment == payment))
 
 
 def is_redelivery_pending(message: Message) -> bool:
-    """Whether it is to be sent again anyway."""
-    return _exists((Hint.kind == REDELIVER) & (Hint.message == message))
+    """Return whether the daemon is asked already to send it again."""
+    return bool(_pending_messages([message.id]))
 
 
 def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:
-    """The ids of those among them whose late money is to be accepted anyway."""
+    """Return the ids of those requests whose late money the daemon is asked to count."""
     ids = [payment.id for payment in payments]
     waiting = Hint.select(Hint.payment).where((Hint.kind == ACCEPT) & Hint.payment.in_(ids))
     return {hint.payment_id for hint in waiting if hint.payment_id}
 
 
 def redeliveries_pending(payment: PaymentRequest) -> set[int]:
-    """The ids of its messages that are to be sent again anyway."""
+    """Return the ids of the request's messages that the daemon is asked to send again."""
     waiting = Hint.select(Hint.message).where((Hint.kind == REDELIVER) & (Hint.payment == payment))
     return {hint.message_id for hint in waiting if hint.message_id}
+
+
+def _pending_checks(limit: int) -> list[Hint]:
+    """Return transactions to look at: the first of each seller, then the second of each, and so on."""
+    query = """SELECT id, kind, payment_id, txid, message_id, created_at FROM (
+            SELECT hint.*, row_number() OVER (
+                PARTITION BY (SELECT seller_id FROM payment_request p WHERE p.id = hint.payment_id)
+                ORDER BY id
+            ) AS turn FROM hint WHERE kind = 'transaction'
+        ) AS queue WHERE turn <= ? ORDER BY turn, id LIMIT ?"""
+    return rows(Hint, query, MAX_CHECKS_PER_SELLER, limit)
+
+
+def _pending_messages(message_ids: Iterable[int]) -> set[int]:
+    found: set[int] = set()
+    for batch in batches(message_ids):
+        waiting = Hint.select(Hint.message).where((Hint.kind == REDELIVER) & Hint.message.in_(batch))
+        found.update(hint.message_id for hint in waiting if hint.message_id)
+    return found
+
+
+def _insert_redeliveries(message_ids: list[int], now: datetime) -> int:
+    # Only marks are put into the text. The daemon may have pruned a message since it was read.
+    query = f"""INSERT INTO hint (kind, payment_id, message_id, created_at)
+        SELECT 'redeliver', payment_id, id, ? FROM message WHERE id IN ({marks(message_ids)})
+        ON CONFLICT DO NOTHING"""  # noqa: S608
+    parameters = (Hint.created_at.db_value(now), *message_ids)
+    return int(database.execute_sql(statement(query), parameters).rowcount)
+
+
+def _add(**values: object) -> None:
+    Hint.insert(**values).on_conflict_ignore().execute()
 
 
 def _exists(condition: object) -> bool:

@@ -14,7 +14,10 @@ _ONLY_ROW = 1
 class DaemonReport(Table):
     """The one row of it. `assessed_height` is the tip that every status was last worked out at.
 
-    `counters` is what the daemon has counted since it started: `daemon.counters.Counters.document`.
+    `complete_look_at` is when the last complete look at chain and mempool began: all that was there at that
+    moment is stored. `first_block` is the hash of block 1, which differs between two chains with the same
+    genesis block. `addresses_ordered` counts the addresses that the wallet is asked for and that are not
+    stored yet. `counters` is the last `daemon.counters.Counters.document`.
     """
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
@@ -22,8 +25,11 @@ class DaemonReport(Table):
     heartbeat_at = MomentField(null=True)
     assessed_height = peewee.IntegerField(default=0)
     node_height = peewee.IntegerField(null=True)
+    complete_look_at = MomentField(null=True)
     problems = DocumentField(default=list)
     counters = DocumentField(default=dict)
+    first_block = peewee.CharField(max_length=64, null=True)
+    addresses_ordered = peewee.IntegerField(default=0)
 
 
 def daemon_report() -> DaemonReport:

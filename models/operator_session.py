@@ -1,10 +1,11 @@
-"""The door to the operator's pages: who is inside, and how often a wrong password was tried."""
+"""The operator's sessions, and the tries to log in with a wrong password."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import peewee
 
-from models.db.connection import BytesField, MomentField, Table, is_sqlite
+from models.db.connection import BytesField, MomentField, Table, database, is_sqlite, moment
 
 _ONLY_ROW = 1
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -12,6 +13,11 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_PAUSE = timedelta(seconds=30)
 FORGIVEN_AFTER = timedelta(hours=1)
 """After so long without a try the next wrong one counts as the first."""
+
+MAX_CLIENTS_A_MINUTE = 1000
+CROWD_PAUSE = timedelta(minutes=1)
+MAX_LISTED_ADDRESSES = 1000
+OTHER_ADDRESSES = "other addresses"
 
 
 class OperatorSalt(Table):
@@ -29,16 +35,45 @@ class OperatorSession(Table):
 
 
 class LoginAttempt(Table):
-    """How a browser's tries went; those that never logged in share one row."""
+    """How one client's tries went: a network address, or a browser that has logged in before."""
 
-    browser = peewee.CharField(primary_key=True, max_length=22)
+    client = peewee.CharField(primary_key=True, max_length=64)
     failures = peewee.IntegerField()
-    next_at = MomentField()
+    next_at = MomentField(index=True)
 
     def pause_left(self, now: datetime) -> timedelta | None:
         """How long until the next try. What is longer than any pause was written by a wrong clock."""
         wait: timedelta = self.next_at - now
         return wait if timedelta(0) < wait <= LONGEST_PAUSE else None
+
+
+class FailedLogin(Table):
+    """Wrong passwords from one address. `reported_at` is the login after them, whose page lists them."""
+
+    id = peewee.BigAutoField()
+    address = peewee.CharField(max_length=64)
+    tries = peewee.IntegerField()
+    last_at = MomentField()
+    reported_at = MomentField(null=True)
+
+
+FailedLogin.add_index(
+    FailedLogin.index(
+        FailedLogin.address,
+        name="failed_login_unreported",
+        unique=True,
+        where=FailedLogin.reported_at.is_null(),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTries:
+    """Wrong passwords that came from one address."""
+
+    address: str
+    tries: int
+    last_at: datetime
 
 
 def operator_salt() -> bytes | None:
@@ -62,43 +97,75 @@ def is_session(session_id: str, now: datetime) -> bool:
 
 
 def begin_session(session_id: str, now: datetime, expires_at: datetime) -> None:
-    """Let it in; forget those that are over."""
+    """Store a session, forget those that are over, and report the wrong passwords since the last one."""
     OperatorSession.delete().where(OperatorSession.expires_at <= now).execute()
     OperatorSession.insert(id=session_id, expires_at=expires_at).execute()
+    FailedLogin.delete().where(FailedLogin.reported_at.is_null(False)).execute()
+    FailedLogin.update(reported_at=now).execute()
 
 
 def end_session(session_id: str) -> None:
-    """Logged out."""
     OperatorSession.delete().where(OperatorSession.id == session_id).execute()
 
 
-def pause_left(browser: str, now: datetime) -> timedelta | None:
-    """How long until the next try; None where there may be one now."""
-    row: LoginAttempt | None = LoginAttempt.get_or_none(LoginAttempt.browser == browser)
+def end_all_sessions() -> int:
+    """Log the operator out in every browser. Return in how many."""
+    return int(OperatorSession.delete().execute())
+
+
+def pause_left(client: str, now: datetime) -> timedelta | None:
+    """Return how long this client has to wait until its next try, or None where it may try now."""
+    row: LoginAttempt | None = LoginAttempt.get_or_none(LoginAttempt.client == client)
     return None if row is None else row.pause_left(now)
 
 
-def begin_attempt(browser: str, now: datetime) -> timedelta | None:
-    """Take the one try that there is now, inside the caller's transaction; or how long until the next.
+def is_crowded(now: datetime) -> bool:
+    """Return whether more clients than there can be have tried within a minute."""
+    is_recent = (LoginAttempt.next_at > now - CROWD_PAUSE) & (LoginAttempt.next_at <= now + LONGEST_PAUSE)
+    recent = LoginAttempt.select(LoginAttempt.client).where(is_recent).limit(MAX_CLIENTS_A_MINUTE)
+    return len(recent) >= MAX_CLIENTS_A_MINUTE
 
-    It counts as failed until `forgive`: of many that try at the same time one is let through, whatever comes
-    of it.
+
+def begin_attempt(client: str, now: datetime) -> timedelta | None:
+    """Reserve this client's next try. Return None if it may proceed, else how long to wait.
+
+    Must run inside a transaction. The try counts as failed until `forgive`, so of many at once one proceeds.
     """
-    LoginAttempt.insert(browser=browser, failures=0, next_at=_LONG_AGO).on_conflict_ignore().execute()
-    query = LoginAttempt.select().where(LoginAttempt.browser == browser)
+    LoginAttempt.delete().where(LoginAttempt.next_at < now - FORGIVEN_AFTER).execute()
+    LoginAttempt.insert(client=client, failures=0, next_at=_LONG_AGO).on_conflict_ignore().execute()
+    query = LoginAttempt.select().where(LoginAttempt.client == client)
     row: LoginAttempt = (query if is_sqlite() else query.for_update()).get()
     wait = row.pause_left(now)
     if wait is not None:
         return wait
-    row.failures = 1 if now - row.next_at > FORGIVEN_AFTER else row.failures + 1
+    row.failures += 1
     row.next_at = now + pause_after(row.failures)
     row.save()
     return None
 
 
-def forgive(browser: str) -> None:
-    """The try was a good one."""
-    LoginAttempt.delete().where(LoginAttempt.browser == browser).execute()
+def forgive(client: str) -> None:
+    """Forget this client's wrong passwords, since it has sent the right one."""
+    LoginAttempt.delete().where(LoginAttempt.client == client).execute()
+
+
+def record_failed_login(address: str, now: datetime) -> None:
+    """Store a wrong password for the operator's page. Must run inside a transaction."""
+    is_unreported = FailedLogin.reported_at.is_null()
+    is_its = is_unreported & (FailedLogin.address == address)
+    if not FailedLogin.select().where(is_its).exists():
+        if FailedLogin.select().where(is_unreported).count() >= MAX_LISTED_ADDRESSES:
+            is_its = is_unreported & (FailedLogin.address == (address := OTHER_ADDRESSES))
+        FailedLogin.insert(address=address, tries=0, last_at=now).on_conflict_ignore().execute()
+    FailedLogin.update(tries=FailedLogin.tries + 1, last_at=now).where(is_its).execute()
+
+
+def failed_logins() -> list[FailedTries]:
+    """Return the wrong passwords since the login before the last one, the newest address first."""
+    query = """SELECT address, sum(tries), max(last_at) AS newest_at FROM failed_login
+        GROUP BY address ORDER BY newest_at DESC, address"""
+    found = database.execute_sql(query).fetchall()
+    return [FailedTries(address, int(tries), moment(newest_at)) for address, tries, newest_at in found]
 
 
 def pause_after(failures: int) -> timedelta:

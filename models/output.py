@@ -1,14 +1,14 @@
 """Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from sys import intern
+from datetime import datetime
 
 import peewee
 
 from models.address import Address
 from models.db.connection import BytesField, MomentField, Table, batches, database, marks, rows, statement
 from models.payment import DUE_NOW
-from payments.status import Receipt
+from payments.status import CLOSING_DEPTH, Receipt
 
 MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
 
@@ -17,7 +17,9 @@ class Output(Table):
     """A transaction output to one of our addresses, in whatever state bitcoind last had it.
 
     `replaced_by` is the transaction that conflicts with it; `replaced_in` the block of the active chain
-    that this one is in, None while it is in the mempool.
+    that this one is in, None while it is in the mempool. `present_since` is since when the output has been
+    there without a gap. `gone_since` is when an assessment found it gone: None while it is live, and while
+    its absence has had no effect yet.
     """
 
     address_id: int
@@ -27,6 +29,9 @@ class Output(Table):
     vout = peewee.BigIntegerField()
     amount_sats = peewee.BigIntegerField()
     first_seen_at = MomentField()
+    present_since = MomentField()
+    gone_since = MomentField(null=True)
+    is_coinbase = peewee.BooleanField(default=False)
     state = peewee.CharField(max_length=8)
     block_hash = peewee.CharField(max_length=64, null=True)
     block_height = peewee.IntegerField(null=True)
@@ -39,14 +44,16 @@ class Output(Table):
 
     @property
     def receipt(self) -> Receipt:
-        """The fact that the status is worked out from."""
+        """Return the fact that the status is worked out from."""
         return Receipt(
             txid=self.txid,
             vout=self.vout,
             amount_sats=self.amount_sats,
             first_seen_at=self.first_seen_at,
+            present_since=self.present_since,
             block_height=self.block_height,
             is_live=self.state in (MEMPOOL, MINED),
+            is_coinbase=bool(self.is_coinbase),
         )
 
 
@@ -115,16 +122,34 @@ def states_of(txids: Iterable[str]) -> dict[tuple[str, int], str]:
     return found
 
 
-def unsettled_outputs() -> list[tuple[str, str, str | None]]:
-    """Outputs in no block, of requests that are open or about to be: what bitcoind has to be asked about.
+_UNSETTLED = """FROM output o LEFT JOIN payment_request p ON p.address_id = o.address_id
+    WHERE o.block_hash IS NULL AND CASE WHEN p.id IS NULL
+        THEN o.state <> 'dropped' AND o.replaced_in IS NULL
+        ELSE p.closed_at IS NULL OR p.next_height = ? END"""
+"""The outputs in no block that bitcoind has to be asked about.
 
-    Each as (txid, state, replaced_in): there may be as many as open requests.
+A closed request counts where its facts have changed (a reorg reached it), because it is assessed only after
+bitcoind has been asked. An output without a request counts until it is mined, dropped, or replaced in a
+block.
+"""
+
+
+def unsettled_outputs() -> list[tuple[str, str, str | None]]:
+    """Return (txid, state, replaced_in) of each output that bitcoind has to be asked about.
+
+    There may be as many as open requests.
     """
-    # A closed one whose facts have changed (a reorg reached it) is assessed only after this is asked.
-    query = """SELECT o.txid, o.state, o.replaced_in FROM output o
-        JOIN payment_request p ON p.address_id = o.address_id
-        WHERE o.block_hash IS NULL AND (p.closed_at IS NULL OR p.next_height = ?) ORDER BY o.id"""
+    # Only text of our own is put into it.
+    query = f"SELECT o.txid, o.state, o.replaced_in {_UNSETTLED} ORDER BY o.id"
     return list(database.execute_sql(statement(query), (DUE_NOW,)).fetchall())
+
+
+def txids_believed_in_mempool() -> list[str]:
+    """Return the unconfirmed payments, and the unconfirmed transactions that replace one."""
+    # Only text of our own is put into it. Its last two conditions are an index's.
+    query = f"""SELECT CASE o.state WHEN 'mempool' THEN o.txid ELSE o.replaced_by END {_UNSETTLED}
+        AND o.state <> 'dropped' AND o.replaced_in IS NULL"""
+    return list({txid for (txid,) in database.execute_sql(statement(query), (DUE_NOW,))})
 
 
 def spends_of(txids: Iterable[str]) -> list[Spend]:
@@ -147,15 +172,36 @@ def own_spends(txids: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def forget_spends(txids: Iterable[str]) -> None:
-    """These transactions are buried, or nothing is done for them any more."""
+def forget_spends(txids: Iterable[str], tip_height: int) -> None:
+    """Forget what these transactions spend, of those that pay closed requests only and are buried or gone.
+
+    A reorg can still bring another transaction in the place of one that is not buried. An open request needs
+    the outpoints of each transaction that pays it, even if the transaction pays a closed request too.
+    """
     for batch in batches(txids):
         # Only marks are put into the text.
-        query = statement(f"DELETE FROM spend WHERE txid IN ({marks(batch)})")  # noqa: S608
-        database.execute_sql(query, batch)
+        query = f"""DELETE FROM spend WHERE txid IN ({marks(batch)}) AND NOT EXISTS (
+            SELECT 1 FROM output o JOIN payment_request p ON p.address_id = o.address_id
+            WHERE o.txid = spend.txid AND (p.closed_at IS NULL OR o.block_height > ?))"""  # noqa: S608
+        database.execute_sql(statement(query), (*batch, tip_height - CLOSING_DEPTH + 1))
+
+
+def txids_in_blocks(first_height: int, last_height: int) -> list[str]:
+    """Return the transactions of ours in the stored blocks of these heights."""
+    query = """SELECT DISTINCT o.txid FROM output o JOIN block b ON b.hash = o.block_hash
+        WHERE b.height BETWEEN ? AND ?"""
+    return [txid for (txid,) in database.execute_sql(statement(query), (first_height, last_height))]
+
+
+def note_gaps(outputs: Iterable[Output], now: datetime) -> None:
+    """Store that these outputs are gone as far as anybody knows: their absence is a gap from now on."""
+    gone = [o.id for o in outputs if not o.receipt.is_live and o.gone_since is None]
+    for batch in batches(gone):
+        Output.update(gone_since=now).where(Output.id.in_(batch)).execute()
 
 
 def all_spends() -> Iterator[tuple[str, bytes, str]]:
-    """What `add_spends` stored; a txid is one string, however often it is there."""
+    """Yield what `add_spends` stored; equal txids are one string, to save memory."""
+    same: dict[str, str] = {}
     for txid, outpoint, spender in database.execute_sql("SELECT txid, outpoint, spender FROM spend"):
-        yield intern(txid), bytes(outpoint), intern(spender)
+        yield same.setdefault(txid, txid), bytes(outpoint), same.setdefault(spender, spender)

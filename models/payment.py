@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import peewee
 
-from models.address import Address, claim, claim_address, newest_address_id
+from models.address import Address, claim_address, newest_address_id
 from models.db.connection import (
     DocumentField,
     MomentField,
@@ -15,11 +16,9 @@ from models.db.connection import (
     execute_many,
     first,
     insert,
-    is_sqlite,
     marks,
     rows,
     statement,
-    written,
 )
 from models.seller import Seller
 from payments.status import Assessment, Standing, Status, Terms
@@ -34,6 +33,8 @@ class PaymentRequest(Table):
     """A request for payment. The web process writes the first part, the daemon the second.
 
     `settled_sats` is what had come when the operator last said that there is nothing more to decide.
+    `required_depth` is the depth at which the cover is confirmed, None where it is `confirmations_required`.
+    `unpublished_height` is the tip that the status was worked out at, None where it is the published one.
     """
 
     seller_id: str
@@ -74,6 +75,8 @@ class PaymentRequest(Table):
     confirmed_at = MomentField(null=True)
     closed_at = MomentField(null=True)
     told_sats = peewee.BigIntegerField(default=0)
+    required_depth = peewee.IntegerField(null=True)
+    unpublished_height = peewee.IntegerField(null=True)
     revision = peewee.IntegerField(default=0)
     next_height = peewee.IntegerField(null=True)
     next_deadline = MomentField(null=True)
@@ -106,7 +109,7 @@ class PaymentRequest(Table):
         )
 
     def take_over(self, assessment: Assessment, now: datetime) -> None:
-        """Set the daemon's part to what was found."""
+        """Set the daemon's part to what was found. An acceptance of late money ends with the cover."""
         was_confirmed = self.status == Status.CONFIRMED.value
         is_confirmed = assessment.status is Status.CONFIRMED
         self.status = assessment.status.value
@@ -119,11 +122,16 @@ class PaymentRequest(Table):
         self.received_at = assessment.received_at
         self.confirmed_at = (self.confirmed_at if was_confirmed else now) if is_confirmed else None
         self.closed_at = (self.closed_at or now) if assessment.is_closed else None
+        required = assessment.confirmations_required
+        self.required_depth = None if required == self.confirmations_required else required
+        if not assessment.status.is_covered:
+            self.late_accepted_at = None
         self.next_height = assessment.next_height
         self.next_deadline = assessment.next_deadline
 
 
 ASSESSED = (
+    PaymentRequest.late_accepted_at,
     PaymentRequest.status,
     PaymentRequest.covered_height,
     PaymentRequest.received_sats,
@@ -135,6 +143,8 @@ ASSESSED = (
     PaymentRequest.confirmed_at,
     PaymentRequest.closed_at,
     PaymentRequest.told_sats,
+    PaymentRequest.required_depth,
+    PaymentRequest.unpublished_height,
     PaymentRequest.next_height,
     PaymentRequest.next_deadline,
 )
@@ -144,32 +154,16 @@ _STORE = f"UPDATE payment_request SET {_CHANGES}, revision = ? WHERE id = ? AND 
 
 
 def place(payment: PaymentRequest) -> bool:
-    """Store a fresh request at the oldest free address, which is claimed for it; False where none is free.
+    """Claim the oldest free address, and store a new request with it. Return False where none is free.
 
-    On SQLite inside the caller's transaction. On PostgreSQL it is one statement, which is a transaction by
-    itself: each more is a way to the server and back.
+    Must run inside a transaction.
     """
-    address = _claimed_for(payment) if is_sqlite() else _placed_at_once(payment)
-    if address is not None:
-        payment.address = address
-    return address is not None
-
-
-def _claimed_for(payment: PaymentRequest) -> Address | None:
     address = claim_address(payment.created_at)
-    if address is not None:
-        payment.id = insert(PaymentRequest, **payment.__data__, address=address)
-    return address
-
-
-def _placed_at_once(payment: PaymentRequest) -> Address | None:
-    columns, values = written(PaymentRequest, payment.__data__)
-    # Only names of our own and marks are put into the text.
-    query = (
-        f"WITH claimed AS ({claim()}), placed AS (INSERT INTO payment_request ({columns}, address_id) "  # noqa: S608
-        f"SELECT {marks(values)}, id FROM claimed) SELECT * FROM claimed"
-    )
-    return first(Address, query, Address.claimed_at.db_value(payment.created_at), *values)
+    if address is None:
+        return False
+    payment.id = insert(PaymentRequest, **payment.__data__, address=address)
+    payment.address = address
+    return True
 
 
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
@@ -200,7 +194,7 @@ def sample_addresses() -> list[Address]:
     awaited = (
         Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id))
         .join(PaymentRequest, peewee.JOIN.LEFT_OUTER)
-        .where(is_latest & (Address.claimed_at.is_null() | is_open))
+        .where(is_latest & (Address.is_free() | is_open))
         .group_by(Address.wallet)
     )
     ids = {address_id for pair in awaited.tuples().execute() for address_id in pair}
@@ -216,10 +210,47 @@ def touch(address_ids: Iterable[int]) -> int:
     return int(database.execute_sql(query, (DUE_NOW, *ids)).rowcount) if ids else 0
 
 
-def due_payments(tip_height: int, as_of: datetime, limit: int = 500) -> list[PaymentRequest]:
-    """The requests that may have changed: touched, or at a height or moment that they wait for."""
-    query = "SELECT * FROM payment_request WHERE next_height <= ? OR next_deadline < ? LIMIT ?"
-    return rows(PaymentRequest, query, tip_height, PaymentRequest.next_deadline.db_value(as_of), limit)
+_IS_DUE = "(next_height <= ? OR next_deadline < ?)"
+_IS_WAITING = "(expires_at >= ? AND expires_at < ? OR monitored_until >= ? AND monitored_until < ?)"
+
+
+def due_payments(
+    tip_height: int, as_of: datetime, limit: int = 500, *, now: datetime | None = None
+) -> list[PaymentRequest]:
+    """Return the requests that may have changed: touched, or at a height or moment that they wait for.
+
+    A request is left out if a moment that it depends on has come since `as_of`, up to which bitcoind has been
+    read. Only the next complete look can decide it.
+    """
+    query = f"SELECT * FROM payment_request WHERE {_IS_DUE} AND NOT {_IS_WAITING} LIMIT ?"  # noqa: S608
+    return rows(PaymentRequest, query, *_due(tip_height, as_of, now or as_of), limit)
+
+
+def is_any_waiting(tip_height: int, as_of: datetime, now: datetime) -> bool:
+    """Return whether a request that may have changed waits for the next complete look."""
+    query = f"SELECT 1 FROM payment_request WHERE {_IS_DUE} AND {_IS_WAITING} LIMIT 1"  # noqa: S608
+    return database.execute_sql(statement(query), _due(tip_height, as_of, now)).fetchone() is not None
+
+
+def _due(tip_height: int, as_of: datetime, now: datetime) -> tuple[Any, ...]:
+    begin, end = (PaymentRequest.expires_at.db_value(moment) for moment in (as_of, now))
+    return tip_height, begin, begin, end, begin, end
+
+
+def publish_heights() -> None:
+    """Let every status be read at the published height from now on."""
+    database.execute_sql(
+        "UPDATE payment_request SET unpublished_height = NULL WHERE unpublished_height IS NOT NULL"
+    )
+
+
+def payments_at(address_ids: Iterable[int]) -> dict[int, PaymentRequest]:
+    """Return the request at each of these addresses, if there is one."""
+    ids = list(address_ids)
+    # Only marks are put into the text.
+    query = f"SELECT * FROM payment_request WHERE address_id IN ({marks(ids)})"  # noqa: S608
+    found = rows(PaymentRequest, query, *ids) if ids else []
+    return {payment.address_id: payment for payment in found}
 
 
 def store_assessments(payments: Sequence[PaymentRequest]) -> bool:

@@ -30,10 +30,21 @@ class Seller(Table):
     removed_at = MomentField(null=True)
 
 
+# Without the webhook secrets. The web server's role on PostgreSQL may not read them (models/db/web_role.py).
+_PUBLIC_COLUMNS = "id, name, email, api_key_hash, webhook_url, created_at, removed_at"
+
+
 def seller_by_key_hash(api_key_hash: str) -> Seller | None:
-    """The seller whose key has this hash, if it is not removed."""
-    query = "SELECT * FROM seller WHERE api_key_hash = ? AND removed_at IS NULL"
+    """Return the seller whose key has this hash, without its webhook secrets, unless it was removed."""
+    # Only names of our own are put into the text.
+    query = f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE api_key_hash = ? AND removed_at IS NULL"  # noqa: S608
     return first(Seller, query, api_key_hash)
+
+
+def seller_by_id(seller_id: str) -> Seller | None:
+    """Return the seller with this id, without its webhook secrets."""
+    # Only names of our own are put into the text.
+    return first(Seller, f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE id = ?", seller_id)  # noqa: S608
 
 
 def has_webhook(seller_id: str) -> bool:

@@ -23,6 +23,8 @@ class Request(Protocol):
     price_source: str
     amount_sats: int
     confirmations_required: int
+    required_depth: int | None
+    unpublished_height: int | None
     created_at: datetime
     expires_at: datetime
     note: str
@@ -56,7 +58,12 @@ class Part(Protocol):
 def payment_document(
     request: Request, address: str, parts: Iterable[Part], *, tip_height: int, public_url: str
 ) -> dict[str, Any]:
-    """The request as JSON values, at the tip that its status was worked out at. Field names: SPEC.md 4."""
+    """Return the request as JSON values, at the tip that its status was worked out at.
+
+    `tip_height` is the published one. The field names are those of docs/spec.md 4. A cover that needs a
+    coinbase output requires more confirmations than were agreed.
+    """
+    tip_height = tip_height if request.unpublished_height is None else request.unpublished_height
     return {
         "payment_request_id": request.reference,
         "seller_id": request.seller_id,
@@ -76,7 +83,7 @@ def payment_document(
         "redirect_url": request.redirect_url,
         "status": request.status,
         "confirmations": depth(request.covered_height, tip_height),
-        "confirmations_required": request.confirmations_required,
+        "confirmations_required": request.required_depth or request.confirmations_required,
         "received_sats": request.received_sats,
         "due_sats": request.due_sats,
         "overpaid_sats": request.overpaid_sats,

@@ -10,6 +10,7 @@ SATS_PER_BTC = 100_000_000
 DUST_LIMIT_SATS = 546
 MAX_MONEY_SATS = 21_000_000 * SATS_PER_BTC
 DIGITS_BEFORE_POINT = 12
+MAX_NUMBER_CHARACTERS = 1000
 
 # Raises rather than rounds, whatever context the program runs in.
 EXACT = Context(prec=1000, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
@@ -20,6 +21,10 @@ _PLAIN_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 class AmountError(ValueError):
     """An amount or currency that is refused; the message says why and what is allowed, for the merchant."""
+
+
+class ExponentDecimal(Decimal):
+    """A number that was written with an exponent, such as 1.0e1. It is equal to 10, and no plain number."""
 
 
 def currency_exponent(code: str) -> int:
@@ -40,10 +45,9 @@ def currency_codes() -> Set[str]:
 
 
 def read_amount(value: str | int | Decimal, currency: str) -> Decimal:
-    """The amount that a merchant wrote, as text or as a JSON number read without floats.
+    """Return the amount that a merchant wrote, as text or as a JSON number read without floats.
 
-    What is stored is what was written, so it may not have more decimals than the currency, zeros included.
-    Raises AmountError.
+    Zeros behind the currency's last decimal say nothing, and are cut off. Raises AmountError.
     """
     most = currency_exponent(currency)
     amount = read_number(value)
@@ -53,20 +57,23 @@ def read_amount(value: str | int | Decimal, currency: str) -> Decimal:
         raise AmountError("must be more than 0")
     if amount >= 10**DIGITS_BEFORE_POINT:
         raise AmountError(f"must have at most {DIGITS_BEFORE_POINT} digits before the point")
-    if _decimals(amount) > most:
-        raise AmountError(f"must have at most {most} decimals, as {currency} has")
-    return amount
+    if _decimals(amount) <= most:
+        return amount
+    try:
+        return amount.quantize(Decimal((0, (1,), -most)), context=EXACT)
+    except Inexact:
+        raise AmountError(f"must have at most {most} decimals, as {currency} has") from None
 
 
 def read_number(value: object) -> Decimal | None:
-    """The finite number that plain decimal text, an int or a Decimal means, to its last digit; else None.
+    """Return the finite number that plain decimal text, an int or a Decimal means, to its last digit.
 
-    A Decimal whose exponent is above zero came from a JSON number such as 1e5, and is refused.
+    Return None for anything else, and for a number that was written with an exponent.
     """
     match value:
-        case str() if _PLAIN_NUMBER.fullmatch(value):
+        case str() if len(value) <= MAX_NUMBER_CHARACTERS and _PLAIN_NUMBER.fullmatch(value):
             return Decimal(value)
-        case bool():
+        case bool() | ExponentDecimal():
             return None
         case int():
             return Decimal(value)

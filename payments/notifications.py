@@ -8,7 +8,7 @@ from payments.status import EventType
 
 
 def is_mailed(event_type: EventType, document: Document) -> bool:
-    """Whether the operator gets an email of it. SPEC.md 3, the table of events."""
+    """Whether the operator gets an email of it. docs/spec.md 3, the table of events."""
     if event_type is EventType.EXPIRED:
         return bool(document["received_sats"] > 0)
     return event_type is not EventType.UNDERPAID

@@ -74,6 +74,11 @@ class Transaction:
             self._txid = _display(_double_sha256(self._stripped()))
         return self._txid
 
+    @property
+    def raw(self) -> bytes:
+        """The serialisation that it was read from, with its witness."""
+        return self._raw[self._start : self._end]
+
     def _stripped(self) -> bytes:
         raw, start, end = self._raw, self._start, self._end
         if not self._witness:

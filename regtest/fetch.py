@@ -13,8 +13,21 @@ SUITE = "sid"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
+_SIGNED_ALONE = {
+    "APT::Get::AllowUnauthenticated": "false",
+    "APT::Get::Force-Yes": "false",
+    "Acquire::AllowInsecureRepositories": "false",
+    "Acquire::AllowWeakRepositories": "false",
+    "Acquire::AllowDowngradeToInsecureRepositories": "false",
+}
+"""apt's own defaults, in force whatever this machine's apt.conf allows. What is fetched here is run.
+
+A machine that works with an old snapshot of the archive keeps its own word on how old is too old.
+"""
+
+
 class FetchError(RuntimeError):
-    """Debian's archive can't be used here; says why."""
+    """Debian's archive can't be used here; the message has the reason."""
 
 
 def fetch_bitcoind(cache: Path) -> list[str]:
@@ -81,7 +94,7 @@ def _download_from(mirror: str, package: str, scratch: Path) -> list[Path]:
 
 
 def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
-    """Options that keep apt to `scratch` and `mirror`, and away from the system's state and locks."""
+    """Return options that keep apt to `scratch`, to `mirror` and to what Debian's own key has signed."""
     for directory in ("lists/partial", "cache/archives/partial"):
         (scratch / directory).mkdir(parents=True, exist_ok=True)
     (scratch / "status").write_text("")
@@ -95,7 +108,8 @@ def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
         "Dir::Etc::preferences": "/dev/null",
         "Dir::Etc::preferencesparts": "-",
         "APT::Default-Release": SUITE,
-        # Root would hand the download to a user who can't enter `scratch`. Signatures are checked anyway.
+        **_SIGNED_ALONE,
+        # Root would hand the download to a user who can't enter `scratch`.
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Debug::NoLocking": "1",

@@ -23,7 +23,7 @@ from regtest.process import READY_SECONDS, Process, ProcessError
 class Installation:
     """A whole Nodetill on `node`: its settings, its two servers, and a directory for all that they write.
 
-    `settings` are variables of SPEC.md 2 that are to differ from `settings_for`'s.
+    `settings` are variables of docs/spec.md 2 that are to differ from `settings_for`'s.
     """
 
     def __init__(self, node: RegtestNode, directory: Path, **settings: str) -> None:

@@ -197,7 +197,10 @@ class RegtestNode:
 
     def _configuration(self) -> str:
         """bitcoin.conf.example, with a password, and this node's addresses for its own."""
-        text = (PROJECT / "bitcoin.conf.example").read_text(encoding="utf-8")
+        example = PROJECT / "bitcoin.conf.example"
+        if not example.exists():
+            raise NodeError("the demo needs Nodetill's sources: run it where you have unpacked them")
+        text = example.read_text(encoding="utf-8")
         replacements = {
             r"#rpcauth=.*": rpcauth("nodetill", self.password),
             r"zmqpubrawtx=.*": f"zmqpubrawtx={self.zmq_rawtx}",

@@ -35,6 +35,8 @@ class Process:
         self.environ = dict(environ)
         self.directory = directory
         self.log_file = directory / f"{self.name}.log"
+        self.output: int | None = None
+        """A file descriptor that gets both streams in the place of `log_file`."""
         self._command = [sys.executable, str(PROJECT / script)]
         self._child: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -60,8 +62,8 @@ class Process:
                 cwd=self.directory,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=log if self.output is None else self.output,
+                stderr=log if self.output is None else self.output,
                 # A Ctrl-C in the terminal is for us, who then stop it in order.
                 start_new_session=True,
                 preexec_fn=end_with_parent(),

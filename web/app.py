@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 from types import MappingProxyType
 
 import structlog
-from bottle import HTTPError
+from bottle import Bottle
 
 from config import Settings
 from models.db.connection import DATABASE_TROUBLE
@@ -30,11 +29,10 @@ from web.auth.access import (
 from web.checkout import page as checkout
 from web.html import static_files
 from web.html.templates import problem_page
-from web.http.answer import Answer, Problem, not_found, refused, unavailable
-from web.http.content import Content
 from web.http.database import Outage, Writers, connection
 from web.http.request import Call, Environ, Visitor
-from web.http.wsgi import Callback, Gateway
+from web.http.responses import Answer, Content, Problem, unavailable
+from web.http.wsgi import Callback, Reader, add_route, bottle_app, check_spelling, internal_error
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
 from web.operator import layout as operator_pages
@@ -46,7 +44,7 @@ from web.operator import revenue as turnover
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
-Handler = Callable[..., Answer | Content]
+Handler = Callable[..., Content]
 Access = Callable[[Call], Seller | Visitor | None]
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
@@ -79,6 +77,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/operator/login", visitor, login.show),
     ("POST", "/operator/login", visitor_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
+    ("POST", "/operator/logout/everywhere", operator_form, login.leave_everywhere),
     ("GET", "/operator/money", operator, turnover.show),
     ("GET", "/operator/payments.csv", operator, export.show),
     ("POST", "/operator/settle", operator_form, operator_payment.mark_all_settled),
@@ -100,10 +99,10 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", f"{_TRIGGERS}PaymentStatus/get", key_holder_or_neighbour, triggers.payment_status),
     ("POST", f"{_TRIGGERS}TransactionReceived/post", key_holder_or_neighbour, triggers.transaction_received),
 )
-"""Routes that are there only with SPELLBOOK_TRIGGERS on. SPEC.md 6."""
+"""Routes that are there only with SPELLBOOK_TRIGGERS on. docs/spec.md 6."""
 
 # Where a problem is told otherwise: somebody looks with a browser, or a program knows the Spellbook alone.
-_TOLD_BY: Mapping[Handler, Callable[[Answer, Environ], Answer | Content]] = MappingProxyType(
+_TOLD_BY: Mapping[Handler, Callable[[Answer, Environ], Content]] = MappingProxyType(
     {
         checkout.show: problem_page,
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
@@ -121,14 +120,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings, clock: Clock = utc_now) -> Gateway:
-    """The WSGI application; the database must be open. Nothing of it is shared between two of them."""
+def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
+    """Return the WSGI application; the database must be open. Two applications share nothing."""
     desk = Desk(settings, clock)
-    app = Gateway(_unrouted)
+    app = bottle_app()
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
     for method, path, access, handler in ROUTES + OPERATOR + triggers_if_on:
-        app.route(path, method, desk.callback(access, handler))
+        add_route(app, method, path, desk.callback(access, handler), _reader_of(path, handler))
     return app
+
+
+def _reader_of(path: str, handler: Handler) -> Reader:
+    if handler in (checkout.show, manual.show):
+        return Reader.CUSTOMER
+    is_operator = path == "/" or path.startswith("/operator/")
+    return Reader.OPERATOR if is_operator else Reader.PROGRAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +150,17 @@ class Desk:
         """What is called for a route."""
         told = _TOLD_BY.get(handler)
 
-        def serve(environ: Environ, parts: dict[str, str]) -> Answer | Content:
+        def serve(environ: Environ, parts: dict[str, str]) -> Content:
             answer = self.answer(access, handler, environ, parts)
             return told(answer, environ) if told is not None and isinstance(answer, Answer) else answer
 
         return serve
 
-    def answer(
-        self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]
-    ) -> Answer | Content:
+    def answer(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Content:
         """The handler's answer, or the problem that stood in its way."""
         is_write = environ["REQUEST_METHOD"] == "POST"
         try:
+            check_spelling(environ)
             with connection():
                 call = Call(self.settings, self.clock(), environ, self.writers)
                 answer = handler(replace(call, caller=access(call)), **parts)
@@ -164,23 +169,10 @@ class Desk:
             return problem.answer
         except DATABASE_TROUBLE as error:
             self.outage.begin(error, is_write=is_write)
-            return health.unreadable() if handler is health.health else _NO_DATABASE.answer
+            return (
+                health.unreadable(environ, self.settings) if handler is health.health else _NO_DATABASE.answer
+            )
         except Exception:  # The last line of defence: a client never sees a traceback.
             log.exception("call failed", method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"])
-            return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of Nodetill; its log has it").answer
+            return internal_error().answer
         return answer
-
-
-def _unrouted(error: HTTPError) -> Answer:
-    """What Bottle refuses by itself: a path that is not there, or not with this method."""
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = _with_head(error.headers["Allow"])
-        detail = f"this address takes {allowed}"
-        return refused(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed}).answer
-    return not_found().answer
-
-
-def _with_head(allow: str) -> str:
-    """Where GET is served, HEAD is too."""
-    methods = set(allow.split(","))
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

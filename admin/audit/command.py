@@ -1,15 +1,15 @@
 """`manage.py audit`: is everything that is stored of the open requests what bitcoind says?"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from admin.audit.compare import Auditor, Difference
-from admin.audit.node import Evidence, Witness
+from admin.audit.compare import Auditor, Difference, unrequested_differences
+from admin.audit.node import Evidence, WalletPayment, Witness
 from admin.audit.stored import Books, Entry, open_books, read_books
 from admin.cli import answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
@@ -38,9 +38,12 @@ class Report:
     not_checked: tuple[str, ...]
     requests: int
     height: int
+    unpaid: tuple[str, ...] = ()
+    """The claimed addresses that no request has, and to which nothing came."""
 
     @property
     def document(self) -> dict[str, Any]:
+        unpaid = {"addresses_without_request": list(self.unpaid)} if self.unpaid else {}
         return {
             "differences": [
                 {"payment_request_id": each.payment, "difference": each.text} for each in self.differences
@@ -48,11 +51,14 @@ class Report:
             "not_checked": list(self.not_checked),
             "requests": self.requests,
             "height": self.height,
+            **unpaid,
         }
 
     @property
     def text(self) -> str:
         found = "no difference" if not self.differences else f"differences: {len(self.differences)}"
+        if self.unpaid:
+            found = f"{len(self.unpaid)} addresses have no request, and nothing came to them; {found}"
         return "\n".join(
             [
                 *map(str, self.differences),
@@ -76,8 +82,9 @@ def audit(patience: float, as_json: bool) -> None:
     """Is all that is stored as bitcoind has it?
 
     Works out every open request anew from bitcoind alone, and compares. Each difference is printed; exit
-    status 1 where there is any. Nothing is changed. It may run beside the daemon, and takes as long as
-    reading the blocks since the oldest open request and the mempool does.
+    status 1 where there is any. Money at an address without a request is one, too. Nothing is changed. It may
+    run beside the daemon, and takes as long as reading the blocks since the oldest open request and the
+    mempool does.
 
     \b
     manage.py audit
@@ -104,6 +111,7 @@ class Audit:
     _not_checked: set[str] = field(default_factory=set)
     _requests: int = 0
     _height: int = 0
+    _unpaid: tuple[str, ...] = ()
 
     def run(self) -> Report:
         """Raises Refused where bitcoind can't be asked."""
@@ -118,7 +126,8 @@ class Audit:
             time.sleep(LOOK_SECONDS)
         differences = {BEHIND} if lasting is None else lasting
         in_order = sorted(differences, key=lambda each: (each.payment or "", each.text))
-        return Report(tuple(in_order), tuple(sorted(self._not_checked)), self._requests, self._height)
+        not_checked = tuple(sorted(self._not_checked))
+        return Report(tuple(in_order), not_checked, self._requests, self._height, self._unpaid)
 
     def _look(self) -> set[Difference] | None:
         """What differs now; None where the two are not at one tip."""
@@ -135,7 +144,8 @@ class Audit:
         self._requests, self._height = len(books.entries), evidence.height
         if books.tip_hash != evidence.tip_hash:
             return None
-        return {*self._of_requests(asked, books, evidence), *self._of_wallet(books, table)}
+        wallet = self._of_wallet(books, table)
+        return {*self._of_requests(asked, books, evidence), *wallet, *self._of_unrequested(books, evidence)}
 
     def _of_requests(self, asked: Books, books: Books, evidence: Evidence) -> Iterator[Difference]:
         """Of those that were there when bitcoind was asked."""
@@ -151,16 +161,38 @@ class Audit:
         try:
             for entry in books.entries:
                 yield from self._of_address(entry)
-            for address in self.witness.labelled(LABEL) - table.keys():
-                yield Difference(
-                    None,
-                    f"the wallet's address {address} has the label {LABEL} and is not in the database: "
-                    "money to it would not be seen. The daemon takes it in when it starts",
-                )
+            yield from self._of_unknown(self.witness.labelled(LABEL) - table.keys())
         except Forbidden as forbidden:
             self._not_checked.add(f"whether the database has all of the wallet's addresses: {forbidden}")
         except RpcFault as fault:
             self._not_checked.add(f"the wallet {self.witness.rpc.wallet}: {fault}")
+
+    def _of_unknown(self, addresses: frozenset[str]) -> Iterator[Difference]:
+        """Yield the wallet's addresses that the table lacks, with what came to them."""
+        payments = self.witness.wallet_payments() if addresses else {}
+        for address in addresses:
+            came = sum(each.amount_sats for each in payments.get(address, ()))
+            yield Difference(
+                None,
+                f"the wallet's address {address} has the label {LABEL} and is not in the database"
+                f"{f', and {came} sats came to it' if came else ''}: "
+                "money to it would not be seen. The daemon takes it in when it starts",
+            )
+
+    def _of_unrequested(self, books: Books, evidence: Evidence) -> Iterator[Difference]:
+        """Yield what came to claimed addresses that no request has."""
+        payments: Mapping[str, Sequence[WalletPayment]] = {}
+        try:
+            payments = self.witness.wallet_payments() if books.unrequested else {}
+        except (Forbidden, RpcFault) as fault:
+            self._not_checked.add(f"what came to addresses without a request: {fault}")
+        unpaid = []
+        for row in books.unrequested:
+            differences = [*unrequested_differences(row, payments.get(row.address, ()), evidence.mempool)]
+            if not differences:
+                unpaid.append(row.address)
+            yield from differences
+        self._unpaid = tuple(unpaid)
 
     def _of_address(self, entry: Entry) -> Iterator[Difference]:
         row = entry.payment.address

@@ -1,11 +1,11 @@
 """Where the database says of a request what bitcoind does not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from admin.audit.node import Evidence, Found, Witness
-from admin.audit.stored import Entry
+from admin.audit.node import Evidence, Found, WalletPayment, Witness
+from admin.audit.stored import Entry, Unrequested
 from models.output import MEMPOOL, MINED, REPLACED, Output
 from models.payment import DUE_NOW
 from payments.notifications import is_mailed
@@ -46,7 +46,8 @@ class Auditor:
         return (Difference(entry.payment.reference, text) for text in texts)
 
     def _of_outputs(self, entry: Entry) -> Iterator[str]:
-        stored = {(output.txid, output.vout): output for output in entry.outputs}
+        # An older version stored outputs of 0 satoshis too.
+        stored = {(output.txid, output.vout): output for output in entry.outputs if output.amount_sats}
         for found in self._found(entry).values():
             output = stored.pop((found.txid, found.vout), None)
             name = f"{found.txid}:{found.vout}"
@@ -68,6 +69,8 @@ class Auditor:
             yield f"{name} was first seen by {_moment(found.seen_at)}, stored is {_moment(seen_at)}"
         if seen_at < entry.payment.created_at - BLOCK_CLOCK:
             yield f"{name} is stored as first seen at {_moment(seen_at)}, before its request was made"
+        if output.is_coinbase != found.is_coinbase:
+            yield f"{name} is {'' if found.is_coinbase else 'no '}coinbase output, stored is the contrary"
 
     def _of_absent(self, output: Output) -> Iterator[str]:
         """Stored, and not among what was found."""
@@ -109,6 +112,10 @@ class Auditor:
         pairs: Mapping[str, tuple[object, object]] = {
             "the status": (true.status.value, payment.status),
             "the height of cover": (true.covered_height, payment.covered_height),
+            "the depth required": (
+                true.confirmations_required,
+                payment.required_depth or payment.confirmations_required,
+            ),
             "received_sats": (true.received_sats, payment.received_sats),
             "due_sats": (true.due_sats, payment.due_sats),
             "overpaid_sats": (true.overpaid_sats, payment.overpaid_sats),
@@ -124,13 +131,16 @@ class Auditor:
                 yield f"{name} is {_shown(is_true)}, stored is {_shown(is_stored)}"
 
     def _receipts(self, entry: Entry) -> Iterator[Receipt]:
-        """bitcoind's facts; when it was first seen is the database's, where it is stored."""
+        """Return bitcoind's facts. The age of a stored output is the database's."""
         stored = {(output.txid, output.vout): output for output in entry.outputs}
         for (txid, vout), found in self._found(entry).items():
             output = stored.pop((txid, vout), None)
             seen_at = output.first_seen_at if output else min(found.seen_at, self.now)
             height = found.place.height if found.place else None
-            yield Receipt(txid, vout, found.amount_sats, seen_at, height)
+            since = output.present_since if output else seen_at
+            yield Receipt(
+                txid, vout, found.amount_sats, seen_at, since, height, is_coinbase=found.is_coinbase
+            )
         for output in stored.values():
             if output.state == MINED and self._is_out_of_sight(output):
                 yield output.receipt
@@ -138,6 +148,28 @@ class Auditor:
     def _found(self, entry: Entry) -> dict[tuple[str, int], Found]:
         found = self.evidence.found.get(entry.payment.address.script, ())
         return {(each.txid, each.vout): each for each in found}
+
+
+def unrequested_differences(
+    row: Unrequested, payments: Sequence[WalletPayment], mempool: Collection[str]
+) -> Iterator[Difference]:
+    """Yield what came to an address that no request has, and what of it is not stored."""
+    there = [each for each in payments if each.height is not None or each.txid in mempool]
+    stored = {(output.txid, output.vout) for output in row.outputs}
+    came = {(each.txid, each.vout): each.amount_sats for each in there}
+    came |= {(o.txid, o.vout): o.amount_sats for o in row.outputs if o.state in (MEMPOOL, MINED)}
+    if came:
+        names = ", ".join(f"{txid}:{vout}" for txid, vout in sorted(came))
+        yield Difference(
+            None,
+            f"address {row.address} belongs to no request, and {sum(came.values())} sats came to it "
+            f"({names}): its request may be lost with a restored database",
+        )
+    for each in there:
+        if (each.txid, each.vout) not in stored:
+            place = "in the mempool" if each.height is None else f"in block {each.height}"
+            text = f"output {each.txid}:{each.vout} of {each.amount_sats} sats is {place}, and is not stored"
+            yield Difference(None, text)
 
 
 class _Told:

@@ -4,9 +4,11 @@ It shares the parser with the daemon, and nothing else. What was read once is ke
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
@@ -19,6 +21,9 @@ T = TypeVar("T")
 
 # Bitcoin Core's rpc/protocol.h.
 MISC_ERROR, NOT_FOUND, NO_SUCH_LABEL = -1, -5, -11
+
+RECEIVING = ("receive", "generate", "immature")
+SATS = 100_000_000
 
 EARLIEST_SECONDS = 6 * 3600
 """How far before a request's creation its payment's block can seem to be: the median of eleven blocks' times
@@ -44,6 +49,7 @@ class Found:
     script: bytes
     place: Place | None = None
     entered_at: datetime | None = None
+    is_coinbase: bool = False
 
     @property
     def seen_at(self) -> datetime:
@@ -51,6 +57,16 @@ class Found:
         known = self.place.mined_at if self.place else self.entered_at
         assert known is not None
         return known
+
+
+@dataclass(frozen=True, slots=True)
+class WalletPayment:
+    """An output that the wallet holds or held, in a block or, without `height`, unconfirmed."""
+
+    txid: str
+    vout: int
+    amount_sats: int
+    height: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,16 @@ class Witness:
         """The wallet's addresses of this label. Raises Forbidden."""
         return frozenset(self._or_none("getaddressesbylabel", label, in_wallet=True) or ())
 
+    def wallet_payments(self) -> Mapping[str, Sequence[WalletPayment]]:
+        """Return all that ever came to the wallet, by address. Raises Forbidden or RpcFault."""
+        found: defaultdict[str, list[WalletPayment]] = defaultdict(list)
+        for row in self.rpc.call("listsinceblock", in_wallet=True)["transactions"]:
+            if "address" in row and row["category"] in RECEIVING and row["confirmations"] >= 0:
+                sats = int(Decimal(str(row["amount"])) * SATS)
+                payment = WalletPayment(row["txid"], row["vout"], sats, row.get("blockheight"))
+                found[row["address"]].append(payment)
+        return found
+
     def _tip(self) -> Mapping[str, Any]:
         info: Mapping[str, Any] = self.rpc.call("getblockchaininfo")
         if info["initialblockdownload"]:
@@ -146,7 +172,8 @@ class Witness:
             place = Place(block_hash, height, datetime.fromtimestamp(block.time, UTC))
             paying = _paying(block.transactions, scripts)
             self._blocks[block_hash] = tuple(
-                Found(txid, vout, sats, script, place=place) for txid, vout, sats, script in paying
+                Found(t.txid, vout, sats, script, place=place, is_coinbase=not t.inputs)
+                for t, vout, sats, script in paying
             )
 
     def _read_mempool(self, mempool: frozenset[str], scripts: Collection[bytes]) -> None:
@@ -179,11 +206,11 @@ class Witness:
 
 def _paying(
     transactions: Iterable[Transaction], scripts: Collection[bytes]
-) -> Iterator[tuple[str, int, int, bytes]]:
+) -> Iterator[tuple[Transaction, int, int, bytes]]:
     for transaction in transactions:
         for vout, (amount_sats, script) in enumerate(transaction.outputs):
-            if script in scripts:
-                yield transaction.txid, vout, amount_sats, script
+            if amount_sats and script in scripts:
+                yield transaction, vout, amount_sats, script
 
 
 def _parsed(raw: str) -> Transaction | None:

@@ -1,7 +1,7 @@
 """What the database says of the open requests, read and never written."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -30,11 +30,20 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Unrequested:
+    """A claimed address that no request has, with the outputs that are stored of it."""
+
+    address: str
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Books:
-    """The open requests at one moment."""
+    """The open requests at one moment, and the claimed addresses without a request."""
 
     tip_hash: str | None
     entries: tuple[Entry, ...]
+    unrequested: tuple[Unrequested, ...]
 
 
 def read_books() -> Books:
@@ -58,7 +67,21 @@ def read_books() -> Books:
         )
         for payment in payments
     )
-    return Books(tip.hash if tip else None, tuple(entries))
+    return Books(tip.hash if tip else None, tuple(entries), tuple(_read_unrequested()))
+
+
+def _read_unrequested() -> Iterator[Unrequested]:
+    is_unrequested = Address.claimed_at.is_null(False) & PaymentRequest.id.is_null()
+    addresses = Address.select().join(PaymentRequest, peewee.JOIN.LEFT_OUTER).where(is_unrequested)
+    paid = (
+        Output.select()
+        .join(Address)
+        .join(PaymentRequest, peewee.JOIN.LEFT_OUTER, on=(PaymentRequest.address == Address.id))
+        .where(is_unrequested)
+    )
+    outputs = _grouped(paid, "address_id")
+    for row in addresses.order_by(Address.id):
+        yield Unrequested(row.address, tuple(outputs.get(row.id, ())))
 
 
 def open_books(url: str) -> None:

@@ -13,6 +13,7 @@ import peewee
 from admin.cli import Refused, json_option, print_json, read_settings
 from admin.doctor.external import RateDiagnosis, clock_finding, mail_finding
 from admin.doctor.feed import FeedDiagnosis
+from admin.doctor.files import files_finding, password_findings
 from admin.doctor.findings import Finding, State, not_tried
 from admin.doctor.node import NodeDiagnosis
 from admin.doctor.nodetill import asked_currencies, database_findings, settings_finding, till_findings
@@ -61,6 +62,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """All findings, each as soon as it is made."""
     with closing(FeedDiagnosis(settings)) as feed, closing(NodeDiagnosis(settings)) as bitcoind:
         yield settings_finding(os.environ, Path.cwd())
+        yield files_finding(settings, os.environ, Path.cwd())
+        yield from password_findings(settings)
         has_database = yield from database_findings(settings)
         if has_database:
             yield from till_findings(settings, _now())

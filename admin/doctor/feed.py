@@ -89,8 +89,8 @@ def _unheard(topic: str, address: str, chain: str) -> Finding:
         return ok(topic, f"{how}; none came in {LISTEN_SECONDS:g} s, as is usual where few are made")
     return advice(
         topic,
-        f"{how}; none came in {LISTEN_SECONDS:g} s, which is odd on the main chain: see that bitcoin.conf "
-        "has no blocksonly=1, and that bitcoind has peers (bitcoin-cli getconnectioncount)",
+        f"{how}; none came in {LISTEN_SECONDS:g} s, which is odd on the main chain: see that bitcoind has "
+        "peers (bitcoin-cli getconnectioncount)",
     )
 
 

@@ -5,21 +5,23 @@ from datetime import UTC, datetime, timedelta
 
 from admin.cli import Refused
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
-from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from admin.operator_rpc import Access, Forbidden, OperatorRpc, RpcFault
 from config import Settings
 from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
     LOADING,
+    STALLED,
     chain_problem,
     pruning_problem,
+    relay_problem,
     wallet_problems,
 )
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import RPC_CALLS, NodeError, RpcError
 from daemon.node.types import NodeTip
 from models.block import stored_tip
-from models.daemon_status import daemon_report
+from models.daemon_status import DaemonReport, daemon_report
 from models.payment import sample_addresses
 
 SPENDING_CALLS = (
@@ -27,6 +29,12 @@ SPENDING_CALLS = (
     "listdescriptors gethdkeys dumpprivkey dumpwallet backupwallet"
 ).split()
 """What moves coins, or gives keys away."""
+
+WALLET_CALLS = frozenset(
+    "getnewaddress getaddressesbylabel getaddressinfo getwalletinfo loadwallet listwallets "
+    "listsinceblock".split()
+)
+"""The calls of RPC_CALLS that a bitcoind without wallets does not have."""
 
 QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
 LONGEST_SILENCE = timedelta(hours=6)
@@ -76,6 +84,7 @@ class NodeDiagnosis:
             "chain": self._chain,
             "sync": self._sync,
             "pruning": self._pruning,
+            "relay": self._relay,
             "rpc user": self._rights,
             "blocks": self._blocks,
             "wallet": self._wallet,
@@ -94,12 +103,12 @@ class NodeDiagnosis:
                 yield wrong(part, str(error))
 
     def _chain(self, tip: NodeTip) -> Iterator[Finding]:
-        known = daemon_report().chain if self._has_database else None
-        problem = chain_problem(tip, known)
+        report = daemon_report() if self._has_database else DaemonReport()
+        problem = chain_problem(self._node, tip, report)
         if problem is not None:
             # Its blocks and addresses are none of this node's.
             self._has_database = False
-        whose = "as this database's" if known else "which this database will belong to"
+        whose = "as this database's" if report.chain else "which this database will belong to"
         yield judged("chain", problem, f"{tip.chain}, {whose}")
 
     def _sync(self, tip: NodeTip) -> Iterator[Finding]:
@@ -107,10 +116,12 @@ class NodeDiagnosis:
         at = f"at block {tip.height} of {tip.headers}"
         if tip.is_initial_download:
             yield wrong("sync", f"{at}: {DOWNLOADING}")
+        elif stored is not None and tip.chainwork < stored.chainwork:
+            # After invalidateblock bitcoind may still count the headers that it must not follow.
+            is_stalled = STALLED in daemon_report().problems
+            yield wrong("sync", f"{at}: {STALLED if is_stalled else CATCHING_UP}")
         elif tip.headers - tip.height > HEADERS_BEHIND:
             yield wrong("sync", f"{at}: bitcoind is catching up; wait until it is done")
-        elif stored is not None and tip.chainwork < stored.chainwork:
-            yield wrong("sync", f"{at}: {CATCHING_UP}")
         elif not self._node.is_mempool_loaded():
             yield wrong("sync", LOADING)
         elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > LONGEST_SILENCE:
@@ -128,15 +139,27 @@ class NodeDiagnosis:
         kept = f"blocks from {tip.pruned_below} on are kept" if tip.pruned_below else "all blocks are kept"
         yield judged("pruning", problem, kept)
 
+    def _relay(self, _tip: NodeTip) -> Iterator[Finding]:
+        if self._node.relays_transactions() is None:
+            yield from not_tried(["relay"], "bitcoind does not let us call getnetworkinfo")
+        else:
+            yield judged("relay", relay_problem(self._node), "bitcoind gets transactions from its peers")
+
     def _rights(self, _tip: NodeTip) -> Iterator[Finding]:
-        lacking = [method for method in sorted(RPC_CALLS) if not self._rpc.may_call(method)]
+        found = {method: self._rpc.access_to(method) for method in (*sorted(RPC_CALLS), *SPENDING_CALLS)}
+        lacking = [method for method in sorted(RPC_CALLS) if found[method] is Access.FORBIDDEN]
         if lacking:
             calls = ", ".join(lacking)
             yield wrong("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
-        spending = [method for method in SPENDING_CALLS if self._rpc.may_call(method)]
+        # The part "wallet" names a bitcoind without wallets.
+        absent = [m for m in sorted(RPC_CALLS - WALLET_CALLS) if found[m] is Access.ABSENT]
+        if absent:
+            calls = ", ".join(absent)
+            yield wrong("rpc user", f"bitcoind has no call {calls}: run Bitcoin Core 28 or later, with ZMQ")
+        spending = [method for method in SPENDING_CALLS if found[method] is Access.ALLOWED]
         if spending:
             yield self._of_spending(spending)
-        elif not lacking:
+        elif not lacking and not absent:
             yield ok("rpc user", f"{self._user()} may do what Nodetill needs, and can't spend")
 
     def _of_spending(self, calls: list[str]) -> Finding:
@@ -155,12 +178,15 @@ class NodeDiagnosis:
         return self._settings.rpc_username or "the cookie's user"
 
     def _whitelist(self) -> str:
-        """The lines that let a user do what Nodetill needs, and nothing else."""
+        """Return the lines that let a user do what Nodetill needs, and nothing else.
+
+        Of two whitelists for one user, bitcoind allows only what both have.
+        """
         username = self._settings.rpc_username
         calls = ",".join(sorted(RPC_CALLS))
         lines = f"rpcwhitelist={username or 'nodetill'}:{calls} and rpcwhitelistdefault=0"
         if username is not None:
-            return f"let bitcoin.conf have {lines}"
+            return f"let bitcoin.conf have {lines}, and no other rpcwhitelist of {username}"
         return (
             "make a user for it as bitcoin.conf.example says (rpcauth), and set BITCOIND_RPC_URL="
             f"{self._settings.rpc_url_without_credentials.replace('://', '://nodetill:PASSWORD@')}; "

@@ -10,11 +10,14 @@ import peewee
 
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from config import Settings, misspelt
+from config.addresses import http_url
+from config.types import WrongValue
 from models.daemon_status import DaemonReport
 from models.db.connection import DatabaseError, bind, database, disconnect, is_sqlite, one_line, snapshot
 from models.db.schema import pending_migrations
 from models.outbox import Message
 from models.payment import PaymentRequest
+from models.seller import Seller
 from web.monitoring.health import figures, problems
 
 LOOKED_BACK = 1000
@@ -80,6 +83,7 @@ def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
             if "rates" in told:
                 yield wrong("rates", told["rates"])
         yield _of_messages(seen["outbox"]["pending"] or 0, told.get("messages"), now)
+        yield from _of_webhook_addresses()
 
 
 def asked_currencies() -> dict[str, str]:
@@ -131,6 +135,16 @@ def _of_addresses(free: int, settings: Settings, problem: str | None) -> Finding
             "see its log, and raise ADDRESS_POOL where shops ask for more at once"
         )
     return judged("addresses", problem, f"{free} free ones of {wanted}")
+
+
+def _of_webhook_addresses() -> Iterator[Finding]:
+    """Yield the addresses that an older version accepted, and at which nothing arrives."""
+    for seller in Seller.select().where(Seller.removed_at.is_null(), Seller.webhook_url.is_null(False)):
+        try:
+            http_url().read(seller.webhook_url or "")
+        except WrongValue as wrong_value:
+            cure = f"manage.py seller set {seller.id} --webhook-url URL"
+            yield wrong("webhooks", f"the address of seller {seller.id} {wrong_value}; correct it: {cure}")
 
 
 def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:

@@ -11,7 +11,7 @@ from enum import Enum
 
 import structlog
 
-from daemon.chain.outputs import forget_replacements, mark_replaced, record_mined, unmine
+from daemon.chain.outputs import Foreword, forget_replacements, mark_replaced, record_mined, unmine
 from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
@@ -20,9 +20,11 @@ from daemon.progress import Progress
 from daemon.unit_of_work import unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.output import Output
+from models.command import blocks_to_follow
+from models.output import Output, forget_spends, states_of, txids_in_blocks
 from models.payment import PaymentRequest
-from payments.transaction import Block, Transaction
+from payments.status import CLOSING_DEPTH
+from payments.transaction import Block, Transaction, outpoint
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +60,10 @@ class BlockHandler:
         self._pulse = pulse
 
     def sync(self, node_tip: NodeTip, now: datetime) -> tuple[Sync, NodeTip]:
-        """Read up to the node's tip, and say which it was. Statuses are decided later, at that tip.
+        """Read up to the node's tip, and return which it was. Statuses are decided later, at that tip.
 
-        A tip with less work than ours is a node that came back from a crash, not a reorg: it is waited for.
+        A tip with less work than ours is a node that came back from a crash, not a reorg. It is waited for,
+        unless the operator has ordered to follow its chain.
         """
         while True:
             tip = stored_tip()
@@ -69,7 +72,7 @@ class BlockHandler:
                 return Sync.AT_TIP, node_tip
             if tip.hash == node_tip.hash:
                 return Sync.AT_TIP, node_tip
-            if node_tip.chainwork < tip.chainwork:
+            if node_tip.chainwork < tip.chainwork and not self._is_ordered():
                 return Sync.CATCHING_UP, node_tip
             self._advance(tip, node_tip, now)
             reached = stored_tip()
@@ -78,6 +81,11 @@ class BlockHandler:
                 raise NodeError("bitcoind's chain moves while it is read")
             if reached is None or reached.hash != node_tip.hash:
                 node_tip = self._node.tip()
+
+    def _is_ordered(self) -> bool:
+        """Return whether the operator has ordered to follow a chain that the node is still on."""
+        headers = (self._node.header(block_hash) for block_hash in blocks_to_follow())
+        return any(header is not None and header["confirmations"] > 0 for header in headers)
 
     def _begin_at(self, node_tip: NodeTip) -> None:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""
@@ -88,9 +96,10 @@ class BlockHandler:
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
 
     def _advance(self, tip: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
-        fork = self._fork(tip) or self._begin_again(now)
+        fork = self._fork(tip) or self._begin_again(node_tip, now)
         if fork.height < tip.height:
-            self._disconnect_down_to(fork, tip)
+            log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
+            self._disconnect_down_to(fork.height, tip)
         self._read_above(fork, node_tip, now)
 
     def _fork(self, tip: StoredBlock) -> StoredBlock | None:
@@ -100,13 +109,16 @@ class BlockHandler:
             block = block_at(block.height - 1)
         return block
 
-    def _begin_again(self, now: datetime) -> StoredBlock:
-        """None of the blocks that were kept is left in the chain: read again from the oldest request that is
-        open, or whose payment has left the chain."""
+    def _begin_again(self, node_tip: NodeTip, now: datetime) -> StoredBlock:
+        """Begin where the oldest request is that is open, or whose payment has left the chain.
+
+        None of the blocks that were kept is in the node's chain.
+        """
         is_concerned = PaymentRequest.closed_at.is_null() | PaymentRequest.address.in_(self._unchained())
         oldest = PaymentRequest.select().where(is_concerned).order_by(PaymentRequest.created_at).first()
         since = (oldest.created_at if oldest else now).timestamp() - 2 * 3600
-        height = StoredBlock.select(StoredBlock.height).order_by(StoredBlock.height).scalar()
+        oldest_height = StoredBlock.select(StoredBlock.height).order_by(StoredBlock.height).scalar()
+        height = min(oldest_height, node_tip.height + 1)
         block_hash = None
         while height > 0:
             height -= 1
@@ -120,7 +132,7 @@ class BlockHandler:
         self._watch.has_lost_blocks = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
         with unit_of_work("chain-read-again"):
-            unmine_above(height, self._watch)
+            unmine_above(height)
             StoredBlock.delete().execute()
             block = _row(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
             add_blocks([block])
@@ -137,14 +149,20 @@ class BlockHandler:
             found.add(output.address_id)
         return found
 
-    def _disconnect_down_to(self, fork: StoredBlock, tip: StoredBlock) -> None:
+    def disconnect_from(self, height: int) -> None:
+        """Take back the stored blocks from this height on. The next sync reads them again."""
+        tip = stored_tip()
+        if tip is not None and height <= tip.height:
+            log.warning("reading blocks again", height=height, old_tip_height=tip.height)
+            self._disconnect_down_to(height - 1, tip)
+
+    def _disconnect_down_to(self, fork_height: int, tip: StoredBlock) -> None:
         self._watch.has_lost_blocks = True
-        log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
-        for height in range(tip.height, fork.height, -1):
+        for height in range(tip.height, fork_height, -1):
             block = block_at(height)
             if block is not None:
                 with unit_of_work("block-disconnected"):
-                    unmine([block.hash], self._watch)
+                    unmine([block.hash])
                     block.delete_instance()
                 self._pulse()
 
@@ -189,12 +207,13 @@ class BlockHandler:
     def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
         """Store what these blocks hold of ours, and that they follow `tip`; the last of them."""
         contents = self._look_through(blocks)
+        foreword = self._foreword(contents)
         with unit_of_work("block-connected"):
             connected = []
             for content in contents:
                 block, height = content.block, tip.height + 1
                 if content.matches:
-                    record_mined(content.matches, block, height, now, self._watch)
+                    record_mined(content.matches, block, height, now, self._watch, foreword)
                 for other, ours in content.conflicts:
                     for txid in ours:
                         mark_replaced(txid, other.txid, in_block=block.hash)
@@ -202,6 +221,9 @@ class BlockHandler:
                 connected.append(tip)
             # All at once, so that PostgreSQL is not waited for after each of some hundred small ones.
             add_blocks(connected)
+            # Those that pay an open request are forgotten when it closes.
+            buried = tip.height - CLOSING_DEPTH + 1
+            forget_spends(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
             forget_old_blocks(tip.height)
         log.info(
             "block connected" if len(blocks) == 1 else "blocks connected",
@@ -225,11 +247,40 @@ class BlockHandler:
             for block in blocks
         ]
 
+    def _foreword(self, contents: Sequence[_Content]) -> Foreword:
+        """Ask the wallet when it received what is first met here, and follow what replaces payments."""
+        matches = [match for content in contents for match in content.matches]
+        known = states_of(match.transaction.txid for match in matches)
+        new = {
+            match.transaction.txid
+            for match in matches
+            if any((match.transaction.txid, vout) not in known for vout, _, _ in match.outputs)
+        }
+        moments = {txid: self._node.wallet_received_at(txid) for txid in new}
+        received_at = {txid: moment for txid, moment in moments.items() if moment is not None}
+        return Foreword(received_at, _replacing_lineages(contents))
 
-def unmine_above(height: int, watch: Watch) -> None:
+
+def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transaction]]:
+    """Return what conflicts with payments in these blocks, and its descendants, each with its ancestors."""
+    lineages = {other.txid: [other] for content in contents for other, _ in content.conflicts}
+    if not lineages:
+        return {}
+    # An outpoint begins with the transaction's hash, in the order of its bytes.
+    found = {outpoint(txid, 0)[:32]: lineage for txid, lineage in lineages.items()}
+    for transaction in (t for content in contents for t in content.block.transactions):
+        parents = {spent[:32] for spent in transaction.inputs} & found.keys()
+        if parents:
+            ancestors = [t for parent in parents for t in found[parent]]
+            lineages[transaction.txid] = list(dict.fromkeys([transaction, *ancestors]))
+            found[outpoint(transaction.txid, 0)[:32]] = lineages[transaction.txid]
+    return lineages
+
+
+def unmine_above(height: int) -> None:
     """Take back every block above this height, known or not."""
     above = Output.select().where(Output.block_height > height)
-    unmine({output.block_hash for output in above if output.block_hash}, watch)
+    unmine({output.block_hash for output in above if output.block_hash})
     # At which height a conflict was mined is not kept. Those below are of requests that are long closed.
     forget_replacements(Output.replaced_in.is_null(False))
 

@@ -8,13 +8,22 @@ from types import MappingProxyType
 
 import structlog
 
-from daemon.chain.outputs import mark_dropped, mark_live, mark_replaced, record_unconfirmed
+from daemon.chain.outputs import mark_dropped, mark_replaced, record_unconfirmed
 from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
 from daemon.unit_of_work import unit_of_work
 from models.block import stored_tip
 from models.db.leadership import has_moved
-from models.output import DROPPED, MEMPOOL, MINED, outputs_of, spends_of, states_of, unsettled_outputs
+from models.output import (
+    DROPPED,
+    MEMPOOL,
+    MINED,
+    outputs_of,
+    spends_of,
+    states_of,
+    txids_believed_in_mempool,
+    unsettled_outputs,
+)
 from payments.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -29,8 +38,8 @@ RELAY_GRACE = timedelta(seconds=60)
 FEED_DELAY = timedelta(seconds=2)
 """How late a message of the feed may be to count as news: the mempool's times are whole seconds."""
 
-ASKED_ONE_BY_ONE = 50
-"""From here on the whole mempool's list costs less than an entry for each payment."""
+MAX_ENTRIES = 1000
+"""With more payments the list of the whole mempool costs less than an entry for each."""
 
 FOREIGN_AT_ONCE = 10_000
 """How many foreign transactions one look reads where no wallet can name its own: half a second's work."""
@@ -41,11 +50,20 @@ READ_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A payment that bitcoind has in its mempool. `lineage` is it and its unconfirmed ancestors."""
+    """A payment that bitcoind has in its mempool. `lineage` is it and its unconfirmed ancestors.
+
+    `has_ancestors` is true even where they left the mempool before bitcoind was asked for them.
+    """
 
     match: Match
     first_seen_at: datetime
     lineage: Sequence[Transaction]
+    now: datetime
+    has_ancestors: bool
+
+    @property
+    def txid(self) -> str:
+        return self.match.transaction.txid
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +79,8 @@ class _Fates:
 class Findings:
     """What bitcoind said of payments, to be stored; `lineages` of those that are in the mempool again.
 
-    Not `is_whole` where the truth can't be said yet: a payment was not in the mempool after all, or the tip
-    has moved. Then sync, and look again.
+    It is not `is_whole` in two cases only: the tip has moved, or bitcoind is still loading its mempool. Both
+    end by themselves. The caller syncs then, and looks again.
     """
 
     fates: _Fates
@@ -79,12 +97,15 @@ class Findings:
         """
         # Before what they replace is marked: a fee bump is as old as what was there until then.
         for arrival in self.arrivals:
-            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.lineage, self.watch)
+            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage, self.watch)
         _record_fates(self.fates)
         self.watch.add(self.lineages)
 
     def store_alone(self) -> None:
-        """Store all of it in a database transaction of its own."""
+        """Store all of it in a database transaction of its own, if there is anything."""
+        fates = self.fates
+        if not (self.arrivals or self.lineages or fates.replaced or fates.dropped):
+            return
         with unit_of_work("mempool-recorded"):
             self.store()
 
@@ -99,6 +120,7 @@ class Mempool:
         self._is_new_here = has_moved()
         self._hearsay: frozenset[str] = frozenset()
         self._foreign: set[str] = set()
+        self._check_from = 0
 
     @property
     def is_missing_any(self) -> bool:
@@ -114,19 +136,41 @@ class Mempool:
         came_by_feed: bool = False,
         undecided: Collection[str] | None = None,
     ) -> Findings:
-        """Which of these payments the mempool has, and what became of those that may conflict with something.
+        """Return which of these payments the mempool has, and what became of those that may conflict.
 
         Of the `endangered` only the `undecided` (all, if not given) can be dropped.
         """
-        found = [self._arrival(match, now, came_by_feed) for match in matches]
-        arrivals = [arrival for arrival in found if arrival is not None]
-        conflicting = {txid for a in arrivals for t in a.lineage for txid in self._watch.conflicts(t)}
-        fates = self._fates(conflicting.union(endangered), now, undecided)
+        asked = list(matches)
+        arrivals = [a for match in asked if (a := self._arrival(match, now, came_by_feed)) is not None]
+        is_any_absent = len(arrivals) < len(asked)
+        rivals = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
+        fates = self._fates({*endangered}.union(*rivals.values()), now, undecided)
         if fates is None:
             return Findings(_Fates(), [], False, self._watch)
-        arrivals += self._replacements_of_ours(fates, now, {a.match.transaction.txid for a in arrivals})
-        is_whole = all(arrival is not None for arrival in found)
-        return Findings(fates, arrivals, is_whole, self._watch, self._lineages(fates.returned))
+        # One that is back may replace another in turn: it is stored like one that comes for the first time.
+        for txids in (fates.replaced.values(), fates.returned):
+            arrivals += self._unread_of_ours(txids, now, {a.txid for a in arrivals})
+        # Several questions concern each of these. The mempool may have changed between two of them.
+        unsure = {
+            a.txid for a in arrivals if a.has_ancestors or a.txid in fates.returned or rivals.get(a.txid)
+        }
+        gone = unsure - self._present(unsure)
+        arrivals = [a for a in arrivals if a.txid not in gone]
+        # bitcoind also publishes what is in a block, and with txindex=1 it has what no chain holds any more.
+        is_whole = not (is_any_absent or gone) or self._is_absence_certain()
+        return Findings(fates, arrivals, is_whole, self._watch)
+
+    def is_any_gone(self) -> bool:
+        """Return whether something has left the mempool that the database believes in it.
+
+        The feed is silent where nothing conflicts with what has left: an eviction, or a parent whose
+        replacement was itself replaced. Of more than MAX_ENTRIES the next ones are asked for at each call.
+        """
+        believed = sorted(txids_believed_in_mempool())
+        start = self._check_from if self._check_from < len(believed) else 0
+        self._check_from = start + MAX_ENTRIES
+        part = believed[start : self._check_from]
+        return len(self._present(part)) < len(part)
 
     def recheck(self, now: datetime) -> bool:
         """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
@@ -138,30 +182,33 @@ class Mempool:
         self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
         # Before it is asked whether they are there: what is replaced after that, the feed tells.
         lineages = self._grown_lineages({txid for txid, state, _ in outputs if state == MEMPOOL})
-        is_whole = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
-        if is_whole:
+        findings = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
+        if findings.is_whole:
             self._watch.settle()
-        return is_whole
+        return findings.is_whole
 
     def reread(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
-        """Find payments that the feed did not bring; False where something is left for another look."""
+        """Store payments that the feed missed. Return False where something is left for another look."""
         candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
         states = {output.txid: output.state for output in outputs_of(candidates)}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
         matches = self._matches([txid for txid in candidates if txid not in states])
-        if matches:
-            log.info("payments found that the feed did not bring", count=len(matches))
-        # What is gone is gone: it may be back, but is not waited for.
-        if (matches or returned) and not self._record(matches, returned, now, undecided=()):
-            return False
+        if matches or returned:
+            # What is gone is gone: it may be back, but is not waited for.
+            findings = self._record(matches, returned, now, undecided=())
+            if findings.arrivals:
+                log.info("payments found that the feed did not bring", count=len(findings.arrivals))
+            if not findings.is_whole:
+                return False
         if by_wallet:
             return True
         self._foreign.update(candidates)
         return len(candidates) < FOREIGN_AT_ONCE
 
-    def look_at(self, txid: str, now: datetime) -> None:
-        """Record one transaction, if the mempool has it and it pays us."""
-        self._record(self._matches([txid]), [], now)
+    def look_at(self, txids: Sequence[str], now: datetime) -> None:
+        """Record those of these transactions that the mempool has and that pay us."""
+        if matches := self._matches(txids):
+            self._record(matches, [], now)
 
     def _record(
         self,
@@ -170,15 +217,15 @@ class Mempool:
         now: datetime,
         undecided: Collection[str] | None = None,
         lineages: Mapping[str, Sequence[Transaction]] = MappingProxyType({}),
-    ) -> bool:
-        """Look, and store what was found, and these lineages; whether it is whole."""
+    ) -> Findings:
+        """Look, and store what was found, and these lineages."""
         findings = self.look(matches, endangered, now, undecided=undecided)
         findings = replace(findings, lineages={**lineages, **findings.lineages})
         findings.store_alone()
-        return findings.is_whole
+        return findings
 
     def _matches(self, txids: Sequence[str]) -> list[Match]:
-        """Those of these transactions that the mempool still has, and that pay us."""
+        """Return those of these transactions that bitcoind has, and that pay us."""
         return [
             m for part in _parts(txids) for m in self._watch.matches(self._node.mempool_transactions(part))
         ]
@@ -190,11 +237,11 @@ class Mempool:
         self._foreign = {txid for txid in everything if txid in self._foreign}
         return list(islice((txid for txid in everything if txid not in self._foreign), FOREIGN_AT_ONCE))
 
-    def _replacements_of_ours(
-        self, fates: _Fates, now: datetime, recorded: Collection[str]
+    def _unread_of_ours(
+        self, txids: Iterable[str], now: datetime, recorded: Collection[str]
     ) -> list[_Arrival]:
-        """Replacements that pay us too, though the feed has not brought them yet: a customer's fee bump."""
-        unread = list(set(fates.replaced.values()).difference(recorded))
+        """Return those that pay us too, though the feed has not brought them: a customer's fee bump."""
+        unread = list(set(txids).difference(recorded))
         return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
 
     def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
@@ -222,7 +269,8 @@ class Mempool:
         if entry.ancestors:
             lineage += self._node.mempool_transactions(self._node.mempool_ancestors(txid))
         is_fresh = came_by_feed and now - entry.entered_at < FEED_DELAY
-        return _Arrival(match, now if is_fresh else min(entry.entered_at, now), lineage)
+        first_seen_at = now if is_fresh else min(entry.entered_at, now)
+        return _Arrival(match, first_seen_at, lineage, now, entry.ancestors > 0)
 
     def _fates(
         self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
@@ -245,9 +293,9 @@ class Mempool:
         return _Fates(returned, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
 
     def _present(self, txids: Collection[str]) -> set[str]:
-        if len(txids) <= ASKED_ONE_BY_ONE:
-            return {txid for txid in txids if self._node.mempool_entry(txid) is not None}
-        return set(txids) & self._node.mempool_txids()
+        if len(txids) > MAX_ENTRIES:
+            return set(txids) & self._node.mempool_txids()
+        return {txid for part in _parts(list(txids)) for txid in self._node.in_mempool(part)}
 
     def _replacements(self, txids: Collection[str]) -> dict[str, str]:
         """For each of these payments that something in the mempool conflicts with: by what."""
@@ -275,7 +323,6 @@ def _parts(txids: Sequence[str]) -> list[Sequence[str]]:
 
 
 def _record_fates(fates: _Fates) -> None:
-    mark_live(fates.returned)
     for txid, by in fates.replaced.items():
         mark_replaced(txid, by, in_block=None)
     mark_dropped(fates.dropped)

@@ -4,14 +4,15 @@ All of it runs inside the caller's database transaction and marks the requests i
 fact that is stored already is stored again without effect, so that a message may come twice.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from daemon.chain.watchlist import Match, Watch
 from daemon.output_log import tell
 from models.address import retire
+from models.daemon_status import daemon_report
 from models.db.connection import batches, insert
 from models.output import (
     DROPPED,
@@ -20,44 +21,75 @@ from models.output import (
     REPLACED,
     Output,
     is_in,
+    outputs_at,
     outputs_of,
     own_spends,
-    states_of,
 )
-from models.payment import touch
-from payments.status import Receipt, replaced_since
-from payments.transaction import Block, Transaction
+from models.payment import PaymentRequest, payments_at, touch
+from payments.replacement import inherited_since
+from payments.status import Receipt
+from payments.transaction import Block, Transaction, outpoint_parts
 
 _TOLD = ("block_height", "replaced_by", "replaced_in")
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """When bitcoind vouches for a transaction: `first` where it is new to us, `back` where it was gone."""
+
+    first: datetime
+    back: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Foreword:
+    """What bitcoind and the blocks themselves add about transactions that are first met in a block.
+
+    `received_at` is when the wallet received them, by txid. `lineages` are their ancestors in the blocks
+    that are read together, as far as these conflict with payments, and they themselves.
+    """
+
+    received_at: Mapping[str, datetime]
+    lineages: Mapping[str, Sequence[Transaction]]
+
+
 def record_unconfirmed(
-    match: Match, first_seen_at: datetime, lineage: Iterable[Transaction], watch: Watch
+    match: Match, seen_at: datetime, now: datetime, lineage: Sequence[Transaction], watch: Watch
 ) -> None:
     """Store a payment that is in the mempool. `lineage` is it and its unconfirmed ancestors."""
     txid = match.transaction.txid
-    known = states_of([txid])
-    _insert(match, first_seen_at, watch, known, state=MEMPOOL)
+    known = _known([txid])
+    _take_in(match, Sighting(seen_at, seen_at, now), lineage, watch, known, state=MEMPOOL)
     if known:
-        mark_live([txid])
+        is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
+        values = {"state": MEMPOOL, "replaced_by": None, "replaced_in": None}
+        _change("output returned", is_in([txid]) & is_new, **values)
     watch.add({txid: lineage})
 
 
-def record_mined(matches: Sequence[Match], block: Block, height: int, now: datetime, watch: Watch) -> None:
+def record_mined(
+    matches: Sequence[Match], block: Block, height: int, now: datetime, watch: Watch, foreword: Foreword
+) -> None:
     """Store payments that are in a block of the active chain."""
-    mined_at = min(datetime.fromtimestamp(block.time, UTC), now)
+    mined_at = datetime.fromtimestamp(block.time, UTC)
     place = {"state": MINED, "block_hash": block.hash, "block_height": height}
-    paying = {match.transaction.txid: [match.transaction] for match in matches}
-    known = states_of(paying)
+    paying = {match.transaction.txid: match.transaction for match in matches}
+    known = _known(paying)
     for match in matches:
-        _insert(match, mined_at, watch, known, **place)
+        txid = match.transaction.txid
+        sighting = Sighting(min(mined_at, foreword.received_at.get(txid, mined_at)), mined_at, now)
+        lineage = foreword.lineages.get(txid, [match.transaction])
+        _take_in(match, sighting, lineage, watch, known, **place)
+        if len(lineage) > 1:
+            watch.add({txid: lineage})
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
     for batch in batches(paying):
         _change("output mined", is_in(batch) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
     # A reorg may take them out again, and put in something else that spends the same. One that came by the
     # mempool is watched already: there may be thousands of outpoints.
     watched = own_spends(paying)
-    watch.add({txid: [t] for txid, [t] in paying.items() if watched.get(txid) != len(t.inputs)})
+    watch.add({txid: [t] for txid, t in paying.items() if watched.get(txid) != len(t.inputs)})
 
 
 def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
@@ -78,18 +110,14 @@ def mark_dropped(txids: Collection[str]) -> None:
         _change("output dropped", is_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
-def mark_live(txids: Collection[str]) -> None:
-    """They are in the mempool, whatever they were before."""
-    is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
-    for batch in batches(txids):
-        _change("output returned", is_in(batch) & is_new, state=MEMPOOL, replaced_by=None, replaced_in=None)
+def unmine(in_blocks: Iterable[str]) -> None:
+    """Store that these blocks have left the active chain. The mempool shows what bitcoind has put back.
 
-
-def unmine(in_blocks: Iterable[str], watch: Watch) -> None:
-    """These blocks have left the active chain. What bitcoind has put back, the mempool will tell."""
+    `gone_since` stays empty: until an assessment finds them gone, a move to another place is no gap.
+    """
     hashes = list(in_blocks)
     is_in_one = Output.block_hash.in_(hashes)
-    watch.unmined |= _change("output unmined", is_in_one, state=DROPPED, block_hash=None, block_height=None)
+    _change("output unmined", is_in_one, state=DROPPED, block_hash=None, block_height=None)
     forget_replacements(Output.replaced_in.in_(hashes))
 
 
@@ -98,62 +126,108 @@ def forget_replacements(condition: Any) -> None:
     _change("replacement unmined", condition, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
-def _insert(
+def _known(txids: Iterable[str]) -> dict[tuple[str, int], Output]:
+    return {(output.txid, output.vout): output for output in outputs_of(txids)}
+
+
+def _take_in(
     match: Match,
-    first_seen_at: datetime,
+    sighting: Sighting,
+    lineage: Sequence[Transaction],
     watch: Watch,
-    known: Container[tuple[str, int]],
+    known: Mapping[tuple[str, int], Output],
     **place: object,
 ) -> None:
-    """Outputs that are not `known`; a fee bump is as old as what it takes the place of."""
-    txid = match.transaction.txid
-    fresh = [row for row in match.outputs if (txid, row[0]) not in known]
-    if not fresh:
+    """Insert the outputs that are not `known`, and let the age of those begin anew that were gone."""
+    stored = [(row, known.get((match.transaction.txid, row[0]))) for row in match.outputs]
+    if all(output is not None and output.gone_since is None for _, output in stored):
         return
-    replaced = _replaced_since(match, watch)
-    for vout, amount_sats, address_id in fresh:
-        insert(
-            Output,
-            address=address_id,
-            txid=txid,
-            vout=vout,
-            amount_sats=amount_sats,
-            first_seen_at=min(first_seen_at, replaced.get(address_id, first_seen_at)),
-            **place,
-        )
-        height = place.get("block_height")
-        tell("output seen", address_id, txid=txid, vout=vout, amount_sats=amount_sats, block_height=height)
-    address_ids = {address_id for _, _, address_id in fresh}
+    payments = payments_at({address_id for _, _, address_id in match.outputs})
+    inherited = _inherited(match, lineage, payments, watch)
+    looked_at = daemon_report().complete_look_at
+    for row, output in stored:
+        payment = payments.get(row[2])
+        floors = [looked_at, payment.created_at if payment else None]
+        if output is None:
+            moment = _bounded(sighting.first, sighting.now, *floors)
+            _insert(match.transaction, row, moment, inherited.get(row[2], moment), **place)
+        elif output.gone_since is not None:
+            moment = _bounded(sighting.back, sighting.now, *floors, output.gone_since)
+            since = min(moment, inherited.get(row[2], moment))
+            Output.update(present_since=since, gone_since=None).where(Output.id == output.id).execute()
+    address_ids = {row[2] for row, output in stored if output is None}
     if touch(address_ids) < len(address_ids):
-        retire(address_ids, first_seen_at)
+        retire(address_ids, sighting.now)
         # One may have been given to a request just before it could be retired.
         touch(address_ids)
 
 
-def _replaced_since(match: Match, watch: Watch) -> dict[int, datetime]:
-    """For each address that this pays, since when the money that it takes the place of has been there.
+def _insert(
+    transaction: Transaction,
+    row: tuple[int, int, int],
+    first_seen_at: datetime,
+    inherited: datetime,
+    **place: object,
+) -> None:
+    vout, amount_sats, address_id = row
+    txid = transaction.txid
+    insert(
+        Output,
+        address=address_id,
+        txid=txid,
+        vout=vout,
+        amount_sats=amount_sats,
+        first_seen_at=first_seen_at,
+        present_since=min(first_seen_at, inherited),
+        is_coinbase=not transaction.inputs,
+        **place,
+    )
+    height = place.get("block_height")
+    tell("output seen", address_id, txid=txid, vout=vout, amount_sats=amount_sats, block_height=height)
 
-    Only what was there until now: what was taken back before the price ran out keeps it for nobody.
+
+def _bounded(moment: datetime, now: datetime, *floors: datetime | None) -> datetime:
+    """Return the moment that bitcoind vouches for, or the nearest at which the output can have been there.
+
+    It was not there at any of the floors. A block's or another machine's clock may be wrong.
     """
-    replaced: defaultdict[int, list[Receipt]] = defaultdict(list)
-    conflicts = watch.conflicts(match.transaction)
-    for output in outputs_of(conflicts):
-        if output.receipt.is_live or output.txid in watch.unmined:
-            replaced[output.address_id].append(output.receipt)
-    added: Counter[int] = Counter()
-    for _, amount_sats, address_id in match.outputs:
-        added[address_id] += amount_sats
-    moments = {address_id: replaced_since(sats, replaced[address_id]) for address_id, sats in added.items()}
-    return {address_id: moment for address_id, moment in moments.items() if moment is not None}
+    return min(max(moment, *(floor for floor in floors if floor is not None)), now)
 
 
-def _change(what: str, condition: Any, **values: Any) -> set[str]:
-    """Change the outputs that need it, and mark the requests they pay; their transactions. `what` is their
-    line's in the log."""
+def _inherited(
+    match: Match, lineage: Sequence[Transaction], payments: Mapping[int, PaymentRequest], watch: Watch
+) -> dict[int, datetime]:
+    """Return, by address, since when the money has been there that this transaction takes the place of.
+
+    Only money that was there until now has such a place. An output has lost it once an assessment found the
+    output gone: the price is kept for nobody by a payment that was taken back.
+    """
+    txid = match.transaction.txid
+    conflicts = {ours for t in lineage for ours in watch.conflicts(t)}
+    parents = {outpoint_parts(outpoint)[0] for t in lineage for outpoint in t.inputs}
+    outputs = [o for o in outputs_at(*payments) if o.gone_since is None and o.txid != txid]
+    # What spent the same may be in a block already, while this transaction is its child.
+    replaced = [o for o in outputs if o.txid in conflicts or o.replaced_by in parents]
+    replaced_txids = {o.txid for o in replaced}
+    heirs = watch.heirs(lineage, replaced_txids) - replaced_txids - {txid}
+    taken = [o for o in outputs if o.txid in heirs and o.receipt.is_live]
+    found = {}
+    for address_id, payment in payments.items():
+        # Children of one replacement share the place of what it replaced.
+        added_sats = sum(sats for _, sats, paid_id in match.outputs if paid_id == address_id)
+        added_sats += sum(o.amount_sats for o in taken if o.address_id == address_id)
+        ours: list[Receipt] = [o.receipt for o in replaced if o.address_id == address_id]
+        moment = inherited_since(added_sats, payment.terms.needed_sats, ours)
+        if moment is not None:
+            found[address_id] = moment
+    return found
+
+
+def _change(what: str, condition: Any, **values: Any) -> None:
+    """Change the outputs that need it, and mark the requests they pay. `what` is their line in the log."""
     change = Output.update(**values).where(condition).returning(Output.address, Output.txid, Output.vout)
     outputs = list(change.tuples().execute())
     touch({address_id for address_id, _, _ in outputs})
     facts = {name: value for name, value in values.items() if name in _TOLD and value is not None}
     for address_id, txid, vout in outputs:
         tell(what, address_id, txid=txid, vout=vout, **facts)
-    return {txid for _, txid, _ in outputs}

@@ -13,8 +13,14 @@ from daemon.unit_of_work import unit_of_work
 from models.address import owners
 from models.daemon_status import update_report
 from models.outbox import EMAIL, WEBHOOK, add_event, add_message, parts_told
-from models.output import Output, forget_spends, outputs_by_address
-from models.payment import PaymentRequest, due_payments, store_assessments
+from models.output import Output, forget_spends, note_gaps, outputs_by_address
+from models.payment import (
+    PaymentRequest,
+    due_payments,
+    is_any_waiting,
+    publish_heights,
+    store_assessments,
+)
 from models.seller import has_webhook
 from payments.document import payment_document
 from payments.notifications import is_mailed
@@ -62,6 +68,9 @@ class Assessor:
         self._pulse = pulse
         self._counters = counters
         self._published_height: int | None = None
+        self._published_look: datetime | None = None
+        self.is_any_waiting = False
+        """Whether a request waits for the next complete look, since a moment that it depends on has come."""
 
     def assess_due(
         self,
@@ -70,40 +79,73 @@ class Assessor:
         now: datetime,
         store_facts: Callable[[], None] | None = None,
     ) -> int:
-        """Assess every request that may have changed, at this tip; how many changes that made.
+        """Assess every request that may have changed, at this tip, and return how many changes that made.
 
-        `as_of` is the moment up to which bitcoind has been read: nothing expires after it. `store_facts`
-        stores what makes a difference, in the same transaction as the first.
+        `as_of` is the moment up to which bitcoind has been read: nothing expires after it, and a request with
+        a moment between `as_of` and `now` is left for the next look. `store_facts` stores what makes a
+        difference, in the same transaction as the first.
         """
         told = 0
+        has_news = store_facts is not None or (tip_height, as_of) != (
+            self._published_height,
+            self._published_look,
+        )
+        # The write lock is not taken to find out that nothing is due.
+        if not has_news and not due_payments(tip_height, as_of, 1, now=now):
+            self.is_any_waiting = is_any_waiting(tip_height, as_of, now)
+            return 0
         while True:
             with unit_of_work("assessed"):
                 if store_facts is not None:
                     store_facts()
                     store_facts = None
-                payments = due_payments(tip_height, as_of, AT_ONCE)
-                lines = self._assess(payments, tip_height, as_of, now)
+                payments = due_payments(tip_height, as_of, AT_ONCE, now=now)
                 is_last = len(payments) < AT_ONCE
-                if is_last and tip_height != self._published_height:
-                    update_report(assessed_height=tip_height)
+                self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
+                is_published = is_last and not self.is_any_waiting
+                # A status is read at the published height. The others, of before, are as they were at that.
+                lines = self._assess(payments, tip_height, as_of, now, is_published=is_published)
+                if is_last:
+                    self._publish(tip_height if is_published else None, as_of)
+            self._published_height = tip_height if is_published else None
             for line in lines:
                 write = log.warning if line.what in _NEEDS_A_DECISION else log.info
                 write(line.what, payment=line.payment, **line.facts)
                 self._counters.add("events", line.what)
             told += len(lines)
             if is_last:
-                self._published_height = tip_height
+                self._published_look = as_of
                 return told
             self._pulse()
 
+    def _publish(self, tip_height: int | None, as_of: datetime) -> None:
+        """Store the tip that every status was worked out at, if they all were, and the look behind them."""
+        report: dict[str, Any] = {}
+        if as_of != self._published_look:
+            report["complete_look_at"] = as_of
+        if tip_height not in (None, self._published_height):
+            publish_heights()
+            report["assessed_height"] = tip_height
+        if report:
+            update_report(**report)
+
     def _assess(
-        self, payments: Sequence[PaymentRequest], tip_height: int, as_of: datetime, now: datetime
+        self,
+        payments: Sequence[PaymentRequest],
+        tip_height: int,
+        as_of: datetime,
+        now: datetime,
+        *,
+        is_published: bool,
     ) -> list[_Line]:
         outputs = outputs_by_address([payment.address_id for payment in payments])
         changes = [_change(p, outputs.get(p.address_id, []), tip_height, as_of, now) for p in payments]
+        for payment in payments:
+            payment.unpublished_height = None if is_published else tip_height
         if not store_assessments(payments):
             raise StatusConflict("requests were assessed by another daemon at the same time")
-        forget_spends([o.txid for change in changes if change.after.is_closed for o in change.outputs])
+        note_gaps([output for change in changes for output in change.outputs], now)
+        forget_spends([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
         self._tell([change for change in changes if change.told], tip_height, now)
         return [line for change in changes for line in _lines(change)]
 

@@ -1,7 +1,7 @@
 """Our addresses, and the outpoints that our payments depend on: what each transaction is compared with."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon.chain.address_filter import Addresses
@@ -28,8 +28,6 @@ class Watch:
         self.has_lost_blocks = True
         """Whether blocks have left the chain since it was last asked what payments in the mempool depend on:
         it may be more now. At the start nobody knows."""
-        self.unmined: set[str] = set()
-        """The payments that were in those blocks: they were there until then."""
         self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:
@@ -51,16 +49,16 @@ class Watch:
         add_spends(rows)
 
     def settle(self) -> None:
-        """What has left the chain is known to be in the mempool again, or not."""
+        """Note that the mempool has been asked after what left the chain."""
         self.has_lost_blocks = False
-        self.unmined.clear()
 
     def matches(self, transactions: Sequence[Transaction]) -> list[Match]:
-        """The transactions that pay an address of the table."""
+        """Return the transactions that pay an address of the table. An output of 0 satoshis pays nothing."""
         found: defaultdict[Transaction, list[tuple[int, int, int]]] = defaultdict(list)
         for transaction, vout, address_id in self.addresses.paid(transactions):
             amount_sats, _ = transaction.outputs[vout]
-            found[transaction].append((vout, amount_sats, address_id))
+            if amount_sats:
+                found[transaction].append((vout, amount_sats, address_id))
         return [Match(transaction, tuple(outputs)) for transaction, outputs in found.items()]
 
     def conflicts(self, transaction: Transaction) -> set[str]:
@@ -71,6 +69,17 @@ class Watch:
             return set()
         txid = transaction.txid
         return {ours for spenders in touched for ours, spender in spenders.items() if spender != txid}
+
+    def heirs(self, lineage: Iterable[Transaction], replaced: Collection[str]) -> set[str]:
+        """Return the payments that depend on those of these transactions that replace one of `replaced`."""
+        return {
+            ours
+            for transaction in lineage
+            if not self.conflicts(transaction).isdisjoint(replaced)
+            for outpoint in transaction.inputs
+            for ours, spender in self._spends.get(outpoint, {}).items()
+            if spender == transaction.txid
+        }
 
     def conflicting(self, transactions: Iterable[Transaction]) -> Iterator[tuple[Transaction, set[str]]]:
         """Those of these transactions that payments can't be valid beside, each with these payments."""

@@ -95,8 +95,27 @@ def _reverted(document: Document) -> Advice:
         )
     return _advice(
         "URGENT: payment reverted",
-        "This payment was there and is not any more: it was double-spent, or the network has dropped it.",
+        _taken_back(document),
         f"Stop the delivery. If the goods have gone, speak to the customer. {then}",
+    )
+
+
+def _taken_back(document: Document) -> str:
+    """Return what is left of a payment that was complete."""
+    if not document["received_sats"]:
+        return (
+            "The payment was complete, and now nothing of it is there: "
+            "it was double-spent, or the network has dropped it."
+        )
+    received = _received_btc(document)
+    if document["due_sats"]:
+        return (
+            f"The payment was complete, and now a part of it is missing: {received} are there, "
+            f"{_due(document)} are missing. That part was double-spent, or the network has dropped it."
+        )
+    return (
+        f"The payment was complete. Now {received} are there, but other money is in the place of a part. "
+        "That money came after the quoted price expired, so it does not count unless you accept it."
     )
 
 

@@ -77,10 +77,15 @@ class SendsWebhooks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The outcome of an attempt. `failure` is None where the other side has the message."""
+    """The outcome of an attempt. `failure` is None where the other side has the message.
+
+    `ended_at` and `retry_from` are the end of the attempt, by the time of day and by `Courier._retry_time`.
+    """
 
     message: Message
     failure: TemporaryFailure | PermanentFailure | None
+    ended_at: datetime
+    retry_from: datetime
 
 
 class Courier:
@@ -194,7 +199,8 @@ class Courier:
         except (TemporaryFailure, PermanentFailure) as error:
             failure = error
         finally:
-            self._outcomes.append(_Outcome(message, failure))
+            # The database may take the result much later.
+            self._outcomes.append(_Outcome(message, failure, self._clock(), self._retry_time()))
             self._worker.wake()
 
     def _send(self, message: Message) -> None:
@@ -231,29 +237,32 @@ class Courier:
         message, failure = outcome.message, outcome.failure
         failpoint.reach("outcome.to-be-marked")
         if failure is None:
-            mark_delivered(message, self._clock())
-            return partial(self._tell, log.info, "delivered", message)
+            mark_delivered(message, outcome.ended_at)
+            return partial(self._tell, log.info, "delivered", outcome)
         delay = next_attempt(message.attempts + 1, message.channel)
         if isinstance(failure, PermanentFailure) or delay is None:
-            mark_given_up(message, str(failure), self._clock())
-            return partial(self._tell, log.error, "given up", message, reason=str(failure))
-        mark_delayed(message, str(failure), self._retry_time() + delay)
+            mark_given_up(message, str(failure), outcome.ended_at)
+            return partial(self._tell, log.error, "given up", outcome, reason=str(failure))
+        mark_delayed(message, str(failure), outcome.retry_from + delay)
         again = {"reason": str(failure), "again_in_seconds": int(delay.total_seconds())}
-        return partial(self._tell, log.warning, "delayed", message, **again)
+        return partial(self._tell, log.warning, "delayed", outcome, **again)
 
-    def _tell(self, write: Callable[..., Any], outcome: str, message: Message, **more: Any) -> None:
-        write(f"message {outcome}", **_facts(message), **more)
-        self._counters.add("deliveries", f"{message.channel} {outcome}")
+    def _tell(self, write: Callable[..., Any], result: str, outcome: _Outcome, **more: Any) -> None:
+        message = outcome.message
+        write(f"message {result}", **_facts(message), **more)
+        self._counters.add("deliveries", f"{message.channel} {result}")
         seen_at = message.event.payment.received_at
-        if outcome == "delivered" and message.event.type == EventType.RECEIVED and seen_at is not None:
-            seconds = (self._clock() - seen_at).total_seconds()
+        if result == "delivered" and message.event.type == EventType.RECEIVED and seen_at is not None:
+            seconds = (outcome.ended_at - seen_at).total_seconds()
             self._counters.time(message.channel, max(seconds, 0))
 
     def _prune(self) -> None:
         # Before the transaction, because others wait for that one.
         outdated = outdated_messages(self._clock() - KEPT_FOR)
-        with unit_of_work("messages-pruned"):
-            pruned = sum(delete_delivered(batch) for batch in batches(outdated))
+        pruned = 0
+        if outdated:
+            with unit_of_work("messages-pruned"):
+                pruned = sum(delete_delivered(batch) for batch in batches(outdated))
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:
             log.info("messages pruned", count=pruned)

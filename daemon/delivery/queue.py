@@ -44,7 +44,7 @@ class _Candidate(NamedTuple):
 
 
 def next_attempt(attempts: int, channel: str) -> timedelta | None:
-    """Return the pause after so many failed attempts; None to give up. SPEC.md 5."""
+    """Return the pause after so many failed attempts; None to give up. docs/spec.md 5."""
     schedule = _SCHEDULE_OF_EMAIL if channel == EMAIL else _SCHEDULE
     return schedule[attempts - 1] if attempts <= len(schedule) else None
 

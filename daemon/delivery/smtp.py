@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from config import Maildir, SmtpServer
+from daemon.delivery.cures import CORRECT_ADDRESS, CORRECT_LOGIN, cure_for
 from daemon.delivery.emails import LONGEST_SUBJECT, Letter
 from daemon.net.connection import open_connection
 from daemon.net.errors import NotReady, PermanentFailure, TemporaryFailure, explain, reason
@@ -68,10 +69,10 @@ class Mailer:
         if isinstance(self._mail, Maildir):
             _check_maildir(self._mail.path)
             return
-        cure = "correct the host, the port and the kind of TLS in SMTP_URL"
+        cure = CORRECT_ADDRESS
         try:
             with self._connected(self._mail) as connection:
-                cure = "correct the user and the password in SMTP_URL"
+                cure = CORRECT_LOGIN
                 connection.log_in()
                 cure = "correct MAIL_FROM, or the user in SMTP_URL"
                 _check_taken(*connection.mail(self._mail_from))
@@ -79,7 +80,7 @@ class Mailer:
                 _check_taken(*connection.rcpt(recipient))
                 connection.rset()
         except (TemporaryFailure, PermanentFailure, smtplib.SMTPException, OSError, ValueError) as error:
-            raise NotReady(f"{_failure(error)}: {cure}") from error
+            raise NotReady(f"{_failure(error)}: {cure_for(error, cure)}") from error
 
     @contextmanager
     def _connected(self, server: SmtpServer) -> Iterator["_Connection"]:
@@ -100,6 +101,14 @@ class _Refused(smtplib.SMTPException):
 
     def __init__(self, code: int, answer: bytes) -> None:
         super().__init__(f"the mail server answered {code} {answer.decode('utf-8', 'replace')}")
+        self.code = code
+
+
+class _LoginRefused(smtplib.SMTPException):
+    """The server refuses the login. Its reply may repeat the password, so only the code is kept."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"it refuses the login ({code})")
         self.code = code
 
 
@@ -155,14 +164,15 @@ class _Connection(smtplib.SMTP):
         self.ehlo_or_helo_if_needed()
         self.user, self.password = self._server.username, self._server.password.reveal()
         offered = self.esmtp_features.get("auth", "").upper().split()
-        refusal = smtplib.SMTPException("it offers no login by CRAM-MD5, PLAIN or LOGIN")
+        refusal: smtplib.SMTPException
+        refusal = smtplib.SMTPNotSupportedError("it offers no login by CRAM-MD5, PLAIN or LOGIN")
         for mechanism in ("CRAM-MD5", "PLAIN", "LOGIN"):
             if mechanism in offered:
                 try:
                     self._authenticate(mechanism)
                 except smtplib.SMTPAuthenticationError as error:
-                    # Some servers offer what they do not support. A reply may repeat the password.
-                    refusal = smtplib.SMTPException(f"it refuses the login ({error.smtp_code})")
+                    # Some servers offer what they do not support.
+                    refusal = _LoginRefused(error.smtp_code)
                 else:
                     return
         raise refusal

@@ -3,20 +3,31 @@
 The daemon's log and /health say it, and `manage.py doctor` in the same words.
 """
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from config import Settings
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
-from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
+from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip, Publication
 from daemon.unit_of_work import unit_of_work
 from models.address import Address
-from models.daemon_status import daemon_report, update_report
+from models.block import stored_tip
+from models.daemon_status import DaemonReport, daemon_report, update_report
 
+NO_WALLETS = "bitcoind runs without wallets: remove disablewallet=1 from bitcoin.conf"
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
+STALLED = (
+    "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
+    "decided. See that bitcoind has peers. If its chain is the one that you mean (after a split, "
+    "invalidateblock, or a test network begun anew), run manage.py chain follow"
+)
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
+
+MIN_HEIGHT = 100
+"""Above this height no reorg replaces block 1, so block 1 tells one chain from another."""
 
 LEAST_MARK = 20_000
 """More than a block has transactions: each has at least 60 bytes, and they share a million."""
@@ -26,25 +37,41 @@ class WrongChain(Exception):
     """bitcoind is on another chain than this database."""
 
 
-def check_chain(tip: NodeTip) -> None:
-    """Raises WrongChain unless the node is on the chain that this database was begun with."""
-    known = daemon_report().chain
-    problem = chain_problem(tip, known)
+def check_chain(node: Bitcoind, tip: NodeTip) -> None:
+    """Raise WrongChain unless the node is on the chain of this database. Store which chain that is."""
+    report = daemon_report()
+    problem = chain_problem(node, tip, report)
     if problem is not None:
         raise WrongChain(problem)
-    if known is None:
+    found = {"chain": tip.chain} if report.chain is None else {}
+    if report.first_block is None and tip.height >= MIN_HEIGHT and _has_stored_tip(node):
+        found["first_block"] = str(node.block_hash(1))
+    if found:
         with unit_of_work("chain-named"):
-            update_report(chain=tip.chain)
+            update_report(**found)
 
 
-def chain_problem(tip: NodeTip, known: str | None) -> str | None:
-    """That the node is on another chain than the database; `known` is None for one that was never used."""
-    if known in (None, tip.chain):
+def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | None:
+    """Return that the node is on another chain than the database; None where both may be the same."""
+    if report.chain not in (None, tip.chain):
+        return (
+            f"bitcoind is on chain {tip.chain}, but this database belongs to {report.chain}: "
+            "correct BITCOIND_RPC_URL or DATABASE_URL"
+        )
+    first_block = node.block_hash(1) if report.first_block is not None else None
+    # A node without blocks has yet to get them.
+    if first_block in (None, report.first_block):
         return None
     return (
-        f"bitcoind is on chain {tip.chain}, but this database belongs to {known}: "
-        "correct BITCOIND_RPC_URL or DATABASE_URL"
+        f"bitcoind follows another {tip.chain} chain than this database: its block 1 is {first_block}, the "
+        f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain that was "
+        "begun anew, set DATABASE_URL to a new database"
     )
+
+
+def _has_stored_tip(node: Bitcoind) -> bool:
+    stored = stored_tip()
+    return stored is None or node.block_hash(stored.height) == stored.hash
 
 
 def pruning_problem(tip: NodeTip, read_height: int) -> str | None:
@@ -58,10 +85,20 @@ def pruning_problem(tip: NodeTip, read_height: int) -> str | None:
 
 
 def feed_problems(settings: Settings, node: Bitcoind) -> list[str]:
-    """The topics that bitcoind does not publish where they are listened for."""
+    """Return why transactions and blocks do not come, a line each."""
     published = node.publications()
-    problems = (place_problem(*topic, published) for topic in topics(settings))
-    return [problem for problem in problems if problem is not None]
+    problems = [place_problem(*topic, published) for topic in topics(settings)]
+    return [problem for problem in (*problems, relay_problem(node)) if problem is not None]
+
+
+def relay_problem(node: Bitcoind) -> str | None:
+    """Return that bitcoind gets no transactions from its peers; None where it does, or does not tell."""
+    if node.relays_transactions() is not False:
+        return None
+    return (
+        "bitcoind asks its peers for no transactions, so a payment is seen only once it is in a block: "
+        "remove blocksonly=1 from bitcoin.conf"
+    )
 
 
 def topics(settings: Settings) -> tuple[tuple[str, str], ...]:
@@ -70,12 +107,12 @@ def topics(settings: Settings) -> tuple[tuple[str, str], ...]:
 
 
 def place_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
-    """That bitcoind does not publish `topic` at `address`."""
+    """Return that bitcoind does not publish `topic` at `address`; None where it does."""
     places = [each.address for each in published if each.topic == topic]
     if not places:
         return (
             f"bitcoind does not publish {topic} over ZMQ: "
-            f"add zmqpub{topic}={address} and zmqpub{topic}hwm=0 to bitcoin.conf"
+            f"add zmqpub{topic}={_as_published(address)} and zmqpub{topic}hwm=0 to bitcoin.conf"
         )
     if any(_is_same_port(place, address) for place in places):
         return None
@@ -119,6 +156,8 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
         if error.code == WALLET_NOT_FOUND:
             cure = "create it with manage.py wallet create, or correct BITCOIND_WALLET"
             return [f"bitcoind has no wallet {name}: {cure}"]
+        if error.code == METHOD_NOT_FOUND:
+            return [NO_WALLETS]
         return [f"wallet {name} cannot be used: {error}"]
     except NodeRefused as error:
         return [str(error)]
@@ -126,6 +165,26 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
         problem = f"wallet {name} does not know address {strangers[0]}, which is in the address table"
         return [f"{problem}: correct BITCOIND_WALLET, or restore that wallet"]
     return []
+
+
+def _as_published(address: str) -> str:
+    """Return what bitcoin.conf says to publish at the address where we listen."""
+    if address.startswith("ipc://"):
+        # Bitcoin Core does not start with libzmq's own form.
+        return f"unix:{address.removeprefix('ipc://')}"
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or parts.hostname is None or _is_ip_address(parts.hostname):
+        return address
+    # libzmq publishes at no name of a host.
+    return f"tcp://{'127.0.0.1' if parts.hostname == 'localhost' else '0.0.0.0'}:{parts.port}"  # noqa: S104
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _seen_from_here(published: str, listened: str) -> str:
@@ -137,7 +196,11 @@ def _seen_from_here(published: str, listened: str) -> str:
 
 
 def _is_same_port(published: str, listened: str) -> bool:
-    """bitcoind may name a wildcard where we name a host, so only the port can be compared."""
+    """Compare the ports alone, because bitcoind may name a wildcard where we name a host."""
     if not published.startswith("tcp:"):
-        return published == listened
+        return _socket_path(published) == _socket_path(listened)
     return urlsplit(published).port == urlsplit(listened).port
+
+
+def _socket_path(address: str) -> str:
+    return address.removeprefix("ipc://").removeprefix("unix:")

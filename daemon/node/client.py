@@ -3,14 +3,25 @@
 One thread's: see daemon/node/rpc.py. RPC reference: https://bitcoincore.org/en/doc/ (version 29).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from config import Settings
 from daemon.node.rest import Rest
-from daemon.node.rpc import NO_SUCH_LABEL, NOT_FOUND, OUT_OF_RANGE, WALLET_LOADED, NodeError, Rpc, RpcError
+from daemon.node.rpc import (
+    NO_SUCH_LABEL,
+    NOT_FOUND,
+    OUT_OF_RANGE,
+    WALLET_LOADED,
+    NodeError,
+    NodeRefused,
+    Rpc,
+    RpcError,
+)
 from daemon.node.types import MempoolEntry, NodeTip, Publication
+from models.db.connection import batches
 from payments.transaction import (
     Block,
     MalformedTransaction,
@@ -32,6 +43,8 @@ HEADERS_AT_ONCE = 1999
 LABEL = "nodetill"
 """What the wallet is told to call our addresses."""
 
+_LOADING = Lock()
+
 
 class BlockMissing(NodeError):
     """A block that we need is pruned."""
@@ -40,9 +53,9 @@ class BlockMissing(NodeError):
 class Bitcoind:
     """A connection to bitcoind for one thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rpc: Rpc | None = None) -> None:
         self._settings = settings
-        self._rpc = Rpc(settings)
+        self._rpc = rpc or Rpc(settings)
         self._rest = Rest(self._rpc.connection)
         self._has_rest = settings.bitcoind_rest == "auto"
 
@@ -124,6 +137,11 @@ class Bitcoind:
             return None
         return MempoolEntry(datetime.fromtimestamp(entry["time"], UTC), entry["ancestorcount"] - 1)
 
+    def in_mempool(self, txids: Sequence[str]) -> set[str]:
+        """Return those of these transactions that are in the mempool; one batch of calls."""
+        entries = self._rpc.ask_each("getmempoolentry", [[txid] for txid in txids], absent=NOT_FOUND)
+        return {txid for txid, entry in zip(txids, entries, strict=True) if entry is not None}
+
     def mempool_txids(self) -> frozenset[str]:
         """All transactions in the mempool."""
         return frozenset(self._rpc.ask("getrawmempool"))
@@ -140,7 +158,11 @@ class Bitcoind:
         return [t for t, e in zip(txids, entries, strict=True) if e is not None and e["ancestorcount"] > 1]
 
     def mempool_transactions(self, txids: Sequence[str]) -> list[Transaction]:
-        """Those of these transactions that the mempool still has. They are asked for all at once."""
+        """Return those of these transactions that bitcoind has; one batch of calls.
+
+        With txindex=1 bitcoind also has those of every block that it ever read, stale ones included. So only
+        an entry shows that one is in the mempool.
+        """
         calls = [[txid] for txid in txids]
         raws = self._rpc.ask_each("getrawtransaction", calls, absent=NOT_FOUND)
         return [self.read_transaction(bytes.fromhex(raw)) for raw in raws if raw is not None]
@@ -181,10 +203,42 @@ class Bitcoind:
             raise
         return list(dict.fromkeys(row["txid"] for row in rows if row["confirmations"] == 0))
 
+    def paid_heights(self, block_hash: str) -> dict[str, int]:
+        """Map each address that the wallet knows to be paid since this block to the first height of it.
+
+        The block may have left the chain; one that the node doesn't know stands for the first.
+        """
+        rows = self._rpc.ask_or_none("listsinceblock", block_hash, absent=NOT_FOUND, wallet=True)
+        if rows is None:
+            rows = self._rpc.ask("listsinceblock", wallet=True)
+        paid = [row for row in rows["transactions"] if row["confirmations"] > 0 and "address" in row]
+        heights: dict[str, int] = {}
+        for row in paid:
+            height = row["blockheight"]
+            heights[row["address"]] = min(height, heights.get(row["address"], height))
+        return heights
+
+    def wallet_received_at(self, txid: str) -> datetime | None:
+        """Return when the wallet received a transaction; None where no wallet knows it, or may be asked."""
+        try:
+            found = self._rpc.ask("gettransaction", txid, wallet=True)
+        except (RpcError, NodeRefused):
+            return None
+        return datetime.fromtimestamp(found["timereceived"], UTC)
+
     def is_address_known(self, address: str) -> bool:
         """Whether the wallet watches this address."""
-        info = self._rpc.ask("getaddressinfo", address, wallet=True)
-        return bool(info["ismine"] or info.get("iswatchonly"))
+        return _is_ours(self._rpc.ask("getaddressinfo", address, wallet=True))
+
+    def known_addresses(self, addresses: Sequence[str]) -> set[str]:
+        """Return those of these addresses that the wallet watches."""
+        known: set[str] = set()
+        for batch in batches(addresses):
+            calls = [[address] for address in batch]
+            # An address of another network is none to this node.
+            infos = self._rpc.ask_each("getaddressinfo", calls, absent=NOT_FOUND, wallet=True)
+            known |= {a for a, info in zip(batch, infos, strict=True) if info is not None and _is_ours(info)}
+        return known
 
     def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
         """So many fresh addresses of the wallet, each with its script. They are asked for all at once."""
@@ -204,22 +258,34 @@ class Bitcoind:
         )
 
     def load_wallet(self) -> bool:
-        """Load the wallet if it is not; whether it had to be. Raises RpcError where it can't be loaded."""
+        """Load the wallet if it is not loaded, and return whether that was so.
+
+        Raise RpcError where the wallet cannot be loaded.
+        """
         name = self._settings.bitcoind_wallet
-        if name in self._rpc.ask("listwallets"):
-            return False
-        try:
-            self._rpc.ask("loadwallet", name)
-        except RpcError as error:
-            if error.code != WALLET_LOADED:
-                raise
-        return True
+        # To a second thread that loads the same wallet, bitcoind returns an error.
+        with _LOADING:
+            if name in self._rpc.ask("listwallets"):
+                return False
+            try:
+                self._rpc.ask("loadwallet", name)
+            except RpcError as error:
+                if error.code != WALLET_LOADED:
+                    raise
+            return True
 
     def is_wallet_scanning(self) -> bool:
         """Whether the wallet is rescanning, so that its answers have gaps."""
         return bool(self._rpc.ask("getwalletinfo", wallet=True)["scanning"])
 
     # The feed
+
+    def relays_transactions(self) -> bool | None:
+        """Return whether bitcoind asks its peers for transactions; None where this user may not know."""
+        try:
+            return bool(self._rpc.ask("getnetworkinfo")["localrelay"])
+        except NodeRefused:
+            return None
 
     def publications(self) -> list[Publication]:
         """What bitcoind publishes over ZMQ."""
@@ -235,3 +301,7 @@ class Bitcoind:
         """None where it is not to be asked, or does not serve that."""
         self._rpc.asked = "REST"
         return self._rest.get(path, failpoint) if self._has_rest else None
+
+
+def _is_ours(address_info: Mapping[str, Any]) -> bool:
+    return bool(address_info["ismine"] or address_info.get("iswatchonly"))

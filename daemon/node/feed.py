@@ -87,6 +87,8 @@ class _Topic:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
+        # A name leads to IPv4 alone otherwise too, where both are there: libzmq tries one address.
+        self._socket.set(zmq.IPV6, int("[" in address))
         self._socket.set(zmq.SUBSCRIBE, topic)
         self._socket.connect(address)
         poller.register(self._socket, zmq.POLLIN)

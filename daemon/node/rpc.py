@@ -5,8 +5,8 @@ python-bitcoinrpc's connection is one thread's, and of no use any more after an 
 
 import http.client
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -19,15 +19,20 @@ from daemon.node.rpc_proxy import NOT_JSON, RpcProxy
 
 # From Bitcoin Core's rpc/protocol.h.
 MISC_ERROR, NOT_FOUND, OUT_OF_RANGE, NO_SUCH_LABEL = -1, -5, -8, -11
-WALLET_NOT_FOUND, WALLET_LOADED, IN_WARMUP = -18, -35, -28
+WALLET_NOT_FOUND, WALLET_LOADED, IN_WARMUP, METHOD_NOT_FOUND = -18, -35, -28, -32601
 
 RPC_CALLS = frozenset(
     "getblockchaininfo getblockhash getblockheader getblock getmempoolinfo getmempoolentry "
     "getmempoolancestors getrawmempool getrawtransaction gettxspendingprevout decoderawtransaction "
-    "getzmqnotifications getnewaddress getaddressesbylabel validateaddress getaddressinfo getwalletinfo "
-    "loadwallet listwallets listsinceblock".split()
+    "getzmqnotifications getnetworkinfo getnewaddress getaddressesbylabel validateaddress getaddressinfo "
+    "getwalletinfo loadwallet listwallets listsinceblock gettransaction".split()
 )
 """All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
+
+NO_CREDENTIALS = (
+    "BITCOIND_RPC_URL names another machine and has no password; this machine's cookie is not sent there: "
+    "set BITCOIND_RPC_URL=http://USER:PASSWORD@HOST:PORT, or BITCOIND_COOKIE_FILE to that bitcoind's cookie"
+)
 
 
 class NodeError(Exception):
@@ -153,12 +158,28 @@ class Rpc:
                 f"bitcoind at {self._address} refuses our password: "
                 "correct BITCOIND_RPC_URL or BITCOIND_COOKIE_FILE"
             )
+        if "'403" in message and not self._is_let_in():
+            return NodeRefused(
+                f"bitcoind at {self._address} refuses this machine's address: see rpcallowip in bitcoin.conf"
+            )
         if "'403" in message:
             return NodeRefused(
                 f"bitcoind does not let this user call {method}: add it to rpcwhitelist in bitcoin.conf"
             )
         cure = "" if "'503" in message else "; is BITCOIND_RPC_URL right?"
         return NodeError(f"bitcoind at {self._address} gave no answer: {message}{cure}")
+
+    def _is_let_in(self) -> bool:
+        """Return whether bitcoind answers this machine's address at all.
+
+        bitcoind looks at the address first, and only then at user and call (Core's http_request_cb).
+        """
+        with closing(self.connection()) as connection:
+            try:
+                connection.request("POST", "/", "{}")
+                return connection.getresponse().status != http.client.FORBIDDEN
+            except (http.client.HTTPException, OSError):
+                return True
 
     def _unreachable(self, error: Exception) -> NodeError:
         reason = getattr(error, "strerror", None) or error or type(error).__name__
@@ -185,12 +206,14 @@ class Rpc:
             self._live_on(silence if seconds else None)
 
     def _credentials(self) -> str:
-        """From the URL, or from the cookie file, which bitcoind writes anew at each start."""
+        """Return those of the URL, or else the cookie, which bitcoind writes anew at each start."""
         settings = self._settings
         if settings.rpc_username is not None:
             password = settings.rpc_password
             return f"{settings.rpc_username}:{password.reveal() if password else ''}"
-        cookie: Path = settings.bitcoind_cookie_file
+        cookie = settings.bitcoind_cookie_file
+        if cookie is None:
+            raise NodeRefused(NO_CREDENTIALS)
         try:
             return cookie.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:

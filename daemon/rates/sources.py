@@ -1,4 +1,4 @@
-"""Read the prices in the answers of the public rate sources. SPEC.md 4."""
+"""Read the prices in the answers of the public rate sources. docs/spec.md 4."""
 
 import json
 import re

@@ -66,10 +66,12 @@ def prices_by_pair(name: str, url: str, deadline_seconds: float = DEADLINE_SECON
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a source said: prices by currency, or what went wrong."""
+    """Prices by currency, or what went wrong; and when the answer came, by both clocks."""
 
     source: str
     prices: Mapping[str, Decimal]
+    answered_at: datetime
+    answered_seconds: float
     problem: str | None = None
 
 
@@ -148,13 +150,15 @@ class RateKeeper:
 
     def _ask(self, name: str) -> None:
         """Ask one source. The only thing that is done outside the keeper's own thread."""
-        answer = _Answer(name, {}, "an error in Nodetill; its log says which")
+        prices: Mapping[str, Decimal] = {}
+        problem: str | None = "an error in Nodetill; its log says which"
         try:
-            answer = _Answer(name, self._prices(name))
+            prices, problem = self._prices(name), None
         except (HttpError, NoRates) as error:
-            answer = _Answer(name, {}, reason(str(error)))
+            problem = reason(str(error))
         finally:
-            self._answers.append(answer)
+            # The database may take the prices much later, and they are no fresher then.
+            self._answers.append(_Answer(name, prices, self._clock(), self._monotonic(), problem))
             self._worker.wake()
 
     def _prices(self, name: str) -> Mapping[str, Decimal]:
@@ -171,7 +175,7 @@ class RateKeeper:
             answer = self._answers[0]
             if answer.problem is None:
                 with unit_of_work("rates-stored"):
-                    store_rates(answer.source, answer.prices, self._clock())
+                    store_rates(answer.source, answer.prices, answer.answered_at)
             self._answers.popleft()
             self._note(answer)
 
@@ -183,14 +187,14 @@ class RateKeeper:
             if source.failures:
                 log.info("rate source answers again", source=answer.source)
             source.failures = 0
-            source.ask_at = self._monotonic() + refresh
+            source.ask_at = answer.answered_seconds + refresh
             return
         if not source.failures:
             log.warning("rate source failed", source=answer.source, reason=answer.problem)
         # Bounded, or the number would have a million digits after a month of failures.
         delay = FIRST_RETRY_SECONDS * 2 ** min(source.failures, 20)
         source.failures += 1
-        source.ask_at = self._monotonic() + min(delay, refresh)
+        source.ask_at = answer.answered_seconds + min(delay, refresh)
 
     def _compare(self) -> None:
         """Log which sources have come to be left out, and which currencies have lost their price."""

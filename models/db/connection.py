@@ -14,6 +14,8 @@ import peewee
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from models.db.files import open_private
+
 database = peewee.DatabaseProxy()
 """What every table is bound to; `schema.open_database` gives it its target."""
 
@@ -262,8 +264,8 @@ def _sqlite(url: str) -> peewee.SqliteDatabase:
     path = Path(url.removeprefix("sqlite:///"))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would create it readable to all; -wal and -shm take over the main file's mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite would make it readable to all. The files -wal and -shm get the main file's mode.
+        os.close(open_private(path))
     except OSError as error:
         raise DatabaseError(
             f"cannot open the database {path} ({error.strerror}): "
@@ -315,8 +317,17 @@ def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
         found = ".".join(map(str, version))
         raise DatabaseError(
             f"SQLite {found} can corrupt a database that two processes use; "
-            "install the pinned pysqlite3 (pip install -r requirements.txt), or use PostgreSQL"
+            "install the pinned pysqlite3 (make setup), or use PostgreSQL"
         )
+
+
+def file_identity() -> tuple[int, int] | None:
+    """Return which file is at SQLite's path now, by device and inode; None where there is none."""
+    try:
+        found = Path(database.obj.database).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def snapshot() -> AbstractContextManager[Any]:

@@ -3,38 +3,44 @@
 import fcntl
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import peewee
 import psycopg
 
-from models.db.connection import database
+from models.db.connection import database, file_identity
+from models.db.files import open_private
 
 _ADVISORY_KEYS = {"migrate": 0x6E6F646501, "daemon": 0x6E6F646502}
 
 
 class FileLock:
-    """A lock on a file beside a SQLite database."""
+    """A lock on a file beside a SQLite database. Two paths to one database lead to one lock."""
 
     def __init__(self, name: str) -> None:
-        self._path = f"{database.obj.database}.{name}.lock"
+        self._path = Path(f"{Path(database.obj.database).resolve()}.{name}.lock")
         self._descriptor: int | None = None
+        self._locked_file: tuple[int, int] | None = None
 
     def acquire(self, *, wait: bool = False) -> bool:
         """Take the lock; without `wait`, False at once where another process has it."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        locked_file = file_identity()
+        if locked_file is None:
+            raise peewee.OperationalError(f"the file {database.obj.database} is gone")
+        descriptor = open_private(self._path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
             return False
-        self._descriptor = descriptor
+        self._descriptor, self._locked_file = descriptor, locked_file
         return True
 
     def is_held(self) -> bool:
-        """Whether it is certain that we have it still."""
-        return self._descriptor is not None
+        """Return whether the lock is still that of the file at the database's path."""
+        return self._descriptor is not None and file_identity() == self._locked_file
 
     def release(self) -> None:
         """Give it back."""

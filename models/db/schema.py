@@ -5,8 +5,9 @@ from pathlib import Path
 import peewee
 from playhouse.migrations import Runner
 
-from models.db.connection import DatabaseError, bind, one_line
+from models.db.connection import DatabaseError, bind, is_sqlite, one_line
 from models.db.lock import database_lock
+from models.db.web_role import HOW_TO_GRANT, lacks_right, may_change_schema, renew_web_rights
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -24,6 +25,8 @@ def open_database(url: str) -> peewee.Database:
         target.connect()
         migrate(target)
     except (peewee.DatabaseError, OSError) as error:
+        if lacks_right(error):
+            raise DatabaseError(f"{one_line(error)}: {HOW_TO_GRANT}") from error
         raise DatabaseError(f"cannot open the database: {one_line(error)}") from error
     finally:
         lock.release()
@@ -31,10 +34,20 @@ def open_database(url: str) -> peewee.Database:
 
 
 def migrate(target: peewee.Database) -> None:
-    """Run the migrations that this database has not had yet. Raises DatabaseError."""
+    """Run the migrations that this database has not had yet, and grant the web server's role what it needs.
+
+    Raises DatabaseError where a migration fails, or where this role may not change the tables.
+    """
     if pending_migrations(target):
+        if not may_change_schema():
+            raise DatabaseError(
+                "the database is not up to date, and the role that DATABASE_URL names may not change its "
+                "tables: start the daemon first, whose role owns them"
+            )
         try:
             _runner(target).up()
+            if not is_sqlite():
+                renew_web_rights()
         except peewee.DatabaseError as error:
             raise DatabaseError(f"cannot bring the database up to date: {one_line(error)}") from error
 

@@ -46,9 +46,10 @@ class Checkout:
 
 
 _QUERY = """
-    SELECT p.reference, p.status, p.covered_height, p.confirmations_required, p.amount_fiat, p.currency,
-        p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats, p.txid, a.address, p.label,
-        p.redirect_url, coalesce((SELECT assessed_height FROM daemon_report), 0),
+    SELECT p.reference, p.status, p.covered_height, coalesce(p.required_depth, p.confirmations_required),
+        p.amount_fiat, p.currency, p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats,
+        p.txid, a.address, p.label, p.redirect_url,
+        coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
         p.expires_at, p.is_late, p.closed_at IS NOT NULL, o.txid, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id

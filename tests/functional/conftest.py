@@ -84,6 +84,7 @@ def stage(
     """A node, a database and a daemon, in a hurry."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
     monkeypatch.setattr(loop, "SOON_SECONDS", 0.1)
+    monkeypatch.setattr(loop, "CHECK_SECONDS", 0.2)
     monkeypatch.setattr(vitals, "FIRST_RETRY_SECONDS", 0.05)
     node = start_node()
     # …, load_on_startup: it is there again after a restart.

@@ -55,6 +55,7 @@ def _invent_output(order: Order) -> None:
         vout=0,
         amount_sats=500,
         first_seen_at=here.first_seen_at,
+        present_since=here.first_seen_at,
         **place,
     )
 

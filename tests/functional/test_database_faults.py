@@ -1,5 +1,6 @@
 """The database can't be written: nothing is half done, and all goes on by itself afterwards."""
 
+import re
 import resource
 import sqlite3
 import threading
@@ -210,7 +211,10 @@ def test_postgresql_restarts_under_load(make_till: TillMaker, customer: Customer
             claimed = Address.select().where(Address.claimed_at.is_null(False)).count()
         kept = {answer.document["payment_request_id"] for answer in answers if answer.status == 201}
         assert kept <= stored
-        assert claimed == len(stored)
+        # The pool may have got one from the wallet and failed to store it. Nobody is given that one.
+        lines = [line for line in till.daemon.lines() if "addresses of the wallet taken in" in line]
+        imported = sum(int(count) for line in lines for count in re.findall(r"count=(\d+)", line))
+        assert claimed == len(stored) + imported
         till.close()
 
 

@@ -195,7 +195,7 @@ def _is_received(found: Diagnosis, node: RegtestNode) -> bool:
 
 
 def test_on_the_main_chain_silence_is_odd(patient: Patient, tmp_path: Path) -> None:
-    """Transactions come several times a second there, but to a node that takes blocks alone."""
+    """Transactions come several times a second there, but to a node without peers."""
 
     class OnMain(Bitcoind):
         def tip(self) -> NodeTip:
@@ -205,7 +205,7 @@ def test_on_the_main_chain_silence_is_odd(patient: Patient, tmp_path: Path) -> N
     with closing(FeedDiagnosis(settings)) as feed, closing(OnMain(settings)) as node:
         found = {finding.part: finding for finding in feed.findings(node)}
     assert found["rawtx"].state is State.ADVICE
-    assert "blocksonly=1" in found["rawtx"].text
+    assert "getconnectioncount" in found["rawtx"].text
     assert found["hashblock"].state is State.OK
 
 
@@ -525,9 +525,10 @@ def test_a_rate_source_that_is_down_is_told(patient: Patient) -> None:
 def test_a_currency_without_a_price_is_told(at_work: Patient) -> None:
     """Where shops ask for payments in it."""
     with at_work.database():
-        new_payment(address=Address.get(), currency="NOK")
+        new_payment(address=Address.get(), currency="NOK", created_at=_now())
     found = at_work.examine()
-    assert set(found.wrong) == {"prices"}
+    assert set(found.wrong) == {"prices", "rates"}
+    assert "no fresh price for NOK" in found.wrong["rates"]
     assert "no source names NOK, in which seller company1 asks" in found.wrong["prices"]
 
 

@@ -37,6 +37,8 @@ FIRST = ("chain-named.written", "chain-named.committed", "chain-joined.written",
 SPECIAL = {
     "rpc.getblock": {"BITCOIND_REST": "off"},
     "rpc.getrawmempool": {"BITCOIND_WALLET": "nowhere"},
+    "pool-checked.written": {"BITCOIND_WALLET": "nowhere"},
+    "pool-checked.committed": {"BITCOIND_WALLET": "nowhere"},
 }
 """Where a daemon with the usual settings doesn't come by."""
 

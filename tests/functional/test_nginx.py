@@ -5,9 +5,12 @@ import json
 import socket
 import ssl
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,10 @@ import pytest
 from regtest.child import end_with_parent, free_ports
 from tests.support.debian_program import find_program
 from tests.support.waiting import wait_until
-from tests.support.web_server import KEY, Reply, open_shop
+from tests.support.web_server import KEY, Reply, Shop, open_shop
 
 ROOT = Path(__file__).parent.parent.parent
-CERTIFICATE = ROOT / "tests" / "localhost.pem"
+CERTIFICATE = ROOT / "tests" / "support" / "localhost.pem"
 NAME = "pay.example.com"
 KEYED = {"Authorization": f"Bearer {KEY}"}
 BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
@@ -50,14 +53,22 @@ class Front:
     http_port: int
     https_port: int
 
+    def connect(self, address: str = "127.0.0.1") -> http.client.HTTPSConnection:
+        """A connection by TLS, of a client with this address."""
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.https_port, timeout=30, context=_context(), source_address=(address, 0)
+        )
+
     def call(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        address: str = "127.0.0.1",
     ) -> Reply:
         """One request by TLS, to the shop's public name."""
-        context = ssl.create_default_context()
-        # The certificate is localhost's, and nobody's.
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection("127.0.0.1", self.https_port, timeout=30, context=context)
+        connection = self.connect(address)
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         return _reply(connection, method, path, raw, {"Host": NAME, **(headers or {})})
 
@@ -65,6 +76,14 @@ class Front:
         """One request without TLS."""
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
         return _reply(connection, "GET", path, None, {"Host": NAME})
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    # The certificate is localhost's, and nobody's.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _reply(
@@ -89,8 +108,10 @@ def nginx() -> list[str]:
 
 
 @contextmanager
-def serving(nginx: list[str], directory: Path, upstream_port: int) -> Iterator[Front]:
-    """nginx with our configuration, but for the ports, the upstream and the certificate."""
+def serving(
+    nginx: list[str], directory: Path, upstream_port: int, changes: Mapping[str, str] | None = None
+) -> Iterator[Front]:
+    """nginx with our configuration, but for the ports, the upstream, the certificate, and `changes`."""
     http_port, https_port = free_ports(2)
     site = (ROOT / "nginx" / "nodetill.conf").read_text()
     for written, meant in {
@@ -101,6 +122,7 @@ def serving(nginx: list[str], directory: Path, upstream_port: int) -> Iterator[F
         "127.0.0.1:8080": f"127.0.0.1:{upstream_port}",
         f"/etc/letsencrypt/live/{NAME}/fullchain.pem": str(CERTIFICATE),
         f"/etc/letsencrypt/live/{NAME}/privkey.pem": str(CERTIFICATE),
+        **(changes or {}),
     }.items():
         assert written in site, written
         site = site.replace(written, meant)
@@ -125,12 +147,22 @@ def _is_open(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def front(nginx: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    """Before a shop that serves the triggers too."""
-    directory = tmp_path_factory.mktemp("nginx")
-    url = f"sqlite:///{directory / 'nodetill.db'}"
-    settings = {"SPELLBOOK_TRIGGERS": "on", "PUBLIC_URL": f"https://{NAME}"}
-    with open_shop(directory, url, settings) as shop, serving(nginx, directory, shop.port) as opened:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop that serves the triggers and the operator's pages, too."""
+    directory = tmp_path_factory.mktemp("shop")
+    settings = {
+        "SPELLBOOK_TRIGGERS": "on",
+        "PUBLIC_URL": f"https://{NAME}",
+        "OPERATOR_PASSWORD": "open sesame",
+    }
+    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}", settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def front(nginx: list[str], shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """nginx before the shop."""
+    with serving(nginx, tmp_path_factory.mktemp("nginx"), shop.port) as opened:
         yield opened
 
 
@@ -171,6 +203,8 @@ def test_metrics_are_not_public(front: Front) -> None:
     assert front.call("GET", "/metrics?x", headers={"Authorization": "Basic eDp5"}).status == 404
     assert front.call("GET", "//metrics").status == 404
     assert front.call("GET", "/%6detrics").status == 404
+    for path in ("/metrics%ff", "/metrics/", "/metrics%00", "/./metrics", "/x/../metrics", "/metrics;x"):
+        assert front.call("GET", path).status in (400, 404), path
 
 
 def test_a_body_that_is_too_large_is_refused(front: Front) -> None:
@@ -179,6 +213,93 @@ def test_a_body_that_is_too_large_is_refused(front: Front) -> None:
     assert refused.status == 413
     assert refused.json["type"] == "urn:nodetill:problem:request-entity-too-large"
     assert front.call("POST", "/api/v1/payments", b"x" * 100_000, KEYED).status == 413
+
+
+SPELLINGS = [
+    *(
+        "/metrics%ff",
+        "/%6detrics",
+        "/%6Detrics",
+        "//metrics",
+        "/./metrics",
+        "/x/../metrics",
+        "/x/..%2fmetrics",
+    ),
+    *(
+        "/metrics/",
+        "/metrics//",
+        "/METRICS",
+        "/metrics;x",
+        "/metrics%3b",
+        "/metrics%00",
+        "/metrics%20",
+        "/metrics\\",
+    ),
+    *(
+        "/metrics%2f",
+        "/%2fmetrics",
+        "/metrics%c0%af",
+        "/metrics?x",
+        "/%ffmetrics",
+        "/metrics%E2%82%AC",
+        "/metrics.",
+    ),
+    *(
+        "/%256detrics",
+        "/metrics%0d%0a",
+        "/.%2fmetrics",
+        "/x%2f..%2fmetrics",
+        "/metrics%23",
+        "http://pay.example.com/metrics",
+    ),
+]
+
+
+@pytest.mark.parametrize("target", SPELLINGS)
+def test_no_proxy_s_rule_is_passed_by_another_spelling(front: Front, target: str) -> None:
+    """nginx and Nodetill read each address the same way: what nginx guards, nobody else serves."""
+    assert front.call("GET", target, headers={"Authorization": "Bearer x"}).status in (400, 404)
+
+
+GUARD = """\
+    location /operator {
+        return 403;
+    }
+    # Prometheus asks"""
+OPERATOR_SPELLINGS = [
+    *(
+        "/operator/login",
+        "/%ffoperator/login",
+        "//operator/login",
+        "/%6fperator/login",
+        "/x/../operator/login",
+    ),
+    *("/Operator/login", "/./operator/login", "/%2foperator/login", "/;/operator/login", "/\\operator/login"),
+    *(
+        "/operator%2flogin",
+        "/operator%ff/login",
+        "/operato%72/login",
+        "/x%2f..%2foperator/login",
+        "/operator;/login",
+    ),
+]
+
+
+def test_rules_for_the_operators_pages_hold_too(nginx: list[str], shop: Shop, tmp_path: Path) -> None:
+    """An operator may let nobody but the own network to these pages."""
+    with serving(nginx, tmp_path, shop.port, {"    # Prometheus asks": GUARD}) as guarded:
+        for target in OPERATOR_SPELLINGS:
+            assert guarded.call("GET", target).status in (400, 403, 404), target
+    assert shop.get("/operator/login").status == 200
+
+
+def test_two_lengths_are_refused_before_and_behind_nginx(front: Front) -> None:
+    """Neither sees a second request in the body of the first."""
+    two = {"Transfer-Encoding": "chunked", "Content-Length": "5"}
+    answer = front.call(
+        "POST", "/api/v1/payments", b"0\r\n\r\nGET /health HTTP/1.1\r\n\r\n", {**KEYED, **two}
+    )
+    assert answer.status == 400
 
 
 def test_each_call_gets_its_own_answer(front: Front) -> None:
@@ -195,3 +316,70 @@ def test_while_nodetill_is_away_there_is_an_answer(nginx: list[str], tmp_path: P
     assert answer.status == 503
     assert answer.json["status"] == 503
     assert answer.headers["retry-after"] == "10"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+CUSTOMER, FLOOD, SHOP, HOLDER = "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7"
+"""Clients with an address each. 127.0.0.1 alone is this machine to nginx."""
+
+
+def ask_often(
+    front: Front, address: str, path: str, count: int, headers: Mapping[str, str] | None = None
+) -> list[Reply]:
+    """The answers to so many requests on one connection, each made as soon as the one before is answered."""
+    replies = []
+    connection = front.connect(address)
+    for _ in range(count):
+        connection.request("GET", path, headers={"Host": NAME, **(headers or {})})
+        answer = connection.getresponse()
+        replies.append(Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()))
+    connection.close()
+    return replies
+
+
+def test_a_flood_is_refused_and_delays_nobody_else(front: Front) -> None:
+    """Whoever asks for pages without end is told to wait; a customer at another address is served."""
+    with ThreadPoolExecutor(4) as pool:
+        each = pool.map(lambda _: ask_often(front, FLOOD, "/docs", 250), range(4))
+        replies = [reply for of_one in each for reply in of_one]
+    assert {reply.status for reply in replies} == {200, 429}
+    refused = next(reply for reply in replies if reply.status == 429)
+    assert refused.json["status"] == 429
+    assert refused.headers["retry-after"] == "5"
+    assert refused.headers["strict-transport-security"] == "max-age=31536000"
+    assert front.call("GET", "/docs", address=CUSTOMER).status == 200
+    assert front.call("GET", "/docs").status == 200
+
+
+def test_a_shop_s_server_has_room(front: Front) -> None:
+    """Hundreds of orders at once from one address: each is answered."""
+    with ThreadPoolExecutor(8) as pool:
+        each = pool.map(lambda _: ask_often(front, SHOP, "/api/v1/rates", 100, KEYED), range(8))
+        assert Counter(reply.status for of_one in each for reply in of_one) == {200: 800}
+
+
+def test_customers_behind_one_address_have_room(front: Front) -> None:
+    """Twenty people in one office open a checkout page at the same time."""
+    made = front.call("POST", "/api/v1/payments", BODY, KEYED).json
+    page = f"/pay/{made['payment_request_id']}"
+    paths = (page, f"{page}/status", f"{page}/qr.svg", f"{page}/status")
+    with ThreadPoolExecutor(20) as pool:
+        each = list(pool.map(lambda path: front.call("GET", path, address=CUSTOMER).status, paths * 20))
+    assert Counter(each) == {200: 80}
+
+
+def test_connections_of_one_address_are_counted(front: Front) -> None:
+    """Requests that are under way: past 64 from one address nginx refuses more, and serves others."""
+    opened = []
+    try:
+        for _ in range(70):
+            connection = front.connect(HOLDER)
+            connection.putrequest("POST", "/operator/login")
+            connection.putheader("Content-Length", "10")
+            connection.endheaders()
+            opened.append(connection)
+        assert opened[-1].getresponse().status == 429
+        assert front.call("GET", "/health", address=CUSTOMER).status == 200
+    finally:
+        for connection in opened:
+            connection.close()

@@ -12,7 +12,7 @@ from tests.support.customer import Customer
 from tests.support.merchant import Till
 
 CONTRACT_SECONDS = 5.0
-"""SPEC.md 1: both servers stop, and a standby takes over, within this time."""
+"""docs/spec.md 1: both servers stop, and a standby takes over, within this time."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from models.outbox import events_of
 from models.output import outputs_at
 from tests.support.scenario import PATIENCE_SECONDS, Stage
 
@@ -17,7 +18,9 @@ def test_money_of_every_form_is_counted_for_what_it_is(stage: Stage) -> None:
     empty = stage.pay([(nothing, 0)], is_public=False)
     world.mine([empty])
     stage.settle()
-    assert nothing.row().received_sats == 0
+    assert nothing.row().status == "new"
+    assert events_of(nothing.row()) == []
+    assert outputs_at(nothing.row().address_id) == []
 
     many = stage.request(200_000)
     world.mine([stage.pay([(many, 600)] * 200, is_public=False)])

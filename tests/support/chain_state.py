@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from bitcoinrpc.authproxy import JSONRPCException
 
-from regtest.node import RegtestNode
 from tests.support.tx_builder import ANYBODY, HALVING_BLOCKS, SUBSIDY_SATS, Coin, Forged, forge, forge_block
 
 COIN_SATS = 1_000_000
@@ -38,6 +38,15 @@ class View:
     mempool: frozenset[str]
 
 
+class AnyNode(Protocol):
+    """What a chain is made on: regtest.node.RegtestNode, or one in memory."""
+
+    def rpc(self, method: str, *args: Any, wallet: str | None = None) -> Any: ...
+    def restart(self, *extra: str) -> None: ...
+    def kill(self) -> None: ...
+    def launch(self) -> None: ...
+
+
 @dataclass(slots=True)
 class World:
     """The node, and everything that was ever sent to it or kept from it.
@@ -45,12 +54,13 @@ class World:
     `watcher` is called whenever that may have changed its chain or its mempool.
     """
 
-    node: RegtestNode
+    node: AnyNode
     watcher: Callable[[], None] = lambda: None
     transactions: dict[str, Forged] = field(default_factory=dict)
     made_at: dict[str, datetime] = field(default_factory=dict)
     spenders: defaultdict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
     payers: defaultdict[bytes, list[tuple[str, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    oddly_timed: set[str] = field(default_factory=set)
     _coins: list[Coin] = field(default_factory=list)
     _coinbase_height: int = 0
     _chain: list[str] = field(default_factory=list)
@@ -87,16 +97,18 @@ class World:
         """One that nobody has spent."""
         return self._coins.pop()
 
-    def forge(self, coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int) -> Forged:
+    def forge(
+        self, coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int, version: int = 2
+    ) -> Forged:
         """A transaction that nobody has seen yet."""
-        made = forge(coins, outputs, fee_sats)
+        made = forge(coins, outputs, fee_sats, version)
         if made.txid not in self.transactions:
             self.transactions[made.txid] = made
             self.made_at[made.txid] = datetime.now(UTC)
             for coin in made.coins:
                 self.spenders[coin.outpoint].add(made.txid)
             for vout, (script, amount_sats) in enumerate(made.outputs):
-                if script != ANYBODY:
+                if script != ANYBODY and amount_sats:
                     self.payers[script].append((made.txid, vout, amount_sats))
         return made
 
@@ -112,9 +124,11 @@ class World:
     # Blocks
 
     def mine(self, content: Iterable[Forged] = (), time: int | None = None) -> str:
-        """One block on the tip, with those of `content` that can be in it."""
+        """Mine one block on the tip, with those of `content` that can be in it; `time` is its clock's."""
         view = self.view()
         valid = self._valid(content, view.places)
+        if time is not None:
+            self.oddly_timed |= {transaction.txid for transaction in valid}
         made = self._submit(view.tip.block_hash, view.tip.height + 1, valid, time)
         self.watcher()
         return made
@@ -139,6 +153,10 @@ class World:
         assert self.node.rpc("getbestblockhash") == previous
         self.watcher()
         return made
+
+    def earliest_time(self) -> int:
+        """Return the earliest time that the next block can have: by its clock only."""
+        return self._median_time(self.view().tip.block_hash) + 1
 
     def view(self) -> View:
         """What bitcoind has now."""
@@ -197,6 +215,16 @@ class World:
             made = self.transactions[unread.pop()]
             coins = [*made.coins, *(made.coin(vout) for vout in range(len(made.outputs)))]
             fresh = {spender for coin in coins for spender in self.spenders.get(coin.outpoint, ())} - found
+            found |= fresh
+            unread.extend(fresh)
+        return found
+
+    def lineage(self, txid: str) -> set[str]:
+        """Return this one and its ancestors, as far as they were forged here."""
+        found, unread = {txid}, [txid]
+        while unread:
+            parents = {coin.txid for coin in self.transactions[unread.pop()].coins}
+            fresh = (parents & self.transactions.keys()) - found
             found |= fresh
             unread.extend(fresh)
         return found

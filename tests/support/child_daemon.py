@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class ChildDaemon:
-    """One at a time, with `settings` of SPEC.md 2, at work in `directory`. Ends with the `with` block.
+    """One at a time, with `settings` of docs/spec.md 2, at work in `directory`. Ends with the `with` block.
 
     `blocks_kept` is how far back those that are started later can find a common ancestor.
     """

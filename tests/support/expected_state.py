@@ -10,6 +10,7 @@ from datetime import datetime
 from models.block import stored_tip
 from models.command import pending_hints
 from models.daemon_status import daemon_report
+from models.db.connection import by_id
 from models.outbox import Event, Message, events_of, messages_of
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, outputs_at
 from models.payment import PaymentRequest
@@ -34,6 +35,7 @@ class Account:
     script: bytes
     standing: Standing = field(default_factory=Standing)
     seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    since: dict[tuple[str, int], datetime] = field(default_factory=dict)
     live: set[tuple[str, int]] = field(default_factory=set)
     told: int = 0
     was_closed: bool = False
@@ -41,8 +43,7 @@ class Account:
     buried: set[tuple[str, int]] = field(default_factory=set)
 
     def row(self) -> PaymentRequest:
-        row: PaymentRequest = PaymentRequest.get_by_id(self.payment_id)
-        return row
+        return by_id(PaymentRequest, self.payment_id)
 
 
 def is_behind(view: View) -> str | None:
@@ -80,7 +81,8 @@ def _output_differences(
         # What is no longer watched is not asked after, even if the request opens again.
         was_closed = account.was_closed or row.closed_at is not None or now > row.monitored_until
         yield from _state_differences(output, world, view, is_watched=not was_closed)
-        yield from _age_differences(account, output, world, now)
+        yield from _age_differences(account, row, output, world, now)
+        yield from _presence_differences(account, row, output, world, is_live=is_live)
     yield from (f"{txid}:{vout} was never sent" for txid, vout in stored)
 
 
@@ -104,30 +106,58 @@ def _state_differences(output: Output, world: World, view: View, *, is_watched: 
         yield f"{txid} is replaced by one of {conflicts}, stored is {output.replaced_by}"
 
 
-def _age_differences(account: Account, output: Output, world: World, now: datetime) -> Iterator[str]:
-    """Set once, to a time at which it, or what it took the place of, was there."""
-    key = output.txid, output.vout
-    before = account.seen_at.get(key)
+def _age_differences(
+    account: Account, row: PaymentRequest, output: Output, world: World, now: datetime
+) -> Iterator[str]:
+    """Compare when it was first seen: set once, not before it was made or the request was, nor after now."""
+    before = account.seen_at.get((output.txid, output.vout))
     if before is not None and output.first_seen_at != before:
         yield f"{output.txid} was first seen at {before}, now it is {output.first_seen_at}"
-    family = {txid for txid, _, _ in world.payers[account.script]} & world.rivals(output.txid)
-    earliest = min(world.made_at[txid] for txid in family).replace(microsecond=0)
+    made_at = world.made_at[output.txid].replace(microsecond=0)
+    earliest = row.created_at if output.txid in world.oddly_timed else max(row.created_at, made_at)
     if not earliest <= output.first_seen_at <= now:
         yield f"{output.txid} was first seen at {output.first_seen_at}, made at {earliest}; it is {now}"
-    oldest = min(_inherited(account, output, world), default=output.first_seen_at)
-    if before is None and not account.was_closed and output.first_seen_at > oldest:
-        yield f"{output.txid} was first seen at {output.first_seen_at}, what it replaces at {oldest}"
 
 
-def _inherited(account: Account, output: Output, world: World) -> list[datetime]:
-    """When what a fee bump takes the place of was first seen: what has spent the same is all payments to this
-    request that were there when last looked at, and it brings no more than they did."""
+def _presence_differences(
+    account: Account, row: PaymentRequest, output: Output, world: World, *, is_live: bool
+) -> Iterator[str]:
+    """Compare since when it has been there: anew after a gap, and as old as what it takes the place of."""
+    key, since = (output.txid, output.vout), output.present_since
+    was, name = account.since.get(key), f"{output.txid} has been there since"
+    kin = {rival for txid in world.lineage(output.txid) for rival in world.rivals(txid)} - {output.txid}
+    others = outputs_at(row.address_id)
+    can_inherit = since in {other.present_since for other in others if other.txid in kin}
+    if was is None:
+        oldest = _inherited(account, row, output, world)
+        if since != output.first_seen_at and not (since < output.first_seen_at and can_inherit):
+            yield f"{name} {since}, first seen at {output.first_seen_at}"
+        if oldest is not None and not account.was_closed and since > oldest:
+            yield f"{name} {since}, what it replaces since {oldest}"
+    elif key in account.live:
+        if key in account.steady and since != was:
+            yield f"{name} {was} all the time, stored is {since}"
+    elif is_live and not account.was_closed and since <= was and not can_inherit:
+        yield f"{name} {since}, though it was gone"
+
+
+def _inherited(account: Account, row: PaymentRequest, output: Output, world: World) -> datetime | None:
+    """Return since when the money has been there that a fee bump takes the place of.
+
+    All that has spent the same is payments to this request that were there when last looked at. They are as
+    old as the moment at which they brought as much as the bump does, or covered the request.
+    """
     rivals = {txid for txid in world.transactions if world.are_rivals(txid, output.txid)}
     paid = {(txid, vout): amount_sats for txid, vout, amount_sats in world.payers[account.script]}
     old = {key for key in account.live if key[0] in rivals}
+    if rivals != {txid for txid, _ in old}:
+        return None
     added = sum(amount_sats for (txid, _), amount_sats in paid.items() if txid == output.txid)
-    is_bump = rivals == {txid for txid, _ in old} and sum(paid[key] for key in old) >= added
-    return [account.seen_at[key] for key in old] if is_bump else []
+    for moment in sorted(account.since[key] for key in old):
+        sats = sum(paid[key] for key in old if account.since[key] <= moment)
+        if sats >= added or sats + row.tolerance_sats >= row.amount_sats:
+            return moment
+    return None
 
 
 def _status_differences(
@@ -224,6 +254,7 @@ def close(account: Account, world: World, view: View) -> None:
     account.told = len(events_of(row))
     account.was_closed |= row.closed_at is not None
     account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
+    account.since = {(o.txid, o.vout): o.present_since for o in outputs_at(row.address_id)}
     account.steady, account.buried = set(account.seen_at), set(account.seen_at)
     look_on(account, world, view)
     account.live = set(account.steady)

@@ -27,11 +27,18 @@ ACCEPTED = replace(TERMS, is_late_accepted=True)
 
 
 def paid(
-    amount_sats: int = 100, *, depth: int = 0, at: datetime = IN_TIME, txid: str = "a", tip: int = TIP
+    amount_sats: int = 100,
+    *,
+    depth: int = 0,
+    at: datetime = IN_TIME,
+    since: datetime | None = None,
+    txid: str = "a",
+    tip: int = TIP,
+    is_coinbase: bool = False,
 ) -> Receipt:
-    """A live output, `depth` blocks deep."""
+    """Return a live output, `depth` blocks deep, that was first seen `at` and has been there `since`."""
     height = tip - depth + 1 if depth else None
-    return Receipt(txid, 0, amount_sats, at, height)
+    return Receipt(txid, 0, amount_sats, at, since or at, height, is_coinbase=is_coinbase)
 
 
 def gone(receipt: Receipt) -> Receipt:
@@ -127,14 +134,16 @@ def any_terms(draw: st.DrawFn) -> Terms:
 
 @st.composite
 def any_receipts(draw: st.DrawFn) -> tuple[Receipt, ...]:
-    """Up to five distinct outputs, some of one transaction."""
+    """Draw up to five distinct outputs, some of one transaction."""
     places = draw(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), unique=True, max_size=5))
     receipts = []
     for txid, vout in places:
         is_live = draw(st.sampled_from([True, True, True, False]))
         depth = draw(depths) if is_live else 0
-        receipt = paid(draw(amounts), depth=depth, at=draw(moments), txid=txid)
-        receipts.append(replace(receipt, vout=vout, is_live=is_live))
+        since = draw(st.none() | moments)
+        receipt = paid(draw(amounts), depth=depth, at=draw(moments), since=since, txid=txid)
+        is_coinbase = depth > 0 and draw(st.sampled_from([False, False, False, True]))
+        receipts.append(replace(receipt, vout=vout, is_live=is_live, is_coinbase=is_coinbase))
     return tuple(receipts)
 
 

@@ -1,6 +1,6 @@
 """`python -m tests.support.fault_figures`: how long it takes until everything is found, with each fault.
 
-In multiples of RECONCILE_INTERVAL, which SPEC.md promises as the longest; writes bench/faults.md.
+In multiples of RECONCILE_INTERVAL, which docs/spec.md promises as the longest; writes bench/faults.md.
 """
 
 import sys

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from config import Settings
 from daemon.counters import Counters
@@ -55,6 +55,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType(
         "is_mempool_loaded": False,
         "mempool_txids": frozenset(),
         "mempool_entry": None,
+        "in_mempool": set(),
         "mempool_ancestors": [],
         "mempool_transactions": [],
         "mempool_spenders": {},
@@ -124,22 +125,38 @@ class FrailNode:
         return fault
 
 
-class LeakyFeed(Feed):
-    """The feed, of which only a part arrives; nothing shows that there was more."""
+class AnyFeed(Protocol):
+    """What a daemon reads news from: daemon.node.feed.Feed, or one in memory."""
 
-    def __init__(self, rawtx_address: str, hashblock_address: str, hearing: Hearing) -> None:
-        super().__init__(rawtx_address, hashblock_address)
+    def poll(self, timeout_seconds: float) -> Batch: ...
+    def silent_topics(self) -> list[str]: ...
+    def close(self) -> None: ...
+
+
+class LeakyFeed:
+    """A feed of which only a part arrives; nothing shows that there was more."""
+
+    def __init__(self, feed: AnyFeed, hearing: Hearing) -> None:
+        self._feed = feed
         self._hearing = hearing
         self._dice = random.Random(7)
 
     def poll(self, timeout_seconds: float) -> Batch:
-        """What arrives of it."""
-        batch = super().poll(timeout_seconds)
+        """Return what arrives of it."""
+        batch = self._feed.poll(timeout_seconds)
         if self._hearing is Hearing.ALL:
             return batch
         batch.transactions = [raw for raw in batch.transactions if self._is_lucky()]
         batch.tips = batch.tips if self._is_lucky() else 0
         return batch
+
+    def silent_topics(self) -> list[str]:
+        """Return the topics that are not connected."""
+        return self._feed.silent_topics()
+
+    def close(self) -> None:
+        """Close the feed."""
+        self._feed.close()
 
     def _is_lucky(self) -> bool:
         return self._hearing is Hearing.SOME and self._dice.random() < 0.5
@@ -162,8 +179,14 @@ class _Idle:
 
     problem = None
 
+    def begin(self) -> None:
+        """The loop has imported the wallet's addresses."""
+
     def is_alive(self) -> bool:
         return True
+
+    def check_soon(self) -> None:
+        """Check nothing."""
 
 
 class _NoWebhooks:
@@ -171,13 +194,31 @@ class _NoWebhooks:
         raise AssertionError("no seller has a webhook")
 
 
+Connect = Callable[[Settings], tuple[Bitcoind, AnyFeed]]
+
+
+def connect_to_bitcoind(settings: Settings) -> tuple[Bitcoind, AnyFeed]:
+    """Return the client and the feed of a real bitcoind."""
+    feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
+    return Bitcoind(settings), feed
+
+
 class HandDaemon:
     """A daemon that can be started, turned, stopped, killed and started again."""
 
-    def __init__(self, settings: Settings, lock: FileLock | AdvisoryLock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        lock: FileLock | AdvisoryLock,
+        connect: Connect = connect_to_bitcoind,
+        often_seconds: float = OFTEN,
+    ) -> None:
+        """`connect` gives the node and the feed of each start."""
         self.postbox = Postbox()
         self.manager = ServiceManager({})
         self._settings = settings
+        self._connect = connect
+        self._often_seconds = often_seconds
         self._lock = lock
         self._is_done: Callable[[], bool] = lambda: True
         self._is_loading = False
@@ -189,17 +230,18 @@ class HandDaemon:
 
     def start(self, hearing: Hearing = Hearing.ALL) -> None:
         """Begin; nothing happens before the first turn."""
-        interval = NEVER if hearing is Hearing.ALL else OFTEN
+        interval = NEVER if hearing is Hearing.ALL else self._often_seconds
         settings = replace(self._settings, reconcile_interval=cast(int, interval))
-        feed = LeakyFeed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock, hearing)
-        node = FrailNode(Bitcoind(settings), is_loading=self._is_loading)
+        bitcoind, whole_feed = self._connect(settings)
+        feed = LeakyFeed(whole_feed, hearing)
+        node = FrailNode(bitcoind, is_loading=self._is_loading)
         counters = Counters()
         courier = Courier(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic, counters)
         idle = cast(Any, _Idle())
         loop = Loop(
             settings,
             cast(Bitcoind, node),
-            feed,
+            cast(Feed, feed),
             idle,
             courier,
             idle,

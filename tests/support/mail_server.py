@@ -1,7 +1,6 @@
 """A mail server on this machine that takes, refuses or cuts as a test says."""
 
 import asyncio
-import socket
 import ssl
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -12,6 +11,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from config import Secret, SmtpServer
+from regtest.child import free_ports
 from tests.support.endpoint import CERTIFICATE
 
 USER, PASSWORD = "till", "hunter2"
@@ -24,7 +24,11 @@ class MailServer:
     """
 
     def __init__(
-        self, security: Literal["none", "starttls", "tls"] = "none", *, wants_login: bool = False
+        self,
+        security: Literal["none", "starttls", "tls"] = "none",
+        *,
+        wants_login: bool = False,
+        host: str = "127.0.0.1",
     ) -> None:
         self.answers: dict[str, str] = {}
         self.is_cut_after_data = False
@@ -34,14 +38,15 @@ class MailServer:
         self.recipients: list[str] = []
         self._security = security
         self._wants_login = wants_login
-        self._port = _free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self._port, **self._options())
+        self._host = host
+        self._port = free_ports(1)[0]
+        self._controller = Controller(self, hostname=host, port=self._port, **self._options())
 
     def address(self, **changes: Any) -> SmtpServer:
         """The settings that lead to it."""
         login = (USER, Secret(PASSWORD)) if self._wants_login else (None, None)
         values = dict(zip(("username", "password"), login, strict=True))
-        address = {"host": "127.0.0.1", "port": self._port, "security": self._security}
+        address = {"host": self._host, "port": self._port, "security": self._security}
         return SmtpServer(**{**address, **values, **changes})
 
     async def handle_MAIL(  # noqa: N802
@@ -98,10 +103,3 @@ class MailServer:
         assert isinstance(data, LoginPassword)
         is_right = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
         return AuthResult(success=is_right, handled=False)
-
-
-def _free_port() -> int:
-    """aiosmtpd can't choose one itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

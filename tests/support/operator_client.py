@@ -32,13 +32,6 @@ class Page:
         return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", self.text)))
 
     @property
-    def token(self) -> str:
-        """That of its forms."""
-        found = re.search(r'name="token" value="([0-9a-f]+)"', self.text)
-        assert found is not None, self.text
-        return found[1]
-
-    @property
     def leads_to(self) -> str:
         """Where a redirection goes, from the root."""
         return urljoin(self.path, str(self.headers["Location"]))
@@ -56,7 +49,9 @@ class OperatorClient:
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
     ) -> Page:
         """One request, with the cookies that came so far; redirections are not followed."""
-        sent = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+        sent = {"Content-Type": "application/x-www-form-urlencoded", **self.headers, **(headers or {})}
+        if method == "POST":
+            sent = {"Origin": f"http://127.0.0.1:{self.shop.port}", "User-Agent": "Mozilla/5.0", **sent}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         connection = http.client.HTTPConnection("127.0.0.1", self.shop.port, timeout=30)
@@ -80,9 +75,9 @@ class OperatorClient:
 
     def post(self, path: str, **fields: str) -> Page:
         """POST a form."""
-        return self.call("POST", path, urlencode(fields), self.headers)
+        return self.call("POST", path, urlencode(fields))
 
     def log_in(self, password: str = PASSWORD, to: str = "") -> Page:
         """By the form, as the page has it."""
-        form = self.get("/operator/login")
-        return self.post("/operator/login", token=form.token, password=password, to=to)
+        self.get("/operator/login")
+        return self.post("/operator/login", password=password, to=to)

@@ -1,4 +1,4 @@
-"""What SPEC.md 3 says of a request, worked out in the dumbest way that could be right.
+"""What docs/spec.md 3 says of a request, worked out in the dumbest way that could be right.
 
 It takes the facts from the same containers as payments/status.py, and shares no rule with it: sums are
 tried out one depth, one moment, one satoshi at a time, and the rows of the table of statuses are all asked,
@@ -35,7 +35,8 @@ def truth(
     counted = [r for r in live if _counts(terms, r)]
     covered = _pays(terms, counted)
     confirmations = _confirmations(terms, counted, tip_height)
-    status = _only_row_that_holds(terms, live, covered, confirmations, as_of, was_confirmed)
+    is_deep = _pays(terms, [r for r in counted if _is_mature(terms, r, tip_height)])
+    status = _only_row_that_holds(terms, live, covered, confirmations, is_deep, as_of, was_confirmed)
     received = _sum(live)
     return Truth(
         status=status,
@@ -64,14 +65,14 @@ def depth(receipt: Receipt, tip_height: int) -> int:
 def _distinct_live(receipts: Sequence[Receipt]) -> list[Receipt]:
     distinct: list[Receipt] = []
     for receipt in receipts:
-        if receipt.is_live and receipt not in distinct:
+        if receipt.is_live and receipt.amount_sats > 0 and receipt not in distinct:
             distinct.append(receipt)
     return distinct
 
 
 def _counts(terms: Terms, receipt: Receipt) -> bool:
-    in_time = receipt.first_seen_at <= terms.expires_at
-    in_time_by_policy = terms.late_deadline is not None and receipt.first_seen_at <= terms.late_deadline
+    in_time = receipt.present_since <= terms.expires_at
+    in_time_by_policy = terms.late_deadline is not None and receipt.present_since <= terms.late_deadline
     return in_time or in_time_by_policy or terms.is_late_accepted
 
 
@@ -102,16 +103,22 @@ def _confirmations(terms: Terms, counted: Sequence[Receipt], tip_height: int) ->
     return answer
 
 
+def _is_mature(terms: Terms, receipt: Receipt, tip_height: int) -> bool:
+    """Return whether an output counts as confirmed at this tip: a coinbase one not before 100."""
+    confirmations = depth(receipt, tip_height)
+    return confirmations >= terms.confirmations_required and (not receipt.is_coinbase or confirmations >= 100)
+
+
 def _only_row_that_holds(
     terms: Terms,
     live: Sequence[Receipt],
     covered: bool,
     confirmations: int,
+    is_deep_enough: bool,
     as_of: datetime,
     was_confirmed: bool,
 ) -> str:
     expired = as_of > terms.expires_at
-    is_deep_enough = confirmations >= terms.confirmations_required
     is_still_confirmed = was_confirmed and confirmations > 0
     rows = {
         "new": not covered and not expired and len(live) == 0,
@@ -128,7 +135,7 @@ def _only_row_that_holds(
 def _is_late(terms: Terms, live: Sequence[Receipt], as_of: datetime) -> bool:
     if as_of <= terms.expires_at:
         return False
-    in_time = [r for r in live if r.first_seen_at <= terms.expires_at]
+    in_time = [r for r in live if r.present_since <= terms.expires_at]
     return _pays(terms, live) and not _pays(terms, in_time)
 
 
@@ -143,8 +150,8 @@ def _is_closed(terms: Terms, live: Sequence[Receipt], status: str, tip_height: i
 
 
 def _covered_since(terms: Terms, counted: Sequence[Receipt]) -> datetime | None:
-    for moment in sorted(r.first_seen_at for r in counted):
-        if _pays(terms, [r for r in counted if r.first_seen_at <= moment]):
+    for moment in sorted(r.present_since for r in counted):
+        if _pays(terms, [r for r in counted if r.present_since <= moment]):
             return moment
     return None
 

@@ -11,6 +11,7 @@ import signal
 import sys
 from datetime import timedelta
 
+import logs
 import run_daemon
 from daemon import health as vitals
 from daemon import loop
@@ -51,7 +52,7 @@ def _become(order: dict[str, str | int | dict[str, str]]) -> None:
         # A child must not return into its parent's loop.
         if (kind := sys.exc_info()[0]) is not None:
             sys.excepthook(kind, *sys.exc_info()[1:])
-        sys.stdout.flush()
+        logs.drain()
         os._exit(1 if kind else 0)
 
 

@@ -58,7 +58,8 @@ class Story:
                 self.bump_the_fee: 6,
                 self.double_spend: 6,
                 self.pay_somebody_else_instead: 6,
-                self.send_again: 5,
+                self.send_again: 8,
+                self.free_by_detour: 5,
                 self.name_a_transaction: 2,
             }
         if self.stage.late():
@@ -128,6 +129,12 @@ class Story:
         account, old = self._account(), self._sent()
         self.stage.note(f"replace {old.txid}")
         self.stage.replace(old, [(account.script, self._share(account))], is_public=self._is_public())
+
+    def free_by_detour(self) -> None:
+        """Its coins are unspent again afterwards, so that it can be sent again."""
+        old = self._sent()
+        self.stage.note(f"take {old.txid} out of the mempool")
+        self.stage.free_by_detour(old)
 
     def send_again(self) -> None:
         sent = self._sent()

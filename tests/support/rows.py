@@ -70,8 +70,9 @@ def new_payment(number: int = 1, **values: Any) -> PaymentRequest:
 
 
 def new_output(payment: PaymentRequest, **values: Any) -> Output:
-    """An output to the request's address, in the mempool."""
+    """Store an output to the request's address, in the mempool."""
     usual = {"txid": TXID, "vout": 0, "amount_sats": 1000, "first_seen_at": NOW, "state": "mempool"}
+    usual["present_since"] = values.get("first_seen_at", NOW)
     row: Output = Output.create(**{**usual, "address": payment.address, **values})
     return row
 

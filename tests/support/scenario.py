@@ -12,6 +12,7 @@ from models.db.connection import database
 from models.outbox import Event, Message
 from tests.support.chain_state import World
 from tests.support.expected_state import (
+    COVERED,
     Account,
     close,
     differences,
@@ -22,7 +23,7 @@ from tests.support.expected_state import (
 )
 from tests.support.hand_daemon import HandDaemon
 from tests.support.rows import new_payment
-from tests.support.tx_builder import Coin, Forged
+from tests.support.tx_builder import ANYBODY, Coin, Forged
 from tests.support.waiting import wait_until
 
 CUSHION_BLOCKS = 13
@@ -105,6 +106,17 @@ class Stage:
             script = bytes.fromhex(rpc("validateaddress", named)["scriptPubKey"])
             add_addresses([(named, script)], wallet, datetime.now(UTC))
 
+    def expire(self, account: Account, *, monitoring: timedelta = LONG) -> None:
+        """Let its price hold until now, and watch it for so long from now on."""
+        row, now = account.row(), datetime.now(UTC)
+        row.expires_at, row.monitored_until = now, now + monitoring
+        row.late_deadline = row.late_deadline and row.monitored_until
+        # A daemon that has found it covered does not look again at its expiry.
+        row.next_deadline = row.monitored_until if row.status in COVERED else now
+        fields = type(row)
+        row.save(only=[fields.expires_at, fields.monitored_until, fields.late_deadline, fields.next_deadline])
+        self.note(f"{row.reference} expires")
+
     def late(self) -> list[Account]:
         """Those with money that waits for the seller's word."""
         rows = ((account, account.row()) for account in self.accounts)
@@ -133,6 +145,23 @@ class Stage:
         spent = sum(coin.amount_sats for coin in old.coins)
         fee_sats = 2 * (spent - sum(sats for _, sats in old.outputs)) + 20_000
         return self._made(old.coins, list(outputs), min(fee_sats, spent // 2), is_public)
+
+    def replace_both(self, one: Forged, other: Forged, outputs: Iterable[tuple[bytes, int]]) -> Forged:
+        """Spend the coins of two transactions otherwise, with fee enough to take the place of both."""
+        return self._made([*one.coins, *other.coins], list(outputs), 100_000, is_public=True)
+
+    def free_by_detour(self, old: Forged) -> None:
+        """Take a transaction out of the mempool, and leave its coins unspent: two replacements, one mined.
+
+        The first spends its coins and another one, the second only that other one.
+        """
+        other = self.world.coin()
+        first = self._made([*old.coins, other], [(ANYBODY, 1_000)], 60_000, is_public=True)
+        self.settle()
+        second = self._made([other], [(ANYBODY, 1_000)], 400_000, is_public=True)
+        self.note(f"{first.txid} takes the place of {old.txid}, {second.txid} that of the first")
+        self.world.mine([second])
+        self.settle()
 
     def _made(
         self,

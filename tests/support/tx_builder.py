@@ -55,14 +55,16 @@ class Forged:
         return Coin(self.txid, place, self.outputs[place][1])
 
 
-def forge(coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int) -> Forged:
+def forge(
+    coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int, version: int = 2
+) -> Forged:
     """Spend `coins` on `outputs`; what is left is change, the last output."""
     paid = list(outputs)
     change_sats = sum(coin.amount_sats for coin in coins) - sum(sats for _, sats in paid) - fee_sats
     assert change_sats > 0
     complete = (*paid, (ANYBODY, change_sats))
     inputs = [coin.outpoint + b"\x00" + struct.pack("<I", _SEQUENCE) for coin in coins]
-    return _serialised(tuple(coins), inputs, complete, [_WITNESS] * len(inputs))
+    return _serialised(tuple(coins), inputs, complete, [_WITNESS] * len(inputs), version)
 
 
 def forge_block(previous_hash: str, height: int, time: int, content: Sequence[Forged]) -> tuple[str, bytes]:
@@ -95,10 +97,11 @@ def _serialised(
     inputs: Sequence[bytes],
     outputs: tuple[tuple[bytes, int], ...],
     witnesses: Iterable[bytes],
+    version_number: int = 2,
 ) -> Forged:
     written = [struct.pack("<q", sats) + _size(len(script)) + script for script, sats in outputs]
     body = _size(len(inputs)) + b"".join(inputs) + _size(len(outputs)) + b"".join(written)
-    version, lock_time = struct.pack("<i", 2), bytes(4)
+    version, lock_time = struct.pack("<i", version_number), bytes(4)
     stripped = version + body + lock_time
     raw = version + b"\x00\x01" + body + b"".join(witnesses) + lock_time
     return Forged(_double(stripped)[::-1].hex(), coins, outputs, stripped, raw)

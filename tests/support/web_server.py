@@ -166,6 +166,7 @@ def pay(document: Mapping[str, Any], txid: str, amount_sats: int = 1000, **value
         vout=0,
         amount_sats=amount_sats,
         first_seen_at=NOW,
+        present_since=NOW,
         **{"state": "mempool", **values},
     )
     return row

@@ -35,7 +35,7 @@ def faults_of(directory: Path, **environ: str) -> list[str]:
 
 
 def test_everything_has_a_default(tmp_path: Path) -> None:
-    """An empty environment gives SPEC.md 2's defaults."""
+    """An empty environment gives docs/spec.md 2's defaults."""
     settings = load(tmp_path, HOME="/home/till")
     assert settings.database_url.reveal() == "sqlite:///var/nodetill.db"
     assert settings.rpc_url_without_credentials == "http://127.0.0.1:8332"
@@ -156,6 +156,15 @@ def test_all_faults_are_told_at_once_each_in_a_line(tmp_path: Path) -> None:
 
 WRONG = {
     "DATABASE_URL": [
+        "postgresql://u:p@h:0/d",
+        "postgresql://h:99999/d",
+        "postgresql://u:p/w@h/d",
+        "postgresql://h/d?nonsense=1",
+        "postgresql://münchen.example/d",
+        "postgresql://[fe80::1%25eth0]/d",
+        "postgresql://h./d",
+        "sqlite:///~/till.db",
+        "sqlite:///till.db?mode=ro",
         "mysql://h/d",
         "sqlite://x.db",
         "sqlite:///",
@@ -164,6 +173,22 @@ WRONG = {
         "x",
     ],
     "BITCOIND_RPC_URL": [
+        "http://:p@h:8332",
+        "http://@h:8332",
+        "http://::1:8332",
+        "http://[::1",
+        "http://[fe80::1%eth0]:8332",
+        "http://[fe80::1%25eth0]:8332",
+        "http://münchen.example:8332",
+        "http://h.:8332",
+        "http://999.1.1.1:8332",
+        "http://127.1:8332",
+        "http://0x7f.1",
+        "http:// h:8332",
+        " http://h:8332",
+        "http://h\\@x:8332",
+        "unix:/run/rpc",
+        "HTTP://h:8332",
         "127.0.0.1:8332",
         "ftp://h:1",
         "http://",
@@ -178,6 +203,21 @@ WRONG = {
     "BITCOIND_COOKIE_FILE": ["~nobody-of-that-name/.cookie"],
     "BITCOIND_WALLET": ["a\x00b", "a\nb", "\udcff"],
     "BITCOIND_ZMQ_RAWTX": [
+        "unix:",
+        "unix:/",
+        "unix:zmq",
+        "ipc://zmq",
+        "ipc:///",
+        "unix://zmq",
+        "unix:/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "tcp://::1:28332",
+        "tcp://[fe80::1%eth0]:28332",
+        "tcp://u@h:1",
+        "tcp://@h:1",
+        "tcp://h:",
+        "tcp://h:1 ",
+        "tcp://h;g:1",
+        "tcp://münchen.example:1",
         "tcp://*:28332",
         "tcp://h",
         "h:28332",
@@ -190,9 +230,41 @@ WRONG = {
     "BITCOIND_REST": ["on", "AUTO"],
     "ADDRESS_TYPE": ["p2wpkh"],
     "ADDRESS_POOL": ["0", "100001", "-1", "1e3", "٣", "1_000", " 5"],
-    "WEB_HOST": ["http://h", "h:80", "a b", "-h", "[::1]"],
+    "WEB_HOST": [
+        "unix:/run/till",
+        "0",
+        "*",
+        "h.",
+        "münchen.example",
+        "fe80::1%eth0",
+        "127.0.0.1 ",
+        "1.2.3",
+        "http://h",
+        "h:80",
+        "a b",
+        "-h",
+        "[::1]",
+    ],
     "WEB_PORT": ["0", "65536"],
     "PUBLIC_URL": [
+        "https://pay.example.com:0",
+        "https://pay.example.com:99999",
+        "https://u@h",
+        "https://@h",
+        "https://h/a//b",
+        "https://h/../a",
+        "https://h/ü",
+        "https://h/a b",
+        "https://h/%zz",
+        "https://h?",
+        "https://h#",
+        "https://münchen.example",
+        "https://h.",
+        "http://0.0.0.0:8080",
+        "http://[::]",
+        "http://[::ffff:0.0.0.0]",
+        "http://::1",
+        "https://h/\\a",
         "pay.example.com",
         "http://",
         "https://h/?a=b",
@@ -220,11 +292,31 @@ WRONG = {
         "fixed:BTC=1",
         "fixed:EUR=Infinity",
     ],
-    "RATE_URL_KRAKEN": ["kraken", "http://h h/"],
+    "RATE_URL_KRAKEN": [
+        "https://u:p@h/",
+        "https://h/#",
+        "https://h/ü",
+        "https://h:0/",
+        "https://münchen.example/",
+        "https://hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh",
+        "kraken",
+        "http://h h/",
+    ],
     "RATE_REFRESH": ["0"],
     "RATE_MAX_AGE": ["0", "59"],
     "RATE_SPREAD": ["100", "-0.1"],
     "SMTP_URL": [
+        "smtp://:p@h",
+        "smtp://u:pässwörd@h",
+        "smtp://h:99999",
+        "smtp://::1",
+        "smtp://[fe80::1%eth0]",
+        "smtp://münchen.example",
+        "smtp://h.",
+        "smtp://u:p w@h",
+        "maildir://var/mail",
+        "lmtp://h",
+        "unix:/run/smtp",
         "h:25",
         "smtp://",
         "smtp://u@h",
@@ -234,9 +326,40 @@ WRONG = {
         "smtp://h/path",
         "smtp://h:0",
     ],
-    "MAIL_FROM": ["till", "a@b@c", "a@b\r\nBcc: c@d", "Till <till@example.com>", "a b@c", "a@b,c@d"],
+    "MAIL_FROM": [
+        "a@-h",
+        "a@h-",
+        "a@h.",
+        "a@h..g",
+        "a..b@h",
+        ".a@h",
+        "a.@h",
+        "ä@h",
+        "a@münchen.example",
+        "a@1.2.3.4",
+        "a@[127.0.0.1]",
+        "a@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.de",
+        "a@b ",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@h",
+        "till",
+        "a@b@c",
+        "a@b\r\nBcc: c@d",
+        "Till <till@example.com>",
+        "a b@c",
+        "a@b,c@d",
+    ],
     "OPERATOR_EMAIL": ["@", "a@"],
-    "EXPLORER_URL": ["https://mempool.space/tx/", "https://h/{txid}{x}", "javascript:{txid}", "{txid}"],
+    "EXPLORER_URL": [
+        "https://u:p@h/{txid}",
+        "https://h:0/{txid}",
+        "https://münchen.example/{txid}",
+        "https://h/a b/{txid}",
+        "https://h/ü/{txid}",
+        "https://mempool.space/tx/",
+        "https://h/{txid}{x}",
+        "javascript:{txid}",
+        "{txid}",
+    ],
     "OPERATOR_PASSWORD": ["a\tb"],
     "WEBHOOK_PRIVATE_HOSTS": [
         "a,,b",
@@ -246,6 +369,9 @@ WRONG = {
         "shop:80",
         "fd00::/8 10.0.0.0/8",
     ],
+    "METRICS_TOKEN": ["a b", "ä", "a\tb"],
+    "MAX_OPEN_REQUESTS": ["-1", "many"],
+    "MAX_REQUESTS_PER_MINUTE": ["-1", "1e3"],
     "SPELLBOOK_TRIGGERS": ["1", "true"],
     "RECONCILE_INTERVAL": ["0", "-5"],
     "LOG_FORMAT": ["xml"],
@@ -280,6 +406,17 @@ def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
         ("BITCOIND_RPC_URL", "http://till:pass/word@h:8332", "/ as %2F"),
         ("BITCOIND_RPC_URL", "http://h:8332/wallet/nodetill", "BITCOIND_WALLET"),
         ("BITCOIND_ZMQ_RAWTX", "tcp://*:28332", "host must be that is to be connected to"),
+        ("BITCOIND_ZMQ_RAWTX", "unix:zmq", "does not begin with a slash"),
+        ("BITCOIND_RPC_URL", "http://::1:8332", "write [::1]"),
+        ("BITCOIND_RPC_URL", "http://[fe80::1%eth0]:8332", "write a host name, or an address without %"),
+        ("BITCOIND_RPC_URL", "http://h.:8332", "leave the dot out"),
+        ("BITCOIND_RPC_URL", "http://127.1:8332", "write four numbers"),
+        ("PUBLIC_URL", "https://münchen.example", "its form that begins with xn--"),
+        ("PUBLIC_URL", "http://0.0.0.0:8080", "leads customers nowhere"),
+        ("MAIL_FROM", "a@münchen.example", "its form that begins with xn--"),
+        ("RATE_URL_KRAKEN", "https://u:p@h/", "leave out what stands before the @"),
+        ("SMTP_URL", "maildir://var/mail", "write maildir:var/mail or maildir:/var/mail"),
+        ("SMTP_URL", "smtp://u:p w@h", "%20"),
         ("CONFIRMATIONS", " 6", "a space before or after"),
         ("LOG_LEVEL", "INFO", "not in small letters"),
         ("UNDERPAYMENT_TOLERANCE", "1%", "without the % sign"),
@@ -306,11 +443,23 @@ RIGHT = {
         "sqlite:////srv/my till.db",
         "postgresql://u:p%40@[::1]:5432/d?sslmode=require",
         "postgresql:///d?host=/run/postgresql",
+        "postgresql://%2Frun%2Fpostgresql/d",
+        "postgresql://h1:5432,h2:5433/d",
+        "postgresql://h:/d",
     ],
     "BITCOIND_RPC_URL": ["http://u:p@h:8332/", "https://node.example.com", "http://[::1]:8332"],
-    "BITCOIND_ZMQ_RAWTX": ["ipc:///run/bitcoind/zmq", "tcp://[::1]:28332", "tcp://node.internal:1"],
-    "WEB_HOST": ["::1", "0.0.0.0", "till_web", "localhost"],
-    "PUBLIC_URL": ["https://example.com/pay"],
+    "BITCOIND_ZMQ_RAWTX": [
+        "unix:/run/zmq",
+        "unix:@zmq",
+        "ipc:///run/bitcoind/zmq",
+        "tcp://[::1]:28332",
+        "tcp://node.internal:1",
+    ],
+    "WEB_HOST": ["::1", "till_web", "localhost"],
+    "PUBLIC_URL": ["https://example.com/pay", "https://h/a%20b/", "https://xn--mnchen-3ya.example"],
+    "SMTP_URL": ["smtp://h:", "smtp://[::1]:25?starttls=never", "maildir:///srv/mail"],
+    "EXPLORER_URL": ["https://h/#/tx/{txid}", "http://[::1]:3002/tx/{txid}"],
+    "RATE_URL_KRAKEN": ["http://[::1]:8080/x?y=%20"],
     "CONFIRMATIONS": ["0", "144"],
     "WEBHOOK_PRIVATE_HOSTS": ["shop, 10.0.0.7,192.168.0.0/16", "fd00::/8,[::1]", "10.0.0.1/8", "my_shop."],
     "ADDRESS_POOL": ["1", "100000"],
@@ -376,10 +525,74 @@ def test_the_cookie_is_looked_for_where_the_chain_keeps_it(tmp_path: Path, port:
     assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin") / directory / ".cookie"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "LOCALHOST"])
+def test_a_node_on_this_machine_gets_the_default_cookie(tmp_path: Path, host: str) -> None:
+    """No setting is needed for it."""
+    settings = load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=f"http://{host}:8332")
+    assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin/.cookie")
+
+
+@pytest.mark.parametrize(
+    "host", ["192.0.2.1", "[2001:db8::1]", "node.example.com", "127.0.0.1.example.com", "localhost.evil"]
+)
+def test_another_machine_gets_no_cookie_but_a_named_one(tmp_path: Path, host: str) -> None:
+    """Whoever has bitcoind's cookie can spend."""
+    url = f"http://{host}:8332"
+    assert load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=url).bitcoind_cookie_file is None
+    named = load(tmp_path, BITCOIND_RPC_URL=url, BITCOIND_COOKIE_FILE="/run/bitcoind/cookie")
+    assert named.bitcoind_cookie_file == Path("/run/bitcoind/cookie")
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o666, 0o660, 0o622])
+def test_an_env_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    """They could have the money sent elsewhere. The cure works."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("CONFIRMATIONS=3\nnonsense\n")
+    env_file.chmod(mode)
+    (fault,) = faults_of(tmp_path)
+    assert ".env: can be written by other users" in fault
+    assert f"chmod go-w {env_file}" in fault
+    env_file.write_text("CONFIRMATIONS=3\n")
+    env_file.chmod(mode & ~0o022)
+    assert load(tmp_path).confirmations == 3
+
+
+def test_an_env_file_behind_a_link_is_looked_at_itself(tmp_path: Path) -> None:
+    """A link has no mode of its own."""
+    target = tmp_path / "target"
+    target.write_text("CONFIRMATIONS=3\n")
+    target.chmod(0o646)
+    (tmp_path / ".env").symlink_to(target)
+    assert "can be written by other users" in faults_of(tmp_path)[0]
+
+
 def test_links_start_with_the_web_servers_address_unless_another_is_given(tmp_path: Path) -> None:
     """An IPv6 address gets its brackets; a slash at the end goes."""
     assert load(tmp_path, WEB_HOST="::1", WEB_PORT="81").public_url == "http://[::1]:81"
     assert load(tmp_path, PUBLIC_URL="https://pay.example.com/").public_url == "https://pay.example.com"
+
+
+def test_a_public_address_is_kept_as_browsers_write_it(tmp_path: Path) -> None:
+    """Browsers compare with it, and they write no default port and no capital letters."""
+    assert (
+        load(tmp_path, PUBLIC_URL="https://Pay.Example.com:443/Till/").public_url
+        == "https://pay.example.com/Till"
+    )
+    assert load(tmp_path, PUBLIC_URL="http://[::1]:8080").public_url == "http://[::1]:8080"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0:0::0", "::ffff:0.0.0.0"])
+def test_customers_get_no_links_to_every_address_of_the_machine(tmp_path: Path, host: str) -> None:
+    """Where the web server listens on all of them, PUBLIC_URL says which one customers open."""
+    (fault,) = faults_of(tmp_path, WEB_HOST=host)
+    assert fault.startswith("PUBLIC_URL: is unset")
+    assert load(tmp_path, WEB_HOST=host, PUBLIC_URL="https://h").public_url == "https://h"
+
+
+@pytest.mark.parametrize("text", ["unix:/run/zmq", "unix:///run/zmq", "ipc:///run/zmq"])
+def test_a_unix_socket_is_named_as_libzmq_names_it(tmp_path: Path, text: str) -> None:
+    """bitcoin.conf of Core 28 and later takes unix: alone, and libzmq ipc:// alone."""
+    assert load(tmp_path, BITCOIND_ZMQ_RAWTX=text).bitcoind_zmq_rawtx == "ipc:///run/zmq"
 
 
 SECRETS: Mapping[str, str] = {

@@ -2,10 +2,14 @@
 
 import json
 import logging
+import os
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -14,23 +18,30 @@ from hypothesis import strategies as st
 
 import logs
 from config import Secret
+from tests.support.stuck_reader import stuck_pipe
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
 
 anything = st.one_of(st.text(st.characters(codec=None)), st.integers(), st.booleans(), st.none(), st.binary())
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """All that the test has written to standard output; what was configured before comes back."""
+def written(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """Return all that the test has written to standard output. Restore the configuration afterwards."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, sys.excepthook, threading.excepthook
+    streams = sys.stdout, sys.stderr
     pieces: list[str] = []
 
     def read() -> str:
-        pieces.append(capsys.readouterr().out)
+        logs.drain(60)
+        pieces.append(capfd.readouterr().out)
         return "".join(pieces)
 
     yield read
+    logs.drain(60)
     root.handlers[:], root.level, sys.excepthook, threading.excepthook = before
+    sys.stdout, sys.stderr = streams
     structlog.reset_defaults()
 
 
@@ -53,19 +64,46 @@ def test_json_has_the_same(written: Callable[[], str]) -> None:
     assert written().isascii()
 
 
-@given(anything)
-def test_no_value_ends_its_line_or_forges_another_key(value: object) -> None:
-    """What stands after the value is read as it was written."""
-    line = logs.render_logfmt(None, "", {"event": "x", "value": value, "last": "end"})
-    assert line.startswith("event=x value=")
-    assert line.endswith(" last=end")
-    assert line.splitlines() == [line]
-    quoted = line.removeprefix("event=x value=").removesuffix(" last=end")
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_no_value_ends_its_line_or_forges_another_key(written: Callable[[], str], log_format: str) -> None:
+    """The text after a value is read as it was written, whatever the value is."""
+    logs.configure(log_format, "info")
+    processors = structlog.get_config()["processors"]
+
+    @given(anything)
+    def holds(value: object) -> None:
+        line: Any = {"event": "x", "value": value, "last": "end"}
+        for processor in processors:
+            line = processor(None, "info", line)
+        assert isinstance(line, str)
+        assert line.splitlines() == [line]
+        if log_format == "logfmt":
+            assert_not_forged(line)
+        else:
+            assert list(json.loads(line)) == ["time", "level", "event", "value", "last"]
+
+    holds()
+
+
+def assert_not_forged(line: str) -> None:
+    _, _, rest = line.partition(" level=info event=x value=")
+    assert rest.endswith(" last=end")
+    quoted = rest.removesuffix(" last=end")
+    assert quoted.isprintable()
     if quoted.startswith('"'):
         assert isinstance(json.loads(quoted), str)
     else:
-        assert not set(quoted) & set(' ="\\')
-    assert logs.render_json(None, "", {"event": "x", "value": value}).splitlines()[1:] == []
+        assert not set(quoted) & set(' ="')
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "null"), (True, "true"), ("a b", '"a b"'), ("ä", "ä"), ("a\nb c", '"a\\nb c"'), ('"', '"\\""')],
+)
+def test_a_value_is_shown_as_people_read_it(written: Callable[[], str], value: object, text: str) -> None:
+    logs.configure("logfmt", "info")
+    structlog.get_logger().info("x", value=value)
+    assert written().endswith(f" value={text}\n")
 
 
 def test_a_traceback_is_one_field_without_local_variables(written: Callable[[], str]) -> None:
@@ -110,7 +148,7 @@ def test_secrets_do_not_print(written: Callable[[], str]) -> None:
 def test_libraries_speak_from_warning_up(written: Callable[[], str], level: str) -> None:
     """The RPC library would log every answer, and the database library every query, with what is in them."""
     logs.configure("logfmt", level)
-    for name in ("BitcoinRPC", "urllib3.connectionpool", "peewee", "waitress"):
+    for name in ("BitcoinRPC", "urllib3.connectionpool", "peewee", "uvicorn"):
         logging.getLogger(name).debug("secret")
         logging.getLogger(name).info("secret")
         logging.getLogger(name).warning("%s is\nodd", name)
@@ -122,13 +160,139 @@ def test_the_level_is_the_least_that_is_shown(written: Callable[[], str]) -> Non
     """Of ours and of the libraries'."""
     logs.configure("logfmt", "error")
     structlog.get_logger().warning("no")
-    logging.getLogger("waitress").warning("no")
+    logging.getLogger("uvicorn").warning("no")
     structlog.get_logger().error("yes")
     assert [line.split(" ")[2] for line in written().splitlines()] == ["event=yes"]
 
 
-def test_standard_logging_can_have_fields_too(written: Callable[[], str]) -> None:
-    """For what may not depend on structlog."""
-    logs.configure("logfmt", "info")
-    logging.getLogger("nodetill.models").info("schema migrated", extra={"fields": {"migration": "0001"}})
-    assert written().endswith('level=info event="schema migrated" migration=0001\n')
+WRITER = """
+import sys, structlog, logs
+logs.configure("logfmt", "info")
+log = structlog.get_logger()
+for number in range(30_000):
+    log.info("fact", number=number, text="x" * 80)
+print("the end", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_nobody_waits_for_a_reader_that_stands_still(stream: str) -> None:
+    """The process goes on and ends, though one of its outputs is full from the beginning."""
+    reader, writer = stuck_pipe()
+    outputs: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writer}
+    with subprocess.Popen([sys.executable, "-c", WRITER], cwd=PROJECT, **outputs) as process:
+        os.close(writer)
+        assert process.wait(60) == 0
+    os.close(reader)
+
+
+def test_dropped_lines_are_counted_once_the_reader_reads_again() -> None:
+    """Each line is either there, whole and in its order, or in the count of the dropped ones."""
+    reader, writer = stuck_pipe()
+    program = WRITER + "\nsys.stdin.read()\nlog.info('after')"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(writer)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "the end\n"
+        with os.fdopen(reader) as lines:
+            written = []
+            for line in lines:
+                written += [line] if line != "\n" else []
+                if "log lines dropped" in line:
+                    break
+            assert process.stdin is not None
+            process.stdin.close()
+            last = lines.read()
+    assert process.returncode == 0
+    *facts, dropped = written
+    count = int(dropped.split("count=")[1])
+    assert "level=warning" in dropped
+    assert count > 0
+    assert [int(re.findall(r" number=(\d+) ", line)[0]) for line in facts] == [*range(30_000 - count)]
+    assert last.endswith("event=after\n")
+
+
+def test_a_normal_end_loses_no_line() -> None:
+    """The process writes its last lines before it ends, also to a reader that begins to read late."""
+    program = WRITER.replace("30_000", "3_000")
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        output, _ = process.communicate(timeout=60)
+    assert output.count(b"\n") == 3_000
+
+
+def test_a_full_disk_loses_lines_and_stops_nobody() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", WRITER], cwd=PROJECT, stdout=full, check=False)
+    assert done.returncode == 0
+
+
+def test_a_shared_output_that_does_not_block_loses_no_line() -> None:
+    """Some other program has set the pipe to non-blocking, which holds for all that share it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    program = WRITER.replace("30_000", "3_000")
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=PROJECT, stdout=writer, stderr=subprocess.DEVNULL
+    ) as process:
+        os.close(writer)
+        with os.fdopen(reader) as lines:
+            assert len(lines.readlines()) == 3_000
+    assert process.returncode == 0
+
+
+def test_a_closed_output_is_no_fault() -> None:
+    """Log lines go nowhere, above all not into the file that takes the free descriptor."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" >&- 2>&-', sys.executable, WRITER.replace("30_000", "3")],
+        cwd=PROJECT,
+        check=False,
+    )
+    assert done.returncode == 0
+
+
+def test_a_forked_process_writes_its_lines_too() -> None:
+    """A child has none of its parent's threads. Nobody's line is lost or written twice."""
+    program = """
+import os, structlog, logs
+logs.configure("logfmt", "info")
+log = structlog.get_logger()
+log.info("before")
+child = os.fork()
+log.info("child" if child == 0 else "parent")
+if child != 0:
+    os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE, check=True)
+    events = [line.partition(b"event=")[2] for line in done.stdout.splitlines()]
+    assert sorted(events) == [b"before", b"child", b"parent"]
+
+
+def test_a_line_that_the_disk_cut_short_does_not_run_into_the_next(tmp_path: Path) -> None:
+    """The file has a limit, which holds for the first line alone."""
+    program = """
+import resource, signal, sys, structlog, logs
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+logs.configure("logfmt", "info")
+structlog.get_logger().info("first", text="x" * 200)
+logs.drain(60)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+structlog.get_logger().info("second")
+"""
+    with (tmp_path / "log").open("wb") as file:
+        subprocess.run([sys.executable, "-c", program], cwd=PROJECT, stdout=file, check=True)
+    torn, second, dropped = (tmp_path / "log").read_text().splitlines()
+    assert len(torn) == 100
+    assert second.endswith("level=info event=second")
+    assert dropped.endswith('level=warning event="log lines dropped" count=1')

@@ -82,11 +82,14 @@ def test_a_connection_that_idles_does_not_keep_it(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with run_web(tmp_path, port) as process:
         wait_until(lambda: health(port))
-        with socket.create_connection(("127.0.0.1", port)) as idle:
-            idle.sendall(b"POST /api/v1/payments HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        address = ("127.0.0.1", port)
+        with socket.create_connection(address), socket.create_connection(address) as idle:
+            idle.sendall(b"POST /api/v1/payments HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            wait_until(lambda: health(port))
             process.terminate()
-            process.communicate(timeout=5)
-    assert process.returncode == 0
+            _, errors = process.communicate(timeout=5)
+            assert idle.recv(65536).startswith(b"HTTP/1.1 408 ")
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ MAY_IMPORT = {
 
 ROOMS = {
     "daemon": (
-        ("net", "worker", "counters", "failpoint", "progress", "output_log"),
+        ("net", "worker", "counters", "failpoint", "progress", "output_log", "state"),
         ("unit_of_work",),
         ("node", "rates", "delivery"),
         ("chain", "address_pool"),
@@ -47,7 +47,7 @@ ROOMS = {
 
 IMPURE = set(
     "asyncio bottle http io logging models os pathlib peewee psycopg random requests secrets smtplib socket "
-    "sqlite3 ssl structlog subprocess threading time urllib3 waitress zmq".split()
+    "sqlite3 ssl structlog subprocess threading time urllib3 uvicorn zmq".split()
 )
 CLOCKS = {"now", "utcnow", "today", "open", "print", "input"}
 

@@ -89,3 +89,26 @@ def test_a_server_is_started_again_for_ever_but_not_with_a_wrong_setting(unit: P
     assert {"Type=notify", "Restart=always", "StartLimitIntervalSec=0"} <= lines
     assert f"RestartPreventExitStatus={EX_CONFIG}" in lines
     assert "WatchdogSec=60" in lines
+
+
+def _lines(unit: Path) -> set[str]:
+    return set(unit.read_text().splitlines())
+
+
+def test_each_server_has_a_user_of_its_own() -> None:
+    """One that was taken over can neither look into the other's memory nor read what systemd handed it."""
+    daemon, web = map(_lines, UNITS)
+    assert {"User=nodetill", "Group=nodetill"} <= daemon
+    assert {"User=nodetill-web", "Group=nodetill"} <= web
+    # systemd gives a state directory to the unit's user, each time another one starts.
+    of_both = {"StateDirectory=", "LogsDirectory=", "CacheDirectory=", "ConfigurationDirectory="}
+    made = [{line for line in lines if line.startswith(tuple(of_both))} for lines in (daemon, web)]
+    assert not made[0] & made[1]
+    assert {"StateDirectory=nodetill", "StateDirectoryMode=2770"} <= daemon
+    assert "ReadWritePaths=-/var/lib/nodetill" in web
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_server_that_grows_harms_nobody_else(unit: Path) -> None:
+    """Memory and threads have an end, and no core file holds a secret."""
+    assert {"MemoryMax=512M", "TasksMax=256", "LimitCORE=0"} <= _lines(unit)

@@ -8,10 +8,12 @@ from datetime import timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import peewee
 import structlog
 
+from models.address import has_free_address
 from models.db.connection import fresh
 from models.payment import PaymentRequest, payment_by_idempotency_key, place
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
@@ -19,11 +21,12 @@ from payments.price import Price
 from web.api.documents import document_of, document_of_new
 from web.api.forms import PaymentForm, read_form
 from web.api.pricing import price_now
+from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
-from web.http.answer import Answer, FieldError, Problem, invalid, malformed, unavailable
 from web.http.request import Call
+from web.http.responses import Answer, FieldError, Problem, invalid, malformed, unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -44,10 +47,12 @@ def create(call: Call) -> Answer:
     known = _known_request(call, key, digest)
     if known is not None:
         return _answer_as_before(known, call)
+    check_request_limits(call, call.seller.id)
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     try:
-        payment = call.writers.carry_out(lambda: store_request(terms), is_one_statement=True)
+        with call.writers.transaction():
+            payment = store_request(terms)
     except peewee.IntegrityError:
         # Two calls under one key at the same time: the database let one of them through.
         known = _known_request(call, key, digest)
@@ -55,7 +60,7 @@ def create(call: Call) -> Answer:
             raise
         return _answer_as_before(known, call)
     tell_log(payment)
-    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings))
+    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings), call)
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any]:
@@ -63,6 +68,8 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
     settings = call.settings
     price = price_now(form.currency, settings, call.now)
     amount_sats = _amount_sats(form.amount_fiat, price)
+    if not has_free_address():
+        raise _no_address()
     needed = settings.confirmations if form.confirmations is None else form.confirmations
     lifetime = settings.payment_expiry if form.expires_in is None else form.expires_in
     expires_at = call.now + timedelta(seconds=lifetime)
@@ -83,10 +90,10 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
         "monitored_until": monitored_until,
         "late_deadline": monitored_until if settings.late_payments == "accept" else None,
         "next_deadline": expires_at,
-        "note": form.note,
+        "note": form.note or "",
         "label": form.label,
         "redirect_url": form.redirect_url,
-        "metadata": form.metadata,
+        "metadata": form.metadata or {},
     }
 
 
@@ -94,8 +101,7 @@ def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
     """Claim an address and store the request, as `place` does. Raises Problem 503 with the pool empty."""
     payment = fresh(PaymentRequest, reference=_reference(), **terms)
     if not place(payment):
-        detail = "there is no free address at the moment; nothing was used up, try again"
-        raise unavailable("no-address", detail)
+        raise _no_address()
     return payment
 
 
@@ -139,6 +145,11 @@ def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
     return amount_sats
 
 
+def _no_address() -> Problem:
+    detail = "there is no free address at the moment; nothing was used up, try again"
+    return unavailable("no-address", detail)
+
+
 def _reference() -> str:
     number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
     pairs = []
@@ -149,8 +160,10 @@ def _reference() -> str:
 
 
 def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
-    return _answer(HTTPStatus.OK, document_of(payment, call.settings))
+    return _answer(HTTPStatus.OK, document_of(payment, call.settings), call)
 
 
-def _answer(status: HTTPStatus, document: Payment) -> Answer:
-    return Answer(status, document, {"Location": f"/api/v1/payments/{document['payment_request_id']}"})
+def _answer(status: HTTPStatus, document: Payment, call: Call) -> Answer:
+    prefix = urlsplit(call.settings.public_url).path
+    location = f"{prefix}/api/v1/payments/{document['payment_request_id']}"
+    return Answer(status, document, {"Location": location})

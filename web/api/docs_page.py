@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from http import HTTPStatus
 from typing import Any
@@ -11,9 +12,8 @@ from typing import Any
 from web.api.openapi import description
 from web.html.languages import languages
 from web.html.templates import page, template
-from web.http.answer import JSON
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import JSON, Content
 
 _PAGE = template("manual.tpl")
 _CODE = re.compile(r"`([^`]+)`")
@@ -60,7 +60,12 @@ class Chapter:
 
 def show(call: Call) -> Content:
     """GET /docs."""
-    document = description(call.settings.public_url)
+    return _written(call.settings.public_url)
+
+
+@cache
+def _written(public_url: str) -> Content:
+    document = description(public_url)
     return page(
         _PAGE,
         languages()["en"],
@@ -71,7 +76,7 @@ def show(call: Call) -> Content:
             name: (schema.get("description", ""), [*_fields(schema)], _kind(schema))
             for name, schema in sorted(document["components"]["schemas"].items())
         },
-        public_url=call.settings.public_url,
+        public_url=public_url,
         marked=_marked,
     )
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import peewee
 import structlog
 
-from models.command import add_redelivery, is_redelivery_pending
+from models.command import is_redelivery_pending, request_redelivery
 from models.db.connection import snapshot
 from models.outbox import WEBHOOK, Message, error_for_seller, events_of, messages_of
 from models.payment import PaymentRequest
@@ -15,8 +15,8 @@ from payments.status import EventType
 from web.api.command_limit import check_room
 from web.api.payments import own_payment
 from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
-from web.http.answer import Answer, Problem, not_found
 from web.http.request import Call
+from web.http.responses import Answer, Problem, not_found
 
 log = structlog.get_logger(__name__)
 
@@ -59,16 +59,17 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
 
 
 def send_again(call: Call, payment: PaymentRequest, message: Message, by: str) -> None:
-    """Tell the daemon to send it; once, however often it is told. Raises Problem 409 or 429."""
+    """Ask the daemon to send a message again, once. Raises Problem 409 or 429."""
+    if is_redelivery_pending(message):
+        return
+    check_room(payment.seller_id)
     try:
-        with call.writers.transaction():
-            is_new = not is_redelivery_pending(message)
-            if is_new:
-                check_room(payment.seller_id)
-                add_redelivery(message, call.now)
+        is_new = request_redelivery(message, call.now, call.writers.transaction)
     except peewee.IntegrityError as error:
-        # The daemon has pruned it since it was read.
+        # On PostgreSQL the daemon may prune it in the midst of the statement.
         raise _nothing_to_send() from error
+    if not is_new and not is_redelivery_pending(message):
+        raise _nothing_to_send()
     if is_new:
         log.info(
             "redelivery asked for",

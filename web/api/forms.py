@@ -1,4 +1,4 @@
-"""What a caller may send, field by field. All that is wrong is named at once.
+"""Read what a caller sends, field by field, and name all that is wrong at once.
 
 The API's description (openapi.py) is made from these forms: where a validator of ours knows more than its
 type says, the JSON schema beside it says so too.
@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,20 +25,17 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from payments.money import currency_codes, currency_exponent, read_amount
-from web.http.answer import FieldError, Problem, invalid
+from web.api.redirect_url import MAX_URL_CHARACTERS, read_redirect_url
+from web.http.responses import FieldError, Problem, invalid
 
 NOTE_CHARACTERS = 500
 LABEL_CHARACTERS = 100
-URL_CHARACTERS = 2048
 METADATA_BYTES = 4096
 _MOST_ERRORS = 20
 
 REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 TXID = re.compile(r"[0-9a-f]{64}")
 _WITHOUT_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
-# What RFC 3986 lets stand in a URL; anything else comes percent-encoded.
-_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.IGNORECASE)
-
 F = TypeVar("F", bound=BaseModel)
 
 
@@ -58,23 +54,6 @@ def _label(text: str) -> str:
         raise ValueError(f"must have 1 to {LABEL_CHARACTERS} characters")
     if _has_controls(text):
         raise ValueError("must be one line without control characters")
-    return text
-
-
-def _redirect_url(text: str) -> str:
-    fault = ValueError(
-        f"must be an http or https URL of at most {URL_CHARACTERS} characters, percent-encoded, "
-        "without a user or password"
-    )
-    if len(text) > URL_CHARACTERS or not _URL.fullmatch(text):
-        raise fault
-    try:
-        parts = urlsplit(text)
-        is_good = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-    except ValueError:
-        raise fault from None
-    if not is_good:
-        raise fault
     return text
 
 
@@ -112,15 +91,18 @@ def _has_controls(text: str, allowed: str = "") -> bool:
 
 
 def _whole_number(least: int, most: int) -> PlainValidator:
-    """Reads a number that may be left out. None stands for that, and may not be sent."""
+    """Read a number that may be null or left out, which both stand for the operator's setting."""
 
-    def read(value: object) -> int:
+    def read(value: object) -> int | None:
+        if value is None:
+            return None
         # A bool is an int to isinstance.
         if type(value) is not int or not least <= value <= most:
             raise ValueError(f"must be a whole number from {least} to {most}; leave it out for the default")
         return value
 
-    return PlainValidator(read, json_schema_input_type=Annotated[int, Field(ge=least, le=most)])
+    schema = Annotated[int, Field(ge=least, le=most)] | None
+    return PlainValidator(read, json_schema_input_type=schema)
 
 
 _AMOUNT_SCHEMA = {
@@ -138,7 +120,7 @@ class Form(BaseModel):
 
 
 class PaymentForm(Form):
-    """What a payment is asked for with. None of the last two stands for the operator's setting."""
+    """What a payment is asked for with. null stands for the default of each optional field."""
 
     seller_id: Annotated[str, Field(description="The seller whose key this is", examples=["company1"])]
     # Before the amount, which may have as many decimals as its currency has.
@@ -154,22 +136,27 @@ class PaymentForm(Form):
         Decimal,
         Field(
             description="The amount, as text or a number: no exponent, at most 12 digits before the point, "
-            "and no more decimals than its currency has",
+            "and no more decimals than its currency has; zeros behind them do no harm",
             examples=["135.99"],
         ),
     ]
     note: Annotated[
-        str,
-        AfterValidator(_note),
+        Annotated[
+            str,
+            AfterValidator(_note),
+            Field(
+                json_schema_extra={
+                    "maxLength": NOTE_CHARACTERS,
+                    "pattern": rf"^({_WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
+                },
+            ),
+        ]
+        | None,
         Field(
             description="What the operator's email and your own documents say of it; lines and tabs are kept",
-            json_schema_extra={
-                "maxLength": NOTE_CHARACTERS,
-                "pattern": rf"^({_WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
-            },
             examples=["Alpaca socks"],
         ),
-    ] = ""
+    ] = None
     label: Annotated[
         Annotated[
             str,
@@ -188,11 +175,11 @@ class PaymentForm(Form):
     redirect_url: Annotated[
         Annotated[
             str,
-            AfterValidator(_redirect_url),
+            AfterValidator(read_redirect_url),
             Field(
                 json_schema_extra={
                     "format": "uri",
-                    "maxLength": URL_CHARACTERS,
+                    "maxLength": MAX_URL_CHARACTERS,
                     "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
                 }
             ),
@@ -204,13 +191,12 @@ class PaymentForm(Form):
         ),
     ] = None
     metadata: Annotated[
-        dict[str, Any],
-        AfterValidator(_metadata),
+        Annotated[dict[str, Any], AfterValidator(_metadata)] | None,
         Field(
             description=f"Whatever you want back with it; at most {METADATA_BYTES} bytes as JSON",
             examples=[{"order": 4711}],
         ),
-    ] = Field(default_factory=dict)
+    ] = None
     confirmations: Annotated[
         int | None,
         _whole_number(0, 144),

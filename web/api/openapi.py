@@ -11,8 +11,8 @@ from pydantic_core import core_schema
 
 from web.api.operations import HEADERS, OPERATIONS, Operation, Parameter, Reply
 from web.api.schemas import EventReference, WebhookEvent
-from web.http.answer import JSON, Answer
 from web.http.request import Call
+from web.http.responses import JSON, Content, encoded
 
 _REF = "#/components/schemas/{model}"
 
@@ -41,9 +41,14 @@ _WEBHOOK_HEADERS = (
 )
 
 
-def show(call: Call) -> Answer:
+def show(call: Call) -> Content:
     """GET /openapi.json."""
-    return Answer(HTTPStatus.OK, description(call.settings.public_url))
+    return Content(HTTPStatus.OK, _written(call.settings.public_url), JSON)
+
+
+@cache
+def _written(public_url: str) -> bytes:
+    return encoded(description(public_url))
 
 
 @cache

@@ -25,8 +25,7 @@ from web.api.schemas import (
     Redelivery,
     Reference,
 )
-from web.http.answer import JSON, PROBLEM_JSON
-from web.http.content import HTML, PROMETHEUS, SVG
+from web.http.responses import HTML, JSON, PROBLEM_JSON, PROMETHEUS, SVG
 
 HEADERS: Mapping[str, tuple[str, Any]] = MappingProxyType(
     {
@@ -111,7 +110,7 @@ _KEYED = {**_OPEN, HTTPStatus.UNAUTHORIZED: _problem("No key, or nobody's", "WWW
 _NOT_FOUND = {HTTPStatus.NOT_FOUND: _problem("There is nothing of that id, or not for this key")}
 _INVALID = {HTTPStatus.UNPROCESSABLE_ENTITY: _problem("It can be read, but not done; `errors` says why")}
 _TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _problem("The body has more than 16 KiB")}
-_TOO_MANY = {HTTPStatus.TOO_MANY_REQUESTS: _problem("Too many such wishes wait already", "Retry-After")}
+_TOO_MANY = {HTTPStatus.TOO_MANY_REQUESTS: _problem("Too many such requests wait already", "Retry-After")}
 _UNCHANGED = {HTTPStatus.NOT_MODIFIED: Reply("It is as it was when you got this `ETag`", headers=("ETag",))}
 
 _TAKES_AN_ID = ("getPayment", "lookAtTransaction", "acceptLatePayment", "listEvents", "getCheckoutStatus")
@@ -132,6 +131,7 @@ OPERATIONS: tuple[Operation, ...] = (
             **_TOO_LARGE,
             **_INVALID,
             HTTPStatus.FORBIDDEN: _problem("`seller_id` is not the seller whose key this is"),
+            HTTPStatus.TOO_MANY_REQUESTS: _problem("This key asks for too much", "Retry-After"),
             HTTPStatus.SERVICE_UNAVAILABLE: _problem(
                 "No fresh price, no free address, or no database; nothing was used up, try again",
                 "Retry-After",
@@ -148,7 +148,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "Find payments",
         "Newest first, a page at a time. Follow `next_cursor` until it is null; requests made meanwhile "
         "disturb nothing.",
-        {HTTPStatus.OK: _json("A page", PaymentList), **_KEYED, **_INVALID},
+        {
+            HTTPStatus.OK: _json("A page", PaymentList),
+            **_KEYED,
+            **_INVALID,
+            HTTPStatus.TOO_MANY_REQUESTS: _problem("A search of this seller is still running", "Retry-After"),
+        },
         query=Filters,
     ),
     Operation(
@@ -286,7 +291,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "getHealth",
         "Server",
         "See whether all is well",
-        "For a monitor. `problems` says what is not, and what to do.",
+        "For a monitor. `problems` names the parts that are ill. With METRICS_TOKEN as Bearer, and to the "
+        "operator, it says what is wrong and what to do.",
         {
             HTTPStatus.OK: _json("All is well", Health),
             HTTPStatus.BAD_REQUEST: _UNREADABLE,
@@ -300,13 +306,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "getMetrics",
         "Server",
         "Figures for Prometheus",
-        "In its text format; `monitoring/` has alerts and a dashboard. Answered to this machine alone, and "
-        "to others with the operator's password: logged in, or by Basic under any name.",
+        "In its text format; `monitoring/` has alerts and a dashboard. Answered with METRICS_TOKEN as "
+        "Bearer, to the operator who is logged in, and to this machine where PUBLIC_URL is local, too.",
         {
             HTTPStatus.OK: Reply("The figures", {PROMETHEUS: str}),
             HTTPStatus.UNAUTHORIZED: _problem("It is not for you", "WWW-Authenticate"),
-            HTTPStatus.FORBIDDEN: _problem("The password is wrong"),
-            HTTPStatus.TOO_MANY_REQUESTS: _problem("A wrong password was tried just now", "Retry-After"),
             **_OPEN,
         },
         needs_key=False,

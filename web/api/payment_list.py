@@ -4,14 +4,17 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from http import HTTPStatus
+from operator import or_
 from types import MappingProxyType
 from typing import Annotated, Any
 
+import peewee
 from pydantic import Field, PlainValidator
 
 from models.address import Address
-from models.db.connection import snapshot
+from models.db.connection import is_sqlite
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import DECIDED, UNDERWAY, Need, in_question
@@ -21,11 +24,12 @@ from payments.status import Status
 from web.api.documents import documents_of
 from web.api.forms import REFERENCE, Form, read_form
 from web.api.schemas import PaymentList
-from web.http.answer import Answer, FieldError, invalid
+from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
 from web.http.request import Call
+from web.http.responses import Answer, FieldError, invalid
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
-_QUERY_CHARACTERS = 500
+_QUERY_CHARACTERS = 100
 
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -149,8 +153,9 @@ class OperatorFilters(Filters):
 def list_payments(call: Call) -> Answer:
     """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
     filters = read_form(Filters, call.parameters())
-    with snapshot():
-        page, next_cursor = page_of(filters, call.seller.id)
+    seller_id = call.seller.id
+    with seller_search(seller_id) if filters.q else bounded_reading(SELLER_SECONDS):
+        page, next_cursor = page_of(filters, seller_id)
         documents = documents_of(page, call.settings)
     return Answer(HTTPStatus.OK, PaymentList(data=documents, next_cursor=next_cursor))
 
@@ -207,12 +212,17 @@ def _matches(text: str) -> Any:
 
 
 def _is_noted(text: str) -> Any:
-    condition = PaymentRequest.note.contains(text)
-    if not text.isascii():
-        # To SQLite only ASCII letters are the same in capitals.
-        for spelling in (text.lower(), text.upper(), text.capitalize()):
-            condition |= PaymentRequest.note.contains(spelling)
-    return condition
+    """Compare without regard to case. LIKE would try each place of a note with each letter of the text."""
+    find = peewee.fn.instr if is_sqlite() else peewee.fn.strpos
+    note = peewee.fn.lower(PaymentRequest.note)
+    # lower() of SQLite, and of PostgreSQL in the locale C, changes ASCII letters alone.
+    spellings = (text, text.lower(), text.upper(), text.capitalize())
+    found = [find(note, each) > 0 for each in sorted({_ascii_lower(each) for each in spellings})]
+    return reduce(or_, found)
+
+
+def _ascii_lower(text: str) -> str:
+    return text.encode().lower().decode()
 
 
 def _called(text: str) -> Any:

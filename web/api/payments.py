@@ -4,15 +4,15 @@ from http import HTTPStatus
 
 import structlog
 
-from models.command import add_acceptance, add_transaction_hint, is_acceptance_pending, is_transaction_pending
+from models.command import NotLate, is_transaction_pending, request_acceptance, request_check
 from models.db.connection import snapshot
 from models.payment import PaymentRequest, payment_by_reference
 from web.api.command_limit import check_room
 from web.api.documents import document_of
 from web.api.forms import REFERENCE, TransactionForm, read_form
-from web.http.answer import Answer, Problem, not_found
 from web.http.etag import revalidated
 from web.http.request import Call
+from web.http.responses import Answer, Problem, not_found
 
 log = structlog.get_logger(__name__)
 
@@ -33,13 +33,11 @@ def look_at_transaction(call: Call, reference: str) -> Answer:
 
 
 def leave_hint(call: Call, payment: PaymentRequest, txid: str) -> None:
-    """Tell the daemon where to look; once, however often it is told. Raises Problem 429."""
-    with call.writers.transaction():
-        is_new = not is_transaction_pending(payment, txid)
-        if is_new:
-            check_room(payment.seller_id)
-            add_transaction_hint(payment, txid, call.now)
-    if is_new:
+    """Ask the daemon to look at a transaction, once. Raises Problem 429."""
+    if is_transaction_pending(payment, txid):
+        return
+    check_room(payment.seller_id)
+    if request_check(payment, txid, call.now, call.writers.transaction):
         log.info("transaction hinted at", payment=payment.reference, txid=txid)
 
 
@@ -54,12 +52,12 @@ def accept(call: Call, reference: str) -> Answer:
 
 
 def leave_acceptance(call: Call, payment: PaymentRequest, by: str) -> None:
-    """Tell the daemon to count late money; once, however often it is told. Raises Problem 409."""
-    with call.writers.transaction():
-        is_new = payment.late_accepted_at is None and not is_acceptance_pending(payment)
-        if is_new:
-            _check_late(payment)
-            add_acceptance(payment, call.now)
+    """Ask the daemon to count late money, once. Raises Problem 409."""
+    try:
+        is_new = request_acceptance(payment, call.now, call.writers.transaction)
+    except NotLate as error:
+        detail = f"the request is {payment.status} and not late: there is no late payment to accept"
+        raise Problem(HTTPStatus.CONFLICT, "not-late", detail) from error
     if is_new:
         log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=by)
 
@@ -70,9 +68,3 @@ def own_payment(call: Call, reference: str) -> PaymentRequest:
     if payment is None:
         raise not_found()
     return payment
-
-
-def _check_late(payment: PaymentRequest) -> None:
-    if not payment.is_late:
-        detail = f"the request is {payment.status} and not late: there is no late payment to accept"
-        raise Problem(HTTPStatus.CONFLICT, "not-late", detail)

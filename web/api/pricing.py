@@ -8,7 +8,7 @@ from config import Settings
 from models.rate import quotes
 from payments.money import apply_spread, price_of_bitcoin_unit
 from payments.price import Price, Quote, choose_price
-from web.http.answer import FieldError, Problem, invalid, unavailable
+from web.http.responses import FieldError, Problem, invalid, unavailable
 
 
 def price_now(currency: str, settings: Settings, now: datetime) -> Price:

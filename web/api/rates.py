@@ -6,8 +6,8 @@ from payments.document import timestamp
 from payments.money import plain
 from web.api.pricing import prices_now
 from web.api.schemas import RateList, RateRecord
-from web.http.answer import Answer
 from web.http.request import Call
+from web.http.responses import Answer
 
 
 def list_rates(call: Call) -> Answer:

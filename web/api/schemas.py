@@ -208,7 +208,7 @@ class Health(HealthFindings):
     """Whether all is well."""
 
     status: Literal["ok", "failing"]
-    problems: Annotated[list[str], Field(description="A line for each, with what to do")]
+    problems: Annotated[list[str], Field(description="The part that is ill, or a line with what to do")]
 
 
 class Fault(TypedDict):

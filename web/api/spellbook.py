@@ -1,4 +1,4 @@
-"""The Spellbook's payment processor as its shops know it (SPEC.md 6): the same calls, fields and words."""
+"""The Spellbook's payment processor as its shops use it (docs/spec.md 6): the same calls and fields."""
 
 import json
 import secrets
@@ -10,22 +10,23 @@ from typing import Any
 import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
-from models.seller import SELLER_ID, Seller, new_webhook_secret
-from payments.money import DIGITS_BEFORE_POINT, currency_exponent, is_currency, plain
+from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
+from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, plain
 from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
 from web.api.documents import document_of
 from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
 from web.api.payments import leave_hint
+from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
-from web.http.answer import JSON, Answer, FieldError, Problem, invalid, refused
-from web.http.content import Content
 from web.http.request import Call, Environ
+from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid, refused
 
 log = structlog.get_logger(__name__)
 
 _FLOAT_NOISE = Decimal("1e-12")
+_LEAST_FLOAT, _MOST_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
 _FIELDS = ("seller_id", "amount_fiat", "currency", "note")
 
 
@@ -36,14 +37,12 @@ def new_payment(call: Call) -> Content:
     known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
     form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
+    check_request_limits(call, form.seller_id)
     terms = agreed_terms(form, form.seller_id, call)
-
-    def store() -> PaymentRequest:
+    with call.writers.transaction():
         if not is_known:
             _add_seller(call, form.seller_id)
-        return store_request(terms)
-
-    payment = call.writers.carry_out(store)
+        payment = store_request(terms)
     if not is_known:
         log.info("seller added", seller=form.seller_id)
     tell_log(payment)
@@ -71,9 +70,14 @@ def fault(problem: Answer, _environ: Environ) -> Answer:
 
 
 def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
-    """The amount without what a shop that reckons in floats leaves behind: 0.30000000000000004, 100.0 yen."""
+    """Return the amount without the noise of a shop's floats, such as 0.30000000000000004.
+
+    A shop's JSON writer gives only small floats an exponent: 5e-05 BTC. Any other exponent is refused.
+    """
     amount, currency = body.get("amount_fiat"), body.get("currency")
     if not (isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**DIGITS_BEFORE_POINT):
+        return {}
+    if isinstance(amount, ExponentDecimal) and not _LEAST_FLOAT <= amount < _MOST_WITH_EXPONENT:
         return {}
     rounded = round(amount, currency_exponent(str(currency)))
     return {"amount_fiat": rounded} if abs(rounded - amount) <= amount * _FLOAT_NOISE else {}
@@ -84,7 +88,7 @@ def _check_may_sell(call: Call, seller_id: str) -> bool:
     if call.caller is not None:
         check_seller(call.seller, seller_id)
         return True
-    seller = Seller.get_or_none(Seller.id == seller_id)
+    seller = seller_by_id(seller_id)
     if seller is None and not SELLER_ID.fullmatch(seller_id):
         message = "must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit"
         raise invalid([FieldError("seller_id", message)])

@@ -1,33 +1,35 @@
-"""Who may do what. Every call goes through one of these, and nothing else in web/ decides it."""
+"""Decide who may do what. Every call goes through one of these functions; nothing else in web/ decides."""
 
 import hashlib
 import hmac
 import math
 import re
-from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
-from urllib.parse import urlsplit
 
 import structlog
 
-from models.operator_session import begin_attempt, forgive, is_session, pause_left
+from config import Secret, Settings
+from models.operator_session import (
+    CROWD_PAUSE,
+    begin_attempt,
+    forgive,
+    is_crowded,
+    is_session,
+    pause_left,
+    record_failed_login,
+)
 from models.seller import Seller, seller_by_key_hash
-from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, Seal, cookie_name, new_id, seal_of
-from web.http.answer import Problem, refused
+from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, seal_of
+from web.auth.cross_origin import check_same_origin
+from web.auth.origin import client_address, client_network, is_from_this_machine, is_reported_by_front
 from web.http.request import Call, Environ, Visitor
+from web.http.responses import Problem
 
 log = structlog.get_logger(__name__)
 
-# What a proxy adds.
-_PASSED_ON = re.compile(r"HTTP_(FORWARDED|X_FORWARDED_\w+|X_REAL_IP|VIA)")
-_BASIC = re.compile(r"basic +([A-Za-z0-9+/=]+)", re.IGNORECASE | re.ASCII)
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
-
-_MONITORS = "monitors"
-"""Whoever asks for figures by the password: they wait for each other after a wrong one."""
 
 
 def anyone(_call: Call) -> None:
@@ -47,29 +49,38 @@ def key_holder(call: Call) -> Seller:
 
 
 def key_holder_or_neighbour(call: Call) -> Seller | None:
-    """The seller whose key came with the call; None where none did and it was made on this machine.
+    """Return the seller whose key came with the call, or None for a program on this machine without a key.
 
     Raises Problem 401.
     """
-    if call.environ.get("HTTP_AUTHORIZATION") or not _is_neighbour(call.environ):
+    has_key = bool(call.environ.get("HTTP_AUTHORIZATION"))
+    if has_key or not is_from_this_machine(call.environ, call.settings):
         return key_holder(call)
     return None
 
 
 def operator_or_neighbour(call: Call) -> None:
-    """A program on this machine; or the operator, logged in, or by Basic under any name.
+    """Admit a monitor with METRICS_TOKEN, the operator who is logged in, and programs on this machine.
 
-    Raises Problem 401, and 403 and 429 as `check_password` does.
+    Raises Problem 401.
     """
-    if _is_neighbour(call.environ):
-        return
-    has_door = call.settings.operator_password is not None
-    password = _basic_password(call)
-    if has_door and password is not None:
-        check_password(call, password, _MONITORS)
-    elif not has_door or not is_inside(call):
-        detail = "this call is answered to this machine alone, and to others with the operator's password"
-        raise _unauthorized(detail, 'Basic realm="operator"')
+    if not may_see_details(call):
+        detail = "this call needs the header Authorization: Bearer METRICS_TOKEN, or the operator's login"
+        raise _unauthorized(detail, "Bearer")
+
+
+def may_see_details(call: Call) -> bool:
+    """Return whether the caller may read what only those who run Nodetill may: its figures and faults."""
+    has_cookie = call.cookie(cookie_name(SESSION, call.settings)) is not None
+    is_operator = has_cookie and call.settings.operator_password is not None and is_inside(call)
+    return is_operator or is_monitor(call.environ, call.settings)
+
+
+def is_monitor(environ: Environ, settings: Settings) -> bool:
+    """Return whether METRICS_TOKEN came with the call, or a program on this machine made it."""
+    match = _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    has_token = match is not None and _is_secret(match[1], settings.metrics_token)
+    return has_token or is_from_this_machine(environ, settings)
 
 
 def visitor(call: Call) -> Visitor:
@@ -77,7 +88,7 @@ def visitor(call: Call) -> Visitor:
     seal = seal_of(call)
     sealed = call.cookie(cookie_name(BROWSER, call.settings))
     known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
-    return _visitor(known or stranger or new_id(), seal, is_known=known is not None)
+    return Visitor(known or stranger or new_id(), is_known=known is not None)
 
 
 def visitor_form(call: Call) -> Visitor:
@@ -90,7 +101,7 @@ def operator(call: Call) -> Visitor:
     session = _session(call)
     if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
-    return _visitor(session, seal_of(call), is_known=True)
+    return Visitor(session, is_known=True)
 
 
 def operator_form(call: Call) -> Visitor:
@@ -98,33 +109,38 @@ def operator_form(call: Call) -> Visitor:
     return _with_form(operator(call), call)
 
 
-def check_password(call: Call, password: str, who: str) -> None:
-    """The operator's password, tried by `who`: those of one name wait for each other after a wrong one.
+def check_password(call: Call, password: str) -> None:
+    """Compare the operator's password. After a wrong one the same client has to wait, and nobody else.
 
-    Raises Problem 403 for a wrong one, and 429 before the pause is over, without a look at the password.
+    Raises Problem 403 for a wrong one, and 429 during the pause, without a look at the password.
     """
-    # Who tries all the same must not keep the writers busy.
-    wait = pause_left(who, call.now)
+    address = client_address(call.environ)
+    client = call.visitor.id if call.visitor.is_known else client_network(address)
+    # A try during the pause must not take the write lock.
+    wait = pause_left(client, call.now) or _crowd_pause(call)
     if wait is None:
         with call.writers.transaction():
-            wait = begin_attempt(who, call.now)
+            wait = begin_attempt(client, call.now)
     if wait is not None:
         raise _too_soon(wait)
-    if not _is_password(call, password):
-        log.warning("operator not let in", reason="wrong password", address=call.environ.get("REMOTE_ADDR"))
+    if not _is_secret(password, call.settings.operator_password):
+        with call.writers.transaction():
+            record_failed_login(address, call.now)
+        log.warning("operator not let in", reason="wrong password", address=address)
         raise Problem(HTTPStatus.FORBIDDEN, "wrong-password", "The password is wrong.")
     with call.writers.transaction():
-        forgive(who)
+        forgive(client)
 
 
-def pause_of(visitor: Visitor, call: Call) -> str:
-    """Whose pause a visitor waits for after a wrong password, so that guessing keeps no operator out.
+def _crowd_pause(call: Call) -> timedelta | None:
+    """Return how long to wait where X-Forwarded-For reports a new client with each try.
 
-    A browser that is known has its own; the rest share one, and on this machine (or through SSH) another.
+    A client that reaches us through a forwarder of bytes writes that header itself. A browser in which the
+    operator has logged in before does not wait.
     """
-    if visitor.is_known:
-        return visitor.id
-    return "neighbours" if _is_from_here(call.environ) else "strangers"
+    if call.visitor.is_known or not is_reported_by_front(call.environ):
+        return None
+    return CROWD_PAUSE if is_crowded(call.now) else None
 
 
 def is_inside(call: Call) -> bool:
@@ -138,23 +154,12 @@ def check_seller(seller: Seller, seller_id: str) -> None:
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts for the seller {seller.id} alone")
 
 
-def _is_password(call: Call, password: str) -> bool:
-    expected = call.settings.operator_password
-    if expected is None:
+def _is_secret(text: str, secret: Secret | None) -> bool:
+    if secret is None:
         return False
-    # Of digests the time to compare tells nothing, not even a length.
-    pair = (text.encode(errors="surrogateescape") for text in (password, expected.reveal()))
-    return hmac.compare_digest(*(hashlib.sha256(text).digest() for text in pair))
-
-
-def _basic_password(call: Call) -> str | None:
-    match = _BASIC.fullmatch(call.header("Authorization") or "")
-    if match is None:
-        return None
-    try:
-        return b64decode(match[1], validate=True).decode().partition(":")[2]
-    except ValueError:
-        return None
+    # The time to compare digests reveals nothing, not even a length.
+    pair = (each.encode(errors="surrogateescape") for each in (text, secret.reveal()))
+    return hmac.compare_digest(*(hashlib.sha256(each).digest() for each in pair))
 
 
 def _too_soon(wait: timedelta) -> Problem:
@@ -171,46 +176,9 @@ def _session(call: Call) -> str | None:
     return session if session is not None and is_session(session, call.now) else None
 
 
-def _visitor(id_: str, seal: Seal, *, is_known: bool) -> Visitor:
-    return Visitor(id_, seal.token(id_), is_known)
-
-
 def _with_form(who: Visitor, call: Call) -> Visitor:
-    form = call.form()
-    if not hmac.compare_digest(form.pop("token", "").encode(), who.token.encode()):
-        raise refused(HTTPStatus.FORBIDDEN, "this form is not ours, or too old: load the page and try again")
-    return replace(who, form=form)
-
-
-def _is_neighbour(environ: Environ) -> bool:
-    """Whether a program on this machine made the call itself, for itself.
-
-    A browser here may make it for a page of somebody else's: it says so by the header Origin.
-    """
-    return "HTTP_ORIGIN" not in environ and _is_from_here(environ)
-
-
-def _is_from_here(environ: Environ) -> bool:
-    """A proxy on this machine has its address too: it shows by a header, or by the name that was called."""
-    is_passed_on = any(_PASSED_ON.fullmatch(name) for name in environ)
-    return not is_passed_on and _is_loopback(environ["REMOTE_ADDR"]) and _is_called_locally(environ)
-
-
-def _is_called_locally(environ: Environ) -> bool:
-    try:
-        name = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or "localhost"
-    except ValueError:
-        return False
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return (mapped or ip).is_loopback
+    check_same_origin(call)
+    return replace(who, form=call.form())
 
 
 def _seller_with(key: str) -> Seller | None:

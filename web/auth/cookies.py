@@ -1,21 +1,22 @@
-"""What a browser is told apart by: cookies that nobody else can make, and the tokens of our own forms.
+"""Signed cookies of the operator's pages.
 
-No cookie holds anything but a random name and a seal. The key of the seal is made of OPERATOR_PASSWORD, so
-all processes have the same, it is the same after a restart, and another password ends every session.
+A cookie holds a random name and a signature, and nothing else. The key of the signature derives from
+OPERATOR_PASSWORD. So all processes have the same key, it is the same after a restart, and another password
+ends every session.
 """
 
 import hashlib
-import hmac
-import re
 import secrets
 from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import urlsplit
 
+from itsdangerous import BadSignature, Signer
+
 from config import Secret, Settings
 from models.operator_session import operator_salt, store_operator_salt
-from web.http.answer import not_found
 from web.http.request import Call
+from web.http.responses import not_found
 
 SESSION, BROWSER = "session", "browser"
 """The cookies: one until logging out, one by which a browser that has logged in is known again."""
@@ -26,32 +27,26 @@ KNOWN, STRANGER = "known", "stranger"
 SESSION_SECONDS = 12 * 3600
 BROWSER_SECONDS = 400 * 24 * 3600  # browsers keep none for longer (RFC 6265bis, 5.5)
 
-_SEALED = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
-
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Signs names, each as one kind of thing: what is sealed as one can't be shown as another."""
+    """Signs names, each as one kind of thing. A name that is signed as one kind is invalid as another."""
 
     key: bytes = field(repr=False)
 
     def sealed(self, kind: str, name: str) -> str:
-        """The name, with its seal."""
-        return f"{name}.{self._mac(kind, name)}"
+        """Return the name with its signature."""
+        return self._signer(kind).sign(name).decode()
 
     def opened(self, kind: str, text: str | None) -> str | None:
-        """The name, if this is its seal as that kind."""
-        match = _SEALED.fullmatch(text or "")
-        if match is None or not hmac.compare_digest(match[2], self._mac(kind, match[1])):
+        """Return the name, if the text has a valid signature of that kind."""
+        try:
+            return self._signer(kind).unsign(text or "").decode()
+        except (BadSignature, UnicodeError):
             return None
-        return match[1]
 
-    def token(self, name: str) -> str:
-        """What the forms carry that are shown to the browser of that name."""
-        return self._mac("form", name)
-
-    def _mac(self, kind: str, name: str) -> str:
-        return hmac.new(self.key, f"{kind}:{name}".encode(), hashlib.sha256).hexdigest()
+    def _signer(self, kind: str) -> Signer:
+        return Signer(self.key, salt=kind, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 def seal_of(call: Call) -> Seal:

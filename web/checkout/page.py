@@ -1,6 +1,7 @@
 """The customer's side of a payment: its page, what the page asks after, and its QR code."""
 
 import io
+from functools import lru_cache
 from http import HTTPStatus
 
 import segno
@@ -11,18 +12,18 @@ from web.checkout.status import PublicFacts
 from web.checkout.view import View
 from web.html.languages import language_for, languages
 from web.html.templates import page, template
-from web.http.answer import Answer, Problem, not_found
-from web.http.content import SVG, Content
 from web.http.etag import revalidated, tag_of
 from web.http.request import Call
+from web.http.responses import SVG, Answer, Content, Problem, not_found
 
 _PAGE = template("checkout.tpl")
+MAX_QR_CODES = 512
 
 
 def show(call: Call, reference: str) -> Content:
     """GET /pay/{id}: the page, in the language that `lang` names or the browser prefers."""
     facts = _facts(call, reference)
-    language = language_for(call.header("Accept-Language"), call.parameters().get("lang"))
+    language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
     explorer = call.settings.explorer_url
     transaction_url = explorer.replace("{txid}", facts.txid) if facts.txid else None
     return page(
@@ -49,7 +50,9 @@ def qr(call: Call, reference: str) -> Content:
     uri = _facts(call, reference).qr_uri
     if uri is None:
         raise Problem(HTTPStatus.GONE, "nothing-to-pay", "nothing is to be paid to this request any more")
-    return Content(HTTPStatus.OK, _qr_svg(uri), SVG)
+    # A shop may show the code on its own page.
+    headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
+    return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
 def _facts(call: Call, reference: str) -> PublicFacts:
@@ -60,7 +63,9 @@ def _facts(call: Call, reference: str) -> PublicFacts:
     return PublicFacts.read(payment, call.now)
 
 
-def _qr_svg(uri: str) -> bytes:
+@lru_cache(MAX_QR_CODES)
+def qr_svg(uri: str) -> bytes:
+    """Draw a QR code. To draw one takes longer than all else that the checkout does, so it is kept."""
     code = segno.make(uri, error="m", micro=False)
     picture = io.BytesIO()
     # With a light ground of its own: a camera wants dark on light, whatever the page's colours.

@@ -6,9 +6,8 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 
-from web.http.answer import not_found
-from web.http.content import SVG, Content
 from web.http.request import Call
+from web.http.responses import SVG, Content, not_found
 
 _DIRECTORY = Path(__file__).parent.parent / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": SVG}

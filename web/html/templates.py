@@ -8,9 +8,8 @@ from bottle import SimpleTemplate
 
 from web.html.languages import Language, language_for
 from web.html.static_files import HASHED
-from web.http.answer import Answer
-from web.http.content import HTML, PAGE_POLICY, Content
 from web.http.request import Environ
+from web.http.responses import HTML, PAGE_POLICY, Answer, Content
 
 RELOAD_SECONDS = 10
 """How often a page reloads itself where no script may run."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from web.http.answer import Answer, encoded
 from web.http.request import Call
+from web.http.responses import Answer, encoded
 
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 

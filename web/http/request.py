@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 from config import Settings
 from models.seller import Seller
 from web.http import strict_json
-from web.http.answer import FieldError, invalid, malformed
 from web.http.database import Writers
+from web.http.responses import FieldError, invalid, malformed
 
 Environ = Mapping[str, Any]
 """WSGI's environment (PEP 3333)."""
@@ -21,14 +21,9 @@ _MOST_FIELDS = 250
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A browser at the door of the operator's pages, or behind it.
-
-    `token` goes with each form that it is shown, `form` is what it sent back. `is_known` where somebody has
-    logged in with it before.
-    """
+    """A browser that asks for the operator's pages. `is_known` means that it has logged in before."""
 
     id: str
-    token: str
     is_known: bool
     form: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,6 +72,16 @@ class Call:
         """What stands behind the `?`, each name once. Raises Problem 400 or 422."""
         # WSGI has the bytes of the URL as Latin-1.
         return _fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), _MOST_PARAMETERS)
+
+    def page_parameters(self) -> dict[str, str]:
+        """Return the query's parameters for a page that people read.
+
+        Other sites add parameters of their own to links. A page ignores those, so nothing is refused here:
+        the first value of a name counts, and a wrong byte becomes U+FFFD.
+        """
+        query = self.environ.get("QUERY_STRING", "").encode("latin-1").decode(errors="replace")
+        pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
+        return dict(reversed(pairs))
 
     def _bytes(self) -> bytes:
         length = int(self.environ.get("CONTENT_LENGTH") or 0)

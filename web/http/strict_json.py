@@ -7,14 +7,16 @@ from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from web.http.answer import Problem, malformed, refused
+from payments.money import ExponentDecimal
+from web.http.responses import Problem, malformed, refused
 
 BODY_LIMIT_BYTES = 16 * 1024
 NESTING_LIMIT = 8
 NUMBER_LIMIT_CHARACTERS = 64
 
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+# A string that does not end goes to the end of the text: each character is read once, whatever it is.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_EXPONENT = re.compile("[eE]")
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -39,9 +41,24 @@ def read_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def canonical(value: Mapping[str, Any]) -> bytes:
-    """The same bytes for the same JSON, whatever its spaces and the order of its keys."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode()
+def canonical(value: Any) -> bytes:
+    """Return the same bytes for the same JSON, whatever its spaces and the order of its keys.
+
+    A number stays a number: 5.00 and "5.00" have different bytes.
+    """
+    return _canonical(value).encode()
+
+
+def _canonical(value: Any) -> str:
+    match value:
+        case dict():
+            pairs = (f"{_ENCODER.encode(key)}:{_canonical(value[key])}" for key in sorted(value))
+            return "{" + ",".join(pairs) + "}"
+        case list():
+            return "[" + ",".join(_canonical(item) for item in value) + "]"
+        case Decimal():
+            return str(value)
+    return _ENCODER.encode(value)
 
 
 def too_large() -> Problem:
@@ -60,10 +77,16 @@ def _text(body: bytes) -> str:
 
 
 def _check_nesting(text: str) -> None:
-    """Before parsing, which recurses. Up to the first fault in the JSON both see the same brackets."""
+    """Refuse deep nesting before the parser, which recurses.
+
+    Up to the first fault in the JSON both see the same brackets.
+    """
     depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+    for match in _STRING_OR_BRACKET.finditer(text):
+        if match[0] in ("[", "{"):
+            depth += 1
+        elif match[0] in ("]", "}"):
+            depth -= 1
         if depth > NESTING_LIMIT:
             raise malformed(f"the body is nested more than {NESTING_LIMIT} levels deep")
 
@@ -71,7 +94,7 @@ def _check_nesting(text: str) -> None:
 def _decimal(text: str) -> Decimal:
     _check_length(text)
     try:
-        return Decimal(text)
+        return ExponentDecimal(text) if _EXPONENT.search(text) else Decimal(text)
     except InvalidOperation as error:
         raise malformed(f"the number {text} is out of range") from error
 
@@ -99,6 +122,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _DECODER = json.JSONDecoder(
     parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant, object_pairs_hook=_unique
 )

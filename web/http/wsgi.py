@@ -1,53 +1,112 @@
-"""The way through WSGI: Bottle finds the route, and what is answered goes to the server as it is."""
+"""Connect the application to Bottle: its routes, its refusals, and its responses in Bottle's form."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable
+from enum import Enum
 from http import HTTPStatus
-from http.client import responses
 from typing import Any
 
-from bottle import Bottle, HTTPError
+from bottle import Bottle, HTTPError, HTTPResponse, request
 
-from web.http.answer import Answer
-from web.http.content import Content
+from web.http.asgi import RAW_PATH
 from web.http.request import Environ
+from web.http.responses import HTML, Content, Problem, not_found, refused
 
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
-Callback = Callable[[Environ, dict[str, str]], Answer | Content]
-"""What a route is added with: it takes the environment, and the parts of the path."""
+Callback = Callable[[Environ, dict[str, str]], Content]
+"""The function of a route. It takes the WSGI environment and the variable parts of the path."""
+
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
+_DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 
-class Gateway(Bottle):  # type: ignore[misc]  # Bottle comes without types
-    """Bottle without its request and its response. `unrouted` answers what no route is for.
+class Reader(Enum):
+    """The reader of a route. People may write slashes too many, and are led to the page."""
 
-    They are made twice for each call, and their headers checked and copied three times (ARCHITECTURE.md).
+    PROGRAM = "program"
+    OPERATOR = "operator"
+    CUSTOMER = "customer"
+
+
+def bottle_app() -> Bottle:
+    """Return a Bottle application without routes, which refuses requests by problems."""
+    app = Bottle()
+
+    def not_here(_error: HTTPError) -> HTTPResponse:
+        return bottle_response(_page_without_extra_slashes(app) or not_found().answer)
+
+    app.error(HTTPStatus.NOT_FOUND)(not_here)
+    app.error(HTTPStatus.METHOD_NOT_ALLOWED)(_not_allowed)
+    app.error(HTTPStatus.INTERNAL_SERVER_ERROR)(lambda _error: bottle_response(internal_error().answer))
+    return app
+
+
+def add_route(app: Bottle, method: str, path: str, callback: Callback, reader: Reader) -> None:
+    """Let `callback` respond to `method` on `path`. Bottle serves HEAD wherever it serves GET."""
+
+    def respond(**parts: str) -> HTTPResponse:
+        return bottle_response(callback(request.environ, parts))
+
+    app.route(path, method, respond, reader=reader)
+
+
+def bottle_response(content: Content) -> HTTPResponse:
+    """Convert a response to Bottle's."""
+    response = HTTPResponse(content.body, content.status, content.all_headers)
+    for cookie in content.cookies:
+        response.add_header("Set-Cookie", cookie)
+    return response
+
+
+def internal_error() -> Problem:
+    """Return 500, for an error of the program."""
+    return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in Nodetill; its log has the details")
+
+
+def check_spelling(environ: Environ) -> None:
+    """Refuse a path that a proxy in front may read as another one. Raises Problem 404.
+
+    All our paths consist of unreserved characters (RFC 3986, 2.3), so none needs an escape. A proxy that
+    guards a path, such as /metrics, need not know its other spellings.
     """
-
-    def __init__(self, unrouted: Callable[[HTTPError], Answer]) -> None:
-        super().__init__()
-        self._unrouted = unrouted
-
-    def wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one call (PEP 3333)."""
-        # WSGI has the bytes of the path as Latin-1.
-        environ["PATH_INFO"] = environ["PATH_INFO"].encode("latin-1").decode(errors="ignore")
-        try:
-            route, parts = self.match(environ)
-        except HTTPError as error:
-            answer: Answer | Content = self._unrouted(error)
-        else:
-            answer = route.callback(environ, parts)
-        return _sent(answer, environ["REQUEST_METHOD"] == "HEAD", start_response)
+    if not _is_plain(environ[RAW_PATH]):
+        raise not_found()
 
 
-def _sent(answer: Answer | Content, is_head: bool, start_response: StartResponse) -> Iterable[bytes]:
-    body, headers = answer.body, answer.all_headers
-    if answer.status == HTTPStatus.NOT_MODIFIED:
-        del headers["Content-Type"]
-    elif isinstance(body, bytes):
-        headers["Content-Length"] = str(len(body))
-    cookies = answer.cookies if isinstance(answer, Content) else ()
-    sent = [*headers.items(), *(("Set-Cookie", cookie) for cookie in cookies)]
-    start_response(f"{answer.status:d} {responses[answer.status]}", sent)
-    if isinstance(body, bytes):
-        return [] if is_head else [body]
-    return () if is_head else body
+def root_of(path: str) -> str:
+    """Return the relative way from a path to "/". Behind a proxy "/" may have a prefix."""
+    return "../" * (path.count("/") - 1)
+
+
+def _page_without_extra_slashes(app: Bottle) -> Content | None:
+    """Redirect to the page that the path names but for its slashes, if there is one for people."""
+    raw: str = request.environ[RAW_PATH]
+    path = re.sub("/+", "/", raw).rstrip("/") or "/"
+    if path == raw or not _is_plain(raw) or request.method not in ("GET", "HEAD"):
+        return None
+    try:
+        route, _ = app.match({"PATH_INFO": path, "REQUEST_METHOD": "GET"})
+    except HTTPError:
+        return None
+    reader: Any = route.config.get("reader")
+    # A proxy may guard the operator's pages by their first characters.
+    is_led = reader is Reader.CUSTOMER or (reader is Reader.OPERATOR and raw.rstrip("/") == path)
+    if not is_led:
+        return None
+    query = f"?{request.query_string}" if request.query_string else ""
+    location = f"{root_of(raw)}{path.removeprefix('/')}" or "./"
+    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"{location}{query}"})
+
+
+def _is_plain(path: str) -> bool:
+    return _PLAIN_PATH.fullmatch(path) is not None and not _DOT_SEGMENT.search(path)
+
+
+def _not_allowed(error: HTTPError) -> HTTPResponse:
+    if not _is_plain(request.environ[RAW_PATH]):
+        return bottle_response(not_found().answer)
+    methods = {*error.headers["Allow"].split(",")}
+    if "GET" in methods:
+        methods.add("HEAD")
+    allowed = ", ".join(sorted(methods))
+    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address takes {allowed}", {"Allow": allowed})
+    return bottle_response(problem.answer)

@@ -1,7 +1,7 @@
-"""Whether all is well, in one look: for a monitor, a load balancer, and the operator."""
+"""Report whether all is well: to a monitor, a load balancer, and the operator."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -11,32 +11,43 @@ from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import snapshot
 from models.outbox import EMAIL, Message
+from models.queries.request_counts import used_since
 from models.rate import Rate
 from payments.document import timestamp
+from payments.money import currency_codes
 from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
-from web.http.answer import Answer
-from web.http.request import Call
+from web.auth.access import is_monitor, may_see_details
+from web.http.request import Call, Environ
+from web.http.responses import Answer
 
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2
 EMAIL_WAIT_SECONDS = 900
+CURRENCY_USE = timedelta(days=7)
+
+
+Problems = list[tuple[str, str]]
+"""The name of each part that is ill, and a line that says what to do."""
 
 
 def health(call: Call) -> Answer:
-    """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds."""
-    return _answer(*look(call))
+    """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds.
+
+    The lines may name hosts, wallets and blocks, so the public reads only which part is ill.
+    """
+    found, findings = _look(call)
+    return _answer(found, findings, is_full=may_see_details(call))
 
 
 def look(call: Call) -> tuple[list[str], HealthFindings]:
-    """What is wrong, a line each with what to do; and what was looked at."""
-    with snapshot():
-        findings = figures(call.now)
-        return [problem for _, problem in problems(call.settings, call.now, findings)], findings
+    """Return what is wrong, a line each with what to do, and the figures."""
+    found, findings = _look(call)
+    return [line for _, line in found], findings
 
 
-def unreadable() -> Answer:
-    """The same where there is no database to read it from."""
+def unreadable(environ: Environ, settings: Settings) -> Answer:
+    """Return the answer for a database that cannot be read."""
     findings = HealthFindings(
         chain={"height": None, "node_height": None, "behind": None, "last_block_at": None},
         daemon={"heartbeat_age": None},
@@ -44,12 +55,20 @@ def unreadable() -> Answer:
         rates={"age": None},
         addresses={"free": None},
     )
-    return _answer(["the database is not available: see the log of run_web.py"], findings)
+    found = [("database", "the database is not available: see the log of run_web.py")]
+    return _answer(found, findings, is_full=is_monitor(environ, settings))
 
 
-def _answer(problems: list[str], findings: HealthFindings) -> Answer:
-    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-    return Answer(status, Health(status="failing" if problems else "ok", problems=problems, **findings))
+def _look(call: Call) -> tuple[Problems, HealthFindings]:
+    with snapshot():
+        findings = figures(call.now)
+        return list(problems(call.settings, call.now, findings)), findings
+
+
+def _answer(found: Problems, findings: HealthFindings, *, is_full: bool) -> Answer:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
+    told = [line for _, line in found] if is_full else list(dict.fromkeys(part for part, _ in found))
+    return Answer(status, Health(status="failing" if found else "ok", problems=told, **findings))
 
 
 def figures(now: datetime) -> HealthFindings:
@@ -95,11 +114,22 @@ def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Ite
             "addresses",
             "no free address is left: new requests are refused until the daemon gets some from bitcoind",
         )
-    if not prices_now(settings, now):
-        yield "rates", "no currency has a fresh price: see RATE_SOURCES, and the daemon's log for its sources"
+    yield from _of_prices(settings, now)
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
     if waited is not None and waited > EMAIL_WAIT_SECONDS:
         yield "messages", f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+
+
+def _of_prices(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
+    """Report each currency that shops use and that has no fresh price: their requests are refused."""
+    priced = {price.currency for price in prices_now(settings, now)}
+    cure = "see RATE_SOURCES, and the daemon's log for its sources"
+    if not priced:
+        yield "rates", f"no currency has a fresh price: {cure}"
+        return
+    unpriced = currency_codes() - priced - {"BTC", "SAT"}
+    if used := used_since(unpriced, now - CURRENCY_USE):
+        yield "rates", f"there is no fresh price for {', '.join(sorted(used))}: {cure}"
 
 
 def _behind(report: DaemonReport) -> int | None:

@@ -19,8 +19,8 @@ from models.queries import metrics as statistics
 from payments.status import EventType, Status
 from version import VERSION
 from web.api.pricing import prices_now
-from web.http.content import PROMETHEUS, Content
 from web.http.request import Call
+from web.http.responses import PROMETHEUS, Content
 from web.monitoring.health import figures, problems
 
 _UNDERWAY = (Status.NEW, Status.UNDERPAID, Status.RECEIVED, Status.CONFIRMING)

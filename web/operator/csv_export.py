@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
@@ -10,17 +11,20 @@ from payments.document import timestamp
 from payments.money import btc
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
-from web.http.content import Content
+from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.http.database import connection
 from web.http.request import Call
+from web.http.responses import Content
 from web.operator.payment_list import filled_in
 
 CSV = "text/csv; charset=utf-8; header=present"
 _AT_ONCE = 1000
 
 # A spreadsheet takes a cell that begins so for a formula, and would carry out what a stranger wrote
-# (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# (https://owasp.org/www-community/attacks/CSV_Injection). A reader that splits by another separator than ours
+# begins a cell behind each of these, whatever stands in quotation marks for us.
+_FORMULA = re.compile(r'((?:\A|[;,|\t\r\n])[\s"\u200b\ufeff]*)(?=[=+\-@＝＋－﹢﹣−＠﹫])')
+_STARTS_LIKE_FORMULA = ("\t", "\r", "\n")
 
 COLUMNS = (
     "payment_request_id", "created_at", "seller_id", "status", "late", "amount_fiat", "currency", "price_btc",
@@ -45,7 +49,7 @@ def _lines(filters: OperatorFilters) -> Iterator[bytes]:
     cursor: str | None = None
     while True:
         part = filters.model_copy(update={"limit": _AT_ONCE, "cursor": cursor})
-        with connection():
+        with connection(), bounded_reading(OPERATOR_SECONDS):
             page, cursor = page_of(part)
         yield _written([_cells(payment) for payment in page])
         if cursor is None:
@@ -83,5 +87,7 @@ def _written(rows: Iterable[tuple[object, ...]]) -> bytes:
 
 
 def _defused(cell: object) -> str:
+    """Return the cell's text, with an apostrophe before each place where a reader may see a formula."""
     text = "" if cell is None else str(cell)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    text = f"'{text}" if text.startswith(_STARTS_LIKE_FORMULA) else text
+    return _FORMULA.sub(r"\1'", text)

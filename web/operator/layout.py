@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from bottle import SimpleTemplate
 
@@ -11,9 +11,10 @@ from payments.money import btc
 from web.html.languages import languages
 from web.html.static_files import HASHED
 from web.html.templates import template
-from web.http.answer import Answer
-from web.http.content import HTML, POLICY_WITH_FORMS, Content
+from web.http import wsgi
+from web.http.asgi import RAW_PATH
 from web.http.request import Call, Environ
+from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
 _PROBLEM = template("operator_problem.tpl")
 
@@ -22,7 +23,7 @@ def operator_page(
     name: SimpleTemplate, call: Call, *, status: int = HTTPStatus.OK, **values: object
 ) -> Content:
     """The template, filled in for the browser that called."""
-    return _filled(name, call.environ, status, {}, {"token": call.visitor.token, **values})
+    return _filled(name, call.environ, status, {}, values)
 
 
 def see_other(path: str, call: Call, *cookies: str) -> Content:
@@ -40,13 +41,12 @@ def told(problem: Answer, environ: Environ) -> Content:
         return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})
     document = problem.document
     words = {"title": document["title"], "detail": document["detail"], "errors": document.get("errors", ())}
-    return _filled(_PROBLEM, environ, problem.status, problem.headers, {"token": None, **words})
+    return _filled(_PROBLEM, environ, problem.status, problem.headers, words)
 
 
 def root_of(environ: Environ) -> str:
     """The way from the page that was asked for to the first one: it may be behind a proxy's own path."""
-    path: str = environ["PATH_INFO"]
-    return "../" * (path.count("/") - 1)
+    return wsgi.root_of(environ[RAW_PATH])
 
 
 def bitcoin(amount_sats: int) -> str:
@@ -74,11 +74,16 @@ def _filled(
     text: str = name.render(
         root=root_of(environ), files=HASHED, bitcoin=bitcoin, money=money, moment=moment, **values
     )
-    return Content(status, text.encode(), HTML, {"Content-Security-Policy": POLICY_WITH_FORMS, **headers})
+    ours = {
+        "Content-Security-Policy": POLICY_WITH_FORMS,
+        # With "no-referrer" a browser sends "Origin: null" with our own forms.
+        "Referrer-Policy": "same-origin",
+    }
+    return Content(status, text.encode(), HTML, {**ours, **headers})
 
 
 def _path_of(environ: Environ) -> str:
     """What was asked for, without its first slash."""
-    path = quote(environ["PATH_INFO"].encode("latin-1").removeprefix(b"/"))
+    path: str = environ[RAW_PATH].removeprefix("/")
     query = environ.get("QUERY_STRING")
     return f"{path}?{query}" if query else path

@@ -1,8 +1,8 @@
-"""In and out of the operator's pages.
+"""Log the operator in and out.
 
-After a wrong password the next try has to wait, whichever process or thread it reaches. All browsers that
-nobody has logged in with share one pause, so that guesses can't be made side by side; one that is known has
-its own, and so has this machine, so that guesses don't keep the operator out.
+After a wrong password the same client has to wait, in whichever process or thread its next try arrives. A
+client is an IPv4 address, an IPv6 network, or a browser that has logged in before. So nobody's guesses keep
+the operator out.
 """
 
 import re
@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 import structlog
 
-from models.operator_session import begin_session, end_session
-from web.auth.access import check_password, is_inside, pause_of
+from models.operator_session import begin_session, end_all_sessions, end_session
+from web.auth.access import check_password, is_inside
 from web.auth.cookies import (
     BROWSER,
     BROWSER_SECONDS,
@@ -25,10 +25,10 @@ from web.auth.cookies import (
     new_id,
     seal_of,
 )
+from web.auth.origin import client_address
 from web.html.templates import template
-from web.http.answer import Problem
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content, Problem
 from web.operator.layout import operator_page, see_other
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.AS
 
 def show(call: Call) -> Content:
     """GET /operator/login: the form. `to` names the page that was asked for."""
-    to = call.parameters().get("to", "")
+    to = call.page_parameters().get("to", "")
     if is_inside(call):
         return see_other(_checked(to), call)
     # SameSite=Strict: a link in somebody's webmail comes without our cookies, though they are there.
@@ -52,13 +52,13 @@ def enter(call: Call) -> Content:
     visitor, settings = call.visitor, call.settings
     to = visitor.form.get("to", "")
     try:
-        check_password(call, visitor.form.get("password", ""), pause_of(visitor, call))
+        check_password(call, visitor.form.get("password", ""))
     except Problem as problem:
         return _form(call, to, problem=problem)
     session = new_id()
     with call.writers.transaction():
         begin_session(session, call.now, call.now + timedelta(seconds=SESSION_SECONDS))
-    log.info("operator logged in", address=call.environ.get("REMOTE_ADDR"))
+    log.info("operator logged in", address=client_address(call.environ))
     seal = seal_of(call)
     return see_other(
         _checked(to),
@@ -73,6 +73,18 @@ def leave(call: Call) -> Content:
     with call.writers.transaction():
         end_session(call.visitor.id)
     log.info("operator logged out")
+    return _to_login(call)
+
+
+def leave_everywhere(call: Call) -> Content:
+    """POST /operator/logout/everywhere: end every session, in this browser and in all others."""
+    with call.writers.transaction():
+        sessions = end_all_sessions()
+    log.info("operator logged out everywhere", sessions=sessions, address=client_address(call.environ))
+    return _to_login(call)
+
+
+def _to_login(call: Call) -> Content:
     return see_other("operator/login", call, cookie(SESSION, "", 0, call.settings))
 
 

@@ -20,9 +20,8 @@ from web.api.events import send_again
 from web.api.forms import REFERENCE
 from web.api.payments import leave_acceptance
 from web.html.templates import template
-from web.http.answer import Problem, not_found
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content, Problem, not_found
 from web.operator.layout import bitcoin, operator_page, see_other
 from web.operator.payment_list import NEEDS
 
@@ -101,20 +100,25 @@ def mark_settled(call: Call, reference: str) -> Content:
 
 
 def mark_all_settled(call: Call) -> Content:
-    """POST /operator/settle: the same for a whole list; what has changed since it was shown stays on it."""
+    """POST /operator/settle: the same for a whole list. A payment that has changed since stays on it."""
     form = call.visitor.form
-    for reference, revision in form.items():
-        payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
-        if payment is not None:
-            _settle(call, payment, revision)
+    listed = {payment_by_reference(name): shown for name, shown in form.items() if REFERENCE.fullmatch(name)}
+    unchanged = [payment for payment, shown in listed.items() if payment and shown == str(payment.revision)]
+    if unchanged:
+        with call.writers.transaction():
+            done = [payment for payment in unchanged if settle(payment, payment.revision, call.now)]
+        for payment in done:
+            log.info("payment settled", payment=payment.reference, by=_OPERATOR)
     needs = form.get("needs", "")
     return see_other(f"?needs={needs}" if needs in list(Need) else "", call)
 
 
 def _settle(call: Call, payment: PaymentRequest, revision: str) -> bool:
-    """Whether it still is as it was when that revision of it was shown."""
+    """Return whether the payment still is as that revision of it was, and is settled now."""
+    if revision != str(payment.revision):
+        return False
     with call.writers.transaction():
-        is_done = revision == str(payment.revision) and settle(payment, payment.revision, call.now)
+        is_done = settle(payment, payment.revision, call.now)
     if is_done:
         log.info("payment settled", payment=payment.reference, by=_OPERATOR)
     return is_done

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from models.command import acceptances_pending
 from models.daemon_status import daemon_report
-from models.db.connection import snapshot
+from models.operator_session import failed_logins
 from models.payment import PaymentRequest
 from models.queries.attention import MOST_COUNTED, Need, questions
 from models.seller import Seller
@@ -16,9 +16,10 @@ from web.api.documents import documents_of
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.schemas import Payment
+from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content
 from web.monitoring.health import look
 from web.operator.layout import operator_page
 
@@ -84,7 +85,7 @@ def show(call: Call) -> Content:
     """GET /: what needs a decision, and below it all payments; or of these what is looked for."""
     given = filled_in(call)
     filters = read_form(OperatorFilters, given)
-    with snapshot():
+    with bounded_reading(OPERATOR_SECONDS):
         page, next_cursor = page_of(filters)
         rows = _rows(page, call)
         open_questions = [] if given else _questions(call)
@@ -105,13 +106,15 @@ def show(call: Call) -> Content:
         statuses=list(Status),
         problems=problems,
         complaints=daemon_report().problems,
+        failed_logins=failed_logins(),
         findings=findings,
     )
 
 
 def filled_in(call: Call) -> dict[str, str]:
-    """The filters that were filled in: a form sends the empty ones too."""
-    return {name: text for name, value in call.parameters().items() if (text := value.strip())}
+    """Return the filters that were filled in: a form sends the empty ones too."""
+    given = call.page_parameters()
+    return {name: text for name in OperatorFilters.model_fields if (text := given.get(name, "").strip())}
 
 
 def _questions(call: Call) -> list[Question]:

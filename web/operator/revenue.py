@@ -8,9 +8,8 @@ from models.db.connection import snapshot
 from models.queries.revenue import Taking, takings
 from payments.money import currency_exponent, plain
 from web.html.templates import template
-from web.http.answer import FieldError, invalid
-from web.http.content import Content
 from web.http.request import Call
+from web.http.responses import Content, FieldError, invalid
 from web.operator.layout import operator_page
 
 _PAGE = template("operator_money.tpl")
@@ -76,7 +75,7 @@ class Chart:
 
 def show(call: Call) -> Content:
     """GET /operator/money: `days` says how far back."""
-    span = _span(call.parameters().get("days", str(_DEFAULT_SPAN)))
+    span = _span(call.page_parameters().get("days", str(_DEFAULT_SPAN)))
     today = call.now.date()
     days = [today - timedelta(days=number) for number in reversed(range(span))]
     with snapshot():

@@ -4,7 +4,6 @@
 % if fault:
 <p class="fault" role="alert">{{fault}}</p>
 % end
-<input type="hidden" name="token" value="{{token}}">
 <input type="hidden" name="to" value="{{to}}">
 <input type="text" name="username" value="operator" autocomplete="username" hidden>
 <label for="password">The operator's password</label>

@@ -6,13 +6,11 @@
 <p class="said">Accepted: the daemon will count it.</p>
 % else:
 <form method="post" action="{{path}}/accept">
-<input type="hidden" name="token" value="{{token}}">
 <button>Accept<span class="unseen">{{what}}</span></button>
 </form>
 % end
 % end
 <form method="post" action="{{path}}/settle">
-<input type="hidden" name="token" value="{{token}}">
 <input type="hidden" name="revision" value="{{revision}}">
 <button>Dealt with<span class="unseen">{{what}}</span></button>
 </form>

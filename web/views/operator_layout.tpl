@@ -32,8 +32,8 @@
 % end
 </nav>
 <form method="post" action="{{root}}operator/logout">
-<input type="hidden" name="token" value="{{token}}">
 <button>Log out</button>
+<button formaction="{{root}}operator/logout/everywhere" title="Ends every session, in all browsers">Log out everywhere</button>
 </form>
 </header>
 % end

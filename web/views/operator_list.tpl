@@ -8,6 +8,21 @@ Not all is well. \\
 <section id="health" aria-label="Health" data-live>
 % include("operator_health.tpl")
 </section>
+<section id="failed-logins" aria-label="Failed logins" data-live>
+% if failed_logins:
+<h2>Wrong passwords</h2>
+<p>{{f"{sum(each.tries for each in failed_logins):,}"}} sent since the login before yours. If these tries are not yours, set a
+longer OPERATOR_PASSWORD. That also ends every session.</p>
+<ul>
+% for each in failed_logins[:10]:
+<li>{{each.address}}: {{f"{each.tries:,}"}}, the last at <time datetime="{{each.last_at.isoformat()}}">{{moment(each.last_at)}}</time> (UTC)</li>
+% end
+% if len(failed_logins) > 10:
+<li>{{f"{len(failed_logins) - 10:,}"}} more addresses</li>
+% end
+</ul>
+% end
+</section>
 <section id="questions" class="questions" aria-label="What needs a decision" data-live>
 % if questions:
 <h2>Needs your decision</h2>
@@ -20,7 +35,7 @@ Not all is well. \\
 </section>
 <section aria-label="Find payments">
 <form class="filters" method="get" action="{{root or './'}}" role="search">
-<label class="wide">Id, note, address or transaction <input type="search" name="q" value="{{given.get('q', '')}}" maxlength="500"></label>
+<label class="wide">Id, note, address or transaction <input type="search" name="q" value="{{given.get('q', '')}}" maxlength="100"></label>
 <label>Status <select name="status"><option value="">any</option>
 % for status in statuses:
 <option {{"selected" if given.get("status") == status else ""}}>{{status}}</option>
@@ -58,7 +73,6 @@ Not all is well. \\
 % end
 % if need and rows:
 <form class="actions" method="post" action="{{root}}operator/settle">
-<input type="hidden" name="token" value="{{token}}">
 <input type="hidden" name="needs" value="{{given['needs']}}">
 % for row in rows:
 <input type="hidden" name="{{row.payment["payment_request_id"]}}" value="{{row.revision}}">

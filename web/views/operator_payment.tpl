@@ -101,7 +101,6 @@
 <span class="said">The daemon will send it again.</span>
 % elif message.delivered_at or message.failed_at:
 <form method="post" action="{{root}}operator/payments/{{id}}/events/{{each.event.reference}}/{{message.channel}}">
-<input type="hidden" name="token" value="{{token}}">
 <button>Send again<span class="unseen"> the {{to}} of {{each.words}}</span></button>
 </form>
 % end

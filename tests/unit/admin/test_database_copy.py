@@ -25,7 +25,7 @@ from models.db.connection import Table, bind, database, disconnect
 from models.db.leadership import DaemonTerm
 from models.db.lock import database_lock
 from models.db.schema import open_database
-from models.operator_session import LoginAttempt, OperatorSalt, OperatorSession
+from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.output import Spend
 from models.payment import payment_by_reference
 from models.rate import Rate
@@ -86,7 +86,8 @@ def fill() -> None:
     DaemonTerm.update(number=41).execute()
     OperatorSalt.create(salt=bytes(range(255, -1, -1)))
     OperatorSession.create(id="s" * 22, expires_at=NOW)
-    LoginAttempt.create(browser="", failures=3, next_at=NOW)
+    LoginAttempt.create(client="2001:db8::/64", failures=3, next_at=NOW)
+    FailedLogin.create(address="2001:db8::1", tries=3, last_at=NOW)
 
 
 def contents(url: str) -> dict[str, list[str]]:
@@ -110,8 +111,8 @@ def old(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def new(postgres: PostgresServer) -> str:
-    """DATABASE_URL of an empty PostgreSQL database."""
-    return postgres.new_database()
+    """Return the DATABASE_URL of an empty PostgreSQL database, without a password."""
+    return postgres.new_database().replace(":unused@", "@")
 
 
 def copy(old: str, *arguments: str, **environ: str) -> Result:
@@ -278,6 +279,23 @@ def test_a_row_that_is_missing_is_found(old: str, new: str, monkeypatch: pytest.
 
 def test_a_server_that_is_not_there_is_one_line(old: str) -> None:
     """And the password that it was to be asked with is not in it."""
-    line = refusal(copy(old, "--to", "postgresql://till:secret@127.0.0.1:1/nodetill"))
+    line = refusal(copy(old, DATABASE_COPY_TO="postgresql://till:secret@127.0.0.1:1/nodetill"))
     assert "cannot open the database" in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://till:secret@127.0.0.1:1/nodetill",
+        "postgresql://till@127.0.0.1:1/nodetill?password=secret",
+        "postgresql://till@127.0.0.1:1/nodetill?sslmode=require&sslpassword=secret",
+        "postgresql://till:secret@[::1/nodetill",
+    ],
+)
+def test_a_password_on_the_command_line_is_refused(old: str, url: str) -> None:
+    """Every user of the machine can read it there. The refusal names the two other ways."""
+    result = copy(old, "--to", url)
+    assert result.exit_code == 2
+    assert "secret" not in result.output
+    assert "[" in url or ("--to-file" in result.stderr and "DATABASE_COPY_TO" in result.stderr)

@@ -109,6 +109,20 @@ def test_a_double_spend_is_reverted() -> None:
     assert story.now(gone(paid()), as_of=AFTER_EXPIRY) == ("reverted", "expired")
 
 
+def test_what_comes_back_to_a_closed_request_is_extra() -> None:
+    """Though as much had been told of before it went; to an open one it is nothing new."""
+    story, part = Story(), paid(30)
+    assert story.now(part) == ("underpaid",)
+    assert story.now(part, as_of=AFTER_EXPIRY) == ("expired",)
+    assert story.now(gone(part), as_of=AFTER_EXPIRY) == ()
+    assert story.now(replace(part, present_since=LATE), as_of=AFTER_EXPIRY) == ()
+    assert story.now(gone(part), as_of=AFTER_MONITORING) == ()
+    assert story.standing.is_closed
+    back = replace(part, present_since=TOO_LATE)
+    assert story.now(back, as_of=AFTER_MONITORING) == ("extra",)
+    assert story.now(replace(back, block_height=TIP), as_of=AFTER_MONITORING) == ()
+
+
 def test_a_double_spend_of_a_part_is_reverted_and_underpaid() -> None:
     """What is left is told, too."""
     story = Story()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from admin.doctor.nodetill import _of_webhook_addresses
 from manage import manage
 from models.address import Address
 from models.command import ACCEPT, REDELIVER, Hint
@@ -70,6 +71,12 @@ def hashed(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
+def stored_seller(api_key: str) -> Seller | None:
+    """Return the whole row, with the secrets that a web server never reads."""
+    found: Seller | None = Seller.get_or_none(Seller.api_key_hash == hashed(api_key))
+    return found
+
+
 def make_payment(number: int = 1, **values: Any) -> str:
     """A request of seller company1 is stored; its reference."""
     address = Address.create(
@@ -105,7 +112,7 @@ def test_a_new_sellers_key_and_secret_are_printed_and_only_a_hash_is_stored(
     assert added["seller_id"] == "company1"
     assert re.fullmatch(r"nt_[A-Za-z0-9_-]{43}", added["api_key"])
     assert len(base64.b64decode(added["webhook_secret"].removeprefix("whsec_"), validate=True)) == 32
-    seller = seller_by_key_hash(hashed(added["api_key"]))
+    seller = stored_seller(added["api_key"])
     assert seller is not None
     assert (seller.id, seller.name, seller.webhook_url) == ("company1", "Söcke", "http://x/y")
     assert seller.webhook_secret == added["webhook_secret"]
@@ -182,7 +189,7 @@ def test_a_new_key_stops_the_old_one(run: Callable[..., Result]) -> None:
     added = document(run("seller", "add", "company1", "--json"))
     rotated = document(run("seller", "rotate-key", "company1", "--json"))
     assert seller_by_key_hash(hashed(added["api_key"])) is None
-    seller = seller_by_key_hash(hashed(rotated["api_key"]))
+    seller = stored_seller(rotated["api_key"])
     assert seller is not None
     assert seller.webhook_secret == added["webhook_secret"]
 
@@ -192,7 +199,7 @@ def test_the_webhook_secret_before_the_new_one_is_kept(run: Callable[..., Result
     added = document(run("seller", "add", "company1", "--json"))
     rotated = document(run("seller", "rotate-key", "company1", "--webhook-secret", "--json"))
     assert "api_key" not in rotated
-    seller = seller_by_key_hash(hashed(added["api_key"]))
+    seller = stored_seller(added["api_key"])
     assert seller is not None
     assert seller.webhook_secret == rotated["webhook_secret"] != added["webhook_secret"]
     assert seller.previous_webhook_secret == added["webhook_secret"]
@@ -266,7 +273,13 @@ def test_a_payment_is_shown_with_its_transactions(run: Callable[..., Result]) ->
     reference = make_payment(note="Alpaca socks", txid=TXID, status="received")
     address_id = PaymentRequest.get().address_id
     Output.create(
-        address=address_id, txid=TXID, vout=1, amount_sats=271_980, first_seen_at=NOW, state=MEMPOOL
+        address=address_id,
+        txid=TXID,
+        vout=1,
+        amount_sats=271_980,
+        first_seen_at=NOW,
+        present_since=NOW,
+        state=MEMPOOL,
     )
     shown = document(run("payment", "show", reference, "--json"))
     assert shown["payment_request_id"] == reference
@@ -450,3 +463,49 @@ def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) 
     assert Hint.select().count() == 0
     make_message()
     assert "has never run" in run("events", "retry").stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://user:hunter2@host/", "leave out what stands before the @"),
+        ("http://user:hun/ter2@host/", "%2F"),
+        ("http://hunter2.münchen.example/", "begins with xn--"),
+        ("http://::1:8000/hunter2", "[::1]"),
+        ("http://[fe80::1%eth0]/hunter2", "an address without %"),
+        ("http://host:0/hunter2", "port 0"),
+        ("http://host:65536/hunter2", "a port that is none"),
+        ("http://host./hunter2", "leave the dot out"),
+        ("http://host/hunter2#part", "%23"),
+        ("http://host/hunter2 x", "%20"),
+        (" http://host/hunter2", "does not start with http://"),
+        ("http://host/hunter2/ü", "%C3%BC"),
+        ("unix:/run/hunter2", "does not start with http://"),
+        ("http://127.1/hunter2", "four numbers"),
+    ],
+)
+def test_a_webhook_address_that_can_not_work_is_refused(
+    run: Callable[..., Result], url: str, advice: str
+) -> None:
+    """The error says what to write instead, and shows nothing of an address that may hold a password."""
+    result = run("seller", "add", "company1", "--webhook-url", url)
+    assert result.exit_code == 2
+    assert advice in result.output
+    assert "hunter2" not in result.output
+
+
+def test_the_password_of_an_old_webhook_address_is_not_shown(run: Callable[..., Result]) -> None:
+    """An older version accepted one. The doctor names the seller, and how to correct it."""
+    run("seller", "add", "company1")
+    Seller.update(webhook_url="http://user:hunter2@host/paid").execute()
+    for arguments in (
+        ["seller", "list"],
+        ["seller", "list", "--json"],
+        ["seller", "set", "company1", "--name", "x"],
+    ):
+        shown = run(*arguments).output
+        assert "hunter2" not in shown
+        assert "http://***@host/paid" in shown
+    (finding,) = _of_webhook_addresses()
+    assert "manage.py seller set company1 --webhook-url" in finding.text
+    assert "hunter2" not in finding.text

@@ -10,11 +10,14 @@ import pytest
 from config import load_settings
 from daemon.address_pool import AddressPool
 from daemon.node.client import Bitcoind
+from daemon.node.types import NodeTip
 from models.address import free_count
 from models.block import Block
 from models.db.connection import disconnect
 from models.db.schema import open_database
 from tests.support.rows import BLOCK_HASH, NOW, script
+
+TIP = NodeTip("regtest", BLOCK_HASH, 50, 50, "0" * 64, NOW, 0, is_initial_download=False)
 
 
 class Wallet:
@@ -26,6 +29,9 @@ class Wallet:
     def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
         numbers = islice(self._numbers, count)
         return [(f"bcrt1q{number:038x}", script(number)) for number in numbers]
+
+    def tip(self) -> NodeTip:
+        return TIP
 
     def while_waiting(self, _live_on: Any) -> None:
         """It never takes its time."""

@@ -161,6 +161,35 @@ def test_a_replaced_transaction_says_by_which() -> None:
     assert f"https://mempool.space/tx/{'ab' * 32}" in Tags(mail.html).links
 
 
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        (
+            {"status": "new", "received_sats": 0, "due_sats": 222416},
+            "nothing of it is there",
+            "BTC are there",
+        ),
+        (
+            {"status": "underpaid", "received_sats": 200000, "due_sats": 22416},
+            "0.00200000 BTC are there, 0.00022416 BTC are missing",
+            "nothing of it",
+        ),
+        (
+            {"status": "expired", "received_sats": 222417, "due_sats": 0, "late": True},
+            "came after the quoted price expired",
+            "missing",
+        ),
+    ],
+)
+def test_an_email_of_a_reverted_payment_says_how_much_is_left(
+    changes: dict[str, Any], said: str, unsaid: str
+) -> None:
+    """All of it may be gone, or a tenth, or none but the right to the price."""
+    text = " ".join(email(EventType.REVERTED, **changes).text.split())
+    assert said in text
+    assert unsaid not in text
+
+
 def test_only_a_reverted_payment_is_urgent() -> None:
     """If everything is urgent, nothing is."""
     assert [event_type for event_type in EventType if is_urgent(event_type)] == [EventType.REVERTED]

@@ -14,7 +14,7 @@ from daemon import failpoint
 from daemon.node.rpc import RPC_CALLS
 
 ROOT = Path(__file__).parent.parent.parent.parent
-SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ROOT.glob("daemon/*.py")}
+SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ROOT.glob("daemon/**/*.py")}
 
 
 def _calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
@@ -35,12 +35,12 @@ def _texts(call: ast.Call) -> list[str]:
 def test_every_transaction_of_the_daemon_has_its_fail_points() -> None:
     """There is one way to begin a transaction, and it names it."""
     for path, tree in SOURCES.items():
-        if path.name != "failpoint.py":
-            assert not list(_calls(tree, "atomic")), f"{path}: use failpoint.transaction"
+        if path.name != "unit_of_work.py":
+            assert not list(_calls(tree, "atomic")), f"{path}: use unit_of_work"
     named = [
-        text for tree in SOURCES.values() for call in _calls(tree, "transaction") for text in _texts(call)
+        text for tree in SOURCES.values() for call in _calls(tree, "unit_of_work") for text in _texts(call)
     ]
-    assert sorted(set(named)) == list(failpoint.TRANSACTIONS)
+    assert sorted({name for name in named if not name.startswith(".")}) == list(failpoint.TRANSACTIONS)
 
 
 def test_every_send_and_every_answer_of_bitcoind_has_its_fail_points() -> None:

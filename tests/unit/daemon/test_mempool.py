@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from daemon.chain import mempool as mempool_module
 from daemon.chain.mempool import FEED_DELAY, Mempool
 from daemon.chain.watchlist import Match, Watch
 from daemon.node.client import Bitcoind
@@ -51,3 +52,22 @@ def test_what_lay_in_the_queue_or_was_missed_is_as_old_as_its_mempool_entry(came
 def test_no_payment_is_seen_in_the_future() -> None:
     """A mempool entry ahead of our clock counts from now."""
     assert first_seen(-timedelta(minutes=1), came_by_feed=False) == NOW
+
+
+def test_of_many_payments_the_next_ones_are_asked_for_at_each_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comes by, and bitcoind is asked for no more than MAX_ENTRIES at once."""
+    believed = [f"{number:064x}" for number in range(5)]
+    asked: list[list[str]] = []
+
+    class Asked:
+        """bitcoind, which has all of them but the last."""
+
+        def in_mempool(self, txids: list[str]) -> set[str]:
+            asked.append(txids)
+            return set(txids) - {believed[-1]}
+
+    monkeypatch.setattr(mempool_module, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(mempool_module, "txids_believed_in_mempool", lambda: list(reversed(believed)))
+    mempool = Mempool(cast(Bitcoind, Asked()), Watch())
+    assert [mempool.is_any_gone() for _ in range(4)] == [False, False, True, False]
+    assert asked == [believed[:2], believed[2:4], believed[4:], believed[:2]]

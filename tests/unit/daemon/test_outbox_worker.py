@@ -436,8 +436,8 @@ def test_after_a_restart_the_schedule_goes_on(office: Office) -> None:
 def test_trouble_with_the_database_sends_nothing_twice(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has been sent is marked as soon as that can be done; the trouble is logged once."""
-    reference = office.event(office.payment(office.seller()), WEBHOOK)
+    """The message is marked as soon as that is possible, with the time when it was sent."""
+    reference, sent_at = office.event(office.payment(office.seller()), WEBHOOK), office.clock.now
 
     def locked(*_: object, **__: object) -> None:
         raise peewee.OperationalError("database is locked")
@@ -445,13 +445,30 @@ def test_trouble_with_the_database_sends_nothing_twice(
     with capture_logs() as lines:
         with monkeypatch.context() as patch:
             patch.setattr("daemon.delivery.outbox_worker.mark_delivered", locked)
-            for _ in range(3):
-                office.work(1)
+            for hours in range(3):
+                office.work(3600 * hours)
         office.work(1)
     assert office.webhooks.sent == [reference]
-    assert message(reference).delivered_at is not None
+    assert message(reference).delivered_at == sent_at
     events = ["database unavailable", "database available again", "message delivered"]
     assert sorted(line["event"] for line in lines) == sorted(events)
+
+
+def test_the_next_attempt_counts_from_the_last_one(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database could not be written for three hours, so the next attempt is due at once."""
+    reference = office.event(office.payment(office.seller()), WEBHOOK)
+    office.webhooks.failures[reference] = TemporaryFailure("HTTP 500")
+
+    def locked(*_: object, **__: object) -> None:
+        raise peewee.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("daemon.delivery.outbox_worker.mark_delayed", locked)
+        office.work()
+    office.webhooks.failures.clear()
+    office.work(3 * 3600)
+    assert message(reference).attempts == 2
+    assert office.webhooks.sent == [reference]
 
 
 def test_more_than_can_be_looked_up_at_once_are_all_sent(office: Office) -> None:

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from config import load_settings
 from daemon.rates.sources import NoRates, read_rates
 from daemon.rates.updater import MOST_BYTES, RateKeeper
-from models.db.connection import disconnect
+from models.db.connection import database, disconnect, is_sqlite
 from models.db.schema import open_database
 from models.rate import quotes, store_rates
 from tests.conftest import NewDatabase
@@ -29,6 +29,7 @@ from tests.support.waiting import wait_until
 
 NOW = datetime(2026, 12, 10, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+READ_ONLY = "PRAGMA query_only = 1"
 
 COINBASE = b"""{"data":{"currency":"BTC","rates":{"AED":"224548.12","BTC":"1","ETH":"17.2","EUR":"61142.3",
 "JPY":"9612345.5","SATS":"100000000","USD":"66123.455","XAU":"14.9"}}}"""
@@ -421,6 +422,21 @@ def test_two_sources_that_disagree_are_told(market: Market) -> None:
     assert [(line["event"], line["currencies"]) for line in lines] == [
         ("no price: the sources disagree", "EUR")
     ]
+
+
+def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Market) -> None:
+    """The database could not be written for three hours. Then the source is asked again at once."""
+    keeper = market.keeper({"coinbase": answers(200, COINBASE)})
+    keeper.take_turn()
+    for _ in range(3):
+        database.execute_sql(READ_ONLY if is_sqlite() else "SET default_transaction_read_only = on")
+        market.clock.pass_by(3600)
+        keeper.take_turn()
+        assert quotes() == []
+    keeper.take_turn()
+    assert {quote.fetched_at for quote in quotes()} == {NOW}
+    keeper.take_turn()
+    assert {quote.fetched_at for quote in quotes()} == {NOW + timedelta(hours=3)}
 
 
 def test_fixed_rates_are_stored_at_each_refresh(market: Market) -> None:

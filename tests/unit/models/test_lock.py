@@ -146,7 +146,7 @@ def test_a_server_that_cannot_be_reached_is_database_trouble(
     """Who waits for the lock waits for the server as well."""
     if is_sqlite():
         monkeypatch.setattr(database.obj, "database", "/proc/none/nodetill.db")
-        with pytest.raises(OSError, match="No such file"):
+        with pytest.raises(peewee.OperationalError, match="is gone"):
             database_lock("daemon").acquire()
     else:
         monkeypatch.setattr(database.obj, "database", "postgresql://127.0.0.1:1/nodetill")

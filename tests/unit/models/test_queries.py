@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import peewee
 import pytest
@@ -20,7 +21,14 @@ from models.address import (
     unknown_addresses,
 )
 from models.block import BLOCKS_KEPT, Block, add_blocks, block_at, forget_old_blocks, stored_tip
-from models.command import add_acceptance, add_redelivery, add_transaction_hint, pending_hints
+from models.command import (
+    add_acceptance,
+    add_chain_to_follow,
+    add_redelivery,
+    add_transaction_hint,
+    blocks_to_follow,
+    pending_hints,
+)
 from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import database, disconnect
 from models.db.schema import open_database
@@ -28,6 +36,7 @@ from models.outbox import Message, delete_delivered, events_of, messages_of, out
 from models.output import (
     Output,
     add_spends,
+    all_spends,
     forget_spends,
     outputs_at,
     outputs_by_address,
@@ -35,6 +44,7 @@ from models.output import (
     own_spends,
     spends_of,
     states_of,
+    txids_believed_in_mempool,
     unsettled_outputs,
 )
 from models.payment import (
@@ -357,7 +367,7 @@ def test_what_a_payment_spends_itself_is_told_from_what_its_ancestors_spend() ->
     parent, other = "aa" * 32, "bb" * 32
     add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
     assert own_spends([TXID, other, parent]) == {TXID: 2, other: 1}
-    forget_spends([TXID])
+    forget_spends([TXID], tip_height=100)
     assert own_spends([TXID, other, parent]) == {other: 1}
     assert spends_of([TXID]) == []
 
@@ -399,6 +409,43 @@ def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
     assert unsettled_outputs() == [fact(output) for output in expected]
     touch([closed.address_id])
     assert unsettled_outputs() == [fact(output) for output in [*expected, at_closed]]
+
+
+def test_an_output_without_a_request_is_unsettled_until_it_is_gone() -> None:
+    """It is asked about until it is mined, dropped, or replaced in a block: nothing closes it."""
+    add_addresses([("bcrt1qstray", script(99))], "nodetill", NOW, are_free=False)
+    stray = Address.get(Address.address == "bcrt1qstray")
+
+    def fresh(vout: int, **values: Any) -> Output:
+        return Output.create(
+            address=stray, txid="cd" * 32, vout=vout, amount_sats=1000, first_seen_at=NOW, **values
+        )
+
+    fresh(0, state="mempool")
+    fresh(1, state="replaced", replaced_by=BLOCK_HASH)
+    fresh(2, state="replaced", replaced_by=BLOCK_HASH, replaced_in=BLOCK_HASH)
+    fresh(3, state="dropped")
+    fresh(4, state="mined", block_hash=BLOCK_HASH, block_height=7)
+    assert [state for _, state, _ in unsettled_outputs()] == ["mempool", "replaced"]
+    assert set(txids_believed_in_mempool()) == {"cd" * 32, BLOCK_HASH}
+
+
+def test_what_is_believed_in_the_mempool_is_the_payment_or_its_replacement() -> None:
+    """Nothing is believed of what was dropped, mined, or replaced in a block, nor at a closed request."""
+    waiting, closed = new_payment(1), new_payment(2, closed_at=NOW)
+    new_output(waiting, vout=0, state="dropped")
+    assert txids_believed_in_mempool() == []
+    new_output(closed, vout=1)
+    new_output(waiting, vout=2, state="replaced", replaced_by="ef" * 32)
+    assert txids_believed_in_mempool() == ["ef" * 32]
+    here = new_output(waiting, vout=3)
+    assert set(txids_believed_in_mempool()) == {"ef" * 32, here.txid}
+
+
+def test_equal_txids_of_spends_are_one_string() -> None:
+    """A payment may depend on thousands of outpoints."""
+    add_spends([("ab" * 32, bytes([n]), "ab" * 32) for n in range(3)])
+    assert len({id(name) for txid, _, spender in all_spends() for name in (txid, spender)}) == 1
 
 
 def test_the_newest_blocks_are_kept() -> None:
@@ -506,3 +553,12 @@ def test_a_removed_sellers_key_is_nobodys() -> None:
     seller = new_seller("company1", api_key_hash="a")
     new_seller("company2", api_key_hash="b", removed_at=NOW)
     assert [seller_by_key_hash(key) for key in "abc"] == [seller, None, None]
+
+
+def test_an_order_to_follow_a_chain_waits_once() -> None:
+    """The operator may give it again, or for another chain."""
+    assert blocks_to_follow() == []
+    for block_hash in ("ab" * 32, "ab" * 32, "cd" * 32):
+        add_chain_to_follow(block_hash, NOW)
+    assert len(pending_hints()) == 2
+    assert blocks_to_follow() == ["ab" * 32, "cd" * 32]

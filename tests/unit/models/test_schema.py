@@ -19,7 +19,7 @@ from models.daemon_status import DaemonReport, daemon_report
 from models.db import schema
 from models.db.connection import DatabaseError, Table, database, disconnect, is_sqlite
 from models.outbox import Event, Message
-from models.output import Spend
+from models.output import Output, Spend
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
@@ -118,6 +118,33 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     disconnect()
 
 
+def test_stored_outputs_keep_their_age_when_gaps_are_first_stored(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is there has been there since it was first seen; one that is gone comes back anew."""
+    with monkeypatch.context() as then:
+        for path in schema.MIGRATIONS.glob("000[1-5]_*.py"):
+            (tmp_path / path.name).write_text(path.read_text())
+        then.setattr(schema, "MIGRATIONS", tmp_path)
+        schema.open_database(database_url)
+        seen_at = Output.first_seen_at.db_value(NOW)
+        database.execute_sql(
+            "INSERT INTO address (script, address, wallet, created_at) "
+            f"VALUES ('{'00' * 22}', 'bcrt1q', 'nodetill', {seen_at})"
+        )
+        for vout, state in enumerate(("mempool", "dropped")):
+            database.execute_sql(
+                "INSERT INTO output (address_id, txid, vout, amount_sats, first_seen_at, state) "
+                f"VALUES (1, '{TXID}', {vout}, 1000, {seen_at}, '{state}')"
+            )
+        disconnect()
+    schema.open_database(database_url)
+    there, gone = Output.select().order_by(Output.vout)
+    assert (there.present_since, there.gone_since, there.is_coinbase) == (NOW, None, False)
+    assert (gone.present_since, gone.gone_since) == (NOW, NOW)
+    disconnect()
+
+
 def test_a_migration_that_fails_leaves_nothing_of_itself(
     opened: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,9 +168,8 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(
 
 
 def all_tables() -> list[type[Table]]:
-    for module in pkgutil.iter_modules(models.__path__):
-        if not module.ispkg:
-            importlib.import_module(f"models.{module.name}")
+    for module in pkgutil.walk_packages(models.__path__, "models."):
+        importlib.import_module(module.name)
     return [table for table in Table.__subclasses__() if table.__module__.startswith("models.")]
 
 
@@ -328,7 +354,10 @@ def test_the_queries_that_are_asked_all_the_time_use_their_indexes(opened: str) 
         # PostgreSQL reads a small table whole, whatever indexes there are.
         database.execute_sql("SET enable_seqscan = off")
     for query, index in [
-        ("SELECT id FROM address WHERE claimed_at IS NULL ORDER BY id LIMIT 1", "address_free"),
+        (
+            "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1",
+            "address_free",
+        ),
         ("SELECT id FROM payment_request WHERE next_height <= 5", "payment_next_height"),
         ("SELECT id FROM payment_request WHERE next_deadline < 5", "payment_next_deadline"),
         (

@@ -1,4 +1,4 @@
-"""A request's JSON has the fields of SPEC.md 4, with those names and kinds of value."""
+"""A request's JSON has the fields of docs/spec.md 4, with those names and kinds of value."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ TXID, BLOCK_HASH, OTHER_TXID = "ab" * 32, "cd" * 32, "ef" * 32
 
 @dataclass
 class FakeRequest:
-    """SPEC.md 4's example."""
+    """docs/spec.md 4's example."""
 
     reference: str = "PR-3kTMd0Zk6bW1vJrXq2nVhA"
     seller_id: str = "company1"
@@ -31,6 +31,8 @@ class FakeRequest:
     price_source: str = "coinbase, kraken, bitpay"
     amount_sats: int = 222416
     confirmations_required: int = 6
+    required_depth: int | None = None
+    unpublished_height: int | None = None
     created_at: datetime = NOON
     expires_at: datetime = NOON + timedelta(seconds=900)
     note: str = "Alpaca socks"

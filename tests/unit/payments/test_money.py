@@ -11,6 +11,7 @@ from payments.money import (
     MAX_MONEY_SATS,
     SATS_PER_BTC,
     AmountError,
+    ExponentDecimal,
     apply_spread,
     btc,
     currency_exponent,
@@ -71,6 +72,10 @@ def test_what_is_not_text_is_no_currency() -> None:
         (Decimal("19.99"), "USD", "19.99"),
         ("0.00000001", "BTC", "0.00000001"),
         ("999999999999.999", "KWD", "999999999999.999"),
+        ("1000.00", "JPY", "1000"),
+        ("10.500", "EUR", "10.50"),
+        (Decimal("1000.00"), "JPY", "1000"),
+        ("1." + "0" * 900, "SAT", "1"),
     ],
 )
 def test_a_plain_amount_is_read_as_written(value: str | int | Decimal, currency: str, amount: str) -> None:
@@ -79,7 +84,7 @@ def test_a_plain_amount_is_read_as_written(value: str | int | Decimal, currency:
 
 
 @pytest.mark.parametrize(
-    "text", ["19.99", "0.1", "135.990", "1e5", "1E+2", "-1", "0", "0.0", "1000000000000"]
+    "text", ["19.99", "0.1", "135.999", "1e5", "1E+2", "-1", "0", "0.0", "1000000000000"]
 )
 def test_a_json_number_is_judged_like_its_digits(text: str) -> None:
     """json.loads with parse_float=Decimal keeps what the merchant wrote, and so what is wrong with it."""
@@ -119,6 +124,9 @@ def test_a_json_number_is_judged_like_its_digits(text: str) -> None:
         Decimal("Infinity"),
         Decimal("sNaN"),
         Decimal("1E+5"),
+        ExponentDecimal("1.0e1"),
+        ExponentDecimal("1.00e0"),
+        "1." + "0" * 1000,
     ],
 )
 def test_what_is_no_plain_number_is_refused(value: object) -> None:
@@ -136,8 +144,9 @@ def test_what_is_no_plain_number_is_refused(value: object) -> None:
         ("1000000000000", "EUR", "12 digits"),
         (10**4000, "EUR", "12 digits"),
         ("1.001", "EUR", "2 decimals, as EUR has"),
-        ("10.500", "EUR", "2 decimals, as EUR has"),
-        ("10.0", "JPY", "0 decimals, as JPY has"),
+        ("10.501", "EUR", "2 decimals, as EUR has"),
+        ("10.5", "JPY", "0 decimals, as JPY has"),
+        ("10." + "0" * 900 + "1", "EUR", "2 decimals, as EUR has"),
         ("0.5", "SAT", "0 decimals, as SAT has"),
         ("0.000000001", "BTC", "8 decimals, as BTC has"),
     ],

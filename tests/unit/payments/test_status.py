@@ -1,4 +1,4 @@
-"""The status is what SPEC.md 3 says, whatever the facts and however they come."""
+"""The status is what docs/spec.md 3 says, whatever the facts and however they come."""
 
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
@@ -52,7 +52,7 @@ def required(confirmations: int) -> Terms:
 @settings(max_examples=400)
 @given(any_facts(), st.booleans())
 def test_an_assessment_is_what_the_oracle_says(facts: Facts, was_confirmed: bool) -> None:
-    """Every field that SPEC.md 3 defines, for any facts."""
+    """Every field that docs/spec.md 3 defines, for any facts."""
     found = facts.assess(was_confirmed)
     truth = oracle.truth(
         facts.terms,
@@ -83,7 +83,7 @@ def test_never_covered_by_less_than_is_due(facts: Facts, was_confirmed: bool) ->
     assume(facts.assess(was_confirmed).status.is_covered)
     terms = facts.terms
     last = datetime.max.replace(tzinfo=EXPIRES.tzinfo) if terms.is_late_accepted else terms.late_deadline
-    good = [r for r in facts.receipts if r.is_live and r.first_seen_at <= (last or terms.expires_at)]
+    good = [r for r in facts.receipts if r.is_live and r.present_since <= (last or terms.expires_at)]
     assert sum(r.amount_sats for r in good) >= terms.amount_sats - terms.tolerance_sats
 
 
@@ -93,7 +93,8 @@ def test_never_confirmed_without_the_depth(facts: Facts, was_confirmed: bool) ->
     assume(facts.assess(was_confirmed).status is Status.CONFIRMED)
     least = 1 if was_confirmed else facts.terms.confirmations_required
     least = min(least, facts.terms.confirmations_required)
-    deep = [r for r in facts.receipts if r.is_live and oracle.depth(r, facts.tip_height) >= least]
+    depths = [(r, oracle.depth(r, facts.tip_height)) for r in facts.receipts if r.is_live]
+    deep = [r for r, d in depths if d >= least and (was_confirmed or not r.is_coinbase or d >= 100)]
     assert sum(r.amount_sats for r in deep) >= facts.terms.needed_sats
 
 
@@ -295,6 +296,60 @@ def test_more_money_after_expiry_makes_no_covered_request_late() -> None:
     """It is covered by what came in time."""
     found = assessed(paid(), paid(50, at=LATE, txid="b"), as_of=AFTER_EXPIRY)
     assert (found.status, found.is_late, found.overpaid_sats) == ("received", False, 50)
+
+
+# A gap
+
+
+def test_money_is_as_old_as_its_presence_without_a_gap() -> None:
+    """It was first seen in time, went, and came back late; or it took the place of money in time."""
+    back = paid(since=LATE)
+    found = assessed(back, as_of=AFTER_EXPIRY)
+    assert (found.status, found.is_late, found.received_at) == ("expired", True, None)
+    bump = paid(at=LATE, since=EXPIRES)
+    found = assessed(bump, as_of=AFTER_EXPIRY)
+    assert (found.status, found.is_late, found.received_at) == ("received", False, EXPIRES)
+
+
+# Nothing, and coinbase outputs
+
+
+def test_an_output_of_nothing_is_no_payment() -> None:
+    """It makes a request neither underpaid, nor names a transaction, nor keeps it open."""
+    found = assessed(paid(0))
+    assert (found.status, found.txid, found.received_sats) == ("new", None, 0)
+    assert assessed(paid(depth=100), paid(0, txid="b")).is_closed
+
+
+@pytest.mark.parametrize("confirmations", [0, 1, 6, 100])
+def test_a_coinbase_output_is_confirmed_at_a_hundred(confirmations: int) -> None:
+    """However few are required; it is looked at again then, and shown what is required of it."""
+    early = assessed(paid(depth=99, is_coinbase=True), terms=required(confirmations))
+    assert (early.status, early.confirmations, early.confirmations_required) == ("confirming", 99, 100)
+    assert early.next_height == TIP + 1
+    ripe = assessed(paid(depth=100, is_coinbase=True), terms=required(confirmations))
+    assert (ripe.status, ripe.is_closed, ripe.confirmations_required) == ("confirmed", True, 100)
+
+
+def test_a_coinbase_output_that_is_not_needed_holds_nothing_up() -> None:
+    """What else is there covers the request by itself."""
+    parts = paid(depth=6), paid(depth=3, txid="b", is_coinbase=True)
+    assert status(*parts) == "confirmed"
+    assert status(paid(60, depth=6), paid(40, depth=99, txid="b", is_coinbase=True)) == "confirming"
+    waiting = assessed(paid(50), paid(50, depth=9, txid="b", is_coinbase=True), terms=required(0))
+    assert (waiting.status, waiting.confirmations_required) == ("received", 100)
+    assert waiting.next_height == TIP + 91
+
+
+@given(any_facts())
+def test_what_is_shown_as_required_is_reached_with_the_confirmation(facts: Facts) -> None:
+    """Neither before nor after; and it is what was agreed where no coinbase output is needed."""
+    found = facts.assess()
+    assume(found.status.is_covered)
+    assert (found.confirmations >= found.confirmations_required) == (found.status is Status.CONFIRMED)
+    assert found.confirmations_required >= facts.terms.confirmations_required
+    if not any(r.is_coinbase for r in facts.receipts):
+        assert found.confirmations_required == facts.terms.confirmations_required
 
 
 # What stands beside the status

@@ -82,7 +82,7 @@ def test_secrets_are_compared_in_constant_time() -> None:
     """== ends at the first byte that differs, and how long it took tells how many were right."""
     secret = re.compile(r"password|secret|token|signature|api_key|key_hash", re.IGNORECASE)
     compared = []
-    for path in sorted(Path(__file__).parent.parent.parent.parent.glob("web/*.py")):
+    for path in sorted(Path(__file__).parent.parent.parent.parent.glob("web/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
                 sides = [ast.unparse(side) for side in (node.left, *node.comparators)]

@@ -1,6 +1,7 @@
 """Whatever is sent, the answer is a request, or a problem that says what is wrong; never a fault of ours."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from models.payment import PaymentRequest
 from tests.conftest import KINDS
 from tests.support.web_server import BODY, Reply, Shop, open_shop
-from web.http.answer import Problem
-from web.http.strict_json import BODY_LIMIT_BYTES, canonical, read_object
+from web.http.responses import Problem
+from web.http.strict_json import _STRING_OR_BRACKET, BODY_LIMIT_BYTES, canonical, read_object
 
 PAYMENTS = "/api/v1/payments"
 
@@ -97,20 +98,15 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
     ("amount_fiat", {"amount_fiat": "100.5", "currency": "JPY"}),
     ("note", {"note": "x" * 501}),
     ("note", {"note": 5}),
-    ("note", {"note": None}),
     *(("note", {"note": f"a{character}b"}) for character in "\0\x07\x1b\x7f\x85\r\u2028\u2029"),
     ("label", {"label": ""}),
     ("label", {"label": "a\nb"}),
     ("label", {"label": "x" * 101}),
     ("metadata", {"metadata": []}),
-    ("metadata", {"metadata": None}),
     ("metadata", {"metadata": {"a": "x" * 4096}}),
     ("metadata", {"metadata": {"a": "ä" * 2048}}),
-    *(("confirmations", {"confirmations": number}) for number in (-1, 145, True, "6", 6.0, None, 10**40)),
-    *(
-        ("expires_in", {"expires_in": number})
-        for number in (59, 86_401, True, "600", 600.0, 60.5, None, -(10**40))
-    ),
+    *(("confirmations", {"confirmations": number}) for number in (-1, 145, True, "6", 6.0, 10**40)),
+    *(("expires_in", {"expires_in": number}) for number in (59, 86_401, True, "600", 600.0, 60.5, -(10**40))),
     *(
         ("redirect_url", {"redirect_url": url})
         for url in (
@@ -131,6 +127,22 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
             "https://shop.example\\@evil.example/",
             "https://[::1/",
             "https://shop.example:99999/",
+            "https://shop.example:0/",
+            "https://shop..example/",
+            "https://-shop.example/",
+            "https://" + "x" * 64 + ".example/",
+            "https://1.2.3/",
+            "https://256.0.0.1/",
+            "https://0x7f000001/",
+            "https://[::1]x/",
+            "https://a[::1]/",
+            "https://[1.2.3.4]/",
+            "https://[fe80::1%25eth0]/",
+            "https://shop%2eexample/",
+            "https://shop.example/%",
+            "https://shop.example/%zz",
+            "https://b\u00fccher.example/",
+            "https://shop.example/\u00fc",
             "https://shop.example/" + "x" * 2048,
         )
     ),
@@ -149,6 +161,72 @@ def test_what_cannot_be_done_is_422_by_field(shop: Shop, field: str, fields: dic
     assert all(error["message"] for error in errors)
 
 
+@pytest.mark.parametrize("name", ["note", "label", "metadata", "confirmations", "expires_in", "redirect_url"])
+def test_null_stands_for_the_default(shop: Shop, name: str) -> None:
+    """Of every field that may be left out; none of the others may be null."""
+    assert shop.create(**{name: None}).json["type"].endswith("no-address")
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("https://b\u00fccher.example/", "write xn--bcher-kva.example"),
+        ("https://b%C3%BCcher.example/", "xn--"),
+        ("https://shop.example/\u00fc", "write %C3%BC for '\\xfc'"),
+        ("https://shop.example/a b", "write %20 for ' '"),
+        ("https://shop.example/100%", "a percent sign itself is written %25"),
+        ("https://user:pass@shop.example/", "no user and no password"),
+        ("https://2001:db8::1/", "write https://HOST:PORT/PATH"),
+        ("https://[::1/", "write https://HOST:PORT/PATH"),
+        ("https://[fe80::1%25eth0]/", "without a zone"),
+        ("shop.example/thanks", "such as https://shop.example/thanks"),
+    ],
+)
+def test_a_refused_redirect_says_what_to_write(shop: Shop, url: str, advice: str) -> None:
+    """Whoever copies it can go on."""
+    (error,) = shop.create(redirect_url=url).json["errors"]
+    assert advice in error["message"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[2001:db8::1]:8443/thanks?order=1#top",
+        "http://192.0.2.1:8080",
+        "https://xn--bcher-kva.example/a%20b",
+        "HTTPS://Shop.Example./?a=[1]&b=~",
+        "http://localhost:3000/",
+    ],
+)
+def test_a_redirect_that_works_is_taken(shop: Shop, url: str) -> None:
+    """IPv6, ports, international names as registries have them."""
+    assert shop.create(redirect_url=url).json["type"].endswith("no-address")
+
+
+SLOW = [
+    b'"' + b'\\"' * 8191,
+    b'{"' + b'\\"' * 8190,
+    b'"' * 16_000,
+    b'"\\' * 5000,
+    b"[" + b'"a",' * 4000,
+    b'{"a":"' + b"\\\\" * 8000,
+]
+
+
+@pytest.mark.parametrize("body", SLOW, ids=range(len(SLOW)))
+def test_no_body_is_read_more_than_once(body: bytes) -> None:
+    """Each place of it at most once: the reader would stop all threads meanwhile."""
+    steps = [match.span() for match in _STRING_OR_BRACKET.finditer(body.decode())]
+    assert sum(end - start for start, end in steps) <= len(body)
+    assert not _FAILS_LATE.search(body.decode()[steps[-1][1] :] if steps else "")
+    with pytest.raises(Problem):
+        read_object(body)
+
+
+_FAILS_LATE = re.compile('"')
+"""A quotation mark that begins no match is where a search would run to the end in vain."""
+
+
 def test_numbers_that_metadata_cannot_hold_are_refused(shop: Shop) -> None:
     """A number comes back as it was sent, or is refused: 0.1 can be kept, thirty digits can't."""
     for number in (b"0.123456789012345678901234567890", b"1e400", b"1e-400"):
@@ -160,9 +238,27 @@ def test_numbers_that_metadata_cannot_hold_are_refused(shop: Shop) -> None:
 def test_amounts_in_exponents_are_refused(shop: Shop) -> None:
     """A JSON number such as 1e2 is no amount; 135.99 is."""
     rest = b'"seller_id": "company1", "currency": "EUR", "amount_fiat": '
-    for number in (b"1e2", b"1E+2", b"1e-1", b"-5", b"0.0", b"1e999999", b"1e-999999"):
+    exponents = (b"1e2", b"1E+2", b"1e-1", b"1.0e1", b"100.0e-1", b"1.00E0", b"1e999999", b"1e-999999")
+    for number in (*exponents, b"1e999999999999", b"-5", b"0.0", b'"1.0e1"', b'"1e999999999"'):
         assert_problem(shop.post(PAYMENTS, b"{" + rest + number + b"}"), 422)
     assert shop.post(PAYMENTS, b"{" + rest + b"135.99}").json["type"].endswith("no-address")
+
+
+def test_zeros_behind_the_last_decimal_do_no_harm(shop: Shop) -> None:
+    """Many shops write every amount with two."""
+    for amount, currency in (
+        ("1000.00", "JPY"),
+        ("10.5000", "EUR"),
+        ("20000.0", "SAT"),
+        ("10." + "0" * 50, "EUR"),
+    ):
+        assert shop.create(amount_fiat=amount, currency=currency).json["type"].endswith("no-address")
+        number = b'{"seller_id": "company1", "currency": "%b", "amount_fiat": %b}'
+        body = number % (currency.encode(), amount.encode())
+        assert shop.post(PAYMENTS, body).json["type"].endswith("no-address")
+    assert_problem(shop.create(amount_fiat="1000.01", currency="JPY"), 422)
+    assert_problem(shop.create(amount_fiat="10." + "0" * 50 + "1"), 422)
+    assert_problem(shop.create(amount_fiat="10." + "0" * 5000), 422)
 
 
 def test_all_faults_are_named_at_once(shop: Shop) -> None:
@@ -291,6 +387,16 @@ def test_what_is_written_is_read_and_its_canonical_form_is_one(document: dict[st
     if max(len(loose), len(tight)) <= BODY_LIMIT_BYTES:
         assert read_object(loose) == read_object(tight) == document
         assert canonical(read_object(loose)) == canonical(read_object(tight))
+
+
+def test_the_canonical_form_tells_numbers_from_text() -> None:
+    """Everywhere in a body; a body without decimals has the form that it always had."""
+    bodies = [b'{"a": 5.00}', b'{"a": "5.00"}', b'{"a": 5}', b'{"a": "5"}', b'{"a": 5.0}', b'{"a": [5.00]}']
+    bodies += [b'{"a": true}', b'{"a": "true"}', b'{"a": null}', b"{}"]
+    assert len({canonical(read_object(body)) for body in bodies}) == len(bodies)
+    mixed = {"b": [1, None, True, "\u00e4\n"], 'a"': {}}
+    usual = json.dumps(mixed, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    assert canonical(mixed) == usual
 
 
 def assert_documented(reply: Reply) -> None:

@@ -15,22 +15,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.counters import Counters
 from models.block import Block
 from models.daemon_status import beat
-from models.db.connection import database, is_sqlite
+from models.db.connection import bind, database, is_sqlite
+from models.payment import PaymentRequest
 from models.queries import metrics as statistics
+from models.seller import Seller
 from payments.status import EventType
+from tests.conftest import sqlite_in
 from tests.support.debian_program import find_program
-from tests.support.rows import new_event, new_message
+from tests.support.operator_client import OperatorClient
+from tests.support.rows import new_event, new_message, new_payment
 from tests.support.web_server import NOW, TIP, Shop, open_shop, stored
 
 MONITORING = Path(__file__).parent.parent.parent.parent / "monitoring"
 PASSWORD = "correct horse: battery"
+TOKEN = "7c1f-of-the-monitor"
 OF_PROMETHEUS = {"up"}
 
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
     """A shop whose operator has a password; nobody has a key."""
-    with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
+    with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD, "METRICS_TOKEN": TOKEN}) as opened:
         opened.common_headers.clear()
         yield opened
 
@@ -115,7 +120,7 @@ def test_the_node_the_prices_and_the_build_are_shown(shop: Shop) -> None:
     assert values(text, "price_timestamp_seconds").keys() == {"EUR", "JPY"}
     (build,) = (f for f in text_string_to_metric_families(text) if f.name == "nodetill_build_info")
     assert build.samples[0].labels["database"] == ("sqlite" if is_sqlite() else "postgresql")
-    assert build.samples[0].labels["schema"].startswith("000")
+    assert build.samples[0].labels["schema"].startswith("00")
 
 
 def test_what_the_daemon_counted_is_passed_on(shop: Shop) -> None:
@@ -146,8 +151,14 @@ def basic(password: str, user: str = "prometheus") -> dict[str, str | None]:
     return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
 
 
+def bearer(token: str) -> dict[str, str | None]:
+    return {"Authorization": f"Bearer {token}"}
+
+
 FROM_OUTSIDE: list[dict[str, str | None]] = [
     {"X-Forwarded-For": "203.0.113.7"},
+    {"X-Forwarded": "for=203.0.113.7"},
+    {"CF-Connecting-IP": "203.0.113.7"},
     {"Forwarded": "for=203.0.113.7"},
     {"Host": "pay.example.com"},
     {"Origin": "https://evil.example"},
@@ -155,35 +166,123 @@ FROM_OUTSIDE: list[dict[str, str | None]] = [
 
 
 @pytest.mark.parametrize("headers", FROM_OUTSIDE)
-def test_it_is_for_this_machine_and_the_operator(shop: Shop, headers: dict[str, str | None]) -> None:
-    """What came through a proxy on this machine did not come from it."""
+def test_figures_are_for_this_machine_the_token_and_the_operator(
+    shop: Shop, headers: dict[str, str | None]
+) -> None:
+    """What came through a proxy on this machine did not come from it. The password is no monitor's."""
     refused = shop.get("/metrics", headers)
     assert refused.status == 401
-    assert refused.headers["www-authenticate"].startswith("Basic")
+    assert refused.headers["www-authenticate"] == "Bearer"
     assert b"nodetill_" not in refused.body
-    assert shop.get("/metrics", {**headers, **basic(PASSWORD)}).status == 200
-    for unreadable in ("Basic !", "Basic YQ=", "Bearer nt_company1"):
-        assert shop.get("/metrics", {**headers, "Authorization": unreadable}).status == 401
+    assert shop.get("/metrics", {**headers, **bearer(TOKEN)}).status == 200
+    for useless in (basic(PASSWORD), basic(TOKEN), bearer(TOKEN[:-1]), bearer("nt_company1"), bearer("")):
+        assert shop.get("/metrics", {**headers, **useless}).status == 401
+    client = OperatorClient(shop)
+    client.log_in(PASSWORD)
+    sent = {name: value for name, value in headers.items() if value is not None}
+    assert client.call("GET", "/metrics", headers=sent).status == 200
 
 
-@pytest.mark.parametrize("guess", ["guess", "", "\x00", "ü"])
-def test_a_guessed_password_has_to_wait(shop: Shop, guess: str) -> None:
-    """As at the operator's own door: then even the right one has to."""
-    outside = FROM_OUTSIDE[0]
-    assert shop.get("/metrics", {**outside, **basic(guess)}).status == 403
-    soon = shop.get("/metrics", {**outside, **basic(PASSWORD)})
-    assert (soon.status, soon.headers["retry-after"]) == (429, "1")
-    assert shop.get("/metrics").status == 200
-    shop.wait(seconds=2)
-    assert shop.get("/metrics", {**outside, **basic(PASSWORD)}).status == 200
+PUBLIC = [
+    "https://pay.example.com",
+    "http://till3xampleonion.onion",
+    "http://192.168.1.2:8080",
+    "http://localhost.example.com",
+]
+SPOOFED: list[dict[str, str | None]] = [
+    {},
+    {"Host": "localhost"},
+    {"Host": "127.0.0.1"},
+    {"Host": "[::1]"},
+    {"Host": "localhost", "X-Forwarded-For": "127.0.0.1"},
+    {"Host": "localhost", "Forwarded": "for=127.0.0.1"},
+]
 
 
-def test_without_a_password_it_is_for_this_machine_alone(tmp_path: Path) -> None:
-    """No password is not the empty one."""
-    with open_shop(tmp_path, f"sqlite:///{tmp_path / 'nodetill.db'}") as opened:
+@pytest.mark.parametrize("public_url", PUBLIC)
+def test_with_a_public_address_nobody_is_taken_for_this_machine(tmp_path: Path, public_url: str) -> None:
+    """A forwarder of bytes connects from loopback, and its client writes every header."""
+    settings = {"PUBLIC_URL": public_url, "METRICS_TOKEN": TOKEN, "SPELLBOOK_TRIGGERS": "on"}
+    body = {"seller_id": "new", "amount_fiat": 10, "currency": "EUR"}
+    with open_shop(tmp_path, sqlite_in(tmp_path), settings) as opened:
+        opened.common_headers.clear()
+        for headers in SPOOFED:
+            assert opened.get("/metrics", headers).status == 401
+            trigger = "/spellbook/triggers/PaymentProcessorNewPayment/post"
+            assert opened.post(trigger, body, headers).status == 401
+        assert opened.get("/metrics", bearer(TOKEN)).status == 200
+        assert Seller.select().count() == 1
+        assert PaymentRequest.select().count() == 0
+
+
+def test_without_a_token_no_token_opens(tmp_path: Path) -> None:
+    """No token is not the empty one."""
+    with open_shop(tmp_path, sqlite_in(tmp_path)) as opened:
         opened.common_headers.clear()
         assert opened.get("/metrics").status == 200
-        assert opened.get("/metrics", {**FROM_OUTSIDE[0], **basic("")}).status == 401
+        for sent in (bearer(""), bearer("None"), basic("")):
+            assert opened.get("/metrics", {**FROM_OUTSIDE[0], **sent}).status == 401
+
+
+# Health
+
+
+def test_health_tells_the_public_which_part_is_ill_and_no_more(tmp_path: Path, database_url: str) -> None:
+    """The lines, which may name hosts and wallets, are for the token, the operator and this machine."""
+    settings = {
+        "PUBLIC_URL": "https://pay.example.com",
+        "METRICS_TOKEN": TOKEN,
+        "OPERATOR_PASSWORD": PASSWORD,
+    }
+    with open_shop(tmp_path, database_url, settings, addresses=0) as opened:
+        opened.common_headers.clear()
+        beat(NOW, TIP + 9, ["bitcoind at 10.1.2.3 refuses", "wallet secret is locked"])
+        database.execute_sql("DELETE FROM rate")
+        new_message(new_event(new_payment()), created_at=NOW - timedelta(hours=1))
+        public = opened.get("/health")
+        assert public.status == 503
+        assert public.json["problems"] == ["daemon", "addresses", "rates", "messages"]
+        assert b"10.1.2.3" not in public.body
+        assert opened.get("/health", {"Host": "localhost"}).json == public.json
+        assert opened.get("/health", bearer("wrong")).json == public.json
+        full = opened.get("/health", bearer(TOKEN)).json
+        assert "bitcoind at 10.1.2.3 refuses" in full["problems"]
+        assert len(full["problems"]) == 6
+        assert {**full, "problems": public.json["problems"]} == public.json
+        client = OperatorClient(opened)
+        client.log_in(PASSWORD)
+        assert json.loads(client.get("/health").body) == full
+
+
+def test_health_is_red_where_a_currency_in_use_has_no_price(shop: Shop) -> None:
+    """In use is what a request was made in within seven days; the others harm nobody."""
+    assert shop.get("/health").json["problems"] == []
+    for number, currency in enumerate(("ISK", "BTC", "EUR", "CHF"), start=1000):
+        new_payment(number, currency=currency, created_at=NOW - timedelta(days=6))
+    new_payment(999, currency="SEK", created_at=NOW - timedelta(days=8))
+    reply = shop.get("/health")
+    assert reply.status == 503
+    (line,) = reply.json["problems"]
+    assert line.startswith("there is no fresh price for CHF, ISK: ")
+    assert shop.get("/health", FROM_OUTSIDE[0]).json["problems"] == ["rates"]
+
+
+def test_health_tells_this_machine_all(shop: Shop) -> None:
+    """Unless the call was passed on."""
+    beat(NOW, TIP, ["wallet secret is locked"])
+    assert shop.get("/health").json["problems"] == ["wallet secret is locked"]
+    for headers in FROM_OUTSIDE:
+        assert shop.get("/health", headers).json["problems"] == ["daemon"]
+
+
+def test_health_without_a_database_tells_the_public_no_more(tmp_path: Path) -> None:
+    """Nor does it fail."""
+    settings = {"PUBLIC_URL": "https://pay.example.com", "METRICS_TOKEN": TOKEN}
+    with open_shop(tmp_path, sqlite_in(tmp_path), settings) as opened:
+        bind(sqlite_in(tmp_path / "empty"))
+        assert opened.get("/health", {"Authorization": None}).json["problems"] == ["database"]
+        (line,) = opened.get("/health", bearer(TOKEN)).json["problems"]
+        assert line.startswith("the database is not available")
 
 
 def test_prometheus_finds_no_fault_with_a_scrape(shop: Shop, promtool: list[str]) -> None:

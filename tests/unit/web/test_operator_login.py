@@ -11,7 +11,13 @@ import pytest
 from config import load_settings
 from models.db.connection import disconnect
 from models.db.schema import open_database
-from models.operator_session import LONGEST_PAUSE, LoginAttempt, OperatorSession, pause_after
+from models.operator_session import (
+    LONGEST_PAUSE,
+    LoginAttempt,
+    OperatorSession,
+    failed_logins,
+    pause_after,
+)
 from tests.conftest import NewDatabase
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import Shop, open_shop, serving
@@ -62,7 +68,7 @@ def test_every_route_is_behind_the_door(client: OperatorClient) -> None:
     for method, path, _access, _handler in OPERATOR:
         if path == "/operator/login":
             continue
-        page = client.call(method, path.replace("<", "").replace(">", ""), "token=x")
+        page = client.call(method, path.replace("<", "").replace(">", ""), "x=x")
         assert (page.status, page.body) == (303, b""), path
         assert page.leads_to.startswith("/operator/login")
 
@@ -131,7 +137,7 @@ def test_logging_out_ends_the_session_everywhere(client: OperatorClient) -> None
     other = OperatorClient(client.shop)
     other.log_in()
     copied = dict(client.cookies)
-    left = client.post("/operator/logout", token=client.get("/").token)
+    left = client.post("/operator/logout")
     assert left.leads_to == "/operator/login"
     assert "nodetill-session" not in client.cookies
     client.cookies = copied
@@ -170,31 +176,77 @@ def test_nothing_may_be_kept(client: OperatorClient) -> None:
 # Forms
 
 
-def test_a_form_of_another_s_is_refused(client: OperatorClient) -> None:
-    """Without the token, with another browser's or another session's: 403, and nothing is done."""
-    other = OperatorClient(client.shop)
-    other.log_in()
-    foreign = other.get("/").token
-    before = client.get("/operator/login").token
+OUR_FORMS: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://pay.example.com", "Host": "pay.example.com"},
+    {"Origin": "http://127.0.0.1:8080"},
+    {"User-Agent": "curl/8.0"},
+    {},
+]
+FOREIGN_FORMS: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "odd"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://pay.example.com", "Host": "pay.example.com"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://evil.example", "Host": "pay.example.com"},
+    {"Origin": "http://pay.example.com.evil.example", "Host": "pay.example.com"},
+    {"Origin": "http://pay.example.com:81", "Host": "pay.example.com"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Origin": "http://[", "Host": "pay.example.com"},
+    {"Origin": "null", "Host": "null"},
+    {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:52.0) Gecko/20100101 Firefox/52.0"},
+    {"User-Agent": "Opera/9.80 (X11; Linux i686) Presto/2.12.388 Version/12.16"},
+]
+
+
+def sent_by(client: OperatorClient, headers: dict[str, str], path: str, body: str) -> int:
+    """Post a form with these headers and no others, and the cookies of the client. Return the status."""
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    sent = {"Authorization": None, "Cookie": cookies or None, **headers}
+    return client.shop.post(path, body.encode(), sent).status
+
+
+@pytest.mark.parametrize("headers", FOREIGN_FORMS, ids=repr)
+def test_a_form_of_another_s_is_refused(client: OperatorClient, headers: dict[str, str]) -> None:
+    """Another site's, or an old browser's that doesn't say whose it is: 403, and nothing is done."""
     client.log_in()
-    for fields in ({}, {"token": ""}, {"token": foreign}, {"token": before}, {"token": "é"}):
-        assert client.post("/operator/logout", **fields).status == 403
+    assert sent_by(client, headers, "/operator/logout", "") == 403
     assert client.get("/").status == 200
-
-
-def test_the_login_has_its_own_token(client: OperatorClient) -> None:
-    """Who sends the form without our page's cookie is refused before the password is looked at."""
-    form = client.get("/operator/login")
-    stranger = OperatorClient(client.shop)
-    assert stranger.post("/operator/login", token=form.token, password=PASSWORD).status == 403
+    assert sent_by(client, headers, "/operator/login", f"password={PASSWORD}") == 403
     assert LoginAttempt.select().count() == 0
+
+
+@pytest.mark.parametrize("headers", OUR_FORMS, ids=repr)
+def test_a_form_of_our_own_is_taken(client: OperatorClient, headers: dict[str, str]) -> None:
+    """By what the browser says of it; a program that is no browser has no cookies but its own."""
+    client.log_in()
+    assert sent_by(client, headers, "/operator/logout", "") == 303
+    assert client.get("/").status == 303
+
+
+def test_a_browser_names_its_origin_with_our_forms(client: OperatorClient) -> None:
+    """With the policy no-referrer it would send Origin: null, and be refused."""
+    for page in (client.get("/operator/login"), client.log_in("wrong")):
+        assert page.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_a_form_needs_the_session(client: OperatorClient) -> None:
+    """A right origin alone does nothing."""
+    client.log_in()
+    stranger = OperatorClient(client.shop)
+    assert stranger.post("/operator/logout").leads_to == "/operator/login"
+    assert client.get("/").status == 200
 
 
 def test_a_form_that_cannot_be_read_is_refused(client: OperatorClient) -> None:
     """With a page that says so."""
     for body, status in (
         ("%ff=1", 400),
-        ("token=%ed%a0%80", 400),
+        ("x=%ed%a0%80", 400),
         ("a=1&a=2", 422),
         ("&".join(f"a{n}=1" for n in range(300)), 400),
         ("a=" + "b" * 17_000, 413),
@@ -256,8 +308,8 @@ def test_pauses_grow_and_have_an_end(client: OperatorClient) -> None:
     assert LoginAttempt.select().count() == 0
 
 
-def test_the_pause_is_everybody_s(client: OperatorClient) -> None:
-    """Another browser, another process: what was tried counts for all that nobody has logged in with."""
+def test_a_pause_is_for_one_client_in_all_processes(client: OperatorClient) -> None:
+    """Another browser at the same address has to wait as well."""
     client.log_in("wrong")
     assert OperatorClient(client.shop).log_in().status == 429
 
@@ -265,15 +317,14 @@ def test_the_pause_is_everybody_s(client: OperatorClient) -> None:
 def test_of_many_tries_at_once_one_is_looked_at(shop: Shop) -> None:
     """However many threads there are."""
     clients = [OperatorClient(shop) for _ in range(8)]
-    forms = [client.get("/operator/login").token for client in clients]
     together = threading.Barrier(len(clients))
     statuses = []
 
-    def guess(client: OperatorClient, token: str) -> None:
+    def guess(client: OperatorClient) -> None:
         together.wait(10)
-        statuses.append(client.post("/operator/login", token=token, password="guess").status)
+        statuses.append(client.post("/operator/login", password="guess").status)
 
-    threads = [threading.Thread(target=guess, args=pair) for pair in zip(clients, forms, strict=True)]
+    threads = [threading.Thread(target=guess, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -284,18 +335,122 @@ def test_of_many_tries_at_once_one_is_looked_at(shop: Shop) -> None:
 def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> None:
     """A browser that has logged in is known again, and has a pause of its own."""
     client.log_in()
-    client.post("/operator/logout", token=client.get("/").token)
+    client.post("/operator/logout")
     assert OperatorClient(client.shop).log_in("guess").status == 403
     assert client.log_in().status == 303
-    client.post("/operator/logout", token=client.get("/").token)
+    client.post("/operator/logout")
     assert [client.log_in("wrong").status, client.log_in().status] == [403, 429]
 
 
-def test_guesses_keep_nobody_out_on_this_machine(client: OperatorClient) -> None:
-    """Nor who comes by SSH: what a proxy has passed on has another pause."""
-    guesser = OperatorClient(client.shop, headers={"X-Forwarded-For": "203.0.113.7"})
-    assert [guesser.log_in("guess").status, guesser.log_in().status] == [403, 429]
+def via_front(shop: Shop, forwarded_for: str) -> OperatorClient:
+    """A browser that comes through a front on this machine, which reports its address."""
+    return OperatorClient(shop, headers={"X-Forwarded-For": forwarded_for})
+
+
+def test_guesses_keep_the_operator_out_nowhere_else(client: OperatorClient) -> None:
+    """Nobody waits for another address: neither through the front, nor through SSH."""
+    guesser = via_front(client.shop, "203.0.113.7")
+    for pause in (1, 2, 4, 8, 16, 30, 30):
+        assert [guesser.log_in("guess").status, guesser.log_in().status] == [403, 429]
+        assert via_front(client.shop, "198.51.100.1").log_in().status == 303
+        assert OperatorClient(client.shop).log_in().status == 303
+        client.shop.wait(seconds=pause)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("203.0.113.7", "198.51.100.1, 203.0.113.7"),
+        ("203.0.113.7", "203.0.113.7:4711"),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2"),
+        ("2001:db8:0:1::1", "[2001:db8:0:1::9]:443"),
+        ("203.0.113.7", "::ffff:203.0.113.7"),
+        ("nonsense", "127.0.0.1"),
+    ],
+)
+def test_one_client_has_one_pause(shop: Shop, first: str, second: str) -> None:
+    """The front's own word is the last hop. An IPv6 client has a whole network."""
+    assert via_front(shop, first).log_in("guess").status == 403
+    assert via_front(shop, second).log_in().status == 429
+
+
+def test_invented_addresses_are_no_way_round_the_pause(
+    client: OperatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes through a forwarder of bytes writes the header itself; who logged in before does not wait."""
+    monkeypatch.setattr("models.operator_session.MAX_CLIENTS_A_MINUTE", 20)
     assert client.log_in().status == 303
+    statuses = [via_front(client.shop, f"203.0.113.{n}").log_in("guess").status for n in range(30)]
+    assert statuses == [403] * 20 + [429] * 10
+    client.cookies.pop("nodetill-session")
+    client.headers["X-Forwarded-For"] = "198.51.100.1"
+    assert client.log_in().status == 303
+    client.shop.wait(minutes=1, seconds=1)
+    assert via_front(client.shop, "203.0.113.99").log_in().status == 303
+
+
+def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> None:
+    """With their addresses, until the login after the next; the log has them too."""
+    for address in ("203.0.113.7", "203.0.113.7", "198.51.100.1"):
+        via_front(client.shop, f"10.0.0.1, {address}").log_in("guess")
+        client.shop.wait(minutes=1)
+    client.log_in()
+    page = client.get("/")
+    assert "3 sent since the login before yours" in page.words
+    assert "203.0.113.7: 2, the last at" in page.words
+    assert "198.51.100.1: 1, the last at" in page.words
+    assert "10.0.0.1" not in page.words
+    via_front(client.shop, "192.0.2.1").log_in("guess")
+    assert "192.0.2.1: 1" in client.get("/").words
+    del client.cookies["nodetill-session"]
+    client.log_in()
+    words = client.get("/").words
+    assert "192.0.2.1: 1" in words
+    assert "203.0.113.7" not in words
+    del client.cookies["nodetill-session"]
+    client.log_in()
+    assert "Wrong passwords" not in client.get("/").words
+
+
+def test_the_list_of_wrong_passwords_has_an_end(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses there are."""
+    monkeypatch.setattr("models.operator_session.MAX_LISTED_ADDRESSES", 3)
+    for number in range(6):
+        via_front(shop, f"203.0.113.{number}").log_in("guess")
+    tries = {each.address: each.tries for each in failed_logins()}
+    assert len(tries) == 4
+    assert tries["other addresses"] == 3
+
+
+def test_a_wrong_password_is_logged_with_the_client_s_address(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the front's, which is the same for all."""
+    lines: list[dict[str, object]] = []
+
+    class Log:
+        def warning(self, event: str, **fields: object) -> None:
+            lines.append({"event": event, **fields})
+
+    monkeypatch.setattr("web.auth.access.log", Log())
+    via_front(shop, "203.0.113.7").log_in("guess")
+    assert lines == [{"event": "operator not let in", "reason": "wrong password", "address": "203.0.113.7"}]
+
+
+def test_the_operator_can_log_out_everywhere(client: OperatorClient) -> None:
+    """One button ends every session."""
+    other = OperatorClient(client.shop)
+    other.log_in()
+    client.log_in()
+    page = client.get("/")
+    assert "Log out everywhere" in page.words
+    away = {"Origin": "https://elsewhere.example"}
+    assert client.call("POST", "/operator/logout/everywhere", "", away).status == 403
+    assert other.get("/").status == 200
+    left = client.post("/operator/logout/everywhere")
+    assert left.leads_to == "/operator/login"
+    assert "nodetill-session" not in client.cookies
+    assert [client.get("/").status, other.get("/").status] == [303, 303]
 
 
 def test_a_pause_of_a_wrong_clock_is_none(client: OperatorClient) -> None:

@@ -25,7 +25,7 @@ def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
 
 
 def test_a_new_request_has_all_that_the_contract_names(shop: Shop) -> None:
-    """The answer is 201 with the document of SPEC.md 4, and the row agrees with it."""
+    """The answer is 201 with the document of docs/spec.md 4, and the row agrees with it."""
     reply = shop.create(
         note="Alpaca socks\r\nblue",
         label="Socks & co",

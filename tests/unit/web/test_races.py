@@ -57,6 +57,15 @@ def test_one_key_with_two_bodies_makes_one_request(shop: Shop) -> None:
     assert PaymentRequest.select().count() == 1
 
 
+def test_a_number_and_its_text_are_two_bodies(shop: Shop) -> None:
+    """The same key with another body is 422, though both mean the same amount or look the same."""
+    assert shop.create(key="k", amount_fiat=5.5, metadata={"a": 1.5}).status == 201
+    assert shop.create(key="k", amount_fiat=5.5, metadata={"a": 1.5}).status == 200
+    assert shop.create(key="k", amount_fiat="5.5", metadata={"a": 1.5}).status == 422
+    assert shop.create(key="k", amount_fiat=5.5, metadata={"a": "1.5"}).status == 422
+    assert PaymentRequest.select().count() == 1
+
+
 def test_a_locked_database_is_503_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another process holds the lock nothing is made and reading goes on; the log tells of it once."""
     log = Log()

@@ -164,7 +164,7 @@ def test_rates_are_what_a_request_would_be_made_at(tmp_path: Path, database_url:
 
 
 def test_all_is_well(shop: Shop) -> None:
-    """200 with the shape of SPEC.md 4, to anyone."""
+    """200 with the shape of docs/spec.md 4, to anyone."""
     Block.create(height=TIP, hash="00" * 32, chainwork="ff" * 32, mined_at=NOW - timedelta(minutes=8))
     shop.wait(seconds=7)
     reply = shop.get("/health", {"Authorization": None})
@@ -222,6 +222,20 @@ def test_no_address_and_no_price_are_problems(shop: Shop) -> None:
     Rate.delete().execute()
     assert "no free address" in problems(shop)
     assert "no currency" in problems(shop)
+
+
+def test_a_currency_in_use_without_a_fresh_price_is_a_problem(shop: Shop) -> None:
+    """For seven days after a request in it. Bitcoin needs no price."""
+    shop.created(currency="JPY", amount_fiat="5000")
+    shop.created(currency="SAT", amount_fiat="5000")
+    shop.wait(seconds=601)
+    store_rates("kraken", {"EUR": Decimal(61_000)}, shop.now)
+    beat(shop.now, TIP, [])
+    assert problems(shop).startswith("there is no fresh price for JPY, in which requests were made")
+    shop.wait(days=7)
+    store_rates("kraken", {"EUR": Decimal(61_000)}, shop.now)
+    beat(shop.now, TIP, [])
+    assert shop.get("/health").status == 200
 
 
 def test_an_email_that_waits_is_a_problem_and_a_webhook_is_not(shop: Shop) -> None:

@@ -18,9 +18,9 @@ from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
 from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, add_seller, open_shop, pay
 from web.auth.access import key_holder_or_neighbour
-from web.http.answer import Problem
 from web.http.database import Writers
 from web.http.request import Call
+from web.http.responses import Problem
 
 TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 NEW, STATUS, RECEIVED = (
@@ -93,6 +93,11 @@ def test_numbers_are_exact_both_ways(shop: Shop) -> None:
     assert b'"amount_fiat":99.90,' in shop.post(NEW, noisy).body
     assert b'"amount_fiat":9000,' in ask(shop, amount_fiat=9000.0, currency="JPY").body
     assert ask(shop, amount_fiat=135.999).status == 422
+    assert b'"amount_fiat":0.00005000,' in ask(shop, amount_fiat=5e-05, currency="BTC").body
+    for number in (b"1.0e1", b"1e1", b"1e999999999", b"1e-999999999", b"1.0e-301", b'"1.0e1"', b'"5e-05"'):
+        body = b'{"seller_id": "company1", "currency": "BTC", "amount_fiat": ' + number + b"}"
+        assert shop.post(NEW, body).status == 422, number
+    assert b'"amount_fiat":1000,' in ask(shop, amount_fiat="1000.00", currency="JPY").body
 
 
 def test_what_a_shop_leaves_out_or_sends_besides_does_no_harm(shop: Shop) -> None:

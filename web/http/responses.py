@@ -1,7 +1,7 @@
-"""What a call is answered with: a JSON document, or a problem that says what to do."""
+"""Responses: JSON documents, problems, pages and files, all with the common headers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
@@ -9,52 +9,90 @@ from typing import Any
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
+HTML = "text/html; charset=utf-8"
+SVG = "image/svg+xml"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-# An answer holds a seller's data and is nobody's page: it is not kept, not framed, and runs nothing.
+# A response may hold a seller's data. No cache stores it, no page frames it, and it runs nothing.
 COMMON_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "Cache-Control": "no-store",
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
     }
 )
 RETRY_AFTER_SECONDS = 10
 
-# json.dumps makes a new one for each document, which takes as long as to write it.
+# A page loads its own files alone: no inline script or style, and nothing of a third party.
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+POLICY_WITH_FORMS = PAGE_POLICY.replace("form-action 'none'", "form-action 'self'")
+
+# json.dumps would create an encoder for each document.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A status, the JSON document that goes with it, and headers beside the common ones."""
+class Content:
+    """A response: a status, a body, and headers beside the common ones.
+
+    A large body is an iterator. The thread that sends a piece computes it.
+    """
 
     status: int
-    document: Mapping[str, Any]
+    body: bytes | Iterator[bytes]
+    content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = JSON
-
-    @property
-    def body(self) -> bytes:
-        """The document in UTF-8; none where HTTP has none."""
-        return b"" if self.status == HTTPStatus.NOT_MODIFIED else encoded(self.document)
+    cookies: tuple[str, ...] = ()
 
     @property
     def all_headers(self) -> dict[str, str]:
-        """Its own headers go before the common ones."""
+        """Its own headers replace the common ones."""
         return {**COMMON_HEADERS, "Content-Type": self.content_type, **self.headers}
+
+
+class Answer(Content):
+    """A response whose body is a JSON document."""
+
+    __slots__ = ("document",)
+    document: Mapping[str, Any]
+
+    def __init__(
+        self,
+        status: int,
+        document: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> None:
+        super().__init__(status, encoded(document), content_type, headers or {})
+        object.__setattr__(self, "document", document)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field of a body or one parameter."""
+    """The error of one field of a body, or of one parameter."""
 
     field: str
     message: str
 
 
 class Problem(Exception):
-    """A refusal, as RFC 9457 has it. `name` makes the `type`; `detail` says what is wrong and what to do."""
+    """A refusal as RFC 9457 defines it. `name` ends the `type`; `detail` names the error and the cure."""
 
     def __init__(
         self,
@@ -74,7 +112,7 @@ class Problem(Exception):
 
     @property
     def answer(self) -> Answer:
-        """What the client gets."""
+        """The response that the client receives."""
         document: dict[str, Any] = {
             "type": f"urn:nodetill:problem:{self.name}",
             "title": self.status.phrase,
@@ -87,32 +125,32 @@ class Problem(Exception):
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:
-    """JSON in UTF-8, as compact as it goes."""
+    """Encode a document as compact JSON in UTF-8."""
     return _ENCODER.encode(document).encode()
 
 
 def refused(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
-    """A problem that needs no other name than its status's: "Not Found" is not-found."""
+    """Return a problem that has the name of its status: "Not Found" is not-found."""
     return Problem(status, status.name.lower().replace("_", "-"), detail, headers=headers)
 
 
 def malformed(detail: str) -> Problem:
-    """400: it can't be read at all."""
+    """Return 400, for a request that can't be parsed."""
     return Problem(HTTPStatus.BAD_REQUEST, "malformed", detail)
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:
-    """422: it can be read, but not done."""
+    """Return 422, for a request with invalid values."""
     detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, errors=errors)
 
 
 def not_found() -> Problem:
-    """404, the same for what is missing and for what is another's."""
+    """Return 404. It is the same for a missing object and for an object of another seller."""
     return refused(HTTPStatus.NOT_FOUND, "there is nothing here under this address, or not for this key")
 
 
 def unavailable(name: str, detail: str, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Problem:
-    """503: nothing was used up, and the same request may succeed later."""
+    """Return 503. Nothing was used up, and the same request may succeed later."""
     headers = {"Retry-After": str(retry_after_seconds)}
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, name, detail, headers=headers)

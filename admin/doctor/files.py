@@ -1,0 +1,54 @@
+"""Who besides Nodetill's user can read its secrets: the database, the files of secrets, the password."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from admin.doctor.findings import Finding, advice, ok
+from config import Settings, variable_name
+from config.file_permissions import may_others_read, may_others_write
+
+MIN_PASSWORD_LENGTH = 15
+"""NIST SP 800-63B 3.1.1.2, for a password without a second factor."""
+
+
+def files_finding(settings: Settings, environ: Mapping[str, str], directory: Path) -> Finding:
+    """Return which files and directories other users can read or write."""
+    exposed = [path for path in _secret_paths(settings, environ, directory) if _is_exposed(path)]
+    if not exposed:
+        return ok("files", "other users can read neither the database nor a secret file")
+    names = ", ".join(map(str, exposed))
+    cures = " && ".join(f"chmod o-rwx,g-w {shlex.quote(str(path))}" for path in exposed)
+    return advice("files", f"other users can read or write {names}: {cures}")
+
+
+def password_findings(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the operator's password is long enough. There is nothing to yield without one."""
+    password = settings.operator_password
+    if password is None:
+        return
+    if len(password.reveal()) < MIN_PASSWORD_LENGTH:
+        cure = f"set one of at least {MIN_PASSWORD_LENGTH} characters, such as five random words"
+        yield advice("password", f"OPERATOR_PASSWORD is short enough to be guessed: {cure}")
+    else:
+        yield ok("password", f"OPERATOR_PASSWORD has at least {MIN_PASSWORD_LENGTH} characters")
+
+
+def _secret_paths(settings: Settings, environ: Mapping[str, str], directory: Path) -> Iterator[Path]:
+    url = settings.database_url.reveal()
+    if url.startswith("sqlite:"):
+        database = directory / url.removeprefix("sqlite:///")
+        yield from (database.parent, database)
+        yield from (database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))
+    for row in fields(Settings):
+        named = environ.get(f"{variable_name(row)}_FILE")
+        if row.metadata["hidden"] and named:
+            yield directory / named
+
+
+def _is_exposed(path: Path) -> bool:
+    try:
+        return may_others_read(path) or may_others_write(path)
+    except OSError:
+        return False

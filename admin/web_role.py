@@ -1,0 +1,34 @@
+"""`manage.py database grant-web`: the least rights for the web server's role on PostgreSQL."""
+
+import click
+
+from admin.cli import Refused, answer, json_option, open_settings_and_database
+from models.db.connection import DatabaseError
+from models.db.web_role import grant_web_rights, web_roles
+
+
+@click.command("grant-web")
+@click.argument("role")
+@json_option
+def grant_web(role: str, as_json: bool) -> None:
+    """Give the PostgreSQL role ROLE the rights that the web server needs, and no others.
+
+    \b
+    createuser nodetill-web
+    manage.py database grant-web nodetill-web
+    DATABASE_URL=postgresql://nodetill-web@…     for run_web.py alone
+
+    Run it with the daemon's DATABASE_URL, whose role owns the tables. It may run again at any time, and while
+    the servers work. An upgrade renews the rights by itself.
+    With them the web server can't write an output, an event, a message or a status, and can't read the
+    webhook secrets.
+    """
+    with open_settings_and_database():
+        try:
+            grant_web_rights(role)
+        except DatabaseError as error:
+            raise Refused(str(error)) from error
+        roles = web_roles()
+    answer(
+        {"granted": role, "roles": roles}, f"{role} has the rights of the web server, and no others.", as_json
+    )

@@ -1,0 +1,328 @@
+"""The types of settings that hold an address: of a host, a mailbox, a socket, a server or a web page.
+
+A reader accepts what Nodetill can connect to or link to as it stands. It refuses everything else, and says
+what to write instead. A reader never quotes the text that it gets, because the text may hold a password.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from config.types import Kind, Maildir, Secret, SmtpServer, WrongValue, path_from
+
+MAX_SOCKET_PATH_BYTES = 100
+"""unix(7) allows a few more."""
+MAX_HOST_CHARACTERS = 253
+MAX_URL_CHARACTERS = 2048
+
+ENCODE = "a special character that is not percent-encoded (@ as %40, / as %2F, : as %3A, # as %23, % as %25)"
+_BRACKETS = "an IPv6 address without brackets (write [::1])"
+_PUNYCODE = "write its form that begins with xn--, such as xn--bcher-kva.example for bücher.example"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+# RFC 5321's dot-string and domain, which no header trips over.
+_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_MAIL_DOMAIN = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*/?")
+
+
+def host_name() -> Kind[str]:
+    """Return the type of a host of this machine to listen on."""
+
+    def read(text: str) -> str:
+        if text.startswith("["):
+            raise WrongValue("has brackets, which belong to an address with a port")
+        check_host(text)
+        return text
+
+    return Kind(read, "a host name or an IP address of this machine, without a port or brackets")
+
+
+def email_address() -> Kind[str]:
+    def read(text: str) -> str:
+        mailbox, at, domain = text.rpartition("@")
+        if not domain.isascii():
+            raise WrongValue(f"has a domain that is not ASCII: {_PUNYCODE}")
+        is_mailbox = len(mailbox) <= 64 and _MAILBOX.fullmatch(mailbox)
+        if not (at and is_mailbox and _MAIL_DOMAIN.fullmatch(domain)) or len(text) > 254:
+            raise WrongValue("is not an email address")
+        if check_host(domain) is not None:
+            raise WrongValue("has an IP address for a domain")
+        return text
+
+    return Kind(read, "one email address in ASCII, without a name", "till@example.com")
+
+
+def database_url() -> Kind[Secret]:
+    def read(text: str) -> Secret:
+        if text.startswith("sqlite:"):
+            _check_sqlite(text)
+        else:
+            _check_postgresql(text)
+        return Secret(text)
+
+    return Kind(read, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+
+
+def rpc_url() -> Kind[Secret]:
+    def read(text: str) -> Secret:
+        parts = _split(text, "http", "https")
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise WrongValue("has something after the port (a wallet is named by BITCOIND_WALLET)")
+        username, _ = _checked_credentials(parts)
+        if ":" in (username or ""):
+            raise WrongValue("has a colon in the user's name, which bitcoind does not take")
+        return Secret(text)
+
+    allowed = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
+    return Kind(read, allowed, "http://nodetill:PASSWORD@127.0.0.1:8332")
+
+
+def zmq_address() -> Kind[str]:
+    """Return the type of bitcoind's feed. bitcoin.conf writes unix:/path for libzmq's ipc:///path."""
+
+    def read(text: str) -> str:
+        if text.startswith(("ipc:", "unix:")):
+            return _socket_address(text)
+        if text.startswith("tcp://*"):
+            raise WrongValue("has a * where the host must be that is to be connected to")
+        parts = _split(text, "tcp", others=("unix:/", "ipc:///"))
+        if parts.port is None:
+            raise WrongValue("has no port")
+        if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+            raise WrongValue("has more than a host and a port")
+        return text
+
+    return Kind(read, "tcp://HOST:PORT, unix:/PATH or ipc:///PATH, as bitcoin.conf has it")
+
+
+def http_url() -> Kind[str]:
+    """Return the type of an address to which Nodetill sends requests as it stands."""
+
+    def read(text: str) -> str:
+        parts = _web_address(text)
+        if parts.fragment or text.endswith("#"):
+            raise WrongValue("has a #, and nothing behind it is ever sent: leave it out, or write it as %23")
+        return text
+
+    return Kind(read, "an address that starts with http:// or https://", "https://rates.example.com/btc")
+
+
+def base_url() -> Kind[str]:
+    """Return the type of an address that paths are added to. The value has no slash at its end."""
+
+    def read(text: str) -> str:
+        parts = _web_address(text)
+        if "?" in text or "#" in text:
+            raise WrongValue("has more than a host, a port and a path")
+        if not _PATH.fullmatch(parts.path):
+            raise WrongValue("has a path with an empty part, a dot for a part, or a character to be encoded")
+        host = check_host(parts.hostname or "")
+        if host is not None and is_unspecified(host):
+            raise WrongValue(
+                "has an address that stands for all of this machine's, and leads customers nowhere"
+            )
+        # As a browser writes it: the address is compared with what browsers send.
+        netloc = netloc_of(parts.hostname or "", _port_to_show(parts))
+        return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
+
+    allowed = "http://HOST:PORT or https://HOST, with a path if there is one"
+    return Kind(read, allowed, "https://pay.example.com")
+
+
+def explorer_url() -> Kind[str]:
+    def read(text: str) -> str:
+        _web_address(text.replace("{txid}", "0"))
+        if "{txid}" not in text:
+            raise WrongValue("has no {txid}")
+        if re.search(r"[{}]", text.replace("{txid}", "")):
+            raise WrongValue("has braces beside those of {txid}")
+        return text
+
+    return Kind(read, "an http:// or https:// address with {txid} where the transaction's id goes")
+
+
+def mail_url() -> Kind[SmtpServer | Maildir]:
+    def read(text: str) -> SmtpServer | Maildir:
+        if not text.startswith("maildir:"):
+            return _smtp_server(_split(text, "smtp", "smtps", others=("maildir:",)))
+        path = text.removeprefix("maildir:")
+        if not path.strip("/"):
+            raise WrongValue("names no directory")
+        if re.match("//[^/]", path):
+            raise WrongValue("has two slashes: write maildir:var/mail or maildir:/var/mail")
+        return Maildir(path_from(path))
+
+    allowed = (
+        "smtp://USER:PASSWORD@HOST:PORT (and ?starttls=never after it for no TLS), "
+        "smtps://USER:PASSWORD@HOST:PORT, or maildir:PATH"
+    )
+    return Kind(read, allowed, "smtp://till:PASSWORD@mail.example.com:587")
+
+
+def check_host(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that `host` is, or None for a name. Raise WrongValue where it is neither."""
+    if not host:
+        raise WrongValue(f"has no host, {_BRACKETS}, or {ENCODE}")
+    if not host.isascii():
+        raise WrongValue(f"has a host that is not ASCII: {_PUNYCODE}")
+    if ":" in host and "%" in host:
+        raise WrongValue("has an IPv6 address with a zone: write a host name, or an address without %")
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    if host.endswith("."):
+        raise WrongValue("has a host with a dot at its end: leave the dot out")
+    if _NUMBER.fullmatch(host.rpartition(".")[2]):
+        raise WrongValue("has a host that is no IPv4 address: write four numbers up to 255")
+    if len(host) > MAX_HOST_CHARACTERS or not _HOST_NAME.fullmatch(host):
+        raise WrongValue(f"is neither a host name nor an IP address, or has {ENCODE}")
+    return None
+
+
+def is_unspecified(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether this is 0.0.0.0 or ::, on which a server listens and which nobody can reach."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address.is_unspecified or (mapped is not None and mapped.is_unspecified)
+
+
+def netloc_of(host: str, port: int | None) -> str:
+    """Return host and port as an address has them, an IPv6 address in brackets."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port is None else f"{name}:{port}"
+
+
+def credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    """Return the user and the password of an address, percent-decoded. None stands for a missing one."""
+    username = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    return username, password
+
+
+def without_credentials(url: str) -> str:
+    """Return the address with *** in the place of its user and password."""
+    start, separator, rest = url.partition("://")
+    netloc, slash, path = rest.partition("/")
+    _, at, host = netloc.rpartition("@")
+    return f"{start}{separator}***@{host}{slash}{path}" if at else url
+
+
+def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResult:
+    """Return the parts of an address with a right scheme, host and port.
+
+    `others` are beginnings that would have been right, too.
+    """
+    beginnings = [f"{scheme}://" for scheme in schemes]
+    if not text.startswith(tuple(beginnings)):
+        raise WrongValue(f"does not start with {' or '.join([*beginnings, *others])}")
+    if " " in text or "\\" in text:
+        raise WrongValue("has a space or a backslash in it (write them as %20 and %5C)")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        # The exception's message has the text in it, and so may have a password.
+        raise WrongValue(f"has a port that is none, {_BRACKETS}, or {ENCODE}") from None
+    check_host(parts.hostname or "")
+    if port == 0:
+        raise WrongValue("has port 0, which nobody can connect to")
+    return parts
+
+
+def _web_address(text: str) -> SplitResult:
+    parts = _split(text, "http", "https")
+    if "@" in parts.netloc:
+        raise WrongValue("has a user or a password, which are never sent: leave out what stands before the @")
+    if not text.isascii():
+        raise WrongValue("has characters that must be percent-encoded (ü as %C3%BC)")
+    if len(text) > MAX_URL_CHARACTERS:
+        raise WrongValue("is too long")
+    return parts
+
+
+def _port_to_show(parts: SplitResult) -> int | None:
+    return None if parts.port == _DEFAULT_PORTS[parts.scheme] else parts.port
+
+
+def _socket_address(text: str) -> str:
+    scheme, _, path = text.partition(":")
+    if scheme == "ipc" or path.startswith("//"):
+        path = path.removeprefix("//")
+    if not path or path == "/":
+        raise WrongValue("names no path")
+    if not path.startswith(("/", "@")):
+        raise WrongValue("has a path that does not begin with a slash")
+    if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
+        raise WrongValue("has a path that is too long for a socket")
+    return f"ipc://{path}"
+
+
+def _check_sqlite(text: str) -> None:
+    path = text.removeprefix("sqlite:///")
+    if path == text:
+        raise WrongValue("has too few slashes: sqlite:///till.db is in the directory where Nodetill runs")
+    if path.strip("/") in ("", ":memory:"):
+        raise WrongValue("names no file")
+    if path.startswith("~"):
+        raise WrongValue("has a ~, which is not your home here: write the whole path")
+    if "?" in path:
+        raise WrongValue("has a ?, and SQLite takes no options here: leave it out")
+
+
+def _check_postgresql(text: str) -> None:
+    """Check the address as libpq reads it: several hosts, a socket's directory and options are all right."""
+    if not text.startswith("postgresql://"):
+        raise WrongValue("does not start with postgresql:// or sqlite:///")
+    try:
+        values: Mapping[str, str] = {name: str(value) for name, value in conninfo_to_dict(text).items()}
+    except ProgrammingError:
+        # The exception's message has the text in it, and so may have a password.
+        raise WrongValue(f"has an option that PostgreSQL does not know, {_BRACKETS}, or {ENCODE}") from None
+    for host in values.get("host", "").split(","):
+        if host and not host.startswith(("/", "@")):
+            check_host(host)
+    for port in values.get("port", "").split(","):
+        if port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65_536):
+            raise WrongValue(f"has a port that is none, or {ENCODE}")
+    if not values.get("dbname"):
+        raise WrongValue("names no database")
+    if re.search("[/#]", values["dbname"]):
+        raise WrongValue("has something behind the name of the database")
+
+
+def _checked_credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    username, password = credentials(parts)
+    if (username is None) != (password is None):
+        raise WrongValue("has a user without a password")
+    if username == "":
+        raise WrongValue("has a password without a user")
+    return username, password
+
+
+def _smtp_server(parts: SplitResult) -> SmtpServer:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.path.strip("/") or parts.fragment:
+        raise WrongValue("has something after the port")
+    if options not in ({}, {"starttls": "never"}) or (options and parts.scheme == "smtps"):
+        raise WrongValue("has an option that is not known")
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    if parts.scheme == "smtps":
+        security = "tls"
+    elif options:
+        security = "none"
+    username, password = _checked_credentials(parts)
+    if not f"{username}{password}".isascii():
+        raise WrongValue("has a user or a password that is not ASCII, which mail servers do not take")
+    port = parts.port or {"starttls": 587, "tls": 465, "none": 25}[security]
+    secret = None if password is None else Secret(password)
+    return SmtpServer(parts.hostname or "", port, username, secret, security)

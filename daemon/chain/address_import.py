@@ -1,0 +1,83 @@
+"""Addresses that the wallet gave and the database lacks: after a restore, or a kill between the two.
+
+They are imported before blocks are read, because a payment to an unknown address is not seen. Where the
+wallet answers too late for that, the blocks that paid them are read again.
+"""
+
+from datetime import datetime
+
+import structlog
+
+from daemon.chain.block_handler import BlockHandler
+from daemon.node.client import Bitcoind
+from daemon.node.rpc import NodeRefused, RpcError
+from daemon.node.types import NodeTip
+from daemon.unit_of_work import unit_of_work
+from models.address import add_addresses, retire_free, unknown_addresses
+from models.block import oldest_block, stored_tip
+from models.daemon_status import daemon_report, update_report
+from models.db.connection import batches
+
+log = structlog.get_logger(__name__)
+
+
+class AddressImport:
+    """Imports the wallet's addresses of our label once, as soon as the wallet answers."""
+
+    def __init__(self, node: Bitcoind, blocks: BlockHandler, wallet: str) -> None:
+        self._node = node
+        self._blocks = blocks
+        self._wallet = wallet
+        self._is_done = False
+
+    def run(self, tip: NodeTip, now: datetime) -> None:
+        """Import them, unless that is done. Wait while the wallet or the node's chain is not complete.
+
+        Nobody is given such an address: where the database is an older copy, somebody was.
+        """
+        stored = stored_tip()
+        if self._is_done or (stored is not None and tip.chainwork < stored.chainwork):
+            return
+        try:
+            unknown = unknown_addresses(self._node.addresses())
+            # As many as an interrupted order: nobody was given them, and the pool takes them in.
+            if len(unknown) > daemon_report().addresses_ordered:
+                if self._node.is_wallet_scanning():
+                    return
+                self._import(unknown, tip, now)
+        except NodeRefused as refusal:
+            log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
+        except RpcError:
+            # The wallet is not loaded, and wallet_problems says why.
+            return
+        self._is_done = True
+
+    def _import(self, unknown: list[str], tip: NodeTip, now: datetime) -> None:
+        scripts = [script for batch in batches(unknown) for script in self._node.scripts_of(batch)]
+        # Blocks first. After a kill between the two, the next start imports before it reads them again.
+        self._take_back_blocks(set(unknown), tip)
+        with unit_of_work("addresses-added"):
+            retired = retire_free(now)
+            update_report(addresses_ordered=0)
+            for batch in batches(list(zip(unknown, scripts, strict=True))):
+                add_addresses(batch, self._wallet, now, are_free=False)
+        log.warning(
+            "addresses of the wallet taken in, to be watched only", count=len(unknown), free_retired=retired
+        )
+
+    def _take_back_blocks(self, unknown: set[str], tip: NodeTip) -> None:
+        """Take back the blocks read already from the first that pays one of these addresses.
+
+        A block that is pruned could not be read again, so it stays.
+        """
+        oldest = oldest_block()
+        if oldest is None:
+            # Nobody was given an address before the chain is joined.
+            return
+        heights = self._node.paid_heights(oldest.hash)
+        paid = sorted(heights[address] for address in unknown & heights.keys())
+        if paid and paid[0] < tip.pruned_below:
+            log.warning("payments in pruned blocks are not recorded: run manage.py audit", height=paid[0])
+        readable = [height for height in paid if height >= max(tip.pruned_below, oldest.height + 1)]
+        if readable:
+            self._blocks.disconnect_from(readable[0])

@@ -1,0 +1,231 @@
+"""A PostgreSQL role for the web server, with the least rights that it needs.
+
+The tables belong to the daemon's role. The web server's role reads most of them. It writes new requests,
+the time at which an address is claimed, commands for the daemon, and the operator's logins and
+acknowledgements. It writes no output, event, message or status. PostgreSQL itself refuses the rest, whatever
+runs in the web process.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import psycopg
+
+from models.db.connection import DatabaseError, database, is_sqlite
+
+READ, INSERT, UPDATE, DELETE = "SELECT", "INSERT", "UPDATE", "DELETE"
+WHOLE_ROW = ()
+"""In the place of columns: the right holds for the whole table."""
+
+Rights = Mapping[str, Sequence[str]]
+
+_READ_ALONE: Rights = {READ: WHOLE_ROW}
+_TERMS = (
+    "reference seller_id amount_fiat currency price price_at price_source amount_sats tolerance_sats "
+    "address_id confirmations_required created_at expires_at monitored_until late_deadline note label "
+    "redirect_url metadata idempotency_key idempotency_digest next_deadline"
+).split()
+_STARTING_VALUES = {
+    "status": "'new'",
+    "due_sats": "amount_sats",
+    "received_sats": "0",
+    "overpaid_sats": "0",
+    "told_sats": "0",
+    "revision": "0",
+    "is_late": "FALSE",
+}
+"""The daemon's columns of a request, as each new request has them."""
+
+WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
+    {
+        # Without its webhook secrets, with which a message to a shop could be forged.
+        "seller": {
+            READ: "id name email api_key_hash webhook_url created_at removed_at".split(),
+            INSERT: "id name email api_key_hash webhook_secret created_at".split(),
+        },
+        "address": {READ: WHOLE_ROW, UPDATE: ["claimed_at"]},
+        "payment_request": {
+            READ: WHOLE_ROW,
+            INSERT: [*_TERMS, *_STARTING_VALUES],
+            UPDATE: ["settled_sats"],
+        },
+        "output": _READ_ALONE,
+        "block": _READ_ALONE,
+        "event": {READ: WHOLE_ROW, UPDATE: ["settled_at"]},
+        "message": {READ: WHOLE_ROW, UPDATE: ["settled_at"]},
+        "rate": _READ_ALONE,
+        "hint": {READ: WHOLE_ROW, INSERT: "kind payment_id txid message_id created_at".split()},
+        "daemon_report": _READ_ALONE,
+        "operator_salt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW},
+        "operator_session": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, DELETE: WHOLE_ROW},
+        "login_attempt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, UPDATE: WHOLE_ROW, DELETE: WHOLE_ROW},
+        "failed_login": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, UPDATE: WHOLE_ROW, DELETE: WHOLE_ROW},
+        "schema_migration": _READ_ALONE,
+        "spend": {},
+        "daemon_term": {},
+    }
+)
+"""Every table, and what the web server may do there. A right names its columns, or none for all of them."""
+
+HOW_TO_GRANT = "as the daemon's role, run manage.py database grant-web with this role's name"
+
+_SEQUENCES = ("payment_request_id_seq", "hint_id_seq", "failed_login_id_seq")
+
+_POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        # An address that was claimed stays claimed.
+        "address": {
+            "SELECT": "USING (TRUE)",
+            "UPDATE": "USING (claimed_at IS NULL) WITH CHECK (claimed_at IS NOT NULL)",
+        },
+        # A request begins as a new one; its status comes from the daemon alone.
+        "payment_request": {
+            "SELECT": "USING (TRUE)",
+            "UPDATE": "USING (TRUE)",
+            "INSERT": "WITH CHECK ({})".format(
+                " AND ".join(f"{column} = {value}" for column, value in _STARTING_VALUES.items())
+            ),
+        },
+    }
+)
+"""PostgreSQL's row-level security of two tables: the condition on the rows, by command."""
+
+
+def web_roles() -> list[str]:
+    """Return the roles that have a web server's rights on this database."""
+    query = (
+        "SELECT DISTINCT unnest(roles)::text FROM pg_policies "
+        "WHERE schemaname = current_schema() AND policyname = 'web_select' ORDER BY 1"
+    )
+    return [role for (role,) in database.execute_sql(query).fetchall()]
+
+
+def grant_web_rights(role: str) -> None:
+    """Give `role` exactly the rights of a web server, and renew those of the others that have them.
+
+    Raises DatabaseError where the role does not exist, or has further rights from elsewhere.
+    """
+    if is_sqlite():
+        raise DatabaseError(
+            "SQLite has no roles: whoever can write the file can write all of it; PostgreSQL has them"
+        )
+    if not database.execute_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
+        raise DatabaseError(f"PostgreSQL has no role {role}: make it first (createuser {_quoted(role)})")
+    with database.atomic():
+        renew_web_rights([*web_roles(), role])
+        _refuse_excess(role)
+
+
+def renew_web_rights(roles: Sequence[str] | None = None) -> None:
+    """Grant the rights of today's tables to these roles, by default to those that have them already."""
+    names = sorted({*(web_roles() if roles is None else roles)})
+    if not names:
+        return
+    to_all = ", ".join(map(_quoted, names))
+    for command in _commands(to_all):
+        database.execute_sql(command)
+
+
+def refuse_missing_rights() -> None:
+    """Raise DatabaseError where this connection's role can't do what a web server has to do."""
+    if is_sqlite():
+        return
+    asked = [
+        (table, column, right)
+        for table, rights in WEB_RIGHTS.items()
+        for right, columns in rights.items()
+        for column in columns or (None,)
+    ]
+    for table, column, right in asked:
+        of_table = "has_table_privilege(%s, %s)" if column is None else "has_column_privilege(%s, %s, %s)"
+        values = (table, right) if column is None else (table, column, right)
+        if not database.execute_sql(f"SELECT {of_table}", values).fetchone()[0]:
+            raise DatabaseError(f"the role {current_role()} may not {right} in {table}: {HOW_TO_GRANT}")
+
+
+def refuse_web_role() -> None:
+    """Raise DatabaseError where this connection's role is a web server's, with which no daemon can work."""
+    if is_sqlite():
+        return
+    can_write = database.execute_sql("SELECT has_table_privilege('output', 'INSERT')").fetchone()[0]
+    if not can_write:
+        raise DatabaseError(
+            f"the role {current_role()} may not write payments, as the web server's may not: "
+            "give the daemon the role that owns the tables in DATABASE_URL"
+        )
+
+
+def lacks_right(error: Exception) -> bool:
+    """Return whether PostgreSQL refused a statement because the role may not do what it says."""
+    return isinstance(getattr(error, "orig", None), psycopg.errors.InsufficientPrivilege)
+
+
+def may_change_schema() -> bool:
+    """Return whether this connection's role can bring the tables up to date."""
+    if is_sqlite():
+        return True
+    query = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+    return bool(database.execute_sql(query).fetchone()[0])
+
+
+def _commands(roles: str) -> list[str]:
+    """Return the statements that take all rights from the roles, and then give them those of a web server."""
+    (schema,) = database.execute_sql("SELECT quote_ident(current_schema())").fetchone()
+    commands = [
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {roles}",
+        f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {roles}",
+        f"GRANT USAGE ON SCHEMA {schema} TO {roles}",
+        f"GRANT USAGE ON SEQUENCE {', '.join(_SEQUENCES)} TO {roles}",
+    ]
+    for table, rights in WEB_RIGHTS.items():
+        for right, columns in rights.items():
+            named = f" ({', '.join(columns)})" if columns else ""
+            commands.append(f"GRANT {right}{named} ON {table} TO {roles}")
+    for table, policies in _POLICIES.items():
+        commands.append(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        for command, condition in policies.items():
+            name = f"web_{command.lower()}"
+            commands.append(f"DROP POLICY IF EXISTS {name} ON {table}")
+            commands.append(f"CREATE POLICY {name} ON {table} FOR {command} TO {roles} {condition}")
+    return commands
+
+
+def _refuse_excess(role: str) -> None:
+    """Raise DatabaseError where the role can write more than it was given: by what it is, or belongs to."""
+    query = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = %s"
+    if database.execute_sql(query, (role,)).fetchone()[0]:
+        raise DatabaseError(f"the role {role} is a superuser or has BYPASSRLS: no grant limits it")
+    query = "SELECT has_schema_privilege(%s, current_schema(), 'CREATE'), current_schema()"
+    can_create, schema = database.execute_sql(query, (role,)).fetchone()
+    if can_create:
+        raise DatabaseError(
+            f"the role {role} may create tables in the schema {schema}: "
+            f"as the schema's owner, REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC (or FROM {_quoted(role)})"
+        )
+    for table, rights in WEB_RIGHTS.items():
+        for right in (READ, INSERT, UPDATE, DELETE, "TRUNCATE", "TRIGGER"):
+            if rights.get(right) != WHOLE_ROW and _has_more(role, table, right, is_partial=right in rights):
+                raise DatabaseError(
+                    f"the role {role} may {right} in {table} by other means: "
+                    "it owns the tables, is a member of a role that may, or PUBLIC may"
+                )
+
+
+def _has_more(role: str, table: str, right: str, *, is_partial: bool) -> bool:
+    """Return whether the role has the right on the whole table, or on any column where it should on none."""
+    is_of_columns = right in (READ, INSERT, UPDATE) and not is_partial
+    function = "has_any_column_privilege" if is_of_columns else "has_table_privilege"
+    found = database.execute_sql(f"SELECT {function}(%s, %s, %s)", (role, table, right)).fetchone()
+    return bool(found[0])
+
+
+def current_role() -> str:
+    """Return the role that this connection works as."""
+    (role,) = database.execute_sql("SELECT current_user").fetchone()
+    return str(role)
+
+
+def _quoted(name: str) -> str:
+    """Return the name as SQL writes an identifier."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'

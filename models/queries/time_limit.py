@@ -1,0 +1,43 @@
+"""Give the queries of one reader an end, so that no search keeps the server from others."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import peewee
+
+from models.db.connection import database, is_sqlite, snapshot
+
+_STEPS_BETWEEN_LOOKS = 1000
+"""SQLite counts steps of its virtual machine."""
+
+
+class QueryTooLong(Exception):
+    """The database has ended a query that took too long."""
+
+
+@contextmanager
+def limited_snapshot(seconds: float) -> Iterator[None]:
+    """Open a reading transaction that ends after this time. Raises QueryTooLong."""
+    deadline = time.monotonic() + seconds
+    try:
+        with snapshot():
+            yield from _sqlite_queries(deadline) if is_sqlite() else _postgres_queries(seconds)
+    except peewee.OperationalError as error:
+        if time.monotonic() < deadline:
+            raise
+        raise QueryTooLong(f"a query has taken {seconds:g} s") from error
+
+
+def _sqlite_queries(deadline: float) -> Iterator[None]:
+    connection = database.connection()
+    connection.set_progress_handler(lambda: time.monotonic() >= deadline, _STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _postgres_queries(seconds: float) -> Iterator[None]:
+    database.execute_sql(f"SET LOCAL statement_timeout = {max(int(seconds * 1000), 1):d}")
+    yield

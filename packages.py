@@ -1,0 +1,35 @@
+"""Print one sentence, not a traceback, where Python or its packages are not those that Nodetill needs.
+
+The programs import this module before all others. It runs on an older Python too.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+MIN_PYTHON = (3, 11)
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+
+
+def command_instead() -> str:
+    """Return the command that works: this one with the Python of .venv, or the one that makes .venv."""
+    python = ENVIRONMENT / "bin" / "python"
+    if not python.exists() or ENVIRONMENT.resolve() == Path(sys.prefix).resolve():
+        return f"make -C {shlex.quote(str(ROOT))} setup"
+    return " ".join(map(shlex.quote, [str(python), str(ROOT / Path(sys.argv[0]).name), *sys.argv[1:]]))
+
+
+def _print_sentence(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if isinstance(error, ModuleNotFoundError):
+        sys.stderr.write(f"nodetill: this Python has no package {error.name}; run: {command_instead()}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _print_sentence
+if sys.version_info < MIN_PYTHON:
+    sys.exit(f"nodetill: Python 3.11 or later is needed; run: {command_instead()}")

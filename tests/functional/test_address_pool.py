@@ -1,0 +1,168 @@
+"""An address that the wallet has made cannot be unmade: a pool that fails does not order more and more."""
+
+import resource
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from config import load_settings
+from daemon.address_pool import BATCH_SIZE, AddressPool
+from daemon.node.client import LABEL, Bitcoind
+from daemon.node.rpc import RPC_CALLS
+from models.address import Address, free_count
+from models.block import Block
+from models.daemon_status import update_report
+from models.db.connection import database, disconnect, is_sqlite
+from models.db.schema import open_database
+from regtest.installation import settings_for
+from regtest.node import RegtestNode, rpcauth
+from tests.functional.conftest import TillMaker
+from tests.support.merchant import Till
+from tests.support.waiting import wait_until
+
+PoolMaker = Callable[[dict[str, str]], AddressPool]
+
+POOL = 20
+SMALL_FILE = 4096
+WALLET = "nodetill"
+
+
+def _made(node: RegtestNode, wallet: str) -> int:
+    """Return how many addresses the wallet has made for the pool."""
+    return len(node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
+
+
+def _wait_full(till: Till) -> None:
+    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
+
+
+def test_a_disk_that_is_full_burns_no_address(make_till: TillMaker) -> None:
+    """The daemon cannot store addresses, so it orders none, though the pool lacks three."""
+    till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1").open()
+    if not till.installation.settings["DATABASE_URL"].startswith("sqlite:"):
+        pytest.skip("a limit of the daemon's files does not concern PostgreSQL's")
+    _wait_full(till)
+    made = _made(till.node, till.wallet)
+    resource.prlimit(till.daemon.pid, resource.RLIMIT_FSIZE, (SMALL_FILE, resource.RLIM_INFINITY))
+    for _ in range(3):
+        till.request()
+    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have no heartbeat")
+    assert till.health().document["addresses"]["free"] == POOL - 3
+    assert _made(till.node, till.wallet) == made
+    resource.prlimit(till.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    _wait_full(till)
+    assert _made(till.node, till.wallet) == made + 3
+
+
+@pytest.fixture
+def node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
+    """Return a node with a user who may make addresses, but may not ask for their scripts."""
+    node = start_node(
+        f"-{rpcauth('poor', 'p')}", f"-rpcwhitelist=poor:{','.join(RPC_CALLS - {'validateaddress'})}"
+    )
+    node.rpc("createwallet", WALLET)
+    node.mine(1)
+    return node
+
+
+@pytest.fixture
+def pool_settings(node: RegtestNode, database_url: str, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Yield settings with an open database that has read the node's chain."""
+    open_database(database_url)
+    tip = node.rpc("getblockchaininfo")
+    now = datetime.now(UTC)
+    Block.create(height=tip["blocks"], hash=tip["bestblockhash"], chainwork=tip["chainwork"], mined_at=now)
+    yield settings_for(node, tmp_path) | {"DATABASE_URL": database_url, "ADDRESS_POOL": str(POOL)}
+    disconnect()
+
+
+@pytest.fixture
+def make_pool(tmp_path: Path) -> Iterator[PoolMaker]:
+    """Yield a maker of pools, whose connections end with the test."""
+    nodes: list[Bitcoind] = []
+
+    def make(settings: dict[str, str]) -> AddressPool:
+        loaded = load_settings(settings, tmp_path)
+        nodes.append(Bitcoind(loaded))
+        return AddressPool(loaded, nodes[-1], lambda: datetime.now(UTC))
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+def _try_often(pool: AddressPool) -> None:
+    for _ in range(4):
+        pool.take_turn()
+
+
+def test_a_call_that_is_refused_burns_no_second_order(
+    node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
+) -> None:
+    """The wallet makes addresses, and the next call fails. Once it works, these addresses are the pool."""
+    poor = pool_settings | {"BITCOIND_RPC_URL": f"http://poor:p@127.0.0.1:{node.rpc_port}"}
+    pool = make_pool(poor)
+    _try_often(pool)
+    assert pool.problem is not None
+    assert "add it to rpcwhitelist" in pool.problem
+    assert (_made(node, WALLET), free_count()) == (POOL, 0)
+    _try_often(make_pool(poor))
+    _try_often(make_pool(pool_settings))
+    assert (_made(node, WALLET), free_count()) == (POOL, POOL)
+
+
+def test_a_table_that_takes_no_address_burns_no_second_order(
+    node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
+) -> None:
+    """The database takes the order and not the addresses, as a disk does that is nearly full."""
+    if not is_sqlite():
+        pytest.skip("the number of a database's pages is SQLite's")
+    pool = make_pool(pool_settings | {"ADDRESS_POOL": str(BATCH_SIZE)})
+    update_report(chain="regtest")
+    database.execute_sql("VACUUM")
+    for _ in range(4):
+        database.execute_sql(f"PRAGMA max_page_count = {database.obj.pragma('page_count')}")
+        pool.take_turn()
+    assert free_count() == 0
+    assert _made(node, WALLET) == BATCH_SIZE
+    disconnect()
+    _try_often(pool)
+    assert (_made(node, WALLET), free_count()) == (BATCH_SIZE, BATCH_SIZE)
+
+
+def test_an_interrupted_order_is_the_next_ones_beginning(
+    node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
+) -> None:
+    """The daemon was killed with the wallet's answer in its hands."""
+    update_report(addresses_ordered=BATCH_SIZE)
+    for _ in range(3):
+        node.rpc("getnewaddress", LABEL, "bech32", wallet=WALLET)
+    _try_often(make_pool(pool_settings))
+    assert (_made(node, WALLET), free_count(), Address.select().count()) == (POOL, POOL, POOL)
+
+
+def test_the_pool_works_in_its_own_thread(pool_settings: dict[str, str], make_pool: PoolMaker) -> None:
+    """It fills the pool, and ends when it is told to."""
+    pool = make_pool(pool_settings)
+    pool.start()
+    wait_until(lambda: free_count() == POOL, what="a full pool")
+    assert pool.stop(10)
+
+
+def test_a_node_that_is_behind_makes_no_address(
+    node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
+) -> None:
+    """Nobody knows yet whether it is the node of this database."""
+    Block.update(chainwork="f" * 64).execute()
+    pool = make_pool(pool_settings)
+    _try_often(pool)
+    assert pool.problem is not None
+    assert "behind the one already read" in pool.problem
+    assert _made_or_none(node) == 0
+
+
+def _made_or_none(node: RegtestNode) -> int:
+    labels: list[str] = node.rpc("listlabels", wallet=WALLET)
+    return _made(node, WALLET) if LABEL in labels else 0

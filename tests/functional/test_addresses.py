@@ -1,0 +1,169 @@
+"""Every setting with an address of a kind that is rarer than 127.0.0.1: what is accepted works."""
+
+import http.server
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from regtest.child import free_ports
+from regtest.client import Client
+from regtest.node import RegtestNode, rpcauth
+from tests.functional.conftest import TillMaker
+from tests.support.customer import Customer
+from tests.support.mail_server import MailServer
+from tests.support.merchant import Till
+from tests.support.waiting import wait_until
+
+# The feed alone finds the payments of these tests: nothing else looks so early.
+FEED_ALONE = {"RECONCILE_INTERVAL": "86400"}
+USER, PASSWORD = "kasse-ü", "pässwörd"
+
+
+@pytest.fixture(scope="module")
+def sockets() -> Iterator[Path]:
+    """Return a directory whose name is short enough for a socket's path."""
+    directory = tempfile.mkdtemp(prefix="nt")
+    yield Path(directory)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def ipv6_ports() -> list[int]:
+    return free_ports(2)
+
+
+@pytest.fixture(scope="module")
+def regtest_node(start_node: Callable[..., RegtestNode], sockets: Path, ipv6_ports: list[int]) -> RegtestNode:
+    """A node that also listens on ::1, and publishes on Unix sockets and on ::1."""
+    rawtx_port, hashblock_port = ipv6_ports
+    node = start_node(
+        f"-{rpcauth(USER, PASSWORD)}",
+        *("-rpcbind=[::1]", "-rpcbind=127.0.0.1", "-rpcallowip=::1"),
+        *(f"-zmqpubrawtx=unix:{sockets}/rawtx", f"-zmqpubhashblock=unix:{sockets}/hashblock"),
+        *(f"-zmqpubrawtx=tcp://[::1]:{rawtx_port}", f"-zmqpubhashblock=tcp://[::1]:{hashblock_port}"),
+    )
+    node.fund_customer()
+    return node
+
+
+class Shop(http.server.BaseHTTPRequestHandler):
+    """A seller's endpoint on ::1."""
+
+    got: list[tuple[str, str]]
+
+    def do_POST(self) -> None:
+        self.got.append((self.headers["Host"], self.path))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+class Ipv6Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+@pytest.fixture
+def shop() -> Iterator[Ipv6Server]:
+    Shop.got = []
+    with Ipv6Server(("::1", 0), Shop) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def assert_doctor_content(till: Till) -> None:
+    """The doctor reaches bitcoind and its feed at the same addresses."""
+    findings = till.installation.manage("doctor").stdout.splitlines()
+    reached = {line.split()[1] for line in findings if line.startswith("ok")}
+    assert {"bitcoind", "rawtx", "hashblock"} <= reached, findings
+
+
+@pytest.fixture
+def mail() -> Iterator[MailServer]:
+    with MailServer(host="::1") as server:
+        yield server
+
+
+def test_ipv6_works_wherever_an_address_is_set(
+    make_till: TillMaker,
+    regtest_node: RegtestNode,
+    customer: Customer,
+    ipv6_ports: list[int],
+    mail: MailServer,
+    shop: Ipv6Server,
+) -> None:
+    """Payment, email and webhook, by ::1 alone."""
+    rawtx_port, hashblock_port = ipv6_ports
+    till = make_till(
+        BITCOIND_RPC_URL=regtest_node.rpc_url.replace("127.0.0.1", "[::1]"),
+        BITCOIND_ZMQ_RAWTX=f"tcp://[::1]:{rawtx_port}",
+        BITCOIND_ZMQ_HASHBLOCK=f"tcp://[::1]:{hashblock_port}",
+        SMTP_URL=f"smtp://[::1]:{mail.address().port}?starttls=never",
+        WEB_HOST="::1",
+        **FEED_ALONE,
+    )
+    url = f"http://[::1]:{till.installation.environ['WEB_PORT']}"
+    till.client = Client(url)
+    till.installation.client = lambda api_key=None: Client(url, api_key)  # type: ignore[method-assign]
+    webhook = f"http://[::1]:{shop.server_port}/paid?shop=1"
+    till.open()
+    till.installation.managed("seller", "set", "company1", "--webhook-url", webhook)
+    order = till.request(confirmations=1)
+    assert order.document["checkout_url"].startswith(url)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    till.node.mine()
+    order.wait("confirmed")
+    till.wait(order.is_all_delivered, "deliver everything")
+    assert len(mail.taken) == 2
+    assert_doctor_content(till)
+    assert Shop.got == [(f"[::1]:{shop.server_port}", "/paid?shop=1")] * 2
+    assert till.daemon.stop() == 0
+
+
+@pytest.mark.parametrize("scheme", ["unix:", "unix://", "ipc://"])
+def test_the_feed_comes_by_a_unix_socket(
+    make_till: TillMaker, customer: Customer, sockets: Path, scheme: str
+) -> None:
+    """As bitcoin.conf writes it, and as libzmq does."""
+    addresses = {
+        "BITCOIND_ZMQ_RAWTX": f"{scheme}{sockets}/rawtx",
+        "BITCOIND_ZMQ_HASHBLOCK": f"{scheme}{sockets}/hashblock",
+    }
+    till = make_till(**addresses, **FEED_ALONE).open()
+    order = till.request(confirmations=1)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    till.node.mine()
+    order.wait_told("received", "confirmed")
+    assert_doctor_content(till)
+    till.close()
+
+
+def test_letters_beyond_ascii_are_right_in_the_rpc_password(
+    make_till: TillMaker, regtest_node: RegtestNode
+) -> None:
+    """bitcoind compares the bytes of UTF-8."""
+    url = f"http://{USER}:{PASSWORD}@localhost:{regtest_node.rpc_port}"
+    done = make_till(BITCOIND_RPC_URL=url).installation.manage("doctor")
+    assert f"answers at http://localhost:{regtest_node.rpc_port}" in done.stdout
+
+
+def test_an_address_that_stands_for_all_of_the_machine_needs_a_public_one(make_till: TillMaker) -> None:
+    """A server that would give customers links to 0.0.0.0 does not start; with PUBLIC_URL it does."""
+    till = make_till(WEB_HOST="0.0.0.0")
+    till.web.start()
+    assert till.web.wait() == 78
+    (line,) = till.web.lines()
+    assert line.startswith("nodetill: PUBLIC_URL: is unset")
+    till = make_till(WEB_HOST="0.0.0.0", PUBLIC_URL="https://pay.example.com")
+    till.web.start()
+    wait_until(lambda: till.client.try_get("/health"))
+    till.web.stop()

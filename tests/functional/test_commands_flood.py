@@ -1,0 +1,58 @@
+"""A seller that sends invented transaction ids keeps nobody else's payment from being seen."""
+
+import secrets
+from threading import Event, Thread
+
+import pytest
+
+from tests.functional.conftest import TillMaker
+from tests.support.customer import Customer
+from tests.support.merchant import Till
+
+LOUD = "loud"
+PAYMENTS = 5
+CONNECTIONS = 3
+
+
+@pytest.fixture(scope="module")
+def till(make_till: TillMaker) -> Till:
+    """A till that finds what the feed does not bring only after an hour."""
+    return make_till(RECONCILE_INTERVAL="3600").open()
+
+
+def test_invented_transactions_delay_nobody_else(till: Till, customer: Customer) -> None:
+    """Others' payments are seen while the flood goes on, and another seller's hints are looked at."""
+    loud = till.installation.client(till.installation.managed("seller", "add", LOUD)["api_key"])
+    body = {"seller_id": LOUD, "amount_fiat": "10.00", "currency": "EUR"}
+    made = till.wait(lambda: _created(loud.post("/api/v1/payments", body)), "answer the loud seller")
+    path = f"/api/v1/payments/{made}/transactions"
+    is_done, statuses = Event(), list[int]()
+
+    def flood() -> None:
+        while not is_done.is_set():
+            statuses.append(loud.post(path, {"txid": secrets.token_hex(32)}).status)
+
+    flooding = [Thread(target=flood) for _ in range(CONNECTIONS)]
+    for each in flooding:
+        each.start()
+    try:
+        till.wait(lambda: len(statuses) > 100, "take in the flood")
+        for _ in range(PAYMENTS):
+            before = len(statuses)
+            order = till.request(confirmations=1)
+            sent = customer.pay(order.address, order.amount_sats)
+            answer = till.client.post(f"{order.path}/transactions", {"txid": sent.txid})
+            assert answer.status == 202
+            order.wait("received")
+            assert len(statuses) > before, "the flood goes on meanwhile"
+    finally:
+        is_done.set()
+        for each in flooding:
+            each.join(30)
+    assert set(statuses) <= {202, 429}
+    assert not [line for line in till.daemon.lines() if "cannot be used" in line]
+
+
+def _created(answer: object) -> str | None:
+    document = getattr(answer, "document", None)
+    return document["payment_request_id"] if getattr(answer, "status", 0) == 201 and document else None

@@ -1,0 +1,191 @@
+"""A payment that leaves the mempool without a word from the feed is noticed soon, not at the next block."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from models.address import add_addresses
+from models.output import DROPPED, Output
+from payments.status import Status
+from regtest.node import RegtestNode
+from tests.support.customer import Customer
+from tests.support.expected_state import Account
+from tests.support.merchant import Till
+from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Stage
+from tests.support.tx_builder import ANYBODY, Coin, Forged
+
+AMOUNT_SATS = 2_000
+QUESTIONS = 7
+"""As many as one message of the feed makes the daemon ask."""
+EXPIRY = timedelta(days=15)
+"""bitcoind keeps a transaction for 14 days (-mempoolexpiry)."""
+
+Thing = Callable[[Stage, Account, int], None]
+
+
+def _publish(stage: Stage, coins: list[Coin], outputs: list[tuple[bytes, int]], fee_sats: int) -> Forged:
+    made = stage.world.forge(coins, outputs, fee_sats)
+    assert stage.world.publish(made)
+    return made
+
+
+def _publish_meanwhile(
+    stage: Stage, question: int, coins: list[Coin], outputs: list[tuple[bytes, int]]
+) -> None:
+    """Publish it before this question, at a fee that takes the place of all others."""
+
+    def publish() -> None:
+        _publish(stage, coins, outputs, 50 * FEE_SATS)
+
+    stage.meanwhile(publish, question)
+
+
+def _replace_the_double_spend(stage: Stage, account: Account, question: int) -> None:
+    """D spends what the payment spends and another coin; E spends that other coin alone."""
+    sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
+    stage.settle()
+    _publish_meanwhile(stage, question, [other], [])
+    _publish(stage, [*sent.coins, other], [], 10 * FEE_SATS)
+
+
+def _replace_the_smaller_bump(stage: Stage, account: Account, question: int) -> None:
+    """The same where D pays the request, too: the two never count together."""
+    sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
+    stage.settle()
+    _publish_meanwhile(stage, question, [other], [])
+    _publish(stage, [*sent.coins, other], [(account.script, AMOUNT_SATS)], 10 * FEE_SATS)
+
+
+def _replace_the_parent(stage: Stage, account: Account, question: int) -> None:
+    """The parent goes while bitcoind is asked about its child, which pays."""
+    parent = _publish(stage, [stage.world.coin()], [], FEE_SATS)
+    stage.settle()
+    _publish_meanwhile(stage, question, list(parent.coins), [(ANYBODY, 1_000)])
+    stage.pay([(account, AMOUNT_SATS)], parent.coin(-1))
+
+
+@pytest.mark.parametrize("thing", [_replace_the_double_spend, _replace_the_smaller_bump, _replace_the_parent])
+def test_what_is_gone_before_bitcoind_is_asked_does_not_stay(stage: Stage, thing: Thing) -> None:
+    """Before the first question, before the second, and so on; no block and no long silence is needed."""
+    stage.begin()
+    for question in range(1, QUESTIONS + 1):
+        account = stage.request(AMOUNT_SATS, confirmations=question % 2)
+        stage.note(f"before question {question}")
+        stage.is_rough = True
+        thing(stage, account, question)
+        stage.settle()
+        # What no question of this message came to happens at one of the next.
+        stage.daemon.meanwhile(lambda: None, 1)
+    stage.end()
+
+
+def test_a_sibling_that_takes_the_place_of_a_payment_conflicts_with_nothing(stage: Stage) -> None:
+    """A version-3 parent has one unconfirmed child. A second child evicts it, by another output."""
+    stage.begin()
+    if "Knots" in stage.world.node.rpc("getnetworkinfo")["subversion"]:
+        stage.daemon.stop()
+        # Bitcoin Core always keeps to BIP 431. Knots does so on request.
+        stage.world.node.restart("-mempooltruc=enforce")
+        stage.daemon.start()
+    account = stage.request(AMOUNT_SATS, confirmations=0)
+    world = stage.world
+    parent = world.forge([world.coin()], [(ANYBODY, 100_000)], FEE_SATS, 3)
+    child = world.forge([parent.coin(0)], [(account.script, AMOUNT_SATS)], FEE_SATS, 3)
+    sibling = world.forge([parent.coin(1)], [], 50 * FEE_SATS, 3)
+    assert world.publish(parent)
+    assert world.publish(child)
+    stage.settle()
+    assert account.row().status == Status.CONFIRMED
+
+    assert world.publish(sibling)
+    assert child.txid not in world.view().mempool
+    stage.settle()
+    assert account.row().status == Status.NEW
+    assert Output.get(Output.txid == child.txid).state == DROPPED
+    stage.end()
+
+
+def test_a_payment_that_bitcoind_forgets_is_missed_though_the_feed_is_whole(stage: Stage) -> None:
+    """bitcoind publishes nothing about a transaction that expires, or that a full mempool loses."""
+    stage.begin()
+    account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
+    sent = stage.pay([(account, AMOUNT_SATS)])
+    stage.settle()
+    try:
+        stage.world.node.rpc("setmocktime", int((datetime.now(UTC) + EXPIRY).timestamp()))
+        stage.pay([(other, AMOUNT_SATS)])
+        assert sent.txid not in stage.world.view().mempool
+        stage.settle()
+    finally:
+        stage.world.node.rpc("setmocktime", 0)
+    assert account.row().status == Status.NEW
+    stage.end()
+
+
+def test_the_replacement_of_a_payment_can_go_as_well(stage: Stage) -> None:
+    """The payment is not called replaced by something that nobody has."""
+    stage.begin()
+    account, other = stage.request(AMOUNT_SATS), stage.world.coin()
+    sent = stage.pay([(account, AMOUNT_SATS)])
+    stage.settle()
+    _publish(stage, [*sent.coins, other], [], 10 * FEE_SATS)
+    stage.settle()
+    _publish(stage, [other], [], 50 * FEE_SATS)
+    stage.settle()
+    assert Output.get(Output.txid == sent.txid).state == DROPPED
+    stage.end()
+
+
+def test_an_output_without_a_request_is_followed_to_its_end(stage: Stage) -> None:
+    """It does not stay in the mempool for ever: it is dropped, replaced, or mined like any other."""
+    stage.begin()
+    world, wallet = stage.world, stage.settings.bitcoind_wallet
+    address = world.node.rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
+    script = bytes.fromhex(world.node.rpc("validateaddress", address)["scriptPubKey"])
+    add_addresses([(address, script)], wallet, datetime.now(UTC), are_free=False)
+    other = world.coin()
+    mined, replaced, dropped = (
+        _publish(stage, [world.coin()], [(script, AMOUNT_SATS)], FEE_SATS) for _ in range(3)
+    )
+
+    def wait_for(*states: str) -> None:
+        def are_stored() -> bool:
+            stored = {output.txid: output.state for output in Output.select()}
+            return [stored.get(each.txid) for each in (mined, replaced, dropped)] == [*states]
+
+        assert stage.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
+
+    wait_for("mempool", "mempool", "mempool")
+    _publish(stage, list(replaced.coins), [], 10 * FEE_SATS)
+    _publish(stage, [*dropped.coins, other], [], 10 * FEE_SATS)
+    _publish(stage, [other], [], 50 * FEE_SATS)
+    world.mine([mined])
+    wait_for("mined", "replaced", "dropped")
+    stage.end()
+
+
+@pytest.mark.parametrize("option", ["-txindex=1", "-txindex=0"])
+def test_a_payment_in_a_block_that_left_the_chain_unread_holds_nothing_up(
+    start_node: Callable[..., RegtestNode], tmp_path: Path, option: str
+) -> None:
+    """With txindex=1 bitcoind still has it, though no chain and no mempool does."""
+    node = start_node(option)
+    node.fund_customer()
+    customer = Customer(node)
+    till = Till(node, tmp_path).open()
+    try:
+        order, other = till.request(), till.request(confirmations=1)
+        till.daemon.stop()
+        [stale] = node.rpc("generatetoaddress", 1, order.address)
+        node.rpc("invalidateblock", stale)
+        node.mine(2)
+        till.daemon.start()
+        customer.pay(other.address, other.amount_sats)
+        node.mine()
+        other.wait("confirmed")
+        till.wait_well()
+        assert order.now()["status"] == "new"
+    finally:
+        till.close()

@@ -1,0 +1,219 @@
+"""A wallet, a chain or a database is exchanged under its old name: no address and no status comes of it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from models.address import Address
+from models.daemon_status import update_report
+from regtest.node import RegtestNode
+from regtest.process import Process
+from tests.conftest import NewDatabase, sqlite_in
+from tests.functional.conftest import TillMaker
+from tests.support.customer import Customer
+from tests.support.merchant import SELLER, Till
+
+POOL = 5
+
+
+@pytest.fixture(scope="session")
+def new_database() -> NewDatabase:
+    """Return a maker of SQLite databases, because a test puts back the copy of a file."""
+    return sqlite_in
+
+
+@pytest.fixture
+def till(make_till: TillMaker) -> Iterator[Till]:
+    """Yield a till that notices nothing by its regular looks."""
+    till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="3600").open()
+    _wait_full(till)
+    yield till
+    till.close()
+
+
+def _wait_full(till: Till) -> None:
+    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
+
+
+def _wallet_path(till: Till) -> Path:
+    return till.node.datadir / "regtest" / "wallets" / till.wallet
+
+
+def _lose_wallet(till: Till) -> Path:
+    """Take the wallet from bitcoind, and return the directory where it lies."""
+    lost = _wallet_path(till).with_name(f"{till.wallet}-lost")
+    till.node.stop()
+    _wallet_path(till).rename(lost)
+    till.node.launch()
+    return lost
+
+
+def _restore_wallet(till: Till, lost: Path) -> None:
+    """Put the wallet in the place of another one of its name."""
+    till.node.stop()
+    shutil.rmtree(_wallet_path(till), ignore_errors=True)
+    lost.rename(_wallet_path(till))
+    till.node.launch()
+
+
+def _free(till: Till) -> list[str]:
+    with till.database():
+        return [row.address for row in Address.select().where(Address.is_free())]
+
+
+def _post(till: Till) -> int:
+    return till.client.post(
+        "/api/v1/payments", {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
+    ).status
+
+
+def _is_known(till: Till, address: str) -> bool:
+    return bool(till.node.rpc("getaddressinfo", address, wallet=till.wallet)["ismine"])
+
+
+def _sell_known_ones(till: Till, *, but: list[str]) -> None:
+    """Sell more than the pool holds, each at an address that the wallet knows."""
+    given = [till.request().address for _ in range(POOL + 2)]
+    assert all(_is_known(till, address) for address in given)
+    assert not set(given) & set(but)
+
+
+def test_wallet_create_takes_the_lost_wallets_addresses_out_of_the_pool(
+    till: Till, customer: Customer
+) -> None:
+    """The command does so at once, because the web server also sells while the daemon is down."""
+    order, old = till.request(), _free(till)
+    till.daemon.stop()
+    _lose_wallet(till)
+    assert till.installation.managed("wallet", "create")["created"]
+    assert _post(till) == 503
+    till.daemon.start()
+    _sell_known_ones(till, but=old)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+
+
+def test_a_daemon_that_starts_finds_the_new_wallet(till: Till) -> None:
+    """Somebody made the wallet by bitcoin-cli."""
+    old = _free(till)
+    till.daemon.stop()
+    _lose_wallet(till)
+    till.node.rpc("createwallet", till.wallet)
+    till.daemon.start()
+    till.daemon.wait_for_line("free addresses held", f"count={POOL}")
+    _sell_known_ones(till, but=old)
+
+
+def test_a_daemon_at_work_finds_the_new_wallet_and_the_old_one(till: Till) -> None:
+    """The old wallet comes back, and its addresses are free again."""
+    old = _free(till)
+    lost = _lose_wallet(till)
+    till.node.rpc("createwallet", till.wallet)
+    till.daemon.wait_for_line("free addresses held", f"count={POOL}")
+    _sell_known_ones(till, but=old)
+    _restore_wallet(till, lost)
+    till.wait(lambda: set(old) <= set(_free(till)), "free the old addresses")
+    assert till.request().address in old
+
+
+def test_a_wallet_that_is_gone_gives_no_address(till: Till) -> None:
+    """Nobody knows whether its keys are lost. Once the wallet is back, the till sells again."""
+    lost = _lose_wallet(till)
+    till.wait(lambda: _post(till) == 503, "refuse")
+    till.wait_problem(f"no new addresses from wallet {till.wallet}")
+    _restore_wallet(till, lost)
+    till.wait(lambda: _post(till) == 201, "sell again")
+    till.wait_well()
+
+
+def test_a_database_of_another_chain_gets_no_address_of_this_one(make_till: TillMaker) -> None:
+    """Customers on the main chain would pay to nobody."""
+    till = make_till()
+    with till.database():
+        update_report(chain="main")
+    till.open(is_well=False)
+    till.wait_problem("this database belongs to main")
+    assert _free(till) == []
+
+
+def test_an_old_copy_of_the_database_gives_no_address_twice(till: Till, tmp_path: Path) -> None:
+    """The wallet has made addresses since, so each that the copy has as free may be given."""
+    copy = tmp_path / "copy.db"
+    till.installation.managed("database", "backup", str(copy))
+    since = [till.request() for _ in range(POOL - 1)]
+    _wait_full(till)
+    till.installation.stop()
+    name = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    for beside in ("", "-wal", "-shm"):
+        Path(name + beside).unlink(missing_ok=True)
+    shutil.copy(copy, name)
+    till.daemon.start()
+    till.daemon.wait_for_line("addresses of the wallet taken in", f"free_retired={POOL}")
+    till.web.start()
+    till.installation.wait_ready()
+    _sell_known_ones(till, but=[order.address for order in since])
+
+
+def test_a_chain_that_was_begun_anew_decides_nothing(
+    start_node: Callable[..., RegtestNode], tmp_path: Path
+) -> None:
+    """It has the same genesis block, more work, and a wallet of the same name."""
+    node = start_node()
+    node.fund_customer()
+    till = Till(node, tmp_path, ADDRESS_POOL=str(POOL)).open()
+    try:
+        _wait_full(till)
+        customer, paid, order = Customer(node), till.request(confirmations=1), till.request()
+        customer.pay(paid.address, paid.amount_sats)
+        node.mine()
+        paid.wait("confirmed")
+        node.stop()
+        shutil.rmtree(node.datadir / "regtest")
+        node.launch()
+        node.rpc("createwallet", till.wallet, False, False, "", False, True, True)
+        node.mine(130)
+        till.wait_problem("follows another regtest chain than this database")
+        till.daemon.wait_for_line("free addresses held")
+        assert _post(till) == 503
+        assert _free(till) == []
+        assert (paid.now()["status"], order.now()["status"]) == ("confirmed", "new")
+        assert paid.events() == ["received", "confirmed"]
+        assert "follows another regtest chain" in till.installation.manage("doctor").stdout
+    finally:
+        till.close()
+
+
+def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Till, tmp_path: Path) -> None:
+    """They have the old file open, and all that they wrote to it would be lost."""
+    copy = tmp_path / "copy.db"
+    till.installation.managed("database", "backup", str(copy))
+    lost = till.request()
+    path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    copy.rename(path)
+    assert till.client.get(lost.path).status == 404
+    till.daemon.wait_for_line("lock lost", "another database is in its place")
+    till.daemon.wait_for_line("addresses of the wallet taken in")
+    kept = till.request()
+    till.installation.stop()
+    till.daemon.start()
+    till.web.start()
+    till.wait_well()
+    assert kept.now()["payment_request_id"] == kept.id
+
+
+def test_two_paths_to_one_database_have_one_daemon(till: Till, tmp_path: Path) -> None:
+    """The second one stands by, though its DATABASE_URL is a link."""
+    path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    environ = till.installation.environ | {"DATABASE_URL": f"sqlite:///{link}"}
+    second = Process("run_daemon.py", environ, tmp_path)
+    second.start()
+    try:
+        second.wait_for_line("standby", "another daemon works on this database")
+    finally:
+        second.stop()

@@ -1,0 +1,199 @@
+"""The node in memory answers as a real bitcoind does: the same story on both, the same answers."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from bitcoinrpc.authproxy import JSONRPCException
+
+from payments.transaction import outpoint_parts
+from regtest.node import RegtestNode
+from tests.support.chain_state import AnyNode, View, World
+from tests.support.in_memory_node import InMemoryNode
+from tests.support.tx_builder import ANYBODY, Forged
+
+STEPS = 250
+WALLET, LABEL = "nodetill", "nodetill"
+ADDRESSES = 3
+FEE_SATS = 2_000
+
+COMPARED: dict[str, Callable[[Any], Any]] = {
+    "getbestblockhash": lambda answer: answer,
+    "getblock": lambda answer: (answer["height"], answer.get("previousblockhash"), answer["tx"][1:]),
+    "getblockchaininfo": lambda answer: (
+        answer["blocks"],
+        answer["bestblockhash"],
+        answer["chainwork"],
+        answer["mediantime"],
+        answer["initialblockdownload"],
+    ),
+    "getblockhash": lambda answer: answer,
+    "getblockheader": lambda answer: (answer["height"], answer["confirmations"], answer["time"]),
+    "getmempoolancestors": sorted,
+    "getmempoolentry": lambda answer: (
+        answer["ancestorcount"],
+        answer["descendantcount"],
+        sorted(answer["depends"]),
+        sorted(answer["spentby"]),
+    ),
+    "getrawmempool": sorted,
+    "getrawtransaction": lambda answer: answer,
+    "gettransaction": lambda answer: answer["txid"],
+    "gettxspendingprevout": lambda answer: answer,
+    "sendrawtransaction": lambda answer: answer,
+    "submitblock": lambda answer: answer,
+}
+"""The part of each answer that Nodetill or its tests read."""
+
+
+class TwinNode:
+    """A real bitcoind and a node in memory: each call goes to both, and both must answer alike."""
+
+    def __init__(self, real: RegtestNode, memory: InMemoryNode) -> None:
+        self.real = real
+        self.memory = memory
+
+    def rpc(self, method: str, *arguments: Any, wallet: str | None = None) -> Any:
+        answers = [_outcome(node.rpc, method, arguments, wallet) for node in (self.real, self.memory)]
+        read = COMPARED.get(method)
+        if read is not None:
+            real, memory = (a.error["code"] if isinstance(a, JSONRPCException) else read(a) for a in answers)
+            assert real == memory, f"{method}{arguments}: bitcoind {real}, in memory {memory}; {answers[1]}"
+        if isinstance(answers[0], JSONRPCException):
+            raise answers[0]
+        return answers[0]
+
+    def restart(self, *extra: str) -> None:
+        self.real.restart(*extra)
+        self.memory.restart()
+
+    def kill(self) -> None:
+        raise NotImplementedError
+
+    def launch(self) -> None:
+        raise NotImplementedError
+
+
+def _outcome(call: Callable[..., Any], method: str, arguments: tuple[Any, ...], wallet: str | None) -> Any:
+    try:
+        return call(method, *arguments) if wallet is None else call(method, *arguments, wallet=wallet)
+    except JSONRPCException as problem:
+        return problem
+
+
+class Walk:
+    """Random steps of customers and miners on both nodes."""
+
+    def __init__(self, twin: TwinNode, seed: int) -> None:
+        self.twin = twin
+        self.chance = Random(seed)
+        self.world = World(twin).begin()
+        self.world.settle(STEPS + 10, 5)
+        self.sent: list[Forged] = []
+        self.scripts = [self._new_script() for _ in range(ADDRESSES)]
+        self.steps: dict[Callable[[], None], int] = {
+            self.pay: 12,
+            self.spend_change: 10,
+            self.replace: 10,
+            self.send_again: 8,
+            self.mine_the_mempool: 6,
+            self.mine_some: 8,
+            self.reorg: 12,
+        }
+
+    def _new_script(self) -> bytes:
+        """Return the script of an address that both wallets own."""
+        real, memory = self.twin.real, self.twin.memory
+        address = real.rpc("getnewaddress", LABEL, "bech32", wallet=WALLET)
+        script = bytes.fromhex(real.rpc("validateaddress", address)["scriptPubKey"])
+        memory.adopt(address, script, LABEL, WALLET)
+        return script
+
+    def go_on(self) -> None:
+        """Take one step, and compare both nodes."""
+        (step,) = self.chance.choices([*self.steps], [*self.steps.values()])
+        if self.sent or step == self.pay:
+            step()
+        self.compare()
+
+    def compare(self) -> None:
+        """Put every question about the chain, the mempool and the wallet to both nodes."""
+        rpc = self.twin.rpc
+        view = self.world.view()
+        self.twin.real.rpc("syncwithvalidationinterfacequeue")
+        for txid in view.mempool:
+            rpc("getmempoolentry", txid)
+            rpc("getmempoolancestors", txid)
+            rpc("getrawtransaction", txid)
+        spent = [outpoint_parts(coin.outpoint) for sent in self.sent for coin in sent.coins]
+        if spent:
+            rpc("gettxspendingprevout", [{"txid": txid, "vout": vout} for txid, vout in spent])
+        for sent in self.sent[-5:]:
+            rpc("getmempoolentry", sent.txid) if sent.txid in view.mempool else _refused(rpc, sent.txid)
+        rpc("getblockheader", view.tip.block_hash)
+        assert self._unconfirmed(self.twin.real, view) == self._unconfirmed(self.twin.memory, view)
+
+    def _unconfirmed(self, node: AnyNode, view: View) -> set[str]:
+        """Return what the wallet names of the mempool. It may name other transactions, which left it."""
+        rows = node.rpc("listsinceblock", view.tip.block_hash, wallet=WALLET)["transactions"]
+        return {row["txid"] for row in rows if row["confirmations"] == 0} & view.mempool
+
+    def pay(self) -> None:
+        self._made([self.world.coin()], self._outputs(), FEE_SATS)
+
+    def spend_change(self) -> None:
+        coin = self.chance.choice(self.sent).coin(-1)
+        if coin.amount_sats > 100_000:
+            self._made([coin], self._outputs(), FEE_SATS)
+
+    def replace(self) -> None:
+        """Spend the same coins again, with a fee that may be enough or not."""
+        old = self.chance.choice(self.sent[-6:])
+        spent = sum(coin.amount_sats for coin in old.coins)
+        fee_sats = spent - sum(sats for _, sats in old.outputs) + self.chance.choice((1, 200, 5_000, 50_000))
+        outputs = self.chance.choice((old.outputs[:-1], [(ANYBODY, 1_000)], self._outputs()))
+        if fee_sats + sum(sats for _, sats in outputs) < spent - 1_000:
+            self._made(old.coins, outputs, fee_sats)
+
+    def send_again(self) -> None:
+        self.world.publish(self.chance.choice(self.sent))
+
+    def mine_the_mempool(self) -> None:
+        self.world.mine(self.world.transactions[txid] for txid in sorted(self.world.view().mempool))
+
+    def mine_some(self) -> None:
+        self.world.mine(self._some())
+
+    def reorg(self) -> None:
+        depth = self.chance.choice((1, 1, 2, 3, 6))
+        self.world.reorg(depth, [self._some() for _ in range(self.chance.choice((0, 1, depth + 1)))])
+
+    def _made(self, coins: Any, outputs: Any, fee_sats: int) -> None:
+        sent = self.world.forge(list(coins), list(outputs), fee_sats)
+        self.sent.append(sent)
+        if self.chance.random() < 0.8:
+            self.world.publish(sent)
+
+    def _outputs(self) -> list[tuple[bytes, int]]:
+        return [(self.chance.choice(self.scripts), 1_000 + self.chance.randrange(1_000))]
+
+    def _some(self) -> list[Forged]:
+        recent = self.sent[-12:]
+        return self.chance.sample(recent, self.chance.randint(0, len(recent)))
+
+
+def _refused(rpc: Callable[..., Any], txid: str) -> None:
+    with pytest.raises(JSONRPCException):
+        rpc("getmempoolentry", txid)
+
+
+def test_both_nodes_answer_alike(start_node: Callable[..., RegtestNode]) -> None:
+    """A random walk of payments, replacements, blocks and reorgs leaves both nodes with the same chain."""
+    real, memory = start_node(), InMemoryNode()
+    real.rpc("createwallet", WALLET)
+    memory.rpc("createwallet", WALLET)
+    walk = Walk(TwinNode(real, memory), seed=20_261_130)
+    for _ in range(STEPS):
+        walk.go_on()
+    assert len(walk.sent) > STEPS / 5

@@ -1,0 +1,139 @@
+"""A chain with less work than the one already read: it is held, named, and followed by order."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from daemon.chain import stalled
+from daemon.node.checks import STALLED
+from models import block
+from models.block import stored_tip
+from models.command import add_chain_to_follow, pending_hints
+from models.daemon_status import daemon_report, update_report
+from models.outbox import events_of
+from models.output import outputs_at
+from payments.status import Status
+from tests.functional.conftest import TillMaker
+from tests.support.customer import Customer
+from tests.support.scenario import PATIENCE_SECONDS, Stage
+
+AMOUNT_SATS = 2_000
+KEPT = 5
+
+
+def test_the_operator_s_order_makes_the_daemon_follow(make_till: TillMaker, customer: Customer) -> None:
+    """It says first what will be taken back; without the order everything holds."""
+    till = make_till().open()
+    kept, lost = till.request(confirmations=1), till.request(confirmations=1)
+    customer.pay(kept.address, kept.amount_sats)
+    till.node.mine()
+    kept.wait("confirmed")
+    sent = customer.pay(lost.address, lost.amount_sats)
+    refused = till.installation.manage("chain", "follow", "--yes")
+    assert refused.returncode == 1
+    assert "follows it by itself" in refused.stderr
+    till.node.mine(2)
+    lost.wait("confirmed")
+    top = till.node.rpc("getblockhash", till.node.rpc("getblockcount") - 1)
+    till.node.rpc("invalidateblock", top)
+    # Nobody has it any more: a block on the other branch spends its coin.
+    customer.mine_only(customer.counterfeit(sent).raw)
+    till.wait_problem("behind the one already read")
+    assert lost.now()["status"] == "confirmed"
+
+    till.daemon.stop()
+    with till.database():
+        update_report(problems=[STALLED])
+    found = json.loads(till.installation.manage("doctor", "--json").stdout)["findings"]
+    assert any(each["part"] == "sync" and STALLED in each["text"] for each in found), found
+    till.daemon.start()
+    till.wait_problem("behind the one already read")
+
+    unsure = till.installation.manage("chain", "follow")
+    assert unsure.returncode == 1
+    assert "1 outputs to your addresses are in those blocks" in unsure.stderr
+    assert lost.now()["status"] == "confirmed"
+    said = json.loads(till.installation.manage("chain", "follow", "--yes", "--json").stdout)
+    assert (said["read_height"] - said["fork_height"], said["outputs_taken_back"]) == (2, 1)
+    lost.wait("new")
+    lost.wait_told("received", "confirmed", "reverted")
+    till.wait_well()
+    kept.wait_told("received", "confirmed")
+
+    # The other chain is the better one again, once bitcoind may follow it.
+    till.node.rpc("reconsiderblock", top)
+    lost.wait("confirmed")
+    till.wait_well()
+
+
+def test_a_chain_that_stays_behind_is_named_with_the_command(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an hour of it; nothing is told meanwhile, and after the order all is as the chain has it."""
+    monkeypatch.setattr(stalled, "STALLED_SECONDS", 0.0)
+    stage.begin()
+    account = stage.request(AMOUNT_SATS)
+    stage.world.mine([stage.pay([(account, AMOUNT_SATS)])])
+    stage.settle()
+    rpc = stage.world.node.rpc
+    rpc("invalidateblock", rpc("getbestblockhash"))
+    stage.daemon.stop()
+    stage.daemon.start()
+    assert stage.daemon.work_until(lambda: STALLED in daemon_report().problems, PATIENCE_SECONDS)
+    stage.hold("told what a chain with less work says")
+    assert account.row().status == Status.CONFIRMED
+
+    add_chain_to_follow(rpc("getbestblockhash"), datetime.now(UTC))
+    assert stage.daemon.work_until(lambda: account.row().status == Status.RECEIVED, PATIENCE_SECONDS)
+    assert stage.daemon.work_until(lambda: not pending_hints(), PATIENCE_SECONDS)
+    told = [event.type for event in events_of(account.row())]
+    assert told == ["payment.received", "payment.confirmed", "payment.reverted"]
+    assert stage.daemon.work_until(lambda: not daemon_report().problems, PATIENCE_SECONDS)
+
+
+def test_an_order_holds_for_the_chain_that_it_was_given_for(stage: Stage) -> None:
+    """Where bitcoind has left that chain, another one with less work is held again."""
+    stage.begin()
+    account = stage.request(AMOUNT_SATS)
+    stage.world.mine([stage.pay([(account, AMOUNT_SATS)])])
+    tip = stage.world.mine()
+    stage.settle()
+    rpc = stage.world.node.rpc
+    stage.daemon.stop()
+    add_chain_to_follow(tip, datetime.now(UTC))
+    rpc("invalidateblock", rpc("getblockhash", rpc("getblockcount") - 1))
+    stage.daemon.start()
+    stage.hold("told what a chain with less work says, which nobody meant")
+    assert account.row().status == Status.CONFIRMED
+
+
+def test_a_chain_that_shares_no_block_that_is_kept_can_be_followed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a test network was begun anew."""
+    monkeypatch.setattr(block, "BLOCKS_KEPT", KEPT)
+    stage.begin()
+    account = stage.request(AMOUNT_SATS)
+    sent = stage.pay([(account, AMOUNT_SATS)])
+    stage.world.mine([sent])
+    for _ in range(3 * KEPT):
+        stage.world.mine()
+    stage.settle()
+    rpc = stage.world.node.rpc
+    stage.daemon.stop()
+    rpc("invalidateblock", rpc("getblockhash", rpc("getblockcount") - 3 * KEPT))
+    stage.world.mine()
+    tip = stage.world.mine([sent])
+    stage.daemon.start()
+    stage.hold("told what a chain with less work says")
+    add_chain_to_follow(tip, datetime.now(UTC))
+
+    def is_followed() -> bool:
+        stored = stored_tip()
+        return stored is not None and stored.hash == tip and not pending_hints()
+
+    assert stage.daemon.work_until(is_followed, PATIENCE_SECONDS)
+    [output] = outputs_at(account.row().address_id)
+    assert (output.txid, output.block_hash) == (sent.txid, tip)
+    assert account.row().status == Status.CONFIRMED

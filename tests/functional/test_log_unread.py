@@ -1,0 +1,30 @@
+"""The reader of both servers' outputs stands still. The servers go on working, and stop in time."""
+
+import os
+
+from tests.functional.conftest import TillMaker
+from tests.support.customer import Customer
+from tests.support.stuck_reader import stuck_pipe
+
+CONTRACT_SECONDS = 5.0
+"""docs/spec.md 1: both servers stop within this time."""
+
+
+def test_payments_messages_and_stops_do_not_wait_for_the_reader_of_the_log(
+    make_till: TillMaker, customer: Customer
+) -> None:
+    """The daemon finds a payment and mails; the web server answers; SIGTERM ends both with status 0."""
+    till = make_till()
+    reader, writer = stuck_pipe()
+    till.daemon.output = till.web.output = writer
+    till.open()
+    order = till.request(confirmations=1)
+    customer.pay(order.address, order.amount_sats)
+    order.wait("received")
+    till.node.mine()
+    order.wait_told("received", "confirmed")
+    assert till.daemon.stop(CONTRACT_SECONDS) == 0
+    assert till.web.stop(CONTRACT_SECONDS) == 0
+    os.close(writer)
+    with os.fdopen(reader) as log:
+        assert log.read().strip("\n").count("\n") < 10, "the servers wrote to a full pipe"

@@ -1,0 +1,140 @@
+"""A database that is older than its wallet: money for what was given since is seen, and named."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from models.output import MEMPOOL, MINED, Output
+from regtest.node import RegtestNode
+from tests.conftest import sqlite_in
+from tests.functional.conftest import TillMaker
+from tests.support.customer import Customer
+from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Stage
+from tests.support.tx_builder import Forged
+
+AMOUNT_SATS = 2_000
+ADDRESSES = 30
+
+
+def _given_since(stage: Stage, count: int) -> dict[str, bytes]:
+    """Addresses of the wallet that the database lacks, each with its script."""
+    rpc, wallet = stage.world.node.rpc, stage.settings.bitcoind_wallet
+    named = [rpc("getnewaddress", "nodetill", "bech32", wallet=wallet) for _ in range(count)]
+    return {each: bytes.fromhex(rpc("validateaddress", each)["scriptPubKey"]) for each in named}
+
+
+def _pay(stage: Stage, script: bytes, *, is_public: bool) -> Forged:
+    made = stage.world.forge([stage.world.coin()], [(script, AMOUNT_SATS)], FEE_SATS)
+    if is_public:
+        assert stage.world.publish(made)
+    return made
+
+
+def _wait_stored(stage: Stage, mined: list[Forged], unconfirmed: list[Forged]) -> None:
+    wanted = {each.txid: MINED for each in mined} | {each.txid: MEMPOOL for each in unconfirmed}
+
+    def are_stored() -> bool:
+        return {output.txid: output.state for output in Output.select()} == wanted
+
+    assert stage.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
+
+
+def test_what_paid_an_address_given_since_the_backup_is_recorded(stage: Stage) -> None:
+    """The addresses are imported before the blocks are read."""
+    stage.begin()
+    stage.daemon.stop()
+    scripts = list(_given_since(stage, ADDRESSES).values())
+    mined = [_pay(stage, script, is_public=False) for script in scripts[:-1]]
+    stage.world.mine(mined)
+    waiting = _pay(stage, scripts[-1], is_public=True)
+    stage.daemon.start()
+    _wait_stored(stage, mined, [waiting])
+    stage.end()
+
+
+@contextmanager
+def _wallet_away(stage: Stage) -> Iterator[None]:
+    """bitcoind can't load the wallet."""
+    node, name = stage.world.node, stage.settings.bitcoind_wallet
+    assert isinstance(node, RegtestNode)
+    [wallet] = [path for path in Path(node.datadir).rglob(name) if path.is_dir()]
+    node.rpc("unloadwallet", name)
+    wallet.rename(wallet.with_name("away"))
+    yield
+    wallet.with_name("away").rename(wallet)
+    node.rpc("loadwallet", name)
+
+
+@pytest.mark.parametrize("has_restarted", [False, True])
+def test_a_wallet_that_comes_too_late_has_its_blocks_read_again(stage: Stage, has_restarted: bool) -> None:
+    """The blocks are read without it; what paid its addresses is found when it is there."""
+    stage.begin()
+    paid = stage.request(AMOUNT_SATS)
+    stage.daemon.stop()
+    scripts = list(_given_since(stage, 2).values())
+    mined = [_pay(stage, script, is_public=False) for script in scripts]
+    known = stage.pay([(paid, AMOUNT_SATS)])
+    stage.world.mine([*mined, known])
+    stage.world.mine()
+    with _wallet_away(stage):
+        stage.daemon.start()
+        stage.settle()
+        assert [output.txid for output in Output.select()] == [known.txid]
+        if has_restarted:
+            stage.daemon.stop()
+    if has_restarted:
+        stage.daemon.start()
+    stage.is_rough = True
+    # A new block makes no look at everything; a new connection does.
+    if not has_restarted:
+        stage.world.node.restart()
+    _wait_stored(stage, [known, *mined], [])
+    stage.settle()
+    stage.end()
+
+
+def test_the_audit_names_what_came_to_addresses_without_a_request(
+    make_till: TillMaker, customer: Customer, tmp_path: Path
+) -> None:
+    """A restored database lacks their requests: addresses of its pool, and addresses given since."""
+    till = make_till(ADDRESS_POOL="3", DATABASE_URL=sqlite_in(tmp_path)).open()
+    till.request()
+    till.wait(lambda: till.health().document["addresses"]["free"] == 3, "fill the pool")
+    copy = tmp_path / "copy.db"
+    till.installation.managed("database", "backup", str(copy))
+    *paid, unpaid = (till.request() for _ in range(7))
+    till.installation.stop()
+    for order in paid:
+        customer.pay(order.address, order.amount_sats)
+    till.node.mine()
+    waiting = customer.pay(paid[0].address, 5_000)
+    for beside in ("", "-wal", "-shm"):
+        (tmp_path / f"nodetill.db{beside}").unlink(missing_ok=True)
+    shutil.copy(copy, tmp_path / "nodetill.db")
+    till.installation.managed("database", "retire-pool")
+    till.installation.start()
+    with till.database():
+        wanted = len(paid) + 1
+        till.wait(
+            lambda: Output.select().count() == wanted, "record what came to addresses without a request"
+        )
+    done = till.installation.manage("audit")
+    assert done.returncode == 1
+    for order in paid[1:]:
+        assert f"address {order.address} belongs to no request, and 20000 sats came to it" in done.stdout
+    assert f"address {paid[0].address} belongs to no request, and 25000 sats came to it" in done.stdout
+    assert waiting.txid in done.stdout
+    assert unpaid.address not in done.stdout
+    said = json.loads(till.installation.manage("audit", "--json").stdout)
+    assert unpaid.address in said["addresses_without_request"]
+    assert len(said["differences"]) == len(paid)
+
+    till.daemon.stop()
+    with till.database():
+        Output.delete().where(Output.txid == waiting.txid).execute()
+    done = till.installation.manage("audit", "--patience", "0")
+    assert f"output {waiting.txid}:0 of 5000 sats is in the mempool, and is not stored" in done.stdout

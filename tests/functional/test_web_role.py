@@ -1,0 +1,495 @@
+"""The web server as a PostgreSQL role: it serves every route, and writes nothing that is the daemon's."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from shutil import copytree
+from types import MappingProxyType
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from config import load_settings
+from manage import manage
+from models.db import schema
+from models.db.connection import DatabaseError, database, disconnect
+from models.db.schema import open_database
+from models.db.web_role import WEB_RIGHTS, refuse_missing_rights
+from models.outbox import WEBHOOK
+from regtest.child import free_ports
+from regtest.client import Client
+from regtest.installation import environment
+from regtest.process import Process
+from tests.support.operator_client import PASSWORD, OperatorClient
+from tests.support.postgres import PostgresServer
+from tests.support.rows import new_event, new_message, new_output, new_payment
+from tests.support.waiting import wait_until
+from tests.support.web_server import KEY, NOW, Shop, serving, stock
+from web.app import OPERATOR, ROUTES, TRIGGERS
+
+WEB = "nodetill-web"
+"""The name of Debian's system user for the web server, which PostgreSQL knows by it (docs/install.md)."""
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database that an ordinary role owns, and the URL of each role."""
+
+    owner: str
+    web: str
+
+    def as_web(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.web, autocommit=True)
+
+    def as_owner(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.owner, autocommit=True)
+
+
+def manage_as(url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(manage, arguments, env={"DATABASE_URL": url})
+
+
+def new_place(server: PostgresServer) -> Place:
+    """A fresh database without tables. The web server's role is there, and has no rights yet."""
+    admin = server.new_database()
+    owner = f"owner_{secrets.token_hex(4)}"
+    name = admin.rpartition("/")[2]
+    with psycopg.connect(admin, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (WEB,)).fetchone():
+            connection.execute(f'CREATE ROLE "{WEB}" LOGIN')
+        connection.execute(f"CREATE ROLE {owner} LOGIN")
+        connection.execute(f"ALTER DATABASE {name} OWNER TO {owner}")
+    return Place(
+        admin.replace("nodetill:unused", owner),
+        admin.replace("nodetill:unused", WEB),
+    )
+
+
+@pytest.fixture
+def place(postgres: PostgresServer) -> Iterator[Place]:
+    """A database with a seller, prices and addresses, and the web server's role with its rights."""
+    made = new_place(postgres)
+    open_database(made.owner)
+    stock(20)
+    disconnect()
+    assert manage_as(made.owner, "database", "grant-web", WEB).exit_code == 0
+    yield made
+    disconnect()
+
+
+@contextmanager
+def shop_of(place: Place, directory: Path) -> Iterator[Shop]:
+    """A web server whose database is opened as its own role."""
+    environ = {
+        "DATABASE_URL": place.web,
+        "SPELLBOOK_TRIGGERS": "on",
+        "OPERATOR_PASSWORD": PASSWORD,
+        "PUBLIC_URL": "http://127.0.0.1:8080",
+    }
+    open_database(place.web)
+    refuse_missing_rights()
+    with serving(load_settings(environ, directory)) as shop:
+        yield shop
+
+
+def test_every_table_is_named(place: Place) -> None:
+    """Whoever adds a table decides what the web server may do with it."""
+    with place.as_owner() as owner:
+        tables = owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    assert {name for (name,) in tables} == {*WEB_RIGHTS}
+
+
+class Routes:
+    """Calls a shop's routes, and notes which of them have been called."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.operator = OperatorClient(shop)
+        self.called: set[tuple[str, str]] = set()
+
+    def __call__(self, method: str, template: str, *, body: Any = None, key: str = "", **parts: str) -> Any:
+        """One call of a program, which has to succeed; its document."""
+        headers = {"Idempotency-Key": key} if key else {}
+        reply = self.shop.call(method, self._path(method, template, parts), body, headers)
+        assert reply.status in (200, 201, 202), (template, reply.status, reply.body)
+        return reply.json if "json" in reply.headers["content-type"] else reply.body
+
+    def page(self, template: str, **parts: str) -> str:
+        """One page of the operator's browser."""
+        page = self.operator.get(self._path("GET", template, parts))
+        assert page.status == 200, (template, page.status, page.text)
+        return page.text
+
+    def form(self, template: str, shown_at: str, fields: Mapping[str, str] = EMPTY, **parts: str) -> None:
+        """One form of a page, as a browser sends it."""
+        path = self._path("POST", template, parts)
+        token = re.search(r'name="token" value="([0-9a-f]+)"', self.operator.get(shown_at).text)
+        hidden = {"token": token[1]} if token else {}
+        page = self.operator.post(path, **hidden, **fields)
+        assert page.status == 303, (template, page.status, page.text)
+
+    def log_in(self) -> None:
+        assert self.operator.log_in("a wrong password").status == 403
+        self.shop.wait(seconds=2)
+        assert self.operator.log_in().status == 303
+        self.called |= {("GET", "/operator/login"), ("POST", "/operator/login")}
+
+    def _path(self, method: str, template: str, parts: dict[str, str]) -> str:
+        self.called.add((method, template))
+        for name, value in parts.items():
+            template = template.replace(f"<{name}>", value)
+        return template
+
+
+def late_payment(number: int) -> tuple[str, str]:
+    """An expired request with late money, and a webhook about it that was given up."""
+    row = new_payment(
+        number,
+        reference=f"PR-{number:022d}",
+        seller="company1",
+        status="expired",
+        is_late=True,
+        received_sats=222_416,
+        expires_at=NOW - timedelta(hours=1),
+    )
+    new_output(row, txid=f"{number:064x}", amount_sats=222_416)
+    event = new_event(row, type="payment.late", reference=f"evt_{number:032x}")
+    new_message(event, channel=WEBHOOK, recipient="company1", next_attempt_at=None, failed_at=NOW)
+    return row.reference, event.reference
+
+
+def test_every_route_is_served(place: Place, tmp_path: Path) -> None:
+    """With the rights of the web server's role and no others."""
+    open_database(place.owner)
+    reference, event = late_payment(1001)
+    others = [late_payment(number)[0] for number in (1002, 1003)]
+    disconnect()
+    with shop_of(place, tmp_path) as shop:
+        call = Routes(shop)
+        call_api(call, reference, event)
+        call_triggers(call)
+        call_pages(call, f"evt_{1003:032x}", others)
+        every = {(method, path) for method, path, *_ in ROUTES + OPERATOR + TRIGGERS}
+        assert every - call.called == set()
+    with place.as_owner() as owner:
+        kinds = owner.execute("SELECT kind, count(*) FROM hint GROUP BY kind ORDER BY kind").fetchall()
+        assert kinds == [("accept", 2), ("redeliver", 2), ("transaction", 2)]
+        settled = owner.execute("SELECT count(*) FROM payment_request WHERE settled_sats = received_sats")
+        assert settled.fetchone() == (2,)
+
+
+def call_api(call: Routes, reference: str, event: str) -> None:
+    body = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
+    made = call("POST", "/api/v1/payments", body=body, key="order 1")
+    again = call("POST", "/api/v1/payments", body=body, key="order 1")
+    assert made["payment_request_id"] == again["payment_request_id"]
+    payment = "/api/v1/payments/<reference>"
+    new = {"reference": made["payment_request_id"]}
+    call("GET", payment, **new)
+    call("GET", "/api/v1/payments")
+    call("POST", f"{payment}/transactions", body={"txid": "ab" * 32}, **new)
+    call("POST", f"{payment}/accept", reference=reference)
+    call("GET", f"{payment}/events", reference=reference)
+    call(
+        "POST",
+        f"{payment}/events/<event_reference>/redeliver",
+        reference=reference,
+        event_reference=event,
+    )
+    for path in ("/api/v1/rates", "/health", "/metrics", "/openapi.json", "/docs"):
+        call("GET", path)
+    for path in ("/pay/<reference>/status", "/pay/<reference>/qr.svg"):
+        call("GET", path, **new)
+    page = call("GET", "/pay/<reference>", **new).decode()
+    linked = re.search(r"static/([\w.-]+)", page)
+    assert linked is not None
+    call("GET", "/static/<name>", name=linked[1])
+
+
+def call_triggers(call: Routes) -> None:
+    """Without a key, from this machine: a seller that is new is added."""
+    call.shop.common_headers.clear()
+    trigger = "/spellbook/triggers/PaymentProcessor"
+    made = call(
+        "POST",
+        f"{trigger}NewPayment/post",
+        body={"seller_id": "shop2", "amount_fiat": 10, "currency": "EUR", "note": ""},
+    )
+    named = {"payment_request_id": made["payment_request_id"]}
+    call("GET", f"{trigger}PaymentStatus/get", body=named)
+    call("POST", f"{trigger}TransactionReceived/post", body={**named, "txid": "cd" * 32})
+
+
+def call_pages(call: Routes, event: str, others: list[str]) -> None:
+    call.log_in()
+    for path in ("/", "/operator/money", "/operator/payments.csv"):
+        call.page(path)
+    payment = "/operator/payments/<reference>"
+    first, second = others
+    call.page(payment, reference=first)
+    at_first, at_second = f"/operator/payments/{first}", f"/operator/payments/{second}"
+    call.form(f"{payment}/accept", at_first, reference=first)
+    redeliver = f"{payment}/events/<event_reference>/<channel>"
+    call.form(redeliver, at_second, reference=second, event_reference=event, channel="webhook")
+    call.form(f"{payment}/settle", at_second, {"revision": "0"}, reference=second)
+    call.form("/operator/settle", "/?needs=late", {"needs": "late", first: "0"})
+    call.form("/operator/logout", "/")
+    call.log_in()
+    call.form("/operator/logout/everywhere", "/")
+
+
+FORGERIES = {
+    "a status": "UPDATE payment_request SET status = 'confirmed'",
+    "an amount received": "UPDATE payment_request SET received_sats = 222416",
+    "an acceptance": "UPDATE payment_request SET late_accepted_at = 1",
+    "another amount due": "UPDATE payment_request SET amount_sats = 1",
+    "another address for a request": "UPDATE payment_request SET address_id = 1",
+    "another idempotency key": "UPDATE payment_request SET idempotency_key = 'x'",
+    "an output": "INSERT INTO output (address_id, txid, vout, amount_sats, first_seen_at, state) "
+    "VALUES (1, repeat('a', 64), 0, 222416, 1, 'mempool')",
+    "an output's state": "UPDATE output SET state = 'mempool', block_hash = NULL, block_height = NULL",
+    "an event": "INSERT INTO event (reference, payment_id, revision, type, created_at, payload) "
+    "VALUES ('evt_x', 1, 1, 'payment.confirmed', 1, '{}')",
+    "an event's payload": "UPDATE event SET payload = '{}'",
+    "a message": "INSERT INTO message (event_id, payment_id, channel, recipient, queue, created_at, "
+    "attempts) VALUES (1, 1, 'webhook', 'company1', 'company1', 1, 0)",
+    "a message that waits": "UPDATE message SET next_attempt_at = NULL",
+    "a message's recipient": "UPDATE message SET recipient = 'thief@example.com'",
+    "an address": "INSERT INTO address (script, address, wallet, created_at) "
+    "VALUES ('\\x00', 'bc1qthief', 'nodetill', 1)",
+    "an address's text": "UPDATE address SET address = 'bc1qthief' WHERE id = 1",
+    "an address's script": "UPDATE address SET script = '\\x00' WHERE id = 1",
+    "a rate": "UPDATE rate SET price = '1'",
+    "a rate of its own": "INSERT INTO rate (source, currency, price, fetched_at) VALUES ('x', 'EUR', '1', 1)",
+    "a block": "INSERT INTO block (height, hash, chainwork, mined_at) VALUES (1, 'a', '1', 1)",
+    "a report": "UPDATE daemon_report SET assessed_height = 1",
+    "a webhook's address": "UPDATE seller SET webhook_url = 'http://thief.example/'",
+    "a seller's key": "UPDATE seller SET api_key_hash = 'x'",
+    "a seller with a webhook": "INSERT INTO seller (id, name, email, api_key_hash, webhook_url, "
+    "webhook_secret, created_at) VALUES ('x', '', '', 'x', 'http://thief.example/', 'x', 1)",
+    "a webhook's secret, read": "SELECT webhook_secret FROM seller",
+    "a secret of before, read": "SELECT previous_webhook_secret FROM seller",
+    "a row as a whole": "SELECT * FROM seller",
+    "a term": "UPDATE daemon_term SET number = number + 1",
+    "a migration": "DELETE FROM schema_migration",
+    "a watched outpoint": "DELETE FROM spend",
+    "a command that waits": "DELETE FROM hint",
+    "requests": "DELETE FROM payment_request",
+    "outputs": "TRUNCATE output",
+    "a table": "CREATE TABLE mine (id integer)",
+    "a table's end": "DROP TABLE rate",
+    "a policy's end": "ALTER TABLE address DISABLE ROW LEVEL SECURITY",
+}
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: PostgresServer) -> Place:
+    """A database with a row in each of the daemon's tables."""
+    made = new_place(postgres)
+    open_database(made.owner)
+    stock(20)
+    late_payment(1001)
+    disconnect()
+    assert manage_as(made.owner, "database", "grant-web", WEB).exit_code == 0
+    return made
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_a_web_process_that_was_taken_over_cannot_write(filled: Place, what: str) -> None:
+    """PostgreSQL refuses it by its own rules, whatever the process sends."""
+    with filled.as_web() as web, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        web.execute(FORGERIES[what])
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["status", "due_sats", "received_sats", "overpaid_sats", "told_sats", "revision", "is_late"],
+)
+def test_a_new_request_begins_as_a_new_one(filled: Place, column: str) -> None:
+    """A request that is confirmed from its first moment is refused, as is each other trace of a payment."""
+    values = new_request_values()
+    forged = {"status": "confirmed", "is_late": True}.get(column, 222_416 * 2)
+    columns = ", ".join(values)
+    marks = ", ".join(["%s"] * len(values))
+    insert = f"INSERT INTO payment_request ({columns}) VALUES ({marks})"
+    with filled.as_web() as web:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            web.execute(insert, [*(values | {column: forged}).values()])
+        with web.transaction(force_rollback=True):
+            web.execute(insert, [*values.values()])
+
+
+def new_request_values() -> dict[str, Any]:
+    return {
+        "reference": "PR-forged",
+        "seller_id": "company1",
+        "amount_fiat": "135.99",
+        "currency": "EUR",
+        "price": "61142.30",
+        "price_at": 1,
+        "price_source": "x",
+        "amount_sats": 222_416,
+        "tolerance_sats": 0,
+        "address_id": 1,
+        "confirmations_required": 6,
+        "created_at": 1,
+        "expires_at": 2,
+        "monitored_until": 3,
+        "note": "",
+        "metadata": "{}",
+        "status": "new",
+        "due_sats": 222_416,
+        "received_sats": 0,
+        "overpaid_sats": 0,
+        "told_sats": 0,
+        "revision": 0,
+        "is_late": False,
+    }
+
+
+@pytest.mark.parametrize("column", ["covered_height", "txid", "received_at", "confirmed_at", "closed_at"])
+def test_a_new_request_has_nothing_of_the_daemon(filled: Place, column: str) -> None:
+    """The columns that are empty at first are the daemon's alone."""
+    with filled.as_web() as web, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        web.execute(f"INSERT INTO payment_request ({column}) VALUES (NULL)")
+
+
+def test_an_address_that_was_claimed_stays_claimed(filled: Place) -> None:
+    """Else it could be given to a second customer."""
+    with filled.as_web() as web:
+        claimed = web.execute("UPDATE address SET claimed_at = 5 WHERE id = 3 RETURNING id").fetchone()
+        assert claimed == (3,)
+        assert web.execute("UPDATE address SET claimed_at = NULL WHERE id = 3").rowcount == 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            web.execute("UPDATE address SET claimed_at = NULL")
+        assert web.execute("SELECT claimed_at FROM address WHERE id = 3").fetchone() == (5,)
+
+
+def test_a_real_server_works_and_the_daemon_refuses_the_role(place: Place, tmp_path: Path) -> None:
+    """run_web.py answers with its own role's URL; run_daemon.py with the same ends with one line."""
+    port = free_ports(1)[0]
+    environ = environment({"DATABASE_URL": place.web, "WEB_PORT": str(port)})
+    with Process("run_web.py", environ, tmp_path):
+        client = Client(f"http://127.0.0.1:{port}", KEY)
+        wait_until(lambda: client.try_get("/health"), what="a web server")
+        body = {"seller_id": "company1", "amount_fiat": "20000", "currency": "SAT"}
+        assert client.post("/api/v1/payments", body).status == 201
+        assert not any("permission denied" in line for line in client_log(tmp_path, "run_web"))
+    daemon = Process("run_daemon.py", environ, tmp_path).start()
+    assert daemon.wait() == 1
+    (line,) = daemon.lines()
+    assert line == (
+        f"nodetill: the role {WEB} may not write payments, as the web server's may not: "
+        "give the daemon the role that owns the tables in DATABASE_URL"
+    )
+
+
+def client_log(directory: Path, name: str) -> list[str]:
+    return (directory / f"{name}.log").read_text().splitlines()
+
+
+def test_before_the_daemon_has_made_the_tables_the_server_says_so(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """It ends with one line; systemd starts it again until the tables are there."""
+    made = new_place(postgres)
+    environ = environment({"DATABASE_URL": made.web})
+    web = Process("run_web.py", environ, tmp_path).start()
+    assert web.wait() == 1
+    (line,) = web.lines()
+    assert line.startswith("nodetill: the database is not up to date, and the role that DATABASE_URL names")
+    assert line.endswith("start the daemon first, whose role owns them")
+
+
+def test_without_its_rights_the_server_names_the_command(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Neither a traceback nor a server that answers each call with 500."""
+    made = new_place(postgres)
+    open_database(made.owner)
+    disconnect()
+    web = Process("run_web.py", environment({"DATABASE_URL": made.web}), tmp_path).start()
+    assert web.wait() == 1
+    (line,) = web.lines()
+    assert line == (
+        "nodetill: permission denied for table schema_migration: "
+        "as the daemon's role, run manage.py database grant-web with this role's name"
+    )
+
+
+@pytest.mark.parametrize("taken", ["UPDATE (claimed_at) ON address", "INSERT ON hint", "SELECT ON rate"])
+def test_a_right_that_is_missing_is_named(place: Place, taken: str) -> None:
+    """The server refuses to start, where each call that needs it would fail."""
+    with place.as_owner() as owner:
+        owner.execute(f'REVOKE {taken} FROM "{WEB}"')
+    open_database(place.web)
+    right, _, table = taken.partition(" ")[0], *taken.rpartition(" ")[1:]
+    with pytest.raises(DatabaseError, match=f"may not {right} in {table}: as the daemon's role"):
+        refuse_missing_rights()
+
+
+def test_an_upgrade_renews_the_rights(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that makes a table anew takes its rights away; the daemon's start gives them back."""
+    copytree(schema.MIGRATIONS, tmp_path / "migrations")
+    (tmp_path / "migrations" / "9999_anew.py").write_text(
+        "def up(migrator, db):\n"
+        "    db.execute_sql('CREATE TABLE rate_anew (LIKE rate INCLUDING ALL)')\n"
+        "    db.execute_sql('DROP TABLE rate')\n"
+        "    db.execute_sql('ALTER TABLE rate_anew RENAME TO rate')\n"
+    )
+    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path / "migrations")
+    with pytest.raises(DatabaseError, match="start the daemon first"):
+        open_database(place.web)
+    disconnect()
+    open_database(place.owner)
+    disconnect()
+    open_database(place.web)
+    refuse_missing_rights()
+    assert database.execute_sql("SELECT count(*) FROM rate").fetchone() == (0,)
+
+
+def test_the_command_says_what_it_did_and_may_run_again(place: Place) -> None:
+    """A role that was given rights by hand loses them."""
+    with place.as_owner() as owner:
+        owner.execute(f'GRANT UPDATE (status) ON payment_request TO "{WEB}"')
+    done = manage_as(place.owner, "database", "grant-web", WEB, "--json")
+    assert json.loads(done.output) == {"granted": WEB, "roles": [WEB]}
+    with place.as_web() as web, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        web.execute("UPDATE payment_request SET status = 'confirmed'")
+
+
+def test_a_grant_that_limits_nothing_is_refused(
+    postgres: PostgresServer, place: Place, tmp_path: Path
+) -> None:
+    """One line says why: a grant would be a promise that nothing holds."""
+    with psycopg.connect(postgres.new_database(), autocommit=True) as admin:
+        owner = place.owner.rpartition("//")[2].partition("@")[0]
+        member = f"member_{secrets.token_hex(4)}"
+        admin.execute(f"CREATE ROLE {member} IN ROLE {owner}")
+    superuser = place.owner.replace(owner, "nodetill:unused")
+    for url, role, words in (
+        (place.owner, "nobody-at-all", "PostgreSQL has no role nobody-at-all: make it first"),
+        (place.owner, "nodetill", "is a superuser or has BYPASSRLS"),
+        (place.owner, member, f"the role {member} may"),
+        (place.owner, owner, f"the role {owner} may"),
+        (place.web, WEB, "use the daemon's DATABASE_URL"),
+        (f"sqlite:///{tmp_path / 'nodetill.db'}", WEB, "SQLite has no roles"),
+    ):
+        refused = manage_as(url, "database", "grant-web", role)
+        assert refused.exit_code == 1, (role, refused.output)
+        assert words in refused.output, refused.output
+    with psycopg.connect(superuser, autocommit=True) as admin:
+        admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    refused = manage_as(place.owner, "database", "grant-web", WEB)
+    assert "may create tables in the schema public" in refused.output
+    with psycopg.connect(superuser, autocommit=True) as admin:
+        admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        admin.execute("GRANT UPDATE (state) ON output TO PUBLIC")
+    refused = manage_as(place.owner, "database", "grant-web", WEB)
+    assert f"the role {WEB} may UPDATE in output by other means" in refused.output

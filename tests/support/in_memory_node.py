@@ -1,0 +1,605 @@
+"""A bitcoind in the test's own process: chain, mempool, replacement, reorgs and a wallet.
+
+It answers the JSON-RPC calls that Nodetill and the tests make, as Bitcoin Core 29 answers them. It checks no
+scripts, signatures or proofs of work. tests/functional/test_in_memory_node.py holds it to a real bitcoind.
+The rules of the mempool are those of Core's validation.cpp (`PreChecks`, `ReplacementChecks`,
+`MaybeUpdateMempoolForReorg`) and policy/rbf.cpp.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from bitcoinrpc.authproxy import JSONRPCException
+
+from config import Settings
+from daemon.node.feed import BATCH, Batch
+from daemon.node.rpc import RPC_CALLS, Rpc, RpcError
+from payments.transaction import Transaction, outpoint, outpoint_parts, parse_block, parse_transaction
+
+GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
+GENESIS_TIME = 1_296_688_602
+COINBASE_MATURITY = 100
+MAX_ANCESTORS = MAX_DESCENDANTS = 25
+MAX_REPLACED = 100
+INCREMENTAL_SATS_PER_VBYTE = 1
+MEDIAN_OF = 11
+DAY_SECONDS = 86_400
+POLL_SECONDS = 0.002
+
+# Version and lock time; amount; outpoint, empty script and sequence.
+FRAME_BYTES, AMOUNT_BYTES, INPUT_BYTES = 8, 8, 41
+
+# Bitcoin Core's rpc/protocol.h.
+NOT_FOUND, OUT_OF_RANGE, NO_SUCH_LABEL = -5, -8, -11
+MISSING_INPUTS, REJECTED, ALREADY_IN_CHAIN, NO_SUCH_METHOD = -25, -26, -27, -32601
+
+
+def error(code: int, message: str) -> JSONRPCException:
+    """Return the exception that python-bitcoinrpc raises for an error of bitcoind."""
+    return JSONRPCException({"code": code, "message": message})
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A transaction with the bytes that it was read from."""
+
+    transaction: Transaction
+    raw: bytes
+
+    @property
+    def txid(self) -> str:
+        return self.transaction.txid
+
+    @property
+    def vbytes(self) -> int:
+        """Return a quarter of the weight (BIP 141), rounded up. Every input here is a witness input."""
+        inputs, outputs = self.transaction.inputs, self.transaction.outputs
+        scripts = sum(AMOUNT_BYTES + _size_bytes(len(s)) + len(s) for _, s in outputs)
+        counts = _size_bytes(len(inputs)) + _size_bytes(len(outputs))
+        stripped = FRAME_BYTES + counts + INPUT_BYTES * len(inputs) + scripts
+        return (3 * stripped + len(self.raw) + 3) // 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """A block that was submitted. `work` counts blocks, since all of them have the same difficulty."""
+
+    hash: str
+    previous: str | None
+    height: int
+    time: int
+    raw: bytes = b""
+    content: tuple[Sent, ...] = ()
+
+    @property
+    def work(self) -> int:
+        return 2 * (self.height + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Utxo:
+    """An unspent output of the chain."""
+
+    amount_sats: int
+    height: int
+    is_coinbase: bool
+
+
+@dataclass(slots=True)
+class Entry:
+    """A transaction in the mempool."""
+
+    sent: Sent
+    fee_sats: int
+    entered_at: int
+
+
+@dataclass(slots=True)
+class InMemoryWallet:
+    """Addresses with their scripts and labels, and the transactions that paid them."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    received: dict[str, int] = field(default_factory=dict)
+
+
+class InMemoryNode:
+    """One node on regtest."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        genesis = StoredBlock(GENESIS, None, 0, GENESIS_TIME)
+        self._blocks = {GENESIS: genesis}
+        self._chain = [genesis]
+        self._flushed_height = 0
+        self._utxos: dict[bytes, Utxo] = {}
+        self._spent: dict[str, list[tuple[bytes, Utxo]]] = {}
+        self._mempool: dict[str, Entry] = {}
+        self._spenders: dict[bytes, str] = {}
+        self._scripts: dict[str, bytes] = {}
+        self._owners: dict[bytes, str] = {}
+        self._wallets: defaultdict[str, InMemoryWallet] = defaultdict(InMemoryWallet)
+        self.feeds: list[InMemoryFeed] = []
+
+    # The interface of regtest.node.RegtestNode
+
+    def rpc(self, method: str, *arguments: Any, wallet: str | None = None, seconds: float = 0) -> Any:
+        """Answer one call. Raises JSONRPCException with the code that bitcoind gives."""
+        call = getattr(self, f"_rpc_{method}", None)
+        if call is None:
+            raise error(NO_SUCH_METHOD, f"Method not found: {method}")
+        return call(*arguments) if wallet is None else call(*arguments, wallet=wallet)
+
+    def restart(self, *extra: str) -> None:
+        """Restart with the mempool that was saved: subscribers miss what is published meanwhile."""
+        for feed in self.feeds:
+            feed.reconnect()
+
+    def kill(self) -> None:
+        """Lose the mempool and every block since the last flush, as a bitcoind that was killed may."""
+        self._mempool.clear()
+        self._spenders.clear()
+        while self._tip.height > self._flushed_height:
+            self._disconnect(self._tip)
+        self._blocks = {block.hash: block for block in self._chain}
+
+    def launch(self) -> None:
+        """Start again after `kill`."""
+        self.restart()
+
+    # The chain
+
+    @property
+    def _tip(self) -> StoredBlock:
+        return self._chain[-1]
+
+    def _rpc_getblockchaininfo(self) -> dict[str, Any]:
+        tip = self._tip
+        return {
+            "chain": "regtest",
+            "blocks": tip.height,
+            "headers": max(block.height for block in self._blocks.values()),
+            "bestblockhash": tip.hash,
+            "chainwork": f"{tip.work:064x}",
+            "mediantime": self._median_time(tip),
+            "time": tip.time,
+            "initialblockdownload": tip.time < self._time() - DAY_SECONDS,
+            "pruned": False,
+        }
+
+    def _rpc_getbestblockhash(self) -> str:
+        return self._tip.hash
+
+    def _rpc_getblockcount(self) -> int:
+        return self._tip.height
+
+    def _rpc_getblockhash(self, height: int) -> str:
+        if not 0 <= height < len(self._chain):
+            raise error(OUT_OF_RANGE, "Block height out of range")
+        return self._chain[height].hash
+
+    def _rpc_getblockheader(self, block_hash: str) -> dict[str, Any]:
+        block = self._block(block_hash)
+        return {
+            "hash": block.hash,
+            "confirmations": self._confirmations(block),
+            "height": block.height,
+            "time": block.time,
+            "mediantime": self._median_time(block),
+            "chainwork": f"{block.work:064x}",
+            "previousblockhash": block.previous,
+        }
+
+    def _rpc_getblock(self, block_hash: str, verbosity: int = 1) -> Any:
+        block = self._block(block_hash)
+        if verbosity == 0:
+            return block.raw.hex()
+        return self._rpc_getblockheader(block_hash) | {"tx": [sent.txid for sent in block.content]}
+
+    def _rpc_submitblock(self, raw_hex: str) -> str | None:
+        raw = bytes.fromhex(raw_hex)
+        parsed = parse_block(raw)
+        if parsed.hash in self._blocks:
+            return "duplicate"
+        previous = self._blocks.get(parsed.previous_hash)
+        if previous is None:
+            return "prev-blk-not-found"
+        content = tuple(Sent(t, t.raw) for t in parsed.transactions)
+        block = StoredBlock(parsed.hash, previous.hash, previous.height + 1, parsed.time, raw, content)
+        self._blocks[block.hash] = block
+        if block.work <= self._tip.work:
+            return "inconclusive"
+        self._activate(block)
+        return None
+
+    def _activate(self, block: StoredBlock) -> None:
+        """Make `block` the tip: take back what is above the fork, then connect the new branch."""
+        branch = [block]
+        while not self._is_active(parent := self._block(branch[-1].previous or "")):
+            branch.append(parent)
+        fork = branch[-1].height - 1
+        disconnected: list[Sent] = []
+        while self._tip.height > fork:
+            gone = self._tip
+            self._disconnect(gone)
+            disconnected = [*gone.content, *disconnected]
+        for connected in reversed(branch):
+            self._connect(connected)
+            mined = {sent.txid for sent in connected.content}
+            disconnected = [sent for sent in disconnected if sent.txid not in mined]
+        self._resurrect(disconnected)
+        for feed in self.feeds:
+            feed.publish_tip()
+
+    def _connect(self, block: StoredBlock) -> None:
+        spent: list[tuple[bytes, Utxo]] = []
+        for number, sent in enumerate(block.content):
+            spent += [(key, self._utxos.pop(key)) for key in sent.transaction.inputs]
+            for vout, (amount_sats, _) in enumerate(sent.transaction.outputs):
+                self._utxos[outpoint(sent.txid, vout)] = Utxo(amount_sats, block.height, number == 0)
+        self._spent[block.hash] = spent
+        self._chain.append(block)
+        for sent in block.content:
+            self._leave(sent.txid)
+            for key in sent.transaction.inputs:
+                if rival := self._spenders.get(key):
+                    self._evict(rival)
+            self._note_received(sent)
+            self._publish(sent)
+
+    def _disconnect(self, block: StoredBlock) -> None:
+        for sent in block.content:
+            for vout in range(len(sent.transaction.outputs)):
+                self._utxos.pop(outpoint(sent.txid, vout), None)
+        created = {sent.txid for sent in block.content}
+        for key, utxo in self._spent.pop(block.hash):
+            if outpoint_parts(key)[0] not in created:
+                self._utxos[key] = utxo
+        self._chain.pop()
+        self._flushed_height = min(self._flushed_height, self._tip.height)
+        for sent in block.content:
+            self._publish(sent)
+
+    def _resurrect(self, disconnected: Iterable[Sent]) -> None:
+        """Put what left the chain back into the mempool, where it is still valid."""
+        for sent in disconnected:
+            try:
+                if not sent.transaction.inputs:
+                    raise error(REJECTED, "coinbase")
+                self._accept(sent)
+            except JSONRPCException:
+                self._evict_children(sent)
+        for txid in list(self._mempool):
+            entry = self._mempool.get(txid)
+            if entry is not None and not self._is_mature(entry.sent):
+                self._evict(txid)
+
+    def _block(self, block_hash: str) -> StoredBlock:
+        block = self._blocks.get(block_hash)
+        if block is None:
+            raise error(NOT_FOUND, "Block not found")
+        return block
+
+    def _is_active(self, block: StoredBlock) -> bool:
+        return block.height < len(self._chain) and self._chain[block.height].hash == block.hash
+
+    def _confirmations(self, block: StoredBlock) -> int:
+        return self._tip.height - block.height + 1 if self._is_active(block) else -1
+
+    def _median_time(self, block: StoredBlock) -> int:
+        times: list[int] = []
+        walk: StoredBlock | None = block
+        while walk is not None and len(times) < MEDIAN_OF:
+            times.append(walk.time)
+            walk = None if walk.previous is None else self._blocks[walk.previous]
+        return sorted(times)[len(times) // 2]
+
+    def _time(self) -> int:
+        return int(self._now().timestamp())
+
+    # The mempool
+
+    def _rpc_sendrawtransaction(self, raw_hex: str, max_fee_rate: Any = None) -> str:
+        raw = bytes.fromhex(raw_hex)
+        sent = Sent(parse_transaction(raw), raw)
+        if any(outpoint(sent.txid, v) in self._utxos for v in range(len(sent.transaction.outputs))):
+            raise error(ALREADY_IN_CHAIN, "Transaction outputs already in utxo set")
+        if sent.txid not in self._mempool:
+            self._accept(sent)
+        return sent.txid
+
+    def _accept(self, sent: Sent) -> None:
+        """Take a transaction into the mempool, in the place of those that it conflicts with."""
+        inputs = sent.transaction.inputs
+        amounts = [self._amount(key) for key in inputs]
+        if None in amounts:
+            raise error(MISSING_INPUTS, "bad-txns-inputs-missingorspent")
+        if not self._is_mature(sent):
+            raise error(REJECTED, "bad-txns-premature-spend-of-coinbase")
+        fee_sats = sum(a or 0 for a in amounts) - sum(sats for sats, _ in sent.transaction.outputs)
+        rivals = {self._spenders[key] for key in inputs if key in self._spenders}
+        replaced = {txid for rival in rivals for txid in (rival, *self._descendants(rival))}
+        ancestors = self._ancestors_of(inputs)
+        if ancestors & rivals:
+            raise error(REJECTED, "bad-txns-spends-conflicting-tx")
+        if len(ancestors) >= MAX_ANCESTORS or any(
+            len(self._descendants(txid)) + 2 > MAX_DESCENDANTS for txid in ancestors
+        ):
+            raise error(REJECTED, "too-long-mempool-chain")
+        if rivals:
+            self._check_replacement(sent, fee_sats, rivals, replaced)
+        for rival in rivals:
+            self._evict(rival)
+        self._mempool[sent.txid] = Entry(sent, fee_sats, self._time())
+        self._spenders.update(dict.fromkeys(inputs, sent.txid))
+        self._note_received(sent)
+        self._publish(sent)
+
+    def _check_replacement(self, sent: Sent, fee_sats: int, rivals: set[str], replaced: set[str]) -> None:
+        """Apply the rules of BIP 125, without its signal: Core replaces any transaction since version 28."""
+        for rival in rivals:
+            entry = self._mempool[rival]
+            if fee_sats * entry.sent.vbytes <= entry.fee_sats * sent.vbytes:
+                raise error(REJECTED, "insufficient fee, the new feerate is not higher")
+        parents = {outpoint_parts(key)[0] for key in sent.transaction.inputs}
+        known = {
+            outpoint_parts(key)[0] for rival in rivals for key in self._mempool[rival].sent.transaction.inputs
+        }
+        if (parents & self._mempool.keys()) - known:
+            raise error(REJECTED, "replacement-adds-unconfirmed")
+        if len(replaced) > MAX_REPLACED:
+            raise error(REJECTED, "too many potential replacements")
+        added_sats = fee_sats - sum(self._mempool[txid].fee_sats for txid in replaced)
+        if added_sats < INCREMENTAL_SATS_PER_VBYTE * sent.vbytes:
+            raise error(REJECTED, "insufficient fee")
+
+    def _amount(self, key: bytes) -> int | None:
+        if utxo := self._utxos.get(key):
+            return utxo.amount_sats
+        txid, vout = outpoint_parts(key)
+        entry = self._mempool.get(txid)
+        if entry is None or vout >= len(entry.sent.transaction.outputs):
+            return None
+        return entry.sent.transaction.outputs[vout][0]
+
+    def _is_mature(self, sent: Sent) -> bool:
+        coins = [utxo for key in sent.transaction.inputs if (utxo := self._utxos.get(key))]
+        return all(
+            not coin.is_coinbase or self._tip.height + 1 - coin.height >= COINBASE_MATURITY for coin in coins
+        )
+
+    def _ancestors_of(self, inputs: Iterable[bytes]) -> set[str]:
+        found: set[str] = set()
+        unread = [outpoint_parts(key)[0] for key in inputs]
+        while unread:
+            txid = unread.pop()
+            if txid in self._mempool and txid not in found:
+                found.add(txid)
+                unread += [outpoint_parts(key)[0] for key in self._mempool[txid].sent.transaction.inputs]
+        return found
+
+    def _children(self, sent: Sent) -> Iterator[str]:
+        for vout in range(len(sent.transaction.outputs)):
+            if child := self._spenders.get(outpoint(sent.txid, vout)):
+                yield child
+
+    def _descendants(self, txid: str) -> set[str]:
+        found: set[str] = set()
+        unread = [txid]
+        while unread:
+            fresh = set(self._children(self._mempool[unread.pop()].sent)) - found
+            found |= fresh
+            unread += fresh
+        return found
+
+    def _leave(self, txid: str) -> None:
+        """Take one transaction out: its descendants stay, since it is in a block."""
+        entry = self._mempool.pop(txid, None)
+        if entry is not None:
+            for key in entry.sent.transaction.inputs:
+                del self._spenders[key]
+
+    def _evict(self, txid: str) -> None:
+        """Take a transaction and its descendants out."""
+        for gone in (*self._descendants(txid), txid):
+            self._leave(gone)
+
+    def _evict_children(self, sent: Sent) -> None:
+        for child in list(self._children(sent)):
+            if child in self._mempool:
+                self._evict(child)
+
+    def evict(self, txid: str) -> None:
+        """Drop a transaction and its descendants, as a full mempool does."""
+        self._evict(txid)
+
+    def _entry(self, txid: str) -> Entry:
+        entry = self._mempool.get(txid)
+        if entry is None:
+            raise error(NOT_FOUND, "Transaction not in mempool")
+        return entry
+
+    def _rpc_getrawmempool(self) -> list[str]:
+        return list(self._mempool)
+
+    def _rpc_getmempoolinfo(self) -> dict[str, Any]:
+        return {"loaded": True, "size": len(self._mempool)}
+
+    def _rpc_getmempoolentry(self, txid: str) -> dict[str, Any]:
+        entry = self._entry(txid)
+        inputs = entry.sent.transaction.inputs
+        parents = {outpoint_parts(key)[0] for key in inputs}
+        return {
+            "time": entry.entered_at,
+            "ancestorcount": len(self._ancestors_of(inputs)) + 1,
+            "descendantcount": len(self._descendants(txid)) + 1,
+            "depends": sorted(parents & self._mempool.keys()),
+            "spentby": sorted(set(self._children(entry.sent))),
+        }
+
+    def _rpc_getmempoolancestors(self, txid: str) -> list[str]:
+        return list(self._ancestors_of(self._entry(txid).sent.transaction.inputs))
+
+    def _rpc_gettxspendingprevout(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = ((row, self._spenders.get(outpoint(row["txid"], row["vout"]))) for row in asked)
+        return [row if spender is None else row | {"spendingtxid": spender} for row, spender in found]
+
+    def _rpc_getrawtransaction(self, txid: str) -> str:
+        if txid not in self._mempool:
+            raise error(NOT_FOUND, "No such mempool transaction. Use -txindex or provide a block hash")
+        return self._mempool[txid].sent.raw.hex()
+
+    # The wallet
+
+    def _rpc_getnewaddress(self, label: str = "", kind: str = "bech32", *, wallet: str) -> str:
+        digest = sha256(f"{wallet}/{len(self._scripts)}".encode()).digest()[:20]
+        address = f"bcrt1q{digest.hex()}"
+        self.adopt(address, b"\x00\x14" + digest, label, wallet)
+        return address
+
+    def adopt(self, address: str, script: bytes, label: str, wallet: str) -> None:
+        """Make this address one of the wallet's."""
+        self._scripts[address] = script
+        self._owners[script] = wallet
+        self._wallets[wallet].labels[address] = label
+
+    def _rpc_validateaddress(self, address: str) -> dict[str, Any]:
+        script = self._scripts.get(address)
+        return {"isvalid": False} if script is None else {"isvalid": True, "scriptPubKey": script.hex()}
+
+    def _rpc_getaddressinfo(self, address: str, *, wallet: str) -> dict[str, Any]:
+        is_mine = address in self._wallets[wallet].labels
+        return {"address": address, "ismine": is_mine, "iswatchonly": False, "solvable": is_mine}
+
+    def _rpc_getaddressesbylabel(self, label: str, *, wallet: str) -> dict[str, Any]:
+        found = [address for address, own in self._wallets[wallet].labels.items() if own == label]
+        if not found:
+            raise error(NO_SUCH_LABEL, f"No addresses with label {label}")
+        return {address: {"purpose": "receive"} for address in found}
+
+    def _rpc_createwallet(self, name: str, *_options: Any) -> dict[str, Any]:
+        self._wallets[name] = InMemoryWallet()
+        return {"name": name}
+
+    def _rpc_listwallets(self) -> list[str]:
+        return list(self._wallets)
+
+    def _rpc_getwalletinfo(self, *, wallet: str) -> dict[str, Any]:
+        return {"walletname": wallet, "scanning": False}
+
+    def _rpc_listsinceblock(self, block_hash: str, *, wallet: str) -> dict[str, Any]:
+        """Name what paid the wallet and is in no block, in the mempool or not."""
+        block = self._block(block_hash)
+        mined = {sent.txid: b for b in self._chain for sent in b.content if b.height > block.height}
+        in_chain = {sent.txid for b in self._chain for sent in b.content}
+        rows = []
+        for txid in self._wallets[wallet].received:
+            if txid in mined:
+                rows.append({"txid": txid, "confirmations": self._confirmations(mined[txid])})
+            elif txid not in in_chain:
+                rows.append({"txid": txid, "confirmations": 0})
+        return {"transactions": rows, "lastblock": self._tip.hash}
+
+    def _rpc_gettransaction(self, txid: str, *_options: Any, wallet: str) -> dict[str, Any]:
+        received = self._wallets[wallet].received.get(txid)
+        if received is None:
+            raise error(NOT_FOUND, "Invalid or non-wallet transaction id")
+        return {"txid": txid, "timereceived": received, "time": received}
+
+    def _note_received(self, sent: Sent) -> None:
+        for _, script in sent.transaction.outputs:
+            if (owner := self._owners.get(bytes(script))) is not None:
+                self._wallets[owner].received.setdefault(sent.txid, self._time())
+
+    # The feed
+
+    def _rpc_getzmqnotifications(self) -> list[dict[str, Any]]:
+        return [
+            {"type": f"pub{topic}", "address": f"tcp://127.0.0.1:{port}", "hwm": 0}
+            for topic, port in (("rawtx", 28332), ("hashblock", 28333))
+        ]
+
+    def _rpc_syncwithvalidationinterfacequeue(self) -> None:
+        return None
+
+    def _rpc_gettxoutsetinfo(self) -> dict[str, Any]:
+        self._flushed_height = self._tip.height
+        return {"height": self._tip.height}
+
+    def _publish(self, sent: Sent) -> None:
+        for feed in self.feeds:
+            feed.publish(sent.raw)
+
+
+class InMemoryRpc(Rpc):
+    """The daemon's questions, put to an InMemoryNode."""
+
+    def __init__(self, settings: Settings, node: InMemoryNode) -> None:
+        super().__init__(settings)
+        self._memory = node
+        self._wallet_name = settings.bitcoind_wallet
+
+    def ask(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
+        assert method in RPC_CALLS, method
+        try:
+            return self._memory.rpc(method, *parameters, wallet=self._wallet_name if wallet else None)
+        except JSONRPCException as problem:
+            raise RpcError(problem.code, problem.message) from problem
+
+    def ask_each(
+        self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
+    ) -> list[Any]:
+        if absent is None:
+            return [self.ask(method, *call, wallet=wallet) for call in calls]
+        return [self.ask_or_none(method, *call, absent=absent, wallet=wallet) for call in calls]
+
+
+class InMemoryFeed:
+    """What an InMemoryNode publishes, for one subscriber."""
+
+    def __init__(self, node: InMemoryNode) -> None:
+        self._node = node
+        self._raws: deque[bytes] = deque()
+        self._tips = 0
+        self._has_connected = True
+        node.feeds.append(self)
+
+    def publish(self, raw: bytes) -> None:
+        """Queue a transaction."""
+        self._raws.append(raw)
+
+    def publish_tip(self) -> None:
+        """Queue the news of a tip."""
+        self._tips += 1
+
+    def reconnect(self) -> None:
+        """Lose what is queued, as a subscriber does when bitcoind restarts."""
+        self._raws.clear()
+        self._tips, self._has_connected = 0, True
+
+    def poll(self, timeout_seconds: float) -> Batch:
+        """Return what is queued, tips first, as daemon.node.feed.Feed does."""
+        if not (self._raws or self._tips or self._has_connected):
+            time.sleep(min(max(timeout_seconds, 0), POLL_SECONDS))
+        batch = Batch(has_connected=self._has_connected, is_incomplete=self._has_connected, tips=self._tips)
+        self._tips, self._has_connected = 0, False
+        if not batch.has_new_tip:
+            batch.transactions = [self._raws.popleft() for _ in range(min(len(self._raws), BATCH))]
+        return batch
+
+    def silent_topics(self) -> list[str]:
+        """Return none: both topics are connected."""
+        return []
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._node.feeds.remove(self)
+
+
+def _size_bytes(number: int) -> int:
+    """Return the bytes of a compact size (Core's serialize.h)."""
+    return 1 if number < 253 else 3

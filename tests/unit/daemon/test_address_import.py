@@ -1,0 +1,155 @@
+"""The wallet's addresses that the table lacks are imported, once, when that can be done rightly."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from daemon.chain.address_import import AddressImport
+from daemon.chain.block_handler import BlockHandler
+from daemon.chain.watchlist import Watch
+from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
+from daemon.node.types import NodeTip
+from models.address import Address
+from models.block import Block, stored_tip
+from models.db.connection import disconnect
+from models.db.leadership import take_office
+from models.db.schema import open_database
+from tests.support.rows import NOW, script
+
+READ = range(100, 111)
+"""The heights of the blocks read already."""
+
+
+class Wallet:
+    """bitcoind, whose wallet gave one address, which was paid at a height."""
+
+    def __init__(self, paid_height: int) -> None:
+        self.paid_height = paid_height
+        self.is_scanning = False
+        self.error: Exception | None = None
+
+    def addresses(self) -> list[str]:
+        if self.error is not None:
+            raise self.error
+        return ["bcrt1qlost"]
+
+    def is_wallet_scanning(self) -> bool:
+        return self.is_scanning
+
+    def scripts_of(self, addresses: list[str]) -> list[bytes]:
+        return [script(number) for number, _ in enumerate(addresses)]
+
+    def paid_heights(self, _block_hash: str) -> dict[str, int]:
+        return {"bcrt1qlost": self.paid_height, "bcrt1qother": 101}
+
+
+def tip(*, work: int = 110, pruned_below: int = 0) -> NodeTip:
+    return NodeTip(
+        chain="regtest",
+        hash=f"{110:064x}",
+        height=110,
+        headers=110,
+        chainwork=f"{work:064x}",
+        median_time=datetime.now(UTC),
+        pruned_below=pruned_below,
+        is_initial_download=False,
+    )
+
+
+Start = Callable[[Wallet], AddressImport]
+
+
+@pytest.fixture
+def start(database_url: str) -> Iterator[Start]:
+    """Starts an import on a database that has read READ."""
+    open_database(database_url)
+    take_office("here")
+    for height in READ:
+        Block.create(height=height, hash=f"{height:064x}", chainwork=f"{height:064x}", mined_at=NOW)
+
+    def start(wallet: Wallet) -> AddressImport:
+        node = cast(Any, wallet)
+        return AddressImport(node, BlockHandler(node, Watch(), lambda: None), "nodetill")
+
+    yield start
+    disconnect()
+
+
+def imported() -> list[str]:
+    return [address.address for address in Address.select().where(Address.claimed_at.is_null(False))]
+
+
+def read_height() -> int | None:
+    read = stored_tip()
+    return read.height if read else None
+
+
+def test_blocks_from_the_first_payment_on_are_taken_back(start: Start) -> None:
+    """The next sync reads them again; the address is given to nobody."""
+    start(Wallet(105)).run(tip(), NOW)
+    assert imported() == ["bcrt1qlost"]
+    assert read_height() == 104
+
+
+def test_it_is_done_once(start: Start) -> None:
+    """What the pool gets from the wallet later is its own."""
+    imports = start(Wallet(105))
+    imports.run(tip(), NOW)
+    Address.delete().execute()
+    imports.run(tip(), NOW)
+    assert imported() == []
+
+
+def test_a_payment_in_a_block_that_is_not_read_yet_takes_nothing_back(start: Start) -> None:
+    """As after a restore, where the blocks since are read now."""
+    start(Wallet(111)).run(tip(), NOW)
+    assert imported() == ["bcrt1qlost"]
+    assert read_height() == 110
+
+
+def test_a_block_that_is_pruned_is_not_taken_back(start: Start) -> None:
+    """It could not be read again, and would hold everything up. The audit names the payment."""
+    with capture_logs() as lines:
+        start(Wallet(105)).run(tip(pruned_below=107), NOW)
+    assert imported() == ["bcrt1qlost"]
+    assert read_height() == 110
+    assert any("manage.py audit" in line["event"] for line in lines)
+
+
+def test_a_node_that_is_behind_is_waited_for(start: Start) -> None:
+    """To take blocks back would end the holding: with less read, its chain would have work enough."""
+    imports = start(Wallet(105))
+    imports.run(tip(work=109), NOW)
+    assert (imported(), read_height()) == ([], 110)
+    imports.run(tip(), NOW)
+    assert (imported(), read_height()) == (["bcrt1qlost"], 104)
+
+
+@pytest.mark.parametrize("trouble", ["rescanning", "not loaded"])
+def test_a_wallet_that_can_not_name_its_payments_is_waited_for(start: Start, trouble: str) -> None:
+    """Its list would have gaps."""
+    wallet = Wallet(105)
+    wallet.is_scanning = trouble == "rescanning"
+    wallet.error = None if wallet.is_scanning else RpcError(WALLET_NOT_FOUND, "no such wallet")
+    imports = start(wallet)
+    imports.run(tip(), NOW)
+    assert (imported(), read_height()) == ([], 110)
+    wallet.is_scanning, wallet.error = False, None
+    imports.run(tip(), NOW)
+    assert (imported(), read_height()) == (["bcrt1qlost"], 104)
+
+
+def test_what_is_forbidden_is_logged_and_not_tried_again(start: Start) -> None:
+    """The daemon does without."""
+    wallet = Wallet(105)
+    wallet.error = NodeRefused("add getaddressesbylabel to rpcwhitelist")
+    imports = start(wallet)
+    with capture_logs() as lines:
+        imports.run(tip(), NOW)
+        wallet.error = None
+        imports.run(tip(), NOW)
+    assert imported() == []
+    assert len(lines) == 1

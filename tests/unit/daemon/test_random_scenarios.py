@@ -1,0 +1,92 @@
+"""Anything that can happen, in any order, on a node in memory: after each step the database is right.
+
+NODETILL_MEMORY_STORIES is the number of stories; if it is set, they are others each time. The same machine
+runs on a real bitcoind in tests/functional/test_model.py.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from config import Settings, load_settings
+from daemon import health, loop
+from daemon.chain import mempool
+from daemon.node.client import Bitcoind
+from models.db.connection import disconnect
+from models.db.lock import database_lock
+from models.db.schema import open_database
+from tests.support import random_scenario, scenario
+from tests.support.chain_state import World
+from tests.support.hand_daemon import AnyFeed, HandDaemon
+from tests.support.in_memory_node import InMemoryFeed, InMemoryNode, InMemoryRpc
+from tests.support.random_scenario import Story
+from tests.support.rows import new_seller
+from tests.support.scenario import Stage
+
+STORIES, STEPS = int(os.environ.get("NODETILL_MEMORY_STORIES", "0")), 15
+
+
+@pytest.fixture
+def fast_directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory if there is one: nothing here is about what survives a power cut."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=memory) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A node in memory, a database and a daemon, with short times."""
+    monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.03))
+    monkeypatch.setattr(loop, "SOON_SECONDS", 0.01)
+    monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(scenario, "HELD", timedelta(seconds=0.05))
+    monkeypatch.setattr(
+        random_scenario,
+        "EXPIRIES",
+        (scenario.LONG,) * 4 + (timedelta(seconds=0.02), timedelta(seconds=0.1)),
+    )
+    node = InMemoryNode()
+    node.rpc("createwallet", "nodetill")
+    variables = {
+        "DATABASE_URL": f"sqlite:///{fast_directory / 'nodetill.db'}",
+        "RATE_SOURCES": "fixed:EUR=50000",
+        "BITCOIND_REST": "off",
+        "SMTP_URL": f"maildir:{fast_directory / 'mail'}",
+    }
+    settings = load_settings(variables, fast_directory)
+
+    def connect(settings: Settings) -> tuple[Bitcoind, AnyFeed]:
+        return Bitcoind(settings, InMemoryRpc(settings, node)), InMemoryFeed(node)
+
+    world = World(node).begin()
+    open_database(settings.database_url.reveal())
+    lock = database_lock("daemon")
+    assert lock.acquire()
+    new_seller()
+    daemon = HandDaemon(settings, lock, connect, often_seconds=0.02)
+    yield Stage(world, daemon, settings)
+    if daemon.is_up:
+        daemon.stop()
+    lock.release()
+    disconnect()
+
+
+def test_the_database_is_right_after_each_step_of_any_story(stage: Stage) -> None:
+    """Outputs, statuses and events are true, whatever customers, miners, merchants and the machine do."""
+    seeds = Random() if STORIES else Random(1)
+    for _ in range(STORIES or 20):
+        stage.begin()
+        story = Story(stage, seeds.getrandbits(32))
+        for _ in range(STEPS):
+            story.go_on()
+            stage.settle()
+        stage.end()

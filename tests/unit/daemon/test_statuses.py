@@ -1,0 +1,185 @@
+"""Statuses are decided in several transactions, and contradict at no moment what is published."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from config import load_settings
+from daemon.chain import statuses
+from daemon.chain.statuses import Assessor
+from daemon.counters import Counters
+from models.daemon_status import daemon_report
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from models.outbox import events_of
+from models.output import Output, add_spends, all_spends, forget_spends, outputs_at
+from models.payment import PaymentRequest, touch
+from models.queries.checkout import checkout_of
+from payments.document import depth, payment_document
+from tests.support.rows import NOW, new_output, new_payment
+
+HEIGHT = 1000
+BLOCK = "cd" * 32
+
+
+class Interrupted(Exception):
+    """The daemon is told to stop."""
+
+
+@pytest.fixture(autouse=True)
+def _database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A fresh database, and few requests a transaction."""
+    open_database(database_url)
+    monkeypatch.setattr(statuses, "AT_ONCE", 2)
+    yield
+    disconnect()
+
+
+class Desk:
+    """An assessor, and what anybody reads after each of its transactions."""
+
+    def __init__(self, tmp_path: Path, breaks_off_at: int = 0) -> None:
+        self.looks = 0
+        self._breaks_off_at = breaks_off_at
+        settings = load_settings({}, tmp_path)
+        self._assessor = Assessor(settings, self._pulse, Counters())
+
+    def assess(
+        self, tip_height: int, *, as_of: timedelta = timedelta(0), now: timedelta | None = None
+    ) -> bool:
+        """Assess what is due, and return whether a request waits for the next look."""
+        moment = NOW + (as_of if now is None else now)
+        self._assessor.assess_due(tip_height, NOW + as_of, moment)
+        check_all()
+        return self._assessor.is_any_waiting
+
+    def _pulse(self) -> None:
+        check_all()
+        self.looks += 1
+        if self.looks == self._breaks_off_at:
+            raise Interrupted
+
+
+def check_all() -> None:
+    """Every request's document and page show a depth that goes with its status."""
+    published = daemon_report().assessed_height
+    for row in PaymentRequest.select():
+        parts = outputs_at(row.address_id)
+        document = payment_document(
+            row, "bcrt1q", parts, tip_height=published, public_url="https://a.example"
+        )
+        shown = checkout_of(row.reference)
+        assert shown is not None
+        page = depth(shown.covered_height, shown.assessed_height), shown.confirmations_required
+        for confirmations, required in (
+            page,
+            (document["confirmations"], document["confirmations_required"]),
+        ):
+            match row.status:
+                case "confirmed":
+                    assert confirmations >= required, row.reference
+                case "confirming":
+                    assert 0 < confirmations < required, row.reference
+                case _:
+                    assert confirmations == 0, row.reference
+
+
+def _mined(number: int, height: int, **values: object) -> PaymentRequest:
+    """A request of 1,000 satoshis that is paid in the block of this height, and due."""
+    payment = new_payment(number, amount_sats=1000, due_sats=1000, confirmations_required=2, **values)
+    txid = f"{number:064x}"
+    new_output(payment, txid=txid, state="mined", block_hash=BLOCK, block_height=height)
+    touch([payment.address_id])
+    return payment
+
+
+def _row(payment: PaymentRequest) -> PaymentRequest:
+    row: PaymentRequest = PaymentRequest.get_by_id(payment.id)
+    return row
+
+
+def test_no_moment_between_two_transactions_shows_a_depth_of_another_tip(tmp_path: Path) -> None:
+    """Neither while a block is assessed whose height is not published yet, nor after the last."""
+    desk = Desk(tmp_path)
+    old = [_mined(number, HEIGHT) for number in range(5)]
+    desk.assess(HEIGHT)
+    new = [_mined(number, HEIGHT + 1) for number in range(5, 10)]
+    desk.assess(HEIGHT + 1)
+    assert {_row(payment).status for payment in old} == {"confirmed"}
+    assert {_row(payment).status for payment in new} == {"confirming"}
+    assert desk.looks > 3
+    assert daemon_report().assessed_height == HEIGHT + 1
+    assert PaymentRequest.select().where(PaymentRequest.unpublished_height.is_null(False)).count() == 0
+
+
+def test_a_daemon_that_breaks_off_in_between_leaves_nothing_untrue(tmp_path: Path) -> None:
+    """Also where the next one goes on at another tip."""
+    payments = [_mined(number, HEIGHT) for number in range(7)]
+    with pytest.raises(Interrupted):
+        Desk(tmp_path, breaks_off_at=2).assess(HEIGHT)
+    check_all()
+    Desk(tmp_path).assess(HEIGHT + 1)
+    assert {_row(payment).status for payment in payments} == {"confirmed"}
+
+
+def test_a_request_whose_time_ran_out_since_the_last_look_waits_for_the_next(tmp_path: Path) -> None:
+    """Others don't; and no height is published that its status does not have."""
+    desk, minute = Desk(tmp_path), timedelta(minutes=1)
+    desk.assess(HEIGHT - 1, as_of=-minute)
+    over = _mined(1, HEIGHT, expires_at=NOW, monitored_until=NOW + timedelta(days=1))
+    other = _mined(2, HEIGHT)
+    assert desk.assess(HEIGHT, as_of=-minute, now=minute)
+    assert (_row(over).status, _row(other).status) == ("new", "confirming")
+    assert daemon_report().assessed_height == HEIGHT - 1
+    assert not desk.assess(HEIGHT, as_of=minute)
+    assert _row(over).status == "confirming"
+    assert daemon_report().assessed_height == HEIGHT
+    assert daemon_report().complete_look_at == NOW + minute
+
+
+def test_a_gap_begins_when_an_assessment_finds_an_output_gone(tmp_path: Path) -> None:
+    """And once only; what is there has none."""
+    payment = new_payment(1, amount_sats=1000, due_sats=1000)
+    gone = new_output(payment, state="dropped")
+    there = new_output(payment, vout=1)
+    touch([payment.address_id])
+    desk = Desk(tmp_path)
+    desk.assess(HEIGHT)
+    touch([payment.address_id])
+    desk.assess(HEIGHT, as_of=timedelta(minutes=1))
+    assert Output.get_by_id(gone.id).gone_since == NOW
+    assert Output.get_by_id(there.id).gone_since is None
+
+
+def test_an_acceptance_ends_with_the_cover(tmp_path: Path) -> None:
+    """What comes then must be accepted anew; while it lasts, nothing of it is forgotten."""
+    accepted = new_payment(1, amount_sats=1000, due_sats=1000, expires_at=NOW, late_accepted_at=NOW)
+    output = new_output(accepted, first_seen_at=NOW + timedelta(minutes=1))
+    touch([accepted.address_id])
+    desk = Desk(tmp_path)
+    desk.assess(HEIGHT, as_of=timedelta(minutes=2))
+    assert (_row(accepted).status, _row(accepted).late_accepted_at) == ("received", NOW)
+    Output.update(state="dropped").where(Output.id == output.id).execute()
+    touch([accepted.address_id])
+    desk.assess(HEIGHT, as_of=timedelta(minutes=3))
+    assert (_row(accepted).status, _row(accepted).late_accepted_at) == ("expired", None)
+    assert [event.type for event in events_of(accepted)][-2:] == ["payment.reverted", "payment.expired"]
+
+
+@pytest.mark.parametrize(
+    ("height", "is_other_closed", "is_forgotten"),
+    [(HEIGHT - 99, True, True), (HEIGHT - 98, True, False), (HEIGHT - 99, False, False)],
+)
+def test_what_a_payment_spends_is_forgotten_when_nobody_needs_it(
+    height: int, is_other_closed: bool, is_forgotten: bool
+) -> None:
+    """Each request that it pays is closed, and no reorg of less than a hundred blocks reaches it."""
+    one = new_payment(1, closed_at=NOW)
+    other = new_payment(2, closed_at=NOW if is_other_closed else None)
+    for vout, payment in enumerate((one, other)):
+        output = new_output(payment, vout=vout, state="mined", block_hash=BLOCK, block_height=height)
+    add_spends([(output.txid, b"outpoint", output.txid)])
+    forget_spends([output.txid], HEIGHT)
+    assert (list(all_spends()) == []) == is_forgotten

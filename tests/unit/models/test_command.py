@@ -1,0 +1,135 @@
+"""Commands for the daemon wait once each, and sellers take turns."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from models.command import (
+    MAX_CHECKS_PER_SELLER,
+    Hint,
+    NotLate,
+    add_acceptance,
+    add_redelivery,
+    delete_hints,
+    pending_count,
+    pending_hints,
+    request_acceptance,
+    request_check,
+    request_redeliveries,
+    request_redelivery,
+)
+from models.db.connection import database, disconnect, is_sqlite
+from models.db.schema import open_database
+from models.payment import PaymentRequest
+from tests.support.rows import NOW, TXID, new_event, new_message, new_payment, new_seller
+
+
+@pytest.fixture(autouse=True)
+def _opened(database_url: str) -> Iterator[None]:
+    open_database(database_url)
+    yield
+    disconnect()
+
+
+class Transactions:
+    """Counts how often the write lock is taken."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> AbstractContextManager[Any]:
+        self.count += 1
+        return database.atomic()
+
+
+def test_what_waits_is_not_asked_for_again() -> None:
+    """And takes no write lock."""
+    taken = Transactions()
+    payment = new_payment(is_late=True)
+    first, second = (
+        new_message(new_event(payment)),
+        new_message(new_event(payment, reference="b", revision=2)),
+    )
+    for _ in range(2):
+        request_check(payment, TXID, NOW, taken)
+        request_acceptance(payment, NOW, taken)
+        request_redelivery(first, NOW, taken)
+    assert taken.count == 3
+    assert not request_check(payment, TXID, NOW, taken)
+    assert not request_acceptance(payment, NOW, taken)
+    assert not request_redelivery(first, NOW, taken)
+    assert request_redeliveries([first, second], NOW, taken) == 1
+    assert request_redeliveries([first, second], NOW, taken) == 0
+    assert request_redeliveries([], NOW, taken) == 0
+    assert taken.count == 4
+    assert [hint.kind for hint in pending_hints()] == ["transaction", "accept", "redeliver", "redeliver"]
+
+
+def test_late_money_is_accepted_where_there_is_any() -> None:
+    """Not where it is accepted already, nor where none came."""
+    taken = Transactions()
+    with pytest.raises(NotLate):
+        request_acceptance(new_payment(1), NOW, taken)
+    assert not request_acceptance(new_payment(2, is_late=True, late_accepted_at=NOW), NOW, taken)
+    assert taken.count == 0
+
+
+def test_a_pruned_message_is_not_sent_again() -> None:
+    """Whoever still has it in hand."""
+    message = new_message(new_event(new_payment()))
+    message.delete_instance()
+    assert not request_redelivery(message, NOW, database.atomic)
+    assert Hint.select().count() == 0
+
+
+def flood(seller: str, number: int, count: int) -> PaymentRequest:
+    """A request with so many transactions to be looked at."""
+    payment = new_payment(number, seller=new_seller(seller))
+    Hint.insert_many(
+        {"kind": "transaction", "payment": payment, "txid": f"{number:032x}{n:032x}", "created_at": NOW}
+        for n in range(count)
+    ).execute()
+    return payment
+
+
+def test_sellers_take_turns() -> None:
+    """One with a hundred transactions does not come before one with a single one."""
+    flood("loud", 1, 100)
+    quiet = flood("quiet", 2, 1)
+    message = new_message(new_event(quiet))
+    add_redelivery(message, NOW)
+    add_acceptance(quiet, NOW)
+    found = pending_hints()
+    of_quiet = [hint.kind for hint in found if hint.payment_id == quiet.id]
+    assert of_quiet == ["transaction", "redeliver", "accept"]
+    assert len(found) == MAX_CHECKS_PER_SELLER + 3
+    assert [hint.id for hint in found] == sorted(hint.id for hint in found)
+
+
+def test_neither_kind_of_command_keeps_the_other_waiting() -> None:
+    """However many of one there are: many sellers' transactions, or the operator's retry of everything."""
+    for number in range(30):
+        flood(f"loud{number}", number, 10)
+    payment = new_payment(99, is_late=True)
+    add_acceptance(payment, NOW)
+    assert [hint.kind for hint in pending_hints(20)].count("accept") == 1
+    for number in range(50):
+        add_redelivery(new_message(new_event(payment, reference=f"e{number}", revision=number + 1)), NOW)
+    kinds = [hint.kind for hint in pending_hints(20)]
+    assert (kinds.count("transaction"), kinds.count("redeliver")) == (10, 9)
+    delete_hints(pending_hints(1000))
+    assert Hint.select().count() == 30 * 10 - 30 * MAX_CHECKS_PER_SELLER
+
+
+def test_a_seller_s_commands_are_counted_without_its_requests() -> None:
+    """It may have any number of them: what waits is gone through, not what is stored."""
+    flood("loud", 1, 30)
+    assert [pending_count("loud", 100), pending_count("loud", 20), pending_count("quiet", 100)] == [30, 20, 0]
+    if is_sqlite():
+        plan = database.execute_sql(
+            "EXPLAIN QUERY PLAN SELECT 1 FROM hint WHERE kind <> 'accept' "
+            "AND (SELECT seller_id FROM payment_request p WHERE p.id = hint.payment_id) = 'loud'"
+        ).fetchall()
+        assert any("INTEGER PRIMARY KEY (rowid=?)" in row[-1] for row in plan)

@@ -1,0 +1,105 @@
+"""What is fetched from Debian's archive is signed by Debian, whatever the machine's own apt allows."""
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from regtest.fetch import SUITE, FetchError, fetched_command
+
+pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="this is not Debian")
+
+CONTROL = """\
+Package: bitcoin-knots
+Version: 99
+Architecture: {architecture}
+Maintainer: a thief <thief@example.com>
+Description: a bitcoind that nobody has signed
+"""
+LAX = """\
+Dir::Etc::sourcelist "{sources}";
+Dir::Etc::sourceparts "-";
+APT::Get::AllowUnauthenticated "true";
+Acquire::AllowInsecureRepositories "true";
+Acquire::AllowWeakRepositories "true";
+Acquire::AllowDowngradeToInsecureRepositories "true";
+Acquire::Check-Valid-Until "false";
+"""
+
+
+def build_package(directory: Path, architecture: str) -> Path:
+    """A package with a program under bitcoind's name, and a loader to run it with."""
+    tree = directory / "tree"
+    for name in ("usr/bin/bitcoind", "usr/lib/ld-linux-thief.so.2"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("#!/bin/sh\n")
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN" / "control").write_text(CONTROL.format(architecture=architecture))
+    package = directory / "bitcoin-knots.deb"
+    subprocess.run(
+        ["dpkg-deb", "--build", "--root-owner-group", tree, package], check=True, capture_output=True
+    )
+    return package
+
+
+def build_repository(directory: Path) -> Path:
+    """An archive of the package alone, complete but for a signature."""
+    command = ["dpkg", "--print-architecture"]
+    architecture = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    archive = directory / "debian"
+    index = archive / "dists" / SUITE / "main" / f"binary-{architecture}" / "Packages"
+    index.parent.mkdir(parents=True)
+    package = build_package(directory, architecture)
+    content = package.read_bytes()
+    package.rename(archive / package.name)
+    index.write_text(
+        CONTROL.format(architecture=architecture)
+        + f"Filename: {package.name}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+    )
+    listed = index.read_bytes()
+    name = index.relative_to(archive / "dists" / SUITE)
+    (archive / "dists" / SUITE / "Release").write_text(
+        f"Suite: {SUITE}\nCodename: {SUITE}\nArchitectures: {architecture}\nComponents: main\n"
+        "Date: Sat, 28 Nov 2026 00:00:00 UTC\n"
+        f"SHA256:\n {hashlib.sha256(listed).hexdigest()} {len(listed)} {name}\n"
+    )
+    return archive
+
+
+@pytest.fixture
+def lax_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose apt takes what nobody has signed, and whose one source is such an archive."""
+    archive = build_repository(tmp_path)
+    sources = tmp_path / "sources.list"
+    sources.write_text(f"deb [trusted=yes] file:{archive} {SUITE} main\n")
+    config = tmp_path / "apt.conf"
+    config.write_text(LAX.format(sources=sources))
+    monkeypatch.setenv("APT_CONFIG", str(config))
+    return archive
+
+
+def test_the_machine_takes_what_nobody_has_signed(lax_machine: Path, tmp_path: Path) -> None:
+    """The archive is a good one but for its signature: else the next test would show nothing."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (tmp_path / "apt" / name).mkdir(parents=True)
+    (tmp_path / "apt" / "status").touch()
+    places = {
+        "Dir::State::Lists": "lists",
+        "Dir::State::status": "status",
+        "Dir::Cache": "cache",
+    }
+    options = [f"-o{name}={tmp_path / 'apt' / place}" for name, place in places.items()]
+    options += ["-oAPT::Sandbox::User=root", "-oDebug::NoLocking=1", "-oAcquire::Languages=none"]
+    for command in (["update"], ["install", "-y", "--download-only", "bitcoin-knots"]):
+        done = subprocess.run(["apt-get", *options, *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_what_nobody_has_signed_is_refused(lax_machine: Path, tmp_path: Path) -> None:
+    """It would be run as bitcoind: nothing of it is unpacked."""
+    cache = tmp_path / "cache"
+    with pytest.raises(FetchError, match=r"apt-get failed: .*not signed"):
+        fetched_command("bitcoin-knots", cache, "bitcoind")
+    assert not (cache / "root").exists()

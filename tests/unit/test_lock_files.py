@@ -1,0 +1,161 @@
+"""The lock files hold all that is installed, each file by its hash, for every kind of machine."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = ("requirements-build", "requirements", "requirements-dev")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+Machine = dict[str, str]
+"""The values of PEP 508's markers."""
+
+NEEDS_SOURCE = {"python-bitcoinrpc"}
+"""The packages that have no wheel."""
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One package of a lock file."""
+
+    requirement: Requirement
+    hashes: int
+
+
+def environment(python: str, machine: str) -> Machine:
+    """A machine that Nodetill runs on."""
+    here = {name: str(value) for name, value in default_environment().items()}
+    version = {"python_version": python, "python_full_version": f"{python}.1"}
+    return {**here, **version, "platform_machine": machine}
+
+
+MACHINES = {
+    f"{python}-{machine}": environment(python, machine)
+    for python in ("3.11", "3.12", "3.13", "3.14")
+    for machine in ("x86_64", "aarch64")
+}
+
+
+def wanted(name: str) -> list[Requirement]:
+    """The requirements of a hand-written file, and of those that it includes."""
+    found = []
+    for line in (ROOT / f"{name}.txt").read_text().splitlines():
+        text = line.partition(" #")[0].strip()
+        if text.startswith("-r "):
+            found += wanted(text.removeprefix("-r ").removesuffix(".txt"))
+        elif text and not text.startswith(("#", "-")):
+            found.append(Requirement(text))
+    return found
+
+
+def locked(name: str) -> dict[str, Locked]:
+    """The packages of a lock file, by name."""
+    text = (ROOT / f"{name}.lock").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith(("#", "--"))]
+    found: dict[str, Locked] = {}
+    for line in lines:
+        requirement = Requirement(line.partition(" --hash")[0])
+        found[canonicalize_name(requirement.name)] = Locked(requirement, len(HASH.findall(line)))
+    assert len(found) == len(lines)
+    return found
+
+
+def applies(requirement: Requirement, machine: Machine) -> bool:
+    """Whether the requirement is one on that machine."""
+    return requirement.marker is None or requirement.marker.evaluate(machine)
+
+
+def needed(requirement: Requirement, machine: Machine) -> set[str]:
+    """The names of all that a requirement brings on that machine, as the installed packages tell."""
+    names: set[str] = set()
+    left = [requirement]
+    while left:
+        each = left.pop()
+        name = canonicalize_name(each.name)
+        extras = ("", *each.extras)
+        names.add(name)
+        for text in _requires(name):
+            further = Requirement(text)
+            holds = any(
+                further.marker is None or further.marker.evaluate({**machine, "extra": e}) for e in extras
+            )
+            if holds and canonicalize_name(further.name) not in names:
+                left.append(further)
+    return names
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return requires(name) or []
+    except PackageNotFoundError:
+        return []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_package_is_pinned_with_its_hashes(name: str) -> None:
+    """One version of each, and no file that has not been seen when the lock was written."""
+    packages = locked(name)
+    assert packages
+    for package in packages.values():
+        (pin,) = package.requirement.specifier
+        assert pin.operator == "=="
+        assert package.requirement.url is None
+        assert package.hashes > 0
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_lock_holds_all_that_is_needed(name: str, machine: str) -> None:
+    """Each requirement at its version, and each package that it brings. After a change: make lock."""
+    packages = locked(name)
+    at = MACHINES[machine]
+    for requirement in wanted(name):
+        if not applies(requirement, at):
+            continue
+        pinned = packages[canonicalize_name(requirement.name)].requirement
+        assert str(pinned.specifier) == str(requirement.specifier), f"{requirement}: make lock"
+        for further in needed(requirement, at):
+            assert further in packages, f"{requirement} needs {further}: make lock"
+            assert applies(packages[further].requirement, at), f"{further} is left out on {machine}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_what_is_named_is_built_from_source(name: str) -> None:
+    """A source package runs its own code when it is installed."""
+    lines = (ROOT / f"{name}.lock").read_text().splitlines()
+    options = [line for line in lines if line.startswith("--")]
+    # pip forgets an exception that comes before the rule.
+    assert options == ["--only-binary :all:", *(f"--no-binary {name}" for name in sorted(NEEDS_SOURCE))]
+
+
+def test_no_file_names_an_index() -> None:
+    """Where the packages come from is the machine's own matter."""
+    for name in NAMES:
+        for path in (ROOT / f"{name}.txt", ROOT / f"{name}.lock"):
+            assert "://" not in path.read_text(), path.name
+            assert "index" not in path.read_text(), path.name
+
+
+def test_a_file_that_was_exchanged_is_refused(tmp_path: Path) -> None:
+    """A package of the right name and version, and another content, is not installed."""
+    pin = locked("requirements")["segno"]
+    version = str(pin.requirement.specifier).removeprefix("==")
+    (tmp_path / f"segno-{version}-py3-none-any.whl").write_bytes(b"not what was locked")
+    entry = re.search(r"^segno==(?:.*\\\n)*.*\n", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert entry is not None
+    (tmp_path / "segno.lock").write_text(entry[0])
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-deps"]
+    options = ["--ignore-installed", "--find-links", str(tmp_path), "-r", str(tmp_path / "segno.lock")]
+    environ = {**os.environ, "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environ, timeout=60)
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr

@@ -1,0 +1,215 @@
+"""Each address has one spelling, which a proxy in front reads as the server does."""
+
+import http.client
+import socket
+from collections.abc import Iterator, Mapping
+from urllib.parse import urljoin
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.operator_session import LoginAttempt
+from tests.support.operator_client import PASSWORD, OperatorClient
+from tests.support.web_server import BODY, Shop, open_shop
+from web.app import OPERATOR, ROUTES, TRIGGERS
+
+ALL = [(method, path) for method, path, *_ in (*ROUTES, *OPERATOR, *TRIGGERS)]
+EURO = "%E2%82%AC"
+ODD_PARTS = [
+    *(EURO, "%ff", "%00", "%0a", "%2e%2e", "%2F", "%5c", "%C0%AF", "%u20ac", "%", "%zz", "%25ff", "\\", ";x"),
+    *("'", '"', "<", "~", "..", ".", "%F0%9F%92%A9", "%ED%A0%80", "x" * 3000, "€".encode().decode("latin-1")),
+]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Serve all routes."""
+    directory = tmp_path_factory.mktemp("shop")
+    environ = {"SPELLBOOK_TRIGGERS": "on", "OPERATOR_PASSWORD": PASSWORD}
+    with open_shop(directory, f"sqlite:///{directory / 'nodetill.db'}", environ) as opened:
+        yield opened
+
+
+def logged_in(shop: Shop) -> OperatorClient:
+    """Log in; other tests have tried forms without a password."""
+    LoginAttempt.delete().execute()
+    client = OperatorClient(shop)
+    assert client.log_in().status == 303
+    return client
+
+
+def status_of(shop: Shop, method: str, target: str, headers: Mapping[str, str] | None = None) -> int:
+    """Send a request target as it is. Return the status of the response."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", "Content-Length: 0"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    with socket.create_connection(("127.0.0.1", shop.port), timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        answer = http.client.HTTPResponse(connection, method=method)
+        answer.begin()
+        answer.read()
+        return answer.status
+
+
+def filled(path: str, part: str) -> str:
+    """Put a part in the place of each variable of a route."""
+    for name in ("<reference>", "<event_reference>", "<channel>", "<name>"):
+        path = path.replace(name, part)
+    return path
+
+
+def with_(route: str, odd: str) -> list[str]:
+    """Return a route's path with something odd in it: in its variables, behind it, and before it."""
+    plain = filled(route, "x")
+    return [filled(route, odd), f"{plain}{odd}", f"{plain}/{odd}", f"/{odd}{plain}", f"/{odd}{plain[1:]}"]
+
+
+@pytest.mark.parametrize(("method", "route"), ALL)
+def test_no_address_is_an_error_of_ours(shop: Shop, method: str, route: str) -> None:
+    """Whoever asks, logged in or not: never 5xx."""
+    client = logged_in(shop)
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    for odd in ODD_PARTS:
+        for target in with_(route, odd):
+            for headers in ({}, {"Cookie": cookies}, {**shop.common_headers}):
+                assert status_of(shop, method, target, headers) < 500, target
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(ALL), st.binary(max_size=12), st.booleans())
+def test_no_bytes_in_an_address_are_an_error_of_ours(
+    shop: Shop, route: tuple[str, str], odd: bytes, escape_all: bool
+) -> None:
+    """Escaped or not."""
+    method, path = route
+    safe = b"" if escape_all else bytes(range(0x21, 0x7F))
+    part = "".join(chr(byte) if byte in safe else f"%{byte:02x}" for byte in odd)
+    for target in with_(path, part):
+        assert status_of(shop, method, target) < 500
+
+
+def other_spellings(path: str) -> list[str]:
+    """Return paths that some reader takes for this one, and another does not."""
+    first, rest = path[1], path[2:]
+    behind = "%ff %E2%82%AC %00 %20 \\ ; ;x %3b %2f %3f %23 %0a %0d%0a %c0%af . ~ .json /. /%ff".split()
+    before = "%ff x/.. x/%2e%2e . %2e %5c x /x //.. http://127.0.0.1 http://x".split()
+    return [
+        *(f"{path}{odd}" for odd in behind),
+        *(f"{odd}{path}" if odd.startswith("http") else f"/{odd}{path}" for odd in before),
+        *(f"/{odd}{first}{rest}" for odd in ("%ff", "%2f", "\\", "%5c")),
+        *(f"/%{ord(first):02x}{rest}", f"/%{ord(first):02X}{rest}", f"/%25{ord(first):02x}{rest}"),
+        *(path.upper(), path.title(), path[1:], path.replace("e", "%65"), f"{path}/..%2f{first}{rest}"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/operator/login", "/operator/money", "/health", "/docs"])
+def test_an_address_has_one_spelling(shop: Shop, path: str) -> None:
+    """404 for any other, for whoever may see the page."""
+    client = logged_in(shop)
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    for target in other_spellings(path):
+        if target != path:
+            assert status_of(shop, "GET", target, {"Cookie": cookies}) in (400, 404), target
+            assert status_of(shop, "DELETE", target) in (400, 404), target
+    assert status_of(shop, "GET", path, {"Cookie": cookies}) != 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/health", "/openapi.json", "/api/v1/payments", "/static/x.css"]
+)
+def test_programs_write_no_slash_too_many(shop: Shop, path: str) -> None:
+    """The API is strict, and what a proxy guards by its path has no other."""
+    for target in (f"{path}/", f"/{path}", f"{path}//", f"//{path}"):
+        assert status_of(shop, "GET", target, shop.common_headers) == 404
+
+
+def test_a_slash_too_many_leads_to_the_customers_page(shop: Shop) -> None:
+    """Wherever it stands, and with what stands behind the ?."""
+    page = f"/pay/{shop.created()['payment_request_id']}"
+    for wrong in (f"{page}/", f"{page}//", f"/{page}", page.replace("/pay/", "/pay//"), f"//{page}//"):
+        for query in ("", "?lang=de&utm_source=a"):
+            reply = shop.get(f"{wrong}{query}", {"Authorization": None})
+            assert reply.status == 303
+            base = f"http://pay.example.com{wrong}{query}"
+            assert urljoin(base, reply.headers["location"]) == f"http://pay.example.com{page}{query}"
+    assert shop.get("/docs/").status == 303
+    assert shop.call("POST", f"{page}/").status == 404
+    strange = shop.get("/pay//evil.example/")
+    assert urljoin("http://pay.example.com/pay//evil.example/", strange.headers["location"]) == (
+        "http://pay.example.com/pay/evil.example"
+    )
+
+
+def test_a_slash_too_many_behind_a_page_leads_to_the_operators(shop: Shop) -> None:
+    """Before it, it may deceive a proxy that guards the operator's pages."""
+    for path in ("/operator/login", "/operator/money", "/operator/payments/PR-1"):
+        reply = shop.get(f"{path}/?days=7")
+        assert reply.status == 303
+        assert urljoin(f"{path}/", reply.headers["location"]) == f"{path}?days=7"
+        for wrong in (f"/{path}", path.replace("/operator/", "/operator//")):
+            assert status_of(shop, "GET", wrong) == 404
+
+
+FOREIGN = [
+    "utm_source=a&utm_source=a",
+    "fbclid=%ff",
+    "=",
+    "&&&",
+    "a;b",
+    "x=%zz",
+    "&".join(f"a{n}=1" for n in range(300)),
+]
+
+
+@pytest.mark.parametrize("query", FOREIGN, ids=lambda query: query[:30])
+def test_pages_for_people_ignore_what_is_not_theirs(shop: Shop, query: str) -> None:
+    """A link gets parameters of others when it is shared; the page is the same."""
+    client = logged_in(shop)
+    reference = shop.created()["payment_request_id"]
+    pages = [
+        f"/pay/{reference}",
+        f"/pay/{reference}/status",
+        f"/pay/{reference}/qr.svg",
+        "/docs",
+        "/operator/money",
+    ]
+    pages += ["/", "/operator/payments.csv", f"/operator/payments/{reference}", "/operator/login"]
+    for page in pages:
+        expected = 303 if page == "/operator/login" else 200
+        assert client.get(f"{page}?{query}").status == expected, page
+    german = client.get(f"/pay/{reference}?{query}&lang=de").headers["Content-Language"]
+    assert german == "de"
+
+
+def test_the_api_ignores_nothing(shop: Shop) -> None:
+    """A program learns of its mistake."""
+    for query in FOREIGN[:2]:
+        assert shop.get(f"/api/v1/payments?{query}").status in (400, 422)
+
+
+def test_the_location_of_a_new_request_has_the_public_path(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A proxy may serve Nodetill below a path of its own."""
+    directory = tmp_path_factory.mktemp("below")
+    url = f"sqlite:///{directory / 'nodetill.db'}"
+    with open_shop(directory, url, {"PUBLIC_URL": "https://shop.example.com/pay/here"}) as below:
+        first, again = (below.post("/api/v1/payments", BODY, {"Idempotency-Key": "1"}) for _ in range(2))
+        reference = first.json["payment_request_id"]
+        for reply in (first, again):
+            assert reply.headers["location"] == f"/pay/here/api/v1/payments/{reference}"
+
+
+def test_every_response_keeps_other_sites_out(shop: Shop) -> None:
+    """No page of another site frames it, opens it with a handle, or embeds it; it may use no device."""
+    reference = shop.created()["payment_request_id"]
+    targets = ["/", "/operator/login", "/docs", "/openapi.json", "/health", "/nowhere", "/metrics%ff"]
+    targets += [f"/pay/{reference}", f"/pay/{reference}/status", "/pay/x", f"/api/v1/payments/{reference}"]
+    for target in targets:
+        headers = shop.get(target, {"Authorization": None}).headers
+        assert headers["cross-origin-opener-policy"] == "same-origin", target
+        assert headers["cross-origin-resource-policy"] == "same-origin", target
+        assert headers["x-frame-options"] == "DENY", target
+        assert "frame-ancestors 'none'" in headers["content-security-policy"], target
+        assert "camera=()" in headers["permissions-policy"], target
+    # A shop may show the code on a page of its own.
+    code = shop.get(f"/pay/{reference}/qr.svg").headers
+    assert code["cross-origin-resource-policy"] == "cross-origin"

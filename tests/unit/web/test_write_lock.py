@@ -1,0 +1,84 @@
+"""What writes nothing does not wait for the one writer that SQLite has at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pysqlite3
+import pytest
+
+from daemon.chain.mempool import Findings, _Fates
+from daemon.chain.statuses import Assessor
+from daemon.chain.watchlist import Watch
+from daemon.counters import Counters
+from models.address import Address
+from models.payment import PaymentRequest
+from tests.conftest import sqlite_in
+from tests.support.operator_client import PASSWORD, OperatorClient
+from tests.support.web_server import NOW, TIP, Shop, open_shop, settings_of
+
+TXID = "ab" * 32
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A shop on SQLite, whose writers give up at once."""
+    monkeypatch.setattr("models.db.connection.LOCK_TIMEOUT_SECONDS", 0.05)
+    with open_shop(tmp_path, sqlite_in(tmp_path), {"OPERATOR_PASSWORD": PASSWORD}) as opened:
+        yield opened
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Another process writes all the time."""
+    other = pysqlite3.connect(directory / "nodetill.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+def test_what_changes_nothing_is_answered_while_another_writes(shop: Shop, tmp_path: Path) -> None:
+    """A command that waits already, one too many, an old form, a call for an address with none left."""
+    made, other = shop.created(), shop.created()
+    own = f"/api/v1/payments/{made['payment_request_id']}"
+    PaymentRequest.update(is_late=True, status="expired").where(
+        PaymentRequest.reference == made["payment_request_id"]
+    ).execute()
+    shop.create(key="k")
+    assert shop.post(f"{own}/transactions", {"txid": TXID}).status == 202
+    assert shop.post(f"{own}/accept").status == 200
+    client = OperatorClient(shop)
+    client.log_in()
+    operator = f"/operator/payments/{made['payment_request_id']}"
+    with locked(tmp_path):
+        assert shop.post(f"{own}/transactions", {"txid": TXID}).status == 202
+        assert shop.post(f"{own}/accept").status == 200
+        assert shop.post(f"/api/v1/payments/{other['payment_request_id']}/accept").status == 409
+        assert shop.create(key="k").status == 200
+        assert client.post(f"{operator}/accept").status == 303
+        assert client.post(f"{operator}/settle", revision="99").status == 409
+        assert client.post("/operator/settle", **{made["payment_request_id"]: "99"}).status == 303
+        # What does write is refused, so the lock was really held.
+        assert shop.post(f"{own}/transactions", {"txid": "cd" * 32}).status == 503
+    Address.update(claimed_at=NOW).execute()
+    with locked(tmp_path):
+        assert shop.create().json["type"].endswith("no-address")
+    for number in range(100):
+        shop.post(f"{own}/transactions", {"txid": f"{number:064x}"})
+    with locked(tmp_path):
+        assert shop.post(f"{own}/transactions", {"txid": "ee" * 32}).status == 429
+
+
+def test_the_daemon_finds_out_without_the_lock_that_nothing_is_due(shop: Shop, tmp_path: Path) -> None:
+    """Nothing to assess at a tip that was assessed, nothing found in the mempool."""
+    shop.created()
+    settings = settings_of(tmp_path, sqlite_in(tmp_path))
+    assessor = Assessor(settings, lambda: None, Counters())
+    assessor.assess_due(TIP, NOW, NOW)
+    with locked(tmp_path):
+        assert assessor.assess_due(TIP, NOW, NOW) == 0
+        Findings(_Fates(), [], True, Watch()).store_alone()
+    assert assessor.assess_due(TIP, NOW + timedelta(days=1), NOW + timedelta(days=1)) == 1

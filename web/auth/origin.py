@@ -1,0 +1,99 @@
+"""Find out where a call comes from: from this machine, and from which client."""
+
+import re
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from config import Settings
+from web.http.request import Environ
+
+# Headers that proxies add. A forwarder of bytes adds none, so their absence proves nothing.
+_PROXY_HEADER = re.compile(
+    r"HTTP_(FORWARDED|FORWARDED_\w+|X_FORWARDED|X_FORWARDED_\w+|X_REAL_IP|X_CLIENT_IP|X_CLUSTER_CLIENT_IP"
+    r"|X_ORIGINAL_\w+|X_ENVOY_\w+|X_PROXY\w*|TRUE_CLIENT_IP|CLIENT_IP|CF_\w+|FASTLY_\w+|VIA)"
+)
+_MAX_HOP_CHARACTERS = 60
+_IPV6_PREFIX_BITS = 64
+"""A provider gives each IPv6 customer at least this network."""
+
+
+def is_from_this_machine(environ: Environ, settings: Settings) -> bool:
+    """Return True only for a program on this machine that called by itself.
+
+    Nothing is taken for local as soon as PUBLIC_URL names another host: a forwarder of bytes connects from
+    loopback, and its client chooses every header. The remaining checks can only refuse more.
+    """
+    return (
+        _is_loopback_host(urlsplit(settings.public_url).hostname or "")
+        and is_loopback(environ.get("REMOTE_ADDR", ""))
+        and not any(_PROXY_HEADER.fullmatch(name) for name in environ)
+        # A browser on this machine may call for a stranger's page.
+        and "HTTP_ORIGIN" not in environ
+        and _is_called_by_local_name(environ)
+    )
+
+
+def client_address(environ: Environ) -> str:
+    """Return the client's address: the peer's, or the one that a front on this machine reports.
+
+    The front appends the address that it sees, so only the last one is its own word.
+    """
+    peer: str = environ.get("REMOTE_ADDR", "")
+    if not is_loopback(peer):
+        return peer
+    return _last_hop(environ.get("HTTP_X_FORWARDED_FOR", "")) or peer
+
+
+def is_reported_by_front(environ: Environ) -> bool:
+    """Return whether `client_address` repeats a header."""
+    peer: str = environ.get("REMOTE_ADDR", "")
+    return client_address(environ) != peer
+
+
+def client_network(address: str) -> str:
+    """Return the name under which one client's tries are counted: an IPv6 client owns a whole network."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address[:_MAX_HOP_CHARACTERS]
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    if isinstance(ip, IPv6Address) and not ip.is_loopback:
+        return str(ip_network((int(ip), _IPV6_PREFIX_BITS), strict=False))
+    return str(ip)
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether this is the text of a loopback address, IPv4 inside IPv6 included."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return (mapped or ip).is_loopback
+
+
+def _last_hop(forwarded_for: str) -> str | None:
+    """Return the last address of X-Forwarded-For, or None where it is no address."""
+    hop = forwarded_for.rpartition(",")[2].strip().strip('"')
+    if len(hop) > _MAX_HOP_CHARACTERS:
+        return None
+    host = hop.partition("]")[0].removeprefix("[")
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(ip_address(host.partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def _is_called_by_local_name(environ: Environ) -> bool:
+    try:
+        name = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or "localhost"
+    except ValueError:
+        return False
+    return _is_loopback_host(name)
+
+
+def _is_loopback_host(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)

@@ -1,0 +1,101 @@
+"""End connections whose client is too slow: one that sends no request, or takes no response."""
+
+import contextlib
+import math
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+IDLE_SECONDS = 20
+"""The longest time that a client may take for its next request, or for a piece of a response."""
+MAX_REQUESTS = 1000
+"""A connection ends behind this request."""
+
+# close() then drops what the client has not taken.
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+_Ends = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class _Connection:
+    """An open connection. `deadline` is infinite while the client waits for the server."""
+
+    socket: socket.socket
+    deadline: float
+    requests: int = 0
+
+
+class Connections:
+    """The open connections of a server, by the addresses of their two ends.
+
+    Only the thread of the event loop may use them.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[_Ends, _Connection] = {}
+
+    def add(self, accepted: socket.socket) -> None:
+        """Add a new connection. Its client has to send a request."""
+        with contextlib.suppress(OSError):
+            ends = (*accepted.getpeername()[:2], *accepted.getsockname()[:2])
+            self._open[ends] = _Connection(accepted, time.monotonic() + IDLE_SECONDS)
+
+    def begin_request(self, scope: Mapping[str, Any]) -> bool:
+        """Let the client wait for the server. Return whether the connection may stay open behind it."""
+        connection = self._open.get(_ends_of(scope))
+        if connection is None:
+            return False
+        connection.deadline = math.inf
+        connection.requests += 1
+        return connection.requests < MAX_REQUESTS
+
+    def wait_for_server(self, scope: Mapping[str, Any]) -> None:
+        """Give the server all the time it needs for the next piece of a response."""
+        self._set_deadline(scope, math.inf)
+
+    def wait_for_client(self, scope: Mapping[str, Any]) -> None:
+        """Give the client time to take a piece of a response, or to send its next request."""
+        self._set_deadline(scope, time.monotonic() + IDLE_SECONDS)
+
+    def end_late(self) -> None:
+        """End each connection whose client is late, and forget those that are closed."""
+        now = time.monotonic()
+        for ends, connection in list(self._open.items()):
+            if connection.socket.fileno() == -1:
+                del self._open[ends]
+            elif connection.deadline < now:
+                with contextlib.suppress(OSError):
+                    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+                    connection.socket.shutdown(socket.SHUT_RDWR)
+
+    def _set_deadline(self, scope: Mapping[str, Any], deadline: float) -> None:
+        connection = self._open.get(_ends_of(scope))
+        if connection is not None:
+            connection.deadline = deadline
+
+
+class Listener(socket.socket):
+    """A listening socket that adds each connection to `connections`."""
+
+    connections: Connections
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        accepted, address = super().accept()
+        self.connections.add(accepted)
+        return accepted, address
+
+
+def listener(address: tuple[Any, ...], family: socket.AddressFamily, backlog: int) -> Listener:
+    """Listen on an address. Raises OSError."""
+    plain = socket.create_server(address, family=family, backlog=backlog)
+    return Listener(plain.family, plain.type, plain.proto, fileno=plain.detach())
+
+
+def _ends_of(scope: Mapping[str, Any]) -> _Ends:
+    # A client that has left already has no address.
+    return (*(scope["client"] or ()), *(scope["server"] or ()))
