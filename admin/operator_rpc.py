@@ -16,7 +16,8 @@ from config import Settings
 from daemon.node.rpc import METHOD_NOT_FOUND, NO_CREDENTIALS
 
 # A new wallet is a few fsyncs; an old one may have to be read from the start of its birthday.
-TIMEOUT = urllib3.Timeout(connect=10.0, read=600.0)
+# urllib3 tries the addresses of a name in turn, and each may take the whole of `connect`.
+TIMEOUT = urllib3.Timeout(connect=3.0, read=600.0)
 RPC_IN_WARMUP = -28
 MORE_THAN_ANY_TAKES = 50
 

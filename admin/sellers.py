@@ -13,7 +13,7 @@ from admin.terminal import table
 from config.addresses import email_address, http_url, without_credentials
 from config.types import Kind, WrongValue
 from models.db.connection import database
-from models.seller import SELLER_ID, Seller, new_webhook_secret
+from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 
 LONGEST_NAME = 200
@@ -253,6 +253,8 @@ def _set(row: Seller, values: dict[str, str | None]) -> None:
     for name, value in values.items():
         if value is not None:
             setattr(row, name, value)
+    if values.get("webhook_url") is not None:
+        row.webhook_set_by = OPERATOR
 
 
 def _store(row: Seller, is_new: bool) -> None:

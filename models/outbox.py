@@ -13,6 +13,9 @@ from payments.status import EventType
 
 EMAIL, WEBHOOK = "email", "webhook"
 
+# How reasons begin that are of HTTP or of this machine alone.
+_HARMLESS = ("HTTP ", "the seller", "the event", "an error in Nodetill")
+
 
 class Event(Table):
     """Something that happened to a request, with the request as it was then.
@@ -62,6 +65,17 @@ class Message(Table):
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)
+
+
+def error_for_seller(message: Message) -> str | None:
+    """Return the last error as its seller may read it.
+
+    A seller may choose where a webhook goes. What the daemon found there, other than a status, stays here.
+    """
+    error: str | None = message.last_error
+    if error is None or message.channel != WEBHOOK or error.startswith(_HARMLESS):
+        return error
+    return "no HTTP answer"
 
 
 def add_event(payment: PaymentRequest, event_type: EventType, document: Any, now: datetime) -> int:

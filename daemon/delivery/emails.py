@@ -6,11 +6,12 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from html import escape
 
 from daemon.delivery.advice import Advice, advice
 from payments.document import Document
-from payments.money import btc
+from payments.money import btc, currency_exponent, is_currency
 from payments.notifications import is_urgent
 from payments.status import EventType
 
@@ -72,7 +73,7 @@ def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterat
     if seller_contact:
         yield _Fact("Contact", [_clean(seller_contact)])
     yield _Fact("Amount", [f"{document['amount_fiat']} {currency}", f"{document['amount_btc']} BTC"])
-    yield _Fact("Price", [f"{document['price_btc']} {currency} for 1 BTC", *_price_origin(document)])
+    yield _Fact("Price", [f"{_price(document)} {currency} for 1 BTC", *_price_origin(document)])
     yield _Fact("Note", _note(document["note"]))
     yield _Fact("Address", [document["address"]], is_code=True)
     yield _Fact("Status", [_status(document)])
@@ -84,6 +85,16 @@ def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterat
     yield from _transactions(document, explorer_url)
     yield _Fact("Created", [_moment(document["created_at"])])
     yield _Fact("Expires", [_moment(document["expires_at"])])
+
+
+def _price(document: Document) -> str:
+    """Return the price with at most the decimals of its currency. The API and webhooks have all of them."""
+    text, currency = str(document["price_btc"]), document["currency"]
+    decimals = len(text.partition(".")[2])
+    if not is_currency(currency) or decimals <= currency_exponent(currency):
+        return text
+    unit = Decimal(1).scaleb(-currency_exponent(currency))
+    return f"about {Decimal(text).quantize(unit, ROUND_HALF_EVEN, Context(prec=100)):f}"
 
 
 def _price_origin(document: Document) -> Iterator[str]:

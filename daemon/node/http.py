@@ -10,6 +10,9 @@ import select
 import time
 from collections.abc import Callable
 
+from daemon.net.connection import open_connection
+from daemon.net.tls import tls_context
+
 ANSWER_SECONDS = 30.0
 """The longest that the beginning of an answer is waited for."""
 
@@ -31,6 +34,10 @@ class PatientConnection(http.client.HTTPConnection):
         super().__init__(host, port, timeout=STALL_SECONDS)
         self._meanwhile = meanwhile
 
+    def connect(self) -> None:
+        """Connect to any address of the host. Raise OSError."""
+        self.sock = open_connection(self.host, self.port, STALL_SECONDS)
+
     def getresponse(self) -> http.client.HTTPResponse:
         """Raises TimeoutError where none begins in time, and what `meanwhile` raises."""
         try:
@@ -50,3 +57,20 @@ class PatientConnection(http.client.HTTPConnection):
             if waited > ANSWER_SECONDS:
                 raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
             self._meanwhile(waited if waited > TOLD_AFTER_SECONDS else None)
+
+
+class SecureConnection(http.client.HTTPSConnection):
+    """An HTTPS connection. Readable TLS bytes need not begin an answer, so it only has a timeout."""
+
+    def __init__(self, host: str, port: int | None) -> None:
+        super().__init__(host, port, timeout=ANSWER_SECONDS)
+
+    def connect(self) -> None:
+        """Connect to any address of the host. Raise OSError."""
+        connection = open_connection(self.host, self.port, STALL_SECONDS)
+        try:
+            self.sock = tls_context().wrap_socket(connection, server_hostname=self.host)
+        except BaseException:
+            connection.close()
+            raise
+        self.sock.settimeout(ANSWER_SECONDS)

@@ -14,7 +14,7 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from config import Settings
 from daemon.failpoint import reach
-from daemon.node.http import ANSWER_SECONDS, PatientConnection
+from daemon.node.http import PatientConnection, SecureConnection
 from daemon.node.rpc_proxy import NOT_JSON, RpcProxy
 
 # From Bitcoin Core's rpc/protocol.h.
@@ -97,8 +97,7 @@ class Rpc:
         """A new one, to be used for anything that bitcoind serves on its RPC port."""
         parts = urlsplit(self._address)
         if parts.scheme == "https":
-            # What can be read of TLS need not be the beginning of an answer.
-            return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
+            return SecureConnection(parts.hostname or "", parts.port)
         return PatientConnection(parts.hostname or "", parts.port or 80, self._meanwhile)
 
     def close(self) -> None:

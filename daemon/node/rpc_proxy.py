@@ -5,12 +5,18 @@ import http.client
 import json
 from collections.abc import Sequence
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
 NOT_JSON = -342
 """python-bitcoinrpc's own code, for an answer that is not JSON-RPC."""
+
+# Core's httprpc.cpp: what it has no answer to, it refuses with another status.
+_RPC_STATUSES = frozenset(
+    {HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR}
+)
 
 
 class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
@@ -49,11 +55,19 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
         return [_result(by_number[number], absent) for number in range(len(batch))]
 
     def _get_response(self) -> Any:
+        """Return the answer, whatever its Content-Type is: a proxy may add a charset to it, or change it."""
         response = self._connection.getresponse()
-        if response.getheader("Content-Type") != "application/json":
-            reason = f"non-JSON HTTP response with '{response.status} {response.reason}' from server"
-            raise JSONRPCException({"code": NOT_JSON, "message": reason})
-        return json.loads(response.read().decode(), parse_float=Decimal)
+        body = response.read()
+        try:
+            if response.status in _RPC_STATUSES:
+                answer = json.loads(body, parse_float=Decimal)
+                if isinstance(answer, dict | list):
+                    return answer
+        except ValueError:
+            # It is told below, by its status.
+            pass
+        reason = f"non-JSON HTTP response with '{response.status}' from server"
+        raise JSONRPCException({"code": NOT_JSON, "message": reason})
 
     def close(self) -> None:
         """Close the connection."""

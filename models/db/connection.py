@@ -46,7 +46,8 @@ _POSTGRES_SESSION = {
     "idle_in_transaction_session_timeout": "10s",
 }
 _POSTGRES_CONNECTION = {
-    "connect_timeout": "4",
+    # psycopg tries the addresses of a name in turn, each for so long.
+    "connect_timeout": "3",
     "keepalives_idle": "1",
     "keepalives_interval": "1",
     "keepalives_count": "2",

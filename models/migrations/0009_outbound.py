@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import peewee
 from playhouse.migrate import SchemaMigrator
 
 _CAN_GO = "next_attempt_at IS NOT NULL AND waits_for IS NULL"
 
 
-def up(_migrator: SchemaMigrator, db: Any) -> None:
+def up(migrator: SchemaMigrator, db: Any) -> None:
     db.execute_sql("ALTER TABLE seller ADD COLUMN webhook_set_by TEXT NOT NULL DEFAULT 'operator'")
-    db.execute_sql("ALTER TABLE message ADD COLUMN waits_for BIGINT")
+    migrator.migrate(migrator.add_column("message", "waits_for", peewee.BigIntegerField(null=True)))
     for name, columns, condition in (
         ("message_fresh", "queue, id", f"{_CAN_GO} AND attempts = 0"),
         ("message_retry", "queue, next_attempt_at, id", f"{_CAN_GO} AND attempts > 0"),

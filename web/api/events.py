@@ -8,7 +8,7 @@ import structlog
 
 from models.command import is_redelivery_pending, request_redelivery
 from models.db.connection import snapshot
-from models.outbox import WEBHOOK, Message, events_of, messages_of
+from models.outbox import WEBHOOK, Message, error_for_seller, events_of, messages_of
 from models.payment import PaymentRequest
 from payments.document import timestamp
 from payments.status import EventType
@@ -89,7 +89,7 @@ def _delivery(message: Message) -> Delivery:
     return Delivery(
         channel=message.channel,
         attempts=message.attempts,
-        last_error=message.last_error,
+        last_error=error_for_seller(message),
         delivered_at=timestamp(message.delivered_at),
         failed_at=timestamp(message.failed_at),
         next_attempt_at=timestamp(message.next_attempt_at),

@@ -25,7 +25,7 @@ from models.db.schema import open_database
 from models.outbox import Event, Message
 from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
-from models.seller import Seller, seller_by_key_hash
+from models.seller import API_KEY, OPERATOR, Seller, seller_by_key_hash
 from regtest.node import PROJECT
 from tests.support.rows import new_event, new_message
 
@@ -228,6 +228,16 @@ def test_a_removed_seller_comes_back_only_where_that_is_said(run: Callable[..., 
     assert new["removed_at"] is None
     assert seller_by_key_hash(hashed(new["api_key"])) is not None
     assert seller_by_key_hash(hashed(old["api_key"])) is None
+
+
+def test_an_address_that_the_operator_sets_is_his(run: Callable[..., Result]) -> None:
+    """Whoever has set the one before. It may be in a private network."""
+    run("seller", "add", "company1", "--json")
+    Seller.update(webhook_url="http://old.example/", webhook_set_by=API_KEY).execute()
+    run("seller", "set", "company1", "--name", "Alpaca", "--json")
+    assert Seller.get().webhook_set_by == API_KEY
+    run("seller", "set", "company1", "--webhook-url", "http://10.0.0.7/paid", "--json")
+    assert Seller.get().webhook_set_by == OPERATOR
 
 
 def test_a_seller_that_is_not_there_is_refused(run: Callable[..., Result]) -> None:

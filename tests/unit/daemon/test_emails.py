@@ -273,3 +273,22 @@ def test_a_webhooks_body_is_the_same_bytes_each_time(event_type: EventType, note
 def test_a_message_id_is_made_from_the_event() -> None:
     """So a repeat after a crash is recognisable."""
     assert message_id("evt_1", "shop@mail.example.com") == "<evt_1@mail.example.com>"
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "shown"),
+    [
+        ("61142.30", "EUR", "61142.30 EUR for 1 BTC"),
+        ("61142", "EUR", "61142 EUR for 1 BTC"),
+        ("61142.3456789012345678901234567890123456789", "EUR", "about 61142.35 EUR for 1 BTC"),
+        ("9612345.5", "JPY", "about 9612346 JPY for 1 BTC"),
+        ("18000.1234567", "KWD", "about 18000.123 KWD for 1 BTC"),
+        ("1", "BTC", "1 BTC for 1 BTC"),
+        ("1.2345", "???", "1.2345 ??? for 1 BTC"),
+    ],
+)
+def test_a_price_has_the_decimals_of_its_currency(price: str, currency: str, shown: str) -> None:
+    """A source's forty decimals are for machines."""
+    sent = letter(EventType.RECEIVED, document(price_btc=price, currency=currency), EXPLORER)
+    assert f" {shown}\n" in sent.text
+    assert f">{shown}<" in sent.html

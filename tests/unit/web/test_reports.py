@@ -50,6 +50,30 @@ def add_event(document: dict[str, Any], reference: str, *channels: str) -> Event
     return event
 
 
+@pytest.mark.parametrize(
+    ("channel", "stored", "shown"),
+    [
+        (WEBHOOK, "HTTP 503", "HTTP 503"),
+        (WEBHOOK, "HTTP 410: the address is gone", "HTTP 410: the address is gone"),
+        (WEBHOOK, "Connection refused", "no HTTP answer"),
+        (WEBHOOK, "timed out", "no HTTP answer"),
+        (WEBHOOK, "the certificate is refused: it is for another name", "no HTTP answer"),
+        (WEBHOOK, "the host is not public: name it in WEBHOOK_PRIVATE_HOSTS to allow it", "no HTTP answer"),
+        (WEBHOOK, "the seller has no webhook address any more", "the seller has no webhook address any more"),
+        (WEBHOOK, None, None),
+        (EMAIL, "the mail server answered 451 later", "the mail server answered 451 later"),
+    ],
+)
+def test_a_seller_reads_the_status_of_his_endpoint_and_no_more(
+    shop: Shop, channel: str, stored: str | None, shown: str | None
+) -> None:
+    """A key may choose the address: what the daemon finds there would map a private network."""
+    made = shop.created()
+    Message.update(last_error=stored).where(Message.event == add_event(made, "evt_1", channel)).execute()
+    [event] = shop.get(f"/api/v1/payments/{made['payment_request_id']}/events").json["data"]
+    assert [delivery["last_error"] for delivery in event["deliveries"]] == [shown]
+
+
 def test_events_come_with_their_deliveries(shop: Shop) -> None:
     """In their order, each with its channels, what went wrong, and when it is tried again."""
     made = shop.created()
