@@ -65,6 +65,8 @@ lock:
 		{ sed -n '/^--.*-binary/p' requirements.txt; cat $$name.lock; } > $$name.new; \
 		mv $$name.new $$name.lock; \
 	done
+	@$(LOCK) --no-deps bench/peers.txt -o bench/peers.lock > /dev/null
+	@{ echo "--only-binary :all:"; cat bench/peers.lock; } > bench/peers.new && mv bench/peers.new bench/peers.lock
 
 # Without isolation, what builds a package is what requirements-build.lock has, and nothing that pip picks itself.
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes

@@ -163,11 +163,11 @@ def program(module: str) -> list[str]:
 def bitcoinwatcher() -> list[str]:
     """The command of the package's watcher, which is fetched first if it isn't there."""
     python = PEERS / "bin" / "python"
-    wanted, installed = PROJECT / "bench" / "peers.txt", PEERS / "installed"
+    wanted, installed = PROJECT / "bench" / "peers.lock", PEERS / "installed"
     if not installed.exists() or installed.read_text() != wanted.read_text():
         venv.create(PEERS, clear=True, with_pip=True)
         install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*install, "-r", str(wanted)], check=True)
+        subprocess.run([*install, "--require-hashes", "--no-deps", "-r", str(wanted)], check=True)
         # Last, so that an installation that was cut short is done again.
         installed.write_text(wanted.read_text())
     # Not beside our own modules, which have names that others have too.

@@ -13,7 +13,7 @@ SUITE = "sid"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-_SIGNED_ALONE = {
+SIGNED_ALONE = {
     "APT::Get::AllowUnauthenticated": "false",
     "APT::Get::Force-Yes": "false",
     "Acquire::AllowInsecureRepositories": "false",
@@ -108,7 +108,7 @@ def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
         "Dir::Etc::preferences": "/dev/null",
         "Dir::Etc::preferencesparts": "-",
         "APT::Default-Release": SUITE,
-        **_SIGNED_ALONE,
+        **SIGNED_ALONE,
         # Root would hand the download to a user who can't enter `scratch`.
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
+from regtest.fetch import SIGNED_ALONE
+
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 _INSTALL_SECONDS = 600
 _ARGUMENTS = [
@@ -59,7 +61,8 @@ def _installed() -> str:
             "Chromium or Chrome"
         )
     # Another apt may be at work.
-    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    settings = {**SIGNED_ALONE, "DPkg::Lock::Timeout": "300"}
+    apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in settings.items())]
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
         try:

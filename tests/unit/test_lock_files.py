@@ -100,7 +100,7 @@ def _requires(name: str) -> list[str]:
         return []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "bench/peers"])
 def test_each_package_is_pinned_with_its_hashes(name: str) -> None:
     """One version of each, and no file that has not been seen when the lock was written."""
     packages = locked(name)
@@ -128,6 +128,13 @@ def test_the_lock_holds_all_that_is_needed(name: str, machine: str) -> None:
             assert applies(packages[further].requirement, at), f"{further} is left out on {machine}"
 
 
+def test_the_peers_of_the_benchmarks_are_locked() -> None:
+    """They are in an environment of their own; the file has all that they need."""
+    packages = locked("bench/peers")
+    for requirement in wanted("bench/peers"):
+        assert packages[canonicalize_name(requirement.name)].requirement.specifier == requirement.specifier
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_only_what_is_named_is_built_from_source(name: str) -> None:
     """A source package runs its own code when it is installed."""
@@ -139,7 +146,7 @@ def test_only_what_is_named_is_built_from_source(name: str) -> None:
 
 def test_no_file_names_an_index() -> None:
     """Where the packages come from is the machine's own matter."""
-    for name in NAMES:
+    for name in (*NAMES, "bench/peers"):
         for path in (ROOT / f"{name}.txt", ROOT / f"{name}.lock"):
             assert "://" not in path.read_text(), path.name
             assert "index" not in path.read_text(), path.name
