@@ -4,6 +4,7 @@ A slow client costs no thread: threads neither wait for a request nor for the cl
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ RAW_PATH = "nodetill.raw_path"
 
 
 _CLOSE = (b"connection", b"close")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Disconnected(Exception):
@@ -146,8 +148,9 @@ class WsgiAdapter:
 
 
 def _check_head(scope: Scope) -> None:
-    """Refuse a body whose end a proxy in front may see elsewhere (RFC 9112, 6.1), and a head too large.
+    """Refuse a head that is too large, or that a proxy in front may read otherwise.
 
+    A proxy may misread a body with two lengths (RFC 9112, 6.1) or a control character (RFC 9110, 5.5).
     Raises Problem 400 and 431.
     """
     names = [name for name, _ in scope["headers"]]
@@ -155,6 +158,8 @@ def _check_head(scope: Scope) -> None:
     if size + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD_BYTES:
         detail = f"the head of a request has at most {MAX_HEAD_BYTES} bytes"
         raise refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+    if any(_CONTROL.search(value) for _, value in scope["headers"]):
+        raise refused(HTTPStatus.BAD_REQUEST, "a header has a control character")
     is_coded = b"transfer-encoding" in names
     if is_coded and (scope["http_version"] != "1.1" or b"content-length" in names):
         raise refused(HTTPStatus.BAD_REQUEST, "Transfer-Encoding with a Content-Length, or before HTTP/1.1")

@@ -95,8 +95,9 @@ class Listener(socket.socket):
 def listener(address: tuple[Any, ...], family: socket.AddressFamily, backlog: int) -> Listener:
     """Listen on an address. Raises OSError."""
     plain = socket.create_server(address, family=family, backlog=backlog)
-    # Accepted connections inherit it.
+    # Accepted connections inherit both. Without the second, a body waits until the client confirms the head.
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return Listener(plain.family, plain.type, plain.proto, fileno=plain.detach())
 
 

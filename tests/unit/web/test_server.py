@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
+from web.http.connections import Connections, listener
 from web.http.server import CONNECTIONS, THREADS, Server
 from web.http.strict_json import BODY_LIMIT_BYTES
 
@@ -79,6 +80,8 @@ def ask(server: Server) -> bytes:
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x7fb\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x01b\r\n\r\n",
     ],
     ids=lambda sent: sent[:60].decode(),
 )
@@ -277,6 +280,14 @@ def test_a_response_that_nobody_reads_has_an_end(monkeypatch: pytest.MonkeyPatch
             return ended == set(clients)
 
         wait_until(are_reset, what="the connections to be reset")
+
+
+def test_a_body_does_not_wait_for_the_clients_word_on_the_head() -> None:
+    """The server sends them one after the other. A client may be slow to confirm the first."""
+    with listener(("127.0.0.1", 0), socket.AF_INET, 1) as listening:
+        listening.connections = Connections()
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_a_connection_ends_behind_some_requests(monkeypatch: pytest.MonkeyPatch) -> None:
