@@ -231,13 +231,15 @@ class Bitcoind:
         return _is_ours(self._rpc.ask("getaddressinfo", address, wallet=True))
 
     def known_addresses(self, addresses: Sequence[str]) -> set[str]:
-        """Return those of these addresses that the wallet watches."""
+        """Return those of these addresses that the wallet watches.
+
+        Raise RpcError where one is no address to this node.
+        """
         known: set[str] = set()
         for batch in batches(addresses):
             calls = [[address] for address in batch]
-            # An address of another network is none to this node.
-            infos = self._rpc.ask_each("getaddressinfo", calls, absent=NOT_FOUND, wallet=True)
-            known |= {a for a, info in zip(batch, infos, strict=True) if info is not None and _is_ours(info)}
+            infos = self._rpc.ask_each("getaddressinfo", calls, wallet=True)
+            known |= {address for address, info in zip(batch, infos, strict=True) if _is_ours(info)}
         return known
 
     def new_addresses(self, count: int) -> list[tuple[str, bytes]]:

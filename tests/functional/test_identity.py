@@ -202,7 +202,7 @@ def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Till, 
     till.installation.stop()
     till.daemon.start()
     till.web.start()
-    till.wait_well()
+    till.installation.wait_ready()
     assert kept.now()["payment_request_id"] == kept.id
 
 
