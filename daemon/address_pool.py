@@ -44,7 +44,7 @@ CHECK_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 
 
-class AddressPool:
+class AddressPool(Worker):
     """A thread with a connection to bitcoind of its own."""
 
     def __init__(
@@ -54,12 +54,12 @@ class AddressPool:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("address-pool")
         self._settings = settings
         self._node = node
         node.while_waiting(self._check_going_on)
         self._clock = clock
         self._monotonic = monotonic
-        self._worker = Worker("address-pool", self._turn, self._pause)
         self._may_fill = False
         self._may_have_strays = True
         self._must_check_all = True
@@ -67,30 +67,14 @@ class AddressPool:
         self.problem: str | None = None
         """Why the pool can't be filled, as one line that says what to do; None where it can."""
 
-    def start(self) -> None:
-        """Begin to fill it."""
-        self._worker.start()
-
-    def stop(self, timeout_seconds: float) -> bool:
-        """End after the addresses being asked for; whether it has."""
-        return self._worker.stop(timeout_seconds)
-
-    def is_alive(self) -> bool:
-        """Whether it works; it stops by itself only because of a bug."""
-        return self._worker.is_alive()
-
     def begin(self) -> None:
         """Let it fill: the loop has imported the addresses that the wallet names."""
         self._may_fill = True
 
-    def take_turn(self) -> None:
-        """Check and fill the pool once, in the caller's thread."""
-        self._worker.take_turn()
-
     def check_soon(self) -> None:
         """Compare the whole pool with the wallet at the next turn. Any thread may call this."""
         self._must_check_all = True
-        self._worker.wake()
+        self.wake()
 
     def check(self) -> None:
         """Hold the free addresses that the wallet does not know, and release those that it knows.
@@ -131,7 +115,7 @@ class AddressPool:
     def fill(self) -> None:
         """Bring the pool up to its size. Raises NodeError or RpcError where the wallet gives no address."""
         # Blocks are read from where the chain was joined: money that came before would not be found.
-        while stored_tip() is not None and not self._worker.is_stopping:
+        while stored_tip() is not None and not self.is_stopping:
             missing = self._missing()
             if missing <= 0:
                 return
@@ -236,7 +220,7 @@ class AddressPool:
             self._node.close()
 
     def _check_going_on(self, _silence: str | None) -> None:
-        if self._worker.is_stopping:
+        if self.is_stopping:
             raise Stopping
 
     def _pause(self) -> float:

@@ -1,6 +1,7 @@
 """A thread that works beside the loop, in turns."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import structlog
@@ -20,38 +21,40 @@ def in_a_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, daemon=True).start()
 
 
-class Worker:
+class Worker(ABC):
     """Takes a turn when woken, and after each pause, until it is stopped and has nothing under way.
 
     Trouble with the database is waited out. Any other exception is a bug: it ends the thread, and is logged.
     """
 
-    def __init__(
-        self,
-        name: str,
-        turn: Callable[[], None],
-        pause_seconds: Callable[[], float],
-        is_idle: Callable[[], bool] = lambda: True,
-    ) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._turn = turn
-        self._pause_seconds = pause_seconds
-        self._is_idle = is_idle
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._is_in_trouble = False
         self.is_stopping = False
 
+    @abstractmethod
+    def _turn(self) -> None:
+        """Do what is to be done now. Raise one of DATABASE_TROUBLE to have it done again later."""
+
+    @abstractmethod
+    def _pause(self) -> float:
+        """Return the seconds to the next turn, if nobody wakes the thread before."""
+
+    def _is_idle(self) -> bool:
+        """Return whether a thread that is stopping may end."""
+        return True
+
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Take a turn now. From any thread."""
+        """Have a turn taken now. Any thread may call this."""
         self._woken.set()
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Ask the thread to end, and wait so long for it; whether it has."""
+        """Have the thread end, and wait so long for it. Return whether it has ended."""
         self.is_stopping = True
         self.wake()
         if self._thread.ident is not None:
@@ -59,11 +62,11 @@ class Worker:
         return not self._thread.is_alive()
 
     def is_alive(self) -> bool:
-        """Whether the thread runs. It ends by itself only because of a bug."""
+        """Return whether the thread runs. It ends by itself only because of a bug."""
         return self._thread.is_alive()
 
     def take_turn(self) -> None:
-        """One turn, by whoever calls."""
+        """Take one turn in the calling thread."""
         try:
             self._turn()
             self._end_trouble()
@@ -80,7 +83,7 @@ class Worker:
                 self._woken.clear()
                 self.take_turn()
                 if not self._is_done():
-                    self._woken.wait(self._pause_seconds())
+                    self._woken.wait(self._pause())
         finally:
             disconnect()
 

@@ -88,7 +88,7 @@ class _Outcome:
     retry_from: datetime
 
 
-class Courier:
+class Courier(Worker):
     """`clock` gives the time of day, `monotonic` seconds that no clock change touches: retries go by it."""
 
     def __init__(
@@ -101,6 +101,7 @@ class Courier:
         counters: Counters,
         start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
+        super().__init__("courier")
         self._settings = settings
         self._mailer = mailer
         self._webhooks = webhooks
@@ -108,7 +109,6 @@ class Courier:
         self._monotonic = monotonic
         self._counters = counters
         self._start_thread = start_thread
-        self._worker = Worker("courier", self._turn, lambda: POLL_SECONDS, lambda: not self._on_their_way)
 
         self._started_at = clock(), monotonic()
         self._on_their_way: set[str] = set()
@@ -119,29 +119,15 @@ class Courier:
         self._prune_at = monotonic()
         self._is_brought_forward = False
 
-    def start(self) -> None:
-        """Begin to deliver."""
-        self._worker.start()
+    def _pause(self) -> float:
+        return POLL_SECONDS
 
-    def wake(self) -> None:
-        """There is something new to send. From any thread."""
-        self._worker.wake()
-
-    def stop(self, timeout_seconds: float) -> bool:
-        """Begin nothing new, and wait so long for what is on its way; whether all of that is marked."""
-        return self._worker.stop(timeout_seconds)
-
-    def is_alive(self) -> bool:
-        """Whether it works; it stops by itself only because of a bug."""
-        return self._worker.is_alive()
-
-    def take_turn(self) -> None:
-        """Mark what has come back, and send what is due: what the thread does each time it is woken."""
-        self._worker.take_turn()
+    def _is_idle(self) -> bool:
+        return not self._on_their_way
 
     def _turn(self) -> None:
         self._mark_outcomes()
-        if self._worker.is_stopping:
+        if self.is_stopping:
             return
         if not self._is_brought_forward:
             bring_forward(self._retry_time())
@@ -175,7 +161,7 @@ class Courier:
         message = next_message(queue, now)
         if message is None:
             # Its first messages wait for others. The next turn looks at those behind them.
-            self._worker.wake()
+            self.wake()
             return
         self._on_their_way.add(queue)
         self._last_sends[queue] = next(self._sends)
@@ -201,7 +187,7 @@ class Courier:
         finally:
             # The database may take the result much later.
             self._outcomes.append(_Outcome(message, failure, self._clock(), self._retry_time()))
-            self._worker.wake()
+            self.wake()
 
     def _send(self, message: Message) -> None:
         event, seller, now = message.event, message.event.payment.seller, self._clock()

@@ -177,7 +177,9 @@ def _request(
         h11.Data(data=body or b""),
         h11.EndOfMessage(),
     )
-    return b"".join(protocol.send(event) or b"" for event in events)
+    # h11's `send` only returns the bytes of an event.
+    to_bytes = protocol.send
+    return b"".join(to_bytes(event) or b"" for event in events)
 
 
 def _open(target: _Target, ends_at: float, may_connect: MayConnect | None) -> socket:

@@ -84,7 +84,7 @@ class _Source:
     is_being_asked: bool = False
 
 
-class RateKeeper:
+class RateKeeper(Worker):
     """One thread stores; each source is asked by a short-lived one of its own.
 
     `clock` gives the time of day, `monotonic` seconds that no clock change touches.
@@ -98,33 +98,17 @@ class RateKeeper:
         start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
+        super().__init__("rates")
         self._settings = settings
         self._clock = clock
         self._monotonic = monotonic
         self._start_thread = start_thread
         self._deadline_seconds = deadline_seconds
-        self._worker = Worker("rates", self._turn, self._pause)
         self._sources = {name: _Source(monotonic()) for name in settings.rate_sources}
         self._answers: deque[_Answer] = deque()
         self._has_forgotten = False
         self._left_out: set[tuple[str, str]] = set()
         self._unpriced: set[str] = set()
-
-    def start(self) -> None:
-        """Ask all sources now, and then each RATE_REFRESH."""
-        self._worker.start()
-
-    def stop(self, timeout_seconds: float) -> bool:
-        """End, without waiting for answers that are still out; whether it has ended."""
-        return self._worker.stop(timeout_seconds)
-
-    def is_alive(self) -> bool:
-        """Whether it works; it stops by itself only because of a bug."""
-        return self._worker.is_alive()
-
-    def take_turn(self) -> None:
-        """Store what has come, and ask who is due: what the thread does each time."""
-        self._worker.take_turn()
 
     def _turn(self) -> None:
         self._forget_other_sources()
@@ -159,7 +143,7 @@ class RateKeeper:
         finally:
             # The database may take the prices much later, and they are no fresher then.
             self._answers.append(_Answer(name, prices, self._clock(), self._monotonic(), problem))
-            self._worker.wake()
+            self.wake()
 
     def _prices(self, name: str) -> Mapping[str, Decimal]:
         if name == FIXED:
