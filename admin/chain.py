@@ -28,7 +28,7 @@ def chain() -> None:
 @click.option("--yes", is_flag=True, help="Do it without a question.")
 @json_option
 def follow(yes: bool, as_json: bool) -> None:
-    """Follow bitcoind's chain though it has less work.
+    """Follow bitcoind's chain though it has less work, or was begun anew.
 
     The daemon holds everything while bitcoind's chain has less work than the one already read: after a crash
     bitcoind has to catch up, and no payment is gone. Use this command where that chain is the one that you
@@ -61,7 +61,8 @@ def _compared(rpc: OperatorRpc) -> dict[str, Any]:
 
     Raise Refused where the daemon needs no order.
     """
-    info, stored, known = rpc.call("getblockchaininfo"), stored_tip(), daemon_report().chain
+    info, stored, report = rpc.call("getblockchaininfo"), stored_tip(), daemon_report()
+    known = report.chain
     if stored is None:
         raise Refused("the daemon has read no chain yet: it follows bitcoind's by itself")
     if info["chain"] != known:
@@ -69,7 +70,8 @@ def _compared(rpc: OperatorRpc) -> dict[str, Any]:
             f"bitcoind is on chain {info['chain']}, but this database belongs to {known}: "
             "correct BITCOIND_RPC_URL or DATABASE_URL"
         )
-    if info["chainwork"] >= stored.chainwork:
+    is_begun_anew = report.first_block not in (None, _block_hash(rpc, 1))
+    if not is_begun_anew and info["chainwork"] >= stored.chainwork:
         raise Refused(
             "bitcoind's chain has no less work than the one already read: the daemon follows it by itself"
         )
@@ -78,6 +80,7 @@ def _compared(rpc: OperatorRpc) -> dict[str, Any]:
     return {
         "block_hash": info["bestblockhash"],
         "height": info["blocks"],
+        "is_begun_anew": is_begun_anew,
         "read_height": stored.height,
         "fork_height": fork_height,
         "outputs_taken_back": Output.select().where(is_above).count(),
@@ -105,9 +108,10 @@ def _block_hash(rpc: OperatorRpc, height: int) -> str | None:
 def _warning(document: dict[str, Any]) -> str:
     fork_height = document["fork_height"]
     since = "the oldest open request" if fork_height is None else f"block {fork_height}"
+    difference = "is another one" if document["is_begun_anew"] else "has more work"
     return (
         f"bitcoind's chain ends at block {document['height']} ({document['block_hash']}).\n"
-        f"The chain already read ends at block {document['read_height']}, and has more work.\n"
+        f"The chain already read ends at block {document['read_height']}, and {difference}.\n"
         f"All that was read since {since} is taken back: {document['outputs_taken_back']} outputs to your "
         "addresses are in those blocks.\n"
         "A payment that bitcoind's chain and mempool lack is then reported as reverted.\n"

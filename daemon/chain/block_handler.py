@@ -13,6 +13,7 @@ import structlog
 
 from daemon.chain.outputs import Foreword, forget_replacements, mark_replaced, record_mined, unmine
 from daemon.chain.watchlist import Match, Watch
+from daemon.node.checks import is_ordered
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
 from daemon.node.types import NodeTip
@@ -20,7 +21,6 @@ from daemon.progress import Progress
 from daemon.unit_of_work import unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.command import blocks_to_follow
 from models.output import Output, forget_spends, states_of, txids_in_blocks
 from models.payment import PaymentRequest
 from payments.status import CLOSING_DEPTH
@@ -72,7 +72,7 @@ class BlockHandler:
                 return Sync.AT_TIP, node_tip
             if tip.hash == node_tip.hash:
                 return Sync.AT_TIP, node_tip
-            if node_tip.chainwork < tip.chainwork and not self._is_ordered():
+            if node_tip.chainwork < tip.chainwork and not is_ordered(self._node):
                 return Sync.CATCHING_UP, node_tip
             self._advance(tip, node_tip, now)
             reached = stored_tip()
@@ -81,11 +81,6 @@ class BlockHandler:
                 raise NodeError("bitcoind's chain moves while it is read")
             if reached is None or reached.hash != node_tip.hash:
                 node_tip = self._node.tip()
-
-    def _is_ordered(self) -> bool:
-        """Return whether the operator has ordered to follow a chain that the node is still on."""
-        headers = (self._node.header(block_hash) for block_hash in blocks_to_follow())
-        return any(header is not None and header["confirmations"] > 0 for header in headers)
 
     def _begin_at(self, node_tip: NodeTip) -> None:
         """A new database: nobody was ever given an address, so no earlier block can pay one."""

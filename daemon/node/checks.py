@@ -14,6 +14,7 @@ from daemon.node.types import NodeTip, Publication
 from daemon.unit_of_work import unit_of_work
 from models.address import Address
 from models.block import stored_tip
+from models.command import blocks_to_follow
 from models.daemon_status import DaemonReport, daemon_report, update_report
 
 NO_WALLETS = "bitcoind runs without wallets: remove disablewallet=1 from bitcoin.conf"
@@ -38,17 +39,28 @@ class WrongChain(Exception):
 
 
 def check_chain(node: Bitcoind, tip: NodeTip) -> None:
-    """Raise WrongChain unless the node is on the chain of this database. Store which chain that is."""
+    """Raise WrongChain unless the node is on the chain of this database. Store which chain that is.
+
+    The operator may order to follow a chain that was begun anew. Its first block is then stored later.
+    """
     report = daemon_report()
     problem = chain_problem(node, tip, report)
-    if problem is not None:
+    if problem is not None and not (report.chain == tip.chain and is_ordered(node)):
         raise WrongChain(problem)
-    found = {"chain": tip.chain} if report.chain is None else {}
-    if report.first_block is None and tip.height >= MIN_HEIGHT and _has_stored_tip(node):
+    found: dict[str, str | None] = {"chain": tip.chain} if report.chain is None else {}
+    if problem is not None:
+        found["first_block"] = None
+    elif report.first_block is None and tip.height >= MIN_HEIGHT and _has_stored_tip(node):
         found["first_block"] = str(node.block_hash(1))
     if found:
         with unit_of_work("chain-named"):
             update_report(**found)
+
+
+def is_ordered(node: Bitcoind) -> bool:
+    """Return whether the operator has ordered to follow a chain that the node is still on."""
+    headers = (node.header(block_hash) for block_hash in blocks_to_follow())
+    return any(header is not None and header["confirmations"] > 0 for header in headers)
 
 
 def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | None:
@@ -65,7 +77,7 @@ def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | N
     return (
         f"bitcoind follows another {tip.chain} chain than this database: its block 1 is {first_block}, the "
         f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain that was "
-        "begun anew, set DATABASE_URL to a new database"
+        "begun anew, set DATABASE_URL to a new database, or follow it by manage.py chain follow"
     )
 
 

@@ -182,6 +182,15 @@ def test_a_chain_that_was_begun_anew_decides_nothing(
         assert (paid.now()["status"], order.now()["status"]) == ("confirmed", "new")
         assert paid.events() == ["received", "confirmed"]
         assert "follows another regtest chain" in till.installation.manage("doctor").stdout
+        # The way out, if the operator means that chain.
+        followed = till.installation.managed("chain", "follow", "--yes", "--json")
+        assert (followed["is_begun_anew"], followed["outputs_taken_back"]) == (True, 1)
+        paid.wait("new")
+        paid.wait_told("received", "confirmed", "reverted")
+        again = Customer(node)
+        again.pay(paid.address, paid.amount_sats)
+        node.mine()
+        paid.wait("confirmed")
     finally:
         till.close()
 
