@@ -127,6 +127,7 @@ class _Connection(smtplib.SMTP):
         super().__init__(server.host, server.port, local_hostname=own_name, timeout=seconds)
         try:
             self._encrypt()
+            self.ehlo_or_helo_if_needed()
         except BaseException:
             self.close()
             raise
@@ -161,7 +162,6 @@ class _Connection(smtplib.SMTP):
         """Authenticate where SMTP_URL has a user. Raise SMTPException or OSError."""
         if self._server.username is None or self._server.password is None:
             return
-        self.ehlo_or_helo_if_needed()
         self.user, self.password = self._server.username, self._server.password.reveal()
         offered = self.esmtp_features.get("auth", "").upper().split()
         refusal: smtplib.SMTPException
@@ -179,7 +179,6 @@ class _Connection(smtplib.SMTP):
 
     def hand_over(self, sender: str, recipient: str, content: bytes) -> None:
         """Send one email. Raise _Refused where the server refuses it, SMTPException or OSError."""
-        self.ehlo_or_helo_if_needed()
         options = [f"size={len(content)}"] if self.has_extn("size") else []
         _check_taken(*self.mail(sender, options))
         _check_taken(*self.rcpt(recipient))

@@ -519,7 +519,7 @@ def test_a_rate_source_that_is_down_is_told(patient: Patient) -> None:
     assert "RATE_URL_KRAKEN" in one.wrong["rates: kraken"]
     assert one.text("prices") == "there is one in EUR, USD"
     assert none.state("prices") == "not tried"
-    assert "secret" not in str(none.found)
+    assert "key=secret" not in str(none.found)
 
 
 def test_a_currency_without_a_price_is_told(at_work: Patient) -> None:
