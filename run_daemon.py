@@ -18,7 +18,7 @@ from config import EX_CONFIG, Settings, misspelt, settings_or_exit
 from daemon import failpoint
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
-from daemon.delivery.outbox_worker import Courier
+from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender
 from daemon.loop import Loop
@@ -27,8 +27,8 @@ from daemon.node.feed import Feed
 from daemon.node.rpc import RPC_CALLS
 from daemon.rates.updater import RateKeeper
 from daemon.worker import in_a_thread
-from models.db.connection import DATABASE_TROUBLE, DatabaseError, database, disconnect, one_line
-from models.db.leadership import LockLost, take_office
+from models.db.connection import TRANSIENT_ERRORS, DatabaseError, database, disconnect, one_line
+from models.db.leadership import LockLost, begin_epoch
 from models.db.lock import AdvisoryLock, FileLock, database_lock
 from models.db.schema import migrate, open_database
 from models.db.web_role import refuse_web_role
@@ -43,7 +43,7 @@ LAST_LINES_SECONDS = 0.2
 log = structlog.get_logger("daemon")
 
 
-class Stop:
+class SignalWaiter:
     """A flag that the first SIGTERM or SIGINT sets, for the loop to look at.
 
     A thread waits for the signals, because a handler could not run while the main thread is in SQLite.
@@ -75,7 +75,7 @@ def main() -> int:
     """Run until SIGTERM or SIGINT. Return the exit status."""
     manager = ServiceManager(os.environ)
     # Each thread that starts later inherits that the signals are blocked.
-    should_stop = Stop(manager)
+    should_stop = SignalWaiter(manager)
     logs.configure_before_settings()
     settings = settings_or_exit()
     try:
@@ -106,7 +106,7 @@ def main() -> int:
 
 
 def stand_by(
-    settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
+    settings: Settings, lock: FileLock | AdvisoryLock, should_stop: SignalWaiter, manager: ServiceManager
 ) -> bool:
     """Wait until no other daemon works on the database. Return False for a stop before that."""
     node = f"{settings.rpc_url_without_credentials} of {socket.gethostname()}"
@@ -116,14 +116,14 @@ def stand_by(
             if lock.acquire():
                 # The file may be another one than at the start.
                 migrate(database.obj)
-                take_office(node)
+                begin_epoch(node)
                 return True
             reason = "another daemon works on this database"
         except DatabaseError as error:
             reason = str(error)
             lock.release()
             disconnect()
-        except DATABASE_TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             reason = f"the database cannot be used: {one_line(error)}"
             disconnect()
         if not is_told:
@@ -136,7 +136,7 @@ def stand_by(
 
 
 def work(
-    settings: Settings, lock: FileLock | AdvisoryLock, should_stop: Stop, manager: ServiceManager
+    settings: Settings, lock: FileLock | AdvisoryLock, should_stop: SignalWaiter, manager: ServiceManager
 ) -> None:
     """Work as the daemon of this database until a stop, or until the lock is lost."""
     feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
@@ -145,7 +145,7 @@ def work(
     mailer = Mailer(settings.mail, settings.mail_from)
     counters = Counters()
     webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts)
-    courier = Courier(settings, mailer, webhooks, clock, time.monotonic, counters)
+    courier = OutboxWorker(settings, mailer, webhooks, clock, time.monotonic, counters)
     workers = (pool, rates, courier)
     # All that is loaded by now stays. A full garbage collection is much shorter without it.
     gc.freeze()

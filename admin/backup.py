@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from admin.cli import Refused, answer, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from models.address import retire_free
 from models.db.connection import database, is_sqlite
 from models.db.sqlite import sqlite3
@@ -26,7 +26,7 @@ def backup(path: Path, as_json: bool) -> None:
     """
     with open_settings_and_database():
         if not is_sqlite():
-            raise Refused("this database is PostgreSQL: back it up by pg_dump --format=custom")
+            raise CommandError("this database is PostgreSQL: back it up by pg_dump --format=custom")
         size_bytes = _copy_checked(path)
     answer(
         {"backup": str(path), "size_bytes": size_bytes}, f"{path}: {size_bytes} bytes, and checked.", as_json
@@ -49,13 +49,13 @@ def retire_pool(as_json: bool) -> None:
 
 
 def _copy_checked(path: Path) -> int:
-    """Write the copy, and give its size in bytes; there is none where it isn't whole. Raises Refused."""
+    """Write the copy, and give its size in bytes; there is none where it isn't whole. Raises CommandError."""
     part = path.with_name(f"{path.name}.part")
     try:
         # Neither over something that is there, nor readable to anybody else, not even for a moment.
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise Refused(f"cannot write {part}: {error.strerror}") from error
+        raise CommandError(f"cannot write {part}: {error.strerror}") from error
     try:
         with sqlite3.connect(str(part)) as copy:
             database.connection().backup(copy)
@@ -64,12 +64,12 @@ def _copy_checked(path: Path) -> int:
             (found,) = copy.execute("PRAGMA integrity_check").fetchone()
         copy.close()
         if found != "ok":
-            raise Refused(f"the copy is not whole: {found}")
+            raise CommandError(f"the copy is not whole: {found}")
         _sync(part)
         # link() refuses where rename() would replace.
         os.link(part, path)
     except (sqlite3.Error, OSError) as error:
-        raise Refused(f"cannot write {path}: {error}") from error
+        raise CommandError(f"cannot write {path}: {error}") from error
     finally:
         part.unlink()
     return path.stat().st_size

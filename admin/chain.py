@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from admin.cli import Refused, answer, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from models.block import block_at, stored_tip
 from models.command import add_chain_to_follow
@@ -45,7 +45,7 @@ def follow(yes: bool, as_json: bool) -> None:
         try:
             document = _compared(OperatorRpc(settings))
         except (Forbidden, RpcFault) as error:
-            raise Refused(f"bitcoind does not say what its chain is: {error}") from error
+            raise CommandError(f"bitcoind does not say what its chain is: {error}") from error
         if not yes:
             click.echo(_warning(document), err=True)
             click.confirm("Follow bitcoind's chain?", abort=True, err=True)
@@ -59,20 +59,20 @@ def follow(yes: bool, as_json: bool) -> None:
 def _compared(rpc: OperatorRpc) -> dict[str, Any]:
     """Return where both chains end, and what following would take back.
 
-    Raise Refused where the daemon needs no order.
+    Raise CommandError where the daemon needs no order.
     """
     info, stored, report = rpc.call("getblockchaininfo"), stored_tip(), daemon_report()
     known = report.chain
     if stored is None:
-        raise Refused("the daemon has read no chain yet: it follows bitcoind's by itself")
+        raise CommandError("the daemon has read no chain yet: it follows bitcoind's by itself")
     if info["chain"] != known:
-        raise Refused(
+        raise CommandError(
             f"bitcoind is on chain {info['chain']}, but this database belongs to {known}: "
             "correct BITCOIND_RPC_URL or DATABASE_URL"
         )
     is_begun_anew = report.first_block not in (None, _block_hash(rpc, 1))
     if not is_begun_anew and info["chainwork"] >= stored.chainwork:
-        raise Refused(
+        raise CommandError(
             "bitcoind's chain has no less work than the one already read: the daemon follows it by itself"
         )
     fork_height = _fork_height(rpc, stored.height)

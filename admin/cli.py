@@ -19,7 +19,7 @@ from models.db.web_role import lacks_right
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-class Refused(click.ClickException):
+class CommandError(click.ClickException):
     """What was asked can't be done: one line on standard error, and exit status 1."""
 
     def __init__(self, message: str) -> None:
@@ -30,7 +30,7 @@ class Refused(click.ClickException):
         click.echo(f"nodetill: {self.message}", file=file, err=file is None)
 
 
-class WrongSettings(Refused):
+class WrongSettings(CommandError):
     """Settings that can't be worked with: a line for each, and exit status 78."""
 
     exit_code = EX_CONFIG
@@ -74,15 +74,15 @@ def open_settings_and_database() -> Iterator[Settings]:
     try:
         open_database(settings.database_url.reveal())
     except DatabaseError as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
     try:
         yield settings
     except (peewee.OperationalError, peewee.InterfaceError) as error:
-        raise Refused(f"the database cannot be used now ({error}); try again") from error
+        raise CommandError(f"the database cannot be used now ({error}); try again") from error
     except peewee.ProgrammingError as error:
         if not lacks_right(error):
             raise
-        raise Refused(
+        raise CommandError(
             f"the role that DATABASE_URL names may not do this ({one_line(error)}): "
             "use the daemon's DATABASE_URL"
         ) from error

@@ -11,13 +11,13 @@ import click
 import peewee
 from click.core import ParameterSource
 
-from admin.cli import Refused, answer, json_option, read_settings
-from admin.database_copy import Differs, compare_rows, copy_rows, held_still, row_counts
+from admin.cli import CommandError, answer, json_option, read_settings
+from admin.database_copy import Differs, compare_rows, copy_rows, row_counts, write_locked
 from admin.terminal import table
 from config.addresses import database_url
-from config.types import WrongValue
+from config.types import InvalidValue
 from models.db.connection import DatabaseError, disconnect, one_line
-from models.db.leadership import DaemonTerm
+from models.db.leadership import DaemonEpoch
 from models.db.lock import database_lock
 from models.db.schema import open_database
 
@@ -64,13 +64,13 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
     source_url = read_settings().database_url.reveal()
     target_url = _target(url, to_file)
     if target_url == source_url:
-        raise Refused("the new database is the old one: DATABASE_URL names it already")
+        raise CommandError("the new database is the old one: DATABASE_URL names it already")
     try:
         counts = _copy(source_url, target_url)
     except (DatabaseError, Differs) as error:
-        raise Refused(f"nothing was copied: {error}") from error
+        raise CommandError(f"nothing was copied: {error}") from error
     except (peewee.DatabaseError, peewee.InterfaceError) as error:
-        raise Refused(f"nothing was copied: {one_line(error)}") from error
+        raise CommandError(f"nothing was copied: {one_line(error)}") from error
     finally:
         disconnect()
     rows = sum(counts.values())
@@ -97,7 +97,7 @@ def _target(url: str | None, to_file: Path | None) -> str:
     try:
         text = url if to_file is None else to_file.read_text(encoding="utf-8").strip()
         return database_url().read(text or "").reveal()
-    except WrongValue as wrong:
+    except InvalidValue as wrong:
         raise click.UsageError(f"the new database {wrong}; allowed: {database_url().allowed}") from wrong
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"--to-file {to_file}: cannot be read") from error
@@ -108,11 +108,11 @@ def _copy(source_url: str, target_url: str) -> dict[str, int]:
     with ExitStack() as stack:
         refusal = "the daemon works on the old database: stop both servers first"
         source = stack.enter_context(_opened_alone(source_url, refusal))
-        stack.enter_context(held_still(source))
+        stack.enter_context(write_locked(source))
         counts = row_counts(source)
         target = stack.enter_context(_opened_alone(target_url, "a daemon works on the new database"))
-        stack.enter_context(held_still(target))
-        if any(rows for name, rows in row_counts(target).items() if name != DaemonTerm._meta.table_name):
+        stack.enter_context(write_locked(target))
+        if any(rows for name, rows in row_counts(target).items() if name != DaemonEpoch._meta.table_name):
             raise DatabaseError("the new database has rows already; only an empty one is copied into")
         with _progress("copying", counts) as advance:
             copy_rows(source, target, advance)

@@ -10,14 +10,14 @@ import psycopg
 
 from models.address import Address
 from models.block import Block
-from models.command import Hint
+from models.command import DaemonCommand
 from models.daemon_status import DaemonReport
 from models.db.connection import Table
-from models.db.leadership import DaemonTerm
+from models.db.leadership import DaemonEpoch
 from models.db.sqlite import sqlite3
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
-from models.output import Output, Spend
+from models.output import Output, WatchedOutpoint
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
@@ -27,14 +27,14 @@ TABLES: tuple[type[Table], ...] = (
     Address,
     PaymentRequest,
     Output,
-    Spend,
+    WatchedOutpoint,
     Block,
     Event,
     Message,
     Rate,
-    Hint,
+    DaemonCommand,
     DaemonReport,
-    DaemonTerm,
+    DaemonEpoch,
     OperatorSalt,
     OperatorSession,
     LoginAttempt,
@@ -63,7 +63,7 @@ def row_counts(database: Opened) -> dict[str, int]:
 
 
 @contextmanager
-def held_still(database: Opened) -> Iterator[None]:
+def write_locked(database: Opened) -> Iterator[None]:
     """A transaction in which nobody else can write to it, and which may take as long as it likes."""
     if _is_sqlite(database):
         # BEGIN IMMEDIATE: the one writer there can be.

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from admin.cli import Refused, answer, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from admin.payments import daemon_silence
 from admin.terminal import table
 from models.command import request_redeliveries
@@ -77,7 +77,7 @@ def retry(references: tuple[str, ...], as_json: bool) -> None:
 def undelivered(references: Iterable[str]) -> list[Message]:
     """The messages that wait or were given up: of these events and payments, or of all.
 
-    Raises Refused where one of them is not there, or has nothing of the kind.
+    Raises CommandError where one of them is not there, or has nothing of the kind.
     """
     query = Message.select(Message, Event, PaymentRequest).join(Event).join(PaymentRequest)
     query = query.where(Message.delivered_at.is_null()).order_by(Message.id)
@@ -88,7 +88,7 @@ def undelivered(references: Iterable[str]) -> list[Message]:
         of_it = query.where((Event.reference == named) | (PaymentRequest.reference == named))
         messages = {message.id: message for message in of_it}
         if not messages:
-            raise Refused(f"nothing of {reference[:80]!a} waits to be delivered; what does: events list")
+            raise CommandError(f"nothing of {reference[:80]!a} waits to be delivered; what does: events list")
         found |= messages
     return list(found.values()) if references else list(query)
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import urllib3
 
-from admin.cli import Refused
+from admin.cli import CommandError
 from config import Settings
 from daemon.node.rpc import METHOD_NOT_FOUND, NO_CREDENTIALS
 
@@ -53,7 +53,7 @@ class OperatorRpc:
         self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
 
     def call(self, method: str, *parameters: Any, in_wallet: bool = False) -> Any:
-        """bitcoind's answer. Raises RpcFault or Forbidden; Refused where it can't be reached."""
+        """bitcoind's answer. Raises RpcFault or Forbidden; CommandError where it can't be reached."""
         return self._call(_wallet_path(self.wallet) if in_wallet else "/", method, parameters)
 
     def _call(self, path: str, method: str, parameters: Sequence[Any]) -> Any:
@@ -73,7 +73,7 @@ class OperatorRpc:
         self._pool.clear()
 
     def access_to(self, method: str) -> Access:
-        """Return whether the daemon's user may make this call. Nothing is done by asking. Raise Refused.
+        """Return whether the daemon's user may make this call. Nothing is done by asking. Raise CommandError.
 
         bitcoind looks at its whitelist first, and then at how many parameters there are, before anything
         else (Core's RPCHelpMan::HandleRequest); no call takes so many.
@@ -89,45 +89,45 @@ class OperatorRpc:
         return Access.ALLOWED
 
     def wallets_with_keys(self) -> list[str]:
-        """Return the wallets that are loaded and can spend. Raise Refused, RpcFault or Forbidden."""
+        """Return the wallets that are loaded and can spend. Raise CommandError, RpcFault or Forbidden."""
         if self.access_to("listwallets") is Access.ABSENT:
             return []
         names: list[str] = self.call("listwallets")
         return [name for name in names if self._wallet_info(name)["private_keys_enabled"]]
 
     def serves_rest(self) -> bool:
-        """Whether bitcoind has rest=1. Raises Refused."""
+        """Whether bitcoind has rest=1. Raises CommandError."""
         return self._get("/rest/chaininfo.json").status == http.client.OK
 
     def time_of_day(self) -> str | None:
-        """What bitcoind's HTTP server says that the time is, as in RFC 9110. Raises Refused."""
+        """What bitcoind's HTTP server says that the time is, as in RFC 9110. Raises CommandError."""
         return self._get("/rest/chaininfo.json").headers.get("Date")
 
     def _wallet_info(self, name: str) -> Any:
         return self._call(_wallet_path(name), "getwalletinfo", ())
 
     def _users(self) -> list[str]:
-        """Return the credentials to try, those of the daemon first. Raise Refused where there are none."""
+        """Return the credentials to try, the daemon's first. Raise CommandError where there are none."""
         settings = self._settings
         users = []
         if settings.rpc_username is not None and settings.rpc_password is not None:
             users.append(f"{settings.rpc_username}:{settings.rpc_password.reveal()}")
         cookie = settings.bitcoind_cookie_file
         if cookie is None and not users:
-            raise Refused(NO_CREDENTIALS)
+            raise CommandError(NO_CREDENTIALS)
         if cookie is not None:
             users += self._cookie(cookie, is_needed=not users)
         return users
 
     def _cookie(self, path: Path, *, is_needed: bool) -> list[str]:
-        """Return the cookie, if it can be read. Raise Refused where it cannot and is needed."""
+        """Return the cookie, if it can be read. Raise CommandError where it cannot and is needed."""
         try:
             return [path.read_text(encoding="utf-8").strip()]
         except (OSError, ValueError) as error:
             if not is_needed:
                 return []
             reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise Refused(
+            raise CommandError(
                 f"the cookie file {path} cannot be read ({reason}): "
                 "is bitcoind running, and is BITCOIND_COOKIE_FILE right?"
             ) from error
@@ -143,7 +143,7 @@ class OperatorRpc:
         try:
             return self._pool.request(verb, self._address + path, redirect=False, **more)
         except urllib3.exceptions.HTTPError as error:
-            raise Refused(
+            raise CommandError(
                 f"bitcoind at {self._address} cannot be reached: "
                 "is it running, and is BITCOIND_RPC_URL right?"
             ) from error
@@ -153,13 +153,13 @@ class OperatorRpc:
             document = json.loads(answer.data)
             fault = document["error"]
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused(
+            raise CommandError(
                 f"bitcoind at {self._address} gave no answer to {method} (HTTP {answer.status}); try again"
             ) from error
         if fault is None:
             return document["result"]
         if fault["code"] == RPC_IN_WARMUP:
-            raise Refused(f"bitcoind is starting ({fault['message']}); try again")
+            raise CommandError(f"bitcoind is starting ({fault['message']}); try again")
         raise RpcFault(method, fault["code"], fault["message"])
 
 

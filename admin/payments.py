@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
 from models.address import Address
 from models.command import NotLate, request_acceptance
@@ -89,7 +89,7 @@ def accept(reference: str, as_json: bool) -> None:
             request_acceptance(row, now, database.atomic)
         except NotLate as error:
             message = f"payment {row.reference} has no late money to accept: it is {row.status}"
-            raise Refused(message) from error
+            raise CommandError(message) from error
         found = document_as_now(row, settings)
         silence = daemon_silence(now)
     what = "its late money is accepted already" if is_done else "the daemon will count the late money now"
@@ -99,11 +99,11 @@ def accept(reference: str, as_json: bool) -> None:
 
 
 def payment_named(reference: str) -> PaymentRequest:
-    """The request of this id. Raises Refused where there is none."""
+    """The request of this id. Raises CommandError where there is none."""
     # No id has any other character, and PostgreSQL would choke on a NUL.
     row = payment_by_reference(reference) if reference.isprintable() and reference.isascii() else None
     if row is None:
-        raise Refused(f"there is no payment {reference[:80]!a}; the newest of them: payment list")
+        raise CommandError(f"there is no payment {reference[:80]!a}; the newest of them: payment list")
     return row
 
 

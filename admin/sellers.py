@@ -8,10 +8,10 @@ from typing import Any
 import click
 import peewee
 
-from admin.cli import Refused, answer, facts, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
 from config.addresses import email_address, http_url, without_credentials
-from config.types import Kind, WrongValue
+from config.types import InvalidValue, Kind
 from models.db.connection import database
 from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
@@ -31,22 +31,22 @@ class Checked(click.ParamType[str]):
         """Return the text. End the command with exit status 2 where the text is not of this type."""
         try:
             if not value.isprintable():
-                raise WrongValue("has control characters")
+                raise InvalidValue("has control characters")
             return self._kind.read(value)
-        except WrongValue as wrong:
+        except InvalidValue as wrong:
             shown = "the value" if self._hidden else ascii(value[:80])
             self.fail(f"{shown} {wrong}; allowed: {self._kind.allowed}", param, ctx)
 
 
 def _read_seller_id(text: str) -> str:
     if not SELLER_ID.fullmatch(text):
-        raise WrongValue("is no id for a seller")
+        raise InvalidValue("is no id for a seller")
     return text
 
 
 def _read_name(text: str) -> str:
     if len(text) > LONGEST_NAME:
-        raise WrongValue("is too long")
+        raise InvalidValue("is too long")
     return text
 
 
@@ -196,7 +196,7 @@ def add_seller(
     """Store a seller, and return it with its API key. `values` has name, email and webhook_url, as known.
 
     A removed seller comes back only with `restore`, because the new key opens its old payments.
-    Raise Refused.
+    Raise CommandError.
     """
     api_key = new_api_key()
     with database.atomic():
@@ -204,9 +204,11 @@ def add_seller(
         if row is None:
             row = Seller(id=seller_id, created_at=now)
         elif row.removed_at is None:
-            raise Refused(f"there is a seller {seller_id} already; a new key: seller rotate-key {seller_id}")
+            raise CommandError(
+                f"there is a seller {seller_id} already; a new key: seller rotate-key {seller_id}"
+            )
         elif not restore:
-            raise Refused(
+            raise CommandError(
                 f"{_removed(row)} and its payments are still there; "
                 f"to give them a new key: seller add {seller_id} --restore"
             )
@@ -218,12 +220,12 @@ def add_seller(
 
 
 def seller_named(seller_id: str) -> Seller:
-    """Return the seller of this id. Raise Refused where there is none, or where it is removed."""
+    """Return the seller of this id. Raise CommandError where there is none, or where it is removed."""
     row = Seller.get_or_none(Seller.id == seller_id)
     if row is None:
-        raise Refused(f"there is no seller {seller_id}; all of them: seller list")
+        raise CommandError(f"there is no seller {seller_id}; all of them: seller list")
     if row.removed_at is not None:
-        raise Refused(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
+        raise CommandError(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
     return row
 
 
@@ -262,7 +264,7 @@ def _store(row: Seller, is_new: bool) -> None:
         row.save(force_insert=is_new)
     except peewee.IntegrityError as error:
         # Another process has added it meanwhile.
-        raise Refused(f"there is a seller {row.id} already") from error
+        raise CommandError(f"there is a seller {row.id} already") from error
 
 
 def _removed(row: Seller) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from admin.cli import Refused, answer, json_option, read_settings
+from admin.cli import CommandError, answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from config import Settings
 from models.address import hold_unclaimed, unclaimed_addresses
-from models.db.connection import DATABASE_TROUBLE, DatabaseError, database, disconnect
+from models.db.connection import TRANSIENT_ERRORS, DatabaseError, database, disconnect
 from models.db.schema import open_database
 
 # Bitcoin Core's rpc/protocol.h.
@@ -60,7 +60,7 @@ def create(watch_only: str | None, change_descriptor: str | None, as_json: bool)
 def create_wallet(
     settings: Settings, watch_only: str | None, change_descriptor: str | None
 ) -> dict[str, Any]:
-    """The wallet's name, whether it is new, and whether it can't spend. Raises Refused with what to do."""
+    """Return the wallet's name, if it is new, and if it can't spend. Raise CommandError with the cure."""
     rpc = OperatorRpc(settings)
     try:
         if watch_only is not None:
@@ -71,9 +71,9 @@ def create_wallet(
         holds_keys = rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]
         return {"wallet": rpc.wallet, "created": is_new, "watch_only": not holds_keys}
     except Forbidden as forbidden:
-        raise Refused(f"{forbidden} Or run: {_by_hand(settings, watch_only)}") from forbidden
+        raise CommandError(f"{forbidden} Or run: {_by_hand(settings, watch_only)}") from forbidden
     except RpcFault as fault:
-        raise Refused(f"bitcoind refused {fault.method}: {fault}") from fault
+        raise CommandError(f"bitcoind refused {fault.method}: {fault}") from fault
 
 
 def _hold_lost_addresses(rpc: OperatorRpc, settings: Settings) -> None:
@@ -91,7 +91,7 @@ def _hold_lost_addresses(rpc: OperatorRpc, settings: Settings) -> None:
         strangers = [row.id for row in unclaimed if not _is_known(rpc, row.address)]
         with database.atomic():
             hold_unclaimed(strangers, datetime.now(UTC))
-    except (DatabaseError, OSError, *DATABASE_TROUBLE):
+    except (DatabaseError, OSError, *TRANSIENT_ERRORS):
         return
     finally:
         disconnect()
@@ -110,33 +110,37 @@ def _create_watch_only(rpc: OperatorRpc, settings: Settings, descriptor: str, ch
     wanted = [_watched(rpc, settings, descriptor)]
     if change is not None:
         if "<" in descriptor:
-            raise Refused("a descriptor with <0;1> is that of the change too; leave out --change-descriptor")
+            raise CommandError(
+                "a descriptor with <0;1> is that of the change too; leave out --change-descriptor"
+            )
         wanted.append({**_watched(rpc, settings, change), "internal": True})
     is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=False)
     if is_new or _is_waiting_for_descriptors(rpc, wanted):
         results = rpc.call("importdescriptors", wanted, in_wallet=True)
         faults = [result["error"]["message"] for result in results if not result["success"]]
         if faults:
-            raise Refused(f"bitcoind refused the descriptor: {faults[0]}")
+            raise CommandError(f"bitcoind refused the descriptor: {faults[0]}")
     return is_new
 
 
 def _watched(rpc: OperatorRpc, settings: Settings, descriptor: str) -> dict[str, Any]:
-    """What importdescriptors is to be told of a descriptor. Raises Refused where it is not one to watch."""
+    """Return importdescriptors' request for a descriptor. Raise CommandError if it can't be watched."""
     # Seen here first, so that a private key never goes over the wire.
     if PRIVATE_KEY.search(descriptor):
-        raise Refused("the descriptor has a private key in it; give the one with the public key (xpub)")
+        raise CommandError("the descriptor has a private key in it; give the one with the public key (xpub)")
     try:
         info = rpc.call("getdescriptorinfo", descriptor)
     except RpcFault as fault:
-        raise Refused(f"this is no descriptor for the node's chain: {fault}") from fault
+        raise CommandError(f"this is no descriptor for the node's chain: {fault}") from fault
     if info["hasprivatekeys"]:
-        raise Refused("the descriptor has a private key in it; give the one with the public key (xpub)")
+        raise CommandError("the descriptor has a private key in it; give the one with the public key (xpub)")
     if not info["isrange"]:
-        raise Refused("the descriptor gives one address alone; it must end in /* to give one to each payment")
+        raise CommandError(
+            "the descriptor gives one address alone; it must end in /* to give one to each payment"
+        )
     given = next((kind for start, kind in ADDRESS_TYPES.items() if descriptor.startswith(start)), "legacy")
     if given != settings.address_type:
-        raise Refused(
+        raise CommandError(
             f"the descriptor gives {given} addresses, and ADDRESS_TYPE is {settings.address_type}: "
             f"set ADDRESS_TYPE={given}"
         )
@@ -164,10 +168,10 @@ def _create(rpc: OperatorRpc, *, private_keys: bool) -> bool:
 def _is_waiting_for_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> bool:
     """Whether a wallet that is there is one of ours without its descriptors: the last try broke off.
 
-    Raises Refused where it is another wallet.
+    Raises CommandError where it is another wallet.
     """
     if rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]:
-        raise Refused(
+        raise CommandError(
             f"there is a wallet {rpc.wallet} already, and it holds private keys: "
             "set BITCOIND_WALLET to another name"
         )
@@ -175,7 +179,7 @@ def _is_waiting_for_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) 
         _without_checksum(row["desc"]) for row in rpc.call("listdescriptors", in_wallet=True)["descriptors"]
     }
     if held and not held & _expanded(rpc, wanted):
-        raise Refused(
+        raise CommandError(
             f"there is a wallet {rpc.wallet} already, and it watches another descriptor: "
             "set BITCOIND_WALLET to another name"
         )

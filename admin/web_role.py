@@ -2,7 +2,7 @@
 
 import click
 
-from admin.cli import Refused, answer, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from models.db.connection import DatabaseError
 from models.db.web_role import grant_web_rights, web_roles
 
@@ -27,7 +27,7 @@ def grant_web(role: str, as_json: bool) -> None:
         try:
             grant_web_rights(role)
         except DatabaseError as error:
-            raise Refused(str(error)) from error
+            raise CommandError(str(error)) from error
         roles = web_roles()
     answer(
         {"granted": role, "roles": roles}, f"{role} has the rights of the web server, and no others.", as_json

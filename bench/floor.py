@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.database import Database
-from models.db.connection import marks
+from models.db.connection import placeholders
 from models.payment import ASSESSED
 from payments.transaction import Block, parse_block
 
@@ -58,7 +58,7 @@ def fetched(connection: http.client.HTTPConnection, block_hash: str) -> Block:
 def store_again(database: Database, references: Sequence[str]) -> float:
     """The seconds that it takes the driver alone to read what a block changes of these requests and of their
     outputs, and to write it as it is, in one durable commit."""
-    paid = f"SELECT address_id FROM payment_request WHERE reference IN ({marks(references)})"
+    paid = f"SELECT address_id FROM payment_request WHERE reference IN ({placeholders(references)})"
     with database.connect() as connection:
         started = time.perf_counter()
         connection.execute("BEGIN IMMEDIATE" if connection.is_sqlite else "BEGIN")

@@ -47,13 +47,13 @@ class Ledger:
             present_since=now,
             state="mempool",
         )
-        self._execute("INSERT INTO spend VALUES (?, ?, ?)", txid, payment.inputs[0], txid)
+        self._execute("INSERT INTO watched_outpoint VALUES (?, ?, ?)", txid, payment.inputs[0], txid)
         payment_id, revision = self._execute(
             "SELECT id, revision FROM payment_request WHERE address_id = ?", address_id
         ).fetchone()
         self._execute(
             "UPDATE payment_request SET status = 'received', received_sats = ?, due_sats = 0, txid = ?, "
-            "received_at = ?, told_sats = ?, revision = ? WHERE id = ? AND revision = ?",
+            "received_at = ?, notified_sats = ?, revision = ? WHERE id = ? AND revision = ?",
             *(AMOUNT_SATS, txid, now, AMOUNT_SATS, revision + 1, payment_id, revision),
         )
         self._tell(payment_id, revision + 1, now)

@@ -16,9 +16,9 @@ from bench.site import filled
 from config import load_settings
 from daemon.chain.mempool import Mempool
 from daemon.chain.transaction_handler import TransactionHandler
-from daemon.chain.watchlist import Watch
+from daemon.chain.watchlist import Watchlist
 from daemon.node.client import Bitcoind
-from daemon.node.feed import BATCH
+from daemon.node.feed import BATCH_SIZE
 from models.db.connection import disconnect
 from models.db.schema import open_database
 from payments.transaction import Transaction, parse_block, parse_transaction
@@ -60,7 +60,7 @@ def rows(options: Options) -> Iterator[Row]:
         database = filled(options, count)
         handler, watch = _open(database)
         floor = median(_parse(raws) for _ in range(plan.runs))
-        asking = median(_ask(database, len(raws) // BATCH) for _ in range(plan.runs))
+        asking = median(_ask(database, len(raws) // BATCH_SIZE) for _ in range(plan.runs))
         ours = median(_look(handler, raws) for _ in range(plan.runs))
         rates.append(len(raws) / ours)
         what = f"foreign transactions, {count:,} addresses"
@@ -95,9 +95,9 @@ def _growth_row(plan: MatchingPlan, growth: float) -> Row:
     )
 
 
-def _open(database: Database) -> tuple[TransactionHandler, Watch]:
+def _open(database: Database) -> tuple[TransactionHandler, Watchlist]:
     open_database(database.url)
-    watch = Watch()
+    watch = Watchlist()
     while not watch.addresses.is_read:
         watch.addresses.read_on()
     # It is asked for nothing: none of these transactions concerns us.
@@ -134,8 +134,8 @@ def _ask(database: Database, count: int) -> float:
 def _look(handler: TransactionHandler, raws: Sequence[bytes]) -> float:
     now = datetime.now(UTC)
     began = time.perf_counter()
-    for start in range(0, len(raws), BATCH):
-        found = handler.look(raws[start : start + BATCH], now)
+    for start in range(0, len(raws), BATCH_SIZE):
+        found = handler.look(raws[start : start + BATCH_SIZE], now)
         assert found is None
     return time.perf_counter() - began
 
@@ -153,7 +153,7 @@ def _row(what: str, count: int, floor: float, ours: float, reach: float | None =
 
 
 def _beside_parsing(
-    what: str, parse: Callable[[], Sequence[Transaction]], watch: Watch, address_count: int, runs: int
+    what: str, parse: Callable[[], Sequence[Transaction]], watch: Watchlist, address_count: int, runs: int
 ) -> Row:
     """Parsing what a block holds, beside parsing and matching it."""
     parsing, both = [], []

@@ -15,8 +15,8 @@ from bench.part import Options
 from bench.report import Row, beside
 from bench.site import fill
 from config import load_settings
-from daemon.chain.mempool import READ_AT_ONCE, Mempool
-from daemon.chain.watchlist import Watch
+from daemon.chain.mempool import BATCH_SIZE, Mempool
+from daemon.chain.watchlist import Watchlist
 from daemon.node.client import Bitcoind
 from models.db.connection import disconnect
 from models.db.schema import open_database
@@ -79,7 +79,7 @@ def _reread(
     """The seconds of a first re-read and of the next one, in turns."""
     first, following = [], []
     for _ in range(plan.runs):
-        watch = Watch()
+        watch = Watchlist()
         while not watch.addresses.is_read:
             watch.addresses.read_on()
         read = partial(_read_whole, Mempool(node, watch), node.tip().hash, by_wallet)
@@ -90,13 +90,13 @@ def _reread(
 
 
 def _read_whole(mempool: Mempool, tip_hash: str, by_wallet: bool) -> None:
-    while not mempool.reread(tip_hash, datetime.now(UTC), by_wallet=by_wallet):
+    while not mempool.rescan(tip_hash, datetime.now(UTC), by_wallet=by_wallet):
         pass
 
 
 def _fetch_all(rpc: Rpc, txids: list[str]) -> None:
-    for start in range(0, len(txids), READ_AT_ONCE):
-        raws = rpc.batch("getrawtransaction", [[txid] for txid in txids[start : start + READ_AT_ONCE]])
+    for start in range(0, len(txids), BATCH_SIZE):
+        raws = rpc.batch("getrawtransaction", [[txid] for txid in txids[start : start + BATCH_SIZE]])
         assert all(bytes.fromhex(raw) for raw in raws)
 
 

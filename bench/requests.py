@@ -40,15 +40,15 @@ def request_row(number: int, address_id: int, created: datetime) -> dict[str, An
         "received_at": None,
         "confirmed_at": None,
         "closed_at": None,
-        "told_sats": 0,
+        "notified_sats": 0,
         "revision": 1,
-        "next_deadline": expires_at,
+        "reassess_at": expires_at,
     }
 
 
 def expired(row: Mapping[str, Any]) -> dict[str, Any]:
     """The same, when nobody paid it."""
-    return {**row, "status": "expired", "closed_at": row["monitored_until"], "next_deadline": None}
+    return {**row, "status": "expired", "closed_at": row["monitored_until"], "reassess_at": None}
 
 
 def confirmed(row: Mapping[str, Any], txid: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def confirmed(row: Mapping[str, Any], txid: str) -> dict[str, Any]:
         "txid": txid,
         "received_at": row["created_at"],
         "confirmed_at": row["created_at"],
-        "told_sats": row["amount_sats"],
+        "notified_sats": row["amount_sats"],
     }
 
 

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from config.types import Kind, Maildir, Secret, SmtpServer, WrongValue, path_from
+from config.types import InvalidValue, Kind, Maildir, Secret, SmtpServer, path_from
 
 MAX_SOCKET_PATH_BYTES = 100
 """unix(7) allows a few more."""
@@ -40,7 +40,7 @@ def host_name() -> Kind[str]:
 
     def read(text: str) -> str:
         if text.startswith("["):
-            raise WrongValue("has brackets, which belong to an address with a port")
+            raise InvalidValue("has brackets, which belong to an address with a port")
         check_host(text)
         return text
 
@@ -51,12 +51,12 @@ def email_address() -> Kind[str]:
     def read(text: str) -> str:
         mailbox, at, domain = text.rpartition("@")
         if not domain.isascii():
-            raise WrongValue(f"has a domain that is not ASCII: {_PUNYCODE}")
+            raise InvalidValue(f"has a domain that is not ASCII: {_PUNYCODE}")
         is_mailbox = len(mailbox) <= 64 and _MAILBOX.fullmatch(mailbox)
         if not (at and is_mailbox and _MAIL_DOMAIN.fullmatch(domain)) or len(text) > 254:
-            raise WrongValue("is not an email address")
+            raise InvalidValue("is not an email address")
         if check_host(domain) is not None:
-            raise WrongValue("has an IP address for a domain")
+            raise InvalidValue("has an IP address for a domain")
         return text
 
     return Kind(read, "one email address in ASCII, without a name", "till@example.com")
@@ -77,10 +77,10 @@ def rpc_url() -> Kind[Secret]:
     def read(text: str) -> Secret:
         parts = _split(text, "http", "https")
         if parts.path.strip("/") or parts.query or parts.fragment:
-            raise WrongValue("has something after the port (a wallet is named by BITCOIND_WALLET)")
+            raise InvalidValue("has something after the port (a wallet is named by BITCOIND_WALLET)")
         username, _ = _checked_credentials(parts)
         if ":" in (username or ""):
-            raise WrongValue("has a colon in the user's name, which bitcoind does not take")
+            raise InvalidValue("has a colon in the user's name, which bitcoind does not take")
         return Secret(text)
 
     allowed = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
@@ -94,12 +94,12 @@ def zmq_address() -> Kind[str]:
         if text.startswith(("ipc:", "unix:")):
             return _socket_address(text)
         if text.startswith("tcp://*"):
-            raise WrongValue("has a * where the host must be that is to be connected to")
+            raise InvalidValue("has a * where the host must be that is to be connected to")
         parts = _split(text, "tcp", others=("unix:/", "ipc:///"))
         if parts.port is None:
-            raise WrongValue("has no port")
+            raise InvalidValue("has no port")
         if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-            raise WrongValue("has more than a host and a port")
+            raise InvalidValue("has more than a host and a port")
         return text
 
     return Kind(read, "tcp://HOST:PORT, unix:/PATH or ipc:///PATH, as bitcoin.conf has it")
@@ -111,10 +111,14 @@ def http_url() -> Kind[str]:
     def read(text: str) -> str:
         parts = _web_address(text)
         if parts.fragment or text.endswith("#"):
-            raise WrongValue("has a #, and nothing behind it is ever sent: leave it out, or write it as %23")
+            raise InvalidValue(
+                "has a #, and nothing behind it is ever sent: leave it out, or write it as %23"
+            )
         return text
 
-    return Kind(read, "an address that starts with http:// or https://", "https://rates.example.com/btc")
+    return Kind(
+        read, "an address that starts with http:// or https://", "https://rates.example.com/format_btc"
+    )
 
 
 def base_url() -> Kind[str]:
@@ -123,12 +127,14 @@ def base_url() -> Kind[str]:
     def read(text: str) -> str:
         parts = _web_address(text)
         if "?" in text or "#" in text:
-            raise WrongValue("has more than a host, a port and a path")
+            raise InvalidValue("has more than a host, a port and a path")
         if not _PATH.fullmatch(parts.path):
-            raise WrongValue("has a path with an empty part, a dot for a part, or a character to be encoded")
+            raise InvalidValue(
+                "has a path with an empty part, a dot for a part, or a character to be encoded"
+            )
         host = check_host(parts.hostname or "")
         if host is not None and is_unspecified(host):
-            raise WrongValue(
+            raise InvalidValue(
                 "has an address that stands for all of this machine's, and leads customers nowhere"
             )
         # As a browser writes it: the address is compared with what browsers send.
@@ -143,9 +149,9 @@ def explorer_url() -> Kind[str]:
     def read(text: str) -> str:
         _web_address(text.replace("{txid}", "0"))
         if "{txid}" not in text:
-            raise WrongValue("has no {txid}")
+            raise InvalidValue("has no {txid}")
         if re.search(r"[{}]", text.replace("{txid}", "")):
-            raise WrongValue("has braces beside those of {txid}")
+            raise InvalidValue("has braces beside those of {txid}")
         return text
 
     return Kind(read, "an http:// or https:// address with {txid} where the transaction's id goes")
@@ -157,9 +163,9 @@ def mail_url() -> Kind[SmtpServer | Maildir]:
             return _smtp_server(_split(text, "smtp", "smtps", others=("maildir:",)))
         path = text.removeprefix("maildir:")
         if not path.strip("/"):
-            raise WrongValue("names no directory")
+            raise InvalidValue("names no directory")
         if re.match("//[^/]", path):
-            raise WrongValue("has two slashes: write maildir:var/mail or maildir:/var/mail")
+            raise InvalidValue("has two slashes: write maildir:var/mail or maildir:/var/mail")
         return Maildir(path_from(path))
 
     allowed = (
@@ -170,23 +176,23 @@ def mail_url() -> Kind[SmtpServer | Maildir]:
 
 
 def check_host(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that `host` is, or None for a name. Raise WrongValue where it is neither."""
+    """Return the IP address that `host` is, or None for a name. Raise InvalidValue where it is neither."""
     if not host:
-        raise WrongValue(f"has no host, {_BRACKETS}, or {ENCODE}")
+        raise InvalidValue(f"has no host, {_BRACKETS}, or {ENCODE}")
     if not host.isascii():
-        raise WrongValue(f"has a host that is not ASCII: {_PUNYCODE}")
+        raise InvalidValue(f"has a host that is not ASCII: {_PUNYCODE}")
     if ":" in host and "%" in host:
-        raise WrongValue("has an IPv6 address with a zone: write a host name, or an address without %")
+        raise InvalidValue("has an IPv6 address with a zone: write a host name, or an address without %")
     try:
         return ipaddress.ip_address(host)
     except ValueError:
         pass
     if host.endswith("."):
-        raise WrongValue("has a host with a dot at its end: leave the dot out")
+        raise InvalidValue("has a host with a dot at its end: leave the dot out")
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
-        raise WrongValue("has a host that is no IPv4 address: write four numbers up to 255")
+        raise InvalidValue("has a host that is no IPv4 address: write four numbers up to 255")
     if len(host) > MAX_HOST_CHARACTERS or not _HOST_NAME.fullmatch(host):
-        raise WrongValue(f"is neither a host name nor an IP address, or has {ENCODE}")
+        raise InvalidValue(f"is neither a host name nor an IP address, or has {ENCODE}")
     return None
 
 
@@ -224,29 +230,31 @@ def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResul
     """
     beginnings = [f"{scheme}://" for scheme in schemes]
     if not text.startswith(tuple(beginnings)):
-        raise WrongValue(f"does not start with {' or '.join([*beginnings, *others])}")
+        raise InvalidValue(f"does not start with {' or '.join([*beginnings, *others])}")
     if " " in text or "\\" in text:
-        raise WrongValue("has a space or a backslash in it (write them as %20 and %5C)")
+        raise InvalidValue("has a space or a backslash in it (write them as %20 and %5C)")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         # The exception's message has the text in it, and so may have a password.
-        raise WrongValue(f"has a port that is none, {_BRACKETS}, or {ENCODE}") from None
+        raise InvalidValue(f"has a port that is none, {_BRACKETS}, or {ENCODE}") from None
     check_host(parts.hostname or "")
     if port == 0:
-        raise WrongValue("has port 0, which nobody can connect to")
+        raise InvalidValue("has port 0, which nobody can connect to")
     return parts
 
 
 def _web_address(text: str) -> SplitResult:
     parts = _split(text, "http", "https")
     if "@" in parts.netloc:
-        raise WrongValue("has a user or a password, which are never sent: leave out what stands before the @")
+        raise InvalidValue(
+            "has a user or a password, which are never sent: leave out what stands before the @"
+        )
     if not text.isascii():
-        raise WrongValue("has characters that must be percent-encoded (ü as %C3%BC)")
+        raise InvalidValue("has characters that must be percent-encoded (ü as %C3%BC)")
     if len(text) > MAX_URL_CHARACTERS:
-        raise WrongValue("is too long")
+        raise InvalidValue("is too long")
     return parts
 
 
@@ -259,62 +267,62 @@ def _socket_address(text: str) -> str:
     if scheme == "ipc" or path.startswith("//"):
         path = path.removeprefix("//")
     if not path or path == "/":
-        raise WrongValue("names no path")
+        raise InvalidValue("names no path")
     if not path.startswith(("/", "@")):
-        raise WrongValue("has a path that does not begin with a slash")
+        raise InvalidValue("has a path that does not begin with a slash")
     if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
-        raise WrongValue("has a path that is too long for a socket")
+        raise InvalidValue("has a path that is too long for a socket")
     return f"ipc://{path}"
 
 
 def _check_sqlite(text: str) -> None:
     path = text.removeprefix("sqlite:///")
     if path == text:
-        raise WrongValue("has too few slashes: sqlite:///till.db is in the directory where Nodetill runs")
+        raise InvalidValue("has too few slashes: sqlite:///till.db is in the directory where Nodetill runs")
     if path.strip("/") in ("", ":memory:"):
-        raise WrongValue("names no file")
+        raise InvalidValue("names no file")
     if path.startswith("~"):
-        raise WrongValue("has a ~, which is not your home here: write the whole path")
+        raise InvalidValue("has a ~, which is not your home here: write the whole path")
     if "?" in path:
-        raise WrongValue("has a ?, and SQLite takes no options here: leave it out")
+        raise InvalidValue("has a ?, and SQLite takes no options here: leave it out")
 
 
 def _check_postgresql(text: str) -> None:
     """Check the address as libpq reads it: several hosts, a socket's directory and options are all right."""
     if not text.startswith("postgresql://"):
-        raise WrongValue("does not start with postgresql:// or sqlite:///")
+        raise InvalidValue("does not start with postgresql:// or sqlite:///")
     try:
         values: Mapping[str, str] = {name: str(value) for name, value in conninfo_to_dict(text).items()}
     except ProgrammingError:
         # The exception's message has the text in it, and so may have a password.
-        raise WrongValue(f"has an option that PostgreSQL does not know, {_BRACKETS}, or {ENCODE}") from None
+        raise InvalidValue(f"has an option that PostgreSQL does not know, {_BRACKETS}, or {ENCODE}") from None
     for host in values.get("host", "").split(","):
         if host and not host.startswith(("/", "@")):
             check_host(host)
     for port in values.get("port", "").split(","):
         if port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65_536):
-            raise WrongValue(f"has a port that is none, or {ENCODE}")
+            raise InvalidValue(f"has a port that is none, or {ENCODE}")
     if not values.get("dbname"):
-        raise WrongValue("names no database")
+        raise InvalidValue("names no database")
     if re.search("[/#]", values["dbname"]):
-        raise WrongValue("has something behind the name of the database")
+        raise InvalidValue("has something behind the name of the database")
 
 
 def _checked_credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     username, password = credentials(parts)
     if (username is None) != (password is None):
-        raise WrongValue("has a user without a password")
+        raise InvalidValue("has a user without a password")
     if username == "":
-        raise WrongValue("has a password without a user")
+        raise InvalidValue("has a password without a user")
     return username, password
 
 
 def _smtp_server(parts: SplitResult) -> SmtpServer:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.path.strip("/") or parts.fragment:
-        raise WrongValue("has something after the port")
+        raise InvalidValue("has something after the port")
     if options not in ({}, {"starttls": "never"}) or (options and parts.scheme == "smtps"):
-        raise WrongValue("has an option that is not known")
+        raise InvalidValue("has an option that is not known")
     security: Literal["starttls", "tls", "none"] = "starttls"
     if parts.scheme == "smtps":
         security = "tls"
@@ -322,7 +330,7 @@ def _smtp_server(parts: SplitResult) -> SmtpServer:
         security = "none"
     username, password = _checked_credentials(parts)
     if not f"{username}{password}".isascii():
-        raise WrongValue("has a user or a password that is not ASCII, which mail servers do not take")
+        raise InvalidValue("has a user or a password that is not ASCII, which mail servers do not take")
     port = parts.port or {"starttls": 587, "tls": 465, "none": 25}[security]
     secret = None if password is None else Secret(password)
     return SmtpServer(parts.hostname or "", port, username, secret, security)

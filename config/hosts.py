@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from config.addresses import check_host
-from config.types import Kind, WrongValue
+from config.types import InvalidValue, Kind
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -36,17 +36,17 @@ def host_list() -> Kind[HostList]:
 
 
 def _network(entry: str) -> Network | None:
-    """Return the entry as a network; None where it is a name. Raise WrongValue."""
+    """Return the entry as a network; None where it is a name. Raise InvalidValue."""
     try:
         return ipaddress.ip_network(entry.removeprefix("[").removesuffix("]"), strict=False)
     except ValueError:
         if not entry:
-            raise WrongValue("has a comma too many") from None
+            raise InvalidValue("has a comma too many") from None
         try:
             check_host(entry.rstrip("."))
-        except WrongValue:
+        except InvalidValue:
             reason = "has an entry that is no host, no IP address and no network"
-            raise WrongValue(reason) from None
+            raise InvalidValue(reason) from None
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from dotenv.parser import parse_stream
 
 from config.file_permissions import may_others_write
-from config.types import Kind, WrongValue
+from config.types import InvalidValue, Kind
 
 LONGEST_VALUE = 65_536  # characters, of a value and of its file: /dev/zero as a file does no harm
 
@@ -84,12 +84,12 @@ def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) ->
         return None
     try:
         if len(text) > LONGEST_VALUE:
-            raise WrongValue("is far too long")
+            raise InvalidValue("is far too long")
         # Also refuses what is no UTF-8, which Python hands on as lone surrogates.
         if not text.isprintable():
-            raise WrongValue("has characters that can't be printed, such as the end of a line")
+            raise InvalidValue("has characters that can't be printed, such as the end of a line")
         return kind.read(text)
-    except WrongValue as wrong:
+    except InvalidValue as wrong:
         shown = "the value" if row.metadata["hidden"] else ascii(text[:80])
         example = kind.example or row.metadata["default"]
         raise _Found(name, f"{shown} {wrong}", kind.allowed, example) from None

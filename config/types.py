@@ -19,7 +19,7 @@ LONGEST_NUMBER = 15
 PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "coingecko")
 
 
-class WrongValue(ValueError):
+class InvalidValue(ValueError):
     """An error in a value, as text that follows the variable's name. It never holds the value."""
 
 
@@ -57,7 +57,7 @@ class RateSources:
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A type of values. `read` returns the value or raises WrongValue. `allowed` describes the values.
+    """A type of values. `read` returns the value or raises InvalidValue. `allowed` describes the values.
 
     `example` is a value that works, for a setting whose default does not help.
     """
@@ -71,12 +71,12 @@ def whole_number(lowest: int, highest: int, of: str = "") -> Kind[int]:
     def read(text: str) -> int:
         _refuse_spaces(text)
         if not re.fullmatch(r"-?[0-9]+", text):
-            raise WrongValue("is not a whole number")
+            raise InvalidValue("is not a whole number")
         # Python would take long to read a number of thousands of digits.
         if len(text) > LONGEST_NUMBER or int(text) > highest:
-            raise WrongValue("is too large")
+            raise InvalidValue("is too large")
         if int(text) < lowest:
-            raise WrongValue("is too small")
+            raise InvalidValue("is too small")
         return int(text)
 
     return Kind(read, f"a whole number{of} from {lowest} to {highest}")
@@ -87,9 +87,9 @@ def percent(highest: Decimal, *, highest_allowed: bool) -> Kind[Decimal]:
         _refuse_spaces(text)
         number = _decimal(text)
         if number is None:
-            raise WrongValue("is not a plain number: digits, and a point if you like")
+            raise InvalidValue("is not a plain number: digits, and a point if you like")
         if number > highest or (number == highest and not highest_allowed):
-            raise WrongValue("is too large")
+            raise InvalidValue("is too large")
         return number
 
     limit = f"to {highest}" if highest_allowed else f"to less than {highest}"
@@ -100,9 +100,9 @@ def choice(*names: str) -> Kind[str]:
     def read(text: str) -> str:
         _refuse_spaces(text)
         if text.lower() in names and text not in names:
-            raise WrongValue("is not in small letters")
+            raise InvalidValue("is not in small letters")
         if text not in names:
-            raise WrongValue("is none of the choices")
+            raise InvalidValue("is none of the choices")
         return text
 
     return Kind(read, " or ".join((", ".join(names[:-1]), names[-1])))
@@ -126,7 +126,7 @@ def bearer_token() -> Kind[Secret]:
 
     def read(text: str) -> Secret:
         if not re.fullmatch(r"[!-~]+", text):
-            raise WrongValue("has a space, or a character that is not ASCII")
+            raise InvalidValue("has a space, or a character that is not ASCII")
         return Secret(text)
 
     return Kind(
@@ -144,11 +144,11 @@ def rate_sources() -> Kind[RateSources]:
             return RateSources(("fixed",), _fixed_rates(text.removeprefix("fixed:")))
         names = tuple(name.strip() for name in text.split(","))
         if "" in names:
-            raise WrongValue("has a comma too many")
+            raise InvalidValue("has a comma too many")
         if set(names) - set(PUBLIC_SOURCES):
-            raise WrongValue("names a source that is not known")
+            raise InvalidValue("names a source that is not known")
         if len(set(names)) < len(names):
-            raise WrongValue("names a source twice")
+            raise InvalidValue("names a source twice")
         return RateSources(names, MappingProxyType({}))
 
     return Kind(read, f"some of {', '.join(PUBLIC_SOURCES)}; or fixed:EUR=50000,USD=54000", "kraken,bitpay")
@@ -158,7 +158,7 @@ def path_from(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise WrongValue("names the home directory of a user who is not there") from None
+        raise InvalidValue("names the home directory of a user who is not there") from None
 
 
 def _fixed_rates(text: str) -> Mapping[str, Decimal]:
@@ -166,14 +166,14 @@ def _fixed_rates(text: str) -> Mapping[str, Decimal]:
     for entry in text.split(","):
         currency, _, price = entry.strip().partition("=")
         if not re.fullmatch(r"[A-Z]{3}", currency):
-            raise WrongValue("has a currency that is not three capital letters, such as EUR")
+            raise InvalidValue("has a currency that is not three capital letters, such as EUR")
         if currency in rates:
-            raise WrongValue("has a currency twice")
+            raise InvalidValue("has a currency twice")
         if currency in ("BTC", "SAT"):
-            raise WrongValue("has a rate for BTC or SAT, which need none")
+            raise InvalidValue("has a rate for BTC or SAT, which need none")
         rate = _decimal(price)
         if not rate:
-            raise WrongValue("has a currency without a price above zero, such as 50000 or 61142.30")
+            raise InvalidValue("has a currency without a price above zero, such as 50000 or 61142.30")
         rates[currency] = rate
     return MappingProxyType(rates)
 
@@ -185,4 +185,4 @@ def _decimal(text: str) -> Decimal | None:
 
 def _refuse_spaces(text: str) -> None:
     if text != text.strip():
-        raise WrongValue("has a space before or after it")
+        raise InvalidValue("has a space before or after it")

@@ -34,7 +34,7 @@ from models.address import (
 )
 from models.block import stored_tip
 from models.daemon_status import daemon_report, update_report
-from models.db.connection import DATABASE_TROUBLE, batches
+from models.db.connection import TRANSIENT_ERRORS, chunked
 
 log = structlog.get_logger(__name__)
 
@@ -154,7 +154,7 @@ class AddressPool(Worker):
     def _watch_only(self, strays: Sequence[str]) -> None:
         """Watch these addresses, and give nobody an address that the table had as free."""
         retired = 0
-        for batch in batches(strays):
+        for batch in chunked(strays):
             pairs = self._with_scripts(batch)
             with unit_of_work("addresses-added"):
                 retired += retire_free(self._clock())
@@ -205,7 +205,7 @@ class AddressPool(Worker):
         except (NodeError, RpcError, WrongChain) as error:
             self._note(f"no new addresses from wallet {self._settings.bitcoind_wallet}: {error}")
             self._node.close()
-        except DATABASE_TROUBLE:
+        except TRANSIENT_ERRORS:
             self._must_check_all = True
             raise
 

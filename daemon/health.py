@@ -34,7 +34,7 @@ class HasThread(Protocol):
         """Whether it works."""
 
 
-class Vitals:
+class HealthReporter:
     """Holds the daemon's state, and logs where trouble begins and ends. The table is `State`'s."""
 
     def __init__(
@@ -130,7 +130,7 @@ class Vitals:
     def beat(self, now: datetime) -> None:
         """Store a sign of life in the database.
 
-        Raises LockLost where another daemon may work on it by now, WorkerDied, or one of DATABASE_TROUBLE.
+        Raises LockLost where another daemon may work on it by now, WorkerDied, or one of TRANSIENT_ERRORS.
         """
         if not self._lock.is_held():
             raise LockLost("the connection to the database was cut, or another database is in its place")

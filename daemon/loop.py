@@ -15,15 +15,15 @@ from config import Settings
 from daemon.address_pool import AddressPool
 from daemon.chain.address_import import AddressImport
 from daemon.chain.block_handler import BlockHandler, Sync
-from daemon.chain.mempool import Findings, Mempool
+from daemon.chain.mempool import Mempool, MempoolUpdate
 from daemon.chain.stalled import StalledChain
 from daemon.chain.statuses import Assessor
 from daemon.chain.transaction_handler import TransactionHandler
-from daemon.chain.watchlist import Watch
+from daemon.chain.watchlist import Watchlist
 from daemon.commands import HintHandler
 from daemon.counters import Counters
-from daemon.delivery.outbox_worker import Courier
-from daemon.health import HasThread, Vitals
+from daemon.delivery.outbox_worker import OutboxWorker
+from daemon.health import HasThread, HealthReporter
 from daemon.node.checks import (
     CATCHING_UP,
     DOWNLOADING,
@@ -41,8 +41,8 @@ from daemon.node.types import NodeTip
 from daemon.state import State
 from daemon.worker import Stopping
 from models.block import stored_tip
-from models.command import pending_hints
-from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
+from models.command import pending_commands
+from models.db.connection import TRANSIENT_ERRORS, disconnect, one_line
 from models.db.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline, sample_addresses
 from sd_notify import ServiceManager
@@ -50,15 +50,15 @@ from sd_notify import ServiceManager
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.2
-SOON_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
 CHECK_SECONDS = 2.0
-"""Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and SOON_SECONDS the
-sum is below ten seconds."""
+"""Between two checks that unconfirmed payments are still in the mempool. DROP_GRACE, RETRY_SECONDS and this add
+up to less than ten seconds."""
 
 
-class NotYet(Exception):
+class NotReady(Exception):
     """Nothing can be decided now, by the reason given; look again soon."""
 
 
@@ -71,7 +71,7 @@ class Loop:
         node: Bitcoind,
         feed: Feed,
         pool: AddressPool,
-        courier: Courier,
+        courier: OutboxWorker,
         rates: HasThread,
         lock: FileLock | AdvisoryLock,
         should_stop: Callable[[], bool],
@@ -85,10 +85,10 @@ class Loop:
         self._courier = courier
         self._should_stop = should_stop
         self._counters = counters
-        self._vitals = Vitals(feed, pool, (pool, courier, rates), lock, manager, counters)
+        self._vitals = HealthReporter(feed, pool, (pool, courier, rates), lock, manager, counters)
 
         node.while_waiting(self._pulse)
-        self._watch = Watch()
+        self._watch = Watchlist()
         self._blocks = BlockHandler(node, self._watch, self._pulse)
         self._import = AddressImport(node, self._blocks, settings.bitcoind_wallet)
         self._stalled = StalledChain()
@@ -113,12 +113,12 @@ class Loop:
                 self._step(batch)
                 if self._tip is not None:
                     self._vitals.work(self._tip.height)
-            except NotYet as reason:
+            except NotReady as reason:
                 self._wait_for(str(reason))
             except (NodeError, RpcError, WrongChain) as error:
                 self._node.close()
                 self._begin_outage(str(error))
-            except DATABASE_TROUBLE as error:
+            except TRANSIENT_ERRORS as error:
                 self._lose_database(error)
             except Stopping:
                 return
@@ -160,9 +160,9 @@ class Loop:
         self._pool.begin()
         # A payment that it has not read yet may have come in time, or be the one that is missed.
         if not self._node.is_mempool_loaded():
-            raise NotYet(LOADING)
+            raise NotReady(LOADING)
         tip = self._catch_up(tip)
-        is_complete = self._mempool.reread(tip.hash, _now(), by_wallet=has_wallet)
+        is_complete = self._mempool.rescan(tip.hash, _now(), by_wallet=has_wallet)
         if is_complete:
             self._known_until = started
         self._reconcile_at = time.monotonic() + self._interval(is_complete)
@@ -171,21 +171,21 @@ class Loop:
     def _catch_up(self, tip: NodeTip) -> NodeTip:
         """Read the chain up to its tip, and ask after all that is unconfirmed; the tip that all is known at.
 
-        Raises NotYet.
+        Raises NotReady.
         """
         while True:
             self._vitals.note_node_height(tip.height)
             end, tip = self._blocks.sync(tip, _now())
             if end is Sync.CATCHING_UP:
-                raise NotYet(self._why_behind(tip))
+                raise NotReady(self._why_behind(tip))
             self._stalled.clear()
             if tip.is_initial_download:
-                raise NotYet(DOWNLOADING)
-            if self._mempool.recheck(_now()):
+                raise NotReady(DOWNLOADING)
+            if self._mempool.verify_unconfirmed(_now()):
                 break
             moved_to = self._node.tip()
             if moved_to.hash == tip.hash:
-                raise NotYet(LOADING)
+                raise NotReady(LOADING)
             tip = moved_to
         self._tip = tip
         return tip
@@ -199,22 +199,22 @@ class Loop:
         findings = self._transactions.look(transactions, _now())
         if findings is None:
             return
-        if findings.is_whole:
+        if findings.is_conclusive:
             self._assess(findings)
         else:
-            findings.store_alone()
+            findings.apply_in_transaction()
             self._reconcile()
 
-    def _assess(self, findings: Findings | None = None) -> None:
+    def _assess(self, findings: MempoolUpdate | None = None) -> None:
         """Decide what is due; before the first whole look nothing is known well enough to.
 
         What was found is stored in the same transaction as what it changes.
         """
         if self._tip is None or self._known_until is None:
             if findings is not None:
-                findings.store_alone()
+                findings.apply_in_transaction()
             return
-        store_facts = None if findings is None else findings.store
+        store_facts = None if findings is None else findings.apply
         now = _now()
         # A clock that was ahead and is right again expires nothing any more.
         as_of = min(self._known_until, now)
@@ -225,7 +225,7 @@ class Loop:
             self._look_within(0)
 
     def _carry_out_hints(self) -> None:
-        hints = pending_hints()
+        hints = pending_commands()
         if hints:
             self._hints.handle(hints, _now())
             self._assess()
@@ -239,7 +239,7 @@ class Loop:
     def _watch_unconfirmed(self) -> None:
         """Reconcile soon where a payment is missing, or has left the mempool without a word from the feed."""
         if self._mempool.is_missing_any:
-            self._look_within(SOON_SECONDS)
+            self._look_within(RETRY_SECONDS)
         elif time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + CHECK_SECONDS
             if self._mempool.is_any_gone():
@@ -265,7 +265,7 @@ class Loop:
         if batch.has_connected:
             log.info("feed connected")
             self._pool.check_soon()
-            self._look_within(SOON_SECONDS)
+            self._look_within(RETRY_SECONDS)
         if batch.is_incomplete:
             self._look_within(0)
 
@@ -287,7 +287,7 @@ class Loop:
 
     def _interval(self, is_complete: bool) -> float:
         is_busy = not is_complete or self._mempool.is_missing_any
-        return SOON_SECONDS if is_busy else float(self._settings.reconcile_interval)
+        return RETRY_SECONDS if is_busy else float(self._settings.reconcile_interval)
 
     def _patience(self) -> float:
         if not self._watch.addresses.is_read and self._vitals.state is not State.OUT_OF_TOUCH:
@@ -297,7 +297,7 @@ class Loop:
     def _wait_for(self, reason: str) -> None:
         self._vitals.wait(reason)
         self._tip = None
-        self._reconcile_at = time.monotonic() + SOON_SECONDS
+        self._reconcile_at = time.monotonic() + RETRY_SECONDS
 
     def _begin_outage(self, reason: str) -> None:
         self._pool.check_soon()
@@ -316,7 +316,7 @@ class Loop:
             return
         try:
             self._vitals.beat(_now())
-        except DATABASE_TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             self._lose_database(error)
         self._vitals.tell_alive()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from models.address import owners
+from models.address import references_for
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ def told_when_done() -> Iterator[None]:
 
 
 def _write(lines: list[_Line]) -> None:
-    known = owners({line.address_id for line in lines})
+    known = references_for({line.address_id for line in lines})
     for line in lines:
         address, payment = known[line.address_id]
         # Money to an address that nobody was given by us, or whose request a restored backup doesn't have.

@@ -15,7 +15,7 @@ class State(Enum):
     | OUT_OF_TOUCH | bitcoind or the database can't be used  | a look that reaches both | nothing  |
 
     WAITING and OUT_OF_TOUCH have a reason, which /health and systemd show. A look that begins in one of them
-    doesn't end it, but its result does. In WAITING the next look comes after SOON_SECONDS, in OUT_OF_TOUCH
+    doesn't end it, but its result does. In WAITING the next look comes after RETRY_SECONDS, in OUT_OF_TOUCH
     after a growing time.
 
     These are the reasons to wait, and what ends each of them:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from daemon.failpoint import reach
 from daemon.output_log import told_when_done
 from models.db.connection import database
-from models.db.leadership import hold_office
+from models.db.leadership import fence
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def unit_of_work(name: str) -> Iterator[None]:
     """
     with told_when_done():
         with database.atomic():
-            hold_office()
+            fence()
             yield
             reach(f"{name}.written")
         reach(f"{name}.committed")

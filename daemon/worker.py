@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from models.db.connection import DATABASE_TROUBLE, disconnect, one_line
+from models.db.connection import TRANSIENT_ERRORS, disconnect, one_line
 from models.db.leadership import LockLost
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class Worker(ABC):
 
     @abstractmethod
     def _turn(self) -> None:
-        """Do what is to be done now. Raise one of DATABASE_TROUBLE to have it done again later."""
+        """Do what is to be done now. Raise one of TRANSIENT_ERRORS to have it done again later."""
 
     @abstractmethod
     def _pause(self) -> float:
@@ -73,7 +73,7 @@ class Worker(ABC):
         except (Stopping, LockLost):
             # Of a lost lock the loop will hear as well, and stop us.
             return
-        except DATABASE_TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             self._begin_trouble(error)
             disconnect()
 

@@ -8,14 +8,14 @@ import peewee
 
 from models.db.connection import (
     BytesField,
-    MomentField,
     Table,
-    batches,
+    UtcDateTimeField,
+    chunked,
     database,
-    first,
+    fetch_one,
     is_sqlite,
-    marks,
-    statement,
+    placeholders,
+    with_paramstyle,
 )
 
 
@@ -29,9 +29,9 @@ class Address(Table):
     script = BytesField(unique=True)
     address = peewee.CharField(max_length=100, unique=True)
     wallet = peewee.TextField()
-    created_at = MomentField()
-    claimed_at = MomentField(null=True)
-    held_at = MomentField(null=True)
+    created_at = UtcDateTimeField()
+    claimed_at = UtcDateTimeField(null=True)
+    held_at = UtcDateTimeField(null=True)
 
     @classmethod
     def is_free(cls) -> Any:
@@ -44,7 +44,7 @@ class Address(Table):
         return cls.claimed_at.is_null() & cls.held_at.is_null(False)
 
 
-def ours(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
+def find_scripts(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
     """Which of these scripts are in the table, each with its address's id; and the table's highest id, or 0.
 
     Raw SQL: the query builder costs eight times as much, on the path that every foreign output goes.
@@ -53,13 +53,13 @@ def ours(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
     newest_id = 0
     # Nothing is in (NULL): where no script is asked for, it is the highest id alone.
     asked: set[bytes | None] = {*scripts} or {None}
-    for batch in batches(asked):
-        # Only marks are put into the text. The highest id in the same statement: each is a way to a server.
+    for batch in chunked(asked):
+        # Only placeholders are put into the text. The highest id comes with it, to save a way to the server.
         query = (
-            f"SELECT script, id FROM address WHERE script IN ({marks(batch)}) "  # noqa: S608
+            f"SELECT script, id FROM address WHERE script IN ({placeholders(batch)}) "  # noqa: S608
             "UNION ALL SELECT NULL, coalesce(max(id), 0) FROM address"
         )
-        for script, address_id in database.execute_sql(statement(query), batch):
+        for script, address_id in database.execute_sql(with_paramstyle(query), batch):
             if script is None:
                 newest_id = address_id
             else:
@@ -69,7 +69,7 @@ def ours(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
 
 def scripts_after(address_id: int, limit: int) -> list[tuple[int, bytes]]:
     """The addresses with the next ids above this one, in their order, each as (id, script)."""
-    query = statement("SELECT id, script FROM address WHERE id > ? ORDER BY id LIMIT ?")
+    query = with_paramstyle("SELECT id, script FROM address WHERE id > ? ORDER BY id LIMIT ?")
     rows = database.execute_sql(query, (address_id, limit)).fetchall()
     return [(address_id, bytes(script)) for address_id, script in rows]
 
@@ -82,7 +82,7 @@ def newest_address_id() -> int:
 def unknown_addresses(addresses: Iterable[str]) -> list[str]:
     """Those that are not in the table, in their order."""
     unknown: list[str] = []
-    for batch in batches(addresses):
+    for batch in chunked(addresses):
         rows = Address.select(Address.address).where(Address.address.in_(batch))
         known = {row.address for row in rows}
         unknown += [address for address in batch if address not in known]
@@ -129,7 +129,7 @@ def claim_address(now: datetime) -> Address | None:
     # SQLite allows no other writer beside this transaction.
     lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
     query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
-    return first(Address, query, Address.claimed_at.db_value(now))
+    return fetch_one(Address, query, Address.claimed_at.db_value(now))
 
 
 def retire(address_ids: Iterable[int], now: datetime) -> None:
@@ -146,16 +146,16 @@ def retire_others(wallet: str, now: datetime) -> int:
     return _retire_unclaimed(Address.wallet != wallet, now)
 
 
-def owners(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
+def references_for(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
     """For each of these, its text and the reference of the request that it was given to."""
     found: dict[int, tuple[str, str | None]] = {}
-    for batch in batches(address_ids):
-        # Only marks are put into the text.
+    for batch in chunked(address_ids):
+        # Only placeholders are put into the text.
         query = (
             "SELECT a.id, a.address, p.reference FROM address a "  # noqa: S608
-            f"LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ({marks(batch)})"
+            f"LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ({placeholders(batch)})"
         )
-        cursor = database.execute_sql(statement(query), batch)
+        cursor = database.execute_sql(with_paramstyle(query), batch)
         found.update((address_id, (address, reference)) for address_id, address, reference in cursor)
     return found
 
@@ -203,5 +203,5 @@ def _retire_unclaimed(is_wanted: Any, now: datetime) -> int:
 
 
 def _set_held(address_ids: Iterable[int], held_at: datetime | None) -> None:
-    for batch in batches(address_ids):
+    for batch in chunked(address_ids):
         Address.update(held_at=held_at).where(Address.id.in_(batch)).execute()

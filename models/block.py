@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import peewee
 
-from models.db.connection import MomentField, Table, database, execute_many, first, statement
+from models.db.connection import Table, UtcDateTimeField, database, execute_many, fetch_one, with_paramstyle
 
 BLOCKS_KEPT = 2016
 """How far back a common ancestor can be found: two weeks, a difficulty period."""
@@ -16,22 +16,22 @@ class Block(Table):
     height = peewee.IntegerField(primary_key=True)
     hash = peewee.CharField(max_length=64, unique=True)
     chainwork = peewee.CharField(max_length=64)
-    mined_at = MomentField()
+    mined_at = UtcDateTimeField()
 
 
 def stored_tip() -> Block | None:
     """The highest block that has been read; None in a new database."""
-    return first(Block, "SELECT * FROM block ORDER BY height DESC LIMIT 1")
+    return fetch_one(Block, "SELECT * FROM block ORDER BY height DESC LIMIT 1")
 
 
 def oldest_block() -> Block | None:
     """Return the lowest block that is kept, or None in a new database."""
-    return first(Block, "SELECT * FROM block ORDER BY height LIMIT 1")
+    return fetch_one(Block, "SELECT * FROM block ORDER BY height LIMIT 1")
 
 
 def block_at(height: int) -> Block | None:
     """The stored block of this height."""
-    return first(Block, "SELECT * FROM block WHERE height = ?", height)
+    return fetch_one(Block, "SELECT * FROM block WHERE height = ?", height)
 
 
 def add_blocks(blocks: Iterable[Block]) -> None:
@@ -43,5 +43,5 @@ def add_blocks(blocks: Iterable[Block]) -> None:
 
 def forget_old_blocks(tip_height: int) -> None:
     """Keep the newest BLOCKS_KEPT."""
-    query = statement("DELETE FROM block WHERE height <= ?")
+    query = with_paramstyle("DELETE FROM block WHERE height <= ?")
     database.execute_sql(query, (tip_height - BLOCKS_KEPT,))

@@ -11,7 +11,15 @@ from typing import Any
 
 import peewee
 
-from models.db.connection import MomentField, Table, batches, database, marks, rows, statement
+from models.db.connection import (
+    Table,
+    UtcDateTimeField,
+    chunked,
+    database,
+    fetch_all,
+    placeholders,
+    with_paramstyle,
+)
 from models.outbox import Message
 from models.payment import PaymentRequest
 
@@ -27,7 +35,7 @@ class NotLate(Exception):
     """The request has no late money to accept."""
 
 
-class Hint(Table):
+class DaemonCommand(Table):
     """A command that the daemon runs and deletes. For FOLLOW `txid` is the hash of a block."""
 
     payment_id: int | None
@@ -37,17 +45,19 @@ class Hint(Table):
     payment = peewee.ForeignKeyField(PaymentRequest, on_delete="CASCADE", null=True)
     txid = peewee.CharField(max_length=64, null=True)
     message = peewee.ForeignKeyField(Message, on_delete="CASCADE", null=True)
-    created_at = MomentField()
+    created_at = UtcDateTimeField()
 
 
 # Of callers that look at the same time on PostgreSQL, none sees what the others are about to store.
 for _name, _kind, *_columns in (
-    ("hint_one_transaction", TRANSACTION, Hint.payment, Hint.txid),
-    ("hint_one_acceptance", ACCEPT, Hint.payment),
-    ("hint_one_redelivery", REDELIVER, Hint.message),
-    ("hint_one_follow", FOLLOW, Hint.txid),
+    ("hint_one_transaction", TRANSACTION, DaemonCommand.payment, DaemonCommand.txid),
+    ("hint_one_acceptance", ACCEPT, DaemonCommand.payment),
+    ("hint_one_redelivery", REDELIVER, DaemonCommand.message),
+    ("hint_one_follow", FOLLOW, DaemonCommand.txid),
 ):
-    Hint.add_index(Hint.index(*_columns, name=_name, unique=True, where=Hint.kind == _kind))
+    DaemonCommand.add_index(
+        DaemonCommand.index(*_columns, name=_name, unique=True, where=DaemonCommand.kind == _kind)
+    )
 
 
 def request_check(payment: PaymentRequest, txid: str, now: datetime, transaction: OpenTransaction) -> bool:
@@ -55,7 +65,7 @@ def request_check(payment: PaymentRequest, txid: str, now: datetime, transaction
     if is_transaction_pending(payment, txid):
         return False
     with transaction():
-        add_transaction_hint(payment, txid, now)
+        add_transaction_check(payment, txid, now)
     return True
 
 
@@ -85,10 +95,10 @@ def request_redeliveries(messages: Iterable[Message], now: datetime, transaction
     if not waiting:
         return 0
     with transaction():
-        return sum(_insert_redeliveries(batch, now) for batch in batches(waiting))
+        return sum(_insert_redeliveries(batch, now) for batch in chunked(waiting))
 
 
-def add_transaction_hint(payment: PaymentRequest, txid: str, now: datetime) -> None:
+def add_transaction_check(payment: PaymentRequest, txid: str, now: datetime) -> None:
     """Store the command to look at a transaction, unless it waits."""
     _add(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
 
@@ -110,40 +120,49 @@ def add_chain_to_follow(block_hash: str, now: datetime) -> None:
 
 def blocks_to_follow() -> list[str]:
     """Return the hashes in these orders."""
-    orders = Hint.select(Hint.txid).where(Hint.kind == FOLLOW).order_by(Hint.id)
+    orders = (
+        DaemonCommand.select(DaemonCommand.txid)
+        .where(DaemonCommand.kind == FOLLOW)
+        .order_by(DaemonCommand.id)
+    )
     return [order.txid for order in orders if order.txid is not None]
 
 
-def pending_hints(limit: int = 200) -> list[Hint]:
+def pending_commands(limit: int = 200) -> list[DaemonCommand]:
     """Return the next commands, the oldest first. At most half of them are transactions to look at."""
     found = _pending_checks(limit // 2)
-    query = "SELECT * FROM hint WHERE kind <> 'transaction' ORDER BY id LIMIT ?"
-    found += rows(Hint, query, limit - len(found))
+    query = "SELECT * FROM daemon_command WHERE kind <> 'transaction' ORDER BY id LIMIT ?"
+    found += fetch_all(DaemonCommand, query, limit - len(found))
     return sorted(found, key=lambda hint: hint.id)
 
 
-def delete_hints(hints: Iterable[Hint]) -> None:
+def delete_hints(hints: Iterable[DaemonCommand]) -> None:
     """Delete commands that have been run."""
-    for batch in batches(hint.id for hint in hints):
-        Hint.delete().where(Hint.id.in_(batch)).execute()
+    for batch in chunked(hint.id for hint in hints):
+        DaemonCommand.delete().where(DaemonCommand.id.in_(batch)).execute()
 
 
 def pending_count(seller_id: str, limit: int) -> int:
     """Return how many commands of this seller wait, counted up to `limit`."""
     # A join would go through all requests of the seller: it may have any number.
-    query = """SELECT count(*) FROM (SELECT 1 FROM hint WHERE kind <> 'accept'
-        AND (SELECT seller_id FROM payment_request p WHERE p.id = hint.payment_id) = ? LIMIT ?) AS waiting"""
-    return int(database.execute_sql(statement(query), (seller_id, limit)).fetchone()[0])
+    query = """SELECT count(*) FROM (SELECT 1 FROM daemon_command WHERE kind <> 'accept'
+        AND (SELECT seller_id FROM payment_request p WHERE p.id = daemon_command.payment_id) = ?
+        LIMIT ?) AS waiting"""
+    return int(database.execute_sql(with_paramstyle(query), (seller_id, limit)).fetchone()[0])
 
 
 def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
     """Return whether the daemon is asked already to look at it for this request."""
-    return _exists((Hint.kind == TRANSACTION) & (Hint.payment == payment) & (Hint.txid == txid))
+    return _exists(
+        (DaemonCommand.kind == TRANSACTION)
+        & (DaemonCommand.payment == payment)
+        & (DaemonCommand.txid == txid)
+    )
 
 
 def is_acceptance_pending(payment: PaymentRequest) -> bool:
     """Return whether the daemon is asked already to count late money."""
-    return _exists((Hint.kind == ACCEPT) & (Hint.payment == payment))
+    return _exists((DaemonCommand.kind == ACCEPT) & (DaemonCommand.payment == payment))
 
 
 def is_redelivery_pending(message: Message) -> bool:
@@ -154,47 +173,53 @@ def is_redelivery_pending(message: Message) -> bool:
 def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:
     """Return the ids of those requests whose late money the daemon is asked to count."""
     ids = [payment.id for payment in payments]
-    waiting = Hint.select(Hint.payment).where((Hint.kind == ACCEPT) & Hint.payment.in_(ids))
+    waiting = DaemonCommand.select(DaemonCommand.payment).where(
+        (DaemonCommand.kind == ACCEPT) & DaemonCommand.payment.in_(ids)
+    )
     return {hint.payment_id for hint in waiting if hint.payment_id}
 
 
 def redeliveries_pending(payment: PaymentRequest) -> set[int]:
     """Return the ids of the request's messages that the daemon is asked to send again."""
-    waiting = Hint.select(Hint.message).where((Hint.kind == REDELIVER) & (Hint.payment == payment))
+    waiting = DaemonCommand.select(DaemonCommand.message).where(
+        (DaemonCommand.kind == REDELIVER) & (DaemonCommand.payment == payment)
+    )
     return {hint.message_id for hint in waiting if hint.message_id}
 
 
-def _pending_checks(limit: int) -> list[Hint]:
+def _pending_checks(limit: int) -> list[DaemonCommand]:
     """Return transactions to look at: the first of each seller, then the second of each, and so on."""
     query = """SELECT id, kind, payment_id, txid, message_id, created_at FROM (
-            SELECT hint.*, row_number() OVER (
-                PARTITION BY (SELECT seller_id FROM payment_request p WHERE p.id = hint.payment_id)
+            SELECT daemon_command.*, row_number() OVER (
+                PARTITION BY (SELECT seller_id FROM payment_request p WHERE p.id = daemon_command.payment_id)
                 ORDER BY id
-            ) AS turn FROM hint WHERE kind = 'transaction'
+            ) AS turn FROM daemon_command WHERE kind = 'transaction'
         ) AS queue WHERE turn <= ? ORDER BY turn, id LIMIT ?"""
-    return rows(Hint, query, MAX_CHECKS_PER_SELLER, limit)
+    return fetch_all(DaemonCommand, query, MAX_CHECKS_PER_SELLER, limit)
 
 
 def _pending_messages(message_ids: Iterable[int]) -> set[int]:
     found: set[int] = set()
-    for batch in batches(message_ids):
-        waiting = Hint.select(Hint.message).where((Hint.kind == REDELIVER) & Hint.message.in_(batch))
+    for batch in chunked(message_ids):
+        waiting = DaemonCommand.select(DaemonCommand.message).where(
+            (DaemonCommand.kind == REDELIVER) & DaemonCommand.message.in_(batch)
+        )
         found.update(hint.message_id for hint in waiting if hint.message_id)
     return found
 
 
 def _insert_redeliveries(message_ids: list[int], now: datetime) -> int:
-    # Only marks are put into the text. The daemon may have pruned a message since it was read.
-    query = f"""INSERT INTO hint (kind, payment_id, message_id, created_at)
-        SELECT 'redeliver', payment_id, id, ? FROM message WHERE id IN ({marks(message_ids)})
+    # Only placeholders are put into the text. The daemon may have pruned a message since it was read.
+    query = f"""INSERT INTO daemon_command (kind, payment_id, message_id, created_at)
+        SELECT 'redeliver', payment_id, id, ? FROM message WHERE id IN ({placeholders(message_ids)})
         ON CONFLICT DO NOTHING"""  # noqa: S608
-    parameters = (Hint.created_at.db_value(now), *message_ids)
-    return int(database.execute_sql(statement(query), parameters).rowcount)
+    parameters = (DaemonCommand.created_at.db_value(now), *message_ids)
+    return int(database.execute_sql(with_paramstyle(query), parameters).rowcount)
 
 
 def _add(**values: object) -> None:
-    Hint.insert(**values).on_conflict_ignore().execute()
+    DaemonCommand.insert(**values).on_conflict_ignore().execute()
 
 
 def _exists(condition: object) -> bool:
-    return bool(Hint.select().where(condition).exists())
+    return bool(DaemonCommand.select().where(condition).exists())

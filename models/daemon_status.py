@@ -6,7 +6,7 @@ from typing import Any
 
 import peewee
 
-from models.db.connection import DocumentField, MomentField, Table, first
+from models.db.connection import JsonField, Table, UtcDateTimeField, fetch_one
 
 _ONLY_ROW = 1
 
@@ -22,19 +22,19 @@ class DaemonReport(Table):
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
     chain = peewee.CharField(max_length=16, null=True)
-    heartbeat_at = MomentField(null=True)
+    heartbeat_at = UtcDateTimeField(null=True)
     assessed_height = peewee.IntegerField(default=0)
     node_height = peewee.IntegerField(null=True)
-    complete_look_at = MomentField(null=True)
-    problems = DocumentField(default=list)
-    counters = DocumentField(default=dict)
+    complete_look_at = UtcDateTimeField(null=True)
+    problems = JsonField(default=list)
+    counters = JsonField(default=dict)
     first_block = peewee.CharField(max_length=64, null=True)
     addresses_ordered = peewee.IntegerField(default=0)
 
 
 def daemon_report() -> DaemonReport:
     """The report as it stands; an empty one before the daemon's first."""
-    return first(DaemonReport, "SELECT * FROM daemon_report") or DaemonReport()
+    return fetch_one(DaemonReport, "SELECT * FROM daemon_report") or DaemonReport()
 
 
 def update_report(**values: Any) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import peewee
 
-from models.db.connection import BytesField, MomentField, Table, database, is_sqlite, moment
+from models.db.connection import BytesField, Table, UtcDateTimeField, database, from_microseconds, is_sqlite
 
 _ONLY_ROW = 1
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ class OperatorSession(Table):
     """A login that lasts."""
 
     id = peewee.CharField(primary_key=True, max_length=22)
-    expires_at = MomentField()
+    expires_at = UtcDateTimeField()
 
 
 class LoginAttempt(Table):
@@ -39,9 +39,9 @@ class LoginAttempt(Table):
 
     client = peewee.CharField(primary_key=True, max_length=64)
     failures = peewee.IntegerField()
-    next_at = MomentField(index=True)
+    next_at = UtcDateTimeField(index=True)
 
-    def pause_left(self, now: datetime) -> timedelta | None:
+    def retry_after(self, now: datetime) -> timedelta | None:
         """How long until the next try. What is longer than any pause was written by a wrong clock."""
         wait: timedelta = self.next_at - now
         return wait if timedelta(0) < wait <= LONGEST_PAUSE else None
@@ -53,8 +53,8 @@ class FailedLogin(Table):
     id = peewee.BigAutoField()
     address = peewee.CharField(max_length=64)
     tries = peewee.IntegerField()
-    last_at = MomentField()
-    reported_at = MomentField(null=True)
+    last_at = UtcDateTimeField()
+    reported_at = UtcDateTimeField(null=True)
 
 
 FailedLogin.add_index(
@@ -90,7 +90,7 @@ def store_operator_salt(salt: bytes) -> bytes:
     return stored
 
 
-def is_session(session_id: str, now: datetime) -> bool:
+def session_exists(session_id: str, now: datetime) -> bool:
     """Whether this login lasts."""
     is_live = (OperatorSession.id == session_id) & (OperatorSession.expires_at > now)
     return bool(OperatorSession.select().where(is_live).exists())
@@ -113,10 +113,10 @@ def end_all_sessions() -> int:
     return int(OperatorSession.delete().execute())
 
 
-def pause_left(client: str, now: datetime) -> timedelta | None:
+def retry_after(client: str, now: datetime) -> timedelta | None:
     """Return how long this client has to wait until its next try, or None where it may try now."""
     row: LoginAttempt | None = LoginAttempt.get_or_none(LoginAttempt.client == client)
-    return None if row is None else row.pause_left(now)
+    return None if row is None else row.retry_after(now)
 
 
 def is_crowded(now: datetime) -> bool:
@@ -126,16 +126,16 @@ def is_crowded(now: datetime) -> bool:
     return len(recent) >= MAX_CLIENTS_A_MINUTE
 
 
-def begin_attempt(client: str, now: datetime) -> timedelta | None:
+def reserve_attempt(client: str, now: datetime) -> timedelta | None:
     """Reserve this client's next try. Return None if it may proceed, else how long to wait.
 
-    Must run inside a transaction. The try counts as failed until `forgive`, so of many at once one proceeds.
+    Must run inside a transaction. The try counts as failed until `clear_failures`, so one of many proceeds.
     """
     LoginAttempt.delete().where(LoginAttempt.next_at < now - FORGIVEN_AFTER).execute()
     LoginAttempt.insert(client=client, failures=0, next_at=_LONG_AGO).on_conflict_ignore().execute()
     query = LoginAttempt.select().where(LoginAttempt.client == client)
     row: LoginAttempt = (query if is_sqlite() else query.for_update()).get()
-    wait = row.pause_left(now)
+    wait = row.retry_after(now)
     if wait is not None:
         return wait
     row.failures += 1
@@ -144,7 +144,7 @@ def begin_attempt(client: str, now: datetime) -> timedelta | None:
     return None
 
 
-def forgive(client: str) -> None:
+def clear_failures(client: str) -> None:
     """Forget this client's wrong passwords, since it has sent the right one."""
     LoginAttempt.delete().where(LoginAttempt.client == client).execute()
 
@@ -165,7 +165,9 @@ def failed_logins() -> list[FailedTries]:
     query = """SELECT address, sum(tries), max(last_at) AS newest_at FROM failed_login
         GROUP BY address ORDER BY newest_at DESC, address"""
     found = database.execute_sql(query).fetchall()
-    return [FailedTries(address, int(tries), moment(newest_at)) for address, tries, newest_at in found]
+    return [
+        FailedTries(address, int(tries), from_microseconds(newest_at)) for address, tries, newest_at in found
+    ]
 
 
 def pause_after(failures: int) -> timedelta:

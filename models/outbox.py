@@ -7,7 +7,7 @@ from typing import Any
 
 import peewee
 
-from models.db.connection import DocumentField, MomentField, Table, database, insert, statement
+from models.db.connection import JsonField, Table, UtcDateTimeField, database, insert, with_paramstyle
 from models.payment import PaymentRequest
 from payments.status import EventType
 
@@ -21,7 +21,7 @@ class Event(Table):
     """Something that happened to a request, with the request as it was then.
 
     `revision` is that of the request which the event tells of: the same change can't be told twice.
-    `settled_at` is when the operator said that there is nothing more to decide about it.
+    `acknowledged_at` is when the operator said that there is nothing more to decide about it.
     """
 
     payment_id: int
@@ -30,9 +30,9 @@ class Event(Table):
     payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT", backref="events")
     revision = peewee.IntegerField()
     type = peewee.CharField(max_length=32)
-    created_at = MomentField()
-    payload = DocumentField()
-    settled_at = MomentField(null=True)
+    created_at = UtcDateTimeField()
+    payload = JsonField()
+    acknowledged_at = UtcDateTimeField(null=True)
 
     class Meta:
         indexes = ((("payment", "revision", "type"), True),)
@@ -43,7 +43,7 @@ class Message(Table):
 
     `queue` names who would be kept waiting by it: "email", or the webhook's seller. `waits_for` is the id of
     an earlier message of the same payment to the same recipient, while that is known to be pending.
-    `settled_at` is when the operator said of one that was given up that it is all right so.
+    `acknowledged_at` is when the operator said of one that was given up that it is all right so.
     """
 
     event_id: int
@@ -54,13 +54,13 @@ class Message(Table):
     channel = peewee.CharField(max_length=8)
     recipient = peewee.TextField()
     queue = peewee.TextField()
-    created_at = MomentField()
+    created_at = UtcDateTimeField()
     attempts = peewee.IntegerField(default=0)
     last_error = peewee.TextField(null=True)
-    next_attempt_at = MomentField(null=True)
-    delivered_at = MomentField(null=True)
-    failed_at = MomentField(null=True)
-    settled_at = MomentField(null=True)
+    next_attempt_at = UtcDateTimeField(null=True)
+    delivered_at = UtcDateTimeField(null=True)
+    failed_at = UtcDateTimeField(null=True)
+    acknowledged_at = UtcDateTimeField(null=True)
     waits_for = peewee.BigIntegerField(null=True)
 
     class Meta:
@@ -113,7 +113,7 @@ def events_of(payment: PaymentRequest) -> list[Event]:
     return list(Event.select().where(Event.payment == payment).order_by(Event.id))
 
 
-def parts_told(payment: PaymentRequest) -> set[tuple[str, int]]:
+def outputs_in_last_event(payment: PaymentRequest) -> set[tuple[str, int]]:
     """Every output, as (txid, vout), that the newest event of this request has, live or not."""
     newest = Event.select(Event.payload).where(Event.payment == payment).order_by(Event.id.desc()).limit(1)
     return {(part["txid"], part["vout"]) for event in newest for part in event.payload["transactions"]}
@@ -126,13 +126,13 @@ def messages_of(events: Iterable[Event]) -> list[Message]:
     )
 
 
-def outdated_messages(closed_before: datetime) -> list[int]:
+def prunable_messages(closed_before: datetime) -> list[int]:
     """Return the ids of delivered messages of requests that closed before then."""
     # A subquery for each message: closed requests are never deleted, so a list of them would only grow.
     query = """SELECT id FROM message WHERE delivered_at < ? AND
         (SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"""
     moment = Message.delivered_at.db_value(closed_before)
-    return [row_id for (row_id,) in database.execute_sql(statement(query), (moment, moment)).fetchall()]
+    return [row_id for (row_id,) in database.execute_sql(with_paramstyle(query), (moment, moment)).fetchall()]
 
 
 def delete_delivered(message_ids: Sequence[int]) -> int:

@@ -8,31 +8,31 @@ import peewee
 
 from models.address import Address, claim_address, newest_address_id
 from models.db.connection import (
-    DocumentField,
-    MomentField,
+    JsonField,
     Table,
-    by_id,
+    UtcDateTimeField,
     database,
     execute_many,
-    first,
+    fetch_all,
+    fetch_one,
+    get_row,
     insert,
-    marks,
-    rows,
-    statement,
+    placeholders,
+    with_paramstyle,
 )
 from models.seller import Seller
-from payments.status import Assessment, Standing, Status, Terms
+from payments.status import Assessment, LastKnownState, Status, Terms
 
 _LATEST = 5_000
 
-DUE_NOW = 0
-"""The `next_height` of a request whose facts changed: any tip reaches it."""
+ANY_HEIGHT = 0
+"""The `reassess_at_height` of a request whose facts changed: any tip reaches it."""
 
 
 class PaymentRequest(Table):
     """A request for payment. The web process writes the first part, the daemon the second.
 
-    `settled_sats` is what had come when the operator last said that there is nothing more to decide.
+    `acknowledged_sats` is what had come when the operator last said that there is nothing more to decide.
     `required_depth` is the depth at which the cover is confirmed, None where it is `confirmations_required`.
     `unpublished_height` is the tip that the status was worked out at, None where it is the published one.
     """
@@ -45,25 +45,25 @@ class PaymentRequest(Table):
     amount_fiat = peewee.TextField()
     currency = peewee.CharField(max_length=3)
     price = peewee.TextField()
-    price_at = MomentField()
+    price_at = UtcDateTimeField()
     price_source = peewee.TextField()
     amount_sats = peewee.BigIntegerField()
     tolerance_sats = peewee.BigIntegerField()
     address = peewee.ForeignKeyField(Address, unique=True, on_delete="RESTRICT")
     confirmations_required = peewee.IntegerField()
-    created_at = MomentField()
-    expires_at = MomentField()
-    monitored_until = MomentField()
-    late_deadline = MomentField(null=True)
+    created_at = UtcDateTimeField()
+    expires_at = UtcDateTimeField()
+    monitored_until = UtcDateTimeField()
+    late_accepted_until = UtcDateTimeField(null=True)
     note = peewee.TextField(default="")
     label = peewee.TextField(null=True)
     redirect_url = peewee.TextField(null=True)
-    metadata = DocumentField(default=dict)
+    metadata = JsonField(default=dict)
     idempotency_key = peewee.TextField(null=True)
     idempotency_digest = peewee.TextField(null=True)
-    settled_sats = peewee.BigIntegerField(null=True)
+    acknowledged_sats = peewee.BigIntegerField(null=True)
 
-    late_accepted_at = MomentField(null=True)
+    late_accepted_at = UtcDateTimeField(null=True)
     status = peewee.CharField(max_length=10, default=Status.NEW.value)
     covered_height = peewee.IntegerField(null=True)
     received_sats = peewee.BigIntegerField(default=0)
@@ -71,15 +71,15 @@ class PaymentRequest(Table):
     overpaid_sats = peewee.BigIntegerField(default=0)
     is_late = peewee.BooleanField(default=False)
     txid = peewee.CharField(max_length=64, null=True)
-    received_at = MomentField(null=True)
-    confirmed_at = MomentField(null=True)
-    closed_at = MomentField(null=True)
-    told_sats = peewee.BigIntegerField(default=0)
+    received_at = UtcDateTimeField(null=True)
+    confirmed_at = UtcDateTimeField(null=True)
+    closed_at = UtcDateTimeField(null=True)
+    notified_sats = peewee.BigIntegerField(default=0)
     required_depth = peewee.IntegerField(null=True)
     unpublished_height = peewee.IntegerField(null=True)
     revision = peewee.IntegerField(default=0)
-    next_height = peewee.IntegerField(null=True)
-    next_deadline = MomentField(null=True)
+    reassess_at_height = peewee.IntegerField(null=True)
+    reassess_at = UtcDateTimeField(null=True)
 
     class Meta:
         indexes = ((("seller", "idempotency_key"), True),)
@@ -93,22 +93,22 @@ class PaymentRequest(Table):
             confirmations_required=self.confirmations_required,
             expires_at=self.expires_at,
             monitored_until=self.monitored_until,
-            late_deadline=self.late_deadline,
+            late_accepted_until=self.late_accepted_until,
             is_late_accepted=self.late_accepted_at is not None,
         )
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> LastKnownState:
         """What its seller and the operator know of it."""
-        return Standing(
+        return LastKnownState(
             status=Status(self.status),
             is_late=self.is_late,
             is_closed=self.closed_at is not None,
             received_sats=self.received_sats,
-            told_sats=self.told_sats,
+            notified_sats=self.notified_sats,
         )
 
-    def take_over(self, assessment: Assessment, now: datetime) -> None:
+    def apply(self, assessment: Assessment, now: datetime) -> None:
         """Set the daemon's part to what was found. An acceptance of late money ends with the cover."""
         was_confirmed = self.status == Status.CONFIRMED.value
         is_confirmed = assessment.status is Status.CONFIRMED
@@ -126,8 +126,8 @@ class PaymentRequest(Table):
         self.required_depth = None if required == self.confirmations_required else required
         if not assessment.status.is_covered:
             self.late_accepted_at = None
-        self.next_height = assessment.next_height
-        self.next_deadline = assessment.next_deadline
+        self.reassess_at_height = assessment.reassess_at_height
+        self.reassess_at = assessment.reassess_at
 
 
 ASSESSED = (
@@ -142,18 +142,18 @@ ASSESSED = (
     PaymentRequest.received_at,
     PaymentRequest.confirmed_at,
     PaymentRequest.closed_at,
-    PaymentRequest.told_sats,
+    PaymentRequest.notified_sats,
     PaymentRequest.required_depth,
     PaymentRequest.unpublished_height,
-    PaymentRequest.next_height,
-    PaymentRequest.next_deadline,
+    PaymentRequest.reassess_at_height,
+    PaymentRequest.reassess_at,
 )
 _CHANGES = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
 # Only names of our own and marks are put into the text.
 _STORE = f"UPDATE payment_request SET {_CHANGES}, revision = ? WHERE id = ? AND revision = ?"  # noqa: S608
 
 
-def place(payment: PaymentRequest) -> bool:
+def insert_with_address(payment: PaymentRequest) -> bool:
     """Claim the oldest free address, and store a new request with it. Return False where none is free.
 
     Must run inside a transaction.
@@ -171,18 +171,18 @@ def payment_by_reference(reference: str, seller_id: str | None = None) -> Paymen
     query, parameters = "SELECT * FROM payment_request WHERE reference = ?", [reference]
     if seller_id is not None:
         query, parameters = f"{query} AND seller_id = ?", [*parameters, seller_id]
-    return _with_address(first(PaymentRequest, query, *parameters))
+    return _with_address(fetch_one(PaymentRequest, query, *parameters))
 
 
 def payment_by_idempotency_key(seller_id: str, key: str) -> PaymentRequest | None:
     """The request that this seller made under this Idempotency-Key."""
     query = "SELECT * FROM payment_request WHERE seller_id = ? AND idempotency_key = ?"
-    return _with_address(first(PaymentRequest, query, seller_id, key))
+    return _with_address(fetch_one(PaymentRequest, query, seller_id, key))
 
 
 def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
     if payment is not None:
-        payment.address = by_id(Address, payment.address_id)
+        payment.address = get_row(Address, payment.address_id)
     return payment
 
 
@@ -203,20 +203,20 @@ def sample_addresses(*, with_free: bool = True) -> list[Address]:
     return list(Address.select().where(Address.id.in_(ids)).order_by(Address.id))
 
 
-def touch(address_ids: Iterable[int]) -> int:
+def mark_for_reassessment(address_ids: Iterable[int]) -> int:
     """Mark the requests at these addresses, since their facts changed, to be assessed again; how many."""
     ids = list(address_ids)
-    # Only marks are put into the text.
-    place = f"address_id IN ({marks(ids)})"
-    query = statement(f"UPDATE payment_request SET next_height = ? WHERE {place}")  # noqa: S608
-    return int(database.execute_sql(query, (DUE_NOW, *ids)).rowcount) if ids else 0
+    # Only placeholders are put into the text.
+    place = f"address_id IN ({placeholders(ids)})"
+    query = with_paramstyle(f"UPDATE payment_request SET reassess_at_height = ? WHERE {place}")  # noqa: S608
+    return int(database.execute_sql(query, (ANY_HEIGHT, *ids)).rowcount) if ids else 0
 
 
-_IS_DUE = "(next_height <= ? OR next_deadline < ?)"
+_IS_DUE = "(reassess_at_height <= ? OR reassess_at < ?)"
 _IS_WAITING = "(expires_at >= ? AND expires_at < ? OR monitored_until >= ? AND monitored_until < ?)"
 
 
-def due_payments(
+def payments_to_reassess(
     tip_height: int, as_of: datetime, limit: int = 500, *, now: datetime | None = None
 ) -> list[PaymentRequest]:
     """Return the requests that may have changed: touched, or at a height or moment that they wait for.
@@ -225,13 +225,13 @@ def due_payments(
     read. Only the next complete look can decide it.
     """
     query = f"SELECT * FROM payment_request WHERE {_IS_DUE} AND NOT {_IS_WAITING} LIMIT ?"  # noqa: S608
-    return rows(PaymentRequest, query, *_due(tip_height, as_of, now or as_of), limit)
+    return fetch_all(PaymentRequest, query, *_due(tip_height, as_of, now or as_of), limit)
 
 
 def is_any_waiting(tip_height: int, as_of: datetime, now: datetime) -> bool:
     """Return whether a request that may have changed waits for the next complete look."""
     query = f"SELECT 1 FROM payment_request WHERE {_IS_DUE} AND {_IS_WAITING} LIMIT 1"  # noqa: S608
-    return database.execute_sql(statement(query), _due(tip_height, as_of, now)).fetchone() is not None
+    return database.execute_sql(with_paramstyle(query), _due(tip_height, as_of, now)).fetchone() is not None
 
 
 def _due(tip_height: int, as_of: datetime, now: datetime) -> tuple[Any, ...]:
@@ -249,9 +249,9 @@ def publish_heights() -> None:
 def payments_at(address_ids: Iterable[int]) -> dict[int, PaymentRequest]:
     """Return the request at each of these addresses, if there is one."""
     ids = list(address_ids)
-    # Only marks are put into the text.
-    query = f"SELECT * FROM payment_request WHERE address_id IN ({marks(ids)})"  # noqa: S608
-    found = rows(PaymentRequest, query, *ids) if ids else []
+    # Only placeholders are put into the text.
+    query = f"SELECT * FROM payment_request WHERE address_id IN ({placeholders(ids)})"  # noqa: S608
+    found = fetch_all(PaymentRequest, query, *ids) if ids else []
     return {payment.address_id: payment for payment in found}
 
 
@@ -268,7 +268,7 @@ def store_assessments(payments: Sequence[PaymentRequest]) -> bool:
 
 def earliest_deadline() -> datetime | None:
     """The next moment at which a request has to be assessed for the time alone."""
-    query = "SELECT min(next_deadline) FROM payment_request WHERE next_deadline IS NOT NULL"
+    query = "SELECT min(reassess_at) FROM payment_request WHERE reassess_at IS NOT NULL"
     (earliest,) = database.execute_sql(query).fetchone()
-    moment: datetime | None = PaymentRequest.next_deadline.python_value(earliest)
+    moment: datetime | None = PaymentRequest.reassess_at.python_value(earliest)
     return moment

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import peewee
 
-from models.db.connection import MomentField, Table, database, moment, statement
+from models.db.connection import Table, UtcDateTimeField, database, from_microseconds, with_paramstyle
 from payments.price import Quote
 
 
@@ -16,7 +16,7 @@ class Rate(Table):
     source = peewee.CharField(max_length=32)
     currency = peewee.CharField(max_length=3)
     price = peewee.TextField()
-    fetched_at = MomentField()
+    fetched_at = UtcDateTimeField()
 
     class Meta:
         primary_key = peewee.CompositeKey("source", "currency")
@@ -39,5 +39,8 @@ def quotes(currency: str | None = None) -> list[Quote]:
     query, parameters = "SELECT source, currency, price, fetched_at FROM rate", []
     if currency is not None:
         query, parameters = f"{query} WHERE currency = ?", [currency]
-    found = database.execute_sql(statement(f"{query} ORDER BY currency, source"), parameters)
-    return [Quote(source, code, Decimal(price), moment(at)) for source, code, price, at in found.fetchall()]
+    found = database.execute_sql(with_paramstyle(f"{query} ORDER BY currency, source"), parameters)
+    return [
+        Quote(source, code, Decimal(price), from_microseconds(at))
+        for source, code, price, at in found.fetchall()
+    ]

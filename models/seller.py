@@ -6,7 +6,7 @@ import secrets
 
 import peewee
 
-from models.db.connection import MomentField, Table, database, first, statement
+from models.db.connection import Table, UtcDateTimeField, database, fetch_one, with_paramstyle
 
 OPERATOR, API_KEY = "operator", "key"
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -26,8 +26,8 @@ class Seller(Table):
     webhook_secret = peewee.TextField()
     webhook_set_by = peewee.TextField(default=OPERATOR)
     previous_webhook_secret = peewee.TextField(null=True)
-    created_at = MomentField()
-    removed_at = MomentField(null=True)
+    created_at = UtcDateTimeField()
+    removed_at = UtcDateTimeField(null=True)
 
 
 # Without the webhook secrets. The web server's role on PostgreSQL may not read them (models/db/web_role.py).
@@ -38,19 +38,19 @@ def seller_by_key_hash(api_key_hash: str) -> Seller | None:
     """Return the seller whose key has this hash, without its webhook secrets, unless it was removed."""
     # Only names of our own are put into the text.
     query = f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE api_key_hash = ? AND removed_at IS NULL"  # noqa: S608
-    return first(Seller, query, api_key_hash)
+    return fetch_one(Seller, query, api_key_hash)
 
 
 def seller_by_id(seller_id: str) -> Seller | None:
     """Return the seller with this id, without its webhook secrets."""
     # Only names of our own are put into the text.
-    return first(Seller, f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE id = ?", seller_id)  # noqa: S608
+    return fetch_one(Seller, f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE id = ?", seller_id)  # noqa: S608
 
 
 def has_webhook(seller_id: str) -> bool:
     """Whether this seller is to be told by webhook."""
     query = "SELECT 1 FROM seller WHERE id = ? AND webhook_url IS NOT NULL AND removed_at IS NULL"
-    return database.execute_sql(statement(query), (seller_id,)).fetchone() is not None
+    return database.execute_sql(with_paramstyle(query), (seller_id,)).fetchone() is not None
 
 
 def new_webhook_secret() -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, overload
 from urllib.parse import quote
 
-from payments.money import btc
+from payments.money import format_btc
 
 Document = Mapping[str, Any]
 """A payment request as `payment_document` returns it."""
@@ -72,7 +72,7 @@ def payment_document(
         "price_btc": request.price,
         "price_timestamp": int(request.price_at.timestamp()),
         "price_source": request.price_source,
-        "amount_btc": btc(request.amount_sats),
+        "amount_btc": format_btc(request.amount_sats),
         "amount_sats": request.amount_sats,
         "address": address,
         "payment_uri": payment_uri(address, request.amount_sats, request.label),
@@ -102,7 +102,7 @@ def payment_uri(address: str, amount_sats: int, label: str | None = None) -> str
     is_bech32 = address.lower().startswith(("bc1", "tb1", "bcrt1"))
     shown = address.upper() if is_bech32 else address
     suffix = f"&label={quote(label, safe='')}" if label else ""
-    return f"bitcoin:{shown}?amount={btc(amount_sats)}{suffix}"
+    return f"bitcoin:{shown}?amount={format_btc(amount_sats)}{suffix}"
 
 
 def depth(height: int | None, tip_height: int) -> int:

@@ -82,7 +82,7 @@ def read_number(value: object) -> Decimal | None:
     return None
 
 
-def sats_due(amount: Decimal, price: Decimal) -> int:
+def fiat_to_sats(amount: Decimal, price: Decimal) -> int:
     """What `amount` is at `price` for one bitcoin, in satoshis, rounded up to a whole one."""
     if not (amount.is_finite() and amount > 0 and price.is_finite() and price > 0):
         raise ValueError("an amount and a price must be above zero")
@@ -108,13 +108,13 @@ def tolerance_sats(amount_sats: int, percent: Decimal) -> int:
     return amount_sats * numerator // (100 * denominator)
 
 
-def btc(sats: int) -> str:
+def format_btc(sats: int) -> str:
     """Satoshis as bitcoin, with all eight decimals: 222416 is "0.00222416"."""
     whole, rest = divmod(abs(sats), SATS_PER_BTC)
     return f"{'-' if sats < 0 else ''}{whole}.{rest:08d}"
 
 
-def plain(value: Decimal) -> str:
+def to_plain(value: Decimal) -> str:
     """The digits as they are, never in exponent notation."""
     return format(value, "f")
 

@@ -7,7 +7,7 @@ from payments.document import Document, timestamp
 from payments.status import EventType
 
 
-def is_mailed(event_type: EventType, document: Document) -> bool:
+def should_email_operator(event_type: EventType, document: Document) -> bool:
     """Whether the operator gets an email of it. docs/spec.md 3, the table of events."""
     if event_type is EventType.EXPIRED:
         return bool(document["received_sats"] > 0)

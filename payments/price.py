@@ -49,7 +49,7 @@ def read_price(value: object) -> Decimal | None:
     return price if len(price.as_tuple().digits) <= MOST_DIGITS else None
 
 
-def choose_price(quotes: Iterable[Quote], now: datetime, max_age: timedelta) -> Price | None:
+def aggregate_quotes(quotes: Iterable[Quote], now: datetime, max_age: timedelta) -> Price | None:
     """What one bitcoin costs by these sources, or None where they name no price that can be trusted.
 
     `quotes` are of one currency, one from each source. Those older than `max_age`, or as far in the future,

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from payments.status import Receipt
+from payments.status import ReceivedOutput
 
 
-def inherited_since(added_sats: int, needed_sats: int, replaced: Iterable[Receipt]) -> datetime | None:
+def inherited_present_since(
+    added_sats: int, needed_sats: int, replaced: Iterable[ReceivedOutput]
+) -> datetime | None:
     """Return since when the replaced outputs have brought what takes their place, or None if they never did.
 
     `replaced` are outputs of one request, live until now. `added_sats` takes their place at that request.

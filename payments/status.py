@@ -30,7 +30,7 @@ and B is 2 deep. The deepest outputs come first: A, then B completes the cover. 
 
 *Late.* B comes at 12:05 instead. The request expired at 12:00 with 60 in it. Now all of it is there, but the
 quoted price is no longer valid: expired and `late`. It counts once a person accepts it, or at once if the
-terms have a `late_deadline`. An acceptance ends when the request is covered no more.
+terms have a `late_accepted_until`. An acceptance ends when the request is covered no more.
 
 *Fee bump.* A brings 100 at 11:50. B replaces it at 12:10 with a higher fee. B is a new output, but the money
 was there all the time: B inherits A's `present_since` (payments/replacement.py). Nothing changes. B may
@@ -104,7 +104,7 @@ _NEWS_OF_MONEY = frozenset({EventType.UNDERPAID, EventType.RECEIVED, EventType.L
 class Terms:
     """What was agreed when the request was made, and whether late money was accepted since.
 
-    `late_deadline` is the moment up to which late money counts as money in time: None where it never does.
+    Until `late_accepted_until` late money counts as money in time. None stands for never.
     `is_late_accepted` is the seller's or operator's own word, and has no deadline.
     """
 
@@ -113,7 +113,7 @@ class Terms:
     confirmations_required: int
     expires_at: datetime
     monitored_until: datetime
-    late_deadline: datetime | None = None
+    late_accepted_until: datetime | None = None
     is_late_accepted: bool = False
 
     @property
@@ -121,13 +121,13 @@ class Terms:
         """The least that covers the request, in satoshis."""
         return self.amount_sats - self.tolerance_sats
 
-    def counts(self, output: "Receipt") -> bool:
+    def accepts(self, output: "ReceivedOutput") -> bool:
         """Return whether an output came early enough to pay for this request."""
-        return self.is_late_accepted or output.present_since <= (self.late_deadline or self.expires_at)
+        return self.is_late_accepted or output.present_since <= (self.late_accepted_until or self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class ReceivedOutput:
     """A transaction output that pays the request's address.
 
     `block_height` is that of its block in the active chain, None while it is in none.
@@ -143,12 +143,12 @@ class Receipt:
     is_coinbase: bool = False
 
     @property
-    def age_key(self) -> tuple[datetime, str, int]:
+    def first_seen_order(self) -> tuple[datetime, str, int]:
         """Order outputs by when they were first seen."""
         return self.first_seen_at, self.txid, self.vout
 
     @property
-    def depth_key(self) -> float:
+    def depth_order(self) -> float:
         """Order outputs deepest first, and those in the mempool last."""
         return float("inf") if self.block_height is None else self.block_height
 
@@ -166,7 +166,7 @@ class Assessment:
 
     `covered_height` is the height of the block that completed the cover: None while that part is in the
     mempool, or the request is not covered. `confirmations_required` is the depth at which this cover is
-    confirmed, more than agreed if it needs a coinbase output. `next_height` and `next_deadline` are when
+    confirmed, more than agreed if it needs a coinbase output. `reassess_at_height` and `reassess_at` are when
     the request must be assessed again though no fact of its own changes: None if only a fact changes it.
     """
 
@@ -181,36 +181,36 @@ class Assessment:
     is_closed: bool
     received_at: datetime | None
     txid: str | None
-    next_height: int | None
-    next_deadline: datetime | None
+    reassess_at_height: int | None
+    reassess_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LastKnownState:
     """What was last stored of a request: what its seller and the operator already know.
 
-    `told_sats` is what had been received when an event last told of it, though some may have gone since: a
-    part that drops out of the mempool and returns is not money that came twice.
+    `notified_sats` is the amount that the last event reported. Some of it may have gone since. A part that
+    leaves the mempool and returns is not reported twice.
     """
 
     status: Status = Status.NEW
     is_late: bool = False
     is_closed: bool = False
     received_sats: int = 0
-    told_sats: int = 0
+    notified_sats: int = 0
 
-    def hides(self, after: Assessment) -> bool:
+    def may_hide_new_output(self, after: Assessment) -> bool:
         """Whether more has come since, but no more than has been told of: it may be back, or be new."""
-        return self.received_sats < after.received_sats <= self.told_sats
+        return self.received_sats < after.received_sats <= self.notified_sats
 
 
 def assess(
-    terms: Terms, receipts: Iterable[Receipt], *, tip_height: int, as_of: datetime, was_confirmed: bool
+    terms: Terms, receipts: Iterable[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> Assessment:
     """Work out a request's status from its facts. An output of 0 satoshis is no payment."""
     distinct = {(r.txid, r.vout): r for r in receipts if r.is_live and r.amount_sats}
-    live = sorted(distinct.values(), key=lambda r: r.age_key)
-    counted = [r for r in live if terms.counts(r)]
+    live = sorted(distinct.values(), key=lambda r: r.first_seen_order)
+    counted = [r for r in live if terms.accepts(r)]
     received_sats = _total(live)
     is_covered = _total(counted) >= terms.needed_sats
     is_in_time = _total(r for r in live if r.present_since <= terms.expires_at) >= terms.needed_sats
@@ -235,12 +235,12 @@ def assess(
         is_closed=is_closed,
         received_at=_received_at(counted, terms.needed_sats) if is_covered else None,
         txid=live[0].txid if live else None,
-        next_height=None if is_closed else _next_height(status, confirmed_height, live),
-        next_deadline=None if is_closed else _next_deadline(terms, is_in_time, as_of),
+        reassess_at_height=None if is_closed else _next_height(status, confirmed_height, live),
+        reassess_at=None if is_closed else _next_deadline(terms, is_in_time, as_of),
     )
 
 
-def events(before: Standing, after: Assessment, *, has_new_part: bool) -> tuple[EventType, ...]:
+def events_between(before: LastKnownState, after: Assessment, *, has_new_part: bool) -> tuple[EventType, ...]:
     """Return the events of a change from `before` to `after`, in their order.
 
     `has_new_part` is whether something live was in no event yet. It is an event though it is less than what
@@ -262,7 +262,11 @@ def events(before: Standing, after: Assessment, *, has_new_part: bool) -> tuple[
         told.append(EventType.CONFIRMED)
 
     is_back = before.is_closed and after.received_sats > before.received_sats
-    has_more = after.received_sats > before.told_sats or is_back or (has_new_part and before.hides(after))
+    has_more = (
+        after.received_sats > before.notified_sats
+        or is_back
+        or (has_new_part and before.may_hide_new_output(after))
+    )
     if after.status is Status.UNDERPAID and (has_more or before.status is not Status.UNDERPAID):
         told.append(EventType.UNDERPAID)
     is_settled = was_covered or before.status is Status.EXPIRED
@@ -271,11 +275,11 @@ def events(before: Standing, after: Assessment, *, has_new_part: bool) -> tuple[
     return tuple(told)
 
 
-def _total(receipts: Iterable[Receipt]) -> int:
+def _total(receipts: Iterable[ReceivedOutput]) -> int:
     return sum(r.amount_sats for r in receipts)
 
 
-def _last_needed(receipts: Iterable[Receipt], needed_sats: int) -> Receipt | None:
+def _last_needed(receipts: Iterable[ReceivedOutput], needed_sats: int) -> ReceivedOutput | None:
     """The receipt, in the order given, whose amount completes what is needed."""
     total = 0
     for receipt in receipts:
@@ -285,13 +289,13 @@ def _last_needed(receipts: Iterable[Receipt], needed_sats: int) -> Receipt | Non
     return None
 
 
-def _covered_height(counted: list[Receipt], needed_sats: int) -> int | None:
-    """Taking the deepest first, the height at which the last part needed was mined."""
-    last = _last_needed(sorted(counted, key=lambda r: r.depth_key), needed_sats)
+def _covered_height(counted: list[ReceivedOutput], needed_sats: int) -> int | None:
+    """DailyTotal the deepest first, the height at which the last part needed was mined."""
+    last = _last_needed(sorted(counted, key=lambda r: r.depth_order), needed_sats)
     return last.block_height if last else None
 
 
-def _confirmed_height(counted: list[Receipt], terms: Terms) -> float:
+def _confirmed_height(counted: list[ReceivedOutput], terms: Terms) -> float:
     """Return the tip height from which enough to cover the request counts as confirmed."""
     heights = sorted((r.confirmed_height(terms.confirmations_required), r.amount_sats) for r in counted)
     total = 0
@@ -311,7 +315,7 @@ def _required(terms: Terms, tip_height: int, covered_height: int | None, confirm
     return int(confirmed_height) - covered_height + 1
 
 
-def _received_at(counted: list[Receipt], needed_sats: int) -> datetime | None:
+def _received_at(counted: list[ReceivedOutput], needed_sats: int) -> datetime | None:
     """Return since when the last part needed has been there."""
     last = _last_needed(sorted(counted, key=lambda r: r.present_since), needed_sats)
     return last.present_since if last else None
@@ -333,7 +337,9 @@ def _status_covered(
     return Status.CONFIRMED if was_confirmed else Status.CONFIRMING
 
 
-def _is_closed(terms: Terms, status: Status, live: list[Receipt], tip_height: int, as_of: datetime) -> bool:
+def _is_closed(
+    terms: Terms, status: Status, live: list[ReceivedOutput], tip_height: int, as_of: datetime
+) -> bool:
     if status not in (Status.CONFIRMED, Status.EXPIRED) or any(r.block_height is None for r in live):
         return False
     if as_of > terms.monitored_until:
@@ -341,12 +347,12 @@ def _is_closed(terms: Terms, status: Status, live: list[Receipt], tip_height: in
     return status is Status.CONFIRMED and tip_height >= _closing_height(live)
 
 
-def _closing_height(live: list[Receipt]) -> int:
+def _closing_height(live: list[ReceivedOutput]) -> int:
     """The tip height at which everything received is buried deep enough to close the request."""
     return max(r.block_height for r in live if r.block_height is not None) + CLOSING_DEPTH - 1
 
 
-def _next_height(status: Status, confirmed_height: float, live: list[Receipt]) -> int | None:
+def _next_height(status: Status, confirmed_height: float, live: list[ReceivedOutput]) -> int | None:
     if status in (Status.RECEIVED, Status.CONFIRMING):
         return None if isinf(confirmed_height) else int(confirmed_height)
     if status is Status.CONFIRMED and all(r.block_height is not None for r in live):

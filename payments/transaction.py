@@ -16,14 +16,14 @@ from payments.money import MAX_MONEY_SATS, SATS_PER_BTC
 NULL_OUTPOINT = bytes(32) + b"\xff\xff\xff\xff"
 
 # The fewest bytes that one of each can take: outpoint, empty script and sequence; amount and empty script.
-SMALLEST_INPUT = 36 + 1 + 4
-SMALLEST_OUTPUT = 8 + 1
-SMALLEST_TRANSACTION = 4 + 1 + SMALLEST_INPUT + 1 + 4
+MIN_INPUT_BYTES = 36 + 1 + 4
+MIN_OUTPUT_BYTES = 8 + 1
+MIN_TRANSACTION_BYTES = 4 + 1 + MIN_INPUT_BYTES + 1 + 4
 
 HEADER_BYTES = 80
 
 # MAX_SIZE in Core's serialize.h: no compact size may claim more.
-LARGEST_SIZE = 0x02000000
+MAX_SIZE = 0x02000000
 
 _amount_and_size = struct.Struct("<QB").unpack_from
 _uint16 = struct.Struct("<H").unpack_from
@@ -121,7 +121,7 @@ def parse_block(raw: bytes) -> Block:
     """
     try:
         count, position = _read_size(raw, HEADER_BYTES)
-        _check_count(count, SMALLEST_TRANSACTION, raw, position)
+        _check_count(count, MIN_TRANSACTION_BYTES, raw, position)
         transactions = []
         for _ in range(count):
             transaction, position = _read_transaction(raw, position)
@@ -149,7 +149,7 @@ def header_hashes(raw: bytes) -> list[str]:
     return hashes
 
 
-def decoded_transaction(decoded: Mapping[str, Any]) -> Transaction:
+def transaction_from_rpc(decoded: Mapping[str, Any]) -> Transaction:
     """The same from bitcoind's decoder: `decoderawtransaction`, or a `tx` of `getblock` with verbosity 2.
 
     Amounts must be Decimal, as python-bitcoinrpc gives them. Raises MalformedTransaction.
@@ -164,7 +164,7 @@ def decoded_transaction(decoded: Mapping[str, Any]) -> Transaction:
         raise MalformedTransaction(f"not a decoded transaction: {error!r}") from error
 
 
-def decoded_block(decoded: Mapping[str, Any]) -> Block:
+def block_from_rpc(decoded: Mapping[str, Any]) -> Block:
     """The same from `getblock` with verbosity 2. Raises MalformedTransaction."""
     try:
         bits = int(decoded["bits"], 16)
@@ -176,7 +176,7 @@ def decoded_block(decoded: Mapping[str, Any]) -> Block:
             bits=bits,
             work=work_from_bits(bits),
             size=int(decoded["size"]),
-            transactions=[decoded_transaction(transaction) for transaction in decoded["tx"]],
+            transactions=[transaction_from_rpc(transaction) for transaction in decoded["tx"]],
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise MalformedTransaction(f"not a decoded block: {error!r}") from error
@@ -200,7 +200,7 @@ def outpoint(txid: str, vout: int) -> bytes:
     return bytes.fromhex(_checked_hash(txid))[::-1] + vout.to_bytes(4, "little")
 
 
-def outpoint_parts(key: bytes) -> tuple[str, int]:
+def split_outpoint(key: bytes) -> tuple[str, int]:
     """The (txid, vout) of what `outpoint` made."""
     return _display(key[:32]), int.from_bytes(key[32:], "little")
 
@@ -218,7 +218,7 @@ def _read_transaction(raw: bytes, start: int) -> tuple[Transaction, int]:
             raise MalformedTransaction("no inputs, or a flag other than the witness's (BIP 144)")
         position += 2
     count, position = _read_size(raw, position)
-    _check_count(count, SMALLEST_INPUT, raw, position)
+    _check_count(count, MIN_INPUT_BYTES, raw, position)
     inputs, position = _read_inputs(raw, position, count)
     outputs, position = _read_outputs(raw, position)
     witness = 0
@@ -248,7 +248,7 @@ def _read_inputs(raw: bytes, position: int, count: int) -> tuple[list[bytes], in
 
 def _read_outputs(raw: bytes, position: int) -> tuple[list[tuple[int, bytes]], int]:
     count, position = _read_size(raw, position)
-    _check_count(count, SMALLEST_OUTPUT, raw, position)
+    _check_count(count, MIN_OUTPUT_BYTES, raw, position)
     outputs = []
     for _ in range(count):
         amount_sats, size = _amount_and_size(raw, position)
@@ -291,7 +291,7 @@ def _read_size(raw: bytes, position: int) -> tuple[int, int]:
         (size,), end, smallest = _uint32(raw, position + 1), position + 5, 0x10000
     else:
         raise MalformedTransaction("a size above 32 MiB")
-    if not smallest <= size <= LARGEST_SIZE:
+    if not smallest <= size <= MAX_SIZE:
         raise MalformedTransaction("a size not in its shortest form, or above 32 MiB")
     return size, end
 

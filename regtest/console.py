@@ -10,7 +10,7 @@ from admin.terminal import BOLD, DIM, has_colours
 INDENT = " " * 11
 
 
-class Screen:
+class Console:
     """Writes to `stream`, in colours on a terminal alone. `steps` remembers what was told, and when."""
 
     def __init__(self, stream: IO[str] | None) -> None:

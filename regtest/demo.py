@@ -16,7 +16,7 @@ import urllib3
 from bitcoinrpc.authproxy import JSONRPCException
 
 from admin.terminal import BOLD, RED
-from regtest.console import Screen, standard_output
+from regtest.console import Console, standard_output
 from regtest.demo_payment import SELLER, Mishap, Purchase
 from regtest.demo_stay import stay
 from regtest.installation import Installation
@@ -52,7 +52,7 @@ def demo(context: click.Context, once: bool, as_json: bool) -> None:
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once")
-    screen = Screen(None if as_json else standard_output())
+    screen = Console(None if as_json else standard_output())
     problem, purchase = _run(screen, once)
     if as_json:
         click.echo(json.dumps(_report(screen, problem, purchase), indent=2))
@@ -63,7 +63,7 @@ def demo(context: click.Context, once: bool, as_json: bool) -> None:
     screen.step("Stopped. Nothing is left behind.")
 
 
-def _run(screen: Screen, once: bool) -> tuple[str | None, Purchase | None]:
+def _run(screen: Console, once: bool) -> tuple[str | None, Purchase | None]:
     """What went wrong, if anything did, and how far the payment came. All that was started has ended."""
     purchase = None
     try:
@@ -81,7 +81,7 @@ def _run(screen: Screen, once: bool) -> tuple[str | None, Purchase | None]:
     return None, purchase
 
 
-def _set_up(screen: Screen, stack: ExitStack) -> Installation:
+def _set_up(screen: Console, stack: ExitStack) -> Installation:
     """Start everything; `stack` ends it, in the reverse order."""
     screen.title("Nodetill on regtest: a real bitcoind, and play money")
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetill-demo-")))
@@ -105,7 +105,7 @@ def _set_up(screen: Screen, stack: ExitStack) -> Installation:
     return installation
 
 
-def command(installation: Installation, screen: Screen, *arguments: str) -> dict[str, Any]:
+def command(installation: Installation, screen: Console, *arguments: str) -> dict[str, Any]:
     """Run manage.py with these arguments, and show its answer."""
     screen.step(f"$ manage.py {shlex.join(arguments)}", BOLD)
     document: dict[str, Any] = installation.managed(*arguments)
@@ -113,7 +113,7 @@ def command(installation: Installation, screen: Screen, *arguments: str) -> dict
     return document
 
 
-def _report(screen: Screen, problem: str | None, purchase: Purchase | None) -> dict[str, Any]:
+def _report(screen: Console, problem: str | None, purchase: Purchase | None) -> dict[str, Any]:
     return {
         "happened": problem is None,
         "problem": problem,

@@ -8,7 +8,7 @@ from typing import Any
 
 from admin.terminal import BOLD, GREEN
 from regtest.client import Client
-from regtest.console import Screen
+from regtest.console import Console
 from regtest.installation import Installation
 from regtest.node import CUSTOMER
 
@@ -27,7 +27,7 @@ class Mishap(Exception):
 class Purchase:
     """One payment. `payment` is the request as it was last seen, `letters` the emails that came."""
 
-    def __init__(self, installation: Installation, screen: Screen, client: Client) -> None:
+    def __init__(self, installation: Installation, screen: Console, client: Client) -> None:
         self.payment: Document = {}
         self.letters: list[EmailMessage] = []
         self._installation = installation

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from admin.terminal import GREEN
-from regtest.console import Screen
+from regtest.console import Console
 from regtest.demo_payment import ORDER, Mishap
 from regtest.installation import Installation
 from regtest.node import CUSTOMER, PROJECT
@@ -16,7 +16,7 @@ from regtest.node import CUSTOMER, PROJECT
 LOOK_SECONDS = 0.2
 
 
-def stay(installation: Installation, screen: Screen, api_key: str) -> None:
+def stay(installation: Installation, screen: Console, api_key: str) -> None:
     """Stay up until Ctrl-C, and tell of each further email. Raises Mishap where a server ends."""
     told = len(installation.letters())
     try:
@@ -34,7 +34,7 @@ def stay(installation: Installation, screen: Screen, api_key: str) -> None:
         screen.plain("")
 
 
-def _invite(installation: Installation, screen: Screen, api_key: str) -> None:
+def _invite(installation: Installation, screen: Console, api_key: str) -> None:
     payments = f"{installation.url}/api/v1/payments"
     curl = f"curl -sS -H 'Authorization: Bearer {api_key}'"
     order = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(ORDER))}"

@@ -9,7 +9,7 @@ import structlog
 from bottle import Bottle
 
 from config import Settings
-from models.db.connection import DATABASE_TROUBLE
+from models.db.connection import TRANSIENT_ERRORS
 from models.seller import Seller
 from web.api import create_payment as purchase
 from web.api import docs_page as manual
@@ -17,12 +17,12 @@ from web.api import events, openapi, payments, rates
 from web.api import payment_list as catalogue
 from web.api import spellbook as triggers
 from web.auth.access import (
-    anyone,
-    key_holder,
+    allow_anonymous,
     key_holder_or_neighbour,
     operator,
     operator_form,
-    operator_or_neighbour,
+    require_local_or_operator,
+    require_seller,
     visitor,
     visitor_form,
 )
@@ -30,7 +30,7 @@ from web.checkout import page as checkout
 from web.html import static_files
 from web.html.templates import problem_page
 from web.http.database import Outage, Writers, connection
-from web.http.request import Call, Environ, Visitor
+from web.http.request import BrowserSession, Environ, Request
 from web.http.responses import Answer, Content, Problem, unavailable
 from web.http.wsgi import Callback, Reader, add_route, bottle_app, check_spelling, internal_error
 from web.monitoring import health, metrics
@@ -45,31 +45,31 @@ log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
 Handler = Callable[..., Content]
-Access = Callable[[Call], Seller | Visitor | None]
+Access = Callable[[Request], Seller | BrowserSession | None]
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("POST", "/api/v1/payments", key_holder, purchase.create),
-    ("GET", "/api/v1/payments", key_holder, catalogue.list_payments),
-    ("GET", "/api/v1/payments/<reference>", key_holder, payments.show),
-    ("POST", "/api/v1/payments/<reference>/transactions", key_holder, payments.look_at_transaction),
-    ("POST", "/api/v1/payments/<reference>/accept", key_holder, payments.accept),
-    ("GET", "/api/v1/payments/<reference>/events", key_holder, events.list_events),
+    ("POST", "/api/v1/payments", require_seller, purchase.create),
+    ("GET", "/api/v1/payments", require_seller, catalogue.list_payments),
+    ("GET", "/api/v1/payments/<reference>", require_seller, payments.show),
+    ("POST", "/api/v1/payments/<reference>/transactions", require_seller, payments.look_at_transaction),
+    ("POST", "/api/v1/payments/<reference>/accept", require_seller, payments.accept),
+    ("GET", "/api/v1/payments/<reference>/events", require_seller, events.list_events),
     (
         "POST",
         "/api/v1/payments/<reference>/events/<event_reference>/redeliver",
-        key_holder,
+        require_seller,
         events.redeliver,
     ),
-    ("GET", "/api/v1/rates", key_holder, rates.list_rates),
-    ("GET", "/pay/<reference>", anyone, checkout.show),
-    ("GET", "/pay/<reference>/status", anyone, checkout.status),
-    ("GET", "/pay/<reference>/qr.svg", anyone, checkout.qr),
-    ("GET", "/static/<name>", anyone, static_files.serve),
-    ("GET", "/health", anyone, health.health),
-    ("GET", "/metrics", operator_or_neighbour, metrics.metrics),
+    ("GET", "/api/v1/rates", require_seller, rates.list_rates),
+    ("GET", "/pay/<reference>", allow_anonymous, checkout.show),
+    ("GET", "/pay/<reference>/status", allow_anonymous, checkout.status),
+    ("GET", "/pay/<reference>/qr.svg", allow_anonymous, checkout.qr),
+    ("GET", "/static/<name>", allow_anonymous, static_files.serve),
+    ("GET", "/health", allow_anonymous, health.health),
+    ("GET", "/metrics", require_local_or_operator, metrics.metrics),
     ("GET", "/", operator, operator_list.show),
-    ("GET", "/openapi.json", anyone, openapi.show),
-    ("GET", "/docs", anyone, manual.show),
+    ("GET", "/openapi.json", allow_anonymous, openapi.show),
+    ("GET", "/docs", allow_anonymous, manual.show),
 )
 
 _PAYMENT = "/operator/payments/<reference>"
@@ -162,12 +162,12 @@ class Desk:
         try:
             check_spelling(environ)
             with connection():
-                call = Call(self.settings, self.clock(), environ, self.writers)
+                call = Request(self.settings, self.clock(), environ, self.writers)
                 answer = handler(replace(call, caller=access(call)), **parts)
             self.outage.end(is_write=is_write)
         except Problem as problem:
             return problem.answer
-        except DATABASE_TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             self.outage.begin(error, is_write=is_write)
             return (
                 health.unreadable(environ, self.settings) if handler is health.health else _NO_DATABASE.answer

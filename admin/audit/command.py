@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from admin.audit.compare import Auditor, Difference, unrequested_differences
-from admin.audit.node import Evidence, WalletPayment, Witness
-from admin.audit.stored import Books, Entry, open_books, read_books
+from admin.audit.node import NodeReader, NodeState, WalletPayment
+from admin.audit.stored import StoredPayment, StoredState, open_books, read_books
 from admin.cli import answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from admin.terminal import printable
@@ -94,7 +94,7 @@ def audit(patience: float, as_json: bool) -> None:
     settings = read_settings()
     open_books(settings.database_url.reveal())
     try:
-        report = Audit(Witness(OperatorRpc(settings)), patience).run()
+        report = Audit(NodeReader(OperatorRpc(settings)), patience).run()
     finally:
         disconnect()
     text = "\n".join(map(printable, report.text.splitlines()))
@@ -106,7 +106,7 @@ def audit(patience: float, as_json: bool) -> None:
 class Audit:
     """Looks again and again: what is no difference in one look is none."""
 
-    witness: Witness
+    witness: NodeReader
     patience_seconds: float
     _not_checked: set[str] = field(default_factory=set)
     _requests: int = 0
@@ -114,7 +114,7 @@ class Audit:
     _unpaid: tuple[str, ...] = ()
 
     def run(self) -> Report:
-        """Raises Refused where bitcoind can't be asked."""
+        """Raises CommandError where bitcoind can't be asked."""
         deadline = time.monotonic() + self.patience_seconds
         lasting: set[Difference] | None = None
         while True:
@@ -147,7 +147,9 @@ class Audit:
         wallet = self._of_wallet(books, table)
         return {*self._of_requests(asked, books, evidence), *wallet, *self._of_unrequested(books, evidence)}
 
-    def _of_requests(self, asked: Books, books: Books, evidence: Evidence) -> Iterator[Difference]:
+    def _of_requests(
+        self, asked: StoredState, books: StoredState, evidence: NodeState
+    ) -> Iterator[Difference]:
         """Of those that were there when bitcoind was asked."""
         known = {entry.payment.id for entry in asked.entries}
         auditor = Auditor(self.witness, evidence, datetime.now(UTC))
@@ -156,7 +158,7 @@ class Audit:
                 yield from auditor.differences(entry)
         self._not_checked = auditor.not_checked
 
-    def _of_wallet(self, books: Books, table: dict[str, bytes]) -> Iterator[Difference]:
+    def _of_wallet(self, books: StoredState, table: dict[str, bytes]) -> Iterator[Difference]:
         """Whose the addresses are, and whether the table has all of them."""
         try:
             for entry in books.entries:
@@ -179,7 +181,7 @@ class Audit:
                 "money to it would not be seen. The daemon takes it in when it starts",
             )
 
-    def _of_unrequested(self, books: Books, evidence: Evidence) -> Iterator[Difference]:
+    def _of_unrequested(self, books: StoredState, evidence: NodeState) -> Iterator[Difference]:
         """Yield what came to claimed addresses that no request has."""
         payments: Mapping[str, Sequence[WalletPayment]] = {}
         try:
@@ -194,7 +196,7 @@ class Audit:
             yield from differences
         self._unpaid = tuple(unpaid)
 
-    def _of_address(self, entry: Entry) -> Iterator[Difference]:
+    def _of_address(self, entry: StoredPayment) -> Iterator[Difference]:
         row = entry.payment.address
         known = self.witness.address(row.address)
         if known["scriptPubKey"] != row.script.hex():

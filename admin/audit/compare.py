@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from admin.audit.node import Evidence, Found, WalletPayment, Witness
-from admin.audit.stored import Entry, Unrequested
+from admin.audit.node import FoundOutput, NodeReader, NodeState, WalletPayment
+from admin.audit.stored import StoredPayment, Unrequested
 from models.output import MEMPOOL, MINED, REPLACED, Output
-from models.payment import DUE_NOW
-from payments.notifications import is_mailed
-from payments.status import EventType, Receipt, Status, assess
+from models.payment import ANY_HEIGHT
+from payments.notifications import should_email_operator
+from payments.status import EventType, ReceivedOutput, Status, assess
 
 BLOCK_CLOCK = timedelta(hours=2)
 """How far a block's own clock may be ahead: MAX_FUTURE_BLOCK_TIME of Bitcoin Core's chain.h."""
@@ -35,17 +35,17 @@ class Difference:
 class Auditor:
     """Compares what is stored with one look at bitcoind. `not_checked` collects what could not be seen."""
 
-    witness: Witness
-    evidence: Evidence
+    witness: NodeReader
+    evidence: NodeState
     now: datetime
     not_checked: set[str] = field(default_factory=set)
 
-    def differences(self, entry: Entry) -> Iterator[Difference]:
+    def differences(self, entry: StoredPayment) -> Iterator[Difference]:
         """All of one request."""
         texts = (*self._of_outputs(entry), *self._of_status(entry), *_of_events(entry))
         return (Difference(entry.payment.reference, text) for text in texts)
 
-    def _of_outputs(self, entry: Entry) -> Iterator[str]:
+    def _of_outputs(self, entry: StoredPayment) -> Iterator[str]:
         # An older version stored outputs of 0 satoshis too.
         stored = {(output.txid, output.vout): output for output in entry.outputs if output.amount_sats}
         for found in self._found(entry).values():
@@ -62,7 +62,7 @@ class Auditor:
         for output in stored.values():
             yield from self._of_absent(output)
 
-    def _of_age(self, entry: Entry, output: Output, found: Found) -> Iterator[str]:
+    def _of_age(self, entry: StoredPayment, output: Output, found: FoundOutput) -> Iterator[str]:
         name, seen_at = f"output {output.txid}:{output.vout}", output.first_seen_at
         slack = BLOCK_CLOCK if found.place else FEED_DELAY
         if seen_at > min(found.seen_at + slack, self.now):
@@ -100,7 +100,7 @@ class Auditor:
         txids = self.witness.txids_in(block_hash)
         return self.witness.is_in_chain(block_hash) and (txids is None or txid in txids)
 
-    def _of_status(self, entry: Entry) -> Iterator[str]:
+    def _of_status(self, entry: StoredPayment) -> Iterator[str]:
         payment = entry.payment
         true = assess(
             payment.terms,
@@ -123,14 +123,14 @@ class Auditor:
             "the txid": (true.txid, payment.txid),
             "received_at": (true.received_at, payment.received_at),
             "closed": (true.is_closed, False),
-            "the next height to look": (true.next_height, _unless_due(payment.next_height)),
-            "the next time to look": (true.next_deadline, payment.next_deadline),
+            "the next height to look": (true.reassess_at_height, _unless_due(payment.reassess_at_height)),
+            "the next time to look": (true.reassess_at, payment.reassess_at),
         }
         for name, (is_true, is_stored) in pairs.items():
             if is_true != is_stored:
                 yield f"{name} is {_shown(is_true)}, stored is {_shown(is_stored)}"
 
-    def _receipts(self, entry: Entry) -> Iterator[Receipt]:
+    def _receipts(self, entry: StoredPayment) -> Iterator[ReceivedOutput]:
         """Return bitcoind's facts. The age of a stored output is the database's."""
         stored = {(output.txid, output.vout): output for output in entry.outputs}
         for (txid, vout), found in self._found(entry).items():
@@ -138,14 +138,14 @@ class Auditor:
             seen_at = output.first_seen_at if output else min(found.seen_at, self.now)
             height = found.place.height if found.place else None
             since = output.present_since if output else seen_at
-            yield Receipt(
+            yield ReceivedOutput(
                 txid, vout, found.amount_sats, seen_at, since, height, is_coinbase=found.is_coinbase
             )
         for output in stored.values():
             if output.state == MINED and self._is_out_of_sight(output):
                 yield output.receipt
 
-    def _found(self, entry: Entry) -> dict[tuple[str, int], Found]:
+    def _found(self, entry: StoredPayment) -> dict[tuple[str, int], FoundOutput]:
         found = self.evidence.found.get(entry.payment.address.script, ())
         return {(each.txid, each.vout): each for each in found}
 
@@ -175,7 +175,7 @@ def unrequested_differences(
 class _Told:
     """What a request's events say of it, one after the other."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: StoredPayment) -> None:
         self.is_covered = self.is_confirmed = self.is_expired = self.is_of_money = False
         for event in entry.events:
             kind = EventType(event.type)
@@ -191,7 +191,7 @@ class _Told:
             self.is_of_money |= kind in (EventType.LATE, EventType.EXTRA)
 
 
-def _of_events(entry: Entry) -> Iterator[str]:
+def _of_events(entry: StoredPayment) -> Iterator[str]:
     payment, told = entry.payment, _Told(entry)
     status = Status(payment.status)
     untold = {
@@ -206,11 +206,11 @@ def _of_events(entry: Entry) -> Iterator[str]:
     }
     yield from (f"event {kind.value} is missing" for kind, is_missing in untold.items() if is_missing)
     for event in entry.events:
-        if event.id not in entry.mailed_ids and is_mailed(EventType(event.type), event.payload):
+        if event.id not in entry.mailed_ids and should_email_operator(EventType(event.type), event.payload):
             yield f"event {event.type} {event.reference} has no email"
 
 
-def _where(found: Found) -> str:
+def _where(found: FoundOutput) -> str:
     return f"in block {found.place.height} ({found.place.block_hash})" if found.place else "in the mempool"
 
 
@@ -220,8 +220,8 @@ def _stored_where(output: Output) -> str:
     return "in the mempool" if output.state == MEMPOOL else str(output.state)
 
 
-def _unless_due(next_height: int | None) -> int | str | None:
-    return "waiting for the daemon" if next_height == DUE_NOW else next_height
+def _unless_due(reassess_at_height: int | None) -> int | str | None:
+    return "waiting for the daemon" if reassess_at_height == ANY_HEIGHT else reassess_at_height
 
 
 def _shown(value: object) -> str:

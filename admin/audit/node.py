@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from admin.cli import Refused
+from admin.cli import CommandError
 from admin.operator_rpc import OperatorRpc, RpcFault
 from payments.transaction import MalformedTransaction, Transaction, parse_block, parse_transaction
 
@@ -31,7 +31,7 @@ lags by five of them, which in six hours come for sure."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPosition:
     """A block of the active chain; `mined_at` is its own clock's word."""
 
     block_hash: str
@@ -40,14 +40,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundOutput:
     """An output that bitcoind has, in a block or, without `place`, in its mempool since `entered_at`."""
 
     txid: str
     vout: int
     amount_sats: int
     script: bytes
-    place: Place | None = None
+    place: BlockPosition | None = None
     entered_at: datetime | None = None
     is_coinbase: bool = False
 
@@ -70,7 +70,7 @@ class WalletPayment:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class NodeState:
     """One look. `first_height` is the lowest block read; `pruned` are those that could not be."""
 
     tip_hash: str
@@ -78,20 +78,20 @@ class Evidence:
     first_height: int
     pruned: frozenset[int]
     mempool: frozenset[str]
-    found: Mapping[bytes, Sequence[Found]]
+    found: Mapping[bytes, Sequence[FoundOutput]]
 
 
 @dataclass(slots=True)
-class Witness:
-    """bitcoind, asked by an auditor. Calls raise Refused where it can't be reached."""
+class NodeReader:
+    """bitcoind, asked by an auditor. Calls raise CommandError where it can't be reached."""
 
     rpc: OperatorRpc
-    _blocks: dict[str, tuple[Found, ...] | None] = field(default_factory=dict)
-    _unconfirmed: dict[str, tuple[Found, ...]] = field(default_factory=dict)
+    _blocks: dict[str, tuple[FoundOutput, ...] | None] = field(default_factory=dict)
+    _unconfirmed: dict[str, tuple[FoundOutput, ...]] = field(default_factory=dict)
     _addresses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _first_height: int | None = None
 
-    def look(self, scripts: Collection[bytes], since: datetime) -> Evidence | None:
+    def look(self, scripts: Collection[bytes], since: datetime) -> NodeState | None:
         """What pays these scripts, in blocks since about then and in the mempool; None if the tip moved."""
         tip = self._tip()
         if self._first_height is None:
@@ -102,11 +102,11 @@ class Witness:
         self._read_mempool(mempool, scripts)
         if self._tip()["bestblockhash"] != tip["bestblockhash"]:
             return None
-        found: dict[bytes, list[Found]] = {}
+        found: dict[bytes, list[FoundOutput]] = {}
         for each in self._all(chain, mempool):
             found.setdefault(each.script, []).append(each)
         pruned = frozenset(height for height, block_hash in chain.items() if self._blocks[block_hash] is None)
-        return Evidence(tip["bestblockhash"], tip["blocks"], self._first_height, pruned, mempool, found)
+        return NodeState(tip["bestblockhash"], tip["blocks"], self._first_height, pruned, mempool, found)
 
     def is_in_chain(self, block_hash: str) -> bool:
         """Whether the active chain has this block."""
@@ -141,9 +141,9 @@ class Witness:
     def _tip(self) -> Mapping[str, Any]:
         info: Mapping[str, Any] = self.rpc.call("getblockchaininfo")
         if info["initialblockdownload"]:
-            raise Refused("bitcoind is in initial block download; nothing can be said before it is done")
+            raise CommandError("bitcoind is in initial block download; nothing can be said before it is done")
         if not self.rpc.call("getmempoolinfo")["loaded"]:
-            raise Refused("bitcoind is still loading its mempool; try again")
+            raise CommandError("bitcoind is still loading its mempool; try again")
         return info
 
     def _height_at(self, time: float, highest: int) -> int:
@@ -169,10 +169,10 @@ class Witness:
                 self._blocks[block_hash] = None
                 continue
             block = parse_block(bytes.fromhex(raw))
-            place = Place(block_hash, height, datetime.fromtimestamp(block.time, UTC))
+            place = BlockPosition(block_hash, height, datetime.fromtimestamp(block.time, UTC))
             paying = _paying(block.transactions, scripts)
             self._blocks[block_hash] = tuple(
-                Found(t.txid, vout, sats, script, place=place, is_coinbase=not t.inputs)
+                FoundOutput(t.txid, vout, sats, script, place=place, is_coinbase=not t.inputs)
                 for t, vout, sats, script in paying
             )
 
@@ -185,10 +185,11 @@ class Witness:
             entry = self._or_none("getmempoolentry", txid) if paying else None
             entered_at = datetime.fromtimestamp(entry["time"], UTC) if entry else datetime.now(UTC)
             self._unconfirmed[txid] = tuple(
-                Found(txid, vout, sats, script, entered_at=entered_at) for _, vout, sats, script in paying
+                FoundOutput(txid, vout, sats, script, entered_at=entered_at)
+                for _, vout, sats, script in paying
             )
 
-    def _all(self, chain: Mapping[int, str], mempool: Iterable[str]) -> Iterator[Found]:
+    def _all(self, chain: Mapping[int, str], mempool: Iterable[str]) -> Iterator[FoundOutput]:
         for block_hash in chain.values():
             yield from self._blocks[block_hash] or ()
         for txid in mempool:

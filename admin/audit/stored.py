@@ -9,7 +9,7 @@ from typing import Any
 
 import peewee
 
-from admin.cli import Refused
+from admin.cli import CommandError
 from models.address import Address
 from models.block import stored_tip
 from models.db.connection import DatabaseError, bind, database, is_sqlite
@@ -20,7 +20,7 @@ from models.payment import PaymentRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredPayment:
     """A request with all that is stored of it."""
 
     payment: PaymentRequest
@@ -38,15 +38,15 @@ class Unrequested:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class StoredState:
     """The open requests at one moment, and the claimed addresses without a request."""
 
     tip_hash: str | None
-    entries: tuple[Entry, ...]
+    entries: tuple[StoredPayment, ...]
     unrequested: tuple[Unrequested, ...]
 
 
-def read_books() -> Books:
+def read_books() -> StoredState:
     """All of it, inside the caller's reading transaction."""
     tip = stored_tip()
     is_open = PaymentRequest.closed_at.is_null()
@@ -59,7 +59,7 @@ def read_books() -> Books:
     emails = Message.select().join(PaymentRequest).where(is_open & (Message.channel == EMAIL))
     mailed = _grouped(emails, "payment_id")
     entries = (
-        Entry(
+        StoredPayment(
             payment,
             tuple(outputs[payment.address_id]),
             tuple(events[payment.id]),
@@ -67,7 +67,7 @@ def read_books() -> Books:
         )
         for payment in payments
     )
-    return Books(tip.hash if tip else None, tuple(entries), tuple(_read_unrequested()))
+    return StoredState(tip.hash if tip else None, tuple(entries), tuple(_read_unrequested()))
 
 
 def _read_unrequested() -> Iterator[Unrequested]:
@@ -85,20 +85,20 @@ def _read_unrequested() -> Iterator[Unrequested]:
 
 
 def open_books(url: str) -> None:
-    """Connect without being able to write. Raises Refused where there is nothing to read."""
+    """Connect without being able to write. Raises CommandError where there is nothing to read."""
     path = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:") and not path.exists():
-        raise Refused(f"there is no database {path}")
+        raise CommandError(f"there is no database {path}")
     try:
         bind(url).connect()
         forbid = "PRAGMA query_only = 1" if is_sqlite() else "SET default_transaction_read_only = on"
         database.execute_sql(forbid)
         if pending_migrations(database.obj):
-            raise Refused(
+            raise CommandError(
                 "the database is of an older Nodetill: start the daemon, which brings it up to date"
             )
     except (DatabaseError, peewee.DatabaseError) as error:
-        raise Refused(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _grouped(query: Iterable[Any], name: str) -> defaultdict[int, list[Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import peewee
 
-from admin.cli import Refused, json_option, print_json, read_settings
+from admin.cli import CommandError, json_option, print_json, read_settings
 from admin.doctor.external import RateDiagnosis, clock_finding, mail_finding
 from admin.doctor.feed import FeedDiagnosis
 from admin.doctor.files import files_finding, password_findings
@@ -48,7 +48,7 @@ def doctor(as_json: bool) -> None:
             if not as_json:
                 click.echo(_line(finding))
     except peewee.DatabaseError as error:
-        raise Refused(f"the database cannot be read any more ({error}); try again") from error
+        raise CommandError(f"the database cannot be read any more ({error}); try again") from error
     finally:
         disconnect()
     if as_json:

@@ -13,7 +13,7 @@ from daemon.delivery.smtp import Mailer
 from daemon.net.errors import HttpError, NotReady
 from daemon.rates.sources import NoRates, UnknownPair
 from daemon.rates.updater import FIXED, ask_source, prices_by_pair, prices_of
-from payments.price import Price, Quote, choose_price
+from payments.price import Price, Quote, aggregate_quotes
 
 Clock = Callable[[], datetime]
 
@@ -95,7 +95,7 @@ class RateDiagnosis:
 
     def _of_prices(self, asked: Mapping[str, str]) -> Finding:
         now, max_age = self._clock(), timedelta(seconds=self._settings.rate_max_age)
-        chosen = (choose_price(quotes, now, max_age) for quotes in self._quotes.values())
+        chosen = (aggregate_quotes(quotes, now, max_age) for quotes in self._quotes.values())
         prices = {price.currency: price for price in chosen if price is not None}
         problems = [
             *(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from admin.cli import Refused
+from admin.cli import CommandError
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from admin.operator_rpc import Access, Forbidden, OperatorRpc, RpcFault
 from config import Settings
@@ -67,7 +67,7 @@ class NodeDiagnosis:
         """What bitcoind's HTTP server says that the time is; None where it doesn't answer."""
         try:
             return self._rpc.time_of_day()
-        except Refused:
+        except CommandError:
             return None
 
     def median_time(self) -> datetime | None:
@@ -99,7 +99,7 @@ class NodeDiagnosis:
         for part, look in parts.items():
             try:
                 yield from look(tip)
-            except (NodeError, RpcError, Refused, RpcFault, Forbidden) as error:
+            except (NodeError, RpcError, CommandError, RpcFault, Forbidden) as error:
                 yield wrong(part, str(error))
 
     def _chain(self, tip: NodeTip) -> Iterator[Finding]:

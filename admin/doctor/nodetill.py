@@ -11,7 +11,7 @@ import peewee
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from config import Settings, misspelt
 from config.addresses import http_url
-from config.types import WrongValue
+from config.types import InvalidValue
 from models.address import held_count
 from models.daemon_status import DaemonReport
 from models.db.connection import DatabaseError, bind, database, disconnect, is_sqlite, one_line, snapshot
@@ -145,7 +145,7 @@ def _of_webhook_addresses() -> Iterator[Finding]:
     for seller in Seller.select().where(Seller.removed_at.is_null(), Seller.webhook_url.is_null(False)):
         try:
             http_url().read(seller.webhook_url or "")
-        except WrongValue as wrong_value:
+        except InvalidValue as wrong_value:
             cure = f"manage.py seller set {seller.id} --webhook-url URL"
             yield wrong("webhooks", f"the address of seller {seller.id} {wrong_value}; correct it: {cure}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from models.address import newest_address_id, ours, scripts_after
+from models.address import find_scripts, newest_address_id, scripts_after
 from payments.transaction import Transaction
 
 AT_ONCE = 500
@@ -61,7 +61,7 @@ class Addresses:
             self.read_on()
         while True:
             perhaps = self._perhaps_ours(transactions)
-            known, newest_id = ours(script for _, _, script in perhaps)
+            known, newest_id = find_scripts(script for _, _, script in perhaps)
             if newest_id <= self._last_id or not self.is_read:
                 return [(t, vout, known[script]) for t, vout, script in perhaps if script in known]
             # One was added since the last time.

@@ -16,7 +16,7 @@ from daemon.unit_of_work import unit_of_work
 from models.address import add_addresses, retire_free, unknown_addresses
 from models.block import oldest_block, stored_tip
 from models.daemon_status import daemon_report, update_report
-from models.db.connection import batches
+from models.db.connection import chunked
 
 log = structlog.get_logger(__name__)
 
@@ -53,13 +53,13 @@ class AddressImport:
         self._is_done = True
 
     def _import(self, unknown: list[str], tip: NodeTip, now: datetime) -> None:
-        scripts = [script for batch in batches(unknown) for script in self._node.scripts_of(batch)]
+        scripts = [script for batch in chunked(unknown) for script in self._node.scripts_of(batch)]
         # Blocks first. After a kill between the two, the next start imports before it reads them again.
         self._take_back_blocks(set(unknown), tip)
         with unit_of_work("addresses-added"):
             retired = retire_free(now)
             update_report(addresses_ordered=0)
-            for batch in batches(list(zip(unknown, scripts, strict=True))):
+            for batch in chunked(list(zip(unknown, scripts, strict=True))):
                 add_addresses(batch, self._wallet, now, are_free=False)
         log.warning(
             "addresses of the wallet taken in, to be watched only", count=len(unknown), free_retired=retired

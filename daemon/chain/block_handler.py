@@ -11,8 +11,14 @@ from enum import Enum
 
 import structlog
 
-from daemon.chain.outputs import Foreword, forget_replacements, mark_replaced, record_mined, unmine
-from daemon.chain.watchlist import Match, Watch
+from daemon.chain.outputs import (
+    Foreword,
+    disconnect_outputs,
+    forget_replacements,
+    mark_replaced,
+    record_mined,
+)
+from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.node.checks import is_ordered
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
@@ -46,14 +52,14 @@ class _Content:
     """The payments in a block, and what there conflicts with which payments."""
 
     block: Block
-    matches: list[Match]
+    matches: list[PayingTransaction]
     conflicts: list[tuple[Transaction, set[str]]]
 
 
 class BlockHandler:
     """Reads blocks, and takes them back."""
 
-    def __init__(self, node: Bitcoind, watch: Watch, pulse: Callable[[], None]) -> None:
+    def __init__(self, node: Bitcoind, watch: Watchlist, pulse: Callable[[], None]) -> None:
         """`pulse` is called between two blocks; what it raises ends the sync, which goes on another time."""
         self._node = node
         self._watch = watch
@@ -124,7 +130,7 @@ class BlockHandler:
         block_hash = block_hash or self._node.block_hash(0)
         header = self._node.header(block_hash) if block_hash else None
         assert header is not None, "bitcoind knows its own chain"
-        self._watch.has_lost_blocks = True
+        self._watch.reorg_pending = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
         with unit_of_work("chain-read-again"):
             unmine_above(height)
@@ -152,12 +158,12 @@ class BlockHandler:
             self._disconnect_down_to(height - 1, tip)
 
     def _disconnect_down_to(self, fork_height: int, tip: StoredBlock) -> None:
-        self._watch.has_lost_blocks = True
+        self._watch.reorg_pending = True
         for height in range(tip.height, fork_height, -1):
             block = block_at(height)
             if block is not None:
                 with unit_of_work("block-disconnected"):
-                    unmine([block.hash])
+                    disconnect_outputs([block.hash])
                     block.delete_instance()
                 self._pulse()
 
@@ -275,7 +281,7 @@ def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transact
 def unmine_above(height: int) -> None:
     """Take back every block above this height, known or not."""
     above = Output.select().where(Output.block_height > height)
-    unmine({output.block_hash for output in above if output.block_hash})
+    disconnect_outputs({output.block_hash for output in above if output.block_hash})
     # At which height a conflict was mined is not kept. Those below are of requests that are long closed.
     forget_replacements(Output.replaced_in.is_null(False))
 

@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.chain.watchlist import Match, Watch
+from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.output_log import tell
 from models.address import retire
 from models.daemon_status import daemon_report
-from models.db.connection import batches, insert
+from models.db.connection import chunked, insert
 from models.output import (
     DROPPED,
     MEMPOOL,
     MINED,
     REPLACED,
     Output,
-    is_in,
+    count_own_inputs,
     outputs_at,
     outputs_of,
-    own_spends,
+    txid_in,
 )
-from models.payment import PaymentRequest, payments_at, touch
-from payments.replacement import inherited_since
-from payments.status import Receipt
-from payments.transaction import Block, Transaction, outpoint_parts
+from models.payment import PaymentRequest, mark_for_reassessment, payments_at
+from payments.replacement import inherited_present_since
+from payments.status import ReceivedOutput
+from payments.transaction import Block, Transaction, split_outpoint
 
 _TOLD = ("block_height", "replaced_by", "replaced_in")
 
@@ -55,7 +55,11 @@ class Foreword:
 
 
 def record_unconfirmed(
-    match: Match, seen_at: datetime, now: datetime, lineage: Sequence[Transaction], watch: Watch
+    match: PayingTransaction,
+    seen_at: datetime,
+    now: datetime,
+    lineage: Sequence[Transaction],
+    watch: Watchlist,
 ) -> None:
     """Store a payment that is in the mempool. `lineage` is it and its unconfirmed ancestors."""
     txid = match.transaction.txid
@@ -64,12 +68,17 @@ def record_unconfirmed(
     if known:
         is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
         values = {"state": MEMPOOL, "replaced_by": None, "replaced_in": None}
-        _change("output returned", is_in([txid]) & is_new, **values)
+        _change("output returned", txid_in([txid]) & is_new, **values)
     watch.add({txid: lineage})
 
 
 def record_mined(
-    matches: Sequence[Match], block: Block, height: int, now: datetime, watch: Watch, foreword: Foreword
+    matches: Sequence[PayingTransaction],
+    block: Block,
+    height: int,
+    now: datetime,
+    watch: Watchlist,
+    foreword: Foreword,
 ) -> None:
     """Store payments that are in a block of the active chain."""
     mined_at = datetime.fromtimestamp(block.time, UTC)
@@ -84,11 +93,11 @@ def record_mined(
         if len(lineage) > 1:
             watch.add({txid: lineage})
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
-    for batch in batches(paying):
-        _change("output mined", is_in(batch) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
+    for batch in chunked(paying):
+        _change("output mined", txid_in(batch) & is_elsewhere, **place, replaced_by=None, replaced_in=None)
     # A reorg may take them out again, and put in something else that spends the same. One that came by the
     # mempool is watched already: there may be thousands of outpoints.
-    watched = own_spends(paying)
+    watched = count_own_inputs(paying)
     watch.add({txid: [t] for txid, t in paying.items() if watched.get(txid) != len(t.inputs)})
 
 
@@ -99,18 +108,18 @@ def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
         is_new &= Output.replaced_in.is_null()
     else:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
-    condition = is_in([txid]) & Output.block_hash.is_null() & is_new
+    condition = txid_in([txid]) & Output.block_hash.is_null() & is_new
     _change("output replaced", condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
 
 
 def mark_dropped(txids: Collection[str]) -> None:
     """They have left the mempool, are in no block, and no conflict is known: not even one in the chain."""
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
-    for batch in batches(txids):
-        _change("output dropped", is_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
+    for batch in chunked(txids):
+        _change("output dropped", txid_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
-def unmine(in_blocks: Iterable[str]) -> None:
+def disconnect_outputs(in_blocks: Iterable[str]) -> None:
     """Store that these blocks have left the active chain. The mempool shows what bitcoind has put back.
 
     `gone_since` stays empty: until an assessment finds them gone, a move to another place is no gap.
@@ -131,10 +140,10 @@ def _known(txids: Iterable[str]) -> dict[tuple[str, int], Output]:
 
 
 def _take_in(
-    match: Match,
+    match: PayingTransaction,
     sighting: Sighting,
     lineage: Sequence[Transaction],
-    watch: Watch,
+    watch: Watchlist,
     known: Mapping[tuple[str, int], Output],
     **place: object,
 ) -> None:
@@ -156,10 +165,10 @@ def _take_in(
             since = min(moment, inherited.get(row[2], moment))
             Output.update(present_since=since, gone_since=None).where(Output.id == output.id).execute()
     address_ids = {row[2] for row, output in stored if output is None}
-    if touch(address_ids) < len(address_ids):
+    if mark_for_reassessment(address_ids) < len(address_ids):
         retire(address_ids, sighting.now)
         # One may have been given to a request just before it could be retired.
-        touch(address_ids)
+        mark_for_reassessment(address_ids)
 
 
 def _insert(
@@ -195,7 +204,10 @@ def _bounded(moment: datetime, now: datetime, *floors: datetime | None) -> datet
 
 
 def _inherited(
-    match: Match, lineage: Sequence[Transaction], payments: Mapping[int, PaymentRequest], watch: Watch
+    match: PayingTransaction,
+    lineage: Sequence[Transaction],
+    payments: Mapping[int, PaymentRequest],
+    watch: Watchlist,
 ) -> dict[int, datetime]:
     """Return, by address, since when the money has been there that this transaction takes the place of.
 
@@ -204,7 +216,7 @@ def _inherited(
     """
     txid = match.transaction.txid
     conflicts = {ours for t in lineage for ours in watch.conflicts(t)}
-    parents = {outpoint_parts(outpoint)[0] for t in lineage for outpoint in t.inputs}
+    parents = {split_outpoint(outpoint)[0] for t in lineage for outpoint in t.inputs}
     outputs = [o for o in outputs_at(*payments) if o.gone_since is None and o.txid != txid]
     # What spent the same may be in a block already, while this transaction is its child.
     replaced = [o for o in outputs if o.txid in conflicts or o.replaced_by in parents]
@@ -216,8 +228,8 @@ def _inherited(
         # Children of one replacement share the place of what it replaced.
         added_sats = sum(sats for _, sats, paid_id in match.outputs if paid_id == address_id)
         added_sats += sum(o.amount_sats for o in taken if o.address_id == address_id)
-        ours: list[Receipt] = [o.receipt for o in replaced if o.address_id == address_id]
-        moment = inherited_since(added_sats, payment.terms.needed_sats, ours)
+        ours: list[ReceivedOutput] = [o.receipt for o in replaced if o.address_id == address_id]
+        moment = inherited_present_since(added_sats, payment.terms.needed_sats, ours)
         if moment is not None:
             found[address_id] = moment
     return found
@@ -227,7 +239,7 @@ def _change(what: str, condition: Any, **values: Any) -> None:
     """Change the outputs that need it, and mark the requests they pay. `what` is their line in the log."""
     change = Output.update(**values).where(condition).returning(Output.address, Output.txid, Output.vout)
     outputs = list(change.tuples().execute())
-    touch({address_id for address_id, _, _ in outputs})
+    mark_for_reassessment({address_id for address_id, _, _ in outputs})
     facts = {name: value for name, value in values.items() if name in _TOLD and value is not None}
     for address_id, txid, vout in outputs:
         tell(what, address_id, txid=txid, vout=vout, **facts)

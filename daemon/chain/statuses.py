@@ -10,21 +10,21 @@ import structlog
 from config import Settings
 from daemon.counters import Counters
 from daemon.unit_of_work import unit_of_work
-from models.address import owners
+from models.address import references_for
 from models.daemon_status import update_report
-from models.outbox import EMAIL, WEBHOOK, add_event, add_message, parts_told
+from models.outbox import EMAIL, WEBHOOK, add_event, add_message, outputs_in_last_event
 from models.output import Output, forget_spends, note_gaps, outputs_by_address
 from models.payment import (
     PaymentRequest,
-    due_payments,
     is_any_waiting,
+    payments_to_reassess,
     publish_heights,
     store_assessments,
 )
 from models.seller import has_webhook
 from payments.document import payment_document
-from payments.notifications import is_mailed
-from payments.status import Assessment, EventType, Standing, Status, assess, events
+from payments.notifications import should_email_operator
+from payments.status import Assessment, EventType, LastKnownState, Status, assess, events_between
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class _Change:
 
     payment: PaymentRequest
     outputs: list[Output]
-    before: Standing
+    before: LastKnownState
     after: Assessment
     told: tuple[EventType, ...]
 
@@ -91,7 +91,7 @@ class Assessor:
             self._published_look,
         )
         # The write lock is not taken to find out that nothing is due.
-        if not has_news and not due_payments(tip_height, as_of, 1, now=now):
+        if not has_news and not payments_to_reassess(tip_height, as_of, 1, now=now):
             self.is_any_waiting = is_any_waiting(tip_height, as_of, now)
             return 0
         while True:
@@ -99,7 +99,7 @@ class Assessor:
                 if store_facts is not None:
                     store_facts()
                     store_facts = None
-                payments = due_payments(tip_height, as_of, AT_ONCE, now=now)
+                payments = payments_to_reassess(tip_height, as_of, AT_ONCE, now=now)
                 is_last = len(payments) < AT_ONCE
                 self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
                 is_published = is_last and not self.is_any_waiting
@@ -150,7 +150,7 @@ class Assessor:
         return [line for change in changes for line in _lines(change)]
 
     def _tell(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> None:
-        addresses = owners({change.payment.address_id for change in changes})
+        addresses = references_for({change.payment.address_id for change in changes})
         sellers = {change.payment.seller_id for change in changes}
         to_be_called = {seller_id for seller_id in sellers if has_webhook(seller_id)}
         for change in changes:
@@ -165,7 +165,7 @@ class Assessor:
             )
             for event_type in change.told:
                 event_id = add_event(payment, event_type, document, now)
-                if is_mailed(event_type, document):
+                if should_email_operator(event_type, document):
                     add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
                 if payment.seller_id in to_be_called:
                     queue = f"{WEBHOOK}:{payment.seller_id}"
@@ -184,16 +184,18 @@ def _change(
         as_of=as_of,
         was_confirmed=before.status is Status.CONFIRMED,
     )
-    told = events(before, after, has_new_part=before.hides(after) and _has_new_part(payment, outputs))
-    payment.take_over(after, now)
+    told = events_between(
+        before, after, has_new_part=before.may_hide_new_output(after) and _has_new_part(payment, outputs)
+    )
+    payment.apply(after, now)
     if told:
-        payment.told_sats = after.received_sats
+        payment.notified_sats = after.received_sats
     return _Change(payment, outputs, before, after, told)
 
 
 def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
     """Whether something live was in no event yet."""
-    told = parts_told(payment)
+    told = outputs_in_last_event(payment)
     return any(output.receipt.is_live and (output.txid, output.vout) not in told for output in outputs)
 
 

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import structlog
 
-from daemon.chain.mempool import Findings, Mempool
-from daemon.chain.watchlist import Match, Watch
+from daemon.chain.mempool import Mempool, MempoolUpdate
+from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.node.client import Bitcoind
 from models.output import MEMPOOL, MINED, states_of
 from payments.transaction import MalformedTransaction, Transaction
@@ -21,12 +21,12 @@ log = structlog.get_logger(__name__)
 class TransactionHandler:
     """Takes what the feed brings."""
 
-    def __init__(self, node: Bitcoind, mempool: Mempool, watch: Watch) -> None:
+    def __init__(self, node: Bitcoind, mempool: Mempool, watch: Watchlist) -> None:
         self._node = node
         self._mempool = mempool
         self._watch = watch
 
-    def look(self, raws: Iterable[bytes], now: datetime) -> Findings | None:
+    def look(self, raws: Iterable[bytes], now: datetime) -> MempoolUpdate | None:
         """What is new, to be stored; None where none of them concerns us."""
         transactions = [t for raw in raws if (t := self._read(raw)) is not None]
         fresh = _unrecorded(self._watch.matches(transactions))
@@ -43,7 +43,7 @@ class TransactionHandler:
             return None
 
 
-def _unrecorded(matches: list[Match]) -> list[Match]:
+def _unrecorded(matches: list[PayingTransaction]) -> list[PayingTransaction]:
     """Without those whose outputs are all known to be in the mempool or a block."""
     states = states_of([match.transaction.txid for match in matches])
     return [

@@ -10,14 +10,14 @@ from payments.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class PayingTransaction:
     """A transaction that pays us: for each output of ours (vout, amount_sats, address_id)."""
 
     transaction: Transaction
     outputs: tuple[tuple[int, int, int], ...]
 
 
-class Watch:
+class Watchlist:
     """What every transaction is held against: our addresses, and the outpoints that payments depend on.
 
     The outpoints mirror the `spend` table, which holds only what is not yet buried deep.
@@ -25,7 +25,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.addresses = Addresses()
-        self.has_lost_blocks = True
+        self.reorg_pending = True
         """Whether blocks have left the chain since it was last asked what payments in the mempool depend on:
         it may be more now. At the start nobody knows."""
         self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
@@ -37,7 +37,7 @@ class Watch:
             self._spends[outpoint][txid] = spender
 
     def add(self, lineages: Mapping[str, Iterable[Transaction]]) -> None:
-        """Watch, for each of these payments, what it and its unconfirmed ancestors spend."""
+        """Watchlist, for each of these payments, what it and its unconfirmed ancestors spend."""
         rows = [
             (txid, outpoint, t.txid)
             for txid, lineage in lineages.items()
@@ -50,16 +50,16 @@ class Watch:
 
     def settle(self) -> None:
         """Note that the mempool has been asked after what left the chain."""
-        self.has_lost_blocks = False
+        self.reorg_pending = False
 
-    def matches(self, transactions: Sequence[Transaction]) -> list[Match]:
+    def matches(self, transactions: Sequence[Transaction]) -> list[PayingTransaction]:
         """Return the transactions that pay an address of the table. An output of 0 satoshis pays nothing."""
         found: defaultdict[Transaction, list[tuple[int, int, int]]] = defaultdict(list)
         for transaction, vout, address_id in self.addresses.paid(transactions):
             amount_sats, _ = transaction.outputs[vout]
             if amount_sats:
                 found[transaction].append((vout, amount_sats, address_id))
-        return [Match(transaction, tuple(outputs)) for transaction, outputs in found.items()]
+        return [PayingTransaction(transaction, tuple(outputs)) for transaction, outputs in found.items()]
 
     def conflicts(self, transaction: Transaction) -> set[str]:
         """The payments that can't be valid beside this transaction."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from payments.document import Document
-from payments.money import btc
+from payments.money import format_btc
 from payments.status import EventType, Status
 
 _SEND_BACK = "Ask the customer for the rest, or for an address to send the money back to."
@@ -136,7 +136,7 @@ def _extra(document: Document) -> Advice:
 def _overpaid(document: Document) -> tuple[str, ...]:
     if not document["overpaid_sats"]:
         return ()
-    extra = btc(document["overpaid_sats"])
+    extra = format_btc(document["overpaid_sats"])
     return (f"{extra} BTC more than asked for have come: ask the customer where to send them back to.",)
 
 
@@ -150,11 +150,11 @@ def _caution(document: Document) -> tuple[str, ...]:
 
 
 def _due(document: Document) -> str:
-    return f"{btc(document['due_sats'])} BTC"
+    return f"{format_btc(document['due_sats'])} BTC"
 
 
 def _received_btc(document: Document) -> str:
-    return f"{btc(document['received_sats'])} BTC"
+    return f"{format_btc(document['received_sats'])} BTC"
 
 
 def _advice(headline: str, *paragraphs: str) -> Advice:

@@ -11,14 +11,14 @@ from html import escape
 
 from daemon.delivery.advice import Advice, advice
 from payments.document import Document
-from payments.money import btc, currency_exponent, is_currency
+from payments.money import currency_exponent, format_btc, is_currency
 from payments.notifications import is_urgent
 from payments.status import EventType
 
-LONGEST_SUBJECT = 120
+MAX_SUBJECT_CHARACTERS = 120
 """Characters; only the seller's name is cut to keep to it."""
 
-MOST_TRANSACTIONS = 20
+MAX_TRANSACTIONS = 20
 """How many are listed: anybody can send thousands of small ones to an address."""
 
 _WIDTH = 76
@@ -37,7 +37,7 @@ _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class EmailContent:
     """An email without its envelope. The subject is one line without control characters."""
 
     subject: str
@@ -46,7 +46,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fact:
+class _TableRow:
     """`is_code` where the last line is read letter by letter; `link` is where it leads."""
 
     label: str
@@ -55,36 +55,38 @@ class _Fact:
     link: str = ""
 
 
-def letter(event_type: EventType, document: Document, explorer_url: str, seller_contact: str = "") -> Letter:
+def render_email(
+    event_type: EventType, document: Document, explorer_url: str, seller_contact: str = ""
+) -> EmailContent:
     """The operator's email of an event. `explorer_url` has {txid} in it."""
     message = advice(event_type, document)
     facts = list(_facts(document, explorer_url, seller_contact))
-    return Letter(
+    return EmailContent(
         subject=_subject(message.headline, document),
         text=_text(message, facts),
         html=_html(message, facts, is_urgent=is_urgent(event_type)),
     )
 
 
-def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterator[_Fact]:
-    currency = _clean(document["currency"])
-    yield _Fact("Request", [document["payment_request_id"]], is_code=True)
-    yield _Fact("Seller", [_clean(document["seller_id"])])
+def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterator[_TableRow]:
+    currency = _sanitize(document["currency"])
+    yield _TableRow("Request", [document["payment_request_id"]], is_code=True)
+    yield _TableRow("Seller", [_sanitize(document["seller_id"])])
     if seller_contact:
-        yield _Fact("Contact", [_clean(seller_contact)])
-    yield _Fact("Amount", [f"{document['amount_fiat']} {currency}", f"{document['amount_btc']} BTC"])
-    yield _Fact("Price", [f"{_price(document)} {currency} for 1 BTC", *_price_origin(document)])
-    yield _Fact("Note", _note(document["note"]))
-    yield _Fact("Address", [document["address"]], is_code=True)
-    yield _Fact("Status", [_status(document)])
-    yield _Fact("Received", [f"{btc(document['received_sats'])} BTC"])
+        yield _TableRow("Contact", [_sanitize(seller_contact)])
+    yield _TableRow("Amount", [f"{document['amount_fiat']} {currency}", f"{document['amount_btc']} BTC"])
+    yield _TableRow("Price", [f"{_price(document)} {currency} for 1 BTC", *_price_origin(document)])
+    yield _TableRow("Note", _note(document["note"]))
+    yield _TableRow("Address", [document["address"]], is_code=True)
+    yield _TableRow("Status", [_status(document)])
+    yield _TableRow("Received", [f"{format_btc(document['received_sats'])} BTC"])
     if document["due_sats"]:
-        yield _Fact("Missing", [f"{btc(document['due_sats'])} BTC"])
+        yield _TableRow("Missing", [f"{format_btc(document['due_sats'])} BTC"])
     if document["overpaid_sats"]:
-        yield _Fact("Too much", [f"{btc(document['overpaid_sats'])} BTC"])
+        yield _TableRow("Too much", [f"{format_btc(document['overpaid_sats'])} BTC"])
     yield from _transactions(document, explorer_url)
-    yield _Fact("Created", [_moment(document["created_at"])])
-    yield _Fact("Expires", [_moment(document["expires_at"])])
+    yield _TableRow("Created", [_moment(document["created_at"])])
+    yield _TableRow("Expires", [_moment(document["expires_at"])])
 
 
 def _price(document: Document) -> str:
@@ -101,28 +103,28 @@ def _price_origin(document: Document) -> Iterator[str]:
     price_at = datetime.fromtimestamp(document["price_timestamp"], UTC)
     yield f"on {price_at:%Y-%m-%d %H:%M:%S} UTC"
     if document["price_source"]:
-        yield f"by {_clean(document['price_source'])}"
+        yield f"by {_sanitize(document['price_source'])}"
 
 
-def _transactions(document: Document, explorer_url: str) -> Iterator[_Fact]:
+def _transactions(document: Document, explorer_url: str) -> Iterator[_TableRow]:
     parts = document["transactions"]
-    for part in parts[:MOST_TRANSACTIONS]:
-        state = f"{btc(part['amount_sats'])} BTC, {_state(part)}"
+    for part in parts[:MAX_TRANSACTIONS]:
+        state = f"{format_btc(part['amount_sats'])} BTC, {_state(part)}"
         yield _transaction("Transaction", part["txid"], explorer_url, state)
         if part["replaced_by"]:
             yield _transaction("Replaced by", part["replaced_by"], explorer_url)
-    if len(parts) > MOST_TRANSACTIONS:
-        yield _Fact("Transaction", [f"and {len(parts) - MOST_TRANSACTIONS} more"])
+    if len(parts) > MAX_TRANSACTIONS:
+        yield _TableRow("Transaction", [f"and {len(parts) - MAX_TRANSACTIONS} more"])
 
 
-def _transaction(label: str, txid: str, explorer_url: str, *before: str) -> _Fact:
-    return _Fact(label, [*before, txid], is_code=True, link=explorer_url.replace("{txid}", txid))
+def _transaction(label: str, txid: str, explorer_url: str, *before: str) -> _TableRow:
+    return _TableRow(label, [*before, txid], is_code=True, link=explorer_url.replace("{txid}", txid))
 
 
 def _state(part: Document) -> str:
     match part["state"]:
         case "mined":
-            return f"{_counted(part['confirmations'], 'confirmation')}, in block {part['block_height']}"
+            return f"{_pluralize(part['confirmations'], 'confirmation')}, in block {part['block_height']}"
         case "replaced":
             return "replaced by another transaction"
         case "dropped":
@@ -131,20 +133,20 @@ def _state(part: Document) -> str:
 
 
 def _status(document: Document) -> str:
-    confirmations = _counted(document["confirmations"], "confirmation")
+    confirmations = _pluralize(document["confirmations"], "confirmation")
     return f"{document['status']}, {confirmations}, {document['confirmations_required']} required"
 
 
 def _subject(headline: str, document: Document) -> str:
     amount = f"{document['amount_fiat']} {document['currency']}"
-    seller = " ".join(_clean(document["seller_id"]).split())
-    room = LONGEST_SUBJECT - len(f"{headline}: {amount} for  ({document['payment_request_id']})")
+    seller = " ".join(_sanitize(document["seller_id"]).split())
+    room = MAX_SUBJECT_CHARACTERS - len(f"{headline}: {amount} for  ({document['payment_request_id']})")
     if len(seller) > room:
         seller = seller[: max(room - 1, 1)] + "…"
-    return _clean(f"{headline}: {amount} for {seller} ({document['payment_request_id']})")
+    return _sanitize(f"{headline}: {amount} for {seller} ({document['payment_request_id']})")
 
 
-def _text(message: Advice, facts: Sequence[_Fact]) -> str:
+def _text(message: Advice, facts: Sequence[_TableRow]) -> str:
     paragraphs = [
         textwrap.fill(_CODE.sub(r"\1", paragraph), _WIDTH, break_long_words=False, break_on_hyphens=False)
         for paragraph in message.paragraphs
@@ -153,7 +155,7 @@ def _text(message: Advice, facts: Sequence[_Fact]) -> str:
     return "\n\n".join([message.headline, *paragraphs, "\n".join(table)]) + "\n"
 
 
-def _text_lines(fact: _Fact) -> Iterator[str]:
+def _text_lines(fact: _TableRow) -> Iterator[str]:
     label = fact.label
     for line in (*fact.lines, fact.link) if fact.link else fact.lines:
         # A word longer than a line (a txid, a link) is left whole, to be copied.
@@ -164,7 +166,7 @@ def _text_lines(fact: _Fact) -> Iterator[str]:
             label = ""
 
 
-def _html(message: Advice, facts: Sequence[_Fact], *, is_urgent: bool) -> str:
+def _html(message: Advice, facts: Sequence[_TableRow], *, is_urgent: bool) -> str:
     # Dark enough on a light ground, light enough on a dark one.
     colour = "color: #d32f2f;" if is_urgent else ""
     paragraphs = "\n".join(f"<p>{_marked(paragraph)}</p>" for paragraph in message.paragraphs)
@@ -189,7 +191,7 @@ def _html(message: Advice, facts: Sequence[_Fact], *, is_urgent: bool) -> str:
 """
 
 
-def _html_row(fact: _Fact) -> str:
+def _html_row(fact: _TableRow) -> str:
     *lines, last = [escape(line) for line in fact.lines]
     if fact.is_code:
         last = f"<code>{last}</code>"
@@ -205,7 +207,7 @@ def _marked(paragraph: str) -> str:
 
 
 def _note(note: str) -> list[str]:
-    return [_clean(line) for line in note.splitlines()] or ["-"]
+    return [_sanitize(line) for line in note.splitlines()] or ["-"]
 
 
 def _moment(text: str) -> str:
@@ -213,11 +215,11 @@ def _moment(text: str) -> str:
     return text.replace("T", " ").replace("Z", " UTC")
 
 
-def _counted(count: int, noun: str) -> str:
+def _pluralize(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _clean(text: str) -> str:
+def _sanitize(text: str) -> str:
     """The text without what could end a line, break a header or turn the direction of what follows."""
     return "".join(map(_printable, text))
 

@@ -17,7 +17,7 @@ import structlog
 from config import Settings
 from daemon import failpoint
 from daemon.counters import Counters
-from daemon.delivery.emails import Letter, letter
+from daemon.delivery.emails import EmailContent, render_email
 from daemon.delivery.queue import (
     bring_forward,
     due_queues,
@@ -30,8 +30,8 @@ from daemon.delivery.queue import (
 from daemon.net.errors import PermanentFailure, TemporaryFailure, reason
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
-from models.db.connection import batches
-from models.outbox import EMAIL, Message, delete_delivered, outdated_messages
+from models.db.connection import chunked
+from models.outbox import EMAIL, Message, delete_delivered, prunable_messages
 from models.seller import OPERATOR
 from payments.notifications import is_urgent, message_id, webhook_body
 from payments.status import EventType
@@ -54,7 +54,7 @@ class SendsMail(Protocol):
     """`daemon.delivery.smtp.Mailer`."""
 
     def send(
-        self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
+        self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
         """Raise TemporaryFailure or PermanentFailure."""
 
@@ -79,7 +79,7 @@ class SendsWebhooks(Protocol):
 class _Outcome:
     """The outcome of an attempt. `failure` is None where the other side has the message.
 
-    `ended_at` and `retry_from` are the end of the attempt, by the time of day and by `Courier._retry_time`.
+    `ended_at` and `retry_from` are the end of the attempt: by the time of day, and by `_retry_time`.
     """
 
     message: Message
@@ -88,7 +88,7 @@ class _Outcome:
     retry_from: datetime
 
 
-class Courier(Worker):
+class OutboxWorker(Worker):
     """`clock` gives the time of day, `monotonic` seconds that no clock change touches: retries go by it."""
 
     def __init__(
@@ -193,7 +193,9 @@ class Courier(Worker):
         event, seller, now = message.event, message.event.payment.seller, self._clock()
         event_type = _written(EventType, event.type)
         if message.channel == EMAIL:
-            text = _written(letter, event_type, event.payload, self._settings.explorer_url, seller.email)
+            text = _written(
+                render_email, event_type, event.payload, self._settings.explorer_url, seller.email
+            )
             reference = message_id(event.reference, self._settings.mail_from)
             urgent = is_urgent(event_type)
             self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=now)
@@ -244,9 +246,9 @@ class Courier(Worker):
 
     def _prune(self) -> None:
         # Before the transaction, because others wait for that one.
-        outdated = outdated_messages(self._clock() - KEPT_FOR)
+        outdated = prunable_messages(self._clock() - KEPT_FOR)
         with unit_of_work("messages-pruned"):
-            pruned = sum(delete_delivered(batch) for batch in batches(outdated))
+            pruned = sum(delete_delivered(batch) for batch in chunked(outdated))
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:
             log.info("messages pruned", count=pruned)

@@ -6,8 +6,8 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from daemon.unit_of_work import unit_of_work
-from models.db.connection import by_id, database, execute_many, first, statement
-from models.db.leadership import check_office
+from models.db.connection import database, execute_many, fetch_one, get_row, with_paramstyle
+from models.db.leadership import check_epoch
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.seller import Seller
@@ -72,7 +72,7 @@ def due_queues(now: datetime) -> list[str]:
             (SELECT min(next_attempt_at) FROM message WHERE {_RETRY} AND message.queue = retry.queue) <= ?
         """  # noqa: S608
     moment = Message.next_attempt_at.db_value(now)
-    return [queue for (queue,) in database.execute_sql(statement(query), (moment,)).fetchall()]
+    return [queue for (queue,) in database.execute_sql(with_paramstyle(query), (moment,)).fetchall()]
 
 
 def next_message(queue: str, now: datetime) -> Message | None:
@@ -102,14 +102,14 @@ def message_to_send(message_id: int) -> Message | None:
 
     Raise LockLost where another daemon has taken over.
     """
-    check_office()
+    check_epoch()
     query = "SELECT * FROM message WHERE id = ? AND next_attempt_at IS NOT NULL"
-    message = first(Message, query, message_id)
+    message = fetch_one(Message, query, message_id)
     if message is not None:
         # A join by the query builder takes several times as long.
-        message.event = by_id(Event, message.event_id)
-        message.event.payment = by_id(PaymentRequest, message.event.payment_id)
-        message.event.payment.seller = by_id(Seller, message.event.payment.seller_id)
+        message.event = get_row(Event, message.event_id)
+        message.event.payment = get_row(PaymentRequest, message.event.payment_id)
+        message.event.payment.seller = get_row(Seller, message.event.payment.seller_id)
     return message
 
 
@@ -145,10 +145,8 @@ def bring_forward(now: datetime) -> None:
         WHERE other.id = message.waits_for AND other.next_attempt_at IS NOT NULL)"""
     with unit_of_work("messages-brought-forward"):
         # Only constants of this module are put into the text.
-        database.execute_sql(
-            statement(f"UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}"),  # noqa: S608
-            parameters * 2,
-        )
+        query = f"UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}"  # noqa: S608
+        database.execute_sql(with_paramstyle(query), parameters * 2)
         database.execute_sql(let_go)
 
 
@@ -163,7 +161,7 @@ def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> l
         )
         FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {AT_ONCE}
         """  # noqa: S608
-    return [_Candidate(*row) for row in database.execute_sql(statement(query), parameters).fetchall()]
+    return [_Candidate(*row) for row in database.execute_sql(with_paramstyle(query), parameters).fetchall()]
 
 
 def _hold_back(waiting: Sequence[_Candidate]) -> None:

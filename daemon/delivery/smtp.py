@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from config import Maildir, SmtpServer
 from daemon.delivery.cures import CORRECT_ADDRESS, CORRECT_LOGIN, cure_for
-from daemon.delivery.emails import LONGEST_SUBJECT, Letter
+from daemon.delivery.emails import MAX_SUBJECT_CHARACTERS, EmailContent
 from daemon.net.connection import open_connection
 from daemon.net.errors import NotReady, PermanentFailure, TemporaryFailure, explain, reason
 from daemon.net.tls import tls_context
@@ -41,7 +41,7 @@ class Mailer:
         self._deadline_seconds = deadline_seconds
 
     def send(
-        self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
+        self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
         """Hand one email over within `deadline_seconds`. Return once the other side has it.
 
@@ -261,11 +261,15 @@ def _unfolded(policy: "EmailPolicy[EmailMessage]", subject: str) -> "EmailPolicy
     A subject that is folded before its first word is read back with a space in front. One that has to be
     encoded is folded all the same, because an encoded word has at most 75 characters (RFC 2047 2).
     """
-    return policy.clone(max_line_length=len("Subject: ") + LONGEST_SUBJECT) if subject.isascii() else policy
+    return (
+        policy.clone(max_line_length=len("Subject: ") + MAX_SUBJECT_CHARACTERS)
+        if subject.isascii()
+        else policy
+    )
 
 
 def _message(
-    mail_from: str, recipient: str, letter: Letter, message_id: str, is_urgent: bool, now: datetime
+    mail_from: str, recipient: str, letter: EmailContent, message_id: str, is_urgent: bool, now: datetime
 ) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = mail_from

@@ -21,18 +21,18 @@ from daemon.node.rpc import (
     RpcError,
 )
 from daemon.node.types import MempoolEntry, NodeTip, Publication
-from models.db.connection import batches
+from models.db.connection import chunked
 from payments.transaction import (
     Block,
     MalformedTransaction,
     Transaction,
-    decoded_block,
-    decoded_transaction,
+    block_from_rpc,
     header_hashes,
     outpoint,
-    outpoint_parts,
     parse_block,
     parse_transaction,
+    split_outpoint,
+    transaction_from_rpc,
 )
 
 GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer, or restart bitcoind with -prune=0 -reindex"
@@ -67,7 +67,7 @@ class Bitcoind:
 
     def tip(self) -> NodeTip:
         """Where the node's active chain ends."""
-        info = self._rpc.ask("getblockchaininfo")
+        info = self._rpc.call("getblockchaininfo")
         return NodeTip(
             chain=info["chain"],
             hash=info["bestblockhash"],
@@ -81,7 +81,7 @@ class Bitcoind:
 
     def block_hash(self, height: int) -> str | None:
         """The active chain's block at this height; None above its tip."""
-        found: str | None = self._rpc.ask_or_none("getblockhash", height, absent=OUT_OF_RANGE)
+        found: str | None = self._rpc.call_or_none("getblockhash", height, absent=OUT_OF_RANGE)
         return found
 
     def hashes_after(self, block_hash: str, height: int, last_height: int) -> list[str]:
@@ -99,7 +99,7 @@ class Bitcoind:
 
     def header(self, block_hash: str) -> dict[str, Any] | None:
         """A block's header, with its `height`, `time`, `chainwork`; None where the node doesn't know it."""
-        found: dict[str, Any] | None = self._rpc.ask_or_none("getblockheader", block_hash, absent=NOT_FOUND)
+        found: dict[str, Any] | None = self._rpc.call_or_none("getblockheader", block_hash, absent=NOT_FOUND)
         return found
 
     def block(self, block_hash: str) -> Block:
@@ -110,11 +110,11 @@ class Bitcoind:
         raw = self._rest_answer(f"/rest/block/{block_hash}.bin", "rest.block")
         try:
             if raw is None:
-                raw = bytes.fromhex(self._rpc.ask("getblock", block_hash, 0))
+                raw = bytes.fromhex(self._rpc.call("getblock", block_hash, 0))
             try:
                 block = parse_block(raw)
             except MalformedTransaction:
-                block = decoded_block(self._rpc.ask("getblock", block_hash, 2))
+                block = block_from_rpc(self._rpc.call("getblock", block_hash, 2))
         except RpcError as error:
             raise BlockMissing(
                 f"block {block_hash} cannot be read from bitcoind ({error}), and is not skipped, "
@@ -128,33 +128,33 @@ class Bitcoind:
 
     def is_mempool_loaded(self) -> bool:
         """Whether the mempool saved at the last shutdown is read again: before that it tells nothing."""
-        return bool(self._rpc.ask("getmempoolinfo")["loaded"])
+        return bool(self._rpc.call("getmempoolinfo")["loaded"])
 
     def mempool_entry(self, txid: str) -> MempoolEntry | None:
         """The transaction's entry; None where it is not in the mempool."""
-        entry = self._rpc.ask_or_none("getmempoolentry", txid, absent=NOT_FOUND)
+        entry = self._rpc.call_or_none("getmempoolentry", txid, absent=NOT_FOUND)
         if entry is None:
             return None
         return MempoolEntry(datetime.fromtimestamp(entry["time"], UTC), entry["ancestorcount"] - 1)
 
     def in_mempool(self, txids: Sequence[str]) -> set[str]:
         """Return those of these transactions that are in the mempool; one batch of calls."""
-        entries = self._rpc.ask_each("getmempoolentry", [[txid] for txid in txids], absent=NOT_FOUND)
+        entries = self._rpc.batch("getmempoolentry", [[txid] for txid in txids], absent=NOT_FOUND)
         return {txid for txid, entry in zip(txids, entries, strict=True) if entry is not None}
 
     def mempool_txids(self) -> frozenset[str]:
         """All transactions in the mempool."""
-        return frozenset(self._rpc.ask("getrawmempool"))
+        return frozenset(self._rpc.call("getrawmempool"))
 
     def mempool_ancestors(self, txid: str) -> list[str]:
         """A transaction's unconfirmed ancestors; none where it has left the mempool."""
-        return self._rpc.ask_or_none("getmempoolancestors", txid, absent=NOT_FOUND) or []
+        return self._rpc.call_or_none("getmempoolancestors", txid, absent=NOT_FOUND) or []
 
     def mempool_dependents(self, txids: Sequence[str]) -> list[str]:
         """Those of these transactions that are in the mempool, and have unconfirmed ancestors there. They are
         asked for all at once."""
         calls = [[txid] for txid in txids]
-        entries = self._rpc.ask_each("getmempoolentry", calls, absent=NOT_FOUND)
+        entries = self._rpc.batch("getmempoolentry", calls, absent=NOT_FOUND)
         return [t for t, e in zip(txids, entries, strict=True) if e is not None and e["ancestorcount"] > 1]
 
     def mempool_transactions(self, txids: Sequence[str]) -> list[Transaction]:
@@ -164,13 +164,13 @@ class Bitcoind:
         an entry shows that one is in the mempool.
         """
         calls = [[txid] for txid in txids]
-        raws = self._rpc.ask_each("getrawtransaction", calls, absent=NOT_FOUND)
+        raws = self._rpc.batch("getrawtransaction", calls, absent=NOT_FOUND)
         return [self.read_transaction(bytes.fromhex(raw)) for raw in raws if raw is not None]
 
     def mempool_spenders(self, outpoints: Sequence[bytes]) -> dict[bytes, str]:
         """Which of these outpoints are spent in the mempool, and by which transaction."""
-        asked = [dict(zip(("txid", "vout"), outpoint_parts(key), strict=True)) for key in outpoints]
-        rows = self._rpc.ask("gettxspendingprevout", asked) if asked else []
+        asked = [dict(zip(("txid", "vout"), split_outpoint(key), strict=True)) for key in outpoints]
+        rows = self._rpc.call("gettxspendingprevout", asked) if asked else []
         return {
             outpoint(row["txid"], row["vout"]): row["spendingtxid"] for row in rows if "spendingtxid" in row
         }
@@ -184,7 +184,7 @@ class Bitcoind:
             return parse_transaction(raw)
         except MalformedTransaction:
             try:
-                return decoded_transaction(self._rpc.ask("decoderawtransaction", raw.hex()))
+                return transaction_from_rpc(self._rpc.call("decoderawtransaction", raw.hex()))
             except RpcError as error:
                 raise MalformedTransaction(str(error)) from error
 
@@ -196,7 +196,7 @@ class Bitcoind:
         Raises NodeError where the tip has left the chain, RpcError where the wallet is not loaded.
         """
         try:
-            rows = self._rpc.ask("listsinceblock", tip_hash, wallet=True)["transactions"]
+            rows = self._rpc.call("listsinceblock", tip_hash, wallet=True)["transactions"]
         except RpcError as error:
             if error.code == NOT_FOUND:
                 raise NodeError("bitcoind's chain moves while it is read") from error
@@ -208,9 +208,9 @@ class Bitcoind:
 
         The block may have left the chain; one that the node doesn't know stands for the first.
         """
-        rows = self._rpc.ask_or_none("listsinceblock", block_hash, absent=NOT_FOUND, wallet=True)
+        rows = self._rpc.call_or_none("listsinceblock", block_hash, absent=NOT_FOUND, wallet=True)
         if rows is None:
-            rows = self._rpc.ask("listsinceblock", wallet=True)
+            rows = self._rpc.call("listsinceblock", wallet=True)
         paid = [row for row in rows["transactions"] if row["confirmations"] > 0 and "address" in row]
         heights: dict[str, int] = {}
         for row in paid:
@@ -221,14 +221,14 @@ class Bitcoind:
     def wallet_received_at(self, txid: str) -> datetime | None:
         """Return when the wallet received a transaction; None where no wallet knows it, or may be asked."""
         try:
-            found = self._rpc.ask("gettransaction", txid, wallet=True)
+            found = self._rpc.call("gettransaction", txid, wallet=True)
         except (RpcError, NodeRefused):
             return None
         return datetime.fromtimestamp(found["timereceived"], UTC)
 
     def is_address_known(self, address: str) -> bool:
         """Whether the wallet watches this address."""
-        return _is_ours(self._rpc.ask("getaddressinfo", address, wallet=True))
+        return _is_ours(self._rpc.call("getaddressinfo", address, wallet=True))
 
     def known_addresses(self, addresses: Sequence[str]) -> set[str]:
         """Return those of these addresses that the wallet watches.
@@ -236,27 +236,27 @@ class Bitcoind:
         Raise RpcError where one is no address to this node.
         """
         known: set[str] = set()
-        for batch in batches(addresses):
+        for batch in chunked(addresses):
             calls = [[address] for address in batch]
-            infos = self._rpc.ask_each("getaddressinfo", calls, wallet=True)
+            infos = self._rpc.batch("getaddressinfo", calls, wallet=True)
             known |= {address for address, info in zip(batch, infos, strict=True) if _is_ours(info)}
         return known
 
     def new_addresses(self, count: int) -> list[tuple[str, bytes]]:
         """So many fresh addresses of the wallet, each with its script. They are asked for all at once."""
         call = [LABEL, self._settings.address_type]
-        addresses = self._rpc.ask_each("getnewaddress", [call] * count, wallet=True)
+        addresses = self._rpc.batch("getnewaddress", [call] * count, wallet=True)
         return list(zip(addresses, self.scripts_of(addresses), strict=True))
 
     def scripts_of(self, addresses: Sequence[str]) -> list[bytes]:
         """What an output has to hold to pay each of these addresses."""
-        answers = self._rpc.ask_each("validateaddress", [[address] for address in addresses])
+        answers = self._rpc.batch("validateaddress", [[address] for address in addresses])
         return [bytes.fromhex(answer["scriptPubKey"]) for answer in answers]
 
     def addresses(self) -> list[str]:
         """Every address that `new_addresses` ever made in this wallet."""
         return list(
-            self._rpc.ask_or_none("getaddressesbylabel", LABEL, absent=NO_SUCH_LABEL, wallet=True) or ()
+            self._rpc.call_or_none("getaddressesbylabel", LABEL, absent=NO_SUCH_LABEL, wallet=True) or ()
         )
 
     def load_wallet(self) -> bool:
@@ -267,10 +267,10 @@ class Bitcoind:
         name = self._settings.bitcoind_wallet
         # To a second thread that loads the same wallet, bitcoind returns an error.
         with _LOADING:
-            if name in self._rpc.ask("listwallets"):
+            if name in self._rpc.call("listwallets"):
                 return False
             try:
-                self._rpc.ask("loadwallet", name)
+                self._rpc.call("loadwallet", name)
             except RpcError as error:
                 if error.code != WALLET_LOADED:
                     raise
@@ -278,20 +278,20 @@ class Bitcoind:
 
     def is_wallet_scanning(self) -> bool:
         """Whether the wallet is rescanning, so that its answers have gaps."""
-        return bool(self._rpc.ask("getwalletinfo", wallet=True)["scanning"])
+        return bool(self._rpc.call("getwalletinfo", wallet=True)["scanning"])
 
     # The feed
 
     def relays_transactions(self) -> bool | None:
         """Return whether bitcoind asks its peers for transactions; None where this user may not know."""
         try:
-            return bool(self._rpc.ask("getnetworkinfo")["localrelay"])
+            return bool(self._rpc.call("getnetworkinfo")["localrelay"])
         except NodeRefused:
             return None
 
     def publications(self) -> list[Publication]:
         """What bitcoind publishes over ZMQ."""
-        rows = self._rpc.ask("getzmqnotifications")
+        rows = self._rpc.call("getzmqnotifications")
         return [Publication(row["type"].removeprefix("pub"), row["address"], row["hwm"]) for row in rows]
 
     def close(self) -> None:

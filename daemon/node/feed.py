@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-BATCH, BATCH_BYTES = 250, 100_000
+BATCH_SIZE, BATCH_BYTES = 250, 100_000
 """The most raw transactions taken at once, and after how many bytes no more are taken: a new tip never waits
 for more than these."""
 
@@ -106,11 +106,13 @@ class _Topic:
             batch.is_incomplete = True
 
     def take(self, batch: Batch) -> list[bytes]:
-        """The bodies of the next messages, up to BATCH or until they have BATCH_BYTES; a foreign or malformed
-        one is a reason to look, no more."""
+        """Return the bodies of the next messages, up to BATCH_SIZE or BATCH_BYTES.
+
+        A foreign or malformed message is a reason to look, no more.
+        """
         bodies: list[bytes] = []
         size = 0
-        while len(bodies) < BATCH and size < BATCH_BYTES and (frames := _receive(self._socket)):
+        while len(bodies) < BATCH_SIZE and size < BATCH_BYTES and (frames := _receive(self._socket)):
             if len(frames) != 3 or frames[0] != self._topic or len(frames[2]) != _SEQUENCE.size:
                 batch.is_incomplete = True
                 continue

@@ -27,7 +27,7 @@ Meanwhile = Callable[[float | None], None]
 call."""
 
 
-class PatientConnection(http.client.HTTPConnection):
+class PollingHTTPConnection(http.client.HTTPConnection):
     """An HTTP connection that calls `meanwhile` while it waits for an answer to begin."""
 
     def __init__(self, host: str, port: int | None, meanwhile: Meanwhile) -> None:

@@ -14,7 +14,7 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from config import Settings
 from daemon.failpoint import reach
-from daemon.node.http import PatientConnection, SecureConnection
+from daemon.node.http import PollingHTTPConnection, SecureConnection
 from daemon.node.rpc_proxy import NOT_JSON, RpcProxy
 
 # From Bitcoin Core's rpc/protocol.h.
@@ -71,20 +71,20 @@ class Rpc:
         it, if anything; what it raises ends the call."""
         self._live_on = live_on
 
-    def ask(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
+    def call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
         """The result of one call."""
         return self._twice(method, lambda proxy: proxy.one(method, parameters), wallet)
 
-    def ask_or_none(self, method: str, *parameters: Any, absent: int, wallet: bool = False) -> Any:
+    def call_or_none(self, method: str, *parameters: Any, absent: int, wallet: bool = False) -> Any:
         """The same; None for the error `absent`."""
         try:
-            return self.ask(method, *parameters, wallet=wallet)
+            return self.call(method, *parameters, wallet=wallet)
         except RpcError as error:
             if error.code == absent:
                 return None
             raise
 
-    def ask_each(
+    def batch(
         self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
     ) -> list[Any]:
         """The results of calls with these parameters each, asked all at once; None for the error `absent`."""
@@ -98,7 +98,7 @@ class Rpc:
         parts = urlsplit(self._address)
         if parts.scheme == "https":
             return SecureConnection(parts.hostname or "", parts.port)
-        return PatientConnection(parts.hostname or "", parts.port or 80, self._meanwhile)
+        return PollingHTTPConnection(parts.hostname or "", parts.port or 80, self._meanwhile)
 
     def close(self) -> None:
         """Let the connections go; the next call makes new ones."""

@@ -19,7 +19,7 @@ from daemon.rates.sources import NoRates, UnknownPair, addresses_by_pair, read_r
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.rate import Rate, quotes, store_rates
-from payments.price import choose_price
+from payments.price import aggregate_quotes
 
 log = structlog.get_logger(__name__)
 
@@ -187,7 +187,7 @@ class RateKeeper(Worker):
         unpriced: set[str] = set()
         for currency, group in groupby(quotes(), key=lambda quote: quote.currency):
             fresh = [quote for quote in group if abs(self._clock() - quote.fetched_at) <= max_age]
-            price = choose_price(fresh, self._clock(), max_age)
+            price = aggregate_quotes(fresh, self._clock(), max_age)
             left_out |= {(source, currency) for source in price.left_out} if price else set()
             if fresh and price is None:
                 unpriced.add(currency)

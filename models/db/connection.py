@@ -24,7 +24,7 @@ LOCK_TIMEOUT_SECONDS = 5
 _VALUES_A_STATEMENT = 1000
 
 # InternalError is PostgreSQL's read-only standby.
-DATABASE_TROUBLE = (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
+TRANSIENT_ERRORS = (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
 """Locked, full, read-only, gone: it may pass by itself."""
 
 _SQLITE_PRAGMAS = {
@@ -63,12 +63,12 @@ class DatabaseError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
-def moment(microseconds: int) -> datetime:
-    """What a MomentField stores as this number."""
+def from_microseconds(microseconds: int) -> datetime:
+    """What a UtcDateTimeField stores as this number."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-class MomentField(peewee.BigIntegerField):
+class UtcDateTimeField(peewee.BigIntegerField):
     """An aware UTC datetime, stored as whole microseconds since 1970."""
 
     def db_value(self, value: datetime | None) -> int | None:
@@ -81,7 +81,7 @@ class MomentField(peewee.BigIntegerField):
 
     def python_value(self, value: int | None) -> datetime | None:
         """Comes back in UTC, to the microsecond it went in with."""
-        return None if value is None else moment(value)
+        return None if value is None else from_microseconds(value)
 
 
 class BytesField(peewee.BlobField):
@@ -92,7 +92,7 @@ class BytesField(peewee.BlobField):
         return None if value is None else bytes(value)
 
 
-class DocumentField(peewee.TextField):
+class JsonField(peewee.TextField):
     """A JSON document, kept as the text it was stored with."""
 
     def db_value(self, value: Any) -> str | None:
@@ -104,7 +104,7 @@ class DocumentField(peewee.TextField):
         return None if value is None else json.loads(value)
 
 
-_CONVERTED = (MomentField, BytesField, DocumentField, peewee.BooleanField)
+_CONVERTED = (UtcDateTimeField, BytesField, JsonField, peewee.BooleanField)
 """What Python has otherwise than the database; numbers and texts are the same in both."""
 
 
@@ -138,7 +138,7 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def statement(sql: str) -> str:
+def with_paramstyle(sql: str) -> str:
     """SQL with ? for each parameter, in the form that the open database takes.
 
     For what every message of the feed asks: the query builder takes ten times as long as the query.
@@ -146,24 +146,24 @@ def statement(sql: str) -> str:
     return sql.replace("?", database.obj.param)
 
 
-def marks(values: Sequence[object]) -> str:
+def placeholders(values: Sequence[object]) -> str:
     """A ? for each of these values, as a list in a statement has them."""
     return ",".join("?" * len(values))
 
 
-def batches(values: Iterable[V]) -> Iterator[list[V]]:
+def chunked(values: Iterable[V]) -> Iterator[list[V]]:
     """The values in lists of a size that a statement can take: PostgreSQL's has at most 65,535 parameters."""
     waiting = iter(values)
     while batch := list(islice(waiting, _VALUES_A_STATEMENT)):
         yield batch
 
 
-def rows(table: type[T], query: str, *parameters: Any) -> list[T]:
+def fetch_all(table: type[T], query: str, *parameters: Any) -> list[T]:
     """The rows of one table that a query with ? for each parameter selects, as `Table.raw` has them.
 
     That works out anew for each query which column is which field, and takes five times as long.
     """
-    cursor = database.execute_sql(statement(query), parameters)
+    cursor = database.execute_sql(with_paramstyle(query), parameters)
     names, converters = _readers(table, tuple(column[0] for column in cursor.description))
     found = []
     for values in cursor.fetchall():
@@ -175,20 +175,20 @@ def rows(table: type[T], query: str, *parameters: Any) -> list[T]:
     return found
 
 
-def first(table: type[T], query: str, *parameters: Any) -> T | None:
+def fetch_one(table: type[T], query: str, *parameters: Any) -> T | None:
     """The first of these rows, if there is one."""
-    found = rows(table, query, *parameters)
+    found = fetch_all(table, query, *parameters)
     return found[0] if found else None
 
 
-def by_id(table: type[T], row_id: Any) -> T:
+def get_row(table: type[T], row_id: Any) -> T:
     """The row with this id, which is known to be there."""
     # Only the name of a table of ours is put into the text.
-    [row] = rows(table, f"SELECT * FROM {table._meta.table_name} WHERE id = ?", row_id)  # noqa: S608
+    [row] = fetch_all(table, f"SELECT * FROM {table._meta.table_name} WHERE id = ?", row_id)  # noqa: S608
     return row
 
 
-def fresh(table: type[T], **values: Any) -> T:
+def new_row(table: type[T], **values: Any) -> T:
     """A row with these values and the table's defaults, not yet stored: `table(…)` sets them one by one."""
     row = table(__no_default__=True)
     row.__data__ = {**table._meta.get_default_dict(), **values}  # type: ignore[no-untyped-call]
@@ -201,16 +201,16 @@ def insert(table: type[Table], **values: Any) -> int:
     For what each payment stores: `create` takes five times as long. What is None is left out, and RETURNING
     where SQLite knows the id without: with both, to insert a request took seven times as long.
     """
-    columns, row = written(table, values)
+    columns, row = insert_columns(table, values)
     # Only names of our own and marks are put into the text.
-    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({marks(row)})"  # noqa: S608
+    query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({placeholders(row)})"  # noqa: S608
     if is_sqlite():
         return int(database.execute_sql(query, row).lastrowid)
-    (row_id,) = database.execute_sql(statement(f"{query} RETURNING id"), row).fetchone()
+    (row_id,) = database.execute_sql(with_paramstyle(f"{query} RETURNING id"), row).fetchone()
     return int(row_id)
 
 
-def written(table: type[Table], values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+def insert_columns(table: type[Table], values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
     """The columns that an INSERT lists, and what it writes there: all of these values but the Nones."""
     given = {name: value for name, value in values.items() if value is not None}
     columns, converters = _writers(table, tuple(given))
@@ -227,7 +227,7 @@ def execute_many(query: str, parameters: Iterable[Sequence[Any]]) -> int:
     # peewee has no way to many; its own errors are what our callers wait out.
     with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
         cursor = database.cursor()
-        cursor.executemany(statement(query), list(parameters))
+        cursor.executemany(with_paramstyle(query), list(parameters))
     return int(cursor.rowcount)
 
 

@@ -20,7 +20,7 @@ class LockLost(Exception):
     """Another daemon may work on the database by now: write nothing more, and stand by."""
 
 
-class DaemonTerm(Table):
+class DaemonEpoch(Table):
     """The one row of it: how many daemons have taken office, and with which bitcoind the last one works."""
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
@@ -28,10 +28,10 @@ class DaemonTerm(Table):
     node = peewee.TextField(null=True)
 
 
-def take_office(node: str) -> None:
+def begin_epoch(node: str) -> None:
     """Begin a term, with the daemon's lock held; what the daemon before had under way is over then.
 
-    `node` tells this daemon's bitcoind from any other. Raises one of DATABASE_TROUBLE where it can't be done
+    `node` tells this daemon's bitcoind from any other. Raises one of TRANSIENT_ERRORS where it can't be done
     now: try again.
     """
     global _ours, _has_moved
@@ -39,31 +39,31 @@ def take_office(node: str) -> None:
         return
     with database.atomic():
         # A table's lock, because it is fair: who locks a row to write it can wait for ever for its readers.
-        database.execute_sql("LOCK TABLE daemon_term IN EXCLUSIVE MODE")
-        before = DaemonTerm.get()
-        DaemonTerm.update(number=before.number + 1, node=node).execute()
+        database.execute_sql("LOCK TABLE daemon_epoch IN EXCLUSIVE MODE")
+        before = DaemonEpoch.get()
+        DaemonEpoch.update(number=before.number + 1, node=node).execute()
     _ours, _has_moved = before.number + 1, before.node not in (None, node)
 
 
-def leave_office() -> None:
+def end_epoch() -> None:
     """What this process writes from now on it does not write as the daemon."""
     global _ours, _has_moved
     _ours, _has_moved = None, False
 
 
-def has_moved() -> bool:
+def node_changed() -> bool:
     """Whether the daemon before had another bitcoind, whose mempool may have had what ours is yet to get."""
     return _has_moved
 
 
-def hold_office() -> None:
+def fence() -> None:
     """Let nobody else take office before the transaction ends. Raises LockLost where somebody has already."""
     if _ours is not None:
-        database.execute_sql("LOCK TABLE daemon_term IN ROW SHARE MODE")
-        check_office()
+        database.execute_sql("LOCK TABLE daemon_epoch IN ROW SHARE MODE")
+        check_epoch()
 
 
-def check_office() -> None:
+def check_epoch() -> None:
     """Raises LockLost where another daemon has taken office."""
-    if _ours is not None and DaemonTerm.get().number != _ours:
+    if _ours is not None and DaemonEpoch.get().number != _ours:
         raise LockLost("another daemon has taken office")

@@ -22,15 +22,15 @@ Rights = Mapping[str, Sequence[str]]
 _READ_ALONE: Rights = {READ: WHOLE_ROW}
 _TERMS = (
     "reference seller_id amount_fiat currency price price_at price_source amount_sats tolerance_sats "
-    "address_id confirmations_required created_at expires_at monitored_until late_deadline note label "
-    "redirect_url metadata idempotency_key idempotency_digest next_deadline"
+    "address_id confirmations_required created_at expires_at monitored_until late_accepted_until note label "
+    "redirect_url metadata idempotency_key idempotency_digest reassess_at"
 ).split()
 _STARTING_VALUES = {
     "status": "'new'",
     "due_sats": "amount_sats",
     "received_sats": "0",
     "overpaid_sats": "0",
-    "told_sats": "0",
+    "notified_sats": "0",
     "revision": "0",
     "is_late": "FALSE",
 }
@@ -47,22 +47,22 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "payment_request": {
             READ: WHOLE_ROW,
             INSERT: [*_TERMS, *_STARTING_VALUES],
-            UPDATE: ["settled_sats"],
+            UPDATE: ["acknowledged_sats"],
         },
         "output": _READ_ALONE,
         "block": _READ_ALONE,
-        "event": {READ: WHOLE_ROW, UPDATE: ["settled_at"]},
-        "message": {READ: WHOLE_ROW, UPDATE: ["settled_at"]},
+        "event": {READ: WHOLE_ROW, UPDATE: ["acknowledged_at"]},
+        "message": {READ: WHOLE_ROW, UPDATE: ["acknowledged_at"]},
         "rate": _READ_ALONE,
-        "hint": {READ: WHOLE_ROW, INSERT: "kind payment_id txid message_id created_at".split()},
+        "daemon_command": {READ: WHOLE_ROW, INSERT: "kind payment_id txid message_id created_at".split()},
         "daemon_report": _READ_ALONE,
         "operator_salt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW},
         "operator_session": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, DELETE: WHOLE_ROW},
         "login_attempt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, UPDATE: WHOLE_ROW, DELETE: WHOLE_ROW},
         "failed_login": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, UPDATE: WHOLE_ROW, DELETE: WHOLE_ROW},
         "schema_migration": _READ_ALONE,
-        "spend": {},
-        "daemon_term": {},
+        "watched_outpoint": {},
+        "daemon_epoch": {},
     }
 )
 """Every table, and what the web server may do there. A right names its columns, or none for all of them."""

@@ -1,4 +1,4 @@
-"""Wrong passwords by client, for the operator's page, and indexes for open requests and currencies."""
+"""Wrong passwords by client, for the operator's page, and an index for open requests."""
 
 from typing import Any
 
@@ -34,4 +34,3 @@ def up(migrator: SchemaMigrator, db: Any) -> None:
         "CREATE INDEX payment_underway_of_seller ON payment_request (seller_id) "
         "WHERE status NOT IN ('confirmed', 'expired')"
     )
-    db.execute_sql("CREATE INDEX payment_currency ON payment_request (currency, created_at)")

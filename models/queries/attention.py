@@ -20,14 +20,14 @@ DECIDED = (Status.CONFIRMED, Status.EXPIRED)
 # A partial index is used only where a query has its condition word for word, without parameters.
 UNDERWAY = SQL("status NOT IN ('confirmed', 'expired')")
 _MONEY_IN_QUESTION = SQL("((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)")
-_UNSETTLED = SQL("(settled_sats IS NULL OR settled_sats <> received_sats)")
-_REVERTED = SQL(f"type = '{EventType.REVERTED}' AND settled_at IS NULL")
-_UNDELIVERED = SQL("failed_at IS NOT NULL AND settled_at IS NULL")
+_UNSETTLED = SQL("(acknowledged_sats IS NULL OR acknowledged_sats <> received_sats)")
+_REVERTED = SQL(f"type = '{EventType.REVERTED}' AND acknowledged_at IS NULL")
+_UNDELIVERED = SQL("failed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 MOST_COUNTED = 1000
 
 
-class Need(StrEnum):
+class ActionNeeded(StrEnum):
     """Why a request waits for a decision."""
 
     LATE = "late"
@@ -37,7 +37,7 @@ class Need(StrEnum):
     UNDELIVERED = "undelivered"
 
 
-def in_question(need: Need) -> Any:
+def needs_action(need: ActionNeeded) -> Any:
     """The condition on a request that waits for this decision; what the operator has settled does not.
 
     More than was asked for is a question from the dust limit on: less can't be sent back.
@@ -45,42 +45,44 @@ def in_question(need: Need) -> Any:
     is_expired = PaymentRequest.status == Status.EXPIRED.value
     money = _MONEY_IN_QUESTION & _UNSETTLED
     match need:
-        case Need.LATE:
+        case ActionNeeded.LATE:
             return money & is_expired & PaymentRequest.is_late
-        case Need.PART:
+        case ActionNeeded.PART:
             return money & is_expired & ~PaymentRequest.is_late
-        case Need.EXTRA:
+        case ActionNeeded.EXTRA:
             return money & ~is_expired & (PaymentRequest.overpaid_sats >= DUST_LIMIT_SATS)
-        case Need.REVERTED:
+        case ActionNeeded.REVERTED:
             is_back = PaymentRequest.status == Status.CONFIRMED.value
             return PaymentRequest.id.in_(Event.select(Event.payment).where(_REVERTED)) & ~is_back
-        case Need.UNDELIVERED:
+        case ActionNeeded.UNDELIVERED:
             return PaymentRequest.id.in_(Message.select(Message.payment).where(_UNDELIVERED))
 
 
-def questions() -> Mapping[Need, int]:
+def action_counts() -> Mapping[ActionNeeded, int]:
     """How many requests wait for each decision that there is to make; counted up to MOST_COUNTED."""
     counts = {}
-    for need in Need:
-        some = PaymentRequest.select(PaymentRequest.id).where(in_question(need)).limit(MOST_COUNTED)
+    for need in ActionNeeded:
+        some = PaymentRequest.select(PaymentRequest.id).where(needs_action(need)).limit(MOST_COUNTED)
         counts[need] = some.count(database)
     return MappingProxyType({need: count for need, count in counts.items() if count})
 
 
-def settle(payment: PaymentRequest, revision: int, now: datetime) -> bool:
+def acknowledge(payment: PaymentRequest, revision: int, now: datetime) -> bool:
     """Nothing of what is known at this revision waits any more; False where something has come since."""
     changed = (
-        PaymentRequest.update(settled_sats=PaymentRequest.received_sats)
+        PaymentRequest.update(acknowledged_sats=PaymentRequest.received_sats)
         .where((PaymentRequest.id == payment.id) & (PaymentRequest.revision == revision))
         .execute()
     )
     if changed:
-        Event.update(settled_at=now).where((Event.payment == payment) & _REVERTED).execute()
-        Message.update(settled_at=now).where((Message.payment == payment) & _UNDELIVERED).execute()
+        Event.update(acknowledged_at=now).where((Event.payment == payment) & _REVERTED).execute()
+        Message.update(acknowledged_at=now).where((Message.payment == payment) & _UNDELIVERED).execute()
     return bool(changed)
 
 
-def needs_of(payment: PaymentRequest) -> list[Need]:
+def actions_for(payment: PaymentRequest) -> list[ActionNeeded]:
     """Which decisions this request waits for."""
     is_this = PaymentRequest.id == payment.id
-    return [need for need in Need if PaymentRequest.select().where(is_this & in_question(need)).exists()]
+    return [
+        need for need in ActionNeeded if PaymentRequest.select().where(is_this & needs_action(need)).exists()
+    ]

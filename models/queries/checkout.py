@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from models.db.connection import database, statement
+from models.db.connection import database, with_paramstyle
 from models.payment import PaymentRequest
 
 
@@ -60,7 +60,7 @@ _QUERY = """
 
 def checkout_of(reference: str) -> Checkout | None:
     """The request with this public identifier, as it is at one moment: one statement needs no snapshot."""
-    found = database.execute_sql(statement(_QUERY), (reference,)).fetchall()
+    found = database.execute_sql(with_paramstyle(_QUERY), (reference,)).fetchall()
     if not found:
         return None
     *columns, expires_at, is_late, is_closed, _, _, _ = found[0]

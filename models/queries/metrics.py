@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.db.connection import MomentField, database
+from models.db.connection import UtcDateTimeField, database
 
-_MOMENT = MomentField()
+_MOMENT = UtcDateTimeField()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def queues() -> list[Queue]:
 
 def undeliverable_count() -> int:
     """How many messages were given up, and wait for the operator to say what about it."""
-    query = "SELECT COUNT(payment_id) FROM message WHERE failed_at IS NOT NULL AND settled_at IS NULL"
+    query = "SELECT COUNT(payment_id) FROM message WHERE failed_at IS NOT NULL AND acknowledged_at IS NULL"
     return int(database.execute_sql(query).fetchone()[0])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from models.db.connection import MomentField, database, statement
+from models.db.connection import UtcDateTimeField, database, with_paramstyle
 
 _MICROSECONDS_A_DAY = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
@@ -22,7 +22,7 @@ GROUP BY 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Taking:
+class DailyTotal:
     """What requests of one currency, confirmed on one day, came to."""
 
     payments: int = 0
@@ -30,18 +30,18 @@ class Taking:
     received_sats: int = 0
 
 
-def takings(first: date, last: date) -> Mapping[tuple[str, date], Taking]:
+def daily_totals(first: date, last: date) -> Mapping[tuple[str, date], DailyTotal]:
     """By currency and day (UTC), from the first to the last day; without those on which nothing came.
 
     The amounts are those that were asked for: more than that may have come, which shows in the satoshis.
     """
-    field = MomentField()
+    field = UtcDateTimeField()
     span = (field.db_value(_midnight(first)), field.db_value(_midnight(last + timedelta(days=1))))
-    found: dict[tuple[str, date], Taking] = defaultdict(Taking)
-    for number, currency, amount, count, sats in database.execute_sql(statement(_SQL), span).fetchall():
+    found: dict[tuple[str, date], DailyTotal] = defaultdict(DailyTotal)
+    for number, currency, amount, count, sats in database.execute_sql(with_paramstyle(_SQL), span).fetchall():
         key = currency, _EPOCH + timedelta(days=number)
         before = found[key]
-        found[key] = Taking(
+        found[key] = DailyTotal(
             before.payments + count,
             before.amount + Decimal(amount) * count,
             before.received_sats + int(sats),

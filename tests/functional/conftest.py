@@ -20,11 +20,11 @@ from tests.conftest import NewDatabase
 from tests.support.chain_state import World
 from tests.support.customer import Customer
 from tests.support.hand_daemon import HandDaemon
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.rows import new_seller
 from tests.support.scenario import Stage
 
-TillMaker = Callable[..., Till]
+MerchantMaker = Callable[..., Merchant]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +53,15 @@ def make_till(
     customer: Customer,
     new_database: NewDatabase,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[TillMaker]:
+) -> Iterator[MerchantMaker]:
     """Tills on the module's node, with these settings: not open yet; they close with the module."""
     with ExitStack() as stack:
 
-        def make(**settings: str) -> Till:
+        def make(**settings: str) -> Merchant:
             directory = tmp_path_factory.mktemp("till")
             if "DATABASE_URL" not in settings:
                 settings["DATABASE_URL"] = new_database(directory)
-            till = Till(regtest_node, directory, **settings)
+            till = Merchant(regtest_node, directory, **settings)
             stack.callback(till.close)
             return till
 
@@ -69,7 +69,7 @@ def make_till(
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker) -> Till:
+def till(make_till: MerchantMaker) -> Merchant:
     """A till with the default settings, which the tests of a module share."""
     return make_till().open()
 
@@ -83,7 +83,7 @@ def stage(
 ) -> Iterator[Stage]:
     """A node, a database and a daemon, in a hurry."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
-    monkeypatch.setattr(loop, "SOON_SECONDS", 0.1)
+    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(loop, "CHECK_SECONDS", 0.2)
     monkeypatch.setattr(vitals, "FIRST_RETRY_SECONDS", 0.05)
     node = start_node()

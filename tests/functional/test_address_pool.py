@@ -18,8 +18,8 @@ from models.db.connection import database, disconnect, is_sqlite
 from models.db.schema import open_database
 from regtest.installation import settings_for
 from regtest.node import RegtestNode, rpcauth
-from tests.functional.conftest import TillMaker
-from tests.support.merchant import Till
+from tests.functional.conftest import MerchantMaker
+from tests.support.merchant import Merchant
 from tests.support.waiting import wait_until
 
 PoolMaker = Callable[[dict[str, str]], AddressPool]
@@ -34,11 +34,11 @@ def _made(node: RegtestNode, wallet: str) -> int:
     return len(node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
 
 
-def _wait_full(till: Till) -> None:
+def _wait_full(till: Merchant) -> None:
     till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
 
 
-def test_a_disk_that_is_full_burns_no_address(make_till: TillMaker) -> None:
+def test_a_disk_that_is_full_burns_no_address(make_till: MerchantMaker) -> None:
     """The daemon cannot store addresses, so it orders none, though the pool lacks three."""
     till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1").open()
     if not till.installation.settings["DATABASE_URL"].startswith("sqlite:"):

@@ -13,10 +13,10 @@ import pytest
 from regtest.child import free_ports
 from regtest.client import Client
 from regtest.node import RegtestNode, rpcauth
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.mail_server import MailServer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.waiting import wait_until
 
 # The feed alone finds the payments of these tests: nothing else looks so early.
@@ -78,7 +78,7 @@ def shop() -> Iterator[Ipv6Server]:
         server.shutdown()
 
 
-def assert_doctor_content(till: Till) -> None:
+def assert_doctor_content(till: Merchant) -> None:
     """The doctor reaches bitcoind and its feed at the same addresses."""
     findings = till.installation.manage("doctor").stdout.splitlines()
     reached = {line.split()[1] for line in findings if line.startswith("ok")}
@@ -92,7 +92,7 @@ def mail() -> Iterator[MailServer]:
 
 
 def test_ipv6_works_wherever_an_address_is_set(
-    make_till: TillMaker,
+    make_till: MerchantMaker,
     regtest_node: RegtestNode,
     customer: Customer,
     ipv6_ports: list[int],
@@ -130,7 +130,7 @@ def test_ipv6_works_wherever_an_address_is_set(
 
 @pytest.mark.parametrize("scheme", ["unix:", "unix://", "ipc://"])
 def test_the_feed_comes_by_a_unix_socket(
-    make_till: TillMaker, customer: Customer, sockets: Path, scheme: str
+    make_till: MerchantMaker, customer: Customer, sockets: Path, scheme: str
 ) -> None:
     """As bitcoin.conf writes it, and as libzmq does."""
     addresses = {
@@ -148,7 +148,7 @@ def test_the_feed_comes_by_a_unix_socket(
 
 
 def test_letters_beyond_ascii_are_right_in_the_rpc_password(
-    make_till: TillMaker, regtest_node: RegtestNode
+    make_till: MerchantMaker, regtest_node: RegtestNode
 ) -> None:
     """bitcoind compares the bytes of UTF-8."""
     url = f"http://{USER}:{PASSWORD}@localhost:{regtest_node.rpc_port}"
@@ -156,7 +156,7 @@ def test_letters_beyond_ascii_are_right_in_the_rpc_password(
     assert f"answers at http://localhost:{regtest_node.rpc_port}" in done.stdout
 
 
-def test_an_address_that_stands_for_all_of_the_machine_needs_a_public_one(make_till: TillMaker) -> None:
+def test_an_address_that_stands_for_all_of_the_machine_needs_a_public_one(make_till: MerchantMaker) -> None:
     """A server that would give customers links to 0.0.0.0 does not start; with PUBLIC_URL it does."""
     till = make_till(WEB_HOST="0.0.0.0")
     till.web.start()

@@ -10,7 +10,7 @@ from payments.status import Status
 from tests.support.customer import Customer
 from tests.support.expected_state import Account
 from tests.support.hand_daemon import Fault
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.scenario import Stage
 from tests.support.tx_builder import ANYBODY, Forged
 from tests.support.waiting import wait_until
@@ -263,8 +263,8 @@ def test_what_a_closed_request_forgets_nobody_else_needs(stage: Stage) -> None:
     for account in (first, alone):
         stage.expire(account, monitoring=SHORT)
         row = account.row()
-        row.next_height = 0
-        row.save(only=[type(row).next_height])
+        row.reassess_at_height = 0
+        row.save(only=[type(row).reassess_at_height])
     _restart(stage)
     is_closed = [account.row().closed_at is not None for account in (first, second, alone)]
     assert is_closed == [True, False, True]
@@ -340,7 +340,7 @@ def test_no_slow_clock_makes_late_money_good(stage: Stage) -> None:
     stage.end()
 
 
-def test_a_coinbase_output_is_confirmed_at_a_hundred(till: Till, customer: Customer) -> None:
+def test_a_coinbase_output_is_confirmed_at_a_hundred(till: Merchant, customer: Customer) -> None:
     """Whatever the request requires; until then the document shows what it waits for."""
     order = till.request(confirmations=1)
     till.node.rpc("generatetoaddress", 1, order.address)

@@ -16,9 +16,9 @@ from models.outbox import Event, Message
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from regtest.node import RegtestNode
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Order, Till
+from tests.support.merchant import Merchant, Order
 from tests.support.postgres import PostgresServer
 
 NOBODY = "ab" * 32
@@ -115,7 +115,7 @@ PLANTS = {
         lambda order: _set(PaymentRequest, order, is_late=True), ("late is False, stored is True",)
     ),
     "a request that would never be looked at again": Plant(
-        lambda order: _set(PaymentRequest, order, next_height=None, next_deadline=None),
+        lambda order: _set(PaymentRequest, order, reassess_at_height=None, reassess_at=None),
         ("the next time to look is",),
     ),
     "an event of receipt missing": Plant(
@@ -130,12 +130,12 @@ PLANTS = {
 
 
 @pytest.fixture(scope="module")
-def audited(make_till: TillMaker) -> Till:
+def audited(make_till: MerchantMaker) -> Merchant:
     return make_till(CONFIRMATIONS="1").open()
 
 
 @pytest.fixture(scope="module")
-def planted(audited: Till, customer: Customer) -> dict[str, list[str]]:
+def planted(audited: Merchant, customer: Customer) -> dict[str, list[str]]:
     """What one audit says of each lie, with the daemon stopped so that it mends none."""
     orders = {name: audited.request() for name in [*PLANTS, "a forged confirmation", "nothing"]}
     unpaid = orders["a forged confirmation"]
@@ -184,7 +184,7 @@ def test_of_what_is_right_nothing_is_said(planted: dict[str, list[str]]) -> None
     assert planted["nothing"] == []
 
 
-def test_all_is_well_beside_a_daemon_at_work(make_till: TillMaker, customer: Customer) -> None:
+def test_all_is_well_beside_a_daemon_at_work(make_till: MerchantMaker, customer: Customer) -> None:
     """Paid, confirmed, replaced, double-spent, late: none of it is a difference; exit status 0."""
     till = make_till(PAYMENT_EXPIRY="3").open()
     paid, bumped, robbed, late = (till.request(confirmations=1) for _ in range(4))
@@ -213,7 +213,7 @@ def test_all_is_well_beside_a_daemon_at_work(make_till: TillMaker, customer: Cus
 
 
 def test_an_address_of_the_wallet_that_the_table_lacks_is_found(
-    make_till: TillMaker, customer: Customer
+    make_till: MerchantMaker, customer: Customer
 ) -> None:
     """Money to it would not be seen. The daemon's next start mends it, and gives it to nobody."""
     till = make_till(ADDRESS_POOL="3").open()
@@ -237,7 +237,7 @@ def test_what_an_older_whitelist_forbids_is_said(
     allowed = ",".join(sorted(RPC_CALLS - {"getaddressesbylabel", "gettransaction"}))
     node = start_node(f"-rpcwhitelist=nodetill:{allowed}")
     node.fund_customer()
-    till = Till(node, tmp_path).open()
+    till = Merchant(node, tmp_path).open()
     try:
         till.daemon.wait_for_line("not looked for", "getaddressesbylabel: add it to rpcwhitelist")
         customer, order = Customer(node), till.request(confirmations=1)
@@ -252,7 +252,7 @@ def test_what_an_older_whitelist_forbids_is_said(
         till.close()
 
 
-def test_a_daemon_that_is_behind_is_a_difference(make_till: TillMaker) -> None:
+def test_a_daemon_that_is_behind_is_a_difference(make_till: MerchantMaker) -> None:
     """What can't be compared is not called right."""
     till = make_till().open()
     till.request()
@@ -264,7 +264,7 @@ def test_a_daemon_that_is_behind_is_a_difference(make_till: TillMaker) -> None:
 
 
 def test_on_postgresql_it_is_the_same(
-    make_till: TillMaker, postgres: PostgresServer, customer: Customer
+    make_till: MerchantMaker, postgres: PostgresServer, customer: Customer
 ) -> None:
     """Nothing is said of what is right, and a lie is found."""
     till = make_till(DATABASE_URL=postgres.new_database()).open()
@@ -281,7 +281,7 @@ def test_on_postgresql_it_is_the_same(
     assert "has 20000 sats, stored are 30000" in done.stdout
 
 
-def test_a_database_that_is_not_there_is_not_made(make_till: TillMaker, tmp_path: Path) -> None:
+def test_a_database_that_is_not_there_is_not_made(make_till: MerchantMaker, tmp_path: Path) -> None:
     """The audit creates nothing: no file, no table."""
     path = tmp_path / "nodetill.db"
     till = make_till(DATABASE_URL=f"sqlite:///{path}")
@@ -291,7 +291,7 @@ def test_a_database_that_is_not_there_is_not_made(make_till: TillMaker, tmp_path
     assert not path.exists()
 
 
-def _stored(till: Till) -> list[list[str]]:
+def _stored(till: Merchant) -> list[list[str]]:
     """Every row of every table."""
     with till.database():
         return [sorted(map(repr, table.select().tuples())) for table in Table.__subclasses__()]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NewDatabase, sqlite_in
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.postgres import PostgresServer
 
 
@@ -22,12 +22,14 @@ def new_database() -> NewDatabase:
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker) -> Till:
+def till(make_till: MerchantMaker) -> Merchant:
     """A till of this module's own: its database is replaced."""
     return make_till().open()
 
 
-def test_a_backup_of_a_live_database_is_gone_back_to(till: Till, customer: Customer, tmp_path: Path) -> None:
+def test_a_backup_of_a_live_database_is_gone_back_to(
+    till: Merchant, customer: Customer, tmp_path: Path
+) -> None:
     """What was paid since is found in the chain; no address is given to a second customer.
 
     The audit names the addresses that the wallet gave since, and that the backup can't know.
@@ -60,7 +62,7 @@ def test_a_backup_of_a_live_database_is_gone_back_to(till: Till, customer: Custo
     assert all("is not in the database" in line for line in differences), differences
 
 
-def _put_back(till: Till, copy: Path) -> None:
+def _put_back(till: Merchant, copy: Path) -> None:
     """As docs/install.md says."""
     name = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     for beside in ("", "-wal", "-shm"):
@@ -68,7 +70,7 @@ def _put_back(till: Till, copy: Path) -> None:
     shutil.copy(copy, name)
 
 
-def test_a_backup_replaces_nothing(till: Till, tmp_path: Path) -> None:
+def test_a_backup_replaces_nothing(till: Merchant, tmp_path: Path) -> None:
     """Nor leaves half of one where it can't be written."""
     there = tmp_path / "there.db"
     there.write_text("last week's")
@@ -83,7 +85,7 @@ def test_a_backup_replaces_nothing(till: Till, tmp_path: Path) -> None:
 
 
 def test_a_dump_of_postgresql_can_be_gone_back_to(
-    make_till: TillMaker, customer: Customer, postgres: PostgresServer, tmp_path: Path
+    make_till: MerchantMaker, customer: Customer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     """The same by PostgreSQL's own means."""
     till = make_till(DATABASE_URL=postgres.new_database()).open()

@@ -7,7 +7,7 @@ import pytest
 
 from daemon import health as vitals
 from daemon.chain import address_filter as addresses
-from models.address import ours
+from models.address import find_scripts
 from models.daemon_status import beat, daemon_report
 from tests.support.scenario import PATIENCE_SECONDS, Stage
 
@@ -45,7 +45,7 @@ def test_what_was_missed_is_looked_through_at_once(stage: Stage, monkeypatch: py
 
     def ask(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
         asked.append(set(scripts))
-        return ours(asked[-1])
+        return find_scripts(asked[-1])
 
     monkeypatch.setattr(addresses, "ours", ask)
     stage.daemon.start()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import PATIENCE_SECONDS, Order, Till
+from tests.support.merchant import PATIENCE_SECONDS, Merchant, Order
 
 Visit = Callable[[Order], Page]
 EXPIRY = "5"
@@ -16,7 +16,7 @@ EXPIRY = "5"
 
 
 @pytest.fixture(scope="module")
-def hasty(make_till: TillMaker) -> Till:
+def hasty(make_till: MerchantMaker) -> Merchant:
     """A till whose prices hold for a moment."""
     return make_till(PAYMENT_EXPIRY=EXPIRY).open()
 
@@ -61,7 +61,7 @@ def see(page: Page, headline: str, *words: str) -> None:
 
 
 def test_a_payment_from_its_request_to_its_last_confirmation(
-    till: Till, customer: Customer, visit: Visit
+    till: Merchant, customer: Customer, visit: Visit
 ) -> None:
     """New, paid in part, received, each confirmation, confirmed, and the way back to the shop."""
     order = till.request(confirmations=3, redirect_url="https://shop.example/thanks", label="Socks")
@@ -89,7 +89,7 @@ def test_a_payment_from_its_request_to_its_last_confirmation(
     expect(back).to_have_attribute("href", "https://shop.example/thanks")
 
 
-def test_the_time_runs_out_and_money_comes_late(hasty: Till, customer: Customer, visit: Visit) -> None:
+def test_the_time_runs_out_and_money_comes_late(hasty: Merchant, customer: Customer, visit: Visit) -> None:
     """Nobody is asked for money any more; what comes all the same waits for the shop, which accepts it."""
     order = hasty.request()
     page = visit(order)
@@ -102,7 +102,7 @@ def test_the_time_runs_out_and_money_comes_late(hasty: Till, customer: Customer,
     see(page, "Payment received")
 
 
-def test_a_part_is_there_when_the_time_runs_out(hasty: Till, customer: Customer, visit: Visit) -> None:
+def test_a_part_is_there_when_the_time_runs_out(hasty: Merchant, customer: Customer, visit: Visit) -> None:
     """The customer is told not to send the rest."""
     order = hasty.request()
     page = visit(order)
@@ -110,7 +110,9 @@ def test_a_part_is_there_when_the_time_runs_out(hasty: Till, customer: Customer,
     see(page, "Expired with a part paid", "0.00005000\xa0BTC has arrived", "do not send the rest")
 
 
-def test_a_double_spend_is_told_and_can_be_made_good(till: Till, customer: Customer, visit: Visit) -> None:
+def test_a_double_spend_is_told_and_can_be_made_good(
+    till: Merchant, customer: Customer, visit: Visit
+) -> None:
     """Taken back, said plainly; paid again, received."""
     order = till.request()
     page = visit(order)
@@ -124,7 +126,7 @@ def test_a_double_spend_is_told_and_can_be_made_good(till: Till, customer: Custo
 
 
 def test_a_fee_bump_changes_the_transaction_and_nothing_else(
-    till: Till, customer: Customer, visit: Visit
+    till: Merchant, customer: Customer, visit: Visit
 ) -> None:
     """It is still received; the link leads to the new one."""
     order = till.request()
@@ -135,7 +137,7 @@ def test_a_fee_bump_changes_the_transaction_and_nothing_else(
     see(page, "Payment received", bumped.txid[:8])
 
 
-def test_too_much_is_told(till: Till, customer: Customer, visit: Visit) -> None:
+def test_too_much_is_told(till: Merchant, customer: Customer, visit: Visit) -> None:
     """With whom to ask for it."""
     order = till.request()
     page = visit(order)

@@ -3,13 +3,13 @@
 import pytest
 
 from models.payment import payment_by_reference
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Order, Till
+from tests.support.merchant import Merchant, Order
 
 
 @pytest.fixture(scope="module")
-def forgetful(make_till: TillMaker) -> Till:
+def forgetful(make_till: MerchantMaker) -> Merchant:
     """A till that waits a second for payment, and another for late money."""
     return make_till(PAYMENT_EXPIRY="1", MONITORING_PERIOD="1").open()
 
@@ -21,7 +21,7 @@ def _is_closed(order: Order) -> bool:
         return row is not None and row.closed_at is not None
 
 
-def _closed(till: Till) -> Order:
+def _closed(till: Merchant) -> Order:
     """A request that expired unpaid and is closed."""
     order = till.request()
     till.wait(lambda: _is_closed(order), "close the request")
@@ -29,7 +29,7 @@ def _closed(till: Till) -> Order:
     return order
 
 
-def test_money_for_a_closed_request_is_extra(forgetful: Till, customer: Customer) -> None:
+def test_money_for_a_closed_request_is_extra(forgetful: Merchant, customer: Customer) -> None:
     """It counts for nothing, and is told by event and email: money is never ignored."""
     order = _closed(forgetful)
     sent = customer.pay(order.address, order.amount_sats)
@@ -43,7 +43,7 @@ def test_money_for_a_closed_request_is_extra(forgetful: Till, customer: Customer
 
 
 def test_money_that_a_closed_request_got_while_the_daemon_was_down_is_found(
-    forgetful: Till, customer: Customer
+    forgetful: Merchant, customer: Customer
 ) -> None:
     """Closed requests cost no work, and lose nothing."""
     order = _closed(forgetful)
@@ -56,7 +56,7 @@ def test_money_that_a_closed_request_got_while_the_daemon_was_down_is_found(
 
 
 def test_a_confirmed_request_closes_a_hundred_blocks_deep_and_a_reorg_opens_it(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """What lies below a hundred blocks needs no work; if it is dug out all the same, that is told."""
     order = till.request(confirmations=1)

@@ -5,9 +5,9 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 
 LOUD = "loud"
 PAYMENTS = 5
@@ -15,12 +15,12 @@ CONNECTIONS = 3
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker) -> Till:
+def till(make_till: MerchantMaker) -> Merchant:
     """A till that finds what the feed does not bring only after an hour."""
     return make_till(RECONCILE_INTERVAL="3600").open()
 
 
-def test_invented_transactions_delay_nobody_else(till: Till, customer: Customer) -> None:
+def test_invented_transactions_delay_nobody_else(till: Merchant, customer: Customer) -> None:
     """Others' payments are seen while the flood goes on, and another seller's hints are looked at."""
     loud = till.installation.client(till.installation.managed("seller", "add", LOUD)["api_key"])
     body = {"seller_id": LOUD, "amount_fiat": "10.00", "currency": "EUR"}

@@ -9,20 +9,20 @@ from structlog.testing import CapturingLogger
 
 from daemon import progress
 from tests.support.customer import Customer
-from tests.support.merchant import Till, subjects
+from tests.support.merchant import Merchant, subjects
 from tests.support.scenario import Stage
 from tests.support.waiting import wait_until
 
 
 @contextmanager
-def down(till: Till) -> Iterator[None]:
+def down(till: Merchant) -> Iterator[None]:
     """Without the daemon meanwhile."""
     assert till.daemon.stop() == 0
     yield
     till.daemon.start()
 
 
-def test_a_payment_made_meanwhile_is_as_old_as_the_mempool_says(till: Till, customer: Customer) -> None:
+def test_a_payment_made_meanwhile_is_as_old_as_the_mempool_says(till: Merchant, customer: Customer) -> None:
     """It is received at the start, and first seen when bitcoind first had it."""
     order = till.request()
     with down(till):
@@ -34,7 +34,7 @@ def test_a_payment_made_meanwhile_is_as_old_as_the_mempool_says(till: Till, cust
     order.wait_told("received")
 
 
-def test_a_double_spend_made_meanwhile_is_found_at_the_start(till: Till, customer: Customer) -> None:
+def test_a_double_spend_made_meanwhile_is_found_at_the_start(till: Merchant, customer: Customer) -> None:
     """The start asks after every payment that is in no block."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -46,7 +46,7 @@ def test_a_double_spend_made_meanwhile_is_found_at_the_start(till: Till, custome
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_mined_meanwhile_is_found_in_its_block(till: Till, customer: Customer) -> None:
+def test_a_double_spend_mined_meanwhile_is_found_in_its_block(till: Merchant, customer: Customer) -> None:
     """Also where the payment itself was never seen to leave the mempool."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -58,7 +58,7 @@ def test_a_double_spend_mined_meanwhile_is_found_in_its_block(till: Till, custom
     order.wait_told("received", "reverted")
 
 
-def test_a_fee_bump_made_meanwhile_tells_nobody(till: Till, customer: Customer) -> None:
+def test_a_fee_bump_made_meanwhile_tells_nobody(till: Merchant, customer: Customer) -> None:
     """The replacement is found together with what it replaces, and the request is as old as before."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -69,7 +69,9 @@ def test_a_fee_bump_made_meanwhile_tells_nobody(till: Till, customer: Customer) 
     order.wait_told("received")
 
 
-def test_ten_blocks_missed_are_read_though_the_coin_is_swept_already(till: Till, customer: Customer) -> None:
+def test_ten_blocks_missed_are_read_though_the_coin_is_swept_already(
+    till: Merchant, customer: Customer
+) -> None:
     """What is in the chain is found there, whether or not the wallet still has it."""
     order, other = till.request(), till.request()
     with down(till):
@@ -84,7 +86,7 @@ def test_ten_blocks_missed_are_read_though_the_coin_is_swept_already(till: Till,
     other.wait_told("received")
 
 
-def test_a_thousand_blocks_missed_confirm_all_that_is_in_them(till: Till, customer: Customer) -> None:
+def test_a_thousand_blocks_missed_confirm_all_that_is_in_them(till: Merchant, customer: Customer) -> None:
     """Everything is told of each, and the depth is that of the chain."""
     orders = [till.request() for _ in range(3)]
     with down(till):
@@ -98,7 +100,9 @@ def test_a_thousand_blocks_missed_confirm_all_that_is_in_them(till: Till, custom
     assert orders[0].now()["confirmations"] == 1050
 
 
-def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(till: Till, customer: Customer) -> None:
+def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(
+    till: Merchant, customer: Customer
+) -> None:
     """Wherever the kill comes, the next start goes on; a repeated email would have the same Message-ID."""
     orders = [till.request(confirmations=1) for _ in range(6)]
     for number, order in enumerate(orders):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import NewDatabase, sqlite_in
 from tests.support.customer import Customer
-from tests.support.merchant import SELLER, Till
+from tests.support.merchant import SELLER, Merchant
 
 BODY = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
 
@@ -20,7 +20,7 @@ def new_database() -> NewDatabase:
 
 
 @contextmanager
-def _held(till: Till) -> Iterator[None]:
+def _held(till: Merchant) -> Iterator[None]:
     """Nobody else can write."""
     path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -29,7 +29,7 @@ def _held(till: Till) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def test_a_locked_database_delays_everything_and_loses_nothing(till: Till, customer: Customer) -> None:
+def test_a_locked_database_delays_everything_and_loses_nothing(till: Merchant, customer: Customer) -> None:
     """A request is refused with 503 meanwhile; a payment and its block are recorded when the lock is gone."""
     order = till.request(confirmations=1)
     with _held(till):

@@ -21,9 +21,9 @@ from models.outbox import Event
 from models.payment import PaymentRequest
 from regtest.client import Answer
 from tests.conftest import NewDatabase, sqlite_in
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import SELLER, Till
+from tests.support.merchant import SELLER, Merchant
 from tests.support.postgres import PostgresServer
 from tests.support.scenario import Stage
 from tests.support.web_server import BODY, open_shop, serving, settings_of
@@ -110,18 +110,18 @@ def test_a_request_that_cannot_be_kept_is_refused(tmp_path: Path, fault: Any) ->
         assert shop.post("/api/v1/payments", BODY).status == 201
 
 
-def _limit_files(till: Till, size: int) -> None:
+def _limit_files(till: Merchant, size: int) -> None:
     """No file of the till's servers can be written beyond this, its log no more than its database."""
     for server in (till.daemon, till.web):
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def _create(till: Till) -> Answer:
+def _create(till: Merchant) -> Answer:
     body = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
     return till.client.post("/api/v1/payments", body)
 
 
-def test_a_full_disk_delays_everything_and_loses_nothing(till: Till, customer: Customer) -> None:
+def test_a_full_disk_delays_everything_and_loses_nothing(till: Merchant, customer: Customer) -> None:
     """Database, Maildir and log can't grow; when there is room again, everything comes by itself."""
     paid, order = till.request(confirmations=1), till.request(confirmations=1)
     _limit_files(till, FULL_BYTES)
@@ -144,7 +144,7 @@ def test_a_full_disk_delays_everything_and_loses_nothing(till: Till, customer: C
     till.wait_well()
 
 
-def test_both_servers_stop_in_time_while_the_database_is_locked(till: Till) -> None:
+def test_both_servers_stop_in_time_while_the_database_is_locked(till: Merchant) -> None:
     """Whoever holds the lock, and however long: exit status 0 within five seconds."""
     path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -173,7 +173,7 @@ def _has_sold_more(answers: list[Answer], than: int) -> bool:
     return _sold(answers) > than
 
 
-def test_postgresql_restarts_under_load(make_till: TillMaker, customer: Customer) -> None:
+def test_postgresql_restarts_under_load(make_till: MerchantMaker, customer: Customer) -> None:
     """Calls get 503 meanwhile; what was answered with 201 is there; payments of the time are found."""
     with PostgresServer() as server:
         till = make_till(DATABASE_URL=server.new_database(), ADDRESS_POOL="200").open()
@@ -219,7 +219,7 @@ def test_postgresql_restarts_under_load(make_till: TillMaker, customer: Customer
 
 
 def test_a_postgresql_that_may_only_be_read_is_waited_out(
-    make_till: TillMaker, postgres: PostgresServer, customer: Customer
+    make_till: MerchantMaker, postgres: PostgresServer, customer: Customer
 ) -> None:
     """As a standby is, after a failover to the wrong side: no crash, and nothing is lost."""
     till = make_till(DATABASE_URL=postgres.new_database()).open()
@@ -235,7 +235,7 @@ def test_a_postgresql_that_may_only_be_read_is_waited_out(
     till.wait(lambda: _create(till).status == 201, "sell again")
 
 
-def _set_read_only(till: Till, value: str) -> None:
+def _set_read_only(till: Merchant, value: str) -> None:
     """For the connections that are made from now on: there are no others."""
     with psycopg.connect(till.installation.settings["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")

@@ -18,9 +18,9 @@ from payments.money import MAX_MONEY_SATS, SATS_PER_BTC
 from payments.transaction import (
     MalformedTransaction,
     Transaction,
-    outpoint_parts,
     parse_block,
     parse_transaction,
+    split_outpoint,
 )
 from regtest.installation import settings_for
 from regtest.node import CUSTOMER, RegtestNode
@@ -55,13 +55,13 @@ def _generated(chance: Random) -> bytes:
     ]
     outputs = [_amount(chance) + _sized(_script(chance)) for _ in range(chance.choice(COUNTS))]
     has_witness = chance.random() < 0.5
-    stacks = [_counted([_sized(_script(chance)) for _ in range(chance.randint(0, 3))]) for _ in inputs]
+    stacks = [_pluralize([_sized(_script(chance)) for _ in range(chance.randint(0, 3))]) for _ in inputs]
     return b"".join(
         (
             chance.randbytes(4),
             b"\x00\x01" if has_witness else b"",
-            _counted(inputs),
-            _counted(outputs),
+            _pluralize(inputs),
+            _pluralize(outputs),
             *(stacks if has_witness else ()),
             chance.randbytes(4),
         )
@@ -89,7 +89,7 @@ def _sized(content: bytes) -> bytes:
     return _compact_size(len(content)) + content
 
 
-def _counted(items: Sequence[bytes]) -> bytes:
+def _pluralize(items: Sequence[bytes]) -> bytes:
     return _compact_size(len(items)) + b"".join(items)
 
 
@@ -185,7 +185,7 @@ def _is_possible(decoded: dict[str, Any]) -> bool:
 
 
 def _facts(transaction: Transaction) -> tuple[str, list[tuple[str, int]], list[tuple[int, bytes]]]:
-    return transaction.txid, [outpoint_parts(key) for key in transaction.inputs], transaction.outputs
+    return transaction.txid, [split_outpoint(key) for key in transaction.inputs], transaction.outputs
 
 
 def _decoded_facts(decoded: dict[str, Any]) -> tuple[str, list[tuple[str, int]], list[tuple[int, bytes]]]:

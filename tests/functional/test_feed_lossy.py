@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from regtest.node import RegtestNode
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.zmq_forwarder import ZmqForwarder
 
 GARBAGE = b"\x02\x00\x00\x00\x00\x01\xff"
@@ -21,14 +21,14 @@ def feed(regtest_node: RegtestNode) -> Iterator[ZmqForwarder]:
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker, feed: ZmqForwarder) -> Till:
+def till(make_till: MerchantMaker, feed: ZmqForwarder) -> Merchant:
     """It looks at bitcoind by itself every two seconds, and finds fault with the address of its feed."""
     return make_till(RECONCILE_INTERVAL="2", **feed.settings).open(is_well=False)
 
 
 @pytest.mark.parametrize("loss", [0.34, 1.0])
 def test_what_a_lossy_feed_told_of_is_found(
-    till: Till, feed: ZmqForwarder, customer: Customer, loss: float
+    till: Merchant, feed: ZmqForwarder, customer: Customer, loss: float
 ) -> None:
     """Payments, a fee bump, a double-spend, blocks and a reorg; each is told once."""
     feed.loss = loss
@@ -53,7 +53,7 @@ def test_what_a_lossy_feed_told_of_is_found(
 
 
 def test_what_bitcoind_never_published_changes_nothing(
-    till: Till, feed: ZmqForwarder, customer: Customer
+    till: Merchant, feed: ZmqForwarder, customer: Customer
 ) -> None:
     """A payment that was only signed, a transaction that can't be read, a tip that is none."""
     feed.loss = 0.0

@@ -3,14 +3,14 @@
 import pytest
 
 from regtest.child import free_ports
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 
 INVENTED = "ab" * 32
 
 
-def _deaf(make_till: TillMaker, **settings: str) -> Till:
+def _deaf(make_till: MerchantMaker, **settings: str) -> Merchant:
     """A till that listens where nobody speaks."""
     rawtx, hashblock = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
     return make_till(BITCOIND_ZMQ_RAWTX=rawtx, BITCOIND_ZMQ_HASHBLOCK=hashblock, **settings).open(
@@ -19,18 +19,18 @@ def _deaf(make_till: TillMaker, **settings: str) -> Till:
 
 
 @pytest.fixture(scope="module")
-def patient(make_till: TillMaker) -> Till:
+def patient(make_till: MerchantMaker) -> Merchant:
     """A deaf till that looks at bitcoind by itself once an hour."""
     return _deaf(make_till, RECONCILE_INTERVAL="3600")
 
 
 @pytest.fixture(scope="module")
-def curious(make_till: TillMaker) -> Till:
+def curious(make_till: MerchantMaker) -> Merchant:
     """A deaf till that looks at bitcoind by itself every second."""
     return _deaf(make_till, RECONCILE_INTERVAL="1")
 
 
-def test_a_transaction_that_somebody_names_is_looked_up(patient: Till, customer: Customer) -> None:
+def test_a_transaction_that_somebody_names_is_looked_up(patient: Merchant, customer: Customer) -> None:
     """Of what is posted only the txid is used; an invented one, named before, changes nothing."""
     order, other = patient.request(), patient.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -43,7 +43,9 @@ def test_a_transaction_that_somebody_names_is_looked_up(patient: Till, customer:
     assert other.events() == []
 
 
-def test_a_transaction_named_for_another_request_pays_whom_it_pays(patient: Till, customer: Customer) -> None:
+def test_a_transaction_named_for_another_request_pays_whom_it_pays(
+    patient: Merchant, customer: Customer
+) -> None:
     """Where it was posted has no meaning."""
     order, other = patient.request(), patient.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -53,7 +55,7 @@ def test_a_transaction_named_for_another_request_pays_whom_it_pays(patient: Till
     assert other.events() == []
 
 
-def test_a_transaction_that_was_only_signed_is_no_payment(patient: Till, customer: Customer) -> None:
+def test_a_transaction_that_was_only_signed_is_no_payment(patient: Merchant, customer: Customer) -> None:
     """bitcoind does not have it, and that is all that counts."""
     order, other = patient.request(), patient.request()
     unsent = customer.write({order.address: order.amount_sats})
@@ -64,7 +66,7 @@ def test_a_transaction_that_was_only_signed_is_no_payment(patient: Till, custome
     assert order.now() == order.document
 
 
-def test_payments_and_blocks_are_found_within_the_interval(curious: Till, customer: Customer) -> None:
+def test_payments_and_blocks_are_found_within_the_interval(curious: Merchant, customer: Customer) -> None:
     """RECONCILE_INTERVAL is the longest that anything can stay unseen."""
     order, robbed = curious.request(confirmations=1), curious.request()
     customer.pay(order.address, order.amount_sats)
@@ -79,7 +81,7 @@ def test_payments_and_blocks_are_found_within_the_interval(curious: Till, custom
     robbed.wait_told("received", "reverted")
 
 
-def test_a_reorg_is_found_within_the_interval(curious: Till, customer: Customer) -> None:
+def test_a_reorg_is_found_within_the_interval(curious: Merchant, customer: Customer) -> None:
     """The chain is held against bitcoind's, not against what was announced."""
     order = curious.request(confirmations=1)
     sent = customer.pay(order.address, order.amount_sats)
@@ -91,7 +93,7 @@ def test_a_reorg_is_found_within_the_interval(curious: Till, customer: Customer)
     order.wait_told("received", "confirmed", "reverted")
 
 
-def test_the_operator_is_told_where_the_feed_is(curious: Till) -> None:
+def test_the_operator_is_told_where_the_feed_is(curious: Merchant) -> None:
     """/health and one line of the log name the setting and bitcoind's own address."""
     for topic in ("rawtx", "hashblock"):
         setting = f"BITCOIND_ZMQ_{topic.upper()}"

@@ -1,10 +1,12 @@
 """What the model-based test has found: each failure again, told by hand."""
 
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 
 
-def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(till: Till, customer: Customer) -> None:
+def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(
+    till: Merchant, customer: Customer
+) -> None:
     """Both were met in a block, where no parent need be watched; back in the mempool it must be.
 
     The payment counted as received until the next block, though nobody had it any more.
@@ -24,7 +26,7 @@ def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(till: Till, c
 
 
 def test_a_payment_that_takes_the_place_of_the_parent_of_another_is_as_old(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """The customer pays the same request otherwise: it is not late, and nobody is told of a loss.
 

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.mail_server import MailServer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 
 
-def _ask_doctor(till: Till) -> tuple[int, dict[str, tuple[str, str]]]:
+def _ask_doctor(till: Merchant) -> tuple[int, dict[str, tuple[str, str]]]:
     """The doctor's exit status, and what is said of each part; beside the daemon at work."""
     done = till.installation.manage("doctor", "--json")
     assert done.stderr == ""
@@ -17,8 +17,10 @@ def _ask_doctor(till: Till) -> tuple[int, dict[str, tuple[str, str]]]:
     return done.returncode, {each["part"]: (each["state"], each["text"]) for each in found}
 
 
-def test_an_email_that_was_refused_is_delivered_after_all(make_till: TillMaker, customer: Customer) -> None:
-    """Refused for good by the mail server; told by the doctor; mended; tried again, and taken once."""
+def test_an_email_that_was_refused_is_delivered_after_all(
+    make_till: MerchantMaker, customer: Customer
+) -> None:
+    """CommandError for good by the mail server; told by the doctor; mended; tried again, and taken once."""
     with MailServer() as server:
         till = make_till(SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never").open()
         status, before = _ask_doctor(till)

@@ -12,7 +12,7 @@ from payments.status import Status
 from regtest.node import RegtestNode
 from tests.support.customer import Customer
 from tests.support.expected_state import Account
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Stage
 from tests.support.tx_builder import ANYBODY, Coin, Forged
 
@@ -174,7 +174,7 @@ def test_a_payment_in_a_block_that_left_the_chain_unread_holds_nothing_up(
     node = start_node(option)
     node.fund_customer()
     customer = Customer(node)
-    till = Till(node, tmp_path).open()
+    till = Merchant(node, tmp_path).open()
     try:
         order, other = till.request(), till.request(confirmations=1)
         till.daemon.stop()

@@ -11,9 +11,9 @@ from models.daemon_status import update_report
 from regtest.node import RegtestNode
 from regtest.process import Process
 from tests.conftest import NewDatabase, sqlite_in
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import SELLER, Till
+from tests.support.merchant import SELLER, Merchant
 
 POOL = 5
 
@@ -25,7 +25,7 @@ def new_database() -> NewDatabase:
 
 
 @pytest.fixture
-def till(make_till: TillMaker) -> Iterator[Till]:
+def till(make_till: MerchantMaker) -> Iterator[Merchant]:
     """Yield a till that notices nothing by its regular looks."""
     till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="3600").open()
     _wait_full(till)
@@ -33,15 +33,15 @@ def till(make_till: TillMaker) -> Iterator[Till]:
     till.close()
 
 
-def _wait_full(till: Till) -> None:
+def _wait_full(till: Merchant) -> None:
     till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
 
 
-def _wallet_path(till: Till) -> Path:
+def _wallet_path(till: Merchant) -> Path:
     return till.node.datadir / "regtest" / "wallets" / till.wallet
 
 
-def _lose_wallet(till: Till) -> Path:
+def _lose_wallet(till: Merchant) -> Path:
     """Take the wallet from bitcoind, and return the directory where it lies."""
     lost = _wallet_path(till).with_name(f"{till.wallet}-lost")
     till.node.stop()
@@ -50,7 +50,7 @@ def _lose_wallet(till: Till) -> Path:
     return lost
 
 
-def _restore_wallet(till: Till, lost: Path) -> None:
+def _restore_wallet(till: Merchant, lost: Path) -> None:
     """Put the wallet in the place of another one of its name."""
     till.node.stop()
     shutil.rmtree(_wallet_path(till), ignore_errors=True)
@@ -58,22 +58,22 @@ def _restore_wallet(till: Till, lost: Path) -> None:
     till.node.launch()
 
 
-def _free(till: Till) -> list[str]:
+def _free(till: Merchant) -> list[str]:
     with till.database():
         return [row.address for row in Address.select().where(Address.is_free())]
 
 
-def _post(till: Till) -> int:
+def _post(till: Merchant) -> int:
     return till.client.post(
         "/api/v1/payments", {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
     ).status
 
 
-def _is_known(till: Till, address: str) -> bool:
+def _is_known(till: Merchant, address: str) -> bool:
     return bool(till.node.rpc("getaddressinfo", address, wallet=till.wallet)["ismine"])
 
 
-def _sell_known_ones(till: Till, *, but: list[str]) -> None:
+def _sell_known_ones(till: Merchant, *, but: list[str]) -> None:
     """Sell more than the pool holds, each at an address that the wallet knows."""
     given = [till.request().address for _ in range(POOL + 2)]
     assert all(_is_known(till, address) for address in given)
@@ -81,7 +81,7 @@ def _sell_known_ones(till: Till, *, but: list[str]) -> None:
 
 
 def test_wallet_create_takes_the_lost_wallets_addresses_out_of_the_pool(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """The command does so at once, because the web server also sells while the daemon is down."""
     order, old = till.request(), _free(till)
@@ -95,7 +95,7 @@ def test_wallet_create_takes_the_lost_wallets_addresses_out_of_the_pool(
     order.wait("received")
 
 
-def test_a_daemon_that_starts_finds_the_new_wallet(till: Till) -> None:
+def test_a_daemon_that_starts_finds_the_new_wallet(till: Merchant) -> None:
     """Somebody made the wallet by bitcoin-cli."""
     old = _free(till)
     till.daemon.stop()
@@ -107,7 +107,7 @@ def test_a_daemon_that_starts_finds_the_new_wallet(till: Till) -> None:
     assert f"{POOL} more are held" in " ".join(till.installation.manage("doctor").stdout.split())
 
 
-def test_a_daemon_at_work_finds_the_new_wallet_and_the_old_one(till: Till) -> None:
+def test_a_daemon_at_work_finds_the_new_wallet_and_the_old_one(till: Merchant) -> None:
     """The old wallet comes back, and its addresses are free again."""
     old = _free(till)
     lost = _lose_wallet(till)
@@ -119,7 +119,7 @@ def test_a_daemon_at_work_finds_the_new_wallet_and_the_old_one(till: Till) -> No
     assert till.request().address in old
 
 
-def test_a_wallet_that_is_gone_gives_no_address(till: Till) -> None:
+def test_a_wallet_that_is_gone_gives_no_address(till: Merchant) -> None:
     """Nobody knows whether its keys are lost. Once the wallet is back, the till sells again."""
     lost = _lose_wallet(till)
     till.wait(lambda: _post(till) == 503, "refuse")
@@ -129,7 +129,7 @@ def test_a_wallet_that_is_gone_gives_no_address(till: Till) -> None:
     till.wait_well()
 
 
-def test_a_database_of_another_chain_gets_no_address_of_this_one(make_till: TillMaker) -> None:
+def test_a_database_of_another_chain_gets_no_address_of_this_one(make_till: MerchantMaker) -> None:
     """Customers on the main chain would pay to nobody."""
     till = make_till()
     with till.database():
@@ -139,7 +139,7 @@ def test_a_database_of_another_chain_gets_no_address_of_this_one(make_till: Till
     assert _free(till) == []
 
 
-def test_an_old_copy_of_the_database_gives_no_address_twice(till: Till, tmp_path: Path) -> None:
+def test_an_old_copy_of_the_database_gives_no_address_twice(till: Merchant, tmp_path: Path) -> None:
     """The wallet has made addresses since, so each that the copy has as free may be given."""
     copy = tmp_path / "copy.db"
     till.installation.managed("database", "backup", str(copy))
@@ -163,7 +163,7 @@ def test_a_chain_that_was_begun_anew_decides_nothing(
     """It has the same genesis block, more work, and a wallet of the same name."""
     node = start_node()
     node.fund_customer()
-    till = Till(node, tmp_path, ADDRESS_POOL=str(POOL)).open()
+    till = Merchant(node, tmp_path, ADDRESS_POOL=str(POOL)).open()
     try:
         _wait_full(till)
         customer, paid, order = Customer(node), till.request(confirmations=1), till.request()
@@ -195,7 +195,7 @@ def test_a_chain_that_was_begun_anew_decides_nothing(
         till.close()
 
 
-def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Till, tmp_path: Path) -> None:
+def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Merchant, tmp_path: Path) -> None:
     """They have the old file open, and all that they wrote to it would be lost."""
     copy = tmp_path / "copy.db"
     till.installation.managed("database", "backup", str(copy))
@@ -215,7 +215,7 @@ def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Till, 
     assert kept.now()["payment_request_id"] == kept.id
 
 
-def test_two_paths_to_one_database_have_one_daemon(till: Till, tmp_path: Path) -> None:
+def test_two_paths_to_one_database_have_one_daemon(till: Merchant, tmp_path: Path) -> None:
     """The second one stands by, though its DATABASE_URL is a link."""
     path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
     link = tmp_path / "link.db"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bitcoinrpc.authproxy import JSONRPCException
 
-from payments.transaction import outpoint_parts
+from payments.transaction import split_outpoint
 from regtest.node import RegtestNode
 from tests.support.chain_state import AnyNode, View, World
 from tests.support.in_memory_node import InMemoryNode
@@ -126,7 +126,7 @@ class Walk:
             rpc("getmempoolentry", txid)
             rpc("getmempoolancestors", txid)
             rpc("getrawtransaction", txid)
-        spent = [outpoint_parts(coin.outpoint) for sent in self.sent for coin in sent.coins]
+        spent = [split_outpoint(coin.outpoint) for sent in self.sent for coin in sent.coins]
         if spent:
             rpc("gettxspendingprevout", [{"txid": txid, "vout": vout} for txid, vout in spent])
         for sent in self.sent[-5:]:

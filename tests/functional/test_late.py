@@ -4,19 +4,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Order, Till, subjects
+from tests.support.merchant import Merchant, Order, subjects
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def hasty(make_till: TillMaker) -> Till:
+def hasty(make_till: MerchantMaker) -> Merchant:
     """A till whose prices hold for a second; late money waits for the merchant."""
     return make_till(PAYMENT_EXPIRY="1").open()
 
 
-def _paid_late(till: Till, customer: Customer, amount_sats: int = 20_000) -> Order:
+def _paid_late(till: Merchant, customer: Customer, amount_sats: int = 20_000) -> Order:
     """A request that expired before this was paid."""
     order = till.request()
     order.wait("expired")
@@ -25,7 +25,9 @@ def _paid_late(till: Till, customer: Customer, amount_sats: int = 20_000) -> Ord
     return order
 
 
-def test_late_money_waits_for_the_merchant_and_counts_once_accepted(hasty: Till, customer: Customer) -> None:
+def test_late_money_waits_for_the_merchant_and_counts_once_accepted(
+    hasty: Merchant, customer: Customer
+) -> None:
     """It is told and stays expired however deep it gets; the API's accept makes it what it is."""
     order = _paid_late(hasty, customer)
     late = order.wait("expired", late=True, due_sats=0, confirmations=0)
@@ -44,7 +46,7 @@ def test_late_money_waits_for_the_merchant_and_counts_once_accepted(hasty: Till,
     assert len(order.wait_told("expired", "late", "received", "confirmed")) == 3
 
 
-def test_late_money_is_accepted_by_the_operator_s_command(hasty: Till, customer: Customer) -> None:
+def test_late_money_is_accepted_by_the_operator_s_command(hasty: Merchant, customer: Customer) -> None:
     """`manage.py payment accept` does what the API does."""
     order = _paid_late(hasty, customer)
     order.wait_told("expired", "late")
@@ -53,7 +55,7 @@ def test_late_money_is_accepted_by_the_operator_s_command(hasty: Till, customer:
     order.wait_told("expired", "late", "received")
 
 
-def test_what_is_not_late_cannot_be_accepted(hasty: Till, customer: Customer) -> None:
+def test_what_is_not_late_cannot_be_accepted(hasty: Merchant, customer: Customer) -> None:
     """409 from the API, exit status 1 from the command; and a part that came late is not enough."""
     order = _paid_late(hasty, customer, 19_999)
     order.wait("expired", due_sats=1, late=False)
@@ -62,7 +64,7 @@ def test_what_is_not_late_cannot_be_accepted(hasty: Till, customer: Customer) ->
     assert order.events() == ["expired", "extra"]
 
 
-def test_late_money_that_is_taken_back_is_late_no_more(hasty: Till, customer: Customer) -> None:
+def test_late_money_that_is_taken_back_is_late_no_more(hasty: Merchant, customer: Customer) -> None:
     """A double-spend of money that never counted takes nothing back that was promised."""
     order = hasty.request()
     order.wait("expired")
@@ -74,7 +76,7 @@ def test_late_money_that_is_taken_back_is_late_no_more(hasty: Till, customer: Cu
 
 
 def test_late_money_counts_by_itself_where_the_setting_says_so(
-    make_till: TillMaker, customer: Customer
+    make_till: MerchantMaker, customer: Customer
 ) -> None:
     """LATE_PAYMENTS=accept: received and confirmed, and `late` all the same."""
     lenient = make_till(PAYMENT_EXPIRY="1", LATE_PAYMENTS="accept").open()
@@ -88,7 +90,7 @@ def test_late_money_counts_by_itself_where_the_setting_says_so(
     assert subjects(letters)[0] == "Late payment counted"
 
 
-def test_what_was_taken_back_in_time_keeps_no_price(hasty: Till, customer: Customer) -> None:
+def test_what_was_taken_back_in_time_keeps_no_price(hasty: Merchant, customer: Customer) -> None:
     """Who pays, takes it back, and pays again from the same coin when bitcoin has fallen is late."""
     order = hasty.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -100,7 +102,7 @@ def test_what_was_taken_back_in_time_keeps_no_price(hasty: Till, customer: Custo
     order.wait_told("received", "reverted", "expired", "late")
 
 
-def test_a_small_part_keeps_no_price_for_the_whole(hasty: Till, customer: Customer) -> None:
+def test_a_small_part_keeps_no_price_for_the_whole(hasty: Merchant, customer: Customer) -> None:
     """More money in its place is no fee bump: it came when it came."""
     order = hasty.request()
     part = customer.pay(order.address, 600)
@@ -110,7 +112,7 @@ def test_a_small_part_keeps_no_price_for_the_whole(hasty: Till, customer: Custom
     order.wait_told("underpaid", "expired", "late")
 
 
-def test_a_fee_bump_is_not_late(hasty: Till, customer: Customer) -> None:
+def test_a_fee_bump_is_not_late(hasty: Merchant, customer: Customer) -> None:
     """However late it comes: the same money was there in time."""
     order = hasty.request()
     sent = customer.pay(order.address, order.amount_sats)

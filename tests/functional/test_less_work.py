@@ -9,12 +9,12 @@ from daemon.chain import stalled
 from daemon.node.checks import STALLED
 from models import block
 from models.block import stored_tip
-from models.command import add_chain_to_follow, pending_hints
+from models.command import add_chain_to_follow, pending_commands
 from models.daemon_status import daemon_report, update_report
 from models.outbox import events_of
 from models.output import outputs_at
 from payments.status import Status
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.scenario import PATIENCE_SECONDS, Stage
 
@@ -22,7 +22,7 @@ AMOUNT_SATS = 2_000
 KEPT = 5
 
 
-def test_the_operator_s_order_makes_the_daemon_follow(make_till: TillMaker, customer: Customer) -> None:
+def test_the_operator_s_order_makes_the_daemon_follow(make_till: MerchantMaker, customer: Customer) -> None:
     """It says first what will be taken back; without the order everything holds."""
     till = make_till().open()
     kept, lost = till.request(confirmations=1), till.request(confirmations=1)
@@ -86,7 +86,7 @@ def test_a_chain_that_stays_behind_is_named_with_the_command(
 
     add_chain_to_follow(rpc("getbestblockhash"), datetime.now(UTC))
     assert stage.daemon.work_until(lambda: account.row().status == Status.RECEIVED, PATIENCE_SECONDS)
-    assert stage.daemon.work_until(lambda: not pending_hints(), PATIENCE_SECONDS)
+    assert stage.daemon.work_until(lambda: not pending_commands(), PATIENCE_SECONDS)
     told = [event.type for event in events_of(account.row())]
     assert told == ["payment.received", "payment.confirmed", "payment.reverted"]
     assert stage.daemon.work_until(lambda: not daemon_report().problems, PATIENCE_SECONDS)
@@ -131,7 +131,7 @@ def test_a_chain_that_shares_no_block_that_is_kept_can_be_followed(
 
     def is_followed() -> bool:
         stored = stored_tip()
-        return stored is not None and stored.hash == tip and not pending_hints()
+        return stored is not None and stored.hash == tip and not pending_commands()
 
     assert stage.daemon.work_until(is_followed, PATIENCE_SECONDS)
     [output] = outputs_at(account.row().address_id)

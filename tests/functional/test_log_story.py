@@ -7,24 +7,24 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.debian_program import find_program
 from tests.support.endpoint import Endpoint, answers
-from tests.support.merchant import SELLER, Order, Till
+from tests.support.merchant import SELLER, Merchant, Order
 from tests.unit.web.test_metrics import run
 
 Line = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker) -> Till:
+def till(make_till: MerchantMaker) -> Merchant:
     """Prices hold for three seconds; the logs are JSON."""
     return make_till(PAYMENT_EXPIRY="3", MONITORING_PERIOD="2", LOG_FORMAT="json", LOG_LEVEL="info").open()
 
 
 @pytest.fixture
-def shop(till: Till) -> Iterator[Endpoint]:
+def shop(till: Merchant) -> Iterator[Endpoint]:
     """The seller's own server; it is busy at first."""
     with Endpoint(answers(503)) as endpoint:
         till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
@@ -51,7 +51,7 @@ def delivered(order: Order) -> list[tuple[str, str, str]]:
     return [(line["event_type"], line["channel"], line["event"].removeprefix("message ")) for line in lines]
 
 
-def test_a_payment_in_two_parts_with_a_fee_bump(till: Till, shop: Endpoint, customer: Customer) -> None:
+def test_a_payment_in_two_parts_with_a_fee_bump(till: Merchant, shop: Endpoint, customer: Customer) -> None:
     """From the request to its end, a hundred blocks deep."""
     order = till.request(confirmations=2, expires_in=600)
     first = customer.pay(order.address, 5_000)
@@ -115,7 +115,7 @@ def test_a_payment_in_two_parts_with_a_fee_bump(till: Till, shop: Endpoint, cust
     assert ({one, other}, last) == ({"redelivery asked for", "redelivery queued"}, "message delivered")
 
 
-def test_money_that_is_late_taken_back_and_too_much(till: Till, customer: Customer) -> None:
+def test_money_that_is_late_taken_back_and_too_much(till: Merchant, customer: Customer) -> None:
     """What asks for a decision is a warning, and a decision has a line too."""
     order = till.request(confirmations=1)
     order.wait("expired")
@@ -136,7 +136,7 @@ def test_money_that_is_late_taken_back_and_too_much(till: Till, customer: Custom
     assert {levels[event] for event in ("payment.expired", "payment.received", "output seen")} == {"info"}
 
 
-def test_the_figures_tell_the_same(till: Till) -> None:
+def test_the_figures_tell_the_same(till: Merchant) -> None:
     """The daemon counts what it logs; a real scrape is as Prometheus wants it."""
     text = till.wait(_scrape_of(till), "store its counters")
     samples = {
@@ -152,7 +152,7 @@ def test_the_figures_tell_the_same(till: Till) -> None:
     assert run(find_program("promtool", "promtool"), "check", "metrics", said=text) == ""
 
 
-def _scrape_of(till: Till) -> Any:
+def _scrape_of(till: Merchant) -> Any:
     """Once the heartbeat after the last event has brought the counters up to date."""
     seen = till.heartbeat_at()
 

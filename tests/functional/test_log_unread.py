@@ -2,7 +2,7 @@
 
 import os
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.stuck_reader import stuck_pipe
 
@@ -11,7 +11,7 @@ CONTRACT_SECONDS = 5.0
 
 
 def test_payments_messages_and_stops_do_not_wait_for_the_reader_of_the_log(
-    make_till: TillMaker, customer: Customer
+    make_till: MerchantMaker, customer: Customer
 ) -> None:
     """The daemon finds a payment and mails; the web server answers; SIGTERM ends both with status 0."""
     till = make_till()

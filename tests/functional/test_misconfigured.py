@@ -10,12 +10,12 @@ from models.daemon_status import update_report
 from regtest.child import free_ports
 from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 
 
-def _complain(till: Till, event: str, *parts: str) -> None:
+def _complain(till: Merchant, event: str, *parts: str) -> None:
     """/health names it, and the log has exactly one such line, however often it is tried again."""
     till.wait_problem(*parts)
     assert till.health().status == 503
@@ -25,7 +25,7 @@ def _complain(till: Till, event: str, *parts: str) -> None:
     assert [line for line in till.daemon.lines() if all(part in line for part in (event, *parts))] == [first]
 
 
-def test_a_wrong_password_is_named_and_not_shown(make_till: TillMaker, regtest_node: RegtestNode) -> None:
+def test_a_wrong_password_is_named_and_not_shown(make_till: MerchantMaker, regtest_node: RegtestNode) -> None:
     """The line names the settings that may be wrong."""
     url = f"http://nodetill:wrong-password@127.0.0.1:{regtest_node.rpc_port}"
     till = make_till(BITCOIND_RPC_URL=url).open(is_well=False)
@@ -33,7 +33,7 @@ def test_a_wrong_password_is_named_and_not_shown(make_till: TillMaker, regtest_n
     assert "wrong-password" not in till.daemon.log_file.read_text()
 
 
-def test_a_node_that_is_not_there_is_named(make_till: TillMaker) -> None:
+def test_a_node_that_is_not_there_is_named(make_till: MerchantMaker) -> None:
     """With its address, as it was set."""
     (port,) = free_ports(1)
     till = make_till(BITCOIND_RPC_URL=f"http://nodetill:unused@127.0.0.1:{port}").open(is_well=False)
@@ -41,7 +41,7 @@ def test_a_node_that_is_not_there_is_named(make_till: TillMaker) -> None:
 
 
 def test_a_missing_cookie_file_is_named(
-    make_till: TillMaker, regtest_node: RegtestNode, tmp_path: Path
+    make_till: MerchantMaker, regtest_node: RegtestNode, tmp_path: Path
 ) -> None:
     """Where no password is set, bitcoind's cookie is read."""
     url, cookie = f"http://127.0.0.1:{regtest_node.rpc_port}", tmp_path / "nowhere"
@@ -49,7 +49,9 @@ def test_a_missing_cookie_file_is_named(
     _complain(till, "outage", str(cookie), "BITCOIND_COOKIE_FILE")
 
 
-def test_a_missing_wallet_is_named_and_making_it_is_enough(make_till: TillMaker, customer: Customer) -> None:
+def test_a_missing_wallet_is_named_and_making_it_is_enough(
+    make_till: MerchantMaker, customer: Customer
+) -> None:
     """The daemon makes none itself; once it is there, addresses come by themselves."""
     till = make_till(RECONCILE_INTERVAL="1").open(is_well=False, has_wallet=False)
     _complain(till, "needs attention", f"no wallet {till.wallet}", "manage.py wallet create")
@@ -69,7 +71,7 @@ def test_a_topic_that_is_not_published_is_named(
     node = start_node(option)
     node.fund_customer()
     settings = {"RECONCILE_INTERVAL": "1", "DATABASE_URL": new_database(tmp_path)}
-    till = Till(node, tmp_path, **settings).open(is_well=False)
+    till = Merchant(node, tmp_path, **settings).open(is_well=False)
     try:
         address = getattr(node, f"zmq_{topic}")
         _complain(till, "needs attention", f"zmqpub{topic}={address}", f"zmqpub{topic}hwm=0")
@@ -88,7 +90,7 @@ def test_a_topic_that_is_not_published_is_named(
         till.close()
 
 
-def test_the_database_of_another_chain_is_refused(make_till: TillMaker) -> None:
+def test_the_database_of_another_chain_is_refused(make_till: MerchantMaker) -> None:
     """Nothing of a mainnet till is decided by a regtest node."""
     till = make_till()
     with till.database():
@@ -97,7 +99,7 @@ def test_the_database_of_another_chain_is_refused(make_till: TillMaker) -> None:
     _complain(till, "outage", "bitcoind is on chain regtest, but this database belongs to main")
 
 
-def test_a_wrong_setting_ends_both_servers_with_one_line(make_till: TillMaker) -> None:
+def test_a_wrong_setting_ends_both_servers_with_one_line(make_till: MerchantMaker) -> None:
     """Exit status 78, and the line names the variable and what is allowed."""
     till = make_till(CONFIRMATIONS="many")
     for server in (till.daemon, till.web):

@@ -5,7 +5,7 @@ import pytest
 from models.payment import PaymentRequest
 from tests.conftest import NewDatabase, sqlite_in
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.postgres import PostgresServer
 
 
@@ -15,7 +15,7 @@ def new_database() -> NewDatabase:
     return sqlite_in
 
 
-def _move(till: Till, url: str) -> dict[str, int]:
+def _move(till: Merchant, url: str) -> dict[str, int]:
     """As the README says: stop, copy, change the setting, start. How many rows each table had."""
     till.installation.stop()
     (till.installation.directory / "new-url").write_text(url)
@@ -30,7 +30,7 @@ def _move(till: Till, url: str) -> dict[str, int]:
     return copied
 
 
-def test_a_till_that_moves_goes_on(till: Till, postgres: PostgresServer, customer: Customer) -> None:
+def test_a_till_that_moves_goes_on(till: Merchant, postgres: PostgresServer, customer: Customer) -> None:
     """With its keys, its requests, and what was not told yet; and nothing is told again."""
     done, paid, unpaid = (till.request(confirmations=1, note="Alpakasöckchen") for _ in range(3))
     customer.pay(done.address, done.amount_sats)

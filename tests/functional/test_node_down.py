@@ -1,11 +1,11 @@
 """bitcoind goes away and comes back: nothing is lost, nothing untrue is told."""
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till, is_urgent
+from tests.support.merchant import Merchant, is_urgent
 
 
-def test_without_bitcoind_requests_are_still_answered(till: Till, customer: Customer) -> None:
+def test_without_bitcoind_requests_are_still_answered(till: Merchant, customer: Customer) -> None:
     """From the pool; /health says what is wrong; and a payment made as soon as it is back is received."""
     till.node.stop()
     problem = till.wait_problem("bitcoind at", "cannot be reached")
@@ -22,7 +22,7 @@ def test_without_bitcoind_requests_are_still_answered(till: Till, customer: Cust
     till.wait_well()
 
 
-def test_an_outage_is_logged_at_its_start_and_at_its_end(till: Till) -> None:
+def test_an_outage_is_logged_at_its_start_and_at_its_end(till: Merchant) -> None:
     """One line each, however often was tried."""
     till.daemon.restart()
     till.wait_well()
@@ -34,7 +34,7 @@ def test_an_outage_is_logged_at_its_start_and_at_its_end(till: Till) -> None:
     assert ["level=error" in line for line in lines] == [True, False], lines
 
 
-def test_a_restart_takes_no_payment_back(till: Till, customer: Customer) -> None:
+def test_a_restart_takes_no_payment_back(till: Merchant, customer: Customer) -> None:
     """bitcoind's saved mempool has it again; the feed is joined anew and brings the next one."""
     order, other = till.request(confirmations=1), till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
@@ -49,7 +49,9 @@ def test_a_restart_takes_no_payment_back(till: Till, customer: Customer) -> None
         each.wait_told("received", "confirmed")
 
 
-def test_a_killed_bitcoind_that_forgot_blocks_takes_no_payment_back(till: Till, customer: Customer) -> None:
+def test_a_killed_bitcoind_that_forgot_blocks_takes_no_payment_back(
+    till: Merchant, customer: Customer
+) -> None:
     """It comes back with a lower tip and without its mempool: that is waited out, and nobody is told."""
     till.node.restart()
     confirmed, received = till.request(confirmations=2), till.request(confirmations=1)
@@ -72,7 +74,9 @@ def test_a_killed_bitcoind_that_forgot_blocks_takes_no_payment_back(till: Till, 
     received.wait_told("received", "confirmed")
 
 
-def test_what_a_restarted_bitcoind_does_not_have_any_more_is_dropped(till: Till, customer: Customer) -> None:
+def test_what_a_restarted_bitcoind_does_not_have_any_more_is_dropped(
+    till: Merchant, customer: Customer
+) -> None:
     """Without a saved mempool and the wallets' copies a payment is gone, until somebody sends it again."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -87,7 +91,7 @@ def test_what_a_restarted_bitcoind_does_not_have_any_more_is_dropped(till: Till,
     order.wait_told("received", "reverted", "received")
 
 
-def test_a_double_spend_made_while_the_feed_was_cut_is_found(till: Till, customer: Customer) -> None:
+def test_a_double_spend_made_while_the_feed_was_cut_is_found(till: Merchant, customer: Customer) -> None:
     """A new connection is a reason to look at everything that is in no block."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -101,7 +105,7 @@ def test_a_double_spend_made_while_the_feed_was_cut_is_found(till: Till, custome
     order.wait_told("received", "reverted")
 
 
-def test_an_unloaded_wallet_is_loaded_again(make_till: TillMaker, customer: Customer) -> None:
+def test_an_unloaded_wallet_is_loaded_again(make_till: MerchantMaker, customer: Customer) -> None:
     """By the daemon, which needs it for new addresses; payments are found without it."""
     till = make_till(RECONCILE_INTERVAL="1").open()
     till.node.rpc("unloadwallet", till.wallet)
@@ -114,7 +118,7 @@ def test_an_unloaded_wallet_is_loaded_again(make_till: TillMaker, customer: Cust
     till.wait_well()
 
 
-def test_a_locked_wallet_is_enough(make_till: TillMaker, customer: Customer) -> None:
+def test_a_locked_wallet_is_enough(make_till: MerchantMaker, customer: Customer) -> None:
     """Nodetill spends nothing: it gets its addresses and finds its payments without the passphrase."""
     till = make_till(ADDRESS_POOL="5", RECONCILE_INTERVAL="1").open()
     till.node.rpc("encryptwallet", "correct horse", wallet=till.wallet)

@@ -14,7 +14,7 @@ from payments.status import Status
 from regtest.child import free_ports
 from regtest.node import RegtestNode
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.scenario import PATIENCE_SECONDS, Stage
 from tests.support.waiting import wait_until
 
@@ -88,7 +88,7 @@ def test_a_block_that_is_pruned_is_not_skipped(
     node = start_node("-fastprune", "-prune=1", f"-connect=127.0.0.1:{port}")
     keeper.fund_customer()
     _wait_agreement(keeper, node)
-    till = Till(node, tmp_path).open()
+    till = Merchant(node, tmp_path).open()
     try:
         order = till.request(confirmations=1)
         till.daemon.stop()

@@ -4,19 +4,19 @@ import psycopg
 import pytest
 
 from regtest.process import Process
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till, subjects
+from tests.support.merchant import Merchant, subjects
 from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker, postgres: PostgresServer) -> Till:
+def till(make_till: MerchantMaker, postgres: PostgresServer) -> Merchant:
     """A till with a database on a PostgreSQL server."""
     return make_till(DATABASE_URL=postgres.new_database()).open()
 
 
-def _cut_connections(till: Till) -> None:
+def _cut_connections(till: Merchant) -> None:
     """As a restart of the server does."""
     with psycopg.connect(till.installation.settings["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(
@@ -25,7 +25,7 @@ def _cut_connections(till: Till) -> None:
         )
 
 
-def test_one_whole_story(till: Till, customer: Customer) -> None:
+def test_one_whole_story(till: Merchant, customer: Customer) -> None:
     """In part, in full, bumped, confirmed, and taken back by a reorg: as on SQLite."""
     order = till.request(note="Alpakasöckchen", metadata={"cart": [1, "ü"]}, confirmations=2)
     customer.pay(order.address, 5_000)
@@ -44,7 +44,7 @@ def test_one_whole_story(till: Till, customer: Customer) -> None:
     order.wait_told("underpaid", "received", "confirmed", "reverted", "underpaid")
 
 
-def test_a_second_daemon_takes_over(till: Till, customer: Customer) -> None:
+def test_a_second_daemon_takes_over(till: Merchant, customer: Customer) -> None:
     """The lock is the server's, and ends with the session of the daemon that had it."""
     second = Process("run_daemon.py", till.installation.environ, till.installation.directory, "standby")
     with second:
@@ -58,7 +58,7 @@ def test_a_second_daemon_takes_over(till: Till, customer: Customer) -> None:
     till.wait_well()
 
 
-def test_cut_connections_are_made_again(till: Till, customer: Customer) -> None:
+def test_cut_connections_are_made_again(till: Merchant, customer: Customer) -> None:
     """Both servers go on by themselves, and nothing is lost."""
     order = till.request(confirmations=1)
     _cut_connections(till)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from models.command import ACCEPT, REDELIVER, Hint
+from models.command import ACCEPT, REDELIVER, DaemonCommand
 from models.operator_session import OperatorSession
 from models.payment import PaymentRequest
-from models.queries.attention import Need, in_question
+from models.queries.attention import ActionNeeded, needs_action
 from tests.conftest import NewDatabase
 from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS
 from tests.support.checkout_scenes import DUE_SATS, change, stage
@@ -87,7 +87,7 @@ def row_of(page: Page, document: dict[str, Any], need: str = "") -> Any:
 
 def all_paths() -> list[str]:
     """A page of each kind, and that of a payment for each kind of decision."""
-    rows = [PaymentRequest.select().where(in_question(need)).get() for need in Need]
+    rows = [PaymentRequest.select().where(needs_action(need)).get() for need in ActionNeeded]
     return ["/", "/?needs=late", "/operator/money", *(f"/operator/payments/{row.reference}" for row in rows)]
 
 
@@ -206,7 +206,12 @@ def test_late_money_is_accepted_with_a_click(shop: Shop, open_page: OpenPage) ->
     row_of(page, made, "late-").get_by_role("button", name="Accept").click()
     page.wait_for_url(f"**{path_of(made)}")
     expect(page.get_by_text("Accepted: the daemon will count it.")).to_be_visible()
-    assert Hint.select().where((Hint.kind == ACCEPT) & (Hint.payment == stored(made))).count() == 1
+    assert (
+        DaemonCommand.select()
+        .where((DaemonCommand.kind == ACCEPT) & (DaemonCommand.payment == stored(made)))
+        .count()
+        == 1
+    )
     change(made, status="confirmed", late_accepted_at=shop.now)
     expect(page.locator("#facts .status").first).to_have_text("confirmed", timeout=PATIENCE)
     expect(page.get_by_text("Late money accepted")).to_be_visible()
@@ -221,7 +226,12 @@ def test_a_message_is_sent_again_with_a_click(shop: Shop, open_page: OpenPage) -
     expect(page.get_by_text("HTTP 500")).to_be_visible()
     page.get_by_role("button", name="Send again the webhook").click()
     expect(page.get_by_text("The daemon will send it again.")).to_be_visible()
-    assert Hint.select().where((Hint.kind == REDELIVER) & (Hint.payment == stored(made))).count() == 1
+    assert (
+        DaemonCommand.select()
+        .where((DaemonCommand.kind == REDELIVER) & (DaemonCommand.payment == stored(made)))
+        .count()
+        == 1
+    )
     page.get_by_role("button", name="Dealt with").click()
     expect(page.get_by_role("button", name="Dealt with")).to_have_count(0)
     page.goto(f"http://127.0.0.1:{shop.port}/")

@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.endpoint import Endpoint, answers
-from tests.support.merchant import PATIENCE_SECONDS, SELLER, Order, Till
+from tests.support.merchant import PATIENCE_SECONDS, SELLER, Merchant, Order
 
 PASSWORD = "open sesame"
 PATIENCE_MS = PATIENCE_SECONDS * 1000
 
-Visit = Callable[[Till], Page]
+Visit = Callable[[Merchant], Page]
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker) -> Till:
+def till(make_till: MerchantMaker) -> Merchant:
     """A till with an operator, whose prices hold for some seconds."""
     return make_till(OPERATOR_PASSWORD=PASSWORD, PAYMENT_EXPIRY="6").open()
 
@@ -28,7 +28,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
     context = browser.new_context(locale="en-GB")
     faults: list[str] = []
 
-    def open_page(till: Till) -> Page:
+    def open_page(till: Merchant) -> Page:
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: faults.append(message.text))
@@ -53,7 +53,7 @@ def see(place: Locator, words: str) -> None:
     expect(place).to_contain_text(words, timeout=PATIENCE_MS)
 
 
-def test_a_payment_is_seen_as_it_goes(till: Till, customer: Customer, visit: Visit) -> None:
+def test_a_payment_is_seen_as_it_goes(till: Merchant, customer: Customer, visit: Visit) -> None:
     """Asked for, received, each confirmation, confirmed, the day's money: on the page as it was opened."""
     page = visit(till)
     expect(page.get_by_text("Not all is well")).to_have_count(0)
@@ -79,7 +79,7 @@ def test_a_payment_is_seen_as_it_goes(till: Till, customer: Customer, visit: Vis
     )
 
 
-def test_late_money_is_accepted_on_the_page(till: Till, customer: Customer, visit: Visit) -> None:
+def test_late_money_is_accepted_on_the_page(till: Merchant, customer: Customer, visit: Visit) -> None:
     """It comes to the top by itself; a click, and the daemon counts it."""
     order = till.request()
     order.wait("expired")
@@ -95,7 +95,7 @@ def test_late_money_is_accepted_on_the_page(till: Till, customer: Customer, visi
     expect(question).to_have_count(0)
 
 
-def test_a_double_spend_comes_to_the_top(till: Till, customer: Customer, visit: Visit) -> None:
+def test_a_double_spend_comes_to_the_top(till: Merchant, customer: Customer, visit: Visit) -> None:
     """Until the operator has dealt with it."""
     order = till.request(expires_in=600)
     sent = customer.pay(order.address, order.amount_sats)
@@ -111,7 +111,7 @@ def test_a_double_spend_comes_to_the_top(till: Till, customer: Customer, visit: 
     expect(question).to_have_count(0)
 
 
-def test_a_webhook_that_was_given_up_is_sent_again(till: Till, customer: Customer, visit: Visit) -> None:
+def test_a_webhook_that_was_given_up_is_sent_again(till: Merchant, customer: Customer, visit: Visit) -> None:
     """The endpoint was gone; it is back; the page tells of both."""
     page = visit(till)
     with Endpoint(answers(410)) as endpoint:

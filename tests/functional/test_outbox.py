@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from models.outbox import Event
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.endpoint import Behaviour, Endpoint, answers, hangs, trickles
 from tests.support.mail_server import MailServer
-from tests.support.merchant import Order, Till
+from tests.support.merchant import Merchant, Order
 
 BODY = {"amount_fiat": "10.00", "currency": "EUR", "confirmations": 1}
 
@@ -24,7 +24,7 @@ def post_office() -> MailServer:
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker, post_office: MailServer) -> Till:
+def till(make_till: MerchantMaker, post_office: MailServer) -> Merchant:
     """A till that sends its emails by SMTP."""
     address = post_office.address()
     return make_till(SMTP_URL=f"smtp://{address.host}:{address.port}?starttls=never").open()
@@ -42,7 +42,7 @@ def _errors(order: Order) -> str:
     return str([each["last_error"] for each in _deliveries(order)])
 
 
-def _paid(till: Till, customer: Customer) -> Order:
+def _paid(till: Merchant, customer: Customer) -> Order:
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -50,7 +50,7 @@ def _paid(till: Till, customer: Customer) -> Order:
 
 
 def test_no_email_is_lost_or_out_of_order_whatever_the_server_does(
-    till: Till, post_office: MailServer, customer: Customer
+    till: Merchant, post_office: MailServer, customer: Customer
 ) -> None:
     """Down, cut, refused for good: repeated under the same Message-ID, or told and out of the way."""
     first = _paid(till, customer)
@@ -92,7 +92,7 @@ def test_no_email_is_lost_or_out_of_order_whatever_the_server_does(
 class Shops:
     """Sellers, each with an endpoint of its own."""
 
-    def __init__(self, till: Till, stack: ExitStack) -> None:
+    def __init__(self, till: Merchant, stack: ExitStack) -> None:
         self._till = till
         self._stack = stack
         self.endpoints: dict[str, Endpoint] = {}
@@ -113,16 +113,16 @@ class Shops:
         return [request.headers["webhook-id"] for request in self.endpoints[name].requests]
 
 
-class _Counter(Till):
+class _Counter(Merchant):
     """The same till, seen by another seller."""
 
-    def __init__(self, till: Till, client: Any) -> None:
+    def __init__(self, till: Merchant, client: Any) -> None:
         self.__dict__.update(till.__dict__)
         self.client = client
 
 
 @pytest.fixture
-def shops(make_till: TillMaker) -> Iterator[Shops]:
+def shops(make_till: MerchantMaker) -> Iterator[Shops]:
     """At a till of their own."""
     with ExitStack() as stack:
         yield Shops(make_till().open(), stack)

@@ -1,11 +1,11 @@
 """Customers pay: the right amount, too little, too much, twice, and in every shape a transaction can have."""
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Order, Till, body, subjects
+from tests.support.merchant import Merchant, Order, body, subjects
 
 
-def test_the_exact_amount_is_received_and_then_confirmed(till: Till, customer: Customer) -> None:
+def test_the_exact_amount_is_received_and_then_confirmed(till: Merchant, customer: Customer) -> None:
     """Received at once, confirmed at the sixth block and not before; one email for each event."""
     order = till.request(note="Alpaca socks")
     assert order.now()["status"] == "new"
@@ -33,7 +33,7 @@ def test_the_exact_amount_is_received_and_then_confirmed(till: Till, customer: C
             assert said in body(letter)
 
 
-def test_a_delivery_is_marked_once_it_is_made(till: Till, customer: Customer) -> None:
+def test_a_delivery_is_marked_once_it_is_made(till: Merchant, customer: Customer) -> None:
     """The API's list of events says through which channel each was told, in how many attempts, and when."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
@@ -44,7 +44,7 @@ def test_a_delivery_is_marked_once_it_is_made(till: Till, customer: Customer) ->
         assert delivery["delivered_at"] is not None
 
 
-def test_a_part_is_underpaid_and_the_rest_makes_it_received(till: Till, customer: Customer) -> None:
+def test_a_part_is_underpaid_and_the_rest_makes_it_received(till: Merchant, customer: Customer) -> None:
     """What is still due is told; the email comes when nothing is."""
     order = till.request()
     first = customer.pay(order.address, 5_000)
@@ -60,7 +60,7 @@ def test_a_part_is_underpaid_and_the_rest_makes_it_received(till: Till, customer
     assert subjects(order.wait_told("underpaid", "underpaid", "received")) == ["Payment received"]
 
 
-def test_the_part_mined_last_counts_for_the_confirmations(till: Till, customer: Customer) -> None:
+def test_the_part_mined_last_counts_for_the_confirmations(till: Merchant, customer: Customer) -> None:
     """A request is as deep as the output that completes it."""
     order = till.request(confirmations=3)
     customer.pay(order.address, 15_000)
@@ -75,7 +75,7 @@ def test_the_part_mined_last_counts_for_the_confirmations(till: Till, customer: 
     order.wait_told("underpaid", "received", "confirmed")
 
 
-def test_too_much_is_received_and_the_surplus_named(till: Till, customer: Customer) -> None:
+def test_too_much_is_received_and_the_surplus_named(till: Merchant, customer: Customer) -> None:
     """Nothing is due, and overpaid_sats is what to send back."""
     order = till.request()
     customer.pay(order.address, 20_001)
@@ -85,7 +85,7 @@ def test_too_much_is_received_and_the_surplus_named(till: Till, customer: Custom
     assert "0.00000001" in body(letter)
 
 
-def test_one_satoshi_less_is_not_enough(till: Till, customer: Customer) -> None:
+def test_one_satoshi_less_is_not_enough(till: Merchant, customer: Customer) -> None:
     """Without a tolerance the amount is due to the last satoshi."""
     order = till.request()
     customer.pay(order.address, 19_999)
@@ -93,7 +93,7 @@ def test_one_satoshi_less_is_not_enough(till: Till, customer: Customer) -> None:
     assert order.wait_told("underpaid") == []
 
 
-def test_what_the_tolerance_allows_may_be_missing(make_till: TillMaker, customer: Customer) -> None:
+def test_what_the_tolerance_allows_may_be_missing(make_till: MerchantMaker, customer: Customer) -> None:
     """Five percent below the amount is enough, one satoshi less is not."""
     till = make_till(UNDERPAYMENT_TOLERANCE="5").open()
     enough, less = till.request(), till.request()
@@ -104,7 +104,7 @@ def test_what_the_tolerance_allows_may_be_missing(make_till: TillMaker, customer
     enough.wait_told("received")
 
 
-def test_one_transaction_pays_two_requests(till: Till, customer: Customer) -> None:
+def test_one_transaction_pays_two_requests(till: Merchant, customer: Customer) -> None:
     """Each request gets its own output of a transaction that pays both."""
     socks, scarf = till.request("10.00"), till.request("25.50")
     sent = customer.pay_all({socks.address: socks.amount_sats, scarf.address: scarf.amount_sats})
@@ -117,7 +117,7 @@ def test_one_transaction_pays_two_requests(till: Till, customer: Customer) -> No
         order.wait_told("received", "confirmed")
 
 
-def test_a_request_paid_twice_tells_of_the_extra_money(till: Till, customer: Customer) -> None:
+def test_a_request_paid_twice_tells_of_the_extra_money(till: Merchant, customer: Customer) -> None:
     """The second payment is overpaid, told by payment.extra, and takes no confirmation back."""
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
@@ -131,7 +131,7 @@ def test_a_request_paid_twice_tells_of_the_extra_money(till: Till, customer: Cus
     assert len(letters) == 3
 
 
-def test_without_confirmations_it_is_confirmed_at_first_sight(till: Till, customer: Customer) -> None:
+def test_without_confirmations_it_is_confirmed_at_first_sight(till: Merchant, customer: Customer) -> None:
     """A request for 0 confirmations is received and confirmed in the mempool, and told in this order."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
@@ -140,7 +140,7 @@ def test_without_confirmations_it_is_confirmed_at_first_sight(till: Till, custom
     assert subjects(letters) == ["Payment received", "Payment confirmed"]
 
 
-def test_one_confirmation_is_one_block(till: Till, customer: Customer) -> None:
+def test_one_confirmation_is_one_block(till: Merchant, customer: Customer) -> None:
     """A request for 1 confirmation is confirmed by the block that has it."""
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
@@ -151,7 +151,9 @@ def test_one_confirmation_is_one_block(till: Till, customer: Customer) -> None:
     order.wait_told("received", "confirmed")
 
 
-def test_a_payment_first_met_in_a_block_is_received_then_confirmed(till: Till, customer: Customer) -> None:
+def test_a_payment_first_met_in_a_block_is_received_then_confirmed(
+    till: Merchant, customer: Customer
+) -> None:
     """What no mempool ever had is told as if it had come the usual way."""
     order = till.request(confirmations=1)
     unsent = customer.write({order.address: order.amount_sats})
@@ -160,7 +162,7 @@ def test_a_payment_first_met_in_a_block_is_received_then_confirmed(till: Till, c
     order.wait_told("received", "confirmed")
 
 
-def test_hundreds_of_outputs_in_one_transaction_are_one_event(till: Till, customer: Customer) -> None:
+def test_hundreds_of_outputs_in_one_transaction_are_one_event(till: Merchant, customer: Customer) -> None:
     """A transaction is recorded whole before anybody is told, however many of its outputs are ours."""
     order = till.request("300.00")
     customer.pay_in_parts(order.address, order.amount_sats, parts=500)
@@ -170,7 +172,7 @@ def test_hundreds_of_outputs_in_one_transaction_are_one_event(till: Till, custom
     assert len(order.wait_told("received")) == 1
 
 
-def test_many_requests_are_paid_at_once(till: Till, customer: Customer) -> None:
+def test_many_requests_are_paid_at_once(till: Merchant, customer: Customer) -> None:
     """Payments that come in one burst are all received, and one block confirms them all."""
     orders = [till.request(confirmations=1) for _ in range(12)]
     unsent = [customer.write({order.address: order.amount_sats}) for order in orders]
@@ -183,7 +185,7 @@ def test_many_requests_are_paid_at_once(till: Till, customer: Customer) -> None:
         order.wait_told("received", "confirmed")
 
 
-def test_a_payment_of_another_currency_is_matched_by_its_satoshis(till: Till, customer: Customer) -> None:
+def test_a_payment_of_another_currency_is_matched_by_its_satoshis(till: Merchant, customer: Customer) -> None:
     """The price of each currency makes the amount; a bitcoin amount has none."""
     dollars, satoshis = till.request("54.00", "USD"), till.request("12345", "SAT")
     assert (dollars.amount_sats, satoshis.amount_sats) == (100_000, 12_345)

@@ -9,7 +9,7 @@ import pytest
 
 from regtest.process import Process
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 
 CONTRACT_SECONDS = 5.0
 """docs/spec.md 1: both servers stop, and a standby takes over, within this time."""
@@ -24,7 +24,7 @@ def careless_umask() -> Iterator[None]:
 
 
 @pytest.fixture
-def standby(till: Till) -> Iterator[Process]:
+def standby(till: Merchant) -> Iterator[Process]:
     """A second daemon on the till's database, which waits."""
     second = Process("run_daemon.py", till.installation.environ, till.installation.directory, "standby")
     with second:
@@ -33,7 +33,7 @@ def standby(till: Till) -> Iterator[Process]:
 
 
 def test_a_second_daemon_waits_and_takes_over_when_the_first_is_killed(
-    till: Till, standby: Process, customer: Customer
+    till: Merchant, standby: Process, customer: Customer
 ) -> None:
     """Within five seconds, and with everything that happened meanwhile."""
     order = till.request(confirmations=1)
@@ -54,13 +54,13 @@ def test_a_second_daemon_waits_and_takes_over_when_the_first_is_killed(
     order.wait_told("received", "confirmed")
 
 
-def test_a_standby_stops_when_it_is_told_to(till: Till, standby: Process) -> None:
+def test_a_standby_stops_when_it_is_told_to(till: Merchant, standby: Process) -> None:
     """It waits for the other daemon, and listens all the same."""
     assert standby.stop(CONTRACT_SECONDS) == 0
     assert till.daemon.is_running
 
 
-def test_both_servers_stop_in_time_and_lose_nothing(till: Till, customer: Customer) -> None:
+def test_both_servers_stop_in_time_and_lose_nothing(till: Merchant, customer: Customer) -> None:
     """SIGTERM: exit status 0 within five seconds, also when a payment has just come."""
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
@@ -74,7 +74,7 @@ def test_both_servers_stop_in_time_and_lose_nothing(till: Till, customer: Custom
     order.wait_told("received", "confirmed")
 
 
-def test_the_web_server_needs_no_daemon_to_answer(till: Till) -> None:
+def test_the_web_server_needs_no_daemon_to_answer(till: Merchant) -> None:
     """Requests come from the pool; when it is empty, 503 with Retry-After and nothing is used up."""
     till.daemon.stop()
     body = {"seller_id": "company1", "amount_fiat": "10.00", "currency": "EUR"}
@@ -88,7 +88,7 @@ def test_the_web_server_needs_no_daemon_to_answer(till: Till) -> None:
     till.wait_well()
 
 
-def test_what_the_servers_write_is_their_owner_s_alone(till: Till, customer: Customer) -> None:
+def test_what_the_servers_write_is_their_owner_s_alone(till: Merchant, customer: Customer) -> None:
     """Database, journals, locks, mails and logs: no right for anybody else, whatever the umask."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
@@ -100,7 +100,7 @@ def test_what_the_servers_write_is_their_owner_s_alone(till: Till, customer: Cus
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-def test_no_secret_is_in_any_log_or_command_line(till: Till) -> None:
+def test_no_secret_is_in_any_log_or_command_line(till: Merchant) -> None:
     """Neither the seller's key and webhook secret nor bitcoind's password; what is tried and fails is no
     more seen."""
     for key in ("nt_a-guess", None):

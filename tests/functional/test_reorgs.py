@@ -3,10 +3,10 @@
 from typing import Any
 
 from tests.support.customer import Customer, Sent
-from tests.support.merchant import Order, Till, is_urgent
+from tests.support.merchant import Merchant, Order, is_urgent
 
 
-def _mined(till: Till, customer: Customer, blocks: int, **more: Any) -> tuple[Order, Sent]:
+def _mined(till: Merchant, customer: Customer, blocks: int, **more: Any) -> tuple[Order, Sent]:
     """A paid request that is `blocks` deep."""
     order = till.request(**more)
     sent = customer.pay(order.address, order.amount_sats)
@@ -16,7 +16,7 @@ def _mined(till: Till, customer: Customer, blocks: int, **more: Any) -> tuple[Or
     return order, sent
 
 
-def test_a_reorg_that_leaves_a_payment_as_deep_tells_nobody(till: Till, customer: Customer) -> None:
+def test_a_reorg_that_leaves_a_payment_as_deep_tells_nobody(till: Merchant, customer: Customer) -> None:
     """Two blocks are replaced by three, the payment is in the first: one confirmation more, no event."""
     order, sent = _mined(till, customer, 2)
     order.wait("confirming", confirmations=2)
@@ -29,7 +29,9 @@ def test_a_reorg_that_leaves_a_payment_as_deep_tells_nobody(till: Till, customer
     order.wait_told("received", "confirmed")
 
 
-def test_a_payment_that_falls_back_into_the_mempool_stays_received(till: Till, customer: Customer) -> None:
+def test_a_payment_that_falls_back_into_the_mempool_stays_received(
+    till: Merchant, customer: Customer
+) -> None:
     """Before it was confirmed, losing its block is no event: the status shows it."""
     order, sent = _mined(till, customer, 1)
     order.wait("confirming", confirmations=1)
@@ -40,7 +42,7 @@ def test_a_payment_that_falls_back_into_the_mempool_stays_received(till: Till, c
     order.wait_told("received")
 
 
-def test_a_confirmed_payment_that_is_mined_again_stays_confirmed(till: Till, customer: Customer) -> None:
+def test_a_confirmed_payment_that_is_mined_again_stays_confirmed(till: Merchant, customer: Customer) -> None:
     """It may even be less deep than was asked for: it is in the chain, and nobody is told anything."""
     order, sent = _mined(till, customer, 2, confirmations=2)
     order.wait("confirmed", confirmations=2)
@@ -50,7 +52,7 @@ def test_a_confirmed_payment_that_is_mined_again_stays_confirmed(till: Till, cus
     order.wait_told("received", "confirmed")
 
 
-def test_another_block_of_the_same_height_is_no_outage(till: Till, customer: Customer) -> None:
+def test_another_block_of_the_same_height_is_no_outage(till: Merchant, customer: Customer) -> None:
     """It is read like any other, and the log speaks of a reorg and of nothing worse."""
     order, sent = _mined(till, customer, 1)
     before = len(till.daemon.lines())
@@ -65,7 +67,7 @@ def test_another_block_of_the_same_height_is_no_outage(till: Till, customer: Cus
     assert not any("event=outage" in line for line in said)
 
 
-def test_a_confirmed_payment_that_leaves_the_chain_is_reverted(till: Till, customer: Customer) -> None:
+def test_a_confirmed_payment_that_leaves_the_chain_is_reverted(till: Merchant, customer: Customer) -> None:
     """It is only received then, and confirmed anew by its next block: all of it is told."""
     order, sent = _mined(till, customer, 2, confirmations=2)
     order.wait("confirmed")
@@ -82,7 +84,7 @@ def test_a_confirmed_payment_that_leaves_the_chain_is_reverted(till: Till, custo
 
 
 def test_a_confirmed_payment_that_is_double_spent_in_another_chain_is_reverted(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """The worst that can happen is told once, urgently, and what is left is a request without money."""
     order, sent = _mined(till, customer, 3, confirmations=3)
@@ -96,7 +98,7 @@ def test_a_confirmed_payment_that_is_double_spent_in_another_chain_is_reverted(
     assert is_urgent(letters[-1])
 
 
-def test_a_double_spend_is_undone_by_another_reorg(till: Till, customer: Customer) -> None:
+def test_a_double_spend_is_undone_by_another_reorg(till: Merchant, customer: Customer) -> None:
     """The chain that wins is the truth, whichever came first."""
     order, sent = _mined(till, customer, 1, confirmations=1)
     order.wait("confirmed")
@@ -108,7 +110,7 @@ def test_a_double_spend_is_undone_by_another_reorg(till: Till, customer: Custome
 
 
 def test_a_payment_that_a_deep_reorg_forgets_is_reverted_and_can_come_back(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """bitcoind puts nothing back from below ten blocks: the payment is gone until somebody sends it again."""
     order, sent = _mined(till, customer, 12)
@@ -125,7 +127,7 @@ def test_a_payment_that_a_deep_reorg_forgets_is_reverted_and_can_come_back(
     order.wait_told("received", "confirmed", "reverted", "received", "confirmed")
 
 
-def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Till, customer: Customer) -> None:
+def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Merchant, customer: Customer) -> None:
     """The next start walks back to the common ancestor and reads what came instead."""
     robbed, stolen = _mined(till, customer, 2, confirmations=2)
     kept, moved = _mined(till, customer, 2, confirmations=2)
@@ -141,7 +143,7 @@ def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Till, cust
 
 
 def test_a_double_spend_of_a_payment_that_was_first_met_in_a_block_is_known_for_what_it_is(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """Its inputs are remembered too: it is replaced, not only gone."""
     order = till.request(confirmations=1)
@@ -155,7 +157,7 @@ def test_a_double_spend_of_a_payment_that_was_first_met_in_a_block_is_known_for_
     order.wait_told("received", "confirmed", "reverted")
 
 
-def test_a_payment_that_fell_out_of_its_block_can_be_double_spent(till: Till, customer: Customer) -> None:
+def test_a_payment_that_fell_out_of_its_block_can_be_double_spent(till: Merchant, customer: Customer) -> None:
     """Back in the mempool it is as unsafe as any other."""
     order = till.request(confirmations=1)
     unsent = customer.write({order.address: order.amount_sats})
@@ -170,7 +172,7 @@ def test_a_payment_that_fell_out_of_its_block_can_be_double_spent(till: Till, cu
 
 
 def test_a_double_spend_that_a_deep_reorg_forgets_has_replaced_nothing(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """Neither is anywhere then: the payment is only gone, and can come back."""
     order = till.request(confirmations=1)
@@ -189,7 +191,7 @@ def test_a_double_spend_that_a_deep_reorg_forgets_has_replaced_nothing(
 
 
 def test_a_parent_that_fell_back_into_the_mempool_takes_its_child_with_it(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """The payment never left the mempool, and was made of money that was confirmed then."""
     order = till.request()

@@ -1,10 +1,10 @@
 """Customers change their minds before a block has it: more fee, or the money back."""
 
 from tests.support.customer import NO_SIGNAL, Customer
-from tests.support.merchant import Order, Till, body, is_urgent, subjects
+from tests.support.merchant import Merchant, Order, body, is_urgent, subjects
 
 
-def test_a_fee_bump_changes_the_transaction_and_tells_nobody(till: Till, customer: Customer) -> None:
+def test_a_fee_bump_changes_the_transaction_and_tells_nobody(till: Merchant, customer: Customer) -> None:
     """The request is as old as before; the old transaction is shown as replaced by the new one."""
     order = till.request()
     old = customer.pay(order.address, order.amount_sats)
@@ -22,7 +22,7 @@ def test_a_fee_bump_changes_the_transaction_and_tells_nobody(till: Till, custome
     order.wait_told("received", "confirmed")
 
 
-def test_a_double_spend_takes_a_received_payment_back(till: Till, customer: Customer) -> None:
+def test_a_double_spend_takes_a_received_payment_back(till: Merchant, customer: Customer) -> None:
     """The request is new again, its transaction replaced, and the operator told urgently. Once."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -41,7 +41,7 @@ def test_a_double_spend_takes_a_received_payment_back(till: Till, customer: Cust
     order.wait_told("received", "reverted")
 
 
-def test_a_payment_confirmed_at_first_sight_can_be_taken_back(till: Till, customer: Customer) -> None:
+def test_a_payment_confirmed_at_first_sight_can_be_taken_back(till: Merchant, customer: Customer) -> None:
     """Whoever asks for 0 confirmations is told of the double-spend all the same."""
     order = till.request(confirmations=0)
     sent = customer.pay(order.address, order.amount_sats)
@@ -52,7 +52,7 @@ def test_a_payment_confirmed_at_first_sight_can_be_taken_back(till: Till, custom
 
 
 def test_a_payment_that_does_not_signal_replaceability_is_replaced_all_the_same(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """Full RBF: the sequence number protects nobody."""
     order = till.request()
@@ -63,7 +63,9 @@ def test_a_payment_that_does_not_signal_replaceability_is_replaced_all_the_same(
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_that_only_a_miner_saw_takes_a_payment_back(till: Till, customer: Customer) -> None:
+def test_a_double_spend_that_only_a_miner_saw_takes_a_payment_back(
+    till: Merchant, customer: Customer
+) -> None:
     """The block that has it is enough: no mempool need have shown it."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -75,7 +77,7 @@ def test_a_double_spend_that_only_a_miner_saw_takes_a_payment_back(till: Till, c
     order.wait_told("received", "reverted")
 
 
-def test_a_parent_s_double_spend_takes_its_child_back(till: Till, customer: Customer) -> None:
+def test_a_parent_s_double_spend_takes_its_child_back(till: Merchant, customer: Customer) -> None:
     """A payment made of unconfirmed money goes when that money is spent otherwise."""
     order = till.request()
     parent = customer.pay(customer.address(), 1_000_000)
@@ -88,7 +90,7 @@ def test_a_parent_s_double_spend_takes_its_child_back(till: Till, customer: Cust
 
 
 def test_a_grandparent_s_double_spend_in_a_block_takes_the_grandchild_back(
-    till: Till, customer: Customer
+    till: Merchant, customer: Customer
 ) -> None:
     """However long the chain of unconfirmed money is."""
     order = till.request()
@@ -101,7 +103,9 @@ def test_a_grandparent_s_double_spend_in_a_block_takes_the_grandchild_back(
     order.wait_told("received", "reverted")
 
 
-def test_a_payment_that_is_replaced_by_a_smaller_one_is_taken_back(till: Till, customer: Customer) -> None:
+def test_a_payment_that_is_replaced_by_a_smaller_one_is_taken_back(
+    till: Merchant, customer: Customer
+) -> None:
     """What counts is what is there: the replacement pays a part, and the rest can come after it."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
@@ -114,7 +118,7 @@ def test_a_payment_that_is_replaced_by_a_smaller_one_is_taken_back(till: Till, c
     order.wait_told("received", "reverted", "underpaid", "received")
 
 
-def test_one_transaction_replaces_the_payments_of_two_requests(till: Till, customer: Customer) -> None:
+def test_one_transaction_replaces_the_payments_of_two_requests(till: Merchant, customer: Customer) -> None:
     """Each request is told of its own loss, and of nothing else."""
     socks, scarf = till.request(), till.request()
     sent = customer.pay_all({socks.address: socks.amount_sats, scarf.address: scarf.amount_sats})
@@ -126,7 +130,7 @@ def test_one_transaction_replaces_the_payments_of_two_requests(till: Till, custo
         order.wait_told("received", "reverted")
 
 
-def test_the_original_is_mined_after_all(till: Till, customer: Customer) -> None:
+def test_the_original_is_mined_after_all(till: Merchant, customer: Customer) -> None:
     """A replacement in the mempool loses to a block; a payment that counts again is told again."""
     order = till.request(confirmations=1)
     sent = customer.pay(order.address, order.amount_sats)
@@ -139,7 +143,7 @@ def test_the_original_is_mined_after_all(till: Till, customer: Customer) -> None
     assert len(letters) == 4
 
 
-def test_other_payments_go_on_meanwhile(till: Till, customer: Customer) -> None:
+def test_other_payments_go_on_meanwhile(till: Merchant, customer: Customer) -> None:
     """A double-spend touches the request that it robs, and no other."""
     robbed, honest = till.request(), till.request()
     sent = customer.pay(robbed.address, robbed.amount_sats)
@@ -153,7 +157,9 @@ def test_other_payments_go_on_meanwhile(till: Till, customer: Customer) -> None:
     robbed.wait_told("received", "reverted")
 
 
-def test_extra_money_in_the_place_of_double_spent_extra_money_is_told(till: Till, customer: Customer) -> None:
+def test_extra_money_in_the_place_of_double_spent_extra_money_is_told(
+    till: Merchant, customer: Customer
+) -> None:
     """Though there had been more before; the operator reads what there is now."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)

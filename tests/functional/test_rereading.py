@@ -8,7 +8,7 @@ import pytest
 
 from daemon.chain import mempool
 from daemon.chain.mempool import Mempool
-from daemon.chain.watchlist import Watch
+from daemon.chain.watchlist import Watchlist
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
 from models.block import stored_tip
@@ -34,13 +34,13 @@ def node(stage: Stage) -> Iterator[FrailNode]:
 
 
 def reader(node: FrailNode) -> Mempool:
-    return Mempool(cast(Bitcoind, node), Watch())
+    return Mempool(cast(Bitcoind, node), Watchlist())
 
 
-def reread(reader: Mempool, *, by_wallet: bool = False) -> bool:
+def rescan(reader: Mempool, *, by_wallet: bool = False) -> bool:
     tip = stored_tip()
     assert tip is not None
-    return reader.reread(tip.hash, datetime.now(UTC), by_wallet=by_wallet)
+    return reader.rescan(tip.hash, datetime.now(UTC), by_wallet=by_wallet)
 
 
 def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FrailNode) -> None:
@@ -51,16 +51,16 @@ def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FrailNode) -> No
         newcomer = reader(node)
         node.plan(Fault.REFUSE, calls)
         with pytest.raises(NodeError):
-            reread(newcomer)
-        assert reread(newcomer)
+            rescan(newcomer)
+        assert rescan(newcomer)
         assert Output.select().count() == PAYMENTS
 
 
 def test_a_large_mempool_is_read_in_several_looks(node: FrailNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes the next of those that are new; the last says that it was."""
-    monkeypatch.setattr(mempool, "FOREIGN_AT_ONCE", 2)
+    monkeypatch.setattr(mempool, "MAX_FOREIGN_PER_SCAN", 2)
     newcomer = reader(node)
-    assert [reread(newcomer) for _ in range(2)] == [False, True]
+    assert [rescan(newcomer) for _ in range(2)] == [False, True]
     assert Output.select().count() == PAYMENTS
 
 
@@ -73,9 +73,9 @@ def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Sta
     stage.settle()
     stage.daemon.stop()
     bitcoind = Bitcoind(stage.settings)
-    reader = Mempool(bitcoind, Watch())
-    assert reader.recheck(datetime.now(UTC))
-    assert reread(reader, by_wallet=True)
+    reader = Mempool(bitcoind, Watchlist())
+    assert reader.verify_unconfirmed(datetime.now(UTC))
+    assert rescan(reader, by_wallet=True)
     assert not reader.is_missing_any
     bitcoind.close()
 

@@ -11,7 +11,7 @@ import pytest
 from models.output import MEMPOOL, MINED, Output
 from regtest.node import RegtestNode
 from tests.conftest import sqlite_in
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Stage
 from tests.support.tx_builder import Forged
@@ -98,7 +98,7 @@ def test_a_wallet_that_comes_too_late_has_its_blocks_read_again(stage: Stage, ha
 
 
 def test_the_audit_names_what_came_to_addresses_without_a_request(
-    make_till: TillMaker, customer: Customer, tmp_path: Path
+    make_till: MerchantMaker, customer: Customer, tmp_path: Path
 ) -> None:
     """A restored database lacks their requests: addresses of its pool, and addresses given since."""
     till = make_till(ADDRESS_POOL="3", DATABASE_URL=sqlite_in(tmp_path)).open()

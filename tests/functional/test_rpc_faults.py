@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from regtest.node import RegtestNode
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
 
 CONTRACT_SECONDS = 5.0
@@ -36,7 +36,7 @@ def server(regtest_node: RegtestNode) -> Iterator[RpcFaultServer]:
 
 
 @pytest.fixture(scope="module")
-def till(make_till: TillMaker, server: RpcFaultServer) -> Till:
+def till(make_till: MerchantMaker, server: RpcFaultServer) -> Merchant:
     """It looks at bitcoind by itself every second."""
     return make_till(RECONCILE_INTERVAL="1", **server.settings).open()
 
@@ -48,7 +48,7 @@ def test_every_fault_has_its_line() -> None:
 
 @pytest.mark.parametrize("fault", TOLD, ids=lambda fault: fault.name.lower())
 def test_a_fault_takes_nothing_back_and_loses_nothing(
-    till: Till, server: RpcFaultServer, customer: Customer, fault: RpcFault
+    till: Merchant, server: RpcFaultServer, customer: Customer, fault: RpcFault
 ) -> None:
     """/health says what is wrong; requests are answered; what came meanwhile is found when it is over."""
     confirmed, received = till.request(confirmations=1), till.request(confirmations=3)
@@ -81,7 +81,7 @@ def test_a_fault_takes_nothing_back_and_loses_nothing(
 
 
 def test_without_its_wallet_s_word_payments_are_found(
-    till: Till, server: RpcFaultServer, customer: Customer
+    till: Merchant, server: RpcFaultServer, customer: Customer
 ) -> None:
     """It rescans: new addresses have to wait, which /health says, and detection goes on without it."""
     server.begin(RpcFault.SCANNING)
@@ -102,7 +102,7 @@ def test_without_its_wallet_s_word_payments_are_found(
     till.wait_well()
 
 
-def test_a_daemon_that_waits_for_bitcoind_stops_in_time(till: Till, server: RpcFaultServer) -> None:
+def test_a_daemon_that_waits_for_bitcoind_stops_in_time(till: Merchant, server: RpcFaultServer) -> None:
     """Whatever it waits for: exit status 0 within five seconds."""
     server.begin(RpcFault.SILENCE)
     till.wait_problem("has not answered")

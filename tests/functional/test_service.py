@@ -14,8 +14,8 @@ from daemon.node.feed import Batch, Feed
 from models.db.connection import disconnect
 from regtest.process import Process
 from sd_notify import ServiceManager
-from tests.functional.conftest import TillMaker
-from tests.support.merchant import Till
+from tests.functional.conftest import MerchantMaker
+from tests.support.merchant import Merchant
 from tests.support.notify_socket import NotifySocket
 from tests.support.scenario import Stage
 
@@ -24,13 +24,13 @@ from tests.support.scenario import Stage
 class Services:
     """A till whose two servers were started as systemd would, and what each is heard to say."""
 
-    till: Till
+    till: Merchant
     daemon: NotifySocket
     web: NotifySocket
 
 
 @pytest.fixture(scope="module")
-def services(make_till: TillMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def services(make_till: MerchantMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Running, with a look at bitcoind each second."""
     till = make_till(RECONCILE_INTERVAL="1")
     with ExitStack() as stack:

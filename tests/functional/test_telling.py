@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.endpoint import Endpoint, Request, answers
 from tests.support.mail_server import MailServer
-from tests.support.merchant import SELLER, Order, Till, body
+from tests.support.merchant import SELLER, Merchant, Order, body
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def post_office() -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="module")
-def mailing(make_till: TillMaker, post_office: MailServer) -> Till:
+def mailing(make_till: MerchantMaker, post_office: MailServer) -> Merchant:
     """A till that sends its emails by SMTP."""
     address = post_office.address()
     return make_till(SMTP_URL=f"smtp://{address.host}:{address.port}?starttls=never").open()
@@ -33,7 +33,7 @@ def _errors(order: Order) -> str:
 
 
 def test_emails_wait_for_a_busy_mail_server_and_come_once_each(
-    mailing: Till, post_office: MailServer, customer: Customer
+    mailing: Merchant, post_office: MailServer, customer: Customer
 ) -> None:
     """In their order, to the operator, under Message-IDs made from the events; also over a restart."""
     post_office.answers["DATA"] = "451 later"
@@ -53,7 +53,7 @@ def test_emails_wait_for_a_busy_mail_server_and_come_once_each(
 
 
 @pytest.fixture
-def shop(till: Till) -> Iterator[Endpoint]:
+def shop(till: Merchant) -> Iterator[Endpoint]:
     """The seller's own server, which is told of its payments."""
     with Endpoint(answers(204)) as endpoint:
         till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
@@ -62,7 +62,7 @@ def shop(till: Till) -> Iterator[Endpoint]:
 
 
 def test_a_seller_is_told_in_order_and_can_check_who_says_so(
-    till: Till, shop: Endpoint, customer: Customer
+    till: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
     """Signed with the secret that `seller add` printed; the body is the request as it was then."""
     order = till.request(confirmations=1, metadata={"cart": 7})
@@ -82,7 +82,7 @@ def test_a_seller_is_told_in_order_and_can_check_who_says_so(
 
 
 def test_an_event_is_told_again_until_it_is_taken_and_then_the_next(
-    till: Till, shop: Endpoint, customer: Customer
+    till: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
     """Under the same id; the operator's emails do not wait for the seller."""
     shop.behave = answers(500)
@@ -103,7 +103,7 @@ def test_an_event_is_told_again_until_it_is_taken_and_then_the_next(
 
 
 def test_an_event_is_told_again_where_the_seller_asks_for_it(
-    till: Till, shop: Endpoint, customer: Customer
+    till: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
     """The same event under the same id, and no second email."""
     order = till.request(confirmations=0)
@@ -118,7 +118,7 @@ def test_an_event_is_told_again_where_the_seller_asks_for_it(
     order.wait_told("received", "confirmed")
 
 
-def _checked(till: Till, request: Request) -> dict[str, Any]:
+def _checked(till: Merchant, request: Request) -> dict[str, Any]:
     """The body of a webhook whose signature is right."""
     checked = Webhook(till.webhook_secret).verify(request.body.decode(), request.headers)
     assert checked == json.loads(request.body)

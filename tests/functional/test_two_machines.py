@@ -19,7 +19,7 @@ from regtest.node import RegtestNode
 from regtest.process import Process
 from tests.functional.test_wallet_commands import RECEIVING
 from tests.support.customer import Customer
-from tests.support.merchant import SELLER, Order, Till
+from tests.support.merchant import SELLER, Merchant, Order
 from tests.support.network_cut import Cable
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
@@ -33,7 +33,7 @@ PACE_SECONDS = 0.2
 class Site:
     """`till` has the web server and the second machine; the first hangs on the cable."""
 
-    till: Till
+    till: Merchant
     customer: Customer
     cable: Cable
     first: Process
@@ -80,7 +80,7 @@ def site(
     url = postgres.new_database()
     with ExitStack() as stack:
         cable = stack.enter_context(Cable(url))
-        till = Till(second_node, directory, DATABASE_URL=url)
+        till = Merchant(second_node, directory, DATABASE_URL=url)
         stack.callback(till.close)
         theirs = settings_for(first_node, directory / "first") | {
             "DATABASE_URL": cable.url,
@@ -90,7 +90,7 @@ def site(
         }
         till.installation.managed("wallet", "create", "--watch-only", RECEIVING)
         first = Process("run_daemon.py", environment(theirs), directory / "first", "first")
-        watched = Till(first_node, directory / "wallet", **theirs)
+        watched = Merchant(first_node, directory / "wallet", **theirs)
         watched.installation.managed("wallet", "create", "--watch-only", RECEIVING)
         stack.enter_context(first)
         first.wait_for_line("daemon started")
@@ -138,7 +138,7 @@ class Trade:
                 self._site.till.node.mine()
 
 
-def check_told(till: Till, orders: list[Order], most_repeats: int) -> None:
+def check_told(till: Merchant, orders: list[Order], most_repeats: int) -> None:
     """Each payment was received and confirmed, in this order, and told so: once, but for so many repeats.
 
     The email has one message on its way at a time: so many takeovers, so many repeats at the most.

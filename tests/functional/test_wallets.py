@@ -1,18 +1,18 @@
 """The operator takes another wallet: from then on it gets the money, and nothing sent before is lost."""
 
-from tests.functional.conftest import TillMaker
+from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.merchant import Till
+from tests.support.merchant import Merchant
 
 
-def _owner(till: Till, address: str) -> str:
+def _owner(till: Merchant, address: str) -> str:
     """The wallet whose address it is."""
     wallets: list[str] = till.node.rpc("listwallets")
     return next(name for name in wallets if till.node.rpc("getaddressinfo", address, wallet=name)["ismine"])
 
 
 def test_a_new_wallet_gives_the_addresses_and_payments_to_the_old_one_are_found(
-    make_till: TillMaker, customer: Customer
+    make_till: MerchantMaker, customer: Customer
 ) -> None:
     """The addresses that were ready are never handed out; the old wallet may be one that was lost."""
     till = make_till(ADDRESS_POOL="5").open()

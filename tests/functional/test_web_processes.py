@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models.address import Address, free_count
-from models.command import Hint
+from models.command import DaemonCommand
 from models.db.connection import disconnect
 from models.db.schema import open_database
 from models.outbox import WEBHOOK
@@ -92,7 +92,11 @@ def test_a_wish_that_many_have_at_once_is_one(fleet: Fleet) -> None:
     assert statuses(fleet.post(f"{path}/accept", [None] * 32)) == {200: 32}
     assert statuses(fleet.post(f"{path}/events/{event.reference}/redeliver", [None] * 32)) == {202: 32}
     assert statuses(fleet.post(f"{path}/transactions", [{"txid": "ab" * 32}] * 32)) == {202: 32}
-    assert Counter(hint.kind for hint in Hint.select()) == {"accept": 1, "redeliver": 1, "transaction": 1}
+    assert Counter(hint.kind for hint in DaemonCommand.select()) == {
+        "accept": 1,
+        "redeliver": 1,
+        "transaction": 1,
+    }
 
 
 def test_no_address_is_given_twice_and_none_is_used_up(fleet: Fleet) -> None:

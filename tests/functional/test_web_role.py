@@ -180,9 +180,13 @@ def test_every_route_is_served(place: Place, tmp_path: Path) -> None:
         every = {(method, path) for method, path, *_ in ROUTES + OPERATOR + TRIGGERS}
         assert every - call.called == set()
     with place.as_owner() as owner:
-        kinds = owner.execute("SELECT kind, count(*) FROM hint GROUP BY kind ORDER BY kind").fetchall()
+        kinds = owner.execute(
+            "SELECT kind, count(*) FROM daemon_command GROUP BY kind ORDER BY kind"
+        ).fetchall()
         assert kinds == [("accept", 2), ("redeliver", 2), ("transaction", 2)]
-        settled = owner.execute("SELECT count(*) FROM payment_request WHERE settled_sats = received_sats")
+        settled = owner.execute(
+            "SELECT count(*) FROM payment_request WHERE acknowledged_sats = received_sats"
+        )
         assert settled.fetchone() == (2,)
 
 
@@ -278,10 +282,10 @@ FORGERIES = {
     "a webhook's secret, read": "SELECT webhook_secret FROM seller",
     "a secret of before, read": "SELECT previous_webhook_secret FROM seller",
     "a row as a whole": "SELECT * FROM seller",
-    "a term": "UPDATE daemon_term SET number = number + 1",
+    "a term": "UPDATE daemon_epoch SET number = number + 1",
     "a migration": "DELETE FROM schema_migration",
-    "a watched outpoint": "DELETE FROM spend",
-    "a command that waits": "DELETE FROM hint",
+    "a watched outpoint": "DELETE FROM watched_outpoint",
+    "a command that waits": "DELETE FROM daemon_command",
     "requests": "DELETE FROM payment_request",
     "outputs": "TRUNCATE output",
     "a table": "CREATE TABLE mine (id integer)",
@@ -311,7 +315,7 @@ def test_a_web_process_that_was_taken_over_cannot_write(filled: Place, what: str
 
 @pytest.mark.parametrize(
     "column",
-    ["status", "due_sats", "received_sats", "overpaid_sats", "told_sats", "revision", "is_late"],
+    ["status", "due_sats", "received_sats", "overpaid_sats", "notified_sats", "revision", "is_late"],
 )
 def test_a_new_request_begins_as_a_new_one(filled: Place, column: str) -> None:
     """A request that is confirmed from its first moment is refused, as is each other trace of a payment."""
@@ -349,7 +353,7 @@ def new_request_values() -> dict[str, Any]:
         "due_sats": 222_416,
         "received_sats": 0,
         "overpaid_sats": 0,
-        "told_sats": 0,
+        "notified_sats": 0,
         "revision": 0,
         "is_late": False,
     }
@@ -423,7 +427,9 @@ def test_without_its_rights_the_server_names_the_command(postgres: PostgresServe
     )
 
 
-@pytest.mark.parametrize("taken", ["UPDATE (claimed_at) ON address", "INSERT ON hint", "SELECT ON rate"])
+@pytest.mark.parametrize(
+    "taken", ["UPDATE (claimed_at) ON address", "INSERT ON daemon_command", "SELECT ON rate"]
+)
 def test_a_right_that_is_missing_is_named(place: Place, taken: str) -> None:
     """The server refuses to start, where each call that needs it would fail."""
     with place.as_owner() as owner:

@@ -98,7 +98,7 @@ class Customer:
         assert self.node.rpc("sendrawtransaction", sent.raw) == sent.txid
         return sent
 
-    # Taking it back
+    # DailyTotal it back
 
     def bump_fee(self, sent: Sent) -> Sent:
         """Pay the same again with ten times the fee, out of the change."""
@@ -143,7 +143,7 @@ class Customer:
         fee_sats: int = FEE_SATS,
         sequence: int = 0xFFFFFFFD,
     ) -> Sent:
-        """Spend `coin` on `outputs`; what is left is change."""
+        """WatchedOutpoint `coin` on `outputs`; what is left is change."""
         spent = list(outputs)
         change_sats = coin.amount_sats - sum(amount_sats for _, amount_sats in spent) - fee_sats
         complete = (*spent, (self.script(), change_sats))
@@ -153,7 +153,7 @@ class Customer:
             "txid": coin.txid,
             "vout": coin.vout,
             "scriptPubKey": coin.script.hex(),
-            "amount": btc(coin.amount_sats),
+            "amount": format_btc(coin.amount_sats),
         }
         signed = self.rpc("signrawtransactionwithwallet", unsigned.hex(), [spends])
         assert signed["complete"], signed
@@ -161,7 +161,7 @@ class Customer:
         return Sent(txid, signed["hex"], coin, complete)
 
 
-def btc(amount_sats: int) -> Decimal:
+def format_btc(amount_sats: int) -> Decimal:
     """For calls of bitcoind's."""
     return Decimal(amount_sats) / SATS
 

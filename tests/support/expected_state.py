@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from models.block import stored_tip
-from models.command import pending_hints
+from models.command import pending_commands
 from models.daemon_status import daemon_report
-from models.db.connection import by_id
+from models.db.connection import get_row
 from models.outbox import Event, Message, events_of, messages_of
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED, Output, outputs_at
 from models.payment import PaymentRequest
 from payments.document import depth
-from payments.notifications import is_mailed, message_id
-from payments.status import EventType, Standing, Status, assess, events
+from payments.notifications import message_id, should_email_operator
+from payments.status import EventType, LastKnownState, Status, assess, events_between
 from tests.support.chain_state import View, World
 from tests.support.oracle import truth
 
@@ -33,7 +33,7 @@ class Account:
 
     payment_id: int
     script: bytes
-    standing: Standing = field(default_factory=Standing)
+    standing: LastKnownState = field(default_factory=LastKnownState)
     seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
     since: dict[tuple[str, int], datetime] = field(default_factory=dict)
     live: set[tuple[str, int]] = field(default_factory=set)
@@ -43,7 +43,7 @@ class Account:
     buried: set[tuple[str, int]] = field(default_factory=set)
 
     def row(self) -> PaymentRequest:
-        return by_id(PaymentRequest, self.payment_id)
+        return get_row(PaymentRequest, self.payment_id)
 
 
 def is_behind(view: View) -> str | None:
@@ -54,7 +54,7 @@ def is_behind(view: View) -> str | None:
     assessed = daemon_report().assessed_height
     if assessed != view.tip.height:
         return f"assessed at {assessed}, the tip is {view.tip.height}"
-    return f"{len(pending_hints())} hints" if pending_hints() else None
+    return f"{len(pending_commands())} hints" if pending_commands() else None
 
 
 def differences(account: Account, world: World, view: View, now: datetime) -> list[str]:
@@ -211,7 +211,7 @@ def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: 
             was_confirmed=account.standing.status is Status.CONFIRMED,
         )
         has_new_part = _has_new_part(outputs, all_told[: account.told])
-        wanted = [event.value for event in events(account.standing, after, has_new_part=has_new_part)]
+        wanted = [event.value for event in events_between(account.standing, after, has_new_part=has_new_part)]
         told = [event.type for event in all_told[account.told :]]
         if told != wanted:
             faults.append(f"{row.reference}: told {told}, to be told {wanted}; before: {account.standing}")
@@ -312,7 +312,7 @@ def faults_of_post(account: Account, taken: list[str], mail_from: str) -> list[s
     for event in told:
         count = sum(message.event_id == event.id for message in messages)
         sent = taken.count(message_id(event.reference, mail_from))
-        wanted = int(is_mailed(EventType(event.type), event.payload))
+        wanted = int(should_email_operator(EventType(event.type), event.payload))
         if not count == sent == wanted:
             faults.append(f"{event.type}: {wanted} emails to be sent, {count} written, {sent} sent")
     return faults

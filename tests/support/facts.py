@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from payments.status import Assessment, EventType, Receipt, Standing, Status, Terms, assess, events
+from payments.status import (
+    Assessment,
+    EventType,
+    LastKnownState,
+    ReceivedOutput,
+    Status,
+    Terms,
+    assess,
+    events_between,
+)
 
 EXPIRES = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MONITORED = timedelta(seconds=60)
@@ -22,7 +31,7 @@ TERMS = Terms(
     expires_at=EXPIRES,
     monitored_until=EXPIRES + MONITORED,
 )
-ACCEPTING = replace(TERMS, late_deadline=TERMS.monitored_until)
+ACCEPTING = replace(TERMS, late_accepted_until=TERMS.monitored_until)
 ACCEPTED = replace(TERMS, is_late_accepted=True)
 
 
@@ -35,13 +44,13 @@ def paid(
     txid: str = "a",
     tip: int = TIP,
     is_coinbase: bool = False,
-) -> Receipt:
+) -> ReceivedOutput:
     """Return a live output, `depth` blocks deep, that was first seen `at` and has been there `since`."""
     height = tip - depth + 1 if depth else None
-    return Receipt(txid, 0, amount_sats, at, since or at, height, is_coinbase=is_coinbase)
+    return ReceivedOutput(txid, 0, amount_sats, at, since or at, height, is_coinbase=is_coinbase)
 
 
-def gone(receipt: Receipt) -> Receipt:
+def gone(receipt: ReceivedOutput) -> ReceivedOutput:
     """The same, replaced or dropped."""
     return replace(receipt, block_height=None, is_live=False)
 
@@ -51,7 +60,7 @@ class Facts:
     """All that a status is worked out from."""
 
     terms: Terms
-    receipts: tuple[Receipt, ...]
+    receipts: tuple[ReceivedOutput, ...]
     tip_height: int = TIP
     as_of: datetime = BEFORE_EXPIRY
 
@@ -75,12 +84,16 @@ class Story:
 
     def __init__(self, terms: Terms = TERMS) -> None:
         self.terms = terms
-        self.standing = Standing()
+        self.standing = LastKnownState()
         self.told: list[EventType] = []
         self.told_parts: set[tuple[str, int]] = set()
 
     def now(
-        self, *receipts: Receipt, as_of: datetime = BEFORE_EXPIRY, tip: int = TIP, accepted: bool = False
+        self,
+        *receipts: ReceivedOutput,
+        as_of: datetime = BEFORE_EXPIRY,
+        tip: int = TIP,
+        accepted: bool = False,
     ) -> tuple[str, ...]:
         """Assess these facts; the short names of what is told."""
         if accepted:
@@ -89,7 +102,7 @@ class Story:
             event.removeprefix("payment.") for event in self.live_through(self.facts(receipts, as_of, tip))
         )
 
-    def facts(self, receipts: tuple[Receipt, ...], as_of: datetime, tip: int) -> Facts:
+    def facts(self, receipts: tuple[ReceivedOutput, ...], as_of: datetime, tip: int) -> Facts:
         """Facts of this request."""
         return Facts(self.terms, receipts, tip, as_of)
 
@@ -98,13 +111,13 @@ class Story:
         assessment = facts.assess(was_confirmed=self.standing.status is Status.CONFIRMED)
         parts = {(receipt.txid, receipt.vout): receipt.is_live for receipt in facts.receipts}
         has_new_part = any(is_live and part not in self.told_parts for part, is_live in parts.items())
-        told = events(self.standing, assessment, has_new_part=has_new_part)
-        self.standing = Standing(
+        told = events_between(self.standing, assessment, has_new_part=has_new_part)
+        self.standing = LastKnownState(
             status=assessment.status,
             is_late=assessment.is_late,
             is_closed=assessment.is_closed,
             received_sats=assessment.received_sats,
-            told_sats=assessment.received_sats if told else self.standing.told_sats,
+            notified_sats=assessment.received_sats if told else self.standing.notified_sats,
         )
         self.told_parts = set(parts) if told else self.told_parts
         self.told.extend(told)
@@ -127,13 +140,13 @@ def any_terms(draw: st.DrawFn) -> Terms:
         amount_sats=amount_sats,
         tolerance_sats=draw(st.integers(0, amount_sats - 1)),
         confirmations_required=draw(st.integers(0, 7) | st.integers(99, 101) | st.integers(0, 144)),
-        late_deadline=draw(st.sampled_from([None, TERMS.monitored_until])),
+        late_accepted_until=draw(st.sampled_from([None, TERMS.monitored_until])),
         is_late_accepted=draw(st.booleans()),
     )
 
 
 @st.composite
-def any_receipts(draw: st.DrawFn) -> tuple[Receipt, ...]:
+def any_receipts(draw: st.DrawFn) -> tuple[ReceivedOutput, ...]:
     """Draw up to five distinct outputs, some of one transaction."""
     places = draw(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), unique=True, max_size=5))
     receipts = []

@@ -14,7 +14,7 @@ from statistics import median
 
 from regtest.node import PROJECT, RegtestNode
 from tests.support.customer import Customer
-from tests.support.merchant import Order, Till
+from tests.support.merchant import Merchant, Order
 from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
 from tests.support.zmq_forwarder import ZmqForwarder
 
@@ -69,23 +69,23 @@ def _with_rpc(node: RegtestNode, customer: Customer, directory: Path) -> Iterabl
             till.close()
 
 
-def _till(node: RegtestNode, directory: Path, settings: dict[str, str]) -> Till:
-    return Till(node, directory, RECONCILE_INTERVAL=str(INTERVAL_SECONDS), **settings).open(is_well=False)
+def _till(node: RegtestNode, directory: Path, settings: dict[str, str]) -> Merchant:
+    return Merchant(node, directory, RECONCILE_INTERVAL=str(INTERVAL_SECONDS), **settings).open(is_well=False)
 
 
-def _found(till: Till, customer: Customer) -> float:
+def _found(till: Merchant, customer: Customer) -> float:
     order = till.request()
     customer.pay(order.address, order.amount_sats)
     return _seconds_until(till, partial(_is_received, order))
 
 
-def _block_found(till: Till) -> float:
+def _block_found(till: Merchant) -> float:
     till.node.mine()
     height = till.node.rpc("getblockcount")
     return _seconds_until(till, lambda: till.health().document["chain"]["height"] == height)
 
 
-def _met(till: Till, customer: Customer, server: RpcFaultServer, fault: RpcFault) -> float:
+def _met(till: Merchant, customer: Customer, server: RpcFaultServer, fault: RpcFault) -> float:
     order = till.request()
     server.begin(fault)
     is_over = time.monotonic() + FAULT_SECONDS
@@ -100,7 +100,7 @@ def _is_received(order: Order) -> bool:
     return bool(order.now()["status"] == "received")
 
 
-def _seconds_until(till: Till, is_done: Callable[[], bool]) -> float:
+def _seconds_until(till: Merchant, is_done: Callable[[], bool]) -> float:
     began = time.monotonic()
     till.wait(is_done, "find it", PATIENCE_SECONDS)
     return time.monotonic() - began

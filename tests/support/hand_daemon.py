@@ -16,8 +16,8 @@ from typing import Any, Protocol, cast
 
 from config import Settings
 from daemon.counters import Counters
-from daemon.delivery.emails import Letter
-from daemon.delivery.outbox_worker import Courier
+from daemon.delivery.emails import EmailContent
+from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.loop import Loop
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Batch, Feed
@@ -169,7 +169,7 @@ class Postbox:
     taken: list[str] = field(default_factory=list)
 
     def send(
-        self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
+        self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
         self.taken.append(message_id)
 
@@ -222,7 +222,7 @@ class HandDaemon:
         self._lock = lock
         self._is_done: Callable[[], bool] = lambda: True
         self._is_loading = False
-        self._parts: tuple[Loop, FrailNode, LeakyFeed, Courier] | None = None
+        self._parts: tuple[Loop, FrailNode, LeakyFeed, OutboxWorker] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -236,7 +236,7 @@ class HandDaemon:
         feed = LeakyFeed(whole_feed, hearing)
         node = FrailNode(bitcoind, is_loading=self._is_loading)
         counters = Counters()
-        courier = Courier(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic, counters)
+        courier = OutboxWorker(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic, counters)
         idle = cast(Any, _Idle())
         loop = Loop(
             settings,

@@ -17,9 +17,9 @@ from typing import Any
 from bitcoinrpc.authproxy import JSONRPCException
 
 from config import Settings
-from daemon.node.feed import BATCH, Batch
+from daemon.node.feed import BATCH_SIZE, Batch
 from daemon.node.rpc import RPC_CALLS, Rpc, RpcError
-from payments.transaction import Transaction, outpoint, outpoint_parts, parse_block, parse_transaction
+from payments.transaction import Transaction, outpoint, parse_block, parse_transaction, split_outpoint
 
 GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
 GENESIS_TIME = 1_296_688_602
@@ -257,7 +257,7 @@ class InMemoryNode:
                 self._utxos.pop(outpoint(sent.txid, vout), None)
         created = {sent.txid for sent in block.content}
         for key, utxo in self._spent.pop(block.hash):
-            if outpoint_parts(key)[0] not in created:
+            if split_outpoint(key)[0] not in created:
                 self._utxos[key] = utxo
         self._chain.pop()
         self._flushed_height = min(self._flushed_height, self._tip.height)
@@ -345,9 +345,9 @@ class InMemoryNode:
             entry = self._mempool[rival]
             if fee_sats * entry.sent.vbytes <= entry.fee_sats * sent.vbytes:
                 raise error(REJECTED, "insufficient fee, the new feerate is not higher")
-        parents = {outpoint_parts(key)[0] for key in sent.transaction.inputs}
+        parents = {split_outpoint(key)[0] for key in sent.transaction.inputs}
         known = {
-            outpoint_parts(key)[0] for rival in rivals for key in self._mempool[rival].sent.transaction.inputs
+            split_outpoint(key)[0] for rival in rivals for key in self._mempool[rival].sent.transaction.inputs
         }
         if (parents & self._mempool.keys()) - known:
             raise error(REJECTED, "replacement-adds-unconfirmed")
@@ -360,7 +360,7 @@ class InMemoryNode:
     def _amount(self, key: bytes) -> int | None:
         if utxo := self._utxos.get(key):
             return utxo.amount_sats
-        txid, vout = outpoint_parts(key)
+        txid, vout = split_outpoint(key)
         entry = self._mempool.get(txid)
         if entry is None or vout >= len(entry.sent.transaction.outputs):
             return None
@@ -374,12 +374,12 @@ class InMemoryNode:
 
     def _ancestors_of(self, inputs: Iterable[bytes]) -> set[str]:
         found: set[str] = set()
-        unread = [outpoint_parts(key)[0] for key in inputs]
+        unread = [split_outpoint(key)[0] for key in inputs]
         while unread:
             txid = unread.pop()
             if txid in self._mempool and txid not in found:
                 found.add(txid)
-                unread += [outpoint_parts(key)[0] for key in self._mempool[txid].sent.transaction.inputs]
+                unread += [split_outpoint(key)[0] for key in self._mempool[txid].sent.transaction.inputs]
         return found
 
     def _children(self, sent: Sent) -> Iterator[str]:
@@ -432,7 +432,7 @@ class InMemoryNode:
     def _rpc_getmempoolentry(self, txid: str) -> dict[str, Any]:
         entry = self._entry(txid)
         inputs = entry.sent.transaction.inputs
-        parents = {outpoint_parts(key)[0] for key in inputs}
+        parents = {split_outpoint(key)[0] for key in inputs}
         return {
             "time": entry.entered_at,
             "ancestorcount": len(self._ancestors_of(inputs)) + 1,
@@ -543,19 +543,19 @@ class InMemoryRpc(Rpc):
         self._memory = node
         self._wallet_name = settings.bitcoind_wallet
 
-    def ask(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
+    def call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
         assert method in RPC_CALLS, method
         try:
             return self._memory.rpc(method, *parameters, wallet=self._wallet_name if wallet else None)
         except JSONRPCException as problem:
             raise RpcError(problem.code, problem.message) from problem
 
-    def ask_each(
+    def batch(
         self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
     ) -> list[Any]:
         if absent is None:
-            return [self.ask(method, *call, wallet=wallet) for call in calls]
-        return [self.ask_or_none(method, *call, absent=absent, wallet=wallet) for call in calls]
+            return [self.call(method, *call, wallet=wallet) for call in calls]
+        return [self.call_or_none(method, *call, absent=absent, wallet=wallet) for call in calls]
 
 
 class InMemoryFeed:
@@ -588,7 +588,7 @@ class InMemoryFeed:
         batch = Batch(has_connected=self._has_connected, is_incomplete=self._has_connected, tips=self._tips)
         self._tips, self._has_connected = 0, False
         if not batch.has_new_tip:
-            batch.transactions = [self._raws.popleft() for _ in range(min(len(self._raws), BATCH))]
+            batch.transactions = [self._raws.popleft() for _ in range(min(len(self._raws), BATCH_SIZE))]
         return batch
 
     def silent_topics(self) -> list[str]:

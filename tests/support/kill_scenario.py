@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from daemon.node.client import LABEL
 from models.address import unknown_addresses
-from models.command import add_redelivery, pending_hints
+from models.command import add_redelivery, pending_commands
 from models.outbox import EMAIL, WEBHOOK, Event, Message, events_of
 from payments.notifications import message_id
 from tests.support.child_daemon import ChildDaemon
@@ -117,7 +117,7 @@ class Tale:
 
     def _is_quiet(self) -> bool:
         """Nothing is left to be done for now."""
-        return not (pending_hints() or self.stage.faults() or undelivered())
+        return not (pending_commands() or self.stage.faults() or undelivered())
 
     def _strays(self) -> list[str]:
         """Addresses that the wallet made for us, and the table lacks."""

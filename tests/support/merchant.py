@@ -23,7 +23,7 @@ SELLER = "company1"
 PATIENCE_SECONDS = 30.0
 
 
-class Till:
+class Merchant:
     """An installation with a wallet of its own, a seller, and the seller's key."""
 
     def __init__(self, node: RegtestNode, directory: Path, **settings: str) -> None:
@@ -36,7 +36,7 @@ class Till:
         self.client: Client = self.installation.client()
         self.webhook_secret = ""
 
-    def open(self, *, is_well: bool = True, has_wallet: bool = True) -> "Till":
+    def open(self, *, is_well: bool = True, has_wallet: bool = True) -> "Merchant":
         """Make the wallet and the seller, and start; `is_well` where /health is to be waited for."""
         if has_wallet:
             # …, load_on_startup: it is there again after a restart.
@@ -131,7 +131,7 @@ class Till:
 class Order:
     """A payment request of a till's; `document` is as it was when it was made."""
 
-    till: Till
+    till: Merchant
     document: dict[str, Any]
 
     @property

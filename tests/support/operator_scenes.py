@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from models.outbox import EMAIL, WEBHOOK
-from models.queries.attention import Need
+from models.queries.attention import ActionNeeded
 from tests.support.checkout_scenes import DUE_SATS, change, stage
 from tests.support.rows import new_event, new_message
 from tests.support.web_server import Shop, stored
@@ -13,22 +13,22 @@ from tests.support.web_server import Shop, stored
 EXTRA_SATS = 50_000
 
 
-def stage_questions(shop: Shop, **fields: Any) -> dict[Need, dict[str, Any]]:
+def stage_questions(shop: Shop, **fields: Any) -> dict[ActionNeeded, dict[str, Any]]:
     """A request for each kind of decision; `fields` are the POSTs'."""
     extra = stage(shop, "confirmed", **fields)
     change(extra, received_sats=DUE_SATS + EXTRA_SATS, overpaid_sats=EXTRA_SATS)
     made = {
-        Need.REVERTED: stage(shop, "replaced", **fields),
-        Need.LATE: stage(shop, "late", **fields),
-        Need.PART: stage(shop, "expired_partly", **fields),
-        Need.EXTRA: extra,
-        Need.UNDELIVERED: stage(shop, "confirmed", **fields),
+        ActionNeeded.REVERTED: stage(shop, "replaced", **fields),
+        ActionNeeded.LATE: stage(shop, "late", **fields),
+        ActionNeeded.PART: stage(shop, "expired_partly", **fields),
+        ActionNeeded.EXTRA: extra,
+        ActionNeeded.UNDELIVERED: stage(shop, "confirmed", **fields),
     }
-    told(shop, made[Need.REVERTED], "payment.received")
-    told(shop, made[Need.REVERTED], "payment.reverted", revision=2)
-    told(shop, made[Need.LATE], "payment.late")
+    told(shop, made[ActionNeeded.REVERTED], "payment.received")
+    told(shop, made[ActionNeeded.REVERTED], "payment.reverted", revision=2)
+    told(shop, made[ActionNeeded.LATE], "payment.late")
     given_up = {"failed_at": shop.now, "attempts": 10, "last_error": "HTTP 500"}
-    told(shop, made[Need.UNDELIVERED], "payment.confirmed", webhook=given_up)
+    told(shop, made[ActionNeeded.UNDELIVERED], "payment.confirmed", webhook=given_up)
     return made
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from payments.status import Receipt, Terms
+from payments.status import ReceivedOutput, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Truth:
 
 
 def truth(
-    terms: Terms, receipts: Sequence[Receipt], *, tip_height: int, as_of: datetime, was_confirmed: bool
+    terms: Terms, receipts: Sequence[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> Truth:
     """The status of a request and what stands beside it."""
     live = _distinct_live(receipts)
@@ -51,7 +51,7 @@ def truth(
     )
 
 
-def depth(receipt: Receipt, tip_height: int) -> int:
+def depth(receipt: ReceivedOutput, tip_height: int) -> int:
     """1 in the block at the tip, 0 in the mempool."""
     if receipt.block_height is None:
         return 0
@@ -62,28 +62,30 @@ def depth(receipt: Receipt, tip_height: int) -> int:
     return confirmations
 
 
-def _distinct_live(receipts: Sequence[Receipt]) -> list[Receipt]:
-    distinct: list[Receipt] = []
+def _distinct_live(receipts: Sequence[ReceivedOutput]) -> list[ReceivedOutput]:
+    distinct: list[ReceivedOutput] = []
     for receipt in receipts:
         if receipt.is_live and receipt.amount_sats > 0 and receipt not in distinct:
             distinct.append(receipt)
     return distinct
 
 
-def _counts(terms: Terms, receipt: Receipt) -> bool:
+def _counts(terms: Terms, receipt: ReceivedOutput) -> bool:
     in_time = receipt.present_since <= terms.expires_at
-    in_time_by_policy = terms.late_deadline is not None and receipt.present_since <= terms.late_deadline
+    in_time_by_policy = (
+        terms.late_accepted_until is not None and receipt.present_since <= terms.late_accepted_until
+    )
     return in_time or in_time_by_policy or terms.is_late_accepted
 
 
-def _sum(receipts: Sequence[Receipt]) -> int:
+def _sum(receipts: Sequence[ReceivedOutput]) -> int:
     total = 0
     for receipt in receipts:
         total = total + receipt.amount_sats
     return total
 
 
-def _pays(terms: Terms, receipts: Sequence[Receipt]) -> bool:
+def _pays(terms: Terms, receipts: Sequence[ReceivedOutput]) -> bool:
     return _sum(receipts) + terms.tolerance_sats >= terms.amount_sats
 
 
@@ -94,7 +96,7 @@ def _shortfall(have: int, want: int) -> int:
     return missing
 
 
-def _confirmations(terms: Terms, counted: Sequence[Receipt], tip_height: int) -> int:
+def _confirmations(terms: Terms, counted: Sequence[ReceivedOutput], tip_height: int) -> int:
     """The greatest depth such that what is at least so deep pays; 0 where only all of it does, or nothing."""
     answer = 0
     for candidate in range(1, 1 + max((depth(r, tip_height) for r in counted), default=0)):
@@ -103,7 +105,7 @@ def _confirmations(terms: Terms, counted: Sequence[Receipt], tip_height: int) ->
     return answer
 
 
-def _is_mature(terms: Terms, receipt: Receipt, tip_height: int) -> bool:
+def _is_mature(terms: Terms, receipt: ReceivedOutput, tip_height: int) -> bool:
     """Return whether an output counts as confirmed at this tip: a coinbase one not before 100."""
     confirmations = depth(receipt, tip_height)
     return confirmations >= terms.confirmations_required and (not receipt.is_coinbase or confirmations >= 100)
@@ -111,7 +113,7 @@ def _is_mature(terms: Terms, receipt: Receipt, tip_height: int) -> bool:
 
 def _only_row_that_holds(
     terms: Terms,
-    live: Sequence[Receipt],
+    live: Sequence[ReceivedOutput],
     covered: bool,
     confirmations: int,
     is_deep_enough: bool,
@@ -132,14 +134,16 @@ def _only_row_that_holds(
     return status
 
 
-def _is_late(terms: Terms, live: Sequence[Receipt], as_of: datetime) -> bool:
+def _is_late(terms: Terms, live: Sequence[ReceivedOutput], as_of: datetime) -> bool:
     if as_of <= terms.expires_at:
         return False
     in_time = [r for r in live if r.present_since <= terms.expires_at]
     return _pays(terms, live) and not _pays(terms, in_time)
 
 
-def _is_closed(terms: Terms, live: Sequence[Receipt], status: str, tip_height: int, as_of: datetime) -> bool:
+def _is_closed(
+    terms: Terms, live: Sequence[ReceivedOutput], status: str, tip_height: int, as_of: datetime
+) -> bool:
     if status == "confirmed" and all(depth(r, tip_height) >= 100 for r in live):
         return True
     is_over = as_of > terms.monitored_until
@@ -149,12 +153,12 @@ def _is_closed(terms: Terms, live: Sequence[Receipt], status: str, tip_height: i
     return is_over and not is_anything_on_its_way
 
 
-def _covered_since(terms: Terms, counted: Sequence[Receipt]) -> datetime | None:
+def _covered_since(terms: Terms, counted: Sequence[ReceivedOutput]) -> datetime | None:
     for moment in sorted(r.present_since for r in counted):
         if _pays(terms, [r for r in counted if r.present_since <= moment]):
             return moment
     return None
 
 
-def _first_seen(live: Sequence[Receipt]) -> frozenset[str]:
+def _first_seen(live: Sequence[ReceivedOutput]) -> frozenset[str]:
     return frozenset(r.txid for r in live if all(r.first_seen_at <= other.first_seen_at for other in live))

@@ -58,7 +58,7 @@ def _become(order: dict[str, str | int | dict[str, str]]) -> None:
 
 def _hurry(blocks_kept: int) -> None:
     mempool.DROP_GRACE = timedelta(seconds=0.3)
-    loop.SOON_SECONDS, vitals.FIRST_RETRY_SECONDS = 0.1, 0.05
+    loop.RETRY_SECONDS, vitals.FIRST_RETRY_SECONDS = 0.1, 0.05
     block.BLOCKS_KEPT = blocks_kept
 
 

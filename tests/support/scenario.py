@@ -7,7 +7,7 @@ from secrets import token_hex
 
 from config import Settings
 from models.address import add_addresses, claim_address, free_count
-from models.command import add_acceptance, add_transaction_hint
+from models.command import add_acceptance, add_transaction_check
 from models.db.connection import database
 from models.outbox import Event, Message
 from tests.support.chain_state import World
@@ -47,7 +47,7 @@ class Stage:
     is_rough: bool = False
     is_broken: bool = False
     looked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    settled_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    acknowledged_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def begin(self) -> None:
         self.accounts, self.sent, self.done = [], [], []
@@ -90,8 +90,8 @@ class Stage:
                 created_at=now,
                 expires_at=now + expiry,
                 monitored_until=now + expiry + monitoring,
-                late_deadline=now + expiry + monitoring if is_late_counted else None,
-                next_deadline=now + expiry,
+                late_accepted_until=now + expiry + monitoring if is_late_counted else None,
+                reassess_at=now + expiry,
             )
         account = Account(row.id, address.script)
         self.accounts.append(account)
@@ -110,11 +110,13 @@ class Stage:
         """Let its price hold until now, and watch it for so long from now on."""
         row, now = account.row(), datetime.now(UTC)
         row.expires_at, row.monitored_until = now, now + monitoring
-        row.late_deadline = row.late_deadline and row.monitored_until
+        row.late_accepted_until = row.late_accepted_until and row.monitored_until
         # A daemon that has found it covered does not look again at its expiry.
-        row.next_deadline = row.monitored_until if row.status in COVERED else now
+        row.reassess_at = row.monitored_until if row.status in COVERED else now
         fields = type(row)
-        row.save(only=[fields.expires_at, fields.monitored_until, fields.late_deadline, fields.next_deadline])
+        row.save(
+            only=[fields.expires_at, fields.monitored_until, fields.late_accepted_until, fields.reassess_at]
+        )
         self.note(f"{row.reference} expires")
 
     def late(self) -> list[Account]:
@@ -129,7 +131,7 @@ class Stage:
 
     def name(self, account: Account, txid: str) -> None:
         """Somebody posts a transaction."""
-        add_transaction_hint(account.row(), txid, datetime.now(UTC))
+        add_transaction_check(account.row(), txid, datetime.now(UTC))
 
     # The customers
 
@@ -147,7 +149,7 @@ class Stage:
         return self._made(old.coins, list(outputs), min(fee_sats, spent // 2), is_public)
 
     def replace_both(self, one: Forged, other: Forged, outputs: Iterable[tuple[bytes, int]]) -> Forged:
-        """Spend the coins of two transactions otherwise, with fee enough to take the place of both."""
+        """Spend the coins of two transactions otherwise, with fee enough to replace both."""
         return self._made([*one.coins, *other.coins], list(outputs), 100_000, is_public=True)
 
     def free_by_detour(self, old: Forged) -> None:
@@ -252,7 +254,7 @@ class Stage:
             raise AssertionError(self.report(faults))
         for account in self.accounts:
             close(account, self.world, view)
-        self.is_rough, self.settled_at = False, now
+        self.is_rough, self.acknowledged_at = False, now
 
     def end(self) -> None:
         """A fresh look finds nothing new, and everything that was told has arrived."""
@@ -284,7 +286,7 @@ class Stage:
     def _is_exact(self, account: Account, now: datetime) -> bool:
         """Whether all that happened since the last settling was one thing."""
         row = account.row()
-        is_crossed = any(self.settled_at < m <= now for m in (row.expires_at, row.monitored_until))
+        is_crossed = any(self.acknowledged_at < m <= now for m in (row.expires_at, row.monitored_until))
         return not (self.is_rough or is_crossed)
 
     def _undelivered(self) -> int:

@@ -58,7 +58,7 @@ class Forged:
 def forge(
     coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int, version: int = 2
 ) -> Forged:
-    """Spend `coins` on `outputs`; what is left is change, the last output."""
+    """WatchedOutpoint `coins` on `outputs`; what is left is change, the last output."""
     paid = list(outputs)
     change_sats = sum(coin.amount_sats for coin in coins) - sum(sats for _, sats in paid) - fee_sats
     assert change_sats > 0

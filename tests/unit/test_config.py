@@ -344,7 +344,7 @@ WRONG = {
         "till",
         "a@b@c",
         "a@b\r\nBcc: c@d",
-        "Till <till@example.com>",
+        "Merchant <till@example.com>",
         "a b@c",
         "a@b,c@d",
     ],
@@ -423,7 +423,7 @@ def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
         ("RATE_SOURCES", "kraken,", "a comma too many"),
         ("RATE_SOURCES", "fixed:EUR", "without a price"),
         ("EXPLORER_URL", "https://mempool.space/tx/", "has no {txid}"),
-        ("MAIL_FROM", "Till <till@example.com>", "without a name"),
+        ("MAIL_FROM", "Merchant <till@example.com>", "without a name"),
     ],
 )
 def test_a_common_mistake_is_named_for_what_it_is(tmp_path: Path, name: str, text: str, advice: str) -> None:
@@ -575,8 +575,8 @@ def test_links_start_with_the_web_servers_address_unless_another_is_given(tmp_pa
 def test_a_public_address_is_kept_as_browsers_write_it(tmp_path: Path) -> None:
     """Browsers compare with it, and they write no default port and no capital letters."""
     assert (
-        load(tmp_path, PUBLIC_URL="https://Pay.Example.com:443/Till/").public_url
-        == "https://pay.example.com/Till"
+        load(tmp_path, PUBLIC_URL="https://Pay.Example.com:443/Merchant/").public_url
+        == "https://pay.example.com/Merchant"
     )
     assert load(tmp_path, PUBLIC_URL="http://[::1]:8080").public_url == "http://[::1]:8080"
 

@@ -14,9 +14,9 @@ import peewee
 import structlog
 
 from models.address import has_free_address
-from models.db.connection import fresh
-from models.payment import PaymentRequest, payment_by_idempotency_key, place
-from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, btc, plain, sats_due, tolerance_sats
+from models.db.connection import new_row
+from models.payment import PaymentRequest, insert_with_address, payment_by_idempotency_key
+from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, format_btc, to_plain, tolerance_sats
 from payments.price import Price
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import PaymentForm, read_form
@@ -25,7 +25,7 @@ from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Answer, FieldError, Problem, invalid, malformed, unavailable
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ _REFERENCE_CHARACTERS = 22  # 131 random bits
 _KEY_CHARACTERS = 255
 
 
-def create(call: Call) -> Answer:
+def create(call: Request) -> Answer:
     """POST /api/v1/payments: 201 with the new request; 200 with the old one where the key came before."""
     key = _idempotency_key(call)
     body = call.body()
@@ -63,7 +63,7 @@ def create(call: Call) -> Answer:
     return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings), call)
 
 
-def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any]:
+def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, Any]:
     """What is agreed now, as columns of the request. Raises Problem 422 or 503."""
     settings = call.settings
     price = price_now(form.currency, settings, call.now)
@@ -76,9 +76,9 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
     monitored_until = expires_at + timedelta(seconds=settings.monitoring_period)
     return {
         "seller": seller_id,
-        "amount_fiat": plain(form.amount_fiat),
+        "amount_fiat": to_plain(form.amount_fiat),
         "currency": form.currency,
-        "price": plain(price.price),
+        "price": to_plain(price.price),
         "price_at": price.fetched_at,
         "price_source": ", ".join(price.sources),
         "amount_sats": amount_sats,
@@ -88,8 +88,8 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
         "created_at": call.now,
         "expires_at": expires_at,
         "monitored_until": monitored_until,
-        "late_deadline": monitored_until if settings.late_payments == "accept" else None,
-        "next_deadline": expires_at,
+        "late_accepted_until": monitored_until if settings.late_payments == "accept" else None,
+        "reassess_at": expires_at,
         "note": form.note or "",
         "label": form.label,
         "redirect_url": form.redirect_url,
@@ -99,8 +99,8 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Call) -> dict[str, Any
 
 def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
     """Claim an address and store the request, as `place` does. Raises Problem 503 with the pool empty."""
-    payment = fresh(PaymentRequest, reference=_reference(), **terms)
-    if not place(payment):
+    payment = new_row(PaymentRequest, reference=_reference(), **terms)
+    if not insert_with_address(payment):
         raise _no_address()
     return payment
 
@@ -117,7 +117,7 @@ def tell_log(payment: PaymentRequest) -> None:
     )
 
 
-def _idempotency_key(call: Call) -> str | None:
+def _idempotency_key(call: Request) -> str | None:
     key = call.header("Idempotency-Key")
     is_good = key is None or (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable())
     if not is_good:
@@ -125,7 +125,7 @@ def _idempotency_key(call: Call) -> str | None:
     return key
 
 
-def _known_request(call: Call, key: str | None, digest: str | None) -> PaymentRequest | None:
+def _known_request(call: Request, key: str | None, digest: str | None) -> PaymentRequest | None:
     """What this key made before. Raises Problem 422 where that was another body."""
     payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
     if payment is not None and payment.idempotency_digest != digest:
@@ -135,12 +135,12 @@ def _known_request(call: Call, key: str | None, digest: str | None) -> PaymentRe
 
 
 def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
-    amount_sats = sats_due(amount_fiat, price.price)
+    amount_sats = fiat_to_sats(amount_fiat, price.price)
     if amount_sats < DUST_LIMIT_SATS:
         message = f"is {amount_sats} sats now; below {DUST_LIMIT_SATS} sats the network relays no payment"
         raise invalid([FieldError("amount_fiat", message)])
     if amount_sats > MAX_MONEY_SATS:
-        message = f"is {btc(amount_sats)} BTC now; there will never be more than 21 million"
+        message = f"is {format_btc(amount_sats)} BTC now; there will never be more than 21 million"
         raise invalid([FieldError("amount_fiat", message)])
     return amount_sats
 
@@ -159,11 +159,11 @@ def _reference() -> str:
     return "PR-" + "".join(pairs)
 
 
-def _answer_as_before(payment: PaymentRequest, call: Call) -> Answer:
+def _answer_as_before(payment: PaymentRequest, call: Request) -> Answer:
     return _answer(HTTPStatus.OK, document_as_now(payment, call.settings), call)
 
 
-def _answer(status: HTTPStatus, document: Payment, call: Call) -> Answer:
+def _answer(status: HTTPStatus, document: Payment, call: Request) -> Answer:
     prefix = urlsplit(call.settings.public_url).path
     location = f"{prefix}/api/v1/payments/{document['payment_request_id']}"
     return Answer(status, document, {"Location": location})

@@ -13,7 +13,7 @@ from typing import Any
 from web.api.openapi import description
 from web.html.languages import languages
 from web.html.templates import page, template
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import JSON, Content
 
 _PAGE = template("manual.tpl")
@@ -60,7 +60,7 @@ class Chapter:
     outcomes: tuple[Outcome, ...]
 
 
-def show(call: Call) -> Content:
+def show(call: Request) -> Content:
     """GET /docs."""
     # One thread renders it, and the others that are asked for it wait.
     with _RENDERING:

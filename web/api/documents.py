@@ -5,7 +5,7 @@ from typing import cast
 
 from config import Settings
 from models.daemon_status import daemon_report
-from models.db.connection import by_id, snapshot
+from models.db.connection import get_row, snapshot
 from models.output import Output, outputs_by_address
 from models.payment import PaymentRequest
 from payments.document import payment_document
@@ -20,7 +20,7 @@ def document_of(payment: PaymentRequest, settings: Settings) -> Payment:
 def document_as_now(payment: PaymentRequest, settings: Settings) -> Payment:
     """Return one request that was read before, with its status and its height as of one moment now."""
     with snapshot():
-        current = by_id(PaymentRequest, payment.id)
+        current = get_row(PaymentRequest, payment.id)
         current.address = payment.address
         return document_of(current, settings)
 

@@ -15,13 +15,13 @@ from payments.status import EventType
 from web.api.command_limit import check_room
 from web.api.payments import own_payment
 from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Answer, Problem, not_found
 
 log = structlog.get_logger(__name__)
 
 
-def list_events(call: Call, reference: str) -> Answer:
+def list_events(call: Request, reference: str) -> Answer:
     """GET /api/v1/payments/{id}/events: in the order they happened, each with its deliveries."""
     with snapshot():
         events = events_of(own_payment(call, reference))
@@ -40,7 +40,7 @@ def list_events(call: Call, reference: str) -> Answer:
     return Answer(HTTPStatus.OK, EventList(data=data))
 
 
-def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
+def redeliver(call: Request, reference: str, event_reference: str) -> Answer:
     """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202; the webhook is sent again.
 
     The email is the operator's and is not sent again at a seller's wish. 409 where there is no webhook.
@@ -58,7 +58,7 @@ def redeliver(call: Call, reference: str, event_reference: str) -> Answer:
     return Answer(HTTPStatus.ACCEPTED, Redelivery(event_id=event.reference))
 
 
-def send_again(call: Call, payment: PaymentRequest, message: Message, by: str) -> None:
+def send_again(call: Request, payment: PaymentRequest, message: Message, by: str) -> None:
     """Ask the daemon to send a message again, once. Raises Problem 409 or 429."""
     if is_redelivery_pending(message):
         return

@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 
 from web.api.operations import HEADERS, OPERATIONS, Operation, Parameter, Reply
 from web.api.schemas import EventReference, WebhookEvent
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import JSON, Content, encoded
 
 _REF = "#/components/schemas/{model}"
@@ -41,7 +41,7 @@ _WEBHOOK_HEADERS = (
 )
 
 
-def show(call: Call) -> Content:
+def show(call: Request) -> Content:
     """GET /openapi.json."""
     return Content(HTTPStatus.OK, _written(call.settings.public_url), JSON)
 

@@ -17,7 +17,7 @@ from models.address import Address
 from models.db.connection import is_sqlite
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
-from models.queries.attention import DECIDED, UNDERWAY, Need, in_question
+from models.queries.attention import DECIDED, UNDERWAY, ActionNeeded, needs_action
 from models.seller import SELLER_ID
 from payments.money import currency_codes, is_currency
 from payments.status import Status
@@ -25,7 +25,7 @@ from web.api.documents import documents_of
 from web.api.forms import REFERENCE, Form, read_form
 from web.api.schemas import PaymentList
 from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Answer, FieldError, invalid
 
 DEFAULT_LIMIT, MOST_LIMIT = 50, 200
@@ -77,10 +77,10 @@ def _seller(text: str) -> str:
     return text
 
 
-def _need(text: str) -> Need:
-    if text not in list(Need):
-        raise ValueError(f"must be one of {', '.join(Need)}")
-    return Need(text)
+def _need(text: str) -> ActionNeeded:
+    if text not in list(ActionNeeded):
+        raise ValueError(f"must be one of {', '.join(ActionNeeded)}")
+    return ActionNeeded(text)
 
 
 def _search(text: str) -> str:
@@ -145,12 +145,12 @@ class OperatorFilters(Filters):
     """The same for the operator: any seller's, by days (UTC, both included), by what needs a decision."""
 
     seller: Annotated[str | None, PlainValidator(_seller)] = None
-    needs: Annotated[Need | None, PlainValidator(_need)] = None
+    needs: Annotated[ActionNeeded | None, PlainValidator(_need)] = None
     created_after: Annotated[datetime | None, PlainValidator(_day)] = None
     created_before: Annotated[datetime | None, PlainValidator(_day_after)] = None
 
 
-def list_payments(call: Call) -> Answer:
+def list_payments(call: Request) -> Answer:
     """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
     filters = read_form(Filters, call.parameters())
     seller_id = call.seller.id
@@ -247,7 +247,7 @@ _CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "created_after": lambda moment: PaymentRequest.created_at >= moment,
         "created_before": lambda moment: PaymentRequest.created_at < moment,
         "seller": lambda seller_id: PaymentRequest.seller == seller_id,
-        "needs": lambda need: in_question(need),
+        "needs": lambda need: needs_action(need),
         "q": _matches,
     }
 )

@@ -11,20 +11,20 @@ from web.api.command_limit import check_room
 from web.api.documents import document_as_now, document_of
 from web.api.forms import REFERENCE, TransactionForm, read_form
 from web.http.etag import revalidated
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Answer, Problem, not_found
 
 log = structlog.get_logger(__name__)
 
 
-def show(call: Call, reference: str) -> Answer:
+def show(call: Request, reference: str) -> Answer:
     """GET /api/v1/payments/{id}: the request, or 304 where the caller has it as it is."""
     with snapshot():
         document = document_of(own_payment(call, reference), call.settings)
     return revalidated(call, document)
 
 
-def look_at_transaction(call: Call, reference: str) -> Answer:
+def look_at_transaction(call: Request, reference: str) -> Answer:
     """POST /api/v1/payments/{id}/transactions: 202. It tells the daemon where to look and nothing else."""
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
@@ -32,7 +32,7 @@ def look_at_transaction(call: Call, reference: str) -> Answer:
     return Answer(HTTPStatus.ACCEPTED, document_as_now(payment, call.settings))
 
 
-def leave_hint(call: Call, payment: PaymentRequest, txid: str) -> None:
+def leave_hint(call: Request, payment: PaymentRequest, txid: str) -> None:
     """Ask the daemon to look at a transaction, once. Raises Problem 429."""
     if is_transaction_pending(payment, txid):
         return
@@ -41,7 +41,7 @@ def leave_hint(call: Call, payment: PaymentRequest, txid: str) -> None:
         log.info("transaction hinted at", payment=payment.reference, txid=txid)
 
 
-def accept(call: Call, reference: str) -> Answer:
+def accept(call: Request, reference: str) -> Answer:
     """POST /api/v1/payments/{id}/accept: count late money. 409 where the request is not late.
 
     The answer is the request as it stands: the daemon works out its status anew a moment later.
@@ -51,7 +51,7 @@ def accept(call: Call, reference: str) -> Answer:
     return Answer(HTTPStatus.OK, document_as_now(payment, call.settings))
 
 
-def leave_acceptance(call: Call, payment: PaymentRequest, by: str) -> None:
+def leave_acceptance(call: Request, payment: PaymentRequest, by: str) -> None:
     """Ask the daemon to count late money, once. Raises Problem 409."""
     try:
         is_new = request_acceptance(payment, call.now, call.writers.transaction)
@@ -62,7 +62,7 @@ def leave_acceptance(call: Call, payment: PaymentRequest, by: str) -> None:
         log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=by)
 
 
-def own_payment(call: Call, reference: str) -> PaymentRequest:
+def own_payment(call: Request, reference: str) -> PaymentRequest:
     """The caller's request of that name. Raises Problem 404."""
     payment = payment_by_reference(reference, call.seller.id) if REFERENCE.fullmatch(reference) else None
     if payment is None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from config import Settings
 from models.rate import quotes
 from payments.money import apply_spread, price_of_bitcoin_unit
-from payments.price import Price, Quote, choose_price
+from payments.price import Price, Quote, aggregate_quotes
 from web.http.responses import FieldError, Problem, invalid, unavailable
 
 
@@ -34,7 +34,7 @@ def prices_now(settings: Settings, now: datetime) -> list[Price]:
 
 
 def _price(named: Iterable[Quote], settings: Settings, now: datetime) -> Price | None:
-    price = choose_price(named, now, timedelta(seconds=settings.rate_max_age))
+    price = aggregate_quotes(named, now, timedelta(seconds=settings.rate_max_age))
     if price is None or not settings.rate_spread:
         return price
     offered = apply_spread(price.price, settings.rate_spread)

@@ -3,19 +3,19 @@
 from http import HTTPStatus
 
 from payments.document import timestamp
-from payments.money import plain
+from payments.money import to_plain
 from web.api.pricing import prices_now
 from web.api.schemas import RateList, RateRecord
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Answer
 
 
-def list_rates(call: Call) -> Answer:
+def list_rates(call: Request) -> Answer:
     """GET /api/v1/rates: each currency that has a price now; ages are in seconds."""
     data = [
         RateRecord(
             currency=price.currency,
-            price=plain(price.price),
+            price=to_plain(price.price),
             source=", ".join(price.sources),
             age=max(int((call.now - price.fetched_at).total_seconds()), 0),
             fetched_at=timestamp(price.fetched_at),

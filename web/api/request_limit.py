@@ -4,13 +4,13 @@ from datetime import timedelta
 from http import HTTPStatus
 
 from models.queries.request_counts import open_requests, requests_since
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Problem
 
 _MINUTE = timedelta(minutes=1)
 
 
-def check_request_limits(call: Call, seller_id: str) -> None:
+def check_request_limits(call: Request, seller_id: str) -> None:
     """Raise Problem 429 where this seller has too many open requests, or made too many within a minute."""
     most_open, most_made = call.settings.max_open_requests, call.settings.max_requests_per_minute
     if most_made and requests_since(seller_id, call.now - _MINUTE, most_made) >= most_made:

@@ -11,7 +11,7 @@ import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
 from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
-from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, plain
+from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
 from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
 from web.api.documents import document_as_now, document_of_new
@@ -20,7 +20,7 @@ from web.api.payments import leave_hint
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
-from web.http.request import Call, Environ
+from web.http.request import Environ, Request
 from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid, refused
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ _LEAST_FLOAT, _MOST_WITH_EXPONENT = Decimal("1e-300"), Decimal("0.001")
 _FIELDS = ("seller_id", "amount_fiat", "currency", "note")
 
 
-def new_payment(call: Call) -> Content:
+def new_payment(call: Request) -> Content:
     """POST …NewPayment/post: a new request; for a seller that nobody knows yet, that seller too."""
     body = call.body()
     # The Spellbook read what it knew, and let the rest and nulls be.
@@ -49,14 +49,14 @@ def new_payment(call: Call) -> Content:
     return _answer(document_of_new(payment, call.settings))
 
 
-def payment_status(call: Call) -> Content:
+def payment_status(call: Request) -> Content:
     """GET …PaymentStatus/get: the request that a JSON body or the query names."""
     has_body = call.environ.get("CONTENT_LENGTH") not in (None, "", "0")
     payment = _payment(call, call.body() if has_body else call.parameters())
     return _answer(document_as_now(payment, call.settings))
 
 
-def transaction_received(call: Call) -> Content:
+def transaction_received(call: Request) -> Content:
     """POST …TransactionReceived/post: the daemon is told where to look, and asks bitcoind itself."""
     body = call.body()
     form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
@@ -84,7 +84,7 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
     return {"amount_fiat": rounded} if abs(rounded - amount) <= amount * _FLOAT_NOISE else {}
 
 
-def _check_may_sell(call: Call, seller_id: str) -> bool:
+def _check_may_sell(call: Request, seller_id: str) -> bool:
     """Whether the seller is known. Raises Problem 403 for one that may not sell, 422 for no good name."""
     if call.caller is not None:
         check_seller(call.seller, seller_id)
@@ -98,7 +98,7 @@ def _check_may_sell(call: Call, seller_id: str) -> bool:
     return seller is not None
 
 
-def _add_seller(call: Call, seller_id: str) -> None:
+def _add_seller(call: Request, seller_id: str) -> None:
     """One whom nobody is told of, and whose key nobody has: `seller set` and `seller rotate-key` change that.
 
     Another call may have added it since we looked.
@@ -112,7 +112,7 @@ def _add_seller(call: Call, seller_id: str) -> None:
     ).on_conflict_ignore().execute()
 
 
-def _payment(call: Call, named: Mapping[str, Any]) -> PaymentRequest:
+def _payment(call: Request, named: Mapping[str, Any]) -> PaymentRequest:
     """The request of that id, if it is the caller's. Raises Problem 404 or 422."""
     reference = named.get("payment_request_id")
     if not isinstance(reference, str):
@@ -165,4 +165,4 @@ def _encoded(values: Mapping[str, Any]) -> bytes:
 
 
 def _number_or_json(value: Any) -> str:
-    return plain(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+    return to_plain(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)

@@ -13,18 +13,18 @@ import structlog
 from config import Secret, Settings
 from models.operator_session import (
     CROWD_PAUSE,
-    begin_attempt,
-    forgive,
+    clear_failures,
     is_crowded,
-    is_session,
-    pause_left,
     record_failed_login,
+    reserve_attempt,
+    retry_after,
+    session_exists,
 )
 from models.seller import Seller, seller_by_key_hash
 from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, seal_of
 from web.auth.cross_origin import check_same_origin
 from web.auth.origin import client_address, client_network, is_from_this_machine, is_reported_by_front
-from web.http.request import Call, Environ, Visitor
+from web.http.request import BrowserSession, Environ, Request
 from web.http.responses import Problem
 
 log = structlog.get_logger(__name__)
@@ -32,11 +32,11 @@ log = structlog.get_logger(__name__)
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
 
 
-def anyone(_call: Call) -> None:
+def allow_anonymous(_call: Request) -> None:
     """Open to the public."""
 
 
-def key_holder(call: Call) -> Seller:
+def require_seller(call: Request) -> Seller:
     """The seller whose API key came with the call. Raises Problem 401."""
     credentials = call.environ.get("HTTP_AUTHORIZATION", "")
     if not credentials:
@@ -48,18 +48,18 @@ def key_holder(call: Call) -> Seller:
     return seller
 
 
-def key_holder_or_neighbour(call: Call) -> Seller | None:
+def key_holder_or_neighbour(call: Request) -> Seller | None:
     """Return the seller whose key came with the call, or None for a program on this machine without a key.
 
     Raises Problem 401.
     """
     has_key = bool(call.environ.get("HTTP_AUTHORIZATION"))
     if has_key or not is_from_this_machine(call.environ, call.settings):
-        return key_holder(call)
+        return require_seller(call)
     return None
 
 
-def operator_or_neighbour(call: Call) -> None:
+def require_local_or_operator(call: Request) -> None:
     """Admit a monitor with METRICS_TOKEN, the operator who is logged in, and programs on this machine.
 
     Raises Problem 401.
@@ -69,7 +69,7 @@ def operator_or_neighbour(call: Call) -> None:
         raise _unauthorized(detail, "Bearer")
 
 
-def may_see_details(call: Call) -> bool:
+def may_see_details(call: Request) -> bool:
     """Return whether the caller may read what only those who run Nodetill may: its figures and faults."""
     has_cookie = call.cookie(cookie_name(SESSION, call.settings)) is not None
     is_operator = has_cookie and call.settings.operator_password is not None and is_inside(call)
@@ -83,33 +83,33 @@ def is_monitor(environ: Environ, settings: Settings) -> bool:
     return has_token or is_from_this_machine(environ, settings)
 
 
-def visitor(call: Call) -> Visitor:
+def visitor(call: Request) -> BrowserSession:
     """Whoever stands at the operator's door. Raises Problem 404 where OPERATOR_PASSWORD opens none."""
     seal = seal_of(call)
     sealed = call.cookie(cookie_name(BROWSER, call.settings))
     known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
-    return Visitor(known or stranger or new_id(), is_known=known is not None)
+    return BrowserSession(known or stranger or new_id(), is_known=known is not None)
 
 
-def visitor_form(call: Call) -> Visitor:
+def visitor_form(call: Request) -> BrowserSession:
     """The same, who sends a form of ours. Raises Problem 403 for anybody else's form."""
     return _with_form(visitor(call), call)
 
 
-def operator(call: Call) -> Visitor:
+def operator(call: Request) -> BrowserSession:
     """The operator, logged in. Raises Problem 401, or 404 as `visitor` does."""
     session = _session(call)
     if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
-    return Visitor(session, is_known=True)
+    return BrowserSession(session, is_known=True)
 
 
-def operator_form(call: Call) -> Visitor:
+def operator_form(call: Request) -> BrowserSession:
     """The same, who sends a form of ours. Raises Problem 403 for anybody else's form."""
     return _with_form(operator(call), call)
 
 
-def check_password(call: Call, password: str) -> None:
+def check_password(call: Request, password: str) -> None:
     """Compare the operator's password. After a wrong one the same client has to wait, and nobody else.
 
     Raises Problem 403 for a wrong one, and 429 during the pause, without a look at the password.
@@ -117,10 +117,10 @@ def check_password(call: Call, password: str) -> None:
     address = client_address(call.environ)
     client = call.visitor.id if call.visitor.is_known else client_network(address)
     # A try during the pause must not take the write lock.
-    wait = pause_left(client, call.now) or _crowd_pause(call)
+    wait = retry_after(client, call.now) or _crowd_pause(call)
     if wait is None:
         with call.writers.transaction():
-            wait = begin_attempt(client, call.now)
+            wait = reserve_attempt(client, call.now)
     if wait is not None:
         raise _too_soon(wait)
     if not _is_secret(password, call.settings.operator_password):
@@ -129,10 +129,10 @@ def check_password(call: Call, password: str) -> None:
         log.warning("operator not let in", reason="wrong password", address=address)
         raise Problem(HTTPStatus.FORBIDDEN, "wrong-password", "The password is wrong.")
     with call.writers.transaction():
-        forgive(client)
+        clear_failures(client)
 
 
-def _crowd_pause(call: Call) -> timedelta | None:
+def _crowd_pause(call: Request) -> timedelta | None:
     """Return how long to wait where X-Forwarded-For reports a new client with each try.
 
     A client that reaches us through a forwarder of bytes writes that header itself. A browser in which the
@@ -143,7 +143,7 @@ def _crowd_pause(call: Call) -> timedelta | None:
     return CROWD_PAUSE if is_crowded(call.now) else None
 
 
-def is_inside(call: Call) -> bool:
+def is_inside(call: Request) -> bool:
     """Whether the operator calls, logged in. Raises Problem 404 as `visitor` does."""
     return _session(call) is not None
 
@@ -170,13 +170,13 @@ def _too_soon(wait: timedelta) -> Problem:
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", detail, headers=headers)
 
 
-def _session(call: Call) -> str | None:
+def _session(call: Request) -> str | None:
     """The session that the call belongs to, if it lasts."""
     session = seal_of(call).opened(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
-    return session if session is not None and is_session(session, call.now) else None
+    return session if session is not None and session_exists(session, call.now) else None
 
 
-def _with_form(who: Visitor, call: Call) -> Visitor:
+def _with_form(who: BrowserSession, call: Request) -> BrowserSession:
     check_same_origin(call)
     return replace(who, form=call.form())
 

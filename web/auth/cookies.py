@@ -15,7 +15,7 @@ from itsdangerous import BadSignature, Signer
 
 from config import Secret, Settings
 from models.operator_session import operator_salt, store_operator_salt
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import not_found
 
 SESSION, BROWSER = "session", "browser"
@@ -49,7 +49,7 @@ class Seal:
         return Signer(self.key, salt=kind, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-def seal_of(call: Call) -> Seal:
+def seal_of(call: Request) -> Seal:
     """The operator's. Raises Problem 404 where there is no OPERATOR_PASSWORD, and so no operator's page."""
     password = call.settings.operator_password
     if password is None:

@@ -8,14 +8,14 @@ The cookies are SameSite=Strict besides.
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Problem, refused
 
 _OUR_SITES = {"same-origin", "none"}
 _BROWSERS = ("Mozilla/", "Opera/")
 
 
-def check_same_origin(call: Call) -> None:
+def check_same_origin(call: Request) -> None:
     """Raises Problem 403 unless a page of ours, or a program that is no browser, made the call.
 
     A browser sends Sec-Fetch-Site where it trusts the connection, and Origin elsewhere. A browser that sends
@@ -32,7 +32,7 @@ def check_same_origin(call: Call) -> None:
         raise _foreign_form()
 
 
-def _is_our_origin(origin: str, call: Call) -> bool:
+def _is_our_origin(origin: str, call: Request) -> bool:
     """The name that was called is ours, too: a proxy may have another port, or no TLS, behind it."""
     try:
         netloc = urlsplit(origin).netloc

@@ -13,14 +13,14 @@ from web.checkout.view import View
 from web.html.languages import language_for, languages
 from web.html.templates import page, template
 from web.http.etag import revalidated, tag_of
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import SVG, Answer, Content, Problem, not_found
 
 _PAGE = template("checkout.tpl")
 MAX_QR_CODES = 512
 
 
-def show(call: Call, reference: str) -> Content:
+def show(call: Request, reference: str) -> Content:
     """GET /pay/{id}: the page, in the language that `lang` names or the browser prefers."""
     facts = _facts(call, reference)
     language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
@@ -37,12 +37,12 @@ def show(call: Call, reference: str) -> Content:
     )
 
 
-def status(call: Call, reference: str) -> Answer:
+def status(call: Request, reference: str) -> Answer:
     """GET /pay/{id}/status: what the page needs and no more, or 304 where the page has it."""
     return revalidated(call, _facts(call, reference).document)
 
 
-def qr(call: Call, reference: str) -> Content:
+def qr(call: Request, reference: str) -> Content:
     """GET /pay/{id}/qr.svg: the BIP21 URI of what is to be paid now.
 
     410 where nothing is: a code that is scanned out of a shop's page must not make anybody pay twice.
@@ -55,7 +55,7 @@ def qr(call: Call, reference: str) -> Content:
     return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
-def _facts(call: Call, reference: str) -> PublicFacts:
+def _facts(call: Request, reference: str) -> PublicFacts:
     """Raises Problem 404."""
     payment = checkout_of(reference) if REFERENCE.fullmatch(reference) else None
     if payment is None:

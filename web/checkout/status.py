@@ -9,7 +9,7 @@ from urllib.parse import quote
 from models.output import DROPPED, REPLACED
 from models.queries.checkout import Checkout, Part
 from payments.document import depth, payment_uri, timestamp
-from payments.money import DUST_LIMIT_SATS, btc
+from payments.money import DUST_LIMIT_SATS, format_btc
 from payments.status import Status
 from web.api.schemas import CheckoutStatus
 
@@ -97,7 +97,7 @@ class PublicFacts:
             confirmations_required=self.confirmations_required,
             amount_fiat=self.amount_fiat,
             currency=self.currency,
-            amount_btc=btc(self.amount_sats),
+            amount_btc=format_btc(self.amount_sats),
             amount_sats=self.amount_sats,
             received_sats=self.received_sats,
             due_sats=self.due_sats,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
-from payments.money import btc, currency_exponent, plain, price_of_bitcoin_unit
+from payments.money import currency_exponent, format_btc, price_of_bitcoin_unit, to_plain
 from payments.status import Status
 from web.checkout.status import PublicFacts
 from web.html.languages import Language
@@ -100,7 +100,7 @@ class View:
         if price_of_bitcoin_unit(facts.currency) is not None:
             return None
         price = round(Decimal(facts.price), currency_exponent(facts.currency))
-        return self.language.amount(plain(price), facts.currency)
+        return self.language.amount(to_plain(price), facts.currency)
 
     @property
     def is_settled(self) -> bool:
@@ -139,13 +139,13 @@ class View:
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
-    def btc(self, amount_sats: int) -> str:
+    def format_btc(self, amount_sats: int) -> str:
         """With its unit. Bitcoin are written the same in every language, as wallets take them."""
         return bitcoin(amount_sats)
 
     def plain_btc(self, amount_sats: int) -> str:
         """For a wallet's field."""
-        return btc(amount_sats)
+        return format_btc(amount_sats)
 
     def label(self, key: str) -> str:
         """The name of something on the page."""
@@ -181,4 +181,4 @@ def scene_of(facts: PublicFacts) -> str:
 
 def bitcoin(amount_sats: int) -> str:
     """An amount with its unit, kept on one line."""
-    return f"{btc(amount_sats)}\N{NO-BREAK SPACE}BTC"
+    return f"{format_btc(amount_sats)}\N{NO-BREAK SPACE}BTC"

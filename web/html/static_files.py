@@ -6,7 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import SVG, Content, not_found
 
 _DIRECTORY = Path(__file__).parent.parent / "static"
@@ -15,7 +15,7 @@ _HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 _HASH_CHARACTERS = 12
 
 
-def serve(_call: Call, name: str) -> Content:
+def serve(_call: Request, name: str) -> Content:
     """GET /static/{name}. Raises Problem 404, for another version's name too."""
     if name not in _FILES:
         raise not_found()

@@ -9,8 +9,8 @@ import peewee
 import structlog
 
 from models.db.connection import (
-    DATABASE_TROUBLE,
     LOCK_TIMEOUT_SECONDS,
+    TRANSIENT_ERRORS,
     database,
     disconnect,
     file_identity,
@@ -37,7 +37,7 @@ def connection() -> Iterator[None]:
         _drop_if_dead()
     try:
         yield
-    except DATABASE_TROUBLE:
+    except TRANSIENT_ERRORS:
         disconnect()
         raise
 
@@ -113,5 +113,5 @@ def _has_news() -> bool:
 def _drop_if_dead() -> None:
     try:
         database.execute_sql("SELECT 1")
-    except DATABASE_TROUBLE:
+    except TRANSIENT_ERRORS:
         disconnect()

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Answer, encoded
 
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def revalidated(call: Call, document: Mapping[str, Any]) -> Answer:
+def revalidated(call: Request, document: Mapping[str, Any]) -> Answer:
     """200 with the document, or 304 where the caller has it."""
     tag = tag_of(document)
     # It may be kept for asking again, which is what an ETag is for; never used without.

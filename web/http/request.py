@@ -20,7 +20,7 @@ _MOST_FIELDS = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class BrowserSession:
     """A browser that asks for the operator's pages. `is_known` means that it has logged in before."""
 
     id: str
@@ -29,14 +29,14 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """One call. `now` is aware UTC and the same throughout; `caller` is None where anyone may call."""
 
     settings: Settings
     now: datetime
     environ: Environ
     writers: Writers
-    caller: Seller | Visitor | None = None
+    caller: Seller | BrowserSession | None = None
 
     @property
     def seller(self) -> Seller:
@@ -45,9 +45,9 @@ class Call:
         return self.caller
 
     @property
-    def visitor(self) -> Visitor:
+    def visitor(self) -> BrowserSession:
         """The browser that it came from."""
-        assert isinstance(self.caller, Visitor), "the route is none of the operator's pages"
+        assert isinstance(self.caller, BrowserSession), "the route is none of the operator's pages"
         return self.caller
 
     def header(self, name: str) -> str | None:

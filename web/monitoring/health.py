@@ -18,7 +18,7 @@ from payments.money import currency_codes
 from web.api.pricing import prices_now
 from web.api.schemas import Health, HealthFindings
 from web.auth.access import is_monitor, may_see_details
-from web.http.request import Call, Environ
+from web.http.request import Environ, Request
 from web.http.responses import Answer
 
 SILENCE_SECONDS = 30
@@ -31,7 +31,7 @@ Problems = list[tuple[str, str]]
 """The name of each part that is ill, and a line that says what to do."""
 
 
-def health(call: Call) -> Answer:
+def health(call: Request) -> Answer:
     """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds.
 
     The lines may name hosts, wallets and blocks, so the public reads only which part is ill.
@@ -40,7 +40,7 @@ def health(call: Call) -> Answer:
     return _answer(found, findings, is_full=may_see_details(call))
 
 
-def look(call: Call) -> tuple[list[str], HealthFindings]:
+def look(call: Request) -> tuple[list[str], HealthFindings]:
     """Return what is wrong, a line each with what to do, and the figures."""
     found, findings = _look(call)
     return [line for _, line in found], findings
@@ -59,7 +59,7 @@ def unreadable(environ: Environ, settings: Settings) -> Answer:
     return _answer(found, findings, is_full=is_monitor(environ, settings))
 
 
-def _look(call: Call) -> tuple[Problems, HealthFindings]:
+def _look(call: Request) -> tuple[Problems, HealthFindings]:
     with snapshot():
         findings = figures(call.now)
         return list(problems(call.settings, call.now, findings)), findings

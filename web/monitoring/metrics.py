@@ -19,7 +19,7 @@ from models.queries import metrics as statistics
 from payments.status import EventType, Status
 from version import VERSION
 from web.api.pricing import prices_now
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import PROMETHEUS, Content
 from web.monitoring.health import figures, problems
 
@@ -29,7 +29,7 @@ _OUTCOMES = ("delivered", "delayed", "given up")
 _TOPICS = ("rawtx", "hashblock")
 
 
-def metrics(call: Call) -> Content:
+def metrics(call: Request) -> Content:
     """GET /metrics: in Prometheus's text format."""
     with snapshot():
         families = [*_of_installation(call), *_of_payments(), *_of_chain(), *_of_outbox(), *_of_prices(call)]
@@ -47,7 +47,7 @@ class _Collected:
         return self._families
 
 
-def _of_installation(call: Call) -> Iterator[Metric]:
+def _of_installation(call: Request) -> Iterator[Metric]:
     build = {
         "version": VERSION,
         "schema": statistics.schema_version(),
@@ -88,7 +88,7 @@ def _of_outbox() -> Iterator[Metric]:
     yield _gauge("outbox_undeliverable_messages", "Messages that were given up", [({}, given_up)])
 
 
-def _of_prices(call: Call) -> Iterator[Metric]:
+def _of_prices(call: Request) -> Iterator[Metric]:
     fetched = [({"source": source}, at) for source, at in statistics.rates_fetched_at().items()]
     yield _time("rate", "When the rate source last answered", fetched)
     priced = [({"currency": p.currency}, p.fetched_at) for p in prices_now(call.settings, call.now)]

@@ -8,12 +8,12 @@ from http import HTTPStatus
 
 from models.payment import PaymentRequest
 from payments.document import timestamp
-from payments.money import btc
+from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.http.database import connection
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Content
 from web.operator.payment_list import filled_in
 
@@ -33,7 +33,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def show(call: Call) -> Content:
+def show(call: Request) -> Content:
     """GET /operator/payments.csv: all that the list's filters let through, newest first."""
     given = {name: value for name, value in filled_in(call).items() if name != "cursor"}
     filters = read_form(OperatorFilters, given)
@@ -66,10 +66,10 @@ def _cells(payment: PaymentRequest) -> tuple[object, ...]:
         payment.amount_fiat,
         payment.currency,
         payment.price,
-        btc(payment.amount_sats),
-        btc(payment.received_sats),
-        btc(payment.due_sats),
-        btc(payment.overpaid_sats),
+        format_btc(payment.amount_sats),
+        format_btc(payment.received_sats),
+        format_btc(payment.due_sats),
+        format_btc(payment.overpaid_sats),
         payment.address.address,
         payment.txid,
         timestamp(payment.expires_at),

@@ -7,26 +7,26 @@ from urllib.parse import urlencode
 
 from bottle import SimpleTemplate
 
-from payments.money import btc
+from payments.money import format_btc
 from web.html.languages import languages
 from web.html.static_files import HASHED
 from web.html.templates import template
 from web.http import wsgi
 from web.http.asgi import RAW_PATH
-from web.http.request import Call, Environ
+from web.http.request import Environ, Request
 from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
 _PROBLEM = template("operator_problem.tpl")
 
 
 def operator_page(
-    name: SimpleTemplate, call: Call, *, status: int = HTTPStatus.OK, **values: object
+    name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
 ) -> Content:
     """The template, filled in for the browser that called."""
     return _filled(name, call.environ, status, {}, values)
 
 
-def see_other(path: str, call: Call, *cookies: str) -> Content:
+def see_other(path: str, call: Request, *cookies: str) -> Content:
     """On to another of our pages; `path` is without its first slash."""
     location = f"{root_of(call.environ)}{path}" or "./"
     return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
@@ -51,7 +51,7 @@ def root_of(environ: Environ) -> str:
 
 def bitcoin(amount_sats: int) -> str:
     """With its unit, on one line."""
-    return f"{btc(amount_sats)}\N{NO-BREAK SPACE}BTC"
+    return f"{format_btc(amount_sats)}\N{NO-BREAK SPACE}BTC"
 
 
 def money(amount: str, currency: str) -> str:

@@ -27,7 +27,7 @@ from web.auth.cookies import (
 )
 from web.auth.origin import client_address
 from web.html.templates import template
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Content, Problem
 from web.operator.layout import operator_page, see_other
 
@@ -37,7 +37,7 @@ _PAGE = template("login.tpl")
 _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.ASCII)
 
 
-def show(call: Call) -> Content:
+def show(call: Request) -> Content:
     """GET /operator/login: the form. `to` names the page that was asked for."""
     to = call.page_parameters().get("to", "")
     if is_inside(call):
@@ -47,7 +47,7 @@ def show(call: Call) -> Content:
     return _form(call, to, is_from_elsewhere=is_from_elsewhere)
 
 
-def enter(call: Call) -> Content:
+def enter(call: Request) -> Content:
     """POST /operator/login: in, or the form again: 403 for a wrong password, 429 before the pause is over."""
     visitor, settings = call.visitor, call.settings
     to = visitor.form.get("to", "")
@@ -68,7 +68,7 @@ def enter(call: Call) -> Content:
     )
 
 
-def leave(call: Call) -> Content:
+def leave(call: Request) -> Content:
     """POST /operator/logout: the session is over, wherever its cookie may be."""
     with call.writers.transaction():
         end_session(call.visitor.id)
@@ -76,7 +76,7 @@ def leave(call: Call) -> Content:
     return _to_login(call)
 
 
-def leave_everywhere(call: Call) -> Content:
+def leave_everywhere(call: Request) -> Content:
     """POST /operator/logout/everywhere: end every session, in this browser and in all others."""
     with call.writers.transaction():
         sessions = end_all_sessions()
@@ -84,11 +84,13 @@ def leave_everywhere(call: Call) -> Content:
     return _to_login(call)
 
 
-def _to_login(call: Call) -> Content:
+def _to_login(call: Request) -> Content:
     return see_other("operator/login", call, cookie(SESSION, "", 0, call.settings))
 
 
-def _form(call: Call, to: str, *, is_from_elsewhere: bool = False, problem: Problem | None = None) -> Content:
+def _form(
+    call: Request, to: str, *, is_from_elsewhere: bool = False, problem: Problem | None = None
+) -> Content:
     visitor = call.visitor
     page = operator_page(
         _PAGE,

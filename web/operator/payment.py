@@ -13,14 +13,14 @@ from models.db.connection import snapshot
 from models.outbox import Event, Message, events_of, messages_of
 from models.output import Output, outputs_at
 from models.payment import PaymentRequest, payment_by_reference
-from models.queries.attention import Need, needs_of, settle
+from models.queries.attention import ActionNeeded, acknowledge, actions_for
 from payments.status import EventType
 from web.api.documents import document_of
 from web.api.events import send_again
 from web.api.forms import REFERENCE
 from web.api.payments import leave_acceptance
 from web.html.templates import template
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Content, Problem, not_found
 from web.operator.layout import bitcoin, operator_page, see_other
 from web.operator.payment_list import NEEDS
@@ -54,7 +54,7 @@ class Moment:
     messages: tuple[Message, ...] = ()
 
 
-def show(call: Call, reference: str) -> Content:
+def show(call: Request, reference: str) -> Content:
     """GET /operator/payments/{id}."""
     with snapshot():
         payment = _payment(reference)
@@ -65,7 +65,7 @@ def show(call: Call, reference: str) -> Content:
             payment=document_of(payment, call.settings),
             revision=payment.revision,
             row=payment,
-            needs=[NEEDS[need] for need in needs_of(payment)],
+            needs=[NEEDS[need] for need in actions_for(payment)],
             is_accepted=payment.late_accepted_at is not None or is_acceptance_pending(payment),
             sent_again=redeliveries_pending(payment),
             moments=_timeline(payment, outputs),
@@ -73,13 +73,13 @@ def show(call: Call, reference: str) -> Content:
         )
 
 
-def accept(call: Call, reference: str) -> Content:
+def accept(call: Request, reference: str) -> Content:
     """POST /operator/payments/{id}/accept: the daemon is asked to count late money, as by the API."""
     leave_acceptance(call, _payment(reference), by=_OPERATOR)
     return _back(call, reference)
 
 
-def redeliver(call: Call, reference: str, event_reference: str, channel: str) -> Content:
+def redeliver(call: Request, reference: str, event_reference: str, channel: str) -> Content:
     """POST /operator/payments/{id}/events/{event_id}/{channel}: the daemon is asked to send it again."""
     payment = _payment(reference)
     messages = messages_of(event for event in events_of(payment) if event.reference == event_reference)
@@ -91,7 +91,7 @@ def redeliver(call: Call, reference: str, event_reference: str, channel: str) ->
     return _back(call, reference)
 
 
-def mark_settled(call: Call, reference: str) -> Content:
+def mark_settled(call: Request, reference: str) -> Content:
     """POST /operator/payments/{id}/settle: nothing of what the form showed needs a decision any more."""
     if not _settle(call, _payment(reference), call.visitor.form.get("revision", "")):
         detail = "something has happened to this payment meanwhile: look at it again, then decide"
@@ -99,26 +99,26 @@ def mark_settled(call: Call, reference: str) -> Content:
     return _back(call, reference)
 
 
-def mark_all_settled(call: Call) -> Content:
+def mark_all_settled(call: Request) -> Content:
     """POST /operator/settle: the same for a whole list. A payment that has changed since stays on it."""
     form = call.visitor.form
     listed = {payment_by_reference(name): shown for name, shown in form.items() if REFERENCE.fullmatch(name)}
     unchanged = [payment for payment, shown in listed.items() if payment and shown == str(payment.revision)]
     if unchanged:
         with call.writers.transaction():
-            done = [payment for payment in unchanged if settle(payment, payment.revision, call.now)]
+            done = [payment for payment in unchanged if acknowledge(payment, payment.revision, call.now)]
         for payment in done:
             log.info("payment settled", payment=payment.reference, by=_OPERATOR)
     needs = form.get("needs", "")
-    return see_other(f"?needs={needs}" if needs in list(Need) else "", call)
+    return see_other(f"?needs={needs}" if needs in list(ActionNeeded) else "", call)
 
 
-def _settle(call: Call, payment: PaymentRequest, revision: str) -> bool:
+def _settle(call: Request, payment: PaymentRequest, revision: str) -> bool:
     """Return whether the payment still is as that revision of it was, and is settled now."""
     if revision != str(payment.revision):
         return False
     with call.writers.transaction():
-        is_done = settle(payment, payment.revision, call.now)
+        is_done = acknowledge(payment, payment.revision, call.now)
     if is_done:
         log.info("payment settled", payment=payment.reference, by=_OPERATOR)
     return is_done
@@ -132,7 +132,7 @@ def _payment(reference: str) -> PaymentRequest:
     return payment
 
 
-def _back(call: Call, reference: str) -> Content:
+def _back(call: Request, reference: str) -> Content:
     """To the page of the payment, which shows what became of the wish."""
     return see_other(f"operator/payments/{reference}", call)
 

@@ -9,7 +9,7 @@ from models.command import acceptances_pending
 from models.daemon_status import daemon_report
 from models.operator_session import failed_logins
 from models.payment import PaymentRequest
-from models.queries.attention import MOST_COUNTED, Need, questions
+from models.queries.attention import MOST_COUNTED, ActionNeeded, action_counts
 from models.seller import Seller
 from payments.status import Status
 from web.api.documents import documents_of
@@ -18,7 +18,7 @@ from web.api.payment_list import OperatorFilters, page_of
 from web.api.schemas import Payment
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Content
 from web.monitoring.health import look
 from web.operator.layout import operator_page
@@ -26,25 +26,25 @@ from web.operator.layout import operator_page
 _PAGE = template("operator_list.tpl")
 _SHOWN_OF_EACH = "3"
 
-NEEDS: Mapping[Need, tuple[str, str]] = MappingProxyType(
+NEEDS: Mapping[ActionNeeded, tuple[str, str]] = MappingProxyType(
     {
-        Need.REVERTED: (
+        ActionNeeded.REVERTED: (
             "Taken back",
             "Paid, and not any more: a double-spend or a reorg. Stop the delivery, or speak to the customer.",
         ),
-        Need.LATE: (
+        ActionNeeded.LATE: (
             "Late money",
             "All came, but after the price had expired. Accept it, or send it back once it is confirmed.",
         ),
-        Need.PART: (
+        ActionNeeded.PART: (
             "Expired with a part paid",
             "Ask the customer for the rest, or, once the money is confirmed, where to send it back to.",
         ),
-        Need.EXTRA: (
+        ActionNeeded.EXTRA: (
             "More than was asked for",
             "Once it is confirmed, ask the customer where to send the rest back to, or keep it.",
         ),
-        Need.UNDELIVERED: (
+        ActionNeeded.UNDELIVERED: (
             "Undeliverable messages",
             "Given up after many tries. See why, and send them again.",
         ),
@@ -66,7 +66,7 @@ class Row:
 class Question:
     """A kind of decision that waits: how often, and the newest that need it."""
 
-    need: Need
+    need: ActionNeeded
     count: str
     rows: list[Row]
 
@@ -81,7 +81,7 @@ class Question:
         return NEEDS[self.need][1]
 
 
-def show(call: Call) -> Content:
+def show(call: Request) -> Content:
     """GET /: what needs a decision, and below it all payments; or of these what is looked for."""
     given = filled_in(call)
     filters = read_form(OperatorFilters, given)
@@ -111,23 +111,23 @@ def show(call: Call) -> Content:
     )
 
 
-def filled_in(call: Call) -> dict[str, str]:
+def filled_in(call: Request) -> dict[str, str]:
     """Return the filters that were filled in: a form sends the empty ones too."""
     given = call.page_parameters()
     return {name: text for name in OperatorFilters.model_fields if (text := given.get(name, "").strip())}
 
 
-def _questions(call: Call) -> list[Question]:
-    counts = questions()
+def _questions(call: Request) -> list[Question]:
+    counts = action_counts()
     return [Question(need, _shown(counts[need]), _newest(need, call)) for need in NEEDS if need in counts]
 
 
-def _newest(need: Need, call: Call) -> list[Row]:
+def _newest(need: ActionNeeded, call: Request) -> list[Row]:
     page, _ = page_of(read_form(OperatorFilters, {"needs": need.value, "limit": _SHOWN_OF_EACH}))
     return _rows(page, call)
 
 
-def _rows(page: list[PaymentRequest], call: Call) -> list[Row]:
+def _rows(page: list[PaymentRequest], call: Request) -> list[Row]:
     accepted = acceptances_pending(page)
     return [
         Row(document, row.revision, row.late_accepted_at is not None or row.id in accepted)

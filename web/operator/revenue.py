@@ -5,10 +5,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from models.db.connection import snapshot
-from models.queries.revenue import Taking, takings
-from payments.money import currency_exponent, plain
+from models.queries.revenue import DailyTotal, daily_totals
+from payments.money import currency_exponent, to_plain
 from web.html.templates import template
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Content, FieldError, invalid
 from web.operator.layout import operator_page
 
@@ -26,7 +26,7 @@ class Bar:
     """A day's bar in the chart, in the units of its viewBox; and what it stands for."""
 
     day: date
-    taking: Taking
+    taking: DailyTotal
     x: int
     height: float
 
@@ -59,10 +59,10 @@ class Chart:
         return max(bar.taking.amount for bar in self.bars)
 
     @property
-    def total(self) -> Taking:
+    def total(self) -> DailyTotal:
         """Of all the days."""
         parts = [bar.taking for bar in self.bars]
-        return Taking(
+        return DailyTotal(
             sum(part.payments for part in parts),
             sum((part.amount for part in parts), Decimal(0)),
             sum(part.received_sats for part in parts),
@@ -70,19 +70,19 @@ class Chart:
 
     def written(self, amount: Decimal) -> str:
         """With the decimals that the currency has."""
-        return plain(round(amount, currency_exponent(self.currency)))
+        return to_plain(round(amount, currency_exponent(self.currency)))
 
 
-def show(call: Call) -> Content:
+def show(call: Request) -> Content:
     """GET /operator/money: `days` says how far back."""
     span = _span(call.page_parameters().get("days", str(_DEFAULT_SPAN)))
     today = call.now.date()
     days = [today - timedelta(days=number) for number in reversed(range(span))]
     with snapshot():
-        found = takings(days[0], today)
+        found = daily_totals(days[0], today)
     currencies = sorted({currency for currency, _ in found})
     charts = [
-        _chart(currency, [(day, found.get((currency, day), Taking())) for day in days])
+        _chart(currency, [(day, found.get((currency, day), DailyTotal())) for day in days])
         for currency in currencies
     ]
     return operator_page(
@@ -96,7 +96,7 @@ def _span(text: str) -> int:
     return int(text)
 
 
-def _chart(currency: str, days: list[tuple[date, Taking]]) -> Chart:
+def _chart(currency: str, days: list[tuple[date, DailyTotal]]) -> Chart:
     highest = max(taking.amount for _, taking in days)
     return Chart(
         currency,

@@ -22,11 +22,11 @@ from models.block import Block
 from models.command import add_redelivery
 from models.daemon_status import beat
 from models.db.connection import Table, bind, database, disconnect
-from models.db.leadership import DaemonTerm
+from models.db.leadership import DaemonEpoch
 from models.db.lock import database_lock
 from models.db.schema import open_database
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
-from models.output import Spend
+from models.output import WatchedOutpoint
 from models.payment import payment_by_reference
 from models.rate import Rate
 from tests.conftest import sqlite_in
@@ -74,8 +74,8 @@ def fill() -> None:
     new_payment(2, seller="B", label=None, metadata={})
     new_output(paid, state="mined", block_hash=BLOCK_HASH, block_height=7, vout=2**32 - 1, amount_sats=BIG)
     new_output(paid, txid="0" * 64, state="replaced", replaced_by=TXID)
-    Spend.create(txid=TXID, outpoint=b"\x00\xff" * 18, spender=TXID)
-    Spend.create(txid=TXID, outpoint=b"", spender="0" * 64)
+    WatchedOutpoint.create(txid=TXID, outpoint=b"\x00\xff" * 18, spending_txid=TXID)
+    WatchedOutpoint.create(txid=TXID, outpoint=b"", spending_txid="0" * 64)
     Block.create(height=7, hash=BLOCK_HASH, chainwork="f" * 64, mined_at=NOW)
     event = new_event(paid, payload={"note": NASTY})
     message = new_message(event, last_error=NASTY, delivered_at=NOW, next_attempt_at=None)
@@ -83,7 +83,7 @@ def fill() -> None:
     Rate.create(source="kraken", currency="EUR", price="61142.300", fetched_at=NOW)
     Rate.create(source="Kraken", currency="EUR", price="1", fetched_at=NOW)
     beat(NOW, 7, [NASTY])
-    DaemonTerm.update(number=41).execute()
+    DaemonEpoch.update(number=41).execute()
     OperatorSalt.create(salt=bytes(range(255, -1, -1)))
     OperatorSession.create(id="s" * 22, expires_at=NOW)
     LoginAttempt.create(client="2001:db8::/64", failures=3, next_at=NOW)
@@ -200,7 +200,7 @@ def test_a_database_with_anything_in_it_is_refused(old: str, new: str) -> None:
     assert "the new database has rows already" in refusal(copy(old, "--to", new))
     assert [row for row in contents(new).values() if row] == [
         contents(new)["Seller"],
-        contents(new)["DaemonTerm"],
+        contents(new)["DaemonEpoch"],
     ]
 
 
@@ -240,7 +240,7 @@ def test_what_the_new_database_cannot_keep_leaves_it_empty(old: str, new: str) -
     Address.create(script=b"x", address="x" * 200, wallet="", created_at=NOW)
     disconnect()
     assert "nothing was copied" in refusal(copy(old, "--to", new))
-    assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
+    assert [name for name, rows in contents(new).items() if rows] == ["DaemonEpoch"]
 
 
 def test_a_damaged_file_is_not_copied(old: str, new: str) -> None:
@@ -251,7 +251,7 @@ def test_a_damaged_file_is_not_copied(old: str, new: str) -> None:
         file.seek(size // 2)
         file.write(b"\xff" * (size // 4))
     assert "nothing was copied: " in refusal(copy(old, "--to", new))
-    assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
+    assert [name for name, rows in contents(new).items() if rows] == ["DaemonEpoch"]
 
 
 def test_a_row_that_arrives_otherwise_is_found(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_a_row_that_arrives_otherwise_is_found(old: str, new: str, monkeypatch: 
 
     monkeypatch.setattr("admin.database.copy_rows", copy_and_change)
     assert "row 2 of the table payment_request is not what it was" in refusal(copy(old, "--to", new))
-    assert [name for name, rows in contents(new).items() if rows] == ["DaemonTerm"]
+    assert [name for name, rows in contents(new).items() if rows] == ["DaemonEpoch"]
 
 
 def test_a_row_that_is_missing_is_found(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.status import EventType, Receipt, Status
+from payments.status import EventType, ReceivedOutput, Status
 from tests.support.facts import (
     ACCEPTING,
     AFTER_EXPIRY,
@@ -205,7 +205,7 @@ def test_late_money_that_is_not_enough_is_extra() -> None:
 
 @pytest.mark.parametrize("receipts", [(), (paid(30),), (paid(),), (paid(depth=6),), (paid(130, depth=100),)])
 @pytest.mark.parametrize("as_of", [LATE, AFTER_EXPIRY, AFTER_MONITORING])
-def test_the_same_facts_again_tell_nothing(receipts: tuple[Receipt, ...], as_of: datetime) -> None:
+def test_the_same_facts_again_tell_nothing(receipts: tuple[ReceivedOutput, ...], as_of: datetime) -> None:
     """However often."""
     story = Story()
     story.now(*receipts)
@@ -312,7 +312,7 @@ def lives(draw: st.DrawFn) -> list[Facts]:
     return facts
 
 
-def _met(receipt: Receipt, fate: str) -> Receipt:
+def _met(receipt: ReceivedOutput, fate: str) -> ReceivedOutput:
     match fate:
         case "gone":
             return gone(receipt)
@@ -368,8 +368,8 @@ def test_more_money_than_was_told_never_goes_untold(life: list[Facts]) -> None:
     for facts in life:
         is_told = bool(story.live_through(facts))
         received = facts.assess().received_sats
-        assert story.standing.told_sats >= received
-        assert not is_told or story.standing.told_sats == received
+        assert story.standing.notified_sats >= received
+        assert not is_told or story.standing.notified_sats == received
 
 
 @given(lives())

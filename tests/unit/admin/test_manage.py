@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from admin.doctor.nodetill import _of_webhook_addresses
 from manage import manage
 from models.address import Address
-from models.command import ACCEPT, REDELIVER, Hint
+from models.command import ACCEPT, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
 from models.db.schema import open_database
@@ -307,7 +307,7 @@ def test_late_money_is_accepted_by_leaving_word_for_the_daemon(run: Callable[...
     assert "has never run" in silent.stderr
     beat(datetime.now(UTC), 100, [])
     assert run("payment", "accept", reference, "--json").stderr == ""
-    hints = [(hint.kind, hint.payment_id) for hint in Hint.select()]
+    hints = [(hint.kind, hint.payment_id) for hint in DaemonCommand.select()]
     assert hints == [(ACCEPT, PaymentRequest.get().id)]
     beat(NOW - timedelta(days=1), 100, [])
     assert "2026-11-22T12:00:00Z" in run("payment", "accept", reference).stderr
@@ -320,7 +320,7 @@ def test_money_that_is_not_late_cannot_be_accepted(run: Callable[..., Result]) -
     for reference in ("PR-nothing", "\x00", "é", ""):
         assert "no payment" in refusal(run("payment", "accept", reference))
         assert "no payment" in refusal(run("payment", "show", reference))
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def test_what_was_accepted_before_is_told_so(run: Callable[..., Result]) -> None:
@@ -328,7 +328,7 @@ def test_what_was_accepted_before_is_told_so(run: Callable[..., Result]) -> None
     run("seller", "add", "company1")
     reference = make_payment(status="confirmed", is_late=True, late_accepted_at=NOW)
     assert "already" in run("payment", "accept", reference).output
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def test_a_wrong_setting_ends_every_command_with_status_78(tmp_path: Path) -> None:
@@ -440,7 +440,13 @@ def test_another_try_is_asked_of_the_daemon_once(run: Callable[..., Result]) -> 
     beat(datetime.now(UTC), 100, [])
 
     def asked() -> list[str]:
-        messages = Message.select(Message, Event).join(Event).switch(Message).join(Hint).order_by(Hint.id)
+        messages = (
+            Message.select(Message, Event)
+            .join(Event)
+            .switch(Message)
+            .join(DaemonCommand)
+            .order_by(DaemonCommand.id)
+        )
         return [message.event.reference for message in messages]
 
     assert [row["event_id"] for row in document(run("events", "retry", first, "--json"))] == [first]
@@ -449,7 +455,7 @@ def test_another_try_is_asked_of_the_daemon_once(run: Callable[..., Result]) -> 
     assert asked() == [first, second]
     assert "all 3 again now" in run("events", "retry").output
     assert asked() == [first, second, third]
-    assert {hint.kind for hint in Hint.select()} == {REDELIVER}
+    assert {hint.kind for hint in DaemonCommand.select()} == {REDELIVER}
 
 
 def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) -> None:
@@ -460,7 +466,7 @@ def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) 
     for reference in (done, "PR-1", "evt_nothing", "\x00", ""):
         assert "nothing of" in refusal(run("events", "retry", reference))
     assert document(run("events", "retry", "--json")) == []
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
     make_message()
     assert "has never run" in run("events", "retry").stderr
 

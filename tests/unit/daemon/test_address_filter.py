@@ -7,7 +7,7 @@ import pytest
 
 from daemon.chain import address_filter as addresses
 from daemon.chain.address_filter import Addresses
-from models.address import Address, ours
+from models.address import Address, find_scripts
 from models.db.connection import disconnect
 from models.db.schema import open_database
 from payments.transaction import Transaction
@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     def ask(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
         batch = list(scripts)
         found.extend(batch)
-        return ours(batch)
+        return find_scripts(batch)
 
     monkeypatch.setattr(addresses, "ours", ask)
     return found

@@ -9,13 +9,13 @@ from structlog.testing import capture_logs
 
 from daemon.chain.address_import import AddressImport
 from daemon.chain.block_handler import BlockHandler
-from daemon.chain.watchlist import Watch
+from daemon.chain.watchlist import Watchlist
 from daemon.node.rpc import WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip
 from models.address import Address
 from models.block import Block, stored_tip
 from models.db.connection import disconnect
-from models.db.leadership import take_office
+from models.db.leadership import begin_epoch
 from models.db.schema import open_database
 from tests.support.rows import NOW, script
 
@@ -66,13 +66,13 @@ Start = Callable[[Wallet], AddressImport]
 def start(database_url: str) -> Iterator[Start]:
     """Starts an import on a database that has read READ."""
     open_database(database_url)
-    take_office("here")
+    begin_epoch("here")
     for height in READ:
         Block.create(height=height, hash=f"{height:064x}", chainwork=f"{height:064x}", mined_at=NOW)
 
     def start(wallet: Wallet) -> AddressImport:
         node = cast(Any, wallet)
-        return AddressImport(node, BlockHandler(node, Watch(), lambda: None), "nodetill")
+        return AddressImport(node, BlockHandler(node, Watchlist(), lambda: None), "nodetill")
 
     yield start
     disconnect()

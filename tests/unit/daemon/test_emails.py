@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.emails import LONGEST_SUBJECT, MOST_TRANSACTIONS, Letter, letter
-from payments.notifications import is_mailed, is_urgent, message_id, webhook_body
+from daemon.delivery.emails import MAX_SUBJECT_CHARACTERS, MAX_TRANSACTIONS, EmailContent, render_email
+from payments.notifications import is_urgent, message_id, should_email_operator, webhook_body
 from payments.status import EventType, Status
 from tests.support.email_documents import TXID, document, transaction
 
@@ -23,9 +23,9 @@ any_text = st.text(st.characters(codec=None), max_size=120)
 events = st.sampled_from(EventType)
 
 
-def email(event_type: EventType, **changes: Any) -> Letter:
+def email(event_type: EventType, **changes: Any) -> EmailContent:
     """The email of an event whose document has these changes."""
-    return letter(event_type, document(**changes), EXPLORER, "shop@example.com")
+    return render_email(event_type, document(**changes), EXPLORER, "shop@example.com")
 
 
 class Tags(HTMLParser):
@@ -61,7 +61,7 @@ class Tags(HTMLParser):
 )
 def test_which_events_are_mailed(event_type: EventType, is_sent: bool) -> None:
     """As the table in the specification has it."""
-    assert is_mailed(event_type, document()) is is_sent
+    assert should_email_operator(event_type, document()) is is_sent
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_nobody_is_told_to_send_back_what_he_may_not_get(changes: dict[str, Any]
 
 def test_an_expiry_is_mailed_only_where_money_is_stuck() -> None:
     """A customer who has changed his mind is no news."""
-    assert not is_mailed(EventType.EXPIRED, document(received_sats=0))
-    assert is_mailed(EventType.EXPIRED, document(received_sats=1))
+    assert not should_email_operator(EventType.EXPIRED, document(received_sats=0))
+    assert should_email_operator(EventType.EXPIRED, document(received_sats=1))
 
 
 @pytest.mark.parametrize("event_type", EventType)
@@ -198,7 +198,7 @@ def test_only_a_reverted_payment_is_urgent() -> None:
 def test_thousands_of_outputs_make_no_endless_email() -> None:
     """Anybody can send dust to an address."""
     mail = email(EventType.RECEIVED, transactions=[transaction(vout=n) for n in range(5000)])
-    assert f"and {5000 - MOST_TRANSACTIONS} more" in mail.text
+    assert f"and {5000 - MAX_TRANSACTIONS} more" in mail.text
     assert len(mail.html) < 100_000
 
 
@@ -207,11 +207,13 @@ def test_no_text_of_a_customer_or_seller_can_bend_an_email(
     event_type: EventType, status: Status, note: str, seller: str, contact: str
 ) -> None:
     """One line of subject with the request's id; no new elements in the HTML, and only our links."""
-    mail = letter(event_type, document(note=note, seller_id=seller, status=status.value), EXPLORER, contact)
+    mail = render_email(
+        event_type, document(note=note, seller_id=seller, status=status.value), EXPLORER, contact
+    )
     assert mail.subject.isprintable() or not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", mail.subject)
     assert mail.subject.splitlines() == [mail.subject]
     assert REFERENCE in mail.subject
-    assert len(mail.subject) <= LONGEST_SUBJECT
+    assert len(mail.subject) <= MAX_SUBJECT_CHARACTERS
     tags = Tags(mail.html)
     expected = {
         "html",
@@ -239,7 +241,9 @@ def test_no_text_of_a_customer_or_seller_can_bend_an_email(
 @given(any_text)
 def test_no_text_turns_the_direction_of_what_follows(note: str) -> None:
     """U+202E would make an amount or an address read backwards."""
-    mail = letter(EventType.RECEIVED, document(note=f"{note}\u202e\u2066", seller_id="a\u202eb"), EXPLORER)
+    mail = render_email(
+        EventType.RECEIVED, document(note=f"{note}\u202e\u2066", seller_id="a\u202eb"), EXPLORER
+    )
     assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") & set(mail.text + mail.html)
 
 
@@ -289,6 +293,6 @@ def test_a_message_id_is_made_from_the_event() -> None:
 )
 def test_a_price_has_the_decimals_of_its_currency(price: str, currency: str, shown: str) -> None:
     """A source's forty decimals are for machines."""
-    sent = letter(EventType.RECEIVED, document(price_btc=price, currency=currency), EXPLORER)
+    sent = render_email(EventType.RECEIVED, document(price_btc=price, currency=currency), EXPLORER)
     assert f" {shown}\n" in sent.text
     assert f">{shown}<" in sent.html

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 import zmq
 
-from daemon.node.feed import BATCH, BATCH_BYTES, Feed
+from daemon.node.feed import BATCH_BYTES, BATCH_SIZE, Feed
 from regtest.child import free_ports
 
 LARGE = bytes(BATCH_BYTES * 3 // 5)
@@ -80,9 +80,9 @@ def test_after_two_large_transactions_no_third_is_taken(publisher: Publisher, fe
 
 def test_of_small_ones_no_more_than_a_batch_is_taken(publisher: Publisher, feed: Feed) -> None:
     """However many there are."""
-    for _ in range(3 * BATCH):
+    for _ in range(3 * BATCH_SIZE):
         publisher.say("rawtx", b"small")
-    assert max(sizes(feed, 3 * BATCH)) <= BATCH
+    assert max(sizes(feed, 3 * BATCH_SIZE)) <= BATCH_SIZE
 
 
 def test_a_new_tip_comes_before_the_transactions_that_wait(publisher: Publisher, feed: Feed) -> None:

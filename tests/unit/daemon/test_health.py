@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.counters import Counters
-from daemon.health import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, Vitals
+from daemon.health import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, HealthReporter
 from daemon.state import State
 
 
@@ -36,16 +36,16 @@ def manager() -> Manager:
 
 
 @pytest.fixture
-def vitals(manager: Manager) -> Vitals:
+def vitals(manager: Manager) -> HealthReporter:
     quiet = cast(Any, Quiet())
-    return Vitals(quiet, quiet, (), cast(Any, None), cast(Any, manager), Counters())
+    return HealthReporter(quiet, quiet, (), cast(Any, None), cast(Any, manager), Counters())
 
 
 def events(logged: list[Any]) -> list[tuple[str, str]]:
     return [(line["event"], line["reason"]) for line in logged]
 
 
-def test_a_look_that_finds_all_is_work(vitals: Vitals, manager: Manager) -> None:
+def test_a_look_that_finds_all_is_work(vitals: HealthReporter, manager: Manager) -> None:
     """From the start over reading to a tip; none of it is a problem."""
     states = [vitals.state]
     vitals.begin_look()
@@ -60,7 +60,7 @@ def test_a_look_that_finds_all_is_work(vitals: Vitals, manager: Manager) -> None
     assert vitals.problems() == []
 
 
-def test_a_look_does_not_end_trouble_but_its_result_does(vitals: Vitals) -> None:
+def test_a_look_does_not_end_trouble_but_its_result_does(vitals: HealthReporter) -> None:
     """/health shows the reason until then; the log has the beginning and the end, not each try."""
     with capture_logs() as logged:
         for _ in range(3):
@@ -74,7 +74,9 @@ def test_a_look_does_not_end_trouble_but_its_result_does(vitals: Vitals) -> None
     assert events(logged) == [("outage", "no answer"), ("outage over", "no answer")]
 
 
-def test_waiting_has_a_line_for_each_reason_and_one_for_its_end(vitals: Vitals, manager: Manager) -> None:
+def test_waiting_has_a_line_for_each_reason_and_one_for_its_end(
+    vitals: HealthReporter, manager: Manager
+) -> None:
     """A reason that stays has no second line."""
     with capture_logs() as logged:
         for reason in ("loading", "loading", "behind"):
@@ -87,7 +89,7 @@ def test_waiting_has_a_line_for_each_reason_and_one_for_its_end(vitals: Vitals, 
     assert events(logged) == [("waiting", "loading"), ("waiting", "behind"), ("waiting over", "behind")]
 
 
-def test_bitcoind_that_answers_again_and_is_behind_is_no_outage(vitals: Vitals) -> None:
+def test_bitcoind_that_answers_again_and_is_behind_is_no_outage(vitals: HealthReporter) -> None:
     """The outage is over, and the daemon waits."""
     with capture_logs() as logged:
         vitals.lose_touch("no answer")
@@ -96,7 +98,7 @@ def test_bitcoind_that_answers_again_and_is_behind_is_no_outage(vitals: Vitals) 
     assert events(logged) == [("outage", "no answer"), ("waiting", "behind"), ("outage over", "no answer")]
 
 
-def test_the_time_between_tries_grows_to_an_end_and_begins_anew(vitals: Vitals) -> None:
+def test_the_time_between_tries_grows_to_an_end_and_begins_anew(vitals: HealthReporter) -> None:
     """So that a short outage is short, and a long one costs nothing."""
     seconds = [vitals.lose_touch("no answer") for _ in range(10)]
     assert seconds[0] == FIRST_RETRY_SECONDS
@@ -106,7 +108,7 @@ def test_the_time_between_tries_grows_to_an_end_and_begins_anew(vitals: Vitals) 
     assert vitals.lose_touch("no answer") == FIRST_RETRY_SECONDS
 
 
-def test_a_slow_call_is_a_problem_for_as_long_as_it_is_slow(vitals: Vitals) -> None:
+def test_a_slow_call_is_a_problem_for_as_long_as_it_is_slow(vitals: HealthReporter) -> None:
     """Whatever the state is."""
     vitals.work(120)
     vitals.note_slow_call("getblock takes its time")

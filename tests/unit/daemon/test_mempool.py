@@ -7,7 +7,7 @@ import pytest
 
 from daemon.chain import mempool as mempool_module
 from daemon.chain.mempool import FEED_DELAY, Mempool
-from daemon.chain.watchlist import Match, Watch
+from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.node.client import Bitcoind
 from daemon.node.types import MempoolEntry
 from payments.transaction import Transaction
@@ -31,8 +31,8 @@ class Node:
 def first_seen(age: timedelta, *, came_by_feed: bool) -> datetime:
     """Of a payment that entered the mempool so long ago."""
     payment = Transaction([], [(1000, b"script")], txid="ab" * 32)
-    mempool = Mempool(cast(Bitcoind, Node(age)), Watch())
-    findings = mempool.look([Match(payment, ((0, 1000, 1),))], [], NOW, came_by_feed=came_by_feed)
+    mempool = Mempool(cast(Bitcoind, Node(age)), Watchlist())
+    findings = mempool.look([PayingTransaction(payment, ((0, 1000, 1),))], [], NOW, came_by_feed=came_by_feed)
     [arrival] = findings.arrivals
     return arrival.first_seen_at
 
@@ -68,6 +68,6 @@ def test_of_many_payments_the_next_ones_are_asked_for_at_each_check(monkeypatch:
 
     monkeypatch.setattr(mempool_module, "MAX_ENTRIES", 2)
     monkeypatch.setattr(mempool_module, "txids_believed_in_mempool", lambda: list(reversed(believed)))
-    mempool = Mempool(cast(Bitcoind, Asked()), Watch())
+    mempool = Mempool(cast(Bitcoind, Asked()), Watchlist())
     assert [mempool.is_any_gone() for _ in range(4)] == [False, False, True, False]
     assert asked == [believed[:2], believed[2:4], believed[4:], believed[:2]]

@@ -17,15 +17,15 @@ from config import Settings, load_settings
 from daemon.chain.mempool import Mempool
 from daemon.commands import HintHandler
 from daemon.counters import Counters
-from daemon.delivery.emails import Letter
-from daemon.delivery.outbox_worker import MAX_IN_FLIGHT, MAX_IN_FLIGHT_TO_FAILING, Courier
+from daemon.delivery.emails import EmailContent
+from daemon.delivery.outbox_worker import MAX_IN_FLIGHT, MAX_IN_FLIGHT_TO_FAILING, OutboxWorker
 from daemon.delivery.queue import AT_ONCE, due_queues, next_attempt, next_message
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from models.address import Address
-from models.command import add_redelivery, pending_hints
+from models.command import add_redelivery, pending_commands
 from models.db.connection import database, disconnect, is_sqlite
 from models.db.schema import open_database
-from models.outbox import EMAIL, WEBHOOK, Event, Message, outdated_messages
+from models.outbox import EMAIL, WEBHOOK, Event, Message, prunable_messages
 from models.payment import PaymentRequest
 from models.seller import API_KEY, OPERATOR, Seller
 from tests.support.email_documents import document
@@ -70,7 +70,7 @@ class Mail(Post):
     """For `daemon.delivery.smtp.Mailer`."""
 
     def send(
-        self, recipient: str, letter: Letter, message_id: str, *, is_urgent: bool, now: datetime
+        self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
         """Its method."""
         reference = message_id.strip("<>").partition("@")[0]
@@ -106,10 +106,10 @@ class Office:
         self._numbers = itertools.count(1)
         self.courier = self.new_courier(start_thread=lambda work: work())
 
-    def new_courier(self, monotonic: Callable[[], float] | None = None, **options: Any) -> Courier:
+    def new_courier(self, monotonic: Callable[[], float] | None = None, **options: Any) -> OutboxWorker:
         """As after a restart."""
         clock = self.clock
-        return Courier(
+        return OutboxWorker(
             self.settings,
             self.mail,
             self.webhooks,
@@ -370,7 +370,7 @@ def test_a_redelivery_asked_for_while_an_attempt_is_under_way_is_made(
     def ask_again(_reference: str) -> None:
         office.webhooks.before_sending = lambda _reference: office.webhooks.failures.clear()
         add_redelivery(message(reference), office.clock.now)
-        HintHandler(cast(Mempool, None)).handle(pending_hints(), office.clock.now + timedelta(seconds=1))
+        HintHandler(cast(Mempool, None)).handle(pending_commands(), office.clock.now + timedelta(seconds=1))
 
     office.webhooks.before_sending = ask_again
     office.work()
@@ -383,10 +383,10 @@ def test_a_wish_whose_message_is_pruned_meanwhile_is_over(office: Office) -> Non
     """The daemon goes on."""
     reference = office.event(office.payment(office.seller()), WEBHOOK)
     add_redelivery(message(reference), NOW)
-    hints = pending_hints()
+    hints = pending_commands()
     message(reference).delete_instance()
     HintHandler(cast(Mempool, None)).handle(hints, NOW)
-    assert pending_hints() == []
+    assert pending_commands() == []
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
@@ -647,7 +647,7 @@ def test_a_redelivery_goes_before_what_came_later(office: Office) -> None:
     assert office.webhooks.sent == [first]
     office.webhooks.failures[first] = TemporaryFailure("HTTP 500")
     add_redelivery(message(first), office.clock.now)
-    HintHandler(cast(Mempool, None)).handle(pending_hints(), office.clock.now)
+    HintHandler(cast(Mempool, None)).handle(pending_commands(), office.clock.now)
     office.work(1)
     office.webhooks.given.clear()
     office.webhooks.failures.clear()
@@ -677,7 +677,7 @@ def test_due_messages_are_found_by_an_index(office: Office, caplog: pytest.LogCa
     next_message(queues[0], office.clock.now)
     Message.update(attempts=1).execute()
     next_message(queues[0], office.clock.now)
-    outdated_messages(office.clock.now)
+    prunable_messages(office.clock.now)
     asked = [cast(Any, record.msg) for record in caplog.records if record.name == "peewee"]
     caplog.set_level(logging.INFO, logger="peewee")
     plans = [_plan(*query) for query in asked if "FROM message" in query[0]]

@@ -46,7 +46,7 @@ def fast_directory(tmp_path: Path) -> Iterator[Path]:
 def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A node in memory, a database and a daemon, with short times."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.03))
-    monkeypatch.setattr(loop, "SOON_SECONDS", 0.01)
+    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(scenario, "HELD", timedelta(seconds=0.05))
     monkeypatch.setattr(

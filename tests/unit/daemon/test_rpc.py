@@ -50,9 +50,9 @@ CONTENT_TYPES = [
 def test_an_answer_is_one_whatever_its_content_type_is(header: str, tmp_path: Path) -> None:
     """A proxy may add a charset."""
     with rpc_of(result("00ab", 200, header), tmp_path) as rpc:
-        assert rpc.ask("getblockhash", 0) == "00ab"
+        assert rpc.call("getblockhash", 0) == "00ab"
     with rpc_of(answers(200, b'[{"id":0,"result":1,"error":null}]', header), tmp_path) as rpc:
-        assert rpc.ask_each("getblockhash", [[0]]) == [1]
+        assert rpc.batch("getblockhash", [[0]]) == [1]
 
 
 @pytest.mark.parametrize("header", CONTENT_TYPES)
@@ -60,7 +60,7 @@ def test_an_answer_is_one_whatever_its_content_type_is(header: str, tmp_path: Pa
 def test_an_error_is_one_whatever_its_content_type_is(header: str, status: int, tmp_path: Path) -> None:
     """With the status that bitcoind gives it."""
     with rpc_of(fault(-8, status, header), tmp_path) as rpc, pytest.raises(RpcError) as caught:
-        rpc.ask("getblockhash", 0)
+        rpc.call("getblockhash", 0)
     assert caught.value.code == -8
 
 
@@ -72,7 +72,7 @@ def test_a_refusal_of_a_proxy_is_no_answer_of_bitcoind(status: int, body: bytes,
     """Even where it is JSON. The operator reads its status, and nothing that it has written."""
     behave = answers(status, body, "Content-Type: application/json")
     with rpc_of(behave, tmp_path) as rpc, pytest.raises(NodeError) as caught:
-        rpc.ask("getblockhash", 0)
+        rpc.call("getblockhash", 0)
     assert "hidden" not in str(caught.value)
     expected = {401: "refuses our password", 403: "rpcwhitelist"}.get(status, str(status))
     assert expected in str(caught.value)
@@ -82,7 +82,7 @@ def test_a_refusal_of_a_proxy_is_no_answer_of_bitcoind(status: int, body: bytes,
 def test_what_is_no_answer_is_told_as_that(body: bytes, tmp_path: Path) -> None:
     """With the status of one that is."""
     with rpc_of(answers(200, body), tmp_path) as rpc, pytest.raises(NodeError, match="BITCOIND_RPC_URL"):
-        rpc.ask("getblockhash", 0)
+        rpc.call("getblockhash", 0)
 
 
 def test_bitcoind_is_reached_by_the_address_that_works(
@@ -92,7 +92,7 @@ def test_bitcoind_is_reached_by_the_address_that_works(
     resolve(monkeypatch, "::1", "127.0.0.1")
     with Endpoint(result(1)) as endpoint, dead_address("::1", endpoint.port):
         rpc = Rpc(load_settings({"BITCOIND_RPC_URL": f"http://u:p@{NAME}:{endpoint.port}"}, tmp_path))
-        assert rpc.ask("getblockhash", 0) == 1
+        assert rpc.call("getblockhash", 0) == 1
         rpc.close()
 
 
@@ -100,5 +100,5 @@ def test_nothing_of_the_password_gets_into_the_log(tmp_path: Path, caplog: pytes
     """On any level."""
     caplog.set_level(logging.DEBUG)
     with rpc_of(result("00ab"), tmp_path) as rpc:
-        rpc.ask("getblockhash", 0)
+        rpc.call("getblockhash", 0)
     assert "hidden" not in caplog.text

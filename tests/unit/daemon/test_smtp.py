@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import daemon.delivery.smtp
 from config import Maildir, Secret, SmtpServer
-from daemon.delivery.emails import Letter, letter
+from daemon.delivery.emails import EmailContent, render_email
 from daemon.delivery.smtp import Mailer
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from payments.status import EventType
@@ -37,13 +37,13 @@ NOW = datetime(2026, 12, 10, 9, 3, tzinfo=UTC)
 FROM, OPERATOR, MESSAGE_ID = "till@shop.example", "operator@shop.example", "<evt_1@shop.example>"
 
 
-def a_letter(**changes: Any) -> Letter:
+def a_letter(**changes: Any) -> EmailContent:
     """That of a payment that was received."""
-    return letter(EventType.RECEIVED, document(**changes), "https://mempool.space/tx/{txid}")
+    return render_email(EventType.RECEIVED, document(**changes), "https://mempool.space/tx/{txid}")
 
 
 def send(
-    mail: SmtpServer | Maildir, text: Letter | None = None, *, seconds: float = 10, **changes: Any
+    mail: SmtpServer | Maildir, text: EmailContent | None = None, *, seconds: float = 10, **changes: Any
 ) -> None:
     """One email."""
     envelope = {"recipient": OPERATOR, "message_id": MESSAGE_ID, "is_urgent": False, "now": NOW, **changes}
@@ -224,7 +224,7 @@ def test_a_server_that_wants_a_login_we_do_not_have_is_tried_again() -> None:
 def test_an_email_that_cannot_be_written_is_final(server: MailServer, subject: str) -> None:
     """No header is smuggled in, and those behind it are not stopped."""
     with pytest.raises(PermanentFailure, match="can't be written"):
-        send(server.address(), Letter(subject, "text", "<p>text</p>"))
+        send(server.address(), EmailContent(subject, "text", "<p>text</p>"))
     assert not server.taken
 
 
@@ -474,6 +474,6 @@ def _lines(text: str) -> list[str]:
 def test_a_subject_is_read_back_as_it_was_written(tmp_path: Path, length: int) -> None:
     """Whatever its length: it is not folded before its first word."""
     subject = ("Payment received: 135.99 EUR for company1 " * 4)[:length].rstrip()
-    send(Maildir(tmp_path / "mail"), Letter(subject, "text", "<p>text</p>"))
+    send(Maildir(tmp_path / "mail"), EmailContent(subject, "text", "<p>text</p>"))
     [file] = (tmp_path / "mail" / "new").iterdir()
     assert message_from_bytes(file.read_bytes())["Subject"] == subject

@@ -15,7 +15,7 @@ from models.db.connection import disconnect
 from models.db.schema import open_database
 from models.outbox import events_of
 from models.output import Output, add_spends, all_spends, forget_spends, outputs_at
-from models.payment import PaymentRequest, payment_by_reference, touch
+from models.payment import PaymentRequest, mark_for_reassessment, payment_by_reference
 from models.queries.checkout import checkout_of
 from payments.document import depth, payment_document
 from tests.support.rows import NOW, new_output, new_payment
@@ -92,7 +92,7 @@ def _mined(number: int, height: int, **values: object) -> PaymentRequest:
     payment = new_payment(number, amount_sats=1000, due_sats=1000, confirmations_required=2, **values)
     txid = f"{number:064x}"
     new_output(payment, txid=txid, state="mined", block_hash=BLOCK, block_height=height)
-    touch([payment.address_id])
+    mark_for_reassessment([payment.address_id])
     return payment
 
 
@@ -157,10 +157,10 @@ def test_a_gap_begins_when_an_assessment_finds_an_output_gone(tmp_path: Path) ->
     payment = new_payment(1, amount_sats=1000, due_sats=1000)
     gone = new_output(payment, state="dropped")
     there = new_output(payment, vout=1)
-    touch([payment.address_id])
+    mark_for_reassessment([payment.address_id])
     desk = Desk(tmp_path)
     desk.assess(HEIGHT)
-    touch([payment.address_id])
+    mark_for_reassessment([payment.address_id])
     desk.assess(HEIGHT, as_of=timedelta(minutes=1))
     assert Output.get_by_id(gone.id).gone_since == NOW
     assert Output.get_by_id(there.id).gone_since is None
@@ -170,12 +170,12 @@ def test_an_acceptance_ends_with_the_cover(tmp_path: Path) -> None:
     """What comes then must be accepted anew; while it lasts, nothing of it is forgotten."""
     accepted = new_payment(1, amount_sats=1000, due_sats=1000, expires_at=NOW, late_accepted_at=NOW)
     output = new_output(accepted, first_seen_at=NOW + timedelta(minutes=1))
-    touch([accepted.address_id])
+    mark_for_reassessment([accepted.address_id])
     desk = Desk(tmp_path)
     desk.assess(HEIGHT, as_of=timedelta(minutes=2))
     assert (_row(accepted).status, _row(accepted).late_accepted_at) == ("received", NOW)
     Output.update(state="dropped").where(Output.id == output.id).execute()
-    touch([accepted.address_id])
+    mark_for_reassessment([accepted.address_id])
     desk.assess(HEIGHT, as_of=timedelta(minutes=3))
     assert (_row(accepted).status, _row(accepted).late_accepted_at) == ("expired", None)
     assert [event.type for event in events_of(accepted)][-2:] == ["payment.reverted", "payment.expired"]

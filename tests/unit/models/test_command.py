@@ -8,13 +8,13 @@ import pytest
 
 from models.command import (
     MAX_CHECKS_PER_SELLER,
-    Hint,
+    DaemonCommand,
     NotLate,
     add_acceptance,
     add_redelivery,
     delete_hints,
+    pending_commands,
     pending_count,
-    pending_hints,
     request_acceptance,
     request_check,
     request_redeliveries,
@@ -64,7 +64,7 @@ def test_what_waits_is_not_asked_for_again() -> None:
     assert request_redeliveries([first, second], NOW, taken) == 0
     assert request_redeliveries([], NOW, taken) == 0
     assert taken.count == 4
-    assert [hint.kind for hint in pending_hints()] == ["transaction", "accept", "redeliver", "redeliver"]
+    assert [hint.kind for hint in pending_commands()] == ["transaction", "accept", "redeliver", "redeliver"]
 
 
 def test_late_money_is_accepted_where_there_is_any() -> None:
@@ -81,13 +81,13 @@ def test_a_pruned_message_is_not_sent_again() -> None:
     message = new_message(new_event(new_payment()))
     message.delete_instance()
     assert not request_redelivery(message, NOW, database.atomic)
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def flood(seller: str, number: int, count: int) -> PaymentRequest:
     """A request with so many transactions to be looked at."""
     payment = new_payment(number, seller=new_seller(seller))
-    Hint.insert_many(
+    DaemonCommand.insert_many(
         {"kind": "transaction", "payment": payment, "txid": f"{number:032x}{n:032x}", "created_at": NOW}
         for n in range(count)
     ).execute()
@@ -101,7 +101,7 @@ def test_sellers_take_turns() -> None:
     message = new_message(new_event(quiet))
     add_redelivery(message, NOW)
     add_acceptance(quiet, NOW)
-    found = pending_hints()
+    found = pending_commands()
     of_quiet = [hint.kind for hint in found if hint.payment_id == quiet.id]
     assert of_quiet == ["transaction", "redeliver", "accept"]
     assert len(found) == MAX_CHECKS_PER_SELLER + 3
@@ -114,13 +114,13 @@ def test_neither_kind_of_command_keeps_the_other_waiting() -> None:
         flood(f"loud{number}", number, 10)
     payment = new_payment(99, is_late=True)
     add_acceptance(payment, NOW)
-    assert [hint.kind for hint in pending_hints(20)].count("accept") == 1
+    assert [hint.kind for hint in pending_commands(20)].count("accept") == 1
     for number in range(50):
         add_redelivery(new_message(new_event(payment, reference=f"e{number}", revision=number + 1)), NOW)
-    kinds = [hint.kind for hint in pending_hints(20)]
+    kinds = [hint.kind for hint in pending_commands(20)]
     assert (kinds.count("transaction"), kinds.count("redeliver")) == (10, 9)
-    delete_hints(pending_hints(1000))
-    assert Hint.select().count() == 30 * 10 - 30 * MAX_CHECKS_PER_SELLER
+    delete_hints(pending_commands(1000))
+    assert DaemonCommand.select().count() == 30 * 10 - 30 * MAX_CHECKS_PER_SELLER
 
 
 def test_a_seller_s_commands_are_counted_without_its_requests() -> None:
@@ -129,7 +129,7 @@ def test_a_seller_s_commands_are_counted_without_its_requests() -> None:
     assert [pending_count("loud", 100), pending_count("loud", 20), pending_count("quiet", 100)] == [30, 20, 0]
     if is_sqlite():
         plan = database.execute_sql(
-            "EXPLAIN QUERY PLAN SELECT 1 FROM hint WHERE kind <> 'accept' "
-            "AND (SELECT seller_id FROM payment_request p WHERE p.id = hint.payment_id) = 'loud'"
+            "EXPLAIN QUERY PLAN SELECT 1 FROM daemon_command WHERE kind <> 'accept' "
+            "AND (SELECT seller_id FROM payment_request p WHERE p.id = daemon_command.payment_id) = 'loud'"
         ).fetchall()
         assert any("INTEGER PRIMARY KEY (rowid=?)" in row[-1] for row in plan)

@@ -9,7 +9,7 @@ import pytest
 from daemon.unit_of_work import unit_of_work
 from models.daemon_status import daemon_report, update_report
 from models.db.connection import database, disconnect, is_sqlite
-from models.db.leadership import LockLost, check_office, has_moved, hold_office, leave_office, take_office
+from models.db.leadership import LockLost, begin_epoch, check_epoch, end_epoch, fence, node_changed
 from models.db.lock import database_lock
 from models.db.schema import open_database
 from tests.support.postgres import PostgresServer
@@ -23,7 +23,7 @@ def url(postgres: PostgresServer) -> Iterator[str]:
     url = postgres.new_database()
     open_database(url)
     yield url
-    leave_office()
+    end_epoch()
     disconnect()
 
 
@@ -33,10 +33,10 @@ from daemon.unit_of_work import unit_of_work
 from models.db.lock import database_lock
 from models.daemon_status import update_report
 from models.db.schema import open_database
-from models.db.leadership import LockLost, take_office
+from models.db.leadership import LockLost, begin_epoch
 open_database(sys.argv[1])
 assert database_lock("daemon").acquire()
-take_office("a node")
+begin_epoch("a node")
 """
 WRITES_LATER = """
 print("ready", flush=True)
@@ -70,7 +70,7 @@ def test_who_has_lost_the_lock_unknowingly_writes_nothing(url: str) -> None:
         cut_the_lock_s_session(url)
         lock = database_lock("daemon")
         wait_until(lock.acquire, what="the lock whose session was cut")
-        take_office("a node")
+        begin_epoch("a node")
         assert go_on(first) == "lock lost\n"
     assert daemon_report().node_height is None
     with unit_of_work("heartbeat"):
@@ -88,7 +88,7 @@ def test_nobody_takes_office_while_the_last_one_writes(url: str) -> None:
         seen: list[int | None] = []
 
         def succeed() -> None:
-            take_office("a node")
+            begin_epoch("a node")
             seen.append(daemon_report().node_height)
             disconnect()
 
@@ -106,24 +106,24 @@ def test_a_daemon_with_another_bitcoind_knows_that_it_is_new_there(url: str) -> 
     """What is stored of the mempool is another node's word at first. The very first has nobody's."""
     moves = []
     for node in ("a", "a", "b", "b", "a"):
-        take_office(node)
-        moves.append(has_moved())
+        begin_epoch(node)
+        moves.append(node_changed())
     assert moves == [False, False, True, False, True]
 
 
 def test_only_a_daemon_is_asked_for_its_office(database_url: str) -> None:
     """The tests' own writing, and a daemon on SQLite, whose lock ends with its process alone."""
     open_database(database_url)
-    check_office()
-    take_office("a node")
-    check_office()
+    check_epoch()
+    begin_epoch("a node")
+    check_epoch()
     if not is_sqlite():
         with psycopg.connect(database_url, autocommit=True) as other:
-            other.execute("UPDATE daemon_term SET number = number + 1")
+            other.execute("UPDATE daemon_epoch SET number = number + 1")
         with pytest.raises(LockLost):
-            check_office()
+            check_epoch()
         with pytest.raises(LockLost), database.atomic():
-            hold_office()
-    leave_office()
-    check_office()
+            fence()
+    end_epoch()
+    check_epoch()
     disconnect()

@@ -14,10 +14,10 @@ from models.address import (
     Address,
     add_addresses,
     claim_address,
+    find_scripts,
     free_count,
     held_count,
     hold_unclaimed,
-    ours,
     pool_ends,
     retire,
     retire_free,
@@ -30,37 +30,37 @@ from models.command import (
     add_acceptance,
     add_chain_to_follow,
     add_redelivery,
-    add_transaction_hint,
+    add_transaction_check,
     blocks_to_follow,
-    pending_hints,
+    pending_commands,
 )
 from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import database, disconnect
 from models.db.schema import open_database
-from models.outbox import Message, delete_delivered, events_of, messages_of, outdated_messages
+from models.outbox import Message, delete_delivered, events_of, messages_of, prunable_messages
 from models.output import (
     Output,
     add_spends,
     all_spends,
+    count_own_inputs,
     forget_spends,
     outputs_at,
     outputs_by_address,
     outputs_of,
-    own_spends,
     spends_of,
     states_of,
     txids_believed_in_mempool,
-    unsettled_outputs,
+    unconfirmed_outputs,
 )
 from models.payment import (
     ASSESSED,
     PaymentRequest,
-    due_payments,
     earliest_deadline,
+    mark_for_reassessment,
     payment_by_idempotency_key,
     payment_by_reference,
+    payments_to_reassess,
     sample_addresses,
-    touch,
 )
 from models.rate import quotes, store_rates
 from models.seller import seller_by_key_hash
@@ -103,17 +103,17 @@ def test_ours_names_the_scripts_of_the_table_and_no_others() -> None:
     fill_pool(1203)
     strange = [b"", b"\x00", b"'", b"%s", bytes(range(256)) * 40, b"\xff" * 10_000]
     asked = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
-    found, newest_id = ours(asked)
+    found, newest_id = find_scripts(asked)
     assert set(found) == {script(3), *(script(number) for number in range(1100, 1203))}
     assert all(type(key) is bytes for key in found)
     assert Address.get_by_id(found[script(3)]).script == script(3)
-    assert len(ours(script(number) for number in range(2000))[0]) == newest_id == 1203
-    assert ours([]) == ours(strange) == ({}, 1203)
+    assert len(find_scripts(script(number) for number in range(2000))[0]) == newest_id == 1203
+    assert find_scripts([]) == find_scripts(strange) == ({}, 1203)
 
 
 def test_an_empty_table_has_no_highest_address() -> None:
     """Ids begin at 1."""
-    assert ours([]) == ours([script(1)]) == ({}, 0)
+    assert find_scripts([]) == find_scripts([script(1)]) == ({}, 0)
 
 
 def test_an_address_is_added_once_and_stays_as_it_is() -> None:
@@ -133,7 +133,7 @@ def test_an_address_that_the_table_lacks_is_known_for_that() -> None:
     add_addresses([lost], "nodetill", NOW, are_free=False)
     assert unknown_addresses([lost[0], known.address]) == []
     assert free_count() == 1200
-    assert set(ours([lost[1]])[0]) == {lost[1]}
+    assert set(find_scripts([lost[1]])[0]) == {lost[1]}
 
 
 def test_the_oldest_free_address_is_claimed_until_there_is_none() -> None:
@@ -159,7 +159,7 @@ def test_a_retired_address_is_not_handed_out() -> None:
     fill_pool(3)
     first = claim_address(NOW - timedelta(days=1))
     assert first
-    found, _ = ours([script(0), script(1)])
+    found, _ = find_scripts([script(0), script(1)])
     retire(found.values(), NOW)
     assert free_count() == 1
     assert Address.get_by_id(first.id).claimed_at == NOW - timedelta(days=1)
@@ -284,33 +284,33 @@ def test_a_request_is_found_by_its_sellers_idempotency_key() -> None:
 
 def test_requests_are_due_at_their_height_and_after_their_deadline() -> None:
     """At the height itself, but not at the very moment of the deadline: then they are in time still."""
-    new_payment(1, next_height=100)
-    new_payment(2, next_deadline=NOW)
-    new_payment(3, next_height=100, next_deadline=NOW)
+    new_payment(1, reassess_at_height=100)
+    new_payment(2, reassess_at=NOW)
+    new_payment(3, reassess_at_height=100, reassess_at=NOW)
     new_payment(4)
     before, after = NOW - MICROSECOND, NOW + MICROSECOND
-    assert references(due_payments(99, before)) == set()
-    assert references(due_payments(99, NOW)) == set()
-    assert references(due_payments(100, NOW)) == {"PR-1", "PR-3"}
-    assert references(due_payments(99, after)) == {"PR-2", "PR-3"}
-    assert references(due_payments(101, after)) == {"PR-1", "PR-2", "PR-3"}
-    assert len(due_payments(101, after, limit=2)) == 2
+    assert references(payments_to_reassess(99, before)) == set()
+    assert references(payments_to_reassess(99, NOW)) == set()
+    assert references(payments_to_reassess(100, NOW)) == {"PR-1", "PR-3"}
+    assert references(payments_to_reassess(99, after)) == {"PR-2", "PR-3"}
+    assert references(payments_to_reassess(101, after)) == {"PR-1", "PR-2", "PR-3"}
+    assert len(payments_to_reassess(101, after, limit=2)) == 2
 
 
 def test_a_touched_request_is_due_at_any_tip() -> None:
     """Also one that is closed, or waited for a height."""
-    one, two = new_payment(1, closed_at=NOW), new_payment(2, next_height=900_000)
+    one, two = new_payment(1, closed_at=NOW), new_payment(2, reassess_at_height=900_000)
     new_payment(3)
-    touch([one.address_id, two.address_id])
-    assert references(due_payments(0, NOW)) == {"PR-1", "PR-2"}
+    mark_for_reassessment([one.address_id, two.address_id])
+    assert references(payments_to_reassess(0, NOW)) == {"PR-1", "PR-2"}
 
 
 def test_the_earliest_deadline_is_the_next_moment_to_wake() -> None:
     """None where nothing waits for time."""
     new_payment(1)
     assert earliest_deadline() is None
-    new_payment(2, next_deadline=NOW + MICROSECOND)
-    new_payment(3, next_deadline=NOW)
+    new_payment(2, reassess_at=NOW + MICROSECOND)
+    new_payment(3, reassess_at=NOW)
     assert earliest_deadline() == NOW
 
 
@@ -323,7 +323,7 @@ def at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -> Payme
         as_of=as_of,
         was_confirmed=payment.standing.status is Status.CONFIRMED,
     )
-    payment.take_over(assessment, as_of)
+    payment.apply(assessment, as_of)
     payment.save(only=ASSESSED)
     stored: PaymentRequest = PaymentRequest.get_by_id(payment.id)
     return stored
@@ -337,10 +337,10 @@ def test_what_is_taken_over_from_an_assessment_is_stored() -> None:
     assert (found.standing.status, found.covered_height, found.txid) == (Status.CONFIRMED, 100, TXID)
     assert (found.received_sats, found.due_sats, found.overpaid_sats) == (1200, 0, 200)
     assert (found.received_at, found.confirmed_at, found.closed_at) == (NOW, NOW, None)
-    assert (found.next_height, found.next_deadline) == (199, found.monitored_until)
+    assert (found.reassess_at_height, found.reassess_at) == (199, found.monitored_until)
     later = at(found, NOW + timedelta(minutes=1), tip_height=199)
     assert (later.confirmed_at, later.closed_at) == (NOW, NOW + timedelta(minutes=1))
-    assert (later.next_height, later.next_deadline, later.standing.is_closed) == (None, None, True)
+    assert (later.reassess_at_height, later.reassess_at, later.standing.is_closed) == (None, None, True)
     assert at(later, NOW + timedelta(minutes=2), tip_height=200).closed_at == later.closed_at
     output.state, output.block_hash, output.block_height = "dropped", None, None
     output.save()
@@ -387,9 +387,9 @@ def test_what_a_payment_spends_itself_is_told_from_what_its_ancestors_spend() ->
     """Until it is forgotten, with all that it depends on."""
     parent, other = "aa" * 32, "bb" * 32
     add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
-    assert own_spends([TXID, other, parent]) == {TXID: 2, other: 1}
+    assert count_own_inputs([TXID, other, parent]) == {TXID: 2, other: 1}
     forget_spends([TXID], tip_height=100)
-    assert own_spends([TXID, other, parent]) == {other: 1}
+    assert count_own_inputs([TXID, other, parent]) == {other: 1}
     assert spends_of([TXID]) == []
 
 
@@ -427,9 +427,9 @@ def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
     ]
     new_output(waiting, vout=3, state="mined", block_hash=BLOCK_HASH, block_height=7)
     at_closed = new_output(closed, vout=4)
-    assert unsettled_outputs() == [fact(output) for output in expected]
-    touch([closed.address_id])
-    assert unsettled_outputs() == [fact(output) for output in [*expected, at_closed]]
+    assert unconfirmed_outputs() == [fact(output) for output in expected]
+    mark_for_reassessment([closed.address_id])
+    assert unconfirmed_outputs() == [fact(output) for output in [*expected, at_closed]]
 
 
 def test_an_output_without_a_request_is_unsettled_until_it_is_gone() -> None:
@@ -447,7 +447,7 @@ def test_an_output_without_a_request_is_unsettled_until_it_is_gone() -> None:
     fresh(2, state="replaced", replaced_by=BLOCK_HASH, replaced_in=BLOCK_HASH)
     fresh(3, state="dropped")
     fresh(4, state="mined", block_hash=BLOCK_HASH, block_height=7)
-    assert [state for _, state, _ in unsettled_outputs()] == ["mempool", "replaced"]
+    assert [state for _, state, _ in unconfirmed_outputs()] == ["mempool", "replaced"]
     assert set(txids_believed_in_mempool()) == {"cd" * 32, BLOCK_HASH}
 
 
@@ -517,7 +517,7 @@ def test_delivered_messages_of_requests_long_closed_are_pruned() -> None:
     for number, (closed_at, delivered_at) in enumerate(cases):
         event = new_event(new_payment(number, closed_at=closed_at))
         new_message(event, delivered_at=delivered_at)
-    outdated = outdated_messages(border)
+    outdated = prunable_messages(border)
     assert len(outdated) == 1
     Message.update(delivered_at=None).where(Message.id.in_(outdated)).execute()
     assert delete_delivered(outdated) == 0, "one that is to be delivered again stays"
@@ -531,16 +531,16 @@ def test_hints_wait_in_the_order_they_were_given() -> None:
     """Each with what it is about."""
     payment = new_payment()
     message = new_message(new_event(payment))
-    add_transaction_hint(payment, TXID, NOW)
+    add_transaction_check(payment, TXID, NOW)
     add_acceptance(payment, NOW)
     add_redelivery(message, NOW)
-    found = [(hint.kind, hint.payment_id, hint.txid, hint.message_id) for hint in pending_hints()]
+    found = [(hint.kind, hint.payment_id, hint.txid, hint.message_id) for hint in pending_commands()]
     assert found == [
         ("transaction", payment.id, TXID, None),
         ("accept", payment.id, None, None),
         ("redeliver", payment.id, None, message.id),
     ]
-    assert len(pending_hints(limit=2)) == 2
+    assert len(pending_commands(limit=2)) == 2
 
 
 def test_a_source_replaces_what_it_said_before() -> None:
@@ -581,5 +581,5 @@ def test_an_order_to_follow_a_chain_waits_once() -> None:
     assert blocks_to_follow() == []
     for block_hash in ("ab" * 32, "ab" * 32, "cd" * 32):
         add_chain_to_follow(block_hash, NOW)
-    assert len(pending_hints()) == 2
+    assert len(pending_commands()) == 2
     assert blocks_to_follow() == ["ab" * 32, "cd" * 32]

@@ -14,12 +14,12 @@ import pytest
 import models
 from models.address import Address
 from models.block import Block
-from models.command import Hint
+from models.command import DaemonCommand
 from models.daemon_status import DaemonReport, daemon_report
 from models.db import schema
 from models.db.connection import DatabaseError, Table, database, disconnect, is_sqlite
 from models.outbox import Event, Message
-from models.output import Output, Spend
+from models.output import Output, WatchedOutpoint
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
@@ -37,7 +37,7 @@ from tests.support.rows import (
     script,
 )
 
-Refused = peewee.IntegrityError
+CommandError = peewee.IntegrityError
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_model_with_another_column_has_another_shape(opened: str) -> None:
     assert ("api_key_hash",) in migrated["unique"]
     database.execute_sql("ALTER TABLE seller ADD COLUMN city VARCHAR(20)")
     assert {name for name, *_ in shape(Seller)["columns"] - columns} == {"city"}
-    assert shape(Hint)["references"] == {
+    assert shape(DaemonCommand)["references"] == {
         ("payment_id", "payment_request", "id", "CASCADE"),
         ("message_id", "message", "id", "CASCADE"),
     }
@@ -217,7 +217,7 @@ def refuses(action: Callable[[], object]) -> bool:
     try:
         with database.atomic():
             action()
-    except Refused:
+    except CommandError:
         return True
     return False
 
@@ -326,9 +326,9 @@ def test_other_doubles_are_refused(opened: str) -> None:
     Block.insert(height=1, hash=BLOCK_HASH, **block).execute()
     assert refuses(lambda: Block.insert(height=1, hash=TXID, **block).execute())
     assert refuses(lambda: Block.insert(height=2, hash=BLOCK_HASH, **block).execute())
-    spend = {"txid": TXID, "outpoint": b"\x01" * 36, "spender": TXID}
-    Spend.insert(spend).execute()
-    assert refuses(lambda: Spend.insert(spend).execute())
+    spend = {"txid": TXID, "outpoint": b"\x01" * 36, "spending_txid": TXID}
+    WatchedOutpoint.insert(spend).execute()
+    assert refuses(lambda: WatchedOutpoint.insert(spend).execute())
     rate = {"source": "kraken", "currency": "EUR", "price": "1", "fetched_at": NOW}
     Rate.insert(rate).execute()
     assert refuses(lambda: Rate.insert(rate).execute())
@@ -358,8 +358,8 @@ def test_the_queries_that_are_asked_all_the_time_use_their_indexes(opened: str) 
             "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1",
             "address_free",
         ),
-        ("SELECT id FROM payment_request WHERE next_height <= 5", "payment_next_height"),
-        ("SELECT id FROM payment_request WHERE next_deadline < 5", "payment_next_deadline"),
+        ("SELECT id FROM payment_request WHERE reassess_at_height <= 5", "payment_next_height"),
+        ("SELECT id FROM payment_request WHERE reassess_at < 5", "payment_next_deadline"),
         (
             "SELECT id FROM message WHERE next_attempt_at IS NOT NULL AND id > 5 ORDER BY id",
             "message_pending",

@@ -13,14 +13,14 @@ from payments.money import (
     AmountError,
     ExponentDecimal,
     apply_spread,
-    btc,
     currency_exponent,
+    fiat_to_sats,
+    format_btc,
     is_currency,
-    plain,
     price_of_bitcoin_unit,
     read_amount,
     read_number,
-    sats_due,
+    to_plain,
     tolerance_sats,
 )
 
@@ -80,7 +80,7 @@ def test_what_is_not_text_is_no_currency() -> None:
 )
 def test_a_plain_amount_is_read_as_written(value: str | int | Decimal, currency: str, amount: str) -> None:
     """Text and JSON numbers keep every digit."""
-    assert plain(read_amount(value, currency)) == amount
+    assert to_plain(read_amount(value, currency)) == amount
 
 
 @pytest.mark.parametrize(
@@ -165,29 +165,29 @@ def test_no_value_brings_anything_but_an_amount_or_an_amount_error(value: object
     except AmountError:
         return
     assert 0 < amount < 10**12
-    assert plain(amount) == plain(Decimal(plain(amount)))
+    assert to_plain(amount) == to_plain(Decimal(to_plain(amount)))
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=9))
 def test_reading_ignores_the_decimal_context(number: Decimal) -> None:
     """A program that computes with three digits loses none of a merchant's."""
     with localcontext(Context(prec=3)):
-        read = read_number(plain(number.copy_abs()))
+        read = read_number(to_plain(number.copy_abs()))
     assert read is not None
-    assert plain(read) == plain(number.copy_abs())
+    assert to_plain(read) == to_plain(number.copy_abs())
 
 
 def test_the_worked_example_of_the_documentation() -> None:
     """135.99 EUR at 61142.30 are 222416 satoshis: the exact quotient is 222415.5..."""
-    assert sats_due(Decimal("135.99"), Decimal("61142.30")) == 222416
-    assert btc(222416) == "0.00222416"
+    assert fiat_to_sats(Decimal("135.99"), Decimal("61142.30")) == 222416
+    assert format_btc(222416) == "0.00222416"
 
 
 @given(amounts, prices)
 def test_an_amount_due_is_the_least_that_pays(amount: Decimal, price: Decimal) -> None:
     """One satoshi less would not pay it; the context of the program has no say."""
     with localcontext(Context(prec=2)):
-        sats = sats_due(amount, price)
+        sats = fiat_to_sats(amount, price)
     with localcontext(Context(prec=200)):
         assert sats * price >= amount * SATS_PER_BTC > (sats - 1) * price
 
@@ -195,10 +195,10 @@ def test_an_amount_due_is_the_least_that_pays(amount: Decimal, price: Decimal) -
 @given(st.integers(1, MAX_MONEY_SATS))
 def test_bitcoin_and_satoshis_need_no_rounding(sats: int) -> None:
     """A price asked in BTC or SAT is that many satoshis exactly."""
-    for currency, amount in (("SAT", Decimal(sats)), ("BTC", Decimal(btc(sats)))):
+    for currency, amount in (("SAT", Decimal(sats)), ("BTC", Decimal(format_btc(sats)))):
         price = price_of_bitcoin_unit(currency)
         assert price is not None
-        assert sats_due(amount, price) == sats
+        assert fiat_to_sats(amount, price) == sats
     assert price_of_bitcoin_unit("EUR") is None
 
 
@@ -206,9 +206,9 @@ def test_bitcoin_and_satoshis_need_no_rounding(sats: int) -> None:
 def test_nothing_is_due_at_no_price(wrong: str) -> None:
     """A price that is none is an error of the program, never a free payment."""
     with pytest.raises(ValueError, match="above zero"):
-        sats_due(Decimal(1), Decimal(wrong))
+        fiat_to_sats(Decimal(1), Decimal(wrong))
     with pytest.raises(ValueError, match="above zero"):
-        sats_due(Decimal(wrong), Decimal(1))
+        fiat_to_sats(Decimal(wrong), Decimal(1))
 
 
 @given(amounts, prices, percents)
@@ -218,7 +218,7 @@ def test_a_spread_favours_the_merchant(amount: Decimal, price: Decimal, percent:
         lower = apply_spread(price, percent)
     with localcontext(Context(prec=200)):
         assert lower == price - price * percent / 100
-    assert sats_due(amount, lower) >= sats_due(amount, price)
+    assert fiat_to_sats(amount, lower) >= fiat_to_sats(amount, price)
 
 
 @given(st.integers(0, MAX_MONEY_SATS), percents)
@@ -233,8 +233,8 @@ def test_a_tolerance_is_rounded_down(sats: int, percent: Decimal) -> None:
 @given(st.integers(-MAX_MONEY_SATS, MAX_MONEY_SATS))
 def test_bitcoin_are_written_with_eight_decimals(sats: int) -> None:
     """The text is the number."""
-    assert len(btc(sats).partition(".")[2]) == 8
-    assert Decimal(btc(sats)) * SATS_PER_BTC == sats
+    assert len(format_btc(sats).partition(".")[2]) == 8
+    assert Decimal(format_btc(sats)) * SATS_PER_BTC == sats
 
 
 @pytest.mark.parametrize(
@@ -242,4 +242,4 @@ def test_bitcoin_are_written_with_eight_decimals(sats: int) -> None:
 )
 def test_plain_numbers_have_no_exponent(value: str, text: str) -> None:
     """And keep their zeros."""
-    assert plain(Decimal(value)) == text
+    assert to_plain(Decimal(value)) == text

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from payments.price import Price, Quote, choose_price, read_price
+from payments.price import Price, Quote, aggregate_quotes, read_price
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MAX_AGE = timedelta(seconds=600)
@@ -24,7 +24,7 @@ def quotes_of(prices: Sequence[Decimal | str | int]) -> list[Quote]:
 
 
 def chosen(*prices: Decimal | str | int) -> Price | None:
-    return choose_price(quotes_of(prices), NOW, MAX_AGE)
+    return aggregate_quotes(quotes_of(prices), NOW, MAX_AGE)
 
 
 def price_of(*prices: Decimal | str | int) -> str | None:
@@ -80,7 +80,7 @@ def test_an_old_price_is_no_price() -> None:
     """The oldest allowed still counts; one second more does not; neither does one from far in the future."""
 
     def price_at(age_seconds: int) -> Price | None:
-        return choose_price(
+        return aggregate_quotes(
             [Quote("kraken", "EUR", Decimal(1), NOW - timedelta(seconds=age_seconds))], NOW, MAX_AGE
         )
 
@@ -97,7 +97,7 @@ def test_a_price_is_as_old_as_the_oldest_that_made_it() -> None:
         Quote(source, "EUR", Decimal(price), NOW - timedelta(seconds=age))
         for source, (price, age) in ages.items()
     ]
-    price = choose_price(quotes, NOW, MAX_AGE)
+    price = aggregate_quotes(quotes, NOW, MAX_AGE)
     assert price is not None
     assert price.fetched_at == NOW - timedelta(seconds=90)
     assert price.left_out == ("wild",)
@@ -107,9 +107,9 @@ def test_quotes_that_cannot_be_mixed_are_refused() -> None:
     """Two currencies, or one source twice, is an error of the program."""
     quote = Quote("kraken", "EUR", Decimal(1), NOW)
     with pytest.raises(ValueError, match="one currency"):
-        choose_price([quote, Quote("bitpay", "USD", Decimal(1), NOW)], NOW, MAX_AGE)
+        aggregate_quotes([quote, Quote("bitpay", "USD", Decimal(1), NOW)], NOW, MAX_AGE)
     with pytest.raises(ValueError, match="one source"):
-        choose_price([quote, quote], NOW, MAX_AGE)
+        aggregate_quotes([quote, quote], NOW, MAX_AGE)
 
 
 @given(several)
@@ -130,8 +130,8 @@ def test_the_order_of_the_sources_does_not_matter(case: tuple[list[Decimal], lis
     prices, order = case
     quotes = quotes_of(prices)
     with localcontext(Context(prec=3)):
-        shuffled = choose_price([quotes[index] for index in order], NOW, MAX_AGE)
-    assert shuffled == choose_price(quotes, NOW, MAX_AGE)
+        shuffled = aggregate_quotes([quotes[index] for index in order], NOW, MAX_AGE)
+    assert shuffled == aggregate_quotes(quotes, NOW, MAX_AGE)
 
 
 @given(several, st.sampled_from(["0.001", "0.5", "3", "1000"]))

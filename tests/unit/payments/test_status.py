@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from payments.status import CLOSING_DEPTH, Assessment, Receipt, Status, Terms
+from payments.status import CLOSING_DEPTH, Assessment, ReceivedOutput, Status, Terms
 from tests.support import oracle
 from tests.support.facts import (
     ACCEPTED,
@@ -31,13 +31,19 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def assessed(
-    *receipts: Receipt, terms: Terms = TERMS, as_of: datetime = BEFORE_EXPIRY, was_confirmed: bool = False
+    *receipts: ReceivedOutput,
+    terms: Terms = TERMS,
+    as_of: datetime = BEFORE_EXPIRY,
+    was_confirmed: bool = False,
 ) -> Assessment:
     return Facts(terms, receipts, as_of=as_of).assess(was_confirmed)
 
 
 def status(
-    *receipts: Receipt, terms: Terms = TERMS, as_of: datetime = BEFORE_EXPIRY, was_confirmed: bool = False
+    *receipts: ReceivedOutput,
+    terms: Terms = TERMS,
+    as_of: datetime = BEFORE_EXPIRY,
+    was_confirmed: bool = False,
 ) -> str:
     return assessed(*receipts, terms=terms, as_of=as_of, was_confirmed=was_confirmed).status.value
 
@@ -82,7 +88,9 @@ def test_never_covered_by_less_than_is_due(facts: Facts, was_confirmed: bool) ->
     """Nor by outputs that are replaced, dropped or late."""
     assume(facts.assess(was_confirmed).status.is_covered)
     terms = facts.terms
-    last = datetime.max.replace(tzinfo=EXPIRES.tzinfo) if terms.is_late_accepted else terms.late_deadline
+    last = (
+        datetime.max.replace(tzinfo=EXPIRES.tzinfo) if terms.is_late_accepted else terms.late_accepted_until
+    )
     good = [r for r in facts.receipts if r.is_live and r.present_since <= (last or terms.expires_at)]
     assert sum(r.amount_sats for r in good) >= terms.amount_sats - terms.tolerance_sats
 
@@ -124,8 +132,8 @@ def test_nothing_changes_by_itself_before_the_next_height_and_deadline(
     found = facts.assess(was_confirmed)
     assume(not found.is_closed)
     is_confirmed = found.status is Status.CONFIRMED
-    last_tip = facts.tip_height + 200 if found.next_height is None else found.next_height - 1
-    last_moment = found.next_deadline or AFTER_MONITORING + 10 * MONITORED
+    last_tip = facts.tip_height + 200 if found.reassess_at_height is None else found.reassess_at_height - 1
+    last_moment = found.reassess_at or AFTER_MONITORING + 10 * MONITORED
     borders = {
         b + off
         for b in (EXPIRES, EXPIRES + MONITORED)
@@ -142,8 +150,8 @@ def test_nothing_changes_by_itself_before_the_next_height_and_deadline(
 def test_an_assessed_request_is_not_due_at_once_again(facts: Facts, was_confirmed: bool) -> None:
     """Its next height is above the tip and its next deadline not yet past, or the daemon would spin."""
     found = facts.assess(was_confirmed)
-    assert found.next_height is None or found.next_height > facts.tip_height
-    assert found.next_deadline is None or found.next_deadline >= facts.as_of
+    assert found.reassess_at_height is None or found.reassess_at_height > facts.tip_height
+    assert found.reassess_at is None or found.reassess_at >= facts.as_of
 
 
 @given(any_facts(), st.booleans(), st.integers(0, 300), st.integers(0, 10**6))
@@ -154,7 +162,7 @@ def test_a_closed_request_stays_as_it_is_with_no_work(
     facts = replace(facts, as_of=max(facts.as_of, AFTER_MONITORING)) if seconds % 2 else facts.sunk(100)
     found = facts.assess(was_confirmed)
     assume(found.is_closed)
-    assert (found.next_height, found.next_deadline) == (None, None)
+    assert (found.reassess_at_height, found.reassess_at) == (None, None)
     later = replace(
         facts, tip_height=facts.tip_height + blocks, as_of=facts.as_of + timedelta(seconds=seconds)
     ).assess(found.status is Status.CONFIRMED)
@@ -216,7 +224,7 @@ def test_only_a_request_for_no_confirmations_is_confirmed_in_the_mempool(
 def test_a_hundred_and_forty_four_confirmations_can_be_required() -> None:
     """More than the depth at which a request closes: it closes when it is confirmed."""
     waiting = assessed(paid(depth=143), terms=required(144))
-    assert (waiting.status, waiting.is_closed, waiting.next_height) == ("confirming", False, TIP + 1)
+    assert (waiting.status, waiting.is_closed, waiting.reassess_at_height) == ("confirming", False, TIP + 1)
     done = assessed(paid(depth=144), terms=required(144))
     assert (done.status, done.is_closed) == ("confirmed", True)
 
@@ -326,7 +334,7 @@ def test_a_coinbase_output_is_confirmed_at_a_hundred(confirmations: int) -> None
     """However few are required; it is looked at again then, and shown what is required of it."""
     early = assessed(paid(depth=99, is_coinbase=True), terms=required(confirmations))
     assert (early.status, early.confirmations, early.confirmations_required) == ("confirming", 99, 100)
-    assert early.next_height == TIP + 1
+    assert early.reassess_at_height == TIP + 1
     ripe = assessed(paid(depth=100, is_coinbase=True), terms=required(confirmations))
     assert (ripe.status, ripe.is_closed, ripe.confirmations_required) == ("confirmed", True, 100)
 
@@ -338,7 +346,7 @@ def test_a_coinbase_output_that_is_not_needed_holds_nothing_up() -> None:
     assert status(paid(60, depth=6), paid(40, depth=99, txid="b", is_coinbase=True)) == "confirming"
     waiting = assessed(paid(50), paid(50, depth=9, txid="b", is_coinbase=True), terms=required(0))
     assert (waiting.status, waiting.confirmations_required) == ("received", 100)
-    assert waiting.next_height == TIP + 91
+    assert waiting.reassess_at_height == TIP + 91
 
 
 @given(any_facts())

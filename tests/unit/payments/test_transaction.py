@@ -20,18 +20,18 @@ from bitcoin.core.script import CScriptWitness
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.money import MAX_MONEY_SATS, btc
+from payments.money import MAX_MONEY_SATS, format_btc
 from payments.transaction import (
     NULL_OUTPOINT,
     MalformedTransaction,
     Transaction,
-    decoded_block,
-    decoded_transaction,
+    block_from_rpc,
     header_hashes,
     outpoint,
-    outpoint_parts,
     parse_block,
     parse_transaction,
+    split_outpoint,
+    transaction_from_rpc,
     work_from_bits,
 )
 
@@ -164,7 +164,7 @@ def test_a_segwit_transaction_of_the_main_chain() -> None:
     assert transaction.txid == SEGWIT_TXID
     assert repr(transaction) == f"<Transaction {SEGWIT_TXID}>"
     assert transaction.inputs == [outpoint(*spent)]
-    assert outpoint_parts(transaction.inputs[0]) == spent
+    assert split_outpoint(transaction.inputs[0]) == spent
     script = bytes.fromhex("a9144a1154d50b03292b3024370901711946cb7cccc387")
     assert transaction.outputs == [(100_000_000, script)]
 
@@ -301,7 +301,7 @@ def test_the_work_of_a_block_follows_its_bits(bits: int, work: int) -> None:
 @given(hashes, st.integers(0, 0xFFFFFFFF))
 def test_an_outpoint_comes_back_as_it_went(txid: bytes, vout: int) -> None:
     """And is what a transaction's inputs hold."""
-    assert outpoint_parts(outpoint(txid.hex(), vout)) == (txid.hex(), vout)
+    assert split_outpoint(outpoint(txid.hex(), vout)) == (txid.hex(), vout)
     assert outpoint(txid.hex(), vout) == COutPoint(txid[::-1], vout).serialize()
 
 
@@ -310,7 +310,7 @@ def as_decoded(raw: bytes) -> dict[str, Any]:
     peer = CTransaction.deserialize(raw)
     vin = [{"txid": b2lx(each.prevout.hash), "vout": each.prevout.n} for each in peer.vin]
     vout = [
-        {"value": Decimal(btc(each.nValue)), "scriptPubKey": {"hex": each.scriptPubKey.hex()}}
+        {"value": Decimal(format_btc(each.nValue)), "scriptPubKey": {"hex": each.scriptPubKey.hex()}}
         for each in peer.vout
     ]
     return {
@@ -323,7 +323,7 @@ def as_decoded(raw: bytes) -> dict[str, Any]:
 @given(serialised())
 def test_a_decoded_transaction_is_the_parsed_one(raw: bytes) -> None:
     """What the parser can't read and bitcoind can goes on by the same facts."""
-    assert facts(decoded_transaction(as_decoded(raw))) == facts(parse_transaction(raw))
+    assert facts(transaction_from_rpc(as_decoded(raw))) == facts(parse_transaction(raw))
 
 
 def test_a_decoded_block_is_the_parsed_one() -> None:
@@ -335,11 +335,11 @@ def test_a_decoded_block_is_the_parsed_one() -> None:
         "size": 285,
         "tx": [as_decoded(GENESIS_COINBASE)],
     }
-    decoded, parsed = decoded_block(block), parse_block(block_of([GENESIS_COINBASE]))
+    decoded, parsed = block_from_rpc(block), parse_block(block_of([GENESIS_COINBASE]))
     assert [facts(each) for each in decoded.transactions] == [facts(each) for each in parsed.transactions]
     for name in ("hash", "previous_hash", "time", "bits", "work", "size"):
         assert getattr(decoded, name) == getattr(parsed, name)
-    assert decoded_block(block | {"previousblockhash": "ab" * 32}).previous_hash == "ab" * 32
+    assert block_from_rpc(block | {"previousblockhash": "ab" * 32}).previous_hash == "ab" * 32
 
 
 @pytest.mark.parametrize(
@@ -371,6 +371,6 @@ def test_an_answer_that_is_no_transaction_is_malformed(change: dict[str, Any]) -
     """Amounts as floats among them: they would have lost satoshis already."""
     decoded = as_decoded(SEGWIT) | change
     with pytest.raises(MalformedTransaction):
-        decoded_transaction(decoded)
+        transaction_from_rpc(decoded)
     with pytest.raises(MalformedTransaction):
-        decoded_block({"hash": GENESIS_HASH, "time": 0, "bits": "1d00ffff", "tx": [decoded]})
+        block_from_rpc({"hash": GENESIS_HASH, "time": 0, "bits": "1d00ffff", "tx": [decoded]})

@@ -18,7 +18,7 @@ from models.output import Output
 from models.payment import PaymentRequest
 from tests.support.web_server import BODY, KEY, Shop, open_shop, pay, stored
 from web.app import ROUTES, TRIGGERS
-from web.auth.access import key_holder, key_holder_or_neighbour
+from web.auth.access import key_holder_or_neighbour, require_seller
 
 PUBLIC = "https://pay.example.com"
 PAYMENTS = "/api/v1/payments"
@@ -71,7 +71,7 @@ def test_every_call_of_the_api_needs_a_key(shop: Shop) -> None:
     reference = shop.created()["payment_request_id"]
     for method, path, access, _ in ROUTES:
         if path.startswith("/api/"):
-            assert access is key_holder
+            assert access is require_seller
             for name in ("Authorization", "X-Api-Key", "Cookie"):
                 value = None if name == "Authorization" else f"key={KEY}"
                 headers = {"Authorization": None, name: value}

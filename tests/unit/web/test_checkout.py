@@ -13,7 +13,7 @@ import pytest
 
 from models.db.connection import database
 from models.output import Output
-from payments.money import btc
+from payments.money import format_btc
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, OVER, PART_SATS, SCENES, change, stage
 from tests.support.web_server import NOW, Reply, Shop, open_shop, pay, stored
@@ -85,9 +85,10 @@ def test_each_scene_is_told_in_each_language(shop: Shop, scene: str, code: str) 
     """What has happened, what it means, and the number to name to the shop."""
     document = stage(shop, scene)
     page = read(shop, document, code)
+    received_sats = PART_SATS if scene in ("underpaid", "expired_partly") else DUE_SATS
     values = {
-        "received": f"{btc(PART_SATS if scene in ('underpaid', 'expired_partly') else DUE_SATS)}\xa0BTC",
-        "due": f"{btc(DUE_SATS - PART_SATS)}\xa0BTC",
+        "received": f"{format_btc(received_sats)}\xa0BTC",
+        "due": f"{format_btc(DUE_SATS - PART_SATS)}\xa0BTC",
         "confirmations": 2,
         "required": 6,
     }
@@ -106,11 +107,14 @@ def test_money_is_asked_for_only_while_it_counts(shop: Shop, scene: str) -> None
     page = read(shop, document)
     is_payable = scene in ("new", "underpaid", "replaced", "dropped")
     due = DUE_SATS - PART_SATS if scene == "underpaid" else DUE_SATS
-    uri = f"bitcoin:{document['address'].upper()}?amount={btc(due)}"
+    uri = f"bitcoin:{document['address'].upper()}?amount={format_btc(due)}"
     assert status(shop, document)["payment_uri"] == (uri if is_payable else None)
     assert [link for link in page.links() if link.startswith("bitcoin:")] == [uri] * is_payable
     assert len(page.of("img")) == is_payable
-    assert [each["data-copy"] for each in page.of("button")] == [btc(due), document["address"]] * is_payable
+    assert [each["data-copy"] for each in page.of("button")] == [
+        format_btc(due),
+        document["address"],
+    ] * is_payable
     assert (document["address"] in page.text) is is_payable
     assert visit(shop, f"{path_of(document)}/qr.svg").status == (200 if is_payable else 410)
 

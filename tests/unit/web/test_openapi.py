@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from models.command import Hint
+from models.command import DaemonCommand
 from models.daemon_status import DaemonReport
 from models.output import outputs_at
 from models.payment import PaymentRequest
@@ -28,7 +28,7 @@ from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, open_shop, stor
 from web.api.openapi import description
 from web.api.operations import OPERATIONS
 from web.app import ROUTES
-from web.auth.access import key_holder
+from web.auth.access import require_seller
 
 NOBODY: dict[str, str | None] = {"Authorization": None}
 EVENT = "evt_" + "0" * 32
@@ -50,7 +50,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
     routes = {}
     for method, path, access, _handler in ROUTES:
         public = re.sub("<[a-z_]+>", lambda match: names[match[0]], path)
-        routes[method, public] = access is key_holder
+        routes[method, public] = access is require_seller
     described = {(each.method, each.path): each.needs_key for each in OPERATIONS}
     assert described == {key: routes[key] for key in routes.keys() - UNDESCRIBED}
 
@@ -201,7 +201,7 @@ def test_every_other_answer_is_as_described(shop: Shop, described: Description) 
     row = stored(made)
     wish = {"kind": "transaction", "payment": row, "created_at": NOW}
     waiting = [{**wish, "txid": f"{number:064x}"} for number in range(100)]
-    Hint.insert_many(waiting).execute()
+    DaemonCommand.insert_many(waiting).execute()
     refused = shop.post(f"{own}/transactions", {"txid": "cd" * 32})
     assert refused.status == 429
     described.check(refused, "POST", f"{payments}/{{id}}/transactions")

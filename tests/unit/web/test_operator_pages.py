@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from models.command import ACCEPT, REDELIVER, Hint
+from models.command import ACCEPT, REDELIVER, DaemonCommand
 from models.outbox import Event, Message
 from models.output import Output
 from models.payment import PaymentRequest
-from models.queries.attention import Need, questions
-from models.queries.revenue import Taking, takings
+from models.queries.attention import ActionNeeded, action_counts
+from models.queries.revenue import DailyTotal, daily_totals
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
 from tests.support.operator_client import PASSWORD, OperatorClient, Page
 from tests.support.operator_scenes import EXTRA_SATS, stage_questions, told
@@ -173,7 +173,7 @@ def test_what_needs_a_decision_is_on_top(shop: Shop, operator: OperatorClient) -
     assert asked(page) == {need: [document["payment_request_id"]] for need, document in made.items()}
     assert list(asked(page)) == ["reverted", "late", "part", "extra", "undelivered"]
     for need, document in made.items():
-        assert questions()[need] == 1
+        assert action_counts()[need] == 1
         assert listed(operator.get(f"/?needs={need}")) == [document["payment_request_id"]]
 
 
@@ -202,7 +202,7 @@ def test_late_money_is_accepted_as_by_the_api(shop: Shop, operator: OperatorClie
     for _ in range(2):
         done = operator.post(f"{path}/accept")
         assert (done.status, done.leads_to) == (303, path)
-    assert [(hint.kind, hint.payment_id) for hint in Hint.select()] == [(ACCEPT, stored(made).id)]
+    assert [(hint.kind, hint.payment_id) for hint in DaemonCommand.select()] == [(ACCEPT, stored(made).id)]
     for page in (operator.get("/"), operator.get(path)):
         assert "Accepted: the daemon will count it." in page.words
         assert f"{path.removeprefix('/')}/accept" not in page.text
@@ -217,7 +217,7 @@ def test_what_is_not_late_cannot_be_accepted(shop: Shop, operator: OperatorClien
     assert "not late" in page.words
     assert operator.post("/operator/payments/PR-" + "x" * 22 + "/accept").status == 404
     assert operator.post("/operator/payments/x%00/accept").status == 404
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def test_what_is_dealt_with_is_asked_no_more(shop: Shop, operator: OperatorClient) -> None:
@@ -239,10 +239,10 @@ def test_it_is_asked_again_when_something_comes(shop: Shop, operator: OperatorCl
     for document in made.values():
         operator.post(f"{path_of(document)}/settle", revision="0")
     assert asked(operator.get("/")) == {}
-    change(made[Need.PART], received_sats=150_000)
-    told(shop, made[Need.REVERTED], "payment.reverted", revision=3)
+    change(made[ActionNeeded.PART], received_sats=150_000)
+    told(shop, made[ActionNeeded.REVERTED], "payment.reverted", revision=3)
     failed = {"failed_at": shop.now, "last_error": "HTTP 410"}
-    told(shop, made[Need.UNDELIVERED], "payment.extra", revision=3, webhook=failed)
+    told(shop, made[ActionNeeded.UNDELIVERED], "payment.extra", revision=3, webhook=failed)
     assert list(asked(operator.get("/"))) == ["reverted", "part", "undelivered"]
 
 
@@ -301,14 +301,19 @@ def test_a_payment_s_page_tells_its_story(shop: Shop, operator: OperatorClient) 
 
 def test_a_message_is_sent_again(shop: Shop, operator: OperatorClient) -> None:
     """One wish for the daemon; the operator's own email too, which no seller can ask for."""
-    made = stage_questions(shop)[Need.UNDELIVERED]
+    made = stage_questions(shop)[ActionNeeded.UNDELIVERED]
     page = operator.get(path_of(made))
     (event,) = Event.select().where(Event.payment == stored(made))
     path = f"{path_of(made)}/events/{event.reference}"
     for channel in ("webhook", "webhook", "email"):
         done = operator.post(f"{path}/{channel}")
         assert (done.status, done.leads_to) == (303, path_of(made))
-    wishes = Hint.select(Hint.kind, Message.channel).join(Message).order_by(Hint.id).tuples()
+    wishes = (
+        DaemonCommand.select(DaemonCommand.kind, Message.channel)
+        .join(Message)
+        .order_by(DaemonCommand.id)
+        .tuples()
+    )
     assert list(wishes) == [(REDELIVER, "webhook"), (REDELIVER, "email")]
     page = operator.get(path_of(made))
     assert page.words.count("The daemon will send it again.") == 2
@@ -403,10 +408,10 @@ def test_takings_are_added_up_by_day_and_currency(shop: Shop, operator: Operator
     change(stage(shop, "confirmed"), confirmed_at=midnight - timedelta(days=40))
     stage(shop, "received")
     today, yesterday = date(2026, 11, 23), date(2026, 11, 22)
-    assert takings(yesterday, today) == {
-        ("EUR", today): Taking(3, Decimal("0.40"), 3 * DUE_SATS),
-        ("EUR", yesterday): Taking(1, Decimal("5.05"), DUE_SATS),
-        ("JPY", today): Taking(1, Decimal(9000), DUE_SATS),
+    assert daily_totals(yesterday, today) == {
+        ("EUR", today): DailyTotal(3, Decimal("0.40"), 3 * DUE_SATS),
+        ("EUR", yesterday): DailyTotal(1, Decimal("5.05"), DUE_SATS),
+        ("JPY", today): DailyTotal(1, Decimal(9000), DUE_SATS),
     }
     words = operator.get("/operator/money").words
     assert "5.45 EUR 0.00889608 BTC in 4 payments" in words

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.address import Address, free_count
-from models.command import ACCEPT, TRANSACTION, Hint
+from models.command import ACCEPT, TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
 from tests.support.web_server import BODY, KEY, NOW, Shop, add_seller, open_shop, pay, stored
@@ -69,9 +69,9 @@ def test_a_new_request_has_all_that_the_contract_names(shop: Shop) -> None:
         "confirmed_at": None,
     }
     row = stored(document)
-    assert row.expires_at == row.next_deadline == NOW + timedelta(seconds=600)
+    assert row.expires_at == row.reassess_at == NOW + timedelta(seconds=600)
     assert row.monitored_until == row.expires_at + timedelta(days=7)
-    assert row.late_deadline is None
+    assert row.late_accepted_until is None
     assert row.address.claimed_at == NOW
 
 
@@ -95,7 +95,7 @@ def test_what_is_left_out_comes_from_the_settings(tmp_path: Path, database_url: 
     assert document["confirmations_required"] == 0
     assert document["checkout_url"].startswith("https://pay.example.com/pay/PR-")
     assert row.expires_at == NOW + timedelta(seconds=5)
-    assert row.late_deadline == row.monitored_until == NOW + timedelta(seconds=65)
+    assert row.late_accepted_until == row.monitored_until == NOW + timedelta(seconds=65)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_hint_changes_nothing_but_is_left_for_the_daemon(shop: Shop) -> None:
     for txid in (TXID, TXID.upper()):
         reply = shop.post(path, {"txid": txid})
         assert (reply.status, reply.json) == (202, made)
-    hint = Hint.get()
+    hint = DaemonCommand.get()
     assert hint.payment is not None
     assert (hint.kind, hint.txid, hint.payment.reference) == (TRANSACTION, TXID, made["payment_request_id"])
 
@@ -237,14 +237,14 @@ def test_a_hint_needs_a_txid_and_nothing_else(shop: Shop, body: dict[str, Any]) 
     made = shop.created()
     reply = shop.post(f"/api/v1/payments/{made['payment_request_id']}/transactions", body)
     assert reply.status == 422
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def test_hints_without_end_are_refused(shop: Shop) -> None:
     """The hundred-and-first that waits: 429 with Retry-After; other sellers go on."""
     made = shop.created()
     row = stored(made)
-    Hint.insert_many(
+    DaemonCommand.insert_many(
         [{"kind": TRANSACTION, "payment": row, "txid": f"{n:064x}", "created_at": NOW} for n in range(100)]
     ).execute()
     reply = shop.post(f"/api/v1/payments/{row.reference}/transactions", {"txid": TXID})
@@ -262,12 +262,12 @@ def test_late_money_is_accepted_once(shop: Shop) -> None:
 
     PaymentRequest.update(status="expired", is_late=True).execute()
     assert [shop.post(path).status for _ in range(2)] == [200, 200]
-    assert [hint.kind for hint in Hint.select()] == [ACCEPT]
+    assert [hint.kind for hint in DaemonCommand.select()] == [ACCEPT]
 
-    Hint.delete().execute()
+    DaemonCommand.delete().execute()
     PaymentRequest.update(late_accepted_at=NOW, status="received").execute()
     assert shop.post(path).json["status"] == "received"
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def test_transactions_are_shown_with_their_depth(shop: Shop) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from models.address import Address
 from models.block import Block
-from models.command import REDELIVER, Hint
+from models.command import REDELIVER, DaemonCommand
 from models.daemon_status import DaemonReport, beat
 from models.outbox import EMAIL, WEBHOOK, Event, Message, messages_of
 from models.rate import Rate, store_rates
@@ -110,7 +110,7 @@ def test_a_webhook_is_sent_again_on_request(shop: Shop) -> None:
     event = add_event(made, "evt_1", WEBHOOK, EMAIL)
     path = f"/api/v1/payments/{made['payment_request_id']}/events/evt_1/redeliver"
     assert [shop.post(path).status for _ in range(2)] == [202, 202]
-    hint = Hint.get()
+    hint = DaemonCommand.get()
     assert hint.message is not None
     assert (hint.kind, hint.message.channel, hint.message.event_id) == (REDELIVER, WEBHOOK, event.id)
 
@@ -124,7 +124,7 @@ def test_there_may_be_nothing_to_send_again(shop: Shop) -> None:
     assert shop.post(f"{events}/evt_1/redeliver").status == 409
     assert shop.post(f"{events}/evt_2/redeliver").status == 404
     assert shop.post(f"{events}/evt_%00/redeliver").status == 404
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def test_what_is_pruned_while_it_is_asked_for_is_not_sent_again(
@@ -142,7 +142,7 @@ def test_what_is_pruned_while_it_is_asked_for_is_not_sent_again(
     monkeypatch.setattr("web.api.events.messages_of", read_and_prune)
     path = f"/api/v1/payments/{made['payment_request_id']}/events/evt_1/redeliver"
     assert shop.post(path).status == 409
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0
 
 
 def test_rates_are_what_a_request_would_be_made_at(tmp_path: Path, database_url: str) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from models.address import Address
-from models.db.connection import batches, database
+from models.db.connection import chunked, database
 from models.payment import PaymentRequest
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.rows import NOW, script
@@ -60,7 +60,7 @@ def add_notes() -> None:
         "note": NOTE,
     }
     with database.atomic():
-        for numbers in batches(range(first, first + NOTES)):
+        for numbers in chunked(range(first, first + NOTES)):
             Address.insert_many(
                 {
                     "id": number,

@@ -10,7 +10,7 @@ import pytest
 
 from config import load_settings
 from models.address import free_count
-from models.command import Hint
+from models.command import DaemonCommand
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
@@ -19,7 +19,7 @@ from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
 from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, add_seller, open_shop, pay
 from web.auth.access import key_holder_or_neighbour
 from web.http.database import Writers
-from web.http.request import Call
+from web.http.request import Request
 from web.http.responses import Problem
 
 TRIGGERS = "/spellbook/triggers/PaymentProcessor"
@@ -185,7 +185,7 @@ def test_a_transaction_is_looked_at_and_not_believed(shop: Shop) -> None:
     made = asked(shop)
     told = {"payment_request_id": made["payment_request_id"], "txid": TXID}
     assert [shop.post(RECEIVED, told).json for _ in range(2)] == [made, made]
-    assert [hint.txid for hint in Hint.select()] == [TXID]
+    assert [hint.txid for hint in DaemonCommand.select()] == [TXID]
     pay(made, TXID, DUE_SATS)
     change(made, status="received", received_sats=DUE_SATS, due_sats=0, txid=TXID)
     assert shop.post(RECEIVED, told).json["status"] == "Transaction received"
@@ -226,7 +226,7 @@ def test_a_fault_is_one_line(shop: Shop, method: str, path: str, body: Any, stat
     assert reply.headers["content-type"] == "application/json"
     assert list(reply.json) == ["error"]
     assert reply.json["error"].startswith(error)
-    assert PaymentRequest.select().count() == Hint.select().count() == 0
+    assert PaymentRequest.select().count() == DaemonCommand.select().count() == 0
 
 
 def test_without_a_price_or_an_address_nothing_is_used_up(shop: Shop) -> None:
@@ -289,7 +289,7 @@ def test_a_neighbour_may_use_any_of_this_machine_s_own_names(shop: Shop, host: s
 def test_only_this_machine_is_a_neighbour(tmp_path: Path, address: str, *, is_neighbour: bool) -> None:
     """The rest needs a key, from the same network too."""
     environ = {"REMOTE_ADDR": address, "HTTP_HOST": "localhost"}
-    call = Call(load_settings({}, tmp_path), NOW, environ, Writers())
+    call = Request(load_settings({}, tmp_path), NOW, environ, Writers())
     if is_neighbour:
         assert key_holder_or_neighbour(call) is None
     else:
@@ -311,4 +311,4 @@ def test_a_key_acts_for_its_seller_alone_here_too(shop: Shop) -> None:
         == 404
     )
     assert shop.get(query, {"Authorization": "Bearer nt_wrong"}).status == 401
-    assert Hint.select().count() == 0
+    assert DaemonCommand.select().count() == 0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pysqlite3
 import pytest
 
-from daemon.chain.mempool import Findings, _Fates
+from daemon.chain.mempool import MempoolUpdate, _Outcomes
 from daemon.chain.statuses import Assessor
-from daemon.chain.watchlist import Watch
+from daemon.chain.watchlist import Watchlist
 from daemon.counters import Counters
 from models.address import Address
 from models.payment import PaymentRequest
@@ -80,5 +80,5 @@ def test_the_daemon_finds_out_without_the_lock_that_nothing_is_due(shop: Shop, t
     assessor.assess_due(TIP, NOW, NOW)
     with locked(tmp_path):
         assert assessor.assess_due(TIP, NOW, NOW) == 0
-        Findings(_Fates(), [], True, Watch()).store_alone()
+        MempoolUpdate(_Outcomes(), [], True, Watchlist()).apply_in_transaction()
     assert assessor.assess_due(TIP, NOW + timedelta(days=1), NOW + timedelta(days=1)) == 1
