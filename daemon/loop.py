@@ -54,8 +54,8 @@ RETRY_SECONDS = 1.0
 """Until another look where something was left open: a new connection whose subscription may not have reached
 bitcoind yet, a payment just missing, a chain that is catching up."""
 CHECK_SECONDS = 2.0
-"""Between two checks that unconfirmed payments are still in the mempool. DROP_GRACE, RETRY_SECONDS and this add
-up to less than ten seconds."""
+"""Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and RETRY_SECONDS
+this is less than ten seconds."""
 
 
 class NotReady(Exception):
