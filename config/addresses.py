@@ -117,7 +117,7 @@ def http_url() -> Kind[str]:
         return text
 
     return Kind(
-        read, "an address that starts with http:// or https://", "https://rates.example.com/format_btc"
+        read, "an address that starts with http:// or https://", "https://rates.example.com/btc"
     )
 
 

@@ -1,6 +1,6 @@
 % say = view.label
 % reload = None if facts.is_final else "without script"
-% rebase("layout.tpl", title=view.headline + " · " + view.btc(facts.amount_sats), script=True, reload=reload)
+% rebase("layout.tpl", title=view.headline + " · " + view.format_btc(facts.amount_sats), script=True, reload=reload)
 <main data-status="{{facts.reference}}/status" data-tag="{{tag}}" data-scene="{{view.scene}}" data-now="{{now}}"\\
 % if facts.is_final:
  data-final\\

@@ -11,8 +11,8 @@
 </div>
 % if facts.received_sats:
 <dl class="facts">
-<div><dt>{{say("label.total")}}</dt> <dd>{{view.btc(facts.amount_sats)}}</dd></div>
-<div><dt>{{say("label.received")}}</dt> <dd>{{view.btc(facts.received_sats)}}</dd></div>
+<div><dt>{{say("label.total")}}</dt> <dd>{{view.format_btc(facts.amount_sats)}}</dd></div>
+<div><dt>{{say("label.received")}}</dt> <dd>{{view.format_btc(facts.received_sats)}}</dd></div>
 </dl>
 % end
 % if view.rate and not facts.received_sats:

@@ -43,7 +43,7 @@ KRAKEN = b"""{"error":[],"result":{
 BITPAY = b"""{"data":[{"code":"BTC","name":"Bitcoin","rate":1},
 {"code":"BCH","name":"Bitcoin Cash","rate":120.5},
 {"code":"USD","name":"US Dollar","rate":66120.07},{"code":"EUR","name":"Eurozone Euro","rate":61150.2}]}"""
-COINGECKO = b"""{"rates":{"format_btc":{"name":"Bitcoin","unit":"BTC","value":1.0,"type":"crypto"},
+COINGECKO = b"""{"rates":{"btc":{"name":"Bitcoin","unit":"BTC","value":1.0,"type":"crypto"},
 "eth":{"name":"Ether","unit":"ETH","value":17.21,"type":"crypto"},
 "usd":{"name":"US Dollar","unit":"$","value":66118.901,"type":"fiat"},
 "eur":{"name":"Euro","unit":"\\u20ac","value":61139.9,"type":"fiat"},
@@ -166,7 +166,7 @@ FIRST_ENTRY = {
     "coinbase": b'"AED":',
     "kraken": b'"XBTAUD":',
     "bitpay": b'{"code":"BTC"',
-    "coingecko": b'"format_btc":',
+    "coingecko": b'"btc":',
 }
 
 
