@@ -11,7 +11,7 @@ from models.db.web_role import grant_web_rights, web_roles
 @click.argument("role")
 @json_option
 def grant_web(role: str, as_json: bool) -> None:
-    """Give the PostgreSQL role ROLE the rights that the web server needs, and no others.
+    """Give a PostgreSQL role what the web server needs, and nothing else.
 
     \b
     createuser nodetill-web

@@ -116,9 +116,7 @@ def http_url() -> Kind[str]:
             )
         return text
 
-    return Kind(
-        read, "an address that starts with http:// or https://", "https://rates.example.com/btc"
-    )
+    return Kind(read, "an address that starts with http:// or https://", "https://rates.example.com/btc")
 
 
 def base_url() -> Kind[str]:

@@ -68,8 +68,10 @@ class AddressPool(Worker):
         """Why the pool can't be filled, as one line that says what to do; None where it can."""
 
     def begin(self) -> None:
-        """Let it fill: the loop has imported the addresses that the wallet names."""
-        self._may_fill = True
+        """Let the pool fill, because the addresses that the wallet names are imported."""
+        if not self._may_fill:
+            self._may_fill = True
+            self.wake()
 
     def check_soon(self) -> None:
         """Compare the whole pool with the wallet at the next turn. Any thread may call this."""

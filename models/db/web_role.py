@@ -40,8 +40,8 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
     {
         # Without its webhook secrets, with which a message to a shop could be forged.
         "seller": {
-            READ: "id name email api_key_hash webhook_url created_at removed_at".split(),
-            INSERT: "id name email api_key_hash webhook_secret created_at".split(),
+            READ: "id name email api_key_hash webhook_url webhook_set_by created_at removed_at".split(),
+            INSERT: "id name email api_key_hash webhook_secret webhook_set_by created_at".split(),
         },
         "address": {READ: WHOLE_ROW, UPDATE: ["claimed_at"]},
         "payment_request": {

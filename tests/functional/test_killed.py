@@ -13,6 +13,7 @@ import pytest
 from config import load_settings
 from daemon import failpoint
 from daemon.node.rpc import RPC_CALLS
+from models.address import free_count
 from models.block import BLOCKS_KEPT
 from models.db.connection import disconnect
 from models.db.schema import open_database
@@ -86,6 +87,8 @@ def test_a_daemon_that_dies_anywhere_loses_nothing(tale: Tale, place: str) -> No
         tale.begin()
         if place == "rpc.loadwallet":
             tale.stage.world.node.rpc("unloadwallet", "nodetill")
+        if place.startswith("pool-checked"):
+            wait_until(free_count, what="free addresses, to be held")
         daemon.stop()
         daemon.blocks_kept = FEW if place in FORGETFUL else BLOCKS_KEPT
         daemon.start(f"{place}:{arrival}", **SPECIAL.get(place, {}))

@@ -74,7 +74,7 @@ def test_a_refusal_of_a_proxy_is_no_answer_of_bitcoind(status: int, body: bytes,
     with rpc_of(behave, tmp_path) as rpc, pytest.raises(NodeError) as caught:
         rpc.call("getblockhash", 0)
     assert "hidden" not in str(caught.value)
-    expected = {401: "refuses our password", 403: "rpcwhitelist"}.get(status, str(status))
+    expected = {401: "refuses our password", 403: "rpcallowip"}.get(status, str(status))
     assert expected in str(caught.value)
 
 
