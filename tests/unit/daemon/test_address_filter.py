@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         found.extend(batch)
         return find_scripts(batch)
 
-    monkeypatch.setattr(addresses, "ours", ask)
+    monkeypatch.setattr(addresses, "find_scripts", ask)
     return found
 
 

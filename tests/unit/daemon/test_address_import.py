@@ -15,7 +15,7 @@ from daemon.node.types import NodeTip
 from models.address import Address
 from models.block import Block, stored_tip
 from models.db.connection import disconnect
-from models.db.leadership import begin_epoch
+from models.db.leadership import begin_epoch, end_epoch
 from models.db.schema import open_database
 from tests.support.rows import NOW, script
 
@@ -75,6 +75,7 @@ def start(database_url: str) -> Iterator[Start]:
         return AddressImport(node, BlockHandler(node, Watchlist(), lambda: None), "nodetill")
 
     yield start
+    end_epoch()
     disconnect()
 
 
