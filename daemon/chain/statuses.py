@@ -103,7 +103,7 @@ class Assessor:
                 is_last = len(payments) < AT_ONCE
                 self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
                 is_published = is_last and not self.is_any_waiting
-                # Readers use the published height, which moves with the last batch. Earlier ones store theirs.
+                # Readers use the published height, which moves with the last batch. Earlier rows keep theirs.
                 lines = self._assess(payments, tip_height, as_of, now, is_published=is_published)
                 if is_last:
                     self._publish(tip_height if is_published else None, as_of)
