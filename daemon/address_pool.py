@@ -84,7 +84,7 @@ class AddressPool(Worker):
         if not self._must_check_all and self._monotonic() < self._check_at:
             return
         self._check_at = self._monotonic() + CHECK_SECONDS
-        if self._must_check_all or self._strangers(pool_ends()):
+        if self._must_check_all or self._unknown_ids(pool_ends()):
             # Another thread may request the next check while this check runs.
             self._must_check_all = False
             self._check_all()
@@ -172,22 +172,22 @@ class AddressPool(Worker):
         try:
             check_chain(self._node, self._node.tip())
             self._node.load_wallet()
-            self._hold(self._strangers(unclaimed), "the wallet does not know them")
+            self._hold(self._unknown_ids(unclaimed), "the wallet does not know them")
         except (WrongChain, RpcError) as error:
             if isinstance(error, WrongChain) or error.code == WALLET_NOT_FOUND:
                 self._hold([row.id for row in unclaimed], str(error))
             raise
 
-    def _hold(self, strangers: Sequence[int], reason: str) -> None:
-        if not strangers and not held_count():
+    def _hold(self, unknown_ids: Sequence[int], reason: str) -> None:
+        if not unknown_ids and not held_count():
             return
         with unit_of_work("pool-checked"):
-            newly_held = hold_unclaimed(strangers, self._clock())
+            newly_held = hold_unclaimed(unknown_ids, self._clock())
         if newly_held:
             wallet = self._settings.bitcoind_wallet
             log.warning("free addresses held", count=newly_held, wallet=wallet, reason=reason)
 
-    def _strangers(self, addresses: Sequence[Address]) -> list[int]:
+    def _unknown_ids(self, addresses: Sequence[Address]) -> list[int]:
         """Return the ids of the addresses that the wallet does not know."""
         known = self._node.known_addresses([row.address for row in addresses])
         return [row.id for row in addresses if row.address not in known]

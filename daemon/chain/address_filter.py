@@ -33,7 +33,7 @@ class Addresses:
         self._last_id = 0
         self._count = 0
         self.is_read = False
-        """Whether the filter contains the whole table."""
+        """True if the filter contains the whole table."""
         self._begin(0)
 
     def read_on(self) -> None:

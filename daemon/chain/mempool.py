@@ -178,10 +178,10 @@ class Mempool:
         The feed publishes nothing where no conflict is left. Examples are an eviction, and a parent whose
         replacement was itself replaced. Each call checks the next MAX_ENTRIES payments.
         """
-        believed = sorted(txids_believed_in_mempool())
-        start = self._check_from if self._check_from < len(believed) else 0
+        recorded = sorted(txids_believed_in_mempool())
+        start = self._check_from if self._check_from < len(recorded) else 0
         self._check_from = start + MAX_ENTRIES
-        part = believed[start : self._check_from]
+        part = recorded[start : self._check_from]
         return len(self._present(part)) < len(part)
 
     def verify_unconfirmed(self, now: datetime) -> bool:

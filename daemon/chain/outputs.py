@@ -219,8 +219,8 @@ def _inherited(
 ) -> dict[int, datetime]:
     """Map each paid address to the first-seen time inherited from the outputs this transaction replaces.
 
-    Only outputs that were live until now count. An output that an assessment found gone passes no time on,
-    because a payment that was taken back must not keep its price for anybody.
+    Only outputs that were live until now count. An output that an assessment found gone passes on no time,
+    because a payment that was taken back must not keep its price.
     """
     txid = match.transaction.txid
     conflicts = {ours for t in lineage for ours in watch.conflicts(t)}

@@ -70,7 +70,7 @@ class Assessor:
         self._published_height: int | None = None
         self._published_look: datetime | None = None
         self.is_any_waiting = False
-        """Whether a request waits for the next complete look, because its deadline has passed."""
+        """True if a request waits for the next complete look, because its deadline has passed."""
 
     def assess_due(
         self,

@@ -26,8 +26,11 @@ class Watchlist:
     def __init__(self) -> None:
         self.addresses = Addresses()
         self.reorg_pending = True
-        """Whether a reorg has happened since the mempool's lineages were read. Payments may now depend on
-        more transactions. At the start this is unknown, so it is true."""
+        """True if a reorg has happened since the mempool's lineages were read.
+
+        After a reorg, payments may depend on more transactions. The value is true at the start, because an
+        earlier process may have seen a reorg.
+        """
         self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:

@@ -22,13 +22,13 @@ CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decid
 STALLED = (
     "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
     "decided. See that bitcoind has peers. If its chain is the one that you mean (after a split, "
-    "invalidateblock, or a test network begun anew), run manage.py chain follow"
+    "invalidateblock, or the reset of a test network), run manage.py chain follow"
 )
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
 
 MIN_HEIGHT = 100
-"""Above this height no reorg replaces block 1, so block 1 tells one chain from another."""
+"""Above this height no reorg replaces block 1, so block 1 identifies the chain."""
 
 LEAST_MARK = 20_000
 """More transactions than a block has. Each has at least 60 bytes, and all share one million bytes."""
@@ -76,8 +76,8 @@ def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | N
         return None
     return (
         f"bitcoind follows another {tip.chain} chain than this database: its block 1 is {first_block}, the "
-        f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain that was "
-        "begun anew, set DATABASE_URL to a new database, or follow it by manage.py chain follow"
+        f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain "
+        "that was reset, set DATABASE_URL to a new database, or follow it by manage.py chain follow"
     )
 
 

@@ -172,8 +172,8 @@ class Bitcoind:
 
     def mempool_spenders(self, outpoints: Sequence[bytes]) -> dict[bytes, str]:
         """Map each of these outpoints that is spent in the mempool to the spending txid."""
-        asked = [dict(zip(("txid", "vout"), split_outpoint(key), strict=True)) for key in outpoints]
-        rows = self._rpc.call("gettxspendingprevout", asked) if asked else []
+        parameters = [dict(zip(("txid", "vout"), split_outpoint(key), strict=True)) for key in outpoints]
+        rows = self._rpc.call("gettxspendingprevout", parameters) if parameters else []
         return {
             outpoint(row["txid"], row["vout"]): row["spendingtxid"] for row in rows if "spendingtxid" in row
         }
