@@ -1,11 +1,12 @@
 """A pool of fresh wallet addresses in the database, so that a new request needs no call to bitcoind.
 
 The wallet's keys are its identity, not its name. The pool compares its free addresses with the wallet at the
-start, after each failure, and whenever the oldest or newest of them becomes unknown. An address that the
-wallet does not know is held: no request can claim it until the wallet knows it again.
+start and after each failure. It also does so when the wallet no longer knows the oldest or newest free
+address. The pool holds an address that the wallet does not know. No request can claim a held address until
+the wallet knows that address again.
 
-An address that the wallet has made cannot be unmade. So the pool first stores how many it orders, and it
-looks for what an interrupted order left in the wallet before it orders more.
+A wallet cannot delete an address that it has made. So the pool stores the size of an order first. Before it
+orders more, the pool looks in the wallet for the addresses of an interrupted order.
 """
 
 import time

@@ -53,8 +53,8 @@ TICK_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 """The delay before another look at an open matter.
 
-Examples are a new connection whose subscription may not have reached bitcoind yet, a payment that is missing,
-and a chain that is catching up.
+Examples are a missing payment, and a chain that is catching up. After a new connection, the subscription may
+not have reached bitcoind yet.
 """
 CHECK_SECONDS = 2.0
 """The interval of the checks that unconfirmed payments are still in the mempool.

@@ -1,8 +1,8 @@
 """The way from the last block that the daemon has read to the node's tip, reorgs included.
 
 A reorg is no special mode. The handler disconnects stored blocks that have left the node's active chain, and
-connects the blocks that replace them. One database transaction holds a full block or some small ones, so
-that after a crash the handler resumes at the next block.
+connects the blocks that replace them. One database transaction holds a full block or some small ones. After
+a crash, the handler resumes at the next block.
 """
 
 from collections.abc import Callable, Iterator, Sequence

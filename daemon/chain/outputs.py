@@ -49,9 +49,9 @@ class Sighting:
 class Foreword:
     """Additional facts about transactions that we see first in a block.
 
-    `received_at` maps a txid to the time when the wallet received the transaction. `lineages` maps the txid
-    of a transaction that conflicts with payments, itself or by an ancestor, to the transaction and those
-    ancestors. Only the blocks that are read together count.
+    `received_at` maps a txid to the time when the wallet received the transaction. `lineages` covers
+    transactions that conflict with payments, themselves or by an ancestor. It maps the txid to the
+    transaction and those ancestors. Only the blocks that are read together count.
     """
 
     received_at: Mapping[str, datetime]
@@ -219,8 +219,8 @@ def _inherited(
 ) -> dict[int, datetime]:
     """Map each paid address to the first-seen time inherited from the outputs this transaction replaces.
 
-    Only outputs that were live until now count. An output that an assessment found gone passes on no time,
-    because a payment that was taken back must not keep its price.
+    Only outputs that were live until now count. An output that an assessment found gone passes on no time.
+    Otherwise a payment that was taken back would keep its price.
     """
     txid = match.transaction.txid
     conflicts = {ours for t in lineage for ours in watch.conflicts(t)}

@@ -1,6 +1,6 @@
 """bitcoind's ZMQ feed of raw transactions and new tips.
 
-Messages make the daemon fast, but they prove nothing. A lost message is safe, because the daemon looks at
+Messages make the daemon fast, but they prove nothing. A lost message does no harm. The daemon looks at
 bitcoind itself after a gap in the sequence numbers, a new connection, or silence. The format is in Bitcoin
 Core's doc/zmq.md.
 """
