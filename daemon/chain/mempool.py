@@ -104,8 +104,8 @@ class MempoolUpdate:
         One transaction keeps a payment from counting together with the payment that it replaces. It also
         keeps a replaced payment from looking lost before its replacement is stored.
         """
-        # Arrivals come before the marks of replaced payments. A fee bump inherits the time of an output only
-        # while the output is live.
+        # Arrivals are stored before the outcomes. A fee bump inherits the time of outputs that were live
+        # until now, and the outcomes mark these outputs as replaced.
         for arrival in self.arrivals:
             record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage, self.watch)
         _record_outcomes(self.outcomes)
