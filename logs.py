@@ -1,4 +1,4 @@
-"""Log lines on standard output, one for each change of a fact, as logfmt or JSON."""
+"""Log lines on standard output as logfmt or JSON. Each change of a fact has one line."""
 
 import atexit
 import io
@@ -18,9 +18,9 @@ import structlog
 from structlog.typing import Processor
 
 MAX_WAITING_CHARACTERS = 1_000_000
-"""Limit of the lines that wait for a reader of standard output, and of standard error."""
+"""The limit of the text that waits for a reader, for standard output and standard error each."""
 DRAIN_SECONDS = 0.4
-"""How long a process that ends waits for the reader of its last lines."""
+"""The time that an ending process waits for the reader of its last lines."""
 
 # BitcoinRPC logs every answer, secrets among them, and peewee every query with its values.
 _NEVER_BELOW_WARNING = ("BitcoinRPC", "peewee", "urllib3")
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class QueuedOutput(io.TextIOBase):
-    """A text stream that never makes its writers wait. One thread writes to the file descriptor.
+    """A text stream that never blocks its writers, because a thread writes to the file descriptor.
 
     The stream drops and counts texts while MAX_WAITING_CHARACTERS wait. The thread writes the count as soon
     as the reader has read what came before.
@@ -43,7 +43,7 @@ class QueuedOutput(io.TextIOBase):
         if stream:
             self.encoding = stream.encoding
         self._begin()
-        # A child process has no thread of its parent's, and no line of the parent's to write.
+        # A child process does not inherit threads, and must not write the lines of its parent.
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
@@ -90,12 +90,12 @@ class QueuedOutput(io.TextIOBase):
                     self._dropped_lines += dropped
 
     def _is_written(self, text: str) -> bool:
-        """Write the text. Return False where the descriptor takes nothing, as on a full disk."""
+        """Write the text. Return False where the descriptor accepts no text, as on a full disk."""
         start = "\n" if self._is_cut_short else ""
         whole = rest = f"{start}{text}".encode(self.encoding, "backslashreplace")
         try:
             while rest:
-                # Some other program may have set the descriptor that it shares with us to non-blocking.
+                # Another program may share the descriptor and may have made it non-blocking.
                 select.select([], [self._descriptor], [])
                 with suppress(BlockingIOError):
                     rest = rest[os.write(self._descriptor, rest) :]
@@ -109,8 +109,8 @@ class QueuedOutput(io.TextIOBase):
 def configure(log_format: str, log_level: str) -> None:
     """Send all log lines to standard output as `log_format` ("logfmt" or "json"), from `log_level` up.
 
-    The libraries' own lines appear from "warning" up. An uncaught exception becomes a line, too. From here
-    on nobody waits for the readers of standard output and standard error.
+    The lines of libraries appear from "warning" up. An uncaught exception becomes a line, too. From here on,
+    no thread waits for the readers of standard output and standard error.
     """
     level = logging.getLevelNamesMapping()[log_level.upper()]
     render = {"logfmt": _LOGFMT, "json": _JSON}[log_format]
@@ -128,7 +128,7 @@ def configure(log_format: str, log_level: str) -> None:
 
 
 def configure_before_settings() -> None:
-    """Let nobody wait for standard output and standard error before the settings are known, either."""
+    """Configure the log with defaults, so that no thread blocks before the settings are known."""
     configure("logfmt", "info")
 
 
@@ -170,12 +170,12 @@ def _shorten_time(_logger: object, _method: str, line: MutableMapping[str, Any])
 
 
 def _put_first(_logger: object, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
-    """Begin each line with the same three keys, in both formats."""
+    """Put the same three keys first in each line, in both formats."""
     return {key: line[key] for key in _FIRST_KEYS} | dict(line)
 
 
 def _show_control_characters(_logger: object, _method: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
-    """Escape what could end the line, or control a terminal. The renderer quotes the rest."""
+    """Escape characters that could end the line or control a terminal. The renderer quotes the rest."""
     return {key: _printable(value) for key, value in line.items()}
 
 

@@ -1,4 +1,4 @@
-"""Run the daemon: read the settings, become the only daemon of this database, build the parts, work."""
+"""Run the daemon. It reads the settings, locks the database, builds the parts and runs the loop."""
 
 import packages  # noqa: F401 (a missing package is one sentence from here on)
 
@@ -36,15 +36,18 @@ from sd_notify import ServiceManager
 
 STANDBY_LOOK_SECONDS = 0.5
 STOP_SECONDS, LAST_RESORT_SECONDS = 4.0, 4.6
-"""The threads have this long to end their work. A thread that needs longer, for a locked database or a name
-that nobody resolves, ends as by a power cut, which loses nothing."""
+"""The time that the threads have for their end, and the time until the process exits in any case.
+
+A locked database or a slow name lookup may need longer. Then the process ends as by a power cut, which loses
+nothing.
+"""
 LAST_LINES_SECONDS = 0.2
 
 log = structlog.get_logger("daemon")
 
 
 class SignalWaiter:
-    """A flag that the first SIGTERM or SIGINT sets, for the loop to look at.
+    """A flag that the first SIGTERM or SIGINT sets. The loop reads the flag.
 
     A thread waits for the signals, because a handler could not run while the main thread is in SQLite.
     """
@@ -58,7 +61,7 @@ class SignalWaiter:
         in_a_thread(self._wait)
 
     def __call__(self) -> bool:
-        """Return whether to stop."""
+        """Return whether a signal has come."""
         return self.is_asked_for
 
     def _wait(self) -> None:
@@ -66,7 +69,7 @@ class SignalWaiter:
         self.is_asked_for = True
         self._manager.stopping()
         time.sleep(LAST_RESORT_SECONDS)
-        log.warning("daemon stopped in the midst of something", reason="it did not end in time")
+        log.warning("daemon stopped in the midst of something", reason="the threads did not end in time")
         logs.drain(LAST_LINES_SECONDS)
         os._exit(0)
 
@@ -74,7 +77,7 @@ class SignalWaiter:
 def main() -> int:
     """Run until SIGTERM or SIGINT. Return the exit status."""
     manager = ServiceManager(os.environ)
-    # Each thread that starts later inherits that the signals are blocked.
+    # The signals are blocked before any thread starts, because threads inherit the signal mask.
     should_stop = SignalWaiter(manager)
     logs.configure_before_settings()
     settings = settings_or_exit()
@@ -108,13 +111,13 @@ def main() -> int:
 def stand_by(
     settings: Settings, lock: FileLock | AdvisoryLock, should_stop: SignalWaiter, manager: ServiceManager
 ) -> bool:
-    """Wait until no other daemon works on the database. Return False for a stop before that."""
+    """Wait until no other daemon uses the database. Return False for a stop before that."""
     node = f"{settings.rpc_url_without_credentials} of {socket.gethostname()}"
-    is_told = False
+    is_logged = False
     while not should_stop():
         try:
             if lock.acquire():
-                # The file may be another one than at the start.
+                # Another file may have replaced the database file since the start.
                 migrate(database.obj)
                 begin_epoch(node)
                 return True
@@ -126,9 +129,9 @@ def stand_by(
         except TRANSIENT_ERRORS as error:
             reason = f"the database cannot be used: {one_line(error)}"
             disconnect()
-        if not is_told:
+        if not is_logged:
             log.info("standby", reason=reason)
-            is_told = True
+            is_logged = True
         manager.ready(status := f"standby: {reason}")
         manager.alive(status)
         time.sleep(STANDBY_LOOK_SECONDS)
@@ -138,28 +141,28 @@ def stand_by(
 def work(
     settings: Settings, lock: FileLock | AdvisoryLock, should_stop: SignalWaiter, manager: ServiceManager
 ) -> None:
-    """Work as the daemon of this database until a stop, or until the lock is lost."""
+    """Run as the only daemon of this database until a stop, or until the lock is lost."""
     feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
     pool = AddressPool(settings, Bitcoind(settings), clock)
     rates = RateKeeper(settings, clock)
     mailer = Mailer(settings.mail, settings.mail_from)
     counters = Counters()
     webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts)
-    courier = OutboxWorker(settings, mailer, webhooks, clock, time.monotonic, counters)
-    workers = (pool, rates, courier)
-    # All that is loaded by now stays. A full garbage collection is much shorter without it.
+    outbox_worker = OutboxWorker(settings, mailer, webhooks, clock, time.monotonic, counters)
+    workers = (pool, rates, outbox_worker)
+    # The loaded modules stay for ever, and a full garbage collection is much shorter without them.
     gc.freeze()
     log.info("daemon started", rpc=settings.rpc_url_without_credentials, wallet=settings.bitcoind_wallet)
     for worker in workers:
         worker.start()
     try:
         node = Bitcoind(settings)
-        Loop(settings, node, feed, pool, courier, rates, lock, should_stop, manager, counters).run()
+        Loop(settings, node, feed, pool, outbox_worker, rates, lock, should_stop, manager, counters).run()
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()
         disconnect()
-        # A standby comes first, because it is our connection that has failed.
+        # A standby daemon comes first, because our own connection has failed.
         time.sleep(2 * STANDBY_LOOK_SECONDS)
     finally:
         deadline = time.monotonic() + STOP_SECONDS
@@ -171,7 +174,7 @@ def work(
 
 
 def clock() -> datetime:
-    """Return the time of day."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 

@@ -1,16 +1,17 @@
-"""Report this process's state to systemd by the protocol of sd_notify(3), where there is a systemd."""
+"""Reports of this process's state to systemd, by the protocol of sd_notify(3)."""
 
 import socket
 from collections.abc import Mapping
 
 START_EXTENSION_MICROSECONDS = 60 * 10**6
-"""Each sign of life before READY=1 extends the time to start by this much."""
+"""Each report before READY=1 extends the time to start by this much."""
 
 
 class ServiceManager:
-    """The program that listens on the socket of $NOTIFY_SOCKET: a path, or with @ an abstract name.
+    """The program that listens on the socket of $NOTIFY_SOCKET, for example systemd.
 
-    Nobody waits for a listener that has stopped reading. A message that it has no room for is lost.
+    The variable holds a path, or an abstract name after @. Without the variable, no message is sent. A report
+    never blocks. If the listener does not read, messages are lost.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -20,24 +21,23 @@ class ServiceManager:
         self.is_told_ready = False
 
     def ready(self, status: str) -> None:
-        """Report that the process works, or that it tries again. Call it again in case a message was lost."""
+        """Report that the start is over. Call this again, because a message may have been lost."""
         if not self.is_told_ready:
-            self.is_told_ready = self._say("READY=1", status)
+            self.is_told_ready = self._send("READY=1", status)
 
     def alive(self, status: str) -> None:
-        """Report progress: feed the watchdog, or get more time to start.
+        """Report progress. The message feeds the watchdog, or extends the time to start.
 
-        `status` is a line for `systemctl status`. A message has it only where it has changed.
+        `status` is a line for `systemctl status`. A message contains only a changed status.
         """
         extension = f"EXTEND_TIMEOUT_USEC={START_EXTENSION_MICROSECONDS}"
-        self._say("WATCHDOG=1" if self.is_told_ready else extension, status)
+        self._send("WATCHDOG=1" if self.is_told_ready else extension, status)
 
     def stopping(self) -> None:
-        """Report that the process stops."""
-        self._say("STOPPING=1", "stopping")
+        self._send("STOPPING=1", "stopping")
 
-    def _say(self, assignment: str, status: str) -> bool:
-        """Return whether the message was sent, or need not be."""
+    def _send(self, assignment: str, status: str) -> bool:
+        """Send a message. Return False where it is lost."""
         if not self._address:
             return True
         lines = [assignment] if status == self._status else [assignment, f"STATUS={' '.join(status.split())}"]

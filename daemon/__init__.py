@@ -1,1 +1,1 @@
-"""The process that talks to bitcoind, decides each payment's status and sends its messages."""
+"""The process that follows bitcoind, decides the payments' statuses and sends the messages."""

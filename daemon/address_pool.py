@@ -1,11 +1,12 @@
-"""Keeps fresh addresses of the wallet in the table, so that a new request needs nothing but the database.
+"""A pool of fresh wallet addresses in the database, so that a new request needs no call to bitcoind.
 
 The wallet's keys are its identity, not its name. The pool compares its free addresses with the wallet at the
-start, after each failure, and whenever the oldest or newest of them becomes unknown. An address that the
-wallet does not know is held: no request can claim it until the wallet knows it again.
+start and after each failure. It also does so when the wallet no longer knows the oldest or newest free
+address. The pool holds an address that the wallet does not know. No request can claim a held address until
+the wallet knows that address again.
 
-An address that the wallet has made cannot be unmade. So the pool first stores how many it orders, and it
-looks for what an interrupted order left in the wallet before it orders more.
+A wallet cannot delete an address that it has made. So the pool stores the size of an order first. Before it
+orders more, the pool looks in the wallet for the addresses of an interrupted order.
 """
 
 import time
@@ -45,7 +46,7 @@ RETRY_SECONDS = 2.0
 
 
 class AddressPool(Worker):
-    """A thread with a connection to bitcoind of its own."""
+    """The thread that fills and checks the pool, with its own connection to bitcoind."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class AddressPool(Worker):
         super().__init__("address-pool")
         self._settings = settings
         self._node = node
-        node.while_waiting(self._check_going_on)
+        node.while_waiting(self._raise_if_stopping)
         self._clock = clock
         self._monotonic = monotonic
         self._may_fill = False
@@ -65,10 +66,10 @@ class AddressPool(Worker):
         self._must_check_all = True
         self._check_at = monotonic()
         self.problem: str | None = None
-        """Why the pool can't be filled, as one line that says what to do; None where it can."""
+        """The reason why the pool can't be filled, as one line with the cure, or None."""
 
     def begin(self) -> None:
-        """Let the pool fill, because the addresses that the wallet names are imported."""
+        """Start to fill the pool, because the loop has imported the addresses that the wallet lists."""
         if not self._may_fill:
             self._may_fill = True
             self.wake()
@@ -81,21 +82,21 @@ class AddressPool(Worker):
     def check(self) -> None:
         """Hold the free addresses that the wallet does not know, and release those that it knows.
 
-        Raise NodeError, RpcError or WrongChain where bitcoind cannot be asked.
+        Raise NodeError, RpcError or WrongChain where bitcoind returns no result.
         """
         if not self._must_check_all and self._monotonic() < self._check_at:
             return
         self._check_at = self._monotonic() + CHECK_SECONDS
-        if self._must_check_all or self._strangers(pool_ends()):
-            # Another thread may ask for the next check while this one runs.
+        if self._must_check_all or self._unknown_ids(pool_ends()):
+            # Another thread may request the next check while this check runs.
             self._must_check_all = False
             self._check_all()
 
     def take_in_strays(self) -> None:
         """Store the addresses that the wallet made for us and that the table lacks.
 
-        They are free where the last order was interrupted, because nobody was given them. Otherwise the
-        database is an older copy, so some request may have any address that looks free. Raise NodeError or
+        Such addresses are free after an interrupted order, because no request has them. Otherwise the
+        database is an older copy, so a customer may have any address that looks free. Raise NodeError or
         RpcError.
         """
         ordered = daemon_report().addresses_ordered
@@ -115,8 +116,8 @@ class AddressPool(Worker):
             self._end_order()
 
     def fill(self) -> None:
-        """Bring the pool up to its size. Raises NodeError or RpcError where the wallet gives no address."""
-        # Blocks are read from where the chain was joined: money that came before would not be found.
+        """Fill the pool to its size. Raise NodeError or RpcError where the wallet returns no address."""
+        # No address is in use before the daemon joins the chain, because it reads no earlier block.
         while stored_tip() is not None and not self.is_stopping:
             missing = self._missing()
             if missing <= 0:
@@ -127,7 +128,7 @@ class AddressPool(Worker):
         return self._settings.address_pool - free_count(self._settings.bitcoind_wallet)
 
     def _order(self, count: int) -> None:
-        """Get `count` fresh addresses from the wallet. The database must take the order first."""
+        """Get `count` fresh addresses from the wallet. The database stores the order first."""
         tip, stored = self._node.tip(), stored_tip()
         check_chain(self._node, tip)
         if stored is not None and tip.chainwork < stored.chainwork:
@@ -139,7 +140,7 @@ class AddressPool(Worker):
         self._may_have_strays = False
 
     def _add(self, pairs: list[tuple[str, bytes]]) -> None:
-        """Put addresses into the pool, and retire those of a wallet with another name."""
+        """Add addresses to the pool, and retire free addresses of a wallet with another name."""
         wallet, now = self._settings.bitcoind_wallet, self._clock()
         with unit_of_work("addresses-added"):
             add_addresses(pairs, wallet, now)
@@ -154,7 +155,7 @@ class AddressPool(Worker):
             update_report(addresses_ordered=0)
 
     def _watch_only(self, strays: Sequence[str]) -> None:
-        """Watch these addresses, and give nobody an address that the table had as free."""
+        """Watch these addresses, and retire all free addresses of the table."""
         retired = 0
         for batch in chunked(strays):
             pairs = self._with_scripts(batch)
@@ -174,23 +175,23 @@ class AddressPool(Worker):
         try:
             check_chain(self._node, self._node.tip())
             self._node.load_wallet()
-            self._hold(self._strangers(unclaimed), "the wallet does not know them")
+            self._hold(self._unknown_ids(unclaimed), "the wallet does not know them")
         except (WrongChain, RpcError) as error:
             if isinstance(error, WrongChain) or error.code == WALLET_NOT_FOUND:
                 self._hold([row.id for row in unclaimed], str(error))
             raise
 
-    def _hold(self, strangers: Sequence[int], reason: str) -> None:
-        if not strangers and not held_count():
+    def _hold(self, unknown_ids: Sequence[int], reason: str) -> None:
+        if not unknown_ids and not held_count():
             return
         with unit_of_work("pool-checked"):
-            newly_held = hold_unclaimed(strangers, self._clock())
+            newly_held = hold_unclaimed(unknown_ids, self._clock())
         if newly_held:
             wallet = self._settings.bitcoind_wallet
             log.warning("free addresses held", count=newly_held, wallet=wallet, reason=reason)
 
-    def _strangers(self, addresses: Sequence[Address]) -> list[int]:
-        """Return the ids of those that the wallet does not know."""
+    def _unknown_ids(self, addresses: Sequence[Address]) -> list[int]:
+        """Return the ids of the addresses that the wallet does not know."""
         known = self._node.known_addresses([row.address for row in addresses])
         return [row.id for row in addresses if row.address not in known]
 
@@ -212,7 +213,7 @@ class AddressPool(Worker):
             raise
 
     def _check_if_possible(self) -> None:
-        """Check the pool. While bitcoind cannot be asked, the pool stays as it is."""
+        """Check the pool. While bitcoind returns no result, the pool stays unchanged."""
         try:
             self.check()
         except (NodeError, RpcError, WrongChain):
@@ -221,7 +222,7 @@ class AddressPool(Worker):
                 raise
             self._node.close()
 
-    def _check_going_on(self, _silence: str | None) -> None:
+    def _raise_if_stopping(self, _silence: str | None) -> None:
         if self.is_stopping:
             raise Stopping
 
@@ -230,7 +231,7 @@ class AddressPool(Worker):
         return RETRY_SECONDS if is_in_trouble else LOOK_SECONDS
 
     def _note(self, problem: str | None) -> None:
-        """Log the start and the end of an outage, not each try."""
+        """Log the start and the end of an outage, but not each attempt."""
         if problem and not self.problem:
             log.warning("address pool not filled", reason=problem)
         elif self.problem and not problem:

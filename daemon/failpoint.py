@@ -1,8 +1,8 @@
-"""Places at which a test can have the daemon die as by a power cut: between any two of its steps.
+"""Failpoints, where a test can kill the daemon as by a power cut, between any two of its steps.
 
-Nothing happens at them unless the environment variable NODETILL_FAILPOINT names one:
-`block-connected.written`, or `block-connected.written:3` for the third arrival there. It is for tests alone,
-and no setting: the `.env` file is not asked, and a daemon that starts with it says so in its log.
+A failpoint has no effect unless the environment variable NODETILL_FAILPOINT names it. Examples are
+`block-connected.written`, and `block-connected.written:3` for the third arrival. The variable is for tests
+alone. It is no setting, so the daemon ignores it in the `.env` file. A daemon that starts with it logs that.
 """
 
 import os
@@ -32,21 +32,21 @@ TRANSACTIONS = (
     "rates-forgotten",
     "rates-stored",
 )
-"""Each is reached twice: NAME.written when all is written and not committed, and NAME.committed."""
+"""Transactions with two failpoints each, NAME.written before the commit and NAME.committed after it."""
 
 SENDS = ("email", "webhook")
-"""Each is reached twice: NAME.to-be-sent, and NAME.sent, when the other side has it."""
+"""Channels with two failpoints each, NAME.to-be-sent, and NAME.sent once the recipient has the message."""
 
 OTHERS = ("outcome.to-be-marked",)
-"""A message is sent, and the database does not know it yet."""
+"""A message is sent, but the database has no record of that yet."""
 
 
 class UnknownFailpoint(ValueError):
-    """There is no such place."""
+    """NODETILL_FAILPOINT names no failpoint."""
 
 
 def names(rpc_calls: frozenset[str]) -> tuple[str, ...]:
-    """Every place there is; after the answer to each call to bitcoind there is one."""
+    """Return the names of all failpoints. Each call to bitcoind has one after its response."""
     return (
         *(f"{name}.{step}" for name in TRANSACTIONS for step in ("written", "committed")),
         *(f"{name}.{step}" for name in SENDS for step in ("to-be-sent", "sent")),
@@ -63,9 +63,9 @@ _fatal_arrival = 1
 
 
 def arm(environ: Mapping[str, str], known: tuple[str, ...]) -> str | None:
-    """Die at the place that the environment names; its name, None where it names none.
+    """Arm the failpoint that the environment names, and return the value. Return None without a value.
 
-    Raises UnknownFailpoint.
+    Raise UnknownFailpoint.
     """
     global _armed, _arrivals, _fatal_arrival
     value = environ.get(VARIABLE)
@@ -73,12 +73,12 @@ def arm(environ: Mapping[str, str], known: tuple[str, ...]) -> str | None:
         return None
     name, _, number = value.partition(":")
     if name not in known or not (number or "1").isdecimal() or number == "0":
-        raise UnknownFailpoint(f"{VARIABLE} names no place: {value!a}. It is for tests alone: unset it")
+        raise UnknownFailpoint(f"{VARIABLE} names no failpoint: {value!a}. It is for tests alone: unset it")
     _armed, _arrivals, _fatal_arrival = name, count(1), int(number or 1)
     return value
 
 
 def reach(name: str) -> None:
-    """We are at the place `name`."""
+    """Kill the process if the failpoint `name` is armed and this is its fatal arrival."""
     if _armed is not None and name == _armed and next(_arrivals) == _fatal_arrival:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The daemon's health: its state and its problems, as the log, /health and systemd show them."""
+"""The daemon's state and problems, for the log, /health and systemd."""
 
 import time
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
 
 
 class WorkerDied(Exception):
-    """A thread ended by a bug: stop, so that the next start has all of its parts."""
+    """A thread has ended by a bug. The daemon must stop, because only a new start has all threads."""
 
 
 class HasThread(Protocol):
-    """The courier, the rate keeper, the address pool."""
+    """A worker with a thread."""
 
     def is_alive(self) -> bool:
-        """Whether it works."""
+        """Return whether the thread runs."""
 
 
 class HealthReporter:
-    """Holds the daemon's state, and logs where trouble begins and ends. The table is `State`'s."""
+    """Holds the daemon's state, and logs the start and end of problems. `State` describes the states."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class HealthReporter:
         self._counters = counters
         self._beat_at = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
-        self._of_node: list[str] = []
+        self._node_problems: list[str] = []
         self._state = State.STARTING
         self._reason: str | None = None
         self._slow_call: str | None = None
@@ -63,17 +63,16 @@ class HealthReporter:
 
     @property
     def state(self) -> State:
-        """What the daemon is doing."""
         return self._state
 
     def begin_look(self) -> None:
-        """Enter READING, but stay in trouble until it is known to be over."""
+        """Enter READING. A state with a reason stays until the result of the look."""
         self._tip_height = None
         if self._reason is None:
             self._state = State.READING
 
     def work(self, tip_height: int) -> None:
-        """Enter WORKING: all is known up to this tip."""
+        """Enter WORKING, because a look has found everything up to this tip."""
         self._end_outage()
         if self._state is State.WAITING:
             log.info("waiting over", reason=self._reason)
@@ -81,7 +80,7 @@ class HealthReporter:
         self._tip_height = self._node_height = tip_height
 
     def wait(self, reason: str) -> None:
-        """Enter WAITING: nothing can be decided now."""
+        """Enter WAITING, because nothing can be decided now."""
         if (self._state, self._reason) != (State.WAITING, reason):
             log.warning("waiting", reason=reason)
         self._end_outage()
@@ -89,7 +88,7 @@ class HealthReporter:
         self._tip_height = self._node_height = None
 
     def lose_touch(self, reason: str) -> float:
-        """Enter OUT_OF_TOUCH: bitcoind or the database can't be used. Return the seconds until a try."""
+        """Enter OUT_OF_TOUCH, because bitcoind or the database fails. Return the seconds until a retry."""
         if self._state is not State.OUT_OF_TOUCH:
             log.error("outage", reason=reason)
         self._state, self._reason = State.OUT_OF_TOUCH, reason
@@ -104,33 +103,33 @@ class HealthReporter:
             self._retry_seconds = FIRST_RETRY_SECONDS
 
     def note_node_height(self, height: int) -> None:
-        """Note the height of bitcoind's tip, which is still to be read."""
+        """Note the height of bitcoind's tip, which the daemon has not read yet."""
         self._node_height = height
 
-    def note_slow_call(self, what: str | None) -> None:
-        """Note which call bitcoind takes its time for, or that none is slow."""
-        self._slow_call = what
+    def note_slow_call(self, problem: str | None) -> None:
+        """Note the problem of a slow call to bitcoind, or that no call is slow."""
+        self._slow_call = problem
 
     def note_node(self, problems: list[str]) -> None:
-        """What is wrong with bitcoind's settings now."""
+        """Note the problems of bitcoind's settings, and log the changes."""
         for problem in problems:
-            if problem not in self._of_node:
+            if problem not in self._node_problems:
                 log.warning("bitcoind needs attention", reason=problem)
-        if self._of_node and not problems:
+        if self._node_problems and not problems:
             log.info("bitcoind is as it should be")
-        self._of_node = problems
+        self._node_problems = problems
 
     def is_beat_due(self) -> bool:
-        """Whether it is time for a sign of life; the next one's time begins then."""
+        """Return whether a heartbeat is due. If so, schedule the next heartbeat."""
         if time.monotonic() < self._beat_at:
             return False
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         return True
 
     def beat(self, now: datetime) -> None:
-        """Store a sign of life in the database.
+        """Store a heartbeat in the database.
 
-        Raises LockLost where another daemon may work on it by now, WorkerDied, or one of TRANSIENT_ERRORS.
+        Raise LockLost where another daemon may use the database by now, WorkerDied, or a transient error.
         """
         if not self._lock.is_held():
             raise LockLost("the connection to the database was cut, or another database is in its place")
@@ -144,17 +143,17 @@ class HealthReporter:
         self._manager.alive(self._text())
 
     def tell_ready(self) -> None:
-        """Report to systemd, once, that the first look is done or what it is waiting for."""
+        """Report to systemd once that the first look is done, or its problem."""
         if not self._manager.is_told_ready:
             self._manager.ready(self._text())
 
     def problems(self) -> list[str]:
         """Return a line for each thing that is wrong."""
         lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]
-        # While bitcoind is away the pool has nothing to add.
+        # An outage of bitcoind explains the problem of the pool.
         is_away = self._state is State.OUT_OF_TOUCH or self._slow_call is not None
         pool = None if is_away else self._pool.problem
-        found = [self._reason, self._slow_call, pool, *self._of_node, *lost]
+        found = [self._reason, self._slow_call, pool, *self._node_problems, *lost]
         return list(dict.fromkeys(problem for problem in found if problem))
 
     def _text(self) -> str:

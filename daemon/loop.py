@@ -1,8 +1,8 @@
-"""The daemon's one loop: wait for the feed, bring what is stored up to date, see what is due.
+"""The daemon's loop. It waits for the feed, updates the stored facts, and runs the work that is due.
 
-Every path that may have missed something (start, a gap, a new connection, silence, an outage) ends in
-`_reconcile`. Errors of bitcoind and of the database are waited out; anything else is a bug and stops the
-process, since the next start looks at everything again.
+After a start, a gap, a new connection, silence or an outage, the loop may have missed a message. Then it
+reconciles. After an error of bitcoind or of the database, the loop tries again. Any other exception is a bug
+and stops the process, because the next start looks at everything again.
 """
 
 import time
@@ -51,19 +51,24 @@ log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.2
 RETRY_SECONDS = 1.0
-"""Until another look where something was left open: a new connection whose subscription may not have reached
-bitcoind yet, a payment just missing, a chain that is catching up."""
+"""The delay before another look at an open matter.
+
+Examples are a missing payment, and a chain that is catching up. After a new connection, the subscription may
+not have reached bitcoind yet.
+"""
 CHECK_SECONDS = 2.0
-"""Between two checks that unconfirmed payments are still in the mempool. With DROP_GRACE and RETRY_SECONDS
-this is less than ten seconds."""
+"""The interval of the checks that unconfirmed payments are still in the mempool.
+
+With DROP_GRACE and RETRY_SECONDS, a dropped payment is found in less than ten seconds.
+"""
 
 
 class NotReady(Exception):
-    """Nothing can be decided now, by the reason given; look again soon."""
+    """Nothing can be decided now, for the given reason. The loop looks again soon."""
 
 
 class Loop:
-    """Owns the parts that look at bitcoind and write facts and statuses."""
+    """Owns the parts that read bitcoind and write facts and statuses."""
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class Loop:
         node: Bitcoind,
         feed: Feed,
         pool: AddressPool,
-        courier: OutboxWorker,
+        outbox_worker: OutboxWorker,
         rates: HasThread,
         lock: FileLock | AdvisoryLock,
         should_stop: Callable[[], bool],
@@ -82,10 +87,10 @@ class Loop:
         self._node = node
         self._feed = feed
         self._pool = pool
-        self._courier = courier
+        self._outbox_worker = outbox_worker
         self._should_stop = should_stop
         self._counters = counters
-        self._vitals = HealthReporter(feed, pool, (pool, courier, rates), lock, manager, counters)
+        self._health = HealthReporter(feed, pool, (pool, outbox_worker, rates), lock, manager, counters)
 
         node.while_waiting(self._pulse)
         self._watch = Watchlist()
@@ -94,7 +99,7 @@ class Loop:
         self._stalled = StalledChain()
         self._mempool = Mempool(node, self._watch)
         self._transactions = TransactionHandler(node, self._mempool, self._watch)
-        self._hints = HintHandler(self._mempool)
+        self._commands = HintHandler(self._mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
 
         self._reconcile_at = self._check_at = 0.0
@@ -102,17 +107,17 @@ class Loop:
         self._known_until: datetime | None = None
 
     def run(self) -> None:
-        """Work until told to stop.
+        """Work until `should_stop` returns true.
 
-        Raises LockLost where another daemon may work on the database by now, and WorkerDied.
+        Raise LockLost where another daemon may use the database by now, and WorkerDied.
         """
         while not self._should_stop():
-            batch = self._feed.poll(self._patience())
+            batch = self._feed.poll(self._poll_seconds())
             self._note(batch)
             try:
                 self._step(batch)
                 if self._tip is not None:
-                    self._vitals.work(self._tip.height)
+                    self._health.work(self._tip.height)
             except NotReady as reason:
                 self._wait_for(str(reason))
             except (NodeError, RpcError, WrongChain) as error:
@@ -122,9 +127,9 @@ class Loop:
                 self._lose_database(error)
             except Stopping:
                 return
-            self._vitals.note_slow_call(None)
+            self._health.note_slow_call(None)
             self._beat()
-            self._vitals.tell_ready()
+            self._health.tell_ready()
 
     def _step(self, batch: Batch) -> None:
         if not self._watch.addresses.is_read:
@@ -141,24 +146,24 @@ class Loop:
                 self._catch_up(tip)
                 self._assess()
         if batch.transactions:
-            self._take(batch.transactions)
-        self._carry_out_hints()
+            self._handle_transactions(batch.transactions)
+        self._run_commands()
         self._watch_deadlines()
         self._watch_unconfirmed()
 
     def _reconcile(self) -> None:
-        """Look at everything in bitcoind that could concern us, and decide what is due."""
+        """Compare the stored state with chain and mempool, and assess the requests that are due."""
         started = _now()
         self._tip = None
-        self._vitals.begin_look()
+        self._health.begin_look()
         self._watch.load()
         tip = self._node.tip()
         check_chain(self._node, tip)
         has_wallet = self._check_node()
-        # Before blocks are read: a payment to an address that is not in the table is not seen.
+        # The import precedes the blocks, because the daemon ignores payments to unknown addresses.
         self._import.run(tip, _now())
         self._pool.begin()
-        # A payment that it has not read yet may have come in time, or be the one that is missed.
+        # A payment in the unread part may have come in time, or may be the payment that is missing.
         if not self._node.is_mempool_loaded():
             raise NotReady(LOADING)
         tip = self._catch_up(tip)
@@ -169,12 +174,12 @@ class Loop:
         self._assess()
 
     def _catch_up(self, tip: NodeTip) -> NodeTip:
-        """Read the chain up to its tip, and ask after all that is unconfirmed; the tip that all is known at.
+        """Read the chain up to its tip, and verify all unconfirmed payments. Return the tip of both.
 
-        Raises NotReady.
+        Raise NotReady where the node is behind or still loading.
         """
         while True:
-            self._vitals.note_node_height(tip.height)
+            self._health.note_node_height(tip.height)
             end, tip = self._blocks.sync(tip, _now())
             if end is Sync.CATCHING_UP:
                 raise NotReady(self._why_behind(tip))
@@ -195,49 +200,49 @@ class Loop:
         is_stalled = read is not None and self._stalled.is_stalled(tip.height, read.height)
         return STALLED if is_stalled else CATCHING_UP
 
-    def _take(self, transactions: list[bytes]) -> None:
-        findings = self._transactions.look(transactions, _now())
-        if findings is None:
+    def _handle_transactions(self, transactions: list[bytes]) -> None:
+        update = self._transactions.look(transactions, _now())
+        if update is None:
             return
-        if findings.is_conclusive:
-            self._assess(findings)
+        if update.is_conclusive:
+            self._assess(update)
         else:
-            findings.apply_in_transaction()
+            update.apply_in_transaction()
             self._reconcile()
 
-    def _assess(self, findings: MempoolUpdate | None = None) -> None:
-        """Decide what is due; before the first whole look nothing is known well enough to.
+    def _assess(self, update: MempoolUpdate | None = None) -> None:
+        """Assess the requests that are due. Before the first complete look, only store the facts.
 
-        What was found is stored in the same transaction as what it changes.
+        New facts and the statuses that they change share a transaction.
         """
         if self._tip is None or self._known_until is None:
-            if findings is not None:
-                findings.apply_in_transaction()
+            if update is not None:
+                update.apply_in_transaction()
             return
-        store_facts = None if findings is None else findings.apply
+        store_facts = None if update is None else update.apply
         now = _now()
-        # A clock that was ahead and is right again expires nothing any more.
+        # The system clock may have been ahead. After its correction, no request may expire early.
         as_of = min(self._known_until, now)
         if self._assessor.assess_due(self._tip.height, as_of, now, store_facts):
-            self._courier.wake()
-        # Its time has run out since the last look: was all of the money there in time?
+            self._outbox_worker.wake()
+        # A deadline has passed since the last look. A new look shows whether the money came in time.
         if self._assessor.is_any_waiting:
             self._look_within(0)
 
-    def _carry_out_hints(self) -> None:
-        hints = pending_commands()
-        if hints:
-            self._hints.handle(hints, _now())
+    def _run_commands(self) -> None:
+        commands = pending_commands()
+        if commands:
+            self._commands.handle(commands, _now())
             self._assess()
-            self._courier.wake()
+            self._outbox_worker.wake()
 
     def _watch_deadlines(self) -> None:
-        """Reconcile before a request expires: it may have been paid in time."""
+        """Reconcile before a request expires, because its payment may have come in time."""
         if self._is_deadline_past():
             self._look_within(0)
 
     def _watch_unconfirmed(self) -> None:
-        """Reconcile soon where a payment is missing, or has left the mempool without a word from the feed."""
+        """Reconcile soon where a payment is missing, or has left the mempool without a message."""
         if self._mempool.is_missing_any:
             self._look_within(RETRY_SECONDS)
         elif time.monotonic() >= self._check_at:
@@ -252,10 +257,10 @@ class Loop:
     def _check_node(self) -> bool:
         """Log what is wrong with the node's settings. Return whether its wallet knows the open requests.
 
-        The pool looks after the free addresses.
+        AddressPool checks the free addresses.
         """
         lacking = wallet_problems(self._settings, self._node, sample_addresses(with_free=False))
-        self._vitals.note_node(feed_problems(self._settings, self._node) + lacking)
+        self._health.note_node(feed_problems(self._settings, self._node) + lacking)
         return not lacking
 
     def _note(self, batch: Batch) -> None:
@@ -281,44 +286,44 @@ class Loop:
                 self._counters.add(name, label, count)
 
     def _look_within(self, seconds: float) -> None:
-        """Reconcile then, if nothing has asked for it earlier."""
-        if self._vitals.state is not State.OUT_OF_TOUCH:
+        """Reconcile after `seconds` at the latest. During an outage the retry delay stays."""
+        if self._health.state is not State.OUT_OF_TOUCH:
             self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
 
     def _interval(self, is_complete: bool) -> float:
         is_busy = not is_complete or self._mempool.is_missing_any
         return RETRY_SECONDS if is_busy else float(self._settings.reconcile_interval)
 
-    def _patience(self) -> float:
-        if not self._watch.addresses.is_read and self._vitals.state is not State.OUT_OF_TOUCH:
+    def _poll_seconds(self) -> float:
+        if not self._watch.addresses.is_read and self._health.state is not State.OUT_OF_TOUCH:
             return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
     def _wait_for(self, reason: str) -> None:
-        self._vitals.wait(reason)
+        self._health.wait(reason)
         self._tip = None
         self._reconcile_at = time.monotonic() + RETRY_SECONDS
 
     def _begin_outage(self, reason: str) -> None:
         self._pool.check_soon()
         self._tip = None
-        self._reconcile_at = time.monotonic() + self._vitals.lose_touch(reason)
+        self._reconcile_at = time.monotonic() + self._health.lose_touch(reason)
 
     def _pulse(self, slow_call: str | None = None) -> None:
-        """Give a sign of life in the midst of long work, or of a slow call to bitcoind; stop if asked to."""
-        self._vitals.note_slow_call(slow_call)
+        """Send heartbeats during long work or a slow call. Raise Stopping if the process must stop."""
+        self._health.note_slow_call(slow_call)
         if self._should_stop():
             raise Stopping
         self._beat()
 
     def _beat(self) -> None:
-        if not self._vitals.is_beat_due():
+        if not self._health.is_beat_due():
             return
         try:
-            self._vitals.beat(_now())
+            self._health.beat(_now())
         except TRANSIENT_ERRORS as error:
             self._lose_database(error)
-        self._vitals.tell_alive()
+        self._health.tell_alive()
 
     def _lose_database(self, error: Exception) -> None:
         self._begin_outage(f"the database cannot be used: {one_line(error)}")

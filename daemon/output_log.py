@@ -1,4 +1,4 @@
-"""What a database transaction changes of outputs, told to the log: once it is committed, else not at all."""
+"""Log lines about outputs, written after the commit of the database transaction that changes them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,32 +15,32 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    what: str
+    event: str
     address_id: int
     facts: dict[str, Any]
 
 
-class _Untold(local):
-    """Of each thread its own, as its database transaction is."""
+class _Pending(local):
+    """Lines that wait for a commit. Each thread has its own lines, like its own transaction."""
 
     def __init__(self) -> None:
         self.lines: list[_Line] = []
 
 
-_untold = _Untold()
+_pending = _Pending()
 
 
-def tell(what: str, address_id: int, **facts: Any) -> None:
-    """A line about an output to this address. Only inside a transaction."""
-    _untold.lines.append(_Line(what, address_id, facts))
+def tell(event: str, address_id: int, **facts: Any) -> None:
+    """Log an event of an output to this address after the commit. Call this inside a transaction."""
+    _pending.lines.append(_Line(event, address_id, facts))
 
 
 @contextmanager
 def told_when_done() -> Iterator[None]:
-    """Around a database transaction."""
-    _untold.lines = []
+    """Log the lines of the database transaction inside. A transaction that fails logs nothing."""
+    _pending.lines = []
     yield
-    lines, _untold.lines = _untold.lines, []
+    lines, _pending.lines = _pending.lines, []
     if lines:
         _write(lines)
 
@@ -49,6 +49,6 @@ def _write(lines: list[_Line]) -> None:
     known = references_for({line.address_id for line in lines})
     for line in lines:
         address, payment = known[line.address_id]
-        # Money to an address that nobody was given by us, or whose request a restored backup doesn't have.
+        # The address has no request. Its request may be missing from a restored backup.
         write = log.info if payment is not None else log.warning
-        write(line.what, payment=payment, address=address, **line.facts)
+        write(line.event, payment=payment, address=address, **line.facts)

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, in the log."""
+"""Log lines about the progress of long work."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ TELL_SECONDS = 5.0
 
 
 class Progress:
-    """A line each TELL_SECONDS: what is done in less has none. `monotonic` gives seconds."""
+    """A log line every TELL_SECONDS, so shorter work has no line. `monotonic` returns seconds."""
 
     def __init__(self, event: str, total: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._event = event
@@ -20,7 +20,7 @@ class Progress:
         self._tell_at = monotonic() + TELL_SECONDS
 
     def tell(self, done: int, **facts: object) -> None:
-        """So much of the total is done."""
+        """Log that `done` of the total is finished, if a line is due."""
         if self._monotonic() >= self._tell_at:
             self._tell_at = self._monotonic() + TELL_SECONDS
             log.info(self._event, done=done, total=self._total, **facts)

@@ -1,4 +1,4 @@
-"""The daemon's database transactions: each has a name, checks the leadership, and logs what it changed."""
+"""The daemon's database transactions. Each has a name, checks the leadership, and logs its changes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from models.db.leadership import fence
 def unit_of_work(name: str) -> Iterator[None]:
     """Commit everything that is written inside, or nothing. `name` is one of failpoint.TRANSACTIONS.
 
-    Raises LockLost if another daemon has taken over.
+    Raise LockLost if another daemon has taken over.
     """
     with told_when_done():
         with database.atomic():

@@ -1,4 +1,4 @@
-"""A thread that works beside the loop, in turns."""
+"""A thread beside the loop that works in turns."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -13,18 +13,19 @@ log = structlog.get_logger(__name__)
 
 
 class Stopping(Exception):
-    """We were told to stop; what is not done yet goes on at the next start."""
+    """The process must stop. Unfinished work continues at the next start."""
 
 
 def in_a_thread(work: Callable[[], None]) -> None:
-    """Do it beside; the process doesn't wait for it when it ends."""
+    """Run `work` in a thread. The process does not wait for the thread at its end."""
     threading.Thread(target=work, daemon=True).start()
 
 
 class Worker(ABC):
-    """Takes a turn when woken, and after each pause, until it is stopped and has nothing under way.
+    """A thread that takes a turn when another thread wakes it, and after each pause.
 
-    Trouble with the database is waited out. Any other exception is a bug: it ends the thread, and is logged.
+    The thread ends once it is stopped and idle. After a transient database error, the next turn tries again.
+    Any other exception is a bug, which is logged and ends the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,11 +37,11 @@ class Worker(ABC):
 
     @abstractmethod
     def _turn(self) -> None:
-        """Do what is to be done now. Raise one of TRANSIENT_ERRORS to have it done again later."""
+        """Do the work that is due. Raise one of TRANSIENT_ERRORS to repeat the turn later."""
 
     @abstractmethod
     def _pause(self) -> float:
-        """Return the seconds to the next turn, if nobody wakes the thread before."""
+        """Return the seconds to the next turn, unless another thread wakes this thread before."""
 
     def _is_idle(self) -> bool:
         """Return whether a thread that is stopping may end."""
@@ -50,11 +51,11 @@ class Worker(ABC):
         self._thread.start()
 
     def wake(self) -> None:
-        """Have a turn taken now. Any thread may call this."""
+        """Start a turn now. Any thread may call this."""
         self._woken.set()
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Have the thread end, and wait so long for it. Return whether it has ended."""
+        """Stop the thread, and wait up to `timeout_seconds`. Return whether the thread has ended."""
         self.is_stopping = True
         self.wake()
         if self._thread.ident is not None:
@@ -71,7 +72,7 @@ class Worker(ABC):
             self._turn()
             self._end_trouble()
         except (Stopping, LockLost):
-            # Of a lost lock the loop will hear as well, and stop us.
+            # The loop detects a lost lock, too, and stops the workers.
             return
         except TRANSIENT_ERRORS as error:
             self._begin_trouble(error)

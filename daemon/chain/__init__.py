@@ -1,1 +1,1 @@
-"""Record what the chain and the mempool hold of our payments, and decide their statuses."""
+"""Record our payments in the chain and the mempool, and decide their statuses."""

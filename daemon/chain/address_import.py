@@ -1,7 +1,7 @@
-"""Addresses that the wallet gave and the database lacks: after a restore, or a kill between the two.
+"""Import of addresses that the wallet made and the database lacks, after a restore or a kill.
 
-They are imported before blocks are read, because a payment to an unknown address is not seen. Where the
-wallet answers too late for that, the blocks that paid them are read again.
+The import runs before the daemon reads blocks, because the daemon ignores a payment to an unknown address.
+If the wallet is available only later, the import disconnects the blocks that paid such addresses.
 """
 
 from datetime import datetime
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class AddressImport:
-    """Imports the wallet's addresses of our label once, as soon as the wallet answers."""
+    """Imports the addresses with our label once, as soon as the wallet is available."""
 
     def __init__(self, node: Bitcoind, blocks: BlockHandler, wallet: str) -> None:
         self._node = node
@@ -31,16 +31,16 @@ class AddressImport:
         self._is_done = False
 
     def run(self, tip: NodeTip, now: datetime) -> None:
-        """Import them, unless that is done. Wait while the wallet or the node's chain is not complete.
+        """Import the missing addresses once. Wait while the wallet or the node's chain is not complete.
 
-        Nobody is given such an address: where the database is an older copy, somebody was.
+        The addresses are watched only. If the database is an older copy, a customer may have any of them.
         """
         stored = stored_tip()
         if self._is_done or (stored is not None and tip.chainwork < stored.chainwork):
             return
         try:
             unknown = unknown_addresses(self._node.addresses())
-            # As many as an interrupted order: nobody was given them, and the pool takes them in.
+            # An interrupted order explains so many. No request has them, and the pool imports them.
             if len(unknown) > daemon_report().addresses_ordered:
                 if self._node.is_wallet_scanning():
                     return
@@ -48,14 +48,14 @@ class AddressImport:
         except NodeRefused as refusal:
             log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
         except RpcError:
-            # The wallet is not loaded, and wallet_problems says why.
+            # The wallet is not loaded, and wallet_problems returns the reason.
             return
         self._is_done = True
 
     def _import(self, unknown: list[str], tip: NodeTip, now: datetime) -> None:
         scripts = [script for batch in chunked(unknown) for script in self._node.scripts_of(batch)]
-        # Blocks first. After a kill between the two, the next start imports before it reads them again.
-        self._take_back_blocks(set(unknown), tip)
+        # Blocks come first. After a kill in between, the next start imports before it reads blocks again.
+        self._disconnect_paying_blocks(set(unknown), tip)
         with unit_of_work("addresses-added"):
             retired = retire_free(now)
             update_report(addresses_ordered=0)
@@ -65,14 +65,14 @@ class AddressImport:
             "addresses of the wallet taken in, to be watched only", count=len(unknown), free_retired=retired
         )
 
-    def _take_back_blocks(self, unknown: set[str], tip: NodeTip) -> None:
-        """Take back the blocks read already from the first that pays one of these addresses.
+    def _disconnect_paying_blocks(self, unknown: set[str], tip: NodeTip) -> None:
+        """Disconnect the stored blocks from the first block that pays one of these addresses.
 
-        A block that is pruned could not be read again, so it stays.
+        A pruned block stays, because the daemon could not read that block again.
         """
         oldest = oldest_block()
         if oldest is None:
-            # Nobody was given an address before the chain is joined.
+            # No request has an address before the daemon joins the chain.
             return
         heights = self._node.paid_heights(oldest.hash)
         paid = sorted(heights[address] for address in unknown & heights.keys())

@@ -1,7 +1,8 @@
-"""Following the chain: from the last block that was read to the node's tip, whatever lies between.
+"""The way from the last block that the daemon has read to the node's tip, reorgs included.
 
-A reorg is no special mode: blocks of ours that the node no longer has are taken back, those it has instead
-are read. A transaction for each full block or for some small ones, so that a crash goes on at the next one.
+A reorg is no special mode. The handler disconnects stored blocks that have left the node's active chain, and
+connects the blocks that replace them. One database transaction holds a full block or some small ones. After
+a crash, the handler resumes at the next block.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,11 +38,11 @@ log = structlog.get_logger(__name__)
 CHAINWORK_DIGITS = 64
 
 BYTES_AT_ONCE, BLOCKS_AT_ONCE = 500_000, 500
-"""After how many of them a database transaction is ended. Some hundred megabytes would wait for it else."""
+"""The size and the number of blocks in one database transaction. The limits keep the memory small."""
 
 
 class Sync(Enum):
-    """Where a sync ended."""
+    """The result of a sync."""
 
     AT_TIP = "at the node's tip"
     CATCHING_UP = "the node's chain has less work than the one already read: it is catching up"
@@ -49,7 +50,7 @@ class Sync(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The payments in a block, and what there conflicts with which payments."""
+    """The payments in a block, and its conflicts. Each conflict comes with the txids of its payments."""
 
     block: Block
     matches: list[PayingTransaction]
@@ -57,19 +58,19 @@ class _Content:
 
 
 class BlockHandler:
-    """Reads blocks, and takes them back."""
+    """Connects blocks, and disconnects them after a reorg."""
 
     def __init__(self, node: Bitcoind, watch: Watchlist, pulse: Callable[[], None]) -> None:
-        """`pulse` is called between two blocks; what it raises ends the sync, which goes on another time."""
+        """Call `pulse` between two blocks. Its exception ends the sync, which resumes at the next call."""
         self._node = node
         self._watch = watch
         self._pulse = pulse
 
     def sync(self, node_tip: NodeTip, now: datetime) -> tuple[Sync, NodeTip]:
-        """Read up to the node's tip, and return which it was. Statuses are decided later, at that tip.
+        """Read up to the node's tip, and return the result and that tip. Statuses are decided later.
 
-        A tip with less work than ours is a node that came back from a crash, not a reorg. It is waited for,
-        unless the operator has ordered to follow its chain.
+        A tip with less work than ours is no reorg, because a node may be catching up after a crash. The sync
+        waits for that node, unless the operator has ordered to follow its chain.
         """
         while True:
             tip = stored_tip()
@@ -82,14 +83,14 @@ class BlockHandler:
                 return Sync.CATCHING_UP, node_tip
             self._advance(tip, node_tip, now)
             reached = stored_tip()
-            # By hash: two blocks of one height are one row to peewee.
+            # Hashes are compared, because to peewee two blocks of one height are equal.
             if reached is not None and reached.hash == tip.hash:
                 raise NodeError("bitcoind's chain moves while it is read")
             if reached is None or reached.hash != node_tip.hash:
                 node_tip = self._node.tip()
 
     def _begin_at(self, node_tip: NodeTip) -> None:
-        """A new database: nobody was ever given an address, so no earlier block can pay one."""
+        """Join the chain at the node's tip. No earlier block can pay us, because no address was in use."""
         header = self._node.header(node_tip.hash)
         assert header is not None, "bitcoind knows its own tip"
         with unit_of_work("chain-joined"):
@@ -97,25 +98,27 @@ class BlockHandler:
         log.info("chain joined", height=node_tip.height, block=node_tip.hash)
 
     def _advance(self, tip: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
-        fork = self._fork(tip) or self._begin_again(node_tip, now)
+        fork = self._fork(tip) or self._restart_at_older_block(node_tip, now)
         if fork.height < tip.height:
             log.warning("reorg", depth=tip.height - fork.height, fork_height=fork.height, old_tip=tip.hash)
             self._disconnect_down_to(fork.height, tip)
         self._read_above(fork, node_tip, now)
 
     def _fork(self, tip: StoredBlock) -> StoredBlock | None:
-        """The newest stored block that is in the node's active chain."""
+        """Return the newest stored block that is in the node's active chain, or None."""
         block: StoredBlock | None = tip
         while block is not None and self._node.block_hash(block.height) != block.hash:
             block = block_at(block.height - 1)
         return block
 
-    def _begin_again(self, node_tip: NodeTip, now: datetime) -> StoredBlock:
-        """Begin where the oldest request is that is open, or whose payment has left the chain.
+    def _restart_at_older_block(self, node_tip: NodeTip, now: datetime) -> StoredBlock:
+        """Read again from the oldest request that is open, or whose payment has left the chain.
 
-        None of the blocks that were kept is in the node's chain.
+        The handler calls this where no stored block is in the node's chain. Return the block to begin above.
         """
-        is_concerned = PaymentRequest.closed_at.is_null() | PaymentRequest.address.in_(self._unchained())
+        is_concerned = PaymentRequest.closed_at.is_null() | PaymentRequest.address.in_(
+            self._unchained_address_ids()
+        )
         oldest = PaymentRequest.select().where(is_concerned).order_by(PaymentRequest.created_at).first()
         since = (oldest.created_at if oldest else now).timestamp() - 2 * 3600
         oldest_height = StoredBlock.select(StoredBlock.height).order_by(StoredBlock.height).scalar()
@@ -139,8 +142,11 @@ class BlockHandler:
             add_blocks([block])
         return block
 
-    def _unchained(self) -> set[int]:
-        """The addresses paid in blocks that are not in the node's chain, by the newest outputs first."""
+    def _unchained_address_ids(self) -> set[int]:
+        """Return the ids of the addresses that blocks outside the node's chain pay.
+
+        The search starts at the newest output and ends at the first output in the node's chain.
+        """
         found: set[int] = set()
         mined = Output.select().where(Output.block_hash.is_null(False))
         for output in mined.order_by(Output.block_height.desc()):
@@ -151,7 +157,7 @@ class BlockHandler:
         return found
 
     def disconnect_from(self, height: int) -> None:
-        """Take back the stored blocks from this height on. The next sync reads them again."""
+        """Disconnect the stored blocks from this height on. The next sync reads these heights again."""
         tip = stored_tip()
         if tip is not None and height <= tip.height:
             log.warning("reading blocks again", height=height, old_tip_height=tip.height)
@@ -168,17 +174,17 @@ class BlockHandler:
                 self._pulse()
 
     def _read_above(self, fork: StoredBlock, node_tip: NodeTip, now: datetime) -> None:
-        """Read the blocks above `fork`, up to one that does not follow the last: the chain has moved."""
+        """Read the blocks above `fork`. Stop at a block that does not follow, because the chain has moved."""
         hashes = self._hashes_between(fork, node_tip)
         progress = Progress("catching up", node_tip.height - fork.height)
         reached: StoredBlock | None = fork
         while reached is not None:
             progress.tell(reached.height - fork.height, height=reached.height)
             self._pulse()
-            reached = self._read_some(reached, hashes, now)
+            reached = self._read_batch(reached, hashes, now)
 
     def _hashes_between(self, fork: StoredBlock, node_tip: NodeTip) -> Iterator[str]:
-        """The active chain's blocks above `fork`, the node's tip last, as it was asked for."""
+        """Yield the active chain's block hashes above `fork`. The last one is the given tip."""
         height, block_hash = fork.height, fork.hash
         while height < node_tip.height - 1:
             hashes = self._node.hashes_after(block_hash, height, node_tip.height - 1)
@@ -188,10 +194,10 @@ class BlockHandler:
             height, block_hash = height + len(hashes), hashes[-1]
         yield node_tip.hash
 
-    def _read_some(self, tip: StoredBlock, hashes: Iterator[str], now: datetime) -> StoredBlock | None:
-        """Read and connect some blocks above `tip`, and let go of them; the last of them, None at the end.
+    def _read_batch(self, tip: StoredBlock, hashes: Iterator[str], now: datetime) -> StoredBlock | None:
+        """Read and connect one full block or many small ones above `tip`. Return the last one, or None.
 
-        A full block, or many small ones: what was missed in a month is not a commit for each.
+        Small blocks share a transaction, because a long outage must not need a commit for each of them.
         """
         blocks: list[Block] = []
         previous_hash, size = tip.hash, 0
@@ -206,8 +212,8 @@ class BlockHandler:
         return self._connect(tip, blocks, now) if blocks else None
 
     def _connect(self, tip: StoredBlock, blocks: Sequence[Block], now: datetime) -> StoredBlock:
-        """Store what these blocks hold of ours, and that they follow `tip`; the last of them."""
-        contents = self._look_through(blocks)
+        """Store these blocks above `tip`, with their payments and conflicts. Return the last block."""
+        contents = self._find_contents(blocks)
         foreword = self._foreword(contents)
         with unit_of_work("block-connected"):
             connected = []
@@ -220,9 +226,9 @@ class BlockHandler:
                         mark_replaced(txid, other.txid, in_block=block.hash)
                 tip = _row(block.hash, height, int(tip.chainwork, 16) + block.work, block.time)
                 connected.append(tip)
-            # All at once, so that PostgreSQL is not waited for after each of some hundred small ones.
+            # One statement for all blocks saves a round trip to PostgreSQL for each small block.
             add_blocks(connected)
-            # Those that pay an open request are forgotten when it closes.
+            # The spends of payments to an open request are deleted when the request closes.
             buried = tip.height - CLOSING_DEPTH + 1
             forget_spends(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
             forget_old_blocks(tip.height)
@@ -236,8 +242,11 @@ class BlockHandler:
         )
         return tip
 
-    def _look_through(self, blocks: Sequence[Block]) -> list[_Content]:
-        """All of them at once: each look at the address table may be a way to a server."""
+    def _find_contents(self, blocks: Sequence[Block]) -> list[_Content]:
+        """Return the payments and conflicts of each block.
+
+        All blocks share the look at the address table, which may be a round trip to a server.
+        """
         matches = {m.transaction: m for m in self._watch.matches([t for b in blocks for t in b.transactions])}
         return [
             _Content(
@@ -249,7 +258,7 @@ class BlockHandler:
         ]
 
     def _foreword(self, contents: Sequence[_Content]) -> Foreword:
-        """Ask the wallet when it received what is first met here, and follow what replaces payments."""
+        """Request the wallet's times for transactions that are new here, and collect the lineages."""
         matches = [match for content in contents for match in content.matches]
         known = states_of(match.transaction.txid for match in matches)
         new = {
@@ -257,17 +266,17 @@ class BlockHandler:
             for match in matches
             if any((match.transaction.txid, vout) not in known for vout, _, _ in match.outputs)
         }
-        moments = {txid: self._node.wallet_received_at(txid) for txid in new}
-        received_at = {txid: moment for txid, moment in moments.items() if moment is not None}
+        times = {txid: self._node.wallet_received_at(txid) for txid in new}
+        received_at = {txid: time for txid, time in times.items() if time is not None}
         return Foreword(received_at, _replacing_lineages(contents))
 
 
 def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transaction]]:
-    """Return what conflicts with payments in these blocks, and its descendants, each with its ancestors."""
+    """Map each conflict in these blocks, and each of its descendants there, to its lineage."""
     lineages = {other.txid: [other] for content in contents for other, _ in content.conflicts}
     if not lineages:
         return {}
-    # An outpoint begins with the transaction's hash, in the order of its bytes.
+    # An outpoint begins with the transaction's hash, in the internal byte order.
     found = {outpoint(txid, 0)[:32]: lineage for txid, lineage in lineages.items()}
     for transaction in (t for content in contents for t in content.block.transactions):
         parents = {spent[:32] for spent in transaction.inputs} & found.keys()
@@ -279,10 +288,10 @@ def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transact
 
 
 def unmine_above(height: int) -> None:
-    """Take back every block above this height, known or not."""
+    """Disconnect every block above this height, even a block that is not stored."""
     above = Output.select().where(Output.block_height > height)
     disconnect_outputs({output.block_hash for output in above if output.block_hash})
-    # At which height a conflict was mined is not kept. Those below are of requests that are long closed.
+    # The database has no height for a mined conflict. Conflicts below belong to requests closed long ago.
     forget_replacements(Output.replaced_in.is_null(False))
 
 

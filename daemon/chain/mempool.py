@@ -1,4 +1,4 @@
-"""bitcoind's mempool: which payments are in it, and what became of those that are not any more."""
+"""The payments in bitcoind's mempool, and the outcomes of payments that have left it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,30 +29,35 @@ from payments.transaction import Transaction
 log = structlog.get_logger(__name__)
 
 DROP_GRACE = timedelta(seconds=5)
-"""How long a payment must be missing before it is called dropped: a node that has just started gets its
-wallet's transactions back a moment after it answers."""
+"""A payment counts as dropped once it has been missing for so long.
+
+A node that has just started accepts calls a moment before its wallet resubmits its transactions.
+"""
 
 RELAY_GRACE = timedelta(seconds=60)
-"""The same for one that only another node has had, whose daemon was at work before: it may be on its way."""
+"""Grace period after a failover, for payments that only the previous daemon's node has seen.
+
+The network may not have relayed these payments to this node yet.
+"""
 
 FEED_DELAY = timedelta(seconds=2)
-"""How late a message of the feed may be to count as news: the mempool's times are whole seconds."""
+"""A message of the feed counts as news up to this delay, because the mempool's times are whole seconds."""
 
 MAX_ENTRIES = 1000
-"""With more payments the list of the whole mempool costs less than an entry for each."""
+"""Above this number of payments, one list of the whole mempool costs less than an entry for each payment."""
 
 MAX_FOREIGN_PER_SCAN = 10_000
-"""How many foreign transactions one look reads where no wallet can name its own: half a second's work."""
+"""The foreign transactions that one look reads where no wallet can list its own transactions."""
 
 BATCH_SIZE = 100
-"""How many of them bitcoind is asked for at once: a stranger may have made each as large as is relayed."""
+"""The transactions in one batch of calls. A stranger may have made each as large as nodes relay."""
 
 
 @dataclass(frozen=True, slots=True)
 class _NewPayment:
-    """A payment that bitcoind has in its mempool. `lineage` is it and its unconfirmed ancestors.
+    """A payment that bitcoind has in its mempool. `lineage` is the payment and its unconfirmed ancestors.
 
-    `has_ancestors` is true even where they left the mempool before bitcoind was asked for them.
+    `has_ancestors` is true even where the ancestors left the mempool before they could be read.
     """
 
     match: PayingTransaction
@@ -68,7 +73,10 @@ class _NewPayment:
 
 @dataclass(frozen=True, slots=True)
 class _Outcomes:
-    """What became of payments, by txid; `returned` are those that were away and are in the mempool again."""
+    """The outcomes of payments, by txid. `returned` payments had left the mempool and are in it again.
+
+    `replaced` maps each payment to the txid of its conflict.
+    """
 
     returned: Collection[str] = ()
     replaced: dict[str, str] = field(default_factory=dict)
@@ -77,54 +85,56 @@ class _Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class MempoolUpdate:
-    """What bitcoind said of payments, to be stored; `lineages` of those that are in the mempool again.
+    """The facts about payments that one look has found. `apply` stores them.
 
-    It is not `is_conclusive` in two cases only: the tip has moved, or bitcoind still loads its mempool. Both
-    end by themselves. The caller then syncs and looks again.
+    `lineages` belong to payments that are in the mempool again. The update is not conclusive in two cases
+    only: the tip has moved, or bitcoind still loads its mempool. Both cases end by themselves. The caller
+    then syncs and looks again.
     """
 
-    fates: _Outcomes
+    outcomes: _Outcomes
     arrivals: list[_NewPayment]
     is_conclusive: bool
     watch: Watchlist
     lineages: Mapping[str, Sequence[Transaction]] = field(default_factory=dict)
 
     def apply(self) -> None:
-        """Store all of it, inside the caller's database transaction.
+        """Store the update, inside the caller's database transaction.
 
-        One transaction, so that a payment neither counts together with the one it replaces, nor is taken for
-        gone while its replacement is still to come.
+        One transaction keeps a payment from counting together with the payment that it replaces. It also
+        keeps a replaced payment from looking lost before its replacement is stored.
         """
-        # Before what they replace is marked: a fee bump is as old as what was there until then.
+        # Arrivals are stored before the outcomes. A fee bump inherits the time of outputs that were live
+        # until now, and the outcomes mark these outputs as replaced.
         for arrival in self.arrivals:
             record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage, self.watch)
-        _record_fates(self.fates)
+        _record_outcomes(self.outcomes)
         self.watch.add(self.lineages)
 
     def apply_in_transaction(self) -> None:
-        """Store all of it in a database transaction of its own, if there is anything."""
-        fates = self.fates
-        if not (self.arrivals or self.lineages or fates.replaced or fates.dropped):
+        """Store the update in a database transaction of its own. Do nothing for an empty update."""
+        outcomes = self.outcomes
+        if not (self.arrivals or self.lineages or outcomes.replaced or outcomes.dropped):
             return
         with unit_of_work("mempool-recorded"):
             self.apply()
 
 
 class Mempool:
-    """Holds what is recorded of unconfirmed payments against bitcoind's mempool."""
+    """Compares the recorded unconfirmed payments with bitcoind's mempool."""
 
     def __init__(self, node: Bitcoind, watch: Watchlist) -> None:
         self._node = node
         self._watch = watch
         self._missing_since: dict[str, datetime] = {}
         self._is_new_here = node_changed()
-        self._hearsay: frozenset[str] = frozenset()
+        self._seen_elsewhere: frozenset[str] = frozenset()
         self._foreign: set[str] = set()
         self._check_from = 0
 
     @property
     def is_missing_any(self) -> bool:
-        """Whether a payment has left the mempool too lately to be called dropped: ask again soon."""
+        """Return whether a payment is missing, but not long enough to count as dropped. Look again soon."""
         return bool(self._missing_since)
 
     def look(
@@ -136,69 +146,74 @@ class Mempool:
         came_by_feed: bool = False,
         undecided: Collection[str] | None = None,
     ) -> MempoolUpdate:
-        """Return which of these payments the mempool has, and what became of those that may conflict.
+        """Return the payments that the mempool has, and the outcomes of the `endangered` txids.
 
-        Of the `endangered` only the `undecided` (all, if not given) can be dropped.
+        An endangered payment can be dropped only if it is `undecided`. None means all of them.
         """
-        asked = list(matches)
-        arrivals = [a for match in asked if (a := self._arrival(match, now, came_by_feed)) is not None]
-        is_any_absent = len(arrivals) < len(asked)
-        rivals = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
-        fates = self._fates({*endangered}.union(*rivals.values()), now, undecided)
-        if fates is None:
+        candidates = list(matches)
+        arrivals = [a for match in candidates if (a := self._arrival(match, now, came_by_feed)) is not None]
+        is_any_absent = len(arrivals) < len(candidates)
+        conflicts = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
+        outcomes = self._outcomes({*endangered}.union(*conflicts.values()), now, undecided)
+        if outcomes is None:
             return MempoolUpdate(_Outcomes(), [], False, self._watch)
-        # One that is back may replace another in turn: it is stored like one that comes for the first time.
-        for txids in (fates.replaced.values(), fates.returned):
+        # A returned payment may replace another in turn, so it is stored like a new payment.
+        for txids in (outcomes.replaced.values(), outcomes.returned):
             arrivals += self._unread_of_ours(txids, now, {a.txid for a in arrivals})
-        # Several questions concern each of these. The mempool may have changed between two of them.
+        # Several calls concern each of these payments. The mempool may have changed between two calls.
         unsure = {
-            a.txid for a in arrivals if a.has_ancestors or a.txid in fates.returned or rivals.get(a.txid)
+            a.txid
+            for a in arrivals
+            if a.has_ancestors or a.txid in outcomes.returned or conflicts.get(a.txid)
         }
         gone = unsure - self._present(unsure)
         arrivals = [a for a in arrivals if a.txid not in gone]
-        # bitcoind also publishes what is in a block, and with txindex=1 it has what no chain holds any more.
+        # bitcoind also publishes the transactions of a block. With txindex=1 it keeps those of stale blocks.
         is_conclusive = not (is_any_absent or gone) or self._is_absence_certain()
-        return MempoolUpdate(fates, arrivals, is_conclusive, self._watch)
+        return MempoolUpdate(outcomes, arrivals, is_conclusive, self._watch)
 
     def is_any_gone(self) -> bool:
-        """Return whether something has left the mempool that the database believes in it.
+        """Return whether a payment has left the mempool that the database records as in the mempool.
 
-        The feed is silent where nothing conflicts with what has left: an eviction, or a parent whose
-        replacement was itself replaced. Of more than MAX_ENTRIES the next ones are asked for at each call.
+        The feed publishes nothing where no conflict is left. Examples are an eviction, and a parent whose
+        replacement was itself replaced. Each call checks the next MAX_ENTRIES payments.
         """
-        believed = sorted(txids_believed_in_mempool())
-        start = self._check_from if self._check_from < len(believed) else 0
+        recorded = sorted(txids_believed_in_mempool())
+        start = self._check_from if self._check_from < len(recorded) else 0
         self._check_from = start + MAX_ENTRIES
-        part = believed[start : self._check_from]
+        part = recorded[start : self._check_from]
         return len(self._present(part)) < len(part)
 
     def verify_unconfirmed(self, now: datetime) -> bool:
-        """Ask after every payment that is in no block; False where the tip has moved: sync, and ask again."""
+        """Check every payment that is in no block, and store the outcomes.
+
+        Return False where the tip has moved. The caller then syncs and calls again.
+        """
         outputs = unconfirmed_outputs()
         if self._is_new_here:
-            self._hearsay = frozenset(txid for txid, state, _ in outputs if state == MEMPOOL)
+            self._seen_elsewhere = frozenset(txid for txid, state, _ in outputs if state == MEMPOOL)
             self._is_new_here = False
         undecided = {txid for txid, state, replaced_in in outputs if state != DROPPED and replaced_in is None}
         self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
-        # Before it is asked whether they are there: what is replaced after that, the feed tells.
+        # Lineages are read before presence is checked, because the feed reports each later replacement.
         lineages = self._grown_lineages({txid for txid, state, _ in outputs if state == MEMPOOL})
-        findings = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
-        if findings.is_conclusive:
+        update = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
+        if update.is_conclusive:
             self._watch.settle()
-        return findings.is_conclusive
+        return update.is_conclusive
 
     def rescan(self, tip_hash: str, now: datetime, *, by_wallet: bool) -> bool:
-        """Store payments that the feed missed. Return False where something is left for another look."""
+        """Store payments that the feed missed. Return False where another look has work left."""
         candidates = self._node.wallet_mempool_txids(tip_hash) if by_wallet else self._unread()
         states = {output.txid: output.state for output in outputs_of(candidates)}
         returned = [txid for txid, state in states.items() if state not in (MEMPOOL, MINED)]
         matches = self._matches([txid for txid in candidates if txid not in states])
         if matches or returned:
-            # What is gone is gone: it may be back, but is not waited for.
-            findings = self._record(matches, returned, now, undecided=())
-            if findings.arrivals:
-                log.info("payments found that the feed did not bring", count=len(findings.arrivals))
-            if not findings.is_conclusive:
+            # These payments count as gone already. They may return, but no grace period starts for them.
+            update = self._record(matches, returned, now, undecided=())
+            if update.arrivals:
+                log.info("payments found that the feed did not bring", count=len(update.arrivals))
+            if not update.is_conclusive:
                 return False
         if by_wallet:
             return True
@@ -206,7 +221,7 @@ class Mempool:
         return len(candidates) < MAX_FOREIGN_PER_SCAN
 
     def look_at(self, txids: Sequence[str], now: datetime) -> None:
-        """Record those of these transactions that the mempool has and that pay us."""
+        """Record each of these transactions that is in the mempool and pays us."""
         if matches := self._matches(txids):
             self._record(matches, [], now)
 
@@ -218,48 +233,54 @@ class Mempool:
         undecided: Collection[str] | None = None,
         lineages: Mapping[str, Sequence[Transaction]] = MappingProxyType({}),
     ) -> MempoolUpdate:
-        """Look, and store what was found, and these lineages."""
-        findings = self.look(matches, endangered, now, undecided=undecided)
-        findings = replace(findings, lineages={**lineages, **findings.lineages})
-        findings.apply_in_transaction()
-        return findings
+        """Look, and store the update together with these lineages."""
+        update = self.look(matches, endangered, now, undecided=undecided)
+        update = replace(update, lineages={**lineages, **update.lineages})
+        update.apply_in_transaction()
+        return update
 
     def _matches(self, txids: Sequence[str]) -> list[PayingTransaction]:
-        """Return those of these transactions that bitcoind has, and that pay us."""
+        """Return each of these transactions that bitcoind has and that pays us."""
         return [
             m for part in _chunks(txids) for m in self._watch.matches(self._node.mempool_transactions(part))
         ]
 
     def _unread(self) -> list[str]:
-        """Without a wallet any transaction of the mempool may be ours: the next of those that are new."""
+        """Return the next mempool transactions that no look has read yet.
+
+        Without a wallet, any transaction of the mempool may be ours.
+        """
         everything = self._node.mempool_txids()
-        # The new list's own strings, so that the whole of the old one is let go.
+        # The set keeps the new list's own strings, so that the memory of the old list is freed.
         self._foreign = {txid for txid in everything if txid in self._foreign}
         return list(islice((txid for txid in everything if txid not in self._foreign), MAX_FOREIGN_PER_SCAN))
 
     def _unread_of_ours(
         self, txids: Iterable[str], now: datetime, recorded: Collection[str]
     ) -> list[_NewPayment]:
-        """Return those that pay us too, though the feed has not brought them: a customer's fee bump."""
+        """Return the replacements that pay us too, such as a customer's fee bump that the feed missed."""
         unread = list(set(txids).difference(recorded))
         return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
 
     def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
-        """What payments that were away depend on now: the ancestors of one in a block are not unconfirmed."""
+        """Map each payment to its transaction and unconfirmed ancestors, as the mempool has them now."""
         node = self._node
         return {t: node.mempool_transactions([t, *node.mempool_ancestors(t)]) for t in returned}
 
     def _grown_lineages(self, txids: Collection[str]) -> dict[str, Sequence[Transaction]]:
-        """What these payments depend on, if blocks have left the chain: one that stayed in the mempool may be
-        made of money that was confirmed, and is not any more."""
+        """Return the lineages of these payments after a reorg. Return an empty mapping without one.
+
+        A payment that stayed in the mempool may spend outputs that were confirmed before the reorg.
+        """
         if not self._watch.reorg_pending:
             return {}
         return self._lineages(t for part in _chunks(list(txids)) for t in self._node.mempool_dependents(part))
 
     def _arrival(self, match: PayingTransaction, now: datetime, came_by_feed: bool) -> _NewPayment | None:
-        """First seen now if the feed has just brought it; else when the mempool says that it came.
+        """Return the new payment, or None where the mempool does not have it.
 
-        A message may have lain in its queue: the machine was asleep, or the database locked.
+        Its first-seen time is `now` if the feed has just published it, else the mempool's entry time. A
+        message may have waited in its queue while the machine was asleep or the database was locked.
         """
         txid = match.transaction.txid
         entry = self._node.mempool_entry(txid)
@@ -272,16 +293,16 @@ class Mempool:
         first_seen_at = now if is_fresh else min(entry.entered_at, now)
         return _NewPayment(match, first_seen_at, lineage, now, entry.ancestors > 0)
 
-    def _fates(
+    def _outcomes(
         self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
     ) -> _Outcomes | None:
-        """What became of these payments. None where the tip has moved, or the mempool is still loading.
+        """Return the outcomes of these payments. None where the tip has moved, or the mempool still loads.
 
-        A transaction that has just left the mempool may have been mined a moment ago: its absence means
-        something only while the tip that we have read stays the node's tip.
+        A transaction that has just left the mempool may have been mined a moment ago. So its absence is
+        certain only while the tip that we have read stays the node's tip.
         """
         present = self._present(txids)
-        self._hearsay -= present
+        self._seen_elsewhere -= present
         absent = [txid for txid in txids if txid not in present]
         replaced = self._replacements(absent)
         if absent and not self._is_absence_certain():
@@ -298,7 +319,7 @@ class Mempool:
         return {txid for part in _chunks(list(txids)) for txid in self._node.in_mempool(part)}
 
     def _replacements(self, txids: Collection[str]) -> dict[str, str]:
-        """For each of these payments that something in the mempool conflicts with: by what."""
+        """Map each of these payments that has a conflict in the mempool to the conflict's txid."""
         spends = spends_of(txids)
         spenders = self._node.mempool_spenders(list({spend.outpoint for spend in spends}))
         return {
@@ -313,16 +334,15 @@ class Mempool:
 
     def _is_missing_long(self, txid: str, now: datetime) -> bool:
         since = self._missing_since.setdefault(txid, now)
-        # Also where the clock was set back: better an early look than one that never comes.
-        return not since <= now < since + (RELAY_GRACE if txid in self._hearsay else DROP_GRACE)
+        # A clock that was set back must not delay the outcome for ever. Better early than never.
+        return not since <= now < since + (RELAY_GRACE if txid in self._seen_elsewhere else DROP_GRACE)
 
 
 def _chunks(txids: Sequence[str]) -> list[Sequence[str]]:
-    """So many as bitcoind is asked for at once."""
     return [txids[start : start + BATCH_SIZE] for start in range(0, len(txids), BATCH_SIZE)]
 
 
-def _record_fates(fates: _Outcomes) -> None:
-    for txid, by in fates.replaced.items():
-        mark_replaced(txid, by, in_block=None)
-    mark_dropped(fates.dropped)
+def _record_outcomes(outcomes: _Outcomes) -> None:
+    for txid, conflict in outcomes.replaced.items():
+        mark_replaced(txid, conflict, in_block=None)
+    mark_dropped(outcomes.dropped)

@@ -1,18 +1,19 @@
-"""Tells a node that catches up from one that stays on a chain with less work than the one already read."""
+"""Detection of a node that stays on a chain with less work than the chain already read."""
 
 import time
 from collections.abc import Callable
 
 STALLED_SECONDS = 3600.0
 MIN_SHARE = 100
-"""A node that catches up reads more than this part of the missing blocks in that time.
+"""A node that catches up reads at least 1/MIN_SHARE of the missing blocks in STALLED_SECONDS.
 
-A chain that only grows does not, where many blocks are missing. Where few are, it soon has enough work.
+A node on another chain gains only newly mined blocks. If many blocks are missing, new blocks are a smaller
+share. If few blocks are missing, that chain soon has enough work.
 """
 
 
 class StalledChain:
-    """Watches a node whose chain has less work. `monotonic` gives seconds."""
+    """The progress of a node whose chain has less work. `monotonic` returns seconds."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -22,7 +23,7 @@ class StalledChain:
     def is_stalled(self, height: int, read_height: int) -> bool:
         """Return whether the node, now at `height`, has not caught up for STALLED_SECONDS.
 
-        `read_height` is that of the chain already read.
+        `read_height` is the height of the chain already read.
         """
         now = self._monotonic()
         missing = read_height - self._height
@@ -32,5 +33,5 @@ class StalledChain:
         return now - self._since >= STALLED_SECONDS
 
     def clear(self) -> None:
-        """Begin anew: the node's chain has enough work."""
+        """Reset the state, because the node's chain has enough work."""
         self._since = None

@@ -1,4 +1,4 @@
-"""The only writer of a status: from the facts of a request to what is stored and told of it."""
+"""The only writer of statuses, events and messages: it computes them from the facts of a request."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,48 +29,48 @@ from payments.status import Assessment, EventType, LastKnownState, Status, asses
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 200
-"""Requests a transaction: a web process that creates one waits no longer than for these."""
+"""Requests in one transaction. A web process that creates a request waits at most for so many."""
 
 
 _NEEDS_A_DECISION = (EventType.LATE, EventType.REVERTED, EventType.EXTRA)
 
 
 class StatusConflict(Exception):
-    """Somebody else wrote a status: two daemons work on one database. The process must stop."""
+    """Another daemon has written a status in the same database. The process must stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What was found of a request, beside what was known of it before."""
+    """The assessment of a request, with its state before and the events of the change."""
 
     payment: PaymentRequest
     outputs: list[Output]
     before: LastKnownState
     after: Assessment
-    told: tuple[EventType, ...]
+    events: tuple[EventType, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line for the log, once the transaction is done."""
+    """A log line, written after the commit."""
 
-    what: str
+    event: str
     payment: str
     facts: dict[str, Any]
 
 
 class Assessor:
-    """Reads statuses off the facts, and stores them with the events that tell of them."""
+    """Computes statuses from the facts, and stores them with their events and messages."""
 
     def __init__(self, settings: Settings, pulse: Callable[[], None], counters: Counters) -> None:
-        """`pulse` is called between two transactions; what it raises leaves the rest for another time."""
+        """Call `pulse` between two transactions. Its exception leaves the rest for the next call."""
         self._settings = settings
         self._pulse = pulse
         self._counters = counters
         self._published_height: int | None = None
         self._published_look: datetime | None = None
         self.is_any_waiting = False
-        """Whether a request waits for the next complete look, since a moment that it depends on has come."""
+        """True if a request waits for the next complete look, because its deadline has passed."""
 
     def assess_due(
         self,
@@ -79,18 +79,18 @@ class Assessor:
         now: datetime,
         store_facts: Callable[[], None] | None = None,
     ) -> int:
-        """Assess every request that may have changed, at this tip, and return how many changes that made.
+        """Assess every request that may have changed, at this tip. Return the number of log lines.
 
-        `as_of` is the moment up to which bitcoind has been read: nothing expires after it, and a request with
-        a moment between `as_of` and `now` is left for the next look. `store_facts` stores what makes a
-        difference, in the same transaction as the first.
+        `as_of` is the start of the last complete look at bitcoind. No request expires by a deadline after
+        `as_of`. A request with a deadline between `as_of` and `now` waits for the next look. `store_facts`
+        stores new facts, in the same transaction as the first assessments.
         """
-        told = 0
+        line_count = 0
         has_news = store_facts is not None or (tip_height, as_of) != (
             self._published_height,
             self._published_look,
         )
-        # The write lock is not taken to find out that nothing is due.
+        # A read comes first, so that a call with nothing to do takes no write lock.
         if not has_news and not payments_to_reassess(tip_height, as_of, 1, now=now):
             self.is_any_waiting = is_any_waiting(tip_height, as_of, now)
             return 0
@@ -103,23 +103,23 @@ class Assessor:
                 is_last = len(payments) < AT_ONCE
                 self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
                 is_published = is_last and not self.is_any_waiting
-                # A status is read at the published height. The others, of before, are as they were at that.
+                # Readers use the published height, which moves with the last batch. Earlier rows keep theirs.
                 lines = self._assess(payments, tip_height, as_of, now, is_published=is_published)
                 if is_last:
                     self._publish(tip_height if is_published else None, as_of)
             self._published_height = tip_height if is_published else None
             for line in lines:
-                write = log.warning if line.what in _NEEDS_A_DECISION else log.info
-                write(line.what, payment=line.payment, **line.facts)
-                self._counters.add("events", line.what)
-            told += len(lines)
+                write = log.warning if line.event in _NEEDS_A_DECISION else log.info
+                write(line.event, payment=line.payment, **line.facts)
+                self._counters.add("events", line.event)
+            line_count += len(lines)
             if is_last:
                 self._published_look = as_of
-                return told
+                return line_count
             self._pulse()
 
     def _publish(self, tip_height: int | None, as_of: datetime) -> None:
-        """Store the tip that every status was worked out at, if they all were, and the look behind them."""
+        """Store the height at which all statuses hold, if it is new, and the time of the complete look."""
         report: dict[str, Any] = {}
         if as_of != self._published_look:
             report["complete_look_at"] = as_of
@@ -146,13 +146,13 @@ class Assessor:
             raise StatusConflict("requests were assessed by another daemon at the same time")
         note_gaps([output for change in changes for output in change.outputs], now)
         forget_spends([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
-        self._tell([change for change in changes if change.told], tip_height, now)
+        self._add_events([change for change in changes if change.events], tip_height, now)
         return [line for change in changes for line in _lines(change)]
 
-    def _tell(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> None:
+    def _add_events(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> None:
         addresses = references_for({change.payment.address_id for change in changes})
         sellers = {change.payment.seller_id for change in changes}
-        to_be_called = {seller_id for seller_id in sellers if has_webhook(seller_id)}
+        with_webhook = {seller_id for seller_id in sellers if has_webhook(seller_id)}
         for change in changes:
             payment = change.payment
             address, _ = addresses[payment.address_id]
@@ -163,11 +163,11 @@ class Assessor:
                 tip_height=tip_height,
                 public_url=self._settings.public_url,
             )
-            for event_type in change.told:
+            for event_type in change.events:
                 event_id = add_event(payment, event_type, document, now)
                 if should_email_operator(event_type, document):
                     add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
-                if payment.seller_id in to_be_called:
+                if payment.seller_id in with_webhook:
                     queue = f"{WEBHOOK}:{payment.seller_id}"
                     add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
 
@@ -175,7 +175,7 @@ class Assessor:
 def _change(
     payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
 ) -> _Change:
-    """Assess a request, and set what is to be stored of it."""
+    """Assess a request, and set its new values. The caller stores them."""
     before = payment.standing
     after = assess(
         payment.terms,
@@ -184,25 +184,25 @@ def _change(
         as_of=as_of,
         was_confirmed=before.status is Status.CONFIRMED,
     )
-    told = events_between(
+    events = events_between(
         before, after, has_new_part=before.may_hide_new_output(after) and _has_new_part(payment, outputs)
     )
     payment.apply(after, now)
-    if told:
+    if events:
         payment.notified_sats = after.received_sats
-    return _Change(payment, outputs, before, after, told)
+    return _Change(payment, outputs, before, after, events)
 
 
 def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
-    """Whether something live was in no event yet."""
-    told = outputs_in_last_event(payment)
-    return any(output.receipt.is_live and (output.txid, output.vout) not in told for output in outputs)
+    """Return whether the last event lacks a live output."""
+    reported = outputs_in_last_event(payment)
+    return any(output.receipt.is_live and (output.txid, output.vout) not in reported for output in outputs)
 
 
 def _lines(change: _Change) -> list[_Line]:
-    """The events, or a change of status that is none; and that our work for it ends, or begins anew."""
+    """Return a log line for each event, or else for the new status, and for a close or a reopening."""
     before, after = change.before, change.after
-    names = [event_type.value for event_type in change.told]
+    names = [event_type.value for event_type in change.events]
     if not names and before.status is not after.status:
         names.append("status changed")
     if before.is_closed is not after.is_closed:

@@ -1,7 +1,8 @@
-"""Raw transactions from the feed: which pay us, and which take a payment back.
+"""The raw transactions from the feed that pay us, or conflict with a payment.
 
-The feed proves nothing: bitcoind publishes a transaction again when its block comes, and when it goes. What
-is recorded is what its mempool says when asked. What it says nothing of, the chain or the next look will.
+A message of the feed proves nothing, because bitcoind publishes a transaction again with its block, and after
+a reorg. So the daemon checks the mempool and records only what the mempool contains. For all other
+transactions, the chain or the next look brings the facts.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class TransactionHandler:
-    """Takes what the feed brings."""
+    """Compares the feed's transactions with the watchlist."""
 
     def __init__(self, node: Bitcoind, mempool: Mempool, watch: Watchlist) -> None:
         self._node = node
@@ -27,13 +28,13 @@ class TransactionHandler:
         self._watch = watch
 
     def look(self, raws: Iterable[bytes], now: datetime) -> MempoolUpdate | None:
-        """What is new, to be stored; None where none of them concerns us."""
+        """Return the new facts, not stored yet. Return None where no transaction concerns us."""
         transactions = [t for raw in raws if (t := self._read(raw)) is not None]
-        fresh = _unrecorded(self._watch.matches(transactions))
+        new = _unrecorded(self._watch.matches(transactions))
         endangered = {txid for _, txids in self._watch.conflicting(transactions) for txid in txids}
-        if not fresh and not endangered:
+        if not new and not endangered:
             return None
-        return self._mempool.look(fresh, endangered, now, came_by_feed=True)
+        return self._mempool.look(new, endangered, now, came_by_feed=True)
 
     def _read(self, raw: bytes) -> Transaction | None:
         try:
@@ -44,7 +45,7 @@ class TransactionHandler:
 
 
 def _unrecorded(matches: list[PayingTransaction]) -> list[PayingTransaction]:
-    """Without those whose outputs are all known to be in the mempool or a block."""
+    """Return the matches with an output that is not recorded in the mempool or in a block."""
     states = states_of([match.transaction.txid for match in matches])
     return [
         match

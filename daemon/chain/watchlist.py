@@ -1,4 +1,4 @@
-"""Our addresses, and the outpoints that our payments depend on: what each transaction is compared with."""
+"""The addresses and outpoints with which the daemon compares each transaction."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,33 +11,36 @@ from payments.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class PayingTransaction:
-    """A transaction that pays us: for each output of ours (vout, amount_sats, address_id)."""
+    """A transaction that pays us. `outputs` has (vout, amount_sats, address_id) for each output of ours."""
 
     transaction: Transaction
     outputs: tuple[tuple[int, int, int], ...]
 
 
 class Watchlist:
-    """What every transaction is held against: our addresses, and the outpoints that payments depend on.
+    """Our addresses, and the outpoints that our payments depend on.
 
-    The outpoints mirror the `spend` table, which holds only what is not yet buried deep.
+    The outpoints mirror the `spend` table, which has no rows for payments that are buried deep.
     """
 
     def __init__(self) -> None:
         self.addresses = Addresses()
         self.reorg_pending = True
-        """Whether blocks have left the chain since it was last asked what payments in the mempool depend on:
-        it may be more now. At the start nobody knows."""
+        """True if a reorg has happened since the mempool's lineages were read.
+
+        After a reorg, payments may depend on more transactions. The value is true at the start, because an
+        earlier process may have seen a reorg.
+        """
         self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:
-        """Take over what is stored."""
+        """Read the outpoints from the database."""
         self._spends.clear()
         for txid, outpoint, spender in all_spends():
             self._spends[outpoint][txid] = spender
 
     def add(self, lineages: Mapping[str, Iterable[Transaction]]) -> None:
-        """Watchlist, for each of these payments, what it and its unconfirmed ancestors spend."""
+        """Store and watch the outpoints that each payment's lineage spends. Keys are the payments' txids."""
         rows = [
             (txid, outpoint, t.txid)
             for txid, lineage in lineages.items()
@@ -49,7 +52,7 @@ class Watchlist:
         add_spends(rows)
 
     def settle(self) -> None:
-        """Note that the mempool has been asked after what left the chain."""
+        """Note that the lineages in the mempool are up to date after a reorg."""
         self.reorg_pending = False
 
     def matches(self, transactions: Sequence[Transaction]) -> list[PayingTransaction]:
@@ -62,7 +65,7 @@ class Watchlist:
         return [PayingTransaction(transaction, tuple(outputs)) for transaction, outputs in found.items()]
 
     def conflicts(self, transaction: Transaction) -> set[str]:
-        """The payments that can't be valid beside this transaction."""
+        """Return the txids of the payments that conflict with this transaction."""
         spends = self._spends
         touched = [spends[outpoint] for outpoint in transaction.inputs if outpoint in spends]
         if not touched:
@@ -71,7 +74,7 @@ class Watchlist:
         return {ours for spenders in touched for ours, spender in spenders.items() if spender != txid}
 
     def heirs(self, lineage: Iterable[Transaction], replaced: Collection[str]) -> set[str]:
-        """Return the payments that depend on those of these transactions that replace one of `replaced`."""
+        """Return the payments that depend on a transaction of `lineage` which replaces one of `replaced`."""
         return {
             ours
             for transaction in lineage
@@ -82,7 +85,7 @@ class Watchlist:
         }
 
     def conflicting(self, transactions: Iterable[Transaction]) -> Iterator[tuple[Transaction, set[str]]]:
-        """Those of these transactions that payments can't be valid beside, each with these payments."""
+        """Yield each transaction that conflicts with payments, with the txids of these payments."""
         is_free = self._spends.keys().isdisjoint
         for transaction in [t for t in transactions if not is_free(t.inputs)]:
             if conflicts := self.conflicts(transaction):

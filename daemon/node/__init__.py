@@ -1,1 +1,1 @@
-"""Talk to bitcoind: its feed, its RPC and its REST interface."""
+"""The connections to bitcoind: its ZMQ feed, its JSON-RPC and its REST interface."""

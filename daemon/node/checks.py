@@ -1,6 +1,6 @@
-"""What about bitcoind keeps Nodetill from doing its work: each a line that says what to do.
+"""Problems of bitcoind that keep Nodetill from its work. Each problem is a line with its cure.
 
-The daemon's log and /health say it, and `manage.py doctor` in the same words.
+The daemon's log, /health and `manage.py doctor` show the same lines.
 """
 
 import ipaddress
@@ -22,16 +22,16 @@ CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decid
 STALLED = (
     "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
     "decided. See that bitcoind has peers. If its chain is the one that you mean (after a split, "
-    "invalidateblock, or a test network begun anew), run manage.py chain follow"
+    "invalidateblock, or the reset of a test network), run manage.py chain follow"
 )
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
 
 MIN_HEIGHT = 100
-"""Above this height no reorg replaces block 1, so block 1 tells one chain from another."""
+"""Above this height no reorg replaces block 1, so block 1 identifies the chain."""
 
 LEAST_MARK = 20_000
-"""More than a block has transactions: each has at least 60 bytes, and they share a million."""
+"""More transactions than a block has. Each has at least 60 bytes, and all share one million bytes."""
 
 
 class WrongChain(Exception):
@@ -39,9 +39,9 @@ class WrongChain(Exception):
 
 
 def check_chain(node: Bitcoind, tip: NodeTip) -> None:
-    """Raise WrongChain unless the node is on the chain of this database. Store which chain that is.
+    """Raise WrongChain unless the node is on the chain of this database. Store the chain's name.
 
-    The operator may order to follow a chain that was begun anew. Its first block is then stored later.
+    The operator may order to follow another chain of the same name. Its first block is stored later.
     """
     report = daemon_report()
     problem = chain_problem(node, tip, report)
@@ -64,20 +64,20 @@ def is_ordered(node: Bitcoind) -> bool:
 
 
 def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | None:
-    """Return that the node is on another chain than the database; None where both may be the same."""
+    """Return a line if the node is on another chain than the database. Return None if both may agree."""
     if report.chain not in (None, tip.chain):
         return (
             f"bitcoind is on chain {tip.chain}, but this database belongs to {report.chain}: "
             "correct BITCOIND_RPC_URL or DATABASE_URL"
         )
     first_block = node.block_hash(1) if report.first_block is not None else None
-    # A node without blocks has yet to get them.
+    # A node without block 1 has not downloaded any block yet.
     if first_block in (None, report.first_block):
         return None
     return (
         f"bitcoind follows another {tip.chain} chain than this database: its block 1 is {first_block}, the "
-        f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain that was "
-        "begun anew, set DATABASE_URL to a new database, or follow it by manage.py chain follow"
+        f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain "
+        "that was reset, set DATABASE_URL to a new database, or follow it by manage.py chain follow"
     )
 
 
@@ -87,7 +87,7 @@ def _has_stored_tip(node: Bitcoind) -> bool:
 
 
 def pruning_problem(tip: NodeTip, read_height: int) -> str | None:
-    """That blocks above the last one that was read are pruned."""
+    """Return a line if blocks above the last one that was read are pruned."""
     if tip.pruned_below <= read_height + 1:
         return None
     return (
@@ -97,73 +97,73 @@ def pruning_problem(tip: NodeTip, read_height: int) -> str | None:
 
 
 def feed_problems(settings: Settings, node: Bitcoind) -> list[str]:
-    """Return why transactions and blocks do not come, a line each."""
+    """Return a line for each problem that keeps transactions or blocks from the feed."""
     published = node.publications()
     problems = [place_problem(*topic, published) for topic in topics(settings)]
     return [problem for problem in (*problems, relay_problem(node)) if problem is not None]
 
 
 def relay_problem(node: Bitcoind) -> str | None:
-    """Return that bitcoind gets no transactions from its peers; None where it does, or does not tell."""
+    """Return a line if bitcoind gets no transactions from its peers. Return None if that is unknown."""
     if node.relays_transactions() is not False:
         return None
     return (
-        "bitcoind asks its peers for no transactions, so a payment is seen only once it is in a block: "
+        "bitcoind requests no transactions from its peers, so a payment is unknown until it is in a block: "
         "remove blocksonly=1 from bitcoin.conf"
     )
 
 
 def topics(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """What is listened for, and where."""
+    """Return the topics of the feed, each with its ZMQ address."""
     return ("rawtx", settings.bitcoind_zmq_rawtx), ("hashblock", settings.bitcoind_zmq_hashblock)
 
 
 def place_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
-    """Return that bitcoind does not publish `topic` at `address`; None where it does."""
-    places = [each.address for each in published if each.topic == topic]
-    if not places:
+    """Return a line if bitcoind does not publish `topic` at `address`."""
+    published_at = [each.address for each in published if each.topic == topic]
+    if not published_at:
         return (
             f"bitcoind does not publish {topic} over ZMQ: "
             f"add zmqpub{topic}={_as_published(address)} and zmqpub{topic}hwm=0 to bitcoin.conf"
         )
-    if any(_is_same_port(place, address) for place in places):
+    if any(_is_same_port(each, address) for each in published_at):
         return None
     setting = f"BITCOIND_ZMQ_{topic.upper()}"
     return (
-        f"bitcoind publishes {topic} at {', '.join(places)}, but {setting} is {address}: "
-        f"set {setting}={_seen_from_here(places[0], address)}"
+        f"bitcoind publishes {topic} at {', '.join(published_at)}, but {setting} is {address}: "
+        f"set {setting}={_seen_from_here(published_at[0], address)}"
     )
 
 
 def mark_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
-    """That a full block's messages would be more than bitcoind keeps for a slow reader.
+    """Return a line if a full block has more messages than bitcoind queues for a slow subscriber.
 
-    Topics at one address share one queue, with the mark of the one that is first in the alphabet.
+    Topics at one address share one queue. Its high-water mark is that of the first topic in the alphabet.
     """
-    there = sorted(
+    marks = sorted(
         (each.topic, each.high_water_mark) for each in published if _is_same_port(each.address, address)
     )
-    shared = [name for name, _ in there]
-    if topic not in shared or "rawtx" not in shared or there[0][1] == 0 or there[0][1] >= LEAST_MARK:
+    shared = [name for name, _ in marks]
+    if topic not in shared or "rawtx" not in shared or marks[0][1] == 0 or marks[0][1] >= LEAST_MARK:
         return None
     lines = " and ".join(f"zmqpub{name}hwm=0" for name in shared)
     return (
-        f"bitcoind keeps {there[0][1]} messages at {address} and throws the next ones away, "
-        f"as many a block would have them: add {lines} to bitcoin.conf"
+        f"bitcoind keeps {marks[0][1]} messages at {address} and loses the others, "
+        f"but a block may have more: add {lines} to bitcoin.conf"
     )
 
 
 def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Address]) -> list[str]:
-    """Why the wallet can't name its transactions or give addresses; loads it if it only isn't loaded.
+    """Return a line if the wallet can't list its transactions or make addresses. Load it if necessary.
 
-    `addresses` are some of the table's, which it has to know.
+    `addresses` are a sample of the table. The wallet must know each of them.
     """
     name = settings.bitcoind_wallet
     try:
         node.load_wallet()
         if node.is_wallet_scanning():
             return [f"wallet {name} is rescanning; new addresses come when it is done: wait"]
-        strangers = [a.address for a in addresses if not node.is_address_known(a.address)]
+        unknown = [a.address for a in addresses if not node.is_address_known(a.address)]
     except RpcError as error:
         if error.code == WALLET_NOT_FOUND:
             cure = "create it with manage.py wallet create, or correct BITCOIND_WALLET"
@@ -173,21 +173,21 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
         return [f"wallet {name} cannot be used: {error}"]
     except NodeRefused as error:
         return [str(error)]
-    if strangers:
-        problem = f"wallet {name} does not know address {strangers[0]}, which is in the address table"
+    if unknown:
+        problem = f"wallet {name} does not know address {unknown[0]}, which is in the address table"
         return [f"{problem}: correct BITCOIND_WALLET, or restore that wallet"]
     return []
 
 
 def _as_published(address: str) -> str:
-    """Return what bitcoin.conf says to publish at the address where we listen."""
+    """Return the address for bitcoin.conf that publishes at our address."""
     if address.startswith("ipc://"):
-        # Bitcoin Core does not start with libzmq's own form.
+        # Bitcoin Core does not accept libzmq's own form.
         return f"unix:{address.removeprefix('ipc://')}"
     parts = urlsplit(address)
     if parts.scheme != "tcp" or parts.hostname is None or _is_ip_address(parts.hostname):
         return address
-    # libzmq publishes at no name of a host.
+    # libzmq does not bind to a host name.
     return f"tcp://{'127.0.0.1' if parts.hostname == 'localhost' else '0.0.0.0'}:{parts.port}"  # noqa: S104
 
 
@@ -200,7 +200,7 @@ def _is_ip_address(host: str) -> bool:
 
 
 def _seen_from_here(published: str, listened: str) -> str:
-    """bitcoind's address with our name for its host, where the port is all that differs."""
+    """Return the address that bitcoind publishes at, with our name for its host."""
     theirs, ours = urlsplit(published), urlsplit(listened)
     if theirs.scheme != "tcp" or ours.scheme != "tcp":
         return published
@@ -208,7 +208,7 @@ def _seen_from_here(published: str, listened: str) -> str:
 
 
 def _is_same_port(published: str, listened: str) -> bool:
-    """Compare the ports alone, because bitcoind may name a wildcard where we name a host."""
+    """Compare the ports alone, because bitcoind may have a wildcard where we have a host."""
     if not published.startswith("tcp:"):
         return _socket_path(published) == _socket_path(listened)
     return urlsplit(published).port == urlsplit(listened).port

@@ -1,7 +1,7 @@
-"""bitcoind's ZMQ feed: raw transactions, and the word that there is a new tip.
+"""bitcoind's ZMQ feed of raw transactions and new tips.
 
-Messages are hints. What makes them worth hearing is speed; what makes them safe to miss is that a gap in the
-sequence numbers, a new connection and plain silence all lead to a look at bitcoind itself. Format: Bitcoin
+Messages make the daemon fast, but they prove nothing. A lost message does no harm. The daemon looks at
+bitcoind itself after a gap in the sequence numbers, a new connection, or silence. The format is in Bitcoin
 Core's doc/zmq.md.
 """
 
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import zmq
 
 BATCH_SIZE, BATCH_BYTES = 250, 100_000
-"""The most raw transactions taken at once, and after how many bytes no more are taken: a new tip never waits
-for more than these."""
+"""The limits of one batch of raw transactions. A new tip never waits for more than one batch."""
 
 _EVENT = struct.Struct("=hi")
 _SEQUENCE = struct.Struct("<I")
@@ -20,9 +19,9 @@ _SEQUENCE = struct.Struct("<I")
 
 @dataclass(slots=True)
 class Batch:
-    """What the feed brought, `tips` messages of a new tip among it.
+    """The messages of one poll. `tips` and `lost` count messages of new tips and lost messages.
 
-    `is_incomplete` where messages are missing, or may be: look at bitcoind.
+    `is_incomplete` is true where messages may be missing. The daemon then looks at bitcoind.
     """
 
     transactions: list[bytes] = field(default_factory=list)
@@ -33,12 +32,12 @@ class Batch:
 
     @property
     def has_new_tip(self) -> bool:
-        """Whether there is a tip to be read."""
+        """Return whether the node has a tip to read."""
         return self.tips > 0
 
 
 class Feed:
-    """Both topics, each on a socket of its own."""
+    """The subscriptions to both topics, each on a socket of its own."""
 
     def __init__(self, rawtx_address: str, hashblock_address: str) -> None:
         self._context = zmq.Context()
@@ -47,23 +46,23 @@ class Feed:
         self._rawtx = _Topic(self._context, self._poller, b"rawtx", rawtx_address)
 
     def poll(self, timeout_seconds: float) -> Batch:
-        """Wait for something, and take what is there; an empty batch where nothing came in time."""
+        """Wait for messages, and return a batch. The batch is empty after the timeout."""
         batch = Batch()
         if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):
             for topic in (self._hashblock, self._rawtx):
                 topic.take_connection_events(batch)
             batch.tips = len(self._hashblock.take(batch))
-            # A block's own transactions come before the word of it: it need not wait for them.
+            # bitcoind publishes a block's transactions before its tip. The tip need not wait for them.
             if not batch.has_new_tip:
                 batch.transactions = self._rawtx.take(batch)
         return batch
 
     def silent_topics(self) -> list[str]:
-        """The topics whose publisher is not connected, with its address."""
+        """Return each topic whose publisher is not connected, with its address."""
         return [f"{t.name} at {t.address}" for t in (self._rawtx, self._hashblock) if not t.is_connected]
 
     def close(self) -> None:
-        """Let the sockets go."""
+        """Close the sockets."""
         self._context.destroy(linger=0)
 
 
@@ -81,13 +80,13 @@ class _Topic:
         self._socket.set(zmq.RCVHWM, 0)
         self._socket.set(zmq.RECONNECT_IVL, 100)
         self._socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-        # A publisher that vanished without a word is found out, and connected to again.
+        # Heartbeats detect a publisher that vanished, and libzmq reconnects.
         self._socket.set(zmq.HEARTBEAT_IVL, 10_000)
         self._socket.set(zmq.HEARTBEAT_TIMEOUT, 30_000)
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
-        # A name leads to IPv4 alone otherwise too, where both are there: libzmq tries one address.
+        # libzmq tries only one address of a host name. IPv6 stays off for names, so libzmq uses IPv4.
         self._socket.set(zmq.IPV6, int("[" in address))
         self._socket.set(zmq.SUBSCRIBE, topic)
         self._socket.connect(address)
@@ -95,9 +94,10 @@ class _Topic:
         poller.register(self._monitor, zmq.POLLIN)
 
     def take_connection_events(self, batch: Batch) -> None:
-        """What was published between two connections is lost without a trace in the sequence.
+        """Mark the batch incomplete if a connection has begun or ended.
 
-        The end of one may be the end of bitcoind: that is found out at once, and not after the silence.
+        Messages between two connections are lost, and the sequence may not show that. A lost connection may
+        mean that bitcoind has stopped, so the daemon looks at bitcoind at once.
         """
         while frames := _receive(self._monitor):
             event, _ = _EVENT.unpack(frames[0])
@@ -108,7 +108,7 @@ class _Topic:
     def take(self, batch: Batch) -> list[bytes]:
         """Return the bodies of the next messages, up to BATCH_SIZE or BATCH_BYTES.
 
-        A foreign or malformed message is a reason to look, no more.
+        A foreign or malformed message only marks the batch incomplete.
         """
         bodies: list[bytes] = []
         size = 0
@@ -122,7 +122,7 @@ class _Topic:
         return bodies
 
     def _count(self, sequence: int, batch: Batch) -> None:
-        """The numbers go up by one for each message of a topic, from 0 again when bitcoind restarts."""
+        """Count missing numbers. Each message of a topic adds one, and a restart of bitcoind begins at 0."""
         if self._expected is not None and sequence != self._expected:
             batch.is_incomplete = True
             batch.lost += max(sequence - self._expected, 0)

@@ -1,8 +1,8 @@
-"""Waiting for bitcoind without losing our senses.
+"""HTTP connections that call back while bitcoind is slow to respond.
 
-It may think for long before it begins an answer (it connects a block, it loads a wallet), and then sends all
-of it at once. So the first byte is waited for in slices, between which we live on or are stopped; afterwards
-a short silence means that the connection is broken.
+bitcoind may need long before a response begins, for example while it connects a block or loads a wallet. Then
+the whole response comes at once. So the connection waits for the first byte in slices, and calls back between
+two slices. After the first byte, a short silence means that the connection is broken.
 """
 
 import http.client
@@ -14,21 +14,23 @@ from daemon.net.connection import open_connection
 from daemon.net.tls import tls_context
 
 ANSWER_SECONDS = 30.0
-"""The longest that the beginning of an answer is waited for."""
+"""The longest wait for the first byte of a response."""
 
 STALL_SECONDS = 4.0
-"""The longest silence while connecting, while sending, and in the midst of an answer."""
+"""The longest silence while connecting, while sending, and within a response."""
 
 SLICE_SECONDS = 0.2
-TOLD_AFTER_SECONDS = 3.0
+REPORT_AFTER_SECONDS = 3.0
 
 Meanwhile = Callable[[float | None], None]
-"""Called after each slice, with the seconds waited once they are worth telling of; what it raises ends the
-call."""
+"""Runs after each slice. The argument is the seconds waited, or None below REPORT_AFTER_SECONDS.
+
+An exception of the callback ends the call.
+"""
 
 
 class PollingHTTPConnection(http.client.HTTPConnection):
-    """An HTTP connection that calls `meanwhile` while it waits for an answer to begin."""
+    """An HTTP connection that calls `meanwhile` while it waits for a response to begin."""
 
     def __init__(self, host: str, port: int | None, meanwhile: Meanwhile) -> None:
         super().__init__(host, port, timeout=STALL_SECONDS)
@@ -39,11 +41,11 @@ class PollingHTTPConnection(http.client.HTTPConnection):
         self.sock = open_connection(self.host, self.port, STALL_SECONDS)
 
     def getresponse(self) -> http.client.HTTPResponse:
-        """Raises TimeoutError where none begins in time, and what `meanwhile` raises."""
+        """Return the response. Raise TimeoutError after ANSWER_SECONDS, and any exception of `meanwhile`."""
         try:
             self._wait()
         except BaseException:
-            # The answer may still come, and must not be taken for that to another question.
+            # A late response must not be taken for the response to the next request.
             self.close()
             raise
         return super().getresponse()
@@ -56,11 +58,11 @@ class PollingHTTPConnection(http.client.HTTPConnection):
             waited = time.monotonic() - began
             if waited > ANSWER_SECONDS:
                 raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
-            self._meanwhile(waited if waited > TOLD_AFTER_SECONDS else None)
+            self._meanwhile(waited if waited > REPORT_AFTER_SECONDS else None)
 
 
 class SecureConnection(http.client.HTTPSConnection):
-    """An HTTPS connection. Readable TLS bytes need not begin an answer, so it only has a timeout."""
+    """An HTTPS connection, with a timeout alone, because readable TLS bytes need not begin a response."""
 
     def __init__(self, host: str, port: int | None) -> None:
         super().__init__(host, port, timeout=ANSWER_SECONDS)

@@ -1,6 +1,6 @@
-"""bitcoind's JSON-RPC as one thread asks it: connections, credentials, errors of our own.
+"""A client of bitcoind's JSON-RPC for one thread, with its connections, credentials and errors.
 
-python-bitcoinrpc's connection is one thread's, and of no use any more after an answer that is not JSON-RPC.
+A python-bitcoinrpc connection belongs to one thread. It is unusable after a response that is not JSON-RPC.
 """
 
 import http.client
@@ -27,7 +27,7 @@ RPC_CALLS = frozenset(
     "getzmqnotifications getnetworkinfo getnewaddress getaddressesbylabel validateaddress getaddressinfo "
     "getwalletinfo loadwallet listwallets listsinceblock gettransaction".split()
 )
-"""All that the daemon asks of bitcoind: bitcoin.conf.example's rpcwhitelist is held to it by a test."""
+"""All RPC methods that the daemon calls. A test compares rpcwhitelist in bitcoin.conf.example with them."""
 
 NO_CREDENTIALS = (
     "BITCOIND_RPC_URL names another machine and has no password; this machine's cookie is not sent there: "
@@ -36,15 +36,15 @@ NO_CREDENTIALS = (
 
 
 class NodeError(Exception):
-    """bitcoind has no answer now; ask again later. The message is one line that says what to do."""
+    """bitcoind returns no result now, but may later. The message is one line with the cure."""
 
 
 class NodeRefused(NodeError):
-    """bitcoind does not let us in, or not make this call."""
+    """bitcoind refuses our credentials, our address, or this call."""
 
 
 class RpcError(Exception):
-    """bitcoind answered with an error, by its code in rpc/protocol.h."""
+    """bitcoind has returned an error. `code` is one of Bitcoin Core's rpc/protocol.h."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -52,9 +52,9 @@ class RpcError(Exception):
 
 
 class Rpc:
-    """A connection to the node and one to its wallet, made when they are needed.
+    """A client with a connection to the node and one to its wallet, opened on demand.
 
-    Every question raises NodeError where there is no answer now, and RpcError where the answer is an error.
+    Every call raises NodeError where bitcoind returns no result now, and RpcError for bitcoind's errors.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,21 +62,23 @@ class Rpc:
         self._address = settings.rpc_url_without_credentials
         self._node: RpcProxy | None = None
         self._wallet: RpcProxy | None = None
-        self._live_on: Callable[[str | None], None] | None = None
+        self._while_waiting: Callable[[str | None], None] | None = None
         self.asked = ""
-        """What bitcoind is asked at the moment, if it takes its time."""
+        """The name of the current or last call."""
 
-    def while_waiting(self, live_on: Callable[[str | None], None]) -> None:
-        """Have `live_on` called five times a second while bitcoind takes its time, with what is to be told of
-        it, if anything; what it raises ends the call."""
-        self._live_on = live_on
+    def while_waiting(self, callback: Callable[[str | None], None]) -> None:
+        """Set the callback that runs every SLICE_SECONDS while a call waits.
+
+        The argument is a problem line for a slow call, else None. An exception of the callback ends the call.
+        """
+        self._while_waiting = callback
 
     def call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
-        """The result of one call."""
-        return self._twice(method, lambda proxy: proxy.one(method, parameters), wallet)
+        """Return the result of one call."""
+        return self._call_twice(method, lambda proxy: proxy.one(method, parameters), wallet)
 
     def call_or_none(self, method: str, *parameters: Any, absent: int, wallet: bool = False) -> Any:
-        """The same; None for the error `absent`."""
+        """Return the result of one call, or None for the error code `absent`."""
         try:
             return self.call(method, *parameters, wallet=wallet)
         except RpcError as error:
@@ -87,47 +89,47 @@ class Rpc:
     def batch(
         self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
     ) -> list[Any]:
-        """The results of calls with these parameters each, asked all at once; None for the error `absent`."""
+        """Return the results of one batch of calls. A result is None for the error code `absent`."""
         if not calls:
             return []
-        found: list[Any] = self._twice(method, lambda proxy: proxy.each(method, calls, absent), wallet)
+        found: list[Any] = self._call_twice(method, lambda proxy: proxy.each(method, calls, absent), wallet)
         return found
 
     def connection(self) -> http.client.HTTPConnection:
-        """A new one, to be used for anything that bitcoind serves on its RPC port."""
+        """Return a new connection to bitcoind's RPC port, which serves REST, too."""
         parts = urlsplit(self._address)
         if parts.scheme == "https":
             return SecureConnection(parts.hostname or "", parts.port)
         return PollingHTTPConnection(parts.hostname or "", parts.port or 80, self._meanwhile)
 
     def close(self) -> None:
-        """Let the connections go; the next call makes new ones."""
+        """Close the connections. The next call opens new ones."""
         for proxy in (self._node, self._wallet):
             if proxy is not None:
                 proxy.close()
         self._node = self._wallet = None
 
-    def _twice(self, method: str, question: Callable[[RpcProxy], Any], wallet: bool) -> Any:
-        """Ask once more where the connection was lost: bitcoind closes one that is idle for 30 seconds."""
+    def _call_twice(self, method: str, request: Callable[[RpcProxy], Any], wallet: bool) -> Any:
+        """Repeat a call once after a lost connection. bitcoind closes a connection after 30 idle seconds."""
         assert method in RPC_CALLS, method
         self.asked = method
         is_new = (self._wallet if wallet else self._node) is None
-        ask = partial(self._once, method, question, wallet)
+        attempt = partial(self._call_once, method, request, wallet)
         try:
-            return ask()
+            return attempt()
         except (http.client.HTTPException, ConnectionError) as error:
             self.close()
             if is_new:
                 raise self._unreachable(error) from error
         try:
-            return ask()
+            return attempt()
         except (http.client.HTTPException, OSError, ValueError) as error:
             self.close()
             raise self._unreachable(error) from error
 
-    def _once(self, method: str, question: Callable[[RpcProxy], Any], wallet: bool) -> Any:
+    def _call_once(self, method: str, request: Callable[[RpcProxy], Any], wallet: bool) -> Any:
         try:
-            answer = question(self._proxy(wallet))
+            result = request(self._proxy(wallet))
         except JSONRPCException as error:
             reach(f"rpc.{method}")
             raise self._translated(error, method) from error
@@ -139,11 +141,11 @@ class Rpc:
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             self.close()
             raise NodeError(
-                f"what answers at {self._address} is not bitcoind ({type(error).__name__}): "
+                f"the server at {self._address} is not bitcoind ({type(error).__name__}): "
                 "is BITCOIND_RPC_URL right?"
             ) from error
         reach(f"rpc.{method}")
-        return answer
+        return result
 
     def _translated(self, error: JSONRPCException, method: str) -> Exception:
         code, message = error.code, " ".join(str(error.message).split())
@@ -151,14 +153,14 @@ class Rpc:
             return NodeError(f"bitcoind is starting ({message.rstrip('.…')}): wait until it is done")
         if code not in (NOT_JSON, -343):
             return RpcError(code or MISC_ERROR, message)
-        # python-bitcoinrpc's connection has an answer left in it, and is of no use any more.
+        # python-bitcoinrpc's connection still holds a response, so it is unusable.
         self.close()
         if "'401" in message:
             return NodeRefused(
                 f"bitcoind at {self._address} refuses our password: "
                 "correct BITCOIND_RPC_URL or BITCOIND_COOKIE_FILE"
             )
-        if "'403" in message and not self._is_let_in():
+        if "'403" in message and not self._is_address_allowed():
             return NodeRefused(
                 f"bitcoind at {self._address} refuses this machine's address: see rpcallowip in bitcoin.conf"
             )
@@ -169,10 +171,10 @@ class Rpc:
         cure = "" if "'503" in message else "; is BITCOIND_RPC_URL right?"
         return NodeError(f"bitcoind at {self._address} gave no answer: {message}{cure}")
 
-    def _is_let_in(self) -> bool:
-        """Return whether bitcoind answers this machine's address at all.
+    def _is_address_allowed(self) -> bool:
+        """Return whether bitcoind accepts requests from this machine's address.
 
-        bitcoind looks at the address first, and only then at user and call (Core's http_request_cb).
+        bitcoind checks the address first, then the user and the call (Bitcoin Core's http_request_cb).
         """
         with closing(self.connection()) as connection:
             try:
@@ -201,12 +203,12 @@ class Rpc:
         return RpcProxy(self._address + path, self._credentials(), self.connection())
 
     def _meanwhile(self, seconds: float | None) -> None:
-        if self._live_on is not None:
+        if self._while_waiting is not None:
             silence = f"bitcoind at {self._address} has not answered {self.asked} for {seconds or 0:.0f} s"
-            self._live_on(silence if seconds else None)
+            self._while_waiting(silence if seconds else None)
 
     def _credentials(self) -> str:
-        """Return those of the URL, or else the cookie, which bitcoind writes anew at each start."""
+        """Return the URL's credentials, else the cookie, which bitcoind replaces at each start."""
         settings = self._settings
         if settings.rpc_username is not None:
             password = settings.rpc_password

@@ -1,4 +1,4 @@
-"""python-bitcoinrpc's proxy, with credentials of any characters and a connection of ours."""
+"""python-bitcoinrpc's proxy, with arbitrary credentials and our own connection."""
 
 import base64
 import http.client
@@ -11,17 +11,20 @@ from typing import Any
 from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
 NOT_JSON = -342
-"""python-bitcoinrpc's own code, for an answer that is not JSON-RPC."""
+"""python-bitcoinrpc's own code for a response that is not JSON-RPC."""
 
-# Core's httprpc.cpp: what it has no answer to, it refuses with another status.
+# The statuses of JSON-RPC responses in Bitcoin Core's httprpc.cpp. A refusal has another status.
 _RPC_STATUSES = frozenset(
     {HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR}
 )
 
 
 class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
-    """It would take the credentials from the URL, undecoded; make a proxy for each call; write each answer as
-    JSON again, for a log that nobody reads; and its batches need another JSON-RPC."""
+    """A proxy that replaces four parts of python-bitcoinrpc's.
+
+    The original takes the credentials from the URL without decoding them. It makes a proxy for each call. It
+    writes each response as JSON again for a log that nobody reads. Its batches need another JSON-RPC version.
+    """
 
     def __init__(self, url: str, credentials: str, connection: http.client.HTTPConnection) -> None:
         super().__init__(_with_user(url), None, connection.timeout, connection)
@@ -30,14 +33,14 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
         self._AuthServiceProxy__auth_header = b"Basic " + token
 
     def one(self, method: str, parameters: Sequence[Any]) -> Any:
-        """The answer to a call. Raises JSONRPCException with its error."""
+        """Return the result of a call. Raise JSONRPCException with bitcoind's error."""
         self._AuthServiceProxy__service_name = method
         return self(*parameters)
 
     def each(self, method: str, calls: Sequence[Sequence[Any]], absent: int | None = None) -> list[Any]:
-        """The answers to calls with these parameters each, asked all at once; None for the error `absent`.
+        """Return the results of one batch of calls. A result is None for the error code `absent`.
 
-        Raises JSONRPCException with the first other error.
+        Raise JSONRPCException with the first other error.
         """
         batch = [
             {"version": "1.1", "method": method, "params": parameters, "id": number}
@@ -55,7 +58,7 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
         return [_result(by_number[number], absent) for number in range(len(batch))]
 
     def _get_response(self) -> Any:
-        """Return the answer, whatever its Content-Type is: a proxy may add a charset to it, or change it."""
+        """Return the response, and ignore its Content-Type, because an HTTP proxy may change that header."""
         response = self._connection.getresponse()
         body = response.read()
         try:
@@ -64,13 +67,12 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
                 if isinstance(answer, dict | list):
                     return answer
         except ValueError:
-            # It is told below, by its status.
+            # The exception below reports the status.
             pass
         reason = f"non-JSON HTTP response with '{response.status}' from server"
         raise JSONRPCException({"code": NOT_JSON, "message": reason})
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
 

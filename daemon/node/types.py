@@ -1,4 +1,4 @@
-"""What bitcoind answers, as values."""
+"""Values that bitcoind returns."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,8 +6,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class NodeTip:
-    """The node's active chain. `chainwork` is 64 hex digits, which compare as text; `median_time` is always
-    past (BIP 113); `headers` is the best header's height, `pruned_below` that of the lowest block kept."""
+    """The tip of the node's active chain.
+
+    `chainwork` has 64 hex digits, which compare as text. `headers` is the height of the best header,
+    `pruned_below` that of the lowest block kept. `median_time` is the median time past (BIP 113).
+    """
 
     chain: str
     hash: str
@@ -21,7 +24,7 @@ class NodeTip:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A topic that bitcoind publishes over ZMQ: "rawtx" at "tcp://…"; a mark of 0 is none."""
+    """A topic that bitcoind publishes over ZMQ: "rawtx" at "tcp://…". A mark of 0 means no limit."""
 
     topic: str
     address: str
@@ -30,7 +33,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class MempoolEntry:
-    """A transaction in the mempool; `ancestors` counts its unconfirmed ones without itself."""
+    """A transaction in the mempool. `ancestors` counts its unconfirmed ancestors without itself."""
 
     entered_at: datetime
     ancestors: int
