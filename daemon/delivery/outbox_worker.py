@@ -42,10 +42,10 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
 
 MAX_IN_FLIGHT = 200
-"""The limit of webhooks in flight to endpoints that did not fail the last time. Each uses a thread and a socket."""
+"""The limit of webhooks in flight to working endpoints. Each webhook uses a thread and a socket."""
 
 MAX_IN_FLIGHT_TO_FAILING = 100
-"""The limit of webhooks in flight to endpoints that failed the last time. It is separate from the other limit."""
+"""The limit of webhooks in flight to endpoints that failed the last time. The two limits are separate."""
 
 PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
@@ -180,9 +180,9 @@ class OutboxWorker(Worker):
             log.warning("message not begun", **_facts(message), reason=str(error))
 
     def _deliver(self, message: Message) -> None:
-        """Send one message. This method runs in a thread of its own. All others run in the worker's thread."""
+        """Send one message in a thread of its own. All other methods run in the worker's thread."""
         failure: TemporaryFailure | PermanentFailure | None = TemporaryFailure(
-            "an error in Nodetill; its log says which"
+            "an error in Nodetill; its log has the details"
         )
         try:
             failpoint.reach(f"{message.channel}.to-be-sent")
