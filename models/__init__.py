@@ -1,1 +1,1 @@
-"""Store the peewee tables and their queries. The rules are in payments/."""
+"""The peewee tables and their queries. The rules of payments are in payments/."""

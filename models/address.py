@@ -1,4 +1,4 @@
-"""The address table: which scripts are ours, and which are still free to be handed out."""
+"""The address table: the scripts that belong to us, and the addresses that are free for new requests."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -20,9 +20,9 @@ from models.db.connection import (
 
 
 class Address(Table):
-    """An address of the wallet. It is claimed once and for ever, and watched for ever.
+    """An address of the wallet. A claim is final, and the address stays watched for ever.
 
-    While `held_at` is set, the wallet does not know the address, so no request can claim it.
+    While `held_at` is set, the wallet does not contain the address, so no request can claim it.
     """
 
     id = peewee.BigAutoField()
@@ -45,16 +45,16 @@ class Address(Table):
 
 
 def find_scripts(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
-    """Which of these scripts are in the table, each with its address's id; and the table's highest id, or 0.
+    """Return the address ids of those scripts that are in the table, and the table's highest id, or 0.
 
-    Raw SQL: the query builder costs eight times as much, on the path that every foreign output goes.
+    This uses raw SQL, because each foreign output needs this query, and the query builder is slower.
     """
     found: dict[bytes, int] = {}
     newest_id = 0
-    # Nothing is in (NULL): where no script is asked for, it is the highest id alone.
-    asked: set[bytes | None] = {*scripts} or {None}
-    for batch in chunked(asked):
-        # Only placeholders are put into the text. The highest id comes with it, to save a way to the server.
+    # NULL matches no row, so without scripts the query returns only the highest id.
+    wanted: set[bytes | None] = {*scripts} or {None}
+    for batch in chunked(wanted):
+        # The text contains only placeholders. One query returns the highest id too, to save a round trip.
         query = (
             f"SELECT script, id FROM address WHERE script IN ({placeholders(batch)}) "  # noqa: S608
             "UNION ALL SELECT NULL, coalesce(max(id), 0) FROM address"
@@ -68,19 +68,19 @@ def find_scripts(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
 
 
 def scripts_after(address_id: int, limit: int) -> list[tuple[int, bytes]]:
-    """The addresses with the next ids above this one, in their order, each as (id, script)."""
+    """Return the next addresses above this id, in the order of their ids, each as (id, script)."""
     query = with_paramstyle("SELECT id, script FROM address WHERE id > ? ORDER BY id LIMIT ?")
     rows = database.execute_sql(query, (address_id, limit)).fetchall()
     return [(address_id, bytes(script)) for address_id, script in rows]
 
 
 def newest_address_id() -> int:
-    """The highest id; 0 where there is none."""
+    """Return the highest id, or 0 in an empty table."""
     return int(Address.select(peewee.fn.MAX(Address.id)).scalar() or 0)
 
 
 def unknown_addresses(addresses: Iterable[str]) -> list[str]:
-    """Those that are not in the table, in their order."""
+    """Return the addresses that are not in the table, in their order."""
     unknown: list[str] = []
     for batch in chunked(addresses):
         rows = Address.select(Address.address).where(Address.address.in_(batch))
@@ -92,9 +92,9 @@ def unknown_addresses(addresses: Iterable[str]) -> list[str]:
 def add_addresses(
     pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime, *, are_free: bool = True
 ) -> None:
-    """Put fresh addresses, with their scripts, into the pool; one that is there already stays as it is.
+    """Add new addresses with their scripts to the pool. An address that is in the table stays unchanged.
 
-    Those that are not free are watched, and never handed out.
+    With `are_free` False the addresses are only watched, and no request can claim them.
     """
     claimed_at = None if are_free else now
     rows = [
@@ -111,7 +111,7 @@ def add_addresses(
 
 
 def free_count(wallet: str | None = None) -> int:
-    """Return how many addresses can be claimed, in all or of one wallet."""
+    """Return the number of addresses that can be claimed, of all wallets or of one."""
     is_wanted = Address.is_free()
     if wallet is not None:
         is_wanted &= Address.wallet == wallet
@@ -119,21 +119,21 @@ def free_count(wallet: str | None = None) -> int:
 
 
 def has_free_address() -> bool:
-    """Return whether the pool has an address, without the write lock that claiming it takes."""
+    """Return whether the pool has a free address, without the write lock of a claim."""
     return bool(Address.select(Address.id).where(Address.is_free()).exists())
 
 
 def claim_address(now: datetime) -> Address | None:
-    """Claim the oldest free address. Return None where the pool is empty. Must run inside a transaction."""
+    """Claim the oldest free address. Return None if the pool is empty. Must run inside a transaction."""
     oldest = "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1"
-    # SQLite allows no other writer beside this transaction.
+    # SQLite needs no row lock, because it allows one writer at a time.
     lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
     query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
     return fetch_one(Address, query, Address.claimed_at.db_value(now))
 
 
 def retire(address_ids: Iterable[int], now: datetime) -> None:
-    """Take addresses out of the pool that got money before anybody was given them."""
+    """Remove addresses from the pool that received money before a request claimed them."""
     (
         Address.update(claimed_at=now)
         .where(Address.id.in_(list(address_ids)) & Address.claimed_at.is_null())
@@ -142,15 +142,15 @@ def retire(address_ids: Iterable[int], now: datetime) -> None:
 
 
 def retire_others(wallet: str, now: datetime) -> int:
-    """Take the unclaimed addresses of every other wallet out of the pool, and return how many there were."""
+    """Remove the unclaimed addresses of all other wallets from the pool. Return their number."""
     return _retire_unclaimed(Address.wallet != wallet, now)
 
 
 def references_for(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
-    """For each of these, its text and the reference of the request that it was given to."""
+    """Map each id to the address as text and to the reference of the request that claimed it, or None."""
     found: dict[int, tuple[str, str | None]] = {}
     for batch in chunked(address_ids):
-        # Only placeholders are put into the text.
+        # The text contains only placeholders.
         query = (
             "SELECT a.id, a.address, p.reference FROM address a "  # noqa: S608
             f"LEFT JOIN payment_request p ON p.address_id = a.id WHERE a.id IN ({placeholders(batch)})"
@@ -161,12 +161,12 @@ def references_for(address_ids: Collection[int]) -> dict[int, tuple[str, str | N
 
 
 def retire_free(now: datetime) -> int:
-    """Take every address out of the pool for ever, and return how many there were. They are still watched."""
+    """Remove every address from the pool for ever. Return their number. They stay watched."""
     return _retire_unclaimed(Address.id > 0, now)
 
 
 def unclaimed_addresses() -> list[Address]:
-    """Return the addresses that no request has claimed, with those that are held."""
+    """Return the addresses that no request has claimed, including the held addresses."""
     selects = [Address.select().where(is_wanted).order_by(Address.id) for is_wanted in _unclaimed()]
     return [row for select in selects for row in select]
 
@@ -178,12 +178,12 @@ def pool_ends() -> list[Address]:
 
 
 def held_count() -> int:
-    """Return how many unclaimed addresses are held."""
+    """Return the number of unclaimed addresses that are held."""
     return Address.select().where(Address.is_held()).count()
 
 
 def hold_unclaimed(strangers: Iterable[int], now: datetime) -> int:
-    """Hold these unclaimed addresses, release all others, and return how many are newly held."""
+    """Hold these unclaimed addresses, and release all others. Return the number that are newly held."""
     ids = set(strangers)
     free, held = [[row.id for row in Address.select(Address.id).where(each)] for each in _unclaimed()]
     newly_held = [address_id for address_id in free if address_id in ids]
@@ -193,7 +193,7 @@ def hold_unclaimed(strangers: Iterable[int], now: datetime) -> int:
 
 
 def _unclaimed() -> tuple[Any, Any]:
-    """Return the two conditions of unclaimed addresses. Each has a partial index of its own."""
+    """Return the two conditions of unclaimed addresses. Each condition has its own partial index."""
     return Address.is_free(), Address.is_held()
 
 

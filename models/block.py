@@ -1,4 +1,4 @@
-"""The newest blocks of the active chain, as far as they have been read."""
+"""The newest blocks of the active chain that the daemon has read."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ import peewee
 from models.db.connection import Table, UtcDateTimeField, database, execute_many, fetch_one, with_paramstyle
 
 BLOCKS_KEPT = 2016
-"""How far back a common ancestor can be found: two weeks, a difficulty period."""
+"""The depth to which a reorg's common ancestor can be found. It is one difficulty period, about two weeks."""
 
 
 class Block(Table):
@@ -20,7 +20,7 @@ class Block(Table):
 
 
 def stored_tip() -> Block | None:
-    """The highest block that has been read; None in a new database."""
+    """Return the highest block that has been read, or None in a new database."""
     return fetch_one(Block, "SELECT * FROM block ORDER BY height DESC LIMIT 1")
 
 
@@ -30,18 +30,18 @@ def oldest_block() -> Block | None:
 
 
 def block_at(height: int) -> Block | None:
-    """The stored block of this height."""
+    """Return the stored block of this height, or None."""
     return fetch_one(Block, "SELECT * FROM block WHERE height = ?", height)
 
 
 def add_blocks(blocks: Iterable[Block]) -> None:
-    """Store the blocks above the highest; IntegrityError where there is one of such a height already."""
-    moment = Block.mined_at.db_value
-    values = [(block.height, block.hash, block.chainwork, moment(block.mined_at)) for block in blocks]
+    """Store new blocks above the highest. Raise IntegrityError if one of their heights is stored already."""
+    to_stored = Block.mined_at.db_value
+    values = [(block.height, block.hash, block.chainwork, to_stored(block.mined_at)) for block in blocks]
     execute_many("INSERT INTO block (height, hash, chainwork, mined_at) VALUES (?, ?, ?, ?)", values)
 
 
 def forget_old_blocks(tip_height: int) -> None:
-    """Keep the newest BLOCKS_KEPT."""
+    """Delete all blocks except the newest BLOCKS_KEPT."""
     query = with_paramstyle("DELETE FROM block WHERE height <= ?")
     database.execute_sql(query, (tip_height - BLOCKS_KEPT,))

@@ -1,7 +1,7 @@
-"""Commands for the daemon, from the web process and the operator. None of them states a fact.
+"""Commands for the daemon, from the web process and the operator. A command never states a fact.
 
-A command that waits is not stored again. Each request looks before it writes, since most find that out
-without the write lock, which the daemon and every other writer wait for.
+A command that is pending is not stored again. Each function reads before it writes, because the read needs no
+write lock. The daemon and all other writers wait for that lock.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ from models.payment import PaymentRequest
 TRANSACTION, ACCEPT, REDELIVER, FOLLOW = "transaction", "accept", "redeliver", "follow"
 
 MAX_CHECKS_PER_SELLER = 10
-"""Transactions of one seller that a batch looks at, so that sellers take turns."""
+"""The transactions of one seller in one batch. The limit lets all sellers take turns."""
 
 OpenTransaction = Callable[[], AbstractContextManager[Any]]
 
@@ -36,7 +36,7 @@ class NotLate(Exception):
 
 
 class DaemonCommand(Table):
-    """A command that the daemon runs and deletes. For FOLLOW `txid` is the hash of a block."""
+    """A command that the daemon runs and then deletes. For FOLLOW, `txid` is the hash of a block."""
 
     payment_id: int | None
     message_id: int | None
@@ -48,7 +48,8 @@ class DaemonCommand(Table):
     created_at = UtcDateTimeField()
 
 
-# Of callers that look at the same time on PostgreSQL, none sees what the others are about to store.
+# On PostgreSQL two callers can read at the same time and then store the same command. The indexes prevent
+# this.
 for _name, _kind, *_columns in (
     ("hint_one_transaction", TRANSACTION, DaemonCommand.payment, DaemonCommand.txid),
     ("hint_one_acceptance", ACCEPT, DaemonCommand.payment),
@@ -61,7 +62,7 @@ for _name, _kind, *_columns in (
 
 
 def request_check(payment: PaymentRequest, txid: str, now: datetime, transaction: OpenTransaction) -> bool:
-    """Ask the daemon to look at a transaction. Return False where that is asked for already."""
+    """Store the command to check a transaction. Return False if the command is pending already."""
     if is_transaction_pending(payment, txid):
         return False
     with transaction():
@@ -70,9 +71,9 @@ def request_check(payment: PaymentRequest, txid: str, now: datetime, transaction
 
 
 def request_acceptance(payment: PaymentRequest, now: datetime, transaction: OpenTransaction) -> bool:
-    """Ask the daemon to count late money. Return False where that is done or asked for already.
+    """Store the command to accept late money. Return False if it is accepted, or if the command is pending.
 
-    Raises NotLate.
+    Raise NotLate.
     """
     if payment.late_accepted_at is not None or is_acceptance_pending(payment):
         return False
@@ -84,12 +85,12 @@ def request_acceptance(payment: PaymentRequest, now: datetime, transaction: Open
 
 
 def request_redelivery(message: Message, now: datetime, transaction: OpenTransaction) -> bool:
-    """Ask the daemon to send a message again. Return False where it is pruned or asked for already."""
+    """Store the command to send a message again. Return False if it is pending, or the message is pruned."""
     return request_redeliveries([message], now, transaction) == 1
 
 
 def request_redeliveries(messages: Iterable[Message], now: datetime, transaction: OpenTransaction) -> int:
-    """Ask the daemon to send these messages again. Return how many were not asked for already."""
+    """Store the commands to send these messages again. Return the number of new commands."""
     ids = [message.id for message in messages]
     waiting = [id_ for id_ in ids if id_ not in _pending_messages(ids)]
     if not waiting:
@@ -99,52 +100,52 @@ def request_redeliveries(messages: Iterable[Message], now: datetime, transaction
 
 
 def add_transaction_check(payment: PaymentRequest, txid: str, now: datetime) -> None:
-    """Store the command to look at a transaction, unless it waits."""
+    """Store the command to check a transaction, unless it is pending."""
     _add(kind=TRANSACTION, payment=payment, txid=txid, created_at=now)
 
 
 def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
-    """Store the command to count late money, unless it waits."""
+    """Store the command to accept late money, unless it is pending."""
     _add(kind=ACCEPT, payment=payment, created_at=now)
 
 
 def add_redelivery(message: Message, now: datetime) -> None:
-    """Store the command to send a message again, unless it waits."""
+    """Store the command to send a message again, unless it is pending."""
     _insert_redeliveries([message.id], now)
 
 
 def add_chain_to_follow(block_hash: str, now: datetime) -> None:
-    """Order the daemon to follow the node's chain while it has this block, though it has less work."""
+    """Store the command to follow the node's chain while it contains this block, even if it has less work."""
     _add(kind=FOLLOW, txid=block_hash, created_at=now)
 
 
 def blocks_to_follow() -> list[str]:
-    """Return the hashes in these orders."""
-    orders = (
+    """Return the block hashes of the FOLLOW commands."""
+    commands = (
         DaemonCommand.select(DaemonCommand.txid)
         .where(DaemonCommand.kind == FOLLOW)
         .order_by(DaemonCommand.id)
     )
-    return [order.txid for order in orders if order.txid is not None]
+    return [command.txid for command in commands if command.txid is not None]
 
 
 def pending_commands(limit: int = 200) -> list[DaemonCommand]:
-    """Return the next commands, the oldest first. At most half of them are transactions to look at."""
+    """Return the next commands, the oldest first. At most half of them are transactions to check."""
     found = _pending_checks(limit // 2)
     query = "SELECT * FROM daemon_command WHERE kind <> 'transaction' ORDER BY id LIMIT ?"
     found += fetch_all(DaemonCommand, query, limit - len(found))
-    return sorted(found, key=lambda hint: hint.id)
+    return sorted(found, key=lambda command: command.id)
 
 
 def delete_hints(hints: Iterable[DaemonCommand]) -> None:
     """Delete commands that have been run."""
-    for batch in chunked(hint.id for hint in hints):
+    for batch in chunked(command.id for command in hints):
         DaemonCommand.delete().where(DaemonCommand.id.in_(batch)).execute()
 
 
 def pending_count(seller_id: str, limit: int) -> int:
-    """Return how many commands of this seller wait, counted up to `limit`."""
-    # A join would go through all requests of the seller: it may have any number.
+    """Return the number of pending commands of this seller, at most `limit`."""
+    # A join would read all requests of the seller, who may have any number of them.
     query = """SELECT count(*) FROM (SELECT 1 FROM daemon_command WHERE kind <> 'accept'
         AND (SELECT seller_id FROM payment_request p WHERE p.id = daemon_command.payment_id) = ?
         LIMIT ?) AS waiting"""
@@ -152,7 +153,7 @@ def pending_count(seller_id: str, limit: int) -> int:
 
 
 def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
-    """Return whether the daemon is asked already to look at it for this request."""
+    """Return whether a command to check this transaction for this request is pending."""
     return _exists(
         (DaemonCommand.kind == TRANSACTION)
         & (DaemonCommand.payment == payment)
@@ -161,34 +162,34 @@ def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
 
 
 def is_acceptance_pending(payment: PaymentRequest) -> bool:
-    """Return whether the daemon is asked already to count late money."""
+    """Return whether a command to accept the late money is pending."""
     return _exists((DaemonCommand.kind == ACCEPT) & (DaemonCommand.payment == payment))
 
 
 def is_redelivery_pending(message: Message) -> bool:
-    """Return whether the daemon is asked already to send it again."""
+    """Return whether a command to send the message again is pending."""
     return bool(_pending_messages([message.id]))
 
 
 def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:
-    """Return the ids of those requests whose late money the daemon is asked to count."""
+    """Return the ids of those requests for which a command to accept late money is pending."""
     ids = [payment.id for payment in payments]
     waiting = DaemonCommand.select(DaemonCommand.payment).where(
         (DaemonCommand.kind == ACCEPT) & DaemonCommand.payment.in_(ids)
     )
-    return {hint.payment_id for hint in waiting if hint.payment_id}
+    return {command.payment_id for command in waiting if command.payment_id}
 
 
 def redeliveries_pending(payment: PaymentRequest) -> set[int]:
-    """Return the ids of the request's messages that the daemon is asked to send again."""
+    """Return the ids of the request's messages for which a command to send again is pending."""
     waiting = DaemonCommand.select(DaemonCommand.message).where(
         (DaemonCommand.kind == REDELIVER) & (DaemonCommand.payment == payment)
     )
-    return {hint.message_id for hint in waiting if hint.message_id}
+    return {command.message_id for command in waiting if command.message_id}
 
 
 def _pending_checks(limit: int) -> list[DaemonCommand]:
-    """Return transactions to look at: the first of each seller, then the second of each, and so on."""
+    """Return transactions to check: the first of each seller, then the second of each, and so on."""
     query = """SELECT id, kind, payment_id, txid, message_id, created_at FROM (
             SELECT daemon_command.*, row_number() OVER (
                 PARTITION BY (SELECT seller_id FROM payment_request p WHERE p.id = daemon_command.payment_id)
@@ -204,12 +205,13 @@ def _pending_messages(message_ids: Iterable[int]) -> set[int]:
         waiting = DaemonCommand.select(DaemonCommand.message).where(
             (DaemonCommand.kind == REDELIVER) & DaemonCommand.message.in_(batch)
         )
-        found.update(hint.message_id for hint in waiting if hint.message_id)
+        found.update(command.message_id for command in waiting if command.message_id)
     return found
 
 
 def _insert_redeliveries(message_ids: list[int], now: datetime) -> int:
-    # Only placeholders are put into the text. The daemon may have pruned a message since it was read.
+    # The text contains only placeholders. The SELECT leaves out messages that the daemon has pruned
+    # meanwhile.
     query = f"""INSERT INTO daemon_command (kind, payment_id, message_id, created_at)
         SELECT 'redeliver', payment_id, id, ? FROM message WHERE id IN ({placeholders(message_ids)})
         ON CONFLICT DO NOTHING"""  # noqa: S608

@@ -1,4 +1,4 @@
-"""What the daemon says of itself, for the web process, `doctor` and the standby to read."""
+"""The daemon's report on its own state. The web process, `doctor` and the standby read it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,12 +12,13 @@ _ONLY_ROW = 1
 
 
 class DaemonReport(Table):
-    """The one row of it. `assessed_height` is the tip that every status was last worked out at.
+    """A table with one row. `assessed_height` is the tip at which every status was last computed.
 
-    `complete_look_at` is when the last complete look at chain and mempool began: all that was there at that
-    moment is stored. `first_block` is the hash of block 1, which differs between two chains with the same
-    genesis block. `addresses_ordered` counts the addresses that the wallet is asked for and that are not
-    stored yet. `counters` is the last `daemon.counters.Counters.document`.
+    `complete_look_at` is the time at which the last complete reconciliation with chain and mempool began.
+    Each payment that was there at that time is stored. `first_block` is the hash of block 1, which differs
+    between two chains with the same genesis block. `addresses_ordered` is the number of addresses that the
+    wallet was ordered to create and that are not stored yet. `counters` is the last
+    `daemon.counters.Counters.document`.
     """
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
@@ -33,12 +34,12 @@ class DaemonReport(Table):
 
 
 def daemon_report() -> DaemonReport:
-    """The report as it stands; an empty one before the daemon's first."""
+    """Return the current report, or an empty report before the daemon has written one."""
     return fetch_one(DaemonReport, "SELECT * FROM daemon_report") or DaemonReport()
 
 
 def update_report(**values: Any) -> None:
-    """Set some of it."""
+    """Store these columns of the report, and leave the others unchanged."""
     if not DaemonReport.update(**values).execute():
         DaemonReport.insert(id=_ONLY_ROW, **values).on_conflict_ignore().execute()
         DaemonReport.update(**values).execute()
@@ -47,5 +48,5 @@ def update_report(**values: Any) -> None:
 def beat(
     now: datetime, node_height: int | None, problems: list[str], counters: Mapping[str, Any] | None = None
 ) -> None:
-    """The daemon's heartbeat."""
+    """Store the daemon's heartbeat."""
     update_report(heartbeat_at=now, node_height=node_height, problems=problems, counters=counters or {})

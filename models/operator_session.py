@@ -1,4 +1,4 @@
-"""The operator's sessions, and the tries to log in with a wrong password."""
+"""The operator's sessions, and the failed login attempts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 LONGEST_PAUSE = timedelta(seconds=30)
 FORGIVEN_AFTER = timedelta(hours=1)
-"""After so long without a try the next wrong one counts as the first."""
+"""The time without an attempt after which the next failed attempt counts as the first."""
 
 MAX_CLIENTS_A_MINUTE = 1000
 CROWD_PAUSE = timedelta(minutes=1)
@@ -21,34 +21,34 @@ OTHER_ADDRESSES = "other addresses"
 
 
 class OperatorSalt(Table):
-    """The one row of it: random bytes that go into the operator's key beside the password."""
+    """A table with one row. The salt and the password together make the operator's key."""
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
     salt = BytesField()
 
 
 class OperatorSession(Table):
-    """A login that lasts."""
+    """A session of the operator in one browser."""
 
     id = peewee.CharField(primary_key=True, max_length=22)
     expires_at = UtcDateTimeField()
 
 
 class LoginAttempt(Table):
-    """How one client's tries went: a network address, or a browser that has logged in before."""
+    """The login attempts of one client. It is a network address, or a browser that has logged in before."""
 
     client = peewee.CharField(primary_key=True, max_length=64)
     failures = peewee.IntegerField()
     next_at = UtcDateTimeField(index=True)
 
     def retry_after(self, now: datetime) -> timedelta | None:
-        """How long until the next try. What is longer than any pause was written by a wrong clock."""
+        """Return the time until the next attempt, or None. Ignore a time that a wrong clock has stored."""
         wait: timedelta = self.next_at - now
         return wait if timedelta(0) < wait <= LONGEST_PAUSE else None
 
 
 class FailedLogin(Table):
-    """Wrong passwords from one address. `reported_at` is the login after them, whose page lists them."""
+    """Wrong passwords from one address. `reported_at` is the time of the login that reported them."""
 
     id = peewee.BigAutoField()
     address = peewee.CharField(max_length=64)
@@ -69,7 +69,7 @@ FailedLogin.add_index(
 
 @dataclass(frozen=True, slots=True)
 class FailedTries:
-    """Wrong passwords that came from one address."""
+    """The number of wrong passwords from one address."""
 
     address: str
     tries: int
@@ -77,13 +77,13 @@ class FailedTries:
 
 
 def operator_salt() -> bytes | None:
-    """The salt; None before the first visit."""
+    """Return the salt, or None before it is stored."""
     salt: bytes | None = OperatorSalt.select(OperatorSalt.salt).scalar()
     return salt
 
 
 def store_operator_salt(salt: bytes) -> bytes:
-    """The salt from now on: this one, unless another process was quicker."""
+    """Store the salt unless another process has stored one. Return the stored salt."""
     OperatorSalt.insert(id=_ONLY_ROW, salt=salt).on_conflict_ignore().execute()
     stored = operator_salt()
     assert stored is not None
@@ -91,13 +91,13 @@ def store_operator_salt(salt: bytes) -> bytes:
 
 
 def session_exists(session_id: str, now: datetime) -> bool:
-    """Whether this login lasts."""
+    """Return whether this session exists and has not expired."""
     is_live = (OperatorSession.id == session_id) & (OperatorSession.expires_at > now)
     return bool(OperatorSession.select().where(is_live).exists())
 
 
 def begin_session(session_id: str, now: datetime, expires_at: datetime) -> None:
-    """Store a session, forget those that are over, and report the wrong passwords since the last one."""
+    """Store a session, delete the expired ones, and report the wrong passwords since the last login."""
     OperatorSession.delete().where(OperatorSession.expires_at <= now).execute()
     OperatorSession.insert(id=session_id, expires_at=expires_at).execute()
     FailedLogin.delete().where(FailedLogin.reported_at.is_null(False)).execute()
@@ -109,27 +109,28 @@ def end_session(session_id: str) -> None:
 
 
 def end_all_sessions() -> int:
-    """Log the operator out in every browser. Return in how many."""
+    """Log the operator out in every browser. Return the number of ended sessions."""
     return int(OperatorSession.delete().execute())
 
 
 def retry_after(client: str, now: datetime) -> timedelta | None:
-    """Return how long this client has to wait until its next try, or None where it may try now."""
+    """Return the time until this client's next attempt, or None if it may try now."""
     row: LoginAttempt | None = LoginAttempt.get_or_none(LoginAttempt.client == client)
     return None if row is None else row.retry_after(now)
 
 
 def is_crowded(now: datetime) -> bool:
-    """Return whether more clients than there can be have tried within a minute."""
+    """Return whether too many different clients have tried to log in within a minute."""
     is_recent = (LoginAttempt.next_at > now - CROWD_PAUSE) & (LoginAttempt.next_at <= now + LONGEST_PAUSE)
     recent = LoginAttempt.select(LoginAttempt.client).where(is_recent).limit(MAX_CLIENTS_A_MINUTE)
     return len(recent) >= MAX_CLIENTS_A_MINUTE
 
 
 def reserve_attempt(client: str, now: datetime) -> timedelta | None:
-    """Reserve this client's next try. Return None if it may proceed, else how long to wait.
+    """Reserve this client's next attempt. Return None if it may proceed, else the time to wait.
 
-    Must run inside a transaction. The try counts as failed until `clear_failures`, so one of many proceeds.
+    Must run inside a transaction. The attempt counts as failed until `clear_failures`. So only one of many
+    simultaneous attempts proceeds.
     """
     LoginAttempt.delete().where(LoginAttempt.next_at < now - FORGIVEN_AFTER).execute()
     LoginAttempt.insert(client=client, failures=0, next_at=_LONG_AGO).on_conflict_ignore().execute()
@@ -145,7 +146,7 @@ def reserve_attempt(client: str, now: datetime) -> timedelta | None:
 
 
 def clear_failures(client: str) -> None:
-    """Forget this client's wrong passwords, since it has sent the right one."""
+    """Delete this client's failed attempts after a successful login."""
     LoginAttempt.delete().where(LoginAttempt.client == client).execute()
 
 
@@ -171,5 +172,5 @@ def failed_logins() -> list[FailedTries]:
 
 
 def pause_after(failures: int) -> timedelta:
-    """1 s after the first, twice as long after each, 30 s at most."""
+    """Return the pause after so many failures. It begins at 1 s, doubles each time, and ends at 30 s."""
     return min(timedelta(seconds=2 ** min(failures - 1, 10)), LONGEST_PAUSE)

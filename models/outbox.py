@@ -1,4 +1,4 @@
-"""Events of payments, and a message for each channel that they go to."""
+"""The events of payments, and the messages that report them. An event has one message for each channel."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -13,15 +13,15 @@ from payments.status import EventType
 
 EMAIL, WEBHOOK = "email", "webhook"
 
-# How reasons begin that are of HTTP or of this machine alone.
+# The first words of errors that contain nothing but an HTTP status, or a fault of this machine.
 _HARMLESS = ("HTTP ", "the seller", "the event", "an error in Nodetill")
 
 
 class Event(Table):
-    """Something that happened to a request, with the request as it was then.
+    """A change of a request, with the request as it was then.
 
-    `revision` is that of the request which the event tells of: the same change can't be told twice.
-    `acknowledged_at` is when the operator said that there is nothing more to decide about it.
+    `revision` is the revision of the request after the change. It prevents two events for one change.
+    `acknowledged_at` is the time at which the operator acknowledged the event.
     """
 
     payment_id: int
@@ -39,11 +39,12 @@ class Event(Table):
 
 
 class Message(Table):
-    """One event on its way to one recipient. `next_attempt_at` is None once it is delivered or given up.
+    """A message that reports one event to one recipient.
 
-    `queue` names who would be kept waiting by it: "email", or the webhook's seller. `waits_for` is the id of
-    an earlier message of the same payment to the same recipient, while that is known to be pending.
-    `acknowledged_at` is when the operator said of one that was given up that it is all right so.
+    `next_attempt_at` is None after the message is delivered or given up. `queue` is "email", or the seller of
+    the webhook. Messages of one queue wait for each other. `waits_for` is the id of an earlier message of the
+    same payment to the same recipient, while that message is pending. `acknowledged_at` is the time at which
+    the operator acknowledged that the delivery failed.
     """
 
     event_id: int
@@ -68,9 +69,10 @@ class Message(Table):
 
 
 def error_for_seller(message: Message) -> str | None:
-    """Return the last error as its seller may read it.
+    """Return the last error in a form that its seller may read.
 
-    A seller may choose where a webhook goes. What the daemon found there, other than a status, stays here.
+    A seller can choose the address of a webhook. So a seller gets the HTTP status, but no other details about
+    that address.
     """
     error: str | None = message.last_error
     if error is None or message.channel != WEBHOOK or error.startswith(_HARMLESS):
@@ -79,7 +81,7 @@ def error_for_seller(message: Message) -> str | None:
 
 
 def add_event(payment: PaymentRequest, event_type: EventType, document: Any, now: datetime) -> int:
-    """Something that happened to this request, which is `document` now; the event's id."""
+    """Store an event of this request, which is now `document`. Return the event's id."""
     return insert(
         Event,
         reference=f"evt_{secrets.token_hex(16)}",
@@ -94,7 +96,7 @@ def add_event(payment: PaymentRequest, event_type: EventType, document: Any, now
 def add_message(
     event_id: int, payment_id: int, channel: str, recipient: str, queue: str, now: datetime
 ) -> None:
-    """One to be sent at once."""
+    """Store a message that is due at once."""
     insert(
         Message,
         event=event_id,
@@ -109,33 +111,33 @@ def add_message(
 
 
 def events_of(payment: PaymentRequest) -> list[Event]:
-    """A request's events in the order they happened."""
+    """Return a request's events, the oldest first."""
     return list(Event.select().where(Event.payment == payment).order_by(Event.id))
 
 
 def outputs_in_last_event(payment: PaymentRequest) -> set[tuple[str, int]]:
-    """Every output, as (txid, vout), that the newest event of this request has, live or not."""
+    """Return (txid, vout) of every output in the newest event of this request, live or not."""
     newest = Event.select(Event.payload).where(Event.payment == payment).order_by(Event.id.desc()).limit(1)
     return {(part["txid"], part["vout"]) for event in newest for part in event.payload["transactions"]}
 
 
 def messages_of(events: Iterable[Event]) -> list[Message]:
-    """The messages of these events, oldest first."""
+    """Return the messages of these events, the oldest first."""
     return list(
         Message.select().where(Message.event.in_([event.id for event in events])).order_by(Message.id)
     )
 
 
 def prunable_messages(closed_before: datetime) -> list[int]:
-    """Return the ids of delivered messages of requests that closed before then."""
-    # A subquery for each message: closed requests are never deleted, so a list of them would only grow.
+    """Return the ids of messages that were delivered before then, of requests that closed before then."""
+    # Each message has a subquery, because closed requests stay for ever, and a list of them only grows.
     query = """SELECT id FROM message WHERE delivered_at < ? AND
         (SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"""
-    moment = Message.delivered_at.db_value(closed_before)
-    return [row_id for (row_id,) in database.execute_sql(with_paramstyle(query), (moment, moment)).fetchall()]
+    before = Message.delivered_at.db_value(closed_before)
+    return [row_id for (row_id,) in database.execute_sql(with_paramstyle(query), (before, before)).fetchall()]
 
 
 def delete_delivered(message_ids: Sequence[int]) -> int:
-    """Delete these messages, but for what is to be delivered again; how many there were."""
+    """Delete these messages, except those that are to be delivered again. Return the number deleted."""
     is_still_delivered = Message.delivered_at.is_null(False) & Message.id.in_(message_ids)
     return int(Message.delete().where(is_still_delivered).execute())

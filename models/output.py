@@ -1,4 +1,4 @@
-"""Outputs that pay our addresses, and the outpoints that their unconfirmed transactions depend on."""
+"""The outputs that pay our addresses, and the outpoints on which their unconfirmed transactions depend."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -23,12 +23,12 @@ MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
 
 
 class Output(Table):
-    """A transaction output to one of our addresses, in whatever state bitcoind last had it.
+    """A transaction output to one of our addresses, in its last state at bitcoind.
 
-    `replaced_by` is the transaction that conflicts with it; `replaced_in` the block of the active chain
-    that this one is in, None while it is in the mempool. `present_since` is since when the output has been
-    there without a gap. `gone_since` is when an assessment found it gone: None while it is live, and while
-    its absence has had no effect yet.
+    `replaced_by` is the conflicting transaction. `replaced_in` is the block of the active chain that contains
+    the conflicting transaction, or None while that transaction is in the mempool. `present_since` is the
+    start of the output's current presence without a gap. `gone_since` is the time at which an assessment
+    found the output gone. It is None while the output is live, and while its absence has had no effect yet.
     """
 
     address_id: int
@@ -53,7 +53,7 @@ class Output(Table):
 
     @property
     def receipt(self) -> ReceivedOutput:
-        """Return the fact that the status is worked out from."""
+        """Return the output as a fact for the assessment."""
         return ReceivedOutput(
             txid=self.txid,
             vout=self.vout,
@@ -67,9 +67,9 @@ class Output(Table):
 
 
 class WatchedOutpoint(Table):
-    """An outpoint that the payment `txid` depends on: no other transaction may spend it.
+    """An outpoint on which the payment `txid` depends, so no other transaction may spend it.
 
-    `spending_txid` is the transaction that does spend it: `txid` itself or one of its unconfirmed ancestors.
+    `spending_txid` is the transaction that spends the outpoint, which is `txid` or an unconfirmed ancestor.
     """
 
     txid = peewee.CharField(max_length=64)
@@ -81,24 +81,24 @@ class WatchedOutpoint(Table):
 
 
 def add_spends(spends: Iterable[tuple[str, bytes, str]]) -> None:
-    """Store these (txid, outpoint, spending_txid); what is stored already stays as it is."""
+    """Store these triples (txid, outpoint, spending_txid). A triple that is stored stays unchanged."""
     for batch in chunked(spends):
         triples = ",".join(["(?,?,?)"] * len(batch))
         columns = "txid, outpoint, spending_txid"
-        # Only placeholders are put into the text.
+        # The text contains only placeholders.
         query = f"INSERT INTO watched_outpoint ({columns}) VALUES {triples} ON CONFLICT DO NOTHING"  # noqa: S608
         database.execute_sql(with_paramstyle(query), [value for spend in batch for value in spend])
 
 
 def outputs_at(*address_ids: int) -> list[Output]:
-    """Every output to these addresses, in the order they were found."""
-    # Only placeholders are put into the text.
+    """Return every output to these addresses, in the order in which the daemon found them."""
+    # The text contains only placeholders.
     query = f"SELECT * FROM output WHERE address_id IN ({placeholders(address_ids)}) ORDER BY id"  # noqa: S608
     return fetch_all(Output, query, *address_ids) if address_ids else []
 
 
 def outputs_by_address(address_ids: Sequence[int]) -> dict[int, list[Output]]:
-    """The same by address; nothing for one that was never paid."""
+    """Return the outputs to these addresses by address id. Leave out an address without outputs."""
     found: dict[int, list[Output]] = {}
     for output in outputs_at(*address_ids):
         found.setdefault(output.address_id, []).append(output)
@@ -106,26 +106,25 @@ def outputs_by_address(address_ids: Sequence[int]) -> dict[int, list[Output]]:
 
 
 def txid_in(txids: Sequence[str]) -> peewee.SQL:
-    """The condition on an output that it is in one of these transactions: the query builder takes fifty times
-    as long to write it down."""
-    # Only placeholders are put into the text.
+    """Return the condition that an output is in one of these transactions. The query builder is slower."""
+    # The text contains only placeholders.
     return peewee.SQL(with_paramstyle(f"txid IN ({placeholders(txids)})"), txids)
 
 
 def outputs_of(txids: Iterable[str]) -> list[Output]:
-    """Every output of ours in these transactions."""
+    """Return every output to our addresses in these transactions."""
     found = []
     for batch in chunked(txids):
-        # Only placeholders are put into the text.
+        # The text contains only placeholders.
         found += fetch_all(Output, f"SELECT * FROM output WHERE txid IN ({placeholders(batch)})", *batch)  # noqa: S608
     return found
 
 
 def states_of(txids: Iterable[str]) -> dict[tuple[str, int], str]:
-    """The state of every output of ours in these transactions, by (txid, vout)."""
+    """Return the state of every output to our addresses in these transactions, by (txid, vout)."""
     found = {}
     for batch in chunked(txids):
-        # Only placeholders are put into the text.
+        # The text contains only placeholders.
         query = with_paramstyle(f"SELECT txid, vout, state FROM output WHERE txid IN ({placeholders(batch)})")  # noqa: S608
         rows = database.execute_sql(query, batch).fetchall()
         found.update({(txid, vout): state for txid, vout, state in rows})
@@ -136,47 +135,47 @@ _UNSETTLED = """FROM output o LEFT JOIN payment_request p ON p.address_id = o.ad
     WHERE o.block_hash IS NULL AND CASE WHEN p.id IS NULL
         THEN o.state <> 'dropped' AND o.replaced_in IS NULL
         ELSE p.closed_at IS NULL OR p.reassess_at_height = ? END"""
-"""The outputs in no block that bitcoind has to be asked about.
+"""The outputs in no block that the daemon must verify at bitcoind.
 
-A closed request counts where its facts have changed (a reorg reached it), because it is assessed only after
-bitcoind has been asked. An output without a request counts until it is mined, dropped, or replaced in a
+This includes a closed request if its facts have changed by a reorg, because it is assessed only after the
+verification. It includes an output without a request until the output is mined, dropped, or replaced in a
 block.
 """
 
 
 def unconfirmed_outputs() -> list[tuple[str, str, str | None]]:
-    """Return (txid, state, replaced_in) of each output that bitcoind has to be asked about.
+    """Return (txid, state, replaced_in) of each output that the daemon must verify at bitcoind.
 
-    There may be as many as open requests.
+    Their number can be as large as the number of open requests.
     """
-    # Only text of our own is put into it.
+    # The text contains only constants of this module.
     query = f"SELECT o.txid, o.state, o.replaced_in {_UNSETTLED} ORDER BY o.id"
     return list(database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,)).fetchall())
 
 
 def txids_believed_in_mempool() -> list[str]:
     """Return the unconfirmed payments, and the unconfirmed transactions that replace one."""
-    # Only text of our own is put into it. Its last two conditions are an index's.
+    # The text contains only constants of this module. The last two conditions are the same as in an index.
     query = f"""SELECT CASE o.state WHEN 'mempool' THEN o.txid ELSE o.replaced_by END {_UNSETTLED}
         AND o.state <> 'dropped' AND o.replaced_in IS NULL"""
     return list({txid for (txid,) in database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,))})
 
 
 def spends_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
-    """The outpoints that these transactions depend on."""
+    """Return the outpoints on which these transactions depend."""
     found = []
     for batch in chunked(txids):
-        # Only placeholders are put into the text.
+        # The text contains only placeholders.
         query = f"SELECT * FROM watched_outpoint WHERE txid IN ({placeholders(batch)})"  # noqa: S608
         found += fetch_all(WatchedOutpoint, query, *batch)
     return found
 
 
 def count_own_inputs(txids: Iterable[str]) -> dict[str, int]:
-    """How many outpoints are stored that each of these transactions spends itself."""
+    """Return the number of stored outpoints that each of these transactions spends itself, by txid."""
     found: dict[str, int] = {}
     for batch in chunked(txids):
-        # Only placeholders are put into the text.
+        # The text contains only placeholders.
         query = f"""SELECT txid, count(*) FROM watched_outpoint
             WHERE spending_txid = txid AND txid IN ({placeholders(batch)}) GROUP BY txid"""  # noqa: S608
         found.update(database.execute_sql(with_paramstyle(query), batch).fetchall())
@@ -184,13 +183,13 @@ def count_own_inputs(txids: Iterable[str]) -> dict[str, int]:
 
 
 def forget_spends(txids: Iterable[str], tip_height: int) -> None:
-    """Forget what these transactions spend, of those that pay closed requests only and are buried or gone.
+    """Delete the outpoints of transactions that pay only closed requests, and that are buried or gone.
 
-    A reorg can still bring another transaction in the place of one that is not buried. An open request needs
-    the outpoints of each transaction that pays it, even if the transaction pays a closed request too.
+    A reorg can still replace a transaction that is not buried. An open request needs the outpoints of each
+    transaction that pays it, even if the transaction pays a closed request too.
     """
     for batch in chunked(txids):
-        # Only placeholders are put into the text.
+        # The text contains only placeholders.
         query = f"""DELETE FROM watched_outpoint WHERE txid IN ({placeholders(batch)}) AND NOT EXISTS (
             SELECT 1 FROM output o JOIN payment_request p ON p.address_id = o.address_id
             WHERE o.txid = watched_outpoint.txid AND (p.closed_at IS NULL OR o.block_height > ?))"""  # noqa: S608
@@ -198,23 +197,23 @@ def forget_spends(txids: Iterable[str], tip_height: int) -> None:
 
 
 def txids_in_blocks(first_height: int, last_height: int) -> list[str]:
-    """Return the transactions of ours in the stored blocks of these heights."""
+    """Return the transactions that pay our addresses in the stored blocks of these heights."""
     query = """SELECT DISTINCT o.txid FROM output o JOIN block b ON b.hash = o.block_hash
         WHERE b.height BETWEEN ? AND ?"""
     return [txid for (txid,) in database.execute_sql(with_paramstyle(query), (first_height, last_height))]
 
 
 def note_gaps(outputs: Iterable[Output], now: datetime) -> None:
-    """Store that these outputs are gone as far as anybody knows: their absence is a gap from now on."""
+    """Store `gone_since` for those outputs that are no longer live. Their absence is a gap from now on."""
     gone = [o.id for o in outputs if not o.receipt.is_live and o.gone_since is None]
     for batch in chunked(gone):
         Output.update(gone_since=now).where(Output.id.in_(batch)).execute()
 
 
 def all_spends() -> Iterator[tuple[str, bytes, str]]:
-    """Yield what `add_spends` stored; equal txids are one string, to save memory."""
-    same: dict[str, str] = {}
+    """Yield all triples of `add_spends`. Equal txids are the same string object, to save memory."""
+    interned: dict[str, str] = {}
     for txid, outpoint, spender in database.execute_sql(
         "SELECT txid, outpoint, spending_txid FROM watched_outpoint"
     ):
-        yield same.setdefault(txid, txid), bytes(outpoint), same.setdefault(spender, spender)
+        yield interned.setdefault(txid, txid), bytes(outpoint), interned.setdefault(spender, spender)

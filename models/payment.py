@@ -1,4 +1,4 @@
-"""Payment requests: what was asked for, and what the daemon last found of it."""
+"""The payment requests, with their terms and their latest assessment."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -26,15 +26,15 @@ from payments.status import Assessment, LastKnownState, Status, Terms
 _LATEST = 5_000
 
 ANY_HEIGHT = 0
-"""The `reassess_at_height` of a request whose facts changed: any tip reaches it."""
+"""The `reassess_at_height` of a request whose facts changed. Every tip is at least this high."""
 
 
 class PaymentRequest(Table):
     """A request for payment. The web process writes the first part, the daemon the second.
 
-    `acknowledged_sats` is what had come when the operator last said that there is nothing more to decide.
-    `required_depth` is the depth at which the cover is confirmed, None where it is `confirmations_required`.
-    `unpublished_height` is the tip that the status was worked out at, None where it is the published one.
+    `acknowledged_sats` is the amount that was received when the operator last acknowledged the request.
+    `required_depth` is the depth at which the cover is confirmed. None means `confirmations_required`.
+    `unpublished_height` is the tip at which the status was computed. None means the published tip.
     """
 
     seller_id: str
@@ -86,7 +86,7 @@ class PaymentRequest(Table):
 
     @property
     def terms(self) -> Terms:
-        """What was agreed."""
+        """Return the terms for the assessment."""
         return Terms(
             amount_sats=self.amount_sats,
             tolerance_sats=self.tolerance_sats,
@@ -99,7 +99,7 @@ class PaymentRequest(Table):
 
     @property
     def standing(self) -> LastKnownState:
-        """What its seller and the operator know of it."""
+        """Return the state that the seller and the operator have received."""
         return LastKnownState(
             status=Status(self.status),
             is_late=self.is_late,
@@ -109,7 +109,7 @@ class PaymentRequest(Table):
         )
 
     def apply(self, assessment: Assessment, now: datetime) -> None:
-        """Set the daemon's part to what was found. An acceptance of late money ends with the cover."""
+        """Copy an assessment into the daemon's columns. An acceptance of late money ends with the cover."""
         was_confirmed = self.status == Status.CONFIRMED.value
         is_confirmed = assessment.status is Status.CONFIRMED
         self.status = assessment.status.value
@@ -149,12 +149,12 @@ ASSESSED = (
     PaymentRequest.reassess_at,
 )
 _CHANGES = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
-# Only names of our own and marks are put into the text.
+# The text contains only column names and placeholders.
 _STORE = f"UPDATE payment_request SET {_CHANGES}, revision = ? WHERE id = ? AND revision = ?"  # noqa: S608
 
 
 def insert_with_address(payment: PaymentRequest) -> bool:
-    """Claim the oldest free address, and store a new request with it. Return False where none is free.
+    """Claim the oldest free address, and store a new request with it. Return False if no address is free.
 
     Must run inside a transaction.
     """
@@ -167,7 +167,7 @@ def insert_with_address(payment: PaymentRequest) -> bool:
 
 
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
-    """The request with this public identifier; with `seller_id`, only if it is that seller's."""
+    """Return the request with this public identifier, or None. `seller_id` limits it to that seller."""
     query, parameters = "SELECT * FROM payment_request WHERE reference = ?", [reference]
     if seller_id is not None:
         query, parameters = f"{query} AND seller_id = ?", [*parameters, seller_id]
@@ -175,7 +175,7 @@ def payment_by_reference(reference: str, seller_id: str | None = None) -> Paymen
 
 
 def payment_by_idempotency_key(seller_id: str, key: str) -> PaymentRequest | None:
-    """The request that this seller made under this Idempotency-Key."""
+    """Return the request that this seller created with this Idempotency-Key, or None."""
     query = "SELECT * FROM payment_request WHERE seller_id = ? AND idempotency_key = ?"
     return _with_address(fetch_one(PaymentRequest, query, seller_id, key))
 
@@ -187,9 +187,9 @@ def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
 
 
 def sample_addresses(*, with_free: bool = True) -> list[Address]:
-    """Return addresses by which the right wallet can be told: of each wallet the oldest and the newest.
+    """Return addresses that identify the right wallet. They are the oldest and the newest of each wallet.
 
-    They are of the latest addresses that have an open request, or are free.
+    Only the latest addresses count. They must have an open request, or be free if `with_free`.
     """
     is_latest = Address.id > newest_address_id() - _LATEST
     is_open = PaymentRequest.id.is_null(False) & PaymentRequest.closed_at.is_null()
@@ -204,11 +204,11 @@ def sample_addresses(*, with_free: bool = True) -> list[Address]:
 
 
 def mark_for_reassessment(address_ids: Iterable[int]) -> int:
-    """Mark the requests at these addresses, since their facts changed, to be assessed again; how many."""
+    """Mark the requests at these addresses for reassessment after a change of facts. Return their number."""
     ids = list(address_ids)
-    # Only placeholders are put into the text.
-    place = f"address_id IN ({placeholders(ids)})"
-    query = with_paramstyle(f"UPDATE payment_request SET reassess_at_height = ? WHERE {place}")  # noqa: S608
+    # The text contains only placeholders.
+    condition = f"address_id IN ({placeholders(ids)})"
+    query = with_paramstyle(f"UPDATE payment_request SET reassess_at_height = ? WHERE {condition}")  # noqa: S608
     return int(database.execute_sql(query, (ANY_HEIGHT, *ids)).rowcount) if ids else 0
 
 
@@ -219,45 +219,47 @@ _IS_WAITING = "(expires_at >= ? AND expires_at < ? OR monitored_until >= ? AND m
 def payments_to_reassess(
     tip_height: int, as_of: datetime, limit: int = 500, *, now: datetime | None = None
 ) -> list[PaymentRequest]:
-    """Return the requests that may have changed: touched, or at a height or moment that they wait for.
+    """Return the requests that may have changed: by new facts, at their next height, or at their next time.
 
-    A request is left out if a moment that it depends on has come since `as_of`, up to which bitcoind has been
-    read. Only the next complete look can decide it.
+    The daemon has read bitcoind up to `as_of`. A request is left out if its expiry or the end of its
+    monitoring is between `as_of` and `now`. Only the next complete reconciliation can decide such a request.
     """
     query = f"SELECT * FROM payment_request WHERE {_IS_DUE} AND NOT {_IS_WAITING} LIMIT ?"  # noqa: S608
     return fetch_all(PaymentRequest, query, *_due(tip_height, as_of, now or as_of), limit)
 
 
 def is_any_waiting(tip_height: int, as_of: datetime, now: datetime) -> bool:
-    """Return whether a request that may have changed waits for the next complete look."""
+    """Return whether a request that may have changed waits for the next complete reconciliation."""
     query = f"SELECT 1 FROM payment_request WHERE {_IS_DUE} AND {_IS_WAITING} LIMIT 1"  # noqa: S608
     return database.execute_sql(with_paramstyle(query), _due(tip_height, as_of, now)).fetchone() is not None
 
 
 def _due(tip_height: int, as_of: datetime, now: datetime) -> tuple[Any, ...]:
-    begin, end = (PaymentRequest.expires_at.db_value(moment) for moment in (as_of, now))
+    begin, end = (PaymentRequest.expires_at.db_value(time) for time in (as_of, now))
     return tip_height, begin, begin, end, begin, end
 
 
 def publish_heights() -> None:
-    """Let every status be read at the published height from now on."""
+    """Delete all unpublished heights, so that every status belongs to the published height."""
     database.execute_sql(
         "UPDATE payment_request SET unpublished_height = NULL WHERE unpublished_height IS NOT NULL"
     )
 
 
 def payments_at(address_ids: Iterable[int]) -> dict[int, PaymentRequest]:
-    """Return the request at each of these addresses, if there is one."""
+    """Return the requests at these addresses, by address id."""
     ids = list(address_ids)
-    # Only placeholders are put into the text.
+    # The text contains only placeholders.
     query = f"SELECT * FROM payment_request WHERE address_id IN ({placeholders(ids)})"  # noqa: S608
     found = fetch_all(PaymentRequest, query, *ids) if ids else []
     return {payment.address_id: payment for payment in found}
 
 
 def store_assessments(payments: Sequence[PaymentRequest]) -> bool:
-    """Store the daemon's part of each as its next revision; False where somebody else has since one was
-    read."""
+    """Store the daemon's columns of each request as its next revision.
+
+    Return False if another writer has changed one of the requests since it was read.
+    """
     changes = []
     for payment in payments:
         values = [field.db_value(getattr(payment, field.name)) for field in ASSESSED]
@@ -267,8 +269,8 @@ def store_assessments(payments: Sequence[PaymentRequest]) -> bool:
 
 
 def earliest_deadline() -> datetime | None:
-    """The next moment at which a request has to be assessed for the time alone."""
+    """Return the next time at which a request must be assessed without a change of facts, or None."""
     query = "SELECT min(reassess_at) FROM payment_request WHERE reassess_at IS NOT NULL"
     (earliest,) = database.execute_sql(query).fetchone()
-    moment: datetime | None = PaymentRequest.reassess_at.python_value(earliest)
-    return moment
+    reassess_at: datetime | None = PaymentRequest.reassess_at.python_value(earliest)
+    return reassess_at

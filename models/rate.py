@@ -1,4 +1,4 @@
-"""What each rate source last answered."""
+"""The latest prices of each rate source."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,7 +11,7 @@ from payments.price import Quote
 
 
 class Rate(Table):
-    """The price of one bitcoin in one currency, as one source gave it."""
+    """The price of one bitcoin in one currency at one source."""
 
     source = peewee.CharField(max_length=32)
     currency = peewee.CharField(max_length=3)
@@ -23,7 +23,7 @@ class Rate(Table):
 
 
 def store_rates(source: str, prices: Mapping[str, Decimal], now: datetime) -> None:
-    """Replace all that this source said before."""
+    """Replace all stored prices of this source."""
     quoted = [
         {"source": source, "currency": currency, "price": f"{price:f}", "fetched_at": now}
         for currency, price in prices.items()
@@ -35,7 +35,7 @@ def store_rates(source: str, prices: Mapping[str, Decimal], now: datetime) -> No
 
 
 def quotes(currency: str | None = None) -> list[Quote]:
-    """Every source's price of `currency`, or of all of them."""
+    """Return the prices of `currency` at all sources, or the prices of all currencies."""
     query, parameters = "SELECT source, currency, price, fetched_at FROM rate", []
     if currency is not None:
         query, parameters = f"{query} WHERE currency = ?", [currency]

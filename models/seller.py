@@ -1,4 +1,4 @@
-"""Sellers: who may ask for payments, and where they are told of them."""
+"""The sellers, their API keys and their webhooks."""
 
 import base64
 import re
@@ -13,9 +13,9 @@ SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Seller(Table):
-    """A shop. Its API key is stored as a SHA-256 hash; its webhook secret must be known to sign with it.
+    """A shop. The API key is stored as a SHA-256 hash. The webhook secret is stored as it is, for signatures.
 
-    `webhook_set_by` is OPERATOR or API_KEY. What a key sets leads to public hosts only.
+    `webhook_set_by` is OPERATOR or API_KEY. A webhook address that was set with an API key must be public.
     """
 
     id = peewee.CharField(primary_key=True, max_length=64)
@@ -30,29 +30,30 @@ class Seller(Table):
     removed_at = UtcDateTimeField(null=True)
 
 
-# Without the webhook secrets. The web server's role on PostgreSQL may not read them (models/db/web_role.py).
+# All columns except the webhook secrets. On PostgreSQL the web server's role may not read these secrets
+# (models/db/web_role.py).
 _PUBLIC_COLUMNS = "id, name, email, api_key_hash, webhook_url, created_at, removed_at"
 
 
 def seller_by_key_hash(api_key_hash: str) -> Seller | None:
     """Return the seller whose key has this hash, without its webhook secrets, unless it was removed."""
-    # Only names of our own are put into the text.
+    # The text contains only constants of this module.
     query = f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE api_key_hash = ? AND removed_at IS NULL"  # noqa: S608
     return fetch_one(Seller, query, api_key_hash)
 
 
 def seller_by_id(seller_id: str) -> Seller | None:
     """Return the seller with this id, without its webhook secrets."""
-    # Only names of our own are put into the text.
+    # The text contains only constants of this module.
     return fetch_one(Seller, f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE id = ?", seller_id)  # noqa: S608
 
 
 def has_webhook(seller_id: str) -> bool:
-    """Whether this seller is to be told by webhook."""
+    """Return whether this seller gets webhooks."""
     query = "SELECT 1 FROM seller WHERE id = ? AND webhook_url IS NOT NULL AND removed_at IS NULL"
     return database.execute_sql(with_paramstyle(query), (seller_id,)).fetchone() is not None
 
 
 def new_webhook_secret() -> str:
-    """As Standard Webhooks has it: 24 to 64 random bytes in base64, after a prefix."""
+    """Return a secret by Standard Webhooks, which is a prefix and 24 to 64 random bytes in base64."""
     return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"

@@ -1,1 +1,1 @@
-"""What a payment is. Pure: no clock, no database, no network, no log."""
+"""The rules of payments. Pure code without a clock, a database, a network or a log."""

@@ -1,4 +1,4 @@
-"""A payment request as the outside sees it: the JSON of the API, of webhooks and of emails."""
+"""The JSON form of a payment request, for the API, for webhooks and for emails."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ Document = Mapping[str, Any]
 
 
 class Request(Protocol):
-    """What is read off a stored payment request; `models.payment.PaymentRequest` has it."""
+    """The fields of a stored payment request that are read. `models.payment.PaymentRequest` has them."""
 
     reference: str
     seller_id: str
@@ -43,7 +43,7 @@ class Request(Protocol):
 
 
 class Part(Protocol):
-    """What is read off a stored output; `models.output.Output` has it."""
+    """The fields of a stored output that are read. `models.output.Output` has them."""
 
     txid: str
     vout: int
@@ -58,10 +58,10 @@ class Part(Protocol):
 def payment_document(
     request: Request, address: str, parts: Iterable[Part], *, tip_height: int, public_url: str
 ) -> dict[str, Any]:
-    """Return the request as JSON values, at the tip that its status was worked out at.
+    """Return the request as JSON values, at the tip at which its status was computed.
 
-    `tip_height` is the published one. The field names are those of docs/spec.md 4. A cover that needs a
-    coinbase output requires more confirmations than were agreed.
+    `tip_height` is the published height. docs/spec.md 4 lists the field names. A cover that needs a coinbase
+    output requires more confirmations than agreed.
     """
     tip_height = tip_height if request.unpublished_height is None else request.unpublished_height
     return {
@@ -98,15 +98,15 @@ def payment_document(
 
 
 def payment_uri(address: str, amount_sats: int, label: str | None = None) -> str:
-    """A BIP21 URI. A bech32 address goes in upper case (BIP173), which makes a QR code smaller."""
+    """Return a BIP21 URI. A bech32 address is in upper case (BIP173), which makes a QR code smaller."""
     is_bech32 = address.lower().startswith(("bc1", "tb1", "bcrt1"))
-    shown = address.upper() if is_bech32 else address
+    uri_address = address.upper() if is_bech32 else address
     suffix = f"&label={quote(label, safe='')}" if label else ""
-    return f"bitcoin:{shown}?amount={format_btc(amount_sats)}{suffix}"
+    return f"bitcoin:{uri_address}?amount={format_btc(amount_sats)}{suffix}"
 
 
 def depth(height: int | None, tip_height: int) -> int:
-    """Confirmations of what is in the block at `height`: 1 at the tip, 0 in no block."""
+    """Return the confirmations of the block at `height`: 1 at the tip, and 0 for None (in no block)."""
     return 0 if height is None else max(tip_height - height + 1, 0)
 
 
@@ -117,7 +117,7 @@ def timestamp(moment: None) -> None: ...
 @overload
 def timestamp(moment: datetime | None) -> str | None: ...
 def timestamp(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC, to the second."""
+    """Return a time by RFC 3339, in UTC and to the second."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

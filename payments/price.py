@@ -1,4 +1,4 @@
-"""The price of one bitcoin, from what several sources say. Never old, never a guess."""
+"""The price of one bitcoin, computed from the quotes of several sources. Never old, never a guess."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from decimal import Decimal
 
 from payments.money import EXACT, read_number
 
-# No ISO currency's unit has ever been worth a bitcoin, so a price below 1 is a pair the wrong way round;
-# the cheapest units stand near 10**10 a bitcoin.
+# One unit of an ISO currency was never worth one bitcoin, so a price below 1 means a reversed pair. One
+# bitcoin costs about 10**10 of the cheapest units.
 LOWEST_PRICE = Decimal(1)
 HIGHEST_PRICE = Decimal(10**15)
 MOST_DIGITS = 50
 
-# How far off a source may be: 5 %.
+# A quote may differ from the median by 5 %.
 LARGEST_DEVIATION = Decimal("0.05")
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What one source said that one bitcoin costs."""
+    """The price of one bitcoin at one source."""
 
     source: str
     currency: str
@@ -29,9 +29,10 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price of one bitcoin; `sources` made it, `left_out` were too far off; both sorted.
+    """The price of one bitcoin, from the quotes of `sources`.
 
-    `fetched_at` is the oldest of the quotes used.
+    The quotes of `left_out` differed too much. Both tuples are sorted. `fetched_at` is the time of the oldest
+    quote that was used.
     """
 
     currency: str
@@ -42,7 +43,7 @@ class Price:
 
 
 def read_price(value: object) -> Decimal | None:
-    """The price in a source's JSON (read with parse_float=Decimal), or None where that is no price."""
+    """Return the price in a source's JSON (read with parse_float=Decimal), or None if it is no price."""
     price = value if isinstance(value, Decimal) and value.is_finite() else read_number(value)
     if price is None or not LOWEST_PRICE <= price <= HIGHEST_PRICE:
         return None
@@ -50,11 +51,12 @@ def read_price(value: object) -> Decimal | None:
 
 
 def aggregate_quotes(quotes: Iterable[Quote], now: datetime, max_age: timedelta) -> Price | None:
-    """What one bitcoin costs by these sources, or None where they name no price that can be trusted.
+    """Return the price of one bitcoin by these quotes, or None if they give no price to trust.
 
-    `quotes` are of one currency, one from each source. Those older than `max_age`, or as far in the future,
-    don't count. The price is the median of those within 5 % of the median of all; two or more sources need
-    two that agree, one alone is believed.
+    `quotes` are of one currency, one quote from each source. A quote that is more than `max_age` in the past
+    or in the future does not count. The price is the median of the quotes within 5 % of the median of all. Of
+    two or more sources, two must agree. A single source is trusted. Raise ValueError for quotes of several
+    currencies, or for two quotes of one source.
     """
     fresh = [quote for quote in quotes if abs(now - quote.fetched_at) <= max_age]
     if not fresh:
@@ -75,7 +77,7 @@ def aggregate_quotes(quotes: Iterable[Quote], now: datetime, max_age: timedelta)
 def _agreeing(quotes: list[Quote]) -> list[Quote]:
     prices = [quote.price for quote in quotes]
     if len(prices) == 2:
-        # Each is near the middle of the two long after they have ceased to agree with one another.
+        # Two prices can both be near their median and still be far from each other.
         return quotes if _are_near(max(prices), min(prices)) else []
     median = _median(prices)
     return [quote for quote in quotes if _are_near(quote.price, median)]

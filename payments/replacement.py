@@ -1,4 +1,4 @@
-"""The age that a transaction inherits from the payments that it replaces."""
+"""The time that a transaction inherits from the outputs that it replaces."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,11 +9,11 @@ from payments.status import ReceivedOutput
 def inherited_present_since(
     added_sats: int, needed_sats: int, replaced: Iterable[ReceivedOutput]
 ) -> datetime | None:
-    """Return since when the replaced outputs have brought what takes their place, or None if they never did.
+    """Return the `present_since` that a replacement inherits, or None if it inherits nothing.
 
-    `replaced` are outputs of one request, live until now. `added_sats` takes their place at that request.
-    A replacement may bring more than they did if they covered the request, which needs `needed_sats`.
-    Otherwise a small part would keep the price for the whole amount, for as long as the customer likes.
+    `replaced` are outputs of one request that were live until now. The replacement pays `added_sats` to the
+    same request. A replacement may pay more than the replaced outputs if these covered the request, which
+    needs `needed_sats`. Otherwise a small payment would keep the old price for the whole amount, without end.
     """
     total = 0
     for receipt in sorted(replaced, key=lambda r: r.present_since):

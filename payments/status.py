@@ -1,58 +1,61 @@
-"""What a payment is: facts in, an assessment out.
+"""The status of a payment request, computed from facts.
 
 Theory of operation
 ===================
 
-A payment request asks for an amount at one address, until a moment. Nobody sets its status. `assess` works
-it out from facts, anew each time. The same facts give the same status, in whatever order the daemon finds
-them. So a reorg, a double-spend or a repeated message needs no code of its own here: it only changes facts.
-Nothing here reads a clock, a database or the network.
+A payment request wants an amount at one address before it expires. No code sets the status directly. `assess`
+computes the status from facts, each time from the start. The same facts return the same status, and the order
+in which the daemon found them does not matter. So a reorg, a double-spend or a repeated message needs no
+special code here, because each of them only changes facts. This module reads no clock, database or network.
 
 A fact is a term of the request, or a transaction output that pays its address. An output is *live* while
-bitcoind has it, in its mempool or in the active chain. `first_seen_at` is when Nodetill met it.
-`present_since` is since when it has been there without a gap, and this moment decides if it came in time.
-Live outputs that came in time *count*. They *cover* the request if they add up to the amount due.
+bitcoind has the output in its mempool or in the active chain. `first_seen_at` is the time at which Nodetill
+first received the output. `present_since` is the start of the output's current presence without a gap. An
+output is in time if its `present_since` is early enough. Live outputs that are in time *count*. They *cover*
+the request if their sum is the amount less the tolerance, or more.
 
-    new         nothing is live, and there is time to pay
-    underpaid   something is live, it does not cover, and there is time to pay
-    received    covered, but a part that the cover needs is in no block
-    confirming  covered by blocks, fewer of them than required
-    confirmed   covered, as deep as required
+    new         no output is live, and there is time to pay
+    underpaid   an output is live, nothing covers the request, and there is time to pay
+    received    the request is covered, but an output that the cover needs is in no block
+    confirming  blocks cover the request, but fewer than required
+    confirmed   the request is covered, at the required depth
     expired     the time to pay is over, and nothing covers the request
 
-The past decides in two places only. A confirmed request stays confirmed at any depth while its cover is in
-the chain. And an event is the difference between two assessments, so `events` takes the last one too.
+The past matters in two places only. First, a confirmed request stays confirmed at any depth while its cover
+is in the chain. Second, an event is the difference between two assessments, so `events_between` takes both.
 
 The hard cases, for a request of 100 that expires at 12:00:
 
-*Partial.* A brings 60 at 11:50: underpaid, 40 due. B brings 40 at 11:55: received. Later A is 6 blocks deep
-and B is 2 deep. The deepest outputs come first: A, then B completes the cover. So the request is 2 deep.
+*Partial.* A pays 60 at 11:50. The request is underpaid and 40 are due. B pays 40 at 11:55, so the request is
+received. Later A is 6 blocks deep and B is 2 blocks deep. The deepest outputs count first, so B completes the
+cover, and the request is 2 deep.
 
-*Late.* B comes at 12:05 instead. The request expired at 12:00 with 60 in it. Now all of it is there, but the
-quoted price is no longer valid: expired and `late`. It counts once a person accepts it, or at once if the
-terms have a `late_accepted_until`. An acceptance ends when the request is covered no more.
+*Late.* B pays at 12:05 instead. The request expired at 12:00 with 60 received. Now the whole amount is there,
+but the quoted price is no longer valid. So the request is expired and `late`. The money counts when a person
+accepts it. It counts at once if it came before the `late_accepted_until` of the terms. An acceptance ends
+when the request is no longer covered.
 
-*Fee bump.* A brings 100 at 11:50. B replaces it at 12:10 with a higher fee. B is a new output, but the money
-was there all the time: B inherits A's `present_since` (payments/replacement.py). Nothing changes. B may
-even bring 101, since A covered the request by itself. But if A brought 60, and B brings 61, B is late: a
-small part keeps the price for nobody.
+*Fee bump.* A pays 100 at 11:50. B replaces A at 12:10 with a higher fee. B is a new output, but the money was
+there all the time. So B inherits A's `present_since` (payments/replacement.py), and nothing changes. B may
+even pay 101, because A alone covered the request. But if A paid 60 and B pays 61, then B is late. Otherwise a
+small payment would keep the old price for the whole amount.
 
-*Gap.* A brings 100 at 11:50: received. At 11:55 C spends A's coin and another one: A is gone, reverted. D
-spends that other coin, replaces C, and is mined. Now A is valid again, and the customer sends it at 13:00 if
-the price has fallen. Therefore its `present_since` is 13:00: A is late. A gap begins when an assessment
-finds the output gone. A move between block and mempool, a restart, or an absence too short to act on are
-no gaps.
+*Gap.* A pays 100 at 11:50, so the request is received. At 11:55 C spends the same coin as A, and another
+coin. A is gone, and the request is reverted. D spends that other coin, replaces C, and is mined. Now A is
+valid again. A customer could wait and send A at 13:00, if the price has fallen. Therefore A's `present_since`
+is 13:00, and A is late. A gap begins when an assessment finds the output gone. Three things are no gaps: a
+move between block and mempool, a restart, and an absence that ends before an assessment.
 
-*Reorg.* A is in the block at the tip, and the request is confirmed at 1 of 1. Another chain takes over. If A
-is in one of its blocks, nothing has changed. If A is in the mempool again, it is reverted and received. If
-the new chain spends A's coin otherwise, A is gone. An assessment always takes a whole chain, never the
-middle of a reorg, so only its end counts.
+*Reorg.* A is in the block at the tip, and the request is confirmed at depth 1 of 1. Another chain replaces
+this one. If A is in a block of the new chain, nothing changes. If A is in the mempool again, the request is
+reverted and received. If the new chain spends A's coin in another transaction, A is gone. An assessment
+always uses a whole chain, never the middle of a reorg, so only the end of a reorg counts.
 
-*Coinbase.* The output of a coinbase transaction can be spent at 100 confirmations. It confirms a request
-no earlier.
+*Coinbase.* The output of a coinbase transaction can be spent at 100 confirmations. Such an output confirms a
+request no earlier.
 
-`as_of` is the moment up to which bitcoind has been read, which is not the time of day. A request does not
-expire by a clock alone: a payment that came in time may still be unread.
+`as_of` is the moment up to which the daemon has read bitcoind. It is not the time of day. A clock alone does
+not expire a request, because a payment that came in time may still be unread.
 """
 
 from collections.abc import Iterable
@@ -78,7 +81,7 @@ class Status(StrEnum):
 
     @property
     def is_covered(self) -> bool:
-        """Whether the amount due is there."""
+        """Return whether live outputs cover the request."""
         return self in _COVERED
 
 
@@ -86,7 +89,7 @@ _COVERED = frozenset({Status.RECEIVED, Status.CONFIRMING, Status.CONFIRMED})
 
 
 class EventType(StrEnum):
-    """What a seller or the operator is told of."""
+    """A change that is reported to the seller or to the operator."""
 
     UNDERPAID = "payment.underpaid"
     RECEIVED = "payment.received"
@@ -97,15 +100,15 @@ class EventType(StrEnum):
     EXTRA = "payment.extra"
 
 
-_NEWS_OF_MONEY = frozenset({EventType.UNDERPAID, EventType.RECEIVED, EventType.LATE})
+_REPORTS_OF_MONEY = frozenset({EventType.UNDERPAID, EventType.RECEIVED, EventType.LATE})
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What was agreed when the request was made, and whether late money was accepted since.
+    """The terms at the creation of the request, and a later acceptance of late money.
 
-    Until `late_accepted_until` late money counts as money in time. None stands for never.
-    `is_late_accepted` is the seller's or operator's own word, and has no deadline.
+    Late money that comes until `late_accepted_until` counts as money in time. None means that it never does.
+    `is_late_accepted` means that the seller or the operator accepted the late money. It has no deadline.
     """
 
     amount_sats: int
@@ -118,11 +121,11 @@ class Terms:
 
     @property
     def needed_sats(self) -> int:
-        """The least that covers the request, in satoshis."""
+        """Return the smallest sum that covers the request, in satoshis."""
         return self.amount_sats - self.tolerance_sats
 
     def accepts(self, output: "ReceivedOutput") -> bool:
-        """Return whether an output came early enough to pay for this request."""
+        """Return whether an output is in time to pay for this request."""
         return self.is_late_accepted or output.present_since <= (self.late_accepted_until or self.expires_at)
 
 
@@ -130,7 +133,7 @@ class Terms:
 class ReceivedOutput:
     """A transaction output that pays the request's address.
 
-    `block_height` is that of its block in the active chain, None while it is in none.
+    `block_height` is the height of its block in the active chain. It is None while the output is in no block.
     """
 
     txid: str
@@ -144,16 +147,16 @@ class ReceivedOutput:
 
     @property
     def first_seen_order(self) -> tuple[datetime, str, int]:
-        """Order outputs by when they were first seen."""
+        """Return a sort key: outputs that were first seen earlier come first."""
         return self.first_seen_at, self.txid, self.vout
 
     @property
     def depth_order(self) -> float:
-        """Order outputs deepest first, and those in the mempool last."""
+        """Return a sort key: the deepest outputs come first, and outputs in the mempool come last."""
         return float("inf") if self.block_height is None else self.block_height
 
     def confirmed_height(self, confirmations_required: int) -> float:
-        """Return the tip height from which this output counts as confirmed: infinity if it is unknown."""
+        """Return the tip height from which this output counts as confirmed, or infinity if it is unknown."""
         if self.block_height is None:
             return float("inf") if confirmations_required else float("-inf")
         required = max(confirmations_required, CLOSING_DEPTH) if self.is_coinbase else confirmations_required
@@ -162,12 +165,13 @@ class ReceivedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What the facts say of a request at one chain tip and one moment.
+    """The state of a request at one chain tip and one moment.
 
-    `covered_height` is the height of the block that completed the cover: None while that part is in the
-    mempool, or the request is not covered. `confirmations_required` is the depth at which this cover is
-    confirmed, more than agreed if it needs a coinbase output. `reassess_at_height` and `reassess_at` are when
-    the request must be assessed again though no fact of its own changes: None if only a fact changes it.
+    `covered_height` is the height of the block that completed the cover. It is None while the request is not
+    covered, or while the cover needs an output in the mempool. `confirmations_required` is the depth at which
+    this cover is confirmed. This depth is larger than agreed if the cover needs a coinbase output. The
+    request must be assessed again at the height `reassess_at_height` and at the time `reassess_at`, even if
+    its facts stay the same. Both are None if only a change of the facts can change the state.
     """
 
     status: Status
@@ -187,10 +191,10 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class LastKnownState:
-    """What was last stored of a request: what its seller and the operator already know.
+    """The stored state of a request, which its seller and the operator have already received.
 
-    `notified_sats` is the amount that the last event reported. Some of it may have gone since. A part that
-    leaves the mempool and returns is not reported twice.
+    `notified_sats` is the amount that the last event reported. Some of this amount may be gone since then. It
+    prevents a second report of an output that leaves the mempool and returns.
     """
 
     status: Status = Status.NEW
@@ -200,14 +204,17 @@ class LastKnownState:
     notified_sats: int = 0
 
     def may_hide_new_output(self, after: Assessment) -> bool:
-        """Whether more has come since, but no more than has been told of: it may be back, or be new."""
+        """Return whether more money has come, but no more than the last event reported.
+
+        Such money may be a reported output that returned, or a new output.
+        """
         return self.received_sats < after.received_sats <= self.notified_sats
 
 
 def assess(
     terms: Terms, receipts: Iterable[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> Assessment:
-    """Work out a request's status from its facts. An output of 0 satoshis is no payment."""
+    """Return the assessment of a request from its facts. An output of 0 satoshis is no payment."""
     distinct = {(r.txid, r.vout): r for r in receipts if r.is_live and r.amount_sats}
     live = sorted(distinct.values(), key=lambda r: r.first_seen_order)
     counted = [r for r in live if terms.accepts(r)]
@@ -243,23 +250,23 @@ def assess(
 def events_between(before: LastKnownState, after: Assessment, *, has_new_part: bool) -> tuple[EventType, ...]:
     """Return the events of a change from `before` to `after`, in their order.
 
-    `has_new_part` is whether something live was in no event yet. It is an event though it is less than what
-    has gone. It matters only if `before` hides `after`.
+    `has_new_part` means that a live output was in no event yet. Such an output is an event even if it is
+    smaller than the outputs that are gone. It matters only if `before.may_hide_new_output(after)`.
     """
-    told: list[EventType] = []
+    events: list[EventType] = []
     was_covered, is_covered = before.status.is_covered, after.status.is_covered
     is_confirmed = after.status is Status.CONFIRMED
 
     if (was_covered and not is_covered) or (before.status is Status.CONFIRMED and not is_confirmed):
-        told.append(EventType.REVERTED)
+        events.append(EventType.REVERTED)
     if after.status is Status.EXPIRED and before.status is not Status.EXPIRED:
-        told.append(EventType.EXPIRED)
+        events.append(EventType.EXPIRED)
     if after.is_late and not before.is_late and not before.is_closed:
-        told.append(EventType.LATE)
+        events.append(EventType.LATE)
     if is_covered and not was_covered:
-        told.append(EventType.RECEIVED)
+        events.append(EventType.RECEIVED)
     if is_confirmed and before.status is not Status.CONFIRMED:
-        told.append(EventType.CONFIRMED)
+        events.append(EventType.CONFIRMED)
 
     is_back = before.is_closed and after.received_sats > before.received_sats
     has_more = (
@@ -268,11 +275,11 @@ def events_between(before: LastKnownState, after: Assessment, *, has_new_part: b
         or (has_new_part and before.may_hide_new_output(after))
     )
     if after.status is Status.UNDERPAID and (has_more or before.status is not Status.UNDERPAID):
-        told.append(EventType.UNDERPAID)
-    is_settled = was_covered or before.status is Status.EXPIRED
-    if has_more and is_settled and not _NEWS_OF_MONEY.intersection(told):
-        told.append(EventType.EXTRA)
-    return tuple(told)
+        events.append(EventType.UNDERPAID)
+    needed_nothing = was_covered or before.status is Status.EXPIRED
+    if has_more and needed_nothing and not _REPORTS_OF_MONEY.intersection(events):
+        events.append(EventType.EXTRA)
+    return tuple(events)
 
 
 def _total(receipts: Iterable[ReceivedOutput]) -> int:
@@ -280,7 +287,7 @@ def _total(receipts: Iterable[ReceivedOutput]) -> int:
 
 
 def _last_needed(receipts: Iterable[ReceivedOutput], needed_sats: int) -> ReceivedOutput | None:
-    """The receipt, in the order given, whose amount completes what is needed."""
+    """Return the first output, in the given order, whose amount completes the cover."""
     total = 0
     for receipt in receipts:
         total += receipt.amount_sats
@@ -290,13 +297,13 @@ def _last_needed(receipts: Iterable[ReceivedOutput], needed_sats: int) -> Receiv
 
 
 def _covered_height(counted: list[ReceivedOutput], needed_sats: int) -> int | None:
-    """DailyTotal the deepest first, the height at which the last part needed was mined."""
+    """Return the block height of the output that completes the cover, if the deepest outputs count first."""
     last = _last_needed(sorted(counted, key=lambda r: r.depth_order), needed_sats)
     return last.block_height if last else None
 
 
 def _confirmed_height(counted: list[ReceivedOutput], terms: Terms) -> float:
-    """Return the tip height from which enough to cover the request counts as confirmed."""
+    """Return the tip height from which confirmed outputs cover the request."""
     heights = sorted((r.confirmed_height(terms.confirmations_required), r.amount_sats) for r in counted)
     total = 0
     for height, amount_sats in heights:
@@ -307,7 +314,7 @@ def _confirmed_height(counted: list[ReceivedOutput], terms: Terms) -> float:
 
 
 def _required(terms: Terms, tip_height: int, covered_height: int | None, confirmed_height: float) -> int:
-    """Return the depth at which the cover is confirmed: more than agreed if it needs a coinbase output."""
+    """Return the depth at which the cover is confirmed. A coinbase output makes this depth larger."""
     if isinf(confirmed_height) or (covered_height is None and tip_height >= confirmed_height):
         return terms.confirmations_required
     if covered_height is None:
@@ -316,7 +323,7 @@ def _required(terms: Terms, tip_height: int, covered_height: int | None, confirm
 
 
 def _received_at(counted: list[ReceivedOutput], needed_sats: int) -> datetime | None:
-    """Return since when the last part needed has been there."""
+    """Return the time from which the outputs have covered the request without a gap."""
     last = _last_needed(sorted(counted, key=lambda r: r.present_since), needed_sats)
     return last.present_since if last else None
 
@@ -348,7 +355,7 @@ def _is_closed(
 
 
 def _closing_height(live: list[ReceivedOutput]) -> int:
-    """The tip height at which everything received is buried deep enough to close the request."""
+    """Return the tip height at which each live output is deep enough to close the request."""
     return max(r.block_height for r in live if r.block_height is not None) + CLOSING_DEPTH - 1
 
 
@@ -361,7 +368,7 @@ def _next_height(status: Status, confirmed_height: float, live: list[ReceivedOut
 
 
 def _next_deadline(terms: Terms, is_in_time: bool, as_of: datetime) -> datetime | None:
-    """The next moment that can change the status by itself: expiry, then the end of monitoring."""
+    """Return the next time at which time alone can change the status: expiry, then the end of monitoring."""
     if as_of <= terms.expires_at and not is_in_time:
         return terms.expires_at
     return terms.monitored_until if as_of <= terms.monitored_until else None

@@ -1,7 +1,7 @@
-"""Raw transactions and blocks, read into what matching needs: inputs, outputs and the txid.
+"""A parser of raw transactions and blocks. It reads the parts that matching needs: inputs, outputs and txids.
 
-The formats are those of Bitcoin Core's `primitives/transaction.h`, `primitives/block.h` and `serialize.h`,
-and BIP 141 and 144 for the witness. What Core refuses to read is refused here too.
+Bitcoin Core defines the formats in `primitives/transaction.h`, `primitives/block.h` and `serialize.h`. BIP
+141 and BIP 144 define the witness. This parser refuses all bytes that Core refuses.
 """
 
 import struct
@@ -15,14 +15,15 @@ from payments.money import MAX_MONEY_SATS, SATS_PER_BTC
 
 NULL_OUTPOINT = bytes(32) + b"\xff\xff\xff\xff"
 
-# The fewest bytes that one of each can take: outpoint, empty script and sequence; amount and empty script.
+# The smallest input has an outpoint, an empty script and a sequence. The smallest output has an amount and an
+# empty script.
 MIN_INPUT_BYTES = 36 + 1 + 4
 MIN_OUTPUT_BYTES = 8 + 1
 MIN_TRANSACTION_BYTES = 4 + 1 + MIN_INPUT_BYTES + 1 + 4
 
 HEADER_BYTES = 80
 
-# MAX_SIZE in Core's serialize.h: no compact size may claim more.
+# MAX_SIZE in Core's serialize.h. A compact size that is larger is refused.
 MAX_SIZE = 0x02000000
 
 _amount_and_size = struct.Struct("<QB").unpack_from
@@ -32,15 +33,15 @@ _header_end = struct.Struct("<II").unpack_from
 
 
 class MalformedTransaction(ValueError):
-    """These bytes are no transaction or block that Bitcoin Core would read."""
+    """The bytes are not a transaction or block that Bitcoin Core accepts."""
 
 
 class Transaction:
     """One transaction.
 
-    `inputs` are the 36-byte outpoints it spends, as `outpoint` makes them; a coinbase spends none.
-    `outputs` are (amount_sats, script) in their order, so an index is a vout.
-    It keeps alive the buffer it was read from, be it a whole block, until it is let go.
+    `inputs` are the 36-byte outpoints that the transaction spends, as `outpoint` returns them. A coinbase
+    transaction has no inputs. `outputs` are pairs (amount_sats, script), and the index of a pair is its vout.
+    A transaction keeps a reference to the buffer from which it was read. This buffer may be a whole block.
     """
 
     __slots__ = ("_end", "_raw", "_start", "_txid", "_witness", "inputs", "outputs")
@@ -55,7 +56,7 @@ class Transaction:
         end: int = 0,
         txid: str | None = None,
     ) -> None:
-        """Of `raw`, it is the bytes from `start` to `end`; its witness, if any, begins at `witness`."""
+        """Use the bytes of `raw` from `start` to `end`. `witness` is the start of the witness, or 0."""
         self.inputs = inputs
         self.outputs = outputs
         self._raw = raw
@@ -66,9 +67,9 @@ class Transaction:
 
     @property
     def txid(self) -> str:
-        """The double SHA-256 of the serialisation without witness (BIP 141), in display order, as hex.
+        """Return the double SHA-256 of the serialisation without witness (BIP 141), in display order, as hex.
 
-        Worked out when first asked for: most transactions of a block match nothing and are never named.
+        The first call computes it, because most transactions of a block match nothing and need no txid.
         """
         if self._txid is None:
             self._txid = _display(_double_sha256(self._stripped()))
@@ -76,7 +77,7 @@ class Transaction:
 
     @property
     def raw(self) -> bytes:
-        """The serialisation that it was read from, with its witness."""
+        """Return the serialisation with its witness."""
         return self._raw[self._start : self._end]
 
     def _stripped(self) -> bytes:
@@ -103,7 +104,7 @@ class Block:
 
 
 def parse_transaction(raw: bytes) -> Transaction:
-    """The transaction that `raw` is, from its first byte to its last; MalformedTransaction otherwise."""
+    """Return the transaction in `raw`, which must have no other bytes. Raise MalformedTransaction."""
     try:
         transaction, end = _read_transaction(raw, 0)
     except (IndexError, struct.error) as error:
@@ -114,10 +115,10 @@ def parse_transaction(raw: bytes) -> Transaction:
 
 
 def parse_block(raw: bytes) -> Block:
-    """The block that `raw` is, as REST and `getblock` with verbosity 0 give it.
+    """Return the block in `raw`, in the form of REST and of `getblock` with verbosity 0.
 
-    Neither its proof of work nor its Merkle root is checked: bitcoind has done so.
-    Raises MalformedTransaction.
+    The proof of work and the Merkle root are not checked here, because bitcoind has checked them.
+    Raise MalformedTransaction.
     """
     try:
         count, position = _read_size(raw, HEADER_BYTES)
@@ -136,9 +137,10 @@ def parse_block(raw: bytes) -> Block:
 
 
 def header_hashes(raw: bytes) -> list[str]:
-    """The hashes of block headers that stand one behind the other, 80 bytes each (`primitives/block.h`).
+    """Return the hashes of consecutive block headers, which have 80 bytes each (`primitives/block.h`).
 
-    Only as far as each follows the one before it; an incomplete one at the end is left out.
+    Stop at the first header that does not follow the header before it. Ignore an incomplete header at the
+    end.
     """
     hashes: list[str] = []
     for start in range(0, len(raw) - HEADER_BYTES + 1, HEADER_BYTES):
@@ -150,9 +152,9 @@ def header_hashes(raw: bytes) -> list[str]:
 
 
 def transaction_from_rpc(decoded: Mapping[str, Any]) -> Transaction:
-    """The same from bitcoind's decoder: `decoderawtransaction`, or a `tx` of `getblock` with verbosity 2.
+    """Return the transaction in JSON of `decoderawtransaction`, or in a `tx` of `getblock` with verbosity 2.
 
-    Amounts must be Decimal, as python-bitcoinrpc gives them. Raises MalformedTransaction.
+    Amounts must be Decimal, as python-bitcoinrpc returns them. Raise MalformedTransaction.
     """
     try:
         inputs = [outpoint(vin["txid"], vin["vout"]) for vin in decoded["vin"] if "coinbase" not in vin]
@@ -165,12 +167,12 @@ def transaction_from_rpc(decoded: Mapping[str, Any]) -> Transaction:
 
 
 def block_from_rpc(decoded: Mapping[str, Any]) -> Block:
-    """The same from `getblock` with verbosity 2. Raises MalformedTransaction."""
+    """Return the block in JSON of `getblock` with verbosity 2. Raise MalformedTransaction."""
     try:
         bits = int(decoded["bits"], 16)
         return Block(
             hash=_checked_hash(decoded["hash"]),
-            # The genesis block has none, and Core leaves the field out.
+            # The genesis block has no previous block, and Core leaves the field out.
             previous_hash=_checked_hash(decoded.get("previousblockhash", "00" * 32)),
             time=int(decoded["time"]),
             bits=bits,
@@ -183,9 +185,9 @@ def block_from_rpc(decoded: Mapping[str, Any]) -> Block:
 
 
 def work_from_bits(bits: int) -> int:
-    """The hashes that a block of this difficulty takes on average: GetBlockProof of Core's chain.cpp.
+    """Return the average number of hashes for a block of this difficulty (GetBlockProof of Core's chain.cpp).
 
-    A target that is zero, negative or above 256 bits is worth nothing (SetCompact of arith_uint256.cpp).
+    Return 0 for a target that is zero, negative or above 256 bits (SetCompact of arith_uint256.cpp).
     """
     size, word = bits >> 24, bits & 0x007FFFFF
     target = word << 8 * (size - 3) if size > 3 else word >> 8 * (3 - size)
@@ -196,20 +198,20 @@ def work_from_bits(bits: int) -> int:
 
 
 def outpoint(txid: str, vout: int) -> bytes:
-    """The 36 bytes that name an output in `Transaction.inputs`; ValueError or OverflowError if none."""
+    """Return the 36 bytes of an outpoint in `Transaction.inputs`. Raise ValueError or OverflowError."""
     return bytes.fromhex(_checked_hash(txid))[::-1] + vout.to_bytes(4, "little")
 
 
 def split_outpoint(key: bytes) -> tuple[str, int]:
-    """The (txid, vout) of what `outpoint` made."""
+    """Return the (txid, vout) of 36 bytes from `outpoint`."""
     return _display(key[:32]), int.from_bytes(key[32:], "little")
 
 
 def _read_transaction(raw: bytes, start: int) -> tuple[Transaction, int]:
-    """The transaction that begins at `start`, and where it ends.
+    """Return the transaction that begins at `start`, and the position of its end.
 
-    A length that reaches past the end of `raw` needs no check of its own: every field is followed by one
-    that must be there, and reading that raises IndexError or struct.error.
+    A length that reaches past the end of `raw` needs no check here, because each field has a field behind it.
+    To read that next field raises IndexError or struct.error.
     """
     position = start + 4
     is_segwit = raw[position] == 0
@@ -281,7 +283,7 @@ def _skip_witness(raw: bytes, position: int, input_count: int) -> int:
 
 
 def _read_size(raw: bytes, position: int) -> tuple[int, int]:
-    """The compact size at `position`, and where it ends: ReadCompactSize of Core's serialize.h."""
+    """Return the compact size at `position`, and its end (ReadCompactSize of Core's serialize.h)."""
     size = raw[position]
     if size < 253:
         return size, position + 1

@@ -1,1 +1,1 @@
-"""Deliver the messages of the outbox: emails and webhooks."""
+"""The delivery of messages from the outbox, as emails and webhooks."""

@@ -1,19 +1,20 @@
-"""What the operator can do where the mail server takes no email: never the cure of another failure."""
+"""The steps for the operator when the mail server accepts no email. Each failure gets its own step only."""
 
 import smtplib
 
 CORRECT_ADDRESS = "correct the host, the port and the kind of TLS in SMTP_URL"
 CORRECT_LOGIN = "correct the user and the password in SMTP_URL"
-NO_LOGIN = "this server takes no login here: take USER:PASSWORD@ out of SMTP_URL, or correct the port"
-TRY_AGAIN = "no setting is wrong so far; run this again, and see the mail server's log if it stays so"
+NO_LOGIN = "this port accepts no login; remove USER:PASSWORD@ from SMTP_URL, or correct the port"
+TRY_AGAIN = "so far no setting is wrong; run this again, and if it fails again, read the mail server's log"
 
-# RFC 4954 4 and 6: a login needs TLS first; the server does not have the command or the mechanism.
+# RFC 4954 4 and 6. The first codes mean that a login needs TLS first. The other codes mean that the server
+# does not have the command or the mechanism.
 _NEEDS_TLS = frozenset({530, 534, 538})
 _HAS_NO_LOGIN = frozenset({500, 502, 503, 504})
 
 
 def cure_for(error: Exception, cure: str) -> str:
-    """Return `cure` where the server refused what it names, and else the cure of this failure."""
+    """Return `cure` if the server refused the setting that it names, else the cure of this failure."""
     if cure == CORRECT_ADDRESS:
         return cure
     if isinstance(error, smtplib.SMTPNotSupportedError):
@@ -21,7 +22,7 @@ def cure_for(error: Exception, cure: str) -> str:
     code: int | None = getattr(error, "code", None)
     if code is not None:
         return _cure_for_code(code, cure)
-    # A login that cannot be written was never sent.
+    # The server never received a login that cannot be encoded.
     return cure if type(error) is smtplib.SMTPException else TRY_AGAIN
 
 

@@ -1,4 +1,4 @@
-"""What is told of an event: the email to the operator, and the body of the webhook."""
+"""The email to the operator about an event, as text and as HTML."""
 
 import re
 import textwrap
@@ -16,29 +16,29 @@ from payments.notifications import is_urgent
 from payments.status import EventType
 
 MAX_SUBJECT_CHARACTERS = 120
-"""Characters; only the seller's name is cut to keep to it."""
+"""The limit of a subject. Only the seller's name is cut to keep the subject within it."""
 
 MAX_TRANSACTIONS = 20
-"""How many are listed: anybody can send thousands of small ones to an address."""
+"""The limit of the list in an email, because anybody can send thousands of transactions to an address."""
 
 _WIDTH = 76
 _MARGIN = 14
 _CODE = re.compile(r"`([^`]+)`")
-# Text has the reader's own colour, and so can be read on a dark ground too.
+# The text has the reader's own colour, so it is readable on a dark background too.
 _BODY = "max-width: 38em; margin: 0 auto; padding: 16px; font: 15px/1.5 system-ui, sans-serif;"
 _CELL = "padding: 6px 0; vertical-align: top; border-top: 1px solid rgba(128, 128, 128, 0.3);"
 _LABEL = (
     f"{_CELL} padding-right: 16px; text-align: left; font-weight: normal; white-space: nowrap; opacity: 0.7;"
 )
 _VALUE = f"{_CELL} overflow-wrap: anywhere; word-break: break-word;"
-# They turn the direction of the text that follows them, and so can make it read as something else.
+# These characters change the direction of the text that follows, so they can change its meaning for a reader.
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
 class EmailContent:
-    """An email without its envelope. The subject is one line without control characters."""
+    """The content of an email, without its envelope. The subject is one line without control characters."""
 
     subject: str
     text: str
@@ -47,7 +47,7 @@ class EmailContent:
 
 @dataclass(frozen=True, slots=True)
 class _TableRow:
-    """`is_code` where the last line is read letter by letter; `link` is where it leads."""
+    """A row of facts. `is_code` shows the last line as code. `link` is the target of that line."""
 
     label: str
     lines: Sequence[str]
@@ -58,7 +58,7 @@ class _TableRow:
 def render_email(
     event_type: EventType, document: Document, explorer_url: str, seller_contact: str = ""
 ) -> EmailContent:
-    """The operator's email of an event. `explorer_url` has {txid} in it."""
+    """Return the operator's email about an event. `explorer_url` contains {txid}."""
     message = advice(event_type, document)
     facts = list(_facts(document, explorer_url, seller_contact))
     return EmailContent(
@@ -85,12 +85,12 @@ def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterat
     if document["overpaid_sats"]:
         yield _TableRow("Too much", [f"{format_btc(document['overpaid_sats'])} BTC"])
     yield from _transactions(document, explorer_url)
-    yield _TableRow("Created", [_moment(document["created_at"])])
-    yield _TableRow("Expires", [_moment(document["expires_at"])])
+    yield _TableRow("Created", [_readable_time(document["created_at"])])
+    yield _TableRow("Expires", [_readable_time(document["expires_at"])])
 
 
 def _price(document: Document) -> str:
-    """Return the price with at most the decimals of its currency. The API and webhooks have all of them."""
+    """Return the price with at most the decimals of its currency. The API and webhooks have all decimals."""
     text, currency = str(document["price_btc"]), document["currency"]
     decimals = len(text.partition(".")[2])
     if not is_currency(currency) or decimals <= currency_exponent(currency):
@@ -103,7 +103,7 @@ def _price_origin(document: Document) -> Iterator[str]:
     price_at = datetime.fromtimestamp(document["price_timestamp"], UTC)
     yield f"on {price_at:%Y-%m-%d %H:%M:%S} UTC"
     if document["price_source"]:
-        yield f"by {_sanitize(document['price_source'])}"
+        yield f"from {_sanitize(document['price_source'])}"
 
 
 def _transactions(document: Document, explorer_url: str) -> Iterator[_TableRow]:
@@ -129,7 +129,7 @@ def _state(part: Document) -> str:
             return "replaced by another transaction"
         case "dropped":
             return "dropped from the mempool"
-    return "in no block yet"
+    return "not in a block yet"
 
 
 def _status(document: Document) -> str:
@@ -158,7 +158,7 @@ def _text(message: Advice, facts: Sequence[_TableRow]) -> str:
 def _text_lines(fact: _TableRow) -> Iterator[str]:
     label = fact.label
     for line in (*fact.lines, fact.link) if fact.link else fact.lines:
-        # A word longer than a line (a txid, a link) is left whole, to be copied.
+        # A word that is longer than a line (a txid, a link) stays whole, so that it can be copied.
         for piece in textwrap.wrap(
             line, _WIDTH - _MARGIN, break_long_words=False, break_on_hyphens=False
         ) or [""]:
@@ -167,9 +167,9 @@ def _text_lines(fact: _TableRow) -> Iterator[str]:
 
 
 def _html(message: Advice, facts: Sequence[_TableRow], *, is_urgent: bool) -> str:
-    # Dark enough on a light ground, light enough on a dark one.
+    # This red is readable on a light background and on a dark background.
     colour = "color: #d32f2f;" if is_urgent else ""
-    paragraphs = "\n".join(f"<p>{_marked(paragraph)}</p>" for paragraph in message.paragraphs)
+    paragraphs = "\n".join(f"<p>{_with_code_tags(paragraph)}</p>" for paragraph in message.paragraphs)
     rows = "\n".join(_html_row(fact) for fact in facts)
     return f"""\
 <!DOCTYPE html>
@@ -201,8 +201,8 @@ def _html_row(fact: _TableRow) -> str:
     return f'<tr>\n<th style="{_LABEL}">{escape(fact.label)}</th>\n<td style="{_VALUE}">{content}</td>\n</tr>'
 
 
-def _marked(paragraph: str) -> str:
-    """As HTML, with what stands between backticks as code."""
+def _with_code_tags(paragraph: str) -> str:
+    """Return the paragraph as HTML. Text between backticks becomes code."""
     return _CODE.sub(r"<code>\1</code>", escape(paragraph))
 
 
@@ -210,8 +210,7 @@ def _note(note: str) -> list[str]:
     return [_sanitize(line) for line in note.splitlines()] or ["-"]
 
 
-def _moment(text: str) -> str:
-    """A document's time as people write it."""
+def _readable_time(text: str) -> str:
     return text.replace("T", " ").replace("Z", " UTC")
 
 
@@ -220,7 +219,7 @@ def _pluralize(count: int, noun: str) -> str:
 
 
 def _sanitize(text: str) -> str:
-    """The text without what could end a line, break a header or turn the direction of what follows."""
+    """Return the text without characters that end a line, break a header or change the text's direction."""
     return "".join(map(_printable, text))
 
 

@@ -1,7 +1,8 @@
-"""Send the messages in the database, again and again until the other side has them.
+"""The outbox worker: it sends the messages in the database until their recipients have accepted them.
 
-One thread reads and marks. A short-lived thread of its own sends each message. A queue (the email, or one
-seller's webhook) has one message on its way at a time, so a dead endpoint delays nobody else.
+One thread reads the messages and stores the outcomes. Each message is sent in a short-lived thread. There is
+a queue for emails, and a queue for each seller's webhook. A queue sends one message at a time, so a broken
+endpoint delays no other queue.
 """
 
 from collections import deque
@@ -41,17 +42,17 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
 
 MAX_IN_FLIGHT = 200
-"""The webhooks on their way to endpoints that work, as far as is known. Each takes a thread and a socket."""
+"""The limit of webhooks in flight to working endpoints. Each webhook uses a thread and a socket."""
 
 MAX_IN_FLIGHT_TO_FAILING = 100
-"""The webhooks on their way to endpoints that failed the last time. They never take the others' places."""
+"""The limit of webhooks in flight to endpoints that failed the last time. The two limits are separate."""
 
 PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
 
 
 class SendsMail(Protocol):
-    """`daemon.delivery.smtp.Mailer`."""
+    """The interface of `daemon.delivery.smtp.Mailer`."""
 
     def send(
         self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
@@ -60,7 +61,7 @@ class SendsMail(Protocol):
 
 
 class SendsWebhooks(Protocol):
-    """`daemon.delivery.webhook.WebhookSender`."""
+    """The interface of `daemon.delivery.webhook.WebhookSender`."""
 
     def send(
         self,
@@ -77,9 +78,10 @@ class SendsWebhooks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The outcome of an attempt. `failure` is None where the other side has the message.
+    """The outcome of an attempt. `failure` is None if the recipient accepted the message.
 
-    `ended_at` and `retry_from` are the end of the attempt: by the time of day, and by `_retry_time`.
+    Both `ended_at` and `retry_from` are the end of the attempt. `ended_at` is a time of day, and `retry_from`
+    is a time of `_retry_time`.
     """
 
     message: Message
@@ -89,7 +91,11 @@ class _Outcome:
 
 
 class OutboxWorker(Worker):
-    """`clock` gives the time of day, `monotonic` seconds that no clock change touches: retries go by it."""
+    """A thread that sends the messages of the outbox.
+
+    `clock` returns the time of day. `monotonic` returns seconds, which a change of the clock does not affect.
+    Retries use `monotonic`.
+    """
 
     def __init__(
         self,
@@ -137,12 +143,12 @@ class OutboxWorker(Worker):
             self._prune()
 
     def _retry_time(self) -> datetime:
-        """Return the time of day at the start, carried on without any change of the clock since."""
-        moment, seconds = self._started_at
-        return moment + timedelta(seconds=self._monotonic() - seconds)
+        """Return the time of day at the start, plus the seconds since then. A clock change has no effect."""
+        started_at, started_seconds = self._started_at
+        return started_at + timedelta(seconds=self._monotonic() - started_seconds)
 
     def _send_due(self) -> None:
-        """Begin with the queues whose last message was sent the longest ago."""
+        """Send the next message of each due queue. The queue that has waited the longest comes first."""
         now = self._retry_time()
         free = [queue for queue in due_queues(now) if queue not in self._on_their_way]
         for queue in sorted(free, key=lambda name: self._last_sends.get(name, 0)):
@@ -160,22 +166,23 @@ class OutboxWorker(Worker):
     def _send_next(self, queue: str, now: datetime) -> None:
         message = next_message(queue, now)
         if message is None:
-            # Its first messages wait for others. The next turn looks at those behind them.
+            # The first messages of this queue wait for other messages. The next turn reads the messages after
+            # them.
             self.wake()
             return
         self._on_their_way.add(queue)
         self._last_sends[queue] = next(self._sends)
         try:
-            self._start_thread(partial(self._carry, message))
+            self._start_thread(partial(self._deliver, message))
         except RuntimeError as error:
-            # The system has no more threads for us now.
+            # The system can start no more threads now.
             self._on_their_way.remove(queue)
             log.warning("message not begun", **_facts(message), reason=str(error))
 
-    def _carry(self, message: Message) -> None:
-        """Send one message. Only this runs outside the courier's own thread."""
+    def _deliver(self, message: Message) -> None:
+        """Send one message in a thread of its own. All other methods run in the worker's thread."""
         failure: TemporaryFailure | PermanentFailure | None = TemporaryFailure(
-            "an error in Nodetill; its log says which"
+            "an error in Nodetill; its log has the details"
         )
         try:
             failpoint.reach(f"{message.channel}.to-be-sent")
@@ -185,17 +192,15 @@ class OutboxWorker(Worker):
         except (TemporaryFailure, PermanentFailure) as error:
             failure = error
         finally:
-            # The database may take the result much later.
+            # The outcome has its own time, because the database may accept it much later.
             self._outcomes.append(_Outcome(message, failure, self._clock(), self._retry_time()))
             self.wake()
 
     def _send(self, message: Message) -> None:
         event, seller, now = message.event, message.event.payment.seller, self._clock()
-        event_type = _written(EventType, event.type)
+        event_type = _render(EventType, event.type)
         if message.channel == EMAIL:
-            text = _written(
-                render_email, event_type, event.payload, self._settings.explorer_url, seller.email
-            )
+            text = _render(render_email, event_type, event.payload, self._settings.explorer_url, seller.email)
             reference = message_id(event.reference, self._settings.mail_from)
             urgent = is_urgent(event_type)
             self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=now)
@@ -203,7 +208,7 @@ class OutboxWorker(Worker):
         if seller.removed_at is not None or not seller.webhook_url:
             raise PermanentFailure("the seller has no webhook address any more")
         secrets = [secret for secret in (seller.webhook_secret, seller.previous_webhook_secret) if secret]
-        body = _written(webhook_body, event_type, event.created_at, event.payload)
+        body = _render(webhook_body, event_type, event.created_at, event.payload)
         is_public_only = seller.webhook_set_by != OPERATOR
         self._webhooks.send(
             seller.webhook_url, secrets, event.reference, body, now, is_public_only=is_public_only
@@ -211,31 +216,31 @@ class OutboxWorker(Worker):
 
     def _mark_outcomes(self) -> None:
         while self._outcomes:
-            # It stays in the list until it is marked, so that trouble with the database sends nothing twice.
+            # The outcome stays in the list until it is stored. So a database error causes no second send.
             outcome = self._outcomes[0]
-            line = self._mark(outcome)
+            log_outcome = self._mark(outcome)
             self._outcomes.popleft()
             queue = outcome.message.queue
             self._on_their_way.remove(queue)
             (self._failing.discard if outcome.failure is None else self._failing.add)(queue)
-            line()
+            log_outcome()
 
     def _mark(self, outcome: _Outcome) -> Callable[[], None]:
-        """Store the outcome. Return what logs it, to be called once it can't be undone."""
+        """Store the outcome. Return the function that logs it, for a call after the outcome is committed."""
         message, failure = outcome.message, outcome.failure
         failpoint.reach("outcome.to-be-marked")
         if failure is None:
             mark_delivered(message, outcome.ended_at)
-            return partial(self._tell, log.info, "delivered", outcome)
+            return partial(self._log, log.info, "delivered", outcome)
         delay = next_attempt(message.attempts + 1, message.channel)
         if isinstance(failure, PermanentFailure) or delay is None:
             mark_given_up(message, str(failure), outcome.ended_at)
-            return partial(self._tell, log.error, "given up", outcome, reason=str(failure))
+            return partial(self._log, log.error, "given up", outcome, reason=str(failure))
         mark_delayed(message, str(failure), outcome.retry_from + delay)
         again = {"reason": str(failure), "again_in_seconds": int(delay.total_seconds())}
-        return partial(self._tell, log.warning, "delayed", outcome, **again)
+        return partial(self._log, log.warning, "delayed", outcome, **again)
 
-    def _tell(self, write: Callable[..., Any], result: str, outcome: _Outcome, **more: Any) -> None:
+    def _log(self, write: Callable[..., Any], result: str, outcome: _Outcome, **more: Any) -> None:
         message = outcome.message
         write(f"message {result}", **_facts(message), **more)
         self._counters.add("deliveries", f"{message.channel} {result}")
@@ -245,7 +250,7 @@ class OutboxWorker(Worker):
             self._counters.time(message.channel, max(seconds, 0))
 
     def _prune(self) -> None:
-        # Before the transaction, because others wait for that one.
+        # The read comes before the transaction, because other writers wait for the transaction.
         outdated = prunable_messages(self._clock() - KEPT_FOR)
         with unit_of_work("messages-pruned"):
             pruned = sum(delete_delivered(batch) for batch in chunked(outdated))
@@ -254,10 +259,10 @@ class OutboxWorker(Worker):
             log.info("messages pruned", count=pruned)
 
 
-def _written(write: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what `write` makes of an event. An event that it can't write may not stop those behind it."""
+def _render(render: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the result of `render`. Raise PermanentFailure on an error, so that the queue continues."""
     try:
-        return write(*arguments)
+        return render(*arguments)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise PermanentFailure(reason(f"the event can't be written: {error!r}")) from error
 

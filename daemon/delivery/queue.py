@@ -1,4 +1,4 @@
-"""The messages that wait in the database to be sent: which are due, and what came of them."""
+"""The messages that wait in the database: select the next message, and store the outcome of its attempt."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from models.payment import PaymentRequest
 from models.seller import Seller
 
 AT_ONCE = 50
-"""How many messages of a queue are looked at in one turn."""
+"""The messages of a queue that one turn of the outbox worker reads."""
 
 _SCHEDULE = (
     timedelta(seconds=5),
@@ -26,34 +26,34 @@ _SCHEDULE = (
     timedelta(hours=10),
     timedelta(hours=14),
 )
-# Together with the schedule just under 3 days. By count and not by the message's age, because a message that
-# waited while the daemon was off for a week gets its tries all the same.
+# All pauses together are just under 3 days. The limit counts attempts and not the message's age, so a message
+# still gets all its attempts after the daemon was off for a week.
 _SCHEDULE_OF_EMAIL = (*_SCHEDULE, timedelta(hours=14), timedelta(hours=14), timedelta(hours=12))
 _SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
 
-# Each is the condition of an index, word for word.
+# Each condition is the same as in an index, word for word, so that the database uses the index.
 _FRESH = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts = 0"
 _RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
 
 
 class _Candidate(NamedTuple):
-    """A message that may go, unless it `waits_for` an earlier one."""
+    """A message that can be sent, unless it waits for an earlier message with the id `waits_for`."""
 
     id: int
     waits_for: int | None
 
 
 def next_attempt(attempts: int, channel: str) -> timedelta | None:
-    """Return the pause after so many failed attempts; None to give up. docs/spec.md 5."""
+    """Return the pause after `attempts` failed attempts, or None to give up. docs/spec.md 5."""
     schedule = _SCHEDULE_OF_EMAIL if channel == EMAIL else _SCHEDULE
     return schedule[attempts - 1] if attempts <= len(schedule) else None
 
 
 def due_queues(now: datetime) -> list[str]:
     """Return the queues that have a fresh message, or a due retry."""
-    # Each step of the recursion finds the next queue by the index, however many messages the last one has.
-    # A fresh message is due whatever the clock was when it was stored.
-    # Only constants of this module are put into the text.
+    # Each step of the recursion finds the next queue by the index, without a scan of the queue before it.
+    # A fresh message is always due, even if the clock was wrong when the message was stored.
+    # The text contains only constants of this module.
     query = f"""
         WITH RECURSIVE fresh (queue) AS (
             SELECT min(queue) FROM message WHERE {_FRESH}
@@ -71,21 +71,21 @@ def due_queues(now: datetime) -> list[str]:
         SELECT queue FROM retry WHERE
             (SELECT min(next_attempt_at) FROM message WHERE {_RETRY} AND message.queue = retry.queue) <= ?
         """  # noqa: S608
-    moment = Message.next_attempt_at.db_value(now)
-    return [queue for (queue,) in database.execute_sql(with_paramstyle(query), (moment,)).fetchall()]
+    stored_now = Message.next_attempt_at.db_value(now)
+    return [queue for (queue,) in database.execute_sql(with_paramstyle(query), (stored_now,)).fetchall()]
 
 
 def next_message(queue: str, now: datetime) -> Message | None:
-    """Return the message of a queue that is to be sent next: a fresh one, else the longest due.
+    """Return the next message of a queue: a fresh message, else the retry that has been due the longest.
 
-    Messages of one payment to one recipient go in their order. Those that wait for an earlier one are held
-    back. Return None where all that was looked at waits; call again. Raise LockLost where another daemon has
-    taken over.
+    Messages of one payment to one recipient keep their order. A message that waits for an earlier message is
+    held back. Return None if all messages of this turn wait, and then call again. Raise LockLost if another
+    daemon has taken over.
     """
-    moment = Message.next_attempt_at.db_value(now)
+    stored_now = Message.next_attempt_at.db_value(now)
     for condition, order, parameters in (
         (_FRESH, "id", (queue,)),
-        (f"{_RETRY} AND next_attempt_at <= ?", "next_attempt_at, id", (queue, moment)),
+        (f"{_RETRY} AND next_attempt_at <= ?", "next_attempt_at, id", (queue, stored_now)),
     ):
         candidates = _candidates(condition, order, parameters)
         waiting = list(takewhile(lambda candidate: candidate.waits_for is not None, candidates))
@@ -98,15 +98,15 @@ def next_message(queue: str, now: datetime) -> Message | None:
 
 
 def message_to_send(message_id: int) -> Message | None:
-    """Return the message with its event, payment and seller; None if it is not pending any more.
+    """Return the message with its event, payment and seller, or None if it is no longer pending.
 
-    Raise LockLost where another daemon has taken over.
+    Raise LockLost if another daemon has taken over.
     """
     check_epoch()
     query = "SELECT * FROM message WHERE id = ? AND next_attempt_at IS NOT NULL"
     message = fetch_one(Message, query, message_id)
     if message is not None:
-        # A join by the query builder takes several times as long.
+        # Four queries by id are faster than a join by the query builder.
         message.event = get_row(Event, message.event_id)
         message.event.payment = get_row(PaymentRequest, message.event.payment_id)
         message.event.payment.seller = get_row(Seller, message.event.payment.seller_id)
@@ -114,24 +114,24 @@ def message_to_send(message_id: int) -> Message | None:
 
 
 def mark_delivered(message: Message, now: datetime) -> None:
-    """Store that the other side has the message."""
+    """Store that the recipient accepted the message."""
     _update(message, delivered_at=now, next_attempt_at=None)
 
 
 def mark_delayed(message: Message, error: str, next_attempt_at: datetime) -> None:
-    """Store that an attempt failed, and when the next one is due."""
+    """Store that an attempt failed, and the time of the next attempt."""
     _update(message, last_error=error, next_attempt_at=next_attempt_at)
 
 
 def mark_given_up(message: Message, error: str, now: datetime) -> None:
-    """Store that the last attempt failed."""
+    """Store that the last attempt failed, so that no other attempt follows."""
     _update(message, last_error=error, failed_at=now, next_attempt_at=None)
 
 
 def bring_forward(now: datetime) -> None:
-    """Shorten every wait that is longer than its step of the schedule: the clock may have been wrong.
+    """Shorten every wait that is longer than its step of the schedule, because the clock may have been wrong.
 
-    Let go, too, what waits for a message that is not pending.
+    Release also each message that waits for a message which is not pending.
     """
     steps = [(channel, *step) for channel, schedule in _SCHEDULES for step in enumerate(schedule, start=1)]
     latest = f"CASE {'WHEN channel = ? AND attempts = ? THEN CAST(? AS BIGINT) ' * len(steps)}END"
@@ -140,18 +140,18 @@ def bring_forward(now: datetime) -> None:
         for channel, attempts, delay in steps
         for each in (channel, attempts, Message.next_attempt_at.db_value(now + delay))
     ]
-    let_go = """UPDATE message SET waits_for = NULL WHERE waits_for IS NOT NULL AND NOT EXISTS (
+    release = """UPDATE message SET waits_for = NULL WHERE waits_for IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM message AS other
         WHERE other.id = message.waits_for AND other.next_attempt_at IS NOT NULL)"""
     with unit_of_work("messages-brought-forward"):
-        # Only constants of this module are put into the text.
+        # The text contains only constants of this module.
         query = f"UPDATE message SET next_attempt_at = {latest} WHERE next_attempt_at > {latest}"  # noqa: S608
         database.execute_sql(with_paramstyle(query), parameters * 2)
-        database.execute_sql(let_go)
+        database.execute_sql(release)
 
 
 def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> list[_Candidate]:
-    # Only constants of this module are put into the text.
+    # The text contains only constants of this module.
     query = f"""
         SELECT id, (
             SELECT max(earlier.id) FROM message AS earlier
@@ -172,12 +172,12 @@ def _hold_back(waiting: Sequence[_Candidate]) -> None:
 
 
 def _update(message: Message, **values: object) -> None:
-    """Store the outcome of an attempt, and let go what waits for a message that is done.
+    """Store the outcome of an attempt. If the message is done, release the messages that wait for it.
 
-    Change nothing where the message was asked for again meanwhile: it is due, and its schedule begins anew.
+    Change nothing if a redelivery of the message was requested meanwhile, because then its schedule restarts.
     """
-    is_as_it_was = (Message.id == message.id) & (Message.next_attempt_at == message.next_attempt_at)
+    is_unchanged = (Message.id == message.id) & (Message.next_attempt_at == message.next_attempt_at)
     with unit_of_work("message-marked"):
-        changed = Message.update(attempts=message.attempts + 1, **values).where(is_as_it_was).execute()
+        changed = Message.update(attempts=message.attempts + 1, **values).where(is_unchanged).execute()
         if changed and values["next_attempt_at"] is None:
             Message.update(waits_for=None).where(Message.waits_for == message.id).execute()

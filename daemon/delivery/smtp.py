@@ -1,4 +1,4 @@
-"""Emails: to a mail server by SMTP, or into a local Maildir."""
+"""The mailer, which sends emails to a mail server by SMTP, or stores them in a local Maildir."""
 
 import mailbox
 import smtplib
@@ -26,12 +26,12 @@ LONGEST_LINE = 998  # RFC 5322 2.1.1
 MAX_REPLY_BYTES = 1024 * 1024
 ENDLESS = "its reply has no end"
 
-# The login is wrong, not the message, and the operator can mend it. RFC 4954 6.
+# With these codes the login is wrong, not the message, and the operator can correct the login. RFC 4954 6.
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 
 class Mailer:
-    """Sends from one address, by one way."""
+    """Sends emails from one address to one mail server or Maildir."""
 
     def __init__(
         self, mail: SmtpServer | Maildir, mail_from: str, deadline_seconds: float = DEADLINE_SECONDS
@@ -43,7 +43,7 @@ class Mailer:
     def send(
         self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
-        """Hand one email over within `deadline_seconds`. Return once the other side has it.
+        """Send one email within `deadline_seconds`. Return when the server or the Maildir has accepted it.
 
         Raise TemporaryFailure or PermanentFailure.
         """
@@ -52,7 +52,7 @@ class Mailer:
             line_ends = SMTP if isinstance(self._mail, SmtpServer) else default
             content = message.as_bytes(policy=_unfolded(line_ends, letter.subject))
         except (ValueError, LookupError, TypeError, AttributeError, MessageError) as error:
-            # The email package never can write this one, so it may not stop the ones behind it.
+            # The email package can never encode this email, so the email must not stop the emails after it.
             raise PermanentFailure(f"the email can't be written: {type(error).__name__}") from error
         if isinstance(self._mail, Maildir):
             _store(self._mail.path, content)
@@ -65,7 +65,7 @@ class Mailer:
                 raise _failure(error) from error
 
     def check(self, recipient: str) -> None:
-        """Log in and offer this sender and recipient, but send no email. Raise NotReady."""
+        """Log in, and check the sender and this recipient, but send no email. Raise NotReady."""
         if isinstance(self._mail, Maildir):
             _check_maildir(self._mail.path)
             return
@@ -91,7 +91,7 @@ class Mailer:
             raise _failure(error) from error
         with closing(connection):
             yield connection
-            # The email is handed over by now, whatever the server answers to goodbye.
+            # The server has accepted the email already, so its reply to QUIT does not matter.
             with suppress(smtplib.SMTPException, OSError, ValueError):
                 connection.quit()
 
@@ -105,7 +105,7 @@ class _Refused(smtplib.SMTPException):
 
 
 class _LoginRefused(smtplib.SMTPException):
-    """The server refuses the login. Its reply may repeat the password, so only the code is kept."""
+    """The server refuses the login. Its reply may contain the password, so only the code is kept."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"it refuses the login ({code})")
@@ -113,17 +113,17 @@ class _LoginRefused(smtplib.SMTPException):
 
 
 class _Connection(smtplib.SMTP):
-    """An encrypted connection to the operator's mail server, with an absolute end.
+    """An encrypted connection to the operator's mail server, with a deadline.
 
-    It overrides two public methods: `connect`, as smtplib's LMTP does, and `getreply`. The library's own
-    `getreply` reports a long line as if the server had answered 500, and waits for ever while bytes trickle.
+    It overrides two public methods, `connect` (as smtplib's LMTP does) and `getreply`. The library's own
+    `getreply` turns a long line into a reply with code 500. It also waits without end for a slow reply.
     """
 
     def __init__(self, server: SmtpServer, seconds: float, own_name: str) -> None:
         self._server = server
         self._ends_at = time.monotonic() + seconds
         self._received = bytearray()
-        # smtplib looks its own name up in the DNS where it is given none, which can take long.
+        # Without a name, smtplib looks up the name of this machine in the DNS, which can take long.
         super().__init__(server.host, server.port, local_hostname=own_name, timeout=seconds)
         try:
             self._encrypt()
@@ -159,7 +159,7 @@ class _Connection(smtplib.SMTP):
         return code, b"\n".join(texts)
 
     def log_in(self) -> None:
-        """Authenticate where SMTP_URL has a user. Raise SMTPException or OSError."""
+        """Authenticate if SMTP_URL has a user. Raise SMTPException or OSError."""
         if self._server.username is None or self._server.password is None:
             return
         self.user, self.password = self._server.username, self._server.password.reveal()
@@ -171,14 +171,14 @@ class _Connection(smtplib.SMTP):
                 try:
                     self._authenticate(mechanism)
                 except smtplib.SMTPAuthenticationError as error:
-                    # Some servers offer what they do not support.
+                    # Some servers offer mechanisms that they do not support.
                     refusal = _LoginRefused(error.smtp_code)
                 else:
                     return
         raise refusal
 
     def hand_over(self, sender: str, recipient: str, content: bytes) -> None:
-        """Send one email. Raise _Refused where the server refuses it, SMTPException or OSError."""
+        """Send one email. Raise _Refused if the server refuses it, or SMTPException or OSError."""
         options = [f"size={len(content)}"] if self.has_extn("size") else []
         _check_taken(*self.mail(sender, options))
         _check_taken(*self.rcpt(recipient))
@@ -191,7 +191,7 @@ class _Connection(smtplib.SMTP):
     def _encrypt(self) -> None:
         if self._server.security == "starttls":
             self.starttls(context=tls_context())
-            # Anybody on the line may have sent what came before the encryption.
+            # An attacker on the network may have sent these bytes before the encryption began.
             self._received.clear()
 
     def _authenticate(self, mechanism: str) -> None:
@@ -201,11 +201,12 @@ class _Connection(smtplib.SMTP):
             "LOGIN": self.auth_login,
         }
         try:
-            # RFC 4954 4 has a server refuse an initial response where the server speaks first.
+            # By RFC 4954 4 a server refuses an initial response of a mechanism in which the server sends
+            # first.
             self.auth(mechanism, respond[mechanism], initial_response_ok=mechanism == "PLAIN")
         except UnicodeEncodeError:
-            # Without its cause, which has the password in it.
-            raise smtplib.SMTPException("a login takes user and password in ASCII only") from None
+            # The cause is left out because it contains the password.
+            raise smtplib.SMTPException("user and password of a login must be ASCII") from None
 
     def _read_line(self) -> bytes:
         while b"\n" not in self._received:
@@ -227,39 +228,39 @@ class _Connection(smtplib.SMTP):
 
 def _store(directory: Path, content: bytes) -> None:
     try:
-        for place in (directory, *(directory / part for part in ("tmp", "new", "cur"))):
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (directory, *(directory / name for name in ("tmp", "new", "cur"))):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         mailbox.Maildir(directory, create=False).add(content)
     except OSError as error:
         raise TemporaryFailure(f"the Maildir can't be written: {error.strerror}") from error
 
 
 def _check_taken(code: int, answer: bytes) -> None:
-    # RFC 5321 4.2 has a client go by the first digit of a code that it does not expect.
+    # By RFC 5321 4.2 a client uses the first digit of a code that it does not expect.
     if not 200 <= code < 300:
         raise _Refused(code, answer)
 
 
 def _check_maildir(directory: Path) -> None:
     """Check that the directory, or the first parent that exists, can be written. Raise NotReady."""
-    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
-    places = [directory / part for part in ("tmp", "new") if (directory / part).exists()] or [there]
-    for place in places:
+    existing = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+    folders = [directory / name for name in ("tmp", "new") if (directory / name).exists()] or [existing]
+    for folder in folders:
         try:
-            with TemporaryFile(dir=place):
+            with TemporaryFile(dir=folder):
                 continue
         except OSError as error:
             raise NotReady(
-                f"{place} can't be written ({error.strerror}): "
-                "give it to the daemon's user, or set SMTP_URL=maildir:PATH to another directory"
+                f"{folder} can't be written ({error.strerror}): "
+                "make the daemon's user its owner, or set SMTP_URL=maildir:PATH to another directory"
             ) from error
 
 
 def _unfolded(policy: "EmailPolicy[EmailMessage]", subject: str) -> "EmailPolicy[EmailMessage]":
     """Return a policy that keeps the subject on one line.
 
-    A subject that is folded before its first word is read back with a space in front. One that has to be
-    encoded is folded all the same, because an encoded word has at most 75 characters (RFC 2047 2).
+    If a subject is folded before its first word, a reader gets a space in front of it. A subject that must be
+    encoded is still folded, because an encoded word has at most 75 characters (RFC 2047 2).
     """
     return (
         policy.clone(max_line_length=len("Subject: ") + MAX_SUBJECT_CHARACTERS)
@@ -277,7 +278,7 @@ def _message(
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = message_id
-    # Nobody shall answer that he is on holiday. RFC 3834 5.
+    # This header prevents automatic replies, such as holiday notices. RFC 3834 5.
     message["Auto-Submitted"] = "auto-generated"
     if is_urgent:
         message["Importance"] = "high"  # RFC 2156 5.3.4
@@ -288,13 +289,13 @@ def _message(
 
 
 def _encoding(text: str) -> Literal["7bit", "quoted-printable"]:
-    """Return the encoding that leaves plain text as it is, so that a txid stays whole in the source."""
+    """Return an encoding that leaves plain text unchanged, so that a txid stays whole in the source."""
     is_plain = text.isascii() and all(len(line) <= LONGEST_LINE for line in text.splitlines())
     return "7bit" if is_plain else "quoted-printable"
 
 
 def _failure(error: Exception) -> TemporaryFailure | PermanentFailure:
-    """Return what an attempt comes to. Only a reply to the sender, recipient or message can be final."""
+    """Return the failure of an attempt. Only a reply to the sender, recipient or message can be permanent."""
     match error:
         case TemporaryFailure() | PermanentFailure():
             return error
@@ -309,7 +310,7 @@ def _failure(error: Exception) -> TemporaryFailure | PermanentFailure:
             return TemporaryFailure(reason(f"the mail server: {error}"))
         case OSError():
             return TemporaryFailure(f"the mail server: {explain(error)}")
-    return TemporaryFailure("the mail server gave an answer that can't be read")
+    return TemporaryFailure("the reply of the mail server is not valid")
 
 
 def _bytes(text: bytes | str) -> bytes:

@@ -1,4 +1,4 @@
-"""Webhooks, as the Standard Webhooks specification has them (https://www.standardwebhooks.com)."""
+"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,16 +12,16 @@ from daemon.net.http_client import exchange
 
 DEADLINE_SECONDS = 10.0
 BODY_SECONDS = 1.0
-"""The longest wait for the rest of an answer. The status decides, so the rest is read for politeness only."""
+"""The longest wait for the body of a response. Only the status matters. The body is read as a courtesy."""
 
 MOST_BYTES = 64 * 1024
 GONE = 410
 
 
 class WebhookSender:
-    """Posts events to the sellers' addresses.
+    """Posts events to the webhook addresses of the sellers.
 
-    `private_hosts` may be called although they are not public, whoever has set the address.
+    A webhook may call `private_hosts`, although they are not public, even if a seller set the address.
     """
 
     def __init__(
@@ -40,10 +40,11 @@ class WebhookSender:
         *,
         is_public_only: bool = False,
     ) -> None:
-        """Post `body`, signed with each of `secrets`. Return once the seller has it.
+        """Post `body`, signed with each of `secrets`. Return when the seller has accepted it.
 
-        A 2xx status within `deadline_seconds` is a delivery, whatever follows it. `is_public_only` refuses
-        hosts in private networks. Raise TemporaryFailure, or PermanentFailure for 410 Gone.
+        A 2xx status within `deadline_seconds` is a delivery, even if the body of the response fails.
+        `is_public_only` refuses hosts in private networks. Raise TemporaryFailure, or PermanentFailure for
+        410 Gone.
         """
         headers = {
             "Content-Type": "application/json",
@@ -52,7 +53,7 @@ class WebhookSender:
             "webhook-signature": _signatures(secrets, event_reference, body, now),
         }
         try:
-            answer = exchange(
+            response = exchange(
                 "POST",
                 url,
                 headers=headers,
@@ -64,18 +65,18 @@ class WebhookSender:
             )
         except HttpError as error:
             raise TemporaryFailure(str(error)) from error
-        if answer.status == GONE:
+        if response.status == GONE:
             raise PermanentFailure("HTTP 410: the address is gone")
-        if not 200 <= answer.status < 300:
-            raise TemporaryFailure(f"HTTP {answer.status}")
+        if not 200 <= response.status < 300:
+            raise TemporaryFailure(f"HTTP {response.status}")
 
     def _may_connect(self, host: str, address: IPAddress) -> bool:
         return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
 
 
 def _signatures(secrets: Sequence[str], event_reference: str, body: bytes, now: datetime) -> str:
-    text, moment = body.decode("ascii"), now.astimezone(UTC)
+    text, sent_at = body.decode("ascii"), now.astimezone(UTC)
     try:
-        return " ".join(Webhook(secret).sign(event_reference, moment, text) for secret in secrets)
+        return " ".join(Webhook(secret).sign(event_reference, sent_at, text) for secret in secrets)
     except (EmptyWebhookSecretError, ValueError) as error:
-        raise TemporaryFailure("the seller's webhook secret can't be read; give it a new one") from error
+        raise TemporaryFailure("the seller's webhook secret is not valid; set a new secret") from error

@@ -1,1 +1,1 @@
-"""Make HTTP requests to other machines within a deadline."""
+"""Network connections to other machines, each with a deadline."""

@@ -1,4 +1,4 @@
-"""Open TCP connections to a host by whichever of its addresses answers first (RFC 8305)."""
+"""TCP connections to the first address of a host that accepts one (RFC 8305)."""
 
 import errno
 import ipaddress
@@ -15,26 +15,26 @@ from daemon.net.addresses import IPAddress
 from daemon.net.errors import ForbiddenAddress
 
 ATTEMPT_DELAY_SECONDS = 0.25
-"""The head start of each attempt over the next one. RFC 8305 5."""
+"""The pause between two attempts. RFC 8305 5."""
 
 LOOKUP_POLL_SECONDS = 0.02
 
 MayConnect = Callable[[str, IPAddress], bool]
-"""Decide whether a connection to this host may go to this address of it."""
+"""A function that returns whether a connection to this host may use this address."""
 
 
 class _Address(NamedTuple):
     family: int
     address: Any
-    """The address as `socket.connect` takes it."""
+    """The address in the form of `socket.connect`."""
 
 
 def open_connection(
     host: str, port: int, timeout_seconds: float, may_connect: MayConnect | None = None
 ) -> socket.socket:
-    """Return a connection to the first address of `host` that answers, within `timeout_seconds`.
+    """Return a connection to the first address of `host` that accepts one, within `timeout_seconds`.
 
-    The socket keeps that timeout. Raise OSError, or ForbiddenAddress where `may_connect` allows no address.
+    The socket keeps this timeout. Raise OSError, or ForbiddenAddress if `may_connect` allows no address.
     """
     with _Race(_Lookup(host, port), time.monotonic() + timeout_seconds, host, may_connect) as race:
         connection = race.run()
@@ -44,9 +44,9 @@ def open_connection(
 
 
 class _Lookup:
-    """The addresses of a host, as they become known.
+    """The addresses of a host, which arrive one family after the other.
 
-    A thread looks up each family, because a name server may never answer for one of them.
+    Each family has its own thread, because a name server may never reply for one family.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -55,7 +55,7 @@ class _Lookup:
         try:
             self._answers.put(_addresses(host, port, socket.AF_UNSPEC, socket.AI_NUMERICHOST))
         except OSError:
-            # It is a name.
+            # The host is a name.
             self.pending = 2
             for family in (socket.AF_INET6, socket.AF_INET):
                 threading.Thread(target=self._look_up, args=(host, port, family), daemon=True).start()
@@ -67,7 +67,7 @@ class _Lookup:
             self._answers.put(error)
 
     def answers(self) -> Iterator[list[_Address] | OSError]:
-        """Yield what has become known since the last call."""
+        """Yield the addresses and errors that have arrived since the last call."""
         while self.pending:
             try:
                 yield self._answers.get_nowait()
@@ -77,7 +77,7 @@ class _Lookup:
 
 
 class _Race:
-    """Attempts to connect, each begun a moment after the one before, or as soon as that one fails."""
+    """A series of attempts to connect. The next begins after a short pause, or when the last one fails."""
 
     def __init__(self, lookup: _Lookup, ends_at: float, host: str, may_connect: MayConnect | None) -> None:
         self._lookup = lookup
@@ -115,7 +115,7 @@ class _Race:
     def _take_addresses(self) -> None:
         for answer in self._lookup.answers():
             if isinstance(answer, OSError):
-                # A host may have addresses of the other family.
+                # An error for one family does not matter if the host has addresses of the other family.
                 self._reason = self._reason if self._known else answer
                 continue
             for address in answer:
@@ -171,7 +171,7 @@ def _addresses(host: str, port: int, family: int, flags: int = 0) -> list[_Addre
     try:
         found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
     except UnicodeError as error:
-        # The DNS cannot hold such a name: one with a label of 64 letters.
+        # The DNS cannot contain such a name, for example a name with a label of 64 letters.
         raise OSError(errno.EINVAL, "the host name cannot be looked up") from error
     return [_Address(int(each[0]), each[4]) for each in found]
 

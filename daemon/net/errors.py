@@ -1,4 +1,4 @@
-"""The errors of requests to other machines, and the words for them."""
+"""The errors of requests to other machines, and their messages."""
 
 import ssl
 
@@ -10,7 +10,7 @@ _WRONG_NAME_CODES = frozenset({62, 64})
 
 
 class OutboundError(Exception):
-    """A request to another machine fails. The text is for the operator, and holds no secret."""
+    """A request to another machine fails. The text is for the operator, and contains no secret."""
 
 
 class TemporaryFailure(OutboundError):
@@ -22,25 +22,25 @@ class PermanentFailure(OutboundError):
 
 
 class HttpError(OutboundError):
-    """The other machine gives no HTTP answer. The text never contains its address, which may be a secret."""
+    """The other machine returns no HTTP response. The text never contains its address, a possible secret."""
 
 
 class NotReady(OutboundError):
-    """The mail server or the Maildir would take no email. The text names the cause and the cure."""
+    """The mail server or the Maildir would accept no email. The text names the cause and the cure."""
 
 
 class ForbiddenAddress(OSError):
-    """The host has no address that this connection may go to."""
+    """The host has no address that this connection may use."""
 
 
 def reason(text: str) -> str:
-    """Return text of another machine as one printable line that is short enough to show."""
+    """Return a text of another machine as one printable line of limited length."""
     line = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(line.split())[:LONGEST_REASON]
 
 
 def explain(error: Exception) -> str:
-    """Return the cause of a network failure, in words that contain nothing of the address or the answer."""
+    """Return the cause of a network failure. The text contains no part of the address or the response."""
     match error:
         case TimeoutError():
             return "timed out"
@@ -58,6 +58,6 @@ def explain(error: Exception) -> str:
 
 
 def _certificate_fault(error: ssl.SSLCertVerificationError) -> str:
-    # Python adds the host name to OpenSSL's text of these two.
+    # Python adds the host name to OpenSSL's text for these two codes.
     is_wrong_name = error.verify_code in _WRONG_NAME_CODES
     return "it is for another name" if is_wrong_name else reason(error.verify_message)

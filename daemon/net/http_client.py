@@ -1,4 +1,4 @@
-"""Make HTTP requests to machines of others: no redirects, no proxy of the environment, and one deadline."""
+"""HTTP requests to other machines, with one deadline, without redirects and without a proxy."""
 
 import errno
 import re
@@ -28,7 +28,10 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The final answer. `defect` tells why `body` is not all of it; None if it is. `date` is that header."""
+    """The final response. `date` is its Date header.
+
+    `defect` is the reason why `body` is not complete, or None if `body` is complete.
+    """
 
     status: int
     body: bytes
@@ -38,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The parts of an address, as they go over the line."""
+    """The parts of an address, in the form of the HTTP request."""
 
     is_tls: bool
     host: str
@@ -58,10 +61,10 @@ def exchange(
     body_seconds: float | None = None,
     may_connect: MayConnect | None = None,
 ) -> Answer:
-    """Send one request on a new connection. Return its answer with at most `most_bytes` of the body.
+    """Send one request on a new connection. Return the response with at most `most_bytes` of its body.
 
-    Everything from the look-up of the name to the last byte is over in `deadline_seconds`, and the body
-    `body_seconds` after its head. Raise HttpError.
+    `deadline_seconds` is the limit for everything, from the look-up of the name to the last byte.
+    `body_seconds` is the limit for the body, from the end of the head. Raise HttpError.
     """
     ends_at = time.monotonic() + deadline_seconds
     try:
@@ -69,7 +72,7 @@ def exchange(
         protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         request = _request(protocol, method, target, headers, body)
         with closing(_open(target, ends_at, may_connect)) as connection:
-            # A server may answer and hang up before it has read the whole request.
+            # A server may respond and close the connection before it has read the whole request.
             with suppress(ConnectionError):
                 _send(connection, request, ends_at)
             return _Reader(protocol, connection, ends_at).answer(most_bytes, body_seconds)
@@ -78,7 +81,7 @@ def exchange(
 
 
 class _Reader:
-    """Reads one answer. Once its head is there, the status stands, and the rest can only spoil the body."""
+    """Reads one response. After the head is read, the status is final, and an error affects only the body."""
 
     def __init__(self, protocol: h11.Connection, connection: socket, ends_at: float) -> None:
         self._protocol = protocol
@@ -87,13 +90,13 @@ class _Reader:
         self._head = b""
 
     def answer(self, most_bytes: int, body_seconds: float | None) -> Answer:
-        """Return the first answer that is not an interim one. Raise OSError or ProtocolError."""
+        """Return the first response that is not informational (1xx). Raise OSError or ProtocolError."""
         try:
             response = self._response()
         except h11.RemoteProtocolError as error:
             if not self._head:
                 raise ConnectionResetError(errno.ECONNRESET, "closed without an answer") from error
-            # h11 is stricter about headers than the web is.
+            # h11 refuses some headers that real servers send.
             if (line := _STATUS_LINE.match(self._head)) and _BLANK_LINE.search(self._head):
                 return Answer(int(line[1]), b"", "an answer with malformed headers")
             raise
@@ -152,12 +155,12 @@ def _target(url: str) -> _Target:
 
 
 def _ascii(host: str) -> str:
-    """Return the host as the Host header has it."""
+    """Return the host in the form of the Host header."""
     try:
         is_ipv6 = isinstance(ip_address(host), IPv6Address)
     except ValueError:
         return host.encode("idna").decode()
-    # The zone of an address has a meaning on this machine alone (RFC 6874).
+    # The zone of an address has a meaning only on this machine (RFC 6874).
     return f"[{host.partition('%')[0]}]" if is_ipv6 else host
 
 
@@ -177,7 +180,7 @@ def _request(
         h11.Data(data=body or b""),
         h11.EndOfMessage(),
     )
-    # h11's `send` only returns the bytes of an event.
+    # h11's `send` sends nothing. It returns the bytes of an event.
     to_bytes = protocol.send
     return b"".join(to_bytes(event) or b"" for event in events)
 
@@ -188,7 +191,7 @@ def _open(target: _Target, ends_at: float, may_connect: MayConnect | None) -> so
         return connection
     connection.settimeout(_seconds_until(ends_at))
     try:
-        # No certificate has the dot that ends a full name.
+        # A certificate never contains the final dot of a fully qualified name.
         return tls_context().wrap_socket(connection, server_hostname=target.host.rstrip("."))
     except BaseException:
         connection.close()
@@ -196,14 +199,14 @@ def _open(target: _Target, ends_at: float, may_connect: MayConnect | None) -> so
 
 
 def _send(connection: socket, request: bytes, ends_at: float) -> None:
-    # One piece is one TLS record, so that the timeout holds for each.
+    # One piece is one TLS record, so that the timeout applies to each piece.
     for start in range(0, len(request), PIECE_BYTES):
         connection.settimeout(_seconds_until(ends_at))
         connection.sendall(request[start : start + PIECE_BYTES])
 
 
 def _seconds_until(ends_at: float) -> float:
-    """Return the time that is left. Raise TimeoutError where none is."""
+    """Return the seconds until `ends_at`, on the monotonic clock. Raise TimeoutError if it has passed."""
     seconds = ends_at - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("timed out")

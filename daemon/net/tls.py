@@ -1,4 +1,4 @@
-"""TLS as a client."""
+"""TLS for connections to other machines."""
 
 import ssl
 from functools import cache
@@ -6,8 +6,8 @@ from functools import cache
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Return a context that checks certificates and names against the system's authorities.
+    """Return a context that checks names, and certificates against the system's authorities.
 
-    All connections share it, because reading the authorities' certificates is slow.
+    All connections share the context, because it is slow to read the authorities' certificates.
     """
     return ssl.create_default_context()

@@ -1,1 +1,1 @@
-"""Fetch the prices of one bitcoin from the sources."""
+"""The prices of one bitcoin, fetched from public sources."""

@@ -1,4 +1,4 @@
-"""Read the prices in the answers of the public rate sources. docs/spec.md 4."""
+"""The response formats of the public rate sources. docs/spec.md 4."""
 
 import json
 import re
@@ -13,43 +13,43 @@ from payments.money import is_currency, price_of_bitcoin_unit
 from payments.price import read_price
 
 MAX_DEPTH = 8
-"""Levels of objects and arrays in an answer. No source has more than five."""
+"""The maximum levels of objects and arrays in a response. No source needs more than five."""
 
-# The old names have Kraken's own X and Z before coin and currency.
+# The old names of Kraken have an X before the coin and a Z before the currency.
 _KRAKEN_PAIR = re.compile(r"(?:XXBTZ|XBT)([A-Z]{3})")
-# A string that does not end goes to the end of the text: each character is read once, whatever it is.
+# A string without an end continues to the end of the text, so each character is read exactly once.
 _PIECE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{}\]]|[^"\[{}\]]+', re.DOTALL)
 
-# Reading an odd value fails by one of these.
+# The exceptions that an unexpected value can raise.
 _ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class NoRates(Exception):
-    """The answer has no price in it. The text is for the operator, and quotes nothing of the answer."""
+    """The response contains no price. The text is for the operator, and contains no part of the response."""
 
 
 class UnknownPair(NoRates):
-    """The source refuses all the pairs in its address, because it does not know one of them."""
+    """The source refuses all pairs in its address, because it does not support one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """The form of a source's answer. `read` returns the currency and the price of one of its `entries`."""
+    """The form of a source's response. `read` returns the currency and the price of one of the `entries`."""
 
     entries: Callable[[Any], Iterable[Any]]
     read: Callable[[Any], tuple[str, Any]]
 
 
 def read_rates(source: str, answer: bytes) -> dict[str, Decimal]:
-    """Return the prices of one bitcoin by currency, in what `source` answered. Raise NoRates.
+    """Return the prices of one bitcoin by currency, in a response of `source`. Raise NoRates.
 
-    Each entry stands for itself. One that is unknown, or no price, is left out.
+    An entry with an unknown currency or an invalid price is left out. It does not affect the other entries.
     """
     form = _FORMS[source]
     try:
         entries = list(form.entries(_document(answer.decode("utf-8", "replace"))))
     except _ODD as error:
-        raise NoRates(f"an answer of another form than {source}'s") from error
+        raise NoRates(f"the response has another form than {source} uses") from error
     rates: dict[str, Decimal] = {}
     for entry in entries:
         try:
@@ -60,12 +60,12 @@ def read_rates(source: str, answer: bytes) -> dict[str, Decimal]:
         if price is not None and _is_priced(currency):
             rates[currency] = price
     if not rates:
-        raise NoRates("an answer without prices")
+        raise NoRates("the response contains no prices")
     return rates
 
 
 def addresses_by_pair(url: str) -> list[str]:
-    """Return an address for each of the pairs in an address of Kraken's."""
+    """Return one address for each pair in an address of Kraken."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     pairs = query.get("pair", "").split(",")
@@ -86,7 +86,7 @@ def _parsed(text: str) -> Any:
 
 
 def _number(text: str) -> Decimal | None:
-    """Return the number; None where it is beyond any that Decimal takes."""
+    """Return the number, or None if it is out of the range of Decimal."""
     try:
         return Decimal(text)
     except ArithmeticError:
@@ -94,7 +94,7 @@ def _number(text: str) -> Decimal | None:
 
 
 def _shallow(text: str) -> str:
-    """Return the JSON text with null for what is nested too deeply: Python could read none of the rest."""
+    """Return the JSON text with null for values that are nested too deeply for Python's parser."""
     kept, depth = [], 0
     for piece in _PIECE.findall(text):
         depth += piece in "[{"
@@ -113,13 +113,13 @@ def _coinbase_entries(document: Any) -> Iterable[Any]:
 
 
 def _kraken_entries(document: Any) -> Iterable[Any]:
-    """Return the tickers. Kraken marks an error by E, and a warning beside good prices by W."""
+    """Return the tickers. In Kraken's `error`, a text with E is an error, and a text with W is a warning."""
     texts = document.get("error") or []
     errors = [text for text in texts if isinstance(text, str) and not text.startswith("W")]
     if any("unknown asset pair" in text.lower() for text in errors):
-        raise UnknownPair("it does not know one of the pairs in its address")
+        raise UnknownPair("the source does not support one of the pairs in its address")
     if errors:
-        raise NoRates("an error of the source")
+        raise NoRates("the source returned an error")
     return document["result"].items()  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Keeps the prices of the rate sources in the database."""
+"""The rate updater, which stores the prices of the rate sources in the database."""
 
 import time
 from collections import deque
@@ -31,7 +31,7 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 
 def ask_source(url: str, deadline_seconds: float = DEADLINE_SECONDS) -> http_client.Answer:
-    """Return what a source answers at its address. Raise HttpError."""
+    """Return the response of a source at its address. Raise HttpError."""
     return http_client.exchange(
         "GET",
         url,
@@ -42,7 +42,7 @@ def ask_source(url: str, deadline_seconds: float = DEADLINE_SECONDS) -> http_cli
 
 
 def prices_of(name: str, answer: http_client.Answer) -> dict[str, Decimal]:
-    """Return the prices by currency in a source's answer. Raise NoRates."""
+    """Return the prices by currency in a source's response. Raise NoRates."""
     if answer.status != 200:
         raise NoRates(f"HTTP {answer.status}")
     if answer.defect is not None:
@@ -51,22 +51,22 @@ def prices_of(name: str, answer: http_client.Answer) -> dict[str, Decimal]:
 
 
 def prices_by_pair(name: str, url: str, deadline_seconds: float = DEADLINE_SECONDS) -> dict[str, Decimal]:
-    """Return the prices of the pairs in a source's address that it knows, asked one by one.
+    """Return the prices of the supported pairs in a source's address, with one request for each pair.
 
-    Raise HttpError, or NoRates where it knows none.
+    Raise HttpError, or NoRates if the source supports no pair.
     """
     prices: dict[str, Decimal] = {}
     for address in addresses_by_pair(url):
         with suppress(UnknownPair):
             prices |= prices_of(name, ask_source(address, deadline_seconds))
     if not prices:
-        raise UnknownPair("it knows none of the pairs in its address")
+        raise UnknownPair("the source supports none of the pairs in its address")
     return prices
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Prices by currency, or what went wrong; and when the answer came, by both clocks."""
+    """The prices by currency, or the problem. Both clocks give the time of the response."""
 
     source: str
     prices: Mapping[str, Decimal]
@@ -77,17 +77,17 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Source:
-    """When a source is asked next, and how often it has failed since it last answered."""
+    """The time of the next request to a source, and the failures since its last success."""
 
-    ask_at: float
+    fetch_at: float
     failures: int = 0
-    is_being_asked: bool = False
+    is_being_fetched: bool = False
 
 
 class RateKeeper(Worker):
-    """One thread stores; each source is asked by a short-lived one of its own.
+    """A thread that stores the prices. Each request to a source runs in a short-lived thread.
 
-    `clock` gives the time of day, `monotonic` seconds that no clock change touches.
+    `clock` returns the time of day. `monotonic` returns seconds, which a change of the clock does not affect.
     """
 
     def __init__(
@@ -111,37 +111,37 @@ class RateKeeper(Worker):
         self._unpriced: set[str] = set()
 
     def _turn(self) -> None:
-        self._forget_other_sources()
+        self._delete_other_sources()
         if self._answers:
             self._store_answers()
-            self._compare()
+            self._log_disagreements()
         for name, source in self._sources.items():
-            if not source.is_being_asked and self._monotonic() >= source.ask_at:
-                source.is_being_asked = True
-                self._start_thread(partial(self._ask, name))
+            if not source.is_being_fetched and self._monotonic() >= source.fetch_at:
+                source.is_being_fetched = True
+                self._start_thread(partial(self._fetch, name))
 
     def _pause(self) -> float:
-        waiting = [source.ask_at for source in self._sources.values() if not source.is_being_asked]
+        waiting = [source.fetch_at for source in self._sources.values() if not source.is_being_fetched]
         until_next = min(waiting, default=float("inf")) - self._monotonic()
         return min(max(until_next, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
 
-    def _forget_other_sources(self) -> None:
-        """What was fixed for a try-out yesterday is no price beside the public sources today."""
+    def _delete_other_sources(self) -> None:
+        """Delete the prices of sources that are no longer configured, such as a fixed price for a trial."""
         if not self._has_forgotten:
             with unit_of_work("rates-forgotten"):
                 Rate.delete().where(Rate.source.not_in(list(self._sources))).execute()
             self._has_forgotten = True
 
-    def _ask(self, name: str) -> None:
-        """Ask one source. The only thing that is done outside the keeper's own thread."""
+    def _fetch(self, name: str) -> None:
+        """Fetch the prices of one source. All other methods but `_prices` run in the updater's own thread."""
         prices: Mapping[str, Decimal] = {}
-        problem: str | None = "an error in Nodetill; its log says which"
+        problem: str | None = "an error in Nodetill; its log has the details"
         try:
             prices, problem = self._prices(name), None
         except (HttpError, NoRates) as error:
             problem = reason(str(error))
         finally:
-            # The database may take the prices much later, and they are no fresher then.
+            # The prices keep the time of their response, because the database may accept them much later.
             self._answers.append(_Answer(name, prices, self._clock(), self._monotonic(), problem))
             self.wake()
 
@@ -161,27 +161,27 @@ class RateKeeper(Worker):
                 with unit_of_work("rates-stored"):
                     store_rates(answer.source, answer.prices, answer.answered_at)
             self._answers.popleft()
-            self._note(answer)
+            self._schedule(answer)
 
-    def _note(self, answer: _Answer) -> None:
-        """Set when to ask again, and log the start and the end of an outage."""
+    def _schedule(self, answer: _Answer) -> None:
+        """Set the time of the next request, and log the start and the end of an outage."""
         source, refresh = self._sources[answer.source], float(self._settings.rate_refresh)
-        source.is_being_asked = False
+        source.is_being_fetched = False
         if answer.problem is None:
             if source.failures:
                 log.info("rate source answers again", source=answer.source)
             source.failures = 0
-            source.ask_at = answer.answered_seconds + refresh
+            source.fetch_at = answer.answered_seconds + refresh
             return
         if not source.failures:
             log.warning("rate source failed", source=answer.source, reason=answer.problem)
-        # Bounded, or the number would have a million digits after a month of failures.
+        # The limit of the exponent keeps the number small after many failures.
         delay = FIRST_RETRY_SECONDS * 2 ** min(source.failures, 20)
         source.failures += 1
-        source.ask_at = answer.answered_seconds + min(delay, refresh)
+        source.fetch_at = answer.answered_seconds + min(delay, refresh)
 
-    def _compare(self) -> None:
-        """Log which sources have come to be left out, and which currencies have lost their price."""
+    def _log_disagreements(self) -> None:
+        """Log the sources that are newly left out, and the currencies that have newly lost their price."""
         max_age = timedelta(seconds=self._settings.rate_max_age)
         left_out: set[tuple[str, str]] = set()
         unpriced: set[str] = set()

@@ -1,1 +1,1 @@
-"""Open the database, keep its schema, and hold the leadership of one daemon."""
+"""The connection to the database, its schema, and the leadership of one daemon."""

@@ -1,4 +1,4 @@
-"""The one database of this process: SQLite or PostgreSQL by URL, with its safety settings."""
+"""The database of this process, which is SQLite or PostgreSQL, with its safety settings."""
 
 import json
 import os
@@ -17,26 +17,27 @@ from psycopg.conninfo import conninfo_to_dict
 from models.db.files import open_private
 
 database = peewee.DatabaseProxy()
-"""What every table is bound to; `schema.open_database` gives it its target."""
+"""The database to which every table is bound. `schema.open_database` sets its target."""
 
 LOCK_TIMEOUT_SECONDS = 5
 
 _VALUES_A_STATEMENT = 1000
 
-# InternalError is PostgreSQL's read-only standby.
+# A read-only standby of PostgreSQL raises InternalError.
 TRANSIENT_ERRORS = (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
-"""Locked, full, read-only, gone: it may pass by itself."""
+"""The errors of a database that is locked, full, read-only or gone. They may end without our action."""
 
 _SQLITE_PRAGMAS = {
     "journal_mode": "wal",
-    # What a client was told survives a power loss: in WAL mode NORMAL does not sync at each commit.
+    # Every commit must survive a power loss. In WAL mode, NORMAL does not sync at each commit.
     "synchronous": "full",
     "foreign_keys": 1,
-    # In KiB, of each of the web server's sixteen connections; what is not there the system's cache has.
+    # In KiB, for each of the web server's connections. The system's cache holds the other pages.
     "cache_size": -512,
 }
-# A machine that lost its power or its network says nothing: without these its locks would be held for two
-# hours, and who waits for its answer would wait for a quarter of one. Both sides give up after 2 to 3 s.
+# A machine without power or network sends nothing. Without these settings, the server would keep the locks of
+# such a client for two hours, and a client would wait for a lost server for 15 minutes. With these settings
+# both sides give up after 2 to 3 s.
 _POSTGRES_SESSION = {
     "tcp_keepalives_idle": "1",
     "tcp_keepalives_interval": "1",
@@ -46,7 +47,7 @@ _POSTGRES_SESSION = {
     "idle_in_transaction_session_timeout": "10s",
 }
 _POSTGRES_CONNECTION = {
-    # psycopg tries the addresses of a name in turn, each for so long.
+    # psycopg tries the addresses of a name in turn. This is the limit for each address.
     "connect_timeout": "3",
     "keepalives_idle": "1",
     "keepalives_interval": "1",
@@ -55,16 +56,16 @@ _POSTGRES_CONNECTION = {
     "options": " ".join(f"-c {name}={value}" for name, value in _POSTGRES_SESSION.items()),
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# json.dumps makes a new one for each document.
+# One encoder for all documents, because json.dumps creates an encoder for each document.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 class DatabaseError(Exception):
-    """The database cannot be used; the message says why and what to do."""
+    """The database cannot be used. The message contains the cause and the cure."""
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """What a UtcDateTimeField stores as this number."""
+    """Return the time that a UtcDateTimeField stores as this number."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -72,44 +73,44 @@ class UtcDateTimeField(peewee.BigIntegerField):
     """An aware UTC datetime, stored as whole microseconds since 1970."""
 
     def db_value(self, value: datetime | None) -> int | None:
-        """Refuses a naive datetime: its zone would be a guess."""
+        """Return the microseconds since 1970. Raise ValueError for a naive datetime, which has no zone."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment needs its time zone")
+            raise ValueError("a datetime needs a time zone")
         return (value - _EPOCH) // timedelta(microseconds=1)
 
     def python_value(self, value: int | None) -> datetime | None:
-        """Comes back in UTC, to the microsecond it went in with."""
+        """Return the time in UTC, exact to the microsecond."""
         return None if value is None else from_microseconds(value)
 
 
 class BytesField(peewee.BlobField):
-    """Bytes that come back as bytes from both databases."""
+    """A field that returns bytes from both databases."""
 
     def python_value(self, value: Any) -> bytes | None:
-        """psycopg hands out memoryviews."""
+        """Return bytes, because psycopg returns a memoryview."""
         return None if value is None else bytes(value)
 
 
 class JsonField(peewee.TextField):
-    """A JSON document, kept as the text it was stored with."""
+    """A JSON document, stored as text."""
 
     def db_value(self, value: Any) -> str | None:
-        """Never NaN or Infinity, which are not JSON."""
+        """Return the document as text. Raise ValueError for NaN and Infinity, which are not JSON."""
         return None if value is None else _ENCODER.encode(value)
 
     def python_value(self, value: str | None) -> Any:
-        """Back as dicts, lists, strings and whole numbers."""
+        """Return the document as Python values."""
         return None if value is None else json.loads(value)
 
 
 _CONVERTED = (UtcDateTimeField, BytesField, JsonField, peewee.BooleanField)
-"""What Python has otherwise than the database; numbers and texts are the same in both."""
+"""The fields whose values differ between Python and the database. Numbers and texts are the same in both."""
 
 
 class Table(peewee.Model):
-    """What all tables share."""
+    """The base class of all tables."""
 
     class Meta:
         database = database
@@ -123,10 +124,10 @@ Converter = Callable[[Any], Any]
 
 
 def bind(url: str) -> peewee.Database:
-    """Bind the tables to the database at `url`; a connection comes with each thread's first query.
+    """Bind the tables to the database at `url`. Each thread connects at its first query.
 
-    Raises DatabaseError where the file cannot be opened or the URL not be read, or where the linked SQLite
-    can corrupt a database that two processes use.
+    Raise DatabaseError if the file cannot be opened, or if the URL is not valid. Raise it also if the linked
+    SQLite can corrupt a database that two processes use.
     """
     target = _sqlite(url) if url.startswith("sqlite:") else _postgres(url)
     database.initialize(target)
@@ -134,34 +135,34 @@ def bind(url: str) -> peewee.Database:
 
 
 def one_line(error: Exception) -> str:
-    """What it says; PostgreSQL's messages have several lines."""
+    """Return the error's message as one line, because PostgreSQL's messages have several lines."""
     return " ".join(str(error).split())
 
 
 def with_paramstyle(sql: str) -> str:
-    """SQL with ? for each parameter, in the form that the open database takes.
+    """Return SQL that has ? for each parameter, in the form of the open database.
 
-    For what every message of the feed asks: the query builder takes ten times as long as the query.
+    Frequent queries are raw SQL, because the query builder is slower than the query itself.
     """
     return sql.replace("?", database.obj.param)
 
 
 def placeholders(values: Sequence[object]) -> str:
-    """A ? for each of these values, as a list in a statement has them."""
+    """Return one ? for each of these values, separated by commas."""
     return ",".join("?" * len(values))
 
 
 def chunked(values: Iterable[V]) -> Iterator[list[V]]:
-    """The values in lists of a size that a statement can take: PostgreSQL's has at most 65,535 parameters."""
-    waiting = iter(values)
-    while batch := list(islice(waiting, _VALUES_A_STATEMENT)):
+    """Yield the values in lists that fit into one statement. PostgreSQL allows 65,535 parameters."""
+    remaining = iter(values)
+    while batch := list(islice(remaining, _VALUES_A_STATEMENT)):
         yield batch
 
 
 def fetch_all(table: type[T], query: str, *parameters: Any) -> list[T]:
-    """The rows of one table that a query with ? for each parameter selects, as `Table.raw` has them.
+    """Return the rows of one table that a query with ? for each parameter selects, like `Table.raw`.
 
-    That works out anew for each query which column is which field, and takes five times as long.
+    `Table.raw` is slower, because it maps the columns to the fields again for each query.
     """
     cursor = database.execute_sql(with_paramstyle(query), parameters)
     names, converters = _readers(table, tuple(column[0] for column in cursor.description))
@@ -176,33 +177,33 @@ def fetch_all(table: type[T], query: str, *parameters: Any) -> list[T]:
 
 
 def fetch_one(table: type[T], query: str, *parameters: Any) -> T | None:
-    """The first of these rows, if there is one."""
+    """Return the first row of a query as in `fetch_all`, or None."""
     found = fetch_all(table, query, *parameters)
     return found[0] if found else None
 
 
 def get_row(table: type[T], row_id: Any) -> T:
-    """The row with this id, which is known to be there."""
-    # Only the name of a table of ours is put into the text.
+    """Return the row with this id, which must exist."""
+    # The text contains only the name of a table.
     [row] = fetch_all(table, f"SELECT * FROM {table._meta.table_name} WHERE id = ?", row_id)  # noqa: S608
     return row
 
 
 def new_row(table: type[T], **values: Any) -> T:
-    """A row with these values and the table's defaults, not yet stored: `table(…)` sets them one by one."""
+    """Return a row with these values and the table's defaults, not stored. The constructor is slower."""
     row = table(__no_default__=True)
     row.__data__ = {**table._meta.get_default_dict(), **values}  # type: ignore[no-untyped-call]
     return row
 
 
 def insert(table: type[Table], **values: Any) -> int:
-    """Insert one row with all of its values, defaults too; its id.
+    """Insert one row with all of its values, including its defaults. Return its id.
 
-    For what each payment stores: `create` takes five times as long. What is None is left out, and RETURNING
-    where SQLite knows the id without: with both, to insert a request took seven times as long.
+    Each payment uses this function, and peewee's `create` is slower. For the same reason the statement leaves
+    out None values, and it has no RETURNING for SQLite, which returns the id without it.
     """
     columns, row = insert_columns(table, values)
-    # Only names of our own and marks are put into the text.
+    # The text contains only names of tables and columns, and placeholders.
     query = f"INSERT INTO {table._meta.table_name} ({columns}) VALUES ({placeholders(row)})"  # noqa: S608
     if is_sqlite():
         return int(database.execute_sql(query, row).lastrowid)
@@ -211,7 +212,7 @@ def insert(table: type[Table], **values: Any) -> int:
 
 
 def insert_columns(table: type[Table], values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """The columns that an INSERT lists, and what it writes there: all of these values but the Nones."""
+    """Return the columns and the converted values of an INSERT, without the values that are None."""
     given = {name: value for name, value in values.items() if value is not None}
     columns, converters = _writers(table, tuple(given))
     for name, convert in converters:
@@ -220,11 +221,12 @@ def insert_columns(table: type[Table], values: Mapping[str, Any]) -> tuple[str, 
 
 
 def execute_many(query: str, parameters: Iterable[Sequence[Any]]) -> int:
-    """One statement with ? for each parameter, carried out with each of these; how many rows it changed.
+    """Run one statement with ? for each parameter, once for each sequence. Return the number of changed rows.
 
-    Beside SQLite it takes half as long as one after another, and PostgreSQL is not waited for after each.
+    This is faster than single statements on SQLite, and it saves round trips to PostgreSQL.
     """
-    # peewee has no way to many; its own errors are what our callers wait out.
+    # peewee has no function for this. The wrapper turns the driver's errors into peewee's, which callers
+    # handle.
     with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
         cursor = database.cursor()
         cursor.executemany(with_paramstyle(query), list(parameters))
@@ -232,19 +234,19 @@ def execute_many(query: str, parameters: Iterable[Sequence[Any]]) -> int:
 
 
 def disconnect() -> None:
-    """Close this thread's connection, if it has one; the next query opens another."""
+    """Close this thread's connection, if there is one. The next query opens another connection."""
     if database.obj is not None and not database.is_closed():
         database.close()
 
 
 def is_sqlite() -> bool:
-    """Whether the open database is SQLite."""
+    """Return whether the open database is SQLite."""
     return isinstance(database.obj, peewee.SqliteDatabase)
 
 
 @cache
 def _readers(table: type[Table], columns: tuple[str, ...]) -> tuple[list[str], list[tuple[str, Converter]]]:
-    """The fields' names, and how those are read that are not taken over as they are."""
+    """Return the fields' names, and a converter for each field that needs one when it is read."""
     fields = [table._meta.columns[column] for column in columns]
     converters = [(field.name, field.python_value) for field in fields if isinstance(field, _CONVERTED)]
     return [field.name for field in fields], converters
@@ -252,10 +254,10 @@ def _readers(table: type[Table], columns: tuple[str, ...]) -> tuple[list[str], l
 
 @cache
 def _writers(table: type[Table], names: tuple[str, ...]) -> tuple[str, list[tuple[str, Converter]]]:
-    """The columns' names, and how those values are written that are not taken over as they are."""
+    """Return the columns' names, and a converter for each field that needs one when it is written."""
     fields = [table._meta.fields[name] for name in names]
-    written_otherwise = (*_CONVERTED, peewee.ForeignKeyField)
-    converters = [(field.name, field.db_value) for field in fields if isinstance(field, written_otherwise)]
+    converted = (*_CONVERTED, peewee.ForeignKeyField)
+    converters = [(field.name, field.db_value) for field in fields if isinstance(field, converted)]
     return ", ".join(field.column_name for field in fields), converters
 
 
@@ -264,17 +266,17 @@ def _sqlite(url: str) -> peewee.SqliteDatabase:
     path = Path(url.removeprefix("sqlite:///"))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would make it readable to all. The files -wal and -shm get the main file's mode.
+        # SQLite would make the file readable to all users. The files -wal and -shm get the main file's mode.
         os.close(open_private(path))
     except OSError as error:
         raise DatabaseError(
             f"cannot open the database {path} ({error.strerror}): "
-            "correct DATABASE_URL, or let the user who runs this write there"
+            "correct DATABASE_URL, or allow the user who runs this program to write there"
         ) from error
     return peewee.SqliteDatabase(
         str(path),
         pragmas=_SQLITE_PRAGMAS,
-        # A deferred transaction that turns into a writer fails at once, whatever the timeout.
+        # A deferred transaction that becomes a writer can fail at once, without a wait for the timeout.
         lock_type="IMMEDIATE",
         timeout=LOCK_TIMEOUT_SECONDS,
     )
@@ -283,35 +285,38 @@ def _sqlite(url: str) -> peewee.SqliteDatabase:
 def _postgres(url: str) -> peewee.PostgresqlDatabase:
     if not _is_readable(url):
         raise DatabaseError(
-            "cannot open the database: its URL can't be read; "
+            "cannot open the database: its URL is not valid; "
             "in a password, write @ as %40, / as %2F, : as %3A and % as %25"
         )
     return peewee.PostgresqlDatabase(url, prefer_psycopg3=True, **_defaults_beside(url))
 
 
 def _defaults_beside(url: str) -> dict[str, Any]:
-    """How to connect, as far as the URL does not say itself: `?tcp_user_timeout=30000`."""
+    """Return the connection settings that the URL does not set, such as `?tcp_user_timeout=30000`."""
     given = conninfo_to_dict(url)
     chosen: dict[str, Any] = {n: value for n, value in _POSTGRES_CONNECTION.items() if n not in given}
     if "options" in given:
-        # Of two that say different things the later one holds.
+        # If an option is set twice, the later value counts.
         chosen["options"] = f"{_POSTGRES_CONNECTION['options']} {given['options']}"
     return chosen
 
 
 def _is_readable(url: str) -> bool:
-    """Whether the parts are what they should be: else PostgreSQL's own message would quote the password."""
+    """Return whether the URL is valid. PostgreSQL's message on an invalid URL would contain the password."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return False
     host, port = str(parts.get("host", "")), str(parts.get("port", ""))
-    # One for each host, where there are several: "5432,5433".
+    # Several hosts have several ports, such as "5432,5433".
     return "@" not in host and (port == "" or port.replace(",", "").isdecimal())
 
 
 def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
-    """SQLite 3.7.0 to 3.51.2 can corrupt a WAL database (https://sqlite.org/wal.html, "WAL-reset bug")."""
+    """Raise DatabaseError for SQLite 3.7.0 to 3.51.2, unless the fix is backported.
+
+    These versions can corrupt a WAL database (https://sqlite.org/wal.html, "WAL-reset bug").
+    """
     is_fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
     if not is_fixed:
         found = ".".join(map(str, version))
@@ -322,7 +327,7 @@ def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
 
 
 def file_identity() -> tuple[int, int] | None:
-    """Return which file is at SQLite's path now, by device and inode; None where there is none."""
+    """Return the device and inode of the file at SQLite's path now, or None if there is no file."""
     try:
         found = Path(database.obj.database).stat()
     except FileNotFoundError:
@@ -331,5 +336,5 @@ def file_identity() -> tuple[int, int] | None:
 
 
 def snapshot() -> AbstractContextManager[Any]:
-    """A reading transaction: all that is read in it is of one moment, and it keeps no writer waiting."""
+    """Return a reading transaction. All its reads see the same state, and it blocks no writer."""
     return database.atomic("DEFERRED" if is_sqlite() else "REPEATABLE READ")

@@ -1,4 +1,4 @@
-"""Files beside a database: for their owner alone, or for the group that their directory is shared by."""
+"""Files beside a database. They are private to their owner, or shared with the group of their directory."""
 
 import os
 import stat
@@ -8,10 +8,10 @@ _PRIVATE, _SHARED = 0o600, 0o660
 
 
 def open_private(path: Path) -> int:
-    """Open a file for reading and writing, made where it is missing, and return its descriptor.
+    """Open a file for reading and writing, and create it if it is missing. Return its descriptor.
 
-    A file is made for its owner alone. In a directory with the set-group-ID bit that its group may write, the
-    file is made for the group too: so two servers with a user each share a SQLite database.
+    A new file is private to its owner. In a directory with the set-group-ID bit that its group may write, a
+    new file is shared with the group. So two servers with different users can share a SQLite database.
     """
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -19,7 +19,7 @@ def open_private(path: Path) -> int:
         pass
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
     if _is_shared(path.parent):
-        # The umask of the servers takes the group's rights away from what they make.
+        # The umask of the servers removes the group's rights from a new file.
         os.fchmod(descriptor, _SHARED)
     return descriptor
 

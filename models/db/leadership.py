@@ -1,9 +1,10 @@
-"""Terms of office: a daemon that has lost its lock without knowing it writes nothing any more.
+"""Epochs, which prevent writes by a daemon that has lost its lock without notice.
 
-PostgreSQL's lock is a session, and can end while the daemon that had it lives on: its machine was cut off, or
-the session killed. So each daemon counts the term up when it takes office. Each of its transactions begins
-by seeing that the term is still its own, and keeps the next from beginning until it ends. SQLite's lock ends
-with the process alone.
+PostgreSQL's lock belongs to a session. The session can end while its daemon still runs, for example if the
+network fails or the session is killed. So each daemon increments the epoch when it becomes the leader. Each
+of its transactions first checks that the epoch is still its own. The transaction also keeps another daemon
+from a new epoch until the transaction ends. SQLite needs no epochs, because its lock ends only with the
+process.
 """
 
 import peewee
@@ -12,16 +13,16 @@ from models.db.connection import Table, database, is_sqlite
 
 _ONLY_ROW = 1
 
-_ours: int | None = None
-_has_moved = False
+_own_number: int | None = None
+_node_changed = False
 
 
 class LockLost(Exception):
-    """Another daemon may work on the database by now: write nothing more, and stand by."""
+    """Another daemon may be the leader now, so this daemon must write nothing more and stand by."""
 
 
 class DaemonEpoch(Table):
-    """The one row of it: how many daemons have taken office, and with which bitcoind the last one works."""
+    """A table with one row: the number of the current epoch, and the bitcoind of its daemon."""
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
     number = peewee.BigIntegerField()
@@ -29,41 +30,42 @@ class DaemonEpoch(Table):
 
 
 def begin_epoch(node: str) -> None:
-    """Begin a term, with the daemon's lock held; what the daemon before had under way is over then.
+    """Begin an epoch. The caller must hold the daemon's lock. Wait for open transactions of the last daemon.
 
-    `node` tells this daemon's bitcoind from any other. Raises one of TRANSIENT_ERRORS where it can't be done
-    now: try again.
+    `node` identifies this daemon's bitcoind. Raise one of TRANSIENT_ERRORS if the epoch cannot begin now.
+    Then the caller may try again.
     """
-    global _ours, _has_moved
+    global _own_number, _node_changed
     if is_sqlite():
         return
     with database.atomic():
-        # A table's lock, because it is fair: who locks a row to write it can wait for ever for its readers.
+        # This locks the table because a table lock is fair. A writer of a row lock can wait for ever for
+        # readers.
         database.execute_sql("LOCK TABLE daemon_epoch IN EXCLUSIVE MODE")
         before = DaemonEpoch.get()
         DaemonEpoch.update(number=before.number + 1, node=node).execute()
-    _ours, _has_moved = before.number + 1, before.node not in (None, node)
+    _own_number, _node_changed = before.number + 1, before.node not in (None, node)
 
 
 def end_epoch() -> None:
-    """What this process writes from now on it does not write as the daemon."""
-    global _ours, _has_moved
-    _ours, _has_moved = None, False
+    """End the checks of the epoch, because this process no longer writes as the daemon."""
+    global _own_number, _node_changed
+    _own_number, _node_changed = None, False
 
 
 def node_changed() -> bool:
-    """Whether the daemon before had another bitcoind, whose mempool may have had what ours is yet to get."""
-    return _has_moved
+    """Return whether the last daemon used another bitcoind. Its mempool may have had more transactions."""
+    return _node_changed
 
 
 def fence() -> None:
-    """Let nobody else take office before the transaction ends. Raises LockLost where somebody has already."""
-    if _ours is not None:
+    """Prevent a new epoch until the transaction ends. Raise LockLost if another daemon has begun an epoch."""
+    if _own_number is not None:
         database.execute_sql("LOCK TABLE daemon_epoch IN ROW SHARE MODE")
         check_epoch()
 
 
 def check_epoch() -> None:
-    """Raises LockLost where another daemon has taken office."""
-    if _ours is not None and DaemonEpoch.get().number != _ours:
-        raise LockLost("another daemon has taken office")
+    """Raise LockLost if another daemon has begun an epoch."""
+    if _own_number is not None and DaemonEpoch.get().number != _own_number:
+        raise LockLost("another daemon has become the leader")

@@ -1,4 +1,4 @@
-"""Locks that one process at a time can hold on a database; they end with the process, however it ends."""
+"""Locks on a database that one process at a time can hold. A lock always ends with its process."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ _ADVISORY_KEYS = {"migrate": 0x6E6F646501, "daemon": 0x6E6F646502}
 
 
 class FileLock:
-    """A lock on a file beside a SQLite database. Two paths to one database lead to one lock."""
+    """A lock on a file beside a SQLite database. Two paths to the same database use the same lock."""
 
     def __init__(self, name: str) -> None:
         self._path = Path(f"{Path(database.obj.database).resolve()}.{name}.lock")
@@ -23,7 +23,7 @@ class FileLock:
         self._locked_file: tuple[int, int] | None = None
 
     def acquire(self, *, wait: bool = False) -> bool:
-        """Take the lock; without `wait`, False at once where another process has it."""
+        """Acquire the lock. Without `wait`, return False at once if another process has the lock."""
         if self._descriptor is not None:
             return True
         locked_file = file_identity()
@@ -39,11 +39,10 @@ class FileLock:
         return True
 
     def is_held(self) -> bool:
-        """Return whether the lock is still that of the file at the database's path."""
+        """Return whether this process has the lock of the file that is now at the database's path."""
         return self._descriptor is not None and file_identity() == self._locked_file
 
     def release(self) -> None:
-        """Give it back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -58,7 +57,7 @@ class AdvisoryLock:
         self._is_ours = False
 
     def acquire(self, *, wait: bool = False) -> bool:
-        """Take the lock; without `wait`, False at once where another process has it."""
+        """Acquire the lock. Without `wait`, return False at once if another process has the lock."""
         if self._is_ours:
             return self.is_held()
         try:
@@ -78,7 +77,7 @@ class AdvisoryLock:
             raise peewee.OperationalError(str(error)) from error
 
     def is_held(self) -> bool:
-        """Whether the session that holds it is alive: the lock went with it otherwise."""
+        """Return whether the session that has the lock still exists. The lock ends with its session."""
         if self._connection is None or not self._is_ours:
             return False
         try:
@@ -89,9 +88,10 @@ class AdvisoryLock:
         return True
 
     def release(self) -> None:
-        """Give it back, with its connection."""
+        """Release the lock, and close its connection."""
         if self._connection is not None:
-            # The server notes the end of a session a moment later: who asks next would find the lock held.
+            # The explicit unlock comes first, because the server notices the end of a session only a bit
+            # later.
             if self._is_ours:
                 with suppress(psycopg.Error):
                     self._connection.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
@@ -101,6 +101,6 @@ class AdvisoryLock:
 
 
 def database_lock(name: str) -> FileLock | AdvisoryLock:
-    """The lock `name` ("daemon" or "migrate") of the database that is open."""
+    """Return the lock `name` ("daemon" or "migrate") of the open database."""
     is_sqlite = isinstance(database.obj, peewee.SqliteDatabase)
     return FileLock(name) if is_sqlite else AdvisoryLock(name)

@@ -1,4 +1,4 @@
-"""The schema's version: migrations run in order, once each, by one process at a time."""
+"""The migrations of the schema. Each migration runs once, in order, in one process at a time."""
 
 from pathlib import Path
 
@@ -13,14 +13,15 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def open_database(url: str) -> peewee.Database:
-    """Connect to the database at `url` and bring its schema up to date.
+    """Connect to the database at `url`, and bring its schema up to date.
 
-    Raises DatabaseError where that can't be done, or where a newer Nodetill has already changed the schema.
+    Raise DatabaseError if this fails, or if a newer Nodetill has already changed the schema.
     """
     target = bind(url)
     lock = database_lock("migrate")
     try:
-        # Before the first connection: of two that switch a new SQLite file to WAL at once, one fails at once.
+        # The lock comes before the connection. If two processes switch a new SQLite file to WAL together, one
+        # of them fails.
         lock.acquire(wait=True)
         target.connect()
         migrate(target)
@@ -34,9 +35,9 @@ def open_database(url: str) -> peewee.Database:
 
 
 def migrate(target: peewee.Database) -> None:
-    """Run the migrations that this database has not had yet, and grant the web server's role what it needs.
+    """Run the pending migrations, and grant the web server's role its rights.
 
-    Raises DatabaseError where a migration fails, or where this role may not change the tables.
+    Raise DatabaseError if a migration fails, or if this role may not change the tables.
     """
     if pending_migrations(target):
         if not may_change_schema():
@@ -53,9 +54,9 @@ def migrate(target: peewee.Database) -> None:
 
 
 def pending_migrations(target: peewee.Database) -> list[str]:
-    """The migrations that this database has not had yet; looks, and changes nothing.
+    """Return the migrations that have not run on this database. Change nothing.
 
-    Raises DatabaseError where a newer Nodetill has changed it.
+    Raise DatabaseError if a newer Nodetill has changed the schema.
     """
     migrations = _runner(target).status()
     unknown = [row.name for row in migrations if row.path is None]

@@ -1,9 +1,9 @@
 """A PostgreSQL role for the web server, with the least rights that it needs.
 
-The tables belong to the daemon's role. The web server's role reads most of them. It writes new requests,
-the time at which an address is claimed, commands for the daemon, and the operator's logins and
-acknowledgements. It writes no output, event, message or status. PostgreSQL itself refuses the rest, whatever
-runs in the web process.
+The tables belong to the daemon's role. The web server's role reads most of them. The role writes new
+requests, the time at which an address is claimed, commands for the daemon, and the operator's logins and
+acknowledgements. The role writes no outputs, events, messages or statuses. PostgreSQL refuses all other
+writes, even if an attacker runs code in the web process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from models.db.connection import DatabaseError, database, is_sqlite
 
 READ, INSERT, UPDATE, DELETE = "SELECT", "INSERT", "UPDATE", "DELETE"
 WHOLE_ROW = ()
-"""In the place of columns: the right holds for the whole table."""
+"""Used instead of columns for a right on the whole table."""
 
 Rights = Mapping[str, Sequence[str]]
 
@@ -34,11 +34,11 @@ _STARTING_VALUES = {
     "revision": "0",
     "is_late": "FALSE",
 }
-"""The daemon's columns of a request, as each new request has them."""
+"""The daemon's columns of a request, with the values of a new request."""
 
 WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
     {
-        # Without its webhook secrets, with which a message to a shop could be forged.
+        # The web server cannot read the webhook secrets, because they could be used to forge webhooks.
         "seller": {
             READ: "id name email api_key_hash webhook_url webhook_set_by created_at removed_at".split(),
             INSERT: "id name email api_key_hash webhook_secret webhook_set_by created_at".split(),
@@ -65,7 +65,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "daemon_epoch": {},
     }
 )
-"""Every table, and what the web server may do there. A right names its columns, or none for all of them."""
+"""Every table, and the rights of the web server on it. A right lists its columns, or none for all columns."""
 
 HOW_TO_GRANT = "as the daemon's role, run manage.py database grant-web with this role's name"
 
@@ -73,12 +73,12 @@ _SEQUENCES = ("payment_request_id_seq", "hint_id_seq", "failed_login_id_seq")
 
 _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        # An address that was claimed stays claimed.
+        # The web server can claim an address, but it cannot undo a claim.
         "address": {
             "SELECT": "USING (TRUE)",
             "UPDATE": "USING (claimed_at IS NULL) WITH CHECK (claimed_at IS NOT NULL)",
         },
-        # A request begins as a new one; its status comes from the daemon alone.
+        # A request begins with the values of a new request, because only the daemon sets its status.
         "payment_request": {
             "SELECT": "USING (TRUE)",
             "UPDATE": "USING (TRUE)",
@@ -88,7 +88,7 @@ _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-"""PostgreSQL's row-level security of two tables: the condition on the rows, by command."""
+"""The row-level security of two tables in PostgreSQL, as conditions on the rows by command."""
 
 
 def web_roles() -> list[str]:
@@ -101,23 +101,23 @@ def web_roles() -> list[str]:
 
 
 def grant_web_rights(role: str) -> None:
-    """Give `role` exactly the rights of a web server, and renew those of the others that have them.
+    """Grant `role` exactly the rights of a web server, and renew the rights of the other web roles.
 
-    Raises DatabaseError where the role does not exist, or has further rights from elsewhere.
+    Raise DatabaseError if the role does not exist, or if it has more rights by other means.
     """
     if is_sqlite():
         raise DatabaseError(
-            "SQLite has no roles: whoever can write the file can write all of it; PostgreSQL has them"
+            "SQLite has no roles, because a user who can write the file can write all of it; use PostgreSQL"
         )
     if not database.execute_sql("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
-        raise DatabaseError(f"PostgreSQL has no role {role}: make it first (createuser {_quoted(role)})")
+        raise DatabaseError(f"PostgreSQL has no role {role}: create it first (createuser {_quoted(role)})")
     with database.atomic():
         renew_web_rights([*web_roles(), role])
         _refuse_excess(role)
 
 
 def renew_web_rights(roles: Sequence[str] | None = None) -> None:
-    """Grant the rights of today's tables to these roles, by default to those that have them already."""
+    """Grant the rights on the current tables to these roles, by default to all roles of web servers."""
     names = sorted({*(web_roles() if roles is None else roles)})
     if not names:
         return
@@ -127,16 +127,16 @@ def renew_web_rights(roles: Sequence[str] | None = None) -> None:
 
 
 def refuse_missing_rights() -> None:
-    """Raise DatabaseError where this connection's role can't do what a web server has to do."""
+    """Raise DatabaseError if this connection's role lacks a right that a web server needs."""
     if is_sqlite():
         return
-    asked = [
+    needed = [
         (table, column, right)
         for table, rights in WEB_RIGHTS.items()
         for right, columns in rights.items()
         for column in columns or (None,)
     ]
-    for table, column, right in asked:
+    for table, column, right in needed:
         of_table = "has_table_privilege(%s, %s)" if column is None else "has_column_privilege(%s, %s, %s)"
         values = (table, right) if column is None else (table, column, right)
         if not database.execute_sql(f"SELECT {of_table}", values).fetchone()[0]:
@@ -144,19 +144,19 @@ def refuse_missing_rights() -> None:
 
 
 def refuse_web_role() -> None:
-    """Raise DatabaseError where this connection's role is a web server's, with which no daemon can work."""
+    """Raise DatabaseError if this connection's role is a web server's. A daemon needs more rights."""
     if is_sqlite():
         return
     can_write = database.execute_sql("SELECT has_table_privilege('output', 'INSERT')").fetchone()[0]
     if not can_write:
         raise DatabaseError(
             f"the role {current_role()} may not write payments, as the web server's may not: "
-            "give the daemon the role that owns the tables in DATABASE_URL"
+            "in DATABASE_URL, use the role that owns the tables for the daemon"
         )
 
 
 def lacks_right(error: Exception) -> bool:
-    """Return whether PostgreSQL refused a statement because the role may not do what it says."""
+    """Return whether PostgreSQL refused a statement because the role lacks a right."""
     return isinstance(getattr(error, "orig", None), psycopg.errors.InsufficientPrivilege)
 
 
@@ -169,7 +169,7 @@ def may_change_schema() -> bool:
 
 
 def _commands(roles: str) -> list[str]:
-    """Return the statements that take all rights from the roles, and then give them those of a web server."""
+    """Return the statements that revoke all rights of the roles, and then grant a web server's rights."""
     (schema,) = database.execute_sql("SELECT quote_ident(current_schema())").fetchone()
     commands = [
         f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {roles}",
@@ -191,10 +191,10 @@ def _commands(roles: str) -> list[str]:
 
 
 def _refuse_excess(role: str) -> None:
-    """Raise DatabaseError where the role can write more than it was given: by what it is, or belongs to."""
+    """Raise DatabaseError if the role can write more than its grants, by its attributes or memberships."""
     query = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = %s"
     if database.execute_sql(query, (role,)).fetchone()[0]:
-        raise DatabaseError(f"the role {role} is a superuser or has BYPASSRLS: no grant limits it")
+        raise DatabaseError(f"the role {role} is a superuser or has BYPASSRLS, so no grant limits it")
     query = "SELECT has_schema_privilege(%s, current_schema(), 'CREATE'), current_schema()"
     can_create, schema = database.execute_sql(query, (role,)).fetchone()
     if can_create:
@@ -212,7 +212,7 @@ def _refuse_excess(role: str) -> None:
 
 
 def _has_more(role: str, table: str, right: str, *, is_partial: bool) -> bool:
-    """Return whether the role has the right on the whole table, or on any column where it should on none."""
+    """Return whether the role has the right on the whole table, or on any column if it should have none."""
     is_of_columns = right in (READ, INSERT, UPDATE) and not is_partial
     function = "has_any_column_privilege" if is_of_columns else "has_table_privilege"
     found = database.execute_sql(f"SELECT {function}(%s, %s, %s)", (role, table, right)).fetchone()
@@ -220,12 +220,12 @@ def _has_more(role: str, table: str, right: str, *, is_partial: bool) -> bool:
 
 
 def current_role() -> str:
-    """Return the role that this connection works as."""
+    """Return the role of this connection."""
     (role,) = database.execute_sql("SELECT current_user").fetchone()
     return str(role)
 
 
 def _quoted(name: str) -> str:
-    """Return the name as SQL writes an identifier."""
+    """Return the name as an SQL identifier."""
     escaped = name.replace('"', '""')
     return f'"{escaped}"'

@@ -1,1 +1,1 @@
-"""Read what the pages, the metrics and the operator need, across tables."""
+"""The queries across tables, for the pages, the metrics and the operator."""

@@ -1,4 +1,7 @@
-"""What waits for the operator's decision, and what is still on its way: the few among very many."""
+"""The requests that need the operator's decision, and the requests that are still open.
+
+Both are few among very many requests.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,12 +18,12 @@ from payments.money import DUST_LIMIT_SATS
 from payments.status import EventType, Status
 
 DECIDED = (Status.CONFIRMED, Status.EXPIRED)
-"""Where nearly all requests end."""
+"""The statuses in which nearly all requests end."""
 
-# A partial index is used only where a query has its condition word for word, without parameters.
+# A query uses a partial index only if it has the same condition, word for word and without parameters.
 UNDERWAY = SQL("status NOT IN ('confirmed', 'expired')")
 _MONEY_IN_QUESTION = SQL("((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)")
-_UNSETTLED = SQL("(acknowledged_sats IS NULL OR acknowledged_sats <> received_sats)")
+_UNACKNOWLEDGED = SQL("(acknowledged_sats IS NULL OR acknowledged_sats <> received_sats)")
 _REVERTED = SQL(f"type = '{EventType.REVERTED}' AND acknowledged_at IS NULL")
 _UNDELIVERED = SQL("failed_at IS NOT NULL AND acknowledged_at IS NULL")
 
@@ -28,7 +31,7 @@ MOST_COUNTED = 1000
 
 
 class ActionNeeded(StrEnum):
-    """Why a request waits for a decision."""
+    """The reason for which a request needs a decision."""
 
     LATE = "late"
     PART = "part"
@@ -38,12 +41,12 @@ class ActionNeeded(StrEnum):
 
 
 def needs_action(need: ActionNeeded) -> Any:
-    """The condition on a request that waits for this decision; what the operator has settled does not.
+    """Return the condition that a request needs this decision and that the operator has not acknowledged it.
 
-    More than was asked for is a question from the dust limit on: less can't be sent back.
+    An overpayment needs a decision only from the dust limit on, because less cannot be sent back.
     """
     is_expired = PaymentRequest.status == Status.EXPIRED.value
-    money = _MONEY_IN_QUESTION & _UNSETTLED
+    money = _MONEY_IN_QUESTION & _UNACKNOWLEDGED
     match need:
         case ActionNeeded.LATE:
             return money & is_expired & PaymentRequest.is_late
@@ -59,7 +62,7 @@ def needs_action(need: ActionNeeded) -> Any:
 
 
 def action_counts() -> Mapping[ActionNeeded, int]:
-    """How many requests wait for each decision that there is to make; counted up to MOST_COUNTED."""
+    """Return the number of requests that need each decision, at most MOST_COUNTED. Leave out zeros."""
     counts = {}
     for need in ActionNeeded:
         some = PaymentRequest.select(PaymentRequest.id).where(needs_action(need)).limit(MOST_COUNTED)
@@ -68,7 +71,10 @@ def action_counts() -> Mapping[ActionNeeded, int]:
 
 
 def acknowledge(payment: PaymentRequest, revision: int, now: datetime) -> bool:
-    """Nothing of what is known at this revision waits any more; False where something has come since."""
+    """Acknowledge the state of a request at this revision, so that it needs no decision.
+
+    Return False if the request has changed since this revision. Then nothing is acknowledged.
+    """
     changed = (
         PaymentRequest.update(acknowledged_sats=PaymentRequest.received_sats)
         .where((PaymentRequest.id == payment.id) & (PaymentRequest.revision == revision))
@@ -81,7 +87,7 @@ def acknowledge(payment: PaymentRequest, revision: int, now: datetime) -> bool:
 
 
 def actions_for(payment: PaymentRequest) -> list[ActionNeeded]:
-    """Which decisions this request waits for."""
+    """Return the decisions that this request needs."""
     is_this = PaymentRequest.id == payment.id
     return [
         need for need in ActionNeeded if PaymentRequest.select().where(is_this & needs_action(need)).exists()

@@ -1,4 +1,4 @@
-"""What a customer's page shows of a payment request, in one statement."""
+"""The data of a customer's checkout page, read in one statement."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from models.payment import PaymentRequest
 
 
 class Part(NamedTuple):
-    """An output to the request's address: columns of `models.output.Output`."""
+    """An output to the request's address, with columns of `models.output.Output`."""
 
     txid: str
     state: str
@@ -18,9 +18,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """Columns of `models.payment.PaymentRequest`, and its outputs in the order they were found.
+    """Columns of `models.payment.PaymentRequest`, and its outputs in the order in which they were found.
 
-    `assessed_height` is the tip that its status was worked out at.
+    `assessed_height` is the tip at which its status was computed.
     """
 
     reference: str
@@ -59,12 +59,12 @@ _QUERY = """
 
 
 def checkout_of(reference: str) -> Checkout | None:
-    """The request with this public identifier, as it is at one moment: one statement needs no snapshot."""
+    """Return the request with this public identifier, or None. One statement needs no snapshot."""
     found = database.execute_sql(with_paramstyle(_QUERY), (reference,)).fetchall()
     if not found:
         return None
     *columns, expires_at, is_late, is_closed, _, _, _ = found[0]
-    moment = PaymentRequest.expires_at.python_value(expires_at)
+    expires_at = PaymentRequest.expires_at.python_value(expires_at)
     parts = tuple(Part(*row[-3:]) for row in found if row[-3] is not None)
-    values = [*columns, moment, bool(is_late), bool(is_closed), parts]
+    values = [*columns, expires_at, bool(is_late), bool(is_closed), parts]
     return Checkout(*values)

@@ -1,11 +1,11 @@
-"""Figures of the whole, for /metrics: each by an index that holds no more than what it counts."""
+"""The figures for /metrics. Each comes from an index that contains only the counted rows."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from models.db.connection import UtcDateTimeField, database
 
-_MOMENT = UtcDateTimeField()
+_FIELD = UtcDateTimeField()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Queue:
 
 
 def underway_by_status() -> dict[str, int]:
-    """How many requests there are in each status but confirmed and expired; none of those with none."""
+    """Return the number of requests by status, without confirmed and expired. Leave out zeros."""
     query = (
         "SELECT status, COUNT(*) FROM payment_request WHERE status NOT IN ('confirmed', 'expired') "
         "GROUP BY status"
@@ -27,40 +27,40 @@ def underway_by_status() -> dict[str, int]:
 
 
 def created_count() -> int:
-    """How many requests were ever made, by the number that the newest has."""
+    """Return the number of requests that were ever created, which is the id of the newest."""
     (newest,) = database.execute_sql("SELECT MAX(id) FROM payment_request").fetchone()
     return int(newest or 0)
 
 
 def queues() -> list[Queue]:
-    """By channel; only those in which something waits."""
+    """Return the queue of each channel in which a message waits."""
     query = (
         "SELECT channel, COUNT(*), MIN(created_at) FROM message WHERE next_attempt_at IS NOT NULL "
         "GROUP BY channel"
     )
     rows = database.execute_sql(query).fetchall()
-    return [Queue(channel, pending, _moment(oldest)) for channel, pending, oldest in rows]
+    return [Queue(channel, pending, _to_datetime(oldest)) for channel, pending, oldest in rows]
 
 
 def undeliverable_count() -> int:
-    """How many messages were given up, and wait for the operator to say what about it."""
+    """Return the number of messages that were given up and that the operator has not acknowledged."""
     query = "SELECT COUNT(payment_id) FROM message WHERE failed_at IS NOT NULL AND acknowledged_at IS NULL"
     return int(database.execute_sql(query).fetchone()[0])
 
 
 def rates_fetched_at() -> dict[str, datetime]:
-    """When each rate source last answered."""
+    """Return the time of the latest prices by rate source."""
     rows = database.execute_sql("SELECT source, MAX(fetched_at) FROM rate GROUP BY source").fetchall()
-    return {source: _moment(fetched_at) for source, fetched_at in rows}
+    return {source: _to_datetime(fetched_at) for source, fetched_at in rows}
 
 
 def schema_version() -> str:
-    """The name of the last migration."""
+    """Return the name of the last migration."""
     (name,) = database.execute_sql("SELECT MAX(name) FROM schema_migration").fetchone()
     return str(name)
 
 
-def _moment(microseconds: int) -> datetime:
-    moment = _MOMENT.python_value(microseconds)
-    assert moment is not None
-    return moment
+def _to_datetime(microseconds: int) -> datetime:
+    converted = _FIELD.python_value(microseconds)
+    assert converted is not None
+    return converted

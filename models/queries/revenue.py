@@ -1,4 +1,4 @@
-"""What was received, by day and currency."""
+"""The received money, by day and currency."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from models.db.connection import UtcDateTimeField, database, with_paramstyle
 _MICROSECONDS_A_DAY = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 
-# All that it reads stands in the index payment_confirmed. Amounts are decimals as text, which SQLite can't
-# add up exactly: equal ones are counted here, and added up in Python.
+# The index payment_confirmed contains all columns of this query. Amounts are decimals as text, and SQLite
+# cannot add them exactly. So the query counts equal amounts, and Python adds them.
 _SQL = f"""
 SELECT confirmed_at / {_MICROSECONDS_A_DAY}, currency, amount_fiat, COUNT(*), SUM(received_sats)
 FROM payment_request
 WHERE confirmed_at IS NOT NULL AND confirmed_at >= ? AND confirmed_at < ?
 GROUP BY 1, 2, 3
-"""  # noqa: S608 (a number of our own)
+"""  # noqa: S608 (the text contains only a constant of this module)
 
 
 @dataclass(frozen=True, slots=True)
 class DailyTotal:
-    """What requests of one currency, confirmed on one day, came to."""
+    """The sums of the requests of one currency that were confirmed on one day."""
 
     payments: int = 0
     amount: Decimal = Decimal(0)
@@ -31,9 +31,9 @@ class DailyTotal:
 
 
 def daily_totals(first: date, last: date) -> Mapping[tuple[str, date], DailyTotal]:
-    """By currency and day (UTC), from the first to the last day; without those on which nothing came.
+    """Return the totals by currency and day (UTC), from the first to the last day. Leave out empty days.
 
-    The amounts are those that were asked for: more than that may have come, which shows in the satoshis.
+    `amount` is the sum of the requested amounts. `received_sats` includes overpayments.
     """
     field = UtcDateTimeField()
     span = (field.db_value(_midnight(first)), field.db_value(_midnight(last + timedelta(days=1))))

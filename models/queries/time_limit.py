@@ -1,4 +1,4 @@
-"""Give the queries of one reader an end, so that no search keeps the server from others."""
+"""A time limit for the queries of one reader, so that a long search does not block others."""
 
 import time
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ import peewee
 
 from models.db.connection import database, is_sqlite, snapshot
 
-_STEPS_BETWEEN_LOOKS = 1000
-"""SQLite counts steps of its virtual machine."""
+_STEPS_BETWEEN_CHECKS = 1000
+"""The steps of SQLite's virtual machine between two checks of the deadline."""
 
 
 class QueryTooLong(Exception):
-    """The database has ended a query that took too long."""
+    """The database has stopped a query that took too long."""
 
 
 @contextmanager
 def limited_snapshot(seconds: float) -> Iterator[None]:
-    """Open a reading transaction that ends after this time. Raises QueryTooLong."""
+    """Open a reading transaction that ends after this time. Raise QueryTooLong."""
     deadline = time.monotonic() + seconds
     try:
         with snapshot():
@@ -31,7 +31,7 @@ def limited_snapshot(seconds: float) -> Iterator[None]:
 
 def _sqlite_queries(deadline: float) -> Iterator[None]:
     connection = database.connection()
-    connection.set_progress_handler(lambda: time.monotonic() >= deadline, _STEPS_BETWEEN_LOOKS)
+    connection.set_progress_handler(lambda: time.monotonic() >= deadline, _STEPS_BETWEEN_CHECKS)
     try:
         yield
     finally:

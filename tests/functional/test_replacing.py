@@ -173,7 +173,7 @@ def test_extra_money_in_the_place_of_double_spent_extra_money_is_told(
     customer.pay(order.address, 4_000)
     order.wait("confirmed", overpaid_sats=4_000)
     letters = order.wait_told("received", "confirmed", "extra", "extra")
-    assert "0.00004000 BTC more than asked for" in " ".join(body(letters[-1]).split())
+    assert "The customer paid 0.00004000 BTC too much." in " ".join(body(letters[-1]).split())
 
 
 def _all_received(*orders: Order) -> None:

@@ -392,7 +392,7 @@ def test_a_real_server_works_and_the_daemon_refuses_the_role(place: Place, tmp_p
     (line,) = daemon.lines()
     assert line == (
         f"nodetill: the role {WEB} may not write payments, as the web server's may not: "
-        "give the daemon the role that owns the tables in DATABASE_URL"
+        "in DATABASE_URL, use the role that owns the tables for the daemon"
     )
 
 
@@ -480,7 +480,7 @@ def test_a_grant_that_limits_nothing_is_refused(
         admin.execute(f"CREATE ROLE {member} IN ROLE {owner}")
     superuser = place.owner.replace(owner, "nodetill:unused")
     for url, role, words in (
-        (place.owner, "nobody-at-all", "PostgreSQL has no role nobody-at-all: make it first"),
+        (place.owner, "nobody-at-all", "PostgreSQL has no role nobody-at-all: create it first"),
         (place.owner, "nodetill", "is a superuser or has BYPASSRLS"),
         (place.owner, member, f"the role {member} may"),
         (place.owner, owner, f"the role {owner} may"),

@@ -69,7 +69,7 @@ def test_which_events_are_mailed(event_type: EventType, is_sent: bool) -> None:
 )
 def test_nobody_is_told_to_send_back_what_he_may_not_get(changes: dict[str, Any]) -> None:
     """A customer could double-spend what is in no block yet, and keep what was sent back."""
-    caution = "Send nothing back before it has confirmations"
+    caution = "Do not send money back before its transaction is in a block."
     for event_type in (EventType.LATE, EventType.EXTRA, EventType.EXPIRED):
         waiting = email(event_type, **changes, transactions=[transaction(state="mempool")])
         assert caution in " ".join(waiting.text.split())
@@ -105,13 +105,13 @@ def test_an_email_has_all_the_facts(event_type: EventType) -> None:
         (
             EventType.EXPIRED,
             {"status": "expired", "received_sats": 100_000, "due_sats": 122_416},
-            "Payment expired with 0.00100000 BTC in it: 135.99 EUR",
+            "Payment expired with 0.00100000 BTC received: 135.99 EUR",
         ),
         (EventType.LATE, {"status": "expired", "late": True}, "Late payment, your decision: 135.99 EUR"),
         (EventType.LATE, {"status": "received", "late": True}, "Late payment counted: 135.99 EUR"),
         (EventType.REVERTED, {"status": "new"}, "URGENT: payment reverted: 135.99 EUR"),
         (EventType.REVERTED, {"status": "received"}, "URGENT: payment no longer confirmed: 135.99 EUR"),
-        (EventType.EXTRA, {"status": "confirmed"}, "More money for a settled payment: 135.99 EUR"),
+        (EventType.EXTRA, {"status": "confirmed"}, "More money for a complete payment: 135.99 EUR"),
         (
             EventType.EXTRA,
             {"status": "expired", "due_sats": 5},
@@ -141,16 +141,16 @@ def test_what_is_copied_is_code() -> None:
 
 def test_a_received_payment_says_to_wait() -> None:
     """For as many confirmations as the request wants; for none where it wants none."""
-    assert "Hand nothing over" in email(EventType.RECEIVED).text
+    assert "Do not deliver" in email(EventType.RECEIVED).text
     assert "at 6 confirmations" in " ".join(email(EventType.RECEIVED).text.split())
-    assert "Hand nothing over" not in email(EventType.RECEIVED, confirmations_required=0).text
+    assert "Do not deliver" not in email(EventType.RECEIVED, confirmations_required=0).text
 
 
 @pytest.mark.parametrize("event_type", [EventType.RECEIVED, EventType.CONFIRMED, EventType.EXTRA])
 def test_too_much_says_to_send_it_back(event_type: EventType) -> None:
     """And how much it is."""
     text = " ".join(email(event_type, status="confirmed", overpaid_sats=777).text.split())
-    assert "0.00000777 BTC more than asked for" in text
+    assert "The customer paid 0.00000777 BTC too much." in text
 
 
 def test_a_replaced_transaction_says_by_which() -> None:
@@ -166,13 +166,13 @@ def test_a_replaced_transaction_says_by_which() -> None:
     [
         (
             {"status": "new", "received_sats": 0, "due_sats": 222416},
-            "nothing of it is there",
-            "BTC are there",
+            "now all of the money is missing",
+            "BTC are",
         ),
         (
             {"status": "underpaid", "received_sats": 200000, "due_sats": 22416},
-            "0.00200000 BTC are there, 0.00022416 BTC are missing",
-            "nothing of it",
+            "now 0.00022416 BTC of the money are missing. 0.00200000 BTC are still there",
+            "all of the money",
         ),
         (
             {"status": "expired", "received_sats": 222417, "due_sats": 0, "late": True},

@@ -204,7 +204,7 @@ def test_an_error_of_kraken_is_one(error: str) -> None:
     """Prices beside it are not believed, and its text is not quoted."""
     with pytest.raises(NoRates) as caught:
         read_rates("kraken", KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode()))
-    assert str(caught.value) == "an error of the source"
+    assert str(caught.value) == "the source returned an error"
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_where_kraken_knows_no_pair_it_has_no_prices(market: Market) -> None:
     keeper = market.keeper_by({"RATE_SOURCES": "kraken", "RATE_URL_KRAKEN": url})
     with capture_logs() as lines:
         refresh(keeper)
-    assert [line["reason"] for line in lines] == ["it knows none of the pairs in its address"]
+    assert [line["reason"] for line in lines] == ["the source supports none of the pairs in its address"]
 
 
 def test_a_source_is_reached_by_the_address_that_works(
