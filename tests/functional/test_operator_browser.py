@@ -153,8 +153,8 @@ def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage) -> None:
         assert len(ids) == len(set(ids))
     page.goto(f"http://127.0.0.1:{shop.port}/")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="To the content")).to_be_focused()
-    names = page.get_by_role("button", name="Dealt with").evaluate_all("all => all.map((e) => e.textContent)")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    names = page.get_by_role("button", name="Mark as done").evaluate_all("all => all.map((e) => e.textContent)")
     assert len(names) == len(set(names)) > 1
 
 
@@ -232,8 +232,8 @@ def test_a_message_is_sent_again_with_a_click(shop: Shop, open_page: OpenPage) -
         .count()
         == 1
     )
-    page.get_by_role("button", name="Dealt with").click()
-    expect(page.get_by_role("button", name="Dealt with")).to_have_count(0)
+    page.get_by_role("button", name="Mark as done").click()
+    expect(page.get_by_role("button", name="Mark as done")).to_have_count(0)
     page.goto(f"http://127.0.0.1:{shop.port}/")
     expect(row_of(page, made)).to_be_visible()
     expect(row_of(page, made, "undelivered-")).to_have_count(0)
@@ -256,7 +256,7 @@ def test_payments_are_found_and_exported(
     expect(row_of(page, made)).to_be_visible()
     expect(page.get_by_role("searchbox")).to_have_value(note)
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV of these").click()
+        page.get_by_role("link", name="Download CSV").click()
     text = download.value.path().read_text("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["payment_request_id"] for row in rows] == [made["payment_request_id"]]
