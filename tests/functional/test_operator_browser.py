@@ -154,7 +154,9 @@ def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage) -> None:
     page.goto(f"http://127.0.0.1:{shop.port}/")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
-    names = page.get_by_role("button", name="Mark as done").evaluate_all("all => all.map((e) => e.textContent)")
+    names = page.get_by_role("button", name="Mark as done").evaluate_all(
+        "all => all.map((e) => e.textContent)"
+    )
     assert len(names) == len(set(names)) > 1
 
 
