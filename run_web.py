@@ -32,8 +32,8 @@ def main() -> int:
     settings = settings_or_exit()
     manager = ServiceManager(os.environ)
     logs.configure(settings.log_format, settings.log_level)
-    for name, meant in misspelt(os.environ):
-        log.warning("no setting", variable=name, did_you_mean=meant)
+    for name, suggestion in misspelt(os.environ):
+        log.warning("no setting", variable=name, did_you_mean=suggestion)
     try:
         open_database(settings.database_url.reveal())
         refuse_missing_rights()

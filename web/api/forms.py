@@ -45,7 +45,7 @@ def _note(text: str) -> str:
     if len(text) > NOTE_CHARACTERS:
         raise ValueError(f"must have at most {NOTE_CHARACTERS} characters")
     if _has_controls(text, allowed="\n\t"):
-        raise ValueError("must have no control characters but new lines and tabs")
+        raise ValueError("must have no control characters except new lines and tabs")
     return text
 
 
@@ -75,7 +75,7 @@ def _exact(value: Any) -> Any:
         case Decimal():
             number = float(value)
             if Decimal(repr(number)) != value:
-                raise ValueError("has a number with too many digits to be kept exactly: send it as text")
+                raise ValueError("has a number with too many digits to store it exactly; send it as text")
             return number
     return value
 
@@ -258,7 +258,7 @@ def _message(form: type[BaseModel], detail: ErrorDetails) -> str:
         case "missing":
             return "is required"
         case "extra_forbidden":
-            return f"is not known here; allowed are {', '.join(form.model_fields)}"
+            return f"is unknown; allowed are {', '.join(form.model_fields)}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case "string_type":

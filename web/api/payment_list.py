@@ -49,8 +49,8 @@ def _currency(text: str) -> str:
     return text
 
 
-def _moment(text: str) -> datetime:
-    error = ValueError("must be a time such as 2026-11-23T15:04:05Z; a + is written %2B in a URL")
+def _time(text: str) -> datetime:
+    error = ValueError("must be a time such as 2026-11-23T15:04:05Z; write %2B for a + in a URL")
     if not _RFC_3339.fullmatch(text):
         raise error
     try:
@@ -119,12 +119,12 @@ class Filters(Form):
     ] = None
     created_after: Annotated[
         datetime | None,
-        PlainValidator(_moment),
+        PlainValidator(_time),
         _described("Only requests created at this time or later", format="date-time"),
     ] = None
     created_before: Annotated[
         datetime | None,
-        PlainValidator(_moment),
+        PlainValidator(_time),
         _described("Only requests created before this time", format="date-time"),
     ] = None
     q: Annotated[
@@ -259,8 +259,8 @@ _CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "status": _has_status,
         "currency": lambda code: PaymentRequest.currency == code,
-        "created_after": lambda moment: PaymentRequest.created_at >= moment,
-        "created_before": lambda moment: PaymentRequest.created_at < moment,
+        "created_after": lambda start: PaymentRequest.created_at >= start,
+        "created_before": lambda end: PaymentRequest.created_at < end,
         "seller": lambda seller_id: PaymentRequest.seller == seller_id,
         "needs": lambda need: needs_action(need),
         "q": _matches,

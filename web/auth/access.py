@@ -44,7 +44,7 @@ def require_seller(call: Request) -> Seller:
     match = _BEARER.fullmatch(credentials)
     seller = _seller_with(match[1]) if match else None
     if seller is None:
-        raise _unauthorized("no seller has this key", 'Bearer error="invalid_token"')
+        raise _unauthorized("this key is invalid", 'Bearer error="invalid_token"')
     return seller
 
 
@@ -154,7 +154,7 @@ def check_seller(seller: Seller, seller_id: str) -> None:
     The problem does not reveal whether a seller of that name exists.
     """
     if seller_id != seller.id:
-        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts for the seller {seller.id} alone")
+        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts only for the seller {seller.id}")
 
 
 def _is_secret(text: str, secret: Secret | None) -> bool:

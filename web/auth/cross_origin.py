@@ -46,6 +46,6 @@ def _is_our_origin(origin: str, call: Request) -> bool:
 
 def _foreign_form() -> Problem:
     detail = (
-        "this form did not come from a page of Nodetill: load the page in a current browser, then try again"
+        "this form did not come from a page of Nodetill; load the page in a current browser, then try again"
     )
     return refused(HTTPStatus.FORBIDDEN, detail)

@@ -49,7 +49,7 @@ def qr(call: Request, reference: str) -> Content:
     """
     uri = _facts(call, reference).qr_uri
     if uri is None:
-        raise Problem(HTTPStatus.GONE, "nothing-to-pay", "nothing is to be paid to this request any more")
+        raise Problem(HTTPStatus.GONE, "nothing-to-pay", "this request has no payable amount any more")
     # A shop may show the code on its own page.
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
     return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)

@@ -100,5 +100,5 @@ def _fields(raw: bytes, most: int) -> dict[str, str]:
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise invalid([FieldError(name, "may be given once only") for name in twice])
+        raise invalid([FieldError(name, "may occur only once") for name in twice])
     return dict(pairs)

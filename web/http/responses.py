@@ -147,7 +147,7 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 
 def not_found() -> Problem:
     """Return 404. The response is the same for a missing object and for an object of another seller."""
-    return refused(HTTPStatus.NOT_FOUND, "there is nothing here under this address, or not for this key")
+    return refused(HTTPStatus.NOT_FOUND, "nothing exists at this address, or this key may not read it")
 
 
 def unavailable(name: str, detail: str, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Problem:

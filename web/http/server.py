@@ -26,8 +26,8 @@ _BACKLOG = 1024
 
 NO_SUCH_ADDRESS = "set WEB_HOST to an address of this machine, such as 127.0.0.1"
 _CURES = {
-    errno.EADDRINUSE: "end the program that has this port, or set WEB_PORT to another",
-    errno.EACCES: "ports below 1024 are root's; set WEB_PORT=8080, and put a web server before it",
+    errno.EADDRINUSE: "end the program that uses this port, or set WEB_PORT to another port",
+    errno.EACCES: "only root may use ports below 1024; set WEB_PORT=8080, and put a web server in front",
 }
 
 

@@ -117,7 +117,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise malformed(f"the key {json.dumps(key)[:80]} is there twice")
+            raise malformed(f"the key {json.dumps(key)[:80]} occurs twice")
         found[key] = value
     return found
 

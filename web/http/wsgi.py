@@ -108,5 +108,5 @@ def _not_allowed(error: HTTPError) -> HTTPResponse:
     if "GET" in methods:
         methods.add("HEAD")
     allowed = ", ".join(sorted(methods))
-    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address takes {allowed}", {"Allow": allowed})
+    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address accepts {allowed}", {"Allow": allowed})
     return bottle_response(problem.answer)

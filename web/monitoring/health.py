@@ -55,7 +55,7 @@ def unreadable(environ: Environ, settings: Settings) -> Answer:
         rates={"age": None},
         addresses={"free": None},
     )
-    found = [("database", "the database is not available: see the log of run_web.py")]
+    found = [("database", "the database is not available; read the log of run_web.py")]
     return _answer(found, findings, is_full=is_monitor(environ, settings))
 
 
@@ -100,27 +100,30 @@ def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Ite
     """
     silence = findings["daemon"]["heartbeat_age"]
     if silence is None:
-        yield "daemon", "the daemon has never run on this database: start run_daemon.py"
+        yield "daemon", "the daemon has never run on this database; start run_daemon.py"
     elif silence > SILENCE_SECONDS:
         yield (
             "daemon",
-            f"the daemon has been silent for {silence} s: see that run_daemon.py runs, and its log",
+            f"the daemon has been silent for {silence} s; check that run_daemon.py runs, and read its log",
         )
     else:
         for problem in daemon_report().problems:
             yield "daemon", problem
     behind = findings["chain"]["behind"]
     if behind is not None and behind > BLOCKS_BEHIND:
-        yield "daemon", f"{behind} blocks behind the node: statuses are old until the daemon has caught up"
+        yield (
+            "daemon",
+            f"{behind} blocks behind the node; statuses are out of date until the daemon has caught up",
+        )
     if not findings["addresses"]["free"]:
         yield (
             "addresses",
-            "no free address is left: new requests are refused until the daemon gets some from bitcoind",
+            "no free address is left; new requests are refused until the daemon gets addresses from bitcoind",
         )
     yield from _of_prices(settings, now)
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
     if waited is not None and waited > EMAIL_WAIT_SECONDS:
-        yield "messages", f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+        yield "messages", f"an email has waited for {waited} s; check SMTP_URL, and read the daemon's log"
 
 
 def _of_prices(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
