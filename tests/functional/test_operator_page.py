@@ -34,7 +34,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(till.installation.url)
-        page.get_by_label("The operator's password").fill(PASSWORD)
+        page.get_by_label("Operator password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**/")
         page.evaluate("window.isTheSamePage = true")
