@@ -131,7 +131,7 @@ class Filters(Form):
         str | None,
         PlainValidator(_search),
         _described(
-            "The id of a request or its beginning, a part of a note, an address, or the id of a transaction",
+            "An id or its beginning, a part of a note, an address, or a transaction id",
             minLength=1,
             maxLength=_QUERY_CHARACTERS,
             pattern=r"^[^\u0000]*$",

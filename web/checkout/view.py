@@ -67,12 +67,12 @@ class View:
 
     @property
     def headline(self) -> str:
-        """What has happened."""
+        """The headline of the scene."""
         return self._say(f"{self.scene}.headline")
 
     @property
     def lead(self) -> str:
-        """The meaning of it, and what to do."""
+        """The sentence below the headline: the situation and the next step."""
         return self._say(f"{self.scene}.lead")
 
     @property

@@ -87,7 +87,7 @@ def _flat(document: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _qualities(accept_language: str) -> dict[str, float]:
-    """Return the weight of each primary subtag. Of de-CH and de-AT the higher weight counts.
+    """Return the weight of each primary subtag. For de-CH and de-AT together, the higher weight counts.
 
     Invalid parts of the header have no effect.
     """

@@ -23,7 +23,8 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body. Numbers with a point or an exponent become Decimal.
 
     Raises Problem 413 for a body of more than 16 KiB. Raises Problem 400 unless the body is one object in
-    strict JSON, without duplicate keys, NaN, Infinity, trailing bytes, lone surrogates or deep nesting.
+    strict JSON. Strict JSON excludes duplicate keys, NaN, Infinity, trailing bytes and lone surrogates. The
+    nesting has at most NESTING_LIMIT levels.
     """
     if len(body) > BODY_LIMIT_BYTES:
         raise too_large()

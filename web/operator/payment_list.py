@@ -72,12 +72,12 @@ class Question:
 
     @property
     def title(self) -> str:
-        """What has happened."""
+        """The heading of this kind."""
         return NEEDS[self.need][0]
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """The advice to the operator."""
         return NEEDS[self.need][1]
 
 
