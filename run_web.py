@@ -1,6 +1,6 @@
-"""Run the web server. It needs the database and nothing else. Only the daemon calls bitcoind."""
+"""Run the web server. The web server needs only the database, because only the daemon calls bitcoind."""
 
-import packages  # noqa: F401 (a missing package is one sentence from here on)
+import packages  # noqa: F401 (reports a missing package in one sentence)
 
 # isort: split
 import os
@@ -32,13 +32,13 @@ def main() -> int:
     settings = settings_or_exit()
     manager = ServiceManager(os.environ)
     logs.configure(settings.log_format, settings.log_level)
-    for name, meant in misspelt(os.environ):
-        log.warning("no setting", variable=name, did_you_mean=meant)
+    for name, suggestion in misspelt(os.environ):
+        log.warning("no setting", variable=name, did_you_mean=suggestion)
     try:
         open_database(settings.database_url.reveal())
         refuse_missing_rights()
         app, host, port = create_app(settings), settings.web_host, settings.web_port
-        server = Server(app, host, port, disconnect, pulse=lambda: _tell_alive(manager))
+        server = Server(app, host, port, disconnect, pulse=lambda: _notify_alive(manager))
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1
@@ -48,19 +48,19 @@ def main() -> int:
         server.stop()
 
     _on_signals(stop)
-    _tell_alive(manager)
+    _notify_alive(manager)
     log.info("web server started", listening=" ".join(f"{host}:{port}" for host, port in server.addresses))
-    # The main thread handles signals: the server would handle a second one by dropping requests under way.
+    # The main thread handles signals, because on a second signal the server would drop requests under way.
     with ThreadPoolExecutor(1) as runner:
         runner.submit(server.run).result()
-    # Python puts the default handlers back as it ends, and one more signal would spoil the exit status.
+    # Python restores the default handlers when it exits. Another signal would then change the exit status.
     _on_signals(signal.SIG_IGN)
     disconnect()
     log.info("web server stopped")
     return 0
 
 
-def _tell_alive(manager: ServiceManager) -> None:
+def _notify_alive(manager: ServiceManager) -> None:
     manager.ready(SERVING)
     manager.alive(SERVING)
 

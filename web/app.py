@@ -1,4 +1,4 @@
-"""The web application: which call goes where, who may make it, and what every answer has in common."""
+"""The web application: its routes, the access that each route requires, and its error responses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -91,7 +91,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
         operator_payment.redeliver,
     ),
 )
-"""What the operator's page leads to: for people, so that the API's description has nothing of it."""
+"""Routes of the operator's pages. They serve people, so the API's description omits them."""
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
@@ -99,10 +99,10 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", f"{_TRIGGERS}PaymentStatus/get", key_holder_or_neighbour, triggers.payment_status),
     ("POST", f"{_TRIGGERS}TransactionReceived/post", key_holder_or_neighbour, triggers.transaction_received),
 )
-"""Routes that are there only with SPELLBOOK_TRIGGERS on. docs/spec.md 6."""
+"""Routes that exist only with SPELLBOOK_TRIGGERS on (docs/spec.md 6)."""
 
-# Where a problem is told otherwise: somebody looks with a browser, or a program knows the Spellbook alone.
-_TOLD_BY: Mapping[Handler, Callable[[Answer, Environ], Content]] = MappingProxyType(
+# Routes that convert a problem: to a page for a browser, or to an error of the Spellbook for its shops.
+_CONVERTERS: Mapping[Handler, Callable[[Answer, Environ], Content]] = MappingProxyType(
     {
         checkout.show: problem_page,
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
@@ -116,12 +116,11 @@ _NO_DATABASE = unavailable(
 
 
 def utc_now() -> datetime:
-    """The clock that the server runs by."""
     return datetime.now(UTC)
 
 
 def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
-    """Return the WSGI application; the database must be open. Two applications share nothing."""
+    """Return the WSGI application. The database must be open. Two applications share no state."""
     desk = Desk(settings, clock)
     app = bottle_app()
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
@@ -139,7 +138,7 @@ def _reader_of(path: str, handler: Handler) -> Reader:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where every call is taken: it is let in, handled, and answered, whatever happens."""
+    """The common path of all calls: check access, run the handler, and convert each error to a response."""
 
     settings: Settings
     clock: Clock
@@ -147,17 +146,17 @@ class Desk:
     outage: Outage = field(default_factory=Outage)
 
     def callback(self, access: Access, handler: Handler) -> Callback:
-        """What is called for a route."""
-        told = _TOLD_BY.get(handler)
+        """Return the function that responds to the calls of a route."""
+        convert = _CONVERTERS.get(handler)
 
         def serve(environ: Environ, parts: dict[str, str]) -> Content:
             answer = self.answer(access, handler, environ, parts)
-            return told(answer, environ) if told is not None and isinstance(answer, Answer) else answer
+            return convert(answer, environ) if convert is not None and isinstance(answer, Answer) else answer
 
         return serve
 
     def answer(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Content:
-        """The handler's answer, or the problem that stood in its way."""
+        """Return the handler's response, or the problem that prevented it."""
         is_write = environ["REQUEST_METHOD"] == "POST"
         try:
             check_spelling(environ)
@@ -172,7 +171,7 @@ class Desk:
             return (
                 health.unreadable(environ, self.settings) if handler is health.health else _NO_DATABASE.answer
             )
-        except Exception:  # The last line of defence: a client never sees a traceback.
+        except Exception:  # The last line of defence, because a client must never receive a traceback.
             log.exception("call failed", method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"])
             return internal_error().answer
         return answer

@@ -72,7 +72,7 @@ def open_page(shop: Shop, browser: Browser, key: Any) -> Iterator[OpenPage]:
 def log_in(context: BrowserContext, shop: Shop, path: str = "/") -> Page:
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{shop.port}{path}")
-    page.get_by_label("The operator's password").fill(PASSWORD)
+    page.get_by_label("Operator password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     return page
 
@@ -96,23 +96,23 @@ def test_the_way_in_and_out(shop: Shop, browser: Browser) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{shop.port}/operator/money")
-    field = page.get_by_label("The operator's password")
+    field = page.get_by_label("Operator password")
     expect(field).to_be_focused()
     expect(field).to_have_attribute("autocomplete", "current-password")
     page.keyboard.type("open barley")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("The password is wrong.")
     shop.wait(seconds=1)
-    page.get_by_label("The operator's password").fill(PASSWORD)
+    page.get_by_label("Operator password").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Money received")
     cookies = {cookie["name"]: cookie for cookie in context.cookies()}
     assert set(cookies) == {"nodetill-session", "nodetill-browser"}
     assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies.values())
     page.get_by_role("button", name="Log out").click()
-    expect(page.get_by_label("The operator's password")).to_be_visible()
+    expect(page.get_by_label("Operator password")).to_be_visible()
     page.go_back()
-    expect(page.get_by_label("The operator's password")).to_be_visible()
+    expect(page.get_by_label("Operator password")).to_be_visible()
     context.close()
 
 
@@ -153,8 +153,10 @@ def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage) -> None:
         assert len(ids) == len(set(ids))
     page.goto(f"http://127.0.0.1:{shop.port}/")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="To the content")).to_be_focused()
-    names = page.get_by_role("button", name="Dealt with").evaluate_all("all => all.map((e) => e.textContent)")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    names = page.get_by_role("button", name="Mark as done").evaluate_all(
+        "all => all.map((e) => e.textContent)"
+    )
     assert len(names) == len(set(names)) > 1
 
 
@@ -232,8 +234,8 @@ def test_a_message_is_sent_again_with_a_click(shop: Shop, open_page: OpenPage) -
         .count()
         == 1
     )
-    page.get_by_role("button", name="Dealt with").click()
-    expect(page.get_by_role("button", name="Dealt with")).to_have_count(0)
+    page.get_by_role("button", name="Mark as done").click()
+    expect(page.get_by_role("button", name="Mark as done")).to_have_count(0)
     page.goto(f"http://127.0.0.1:{shop.port}/")
     expect(row_of(page, made)).to_be_visible()
     expect(row_of(page, made, "undelivered-")).to_have_count(0)
@@ -256,7 +258,7 @@ def test_payments_are_found_and_exported(
     expect(row_of(page, made)).to_be_visible()
     expect(page.get_by_role("searchbox")).to_have_value(note)
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV of these").click()
+        page.get_by_role("link", name="Download CSV").click()
     text = download.value.path().read_text("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["payment_request_id"] for row in rows] == [made["payment_request_id"]]
@@ -284,7 +286,7 @@ def test_a_session_that_is_over_leads_to_the_login(shop: Shop, browser: Browser)
     page.wait_for_url("**/?status=confirmed")
     session = next(each["value"] for each in context.cookies() if each["name"] == "nodetill-session")
     OperatorSession.delete().where(OperatorSession.id == session.partition(".")[0]).execute()
-    field = page.get_by_label("The operator's password")
+    field = page.get_by_label("Operator password")
     expect(field).to_be_visible(timeout=PATIENCE)
     field.fill(PASSWORD)
     page.keyboard.press("Enter")

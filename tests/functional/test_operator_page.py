@@ -34,7 +34,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(till.installation.url)
-        page.get_by_label("The operator's password").fill(PASSWORD)
+        page.get_by_label("Operator password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**/")
         page.evaluate("window.isTheSamePage = true")
@@ -56,7 +56,7 @@ def see(place: Locator, words: str) -> None:
 def test_a_payment_is_seen_as_it_goes(till: Merchant, customer: Customer, visit: Visit) -> None:
     """Asked for, received, each confirmation, confirmed, the day's money: on the page as it was opened."""
     page = visit(till)
-    expect(page.get_by_text("Not all is well")).to_have_count(0)
+    expect(page.get_by_text("Problems")).to_have_count(0)
     order = till.request(confirmations=2, expires_in=600, note="Alpaca socks")
     row = row_of(page, order)
     see(row, "Alpaca socks")
@@ -104,7 +104,7 @@ def test_a_double_spend_comes_to_the_top(till: Merchant, customer: Customer, vis
     customer.double_spend(sent)
     question = row_of(page, order, "reverted-")
     see(question, order.id[:11])
-    question.get_by_role("button", name="Dealt with").click()
+    question.get_by_role("button", name="Mark as done").click()
     see(page.locator("#timeline"), "Taken back")
     page.get_by_role("link", name="Payments").click()
     see(row_of(page, order), "PR-")

@@ -1,4 +1,4 @@
-"""Limit how many commands of one seller wait for the daemon."""
+"""Limit on the commands of one seller that wait for the daemon."""
 
 from http import HTTPStatus
 
@@ -9,7 +9,7 @@ MOST_PENDING = 100
 
 
 def check_room(seller_id: str) -> None:
-    """Raise Problem 429 where so many commands of this seller wait already."""
+    """Raise Problem 429 if MOST_PENDING commands of this seller already wait."""
     if pending_count(seller_id, MOST_PENDING) >= MOST_PENDING:
         detail = f"{MOST_PENDING} requests of this seller wait for the daemon already; try again later"
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}

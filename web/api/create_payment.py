@@ -1,4 +1,4 @@
-"""Making a new payment request: checked, priced, given an address of its own, and remembered by its key."""
+"""Create a payment request: check it, price it, claim an address, and store it with its idempotency key."""
 
 import hashlib
 import secrets
@@ -37,7 +37,7 @@ _KEY_CHARACTERS = 255
 
 
 def create(call: Request) -> Answer:
-    """POST /api/v1/payments: 201 with the new request; 200 with the old one where the key came before."""
+    """POST /api/v1/payments: 201 with the new request, or 200 with the earlier request of the same key."""
     key = _idempotency_key(call)
     body = call.body()
     form = read_form(PaymentForm, body)
@@ -46,7 +46,7 @@ def create(call: Request) -> Answer:
 
     known = _known_request(call, key, digest)
     if known is not None:
-        return _answer_as_before(known, call)
+        return _known_answer(known, call)
     check_request_limits(call, call.seller.id)
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
@@ -54,17 +54,17 @@ def create(call: Request) -> Answer:
         with call.writers.transaction():
             payment = store_request(terms)
     except peewee.IntegrityError:
-        # Two calls under one key at the same time: the database let one of them through.
+        # Two calls used one key at the same time, and the database accepted only one of them.
         known = _known_request(call, key, digest)
         if known is None:
             raise
-        return _answer_as_before(known, call)
+        return _known_answer(known, call)
     tell_log(payment)
     return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings), call)
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, Any]:
-    """What is agreed now, as columns of the request. Raises Problem 422 or 503."""
+    """Return the terms of a new request, as columns. Raises Problem 422 or 503."""
     settings = call.settings
     price = price_now(form.currency, settings, call.now)
     amount_sats = _amount_sats(form.amount_fiat, price)
@@ -98,7 +98,7 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, 
 
 
 def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
-    """Claim an address and store the request, as `place` does. Raises Problem 503 with the pool empty."""
+    """Store the request with an address of its own. Raises Problem 503 if the pool is empty."""
     payment = new_row(PaymentRequest, reference=_reference(), **terms)
     if not insert_with_address(payment):
         raise _no_address()
@@ -106,7 +106,7 @@ def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
 
 
 def tell_log(payment: PaymentRequest) -> None:
-    """Its line in the log, once it is stored for good."""
+    """Log a new request. Call this after its transaction is committed."""
     log.info(
         "payment requested",
         payment=payment.reference,
@@ -126,10 +126,10 @@ def _idempotency_key(call: Request) -> str | None:
 
 
 def _known_request(call: Request, key: str | None, digest: str | None) -> PaymentRequest | None:
-    """What this key made before. Raises Problem 422 where that was another body."""
+    """Return the earlier request of this key. Raises Problem 422 if its body was different."""
     payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
     if payment is not None and payment.idempotency_digest != digest:
-        detail = "this Idempotency-Key came before with another body; a new request needs a new key"
+        detail = "this Idempotency-Key was used before with another body; a new request needs a new key"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
     return payment
 
@@ -137,7 +137,7 @@ def _known_request(call: Request, key: str | None, digest: str | None) -> Paymen
 def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
     amount_sats = fiat_to_sats(amount_fiat, price.price)
     if amount_sats < DUST_LIMIT_SATS:
-        message = f"is {amount_sats} sats now; below {DUST_LIMIT_SATS} sats the network relays no payment"
+        message = f"is {amount_sats} sats now; the network relays no payment below {DUST_LIMIT_SATS} sats"
         raise invalid([FieldError("amount_fiat", message)])
     if amount_sats > MAX_MONEY_SATS:
         message = f"is {format_btc(amount_sats)} BTC now; there will never be more than 21 million"
@@ -159,7 +159,7 @@ def _reference() -> str:
     return "PR-" + "".join(pairs)
 
 
-def _answer_as_before(payment: PaymentRequest, call: Request) -> Answer:
+def _known_answer(payment: PaymentRequest, call: Request) -> Answer:
     return _answer(HTTPStatus.OK, document_as_now(payment, call.settings), call)
 
 

@@ -1,4 +1,4 @@
-"""The API's description as a page for people, made of the same document that programs read."""
+"""The page /docs. It renders the OpenAPI document for people."""
 
 import json
 import re
@@ -26,7 +26,7 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A row of a table: what may stand in a field. `kind` is HTML, `description` plain."""
+    """A row of a table: a field and its values. `kind` is HTML, `description` is plain text."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A way in which a call is answered. `kind` is HTML."""
+    """A possible response of an operation. `kind` is HTML."""
 
     status: str
     description: str
@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A call, or what is posted to a seller."""
+    """An operation, or the webhook."""
 
     name: str
     method: str
@@ -62,7 +62,7 @@ class Chapter:
 
 def show(call: Request) -> Content:
     """GET /docs."""
-    # One thread renders it, and the others that are asked for it wait.
+    # One thread renders the page. Other threads wait for the result instead of rendering it again.
     with _RENDERING:
         return _rendered(call.settings.public_url)
 
@@ -86,11 +86,11 @@ def _rendered(public_url: str) -> Content:
 
 
 def _chapters(document: Mapping[str, Any], group: str) -> Iterator[Chapter]:
-    places = [
+    all_methods = [
         *document["paths"].items(),
         *((name, methods) for name, methods in document["webhooks"].items()),
     ]
-    for path, methods in places:
+    for path, methods in all_methods:
         for method, operation in methods.items():
             if group in operation["tags"]:
                 yield _chapter(document, method.upper(), path, operation)
@@ -132,7 +132,7 @@ def _fields(schema: Schema) -> Iterator[Field]:
 
 
 def _kind(schema: Schema) -> str:
-    """What a schema allows, in words, as HTML."""
+    """Describe the values that a schema allows, as HTML."""
     name = _name(schema)
     if name:
         return f'<a href="#{escape(name)}">{escape(name)}</a>'
@@ -184,5 +184,5 @@ def _name(schema: Schema) -> str:
 
 
 def _marked(text: str) -> str:
-    """Plain text as HTML, with what stands between backticks as code."""
+    """Convert plain text to HTML. Text between backticks becomes code."""
     return _CODE.sub(r"<code>\1</code>", escape(text))

@@ -1,4 +1,4 @@
-"""Stored payment requests as the documents that the API answers with."""
+"""Documents of payment requests, as the API returns them."""
 
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -13,12 +13,12 @@ from web.api.schemas import Payment
 
 
 def document_of(payment: PaymentRequest, settings: Settings) -> Payment:
-    """Return one request, inside the snapshot that it was read in."""
+    """Return the document of a request. Must run in the snapshot that read the request."""
     return documents_of([payment], settings)[0]
 
 
 def document_as_now(payment: PaymentRequest, settings: Settings) -> Payment:
-    """Return one request that was read before, with its status and its height as of one moment now."""
+    """Read a request again, with its status and the height from one snapshot."""
     with snapshot():
         current = get_row(PaymentRequest, payment.id)
         current.address = payment.address
@@ -26,12 +26,12 @@ def document_as_now(payment: PaymentRequest, settings: Settings) -> Payment:
 
 
 def document_of_new(payment: PaymentRequest, settings: Settings) -> Payment:
-    """One that has just been stored: there is nothing to be asked of it yet."""
+    """Return the document of a new request. No query is needed, because nothing has paid it yet."""
     return _document(payment, (), 0, settings)
 
 
 def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[Payment]:
-    """Requests, in the order given, at the tip that their statuses were worked out at."""
+    """Return the documents in the given order. Confirmations count from the tip of the last assessment."""
     tip_height = daemon_report().assessed_height
     parts = outputs_by_address([payment.address_id for payment in payments])
     return [_document(p, parts.get(p.address_id, []), tip_height, settings) for p in payments]

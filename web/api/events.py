@@ -1,4 +1,4 @@
-"""What happened to a request, who was told, and telling the seller's endpoint again."""
+"""Events of a payment request: list them with their deliveries, and send a webhook again."""
 
 from collections import defaultdict
 from http import HTTPStatus
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 def list_events(call: Request, reference: str) -> Answer:
-    """GET /api/v1/payments/{id}/events: in the order they happened, each with its deliveries."""
+    """GET /api/v1/payments/{id}/events: the events in order of time, each with its deliveries."""
     with snapshot():
         events = events_of(own_payment(call, reference))
         deliveries: dict[int, list[Delivery]] = defaultdict(list)
@@ -41,9 +41,9 @@ def list_events(call: Request, reference: str) -> Answer:
 
 
 def redeliver(call: Request, reference: str, event_reference: str) -> Answer:
-    """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202; the webhook is sent again.
+    """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202. The daemon sends the webhook again.
 
-    The email is the operator's and is not sent again at a seller's wish. 409 where there is no webhook.
+    A seller cannot repeat the email, because the operator receives it. Raises Problem 409 without a webhook.
     """
     payment = own_payment(call, reference)
     events = events_of(payment)
@@ -59,14 +59,14 @@ def redeliver(call: Request, reference: str, event_reference: str) -> Answer:
 
 
 def send_again(call: Request, payment: PaymentRequest, message: Message, by: str) -> None:
-    """Ask the daemon to send a message again, once. Raises Problem 409 or 429."""
+    """Store a command to send a message again, unless one is pending. Raises Problem 409 or 429."""
     if is_redelivery_pending(message):
         return
     check_room(payment.seller_id)
     try:
         is_new = request_redelivery(message, call.now, call.writers.transaction)
     except peewee.IntegrityError as error:
-        # On PostgreSQL the daemon may prune it in the midst of the statement.
+        # On PostgreSQL the daemon may prune the message during the statement.
         raise _nothing_to_send() from error
     if not is_new and not is_redelivery_pending(message):
         raise _nothing_to_send()
@@ -81,7 +81,7 @@ def send_again(call: Request, payment: PaymentRequest, message: Message, by: str
 
 
 def _nothing_to_send() -> Problem:
-    detail = "this event has no message that could be sent again: there was none, or it was pruned"
+    detail = "this event has no message to send again: it never had one, or the message was pruned"
     return Problem(HTTPStatus.CONFLICT, "nothing-to-redeliver", detail)
 
 

@@ -1,7 +1,7 @@
-"""Read what a caller sends, field by field, and name all that is wrong at once.
+"""Forms that validate a caller's input and report all errors at once.
 
-The API's description (openapi.py) is made from these forms: where a validator of ours knows more than its
-type says, the JSON schema beside it says so too.
+openapi.py creates the API's description from these forms. If a validator is stricter than its type, the JSON
+schema beside it states the same rule.
 """
 
 import json
@@ -40,12 +40,12 @@ F = TypeVar("F", bound=BaseModel)
 
 
 def _note(text: str) -> str:
-    """A form's text area sends CR LF for each new line; LF is what is kept."""
+    """Check a note. A text area in HTML sends CR LF for a new line, and the note stores LF."""
     text = text.replace("\r\n", "\n")
     if len(text) > NOTE_CHARACTERS:
         raise ValueError(f"must have at most {NOTE_CHARACTERS} characters")
     if _has_controls(text, allowed="\n\t"):
-        raise ValueError("must have no control characters but new lines and tabs")
+        raise ValueError("must have no control characters except new lines and tabs")
     return text
 
 
@@ -58,24 +58,24 @@ def _label(text: str) -> str:
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = _kept(value)
-    size = len(json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode())
+    exact: dict[str, Any] = _exact(value)
+    size = len(json.dumps(exact, ensure_ascii=False, separators=(",", ":")).encode())
     if size > METADATA_BYTES:
         raise ValueError(f"must have at most {METADATA_BYTES} bytes as JSON, not {size}")
-    return kept
+    return exact
 
 
-def _kept(value: Any) -> Any:
-    """Numbers are given back as they came, or refused: JSON is read with doubles (RFC 8259, 6)."""
+def _exact(value: Any) -> Any:
+    """Convert numbers to float, as JSON parsers do (RFC 8259, 6). Refuse a number that would change."""
     match value:
         case dict():
-            return {key: _kept(item) for key, item in value.items()}
+            return {key: _exact(item) for key, item in value.items()}
         case list():
-            return [_kept(item) for item in value]
+            return [_exact(item) for item in value]
         case Decimal():
             number = float(value)
             if Decimal(repr(number)) != value:
-                raise ValueError("has a number with too many digits to be kept exactly: send it as text")
+                raise ValueError("has a number with too many digits to store it exactly; send it as text")
             return number
     return value
 
@@ -91,12 +91,12 @@ def _has_controls(text: str, allowed: str = "") -> bool:
 
 
 def _whole_number(least: int, most: int) -> PlainValidator:
-    """Read a number that may be null or left out, which both stand for the operator's setting."""
+    """Return a validator of a number. Null stands for the operator's setting, as does no number."""
 
     def read(value: object) -> int | None:
         if value is None:
             return None
-        # A bool is an int to isinstance.
+        # isinstance would accept a bool as an int.
         if type(value) is not int or not least <= value <= most:
             raise ValueError(f"must be a whole number from {least} to {most}; leave it out for the default")
         return value
@@ -114,20 +114,20 @@ _AMOUNT_SCHEMA = {
 
 
 class Form(BaseModel):
-    """Strict: "6" is no number, true is not 1, and a field that is not there may not be sent."""
+    """A strict form. It converts no types, and refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class PaymentForm(Form):
-    """What a payment is asked for with. null stands for the default of each optional field."""
+    """The body that creates a payment request. In an optional field, null stands for the default."""
 
-    seller_id: Annotated[str, Field(description="The seller whose key this is", examples=["company1"])]
-    # Before the amount, which may have as many decimals as its currency has.
+    seller_id: Annotated[str, Field(description="The seller that owns the API key", examples=["company1"])]
+    # This field precedes the amount, because the currency limits the decimals of the amount.
     currency: Annotated[
         str,
         Field(
-            description="An ISO 4217 code, or BTC, or SAT",
+            description="An ISO 4217 code, BTC or SAT",
             json_schema_extra={"enum": sorted(currency_codes())},
             examples=["EUR"],
         ),
@@ -135,8 +135,8 @@ class PaymentForm(Form):
     amount_fiat: Annotated[
         Decimal,
         Field(
-            description="The amount, as text or a number: no exponent, at most 12 digits before the point, "
-            "and no more decimals than its currency has; zeros behind them do no harm",
+            description="The amount, as text or as a number, without an exponent. It has at most 12 digits "
+            "before the point, and no more decimals than its currency. Extra zeros at the end are allowed",
             examples=["135.99"],
         ),
     ]
@@ -153,7 +153,7 @@ class PaymentForm(Form):
         ]
         | None,
         Field(
-            description="What the operator's email and your own documents say of it; lines and tabs are kept",
+            description="A note for you and the operator, not for customers. New lines and tabs are kept",
             examples=["Alpaca socks"],
         ),
     ] = None
@@ -170,7 +170,7 @@ class PaymentForm(Form):
             ),
         ]
         | None,
-        Field(description="What the customer reads on the payment page and in the wallet: your shop's name"),
+        Field(description="Text on the payment page and in the wallet, such as the name of your shop"),
     ] = None
     redirect_url: Annotated[
         Annotated[
@@ -186,26 +186,28 @@ class PaymentForm(Form):
         ]
         | None,
         Field(
-            description="Where the payment page sends the customer back to",
+            description="The page of your shop that the payment page links to",
             examples=["https://shop.example/thanks?order=4711"],
         ),
     ] = None
     metadata: Annotated[
         Annotated[dict[str, Any], AfterValidator(_metadata)] | None,
         Field(
-            description=f"Whatever you want back with it; at most {METADATA_BYTES} bytes as JSON",
+            description=f"Your own data, which responses and webhooks return; at most {METADATA_BYTES} bytes",
             examples=[{"order": 4711}],
         ),
     ] = None
     confirmations: Annotated[
         int | None,
         _whole_number(0, 144),
-        Field(description="Blocks deep at which it counts as confirmed; the operator's setting if left out"),
+        Field(
+            description="The number of confirmations that the payment needs; default: the operator's setting"
+        ),
     ] = None
     expires_in: Annotated[
         int | None,
         _whole_number(60, 86_400),
-        Field(description="Seconds for which the price holds; the operator's setting if left out"),
+        Field(description="Seconds for which the price is valid; default: the operator's setting"),
     ] = None
 
     @field_validator("currency")
@@ -221,25 +223,25 @@ class PaymentForm(Form):
     )
     @classmethod
     def _is_an_amount(cls, value: Any, info: ValidationInfo) -> Decimal:
-        # Of a currency that is wrong itself nothing is known: bitcoin allows the most decimals.
+        # If the currency is invalid, assume bitcoin, which allows the most decimals.
         return read_amount(value, info.data.get("currency", "BTC"))
 
 
 class TransactionForm(Form):
-    """The transaction that is to be looked at; in lower case from here on."""
+    """The transaction that the daemon checks. The form converts its id to lower case."""
 
     txid: Annotated[
         str,
         AfterValidator(_txid),
         Field(
-            description="A transaction's id, as wallets and explorers show it",
+            description="The id of the transaction, as wallets and explorers show it",
             json_schema_extra={"pattern": "^[0-9A-Fa-f]{64}$"},
         ),
     ]
 
 
 def read_form(form: type[F], body: Mapping[str, Any]) -> F:
-    """The checked form. Raises Problem 422 with every fault of the body."""
+    """Return the validated form. Raises Problem 422 with all errors of the body."""
     try:
         return form.model_validate(body)
     except ValidationError as error:
@@ -256,7 +258,7 @@ def _message(form: type[BaseModel], detail: ErrorDetails) -> str:
         case "missing":
             return "is required"
         case "extra_forbidden":
-            return f"is not known here; allowed are {', '.join(form.model_fields)}"
+            return f"is unknown; allowed are {', '.join(form.model_fields)}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case "string_type":

@@ -1,4 +1,4 @@
-"""The API's description as OpenAPI 3.1, made of the contract and of the code's own forms and schemas."""
+"""The API's description in OpenAPI 3.1, from operations.py and the code's own forms and schemas."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -17,43 +17,50 @@ from web.http.responses import JSON, Content, encoded
 _REF = "#/components/schemas/{model}"
 
 _INTRODUCTION = """\
-Ask for an amount in any currency, get an address and an amount in bitcoin, and be told when it is paid.
+Create a payment request in any currency. Nodetill returns an address and an amount in bitcoin, and notifies \
+you when the request is paid.
 
-Every call takes and gives JSON in UTF-8. Amounts in decimals are text, times are RFC 3339 in UTC, and \
-satoshis are whole numbers. What is refused is answered with a problem (RFC 9457) that says what to do, and \
-names all that is wrong with a body at once. `503` with `Retry-After` means that nothing was used up: try \
-again."""
+Requests and responses are JSON in UTF-8. Decimal amounts are text, times are RFC 3339 in UTC, and satoshis \
+are whole numbers. An error is a problem (RFC 9457). It names the cure, and lists all errors of a body at \
+once. `503` with `Retry-After` means that nothing was used up, so try again."""
 
 _WEBHOOK = """\
-Posted to the address that the operator has set for you, and signed by the Standard Webhooks scheme \
-(https://www.standardwebhooks.com). Answer with any 2xx within 10 seconds. It comes at least once: the same \
-`webhook-id` is the same event."""
+Nodetill posts each event to the URL that the operator has set for you. The signature follows Standard \
+Webhooks (https://www.standardwebhooks.com). Respond with any 2xx within 10 seconds. An event may arrive \
+more than once, always with the same `webhook-id`."""
 
 _WEBHOOK_HEADERS = (
-    Parameter("webhook-id", "header", EventReference, "The event; the same whenever it is sent"),
-    Parameter("webhook-timestamp", "header", int, "When it was sent: seconds since 1970. Refuse what is old"),
+    Parameter(
+        "webhook-id", "header", EventReference, "The id of the event. It stays the same in each attempt"
+    ),
+    Parameter(
+        "webhook-timestamp",
+        "header",
+        int,
+        "The time of this attempt, in seconds since 1970. Refuse old timestamps",
+    ),
     Parameter(
         "webhook-signature",
         "header",
         Annotated[str, Field(pattern="^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$")],
-        "HMAC-SHA256 of id, timestamp and body, joined by points, one for each secret in use",
+        "HMAC-SHA256 of id, timestamp and body, joined by dots; one signature for each secret in use",
     ),
 )
 
 
 def show(call: Request) -> Content:
     """GET /openapi.json."""
-    return Content(HTTPStatus.OK, _written(call.settings.public_url), JSON)
+    return Content(HTTPStatus.OK, _encoded(call.settings.public_url), JSON)
 
 
 @cache
-def _written(public_url: str) -> bytes:
+def _encoded(public_url: str) -> bytes:
     return encoded(description(public_url))
 
 
 @cache
 def description(public_url: str) -> dict[str, Any]:
-    """The OpenAPI document; links start with `public_url`."""
+    """Return the OpenAPI document. Links start with `public_url`."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
@@ -73,7 +80,7 @@ def description(public_url: str) -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The API key that the operator gave you; it acts for you alone",
+                    "description": "Your API key, from the operator. It acts only for you",
                 }
             },
         },
@@ -81,27 +88,27 @@ def description(public_url: str) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Without what pydantic adds for its own forms' makers."""
+    """A generator that omits titles and null defaults."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        """A title would only repeat the name."""
+        """Return False, because a title would only repeat the name."""
         return False
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """None stands for "left out", and is not what may be sent."""
+        """Omit the default None, which only marks a missing field."""
         if schema.get("default", ...) is None:
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
 
 class _Schemas:
-    """JSON schemas of types; those that have a name are put aside, and referred to."""
+    """JSON schemas of types. Named schemas become definitions, and other schemas refer to them."""
 
     def __init__(self) -> None:
         self.definitions: dict[str, Any] = {}
 
     def of(self, kind: Any) -> dict[str, Any]:
-        """The schema, or a reference to it."""
+        """Return the schema of a type, or a reference to it."""
         schema = TypeAdapter(kind).json_schema(ref_template=_REF, schema_generator=_Generator)
         self.definitions.update(schema.pop("$defs", {}))
         name = schema.pop("title", None)
@@ -143,12 +150,12 @@ def _parameter(parameter: Parameter, schemas: _Schemas, *, is_required: bool = F
 
 
 def _query(operation: Operation, schemas: _Schemas) -> Iterable[dict[str, Any]]:
-    """A form that is read off the query, as the parameters that it has."""
+    """Yield the parameters of a form that the query contains."""
     form = schemas.of(operation.query)
     fields = schemas.definitions.pop(form["$ref"].rpartition("/")[2])["properties"]
     for name, schema in fields.items():
-        told = schema.pop("description")
-        yield {"name": name, "in": "query", "required": False, "description": told, "schema": schema}
+        text = schema.pop("description")
+        yield {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
 
 
 def _body(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,14 +188,16 @@ def _webhook(schemas: _Schemas) -> dict[str, Any]:
     return {
         "operationId": "paymentEvent",
         "tags": ["Events"],
-        "summary": "What your server is told",
+        "summary": "Webhook to your server",
         "description": _WEBHOOK,
         "security": [],
         "parameters": [_parameter(each, schemas, is_required=True) for each in _WEBHOOK_HEADERS],
         "requestBody": _body(schemas.of(WebhookEvent)),
         "responses": {
-            "2XX": {"description": "Taken: it is not sent again"},
-            "410": {"description": "Never send it again"},
-            "default": {"description": "It is sent again: after 5 s, and then ever later, for a day"},
+            "2XX": {"description": "Accepted. Nodetill does not send it again"},
+            "410": {"description": "Refused. Nodetill never sends it again"},
+            "default": {
+                "description": "Nodetill sends it again after 5 s, then at growing intervals, for a day"
+            },
         },
     }

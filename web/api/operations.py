@@ -1,6 +1,6 @@
-"""Every call of the API and every way it may be answered. openapi.py makes the API's description of it.
+"""All operations of the API with all their responses. openapi.py creates the API's description from them.
 
-A test holds it to the routes of web/app.py, and another to what the running server answers.
+One test compares the operations with the routes of web/app.py. Another compares them with real responses.
 """
 
 from collections.abc import Mapping
@@ -29,18 +29,18 @@ from web.http.responses import HTML, JSON, PROBLEM_JSON, PROMETHEUS, SVG
 
 HEADERS: Mapping[str, tuple[str, Any]] = MappingProxyType(
     {
-        "ETag": ("Of this answer: send it back as `If-None-Match`", str),
-        "Location": ("Where it is", str),
-        "Retry-After": ("Seconds to wait before another try", Annotated[int, Field(ge=0)]),
-        "WWW-Authenticate": ("Which credentials are needed (RFC 6750)", str),
+        "ETag": ("The version of this response. Send it as `If-None-Match`", str),
+        "Location": ("The URL of the request or page", str),
+        "Retry-After": ("Seconds to wait before the next attempt", Annotated[int, Field(ge=0)]),
+        "WWW-Authenticate": ("The required credentials (RFC 6750)", str),
     }
 )
-"""What is told in a header of an answer: what it means, and its type."""
+"""The headers of responses: their meaning and type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a call is given beside its body. `place` is path, query or header."""
+    """A parameter of an operation. `place` is path, query or header."""
 
     name: str
     place: str
@@ -50,9 +50,9 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A way in which a call is answered: what its status means, the type of each kind of content, headers.
+    """A response: the meaning of its status, the type of each kind of content, and its headers.
 
-    `links` names operations that take the id of the request that came.
+    `links` names operations that take the id of the request in the response.
     """
 
     description: str
@@ -63,7 +63,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A call. What is in braces in `path` is among the parameters."""
+    """An operation. Each name in braces in `path` is a parameter."""
 
     method: str
     path: str
@@ -87,31 +87,37 @@ def _problem(description: str, *headers: str) -> Reply:
 
 
 def _page(description: str, *headers: str) -> Reply:
-    # What is no HTTP at all is refused before anybody knows that a page was wanted.
+    # The server refuses malformed HTTP before it knows the path, so that response is no page.
     return Reply(description, {HTML: str, PROBLEM_JSON: ProblemDocument}, headers)
 
 
 _ID = Parameter("id", "path", Reference, "`payment_request_id`")
-_EVENT_ID = Parameter("event_id", "path", EventReference, "`event_id`, which is the webhook's `webhook-id`")
-_IF_NONE_MATCH = Parameter("If-None-Match", "header", str, "An `ETag` from before")
+_EVENT_ID = Parameter(
+    "event_id", "path", EventReference, "`event_id`, the same as the `webhook-id` of the webhook"
+)
+_IF_NONE_MATCH = Parameter("If-None-Match", "header", str, "The `ETag` of an earlier response")
 _IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
     Annotated[str, Field(pattern="^[ -~]+$", min_length=1, max_length=255)],
-    "A name of your own for this request, such as your order's number: the same key and body again, however "
-    "often, is the same request",
+    "Your own name for this request, such as an order number. The same key and body always return the same "
+    "request, however often you send them",
 )
-_LANG = Parameter("lang", "query", str, "`en`, `de`, `fr` or `es`, in place of the browser's language")
+_LANG = Parameter("lang", "query", str, "`en`, `de`, `fr` or `es`, instead of the browser's language")
 
-_UNREADABLE = _problem("It can't be read")
+_UNREADABLE = _problem("The request is malformed")
 _NO_DATABASE = _problem("The database is not available; nothing was used up, try again", "Retry-After")
 _OPEN = {HTTPStatus.BAD_REQUEST: _UNREADABLE, HTTPStatus.SERVICE_UNAVAILABLE: _NO_DATABASE}
-_KEYED = {**_OPEN, HTTPStatus.UNAUTHORIZED: _problem("No key, or nobody's", "WWW-Authenticate")}
-_NOT_FOUND = {HTTPStatus.NOT_FOUND: _problem("There is nothing of that id, or not for this key")}
-_INVALID = {HTTPStatus.UNPROCESSABLE_ENTITY: _problem("It can be read, but not done; `errors` says why")}
+_KEYED = {**_OPEN, HTTPStatus.UNAUTHORIZED: _problem("The key is missing or invalid", "WWW-Authenticate")}
+_NOT_FOUND = {HTTPStatus.NOT_FOUND: _problem("No object of this key has that id")}
+_INVALID = {HTTPStatus.UNPROCESSABLE_ENTITY: _problem("Some values are invalid; `errors` lists them")}
 _TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _problem("The body has more than 16 KiB")}
-_TOO_MANY = {HTTPStatus.TOO_MANY_REQUESTS: _problem("Too many such requests wait already", "Retry-After")}
-_UNCHANGED = {HTTPStatus.NOT_MODIFIED: Reply("It is as it was when you got this `ETag`", headers=("ETag",))}
+_TOO_MANY = {HTTPStatus.TOO_MANY_REQUESTS: _problem("Too many such requests already wait", "Retry-After")}
+_UNCHANGED = {
+    HTTPStatus.NOT_MODIFIED: Reply(
+        "Nothing has changed since the response with this `ETag`", headers=("ETag",)
+    )
+}
 
 _TAKES_AN_ID = ("getPayment", "lookAtTransaction", "acceptLatePayment", "listEvents", "getCheckoutStatus")
 
@@ -121,17 +127,19 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/payments",
         "createPayment",
         "Payments",
-        "Ask for a payment",
-        "Fixes the price, and gives the request an address of its own. Show the customer the address and the "
-        "amount, or send them to `checkout_url`.",
+        "Create a payment request",
+        "Fixes the price, and assigns the request its own address. Show the customer the address and the "
+        "amount, or redirect the customer to `checkout_url`.",
         {
             HTTPStatus.CREATED: _json("The new request", Payment, "Location", links=_TAKES_AN_ID),
-            HTTPStatus.OK: _json("The request that this `Idempotency-Key` made before", Payment, "Location"),
+            HTTPStatus.OK: _json("The earlier request of this `Idempotency-Key`", Payment, "Location"),
             **_KEYED,
             **_TOO_LARGE,
             **_INVALID,
-            HTTPStatus.FORBIDDEN: _problem("`seller_id` is not the seller whose key this is"),
-            HTTPStatus.TOO_MANY_REQUESTS: _problem("This key asks for too much", "Retry-After"),
+            HTTPStatus.FORBIDDEN: _problem("The key belongs to another seller than `seller_id`"),
+            HTTPStatus.TOO_MANY_REQUESTS: _problem(
+                "This seller has too many open or recent requests", "Retry-After"
+            ),
             HTTPStatus.SERVICE_UNAVAILABLE: _problem(
                 "No fresh price, no free address, or no database; nothing was used up, try again",
                 "Retry-After",
@@ -145,14 +153,16 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/payments",
         "listPayments",
         "Payments",
-        "Find payments",
-        "Newest first, a page at a time. Follow `next_cursor` until it is null; requests made meanwhile "
-        "disturb nothing.",
+        "Find payment requests",
+        "Returns pages, newest first. Follow `next_cursor` until it is null. New requests do not "
+        "shift the pages.",
         {
             HTTPStatus.OK: _json("A page", PaymentList),
             **_KEYED,
             **_INVALID,
-            HTTPStatus.TOO_MANY_REQUESTS: _problem("A search of this seller is still running", "Retry-After"),
+            HTTPStatus.TOO_MANY_REQUESTS: _problem(
+                "Another search of this seller is still running", "Retry-After"
+            ),
         },
         query=Filters,
     ),
@@ -161,8 +171,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/payments/{id}",
         "getPayment",
         "Payments",
-        "See how a payment stands",
-        "Deliver when `status` is `confirmed`, and not before: until then a double-spend can take it back.",
+        "Read a payment request",
+        "Deliver only when `status` is `confirmed`, because a double-spend can take an earlier payment back.",
         {HTTPStatus.OK: _json("The request", Payment, "ETag"), **_UNCHANGED, **_KEYED, **_NOT_FOUND},
         parameters=(_ID, _IF_NONE_MATCH),
     ),
@@ -171,11 +181,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/payments/{id}/transactions",
         "lookAtTransaction",
         "Payments",
-        "Have a transaction looked at",
-        "Nodetill finds payments by itself; this only makes it look sooner. It asks bitcoind and believes "
-        "nothing else, so an invented transaction changes nothing.",
+        "Check a transaction now",
+        "Nodetill finds payments by itself. This call only makes it check one transaction sooner. It trusts "
+        "only bitcoind, so an invented transaction has no effect.",
         {
-            HTTPStatus.ACCEPTED: _json("It will be looked at. The request, as it stands", Payment),
+            HTTPStatus.ACCEPTED: _json(
+                "Nodetill will check the transaction. The response is the request at present", Payment
+            ),
             **_KEYED,
             **_NOT_FOUND,
             **_TOO_LARGE,
@@ -191,10 +203,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "acceptLatePayment",
         "Payments",
         "Count late money",
-        "Money that comes after `expires_at` counts only if you say so: the price was that of another day. "
-        "The status follows a moment later.",
+        "Money that comes after `expires_at` counts only if you accept it, because the price may have "
+        "changed. The status changes shortly after the response.",
         {
-            HTTPStatus.OK: _json("It is accepted. The request, as it stands", Payment),
+            HTTPStatus.OK: _json("The money is accepted. The response is the request at present", Payment),
             **_KEYED,
             **_NOT_FOUND,
             HTTPStatus.CONFLICT: _problem("The request is not late"),
@@ -206,8 +218,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/payments/{id}/events",
         "listEvents",
         "Events",
-        "See what happened, and who was told",
-        "Each event with its deliveries. They are kept for 30 days after the request has closed.",
+        "List events and deliveries",
+        "Returns each event with its deliveries. Nodetill deletes them 30 days after the request has closed.",
         {HTTPStatus.OK: _json("The events", EventList), **_KEYED, **_NOT_FOUND},
         parameters=(_ID,),
     ),
@@ -217,13 +229,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "redeliverEvent",
         "Events",
         "Send a webhook again",
-        "It keeps its `webhook-id`, so a receiver that has it already knows.",
+        "The webhook keeps its `webhook-id`, so a receiver can detect the repetition.",
         {
-            HTTPStatus.ACCEPTED: _json("It will be sent", Redelivery),
+            HTTPStatus.ACCEPTED: _json("Nodetill will send the webhook", Redelivery),
             **_KEYED,
             **_NOT_FOUND,
             **_TOO_MANY,
-            HTTPStatus.CONFLICT: _problem("The event has no webhook, or none any more"),
+            HTTPStatus.CONFLICT: _problem("The event has no webhook, or its webhook was deleted"),
         },
         parameters=(_ID, _EVENT_ID),
     ),
@@ -232,9 +244,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/rates",
         "listRates",
         "Prices",
-        "See today's prices",
-        "What a new request would be made at.",
-        {HTTPStatus.OK: _json("Each currency that has a price now", RateList), **_KEYED},
+        "List prices",
+        "Returns the present prices for new requests.",
+        {HTTPStatus.OK: _json("The price in each currency that has one now", RateList), **_KEYED},
     ),
     Operation(
         "GET",
@@ -242,12 +254,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "getCheckoutPage",
         "Checkout",
         "The page for the customer",
-        "What to pay, where to, and how it goes on; in the customer's language.",
+        "Shows the amount, the address and the status, in the customer's language.",
         {
             HTTPStatus.OK: Reply("The page", {HTML: str}),
-            HTTPStatus.BAD_REQUEST: _page("It can't be read"),
-            HTTPStatus.NOT_FOUND: _page("There is no such payment"),
-            HTTPStatus.UNPROCESSABLE_ENTITY: _page("A parameter is there twice"),
+            HTTPStatus.BAD_REQUEST: _page("The request is malformed"),
+            HTTPStatus.NOT_FOUND: _page("There is no such payment request"),
+            HTTPStatus.UNPROCESSABLE_ENTITY: _page("A parameter occurs twice"),
             HTTPStatus.SERVICE_UNAVAILABLE: _page("The database is not available", "Retry-After"),
         },
         parameters=(_ID, _LANG),
@@ -258,10 +270,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "/pay/{id}/status",
         "getCheckoutStatus",
         "Checkout",
-        "What that page asks after",
-        "It tells nothing of the seller, the note or the metadata.",
+        "The status for that page",
+        "Returns only public fields, without the seller, the note and the metadata.",
         {
-            HTTPStatus.OK: _json("What a customer may know", CheckoutStatus, "ETag"),
+            HTTPStatus.OK: _json("The public fields", CheckoutStatus, "ETag"),
             **_UNCHANGED,
             **_OPEN,
             **_NOT_FOUND,
@@ -275,12 +287,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "getQrCode",
         "Checkout",
         "The payment as a QR code",
-        "The BIP21 URI of what is to be paid now.",
+        "Encodes the BIP21 URI of the payable amount.",
         {
             HTTPStatus.OK: Reply("The picture", {SVG: str}),
             **_OPEN,
             **_NOT_FOUND,
-            HTTPStatus.GONE: _problem("Nothing is to be paid any more"),
+            HTTPStatus.GONE: _problem("Nothing is payable any more"),
         },
         parameters=(_ID,),
         needs_key=False,
@@ -290,13 +302,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "/health",
         "getHealth",
         "Server",
-        "See whether all is well",
-        "For a monitor. `problems` names the parts that are ill. With METRICS_TOKEN as Bearer, and to the "
-        "operator, it says what is wrong and what to do.",
+        "Check the health",
+        "For a monitor. `problems` names the affected parts. With METRICS_TOKEN as Bearer, and for the "
+        "operator, it lists each problem with its cure.",
         {
-            HTTPStatus.OK: _json("All is well", Health),
+            HTTPStatus.OK: _json("There are no problems", Health),
             HTTPStatus.BAD_REQUEST: _UNREADABLE,
-            HTTPStatus.SERVICE_UNAVAILABLE: _json("Something is not", Health),
+            HTTPStatus.SERVICE_UNAVAILABLE: _json("There are problems", Health),
         },
         needs_key=False,
     ),
@@ -305,12 +317,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "/metrics",
         "getMetrics",
         "Server",
-        "Figures for Prometheus",
-        "In its text format; `monitoring/` has alerts and a dashboard. Answered with METRICS_TOKEN as "
-        "Bearer, to the operator who is logged in, and to this machine where PUBLIC_URL is local, too.",
+        "Metrics for Prometheus",
+        "Returns the text format of Prometheus. `monitoring/` has alerts and a dashboard. Needs "
+        "METRICS_TOKEN as Bearer, or the operator's login. If PUBLIC_URL is local, programs on this machine "
+        "need neither.",
         {
-            HTTPStatus.OK: Reply("The figures", {PROMETHEUS: str}),
-            HTTPStatus.UNAUTHORIZED: _problem("It is not for you", "WWW-Authenticate"),
+            HTTPStatus.OK: Reply("The metrics", {PROMETHEUS: str}),
+            HTTPStatus.UNAUTHORIZED: _problem("The credentials are missing or invalid", "WWW-Authenticate"),
             **_OPEN,
         },
         needs_key=False,
@@ -321,13 +334,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "getOperatorPage",
         "Server",
         "The operator's page",
-        "Behind `OPERATOR_PASSWORD`, for a browser: payments, what needs a decision, money received, health.",
+        "For a browser, with `OPERATOR_PASSWORD`: payments, open decisions, money received and health.",
         {
             HTTPStatus.OK: Reply("The page", {HTML: str}),
-            HTTPStatus.SEE_OTHER: Reply("To the login", headers=("Location",)),
-            HTTPStatus.BAD_REQUEST: _page("It can't be read"),
-            HTTPStatus.NOT_FOUND: _page("There is no `OPERATOR_PASSWORD`, and so no such page"),
-            HTTPStatus.UNPROCESSABLE_ENTITY: _page("A filter is none; the page says why"),
+            HTTPStatus.SEE_OTHER: Reply("A redirect to the login", headers=("Location",)),
+            HTTPStatus.BAD_REQUEST: _page("The request is malformed"),
+            HTTPStatus.NOT_FOUND: _page("`OPERATOR_PASSWORD` is not set, so this page is off"),
+            HTTPStatus.UNPROCESSABLE_ENTITY: _page("A filter is invalid; the page gives the reason"),
             HTTPStatus.SERVICE_UNAVAILABLE: _page("The database is not available", "Retry-After"),
         },
         needs_key=False,
@@ -348,7 +361,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "getManual",
         "Server",
         "This description, for people",
-        "A page that is made of it.",
+        "A page with the content of `openapi.json`.",
         {HTTPStatus.OK: Reply("The page", {HTML: str}), **_OPEN},
         needs_key=False,
     ),

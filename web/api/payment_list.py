@@ -1,4 +1,4 @@
-"""Payment requests, newest first, a page at a time: a seller's own, or all of them for the operator."""
+"""Pages of payment requests, newest first, for a seller or for the operator."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -49,14 +49,14 @@ def _currency(text: str) -> str:
     return text
 
 
-def _moment(text: str) -> datetime:
-    fault = ValueError("must be a time such as 2026-11-23T15:04:05Z; a + is written %2B in a URL")
+def _time(text: str) -> datetime:
+    error = ValueError("must be a time such as 2026-11-23T15:04:05Z; write %2B for a + in a URL")
     if not _RFC_3339.fullmatch(text):
-        raise fault
+        raise error
     try:
         return datetime.fromisoformat(text.upper())
     except ValueError:
-        raise fault from None
+        raise error from None
 
 
 def _day(text: str) -> datetime:
@@ -97,52 +97,60 @@ def _limit(text: str) -> int:
 
 def _cursor(text: str) -> str:
     if not REFERENCE.fullmatch(text):
-        raise ValueError("is not one that this list gave")
+        raise ValueError("is not a cursor of this list")
     return text
 
 
-def _told(description: str, **schema: Any) -> Any:
-    """What the API's description says of a parameter: its reader, a function, says nothing."""
+def _described(description: str, **schema: Any) -> Any:
+    """Describe a parameter for the API's description, because a PlainValidator has no schema."""
     return Field(description=description, json_schema_extra={"type": "string", **schema})
 
 
 class Filters(Form):
-    """What a list is narrowed by; all have to fit. None of a filter stands for any."""
+    """Filters of a list. A request has to match all of them; None matches any request."""
 
-    status: Annotated[str | None, PlainValidator(_status), _told("Only of this status", enum=[*Status])] = (
-        None
-    )
+    status: Annotated[
+        str | None, PlainValidator(_status), _described("Only requests with this status", enum=[*Status])
+    ] = None
     currency: Annotated[
-        str | None, PlainValidator(_currency), _told("Only in this currency", enum=sorted(currency_codes()))
+        str | None,
+        PlainValidator(_currency),
+        _described("Only requests in this currency", enum=sorted(currency_codes())),
     ] = None
     created_after: Annotated[
-        datetime | None, PlainValidator(_moment), _told("Made then or later", format="date-time")
+        datetime | None,
+        PlainValidator(_time),
+        _described("Only requests created at this time or later", format="date-time"),
     ] = None
     created_before: Annotated[
-        datetime | None, PlainValidator(_moment), _told("Made before then", format="date-time")
+        datetime | None,
+        PlainValidator(_time),
+        _described("Only requests created before this time", format="date-time"),
     ] = None
     q: Annotated[
         str | None,
         PlainValidator(_search),
-        _told(
-            "An id or its beginning, a part of a note, an address, or a transaction's id",
+        _described(
+            "An id or its beginning, a part of a note, an address, or a transaction id",
             minLength=1,
             maxLength=_QUERY_CHARACTERS,
             pattern=r"^[^\u0000]*$",
         ),
     ] = None
     limit: Annotated[
-        int, PlainValidator(_limit), _told("How many at most", type="integer", minimum=1, maximum=MOST_LIMIT)
+        int,
+        PlainValidator(_limit),
+        _described("The maximum number of requests", type="integer", minimum=1, maximum=MOST_LIMIT),
     ] = DEFAULT_LIMIT
     cursor: Annotated[
         str | None,
         PlainValidator(_cursor),
-        _told("`next_cursor` of the page before", pattern=f"^{REFERENCE.pattern}$"),
+        _described("`next_cursor` of the previous page", pattern=f"^{REFERENCE.pattern}$"),
     ] = None
 
 
 class OperatorFilters(Filters):
-    """The same for the operator: any seller's, by days (UTC, both included), by what needs a decision."""
+    """Filters of the operator: also by seller and by open decision. Days are UTC, both included."""
 
     seller: Annotated[str | None, PlainValidator(_seller)] = None
     needs: Annotated[ActionNeeded | None, PlainValidator(_need)] = None
@@ -151,7 +159,7 @@ class OperatorFilters(Filters):
 
 
 def list_payments(call: Request) -> Answer:
-    """GET /api/v1/payments: the requests that every filter lets through, and where the next page begins."""
+    """GET /api/v1/payments: a page of the requests that match all filters, and the next cursor."""
     filters = read_form(Filters, call.parameters())
     seller_id = call.seller.id
     with seller_search(seller_id) if filters.q else bounded_reading(SELLER_SECONDS):
@@ -161,16 +169,16 @@ def list_payments(call: Request) -> Answer:
 
 
 def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[PaymentRequest], str | None]:
-    """As many as the limit says, each with its address, and the cursor of the next page.
+    """Return a page of requests with their addresses, and the cursor of the next page or None.
 
-    Raises Problem 422 for a cursor that is none.
+    Raises Problem 422 for an invalid cursor.
     """
     page = list(newest(filters, seller_id).limit(filters.limit + 1))
     return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
 
 
 def newest(filters: Filters, seller_id: str | None = None) -> Any:
-    """The query that gives all of them, newest first; of one seller, or of all."""
+    """Return the query for all matching requests, newest first, of one seller or of all."""
     query = PaymentRequest.select(PaymentRequest, Address).join(Address)
     for condition in _conditions(filters):
         query = query.where(condition)
@@ -187,22 +195,25 @@ def _conditions(filters: Filters) -> list[Any]:
 
 
 def _older_than(cursor: str, seller_id: str | None) -> Any:
-    """A cursor is the last request of the page before. It gives away no count of other sellers' requests."""
+    """Return the condition for requests older than the cursor. Raises Problem 422.
+
+    A cursor is the last request of the previous page, so it does not reveal the number of other requests.
+    """
     last = payment_by_reference(cursor, seller_id)
     if last is None:
-        raise invalid([FieldError("cursor", "is not one that this list gave")])
+        raise invalid([FieldError("cursor", "is not a cursor of this list")])
     created_at = PaymentRequest.created_at
     return (created_at <= last.created_at) & ((created_at < last.created_at) | (PaymentRequest.id < last.id))
 
 
 def _matches(text: str) -> Any:
-    """Each kind of name by its own index. What is no name can only be in a note."""
-    condition = _is_noted(text)
+    """Search each kind of id by its own index. A text that is no id can only be in a note."""
+    condition = _is_in_note(text)
     if not _NAME.fullmatch(text):
         return condition
     if "PR-".startswith(text[:3].upper()):
-        condition |= PaymentRequest.id.in_(_called(text))
-    # A bech32 address is the same in capitals (BIP173), as a QR code has it.
+        condition |= PaymentRequest.id.in_(_ids_like(text))
+    # QR codes contain bech32 addresses in capitals, which are equivalent (BIP173).
     addresses = Address.select(Address.id).where(Address.address.in_((text, text.lower())))
     paid = Output.select(Output.address).where(Output.txid == text.lower())
     at_address = PaymentRequest.select(PaymentRequest.id).where(
@@ -211,11 +222,11 @@ def _matches(text: str) -> Any:
     return condition | PaymentRequest.id.in_(at_address)
 
 
-def _is_noted(text: str) -> Any:
-    """Compare without regard to case. LIKE would try each place of a note with each letter of the text."""
+def _is_in_note(text: str) -> Any:
+    """Search notes without regard to case. LIKE would be slower, because it compares at each position."""
     find = peewee.fn.instr if is_sqlite() else peewee.fn.strpos
     note = peewee.fn.lower(PaymentRequest.note)
-    # lower() of SQLite, and of PostgreSQL in the locale C, changes ASCII letters alone.
+    # lower() changes only ASCII letters in SQLite, and in PostgreSQL with the locale C.
     spellings = (text, text.lower(), text.upper(), text.capitalize())
     found = [find(note, each) > 0 for each in sorted({_ascii_lower(each) for each in spellings})]
     return reduce(or_, found)
@@ -225,15 +236,19 @@ def _ascii_lower(text: str) -> str:
     return text.encode().lower().decode()
 
 
-def _called(text: str) -> Any:
-    """A whole id is found by itself; for its beginning all of them are gone through."""
+def _ids_like(text: str) -> Any:
+    """Find a whole id by its index. The search for the beginning of an id reads all ids."""
     reference = PaymentRequest.reference
-    is_called = reference == text if REFERENCE.fullmatch(text) else reference.startswith(text)
-    return PaymentRequest.select(PaymentRequest.id).where(is_called)
+    is_like = reference == text if REFERENCE.fullmatch(text) else reference.startswith(text)
+    return PaymentRequest.select(PaymentRequest.id).where(is_like)
 
 
 def _has_status(status: str) -> Any:
-    """Few requests are on their way, and an index has them. Of the others every second one is meant."""
+    """Return the condition for a status.
+
+    Open requests are few, so they use a partial index. A closed status is common, so the condition excludes
+    the other statuses, and the planner then chooses no unsuitable index.
+    """
     if status not in DECIDED:
         underway = PaymentRequest.select(PaymentRequest.id).where(UNDERWAY, PaymentRequest.status == status)
         return PaymentRequest.id.in_(underway)
@@ -244,8 +259,8 @@ _CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "status": _has_status,
         "currency": lambda code: PaymentRequest.currency == code,
-        "created_after": lambda moment: PaymentRequest.created_at >= moment,
-        "created_before": lambda moment: PaymentRequest.created_at < moment,
+        "created_after": lambda start: PaymentRequest.created_at >= start,
+        "created_before": lambda end: PaymentRequest.created_at < end,
         "seller": lambda seller_id: PaymentRequest.seller == seller_id,
         "needs": lambda need: needs_action(need),
         "q": _matches,

@@ -1,4 +1,4 @@
-"""One payment request: read it, have a transaction looked at, accept late money."""
+"""Operations on one payment request: read it, check a transaction, accept late money."""
 
 from http import HTTPStatus
 
@@ -18,14 +18,14 @@ log = structlog.get_logger(__name__)
 
 
 def show(call: Request, reference: str) -> Answer:
-    """GET /api/v1/payments/{id}: the request, or 304 where the caller has it as it is."""
+    """GET /api/v1/payments/{id}: the request, or 304 if the caller already has it."""
     with snapshot():
         document = document_of(own_payment(call, reference), call.settings)
     return revalidated(call, document)
 
 
 def look_at_transaction(call: Request, reference: str) -> Answer:
-    """POST /api/v1/payments/{id}/transactions: 202. It tells the daemon where to look and nothing else."""
+    """POST /api/v1/payments/{id}/transactions: 202. The daemon itself checks the transaction."""
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
     leave_hint(call, payment, form.txid)
@@ -33,7 +33,7 @@ def look_at_transaction(call: Request, reference: str) -> Answer:
 
 
 def leave_hint(call: Request, payment: PaymentRequest, txid: str) -> None:
-    """Ask the daemon to look at a transaction, once. Raises Problem 429."""
+    """Store a command to check a transaction, unless one is pending. Raises Problem 429."""
     if is_transaction_pending(payment, txid):
         return
     check_room(payment.seller_id)
@@ -42,9 +42,9 @@ def leave_hint(call: Request, payment: PaymentRequest, txid: str) -> None:
 
 
 def accept(call: Request, reference: str) -> Answer:
-    """POST /api/v1/payments/{id}/accept: count late money. 409 where the request is not late.
+    """POST /api/v1/payments/{id}/accept: count late money. Raises Problem 409 if the request is not late.
 
-    The answer is the request as it stands: the daemon works out its status anew a moment later.
+    The response has the present status. The daemon computes the new status shortly afterwards.
     """
     payment = own_payment(call, reference)
     leave_acceptance(call, payment, by="seller")
@@ -52,18 +52,18 @@ def accept(call: Request, reference: str) -> Answer:
 
 
 def leave_acceptance(call: Request, payment: PaymentRequest, by: str) -> None:
-    """Ask the daemon to count late money, once. Raises Problem 409."""
+    """Store a command to count late money, unless one is pending. Raises Problem 409."""
     try:
         is_new = request_acceptance(payment, call.now, call.writers.transaction)
     except NotLate as error:
-        detail = f"the request is {payment.status} and not late: there is no late payment to accept"
+        detail = f"the request is {payment.status} and not late, so there is no late money to accept"
         raise Problem(HTTPStatus.CONFLICT, "not-late", detail) from error
     if is_new:
         log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=by)
 
 
 def own_payment(call: Request, reference: str) -> PaymentRequest:
-    """The caller's request of that name. Raises Problem 404."""
+    """Return the caller's request of that id. Raises Problem 404."""
     payment = payment_by_reference(reference, call.seller.id) if REFERENCE.fullmatch(reference) else None
     if payment is None:
         raise not_found()

@@ -1,4 +1,4 @@
-"""What a bitcoin costs now, by the rate table. No network on the way."""
+"""The present price of bitcoin, from the stored rates. These functions use no network."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -12,9 +12,9 @@ from web.http.responses import FieldError, Problem, invalid, unavailable
 
 
 def price_now(currency: str, settings: Settings, now: datetime) -> Price:
-    """The price that a new request in `currency` is made at: the sources', less the spread.
+    """Return the price for a new request in `currency`: the sources' price, less the spread.
 
-    Raises Problem 503 where there is none at the moment, 422 where no source names this currency.
+    Raises Problem 503 without a fresh price, and 422 if no source has this currency.
     """
     unit = price_of_bitcoin_unit(currency)
     if unit is not None:
@@ -27,7 +27,7 @@ def price_now(currency: str, settings: Settings, now: datetime) -> Price:
 
 
 def prices_now(settings: Settings, now: datetime) -> list[Price]:
-    """The price in each currency that has one now, by the currency's code."""
+    """Return all present prices, in the order of the currencies' codes."""
     by_currency = groupby(quotes(), key=lambda quote: quote.currency)
     prices = (_price(named, settings, now) for _, named in by_currency)
     return [price for price in prices if price is not None]
@@ -45,5 +45,5 @@ def _no_price(currency: str, settings: Settings, now: datetime, *, is_named: boo
     priced = [] if is_named else [price.currency for price in prices_now(settings, now)]
     if priced:
         allowed = ", ".join([*priced, "BTC", "SAT"])
-        return invalid([FieldError("currency", f"no rate source names {currency}; there are {allowed}")])
+        return invalid([FieldError("currency", f"no rate source has {currency}; allowed are {allowed}")])
     return unavailable("no-price", f"there is no fresh price for {currency}; nothing was used up, try again")

@@ -1,4 +1,4 @@
-"""The prices that a new request would be made at."""
+"""The present prices for new requests."""
 
 from http import HTTPStatus
 
@@ -11,7 +11,7 @@ from web.http.responses import Answer
 
 
 def list_rates(call: Request) -> Answer:
-    """GET /api/v1/rates: each currency that has a price now; ages are in seconds."""
+    """GET /api/v1/rates: the price in each currency that has one. Ages are in seconds."""
     data = [
         RateRecord(
             currency=price.currency,

@@ -1,4 +1,4 @@
-"""Read the address that the payment page sends a customer back to: it works in a browser, or is refused."""
+"""Validate redirect_url, the URL that the payment page links to. A valid URL works in each browser."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
 def read_redirect_url(text: str) -> str:
-    """Return the text, which is an http or https URL. Raises ValueError that says what to write."""
+    """Return the text if it is a valid http or https URL. Raises ValueError with the error and its cure."""
     if len(text) > MAX_URL_CHARACTERS:
         raise ValueError(f"must have at most {MAX_URL_CHARACTERS} characters")
     if not _SCHEME.match(text):
@@ -29,9 +29,9 @@ def read_redirect_url(text: str) -> str:
     except ValueError:
         raise ValueError("has a host or port that cannot be read; write https://HOST:PORT/PATH") from None
     if "@" in parts.netloc:
-        raise ValueError("must have no user and no password, since each customer would see them")
+        raise ValueError("must have no user and no password, because each customer would see them")
     if port == 0:
-        raise ValueError("must not have port 0, which nobody can connect to")
+        raise ValueError("must not have port 0, because no connection to it is possible")
     _check_host(host, parts.netloc)
     _check_characters(text)
     return text
@@ -54,11 +54,11 @@ def _check_ipv6(host: str, netloc: str) -> None:
     if not _BRACKETED.fullmatch(netloc):
         raise ValueError(_IPV6_ADVICE)
     if "%" in host:
-        raise ValueError("must have an IPv6 address without a zone: browsers do not take one")
+        raise ValueError("must have an IPv6 address without a zone, because browsers refuse zones")
 
 
 def _is_host_name(host: str) -> bool:
-    """Return whether a browser takes it. Where the last label is a number, it reads an IPv4 address."""
+    """Return whether browsers accept the host. If its last label is a number, they parse it as IPv4."""
     labels = host.removesuffix(".").split(".")
     if len(host) > _MAX_HOST_CHARACTERS or not all(_LABEL.fullmatch(label) for label in labels):
         return False
@@ -73,11 +73,11 @@ def _is_host_name(host: str) -> bool:
 
 def _punycode_advice(host: str) -> str:
     if "%" in host or len(host) > _MAX_HOST_CHARACTERS:
-        return ", as a domain registry has it: xn--…"
+        return ", as in a domain registry: xn--…"
     try:
         return f": write {host.encode('idna').decode('ascii')}"
     except UnicodeError:
-        return ", as a domain registry has it: xn--…"
+        return ", as in a domain registry: xn--…"
 
 
 def _check_characters(text: str) -> None:
@@ -85,7 +85,7 @@ def _check_characters(text: str) -> None:
         wrong = next(character for character in text if not _URL_CHARACTERS.fullmatch(character))
         raise ValueError(f"must be percent-encoded (RFC 3986): write {_encoded(wrong)} for {wrong!a}")
     if _BROKEN_PERCENT.search(text):
-        raise ValueError("must have two hex digits behind each %: a percent sign itself is written %25")
+        raise ValueError("must have two hex digits after each %; write %25 for a percent sign")
 
 
 def _encoded(character: str) -> str:

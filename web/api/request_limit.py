@@ -1,4 +1,4 @@
-"""Limit how many requests one seller makes: a stolen key, or a loop in a shop, harms no other seller."""
+"""Limits on the requests of one seller. A stolen key or a loop in a shop then harms no other seller."""
 
 from datetime import timedelta
 from http import HTTPStatus
@@ -11,7 +11,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 def check_request_limits(call: Request, seller_id: str) -> None:
-    """Raise Problem 429 where this seller has too many open requests, or made too many within a minute."""
+    """Raise Problem 429 if this seller has too many open requests, or created too many within a minute."""
     most_open, most_made = call.settings.max_open_requests, call.settings.max_requests_per_minute
     if most_made and requests_since(seller_id, call.now - _MINUTE, most_made) >= most_made:
         raise _too_many(f"a seller may make {most_made} requests within a minute (MAX_REQUESTS_PER_MINUTE)")

@@ -1,9 +1,9 @@
-"""What goes out, field by field. Handlers answer with these, and the API's description is made from them."""
+"""Schemas of the responses. Handlers return them, and openapi.py creates the API's description from them."""
 
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from models.outbox import EMAIL, WEBHOOK
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
@@ -32,7 +32,7 @@ class Transaction(TypedDict):
     state: Annotated[
         str,
         Field(
-            description="`replaced` and `dropped` ones don't count, unless they come back",
+            description="`replaced` and `dropped` outputs don't count, unless they return to the mempool",
             json_schema_extra={"enum": [MEMPOOL, MINED, REPLACED, DROPPED]},
         ),
     ]
@@ -40,7 +40,7 @@ class Transaction(TypedDict):
     block_hash: Hash | None
     block_height: Count | None
     first_seen_at: Moment
-    replaced_by: Annotated[Hash | None, Field(description="The transaction that spends the same coins")]
+    replaced_by: Annotated[Hash | None, Field(description="The id of the transaction that replaced this one")]
 
 
 class Payment(TypedDict):
@@ -50,26 +50,28 @@ class Payment(TypedDict):
     seller_id: str
     amount_fiat: Digits
     currency: Currency
-    price_btc: Annotated[Digits, Field(description="What one bitcoin costs")]
-    price_timestamp: Annotated[int, Field(description="When it cost that: seconds since 1970")]
+    price_btc: Annotated[Digits, Field(description="The price of one bitcoin")]
+    price_timestamp: Annotated[int, Field(description="The time of the price, in seconds since 1970")]
     price_source: Annotated[str, Field(examples=["coinbase, kraken"])]
     amount_btc: Bitcoin
     amount_sats: Sats
     address: str
-    payment_uri: Annotated[str, Field(description="BIP21: for a link or a QR code")]
-    checkout_url: Annotated[str, Field(description="The page to send the customer to")]
+    payment_uri: Annotated[str, Field(description="A BIP21 URI, for a link or a QR code")]
+    checkout_url: Annotated[str, Field(description="The payment page for the customer")]
     note: str
     label: str | None
     metadata: dict[str, Any]
     redirect_url: str | None
     status: Status
-    confirmations: Annotated[Count, Field(description="How deep the amount due is covered")]
+    confirmations: Annotated[
+        Count, Field(description="The number of confirmations of the outputs that cover the amount")
+    ]
     confirmations_required: Count
     received_sats: Sats
-    due_sats: Annotated[Sats, Field(description="What is still missing")]
+    due_sats: Annotated[Sats, Field(description="The missing amount")]
     overpaid_sats: Sats
-    late: Annotated[bool, Field(description="Whether money came after the price had expired")]
-    txid: Annotated[Hash | None, Field(description="The transaction that was seen first and still counts")]
+    late: Annotated[bool, Field(description="True if money came after the price had expired")]
+    txid: Annotated[Hash | None, Field(description="The earliest transaction that counts")]
     transactions: list[Transaction]
     created_at: Moment
     expires_at: Moment
@@ -81,43 +83,49 @@ class PaymentList(TypedDict):
     """A page of payment requests, newest first."""
 
     data: list[Payment]
-    next_cursor: Annotated[Reference | None, Field(description="For the next page; null on the last")]
+    next_cursor: Annotated[
+        Reference | None, Field(description="The cursor of the next page; null on the last page")
+    ]
 
 
 class Delivery(TypedDict):
-    """A message of an event on its way to somebody."""
+    """The delivery of an event by one channel."""
 
     channel: Annotated[str, Field(json_schema_extra={"enum": [EMAIL, WEBHOOK]})]
     attempts: Count
     last_error: str | None
     delivered_at: Moment | None
-    failed_at: Annotated[Moment | None, Field(description="When it was given up")]
-    next_attempt_at: Annotated[Moment | None, Field(description="Null once it is delivered or given up")]
+    failed_at: Annotated[
+        Moment | None, Field(description="The time of the last attempt, if delivery was given up")
+    ]
+    next_attempt_at: Annotated[
+        Moment | None, Field(description="Null after the delivery, and after it was given up")
+    ]
 
 
 class EventRecord(TypedDict):
-    """Something that happened to a request."""
+    """A change of a payment request."""
 
-    event_id: Annotated[EventReference, Field(description="The webhook-id of its webhook")]
+    event_id: Annotated[EventReference, Field(description="Also the `webhook-id` of its webhook")]
     type: EventType
     created_at: Moment
     deliveries: list[Delivery]
 
 
 class EventList(TypedDict):
-    """A request's events, in the order they happened."""
+    """The events of a request, in order of time."""
 
     data: list[EventRecord]
 
 
 class Redelivery(TypedDict):
-    """The event whose webhook will be sent again."""
+    """The event whose webhook Nodetill sends again."""
 
     event_id: EventReference
 
 
 class RateRecord(TypedDict):
-    """What a bitcoin costs in one currency."""
+    """The price of a bitcoin in one currency."""
 
     currency: Currency
     price: Digits
@@ -127,13 +135,13 @@ class RateRecord(TypedDict):
 
 
 class RateList(TypedDict):
-    """Each currency that has a price now."""
+    """The price in each currency that has one now."""
 
     data: list[RateRecord]
 
 
 class CheckoutStatus(TypedDict):
-    """A payment request as its customer may see it."""
+    """The public fields of a payment request."""
 
     payment_request_id: Reference
     status: Status
@@ -149,19 +157,21 @@ class CheckoutStatus(TypedDict):
     late: bool
     taken_back: Annotated[
         Annotated[str, Field(json_schema_extra={"enum": [REPLACED, DROPPED]})] | None,
-        Field(description="How a transaction to a request went that is not covered"),
+        Field(description="How an uncovered request lost a transaction"),
     ]
     txid: Hash | None
     address: str
-    payment_uri: Annotated[str | None, Field(description="For what is to be sent now; null where nothing is")]
+    payment_uri: Annotated[
+        str | None, Field(description="A BIP21 URI of the payable amount; null if nothing is payable")
+    ]
     label: str | None
     expires_at: Moment
     redirect_url: str | None
-    final: Annotated[bool, Field(description="Whether nothing more is expected to happen")]
+    final: Annotated[bool, Field(description="True if no further change is expected")]
 
 
 class ChainHealth(TypedDict):
-    """How far the statuses are with the chain."""
+    """The height of the statuses and of the node."""
 
     height: Count | None
     node_height: Count | None
@@ -170,32 +180,32 @@ class ChainHealth(TypedDict):
 
 
 class DaemonHealth(TypedDict):
-    """Whether the daemon lives. In seconds."""
+    """The age of the daemon's last heartbeat, in seconds."""
 
     heartbeat_age: Seconds | None
 
 
 class OutboxHealth(TypedDict):
-    """What waits to be delivered."""
+    """Messages that wait for delivery. The age is in seconds."""
 
     pending: Count | None
     oldest_age: Seconds | None
 
 
 class RatesHealth(TypedDict):
-    """How old the newest price is. In seconds."""
+    """The age of the newest price, in seconds."""
 
     age: Seconds | None
 
 
 class AddressHealth(TypedDict):
-    """What is left of the pool."""
+    """The number of free addresses."""
 
     free: Count | None
 
 
 class HealthFindings(TypedDict):
-    """What `GET /health` has looked at."""
+    """The figures of `GET /health`."""
 
     chain: ChainHealth
     daemon: DaemonHealth
@@ -205,33 +215,35 @@ class HealthFindings(TypedDict):
 
 
 class Health(HealthFindings):
-    """Whether all is well."""
+    """The health of Nodetill."""
 
     status: Literal["ok", "failing"]
-    problems: Annotated[list[str], Field(description="The part that is ill, or a line with what to do")]
+    problems: Annotated[
+        list[str], Field(description="The affected part, or a line with the problem and its cure")
+    ]
 
 
 class Fault(TypedDict):
-    """What is wrong with one field."""
+    """The error of one field."""
 
     field: str
     message: str
 
 
 class ProblemDocument(TypedDict):
-    """RFC 9457."""
+    """An error, as RFC 9457 defines it."""
 
     type: Annotated[
         str, Field(pattern="^urn:nodetill:problem:[a-z-]+$", examples=["urn:nodetill:problem:no-price"])
     ]
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
-    detail: Annotated[str, Field(description="What is wrong, and what to do")]
-    errors: NotRequired[Annotated[list[Fault], Field(description="Each field's fault, all at once")]]
+    detail: Annotated[str, Field(description="The error and its cure")]
+    errors: NotRequired[Annotated[list[Fault], Field(description="The errors of all fields")]]
 
 
 class WebhookEvent(TypedDict):
-    """What a webhook tells: the event, and the request as it was then."""
+    """The body of a webhook: the event, and the request at the time of the event."""
 
     type: EventType
     timestamp: Moment

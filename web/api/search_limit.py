@@ -1,4 +1,4 @@
-"""Keep the searches of one seller from taking the server from others."""
+"""Limits on searches, so that one seller's searches do not slow down the others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ _searching: set[str] = set()
 
 @contextmanager
 def seller_search(seller_id: str) -> Iterator[None]:
-    """Read for a seller's search, one at a time. Raises Problem 429 or 503."""
+    """Run a seller's search. A seller may run one search at a time. Raises Problem 429 or 503."""
     with _lock:
         if seller_id in _searching:
             raise _too_many()
@@ -32,12 +32,12 @@ def seller_search(seller_id: str) -> Iterator[None]:
 
 @contextmanager
 def bounded_reading(seconds: float) -> Iterator[None]:
-    """Read in one transaction that has an end. Raises Problem 503."""
+    """Read in one transaction with a time limit. Raises Problem 503 after `seconds`."""
     try:
         with limited_snapshot(seconds):
             yield
     except QueryTooLong as error:
-        detail = "this search takes too long: narrow it by time, status or currency, or try again later"
+        detail = "this search takes too long; narrow it by time, status or currency, or try again later"
         raise unavailable("search-too-long", detail) from error
 
 

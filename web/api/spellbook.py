@@ -1,4 +1,4 @@
-"""The Spellbook's payment processor as its shops use it (docs/spec.md 6): the same calls and fields."""
+"""API of the Spellbook's payment processor, with the same calls and fields (docs/spec.md 6)."""
 
 import json
 import secrets
@@ -31,9 +31,9 @@ _FIELDS = ("seller_id", "amount_fiat", "currency", "note")
 
 
 def new_payment(call: Request) -> Content:
-    """POST …NewPayment/post: a new request; for a seller that nobody knows yet, that seller too."""
+    """POST …NewPayment/post: create a request. Without a key, this also adds a seller that does not exist."""
     body = call.body()
-    # The Spellbook read what it knew, and let the rest and nulls be.
+    # The Spellbook ignores unknown fields and nulls.
     known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
     form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
@@ -50,14 +50,14 @@ def new_payment(call: Request) -> Content:
 
 
 def payment_status(call: Request) -> Content:
-    """GET …PaymentStatus/get: the request that a JSON body or the query names."""
+    """GET …PaymentStatus/get: return the request whose id is in a JSON body or in the query."""
     has_body = call.environ.get("CONTENT_LENGTH") not in (None, "", "0")
     payment = _payment(call, call.body() if has_body else call.parameters())
     return _answer(document_as_now(payment, call.settings))
 
 
 def transaction_received(call: Request) -> Content:
-    """POST …TransactionReceived/post: the daemon is told where to look, and asks bitcoind itself."""
+    """POST …TransactionReceived/post: make the daemon check a transaction with bitcoind."""
     body = call.body()
     form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
     payment = _payment(call, body)
@@ -66,14 +66,15 @@ def transaction_received(call: Request) -> Content:
 
 
 def fault(problem: Answer, _environ: Environ) -> Answer:
-    """A problem as the Spellbook told it."""
+    """Convert a problem to an error of the Spellbook."""
     return Answer(problem.status, {"error": problem.document["detail"]}, problem.headers)
 
 
 def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
-    """Return the amount without the noise of a shop's floats, such as 0.30000000000000004.
+    """Return the amount without the rounding errors of floats, such as 0.30000000000000004.
 
-    A shop's JSON writer gives only small floats an exponent: 5e-05 BTC. Any other exponent is refused.
+    A shop's JSON library writes only small floats with an exponent, such as 5e-05 BTC. The form refuses any
+    other exponent.
     """
     amount, currency = body.get("amount_fiat"), body.get("currency")
     if not (isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**DIGITS_BEFORE_POINT):
@@ -85,7 +86,10 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
 
 
 def _check_may_sell(call: Request, seller_id: str) -> bool:
-    """Whether the seller is known. Raises Problem 403 for one that may not sell, 422 for no good name."""
+    """Return whether the seller exists.
+
+    Raises Problem 403 for another seller's key and for a removed seller, 422 for an invalid id.
+    """
     if call.caller is not None:
         check_seller(call.seller, seller_id)
         return True
@@ -99,13 +103,13 @@ def _check_may_sell(call: Request, seller_id: str) -> bool:
 
 
 def _add_seller(call: Request, seller_id: str) -> None:
-    """One whom nobody is told of, and whose key nobody has: `seller set` and `seller rotate-key` change that.
+    """Add a seller without a webhook and with no usable key.
 
-    Another call may have added it since we looked.
+    `seller set` and `seller rotate-key` set both later. Another call may add the same seller meanwhile.
     """
     Seller.insert(
         id=seller_id,
-        # No hash of anything: no key fits it.
+        # This is no hash of a key, so no key matches it.
         api_key_hash=secrets.token_hex(32),
         webhook_secret=new_webhook_secret(),
         created_at=call.now,
@@ -113,16 +117,16 @@ def _add_seller(call: Request, seller_id: str) -> None:
 
 
 def _payment(call: Request, named: Mapping[str, Any]) -> PaymentRequest:
-    """The request of that id, if it is the caller's. Raises Problem 404 or 422."""
+    """Return the request of that id, if the caller may read it. Raises Problem 404 or 422."""
     reference = named.get("payment_request_id")
     if not isinstance(reference, str):
         raise invalid(
             [FieldError("payment_request_id", "is required" if reference is None else "must be text")]
         )
-    is_one = REFERENCE.fullmatch(reference)
-    payment = payment_by_reference(reference, call.seller.id if call.caller else None) if is_one else None
+    is_valid = REFERENCE.fullmatch(reference)
+    payment = payment_by_reference(reference, call.seller.id if call.caller else None) if is_valid else None
     if payment is None:
-        # Not with the id: what was sent is not sent back.
+        # The message omits the id, because input must not appear in a response.
         raise Problem(HTTPStatus.NOT_FOUND, "not-found", "Unknown payment request id")
     return payment
 
@@ -159,7 +163,7 @@ def _status(document: Payment) -> str:
 
 
 def _encoded(values: Mapping[str, Any]) -> bytes:
-    """JSON whose numbers have the digits that they have: json knows floats only."""
+    """Encode as JSON with exact decimal numbers. The json module has only floats."""
     parts = (f"{json.dumps(name)}:{_number_or_json(value)}" for name, value in values.items())
     return f"{{{','.join(parts)}}}".encode()
 

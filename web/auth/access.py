@@ -1,4 +1,4 @@
-"""Decide who may do what. Every call goes through one of these functions; nothing else in web/ decides."""
+"""Access control. Each route names one of these functions, and no other module in web/ decides on access."""
 
 import hashlib
 import hmac
@@ -33,23 +33,23 @@ _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
 
 
 def allow_anonymous(_call: Request) -> None:
-    """Open to the public."""
+    """Admit everybody."""
 
 
 def require_seller(call: Request) -> Seller:
-    """The seller whose API key came with the call. Raises Problem 401."""
+    """Return the seller whose API key the call has. Raises Problem 401."""
     credentials = call.environ.get("HTTP_AUTHORIZATION", "")
     if not credentials:
         raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")
     match = _BEARER.fullmatch(credentials)
     seller = _seller_with(match[1]) if match else None
     if seller is None:
-        raise _unauthorized("no seller has this key", 'Bearer error="invalid_token"')
+        raise _unauthorized("this key is invalid", 'Bearer error="invalid_token"')
     return seller
 
 
 def key_holder_or_neighbour(call: Request) -> Seller | None:
-    """Return the seller whose key came with the call, or None for a program on this machine without a key.
+    """Return the seller whose key the call has, or None for a program on this machine without a key.
 
     Raises Problem 401.
     """
@@ -70,21 +70,21 @@ def require_local_or_operator(call: Request) -> None:
 
 
 def may_see_details(call: Request) -> bool:
-    """Return whether the caller may read what only those who run Nodetill may: its figures and faults."""
+    """Return whether the caller may read the figures and problems of this installation."""
     has_cookie = call.cookie(cookie_name(SESSION, call.settings)) is not None
     is_operator = has_cookie and call.settings.operator_password is not None and is_inside(call)
     return is_operator or is_monitor(call.environ, call.settings)
 
 
 def is_monitor(environ: Environ, settings: Settings) -> bool:
-    """Return whether METRICS_TOKEN came with the call, or a program on this machine made it."""
+    """Return whether the call has METRICS_TOKEN, or a program on this machine made it."""
     match = _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
     has_token = match is not None and _is_secret(match[1], settings.metrics_token)
     return has_token or is_from_this_machine(environ, settings)
 
 
 def visitor(call: Request) -> BrowserSession:
-    """Whoever stands at the operator's door. Raises Problem 404 where OPERATOR_PASSWORD opens none."""
+    """Return the browser that visits the login page. Raises Problem 404 without OPERATOR_PASSWORD."""
     seal = seal_of(call)
     sealed = call.cookie(cookie_name(BROWSER, call.settings))
     known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
@@ -92,12 +92,12 @@ def visitor(call: Request) -> BrowserSession:
 
 
 def visitor_form(call: Request) -> BrowserSession:
-    """The same, who sends a form of ours. Raises Problem 403 for anybody else's form."""
+    """Return the same as `visitor`, with the form. Raises Problem 403 for a form of another site."""
     return _with_form(visitor(call), call)
 
 
 def operator(call: Request) -> BrowserSession:
-    """The operator, logged in. Raises Problem 401, or 404 as `visitor` does."""
+    """Return the operator's session. Raises Problem 401, or 404 as `visitor` does."""
     session = _session(call)
     if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
@@ -105,18 +105,18 @@ def operator(call: Request) -> BrowserSession:
 
 
 def operator_form(call: Request) -> BrowserSession:
-    """The same, who sends a form of ours. Raises Problem 403 for anybody else's form."""
+    """Return the same as `operator`, with the form. Raises Problem 403 for a form of another site."""
     return _with_form(operator(call), call)
 
 
 def check_password(call: Request, password: str) -> None:
-    """Compare the operator's password. After a wrong one the same client has to wait, and nobody else.
+    """Check the operator's password. After a wrong password, only the same client has to wait.
 
-    Raises Problem 403 for a wrong one, and 429 during the pause, without a look at the password.
+    Raises Problem 403 for a wrong password. Raises 429 during the pause, without a comparison.
     """
     address = client_address(call.environ)
     client = call.visitor.id if call.visitor.is_known else client_network(address)
-    # A try during the pause must not take the write lock.
+    # An attempt during the pause must not take the write lock.
     wait = retry_after(client, call.now) or _crowd_pause(call)
     if wait is None:
         with call.writers.transaction():
@@ -133,10 +133,10 @@ def check_password(call: Request, password: str) -> None:
 
 
 def _crowd_pause(call: Request) -> timedelta | None:
-    """Return how long to wait where X-Forwarded-For reports a new client with each try.
+    """Return the pause that applies while many clients fail, or None.
 
-    A client that reaches us through a forwarder of bytes writes that header itself. A browser in which the
-    operator has logged in before does not wait.
+    A client behind a plain TCP forwarder can write X-Forwarded-For itself, and so appear as many clients. A
+    browser in which the operator has logged in before does not wait.
     """
     if call.visitor.is_known or not is_reported_by_front(call.environ):
         return None
@@ -144,20 +144,23 @@ def _crowd_pause(call: Request) -> timedelta | None:
 
 
 def is_inside(call: Request) -> bool:
-    """Whether the operator calls, logged in. Raises Problem 404 as `visitor` does."""
+    """Return whether the operator is logged in. Raises Problem 404 as `visitor` does."""
     return _session(call) is not None
 
 
 def check_seller(seller: Seller, seller_id: str) -> None:
-    """A key acts for its seller alone. Raises Problem 403, whether or not there is another of that name."""
+    """Raise Problem 403 unless the key belongs to `seller_id`.
+
+    The problem does not reveal whether a seller of that name exists.
+    """
     if seller_id != seller.id:
-        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts for the seller {seller.id} alone")
+        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts only for the seller {seller.id}")
 
 
 def _is_secret(text: str, secret: Secret | None) -> bool:
     if secret is None:
         return False
-    # The time to compare digests reveals nothing, not even a length.
+    # The time to compare digests reveals neither content nor length.
     pair = (each.encode(errors="surrogateescape") for each in (text, secret.reveal()))
     return hmac.compare_digest(*(hashlib.sha256(each).digest() for each in pair))
 
@@ -171,14 +174,14 @@ def _too_soon(wait: timedelta) -> Problem:
 
 
 def _session(call: Request) -> str | None:
-    """The session that the call belongs to, if it lasts."""
+    """Return the id of the call's session, or None without a valid session."""
     session = seal_of(call).opened(SESSION, call.cookie(cookie_name(SESSION, call.settings)))
     return session if session is not None and session_exists(session, call.now) else None
 
 
-def _with_form(who: BrowserSession, call: Request) -> BrowserSession:
+def _with_form(session: BrowserSession, call: Request) -> BrowserSession:
     check_same_origin(call)
-    return replace(who, form=call.form())
+    return replace(session, form=call.form())
 
 
 def _seller_with(key: str) -> Seller | None:

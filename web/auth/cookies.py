@@ -1,8 +1,7 @@
 """Signed cookies of the operator's pages.
 
-A cookie holds a random name and a signature, and nothing else. The key of the signature derives from
-OPERATOR_PASSWORD. So all processes have the same key, it is the same after a restart, and another password
-ends every session.
+A cookie holds only a random name and a signature. The key of the signature derives from OPERATOR_PASSWORD.
+Therefore all processes use the same key, also after a restart. A new password ends every session.
 """
 
 import hashlib
@@ -19,18 +18,18 @@ from web.http.request import Request
 from web.http.responses import not_found
 
 SESSION, BROWSER = "session", "browser"
-"""The cookies: one until logging out, one by which a browser that has logged in is known again."""
+"""The two cookies. SESSION lasts until the logout. BROWSER identifies a browser for longer."""
 
 KNOWN, STRANGER = "known", "stranger"
-"""What the browser's cookie can be sealed as."""
+"""The kinds of BROWSER's seal. KNOWN means that the operator has logged in with this browser before."""
 
 SESSION_SECONDS = 12 * 3600
-BROWSER_SECONDS = 400 * 24 * 3600  # browsers keep none for longer (RFC 6265bis, 5.5)
+BROWSER_SECONDS = 400 * 24 * 3600  # the longest that browsers allow (RFC 6265bis, 5.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Signs names, each as one kind of thing. A name that is signed as one kind is invalid as another."""
+    """Signs names. A name that is signed as one kind is invalid as another kind."""
 
     key: bytes = field(repr=False)
 
@@ -50,7 +49,7 @@ class Seal:
 
 
 def seal_of(call: Request) -> Seal:
-    """The operator's. Raises Problem 404 where there is no OPERATOR_PASSWORD, and so no operator's page."""
+    """Return the seal of this installation. Raises Problem 404 without OPERATOR_PASSWORD."""
     password = call.settings.operator_password
     if password is None:
         raise not_found()
@@ -62,19 +61,19 @@ def seal_of(call: Request) -> Seal:
 
 
 def new_id() -> str:
-    """A name of 128 random bits."""
+    """Return a name of 128 random bits."""
     return secrets.token_urlsafe(16)
 
 
 def cookie(kind: str, sealed: str, seconds: int, settings: Settings) -> str:
-    """The Set-Cookie header's value; with 0 seconds the browser forgets it."""
+    """Return a value for Set-Cookie. With 0 seconds the browser deletes the cookie."""
     secure = "; Secure" if _is_secure(settings) else ""
     name = cookie_name(kind, settings)
     return f"{name}={sealed}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def cookie_name(kind: str, settings: Settings) -> str:
-    """With TLS under the prefix by which a browser takes it from this host alone (RFC 6265bis, 4.1.3.2)."""
+    """Return the cookie's name. With TLS, its prefix binds the cookie to this host (RFC 6265bis, 4.1.3.2)."""
     return f"{'__Host-' if _is_secure(settings) else ''}nodetill-{kind}"
 
 
@@ -84,5 +83,8 @@ def _is_secure(settings: Settings) -> bool:
 
 @cache
 def _key(password: Secret, salt: bytes) -> bytes:
-    """Any visitor gets a sealed cookie: to guess the password by it takes the salt too, and long."""
+    """Derive the key slowly and with a salt.
+
+    Any visitor receives a signed cookie. The salt and scrypt's cost prevent guesses of the password by it.
+    """
     return hashlib.scrypt(password.reveal().encode(errors="surrogateescape"), salt=salt, n=2**14, r=8, p=1)

@@ -1,8 +1,8 @@
-"""Refuse forms that another site makes a browser send (CSRF).
+"""Protection against forms that another site makes a browser send (CSRF).
 
-The browser itself says where a request comes from, so no form carries a token. The rules are those of
+The browser's headers name the origin of a request, so no form needs a token. The rules are those of
 https://words.filippo.io/csrf/ and of Go's http.CrossOriginProtection, but stricter for old browsers.
-The cookies are SameSite=Strict besides.
+In addition, the cookies are SameSite=Strict.
 """
 
 from http import HTTPStatus
@@ -16,10 +16,10 @@ _BROWSERS = ("Mozilla/", "Opera/")
 
 
 def check_same_origin(call: Request) -> None:
-    """Raises Problem 403 unless a page of ours, or a program that is no browser, made the call.
+    """Raise Problem 403 unless one of our pages, or a program that is no browser, made the call.
 
-    A browser sends Sec-Fetch-Site where it trusts the connection, and Origin elsewhere. A browser that sends
-    neither is refused: it is older than 2020, and may know no SameSite either.
+    A browser sends Sec-Fetch-Site over a trustworthy connection, and Origin otherwise. A browser that sends
+    neither is older than 2020 and may not support SameSite, so this function refuses it.
     """
     site, origin = call.header("Sec-Fetch-Site"), call.header("Origin")
     if site is not None:
@@ -33,7 +33,10 @@ def check_same_origin(call: Request) -> None:
 
 
 def _is_our_origin(origin: str, call: Request) -> bool:
-    """The name that was called is ours, too: a proxy may have another port, or no TLS, behind it."""
+    """Return whether the origin is PUBLIC_URL's or the request's Host.
+
+    Host counts too, because the server behind a proxy may have another port, or no TLS.
+    """
     try:
         netloc = urlsplit(origin).netloc
     except ValueError:
@@ -43,6 +46,6 @@ def _is_our_origin(origin: str, call: Request) -> bool:
 
 def _foreign_form() -> Problem:
     detail = (
-        "this form did not come from a page of Nodetill: load the page in a current browser, then try again"
+        "this form did not come from a page of Nodetill; load the page in a current browser, then try again"
     )
     return refused(HTTPStatus.FORBIDDEN, detail)

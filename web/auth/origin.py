@@ -1,4 +1,4 @@
-"""Find out where a call comes from: from this machine, and from which client."""
+"""The origin of a call: whether a program on this machine made it, and which client."""
 
 import re
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -7,36 +7,36 @@ from urllib.parse import urlsplit
 from config import Settings
 from web.http.request import Environ
 
-# Headers that proxies add. A forwarder of bytes adds none, so their absence proves nothing.
+# Headers that proxies add. A plain TCP forwarder adds none, so their absence proves nothing.
 _PROXY_HEADER = re.compile(
     r"HTTP_(FORWARDED|FORWARDED_\w+|X_FORWARDED|X_FORWARDED_\w+|X_REAL_IP|X_CLIENT_IP|X_CLUSTER_CLIENT_IP"
     r"|X_ORIGINAL_\w+|X_ENVOY_\w+|X_PROXY\w*|TRUE_CLIENT_IP|CLIENT_IP|CF_\w+|FASTLY_\w+|VIA)"
 )
 _MAX_HOP_CHARACTERS = 60
 _IPV6_PREFIX_BITS = 64
-"""A provider gives each IPv6 customer at least this network."""
+"""A provider assigns each IPv6 customer at least a network of this size."""
 
 
 def is_from_this_machine(environ: Environ, settings: Settings) -> bool:
     """Return True only for a program on this machine that called by itself.
 
-    Nothing is taken for local as soon as PUBLIC_URL names another host: a forwarder of bytes connects from
-    loopback, and its client chooses every header. The remaining checks can only refuse more.
+    If PUBLIC_URL names another host, no call counts as local. A plain TCP forwarder connects from loopback,
+    and its client chooses every header. The other checks can only refuse more.
     """
     return (
         _is_loopback_host(urlsplit(settings.public_url).hostname or "")
         and is_loopback(environ.get("REMOTE_ADDR", ""))
         and not any(_PROXY_HEADER.fullmatch(name) for name in environ)
-        # A browser on this machine may call for a stranger's page.
+        # A browser on this machine may call on behalf of a foreign page.
         and "HTTP_ORIGIN" not in environ
         and _is_called_by_local_name(environ)
     )
 
 
 def client_address(environ: Environ) -> str:
-    """Return the client's address: the peer's, or the one that a front on this machine reports.
+    """Return the peer's address, or the address that a proxy on this machine reports.
 
-    The front appends the address that it sees, so only the last one is its own word.
+    The proxy appends the address of its client, so only the last address is trustworthy.
     """
     peer: str = environ.get("REMOTE_ADDR", "")
     if not is_loopback(peer):
@@ -45,13 +45,13 @@ def client_address(environ: Environ) -> str:
 
 
 def is_reported_by_front(environ: Environ) -> bool:
-    """Return whether `client_address` repeats a header."""
+    """Return whether `client_address` comes from a header."""
     peer: str = environ.get("REMOTE_ADDR", "")
     return client_address(environ) != peer
 
 
 def client_network(address: str) -> str:
-    """Return the name under which one client's tries are counted: an IPv6 client owns a whole network."""
+    """Return the name that counts one client's attempts. An IPv6 client owns a whole network."""
     try:
         ip = ip_address(address)
     except ValueError:
@@ -74,7 +74,7 @@ def is_loopback(address: str) -> bool:
 
 
 def _last_hop(forwarded_for: str) -> str | None:
-    """Return the last address of X-Forwarded-For, or None where it is no address."""
+    """Return the last address of X-Forwarded-For, or None if its last part is no address."""
     hop = forwarded_for.rpartition(",")[2].strip().strip('"')
     if len(hop) > _MAX_HOP_CHARACTERS:
         return None

@@ -1,4 +1,4 @@
-"""The customer's side of a payment: its page, what the page asks after, and its QR code."""
+"""The checkout: its page, the status that the page polls, and the QR code."""
 
 import io
 from functools import lru_cache
@@ -21,7 +21,7 @@ MAX_QR_CODES = 512
 
 
 def show(call: Request, reference: str) -> Content:
-    """GET /pay/{id}: the page, in the language that `lang` names or the browser prefers."""
+    """GET /pay/{id}: the page, in the language of `lang` or of the browser."""
     facts = _facts(call, reference)
     language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
     explorer = call.settings.explorer_url
@@ -38,25 +38,25 @@ def show(call: Request, reference: str) -> Content:
 
 
 def status(call: Request, reference: str) -> Answer:
-    """GET /pay/{id}/status: what the page needs and no more, or 304 where the page has it."""
+    """GET /pay/{id}/status: the fields that the page needs, or 304 if nothing has changed."""
     return revalidated(call, _facts(call, reference).document)
 
 
 def qr(call: Request, reference: str) -> Content:
-    """GET /pay/{id}/qr.svg: the BIP21 URI of what is to be paid now.
+    """GET /pay/{id}/qr.svg: the BIP21 URI of the amount that is payable now.
 
-    410 where nothing is: a code that is scanned out of a shop's page must not make anybody pay twice.
+    Raises Problem 410 if nothing is payable, so that nobody pays twice by a code on a shop's page.
     """
     uri = _facts(call, reference).qr_uri
     if uri is None:
-        raise Problem(HTTPStatus.GONE, "nothing-to-pay", "nothing is to be paid to this request any more")
+        raise Problem(HTTPStatus.GONE, "nothing-to-pay", "this request has no payable amount any more")
     # A shop may show the code on its own page.
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
     return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
 def _facts(call: Request, reference: str) -> PublicFacts:
-    """Raises Problem 404."""
+    """Return the facts of a request. Raises Problem 404."""
     payment = checkout_of(reference) if REFERENCE.fullmatch(reference) else None
     if payment is None:
         raise not_found()
@@ -65,10 +65,10 @@ def _facts(call: Request, reference: str) -> PublicFacts:
 
 @lru_cache(MAX_QR_CODES)
 def qr_svg(uri: str) -> bytes:
-    """Draw a QR code. To draw one takes longer than all else that the checkout does, so it is kept."""
+    """Draw a QR code. The result is cached, because drawing is the slowest part of the checkout."""
     code = segno.make(uri, error="m", micro=False)
     picture = io.BytesIO()
-    # With a light ground of its own: a camera wants dark on light, whatever the page's colours.
+    # Cameras need dark on light, so the picture has its own light background.
     code.save(picture, kind="svg", xmldecl=False, omitsize=True, light="#fff", border=4)
-    # Modules with sharp edges, whatever size it is shown at.
+    # Keep the edges of the modules sharp at each size.
     return picture.getvalue().replace(b"<svg ", b'<svg shape-rendering="crispEdges" ', 1)

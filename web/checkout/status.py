@@ -1,4 +1,7 @@
-"""What anybody who has a payment's link may know of it: a list of fields, not everything minus some."""
+"""The public fields of a payment request. Anybody with its link may read them.
+
+This is a list of the public fields, not a filter of private ones, so a new field stays private.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +23,9 @@ _QR_LABEL_CHARACTERS = 60
 class PublicFacts:
     """A payment request as its customer sees it.
 
-    `payable_sats` is what is to be sent now: 0 once it is covered or its time is up. `taken_back` says of a
-    request that is not covered how a transaction to it went: "replaced", "dropped", or None where none did.
-    `is_final` where nothing more is expected to happen to it.
+    `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `taken_back`
+    is "replaced" or "dropped" if an uncovered request has lost a transaction, else None. `is_final` means
+    that no further change is expected.
     """
 
     reference: str
@@ -48,7 +51,7 @@ class PublicFacts:
 
     @classmethod
     def read(cls, payment: Checkout, now: datetime) -> Self:
-        """Off what is stored of it."""
+        """Return the facts of a stored request."""
         status = Status(payment.status)
         is_payable = status in (Status.NEW, Status.UNDERPAID) and now < payment.expires_at
         return cls(
@@ -63,7 +66,7 @@ class PublicFacts:
             received_sats=payment.received_sats,
             due_sats=payment.due_sats,
             overpaid_sats=payment.overpaid_sats,
-            # A rest so small that the network relays no payment of it can only be paid with a little more.
+            # The network relays no output below the dust limit, so the customer has to pay a little more.
             payable_sats=max(payment.due_sats, DUST_LIMIT_SATS) if is_payable else 0,
             is_late=payment.is_late,
             taken_back=None if status.is_covered else _taken_back(payment.parts),
@@ -77,19 +80,19 @@ class PublicFacts:
 
     @property
     def payment_uri(self) -> str | None:
-        """A BIP21 URI for what is to be sent now; None where nothing is."""
+        """The BIP21 URI of the payable amount, or None if nothing is payable."""
         return payment_uri(self.address, self.payable_sats, self.label) if self.payable_sats else None
 
     @property
     def qr_uri(self) -> str | None:
-        """The same for a camera, which a long label would make hard to read."""
+        """The same URI for a QR code. It omits a long label, which would make the code hard to scan."""
         is_short = len(quote(self.label or "", safe="")) <= _QR_LABEL_CHARACTERS
         label = self.label if is_short else None
         return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None
 
     @property
     def document(self) -> CheckoutStatus:
-        """As JSON values. Never the seller, the note or the metadata."""
+        """The facts as JSON values, without the seller, the note and the metadata."""
         return CheckoutStatus(
             payment_request_id=self.reference,
             status=self.status,
@@ -115,26 +118,31 @@ class PublicFacts:
 
 
 def _web_address(url: str | None) -> str | None:
-    """Checked when it was stored, and again here: nothing but the web may stand behind a link."""
+    """Return the URL if it is http or https, else None. The form has checked it; this is a second defence."""
     return url if url is not None and url.lower().startswith(("https://", "http://")) else None
 
 
 def _taken_back(parts: Sequence[Part]) -> str | None:
-    """How the latest transaction went that is gone for good: one with more fee that pays here too is none."""
+    """Return the state of the latest lost transaction, or None.
+
+    A transaction is not lost if its replacement pays the same request.
+    """
     by_txid = {part.txid: part for part in parts}
-    gone = [
-        part.state for part in parts if part.state in (REPLACED, DROPPED) and not _lives_on(part, by_txid)
+    lost = [
+        part.state
+        for part in parts
+        if part.state in (REPLACED, DROPPED) and not _is_still_paid(part, by_txid)
     ]
-    return gone[-1] if gone else None
+    return lost[-1] if lost else None
 
 
-def _lives_on(part: Part, by_txid: Mapping[str, Part]) -> bool:
-    """Whether what replaced it, or what replaced that in turn, is a payment to the same request."""
+def _is_still_paid(part: Part, by_txid: Mapping[str, Part]) -> bool:
+    """Return whether a replacement of this output, direct or indirect, still pays the same request."""
     for _ in by_txid:
-        heir = by_txid.get(part.replaced_by or "")
-        if heir is None or heir.state == DROPPED:
+        replacement = by_txid.get(part.replaced_by or "")
+        if replacement is None or replacement.state == DROPPED:
             return False
-        if heir.state != REPLACED:
+        if replacement.state != REPLACED:
             return True
-        part = heir
+        part = replacement
     return False

@@ -1,4 +1,4 @@
-"""What the checkout page says of a payment: which scene it is in, and the words and numbers of that."""
+"""The view of a payment on the checkout page: its scene, texts and numbers."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _GAP = 3
 
 
 class Tone(StrEnum):
-    """How a scene looks."""
+    """The look of a scene."""
 
     WAITING = "waiting"
     ATTENTION = "attention"
@@ -44,12 +44,12 @@ SCENES: Mapping[str, Tone] = MappingProxyType(
         "expired_dropped": Tone.TROUBLE,
     }
 )
-"""Each has a headline and a lead in every language."""
+"""The scenes and their looks. Each scene has a headline and a lead in every language."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The page of one payment in one language at one moment. All text is plain: the template escapes it."""
+    """The page of one payment in one language at one time. The template escapes all texts."""
 
     facts: PublicFacts
     language: Language
@@ -58,27 +58,26 @@ class View:
 
     @property
     def scene(self) -> str:
-        """Which of SCENES it is."""
+        """One of SCENES."""
         return scene_of(self.facts)
 
     @property
     def tone(self) -> Tone:
-        """How that looks."""
         return SCENES[self.scene]
 
     @property
     def headline(self) -> str:
-        """What has happened, in a few words."""
+        """The headline of the scene."""
         return self._say(f"{self.scene}.headline")
 
     @property
     def lead(self) -> str:
-        """What it means, and what to do."""
+        """The sentence below the headline: the situation and the next step."""
         return self._say(f"{self.scene}.lead")
 
     @property
     def notices(self) -> list[str]:
-        """What else the customer has to know."""
+        """Further sentences for the customer."""
         notices = []
         if self.facts.taken_back and self.facts.taken_back not in self.scene:
             notices.append(self._say(f"notice.{self.facts.taken_back}"))
@@ -88,14 +87,14 @@ class View:
 
     @property
     def fiat(self) -> str | None:
-        """The price of the whole in the shop's currency; None where that is bitcoin."""
+        """The amount in the shop's currency, or None if that currency is bitcoin."""
         facts = self.facts
         is_bitcoin = facts.currency == "BTC"
         return None if is_bitcoin else self.language.amount(facts.amount_fiat, facts.currency)
 
     @property
     def rate(self) -> str | None:
-        """What one bitcoin costs, as precise as the currency is; None where that is bitcoin itself."""
+        """The price of one bitcoin with the currency's decimals, or None if the currency is bitcoin."""
         facts = self.facts
         if price_of_bitcoin_unit(facts.currency) is not None:
             return None
@@ -104,27 +103,27 @@ class View:
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that was due is there and counts."""
+        """True once the amount is covered."""
         return self.facts.status.is_covered
 
     @property
     def has_way_back(self) -> bool:
-        """A customer who is to pay is not sent away."""
+        """True if the page links to the shop. It does not while the customer has to pay."""
         return self.facts.redirect_url is not None and not self.facts.payable_sats
 
     @property
     def address_groups(self) -> list[str]:
-        """The address in pieces that can be compared with what a wallet shows."""
+        """The address in short pieces, which a customer can compare with the wallet."""
         return re.findall(".{1,4}", self.facts.address)
 
     @property
     def confirmations_shown(self) -> int:
-        """No more than are needed."""
+        """The number of confirmations, but at most the required number."""
         return min(self.facts.confirmations, self.facts.confirmations_required)
 
     @property
     def bar(self) -> list[tuple[str, str, str]]:
-        """The progress bar's pieces, one for each confirmation: x, width, and "done" or "open"."""
+        """The pieces of the progress bar, one for each confirmation: x, width, and "done" or "open"."""
         count = self.facts.confirmations_required
         step = (_BAR_WIDTH + _GAP) / count if count else 0
         gap = _GAP if count <= 24 else 0
@@ -133,22 +132,22 @@ class View:
 
     @property
     def time_left(self) -> str:
-        """Until the price holds no longer: "14:59", or "1:00:00"."""
+        """The time until the price expires, such as "14:59" or "1:00:00"."""
         seconds = max(int((self.facts.expires_at - self.now).total_seconds()), 0)
         minutes, seconds = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
     def format_btc(self, amount_sats: int) -> str:
-        """With its unit. Bitcoin are written the same in every language, as wallets take them."""
+        """Format an amount with its unit. All languages use the format that wallets accept."""
         return bitcoin(amount_sats)
 
     def plain_btc(self, amount_sats: int) -> str:
-        """For a wallet's field."""
+        """Format an amount without its unit, for a wallet."""
         return format_btc(amount_sats)
 
     def label(self, key: str) -> str:
-        """The name of something on the page."""
+        """Return a text of the page."""
         return self._say(key)
 
     def _say(self, key: str) -> str:
@@ -164,7 +163,7 @@ class View:
 
 
 def scene_of(facts: PublicFacts) -> str:
-    """The one of SCENES that these facts are."""
+    """Return the one of SCENES that fits these facts."""
     match facts.status:
         case Status.NEW | Status.UNDERPAID if not facts.payable_sats:
             return "ending"
@@ -180,5 +179,5 @@ def scene_of(facts: PublicFacts) -> str:
 
 
 def bitcoin(amount_sats: int) -> str:
-    """An amount with its unit, kept on one line."""
+    """Format an amount with its unit and a no-break space."""
     return f"{format_btc(amount_sats)}\N{NO-BREAK SPACE}BTC"

@@ -1,4 +1,4 @@
-"""The languages that customers' pages speak, each a file of web/translations, and which one a call wants."""
+"""Languages of the customers' pages. Each language is a file in web/translations."""
 
 import re
 import tomllib
@@ -19,9 +19,9 @@ _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language: its ISO 639-1 code, its own name for itself, its words, and how it writes numbers.
+    """A language: its ISO 639-1 code, its own name, its texts, and its number format.
 
-    A number whose whole part has at least `grouped_from` digits is written in groups of three.
+    A number has groups of three digits if its whole part has at least `grouped_from` digits.
     """
 
     code: str
@@ -32,11 +32,11 @@ class Language:
     words: Mapping[str, str]
 
     def say(self, key: str, **values: object) -> str:
-        """The words of that name, with the values in their places. Plain text: it is not escaped."""
+        """Return the text of that name with the values filled in. The text is not escaped for HTML."""
         return self.words[key].format_map(values)
 
     def amount(self, plain: str, currency: str) -> str:
-        """A decimal in plain digits as people write it here: "1234.50" EUR is "1.234,50 EUR" in German."""
+        """Format an amount from plain digits. German has "1.234,50 EUR" for "1234.50" and EUR."""
         whole, _, decimals = plain.partition(".")
         if len(whole) >= self.grouped_from:
             whole = f"{int(whole):,}".replace(",", self.group_mark)
@@ -45,13 +45,13 @@ class Language:
 
 
 def language_for(accept_language: str | None, wanted: str | None = None) -> Language:
-    """The language asked for by name, or else the best of an Accept-Language header (RFC 9110, 12.5.4)."""
+    """Return the language `wanted`, or the best language of Accept-Language (RFC 9110, 12.5.4)."""
     known = languages()
     if wanted is not None and wanted in known:
         return known[wanted]
     qualities = _qualities(accept_language or "")
     anything = qualities.get("*", 0.0)
-    # The header's order decides between equals, and the default's place is before what "*" stands for.
+    # Between equal weights, the header's order decides. For "*", the default language is first.
     order = [*qualities, _DEFAULT, *known]
     best = max(
         (code for code in order if code in known),
@@ -62,7 +62,7 @@ def language_for(accept_language: str | None, wanted: str | None = None) -> Lang
 
 @cache
 def languages() -> Mapping[str, Language]:
-    """All that there are, by code; the default is the first."""
+    """Return all languages by their codes. The default language is the first."""
     codes = sorted(
         (path.stem for path in _DIRECTORY.glob("*.toml")), key=lambda code: (code != _DEFAULT, code)
     )
@@ -79,7 +79,7 @@ def _read(code: str) -> Language:
 
 
 def _flat(document: Mapping[str, Any]) -> Mapping[str, str]:
-    """The words of a table go by both names: `headline` under [new] is "new.headline"."""
+    """Join the names of tables and keys. `headline` under [new] becomes "new.headline"."""
     words: dict[str, str] = {}
     for key, value in document.items():
         words |= {f"{key}.{inner}": text for inner, text in value.items()}
@@ -87,7 +87,10 @@ def _flat(document: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _qualities(accept_language: str) -> dict[str, float]:
-    """The weight of each primary subtag: of de-CH and de-AT the higher. What can't be read is left out."""
+    """Return the weight of each primary subtag. For de-CH and de-AT together, the higher weight counts.
+
+    Invalid parts of the header have no effect.
+    """
     found: dict[str, float] = {}
     for part in accept_language.split(","):
         if match := _RANGE.fullmatch(part):

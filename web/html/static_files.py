@@ -1,4 +1,7 @@
-"""The files that pages are made with. Each has its content's hash in its name, and may be kept for ever."""
+"""Style sheets, scripts and images of the pages.
+
+The name of each file contains the hash of its content, so clients may cache the file for ever.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,7 +19,7 @@ _HASH_CHARACTERS = 12
 
 
 def serve(_call: Request, name: str) -> Content:
-    """GET /static/{name}. Raises Problem 404, for another version's name too."""
+    """GET /static/{name}. Raises Problem 404, also for a file of another version."""
     if name not in _FILES:
         raise not_found()
     return _FILES[name]

@@ -1,4 +1,4 @@
-"""Pages from templates. Whatever a template puts between {{ and }} is escaped for HTML."""
+"""Pages from templates. Templates escape each value between {{ and }} for HTML."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from web.http.request import Environ
 from web.http.responses import HTML, PAGE_POLICY, Answer, Content
 
 RELOAD_SECONDS = 10
-"""How often a page reloads itself where no script may run."""
+"""The interval at which a page reloads if scripts are off."""
 
 _DIRECTORY = str(Path(__file__).parent.parent / "views")
 
@@ -25,7 +25,7 @@ def page(
     headers: Mapping[str, str] | None = None,
     **values: object,
 ) -> Content:
-    """The template, filled in."""
+    """Render a template."""
     text: str = template.render(language=language, files=HASHED, reload_seconds=RELOAD_SECONDS, **values)
     ours = {
         "Content-Security-Policy": PAGE_POLICY,
@@ -37,7 +37,7 @@ def page(
 
 
 def template(name: str) -> SimpleTemplate:
-    """A template of web/views."""
+    """Return a template of web/views."""
     return SimpleTemplate(name=name, lookup=[_DIRECTORY])
 
 
@@ -46,7 +46,7 @@ _PROBLEM_WORDS = {HTTPStatus.NOT_FOUND: "missing", HTTPStatus.SERVICE_UNAVAILABL
 
 
 def problem_page(problem: Answer, environ: Environ) -> Content:
-    """A problem as somebody with a browser wants to be told of it."""
+    """Return a problem as a page, in the customer's language."""
     return page(
         _PROBLEM,
         language_for(environ.get("HTTP_ACCEPT_LANGUAGE")),

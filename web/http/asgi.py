@@ -1,6 +1,7 @@
-"""Serve a WSGI application by ASGI: read each request whole, then call the application in a thread.
+"""Adapter from ASGI to a WSGI application, which runs in threads.
 
-A slow client costs no thread: threads neither wait for a request nor for the client that reads the response.
+The adapter reads a whole request before it uses a thread. A slow client therefore occupies no thread.
+Threads wait neither for the request nor for the client that reads the response.
 """
 
 import asyncio
@@ -28,9 +29,9 @@ MAX_HEAD_BYTES = 16 * 1024
 BODY_SECONDS = 20
 """The longest time that a body may take to arrive."""
 MAX_BODY_BYTES = 4 * BODY_LIMIT_BYTES
-"""The application refuses a body above its own limit, in the form that its caller can read."""
+"""The application itself refuses a body above its own limit, in a form that its caller can parse."""
 MAX_DISCARDED_BYTES = 1024 * 1024
-"""A larger body is refused unread. A client that still sends may then see a broken connection."""
+"""The server refuses a larger body unread. A client that still sends may then see a broken connection."""
 RAW_PATH = "nodetill.raw_path"
 """The key of WSGI's environment for the path as the client wrote it."""
 
@@ -40,16 +41,16 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Disconnected(Exception):
-    """The client has left before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
 def _do_nothing() -> None:
-    """Close what needs no closing."""
+    """Replace `close` of a response that needs none."""
 
 
 @dataclass(slots=True)
 class _Response:
-    """The response of the application. `rest` yields the body's further pieces, each when it is called."""
+    """The response of the application. `rest` computes and yields the further pieces of the body."""
 
     status: int = 0
     headers: Headers = field(default_factory=list)
@@ -110,10 +111,10 @@ class WsgiAdapter:
         await send({"type": "http.response.body", "body": response.body, "more_body": not is_conclusive})
 
     async def _send_rest(self, rest: Iterator[bytes], scope: Scope, receive: Receive, send: Send) -> None:
-        """Send piece by piece, as long as the client is there."""
-        departure = asyncio.create_task(_disconnect(receive))
+        """Send piece by piece, until the client disconnects."""
+        disconnect = asyncio.create_task(_disconnect(receive))
         try:
-            while not departure.done():
+            while not disconnect.done():
                 self._connections.wait_for_server(scope)
                 piece = await self._in_thread(next, rest, None)
                 self._connections.wait_for_client(scope)
@@ -123,10 +124,10 @@ class WsgiAdapter:
                 if piece is None:
                     break
         finally:
-            departure.cancel()
+            disconnect.cancel()
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
-        """Raises Problem 408 and 413, and Disconnected."""
+        """Return the body. Raises Problem 408 and 413, and Disconnected."""
         headers = dict(scope["headers"])
         length = int(headers.get(b"content-length", b"0"))
         if length == 0 and b"transfer-encoding" not in headers:
@@ -148,7 +149,7 @@ class WsgiAdapter:
 
 
 def _check_head(scope: Scope) -> None:
-    """Refuse a head that is too large, or that a proxy in front may read otherwise.
+    """Refuse a head that is too large, or that a proxy in front may parse differently.
 
     A proxy may misread a body with two lengths (RFC 9112, 6.1) or a control character (RFC 9110, 5.5).
     Raises Problem 400 and 431.
@@ -166,13 +167,13 @@ def _check_head(scope: Scope) -> None:
 
 
 async def _disconnect(receive: Receive) -> None:
-    """Wait until the client has left."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _received(receive: Receive) -> bytes:
-    """Read a body to its end, and keep no more of it than is allowed."""
+    """Read a body to its end, and store at most MAX_BODY_BYTES of it."""
     body, size, is_complete = b"", 0, False
     while not is_complete:
         message = await receive()
@@ -190,7 +191,7 @@ async def _received(receive: Receive) -> bytes:
 
 
 def _refusal(problem: Problem) -> _Response:
-    """Respond to a request that the application doesn't see. The server closes the connection behind it."""
+    """Return the response to a request that does not reach the application. The connection then closes."""
     answer = problem.answer
     body = encoded(answer.document)
     headers = {**answer.all_headers, "Content-Length": str(len(body)), "Connection": "close"}
@@ -239,7 +240,7 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.run_once": False,
     }
     for name, value in scope["headers"]:
-        # An underscore would stand for a hyphen, and so for the header that a proxy sets.
+        # The key can't distinguish "_" from "-", so such a name would imitate a header that a proxy sets.
         if b"_" not in name and name not in (b"content-length", b"transfer-encoding"):
             key = f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"
             text = value.decode("latin-1")

@@ -1,4 +1,4 @@
-"""The database as one call of the web server uses it: a connection that works, and news of its outages."""
+"""Database access for calls of the web server: connections, writing transactions and outages."""
 
 import select
 from collections.abc import Iterator
@@ -21,19 +21,18 @@ from models.db.connection import (
 log = structlog.get_logger(__name__)
 
 _opened = local()
-"""Its `identity` tells which file this thread's connection has open."""
+"""`identity` is the file that this thread's connection has open."""
 
 
 @contextmanager
 def connection() -> Iterator[None]:
-    """This thread's connection, for one call. It is kept for the next, since opening takes 0.4 ms.
+    """Provide this thread's connection for one call, and keep the connection open for the next call.
 
-    PostgreSQL's is asked first whether it is alive, where something has come from it unasked: so it is when
-    the server has ended the connection, or the network given it up.
+    PostgreSQL sends data without a query if it ends the connection. In that case, test the connection first.
     """
     if is_sqlite():
         _follow_file()
-    elif not database.is_closed() and _has_news():
+    elif not database.is_closed() and _has_unread_data():
         _drop_if_dead()
     try:
         yield
@@ -43,7 +42,7 @@ def connection() -> Iterator[None]:
 
 
 def _follow_file() -> None:
-    """Drop the connection to a file that another one has replaced: what is written to it is lost."""
+    """Close the connection if another file has replaced its file, because its writes would be lost."""
     identity = file_identity()
     if getattr(_opened, "identity", identity) != identity:
         disconnect()
@@ -54,9 +53,9 @@ def _follow_file() -> None:
 
 
 class Writers:
-    """The writing transactions of one server, one after the other.
+    """The queue for the writing transactions of one server.
 
-    SQLite allows one writer at a time and makes the others poll for their turn. PostgreSQL needs no queue.
+    SQLite allows one writer at a time, and the others have to poll. PostgreSQL needs no queue.
     """
 
     def __init__(self) -> None:
@@ -64,7 +63,7 @@ class Writers:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all that the block writes, or nothing. Raises peewee.OperationalError after a long wait."""
+        """Run the block in one transaction. Raises peewee.OperationalError after a long wait."""
         if not is_sqlite():
             with database.atomic():
                 yield
@@ -79,7 +78,7 @@ class Writers:
 
 
 class Outage:
-    """Tells the log of the start and the end of a database outage, not of each call that met it."""
+    """The state of a database outage. The log gets its start and its end, but not each failed call."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -87,14 +86,17 @@ class Outage:
         self._is_of_writes = False
 
     def begin(self, error: Exception, *, is_write: bool) -> None:
-        """A call failed of it."""
+        """Record a call that failed because of the database."""
         with self._lock:
             if not self._is_on:
                 log.error("database unavailable", reason=one_line(error))
                 self._is_on, self._is_of_writes = True, is_write
 
     def end(self, *, is_write: bool) -> None:
-        """A call got through. One that only reads does so while another process holds the lock."""
+        """Record a call that succeeded.
+
+        A read proves nothing about writes, because it succeeds while another process holds the lock.
+        """
         if not self._is_on:
             return
         with self._lock:
@@ -103,8 +105,8 @@ class Outage:
                 self._is_on = False
 
 
-def _has_news() -> bool:
-    """Whether there is anything to be read from the server: to look needs no way to it and back."""
+def _has_unread_data() -> bool:
+    """Return whether the server has sent data. This check needs no round trip."""
     waiting = select.poll()
     waiting.register(database.connection().fileno(), select.POLLIN)
     return bool(waiting.poll(0))

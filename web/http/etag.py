@@ -1,4 +1,4 @@
-"""ETags: a caller that has an answer as it is gets 304 in its place."""
+"""ETags. A caller that already has the current document gets 304."""
 
 import hashlib
 import re
@@ -13,21 +13,21 @@ _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 def revalidated(call: Request, document: Mapping[str, Any]) -> Answer:
-    """200 with the document, or 304 where the caller has it."""
+    """Return 200 with the document, or 304 if the caller has it."""
     tag = tag_of(document)
-    # It may be kept for asking again, which is what an ETag is for; never used without.
+    # The client may store the document, but must revalidate it before each use.
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     status = HTTPStatus.NOT_MODIFIED if _has_tag(call.header("If-None-Match"), tag) else HTTPStatus.OK
     return Answer(status, document, headers)
 
 
 def tag_of(document: Mapping[str, Any]) -> str:
-    """The ETag of a document: the same content has the same."""
+    """Return the ETag of a document. Equal documents have equal ETags."""
     return f'"{hashlib.sha256(encoded(document)).hexdigest()[:32]}"'
 
 
 def _has_tag(if_none_match: str | None, tag: str) -> bool:
-    """RFC 9110, 13.1.2: weak comparison."""
+    """Compare weakly (RFC 9110, 13.1.2)."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or tag in _ENTITY_TAG.findall(if_none_match)

@@ -1,4 +1,4 @@
-"""A call as a handler sees it: what came with it, who makes it, and when."""
+"""A request as its handler receives it: its content, its caller and its time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _MOST_FIELDS = 250
 
 @dataclass(frozen=True, slots=True)
 class BrowserSession:
-    """A browser that asks for the operator's pages. `is_known` means that it has logged in before."""
+    """A browser that requests the operator's pages. `is_known`: the operator has logged in with it before."""
 
     id: str
     is_known: bool
@@ -30,7 +30,7 @@ class BrowserSession:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. `now` is aware UTC and the same throughout; `caller` is None where anyone may call."""
+    """One request. `now` is aware UTC and constant. `caller` is None where anyone may call."""
 
     settings: Settings
     now: datetime
@@ -40,44 +40,44 @@ class Request:
 
     @property
     def seller(self) -> Seller:
-        """The seller whose key came with it."""
-        assert isinstance(self.caller, Seller), "the route's access lets in others than sellers"
+        """The seller whose key the request has."""
+        assert isinstance(self.caller, Seller), "the route's access admits callers that are no sellers"
         return self.caller
 
     @property
     def visitor(self) -> BrowserSession:
-        """The browser that it came from."""
+        """The browser that sent the request."""
         assert isinstance(self.caller, BrowserSession), "the route is none of the operator's pages"
         return self.caller
 
     def header(self, name: str) -> str | None:
-        """The header's value, or None where it was not sent."""
+        """Return the header's value, or None without that header."""
         value: str | None = self.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
         return value
 
     def cookie(self, name: str) -> str | None:
-        """The cookie's value (RFC 6265, 5.4), or None where it was not sent."""
+        """Return the cookie's value (RFC 6265, 5.4), or None without that cookie."""
         pairs = (pair.strip().partition("=") for pair in self.environ.get("HTTP_COOKIE", "").split(";"))
         return next((value for key, _, value in pairs if key == name), None)
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that was sent. Raises Problem 400 or 413."""
+        """Return the JSON object of the body. Raises Problem 400 or 413."""
         return strict_json.read_object(self._bytes())
 
     def form(self) -> dict[str, str]:
-        """The fields of a page's form that was sent, each name once. Raises Problem 400, 413 or 422."""
+        """Return the fields of an HTML form. Each name may occur once. Raises Problem 400, 413 or 422."""
         return _fields(self._bytes(), _MOST_FIELDS)
 
     def parameters(self) -> dict[str, str]:
-        """What stands behind the `?`, each name once. Raises Problem 400 or 422."""
-        # WSGI has the bytes of the URL as Latin-1.
+        """Return the parameters of the query. Each name may occur once. Raises Problem 400 or 422."""
+        # WSGI decodes the bytes of the URL as Latin-1.
         return _fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), _MOST_PARAMETERS)
 
     def page_parameters(self) -> dict[str, str]:
         """Return the query's parameters for a page that people read.
 
-        Other sites add parameters of their own to links. A page ignores those, so nothing is refused here:
-        the first value of a name counts, and a wrong byte becomes U+FFFD.
+        Other sites add their own parameters to links. A page ignores them, so this method refuses nothing.
+        The first value of a name counts, and an invalid byte becomes U+FFFD.
         """
         query = self.environ.get("QUERY_STRING", "").encode("latin-1").decode(errors="replace")
         pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
@@ -92,7 +92,7 @@ class Request:
 
 
 def _fields(raw: bytes, most: int) -> dict[str, str]:
-    """What is written as name=value&… in UTF-8."""
+    """Parse name=value&… in UTF-8."""
     try:
         pairs = parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=most)
     except ValueError as error:
@@ -100,5 +100,5 @@ def _fields(raw: bytes, most: int) -> dict[str, str]:
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise invalid([FieldError(name, "may be given once only") for name in twice])
+        raise invalid([FieldError(name, "may occur only once") for name in twice])
     return dict(pairs)

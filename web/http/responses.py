@@ -62,7 +62,7 @@ class Content:
 
     @property
     def all_headers(self) -> dict[str, str]:
-        """Its own headers replace the common ones."""
+        """The common headers, and this response's own headers, which replace them."""
         return {**COMMON_HEADERS, "Content-Type": self.content_type, **self.headers}
 
 
@@ -92,7 +92,7 @@ class FieldError:
 
 
 class Problem(Exception):
-    """A refusal as RFC 9457 defines it. `name` ends the `type`; `detail` names the error and the cure."""
+    """A refusal as RFC 9457 defines it. `name` ends the `type`. `detail` names the error and the cure."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ def encoded(document: Mapping[str, Any]) -> bytes:
 
 
 def refused(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
-    """Return a problem that has the name of its status: "Not Found" is not-found."""
+    """Return a problem that has the name of its status, such as "not-found" for 404."""
     return Problem(status, status.name.lower().replace("_", "-"), detail, headers=headers)
 
 
@@ -146,8 +146,8 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 
 
 def not_found() -> Problem:
-    """Return 404. It is the same for a missing object and for an object of another seller."""
-    return refused(HTTPStatus.NOT_FOUND, "there is nothing here under this address, or not for this key")
+    """Return 404. The response is the same for a missing object and for an object of another seller."""
+    return refused(HTTPStatus.NOT_FOUND, "nothing exists at this address, or this key may not read it")
 
 
 def unavailable(name: str, detail: str, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Problem:

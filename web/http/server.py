@@ -1,4 +1,4 @@
-"""The web server: uvicorn, which reads and writes, and threads, which run the application."""
+"""The web server. uvicorn reads and writes, and threads run the application."""
 
 import asyncio
 import contextlib
@@ -17,29 +17,29 @@ from web.http.connections import IDLE_SECONDS, Connections, Listener, listener
 from web.http.threads import Threads
 
 THREADS = 16
-"""Each keeps a connection to the database: PostgreSQL has 100 for all, SQLite takes 0.3 MB for each."""
+"""Each thread keeps a database connection, and PostgreSQL by default allows 100 in all."""
 CONNECTIONS = 2000
 STOP_SECONDS = 4
-"""The longest time that requests under way may take after a stop: less than docs/spec.md 1 allows."""
+"""The longest time that requests under way may take after a stop. docs/spec.md 1 allows 5 seconds."""
 PULSE_SECONDS = 1.0
 _BACKLOG = 1024
 
 NO_SUCH_ADDRESS = "set WEB_HOST to an address of this machine, such as 127.0.0.1"
 _CURES = {
-    errno.EADDRINUSE: "end the program that has this port, or set WEB_PORT to another",
-    errno.EACCES: "ports below 1024 are root's; set WEB_PORT=8080, and put a web server before it",
+    errno.EADDRINUSE: "end the program that uses this port, or set WEB_PORT to another port",
+    errno.EACCES: "only root may use ports below 1024; set WEB_PORT=8080, and put a web server in front",
 }
 
 
 class CannotListenError(Exception):
-    """The address is taken, or none of this machine's."""
+    """The address is in use, or does not belong to this machine."""
 
 
 class Server:
-    """The web server on one address; port 0 is any free port. Raises CannotListenError.
+    """The web server on one address. Port 0 is any free port. Raises CannotListenError.
 
     Each thread that calls `app` calls `at_thread_end` when it ends. The server calls `pulse` about once a
-    second while it makes progress: not while all threads are busy, requests wait, and no thread takes one.
+    second while it makes progress. It makes none if requests wait and no thread takes one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Server:
             uvicorn.Config(
                 self._adapter,
                 interface="asgi3",
-                # Its memory is bounded: it parses a connection's next request after the last response.
+                # h11 needs bounded memory, because it parses a request only after the previous response.
                 http="h11",
                 loop="asyncio",
                 ws="none",
@@ -88,12 +88,12 @@ class Server:
         )
 
     def run(self) -> None:
-        """Serve until `stop`; then accept no more connections, and finish the requests under way."""
+        """Serve until `stop`. Then accept no more connections, and finish the requests under way."""
         asyncio.run(self._serve())
         self._threads.end(time.monotonic() + 0.5)
 
     def stop(self) -> None:
-        """Stop `run`. A signal handler or another thread may call it, and more than once."""
+        """Stop `run`. Signal handlers and other threads may call this method, and more than once."""
         self._server.should_exit = True
         if self._loop is not None:
             # The loop may have ended meanwhile.
@@ -102,13 +102,13 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        beats = asyncio.create_task(self._beat())
+        heartbeat = asyncio.create_task(self._beat())
         try:
             await self._server.serve(sockets=[*self._sockets])
         finally:
-            beats.cancel()
+            heartbeat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await beats
+                await heartbeat
 
     async def _beat(self) -> None:
         while True:
@@ -142,7 +142,7 @@ def _cannot_listen(host: str, port: int, error: Exception) -> CannotListenError:
 
 
 def _allow_files(wanted: int) -> None:
-    """Allow as many open files as connections, as far as the system permits."""
+    """Raise the limit of open files to `wanted`, as far as the system permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:

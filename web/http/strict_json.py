@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it and no more. Whatever may be read in two ways is refused."""
+"""A strict JSON parser (RFC 8259). It refuses input that parsers may read differently."""
 
 import json
 import re
@@ -14,16 +14,17 @@ BODY_LIMIT_BYTES = 16 * 1024
 NESTING_LIMIT = 8
 NUMBER_LIMIT_CHARACTERS = 64
 
-# A string that does not end goes to the end of the text: each character is read once, whatever it is.
+# A string without an end reaches to the end of the text, so that the search reads each character once.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _EXPONENT = re.compile("[eE]")
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body; numbers with a point or an exponent come as Decimal.
+    """Return the JSON object in a body. Numbers with a point or an exponent become Decimal.
 
-    Raises Problem: 413 for a body of more than 16 KiB, 400 for anything that is not one object in strict
-    JSON: duplicate keys, NaN, Infinity, bytes behind its end, lone surrogates, more than eight levels.
+    Raises Problem 413 for a body of more than 16 KiB. Raises Problem 400 unless the body is one object in
+    strict JSON. Strict JSON excludes duplicate keys, NaN, Infinity, trailing bytes and lone surrogates. The
+    nesting has at most NESTING_LIMIT levels.
     """
     if len(body) > BODY_LIMIT_BYTES:
         raise too_large()
@@ -35,16 +36,16 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise malformed(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise malformed("the body must be a JSON object")
-    # Bytes that are UTF-8 have no half characters.
+    # Valid UTF-8 has no lone surrogates, so only an escape can create one.
     if "\\u" in text:
         _check_characters(value)
     return value
 
 
 def canonical(value: Any) -> bytes:
-    """Return the same bytes for the same JSON, whatever its spaces and the order of its keys.
+    """Return the same bytes for the same JSON, regardless of its spaces and the order of its keys.
 
-    A number stays a number: 5.00 and "5.00" have different bytes.
+    Numbers and text stay different, so 5.00 and "5.00" have different bytes.
     """
     return _canonical(value).encode()
 
@@ -62,7 +63,7 @@ def _canonical(value: Any) -> str:
 
 
 def too_large() -> Problem:
-    """The problem of a body above the limit."""
+    """Return the problem of a body above the limit."""
     return refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_LIMIT_BYTES} bytes")
 
 
@@ -77,9 +78,9 @@ def _text(body: bytes) -> str:
 
 
 def _check_nesting(text: str) -> None:
-    """Refuse deep nesting before the parser, which recurses.
+    """Refuse deep nesting before the parser runs, because the parser is recursive.
 
-    Up to the first fault in the JSON both see the same brackets.
+    Up to the first error in the JSON, this check and the parser count the same brackets.
     """
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
@@ -117,7 +118,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise malformed(f"the key {json.dumps(key)[:80]} is there twice")
+            raise malformed(f"the key {json.dumps(key)[:80]} occurs twice")
         found[key] = value
     return found
 
@@ -129,7 +130,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _check_characters(value: Mapping[str, Any]) -> None:
-    """An escape such as \\ud800 makes half a character, which no UTF-8 can hold."""
+    """Refuse lone surrogates. An escape such as \\ud800 creates one, and UTF-8 cannot encode it."""
     try:
         canonical(value)
     except UnicodeEncodeError as error:

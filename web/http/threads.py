@@ -1,4 +1,4 @@
-"""Run calls in a fixed number of threads, and report whether they make progress."""
+"""A pool of a fixed number of threads, which reports its progress."""
 
 import queue
 import threading
@@ -11,7 +11,7 @@ _Job = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
 class Threads:
-    """A pool of daemon threads: a stuck call doesn't keep the process from ending.
+    """A pool of daemon threads, so that a stuck call does not keep the process from exiting.
 
     Each thread calls `at_thread_end` when it ends.
     """
@@ -39,7 +39,7 @@ class Threads:
         return has_taken or self._jobs.empty()
 
     def end(self, deadline: float) -> None:
-        """Let the threads end, until `deadline` by the monotonic clock."""
+        """End the threads. Wait for them until `deadline` by the monotonic clock."""
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -53,7 +53,7 @@ class Threads:
                 continue
             try:
                 future.set_result(function(*arguments))
-            except BaseException as error:  # noqa: BLE001  # The caller gets it.
+            except BaseException as error:  # noqa: BLE001  # The caller receives it.
                 future.set_exception(error)
             # The next wait must not keep this call's objects alive.
             del job, future, function, arguments

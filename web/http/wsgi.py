@@ -1,4 +1,4 @@
-"""Connect the application to Bottle: its routes, its refusals, and its responses in Bottle's form."""
+"""Connection of the application to Bottle: routes, refusals and responses."""
 
 import re
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 
 class Reader(Enum):
-    """The reader of a route. People may write slashes too many, and are led to the page."""
+    """The reader of a route. The server redirects people who type superfluous slashes."""
 
     PROGRAM = "program"
     OPERATOR = "operator"
@@ -63,22 +63,22 @@ def internal_error() -> Problem:
 
 
 def check_spelling(environ: Environ) -> None:
-    """Refuse a path that a proxy in front may read as another one. Raises Problem 404.
+    """Refuse a path that a proxy in front may take for another path. Raises Problem 404.
 
     All our paths consist of unreserved characters (RFC 3986, 2.3), so none needs an escape. A proxy that
-    guards a path, such as /metrics, need not know its other spellings.
+    guards a path, such as /metrics, therefore has to match only one spelling.
     """
     if not _is_plain(environ[RAW_PATH]):
         raise not_found()
 
 
 def root_of(path: str) -> str:
-    """Return the relative way from a path to "/". Behind a proxy "/" may have a prefix."""
+    """Return the relative URL from a path to "/". Behind a proxy, "/" may have a prefix."""
     return "../" * (path.count("/") - 1)
 
 
 def _page_without_extra_slashes(app: Bottle) -> Content | None:
-    """Redirect to the page that the path names but for its slashes, if there is one for people."""
+    """Return a redirect to the same path without superfluous slashes, if that is a page for people."""
     raw: str = request.environ[RAW_PATH]
     path = re.sub("/+", "/", raw).rstrip("/") or "/"
     if path == raw or not _is_plain(raw) or request.method not in ("GET", "HEAD"):
@@ -89,8 +89,8 @@ def _page_without_extra_slashes(app: Bottle) -> Content | None:
         return None
     reader: Any = route.config.get("reader")
     # A proxy may guard the operator's pages by their first characters.
-    is_led = reader is Reader.CUSTOMER or (reader is Reader.OPERATOR and raw.rstrip("/") == path)
-    if not is_led:
+    is_redirected = reader is Reader.CUSTOMER or (reader is Reader.OPERATOR and raw.rstrip("/") == path)
+    if not is_redirected:
         return None
     query = f"?{request.query_string}" if request.query_string else ""
     location = f"{root_of(raw)}{path.removeprefix('/')}" or "./"
@@ -108,5 +108,5 @@ def _not_allowed(error: HTTPError) -> HTTPResponse:
     if "GET" in methods:
         methods.add("HEAD")
     allowed = ", ".join(sorted(methods))
-    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address takes {allowed}", {"Allow": allowed})
+    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address accepts {allowed}", {"Allow": allowed})
     return bottle_response(problem.answer)

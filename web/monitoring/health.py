@@ -1,4 +1,4 @@
-"""Report whether all is well: to a monitor, a load balancer, and the operator."""
+"""Health checks for a monitor, a load balancer and the operator."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -28,26 +28,26 @@ CURRENCY_USE = timedelta(days=7)
 
 
 Problems = list[tuple[str, str]]
-"""The name of each part that is ill, and a line that says what to do."""
+"""For each problem: the affected part of Nodetill, and a line with the problem and its cure."""
 
 
 def health(call: Request) -> Answer:
-    """GET /health: 200 when all is well, else 503 with what is not. Ages are in seconds.
+    """GET /health: 200, or 503 with the problems. Ages are in seconds.
 
-    The lines may name hosts, wallets and blocks, so the public reads only which part is ill.
+    The lines may name hosts, wallets and blocks, so the public receives only the names of affected parts.
     """
     found, findings = _look(call)
     return _answer(found, findings, is_full=may_see_details(call))
 
 
 def look(call: Request) -> tuple[list[str], HealthFindings]:
-    """Return what is wrong, a line each with what to do, and the figures."""
+    """Return a line for each problem, and the figures."""
     found, findings = _look(call)
     return [line for _, line in found], findings
 
 
 def unreadable(environ: Environ, settings: Settings) -> Answer:
-    """Return the answer for a database that cannot be read."""
+    """Return the response for a database that is not available."""
     findings = HealthFindings(
         chain={"height": None, "node_height": None, "behind": None, "last_block_at": None},
         daemon={"heartbeat_age": None},
@@ -55,7 +55,7 @@ def unreadable(environ: Environ, settings: Settings) -> Answer:
         rates={"age": None},
         addresses={"free": None},
     )
-    found = [("database", "the database is not available: see the log of run_web.py")]
+    found = [("database", "the database is not available; read the log of run_web.py")]
     return _answer(found, findings, is_full=is_monitor(environ, settings))
 
 
@@ -67,12 +67,12 @@ def _look(call: Request) -> tuple[Problems, HealthFindings]:
 
 def _answer(found: Problems, findings: HealthFindings, *, is_full: bool) -> Answer:
     status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
-    told = [line for _, line in found] if is_full else list(dict.fromkeys(part for part, _ in found))
-    return Answer(status, Health(status="failing" if found else "ok", problems=told, **findings))
+    lines = [line for _, line in found] if is_full else list(dict.fromkeys(part for part, _ in found))
+    return Answer(status, Health(status="failing" if found else "ok", problems=lines, **findings))
 
 
 def figures(now: datetime) -> HealthFindings:
-    """The figures that tell whether all is well, inside the caller's reading transaction."""
+    """Return the figures on which the health depends. Must run inside a snapshot."""
     report = daemon_report()
     tip = stored_tip()
     newest_rate = Rate.select(Rate.fetched_at).order_by(Rate.fetched_at.desc()).limit(1).scalar()
@@ -94,34 +94,40 @@ def figures(now: datetime) -> HealthFindings:
 
 
 def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Iterator[tuple[str, str]]:
-    """What is not well: which part of Nodetill, and a line that says what to do. `findings`: `figures`."""
+    """Yield each problem: the affected part of Nodetill, and a line with the problem and its cure.
+
+    `findings` is the result of `figures`.
+    """
     silence = findings["daemon"]["heartbeat_age"]
     if silence is None:
-        yield "daemon", "the daemon has never run on this database: start run_daemon.py"
+        yield "daemon", "the daemon has never run on this database; start run_daemon.py"
     elif silence > SILENCE_SECONDS:
         yield (
             "daemon",
-            f"the daemon has been silent for {silence} s: see that run_daemon.py runs, and its log",
+            f"the daemon has been silent for {silence} s; check that run_daemon.py runs, and read its log",
         )
     else:
         for problem in daemon_report().problems:
             yield "daemon", problem
     behind = findings["chain"]["behind"]
     if behind is not None and behind > BLOCKS_BEHIND:
-        yield "daemon", f"{behind} blocks behind the node: statuses are old until the daemon has caught up"
+        yield (
+            "daemon",
+            f"{behind} blocks behind the node; statuses are out of date until the daemon has caught up",
+        )
     if not findings["addresses"]["free"]:
         yield (
             "addresses",
-            "no free address is left: new requests are refused until the daemon gets some from bitcoind",
+            "no free address is left; new requests are refused until the daemon gets addresses from bitcoind",
         )
     yield from _of_prices(settings, now)
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
     if waited is not None and waited > EMAIL_WAIT_SECONDS:
-        yield "messages", f"an email has waited for {waited} s: see SMTP_URL, and the daemon's log"
+        yield "messages", f"an email has waited for {waited} s; check SMTP_URL, and read the daemon's log"
 
 
 def _of_prices(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:
-    """Report each currency that shops use and that has no fresh price: their requests are refused."""
+    """Report currencies that shops use and that have no fresh price, as their requests are refused."""
     priced = {price.currency for price in prices_now(settings, now)}
     cure = "see RATE_SOURCES, and the daemon's log for its sources"
     if not priced:
@@ -147,5 +153,5 @@ def _oldest(messages: Any) -> datetime | None:
     return oldest.created_at if oldest else None
 
 
-def _age(moment: datetime | None, now: datetime) -> int | None:
-    return None if moment is None else max(int((now - moment).total_seconds()), 0)
+def _age(since: datetime | None, now: datetime) -> int | None:
+    return None if since is None else max(int((now - since).total_seconds()), 0)

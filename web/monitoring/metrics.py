@@ -1,6 +1,7 @@
-"""Figures for Prometheus, out of the database: whichever web process is asked, they are the same.
+"""Metrics for Prometheus. They come from the database, so all web processes return the same metrics.
 
-A scrape reads what is open and what waits, never what is done: it takes as long with a million requests.
+A scrape reads open requests and waiting messages, never closed requests. Its duration therefore does not grow
+with the number of past requests.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +31,7 @@ _TOPICS = ("rawtx", "hashblock")
 
 
 def metrics(call: Request) -> Content:
-    """GET /metrics: in Prometheus's text format."""
+    """GET /metrics: the metrics in the text format of Prometheus."""
     with snapshot():
         families = [*_of_installation(call), *_of_payments(), *_of_chain(), *_of_outbox(), *_of_prices(call)]
         families += _of_daemon(daemon_report())
@@ -38,7 +39,7 @@ def metrics(call: Request) -> Content:
 
 
 class _Collected:
-    """A registry that has just these: nothing is kept between two scrapes."""
+    """A registry of these metrics alone, because nothing is stored between two scrapes."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -53,64 +54,64 @@ def _of_installation(call: Request) -> Iterator[Metric]:
         "schema": statistics.schema_version(),
         "database": "sqlite" if is_sqlite() else "postgresql",
     }
-    yield _gauge("build_info", "Which Nodetill this is", [(build, 1)])
+    yield _gauge("build_info", "Version, schema and database of this Nodetill", [(build, 1)])
     faults = list(problems(call.settings, call.now, figures(call.now)))
-    yield _gauge("problems", "Lines that /health finds fault with", [({}, len(faults))])
-    yield _gauge("free_addresses", "Addresses that new requests can be given", [({}, free_count())])
+    yield _gauge("problems", "Problems that /health reports", [({}, len(faults))])
+    yield _gauge("free_addresses", "Free addresses for new requests", [({}, free_count())])
 
 
 def _of_payments() -> Iterator[Metric]:
     found = statistics.underway_by_status()
     counted = [({"status": status.value}, found.get(status.value, 0)) for status in _UNDERWAY]
-    yield _gauge("payment_requests", "Requests underway: neither confirmed nor expired", counted)
+    yield _gauge("payment_requests", "Requests that are neither confirmed nor expired", counted)
     created = statistics.created_count()
-    yield _counter("payment_requests_created", "Requests that were ever made", [({}, created)])
+    yield _counter("payment_requests_created", "Requests ever created", [({}, created)])
 
 
 def _of_chain() -> Iterator[Metric]:
     report, tip = daemon_report(), stored_tip()
-    yield _gauge("chain_height", "The block that statuses are worked out at", [({}, report.assessed_height)])
+    yield _gauge("chain_height", "Height at which statuses are computed", [({}, report.assessed_height)])
     if report.node_height is not None:
         behind = max(report.node_height - report.assessed_height, 0)
-        yield _gauge("node_height", "bitcoind's block", [({}, report.node_height)])
-        yield _gauge("chain_lag_blocks", "How far the one is behind the other", [({}, behind)])
+        yield _gauge("node_height", "Height of bitcoind", [({}, report.node_height)])
+        yield _gauge("chain_lag_blocks", "Blocks by which chain_height is behind node_height", [({}, behind)])
     if tip is not None:
-        yield _time("last_block", "When the newest block was mined, as it says", [({}, tip.mined_at)])
+        yield _time("last_block", "Time in the header of the newest block", [({}, tip.mined_at)])
 
 
 def _of_outbox() -> Iterator[Metric]:
     waiting = {queue.channel: queue for queue in statistics.queues()}
     pending = [({"channel": c}, waiting[c].pending if c in waiting else 0) for c in _CHANNELS]
-    yield _gauge("outbox_pending_messages", "Messages that wait to be sent, or sent again", pending)
+    yield _gauge("outbox_pending_messages", "Messages that wait for their first or next attempt", pending)
     oldest = [({"channel": channel}, queue.oldest_at) for channel, queue in waiting.items()]
-    yield _time("outbox_oldest", "When the oldest message that waits was written", oldest)
+    yield _time("outbox_oldest", "When the oldest waiting message was created", oldest)
     given_up = statistics.undeliverable_count()
     yield _gauge("outbox_undeliverable_messages", "Messages that were given up", [({}, given_up)])
 
 
 def _of_prices(call: Request) -> Iterator[Metric]:
     fetched = [({"source": source}, at) for source, at in statistics.rates_fetched_at().items()]
-    yield _time("rate", "When the rate source last answered", fetched)
+    yield _time("rate", "When the rate source last returned rates", fetched)
     priced = [({"currency": p.currency}, p.fetched_at) for p in prices_now(call.settings, call.now)]
-    yield _time("price", "How old the price is that a request would be made at now", priced)
+    yield _time("price", "When the price for new requests was fetched", priced)
 
 
 def _of_daemon(report: DaemonReport) -> Iterator[Metric]:
-    """What it stores with each heartbeat. Its counters start from 0 when it does."""
+    """Return the figures that the daemon stores with its heartbeat. Its counters restart from 0 with it."""
     counters: Mapping[str, Any] = report.counters
     if report.heartbeat_at is not None:
         beat_at = report.heartbeat_at
-        yield _time("daemon_heartbeat", "When the daemon last said that it lives", [({}, beat_at)])
+        yield _time("daemon_heartbeat", "When the daemon last stored its heartbeat", [({}, beat_at)])
     for name, meaning, label, values in (
         ("feed_messages", "Messages of bitcoind's feed", "topic", _TOPICS),
-        ("events", "What happened to payments", "type", [event_type.value for event_type in EventType]),
+        ("events", "Events of payments", "type", [event_type.value for event_type in EventType]),
     ):
         counts = counters.get(name, {})
         yield _counter(name, meaning, [({label: value}, counts.get(value, 0)) for value in values])
     for name, meaning in (
-        ("feed_messages_lost", "Messages of the feed that never came, by its sequence numbers"),
+        ("feed_messages_lost", "Messages of the feed that were lost, by its sequence numbers"),
         ("feed_gaps", "Places in the feed where messages are missing"),
-        ("feed_connections", "Connections to the feed that were made"),
+        ("feed_connections", "Connections made to the feed"),
     ):
         yield _counter(name, meaning, [({}, counters.get(name, {}).get("", 0))])
     yield _deliveries(counters.get("deliveries", {}))
@@ -118,18 +119,18 @@ def _of_daemon(report: DaemonReport) -> Iterator[Metric]:
 
 
 def _deliveries(counts: Mapping[str, int]) -> Metric:
-    tried = [
+    attempts = [
         ({"channel": channel, "outcome": outcome}, counts.get(f"{channel} {outcome}", 0))
         for channel in _CHANNELS
         for outcome in _OUTCOMES
     ]
-    return _counter("deliveries", "Tries to deliver a message, by what came of it", tried)
+    return _counter("deliveries", "Attempts to deliver a message, by their outcome", attempts)
 
 
-def _latencies(told: Mapping[str, Any]) -> Metric:
-    meaning = "From when a payment was first seen until the word of it was taken"
+def _latencies(by_channel: Mapping[str, Any]) -> Metric:
+    meaning = "Time from the first sight of a payment to the delivery of its message"
     family = HistogramMetricFamily("nodetill_received_told_seconds", meaning, labels=["channel"])
-    for channel, latency in told.items():
+    for channel, latency in by_channel.items():
         family.add_metric([channel], buckets=latency["buckets"], sum_value=latency["sum"])
     return family
 
@@ -149,7 +150,7 @@ def _counter(name: str, meaning: str, samples: _Samples) -> Metric:
 
 
 def _time(name: str, meaning: str, samples: Iterable[tuple[Mapping[str, str], datetime]]) -> Metric:
-    """A moment and not an age: whoever asks knows what time it is, and stays right when nobody answers."""
+    """Return a gauge of a time, not of an age. An age would be wrong as soon as scrapes fail."""
     return _gauge(
         f"{name}_timestamp_seconds", meaning, [(labels, moment.timestamp()) for labels, moment in samples]
     )

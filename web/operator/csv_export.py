@@ -1,4 +1,4 @@
-"""The filtered list as CSV (RFC 4180), for a spreadsheet."""
+"""Export of the filtered list as CSV (RFC 4180), for a spreadsheet."""
 
 import csv
 import io
@@ -20,9 +20,9 @@ from web.operator.payment_list import filled_in
 CSV = "text/csv; charset=utf-8; header=present"
 _AT_ONCE = 1000
 
-# A spreadsheet takes a cell that begins so for a formula, and would carry out what a stranger wrote
-# (https://owasp.org/www-community/attacks/CSV_Injection). A reader that splits by another separator than ours
-# begins a cell behind each of these, whatever stands in quotation marks for us.
+# A spreadsheet runs a cell that begins like a formula, and a stranger may have written the cell
+# (https://owasp.org/www-community/attacks/CSV_Injection). A reader with another separator may begin a cell
+# after each of these characters, even inside quotation marks.
 _FORMULA = re.compile(r'((?:\A|[;,|\t\r\n])[\s"\u200b\ufeff]*)(?=[=+\-@＝＋－﹢﹣−＠﹫])')
 _STARTS_LIKE_FORMULA = ("\t", "\r", "\n")
 
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def show(call: Request) -> Content:
-    """GET /operator/payments.csv: all that the list's filters let through, newest first."""
+    """GET /operator/payments.csv: all requests that match the filters of the list, newest first."""
     given = {name: value for name, value in filled_in(call).items() if name != "cursor"}
     filters = read_form(OperatorFilters, given)
     name = f"payments-{call.now:%Y-%m-%d}.csv"
@@ -43,15 +43,15 @@ def show(call: Request) -> Content:
 
 
 def _lines(filters: OperatorFilters) -> Iterator[bytes]:
-    """A thousand rows at a time, each read by itself: a slow client keeps nobody's transaction open."""
-    # Spreadsheets take a file without a byte order mark for one in the system's old code page.
-    yield b"\xef\xbb\xbf" + _written([COLUMNS])
+    """Yield the file in parts. Each part has its own transaction, so a slow client keeps none open."""
+    # Without a byte order mark, spreadsheets assume the system's old code page.
+    yield b"\xef\xbb\xbf" + _csv_of([COLUMNS])
     cursor: str | None = None
     while True:
         part = filters.model_copy(update={"limit": _AT_ONCE, "cursor": cursor})
         with connection(), bounded_reading(OPERATOR_SECONDS):
             page, cursor = page_of(part)
-        yield _written([_cells(payment) for payment in page])
+        yield _csv_of([_cells(payment) for payment in page])
         if cursor is None:
             return
 
@@ -80,14 +80,14 @@ def _cells(payment: PaymentRequest) -> tuple[object, ...]:
     )
 
 
-def _written(rows: Iterable[tuple[object, ...]]) -> bytes:
+def _csv_of(rows: Iterable[tuple[object, ...]]) -> bytes:
     text = io.StringIO()
     csv.writer(text).writerows([[_defused(cell) for cell in row] for row in rows])
     return text.getvalue().encode()
 
 
 def _defused(cell: object) -> str:
-    """Return the cell's text, with an apostrophe before each place where a reader may see a formula."""
+    """Return the cell's text, with an apostrophe before each place where a formula may begin."""
     text = "" if cell is None else str(cell)
     text = f"'{text}" if text.startswith(_STARTS_LIKE_FORMULA) else text
     return _FORMULA.sub(r"\1'", text)

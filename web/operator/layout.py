@@ -1,4 +1,4 @@
-"""What all of the operator's pages have in common: their frame, their words for numbers, and the way in."""
+"""Common parts of the operator's pages: their frame, number formats, redirects and problems."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,18 +22,18 @@ _PROBLEM = template("operator_problem.tpl")
 def operator_page(
     name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
 ) -> Content:
-    """The template, filled in for the browser that called."""
+    """Render a template for a request."""
     return _filled(name, call.environ, status, {}, values)
 
 
 def see_other(path: str, call: Request, *cookies: str) -> Content:
-    """On to another of our pages; `path` is without its first slash."""
+    """Redirect to another page of ours. `path` has no leading slash."""
     location = f"{root_of(call.environ)}{path}" or "./"
     return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
 
 
 def told(problem: Answer, environ: Environ) -> Content:
-    """A problem as a page; who is not logged in is led to the door, and afterwards back."""
+    """Return a problem as a page. For 401, redirect to the login, which later redirects back."""
     if problem.status == HTTPStatus.UNAUTHORIZED:
         login = f"{root_of(environ)}operator/login"
         is_page = environ["REQUEST_METHOD"] == "GET"
@@ -45,22 +45,22 @@ def told(problem: Answer, environ: Environ) -> Content:
 
 
 def root_of(environ: Environ) -> str:
-    """The way from the page that was asked for to the first one: it may be behind a proxy's own path."""
+    """Return the relative URL from the requested page to the first page. A proxy may add a prefix to both."""
     return wsgi.root_of(environ[RAW_PATH])
 
 
 def bitcoin(amount_sats: int) -> str:
-    """With its unit, on one line."""
+    """Format an amount with its unit and a no-break space."""
     return f"{format_btc(amount_sats)}\N{NO-BREAK SPACE}BTC"
 
 
 def money(amount: str, currency: str) -> str:
-    """As it is written in English: 1,234.50 EUR."""
+    """Format an amount as in English, such as 1,234.50 EUR."""
     return languages()["en"].amount(amount, currency)
 
 
 def moment(when: datetime) -> str:
-    """To the second, in UTC, which the page says once."""
+    """Format a time to the second. The page itself names UTC once."""
     return f"{when:%Y-%m-%d %H:%M:%S}"
 
 
@@ -83,7 +83,7 @@ def _filled(
 
 
 def _path_of(environ: Environ) -> str:
-    """What was asked for, without its first slash."""
+    """Return the requested path and query without the leading slash."""
     path: str = environ[RAW_PATH].removeprefix("/")
     query = environ.get("QUERY_STRING")
     return f"{path}?{query}" if query else path

@@ -1,8 +1,8 @@
-"""Log the operator in and out.
+"""Login and logout of the operator.
 
-After a wrong password the same client has to wait, in whichever process or thread its next try arrives. A
-client is an IPv4 address, an IPv6 network, or a browser that has logged in before. So nobody's guesses keep
-the operator out.
+After a wrong password the same client has to wait. The pause holds in all processes and threads. A client is
+an IPv4 address, an IPv6 network, or a browser that has logged in before. Therefore guesses by other clients
+do not lock the operator out.
 """
 
 import re
@@ -38,17 +38,17 @@ _OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.AS
 
 
 def show(call: Request) -> Content:
-    """GET /operator/login: the form. `to` names the page that was asked for."""
+    """GET /operator/login: the form. `to` names the page to open after the login."""
     to = call.page_parameters().get("to", "")
     if is_inside(call):
         return see_other(_checked(to), call)
-    # SameSite=Strict: a link in somebody's webmail comes without our cookies, though they are there.
+    # SameSite=Strict: after a click on a link in webmail, the browser withholds our cookies.
     is_from_elsewhere = call.header("Sec-Fetch-Site") == "cross-site"
     return _form(call, to, is_from_elsewhere=is_from_elsewhere)
 
 
 def enter(call: Request) -> Content:
-    """POST /operator/login: in, or the form again: 403 for a wrong password, 429 before the pause is over."""
+    """POST /operator/login: log in. Else return the form, with 403 for a wrong password, 429 in the pause."""
     visitor, settings = call.visitor, call.settings
     to = visitor.form.get("to", "")
     try:
@@ -69,7 +69,7 @@ def enter(call: Request) -> Content:
 
 
 def leave(call: Request) -> Content:
-    """POST /operator/logout: the session is over, wherever its cookie may be."""
+    """POST /operator/logout: end the session, also for copies of its cookie."""
     with call.writers.transaction():
         end_session(call.visitor.id)
     log.info("operator logged out")
@@ -106,5 +106,8 @@ def _form(
 
 
 def _checked(to: str) -> str:
-    """A page of the operator's, or the first one: nobody is led to another site by our form."""
+    """Return the path if it is a page of the operator's, else the first page.
+
+    The form must not redirect to another site.
+    """
     return to if _OUR_PATH.fullmatch(to) else ""

@@ -1,4 +1,4 @@
-"""One payment request as the operator sees it: its facts, its transactions, all that happened, what to do."""
+"""The operator's page of one payment request: its facts, transactions, timeline and actions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,21 +32,21 @@ _OPERATOR = "operator"
 
 WORDS: Mapping[EventType, str] = MappingProxyType(
     {
-        EventType.UNDERPAID: "A part has come",
+        EventType.UNDERPAID: "A part received",
         EventType.RECEIVED: "Received",
         EventType.CONFIRMED: "Confirmed",
         EventType.EXPIRED: "Expired",
-        EventType.LATE: "Late money has come",
+        EventType.LATE: "Late money received",
         EventType.REVERTED: "Taken back",
-        EventType.EXTRA: "More money has come",
+        EventType.EXTRA: "More money received",
     }
 )
-"""What happened, as the timeline has it."""
+"""The names of events in the timeline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An entry of the timeline: when, what, and for an event who was told of it."""
+    """An entry of the timeline. An event has its messages."""
 
     at: datetime
     words: str
@@ -74,13 +74,13 @@ def show(call: Request, reference: str) -> Content:
 
 
 def accept(call: Request, reference: str) -> Content:
-    """POST /operator/payments/{id}/accept: the daemon is asked to count late money, as by the API."""
+    """POST /operator/payments/{id}/accept: request that the daemon counts late money, as the API does."""
     leave_acceptance(call, _payment(reference), by=_OPERATOR)
     return _back(call, reference)
 
 
 def redeliver(call: Request, reference: str, event_reference: str, channel: str) -> Content:
-    """POST /operator/payments/{id}/events/{event_id}/{channel}: the daemon is asked to send it again."""
+    """POST /operator/payments/{id}/events/{event_id}/{channel}: request that the daemon sends it again."""
     payment = _payment(reference)
     messages = messages_of(event for event in events_of(payment) if event.reference == event_reference)
     wanted = [message for message in messages if message.channel == channel]
@@ -92,15 +92,15 @@ def redeliver(call: Request, reference: str, event_reference: str, channel: str)
 
 
 def mark_settled(call: Request, reference: str) -> Content:
-    """POST /operator/payments/{id}/settle: nothing of what the form showed needs a decision any more."""
-    if not _settle(call, _payment(reference), call.visitor.form.get("revision", "")):
-        detail = "something has happened to this payment meanwhile: look at it again, then decide"
+    """POST /operator/payments/{id}/settle: acknowledge all that the form showed."""
+    if not _acknowledge(call, _payment(reference), call.visitor.form.get("revision", "")):
+        detail = "this payment has changed since the page was loaded; look at it again, then decide"
         raise Problem(HTTPStatus.CONFLICT, "has-changed", detail)
     return _back(call, reference)
 
 
 def mark_all_settled(call: Request) -> Content:
-    """POST /operator/settle: the same for a whole list. A payment that has changed since stays on it."""
+    """POST /operator/settle: acknowledge a whole list. A payment that has changed since stays on it."""
     form = call.visitor.form
     listed = {payment_by_reference(name): shown for name, shown in form.items() if REFERENCE.fullmatch(name)}
     unchanged = [payment for payment, shown in listed.items() if payment and shown == str(payment.revision)]
@@ -113,8 +113,8 @@ def mark_all_settled(call: Request) -> Content:
     return see_other(f"?needs={needs}" if needs in list(ActionNeeded) else "", call)
 
 
-def _settle(call: Request, payment: PaymentRequest, revision: str) -> bool:
-    """Return whether the payment still is as that revision of it was, and is settled now."""
+def _acknowledge(call: Request, payment: PaymentRequest, revision: str) -> bool:
+    """Acknowledge the payment if it still has that revision. Return whether it had."""
     if revision != str(payment.revision):
         return False
     with call.writers.transaction():
@@ -125,7 +125,7 @@ def _settle(call: Request, payment: PaymentRequest, revision: str) -> bool:
 
 
 def _payment(reference: str) -> PaymentRequest:
-    """Raises Problem 404."""
+    """Return the request of that id. Raises Problem 404."""
     payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
     if payment is None:
         raise not_found()
@@ -133,14 +133,14 @@ def _payment(reference: str) -> PaymentRequest:
 
 
 def _back(call: Request, reference: str) -> Content:
-    """To the page of the payment, which shows what became of the wish."""
+    """Redirect to the payment's page, which shows the effect of the command."""
     return see_other(f"operator/payments/{reference}", call)
 
 
 def _timeline(payment: PaymentRequest, outputs: list[Output]) -> list[Moment]:
-    """All that has happened, in its order."""
-    price = f"at {payment.price} {payment.currency} for a bitcoin, by {payment.price_source}"
-    moments = [Moment(payment.created_at, f"Asked for by {payment.seller_id}, {price}")]
+    """Return all events, transactions and decisions, oldest first."""
+    price = f"at {payment.price} {payment.currency} per bitcoin, from {payment.price_source}"
+    moments = [Moment(payment.created_at, f"Created by {payment.seller_id}, {price}")]
     moments += [
         Moment(output.first_seen_at, f"{bitcoin(output.amount_sats)} seen, in {output.txid[:8]}…")
         for output in outputs
@@ -158,7 +158,7 @@ def _timeline(payment: PaymentRequest, outputs: list[Output]) -> list[Moment]:
     ]
     for at, words in (
         (payment.late_accepted_at, "Late money accepted"),
-        (payment.closed_at, "Closed: no more work is done for it, but its address is watched for ever"),
+        (payment.closed_at, "Closed. Its address stays watched for ever"),
     ):
         if at is not None:
             moments.append(Moment(at, words))

@@ -1,4 +1,4 @@
-"""The operator's first page: what needs a decision, whether all is well, and every payment request."""
+"""The operator's first page: open decisions, the health, and all payment requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,32 +30,32 @@ NEEDS: Mapping[ActionNeeded, tuple[str, str]] = MappingProxyType(
     {
         ActionNeeded.REVERTED: (
             "Taken back",
-            "Paid, and not any more: a double-spend or a reorg. Stop the delivery, or speak to the customer.",
+            "No longer paid after a double-spend or a reorg. Stop the delivery, or contact the customer.",
         ),
         ActionNeeded.LATE: (
             "Late money",
-            "All came, but after the price had expired. Accept it, or send it back once it is confirmed.",
+            "The full amount came after the price had expired. Accept it, or return it once it is confirmed.",
         ),
         ActionNeeded.PART: (
-            "Expired with a part paid",
-            "Ask the customer for the rest, or, once the money is confirmed, where to send it back to.",
+            "Expired, partly paid",
+            "Ask the customer for the rest, or for an address to return the money to once it is confirmed.",
         ),
         ActionNeeded.EXTRA: (
-            "More than was asked for",
-            "Once it is confirmed, ask the customer where to send the rest back to, or keep it.",
+            "Overpaid",
+            "Once it is confirmed, ask the customer for an address to return the excess to, or keep it.",
         ),
         ActionNeeded.UNDELIVERED: (
             "Undeliverable messages",
-            "Given up after many tries. See why, and send them again.",
+            "Given up after many attempts. See why, and send them again.",
         ),
     }
 )
-"""The most urgent first: what it is called, and what to do."""
+"""The title and the advice of each need, the most urgent first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request in a list, which of its revisions is shown, and whether its late money is accepted."""
+    """A request in a list, with the revision on the page. `is_accepted`: its late money is accepted."""
 
     payment: Payment
     revision: int
@@ -64,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A kind of decision that waits: how often, and the newest that need it."""
+    """A kind of open decision: the number of its requests, and the newest of them."""
 
     need: ActionNeeded
     count: str
@@ -72,17 +72,17 @@ class Question:
 
     @property
     def title(self) -> str:
-        """What has happened."""
+        """The heading of this kind."""
         return NEEDS[self.need][0]
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """The advice to the operator."""
         return NEEDS[self.need][1]
 
 
 def show(call: Request) -> Content:
-    """GET /: what needs a decision, and below it all payments; or of these what is looked for."""
+    """GET /: open decisions and all payments, or the payments that match the filters."""
     given = filled_in(call)
     filters = read_form(OperatorFilters, given)
     with bounded_reading(OPERATOR_SECONDS):
@@ -91,13 +91,13 @@ def show(call: Request) -> Content:
         open_questions = [] if given else _questions(call)
         sellers = [seller.id for seller in Seller.select(Seller.id).order_by(Seller.id)]
     problems, findings = look(call)
-    asked = {name: value for name, value in given.items() if name != "cursor"}
+    parameters = {name: value for name, value in given.items() if name != "cursor"}
     return operator_page(
         _PAGE,
         call,
         given=given,
-        query=urlencode(asked),
-        next_query=urlencode({**asked, "cursor": next_cursor}) if next_cursor else None,
+        query=urlencode(parameters),
+        next_query=urlencode({**parameters, "cursor": next_cursor}) if next_cursor else None,
         need=NEEDS.get(filters.needs) if filters.needs else None,
         needs=NEEDS,
         rows=rows,
@@ -112,14 +112,14 @@ def show(call: Request) -> Content:
 
 
 def filled_in(call: Request) -> dict[str, str]:
-    """Return the filters that were filled in: a form sends the empty ones too."""
+    """Return the filters that have a value. A form sends its empty fields too."""
     given = call.page_parameters()
     return {name: text for name in OperatorFilters.model_fields if (text := given.get(name, "").strip())}
 
 
 def _questions(call: Request) -> list[Question]:
     counts = action_counts()
-    return [Question(need, _shown(counts[need]), _newest(need, call)) for need in NEEDS if need in counts]
+    return [Question(need, _count(counts[need]), _newest(need, call)) for need in NEEDS if need in counts]
 
 
 def _newest(need: ActionNeeded, call: Request) -> list[Row]:
@@ -135,5 +135,5 @@ def _rows(page: list[PaymentRequest], call: Request) -> list[Row]:
     ]
 
 
-def _shown(count: int) -> str:
+def _count(count: int) -> str:
     return f"{count:,} or more" if count == MOST_COUNTED else f"{count:,}"

@@ -1,4 +1,4 @@
-"""Money received, by day and currency: a chart for each currency, and the same as a table."""
+"""Money received by day, as a chart and a table for each currency."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,7 +15,7 @@ from web.operator.layout import operator_page
 _PAGE = template("operator_money.tpl")
 
 SPANS = (7, 31, 92)
-"""Days. No more at once: a look at them reads each payment of the time."""
+"""The selectable periods in days. They are short, because the page reads each payment of the period."""
 _DEFAULT_SPAN = 31
 
 _STEP, _BAR, _HEIGHT = 10, 8, 100
@@ -23,7 +23,7 @@ _STEP, _BAR, _HEIGHT = 10, 8, 100
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A day's bar in the chart, in the units of its viewBox; and what it stands for."""
+    """A day's bar in the chart, in the units of the viewBox, and the day's total."""
 
     day: date
     taking: DailyTotal
@@ -32,7 +32,7 @@ class Bar:
 
     @property
     def y(self) -> float:
-        """Bars stand on the ground."""
+        """The top edge of the bar."""
         return _HEIGHT - self.height
 
 
@@ -45,12 +45,12 @@ class Chart:
 
     @property
     def width(self) -> int:
-        """Of the viewBox."""
+        """The width of the viewBox."""
         return _STEP * len(self.bars)
 
     @property
     def days(self) -> list[Bar]:
-        """Those on which something came, newest first."""
+        """The days with payments, newest first."""
         return [bar for bar in reversed(self.bars) if bar.taking.payments]
 
     @property
@@ -60,7 +60,7 @@ class Chart:
 
     @property
     def total(self) -> DailyTotal:
-        """Of all the days."""
+        """The total of all days."""
         parts = [bar.taking for bar in self.bars]
         return DailyTotal(
             sum(part.payments for part in parts),
@@ -69,12 +69,12 @@ class Chart:
         )
 
     def written(self, amount: Decimal) -> str:
-        """With the decimals that the currency has."""
+        """Format an amount with the currency's decimals."""
         return to_plain(round(amount, currency_exponent(self.currency)))
 
 
 def show(call: Request) -> Content:
-    """GET /operator/money: `days` says how far back."""
+    """GET /operator/money: the last `days` days."""
     span = _span(call.page_parameters().get("days", str(_DEFAULT_SPAN)))
     today = call.now.date()
     days = [today - timedelta(days=number) for number in reversed(range(span))]

@@ -1,19 +1,19 @@
-// Keeps the page as the server has it, without loading it anew: asks every moment whether anything has
-// changed, and if so takes the new page's parts over. Every word comes from the server.
+// Keeps the page current without a reload: polls the status, and after a change replaces the parts of the page
+// that differ. All texts come from the server.
 "use strict";
 
 (() => {
   const POLL_MS = 1500;
   const HIDDEN_MS = 15000;
   const SLOWEST_MS = 15000;
-  const PATIENCE_MS = 10000;
+  const TIMEOUT_MS = 10000;
   const COPIED_MS = 2000;
 
   const main = document.querySelector("main");
   const offline = document.getElementById("offline");
   const said = document.getElementById("said");
   const regions = [...document.querySelectorAll("[data-live]")];
-  // As the server sent them: what this script does to a region is no change of it.
+  // The regions as the server sent them, so that this script's own changes to a region do not count.
   const sent = new Map(regions.map((region) => [region.id, region.innerHTML]));
 
   let clockLead = Date.parse(main.dataset.now) - Date.now();
@@ -47,7 +47,7 @@
   }
 
   async function get(url, headers) {
-    const answer = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
     const date = Date.parse(answer.headers.get("Date"));
     if (date) clockLead = date - Date.now();
     return answer;
@@ -56,7 +56,7 @@
   function pause() {
     if (document.hidden) return HIDDEN_MS;
     if (failures) return Math.min(POLL_MS * 2 ** (failures - 1), SLOWEST_MS);
-    // An expired payment may wait for days for money that comes late.
+    // An expired payment may wait days for late money.
     const isIdle = main.dataset.scene.startsWith("expired") || main.dataset.scene === "late";
     return isIdle ? Math.min(POLL_MS + unchanged * 50, SLOWEST_MS) : POLL_MS;
   }
@@ -69,7 +69,7 @@
     const answer = await get(location.href, {});
     if (!answer.ok) throw new Error(answer.status);
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-    // A newer Nodetill: its page needs its own script.
+    // The page of a newer Nodetill needs its own script.
     if (source(next) !== source(document)) return location.reload();
     takeOver(next);
   }
@@ -89,7 +89,7 @@
       sent.set(region.id, fresh.innerHTML);
       region.replaceChildren(...fresh.childNodes);
     }
-    // Whoever went by keyboard goes on at the news, not at the page's top.
+    // Keyboard users continue at the news, not at the top of the page.
     if (hadFocus && !main.contains(document.activeElement)) main.querySelector("h1").focus();
     prepare();
   }

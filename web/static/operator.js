@@ -1,12 +1,12 @@
-// Keeps the page as the server has it, without loading it anew: fetches it every moment, and takes over the
-// parts that have changed. Every word comes from the server; a form or a field that is in use stays as it is.
+// Keeps the page current without a reload: fetches it every few seconds, and replaces the parts that have
+// changed. Forms and fields in use stay as they are.
 "use strict";
 
 (() => {
   const POLL_MS = 3000;
   const HIDDEN_MS = 30000;
-  const PATIENCE_MS = 15000;
-  // Where the server takes long for a page (a search through a million notes), it is asked less often.
+  const TIMEOUT_MS = 15000;
+  // A page that takes the server long, such as a search through a million notes, is fetched less often.
   const SHARE = 10;
 
   const offline = document.getElementById("offline");
@@ -22,8 +22,8 @@
     clearTimeout(timer);
     const begun = performance.now();
     try {
-      const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-      // The session is over: the server leads to the login, and so do we.
+      const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+      // The session has ended, so the server redirects to the login.
       if (answer.redirected) return location.reload();
       if (!answer.ok) throw new Error(answer.status);
       takeOver(new DOMParser().parseFromString(await answer.text(), "text/html"));
@@ -31,7 +31,7 @@
       tell("");
     } catch {
       failures += 1;
-      if (failures > 1) tell("No connection to Nodetill: what is shown may be old.");
+      if (failures > 1) tell("No connection to Nodetill. This page may be out of date.");
     } finally {
       isAsking = false;
     }
@@ -45,7 +45,7 @@
   }
 
   function takeOver(next) {
-    // A newer Nodetill: its page needs its own script.
+    // The page of a newer Nodetill needs its own script.
     if (source(next) !== source(document)) return location.reload();
     document.title = next.title;
     for (const region of regions) renew(region, next.getElementById(region.id));
@@ -55,7 +55,7 @@
     return page.querySelector("script")?.getAttribute("src");
   }
 
-  // What is the same stays where it is, with the focus that may be on it; rows are the same by their id.
+  // Equal nodes stay in place and keep the focus. Rows are matched by their ids.
   function renew(old, fresh) {
     if (!fresh || old.isEqualNode(fresh)) return;
     if (!isAlike(old, fresh)) return old.replaceWith(fresh);

@@ -6,7 +6,7 @@
 % end
 <input type="hidden" name="to" value="{{to}}">
 <input type="text" name="username" value="operator" autocomplete="username" hidden>
-<label for="password">The operator's password</label>
+<label for="password">Operator password</label>
 <input id="password" type="password" name="password" autocomplete="current-password" required autofocus>
 <button class="main">Log in</button>
 </form>

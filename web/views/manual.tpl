@@ -29,7 +29,7 @@
 % end
 </ul>
 % end
-<h2><a href="#schemas">What goes in and out</a></h2>
+<h2><a href="#schemas">Schemas</a></h2>
 </nav>
 <main>
 % def table(caption, fields):
@@ -54,7 +54,7 @@
 <h3>{{chapter.summary}}</h3>
 <p class="call"><code><b>{{chapter.method}}</b> {{chapter.path}}</code>\\
 % if chapter.needs_key:
- <span>needs a key</span>\\
+ <span>requires an API key</span>\\
 % end
 </p>
 <p>{{!marked(chapter.description)}}</p>
@@ -66,7 +66,7 @@
 % end
 <div class="scroll">
 <table>
-<caption>Answers</caption>
+<caption>Responses</caption>
 % for outcome in chapter.outcomes:
 <tr>
 <th scope="row"><code>{{outcome.status}}</code></th>
@@ -85,7 +85,7 @@
 </section>
 % end
 <section id="schemas">
-<h2>What goes in and out</h2>
+<h2>Schemas</h2>
 % for name, (description, fields, kind) in schemas.items():
 <article id="{{name}}">
 <h3>{{name}}</h3>

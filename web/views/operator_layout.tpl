@@ -20,7 +20,7 @@
 </head>
 <body>
 % if page:
-<a class="skip" href="#main">To the content</a>
+<a class="skip" href="#main">Skip to content</a>
 <header>
 <nav aria-label="Pages">
 % for name, path in (("Payments", ""), ("Money", "operator/money")):
@@ -33,7 +33,7 @@
 </nav>
 <form method="post" action="{{root}}operator/logout">
 <button>Log out</button>
-<button formaction="{{root}}operator/logout/everywhere" title="Ends every session, in all browsers">Log out everywhere</button>
+<button formaction="{{root}}operator/logout/everywhere" title="End all sessions, in all browsers">Log out everywhere</button>
 </form>
 </header>
 % end

@@ -2,7 +2,7 @@
 <h1 class="unseen">Payments</h1>
 <p id="news" class="unseen" role="status" data-live>\\
 % if problems:
-Not all is well. \\
+There are problems. \\
 % end
 {{", ".join(f"{each.title}: {each.count}" for each in questions)}}</p>
 <section id="health" aria-label="Health" data-live>
@@ -10,9 +10,9 @@ Not all is well. \\
 </section>
 <section id="failed-logins" aria-label="Failed logins" data-live>
 % if failed_logins:
-<h2>Wrong passwords</h2>
-<p>{{f"{sum(each.tries for each in failed_logins):,}"}} sent since the login before yours. If these tries are not yours, set a
-longer OPERATOR_PASSWORD. That also ends every session.</p>
+<h2>Failed logins</h2>
+<p>{{f"{sum(each.tries for each in failed_logins):,}"}} wrong passwords since your previous login. If you did not send them, set a
+longer OPERATOR_PASSWORD. A new password also ends all sessions.</p>
 <ul>
 % for each in failed_logins[:10]:
 <li>{{each.address}}: {{f"{each.tries:,}"}}, the last at <time datetime="{{each.last_at.isoformat()}}">{{moment(each.last_at)}}</time> (UTC)</li>
@@ -23,9 +23,9 @@ longer OPERATOR_PASSWORD. That also ends every session.</p>
 </ul>
 % end
 </section>
-<section id="questions" class="questions" aria-label="What needs a decision" data-live>
+<section id="questions" class="questions" aria-label="Open decisions" data-live>
 % if questions:
-<h2>Needs your decision</h2>
+<h2>Open decisions</h2>
 % for question in questions:
 <h3>{{question.title}} <a href="{{root}}?needs={{question.need}}">all {{question.count}}</a></h3>
 <p>{{question.advice}}</p>
@@ -46,7 +46,7 @@ longer OPERATOR_PASSWORD. That also ends every session.</p>
 <option {{"selected" if given.get("seller") == seller else ""}}>{{seller}}</option>
 % end
 </select></label>
-<label>Currency <input name="currency" value="{{given.get('currency', '')}}" size="4" maxlength="3" pattern="[A-Z]{3}" title="Three capitals, such as EUR" autocapitalize="characters"></label>
+<label>Currency <input name="currency" value="{{given.get('currency', '')}}" size="4" maxlength="3" pattern="[A-Z]{3}" title="Three capital letters, such as EUR" autocapitalize="characters"></label>
 <label>From <input type="date" name="created_after" value="{{given.get('created_after', '')}}"></label>
 <label>To <input type="date" name="created_before" value="{{given.get('created_before', '')}}"></label>
 <label>Needs <select name="needs"><option value="">anything</option>
@@ -58,7 +58,7 @@ longer OPERATOR_PASSWORD. That also ends every session.</p>
 % if query:
 <a href="{{root or './'}}">All payments</a>
 % end
-<a href="{{root}}operator/payments.csv{{'?' + query if query else ''}}" download>CSV of these</a></p>
+<a href="{{root}}operator/payments.csv{{'?' + query if query else ''}}" download>Download CSV</a></p>
 </form>
 </section>
 <section id="list" aria-label="Payments" data-live>
@@ -69,7 +69,7 @@ longer OPERATOR_PASSWORD. That also ends every session.</p>
 % if rows:
 % include("operator_rows.tpl", caption="Payments", prefix="", decide=need is not None)
 % else:
-<p class="none">There are no such payments.</p>
+<p class="none">No payments found.</p>
 % end
 % if need and rows:
 <form class="actions" method="post" action="{{root}}operator/settle">
@@ -77,10 +77,10 @@ longer OPERATOR_PASSWORD. That also ends every session.</p>
 % for row in rows:
 <input type="hidden" name="{{row.payment["payment_request_id"]}}" value="{{row.revision}}">
 % end
-<button>All of these are dealt with</button>
+<button>Mark all as done</button>
 </form>
 % end
 % if next_query:
-<p class="actions"><a class="button" href="{{root}}?{{next_query}}" rel="next">Older ones</a></p>
+<p class="actions"><a class="button" href="{{root}}?{{next_query}}" rel="next">Older</a></p>
 % end
 </section>

@@ -1,7 +1,7 @@
 % rebase("operator_layout.tpl", title="Money", page="Money", live=False)
 <h1>Money received</h1>
-<p>Confirmed payments by the day of their confirmation (UTC), in the currency and the amount that were asked for.</p>
-<nav class="spans" aria-label="How far back">
+<p>Confirmed payments by day of confirmation (UTC), in the currency and amount of the request.</p>
+<nav class="spans" aria-label="Period">
 % for each in spans:
 <a href="?days={{each}}"\\
 % if each == span:
@@ -11,7 +11,7 @@
 % end
 </nav>
 % if not charts:
-<p class="none">Nothing was confirmed in these days.</p>
+<p class="none">No payment was confirmed in this period.</p>
 % end
 % for chart in charts:
 <section class="card" aria-labelledby="title-{{chart.currency}}">
@@ -19,7 +19,7 @@
 <p class="standing"><b>{{money(chart.written(chart.total.amount), chart.currency)}}</b> <span>{{bitcoin(chart.total.received_sats)}} in {{"{:,}".format(chart.total.payments)}} payment{{"s" * (chart.total.payments != 1)}}</span></p>
 <figure>
 <figcaption>Best day: {{money(chart.written(chart.highest), chart.currency)}}</figcaption>
-<svg class="chart" viewBox="0 0 {{chart.width}} {{height}}" preserveAspectRatio="none" role="img" aria-label="{{chart.currency}} by day; the table below has the same">
+<svg class="chart" viewBox="0 0 {{chart.width}} {{height}}" preserveAspectRatio="none" role="img" aria-label="{{chart.currency}} by day; the table below has the same figures">
 % for bar in chart.bars:
 <g><title>{{bar.day}}: {{money(chart.written(bar.taking.amount), chart.currency)}}</title><rect class="ground" x="{{bar.x}}" y="0" width="{{bar_width}}" height="{{height}}"/><rect x="{{bar.x}}" y="{{bar.y}}" width="{{bar_width}}" height="{{bar.height}}"/></g>
 % end

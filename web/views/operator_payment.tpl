@@ -26,19 +26,19 @@
 , {{bitcoin(payment["due_sats"])}} missing\\
 % end
 % if payment["overpaid_sats"]:
-, {{bitcoin(payment["overpaid_sats"])}} too much\\
+, {{bitcoin(payment["overpaid_sats"])}} overpaid\\
 % end
 </dd></div>
 <div><dt>Confirmations</dt> <dd>{{payment["confirmations"]}} of {{payment["confirmations_required"]}}</dd></div>
-<div><dt>Price</dt> <dd>{{money(payment["price_btc"], payment["currency"])}} for a bitcoin <small>({{payment["price_source"]}})</small></dd></div>
-<div><dt>Price held until</dt> <dd><time datetime="{{payment['expires_at']}}">{{moment(row.expires_at)}}</time></dd></div>
+<div><dt>Price</dt> <dd>{{money(payment["price_btc"], payment["currency"])}} per bitcoin <small>({{payment["price_source"]}})</small></dd></div>
+<div><dt>Price valid until</dt> <dd><time datetime="{{payment['expires_at']}}">{{moment(row.expires_at)}}</time></dd></div>
 <div><dt>Address</dt> <dd class="code">{{payment["address"]}}</dd></div>
-<div><dt>Customer's page</dt> <dd><a href="{{payment['checkout_url']}}" rel="noreferrer">{{payment["checkout_url"]}}</a></dd></div>
+<div><dt>Checkout page</dt> <dd><a href="{{payment['checkout_url']}}" rel="noreferrer">{{payment["checkout_url"]}}</a></dd></div>
 % if payment["label"]:
 <div><dt>Label</dt> <dd dir="auto">{{payment["label"]}}</dd></div>
 % end
 % if payment["redirect_url"]:
-<div><dt>Leads back to</dt> <dd>{{payment["redirect_url"]}}</dd></div>
+<div><dt>Redirect URL</dt> <dd>{{payment["redirect_url"]}}</dd></div>
 % end
 % for name, value in payment["metadata"].items():
 <div><dt dir="auto">{{name}}</dt> <dd class="text" dir="auto">{{value}}</dd></div>
@@ -51,7 +51,7 @@
 <div class="scroll" role="region" aria-label="Transactions" tabindex="0">
 <table class="transactions">
 <caption class="unseen">Transactions</caption>
-<thead><tr><th scope="col">Seen first (UTC)</th><th scope="col">Transaction</th><th scope="col" class="number">Amount</th><th scope="col">Where it is</th></tr></thead>
+<thead><tr><th scope="col">First seen (UTC)</th><th scope="col">Transaction</th><th scope="col" class="number">Amount</th><th scope="col">State</th></tr></thead>
 <tbody>
 % for part in payment["transactions"]:
 <tr id="{{part['txid']}}-{{part['vout']}}">
@@ -72,11 +72,11 @@
 </table>
 </div>
 % else:
-<p class="none">None has been seen.</p>
+<p class="none">No transaction yet.</p>
 % end
 </section>
 <section id="timeline" data-live aria-labelledby="timeline-title">
-<h2 id="timeline-title">What happened</h2>
+<h2 id="timeline-title">Timeline</h2>
 <ol class="timeline">
 % for number, each in enumerate(moments):
 <li id="moment-{{number}}">
@@ -90,9 +90,9 @@
 % if message.delivered_at:
 {{to}}, delivered {{moment(message.delivered_at)}}
 % elif message.failed_at:
-<span class="trouble">{{to}}, given up {{moment(message.failed_at)}} after {{message.attempts}} tries</span>
+<span class="trouble">{{to}}, given up {{moment(message.failed_at)}} after {{message.attempts}} attempts</span>
 % else:
-{{to}}, waiting{{f" after {message.attempts} tries" if message.attempts else ""}}
+{{to}}, waiting{{f" after {message.attempts} attempts" if message.attempts else ""}}
 % end
 % if message.last_error and not message.delivered_at:
 <span class="why" dir="auto">{{message.last_error}}</span>

@@ -7,5 +7,5 @@
 % if not errors:
 <p>{{detail[:1].upper()}}{{detail[1:]}}{{"" if detail.endswith(".") else "."}}</p>
 % end
-<p><a href="{{root or './'}}">To the payments</a></p>
+<p><a href="{{root or './'}}">Back to payments</a></p>
 </section>

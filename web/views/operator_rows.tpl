@@ -2,7 +2,7 @@
 <table class="payments">
 <caption class="unseen">{{caption}}</caption>
 <thead>
-<tr><th scope="col" class="when">Asked for (UTC)</th><th scope="col">Payment</th><th scope="col" class="seller">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Received</th><th scope="col" class="standing">Status</th>\\
+<tr><th scope="col" class="when">Created (UTC)</th><th scope="col">Payment</th><th scope="col" class="seller">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Received</th><th scope="col" class="standing">Status</th>\\
 % if decide:
 <th scope="col" class="decide"><span class="unseen">Decide</span></th>\\
 % end
@@ -25,7 +25,7 @@
 % if payment["received_sats"]:
 {{bitcoin(payment["received_sats"])}}\\
 % if payment["overpaid_sats"]:
-<br><small>{{bitcoin(payment["overpaid_sats"])}} too much</small>\\
+<br><small>{{bitcoin(payment["overpaid_sats"])}} overpaid</small>\\
 % elif payment["due_sats"]:
 <br><small>{{bitcoin(payment["due_sats"])}} missing</small>\\
 % end

@@ -396,7 +396,7 @@ def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> N
         client.shop.wait(minutes=1)
     client.log_in()
     page = client.get("/")
-    assert "3 sent since the login before yours" in page.words
+    assert "3 wrong passwords since your previous login" in page.words
     assert "203.0.113.7: 2, the last at" in page.words
     assert "198.51.100.1: 1, the last at" in page.words
     assert "10.0.0.1" not in page.words
@@ -409,7 +409,7 @@ def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> N
     assert "203.0.113.7" not in words
     del client.cookies["nodetill-session"]
     client.log_in()
-    assert "Wrong passwords" not in client.get("/").words
+    assert "Failed logins" not in client.get("/").words
 
 
 def test_the_list_of_wrong_passwords_has_an_end(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

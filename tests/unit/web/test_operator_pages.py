@@ -102,7 +102,7 @@ def test_the_filters_are_those_of_the_api_and_more(shop: Shop, operator: Operato
         assert listed(operator.get(f"/?{query}")) == [found], query
     assert listed(operator.get("/?seller=company9")) == []
     assert listed(operator.get("/?created_after=0001-01-01&created_before=9999-12-31")) == [reference, old]
-    assert "There are no such payments." in operator.get("/?q=nothing").words
+    assert "No payments found." in operator.get("/?q=nothing").words
 
 
 def test_a_wrong_filter_is_told(operator: OperatorClient) -> None:
@@ -153,7 +153,7 @@ def test_health_is_on_top(shop: Shop, operator: OperatorClient) -> None:
     words = operator.get("/").words
     assert f"block {TIP:,}" in words
     assert "50 free" in words
-    assert "Not all is well" not in words
+    assert "There are problems" not in words
     shop.wait(minutes=5)
     problems = shop.get("/health").json["problems"]
     assert problems
@@ -286,12 +286,12 @@ def test_a_payment_s_page_tells_its_story(shop: Shop, operator: OperatorClient) 
     )
     words = operator.get(path_of(made)).words
     story = [
-        "What happened",
-        "Asked for by company1",
+        "Timeline",
+        "Created by company1",
         "seen, in",
         "2026-11-23 12:01:00 Received",
         "email, delivered 2026-11-23 12:01:01",
-        "webhook, waiting after 3 tries timed out",
+        "webhook, waiting after 3 attempts timed out",
     ]
     places = [words.index(part) for part in story]
     assert places == sorted(places)
@@ -422,7 +422,7 @@ def test_takings_are_added_up_by_day_and_currency(shop: Shop, operator: Operator
 
 def test_no_money_is_no_fault(operator: OperatorClient) -> None:
     """It is said; and a span that there is not is refused."""
-    assert "Nothing was confirmed in these days." in operator.get("/operator/money").words
+    assert "No payment was confirmed in this period." in operator.get("/operator/money").words
     assert operator.get("/operator/money?days=365000").status == 422
 
 
@@ -430,5 +430,5 @@ def test_extra_money_is_told_in_the_list(shop: Shop, operator: OperatorClient) -
     """And what is missing."""
     stage_questions(shop)
     words = operator.get("/").words
-    assert f"0.000{EXTRA_SATS}\xa0BTC too much".replace("\xa0", " ") in words
+    assert f"0.000{EXTRA_SATS}\xa0BTC overpaid".replace("\xa0", " ") in words
     assert "0.00122402 BTC missing" in words

@@ -207,7 +207,7 @@ def test_a_transaction_is_looked_at_and_not_believed(shop: Shop) -> None:
             NEW,
             {**ASKED, "amount_fiat": 100, "currency": "ISK"},
             422,
-            "currency: no rate source names ISK",
+            "currency: no rate source has ISK",
         ),
         ("GET", STATUS, None, 422, "payment_request_id: is required"),
         ("GET", STATUS, {"payment_request_id": 1}, 422, "payment_request_id: must be text"),
