@@ -1,4 +1,4 @@
-"""How it is with what Nodetill asks of others: the mail server, the rate sources, the time of day."""
+"""Checks of the mail server, the rate sources and the clock."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,32 +20,32 @@ Clock = Callable[[], datetime]
 MAIL_SECONDS = 10.0
 LARGEST_DIFFERENCE_SECONDS = 60.0
 LARGEST_LEAP = timedelta(minutes=10)
-"""The median time of blocks is past (BIP 113), but where some thousand were mined at once for a test."""
+"""The median time of blocks is in the past (BIP 113), unless a test has mined thousands of blocks at once."""
 MOST_SHOWN = 8
 SYNCHRONISE = "have it set by NTP (timedatectl set-ntp true)"
 
 
 def mail_finding(settings: Settings) -> Finding:
-    """Whether the next email would be taken. None is sent."""
+    """Return whether the mail server would accept an email. Send none."""
     mail = settings.mail
     if isinstance(mail, Maildir):
         how = (
             f"goes into the Maildir {mail.path}; for a mail server set SMTP_URL=smtp://USER:PASSWORD@HOST:587"
         )
     else:
-        login = "takes our login" if mail.username is not None else "asks for no login"
+        login = "takes our login" if mail.username is not None else "needs no login"
         tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
-        how = f"{mail.host}:{mail.port} {login} {tls}, and would take mail for {settings.operator_email}"
+        how = f"{mail.host}:{mail.port} {login} {tls}, and accepts mail for {settings.operator_email}"
     try:
         Mailer(mail, settings.mail_from, MAIL_SECONDS).check(settings.operator_email)
     except NotReady as problem:
-        where = "" if isinstance(mail, Maildir) else f" (it was {mail.host}:{mail.port})"
+        where = "" if isinstance(mail, Maildir) else f" (the server is {mail.host}:{mail.port})"
         return wrong("mail", f"{problem}{where}")
     return ok("mail", how)
 
 
 class RateDiagnosis:
-    """Asks each source once. `clock` is compared with the sources' own."""
+    """Calls each rate source once, and compares `clock` with the source's clock."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
@@ -54,8 +54,11 @@ class RateDiagnosis:
         self.clock_differences: dict[str, float] = {}
 
     def findings(self, asked: Mapping[str, str]) -> Iterator[Finding]:
-        """One of each source; and whether there is a price in each currency of `asked`, by its seller."""
-        # At once: each may take ten seconds to be given up.
+        """Yield a finding for each source, and one for the prices.
+
+        `asked` maps each currency that needs a price to a seller that uses the currency.
+        """
+        # The sources are called at the same time, because each may take ten seconds to time out.
         with ThreadPoolExecutor() as pool:
             yield from pool.map(self._of_source, self._settings.rate_sources)
         if self._quotes:
@@ -119,9 +122,9 @@ class RateDiagnosis:
 def clock_finding(
     now: datetime, node_date: str | None, median_time: datetime | None, sources: Mapping[str, float]
 ) -> Finding:
-    """Whether this machine's clock is right, by those of others, all of them asked a moment ago.
+    """Return whether this machine's clock agrees with the clocks of other machines, all just read.
 
-    `sources` has by how many seconds we are ahead of each. `median_time` is that of bitcoind's chain.
+    `sources` maps each source to the seconds that our clock is ahead. `median_time` is the chain's.
     """
     known_by = []
     if sources:
@@ -138,12 +141,12 @@ def clock_finding(
             return wrong("clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, there as well")
         known_by.append("bitcoind")
     if not known_by:
-        return next(not_tried(["clock"], "nobody answers who could be compared with"))
+        return next(not_tried(["clock"], "no other machine answers with its time"))
     return ok("clock", f"within {LARGEST_DIFFERENCE_SECONDS:g} s of {', '.join(known_by)}")
 
 
 def seconds_ahead(now: datetime, date: str) -> float | None:
-    """By how much we are ahead of an HTTP Date; None where it is none."""
+    """Return the seconds that our clock is ahead of an HTTP Date, or None where the date is malformed."""
     try:
         return (now - parsedate_to_datetime(date).astimezone(UTC)).total_seconds()
     except ValueError:
@@ -160,7 +163,7 @@ def _shown(currencies: Collection[str]) -> str:
 
 
 def _left_out(prices: Iterable[Price]) -> Iterator[str]:
-    """The sources that are too far off to be counted."""
+    """Yield a sentence for each source whose price is too far from the others to be used."""
     currencies: dict[str, list[str]] = {}
     for price in prices:
         for source in price.left_out:
