@@ -36,7 +36,7 @@ def doctor(as_json: bool) -> None:
     the daemon, and before the daemon's first start. It sends no email, claims no address, and moves no coin.
 
     \b
-    manage.py doctor                  takes five seconds, for messages of bitcoind's feed
+    manage.py doctor                  takes five seconds, to listen to bitcoind
     manage.py doctor --json           for a monitor
     manage.py doctor | grep -v ^ok    only the lines that need attention
     """
