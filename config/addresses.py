@@ -1,7 +1,7 @@
-"""The types of settings that hold an address: of a host, a mailbox, a socket, a server or a web page.
+"""The types of settings that hold an address of a host, a mailbox, a socket, a server or a web page.
 
-A reader accepts what Nodetill can connect to or link to as it stands. It refuses everything else, and says
-what to write instead. A reader never quotes the text that it gets, because the text may hold a password.
+A reader accepts only an address that Nodetill can connect to or link to without a change. The error has the
+right form. An error never quotes the text, because the text may hold a password.
 """
 
 import ipaddress
@@ -27,7 +27,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-# RFC 5321's dot-string and domain, which no header trips over.
+# RFC 5321's dot-string and domain, which are valid in every email header.
 _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MAIL_DOMAIN = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -94,7 +94,7 @@ def zmq_address() -> Kind[str]:
         if text.startswith(("ipc:", "unix:")):
             return _socket_address(text)
         if text.startswith("tcp://*"):
-            raise InvalidValue("has a * where the host must be that is to be connected to")
+            raise InvalidValue("has a * instead of the publisher's host")
         parts = _split(text, "tcp", others=("unix:/", "ipc:///"))
         if parts.port is None:
             raise InvalidValue("has no port")
@@ -137,7 +137,7 @@ def base_url() -> Kind[str]:
             raise InvalidValue(
                 "has an address that stands for all of this machine's, and leads customers nowhere"
             )
-        # As a browser writes it: the address is compared with what browsers send.
+        # The address has the form of browsers, because the web server compares it with browsers' headers.
         netloc = netloc_of(parts.hostname or "", _port_to_show(parts))
         return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
 
@@ -197,7 +197,7 @@ def check_host(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def is_unspecified(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Return whether this is 0.0.0.0 or ::, on which a server listens and which nobody can reach."""
+    """Return whether this is 0.0.0.0 or ::, on which a server can listen but to which no client connects."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address.is_unspecified or (mapped is not None and mapped.is_unspecified)
 
@@ -224,9 +224,9 @@ def without_credentials(url: str) -> str:
 
 
 def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResult:
-    """Return the parts of an address with a right scheme, host and port.
+    """Return the parts of an address. Raise InvalidValue for a wrong scheme, host or port.
 
-    `others` are beginnings that would have been right, too.
+    `others` are beginnings that the setting also allows.
     """
     beginnings = [f"{scheme}://" for scheme in schemes]
     if not text.startswith(tuple(beginnings)):
@@ -237,7 +237,7 @@ def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResul
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        # The exception's message has the text in it, and so may have a password.
+        # The exception's message has the text in it, and the text may hold a password.
         raise InvalidValue(f"has a port that is none, {_BRACKETS}, or {ENCODE}") from None
     check_host(parts.hostname or "")
     if port == 0:
@@ -288,13 +288,13 @@ def _check_sqlite(text: str) -> None:
 
 
 def _check_postgresql(text: str) -> None:
-    """Check the address as libpq reads it: several hosts, a socket's directory and options are all right."""
+    """Check the address as libpq reads it. libpq allows several hosts, a socket's directory, and options."""
     if not text.startswith("postgresql://"):
         raise InvalidValue("does not start with postgresql:// or sqlite:///")
     try:
         values: Mapping[str, str] = {name: str(value) for name, value in conninfo_to_dict(text).items()}
     except ProgrammingError:
-        # The exception's message has the text in it, and so may have a password.
+        # The exception's message has the text in it, and the text may hold a password.
         raise InvalidValue(f"has an option that PostgreSQL does not know, {_BRACKETS}, or {ENCODE}") from None
     for host in values.get("host", "").split(","):
         if host and not host.startswith(("/", "@")):

@@ -1,6 +1,7 @@
-"""The types of values that a setting can have, and how each is read from text. Addresses: addresses.py.
+"""The types of settings, with their readers. addresses.py has the types of addresses.
 
-A reader never quotes the text it was given: it may be a secret. config/settings.py adds it where it is none.
+A reader's error never quotes the text, because the text may be a secret. config/reader.py adds the text where
+it is no secret.
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Generic, Literal, TypeVar
 T = TypeVar("T")
 
 LONGEST_NUMBER = 15
-"""Digits."""
+"""In digits."""
 
 PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "coingecko")
 
@@ -72,7 +73,7 @@ def whole_number(lowest: int, highest: int, of: str = "") -> Kind[int]:
         _refuse_spaces(text)
         if not re.fullmatch(r"-?[0-9]+", text):
             raise InvalidValue("is not a whole number")
-        # Python would take long to read a number of thousands of digits.
+        # Python takes long to read a number with thousands of digits.
         if len(text) > LONGEST_NUMBER or int(text) > highest:
             raise InvalidValue("is too large")
         if int(text) < lowest:
@@ -122,7 +123,7 @@ def secret_text(allowed: str, example: str) -> Kind[Secret]:
 
 
 def bearer_token() -> Kind[Secret]:
-    """Read what can stand in a header behind Bearer."""
+    """Return the type of a token for the Authorization header (RFC 6750)."""
 
     def read(text: str) -> Secret:
         if not re.fullmatch(r"[!-~]+", text):

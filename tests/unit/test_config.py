@@ -405,7 +405,7 @@ def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
         ("DATABASE_URL", "postgres://h/d", "does not start with postgresql:// or sqlite:///"),
         ("BITCOIND_RPC_URL", "http://till:pass/word@h:8332", "/ as %2F"),
         ("BITCOIND_RPC_URL", "http://h:8332/wallet/nodetill", "BITCOIND_WALLET"),
-        ("BITCOIND_ZMQ_RAWTX", "tcp://*:28332", "host must be that is to be connected to"),
+        ("BITCOIND_ZMQ_RAWTX", "tcp://*:28332", "instead of the publisher's host"),
         ("BITCOIND_ZMQ_RAWTX", "unix:zmq", "does not begin with a slash"),
         ("BITCOIND_RPC_URL", "http://::1:8332", "write [::1]"),
         ("BITCOIND_RPC_URL", "http://[fe80::1%eth0]:8332", "write a host name, or an address without %"),
