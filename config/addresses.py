@@ -77,10 +77,10 @@ def rpc_url() -> Kind[Secret]:
     def read(text: str) -> Secret:
         parts = _split(text, "http", "https")
         if parts.path.strip("/") or parts.query or parts.fragment:
-            raise InvalidValue("has something after the port (a wallet is named by BITCOIND_WALLET)")
+            raise InvalidValue("has something after the port (BITCOIND_WALLET is the setting for the wallet)")
         username, _ = _checked_credentials(parts)
         if ":" in (username or ""):
-            raise InvalidValue("has a colon in the user's name, which bitcoind does not take")
+            raise InvalidValue("has a colon in the user's name, which bitcoind does not allow")
         return Secret(text)
 
     allowed = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
@@ -112,7 +112,7 @@ def http_url() -> Kind[str]:
         parts = _web_address(text)
         if parts.fragment or text.endswith("#"):
             raise InvalidValue(
-                "has a #, and nothing behind it is ever sent: leave it out, or write it as %23"
+                "has a #, and no client sends the text after it: leave the # out, or write it as %23"
             )
         return text
 
@@ -130,13 +130,11 @@ def base_url() -> Kind[str]:
             raise InvalidValue("has more than a host, a port and a path")
         if not _PATH.fullmatch(parts.path):
             raise InvalidValue(
-                "has a path with an empty part, a dot for a part, or a character to be encoded"
+                "has a path with an empty part, a part of dots, or a character that must be encoded"
             )
         host = check_host(parts.hostname or "")
         if host is not None and is_unspecified(host):
-            raise InvalidValue(
-                "has an address that stands for all of this machine's, and leads customers nowhere"
-            )
+            raise InvalidValue("has an address that only a server can use, and that customers cannot open")
         # The address has the form of browsers, because the web server compares it with browsers' headers.
         netloc = netloc_of(parts.hostname or "", _port_to_show(parts))
         return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
@@ -238,10 +236,10 @@ def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResul
         port = parts.port
     except ValueError:
         # The exception's message has the text in it, and the text may hold a password.
-        raise InvalidValue(f"has a port that is none, {_BRACKETS}, or {ENCODE}") from None
+        raise InvalidValue(f"has an invalid port, {_BRACKETS}, or {ENCODE}") from None
     check_host(parts.hostname or "")
     if port == 0:
-        raise InvalidValue("has port 0, which nobody can connect to")
+        raise InvalidValue("has port 0, to which no client can connect")
     return parts
 
 
@@ -249,7 +247,7 @@ def _web_address(text: str) -> SplitResult:
     parts = _split(text, "http", "https")
     if "@" in parts.netloc:
         raise InvalidValue(
-            "has a user or a password, which are never sent: leave out what stands before the @"
+            "has a user or a password, which Nodetill never sends: leave out all text before the @"
         )
     if not text.isascii():
         raise InvalidValue("has characters that must be percent-encoded (ü as %C3%BC)")
@@ -282,7 +280,7 @@ def _check_sqlite(text: str) -> None:
     if path.strip("/") in ("", ":memory:"):
         raise InvalidValue("names no file")
     if path.startswith("~"):
-        raise InvalidValue("has a ~, which is not your home here: write the whole path")
+        raise InvalidValue("has a ~, which does not stand for your home directory here: write the whole path")
     if "?" in path:
         raise InvalidValue("has a ?, and SQLite takes no options here: leave it out")
 
@@ -295,17 +293,17 @@ def _check_postgresql(text: str) -> None:
         values: Mapping[str, str] = {name: str(value) for name, value in conninfo_to_dict(text).items()}
     except ProgrammingError:
         # The exception's message has the text in it, and the text may hold a password.
-        raise InvalidValue(f"has an option that PostgreSQL does not know, {_BRACKETS}, or {ENCODE}") from None
+        raise InvalidValue(f"has an option that PostgreSQL does not have, {_BRACKETS}, or {ENCODE}") from None
     for host in values.get("host", "").split(","):
         if host and not host.startswith(("/", "@")):
             check_host(host)
     for port in values.get("port", "").split(","):
         if port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65_536):
-            raise InvalidValue(f"has a port that is none, or {ENCODE}")
+            raise InvalidValue(f"has an invalid port, or {ENCODE}")
     if not values.get("dbname"):
         raise InvalidValue("names no database")
     if re.search("[/#]", values["dbname"]):
-        raise InvalidValue("has something behind the name of the database")
+        raise InvalidValue("has text after the name of the database")
 
 
 def _checked_credentials(parts: SplitResult) -> tuple[str | None, str | None]:
@@ -322,7 +320,7 @@ def _smtp_server(parts: SplitResult) -> SmtpServer:
     if parts.path.strip("/") or parts.fragment:
         raise InvalidValue("has something after the port")
     if options not in ({}, {"starttls": "never"}) or (options and parts.scheme == "smtps"):
-        raise InvalidValue("has an option that is not known")
+        raise InvalidValue("has an unknown option")
     security: Literal["starttls", "tls", "none"] = "starttls"
     if parts.scheme == "smtps":
         security = "tls"
@@ -330,7 +328,7 @@ def _smtp_server(parts: SplitResult) -> SmtpServer:
         security = "none"
     username, password = _checked_credentials(parts)
     if not f"{username}{password}".isascii():
-        raise InvalidValue("has a user or a password that is not ASCII, which mail servers do not take")
+        raise InvalidValue("has a user or a password that is not ASCII, which mail servers do not accept")
     port = parts.port or {"starttls": 587, "tls": 465, "none": 25}[security]
     secret = None if password is None else Secret(password)
     return SmtpServer(parts.hostname or "", port, username, secret, security)

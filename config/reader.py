@@ -61,7 +61,7 @@ def read_values(
     rows = list(rows)
     in_file, faults = _env_file(directory / ".env")
     for name, meant in slips(in_file, rows):
-        faults.append(Fault(name, "is not a setting", f"{meant}, if that is what it means"))
+        faults.append(Fault(name, "is not a setting", f"{meant}, if that is the meaning"))
     values: dict[str, Any] = {}
     for row in rows:
         try:

@@ -88,7 +88,7 @@ def percent(highest: Decimal, *, highest_allowed: bool) -> Kind[Decimal]:
         _refuse_spaces(text)
         number = _decimal(text)
         if number is None:
-            raise InvalidValue("is not a plain number: digits, and a point if you like")
+            raise InvalidValue("is not a plain number: digits, with or without a point")
         if number > highest or (number == highest and not highest_allowed):
             raise InvalidValue("is too large")
         return number
@@ -101,7 +101,7 @@ def choice(*names: str) -> Kind[str]:
     def read(text: str) -> str:
         _refuse_spaces(text)
         if text.lower() in names and text not in names:
-            raise InvalidValue("is not in small letters")
+            raise InvalidValue("is not in lower case")
         if text not in names:
             raise InvalidValue("is none of the choices")
         return text
@@ -131,7 +131,9 @@ def bearer_token() -> Kind[Secret]:
         return Secret(text)
 
     return Kind(
-        read, "letters, digits and signs of ASCII, without spaces", "the-output-of-openssl-rand-hex-32"
+        read,
+        "letters, digits and other ASCII signs, without spaces",
+        "the-output-of-openssl-rand-hex-32",
     )
 
 
@@ -145,9 +147,9 @@ def rate_sources() -> Kind[RateSources]:
             return RateSources(("fixed",), _fixed_rates(text.removeprefix("fixed:")))
         names = tuple(name.strip() for name in text.split(","))
         if "" in names:
-            raise InvalidValue("has a comma too many")
+            raise InvalidValue("has an extra comma")
         if set(names) - set(PUBLIC_SOURCES):
-            raise InvalidValue("names a source that is not known")
+            raise InvalidValue("names an unknown source")
         if len(set(names)) < len(names):
             raise InvalidValue("names a source twice")
         return RateSources(names, MappingProxyType({}))
@@ -159,7 +161,7 @@ def path_from(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise InvalidValue("names the home directory of a user who is not there") from None
+        raise InvalidValue("names the home directory of an unknown user") from None
 
 
 def _fixed_rates(text: str) -> Mapping[str, Decimal]:

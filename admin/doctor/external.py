@@ -53,16 +53,16 @@ class RateDiagnosis:
         self._quotes: dict[str, list[Quote]] = {}
         self.clock_differences: dict[str, float] = {}
 
-    def findings(self, asked: Mapping[str, str]) -> Iterator[Finding]:
+    def findings(self, sellers: Mapping[str, str]) -> Iterator[Finding]:
         """Yield a finding for each source, and one for the prices.
 
-        `asked` maps each currency that needs a price to a seller that uses the currency.
+        `sellers` maps each currency that needs a price to a seller that uses the currency.
         """
         # The sources are called at the same time, because each may take ten seconds to time out.
         with ThreadPoolExecutor() as pool:
             yield from pool.map(self._of_source, self._settings.rate_sources)
         if self._quotes:
-            yield self._of_prices(asked)
+            yield self._of_prices(sellers)
         else:
             yield from not_tried(["prices"], "no rate source answers")
 
@@ -78,7 +78,7 @@ class RateDiagnosis:
         now = self._clock()
         for currency, price in prices.items():
             self._quotes.setdefault(currency, []).append(Quote(name, currency, price, now))
-        return ok(part, f"names prices in {_shown(prices)}")
+        return ok(part, f"names prices in {_listed(prices)}")
 
     def _ask(self, name: str) -> Mapping[str, Decimal]:
         if name == FIXED:
@@ -96,26 +96,28 @@ class RateDiagnosis:
         if difference is not None:
             self.clock_differences[name] = difference
 
-    def _of_prices(self, asked: Mapping[str, str]) -> Finding:
+    def _of_prices(self, sellers: Mapping[str, str]) -> Finding:
         now, max_age = self._clock(), timedelta(seconds=self._settings.rate_max_age)
         chosen = (aggregate_quotes(quotes, now, max_age) for quotes in self._quotes.values())
         prices = {price.currency: price for price in chosen if price is not None}
         problems = [
             *(
                 self._unpriced(currency, seller)
-                for currency, seller in asked.items()
+                for currency, seller in sellers.items()
                 if currency not in prices
             ),
             *_left_out(prices.values()),
         ]
-        return judged("prices", "; ".join(problems) or None, f"there is one in {_shown(prices)}")
+        return judged("prices", "; ".join(problems) or None, f"there is one in {_listed(prices)}")
 
     def _unpriced(self, currency: str, seller: str) -> str:
         if currency in self._quotes:
-            return f"the sources differ by more than 5 % on {currency}, so it has no price: name a third one"
+            return (
+                f"the sources differ by more than 5 % on {currency}, so it has no price: add a third source"
+            )
         return (
-            f"no source names {currency}, in which seller {seller} asks for payments: "
-            "add one that does to RATE_SOURCES"
+            f"no source has a price in {currency}, which seller {seller} uses: "
+            "add a source with this currency to RATE_SOURCES"
         )
 
 
@@ -158,7 +160,7 @@ def _off(ahead_seconds: float) -> str:
     return f"this machine's clock is {abs(ahead_seconds):.0f} s {which} that"
 
 
-def _shown(currencies: Collection[str]) -> str:
+def _listed(currencies: Collection[str]) -> str:
     return f"{len(currencies)} currencies" if len(currencies) > MOST_SHOWN else ", ".join(sorted(currencies))
 
 
@@ -170,4 +172,4 @@ def _left_out(prices: Iterable[Price]) -> Iterator[str]:
             currencies.setdefault(source, []).append(price.currency)
     for source, named in sorted(currencies.items()):
         where = f"RATE_URL_{source.upper()}"
-        yield f"{source} is more than 5 % off the others in {_shown(named)}, and left out: see {where}"
+        yield f"{source} is more than 5 % off the others in {_listed(named)}, and left out: see {where}"

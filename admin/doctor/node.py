@@ -186,7 +186,7 @@ class NodeDiagnosis:
         if username is not None:
             return f"let bitcoin.conf have {lines}, and no other rpcwhitelist of {username}"
         return (
-            "make a user for it as bitcoin.conf.example says (rpcauth), and set BITCOIND_RPC_URL="
+            "make a user for Nodetill as in bitcoin.conf.example (rpcauth), and set BITCOIND_RPC_URL="
             f"{self._settings.rpc_url_without_credentials.replace('://', '://nodetill:PASSWORD@')}; "
             f"let bitcoin.conf have {lines}"
         )

@@ -529,7 +529,7 @@ def test_a_currency_without_a_price_is_told(at_work: Patient) -> None:
     found = at_work.examine()
     assert set(found.wrong) == {"prices", "rates"}
     assert "no fresh price for NOK" in found.wrong["rates"]
-    assert "no source names NOK, in which seller company1 asks" in found.wrong["prices"]
+    assert "no source has a price in NOK, which seller company1 uses" in found.wrong["prices"]
 
 
 def test_a_source_that_is_far_off_is_told(patient: Patient) -> None:
