@@ -19,9 +19,9 @@ CONNECT_SECONDS = 2.0
 
 
 class FeedDiagnosis:
-    """Listens to the feed from its creation on. The daemon's feed is not disturbed.
+    """Listens to the feed from its creation on, beside the daemon.
 
-    A ZMQ publisher sends each message to every subscriber.
+    The daemon loses no message, because a ZMQ publisher sends each message to every subscriber.
     """
 
     def __init__(self, settings: Settings) -> None:
