@@ -30,9 +30,9 @@ def chain() -> None:
 def follow(yes: bool, as_json: bool) -> None:
     """Follow bitcoind's chain although it has less work, or is a new one.
 
-    The daemon changes nothing while bitcoind's chain has less work than the chain that the daemon has read,
-    because bitcoind may have to catch up after a crash. Use this command if bitcoind's chain is the right
-    one: after a split, after invalidateblock, or on a test network that was begun anew.
+    After a crash bitcoind may have to catch up. So the daemon changes nothing while bitcoind's chain has less
+    work than the chain already read. Use this command if bitcoind's chain is the right chain. Examples are a
+    split, invalidateblock, and a test network that was begun anew.
 
     The daemon then takes back the blocks of the other chain. A payment in these blocks alone is reported as
     reverted, and its seller gets the webhook. The command holds as long as bitcoind's chain has its present

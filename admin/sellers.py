@@ -159,8 +159,8 @@ def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) 
 def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
     """Make a new API key. The old key stops at once.
 
-    With --webhook-secret, make a new webhook secret instead. Webhooks are then signed with both the new and
-    the previous secret, so the shop can change its secret at any time.
+    With --webhook-secret, make a new webhook secret instead. Webhooks then have two signatures, by the new
+    and by the previous secret. So the shop can change its secret at any time.
 
     \b
     manage.py seller rotate-key company1

@@ -20,8 +20,8 @@ def grant_web(role: str, as_json: bool) -> None:
 
     Run the command with the daemon's DATABASE_URL, whose role owns the tables. The command may run at any
     time, and again. An upgrade renews the rights by itself.
-    With these rights the web server can't write an output, an event, a message or a status, and can't read
-    the webhook secrets.
+    With these rights the web server can't write an output, an event, a message or a status. It can't read the
+    webhook secrets.
     """
     with open_settings_and_database():
         try:

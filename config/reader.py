@@ -1,7 +1,7 @@
 """Read settings from the environment, `.env` and secret files, and check them. settings.py has the table.
 
-This module replaces pydantic-settings, which reads $ in `.env` as a reference, skips lines that it can't
-read, and takes too much memory for the daemon's limit.
+This module replaces pydantic-settings for three reasons. pydantic-settings reads $ in `.env` as a reference,
+and skips lines that it can't read. Its memory would exceed the daemon's limit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

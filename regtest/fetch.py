@@ -22,7 +22,7 @@ SIGNED_ALONE = {
 }
 """apt's defaults, which override this machine's apt.conf, because this module's caller runs the programs.
 
-The limit on the age of the archive is not in the list, so a machine with an old snapshot can still use it.
+The list does not have the limit on the archive's age, so a machine can use an old snapshot of the archive.
 """
 
 

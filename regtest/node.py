@@ -257,8 +257,8 @@ def call(url: str, method: str, *args: Any, seconds: float = 120) -> Any:
     Raise JSONRPCException, or OSError where bitcoind does not run.
     """
     parts = urlsplit(url)
-    # Each call has a connection of its own, because python-bitcoinrpc's object cannot be used after an error,
-    # and bitcoind closes a connection that was idle for 30 s.
+    # Each call has a connection of its own. python-bitcoinrpc's object cannot be used after an error, and
+    # bitcoind closes a connection that was idle for 30 s.
     with closing(http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=seconds)) as connection:
         return getattr(AuthServiceProxy(url, timeout=seconds, connection=connection), method)(*args)
 

@@ -31,9 +31,10 @@ STATE_WIDTH, PART_WIDTH = 9, 16
 def doctor(as_json: bool) -> None:
     """Check the installation, and print how to correct it.
 
-    The doctor prints one line for each check: ok, advice (the part works, but could work better), wrong (with
-    the correction), or not tried. The exit status is 1 if a check finds an error. The doctor may run beside
-    the daemon, and before the daemon's first start. It sends no email, claims no address, and moves no coin.
+    The doctor prints one line for each check: ok, advice, wrong or not tried. Advice means that a part works,
+    but could work better. A wrong part's line has the correction. The exit status is 1 if a part is wrong.
+    The doctor may run beside the daemon, and before the daemon's first start. It sends no email, claims no
+    address, and moves no coin.
 
     \b
     manage.py doctor                  takes five seconds, to listen to bitcoind
