@@ -414,7 +414,7 @@ def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
         ("PUBLIC_URL", "https://münchen.example", "its form that begins with xn--"),
         ("PUBLIC_URL", "http://0.0.0.0:8080", "customers cannot open"),
         ("MAIL_FROM", "a@münchen.example", "its form that begins with xn--"),
-        ("RATE_URL_KRAKEN", "https://u:p@h/", "leave out what stands before the @"),
+        ("RATE_URL_KRAKEN", "https://u:p@h/", "leave out all text before the @"),
         ("SMTP_URL", "maildir://var/mail", "write maildir:var/mail or maildir:/var/mail"),
         ("SMTP_URL", "smtp://u:p w@h", "%20"),
         ("CONFIRMATIONS", " 6", "a space before or after"),

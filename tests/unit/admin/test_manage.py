@@ -474,7 +474,7 @@ def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) 
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("http://user:hunter2@host/", "leave out what stands before the @"),
+        ("http://user:hunter2@host/", "leave out all text before the @"),
         ("http://user:hun/ter2@host/", "%2F"),
         ("http://hunter2.münchen.example/", "begins with xn--"),
         ("http://::1:8000/hunter2", "[::1]"),
