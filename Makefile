@@ -1,11 +1,11 @@
-# make setup   a virtual environment in .venv: all that the servers need, as requirements.lock has it
-# make demo    all of Nodetill on regtest; DEMO_ARGS=--once ends after one payment
-# make test    the tests; TEST_ARGS=... goes to pytest, DATABASE=postgresql has all of them run on that
-# make check   lint, types, tests: what has to pass before a commit
-# make bench   the benchmarks; BENCH_ARGS=... as `python -m bench --help` has them
-# make lock    the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade for the newest of
-#              what those files do not pin
-# make soak    the long tests: a thousand kills, and how long what a fault hides stays hidden (half an hour)
+# make setup   make a virtual environment in .venv with the servers' packages, as requirements.lock pins them
+# make demo    run all of Nodetill on regtest; DEMO_ARGS=--once ends the demo after one payment
+# make test    run the tests; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
+# make check   run lint and tests, which must pass before a commit
+# make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
+# make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
+#              newest versions of packages that those files do not pin
+# make soak    run the long tests (half an hour): a thousand kills, and the delay of payments that a fault hides
 
 PYTHON ?= python3
 TEST_WORKERS ?= 4
@@ -54,8 +54,8 @@ soak: setup-dev bitcoind
 clean:
 	rm -rf .venv .bitcoind .peers .php .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# For every Python from 3.11 on and every platform at once, so that one file serves all of them. The options of
-# requirements.txt come first: pip takes a package without a wheel only where they name it.
+# One lock file is for every Python from 3.11 on and for every platform. The options of requirements.txt come
+# first, because pip takes a package without a wheel only where these options name the package.
 lock: LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate $(LOCK_ARGS)
 lock:
@@ -72,7 +72,7 @@ lock:
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 PIP_INSTALL_LOCKED = $(PIP_INSTALL) --use-pep517 --no-build-isolation
 
-# The file is written last, so an installation that was cut short is done again.
+# The file is touched last, so make repeats an installation that was cut short.
 .venv/installed: requirements-build.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Nodetill needs Python 3.11 or later: make setup PYTHON=/path/to/python3" >&2; exit 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The operator's program, also installed as nodetill: admin's commands, and the demo."""
+"""The operator's program, also installed as nodetill, with the commands of admin and the demo."""
 
-import packages  # noqa: F401 (a missing package is one sentence from here on)
+import packages  # noqa: F401 (from here on a missing package is reported in one sentence)
 
 # isort: split
 import os
@@ -17,10 +17,10 @@ manage.add_command(demo)
 
 
 def main() -> None:
-    """Run the command of the command line under the name by which the operator has called it."""
-    # What a command creates is the operator's alone.
+    """Run the command line, under the name by which the operator has called the program."""
+    # Only the operator may read the files that a command creates.
     os.umask(0o077)
-    # Where the terminal has no such letter, a seller's name must not end the command.
+    # A letter that the terminal cannot show, as in a seller's name, must not end the command.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     manage(prog_name=Path(sys.argv[0]).name)
 

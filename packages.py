@@ -1,6 +1,6 @@
-"""Print one sentence, not a traceback, where Python or its packages are not those that Nodetill needs.
+"""Print one sentence instead of a traceback if Python is too old or a package is missing.
 
-The programs import this module before all others. It runs on an older Python too.
+The programs import this module before all others. The module also runs on an older Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ENVIRONMENT = ROOT / ".venv"
 
 
 def command_instead() -> str:
-    """Return the command that works: this one with the Python of .venv, or the one that makes .venv."""
+    """Return this command with the Python of .venv, or the command that makes .venv."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists() or ENVIRONMENT.resolve() == Path(sys.prefix).resolve():
         return f"make -C {shlex.quote(str(ROOT))} setup"

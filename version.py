@@ -1,3 +1,3 @@
-"""Nodetill's version, as CHANGELOG.md counts them."""
+"""Nodetill's version. CHANGELOG.md has the changes of each version."""
 
 VERSION = "0.1.0-dev"

@@ -1,4 +1,4 @@
-"""`manage.py database backup` and `retire-pool`: a copy that can be gone back to, and doing so safely."""
+"""`manage.py database backup` and `retire-pool`: a copy of the database, and the step after a restore."""
 
 import os
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ def backup(path: Path, as_json: bool) -> None:
     \b
     manage.py database backup /var/backups/nodetill.db
 
-    The copy is of one moment, whole, and checked. Don't use Debian's own sqlite3 for it: before 3.51.3 SQLite
-    can corrupt a database that others write to. PostgreSQL has pg_dump.
+    The copy has the state of one moment, and is checked. Don't use Debian's own sqlite3 instead, because
+    SQLite before 3.51.3 can corrupt a database that other processes write to. For PostgreSQL use pg_dump.
     """
     with open_settings_and_database():
         if not is_sqlite():
@@ -36,35 +36,35 @@ def backup(path: Path, as_json: bool) -> None:
 @click.command("retire-pool")
 @json_option
 def retire_pool(as_json: bool) -> None:
-    """After a restore: give away no address of the backup.
+    """Retire the free addresses of a restored backup.
 
     \b
     manage.py database retire-pool
 
-    Those that were free then may have been given to customers since. The daemon gets fresh ones.
+    The addresses that are free in the backup may have gone to customers since. The daemon makes new ones.
     """
     with open_settings_and_database():
         retired = retire_free(datetime.now(UTC))
-    answer({"retired": retired}, f"{retired} addresses will be given to nobody.", as_json)
+    answer({"retired": retired}, f"{retired} addresses are retired: no customer gets them.", as_json)
 
 
 def _copy_checked(path: Path) -> int:
-    """Write the copy, and give its size in bytes; there is none where it isn't whole. Raises CommandError."""
+    """Write and check the copy, and return its size in bytes. Raise CommandError, and leave no file then."""
     part = path.with_name(f"{path.name}.part")
     try:
-        # Neither over something that is there, nor readable to anybody else, not even for a moment.
+        # O_EXCL replaces no file, and mode 0600 lets no other user read the copy at any moment.
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise CommandError(f"cannot write {part}: {error.strerror}") from error
     try:
         with sqlite3.connect(str(part)) as copy:
             database.connection().backup(copy)
-            # A copy in one file: it was in WAL mode, whose journal lies beside.
+            # WAL mode would need a journal beside the file, but the copy is to be one file.
             copy.execute("PRAGMA journal_mode = delete")
             (found,) = copy.execute("PRAGMA integrity_check").fetchone()
         copy.close()
         if found != "ok":
-            raise CommandError(f"the copy is not whole: {found}")
+            raise CommandError(f"the copy is damaged: {found}")
         _sync(part)
         # link() refuses where rename() would replace.
         os.link(part, path)

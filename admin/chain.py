@@ -1,4 +1,4 @@
-"""`manage.py chain`: which of two chains is meant, where the daemon must not decide that by itself."""
+"""`manage.py chain`: the operator's choice between two chains, where the daemon must not choose."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,17 +25,18 @@ def chain() -> None:
 
 
 @chain.command()
-@click.option("--yes", is_flag=True, help="Do it without a question.")
+@click.option("--yes", is_flag=True, help="Don't wait for a confirmation.")
 @json_option
 def follow(yes: bool, as_json: bool) -> None:
-    """Follow bitcoind's chain though it has less work, or was begun anew.
+    """Follow bitcoind's chain although it has less work, or is a new one.
 
-    The daemon holds everything while bitcoind's chain has less work than the one already read: after a crash
-    bitcoind has to catch up, and no payment is gone. Use this command where that chain is the one that you
-    mean: after a split, after invalidateblock, or on a test network that was begun anew.
+    After a crash bitcoind may have to catch up. So the daemon changes nothing while bitcoind's chain has less
+    work than the chain already read. Use this command if bitcoind's chain is the right chain. Examples are a
+    split, invalidateblock, and a test network that was begun anew.
 
-    The blocks of the other chain are taken back. A payment that is in them alone is reported as reverted, and
-    its seller gets the webhook. The order holds as long as bitcoind's chain has its present tip.
+    The daemon then takes back the blocks of the other chain. A payment in these blocks alone is reported as
+    reverted, and its seller gets the webhook. The command holds as long as bitcoind's chain has its present
+    tip.
 
     \b
     manage.py chain follow
@@ -45,7 +46,7 @@ def follow(yes: bool, as_json: bool) -> None:
         try:
             document = _compared(OperatorRpc(settings))
         except (Forbidden, RpcFault) as error:
-            raise CommandError(f"bitcoind does not say what its chain is: {error}") from error
+            raise CommandError(f"bitcoind's chain cannot be read: {error}") from error
         if not yes:
             click.echo(_warning(document), err=True)
             click.confirm("Follow bitcoind's chain?", abort=True, err=True)
@@ -57,23 +58,23 @@ def follow(yes: bool, as_json: bool) -> None:
 
 
 def _compared(rpc: OperatorRpc) -> dict[str, Any]:
-    """Return where both chains end, and what following would take back.
+    """Return the ends of both chains, and the number of outputs that following would take back.
 
-    Raise CommandError where the daemon needs no order.
+    Raise CommandError where the daemon needs no command, or where the node is on another network.
     """
     info, stored, report = rpc.call("getblockchaininfo"), stored_tip(), daemon_report()
-    known = report.chain
+    stored_chain = report.chain
     if stored is None:
-        raise CommandError("the daemon has read no chain yet: it follows bitcoind's by itself")
-    if info["chain"] != known:
+        raise CommandError("the daemon has read no chain yet, so it follows bitcoind's by itself")
+    if info["chain"] != stored_chain:
         raise CommandError(
-            f"bitcoind is on chain {info['chain']}, but this database belongs to {known}: "
+            f"bitcoind is on chain {info['chain']}, but this database belongs to {stored_chain}: "
             "correct BITCOIND_RPC_URL or DATABASE_URL"
         )
     is_begun_anew = report.first_block not in (None, _block_hash(rpc, 1))
     if not is_begun_anew and info["chainwork"] >= stored.chainwork:
         raise CommandError(
-            "bitcoind's chain has no less work than the one already read: the daemon follows it by itself"
+            "bitcoind's chain has no less work than the chain already read: the daemon follows it by itself"
         )
     fork_height = _fork_height(rpc, stored.height)
     is_above = Output.block_height > (-1 if fork_height is None else fork_height)
@@ -88,7 +89,7 @@ def _compared(rpc: OperatorRpc) -> dict[str, Any]:
 
 
 def _fork_height(rpc: OperatorRpc, height: int) -> int | None:
-    """Return the height of the newest block that both chains have; None where it is not kept any more."""
+    """Return the height of the newest block that both chains have, or None where it is no longer stored."""
     while (block := block_at(height)) is not None:
         if _block_hash(rpc, height) == block.hash:
             return height
@@ -108,12 +109,12 @@ def _block_hash(rpc: OperatorRpc, height: int) -> str | None:
 def _warning(document: dict[str, Any]) -> str:
     fork_height = document["fork_height"]
     since = "the oldest open request" if fork_height is None else f"block {fork_height}"
-    difference = "is another one" if document["is_begun_anew"] else "has more work"
+    difference = "is another chain" if document["is_begun_anew"] else "has more work"
     return (
         f"bitcoind's chain ends at block {document['height']} ({document['block_hash']}).\n"
         f"The chain already read ends at block {document['read_height']}, and {difference}.\n"
-        f"All that was read since {since} is taken back: {document['outputs_taken_back']} outputs to your "
+        f"The daemon takes back all blocks since {since}: {document['outputs_taken_back']} outputs to your "
         "addresses are in those blocks.\n"
-        "A payment that bitcoind's chain and mempool lack is then reported as reverted.\n"
+        "It then reports each payment that bitcoind's chain and mempool lack as reverted.\n"
         "If bitcoind only has to catch up, answer no, and wait."
     )

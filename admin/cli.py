@@ -1,4 +1,4 @@
-"""What manage.py's commands share: how they answer, how they refuse, and how they reach the database."""
+"""The parts that manage.py's commands share: output, errors, and access to settings and database."""
 
 import json
 import os
@@ -20,18 +20,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 class CommandError(click.ClickException):
-    """What was asked can't be done: one line on standard error, and exit status 1."""
+    """The command cannot be done. The error is one line on standard error, and the exit status is 1."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Begins as the servers' own lines do."""
+        """Print the line with the prefix that the servers' errors have."""
         click.echo(f"nodetill: {self.message}", file=file, err=file is None)
 
 
 class WrongSettings(CommandError):
-    """Settings that can't be worked with: a line for each, and exit status 78."""
+    """The settings are wrong. The error is a line for each setting, and the exit status is 78."""
 
     exit_code = EX_CONFIG
 
@@ -40,16 +40,15 @@ class WrongSettings(CommandError):
         self._faults = error.faults
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """As the servers do."""
         for fault in self._faults:
             click.echo(f"nodetill: {fault}", file=file, err=file is None)
 
 
 class Commands(click.Group):
-    """All of them. What ends one with --json is a document too, besides the line for people."""
+    """The group of all commands. With --json an error is also printed as a JSON document."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Raises what the command raises."""
+        """Run the command, and raise its errors."""
         wants_json = "--json" in ctx.args
         try:
             return super().invoke(ctx)
@@ -60,7 +59,7 @@ class Commands(click.Group):
 
 
 def read_settings() -> Settings:
-    """The settings of the environment and of the working directory's `.env`. Raises WrongSettings."""
+    """Return the settings of the environment and of the working directory's `.env`. Raise WrongSettings."""
     try:
         return load_settings(os.environ, Path.cwd())
     except SettingsError as error:
@@ -69,7 +68,7 @@ def read_settings() -> Settings:
 
 @contextmanager
 def open_settings_and_database() -> Iterator[Settings]:
-    """The settings, with their database open. Trouble with either ends the command with one line."""
+    """Yield the settings with their database open. An error with either one is a CommandError."""
     settings = read_settings()
     try:
         open_database(settings.database_url.reveal())
@@ -99,12 +98,11 @@ def answer(document: Any, text: str, as_json: bool) -> None:
 
 
 def print_json(document: Any) -> None:
-    """The one document that --json prints."""
     click.echo(json.dumps(document, indent=2))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:
-    """One fact a line, the values below each other; None is nothing."""
+    """Return the pairs as lines with aligned values. None is shown as nothing."""
     width = max(len(name) for name, _ in pairs)
     shown = [(name, "" if value is None else printable(value)) for name, value in pairs]
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in shown)

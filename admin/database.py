@@ -1,4 +1,4 @@
-"""`manage.py database`: moving an installation from one database to another."""
+"""`manage.py database copy`: the move of an installation from one database to another."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from models.db.schema import open_database
 
 @click.group()
 def database() -> None:
-    """The database that everything is stored in.
+    """Back up, copy or restore the database.
 
     \b
     manage.py database backup till.db
@@ -37,11 +37,11 @@ def database() -> None:
 @click.option(
     "--to-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A file with the new DATABASE_URL, so that its password is on no command line.",
+    help="A file with the new DATABASE_URL, which keeps its password off the command line.",
 )
 @json_option
 def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
-    """Copy all into another, empty database, and check it.
+    """Copy all rows into another, empty database, and check them.
 
     \b
     createdb nodetill
@@ -49,11 +49,11 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
     manage.py database copy --to postgresql://nodetill@db.example.com/nodetill
     DATABASE_URL=postgresql://…          in .env, and start both again
 
-    From SQLite to PostgreSQL, and back the same way. Stop both servers first: what they store in the old
-    database afterwards stays there. It is all done or nothing is: the old database is not changed, and the
-    new one is as empty as before where anything goes wrong.
-    A password on the command line is refused. It comes from a file by --to-file, from the environment
-    variable DATABASE_COPY_TO or PGPASSWORD, or from ~/.pgpass.
+    The copy goes from SQLite to PostgreSQL, or back. Stop both servers first, because rows that they store
+    later stay in the old database. The old database is not changed. After an error the new database is as
+    empty as before.
+    A password on the command line is refused. Put it into a file for --to-file, into the environment
+    variable DATABASE_COPY_TO or PGPASSWORD, or into ~/.pgpass.
     """
     is_typed = click.get_current_context().get_parameter_source("url") is ParameterSource.COMMANDLINE
     if is_typed and _has_password(url or ""):
@@ -74,7 +74,10 @@ def copy(url: str | None, to_file: Path | None, as_json: bool) -> None:
     finally:
         disconnect()
     rows = sum(counts.values())
-    text = f"{rows} rows copied, and each compared. Now set DATABASE_URL to the new one and start again."
+    text = (
+        f"{rows} rows are copied, and each is compared. Now set DATABASE_URL to the new database, and start "
+        "both servers."
+    )
     listed = table(("TABLE", "ROWS"), list(counts.items()))
     answer({"copied": counts, "rows": rows}, f"{listed}\n{text}", as_json)
 
@@ -84,14 +87,14 @@ def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
-        # The URL is refused for that.
+        # database_url() refuses such a URL later.
         return False
     names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     return parts.password is not None or any("password" in name for name in names)
 
 
 def _target(url: str | None, to_file: Path | None) -> str:
-    """Raises UsageError where it is no DATABASE_URL, without showing what may have a password in it."""
+    """Return the new DATABASE_URL. Raise UsageError, without the URL's text, which may hold a password."""
     if (url is None) == (to_file is None):
         raise click.UsageError("name the new database by --to or by --to-file")
     try:
@@ -104,7 +107,7 @@ def _target(url: str | None, to_file: Path | None) -> str:
 
 
 def _copy(source_url: str, target_url: str) -> dict[str, int]:
-    """How many rows each table had."""
+    """Copy and compare all rows. Return the number of rows by table. Raise DatabaseError or Differs."""
     with ExitStack() as stack:
         refusal = "the daemon works on the old database: stop both servers first"
         source = stack.enter_context(_opened_alone(source_url, refusal))
@@ -113,7 +116,7 @@ def _copy(source_url: str, target_url: str) -> dict[str, int]:
         target = stack.enter_context(_opened_alone(target_url, "a daemon works on the new database"))
         stack.enter_context(write_locked(target))
         if any(rows for name, rows in row_counts(target).items() if name != DaemonEpoch._meta.table_name):
-            raise DatabaseError("the new database has rows already; only an empty one is copied into")
+            raise DatabaseError("the new database has rows already; the copy needs an empty database")
         with _progress("copying", counts) as advance:
             copy_rows(source, target, advance)
         with _progress("checking", counts) as advance:
@@ -123,7 +126,7 @@ def _copy(source_url: str, target_url: str) -> dict[str, int]:
 
 @contextmanager
 def _opened_alone(url: str, refusal: str) -> Iterator[peewee.Database]:
-    """The database, at this version, with no daemon at work on it."""
+    """Yield the database, migrated and with the daemon's lock held. Raise DatabaseError with `refusal`."""
     opened = open_database(url)
     lock = database_lock("daemon")
     try:
@@ -137,7 +140,7 @@ def _opened_alone(url: str, refusal: str) -> Iterator[peewee.Database]:
 
 @contextmanager
 def _progress(label: str, counts: dict[str, int]) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, and nothing elsewhere."""
+    """Yield a function that advances a progress bar. The bar is hidden where there is no terminal."""
     hidden = not sys.stderr.isatty()
     bar: Any
     with click.progressbar(length=sum(counts.values()), label=label, file=sys.stderr, hidden=hidden) as bar:

@@ -1,4 +1,4 @@
-"""A database's rows in another one, of the same or the other kind: copied, and each compared."""
+"""The copy of all rows into another database, of the same or the other kind, and their comparison."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,10 +40,10 @@ TABLES: tuple[type[Table], ...] = (
     LoginAttempt,
     FailedLogin,
 )
-"""Each after those that it refers to."""
+"""Each table comes after the tables that it refers to."""
 
 ROWS_AT_ONCE = 500
-"""In one statement; SQLite takes 32,766 parameters in one, and the widest table has some 40 columns."""
+"""Rows in one statement. SQLite takes 32,766 parameters, and the widest table has about 40 columns."""
 
 Row = tuple[Any, ...]
 Opened = Any
@@ -51,11 +51,11 @@ Opened = Any
 
 
 class Differs(Exception):
-    """A row did not arrive as it was."""
+    """A row of the copy differs from its original."""
 
 
 def row_counts(database: Opened) -> dict[str, int]:
-    """How many rows each table has, in the order of TABLES."""
+    """Return the number of rows by table, in the order of TABLES."""
     return {
         _name(table): database.execute_sql(f"SELECT count(*) FROM {_name(table)}").fetchone()[0]  # noqa: S608
         for table in TABLES
@@ -64,9 +64,9 @@ def row_counts(database: Opened) -> dict[str, int]:
 
 @contextmanager
 def write_locked(database: Opened) -> Iterator[None]:
-    """A transaction in which nobody else can write to it, and which may take as long as it likes."""
+    """Hold a transaction, without a time limit, in which no other process can write to the database."""
     if _is_sqlite(database):
-        # BEGIN IMMEDIATE: the one writer there can be.
+        # The transaction begins with BEGIN IMMEDIATE, and SQLite allows only one writer.
         with database.atomic():
             yield
         return
@@ -77,9 +77,10 @@ def write_locked(database: Opened) -> Iterator[None]:
 
 
 def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) -> None:
-    """Put every row of `source` into `target`, inside the caller's transactions on both.
+    """Copy every row of `source` into `target`. Must run inside transactions on both.
 
-    `advance` is told how many more are done. Raises peewee.DatabaseError where the target refuses one.
+    Call `advance` with the number of rows after each statement. Raise peewee.DatabaseError where the target
+    refuses a row.
     """
     for table in TABLES:
         columns = [field.column_name for field in table._meta.sorted_fields]
@@ -94,17 +95,17 @@ def copy_rows(source: Opened, target: Opened, advance: Callable[[int], None]) ->
 
 
 def compare_rows(source: Opened, target: Opened, advance: Callable[[int], None]) -> None:
-    """Raises Differs with the first row that is not the same in both."""
+    """Raise Differs at the first row that is not the same in both databases."""
     for table in TABLES:
         for number, (ours, theirs) in enumerate(zip_longest(_rows(source, table), _rows(target, table))):
             if ours != theirs:
-                raise Differs(f"row {number + 1} of the table {_name(table)} is not what it was")
+                raise Differs(f"row {number + 1} of the table {_name(table)} differs from its original")
             if number % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
                 advance(ROWS_AT_ONCE)
 
 
 def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
-    """Every row as both kinds of database would give it, in the order of its key."""
+    """Yield every row in the order of its key, with the same Python types for both kinds of database."""
     fields = table._meta.sorted_fields
     columns = ", ".join(field.column_name for field in fields)
     meta: Any = table._meta
@@ -119,7 +120,7 @@ def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
 
 
 def _stream(database: Opened, query: str) -> Iterator[Row]:
-    """Row by row: psycopg's usual cursor would keep a million of them in memory."""
+    """Yield the rows one by one. psycopg's usual cursor would keep all of them in memory."""
     try:
         if _is_sqlite(database):
             yield from database.execute_sql(query)
@@ -128,12 +129,12 @@ def _stream(database: Opened, query: str) -> Iterator[Row]:
             cursor.itersize = ROWS_AT_ONCE
             yield from cursor.execute(query)
     except (psycopg.Error, sqlite3.Error) as error:
-        # peewee translates what a query raises, and not what its rows do.
+        # peewee translates the errors of a query, but not the errors of fetching its rows.
         raise peewee.OperationalError(str(error)) from error
 
 
 def _ordered(database: Opened, field: Any) -> str:
-    """PostgreSQL would sort text by the rules of a language."""
+    """Return the column for ORDER BY. PostgreSQL would else sort text by the rules of a language."""
     is_text = isinstance(field, peewee.CharField | peewee.TextField)
     return (
         f'{field.column_name} COLLATE "C"' if is_text and not _is_sqlite(database) else str(field.column_name)
@@ -141,7 +142,7 @@ def _ordered(database: Opened, field: Any) -> str:
 
 
 def _set_sequence(database: Opened, table: type[Table]) -> None:
-    """The next row's number comes after the last one's. SQLite sees to that by itself."""
+    """Set the sequence of PostgreSQL's next id after the highest one. SQLite needs no such step."""
     key = table._meta.primary_key
     if isinstance(key, peewee.AutoField) and not _is_sqlite(database):
         name = _name(table)

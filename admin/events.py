@@ -1,4 +1,4 @@
-"""`manage.py events`: what could not be told yet, and telling it again."""
+"""`manage.py events`: messages that are not delivered, and their redelivery."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,10 +20,10 @@ references_argument = click.argument("references", metavar="[ID]...", nargs=-1)
 
 @click.group()
 def events() -> None:
-    """Emails and webhooks that have not been delivered yet.
+    """List and retry emails and webhooks that are not delivered.
 
     \b
-    manage.py events list     those that wait, and those that were given up
+    manage.py events list     the messages that wait, and the failed ones
     manage.py events retry    try all of them again now
     """
 
@@ -32,9 +32,9 @@ def events() -> None:
 @references_argument
 @json_option
 def list_(references: tuple[str, ...], as_json: bool) -> None:
-    """What waits for its next try, or was given up; the oldest first.
+    """List messages that wait for the next attempt or have failed, oldest first.
 
-    ID is an event's or a payment's; without one, all are listed.
+    ID is the id of an event or of a payment. Without an ID all messages are listed.
 
     \b
     manage.py events list
@@ -50,10 +50,11 @@ def list_(references: tuple[str, ...], as_json: bool) -> None:
 @references_argument
 @json_option
 def retry(references: tuple[str, ...], as_json: bool) -> None:
-    """Try now what waits for its next try, or was given up.
+    """Try to deliver waiting and failed messages now.
 
-    ID is an event's or a payment's; without one, all are tried: once the mail server is mended, say. Each
-    begins its schedule anew. The daemon does it: the command leaves word for it, and doesn't wait.
+    ID is the id of an event or of a payment. Without an ID all messages are tried, for example after a repair
+    of the mail server. Each message begins its schedule of attempts anew. This command does not wait for the
+    daemon, which delivers the messages.
 
     \b
     manage.py events retry
@@ -66,35 +67,39 @@ def retry(references: tuple[str, ...], as_json: bool) -> None:
         request_redeliveries(messages, now, database.atomic)
         found = [document(message) for message in messages]
         silence = daemon_silence(now)
-    said = (
-        f"{_table(found)}\n\nThe daemon will try {_count(found)} again now." if found else "All is delivered."
+    text = (
+        f"{_table(found)}\n\nThe daemon will try {_count(found)} again now."
+        if found
+        else "Everything has been delivered."
     )
-    answer(found, said, as_json)
+    answer(found, text, as_json)
     if silence is not None and found:
-        click.echo(f"nodetill: {silence}: nothing happens until it runs", err=True)
+        click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
 
 
 def undelivered(references: Iterable[str]) -> list[Message]:
-    """The messages that wait or were given up: of these events and payments, or of all.
+    """Return the waiting and failed messages of these events and payments, or of all without references.
 
-    Raises CommandError where one of them is not there, or has nothing of the kind.
+    Raise CommandError where a reference does not exist, or has no such message.
     """
     query = Message.select(Message, Event, PaymentRequest).join(Event).join(PaymentRequest)
     query = query.where(Message.delivered_at.is_null()).order_by(Message.id)
     found: dict[int, Message] = {}
     for reference in dict.fromkeys(references):
-        # No id has any other character, and PostgreSQL would choke on a NUL.
-        named = reference if reference.isprintable() and reference.isascii() else ""
-        of_it = query.where((Event.reference == named) | (PaymentRequest.reference == named))
-        messages = {message.id: message for message in of_it}
+        # Every id is printable ASCII, and PostgreSQL refuses a NUL.
+        valid = reference if reference.isprintable() and reference.isascii() else ""
+        rows = query.where((Event.reference == valid) | (PaymentRequest.reference == valid))
+        messages = {message.id: message for message in rows}
         if not messages:
-            raise CommandError(f"nothing of {reference[:80]!a} waits to be delivered; what does: events list")
+            raise CommandError(
+                f"nothing of {reference[:80]!a} waits to be delivered; all waiting messages: events list"
+            )
         found |= messages
     return list(found.values()) if references else list(query)
 
 
 def document(message: Message) -> dict[str, Any]:
-    """All that may be shown of a message that was not delivered."""
+    """Return the public fields of an undelivered message."""
     return {
         "event_id": message.event.reference,
         "payment_request_id": message.event.payment.reference,
@@ -119,11 +124,11 @@ def _table(found: list[dict[str, Any]]) -> str:
         "NEXT TRY": "next_attempt_at",
         "LAST ERROR": "last_error",
     }
-    rows = [[_shown(field, each[field]) for field in columns.values()] for each in found]
+    rows = [[_cell(field, each[field]) for field in columns.values()] for each in found]
     return table(list(columns), rows)
 
 
-def _shown(field: str, value: object) -> object:
+def _cell(field: str, value: object) -> object:
     if value is None:
         return "given up" if field == "next_attempt_at" else ""
     return str(value).removeprefix("payment.") if field == "type" else value

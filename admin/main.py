@@ -1,4 +1,4 @@
-"""The group of the operator's commands, which manage.py and the program nodetill share."""
+"""The operator's commands, which manage.py and the program nodetill share."""
 
 import click
 
@@ -17,22 +17,22 @@ from admin.web_role import grant_web
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def manage() -> None:
-    """Look after Nodetill.
+    """Operate Nodetill.
 
     \b
-    manage.py doctor                           what is set up wrong, and the cure
-    manage.py wallet create                    the wallet that gives the addresses
-    manage.py seller add company1              a shop, and its key
-    manage.py payment list --status confirmed  what came in
-    manage.py events retry                     try again what was not delivered
-    manage.py audit                            is all stored as bitcoind has it?
+    manage.py doctor                           find errors of the set-up
+    manage.py wallet create                    create the wallet for addresses
+    manage.py seller add company1              add a shop, and print its key
+    manage.py payment list --status confirmed  list confirmed payments
+    manage.py events retry                     deliver failed messages again
+    manage.py audit                            compare database and bitcoind
     manage.py chain follow                     follow a chain with less work
-    manage.py database backup till.db          a copy, while the servers work
+    manage.py database backup till.db          copy while the servers work
     manage.py database copy --to URL           move from SQLite to PostgreSQL
-    manage.py demo                             all of it, with play money
+    manage.py demo                             try Nodetill with play money
 
     Settings come from the environment, or from .env in the working directory. With --json a command prints
-    one JSON document, {"error": "..."} where it can't be done.
+    one JSON document. After an error the document is {"error": "..."}.
 
     Exit status: 0 done; 1 not done, or the doctor or the audit found something; 2 wrong usage;
     78 wrong settings.

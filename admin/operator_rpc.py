@@ -1,4 +1,4 @@
-"""bitcoind's RPC as the operator may use it: for what Nodetill's own user may not do."""
+"""bitcoind's RPC with the operator's rights, for calls that Nodetill's own user may not make."""
 
 import base64
 import http.client
@@ -15,15 +15,15 @@ from admin.cli import CommandError
 from config import Settings
 from daemon.node.rpc import METHOD_NOT_FOUND, NO_CREDENTIALS
 
-# A new wallet is a few fsyncs; an old one may have to be read from the start of its birthday.
-# urllib3 tries the addresses of a name in turn, and each may take the whole of `connect`.
+# Creating a wallet is fast, but loading an old one may need a rescan from its birthday.
+# urllib3 tries a name's addresses in turn, and `connect` is the limit for each of them.
 TIMEOUT = urllib3.Timeout(connect=3.0, read=600.0)
 RPC_IN_WARMUP = -28
-MORE_THAN_ANY_TAKES = 50
+TOO_MANY_PARAMETERS = 50
 
 
 class Access(Enum):
-    """How bitcoind treats a call: its whitelist forbids it, or this bitcoind does not have it."""
+    """A user's access to an RPC call. ABSENT means that this bitcoind does not have the call."""
 
     ALLOWED = "allowed"
     FORBIDDEN = "forbidden"
@@ -31,11 +31,11 @@ class Access(Enum):
 
 
 class Forbidden(Exception):
-    """None of the users we can be may make this call; a sentence that says so."""
+    """No user whose credentials we have may make this call."""
 
 
 class RpcFault(Exception):
-    """bitcoind's own error, with its code from Core's rpc/protocol.h."""
+    """An error that bitcoind returned, with its code from Core's rpc/protocol.h."""
 
     def __init__(self, method: str, code: int, message: str) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class RpcFault(Exception):
 
 
 class OperatorRpc:
-    """Asks as the user of BITCOIND_RPC_URL, and as the cookie file's for what that one may not do."""
+    """Calls bitcoind as the user of BITCOIND_RPC_URL, or as the cookie's user where the first may not."""
 
     def __init__(self, settings: Settings) -> None:
         self.wallet = settings.bitcoind_wallet
@@ -53,7 +53,7 @@ class OperatorRpc:
         self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
 
     def call(self, method: str, *parameters: Any, in_wallet: bool = False) -> Any:
-        """bitcoind's answer. Raises RpcFault or Forbidden; CommandError where it can't be reached."""
+        """Return the result. Raise RpcFault or Forbidden, or CommandError where bitcoind can't be reached."""
         return self._call(_wallet_path(self.wallet) if in_wallet else "/", method, parameters)
 
     def _call(self, path: str, method: str, parameters: Sequence[Any]) -> Any:
@@ -62,23 +62,22 @@ class OperatorRpc:
             if answer.status not in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
                 return self._result(method, answer)
         cookie = self._settings.bitcoind_cookie_file
-        tried = "no cookie file is set" if cookie is None else f"the cookie file {cookie} is of no use here"
+        reason = "no cookie file is set" if cookie is None else f"the cookie file {cookie} does not help"
         raise Forbidden(
-            f"the user of BITCOIND_RPC_URL may not call {method}, and {tried}: run this command as a user "
+            f"the user of BITCOIND_RPC_URL may not call {method}, and {reason}: run this command as a user "
             "who can read bitcoind's cookie, with BITCOIND_COOKIE_FILE set to it."
         )
 
     def close(self) -> None:
-        """Let the connections go."""
         self._pool.clear()
 
     def access_to(self, method: str) -> Access:
-        """Return whether the daemon's user may make this call. Nothing is done by asking. Raise CommandError.
+        """Return whether the daemon's user may make this call. The call has no effect. Raise CommandError.
 
-        bitcoind looks at its whitelist first, and then at how many parameters there are, before anything
-        else (Core's RPCHelpMan::HandleRequest); no call takes so many.
+        bitcoind first checks its whitelist, and then the number of parameters (Core's
+        RPCHelpMan::HandleRequest). The number here is above every call's limit.
         """
-        too_many = [None] * MORE_THAN_ANY_TAKES
+        too_many = [None] * TOO_MANY_PARAMETERS
         answer = self._post("/", self._users()[0], {"method": method, "params": too_many, "id": method})
         if answer.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
             return Access.FORBIDDEN
@@ -96,11 +95,11 @@ class OperatorRpc:
         return [name for name in names if self._wallet_info(name)["private_keys_enabled"]]
 
     def serves_rest(self) -> bool:
-        """Whether bitcoind has rest=1. Raises CommandError."""
+        """Return whether bitcoind has rest=1. Raise CommandError."""
         return self._get("/rest/chaininfo.json").status == http.client.OK
 
     def time_of_day(self) -> str | None:
-        """What bitcoind's HTTP server says that the time is, as in RFC 9110. Raises CommandError."""
+        """Return the Date header of bitcoind's HTTP server (RFC 9110). Raise CommandError."""
         return self._get("/rest/chaininfo.json").headers.get("Date")
 
     def _wallet_info(self, name: str) -> Any:
@@ -120,7 +119,7 @@ class OperatorRpc:
         return users
 
     def _cookie(self, path: Path, *, is_needed: bool) -> list[str]:
-        """Return the cookie, if it can be read. Raise CommandError where it cannot and is needed."""
+        """Return the cookie if it can be read. Raise CommandError where it cannot be read but is needed."""
         try:
             return [path.read_text(encoding="utf-8").strip()]
         except (OSError, ValueError) as error:
@@ -132,9 +131,9 @@ class OperatorRpc:
                 "is bitcoind running, and is BITCOIND_COOKIE_FILE right?"
             ) from error
 
-    def _post(self, path: str, credentials: str, question: dict[str, Any]) -> urllib3.BaseHTTPResponse:
+    def _post(self, path: str, credentials: str, call: dict[str, Any]) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
-        return self._request("POST", path, body=json.dumps(question), headers=headers)
+        return self._request("POST", path, body=json.dumps(call), headers=headers)
 
     def _get(self, path: str) -> urllib3.BaseHTTPResponse:
         return self._request("GET", path)
@@ -154,7 +153,7 @@ class OperatorRpc:
             fault = document["error"]
         except (ValueError, KeyError, TypeError) as error:
             raise CommandError(
-                f"bitcoind at {self._address} gave no answer to {method} (HTTP {answer.status}); try again"
+                f"bitcoind at {self._address} did not answer {method} (HTTP {answer.status}); try again"
             ) from error
         if fault is None:
             return document["result"]

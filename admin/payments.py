@@ -1,4 +1,4 @@
-"""`manage.py payment`: look at payment requests, and accept late money."""
+"""`manage.py payment`: list and show payment requests, and accept late money."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """Payment requests: look at them, and accept late money.
+    """List and show payment requests, and accept late money.
 
     \b
     manage.py payment list --status expired
@@ -32,14 +32,14 @@ def payment() -> None:
 
 
 @payment.command("list")
-@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only these.")
+@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only this status.")
 @click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
 @click.option(
     "--limit", type=click.IntRange(1, LONGEST_LIST), default=50, show_default=True, help="At most so many."
 )
 @json_option
 def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) -> None:
-    """The newest requests first.
+    """List payment requests, the newest first.
 
     \b
     manage.py payment list
@@ -60,7 +60,7 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """All that is known of a request, with its transactions.
+    """Show a payment request with its transactions.
 
     \b
     manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
@@ -74,9 +74,9 @@ def show(reference: str, as_json: bool) -> None:
 @reference_argument
 @json_option
 def accept(reference: str, as_json: bool) -> None:
-    """Count money that came late, as if it had come in time.
+    """Count late money as if it had come in time.
 
-    The daemon does it: the command leaves word for it, and doesn't wait.
+    This command does not wait for the daemon, which counts the money.
 
     \b
     manage.py payment accept PR-4NFvpU8duEamwKnDykOqhi
@@ -92,29 +92,29 @@ def accept(reference: str, as_json: bool) -> None:
             raise CommandError(message) from error
         found = document_as_now(row, settings)
         silence = daemon_silence(now)
-    what = "its late money is accepted already" if is_done else "the daemon will count the late money now"
-    answer(found, f"Payment {reference}: {what}.", as_json)
+    result = "its late money is accepted already" if is_done else "the daemon will count the late money now"
+    answer(found, f"Payment {reference}: {result}.", as_json)
     if silence is not None and not is_done:
-        click.echo(f"nodetill: {silence}: nothing happens until it runs", err=True)
+        click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
 
 
 def payment_named(reference: str) -> PaymentRequest:
-    """The request of this id. Raises CommandError where there is none."""
-    # No id has any other character, and PostgreSQL would choke on a NUL.
+    """Return the request with this id. Raise CommandError where there is none."""
+    # Every id is printable ASCII, and PostgreSQL refuses a NUL.
     row = payment_by_reference(reference) if reference.isprintable() and reference.isascii() else None
     if row is None:
-        raise CommandError(f"there is no payment {reference[:80]!a}; the newest of them: payment list")
+        raise CommandError(f"there is no payment {reference[:80]!a}; the newest payments: payment list")
     return row
 
 
 def daemon_silence(now: datetime) -> str | None:
-    """Since when nothing was heard of the daemon; None while it is at work."""
+    """Return a clause about the daemon's last heartbeat, or None while the daemon is at work."""
     heartbeat_at = daemon_report().heartbeat_at
     if heartbeat_at is None:
         return "the daemon has never run on this database"
     if now - heartbeat_at <= SILENT_AFTER:
         return None
-    return f"the daemon was last heard of at {heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"the daemon's last heartbeat was at {heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _table(found: list[Payment]) -> str:

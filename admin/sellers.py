@@ -20,7 +20,7 @@ LONGEST_NAME = 200
 
 
 class Checked(click.ParamType[str]):
-    """Text of one of the settings' types. No error quotes a `hidden` one, which may hold a password."""
+    """A parameter with one of the settings' types. No error quotes a `hidden` value: it may be a password."""
 
     def __init__(self, name: str, kind: Kind[str], *, hidden: bool = False) -> None:
         self.name = name
@@ -55,15 +55,17 @@ NAME_KIND = Kind(_read_name, f"up to {LONGEST_NAME} characters")
 
 id_argument = click.argument("seller_id", metavar="ID", type=Checked("id", SELLER_ID_KIND))
 name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The shop's name.")
-email_option = click.option("--email", type=Checked("address", email_address()), help="Its own address.")
+email_option = click.option(
+    "--email", type=Checked("address", email_address()), help="The shop's email address."
+)
 url_option = click.option(
-    "--webhook-url", type=Checked("url", http_url(), hidden=True), help="Where it is told of its payments."
+    "--webhook-url", type=Checked("url", http_url(), hidden=True), help="The address that gets its webhooks."
 )
 
 
 @click.group()
 def seller() -> None:
-    """Shops that may ask for payments.
+    """Add, list, change and remove sellers.
 
     \b
     manage.py seller add company1 --name "Alpaca Direct"
@@ -79,7 +81,9 @@ def seller() -> None:
 @click.option("--restore", is_flag=True, help="Bring back a removed seller, with a new key.")
 @json_option
 def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> None:
-    """Add a seller, and print its API key and webhook secret: once, they are not shown again.
+    """Add a seller, and print its API key and webhook secret.
+
+    They are not shown again.
 
     \b
     manage.py seller add company1
@@ -88,14 +92,14 @@ def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> N
     """
     with open_settings_and_database():
         row, api_key = add_seller(seller_id, values, restore=restore, now=datetime.now(UTC))
-    _hand_over(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
+    _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
 
 
 @seller.command("list")
-@click.option("--all", "with_removed", is_flag=True, help="Also those that were removed.")
+@click.option("--all", "with_removed", is_flag=True, help="Also list removed sellers.")
 @json_option
 def list_(with_removed: bool, as_json: bool) -> None:
-    """All sellers, by their id.
+    """List all sellers in the order of their ids.
 
     \b
     manage.py seller list
@@ -125,10 +129,10 @@ def list_(with_removed: bool, as_json: bool) -> None:
 @name_option
 @email_option
 @url_option
-@click.option("--no-webhook", is_flag=True, help="Tell it nothing any more.")
+@click.option("--no-webhook", is_flag=True, help="Send no more webhooks.")
 @json_option
 def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) -> None:
-    """Change what is known of a seller; its keys stay.
+    """Change a seller's name, email or webhook. The keys stay.
 
     \b
     manage.py seller set company1 --name "Alpaca Direct" --email a@example.com
@@ -153,10 +157,10 @@ def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) 
 @click.option("--webhook-secret", is_flag=True, help="A new webhook secret; the API key stays as it is.")
 @json_option
 def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
-    """Give a seller a new API key. The old one stops at once.
+    """Make a new API key. The old key stops at once.
 
-    With --webhook-secret it is a new webhook secret. Webhooks are then signed with both, the new one and the
-    one before it, so that the shop can change over when it likes.
+    With --webhook-secret, make a new webhook secret instead. Webhooks then have two signatures, by the new
+    and by the previous secret. So the shop can change its secret at any time.
 
     \b
     manage.py seller rotate-key company1
@@ -171,14 +175,14 @@ def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
             new = {"api_key": new_api_key()}
             row.api_key_hash = key_hash(new["api_key"])
         row.save()
-    _hand_over(row, "has a new secret" if webhook_secret else "has a new key", as_json, **new)
+    _print_secrets(row, "has a new secret" if webhook_secret else "has a new key", as_json, **new)
 
 
 @seller.command()
 @id_argument
 @json_option
 def remove(seller_id: str, as_json: bool) -> None:
-    """Take a seller's key away, at once. Its payments stay, and are followed to their end.
+    """Remove a seller's key at once. Its payments stay open to their end.
 
     \b
     manage.py seller remove company1
@@ -193,7 +197,7 @@ def remove(seller_id: str, as_json: bool) -> None:
 def add_seller(
     seller_id: str, values: dict[str, str | None], *, restore: bool, now: datetime
 ) -> tuple[Seller, str]:
-    """Store a seller, and return it with its API key. `values` has name, email and webhook_url, as known.
+    """Store a seller, and return it with its API key. `values` has name, email and webhook_url, or None.
 
     A removed seller comes back only with `restore`, because the new key opens its old payments.
     Raise CommandError.
@@ -205,7 +209,7 @@ def add_seller(
             row = Seller(id=seller_id, created_at=now)
         elif row.removed_at is None:
             raise CommandError(
-                f"there is a seller {seller_id} already; a new key: seller rotate-key {seller_id}"
+                f"there is a seller {seller_id} already; to make a new key: seller rotate-key {seller_id}"
             )
         elif not restore:
             raise CommandError(
@@ -220,17 +224,17 @@ def add_seller(
 
 
 def seller_named(seller_id: str) -> Seller:
-    """Return the seller of this id. Raise CommandError where there is none, or where it is removed."""
+    """Return the seller with this id. Raise CommandError where there is none, or where it is removed."""
     row = Seller.get_or_none(Seller.id == seller_id)
     if row is None:
-        raise CommandError(f"there is no seller {seller_id}; all of them: seller list")
+        raise CommandError(f"there is no seller {seller_id}; all sellers: seller list")
     if row.removed_at is not None:
         raise CommandError(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
     return row
 
 
 def document(row: Seller) -> dict[str, str | None]:
-    """Return all that may be shown of a seller. An old webhook address may hold a password."""
+    """Return the public fields of a seller. An old webhook address may hold a password, which is left out."""
     return {
         "seller_id": row.id,
         "name": row.name,
@@ -271,9 +275,7 @@ def _removed(row: Seller) -> str:
     return f"seller {row.id} was removed at {timestamp(row.removed_at)}"
 
 
-def _hand_over(row: Seller, what: str, as_json: bool, **secret: str) -> None:
-    text = (
-        f"Seller {row.id} {what}.\n\n{facts([(name.replace('_', ' '), key) for name, key in secret.items()])}"
-        "\n\nKeep it well: it is not shown again."
-    )
+def _print_secrets(row: Seller, change: str, as_json: bool, **secret: str) -> None:
+    lines = facts([(name.replace("_", " "), key) for name, key in secret.items()])
+    text = f"Seller {row.id} {change}.\n\n{lines}\n\nStore this safely: it is not shown again."
     answer({**document(row), **secret}, text, as_json)

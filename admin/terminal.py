@@ -1,4 +1,4 @@
-"""How commands write for people: in columns, and in colours on a terminal alone."""
+"""The commands' output for people: columns, and colours where the output is a terminal."""
 
 import os
 import shutil

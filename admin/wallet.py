@@ -1,4 +1,4 @@
-"""`manage.py wallet`: the wallet in the operator's bitcoind that gives the addresses."""
+"""`manage.py wallet`: the wallet in bitcoind that makes the addresses."""
 
 import re
 import shlex
@@ -20,13 +20,13 @@ WALLET_NOT_FOUND, WALLET_ALREADY_LOADED = -18, -35
 
 # Extended private keys (BIP 32, SLIP 132), and keys in wallet import format.
 PRIVATE_KEY = re.compile(r"[a-zA-Z]prv[1-9A-HJ-NP-Za-km-z]{20}|[(,][5KL9c][1-9A-HJ-NP-Za-km-z]{50,51}[),]")
-# Which getnewaddress takes a descriptor for which type: Core's DescriptorImpl::GetOutputType.
+# The address type of each form of descriptor, as Core's DescriptorImpl::GetOutputType has it.
 ADDRESS_TYPES = {"tr(": "bech32m", "wpkh(": "bech32", "wsh(": "bech32", "sh(w": "p2sh-segwit"}
 
 
 @click.group()
 def wallet() -> None:
-    """The wallet that gives the addresses.
+    """Create the wallet that makes the addresses.
 
     \b
     manage.py wallet create --watch-only "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"
@@ -38,11 +38,12 @@ def wallet() -> None:
 @click.option("--change-descriptor", metavar="DESCRIPTOR", help="Watch that wallet's change as well.")
 @json_option
 def create(watch_only: str | None, change_descriptor: str | None, as_json: bool) -> None:
-    """Create the wallet BITCOIND_WALLET, or load it if it is there.
+    """Create the wallet BITCOIND_WALLET, or load it if it exists.
 
-    With --watch-only it holds no private key and can't spend: the recommended way. DESCRIPTOR is the
-    receiving one of your wallet, such as "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"; with .../<0;1>/* it is that
-    of the change too. The programs of most wallets show it; a checksum may follow it.
+    With --watch-only the wallet has no private key and can't spend, so this is the recommended way.
+    DESCRIPTOR is the receiving descriptor of your wallet, such as "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)". A
+    descriptor with .../<0;1>/* is that of the change, too. Most wallet programs show the descriptor, with or
+    without a checksum.
 
     \b
     manage.py wallet create --watch-only "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"
@@ -60,7 +61,10 @@ def create(watch_only: str | None, change_descriptor: str | None, as_json: bool)
 def create_wallet(
     settings: Settings, watch_only: str | None, change_descriptor: str | None
 ) -> dict[str, Any]:
-    """Return the wallet's name, if it is new, and if it can't spend. Raise CommandError with the cure."""
+    """Create or load the wallet, and return its name, if it is new, and if it is watch-only.
+
+    Raise CommandError with the correction.
+    """
     rpc = OperatorRpc(settings)
     try:
         if watch_only is not None:
@@ -77,14 +81,14 @@ def create_wallet(
 
 
 def _hold_lost_addresses(rpc: OperatorRpc, settings: Settings) -> None:
-    """Hold the free addresses of a lost wallet at once, because the web server gives them to customers.
+    """Hold the free addresses of a lost wallet at once, because the web server would give them to customers.
 
-    The daemon does the same at its next look. So a database that cannot be used here is no fault.
+    The daemon does the same at its next check, so a database that cannot be used here is no error.
     """
     url = settings.database_url.reveal()
     try:
         if url.startswith("sqlite:"):
-            # Opening it would make it.
+            # stat() raises where the file is missing, because open_database() would create the file.
             Path(url.removeprefix("sqlite:///")).stat()
         open_database(url)
         unclaimed = unclaimed_addresses()
@@ -106,13 +110,11 @@ def _is_known(rpc: OperatorRpc, address: str) -> bool:
 
 
 def _create_watch_only(rpc: OperatorRpc, settings: Settings, descriptor: str, change: str | None) -> bool:
-    # All is looked at first: a wallet can't be taken back by RPC.
+    # All checks come first, because RPC cannot delete a wallet.
     wanted = [_watched(rpc, settings, descriptor)]
     if change is not None:
         if "<" in descriptor:
-            raise CommandError(
-                "a descriptor with <0;1> is that of the change too; leave out --change-descriptor"
-            )
+            raise CommandError("a descriptor with <0;1> includes the change; leave out --change-descriptor")
         wanted.append({**_watched(rpc, settings, change), "internal": True})
     is_new = not _is_there(rpc, rpc.wallet) and _create(rpc, private_keys=False)
     if is_new or _is_waiting_for_descriptors(rpc, wanted):
@@ -125,7 +127,7 @@ def _create_watch_only(rpc: OperatorRpc, settings: Settings, descriptor: str, ch
 
 def _watched(rpc: OperatorRpc, settings: Settings, descriptor: str) -> dict[str, Any]:
     """Return importdescriptors' request for a descriptor. Raise CommandError if it can't be watched."""
-    # Seen here first, so that a private key never goes over the wire.
+    # This check comes before the call, so a private key never leaves this process.
     if PRIVATE_KEY.search(descriptor):
         raise CommandError("the descriptor has a private key in it; give the one with the public key (xpub)")
     try:
@@ -136,20 +138,20 @@ def _watched(rpc: OperatorRpc, settings: Settings, descriptor: str) -> dict[str,
         raise CommandError("the descriptor has a private key in it; give the one with the public key (xpub)")
     if not info["isrange"]:
         raise CommandError(
-            "the descriptor gives one address alone; it must end in /* to give one to each payment"
+            "the descriptor has only one address; it must end in /* to have one for each payment"
         )
-    given = next((kind for start, kind in ADDRESS_TYPES.items() if descriptor.startswith(start)), "legacy")
-    if given != settings.address_type:
+    found = next((kind for start, kind in ADDRESS_TYPES.items() if descriptor.startswith(start)), "legacy")
+    if found != settings.address_type:
         raise CommandError(
-            f"the descriptor gives {given} addresses, and ADDRESS_TYPE is {settings.address_type}: "
-            f"set ADDRESS_TYPE={given}"
+            f"the descriptor makes {found} addresses, and ADDRESS_TYPE is {settings.address_type}: "
+            f"set ADDRESS_TYPE={found}"
         )
     checked = descriptor if "#" in descriptor else f"{descriptor}#{info['checksum']}"
     return {"desc": checked, "active": True, "timestamp": "now"}
 
 
 def _is_there(rpc: OperatorRpc, name: str) -> bool:
-    """Whether bitcoind has the wallet; it is loaded then, and will be at bitcoind's next start."""
+    """Return whether bitcoind has the wallet. Load an existing wallet, now and at bitcoind's next start."""
     try:
         rpc.call("loadwallet", name, True)
     except RpcFault as fault:
@@ -166,9 +168,9 @@ def _create(rpc: OperatorRpc, *, private_keys: bool) -> bool:
 
 
 def _is_waiting_for_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> bool:
-    """Whether a wallet that is there is one of ours without its descriptors: the last try broke off.
+    """Return whether the existing wallet has no descriptors yet, because an earlier attempt was cut short.
 
-    Raises CommandError where it is another wallet.
+    Raise CommandError where the wallet has private keys or other descriptors.
     """
     if rpc.call("getwalletinfo", in_wallet=True)["private_keys_enabled"]:
         raise CommandError(
@@ -187,7 +189,7 @@ def _is_waiting_for_descriptors(rpc: OperatorRpc, wanted: list[dict[str, Any]]) 
 
 
 def _expanded(rpc: OperatorRpc, wanted: list[dict[str, Any]]) -> set[str]:
-    """The descriptors as bitcoind writes them, without checksums; each half of one with <0;1>."""
+    """Return the descriptors in bitcoind's form, without checksums. One with <0;1> becomes two."""
     infos = [rpc.call("getdescriptorinfo", row["desc"]) for row in wanted]
     return {
         _without_checksum(text)
@@ -207,5 +209,7 @@ def _by_hand(settings: Settings, watch_only: str | None) -> str:
         f"bitcoin-cli -rpcport={port} -named createwallet "
         f"wallet_name={shlex.quote(settings.bitcoind_wallet)}{keys} load_on_startup=true"
     )
-    # A watch-only one is empty then, and the next try gives it its descriptor.
-    return f"{line}; then, as a user who may, this again" if watch_only is not None else line
+    # This line makes a watch-only wallet without descriptors, and the next attempt imports them.
+    if watch_only is None:
+        return line
+    return f"{line}; then repeat this command as a user who may call importdescriptors"

@@ -1,4 +1,4 @@
-"""`manage.py database grant-web`: the least rights for the web server's role on PostgreSQL."""
+"""`manage.py database grant-web`: the smallest set of rights for the web server's PostgreSQL role."""
 
 import click
 
@@ -11,16 +11,16 @@ from models.db.web_role import grant_web_rights, web_roles
 @click.argument("role")
 @json_option
 def grant_web(role: str, as_json: bool) -> None:
-    """Give a PostgreSQL role what the web server needs, and nothing else.
+    """Grant the web server's rights to a PostgreSQL role.
 
     \b
     createuser nodetill-web
     manage.py database grant-web nodetill-web
     DATABASE_URL=postgresql://nodetill-web@…     for run_web.py alone
 
-    Run it with the daemon's DATABASE_URL, whose role owns the tables. It may run again at any time, and while
-    the servers work. An upgrade renews the rights by itself.
-    With them the web server can't write an output, an event, a message or a status, and can't read the
+    Run the command with the daemon's DATABASE_URL, whose role owns the tables. The command may run at any
+    time, and again. An upgrade renews the rights by itself.
+    With these rights the web server can't write an output, an event, a message or a status. It can't read the
     webhook secrets.
     """
     with open_settings_and_database():

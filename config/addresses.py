@@ -1,7 +1,7 @@
-"""The types of settings that hold an address: of a host, a mailbox, a socket, a server or a web page.
+"""The types of settings that hold an address of a host, a mailbox, a socket, a server or a web page.
 
-A reader accepts what Nodetill can connect to or link to as it stands. It refuses everything else, and says
-what to write instead. A reader never quotes the text that it gets, because the text may hold a password.
+A reader accepts only an address that Nodetill can connect to or link to without a change. The error has the
+right form. An error never quotes the text, because the text may hold a password.
 """
 
 import ipaddress
@@ -27,7 +27,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-# RFC 5321's dot-string and domain, which no header trips over.
+# RFC 5321's dot-string and domain, which are valid in every email header.
 _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MAIL_DOMAIN = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -77,10 +77,10 @@ def rpc_url() -> Kind[Secret]:
     def read(text: str) -> Secret:
         parts = _split(text, "http", "https")
         if parts.path.strip("/") or parts.query or parts.fragment:
-            raise InvalidValue("has something after the port (a wallet is named by BITCOIND_WALLET)")
+            raise InvalidValue("has something after the port (BITCOIND_WALLET is the setting for the wallet)")
         username, _ = _checked_credentials(parts)
         if ":" in (username or ""):
-            raise InvalidValue("has a colon in the user's name, which bitcoind does not take")
+            raise InvalidValue("has a colon in the user's name, which bitcoind does not allow")
         return Secret(text)
 
     allowed = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
@@ -94,7 +94,7 @@ def zmq_address() -> Kind[str]:
         if text.startswith(("ipc:", "unix:")):
             return _socket_address(text)
         if text.startswith("tcp://*"):
-            raise InvalidValue("has a * where the host must be that is to be connected to")
+            raise InvalidValue("has a * instead of the publisher's host")
         parts = _split(text, "tcp", others=("unix:/", "ipc:///"))
         if parts.port is None:
             raise InvalidValue("has no port")
@@ -112,7 +112,7 @@ def http_url() -> Kind[str]:
         parts = _web_address(text)
         if parts.fragment or text.endswith("#"):
             raise InvalidValue(
-                "has a #, and nothing behind it is ever sent: leave it out, or write it as %23"
+                "has a #, and no client sends the text after it: leave the # out, or write it as %23"
             )
         return text
 
@@ -128,14 +128,12 @@ def base_url() -> Kind[str]:
             raise InvalidValue("has more than a host, a port and a path")
         if not _PATH.fullmatch(parts.path):
             raise InvalidValue(
-                "has a path with an empty part, a dot for a part, or a character to be encoded"
+                "has a path with an empty part, a part of dots, or a character that must be encoded"
             )
         host = check_host(parts.hostname or "")
         if host is not None and is_unspecified(host):
-            raise InvalidValue(
-                "has an address that stands for all of this machine's, and leads customers nowhere"
-            )
-        # As a browser writes it: the address is compared with what browsers send.
+            raise InvalidValue("has an address that only a server can use, and that customers cannot open")
+        # The address has the form of browsers, because the web server compares it with browsers' headers.
         netloc = netloc_of(parts.hostname or "", _port_to_show(parts))
         return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
 
@@ -195,7 +193,7 @@ def check_host(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def is_unspecified(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Return whether this is 0.0.0.0 or ::, on which a server listens and which nobody can reach."""
+    """Return whether this is 0.0.0.0 or ::, on which a server can listen but to which no client connects."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address.is_unspecified or (mapped is not None and mapped.is_unspecified)
 
@@ -222,9 +220,9 @@ def without_credentials(url: str) -> str:
 
 
 def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResult:
-    """Return the parts of an address with a right scheme, host and port.
+    """Return the parts of an address. Raise InvalidValue for a wrong scheme, host or port.
 
-    `others` are beginnings that would have been right, too.
+    `others` are beginnings that the setting also allows.
     """
     beginnings = [f"{scheme}://" for scheme in schemes]
     if not text.startswith(tuple(beginnings)):
@@ -235,11 +233,11 @@ def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResul
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        # The exception's message has the text in it, and so may have a password.
-        raise InvalidValue(f"has a port that is none, {_BRACKETS}, or {ENCODE}") from None
+        # The exception's message has the text in it, and the text may hold a password.
+        raise InvalidValue(f"has an invalid port, {_BRACKETS}, or {ENCODE}") from None
     check_host(parts.hostname or "")
     if port == 0:
-        raise InvalidValue("has port 0, which nobody can connect to")
+        raise InvalidValue("has port 0, to which no client can connect")
     return parts
 
 
@@ -247,7 +245,7 @@ def _web_address(text: str) -> SplitResult:
     parts = _split(text, "http", "https")
     if "@" in parts.netloc:
         raise InvalidValue(
-            "has a user or a password, which are never sent: leave out what stands before the @"
+            "has a user or a password, which Nodetill never sends: leave out all text before the @"
         )
     if not text.isascii():
         raise InvalidValue("has characters that must be percent-encoded (ü as %C3%BC)")
@@ -280,30 +278,30 @@ def _check_sqlite(text: str) -> None:
     if path.strip("/") in ("", ":memory:"):
         raise InvalidValue("names no file")
     if path.startswith("~"):
-        raise InvalidValue("has a ~, which is not your home here: write the whole path")
+        raise InvalidValue("has a ~, which does not stand for your home directory here: write the whole path")
     if "?" in path:
         raise InvalidValue("has a ?, and SQLite takes no options here: leave it out")
 
 
 def _check_postgresql(text: str) -> None:
-    """Check the address as libpq reads it: several hosts, a socket's directory and options are all right."""
+    """Check the address as libpq reads it. libpq allows several hosts, a socket's directory, and options."""
     if not text.startswith("postgresql://"):
         raise InvalidValue("does not start with postgresql:// or sqlite:///")
     try:
         values: Mapping[str, str] = {name: str(value) for name, value in conninfo_to_dict(text).items()}
     except ProgrammingError:
-        # The exception's message has the text in it, and so may have a password.
-        raise InvalidValue(f"has an option that PostgreSQL does not know, {_BRACKETS}, or {ENCODE}") from None
+        # The exception's message has the text in it, and the text may hold a password.
+        raise InvalidValue(f"has an option that PostgreSQL does not have, {_BRACKETS}, or {ENCODE}") from None
     for host in values.get("host", "").split(","):
         if host and not host.startswith(("/", "@")):
             check_host(host)
     for port in values.get("port", "").split(","):
         if port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65_536):
-            raise InvalidValue(f"has a port that is none, or {ENCODE}")
+            raise InvalidValue(f"has an invalid port, or {ENCODE}")
     if not values.get("dbname"):
         raise InvalidValue("names no database")
     if re.search("[/#]", values["dbname"]):
-        raise InvalidValue("has something behind the name of the database")
+        raise InvalidValue("has text after the name of the database")
 
 
 def _checked_credentials(parts: SplitResult) -> tuple[str | None, str | None]:
@@ -320,7 +318,7 @@ def _smtp_server(parts: SplitResult) -> SmtpServer:
     if parts.path.strip("/") or parts.fragment:
         raise InvalidValue("has something after the port")
     if options not in ({}, {"starttls": "never"}) or (options and parts.scheme == "smtps"):
-        raise InvalidValue("has an option that is not known")
+        raise InvalidValue("has an unknown option")
     security: Literal["starttls", "tls", "none"] = "starttls"
     if parts.scheme == "smtps":
         security = "tls"
@@ -328,7 +326,7 @@ def _smtp_server(parts: SplitResult) -> SmtpServer:
         security = "none"
     username, password = _checked_credentials(parts)
     if not f"{username}{password}".isascii():
-        raise InvalidValue("has a user or a password that is not ASCII, which mail servers do not take")
+        raise InvalidValue("has a user or a password that is not ASCII, which mail servers do not accept")
     port = parts.port or {"starttls": 587, "tls": 465, "none": 25}[security]
     secret = None if password is None else Secret(password)
     return SmtpServer(parts.hostname or "", port, username, secret, security)

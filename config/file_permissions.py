@@ -1,4 +1,4 @@
-"""Who besides its owner may read or write a file."""
+"""Checks of other users' rights to a file."""
 
 import os
 import stat

@@ -41,7 +41,7 @@ def _network(entry: str) -> Network | None:
         return ipaddress.ip_network(entry.removeprefix("[").removesuffix("]"), strict=False)
     except ValueError:
         if not entry:
-            raise InvalidValue("has a comma too many") from None
+            raise InvalidValue("has an extra comma") from None
         try:
             check_host(entry.rstrip("."))
         except InvalidValue:

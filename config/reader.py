@@ -1,7 +1,7 @@
 """Read settings from the environment, `.env` and secret files, and check them. settings.py has the table.
 
-This module stands in for pydantic-settings, which reads $ in `.env` as a reference, skips lines that it can't
-read, and takes more memory than the daemon has left.
+This module replaces pydantic-settings for three reasons. pydantic-settings reads $ in `.env` as a reference,
+and skips lines that it can't read. Its memory would exceed the daemon's limit.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from dotenv.parser import parse_stream
 from config.file_permissions import may_others_write
 from config.types import InvalidValue, Kind
 
-LONGEST_VALUE = 65_536  # characters, of a value and of its file: /dev/zero as a file does no harm
+LONGEST_VALUE = 65_536  # characters, of a value and of its file, so that even /dev/zero does no harm
 
 
 def setting(default: str, kind: Kind[Any], meaning: str, *, name: str = "", hidden: bool = False) -> Any:
@@ -61,7 +61,7 @@ def read_values(
     rows = list(rows)
     in_file, faults = _env_file(directory / ".env")
     for name, meant in slips(in_file, rows):
-        faults.append(Fault(name, "is not a setting", f"{meant}, if that is what it means"))
+        faults.append(Fault(name, "is not a setting", f"{meant}, if that is the meaning"))
     values: dict[str, Any] = {}
     for row in rows:
         try:
@@ -77,15 +77,15 @@ class _Found(Exception):
         self.fault = Fault(*words)
 
 
-def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) -> Any:
+def _value(row: Field[Any], sources: list[Mapping[str, str]], directory: Path) -> Any:
     name, kind = variable_name(row), row.metadata["kind"]
-    text = _text(name, places, directory) or row.metadata["default"]
+    text = _text(name, sources, directory) or row.metadata["default"]
     if not text:
         return None
     try:
         if len(text) > LONGEST_VALUE:
             raise InvalidValue("is far too long")
-        # Also refuses what is no UTF-8, which Python hands on as lone surrogates.
+        # This check also refuses bytes that are not UTF-8, because Python decodes them as lone surrogates.
         if not text.isprintable():
             raise InvalidValue("has characters that can't be printed, such as the end of a line")
         return kind.read(text)
@@ -95,10 +95,10 @@ def _value(row: Field[Any], places: list[Mapping[str, str]], directory: Path) ->
         raise _Found(name, f"{shown} {wrong}", kind.allowed, example) from None
 
 
-def _text(name: str, places: list[Mapping[str, str]], directory: Path) -> str:
-    """Return the variable's text from the first place that has it, or ""."""
-    for place in places:
-        text, path = place.get(name, ""), place.get(f"{name}_FILE", "")
+def _text(name: str, sources: list[Mapping[str, str]], directory: Path) -> str:
+    """Return the variable's text from the first source that has it, or ""."""
+    for source in sources:
+        text, path = source.get(name, ""), source.get(f"{name}_FILE", "")
         if text and path:
             raise _Found(name, f"is set beside {name}_FILE", "one of the two")
         if path:
@@ -147,9 +147,9 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def slips(names: Iterable[str], rows: Iterable[Field[Any]]) -> Iterator[tuple[str, str]]:
-    """Yield each name that is not ours but looks much like one of ours, with that one."""
-    ours = [variable_name(row) for row in rows]
-    known = [*ours, *(f"{name}_FILE" for name in ours)]
+    """Yield each name that is no setting but almost a setting's name, with the setting's name."""
+    settings = [variable_name(row) for row in rows]
+    known = [*settings, *(f"{name}_FILE" for name in settings)]
     for name in names:
         nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
         if name not in known and nearest:

@@ -32,24 +32,24 @@ class Settings:
     database_url: Secret = setting(
         "sqlite:///var/nodetill.db",
         addresses.database_url(),
-        "Where everything is stored: sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME",
+        "The database: sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME",
         hidden=True,
     )
     bitcoind_rpc_url: Secret = setting(
         "http://127.0.0.1:8332",
         addresses.rpc_url(),
-        "bitcoind's RPC, as http://USER:PASSWORD@HOST:PORT; without a user the cookie file is read",
+        "bitcoind's RPC: http://USER:PASSWORD@HOST:PORT; without a user, Nodetill reads the cookie file",
         hidden=True,
     )
     bitcoind_cookie_file: Path | None = setting(
         "",
         kinds.file_path("/home/bitcoin/.bitcoin/.cookie"),
-        "bitcoind's cookie; if unset and bitcoind is on this machine, its default place by the RPC port",
+        "bitcoind's cookie file; by default the RPC port's usual path, if bitcoind is on this machine",
     )
     bitcoind_wallet: str = setting(
         "nodetill",
         kinds.plain_text("the name of a wallet, as bitcoin-cli listwallets shows it"),
-        "The wallet that gives the addresses, hot or watch-only",
+        "The wallet that makes the addresses, hot or watch-only",
     )
     bitcoind_zmq_rawtx: str = setting(
         "tcp://127.0.0.1:28332",
@@ -64,7 +64,7 @@ class Settings:
     bitcoind_rest: str = setting(
         "auto",
         kinds.choice("auto", "off"),
-        "auto: blocks by REST where bitcoind has rest=1, else by RPC; off: always by RPC",
+        "auto reads blocks by REST where bitcoind has rest=1, else by RPC; off always reads them by RPC",
     )
     address_type: str = setting(
         "bech32",
@@ -72,21 +72,21 @@ class Settings:
         "The type of new addresses: bech32, bech32m, p2sh-segwit or legacy",
     )
     address_pool: int = setting(
-        "500", kinds.whole_number(1, 100_000), "How many unclaimed addresses are kept ready"
+        "500", kinds.whole_number(1, 100_000), "The number of free addresses that are kept ready"
     )
-    web_host: str = setting("127.0.0.1", addresses.host_name(), "Where the web server listens")
+    web_host: str = setting("127.0.0.1", addresses.host_name(), "The address on which the web server listens")
     web_port: int = setting("8080", kinds.whole_number(1, 65_535), "The port on which the web server listens")
     public_url: str = setting(
         "",
         addresses.base_url(),
-        "What customers' links start with, such as https://pay.example.com; if unset, http://WEB_HOST:WEB_PORT",
+        "The start of customers' links, such as https://pay.example.com; by default http://WEB_HOST:WEB_PORT",
     )
     confirmations: int = setting(
         "6",
         kinds.whole_number(0, 144),
-        "How many confirmations a payment needs if its request names no number",
+        "The confirmations that a payment needs if its request has no number",
     )
-    # A request may choose 60 seconds or more (docs/spec.md 4). A try-out on regtest wants fewer.
+    # A request may choose 60 seconds or more (docs/spec.md 4). A test on regtest may need fewer.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
     )
@@ -96,55 +96,57 @@ class Settings:
         "Seconds after expiry for which a request stays open for late money",
     )
     underpayment_tolerance: Decimal = setting(
-        "0", kinds.percent(Decimal(50), highest_allowed=True), "Percent of an amount that may be missing"
+        "0",
+        kinds.percent(Decimal(50), highest_allowed=True),
+        "The percentage of an amount that may be missing",
     )
     late_payments: str = setting(
         "review",
         kinds.choice("review", "accept"),
-        "Money that comes after expiry: review waits for the operator, accept counts it",
+        "Late money: review leaves the decision to the operator, accept counts the money",
     )
     rates: RateSources = setting(
         ",".join(PUBLIC_SOURCES),
         kinds.rate_sources(),
-        "Where prices come from; or fixed:EUR=50000,USD=54000",
+        "The sources of prices, or prices of your own: fixed:EUR=50000,USD=54000",
         name="RATE_SOURCES",
     )
     rate_url_coinbase: str = setting(
         "https://api.coinbase.com/v2/exchange-rates?currency=BTC",
         addresses.http_url(),
-        "The address that is asked for coinbase's prices",
+        "The address of coinbase's prices",
         hidden=True,
     )
     rate_url_kraken: str = setting(
         f"https://api.kraken.com/0/public/Ticker?pair={_KRAKEN_PAIRS}",
         addresses.http_url(),
-        "The address that is asked for kraken's prices",
+        "The address of kraken's prices",
         hidden=True,
     )
     rate_url_bitpay: str = setting(
         "https://bitpay.com/rates",
         addresses.http_url(),
-        "The address that is asked for bitpay's prices",
+        "The address of bitpay's prices",
         hidden=True,
     )
     rate_url_coingecko: str = setting(
         "https://api.coingecko.com/api/v3/exchange_rates",
         addresses.http_url(),
-        "The address that is asked for coingecko's prices",
+        "The address of coingecko's prices",
         hidden=True,
     )
     rate_refresh: int = setting(
-        "60", kinds.whole_number(1, 86_400, " of seconds"), "Seconds between two looks at the rates"
+        "60", kinds.whole_number(1, 86_400, " of seconds"), "Seconds between two requests for rates"
     )
     rate_max_age: int = setting(
         "600",
         kinds.whole_number(1, 86_400, " of seconds"),
-        "Seconds after which a rate is too old to be used; not less than RATE_REFRESH",
+        "Seconds after which a rate is too old; not less than RATE_REFRESH",
     )
     rate_spread: Decimal = setting(
         "0",
         kinds.percent(Decimal(100), highest_allowed=False),
-        "Percent taken off the price, in the merchant's favour",
+        "The percentage that is taken off the price, in the merchant's favour",
     )
     mail: SmtpServer | Maildir = setting(
         "maildir:var/mail",
@@ -155,55 +157,57 @@ class Settings:
     )
     mail_from: str = setting("nodetill@localhost", addresses.email_address(), "The sender of all emails")
     operator_email: str = setting(
-        "operator@localhost", addresses.email_address(), "Who is told of payments by email"
+        "operator@localhost",
+        addresses.email_address(),
+        "The operator's address, which gets the emails about payments",
     )
     explorer_url: str = setting(
         "https://mempool.space/tx/{txid}",
         addresses.explorer_url(),
-        "The link to a transaction in emails and pages; {txid} stands for its id",
+        "The link to a transaction in emails and pages; {txid} stands for the transaction's id",
     )
     operator_password: Secret | None = setting(
         "",
         kinds.secret_text("any text on one line", "correct-horse-battery-staple"),
-        "The password of the operator's page, which is off without one",
+        "The password of the operator's page; without a password the page is off",
         hidden=True,
     )
     webhook_private_hosts: HostList = setting(
         "",
         hosts.host_list(),
-        "Hosts and networks outside the public internet to which a webhook may go that an API key has set",
+        "Private hosts and networks that are allowed for webhook addresses set by an API key",
     )
     metrics_token: Secret | None = setting(
         "",
         kinds.bearer_token(),
-        "The token by which a monitor reads /metrics and all of /health: Authorization: Bearer TOKEN",
+        "The token for a monitor to read /metrics and all of /health, as Authorization: Bearer TOKEN",
         hidden=True,
     )
     max_open_requests: int = setting(
         "50000",
         kinds.whole_number(0, 10_000_000),
-        "How many requests of one seller may be open at a time; 0: any number",
+        "The most requests of one seller that may be open at a time; 0 is no limit",
     )
     max_requests_per_minute: int = setting(
         "10000",
         kinds.whole_number(0, 10_000_000),
-        "How many requests one seller may make within a minute; 0: any number",
+        "The most requests that one seller may create in a minute; 0 is no limit",
     )
     spellbook_triggers: bool = setting(
-        "off", kinds.switch(), "on serves the Spellbook's payment processor triggers"
+        "off", kinds.switch(), "on adds the routes of the Spellbook's payment processor"
     )
     reconcile_interval: int = setting(
         "60",
         kinds.whole_number(1, 86_400, " of seconds"),
-        "Seconds of silence after which the chain and the mempool are looked at anyway",
+        "Seconds without a feed message after which the daemon checks the chain and the mempool",
     )
     log_format: str = setting(
-        "logfmt", kinds.choice("logfmt", "json"), "How log lines are written: logfmt or json"
+        "logfmt", kinds.choice("logfmt", "json"), "The format of log lines: logfmt or json"
     )
     log_level: str = setting(
         "info",
         kinds.choice("debug", "info", "warning", "error"),
-        "The least that is logged: debug, info, warning or error",
+        "The lowest level that is logged: debug, info, warning or error",
     )
 
     @property
@@ -223,12 +227,12 @@ class Settings:
 
     @property
     def rpc_username(self) -> str | None:
-        """Return it percent-decoded, or None where the cookie file has it."""
+        """Return the user of BITCOIND_RPC_URL, percent-decoded, or None where it has no user."""
         return addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[0]
 
     @property
     def rpc_password(self) -> Secret | None:
-        """Return it percent-decoded, or None where the cookie file has it."""
+        """Return the password of BITCOIND_RPC_URL, percent-decoded, or None where it has no password."""
         password = addresses.credentials(urlsplit(self.bitcoind_rpc_url.reveal()))[1]
         return None if password is None else Secret(password)
 
@@ -239,7 +243,7 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
-    """Return the settings of the environment, and of `directory`'s `.env` for what it leaves out.
+    """Return the settings from the environment, or from `directory`'s `.env` where the environment has none.
 
     An empty value counts as unset. NAME_FILE=/path stands for NAME with the file's content. Nodetill ignores
     other programs' variables. Raise SettingsError with all errors.
@@ -254,9 +258,9 @@ def load_settings(environ: Mapping[str, str], directory: Path) -> Settings:
 
 
 def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the variables of the environment that look much like one of ours, each with that one.
+    """Return the variables of the environment whose names are almost a setting's, each with the setting.
 
-    They may belong to other programs, so they are no error.
+    Such a variable may belong to another program, so it is no error.
     """
     return list(slips(environ, fields(Settings)))
 
@@ -272,7 +276,7 @@ def settings_or_exit() -> Settings:
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with values that are right by themselves."""
+    """Yield an error for each pair of valid values that contradict each other."""
     listening = addresses.check_host(values["web_host"])
     if values["public_url"] is None and listening is not None and addresses.is_unspecified(listening):
         problem = f"is unset, and customers cannot open {values['web_host']}, which WEB_HOST is"
@@ -290,7 +294,7 @@ def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     if values["webhook_private_hosts"] is None:
         values["webhook_private_hosts"] = HostList()
     rpc_url = values["bitcoind_rpc_url"]
-    # No other machine gets this machine's cookie, unless the operator names the file.
+    # Another machine's bitcoind does not get this machine's cookie, unless the operator names the file.
     if values["bitcoind_cookie_file"] is None and _is_loopback(urlsplit(rpc_url.reveal()).hostname or ""):
         values["bitcoind_cookie_file"] = _default_cookie(rpc_url, environ)
 
@@ -300,7 +304,7 @@ _CHAIN_DIRECTORIES = {18332: "testnet3", 48332: "testnet4", 38332: "signet", 184
 
 
 def _default_cookie(rpc_url: Secret, environ: Mapping[str, str]) -> Path:
-    # As Core's GetDefaultDataDir does: $HOME, or the root where there is none.
+    # Core's GetDefaultDataDir has the same rule: $HOME, or the root where $HOME is unset.
     home = Path(environ.get("HOME") or "/")
     data = home / ("Library/Application Support/Bitcoin" if sys.platform == "darwin" else ".bitcoin")
     port = urlsplit(_rpc_address(rpc_url)).port or 0
@@ -316,6 +320,6 @@ def _is_loopback(host: str) -> bool:
 
 def _rpc_address(rpc_url: Secret) -> str:
     parts = urlsplit(rpc_url.reveal())
-    # A node is meant, so its own port stands in, not the web's; behind TLS there is a web server.
+    # The default port of http:// is bitcoind's. An https:// address belongs to a web server before bitcoind.
     port = parts.port or (443 if parts.scheme == "https" else 8332)
     return f"{parts.scheme}://{addresses.netloc_of(parts.hostname or '', port)}"

@@ -1,6 +1,7 @@
-"""The types of values that a setting can have, and how each is read from text. Addresses: addresses.py.
+"""The types of settings, with their readers. addresses.py has the types of addresses.
 
-A reader never quotes the text it was given: it may be a secret. config/settings.py adds it where it is none.
+A reader's error never quotes the text, because the text may be a secret. config/reader.py adds the text where
+it is no secret.
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Generic, Literal, TypeVar
 T = TypeVar("T")
 
 LONGEST_NUMBER = 15
-"""Digits."""
+"""In digits."""
 
 PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "coingecko")
 
@@ -72,7 +73,7 @@ def whole_number(lowest: int, highest: int, of: str = "") -> Kind[int]:
         _refuse_spaces(text)
         if not re.fullmatch(r"-?[0-9]+", text):
             raise InvalidValue("is not a whole number")
-        # Python would take long to read a number of thousands of digits.
+        # Python takes long to read a number with thousands of digits.
         if len(text) > LONGEST_NUMBER or int(text) > highest:
             raise InvalidValue("is too large")
         if int(text) < lowest:
@@ -87,7 +88,7 @@ def percent(highest: Decimal, *, highest_allowed: bool) -> Kind[Decimal]:
         _refuse_spaces(text)
         number = _decimal(text)
         if number is None:
-            raise InvalidValue("is not a plain number: digits, and a point if you like")
+            raise InvalidValue("is not a plain number: digits, with or without a point")
         if number > highest or (number == highest and not highest_allowed):
             raise InvalidValue("is too large")
         return number
@@ -100,7 +101,7 @@ def choice(*names: str) -> Kind[str]:
     def read(text: str) -> str:
         _refuse_spaces(text)
         if text.lower() in names and text not in names:
-            raise InvalidValue("is not in small letters")
+            raise InvalidValue("is not in lower case")
         if text not in names:
             raise InvalidValue("is none of the choices")
         return text
@@ -122,7 +123,7 @@ def secret_text(allowed: str, example: str) -> Kind[Secret]:
 
 
 def bearer_token() -> Kind[Secret]:
-    """Read what can stand in a header behind Bearer."""
+    """Return the type of a token for the Authorization header (RFC 6750)."""
 
     def read(text: str) -> Secret:
         if not re.fullmatch(r"[!-~]+", text):
@@ -130,7 +131,9 @@ def bearer_token() -> Kind[Secret]:
         return Secret(text)
 
     return Kind(
-        read, "letters, digits and signs of ASCII, without spaces", "the-output-of-openssl-rand-hex-32"
+        read,
+        "letters, digits and other ASCII signs, without spaces",
+        "the-output-of-openssl-rand-hex-32",
     )
 
 
@@ -144,9 +147,9 @@ def rate_sources() -> Kind[RateSources]:
             return RateSources(("fixed",), _fixed_rates(text.removeprefix("fixed:")))
         names = tuple(name.strip() for name in text.split(","))
         if "" in names:
-            raise InvalidValue("has a comma too many")
+            raise InvalidValue("has an extra comma")
         if set(names) - set(PUBLIC_SOURCES):
-            raise InvalidValue("names a source that is not known")
+            raise InvalidValue("names an unknown source")
         if len(set(names)) < len(names):
             raise InvalidValue("names a source twice")
         return RateSources(names, MappingProxyType({}))
@@ -158,7 +161,7 @@ def path_from(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise InvalidValue("names the home directory of a user who is not there") from None
+        raise InvalidValue("names the home directory of an unknown user") from None
 
 
 def _fixed_rates(text: str) -> Mapping[str, Decimal]:

@@ -1,9 +1,9 @@
-// A shop that is paid in bitcoin: an order page, and the webhook that tells it of payments.
+// A shop that accepts bitcoin, with an order page and a webhook for payment events.
 //
 // NODETILL_URL=https://pay.example.com NODETILL_KEY=nt_... WEBHOOK_SECRET=whsec_... node examples/shop.mjs
 //
-// It needs Node.js 18 or later and no packages, keeps its orders as files in shop-data (a real shop has a
-// database), and listens on port 8000.
+// The shop needs Node.js 18 or later and no packages. It stores its orders as files in shop-data (a real shop has
+// a database), and listens on port 8000.
 
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,11 +20,11 @@ const WORDS = {
   confirmed: "Paid. We are packing your socks!",
   expired: "The price has expired. Please order again.",
 };
-// With an empty one anybody could sign.
+// With an empty secret anybody could sign a webhook.
 if (!/^whsec_.{32}/.test(WEBHOOK_SECRET)) throw new Error("WEBHOOK_SECRET is not set");
 mkdirSync(SHOP_DATA, { recursive: true, mode: 0o700 });
 
-// The order has its number before it is sent: sent twice, it is still one order.
+// Return the page. The form already has the order's number, so a form sent twice is one order.
 function showGoods() {
   const order = randomBytes(8).toString("hex");
   return [200, `<!DOCTYPE html><title>${GOODS}</title><h1>${GOODS}, ${PRICE} ${CURRENCY}</h1>
@@ -32,19 +32,20 @@ function showGoods() {
 <input type="hidden" name="order" value="${order}"><button>Pay with bitcoin</button></form>`];
 }
 
-// Ask for the payment, and send the customer to the page where it is made.
+// Create the payment request, and redirect the customer to its payment page.
 async function takeOrder(body) {
   const order = new URLSearchParams(body.toString()).get("order") ?? "";
   if (!/^[0-9a-f]{16}$/.test(order)) return [400, "no such order"];
-  const answer = await askForPayment(order).catch(() => null);
+  const answer = await requestPayment(order).catch(() => null);
   if (!answer?.ok) return [503, "We can't take payments right now. Please try again in a minute."];
   const payment = await answer.json();
   if (!readOrder(order)) writeOrder(order, { status: payment.status, asOf: "" });
   return [303, "", { Location: payment.checkout_url }];
 }
 
-// The payment request of this order. The order's number as key makes a repeat harmless.
-function askForPayment(order) {
+// Create the order's payment request. The order's number is the idempotency key, so a repeated call returns the
+// same payment request.
+function requestPayment(order) {
   const body = {
     seller_id: NODETILL_SELLER,
     amount_fiat: PRICE,
@@ -75,21 +76,22 @@ function writeOrder(number, order) {
   writeFileSync(`${SHOP_DATA}/order-${number}`, JSON.stringify(order));
 }
 
-// What Nodetill tells: believed only if it is signed and fresh, and done once however often it comes.
-function beTold(body, headers) {
+// Store the status of an event. Refuse a webhook without a valid, fresh signature. Ignore repeats.
+function receiveWebhook(body, headers) {
   if (!isSigned(body, headers)) return [400, "not signed by Nodetill"];
-  const told = `${SHOP_DATA}/told-${headers["webhook-id"]}`;
-  if (existsSync(told)) return [204, ""];
+  const received = `${SHOP_DATA}/received-${headers["webhook-id"]}`;
+  if (existsSync(received)) return [204, ""];
   const { type, timestamp, data } = JSON.parse(body);
   const order = readOrder(data.metadata.order);
-  // Events come in their order, but for one that was given up and is sent again by hand.
+  // Events come in their order, except a failed event that the operator sends again.
   if (order && order.asOf <= timestamp) writeOrder(data.metadata.order, { status: data.status, asOf: timestamp });
-  writeFileSync(told, ""); // last: if this is cut short, it comes again
+  writeFileSync(received, ""); // last, so that Nodetill sends the event again if this function is cut short
   console.log(`order ${data.metadata.order}: ${type}`);
   return [204, ""];
 }
 
-// Standard Webhooks: HMAC-SHA256 of id, time and body; several signatures while a secret is changed.
+// Check a signature of Standard Webhooks, which is the HMAC-SHA256 of id, time and body. The header has several
+// signatures while a secret is changed.
 function isSigned(body, headers) {
   const time = headers["webhook-timestamp"] ?? "";
   const secret = Buffer.from(WEBHOOK_SECRET.slice("whsec_".length), "base64");
@@ -111,7 +113,7 @@ async function route(request) {
     case "GET /": return showGoods();
     case "POST /orders": return takeOrder(body);
     case "GET /orders/": return showOrder(order);
-    case "POST /webhook": return beTold(body, request.headers);
+    case "POST /webhook": return receiveWebhook(body, request.headers);
   }
   return [404, "nothing here"];
 }

@@ -1,10 +1,10 @@
 <?php
-// A shop that is paid in bitcoin: an order page, and the webhook that tells it of payments.
+// A shop that accepts bitcoin, with an order page and a webhook for payment events.
 //
 // NODETILL_URL=https://pay.example.com NODETILL_KEY=nt_... WEBHOOK_SECRET=whsec_... \
 //     php -S 127.0.0.1:8000 examples/shop.php
 //
-// It needs PHP 8 and nothing else, and keeps its orders as files in shop-data. A real shop has a database.
+// The shop needs only PHP 8, and stores its orders as files in shop-data. A real shop has a database.
 
 const GOODS = 'Alpaca socks', PRICE = '135.99', CURRENCY = 'EUR';
 const WORDS = [
@@ -21,7 +21,7 @@ define('SECRET', (string) getenv('WEBHOOK_SECRET'));
 
 $method = $_SERVER['REQUEST_METHOD'];
 $path = parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH);
-if (!preg_match('/^whsec_.{32}/', SECRET)) { // with an empty one anybody could sign
+if (!preg_match('/^whsec_.{32}/', SECRET)) { // with an empty secret anybody could sign a webhook
     answer(500, 'WEBHOOK_SECRET is not set');
 } elseif ("$method $path" === 'GET /') {
     show_goods();
@@ -30,7 +30,7 @@ if (!preg_match('/^whsec_.{32}/', SECRET)) { // with an empty one anybody could 
 } elseif ($method === 'GET' && preg_match('{^/orders/([0-9a-f]{16})$}D', $path, $found)) {
     show_order($found[1]);
 } elseif ("$method $path" === 'POST /webhook') {
-    be_told(file_get_contents('php://input'));
+    receive_webhook(file_get_contents('php://input'));
 } else {
     answer(404, 'nothing here');
 }
@@ -41,7 +41,7 @@ function answer(int $status, string $text): void
     echo $text;
 }
 
-// The order has its number before it is sent: sent twice, it is still one order.
+// Show the page. The form already has the order's number, so a form sent twice is one order.
 function show_goods(): void
 {
     $order = bin2hex(random_bytes(8));
@@ -50,26 +50,27 @@ function show_goods(): void
 <input type="hidden" name="order" value="' . $order . '"><button>Pay with bitcoin</button></form>');
 }
 
-// Ask for the payment, and send the customer to the page where it is made.
+// Create the payment request, and redirect the customer to its payment page.
 function take_order(string $order): void
 {
     if (!preg_match('/^[0-9a-f]{16}$/D', $order)) {
         answer(400, 'no such order');
         return;
     }
-    $payment = ask_for_payment($order);
+    $payment = request_payment($order);
     if ($payment === null) {
         answer(503, "We can't take payments right now. Please try again in a minute.");
         return;
     }
-    if ($file = @fopen(DATA . "/order-$order", 'x')) { // only if it is new
+    if ($file = @fopen(DATA . "/order-$order", 'x')) { // mode x only creates a new file
         fwrite($file, json_encode(['status' => $payment['status'], 'as_of' => '']));
     }
     header('Location: ' . $payment['checkout_url'], true, 303);
 }
 
-// The payment request of this order. The order's number as key makes a repeat harmless.
-function ask_for_payment(string $order): ?array
+// Create and return the order's payment request. The order's number is the idempotency key, so a repeated call
+// returns the same payment request.
+function request_payment(string $order): ?array
 {
     $address = getenv('SHOP_URL') ?: 'http://' . $_SERVER['HTTP_HOST'];
     $body = [
@@ -93,8 +94,8 @@ function show_order(string $order): void
     $text === false ? answer(404, 'no such order') : answer(200, WORDS[json_decode($text)->status]);
 }
 
-// What Nodetill tells: believed only if it is signed and fresh, and done once however often it comes.
-function be_told(string $body): void
+// Store the status of an event. Refuse a webhook without a valid, fresh signature. Ignore repeats.
+function receive_webhook(string $body): void
 {
     $id = $_SERVER['HTTP_WEBHOOK_ID'] ?? '';
     $time = $_SERVER['HTTP_WEBHOOK_TIMESTAMP'] ?? '';
@@ -103,22 +104,23 @@ function be_told(string $body): void
         return;
     }
     http_response_code(204);
-    if (file_exists(DATA . "/told-$id")) {
+    if (file_exists(DATA . "/received-$id")) {
         return;
     }
     $event = json_decode($body, true);
     $order = $event['data']['metadata']['order'] ?? '';
     $text = @file_get_contents(DATA . "/order-$order");
-    // Events come in their order, but for one that was given up and is sent again by hand.
+    // Events come in their order, except a failed event that the operator sends again.
     if ($text !== false && json_decode($text)->as_of <= $event['timestamp']) {
         $known = ['status' => $event['data']['status'], 'as_of' => $event['timestamp']];
         file_put_contents(DATA . "/order-$order", json_encode($known), LOCK_EX);
     }
-    touch(DATA . "/told-$id"); // last: if this is cut short, it comes again
+    touch(DATA . "/received-$id"); // last, so that Nodetill sends the event again if this function is cut short
     error_log("order $order: {$event['type']}");
 }
 
-// Standard Webhooks: HMAC-SHA256 of id, time and body; several signatures while a secret is changed.
+// Check a signature of Standard Webhooks, which is the HMAC-SHA256 of id, time and body. The header has several
+// signatures while a secret is changed.
 function is_signed(string $id, string $time, string $body, string $signatures): bool
 {
     $secret = base64_decode(substr(SECRET, strlen('whsec_')));

@@ -1,8 +1,8 @@
-"""A shop that is paid in bitcoin: an order page, and the webhook that tells it of payments.
+"""A shop that accepts bitcoin, with an order page and a webhook for payment events.
 
 NODETILL_URL=https://pay.example.com NODETILL_KEY=nt_... WEBHOOK_SECRET=whsec_... python examples/shop.py
 
-It needs the packages bottle and standardwebhooks, keeps its orders in shop.db, and listens on port 8000.
+The shop needs the packages bottle and standardwebhooks. It stores its orders in shop.db, and uses port 8000.
 """
 
 import json
@@ -33,32 +33,35 @@ app = Bottle()
 webhooks = Webhook(os.environ["WEBHOOK_SECRET"])
 db = sqlite3.connect(os.environ.get("SHOP_DATABASE", "shop.db"))
 db.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, status TEXT, as_of TEXT)")
-db.execute("CREATE TABLE IF NOT EXISTS told (webhook_id TEXT PRIMARY KEY)")
+db.execute("CREATE TABLE IF NOT EXISTS received (webhook_id TEXT PRIMARY KEY)")
 
 
 def show_goods() -> str:
-    """The order has its number before it is sent: sent twice, it is still one order."""
+    """Return the page. The form already has the order's number, so a form sent twice is one order."""
     return f"""<!DOCTYPE html><title>{GOODS}</title><h1>{GOODS}, {PRICE} {CURRENCY}</h1>
 <form method="post" action="/orders">
 <input type="hidden" name="order" value="{secrets.token_hex(8)}"><button>Pay with bitcoin</button></form>"""
 
 
 def take_order() -> HTTPResponse:
-    """Ask for the payment, and send the customer to the page where it is made."""
+    """Create the payment request, and redirect the customer to its payment page."""
     order = request.forms.get("order", "")
     if not re.fullmatch("[0-9a-f]{16}", order):
         return HTTPResponse("no such order", 400)
     try:
-        payment = ask_for_payment(order)
-    except OSError:  # all of urllib's errors are one, and so is a time-out
+        payment = request_payment(order)
+    except OSError:  # the base class of urllib's errors and of a time-out
         return HTTPResponse("We can't take payments right now. Please try again in a minute.", 503)
     with db:
         db.execute("INSERT OR IGNORE INTO orders VALUES (?, ?, '')", [order, payment["status"]])
     return HTTPResponse("", 303, {"Location": payment["checkout_url"]})
 
 
-def ask_for_payment(order: str) -> Any:
-    """The payment request of this order. The order's number as key makes a repeat harmless."""
+def request_payment(order: str) -> Any:
+    """Create and return the order's payment request.
+
+    The order's number is the idempotency key, so a repeated call returns the same payment request.
+    """
     body = {
         "seller_id": SELLER,
         "amount_fiat": PRICE,
@@ -74,22 +77,21 @@ def ask_for_payment(order: str) -> Any:
 
 
 def show_order(order: str) -> HTTPResponse:
-    """How the order stands."""
     row = db.execute("SELECT status FROM orders WHERE id = ?", [order]).fetchone()
     return HTTPResponse(WORDS[row[0]]) if row else HTTPResponse("no such order", 404)
 
 
-def be_told() -> HTTPResponse:
-    """What Nodetill tells: believed only if it is signed and fresh, and done once however often it comes."""
+def receive_webhook() -> HTTPResponse:
+    """Store the status of an event. Refuse a webhook without a valid, fresh signature. Ignore repeats."""
     try:
         event = webhooks.verify(request.body.read(), dict(request.headers))
     except WebhookVerificationError:
         return HTTPResponse("not signed by Nodetill", 400)
     order, status, as_of = event["data"]["metadata"].get("order"), event["data"]["status"], event["timestamp"]
-    with db:  # both or neither
-        told = db.execute("INSERT OR IGNORE INTO told VALUES (?)", [request.headers["webhook-id"]])
-        if told.rowcount:
-            # Events come in their order, but for one that was given up and is sent again by hand.
+    with db:  # one transaction for both statements
+        received = db.execute("INSERT OR IGNORE INTO received VALUES (?)", [request.headers["webhook-id"]])
+        if received.rowcount:
+            # Events come in their order, except a failed event that the operator sends again.
             change = "UPDATE orders SET status = ?, as_of = ? WHERE id = ? AND as_of <= ?"
             db.execute(change, [status, as_of, order, as_of])
             print(f"order {order}: {event['type']}", flush=True)
@@ -99,7 +101,7 @@ def be_told() -> HTTPResponse:
 app.route("/", "GET", show_goods)
 app.route("/orders", "POST", take_order)
 app.route("/orders/<order>", "GET", show_order)
-app.route("/webhook", "POST", be_told)
+app.route("/webhook", "POST", receive_webhook)
 
 if __name__ == "__main__":
     app.run(host="127.0.0.1", port=PORT, quiet=True)

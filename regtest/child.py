@@ -1,4 +1,4 @@
-"""Servers that a demo or a test starts for itself: their ports, and that they end with it."""
+"""Free ports for child processes, and the end of a child process together with its parent."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, below those that outgoing connections are given."""
+    """Return free ports of 127.0.0.1, below the range that outgoing connections use."""
     ports: list[int] = []
     while len(ports) < count:
         port = 20_000 + secrets.randbelow(12_000)
@@ -24,14 +24,17 @@ def free_ports(count: int) -> list[int]:
 
 
 def end_with_parent() -> Callable[[], None] | None:
-    """For Popen's preexec_fn: the kernel kills the child once the thread that started it is gone."""
+    """Return a function for Popen's preexec_fn, or None on other systems than Linux.
+
+    After it the kernel kills the child when the thread that started the child ends.
+    """
     if not sys.platform.startswith("linux"):
         return None
-    # Loaded here, before the fork: little is safe to do after it.
+    # libc is loaded before the fork, because few operations are safe after a fork.
     return partial(_kill_with, ctypes.CDLL(None), os.getpid())
 
 
 def _kill_with(libc: ctypes.CDLL, parent: int) -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(1)  # it was gone before the call above
+        os._exit(1)  # the parent ended before the call above

@@ -1,4 +1,4 @@
-"""The HTTP API as a shop calls it, for the demo and the functional tests."""
+"""A client of the HTTP API, for the demo and the functional tests."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`document` is the body's JSON, None where it has none; `headers` can be asked in any case."""
+    """An HTTP response. `document` is the body's JSON or None. `headers` ignores the case of its keys."""
 
     status: int
     headers: Mapping[str, str]
@@ -21,7 +21,7 @@ class Answer:
 
 
 class Client:
-    """Asks the server at `url`, with a seller's key or without one."""
+    """Calls the server at `url`, with a seller's API key or without one."""
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         self.url = url
@@ -29,15 +29,15 @@ class Client:
         self._pool = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """Raises urllib3's HTTPError where there is no answer."""
+        """Send a GET. Raise urllib3's HTTPError where there is no response."""
         return self.request("GET", path, headers=headers)
 
     def post(self, path: str, document: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Raises urllib3's HTTPError where there is no answer."""
+        """Send a POST with a JSON document. Raise urllib3's HTTPError where there is no response."""
         return self.request("POST", path, document, headers)
 
     def try_get(self, path: str) -> Answer | None:
-        """None where there is no answer."""
+        """Return the response to a GET, or None where there is none."""
         try:
             return self.get(path)
         except urllib3.exceptions.HTTPError:
@@ -46,7 +46,7 @@ class Client:
     def request(
         self, method: str, path: str, document: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Raises urllib3's HTTPError where there is no answer."""
+        """Send a request. Raise urllib3's HTTPError where there is no response."""
         sent = dict(headers or {})
         if self.api_key is not None:
             sent["Authorization"] = f"Bearer {self.api_key}"

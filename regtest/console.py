@@ -1,4 +1,4 @@
-"""How the demo tells of itself: one line for each step, with the time since the start."""
+"""The demo's output: one line for each step, with the time since the start."""
 
 import sys
 import textwrap
@@ -11,7 +11,7 @@ INDENT = " " * 11
 
 
 class Console:
-    """Writes to `stream`, in colours on a terminal alone. `steps` remembers what was told, and when."""
+    """Writes to `stream`, with colours only on a terminal. `steps` has the steps and their times."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         self.steps: list[dict[str, float | str]] = []
@@ -23,17 +23,17 @@ class Console:
         self._write(f"\n{self._in(BOLD, text)}\n")
 
     def step(self, text: str, colour: str = "") -> None:
-        """Something happened, just now."""
+        """Write a step with the present time, and store it in `steps`."""
         seconds = time.monotonic() - self._start
         self.steps.append({"seconds": round(seconds, 3), "step": text})
         self._write(f"{self._in(DIM, f'{seconds:7.1f} s')}  {self._in(colour, text)}")
 
     def detail(self, text: str) -> None:
-        """More about the step before."""
+        """Write details of the last step."""
         self._write(self._in(DIM, textwrap.indent(text, INDENT)))
 
     def block(self, text: str) -> None:
-        """A thing to be read as it is, such as an email."""
+        """Write a text unchanged, such as an email."""
         lines = ["", *text.strip().splitlines(), ""]
         self._write("\n".join(f"{INDENT}| {line}".rstrip() for line in lines))
 
@@ -49,7 +49,7 @@ class Console:
 
 
 def standard_output() -> IO[str]:
-    """Where a character that the terminal can't show doesn't end the program."""
+    """Return standard output, which replaces characters that the terminal cannot show."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     return sys.stdout

@@ -1,4 +1,4 @@
-"""`manage.py demo`: all of Nodetill on regtest, and one payment from its request to its last email."""
+"""`manage.py demo`: all of Nodetill on regtest, and one payment from the request to the last email."""
 
 import json
 import secrets
@@ -35,15 +35,15 @@ FAILURES = (
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End after one payment: exit status 0 if all of it happened.")
+@click.option("--once", is_flag=True, help="End after one payment, with exit status 0 if every step worked.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with --once.")
 @click.pass_context
 def demo(context: click.Context, once: bool, as_json: bool) -> None:
     """Show all of Nodetill on regtest, with play money.
 
-    Starts a bitcoind (fetches one where there is none), the daemon and the web server, in a temporary
-    directory and on free ports; asks for a payment, pays it, and mines six blocks. Your own settings are not
-    looked at. Stays up until Ctrl-C, unless --once is given.
+    The demo starts bitcoind, the daemon and the web server in a temporary directory and on free ports. Where
+    there is no bitcoind, the demo fetches one. It creates a payment request, pays it, and mines six blocks.
+    The demo ignores your own settings. It runs until Ctrl-C, unless --once is given.
 
     \b
     manage.py demo
@@ -57,14 +57,14 @@ def demo(context: click.Context, once: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_report(screen, problem, purchase), indent=2))
     if problem is not None:
-        screen.step("Not all of it happened.", RED)
+        screen.step("Not all steps worked.", RED)
         click.echo(f"nodetill: {problem}", err=True)
         context.exit(1)
     screen.step("Stopped. Nothing is left behind.")
 
 
 def _run(screen: Console, once: bool) -> tuple[str | None, Purchase | None]:
-    """What went wrong, if anything did, and how far the payment came. All that was started has ended."""
+    """Run the demo, and stop all servers. Return the error, if there is one, and the payment so far."""
     purchase = None
     try:
         with _signals_as_interrupts(), ExitStack() as stack:
@@ -82,7 +82,7 @@ def _run(screen: Console, once: bool) -> tuple[str | None, Purchase | None]:
 
 
 def _set_up(screen: Console, stack: ExitStack) -> Installation:
-    """Start everything; `stack` ends it, in the reverse order."""
+    """Start all servers. `stack` stops them in the reverse order."""
     screen.title("Nodetill on regtest: a real bitcoind, and play money")
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetill-demo-")))
     screen.step("Finding bitcoind, or fetching one")
@@ -106,7 +106,7 @@ def _set_up(screen: Console, stack: ExitStack) -> Installation:
 
 
 def command(installation: Installation, screen: Console, *arguments: str) -> dict[str, Any]:
-    """Run manage.py with these arguments, and show its answer."""
+    """Run manage.py with these arguments, show its JSON document, and return the document."""
     screen.step(f"$ manage.py {shlex.join(arguments)}", BOLD)
     document: dict[str, Any] = installation.managed(*arguments)
     screen.detail("\n".join(f"{name}: {value}" for name, value in document.items() if value))
@@ -125,12 +125,12 @@ def _report(screen: Console, problem: str | None, purchase: Purchase | None) -> 
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """What would end us at once ends us as Ctrl-C does: with all that was started."""
+    """Raise KeyboardInterrupt at each signal that would end this process, so that all servers are stopped."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # SIGINT too: a shell has what it starts in the background ignore it.
+    # SIGINT is in the list, because a shell lets its background processes ignore SIGINT.
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:

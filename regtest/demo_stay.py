@@ -1,4 +1,4 @@
-"""The demo after its payment: it stays up, and says what one can try."""
+"""The demo after its payment: it keeps its servers running, and shows commands to try."""
 
 import json
 import shlex
@@ -13,12 +13,12 @@ from regtest.demo_payment import ORDER, Mishap
 from regtest.installation import Installation
 from regtest.node import CUSTOMER, PROJECT
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 def stay(installation: Installation, screen: Console, api_key: str) -> None:
-    """Stay up until Ctrl-C, and tell of each further email. Raises Mishap where a server ends."""
-    told = len(installation.letters())
+    """Wait until Ctrl-C, and report each further email. Raise Mishap where a server ends."""
+    reported = len(installation.letters())
     try:
         _invite(installation, screen, api_key)
         while True:
@@ -26,10 +26,10 @@ def stay(installation: Installation, screen: Console, api_key: str) -> None:
                 if not server.is_running:
                     raise Mishap(f"{server.name} has ended: {' '.join(server.lines()[-1:])}")
             letters = installation.letters()
-            for letter in letters[told:]:
+            for letter in letters[reported:]:
                 screen.step(f"An email: {letter['Subject']}", GREEN)
-            told = len(letters)
-            time.sleep(LOOK_SECONDS)
+            reported = len(letters)
+            time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         screen.plain("")
 
@@ -40,23 +40,23 @@ def _invite(installation: Installation, screen: Console, api_key: str) -> None:
     order = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(ORDER))}"
     bitcoin_cli, manage = _scripts(installation)
     password = installation.settings["OPERATOR_PASSWORD"]
-    screen.title("It stays up until Ctrl-C. In another terminal:")
-    for what, line in {
-        "ask for a payment": f"{curl} {order} {payments}",
+    screen.title("The demo runs until Ctrl-C. Commands for another terminal:")
+    for purpose, line in {
+        "create a payment request": f"{curl} {order} {payments}",
         "pay it": f"{bitcoin_cli} -rpcwallet={CUSTOMER} sendtoaddress ADDRESS AMOUNT_BTC",
         "mine a block": f"{bitcoin_cli} -rpcwallet={CUSTOMER} -generate 1",
-        "see how it stands": f"{curl} {payments}/ID",
-        f"see all of it in a browser, by the password {password}": installation.url,
-        "all payments, and what else there is": f"{manage} payment list\n    {manage} --help",
-        "what the daemon does": f"tail -f {installation.daemon.log_file}",
-        "the emails": f"ls {installation.mail}/new",
+        "show its status": f"{curl} {payments}/ID",
+        f"open the operator's page with the password {password}": installation.url,
+        "list all payments, and all commands": f"{manage} payment list\n    {manage} --help",
+        "follow the daemon's log": f"tail -f {installation.daemon.log_file}",
+        "list the emails": f"ls {installation.mail}/new",
     }.items():
-        screen.plain(f"  {what}\n    {line}")
+        screen.plain(f"  {purpose}\n    {line}")
     screen.plain("")
 
 
 def _scripts(installation: Installation) -> tuple[Path, Path]:
-    """bitcoin-cli for this node, and manage.py with these settings, each as a command of its own."""
+    """Write scripts that run bitcoin-cli for this node, and manage.py with these settings."""
     node, directory = installation.node, installation.directory.parent
     beside = Path(node.command[-1]).with_name("bitcoin-cli")
     found = shutil.which("bitcoin-cli") or "bitcoin-cli"

@@ -1,4 +1,4 @@
-"""Programs from Debian's archive: without root, and without a change to the system."""
+"""Fetch programs from Debian's archive, without root and without a change to the system."""
 
 import fcntl
 import os
@@ -20,34 +20,35 @@ SIGNED_ALONE = {
     "Acquire::AllowWeakRepositories": "false",
     "Acquire::AllowDowngradeToInsecureRepositories": "false",
 }
-"""apt's own defaults, in force whatever this machine's apt.conf allows. What is fetched here is run.
+"""apt's defaults, which override this machine's apt.conf, because this module's caller runs the programs.
 
-A machine that works with an old snapshot of the archive keeps its own word on how old is too old.
+The list does not have the limit on the archive's age, so a machine can use an old snapshot of the archive.
 """
 
 
 class FetchError(RuntimeError):
-    """Debian's archive can't be used here; the message has the reason."""
+    """Debian's archive cannot be used on this machine. The message has the reason."""
 
 
 def fetch_bitcoind(cache: Path) -> list[str]:
-    """The command that runs `cache`'s bitcoind, fetched first if it isn't there. Raises FetchError."""
+    """Return the command that runs `cache`'s bitcoind. Fetch a missing bitcoind. Raise FetchError."""
     return fetched_command("bitcoin-knots", cache, "bitcoind")
 
 
 def fetched_command(package: str, cache: Path, program: str) -> list[str]:
-    """The command that runs `package`'s program, a pattern of usr/bin or usr/sbin; `cache` is for it alone.
+    """Return the command that runs a program of a Debian package. Fetch a missing package.
 
-    Fetched first if it isn't there: that takes some 5 seconds. Safe to call from several processes at once.
-    It runs with the C library that came with it; the system's may be older. Raises FetchError.
+    `program` is a pattern for a name in usr/bin or usr/sbin. `cache` is a directory for this package alone.
+    Several processes may call this function at once. The command uses the fetched C library, because the
+    system's own may be older. Raise FetchError.
     """
     root = _fetched(package, cache)
     loaders = [*root.glob("usr/lib/*/ld-linux-*.so.*"), *root.glob("usr/lib/ld-linux-*.so.*")]
     programs = sorted(root.glob(f"usr/*bin/{program}"))
     if not loaders or not programs:
         raise FetchError(f"no loader, or no {program}, under {root}")
-    places = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("usr/lib/*-linux-gnu*/systemd")]
-    libraries = os.pathsep.join(map(str, places))
+    directories = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("usr/lib/*-linux-gnu*/systemd")]
+    libraries = os.pathsep.join(map(str, directories))
     return [str(loaders[0]), "--library-path", libraries, str(programs[0])]
 
 
@@ -59,7 +60,7 @@ def _fetched(package: str, cache: Path) -> Path:
         if not root.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 _unpack(_download(package, Path(scratch)), Path(scratch) / "root")
-                # Last, so that a root is always a whole one.
+                # The rename comes last, so a root directory is always complete.
                 (Path(scratch) / "root").rename(root)
     return root
 
@@ -77,24 +78,24 @@ def _download(package: str, scratch: Path) -> list[Path]:
 
 
 def _mirrors() -> Iterable[str]:
-    """Addresses that the machine's own sources have and that may be Debian's archive, in their order."""
-    # Prints what an update would fetch: needs neither the network nor lists that are there already.
+    """Return the addresses of the machine's apt sources that may be Debian's archive, in their order."""
+    # This call prints the addresses of an update, and needs neither the network nor existing lists.
     uris = _run(["apt-get", "update", "--print-uris"])
     found = re.findall(r"'(\S+?)/dists/\S+/InRelease'", uris)
     return dict.fromkeys(uri for uri in found if "debian" in uri and not uri.endswith("-security"))
 
 
 def _download_from(mirror: str, package: str, scratch: Path) -> list[Path]:
-    """The package and all that it depends on, as .deb files."""
+    """Download the package and all its dependencies, and return the .deb files."""
     options = _private_apt(mirror, scratch)
     _run(["apt-get", *options, "update"])
-    # Nothing counts as installed, so apt brings every library, the C library too, whatever the system has.
+    # No package counts as installed, so apt downloads every library, and the C library too.
     _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", package])
     return sorted((scratch / "cache/archives").glob("*.deb"))
 
 
 def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
-    """Return options that keep apt to `scratch`, to `mirror` and to what Debian's own key has signed."""
+    """Return options that restrict apt to `scratch`, `mirror` and packages signed by Debian's key."""
     for directory in ("lists/partial", "cache/archives/partial"):
         (scratch / directory).mkdir(parents=True, exist_ok=True)
     (scratch / "status").write_text("")
@@ -109,7 +110,7 @@ def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
         "Dir::Etc::preferencesparts": "-",
         "APT::Default-Release": SUITE,
         **SIGNED_ALONE,
-        # Root would hand the download to a user who can't enter `scratch`.
+        # As root, apt would download as another user, who cannot enter `scratch`.
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Debug::NoLocking": "1",
@@ -120,7 +121,7 @@ def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
 def _unpack(packages: Iterable[Path], root: Path) -> None:
     for package in packages:
         _run(["dpkg", "-x", str(package), str(root)])
-    # Only programs, libraries and units are of use here; manuals and locales aren't.
+    # The demo and the tests need only programs, libraries and units.
     for unused in ("etc", "var", "usr/share"):
         shutil.rmtree(root / unused, ignore_errors=True)
 

@@ -21,9 +21,9 @@ from regtest.process import READY_SECONDS, Process, ProcessError
 
 
 class Installation:
-    """A whole Nodetill on `node`: its settings, its two servers, and a directory for all that they write.
+    """A whole Nodetill on `node`: the settings, the two servers, and a directory for all their files.
 
-    `settings` are variables of docs/spec.md 2 that are to differ from `settings_for`'s.
+    `settings` are variables of docs/spec.md 2 that override those of `settings_for`.
     """
 
     def __init__(self, node: RegtestNode, directory: Path, **settings: str) -> None:
@@ -41,12 +41,12 @@ class Installation:
 
     @property
     def mail(self) -> Path:
-        """The Maildir that emails go to."""
+        """The Maildir for the emails."""
         return self.directory / "mail"
 
     def letters(self) -> list[EmailMessage]:
-        """The emails that were delivered so far, in their order."""
-        paths = [path for place in ("new", "cur") for path in (self.mail / place).glob("*")]
+        """Return the delivered emails in the order of their delivery."""
+        paths = [path for name in ("new", "cur") for path in (self.mail / name).glob("*")]
         paths.sort(key=lambda path: path.stat().st_mtime_ns)
         return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in paths]
 
@@ -54,31 +54,31 @@ class Installation:
         return Client(self.url, api_key)
 
     def start(self) -> Self:
-        """Start both servers and wait until they are ready. Raises ProcessError."""
+        """Start both servers and wait until they are ready. Raise ProcessError."""
         self.daemon.start()
         self.web.start()
         self.wait_ready()
         return self
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> None:
-        """Wait until /health says that all is well. Raises ProcessError with what is not."""
-        said = "nothing yet"
+        """Wait until /health returns 200. Raise ProcessError with its last response."""
+        health = "no response yet"
 
         def is_well() -> bool:
-            nonlocal said
+            nonlocal health
             if not self.daemon.is_running:
                 self.daemon.wait_until(lambda: None, "get ready")
             answer = self.client().try_get("/health")
-            said = said if answer is None else str(answer.document)
+            health = health if answer is None else str(answer.document)
             return answer is not None and answer.status == 200
 
         try:
-            self.web.wait_until(is_well, "find all well", seconds)
+            self.web.wait_until(is_well, "report that all is well", seconds)
         except ProcessError as error:
-            raise ProcessError(f"{error}\n/health said: {said}") from None
+            raise ProcessError(f"{error}\n/health returned: {health}") from None
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run manage.py with this installation's settings; the caller judges its exit status."""
+        """Run manage.py with this installation's settings. The caller checks the exit status."""
         return subprocess.run(
             [sys.executable, str(PROJECT / "manage.py"), *arguments],
             cwd=self.directory,
@@ -90,14 +90,14 @@ class Installation:
         )
 
     def managed(self, *arguments: str) -> Any:
-        """The JSON document that manage.py prints. Raises ProcessError where it fails."""
+        """Run manage.py and return its JSON document. Raise ProcessError where manage.py fails."""
         done = self.manage(*arguments, "--json")
         if done.returncode != 0:
             raise ProcessError(f"manage.py {' '.join(arguments)} failed: {done.stderr.strip()}")
         return json.loads(done.stdout)
 
     def stop(self) -> tuple[int, int]:
-        """Stop both servers; the exit statuses of the daemon and of the web server."""
+        """Stop both servers. Return the exit statuses of the daemon and of the web server."""
         return self.daemon.stop(), self.web.stop()
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class Installation:
 
 
 def settings_for(node: RegtestNode, directory: Path) -> dict[str, str]:
-    """The settings of a Nodetill that works on `node`, and keeps its database and mail in `directory`."""
+    """Return settings for `node`, with the database and the mail in `directory`."""
     return {
         "DATABASE_URL": f"sqlite:///{directory / 'nodetill.db'}",
         "BITCOIND_RPC_URL": node.rpc_url,
@@ -125,7 +125,7 @@ def settings_for(node: RegtestNode, directory: Path) -> dict[str, str]:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment, with `settings` in the place of all of its own."""
+    """Return this process's environment, with `settings` instead of all Nodetill's variables in it."""
     ours = {variable_name(row) for row in fields(Settings)}
     ours |= {f"{name}_FILE" for name in ours}
     return {name: value for name, value in os.environ.items() if name not in ours} | dict(settings)

@@ -1,6 +1,6 @@
-"""A bitcoind of one's own in regtest, for the demo and the tests.
+"""A bitcoind in regtest mode, for the demo and the tests.
 
-`python -m regtest.node` finds or fetches bitcoind and says which one it is.
+`python -m regtest.node` finds or fetches bitcoind, and prints its command.
 """
 
 import hmac
@@ -31,8 +31,8 @@ __all__ = ["NoBitcoindError", "NodeError", "RegtestNode", "end_with_parent", "fi
 PROJECT = Path(__file__).resolve().parent.parent
 CUSTOMER = "customer"
 
-# A test node need not survive a power cut, nor check its mempool at every transaction (50 ms each at 7,000).
-# The block sizes are Knots's, which makes smaller blocks than the rules allow.
+# A test node need not survive a power cut, and need not check its mempool at every transaction.
+# The last two options are for Bitcoin Knots, whose blocks are else smaller than the rules allow.
 SPEED = ("-checkmempool=0", "-unsafesqlitesync=1", "-blockmaxsize=4000000", "-blockmaxweight=4000000")
 
 START_SECONDS = 60.0
@@ -40,17 +40,17 @@ STOP_SECONDS = 60.0
 
 
 class NoBitcoindError(RuntimeError):
-    """There is no bitcoind to run; says where to get one."""
+    """There is no bitcoind to run. The message has the places to get one."""
 
 
 class NodeError(RuntimeError):
-    """bitcoind didn't start or ended by itself; has the end of its output."""
+    """bitcoind did not start, or ended by itself. The message has the end of its output."""
 
 
 def find_bitcoind(cache: Path = PROJECT / ".bitcoind") -> list[str]:
-    """The command that runs bitcoind: $BITCOIND, or the path's, or `cache`'s, or fetched into `cache`.
+    """Return the command that runs bitcoind, from $BITCOIND, $PATH or `cache`, in this order.
 
-    Raises NoBitcoindError.
+    Fetch bitcoind into `cache` where all three have none. Raise NoBitcoindError.
     """
     named = os.environ.get("BITCOIND")
     if named:
@@ -73,8 +73,8 @@ def find_bitcoind(cache: Path = PROJECT / ".bitcoind") -> list[str]:
 class RegtestNode:
     """A bitcoind that runs in `datadir` with the settings of bitcoin.conf.example, on free ports.
 
-    It dies with the process that started it. `rpc` speaks as the cookie's user, who may do everything;
-    `rpc_url` is for Nodetill's own user, who may do what the whitelist allows.
+    The kernel kills this bitcoind when the thread that started it ends. `rpc` calls as the cookie's user, who
+    may make all calls. `rpc_url` is for Nodetill's own user, whom the whitelist restricts.
     """
 
     def __init__(self, datadir: Path, command: Sequence[str], extra: Sequence[str] = ()) -> None:
@@ -96,9 +96,9 @@ class RegtestNode:
         *,
         fast: bool = True,
     ) -> Self:
-        """A node that is ready. `command` is find_bitcoind's; `fast` leaves out what only a real node needs.
+        """Return a node that is ready. `command` is find_bitcoind's by default. Raise NodeError.
 
-        Raises NodeError.
+        With `fast`, add the options of SPEED that this bitcoind has.
         """
         command = command or find_bitcoind()
         options = [*(accepted_options(tuple(command)) if fast else ()), *extra]
@@ -106,7 +106,7 @@ class RegtestNode:
         try:
             node.launch()
         except NodeError:
-            # Most likely somebody took one of its ports after it was chosen.
+            # Probably another process has taken one of the ports meanwhile.
             node = cls(datadir, command, options)
             node.launch()
         return node
@@ -117,7 +117,7 @@ class RegtestNode:
 
     @property
     def admin_url(self) -> str:
-        """With the cookie in it, which changes whenever the node starts."""
+        """The address with the cookie in it. The cookie changes at each start of the node."""
         return f"http://{self.cookie_file.read_text().strip()}@127.0.0.1:{self.rpc_port}"
 
     @property
@@ -129,7 +129,7 @@ class RegtestNode:
         return self.process is not None and self.process.poll() is None
 
     def launch(self, *extra: str) -> None:
-        """Start the process and wait until it is ready. Raises NodeError."""
+        """Start the process and wait until it is ready. Raise NodeError."""
         self.datadir.mkdir(parents=True, exist_ok=True)
         (self.datadir / "bitcoin.conf").write_text(self._configuration())
         options = [
@@ -155,35 +155,35 @@ class RegtestNode:
             raise
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Wait until RPC answers. Raises NodeError where the process ends, or `seconds` have passed."""
+        """Wait until RPC answers. Raise NodeError where the process ends, or `seconds` have passed."""
         deadline = time.monotonic() + seconds
         while not self._is_ready():
             if self._has_ended_within(0.02) or time.monotonic() > deadline:
-                raise NodeError(f"bitcoind did not start: {self._last_words()}")
+                raise NodeError(f"bitcoind did not start: {self._end_of_output()}")
 
     def rpc(self, method: str, *args: Any, wallet: str | None = None, seconds: float = 120) -> Any:
-        """What bitcoind answers. Raises JSONRPCException with its error, or OSError if it isn't there."""
+        """Return the call's result. Raise JSONRPCException, or OSError where bitcoind does not run."""
         path = "/" if wallet is None else f"/wallet/{quote(wallet, safe='')}"
         return call(self.admin_url + path, method, *args, seconds=seconds)
 
     def mine(self, blocks: int = 1, address: str | None = None) -> list[str]:
-        """The hashes of `blocks` new blocks, whose coins go to `address`, or to the customer's wallet."""
+        """Mine blocks, and return their hashes. The coins go to `address`, or to the customer's wallet."""
         return list(self.rpc("generatetoaddress", blocks, address or self._customer_address()))
 
     def fund_customer(self) -> None:
-        """Give the customer's wallet, CUSTOMER, coins to pay with: one block's, and the 100 that ripen it."""
+        """Give the wallet CUSTOMER coins. Coins of a block can be spent after 100 more blocks."""
         self.mine(101)
 
     def stop(self) -> None:
-        """End it as systemd would, and wait for it."""
+        """End the process by SIGTERM, as systemd does, and wait for its end."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End the process by SIGKILL, which has the effect of a power cut."""
         self._end(signal.SIGKILL)
 
     def restart(self, *extra: str) -> None:
-        """Start it again with the same directory and ports. `extra` holds for this start alone."""
+        """Stop and start the node with the same directory and ports. `extra` is for this start alone."""
         self.stop()
         self.launch(*extra)
 
@@ -196,7 +196,7 @@ class RegtestNode:
         self.stop()
 
     def _configuration(self) -> str:
-        """bitcoin.conf.example, with a password, and this node's addresses for its own."""
+        """Return bitcoin.conf.example with this node's password and addresses."""
         example = PROJECT / "bitcoin.conf.example"
         if not example.exists():
             raise NodeError("the demo needs Nodetill's sources: run it where you have unpacked them")
@@ -226,7 +226,7 @@ class RegtestNode:
             return False
         return True
 
-    def _last_words(self) -> str:
+    def _end_of_output(self) -> str:
         output = (self.datadir / "output.log").read_text(errors="replace").strip()
         return output[-2000:] or f"no output; see {self.datadir / 'regtest' / 'debug.log'}"
 
@@ -246,29 +246,32 @@ class RegtestNode:
             try:
                 self.rpc("loadwallet", CUSTOMER)
             except JSONRPCException:
-                # …, load_on_startup: it is there again after a restart.
+                # The last argument is load_on_startup, so bitcoind loads the wallet after a restart.
                 self.rpc("createwallet", CUSTOMER, False, False, "", False, True, True)
         return str(self.rpc("getnewaddress", "", "bech32", wallet=CUSTOMER))
 
 
 def call(url: str, method: str, *args: Any, seconds: float = 120) -> Any:
-    """bitcoind's answer to the user of `url`. Raises JSONRPCException, or OSError if it isn't there."""
+    """Call bitcoind as the user of `url`, and return the result.
+
+    Raise JSONRPCException, or OSError where bitcoind does not run.
+    """
     parts = urlsplit(url)
-    # A connection for each call: python-bitcoinrpc's object is of no use after an error, and bitcoind closes
-    # a connection that was idle for 30 s.
+    # Each call has a connection of its own. python-bitcoinrpc's object cannot be used after an error, and
+    # bitcoind closes a connection that was idle for 30 s.
     with closing(http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=seconds)) as connection:
         return getattr(AuthServiceProxy(url, timeout=seconds, connection=connection), method)(*args)
 
 
 def rpcauth(username: str, password: str) -> str:
-    """bitcoin.conf's line for the user, as Core's share/rpcauth/rpcauth.py makes it."""
+    """Return the user's line for bitcoin.conf, as Core's share/rpcauth/rpcauth.py makes it."""
     salt = secrets.token_hex(16)
     return f"rpcauth={username}:{salt}${hmac.new(salt.encode(), password.encode(), 'sha256').hexdigest()}"
 
 
 @cache
 def accepted_options(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of SPEED that this bitcoind knows: it won't start with one it doesn't."""
+    """Return the options of SPEED that this bitcoind has. It would not start with an unknown option."""
     known = subprocess.run([*command, "-help-debug"], capture_output=True, text=True, check=True).stdout
     return tuple(option for option in SPEED if f"  {option.partition('=')[0]}" in known)
 

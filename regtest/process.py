@@ -1,4 +1,4 @@
-"""A server of ours as a child process, for the demo and the functional tests."""
+"""The daemon or the web server as a child process, for the demo and the functional tests."""
 
 import signal
 import subprocess
@@ -20,14 +20,14 @@ STOP_SECONDS = 15.0
 
 
 class ProcessError(RuntimeError):
-    """A server ended by itself, or did not do in time what was waited for; has the end of its log."""
+    """A server ended by itself, or did not reach a state in time. The message has the end of its log."""
 
 
 class Process:
-    """A server of ours: `script` with exactly the environment `environ`, at work in `directory`.
+    """A server that runs `script` in `directory`. `environ` is its whole environment.
 
-    What it prints, on both streams, goes to `log_file`, which grows over restarts. It dies with the thread
-    that started it.
+    Both output streams go to `log_file`, which grows over restarts. The kernel kills the server when the
+    thread that started it ends.
     """
 
     def __init__(self, script: str, environ: Mapping[str, str], directory: Path, name: str = "") -> None:
@@ -36,7 +36,7 @@ class Process:
         self.directory = directory
         self.log_file = directory / f"{self.name}.log"
         self.output: int | None = None
-        """A file descriptor that gets both streams in the place of `log_file`."""
+        """A file descriptor that gets both streams instead of `log_file`."""
         self._command = [sys.executable, str(PROJECT / script)]
         self._child: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -51,7 +51,7 @@ class Process:
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> Self:
-        """Start it, without waiting for anything."""
+        """Start the server, and don't wait until it is ready."""
         assert not self.is_running, f"{self.name} runs already"
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log_file.touch(mode=0o600)
@@ -64,22 +64,22 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log if self.output is None else self.output,
                 stderr=log if self.output is None else self.output,
-                # A Ctrl-C in the terminal is for us, who then stop it in order.
+                # Ctrl-C must reach only this process, which then stops the server in order.
                 start_new_session=True,
                 preexec_fn=end_with_parent(),
             )
         return self
 
     def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """End it as systemd would, and give its exit status: negative where a signal ended it."""
+        """End the server by SIGTERM, as systemd does. Return the exit status, negative after a signal."""
         return self._end(signal.SIGTERM, seconds)
 
     def kill(self) -> int:
-        """End it as a power cut would."""
+        """End the server by SIGKILL, which has the effect of a power cut. Return the exit status."""
         return self._end(signal.SIGKILL, STOP_SECONDS)
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
-        """The exit status of a server that ends by itself. Raises ProcessError where it doesn't."""
+        """Wait until the server ends by itself, and return its exit status. Raise ProcessError."""
         assert self._child is not None, f"{self.name} was not started"
         try:
             return self._child.wait(seconds)
@@ -91,7 +91,7 @@ class Process:
         return self.start()
 
     def lines(self) -> list[str]:
-        """What it has printed since it was last started, whole lines only."""
+        """Return the complete lines of output since the last start."""
         if not self.log_file.exists():
             return []
         with self.log_file.open("rb") as log:
@@ -100,18 +100,19 @@ class Process:
         return text[: text.rfind("\n") + 1].splitlines()
 
     def wait_for_line(self, *parts: str, seconds: float = READY_SECONDS) -> str:
-        """The first line since the start that has all of `parts` in it. Raises ProcessError."""
+        """Wait for a line with all of `parts` since the last start, and return it. Raise ProcessError."""
         return self.wait_until(lambda: self._line_with(parts), f"log {' … '.join(parts)}", seconds)
 
     def wait_until(self, look: Callable[[], T | None], what: str, seconds: float = READY_SECONDS) -> T:
-        """What `look` gives as soon as that is true. Raises ProcessError where the server ends before.
+        """Call `look` until its result is true, and return the result.
 
-        `what` follows upon "did not" in the error.
+        Raise ProcessError where the server ends first, or after `seconds`. `what` is a verb phrase: in the
+        error's text it follows "did not".
         """
         assert self._child is not None, f"{self.name} was not started"
         deadline = time.monotonic() + seconds
         while True:
-            # Asked first: what it did just before its end still counts.
+            # The check for the end comes before look(), so the last actions of a server still count.
             ended = self._child.poll() is not None
             if found := look():
                 return found

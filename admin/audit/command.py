@@ -1,4 +1,4 @@
-"""`manage.py audit`: is everything that is stored of the open requests what bitcoind says?"""
+"""`manage.py audit`: compare the stored open requests with bitcoind."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import click
 
 from admin.audit.compare import Auditor, Difference, unrequested_differences
 from admin.audit.node import NodeReader, NodeState, WalletPayment
-from admin.audit.stored import StoredPayment, StoredState, open_books, read_books
+from admin.audit.stored import StoredPayment, StoredState, open_read_only, read_stored_state
 from admin.cli import answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from admin.terminal import printable
@@ -20,26 +20,28 @@ from models.db.connection import disconnect, snapshot
 
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 8.0
-"""A difference is one if it is there for so long: the daemon may be about to write what bitcoind knows, and
-waits for five seconds before it calls a payment dropped."""
+"""A difference counts only if it lasts this long, because the daemon may be about to write a new fact.
+
+The daemon waits for five seconds before it marks a payment as dropped.
+"""
 
 BEHIND = Difference(
     None,
-    "the chain in the database does not end at bitcoind's tip: the daemon does not run, or is held up "
-    "(see its log, and /health); nothing can be compared before it has caught up",
+    "the chain in the database does not end at bitcoind's tip, so nothing can be compared: the daemon does "
+    "not run, or has to catch up (see its log, and /health)",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit found. `height` is that of the last look's tip."""
+    """The result of an audit. `height` is the tip's height at the last comparison."""
 
     differences: tuple[Difference, ...]
     not_checked: tuple[str, ...]
     requests: int
     height: int
     unpaid: tuple[str, ...] = ()
-    """The claimed addresses that no request has, and to which nothing came."""
+    """Claimed addresses that have no request and received nothing."""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -62,7 +64,7 @@ class Report:
         return "\n".join(
             [
                 *map(str, self.differences),
-                *(f"not checked: {what}" for what in self.not_checked),
+                *(f"not checked: {each}" for each in self.not_checked),
                 f"Open requests: {self.requests}, at block {self.height}; {found}.",
             ]
         )
@@ -79,12 +81,12 @@ class Report:
 )
 @json_option
 def audit(patience: float, as_json: bool) -> None:
-    """Is all that is stored as bitcoind has it?
+    """Compare the database with bitcoind.
 
-    Works out every open request anew from bitcoind alone, and compares. Each difference is printed; exit
-    status 1 where there is any. Money at an address without a request is one, too. Nothing is changed. It may
-    run beside the daemon, and takes as long as reading the blocks since the oldest open request and the
-    mempool does.
+    The audit computes every open request anew from bitcoind's data, and compares the result with the
+    database. It prints each difference, and exits with status 1 if there is one. Money at an address without
+    a request is a difference, too. The audit changes nothing, and may run beside the daemon. It reads the
+    mempool, and all blocks since the oldest open request.
 
     \b
     manage.py audit
@@ -92,7 +94,7 @@ def audit(patience: float, as_json: bool) -> None:
     manage.py audit --json
     """
     settings = read_settings()
-    open_books(settings.database_url.reveal())
+    open_read_only(settings.database_url.reveal())
     try:
         report = Audit(NodeReader(OperatorRpc(settings)), patience).run()
     finally:
@@ -104,9 +106,9 @@ def audit(patience: float, as_json: bool) -> None:
 
 @dataclass(slots=True)
 class Audit:
-    """Looks again and again: what is no difference in one look is none."""
+    """An audit that compares several times, and keeps the differences that every comparison has."""
 
-    witness: NodeReader
+    node: NodeReader
     patience_seconds: float
     _not_checked: set[str] = field(default_factory=set)
     _requests: int = 0
@@ -114,11 +116,11 @@ class Audit:
     _unpaid: tuple[str, ...] = ()
 
     def run(self) -> Report:
-        """Raises CommandError where bitcoind can't be asked."""
+        """Return the result. Raise CommandError where bitcoind cannot be called."""
         deadline = time.monotonic() + self.patience_seconds
         lasting: set[Difference] | None = None
         while True:
-            found = self._look()
+            found = self._compare()
             if found is not None:
                 lasting = found if lasting is None else lasting & found
             if lasting == set() or time.monotonic() > deadline:
@@ -129,68 +131,71 @@ class Audit:
         not_checked = tuple(sorted(self._not_checked))
         return Report(tuple(in_order), not_checked, self._requests, self._height, self._unpaid)
 
-    def _look(self) -> set[Difference] | None:
-        """What differs now; None where the two are not at one tip."""
+    def _compare(self) -> set[Difference] | None:
+        """Return the differences of this moment, or None where database and node have different tips."""
         with snapshot():
-            asked = read_books()
-        created = [entry.payment.created_at for entry in asked.entries]
+            before = read_stored_state()
+        created = [entry.payment.created_at for entry in before.entries]
         since = min(created, default=datetime.now(UTC))
-        evidence = self.witness.look({entry.payment.address.script for entry in asked.entries}, since)
+        node_state = self.node.read_state({entry.payment.address.script for entry in before.entries}, since)
         with snapshot():
-            books = read_books()
+            stored = read_stored_state()
             table = {row.address: bytes(row.script) for row in Address.select()}
-        if evidence is None:
+        if node_state is None:
             return None
-        self._requests, self._height = len(books.entries), evidence.height
-        if books.tip_hash != evidence.tip_hash:
+        self._requests, self._height = len(stored.entries), node_state.height
+        if stored.tip_hash != node_state.tip_hash:
             return None
-        wallet = self._of_wallet(books, table)
-        return {*self._of_requests(asked, books, evidence), *wallet, *self._of_unrequested(books, evidence)}
+        return {
+            *self._of_requests(before, stored, node_state),
+            *self._of_wallet(stored, table),
+            *self._of_unrequested(stored, node_state),
+        }
 
     def _of_requests(
-        self, asked: StoredState, books: StoredState, evidence: NodeState
+        self, before: StoredState, stored: StoredState, node_state: NodeState
     ) -> Iterator[Difference]:
-        """Of those that were there when bitcoind was asked."""
-        known = {entry.payment.id for entry in asked.entries}
-        auditor = Auditor(self.witness, evidence, datetime.now(UTC))
-        for entry in books.entries:
+        """Yield the differences of the requests that were stored before bitcoind was read."""
+        known = {entry.payment.id for entry in before.entries}
+        auditor = Auditor(self.node, node_state, datetime.now(UTC))
+        for entry in stored.entries:
             if entry.payment.id in known:
                 yield from auditor.differences(entry)
         self._not_checked = auditor.not_checked
 
-    def _of_wallet(self, books: StoredState, table: dict[str, bytes]) -> Iterator[Difference]:
-        """Whose the addresses are, and whether the table has all of them."""
+    def _of_wallet(self, stored: StoredState, table: dict[str, bytes]) -> Iterator[Difference]:
+        """Yield stored addresses that the wallet lacks, and the wallet's addresses that the table lacks."""
         try:
-            for entry in books.entries:
+            for entry in stored.entries:
                 yield from self._of_address(entry)
-            yield from self._of_unknown(self.witness.labelled(LABEL) - table.keys())
+            yield from self._of_unknown(self.node.labelled(LABEL) - table.keys())
         except Forbidden as forbidden:
             self._not_checked.add(f"whether the database has all of the wallet's addresses: {forbidden}")
         except RpcFault as fault:
-            self._not_checked.add(f"the wallet {self.witness.rpc.wallet}: {fault}")
+            self._not_checked.add(f"the wallet {self.node.rpc.wallet}: {fault}")
 
     def _of_unknown(self, addresses: frozenset[str]) -> Iterator[Difference]:
-        """Yield the wallet's addresses that the table lacks, with what came to them."""
-        payments = self.witness.wallet_payments() if addresses else {}
+        """Yield the wallet's addresses that the table lacks, with the amounts that they received."""
+        payments = self.node.wallet_payments() if addresses else {}
         for address in addresses:
-            came = sum(each.amount_sats for each in payments.get(address, ()))
+            received_sats = sum(each.amount_sats for each in payments.get(address, ()))
             yield Difference(
                 None,
                 f"the wallet's address {address} has the label {LABEL} and is not in the database"
-                f"{f', and {came} sats came to it' if came else ''}: "
-                "money to it would not be seen. The daemon takes it in when it starts",
+                f"{f', and {received_sats} sats came to it' if received_sats else ''}: "
+                "the daemon does not see money to it. The daemon stores the address at its next start",
             )
 
-    def _of_unrequested(self, books: StoredState, evidence: NodeState) -> Iterator[Difference]:
-        """Yield what came to claimed addresses that no request has."""
+    def _of_unrequested(self, stored: StoredState, node_state: NodeState) -> Iterator[Difference]:
+        """Yield the money at claimed addresses that have no request."""
         payments: Mapping[str, Sequence[WalletPayment]] = {}
         try:
-            payments = self.witness.wallet_payments() if books.unrequested else {}
+            payments = self.node.wallet_payments() if stored.unrequested else {}
         except (Forbidden, RpcFault) as fault:
-            self._not_checked.add(f"what came to addresses without a request: {fault}")
+            self._not_checked.add(f"payments to addresses without a request: {fault}")
         unpaid = []
-        for row in books.unrequested:
-            differences = [*unrequested_differences(row, payments.get(row.address, ()), evidence.mempool)]
+        for row in stored.unrequested:
+            differences = [*unrequested_differences(row, payments.get(row.address, ()), node_state.mempool)]
             if not differences:
                 unpaid.append(row.address)
             yield from differences
@@ -198,12 +203,12 @@ class Audit:
 
     def _of_address(self, entry: StoredPayment) -> Iterator[Difference]:
         row = entry.payment.address
-        known = self.witness.address(row.address)
+        known = self.node.address(row.address)
         if known["scriptPubKey"] != row.script.hex():
             text = (
                 f"address {row.address} has the script {known['scriptPubKey']}, stored is {row.script.hex()}"
             )
             yield Difference(entry.payment.reference, text)
         if not (known["ismine"] or known.get("iswatchonly")):
-            text = f"address {row.address} is none of the wallet {self.witness.rpc.wallet}"
+            text = f"address {row.address} does not belong to the wallet {self.node.rpc.wallet}"
             yield Difference(entry.payment.reference, text)

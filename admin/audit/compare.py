@@ -1,4 +1,4 @@
-"""Where the database says of a request what bitcoind does not."""
+"""The comparison of one stored request with bitcoind's data."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ from payments.notifications import should_email_operator
 from payments.status import EventType, ReceivedOutput, Status, assess
 
 BLOCK_CLOCK = timedelta(hours=2)
-"""How far a block's own clock may be ahead: MAX_FUTURE_BLOCK_TIME of Bitcoin Core's chain.h."""
+"""The most that a block's time may be ahead: MAX_FUTURE_BLOCK_TIME of Bitcoin Core's chain.h."""
 FEED_DELAY = timedelta(minutes=2)
-"""How much later than bitcoind the daemon may have seen a payment that the feed brought."""
+"""The longest time between a payment's entry into the mempool and its arrival over the feed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One fact that is not as bitcoind has it; `payment` is None where it belongs to no request.
+    """A stored fact that differs from bitcoind's. `payment` is None where the fact belongs to no request.
 
-    The text holds nothing that changes by itself, so that two looks can find the same difference.
+    The text has no part that changes by itself, so two comparisons can find the same difference.
     """
 
     payment: str | None
@@ -33,15 +33,15 @@ class Difference:
 
 @dataclass(slots=True)
 class Auditor:
-    """Compares what is stored with one look at bitcoind. `not_checked` collects what could not be seen."""
+    """Compares stored requests with one state of bitcoind. `not_checked` collects what could not be read."""
 
-    witness: NodeReader
-    evidence: NodeState
+    node: NodeReader
+    node_state: NodeState
     now: datetime
     not_checked: set[str] = field(default_factory=set)
 
     def differences(self, entry: StoredPayment) -> Iterator[Difference]:
-        """All of one request."""
+        """Yield all differences of one request."""
         texts = (*self._of_outputs(entry), *self._of_status(entry), *_of_events(entry))
         return (Difference(entry.payment.reference, text) for text in texts)
 
@@ -64,16 +64,16 @@ class Auditor:
 
     def _of_age(self, entry: StoredPayment, output: Output, found: FoundOutput) -> Iterator[str]:
         name, seen_at = f"output {output.txid}:{output.vout}", output.first_seen_at
-        slack = BLOCK_CLOCK if found.place else FEED_DELAY
+        slack = BLOCK_CLOCK if found.block else FEED_DELAY
         if seen_at > min(found.seen_at + slack, self.now):
-            yield f"{name} was first seen by {_moment(found.seen_at)}, stored is {_moment(seen_at)}"
+            yield f"{name} was first seen by {_time_text(found.seen_at)}, stored is {_time_text(seen_at)}"
         if seen_at < entry.payment.created_at - BLOCK_CLOCK:
-            yield f"{name} is stored as first seen at {_moment(seen_at)}, before its request was made"
+            yield f"{name} is stored as first seen at {_time_text(seen_at)}, before its request was made"
         if output.is_coinbase != found.is_coinbase:
             yield f"{name} is {'' if found.is_coinbase else 'no '}coinbase output, stored is the contrary"
 
     def _of_absent(self, output: Output) -> Iterator[str]:
-        """Stored, and not among what was found."""
+        """Yield the difference of a stored output that bitcoind does not have."""
         name = f"output {output.txid}:{output.vout}"
         if output.state == MINED:
             if self._is_out_of_sight(output):
@@ -86,28 +86,28 @@ class Auditor:
             yield f"{name} is stored as replaced by {output.replaced_by}, which bitcoind does not have"
 
     def _is_out_of_sight(self, output: Output) -> bool:
-        """Whether it can be in a block of the chain that bitcoind has not kept."""
+        """Return whether the output's block is in the active chain and bitcoind has pruned it."""
         block_hash = str(output.block_hash)
-        is_pruned = output.block_height in self.evidence.pruned or (
-            (output.block_height or 0) < self.evidence.first_height
-            and self.witness.txids_in(block_hash) is None
+        is_pruned = output.block_height in self.node_state.pruned or (
+            (output.block_height or 0) < self.node_state.first_height
+            and self.node.txids_in(block_hash) is None
         )
-        return is_pruned and self.witness.is_in_chain(block_hash)
+        return is_pruned and self.node.is_in_chain(block_hash)
 
     def _is_there(self, txid: str, block_hash: str | None) -> bool:
         if block_hash is None:
-            return txid in self.evidence.mempool
-        txids = self.witness.txids_in(block_hash)
-        return self.witness.is_in_chain(block_hash) and (txids is None or txid in txids)
+            return txid in self.node_state.mempool
+        txids = self.node.txids_in(block_hash)
+        return self.node.is_in_chain(block_hash) and (txids is None or txid in txids)
 
     def _of_status(self, entry: StoredPayment) -> Iterator[str]:
         payment = entry.payment
         true = assess(
             payment.terms,
             [*self._receipts(entry)],
-            tip_height=self.evidence.height,
+            tip_height=self.node_state.height,
             as_of=self.now,
-            was_confirmed=_Told(entry).is_confirmed,
+            was_confirmed=_Reported(entry).is_confirmed,
         )
         pairs: Mapping[str, tuple[object, object]] = {
             "the status": (true.status.value, payment.status),
@@ -128,15 +128,15 @@ class Auditor:
         }
         for name, (is_true, is_stored) in pairs.items():
             if is_true != is_stored:
-                yield f"{name} is {_shown(is_true)}, stored is {_shown(is_stored)}"
+                yield f"{name} is {_text(is_true)}, stored is {_text(is_stored)}"
 
     def _receipts(self, entry: StoredPayment) -> Iterator[ReceivedOutput]:
-        """Return bitcoind's facts. The age of a stored output is the database's."""
+        """Yield bitcoind's outputs. The first-seen time of a stored output comes from the database."""
         stored = {(output.txid, output.vout): output for output in entry.outputs}
         for (txid, vout), found in self._found(entry).items():
             output = stored.pop((txid, vout), None)
             seen_at = output.first_seen_at if output else min(found.seen_at, self.now)
-            height = found.place.height if found.place else None
+            height = found.block.height if found.block else None
             since = output.present_since if output else seen_at
             yield ReceivedOutput(
                 txid, vout, found.amount_sats, seen_at, since, height, is_coinbase=found.is_coinbase
@@ -146,37 +146,37 @@ class Auditor:
                 yield output.receipt
 
     def _found(self, entry: StoredPayment) -> dict[tuple[str, int], FoundOutput]:
-        found = self.evidence.found.get(entry.payment.address.script, ())
+        found = self.node_state.found.get(entry.payment.address.script, ())
         return {(each.txid, each.vout): each for each in found}
 
 
 def unrequested_differences(
     row: Unrequested, payments: Sequence[WalletPayment], mempool: Collection[str]
 ) -> Iterator[Difference]:
-    """Yield what came to an address that no request has, and what of it is not stored."""
-    there = [each for each in payments if each.height is not None or each.txid in mempool]
+    """Yield the money at an address that has no request, and each output of it that is not stored."""
+    live = [each for each in payments if each.height is not None or each.txid in mempool]
     stored = {(output.txid, output.vout) for output in row.outputs}
-    came = {(each.txid, each.vout): each.amount_sats for each in there}
-    came |= {(o.txid, o.vout): o.amount_sats for o in row.outputs if o.state in (MEMPOOL, MINED)}
-    if came:
-        names = ", ".join(f"{txid}:{vout}" for txid, vout in sorted(came))
+    received = {(each.txid, each.vout): each.amount_sats for each in live}
+    received |= {(o.txid, o.vout): o.amount_sats for o in row.outputs if o.state in (MEMPOOL, MINED)}
+    if received:
+        names = ", ".join(f"{txid}:{vout}" for txid, vout in sorted(received))
         yield Difference(
             None,
-            f"address {row.address} belongs to no request, and {sum(came.values())} sats came to it "
+            f"address {row.address} belongs to no request, and {sum(received.values())} sats came to it "
             f"({names}): its request may be lost with a restored database",
         )
-    for each in there:
+    for each in live:
         if (each.txid, each.vout) not in stored:
-            place = "in the mempool" if each.height is None else f"in block {each.height}"
-            text = f"output {each.txid}:{each.vout} of {each.amount_sats} sats is {place}, and is not stored"
+            where = "in the mempool" if each.height is None else f"in block {each.height}"
+            text = f"output {each.txid}:{each.vout} of {each.amount_sats} sats is {where}, and is not stored"
             yield Difference(None, text)
 
 
-class _Told:
-    """What a request's events say of it, one after the other."""
+class _Reported:
+    """The state of a request that its events have reported, taken in their order."""
 
     def __init__(self, entry: StoredPayment) -> None:
-        self.is_covered = self.is_confirmed = self.is_expired = self.is_of_money = False
+        self.is_covered = self.is_confirmed = self.is_expired = self.has_late_money = False
         for event in entry.events:
             kind = EventType(event.type)
             if kind is EventType.RECEIVED:
@@ -187,31 +187,31 @@ class _Told:
                 self.is_covered, self.is_confirmed = Status(event.payload["status"]).is_covered, False
             elif kind is EventType.EXPIRED:
                 self.is_expired = True
-            # Money that comes late to a request that had closed is told as extra.
-            self.is_of_money |= kind in (EventType.LATE, EventType.EXTRA)
+            # The event for late money to a closed request is EXTRA.
+            self.has_late_money |= kind in (EventType.LATE, EventType.EXTRA)
 
 
 def _of_events(entry: StoredPayment) -> Iterator[str]:
-    payment, told = entry.payment, _Told(entry)
+    payment, reported = entry.payment, _Reported(entry)
     status = Status(payment.status)
-    untold = {
-        EventType.RECEIVED: status.is_covered and not told.is_covered,
-        EventType.CONFIRMED: status is Status.CONFIRMED and not told.is_confirmed,
-        EventType.EXPIRED: status is Status.EXPIRED and not told.is_expired,
-        EventType.LATE: bool(payment.is_late) and not told.is_of_money,
-        EventType.REVERTED: (told.is_covered and not status.is_covered)
-        or (told.is_confirmed and status is not Status.CONFIRMED),
+    missing = {
+        EventType.RECEIVED: status.is_covered and not reported.is_covered,
+        EventType.CONFIRMED: status is Status.CONFIRMED and not reported.is_confirmed,
+        EventType.EXPIRED: status is Status.EXPIRED and not reported.is_expired,
+        EventType.LATE: bool(payment.is_late) and not reported.has_late_money,
+        EventType.REVERTED: (reported.is_covered and not status.is_covered)
+        or (reported.is_confirmed and status is not Status.CONFIRMED),
         EventType.UNDERPAID: status is Status.UNDERPAID
         and not any(event.type == EventType.UNDERPAID.value for event in entry.events),
     }
-    yield from (f"event {kind.value} is missing" for kind, is_missing in untold.items() if is_missing)
+    yield from (f"event {kind.value} is missing" for kind, is_missing in missing.items() if is_missing)
     for event in entry.events:
         if event.id not in entry.mailed_ids and should_email_operator(EventType(event.type), event.payload):
             yield f"event {event.type} {event.reference} has no email"
 
 
 def _where(found: FoundOutput) -> str:
-    return f"in block {found.place.height} ({found.place.block_hash})" if found.place else "in the mempool"
+    return f"in block {found.block.height} ({found.block.block_hash})" if found.block else "in the mempool"
 
 
 def _stored_where(output: Output) -> str:
@@ -224,9 +224,9 @@ def _unless_due(reassess_at_height: int | None) -> int | str | None:
     return "waiting for the daemon" if reassess_at_height == ANY_HEIGHT else reassess_at_height
 
 
-def _shown(value: object) -> str:
-    return _moment(value) if isinstance(value, datetime) else "none" if value is None else str(value)
+def _text(value: object) -> str:
+    return _time_text(value) if isinstance(value, datetime) else "none" if value is None else str(value)
 
 
-def _moment(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds")
+def _time_text(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds")

@@ -1,6 +1,6 @@
-"""What bitcoind has for the open requests, asked from bitcoind alone: the auditor's own way to it.
+"""The auditor's own reader of bitcoind's data about the open requests.
 
-It shares the parser with the daemon, and nothing else. What was read once is kept from one look to the next.
+It shares only the parser with the daemon. It keeps each block and transaction for the next comparison.
 """
 
 import sys
@@ -26,13 +26,15 @@ RECEIVING = ("receive", "generate", "immature")
 SATS = 100_000_000
 
 EARLIEST_SECONDS = 6 * 3600
-"""How far before a request's creation its payment's block can seem to be: the median of eleven blocks' times
-lags by five of them, which in six hours come for sure."""
+"""The longest time that a block's median time can lag behind its request's creation.
+
+The median of eleven blocks' times lags by five blocks (BIP 113), and six hours always bring that many.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockPosition:
-    """A block of the active chain; `mined_at` is its own clock's word."""
+    """A block of the active chain. `mined_at` is the time in its header."""
 
     block_hash: str
     height: int
@@ -41,27 +43,27 @@ class BlockPosition:
 
 @dataclass(frozen=True, slots=True)
 class FoundOutput:
-    """An output that bitcoind has, in a block or, without `place`, in its mempool since `entered_at`."""
+    """An output in `block`, or, where `block` is None, in the mempool since `entered_at`."""
 
     txid: str
     vout: int
     amount_sats: int
     script: bytes
-    place: BlockPosition | None = None
+    block: BlockPosition | None = None
     entered_at: datetime | None = None
     is_coinbase: bool = False
 
     @property
     def seen_at(self) -> datetime:
-        """What bitcoind vouches for."""
-        known = self.place.mined_at if self.place else self.entered_at
+        """Return the time in the block's header, or the time of entry into the mempool."""
+        known = self.block.mined_at if self.block else self.entered_at
         assert known is not None
         return known
 
 
 @dataclass(frozen=True, slots=True)
 class WalletPayment:
-    """An output that the wallet holds or held, in a block or, without `height`, unconfirmed."""
+    """An output that the wallet has received. `height` is its block's, or None while it is unconfirmed."""
 
     txid: str
     vout: int
@@ -71,7 +73,10 @@ class WalletPayment:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """One look. `first_height` is the lowest block read; `pruned` are those that could not be."""
+    """bitcoind's data at one tip. `first_height` is the lowest block that was read.
+
+    `pruned` has the heights of the blocks that bitcoind has pruned. `found` has the outputs by script.
+    """
 
     tip_hash: str
     height: int
@@ -83,7 +88,7 @@ class NodeState:
 
 @dataclass(slots=True)
 class NodeReader:
-    """bitcoind, asked by an auditor. Calls raise CommandError where it can't be reached."""
+    """Calls bitcoind. All methods raise CommandError where bitcoind cannot be reached."""
 
     rpc: OperatorRpc
     _blocks: dict[str, tuple[FoundOutput, ...] | None] = field(default_factory=dict)
@@ -91,8 +96,11 @@ class NodeReader:
     _addresses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _first_height: int | None = None
 
-    def look(self, scripts: Collection[bytes], since: datetime) -> NodeState | None:
-        """What pays these scripts, in blocks since about then and in the mempool; None if the tip moved."""
+    def read_state(self, scripts: Collection[bytes], since: datetime) -> NodeState | None:
+        """Return the outputs to these scripts, or None if the tip has changed meanwhile.
+
+        The outputs are in the mempool, or in blocks since about `since`.
+        """
         tip = self._tip()
         if self._first_height is None:
             self._first_height = self._height_at(since.timestamp() - EARLIEST_SECONDS, tip["blocks"])
@@ -109,27 +117,26 @@ class NodeReader:
         return NodeState(tip["bestblockhash"], tip["blocks"], self._first_height, pruned, mempool, found)
 
     def is_in_chain(self, block_hash: str) -> bool:
-        """Whether the active chain has this block."""
         header = self._or_none("getblockheader", block_hash)
         return header is not None and header["confirmations"] > 0
 
     def txids_in(self, block_hash: str) -> frozenset[str] | None:
-        """A block's transactions; None where it is pruned."""
+        """Return the txids of a block, or None where the block is pruned."""
         block = self._or_none("getblock", block_hash, 1)
         return None if block is None else frozenset(block["tx"])
 
     def address(self, address: str) -> Mapping[str, Any]:
-        """What the wallet knows of an address."""
+        """Return the wallet's getaddressinfo. Raise RpcFault."""
         if address not in self._addresses:
             self._addresses[address] = self.rpc.call("getaddressinfo", address, in_wallet=True)
         return self._addresses[address]
 
     def labelled(self, label: str) -> frozenset[str]:
-        """The wallet's addresses of this label. Raises Forbidden."""
+        """Return the wallet's addresses with this label. Raise Forbidden."""
         return frozenset(self._or_none("getaddressesbylabel", label, in_wallet=True) or ())
 
     def wallet_payments(self) -> Mapping[str, Sequence[WalletPayment]]:
-        """Return all that ever came to the wallet, by address. Raises Forbidden or RpcFault."""
+        """Return all outputs that the wallet has received, by address. Raise Forbidden or RpcFault."""
         found: defaultdict[str, list[WalletPayment]] = defaultdict(list)
         for row in self.rpc.call("listsinceblock", in_wallet=True)["transactions"]:
             if "address" in row and row["category"] in RECEIVING and row["confirmations"] >= 0:
@@ -141,13 +148,16 @@ class NodeReader:
     def _tip(self) -> Mapping[str, Any]:
         info: Mapping[str, Any] = self.rpc.call("getblockchaininfo")
         if info["initialblockdownload"]:
-            raise CommandError("bitcoind is in initial block download; nothing can be said before it is done")
+            raise CommandError("bitcoind is in initial block download; wait until it is done")
         if not self.rpc.call("getmempoolinfo")["loaded"]:
             raise CommandError("bitcoind is still loading its mempool; try again")
         return info
 
     def _height_at(self, time: float, highest: int) -> int:
-        """The lowest block with this median time or a later one; that time never goes back (BIP 113)."""
+        """Return the height of the first block with this median time or a later one.
+
+        The median time never goes back (BIP 113).
+        """
         low, high = 0, highest
         while low < high:
             middle = (low + high) // 2
@@ -156,7 +166,7 @@ class NodeReader:
         return low
 
     def _chain(self, first_height: int, tip: Mapping[str, Any]) -> dict[int, str]:
-        """Hashes by height; those of a chain that moves meanwhile are found out by the caller."""
+        """Return the blocks' hashes by height. The caller checks that the tip has not changed meanwhile."""
         heights = range(min(first_height, tip["blocks"]), tip["blocks"])
         hashes = {height: self.rpc.call("getblockhash", height) for height in heights}
         return {**hashes, tip["blocks"]: tip["bestblockhash"]}
@@ -168,11 +178,11 @@ class NodeReader:
             if raw is None:
                 self._blocks[block_hash] = None
                 continue
-            block = parse_block(bytes.fromhex(raw))
-            place = BlockPosition(block_hash, height, datetime.fromtimestamp(block.time, UTC))
-            paying = _paying(block.transactions, scripts)
+            parsed = parse_block(bytes.fromhex(raw))
+            block = BlockPosition(block_hash, height, datetime.fromtimestamp(parsed.time, UTC))
+            paying = _paying(parsed.transactions, scripts)
             self._blocks[block_hash] = tuple(
-                FoundOutput(t.txid, vout, sats, script, place=place, is_coinbase=not t.inputs)
+                FoundOutput(t.txid, vout, sats, script, block=block, is_coinbase=not t.inputs)
                 for t, vout, sats, script in paying
             )
 
@@ -196,7 +206,7 @@ class NodeReader:
             yield from self._unconfirmed[txid]
 
     def _or_none(self, method: str, *parameters: Any, in_wallet: bool = False) -> Any:
-        """None for what bitcoind does not have: a transaction that has gone, a block that is pruned."""
+        """Return the call's result, or None where bitcoind no longer has the transaction or the block."""
         try:
             return self.rpc.call(method, *parameters, in_wallet=in_wallet)
         except RpcFault as fault:
@@ -215,7 +225,10 @@ def _paying(
 
 
 def _parsed(raw: str) -> Transaction | None:
-    """None for one that our parser can't read: a test holds it to bitcoind's, so there is none."""
+    """Return the transaction, or None where our parser refuses it.
+
+    A test compares our parser with bitcoind's, so bitcoind should not have such a transaction.
+    """
     try:
         return parse_transaction(bytes.fromhex(raw))
     except MalformedTransaction:
@@ -223,7 +236,7 @@ def _parsed(raw: str) -> Transaction | None:
 
 
 def _with_progress(things: Sequence[T], label: str) -> Iterator[T]:
-    """On a terminal one sees how far it is."""
+    """Yield the things. Show a progress bar on a terminal."""
     is_hidden = not sys.stderr.isatty() or len(things) < 100
     with click.progressbar(things, label=label, file=sys.stderr, hidden=is_hidden) as bar:
         yield from bar

@@ -1,4 +1,4 @@
-"""What the database says of the open requests, read and never written."""
+"""The open requests as the database has them. This module never writes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ from models.payment import PaymentRequest
 
 @dataclass(frozen=True, slots=True)
 class StoredPayment:
-    """A request with all that is stored of it."""
+    """A request with its stored outputs and events. `mailed_ids` has the events that have an email."""
 
     payment: PaymentRequest
     outputs: tuple[Output, ...]
@@ -31,7 +31,7 @@ class StoredPayment:
 
 @dataclass(frozen=True, slots=True)
 class Unrequested:
-    """A claimed address that no request has, with the outputs that are stored of it."""
+    """A claimed address that has no request, with its stored outputs."""
 
     address: str
     outputs: tuple[Output, ...]
@@ -46,8 +46,8 @@ class StoredState:
     unrequested: tuple[Unrequested, ...]
 
 
-def read_books() -> StoredState:
-    """All of it, inside the caller's reading transaction."""
+def read_stored_state() -> StoredState:
+    """Return the open requests. Must run inside a reading transaction."""
     tip = stored_tip()
     is_open = PaymentRequest.closed_at.is_null()
     payments = list(PaymentRequest.select(PaymentRequest, Address).join(Address).where(is_open))
@@ -84,8 +84,8 @@ def _read_unrequested() -> Iterator[Unrequested]:
         yield Unrequested(row.address, tuple(outputs.get(row.id, ())))
 
 
-def open_books(url: str) -> None:
-    """Connect without being able to write. Raises CommandError where there is nothing to read."""
+def open_read_only(url: str) -> None:
+    """Connect to the database for reading only. Raise CommandError where it cannot be read."""
     path = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:") and not path.exists():
         raise CommandError(f"there is no database {path}")

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: is everything right that has to be right?"""
+"""`manage.py doctor`: check the settings, the database, bitcoind and the other services."""
 
 import os
 from collections.abc import Iterator
@@ -29,16 +29,17 @@ STATE_WIDTH, PART_WIDTH = 9, 16
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Find out what is not right, and how to mend it.
+    """Check the installation, and print how to correct it.
 
-    One line for each thing that has to be right: ok, advice (it works, and could be better), wrong with what
-    to do, or not tried. Exit status 1 where something is wrong. It may run beside the daemon, and before that
-    has ever run; it sends no email, asks for no address, and moves no coin.
+    The doctor prints one line for each check: ok, advice, wrong or not tried. Advice means that a part works,
+    but could work better. A wrong part's line has the correction. The exit status is 1 if a part is wrong.
+    The doctor may run beside the daemon, and before the daemon's first start. It sends no email, claims no
+    address, and moves no coin.
 
     \b
-    manage.py doctor                  takes five seconds, to hear bitcoind's feed
+    manage.py doctor                  takes five seconds, to listen to bitcoind
     manage.py doctor --json           for a monitor
-    manage.py doctor | grep -v ^ok    what wants attention
+    manage.py doctor | grep -v ^ok    only the lines that need attention
     """
     settings = read_settings()
     findings = []
@@ -59,7 +60,7 @@ def doctor(as_json: bool) -> None:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """All findings, each as soon as it is made."""
+    """Yield each finding as soon as its check is done."""
     with closing(FeedDiagnosis(settings)) as feed, closing(NodeDiagnosis(settings)) as bitcoind:
         yield settings_finding(os.environ, Path.cwd())
         yield files_finding(settings, os.environ, Path.cwd())
@@ -85,9 +86,9 @@ def _line(finding: Finding) -> str:
 
 def _summary(findings: list[Finding]) -> str:
     faults, untried = _count(findings, State.WRONG), _count(findings, State.NOT_TRIED)
-    said = f"{faults} {'is' if faults == 1 else 'are'} wrong" if faults else "all is well"
+    result = f"{faults} {'is' if faults == 1 else 'are'} wrong" if faults else "all is well"
     more = f", {untried} could not be tried" if untried else ""
-    return f"\n{len(findings)} things were looked at: {said}{more}."
+    return f"\n{len(findings)} checks: {result}{more}."
 
 
 def _document(findings: list[Finding]) -> dict[str, Any]:

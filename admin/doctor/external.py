@@ -1,4 +1,4 @@
-"""How it is with what Nodetill asks of others: the mail server, the rate sources, the time of day."""
+"""Checks of the mail server, the rate sources and the clock."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,32 +20,32 @@ Clock = Callable[[], datetime]
 MAIL_SECONDS = 10.0
 LARGEST_DIFFERENCE_SECONDS = 60.0
 LARGEST_LEAP = timedelta(minutes=10)
-"""The median time of blocks is past (BIP 113), but where some thousand were mined at once for a test."""
+"""The median time of blocks is in the past (BIP 113), unless a test has mined thousands of blocks at once."""
 MOST_SHOWN = 8
 SYNCHRONISE = "have it set by NTP (timedatectl set-ntp true)"
 
 
 def mail_finding(settings: Settings) -> Finding:
-    """Whether the next email would be taken. None is sent."""
+    """Return whether the mail server would accept an email. Send none."""
     mail = settings.mail
     if isinstance(mail, Maildir):
         how = (
             f"goes into the Maildir {mail.path}; for a mail server set SMTP_URL=smtp://USER:PASSWORD@HOST:587"
         )
     else:
-        login = "takes our login" if mail.username is not None else "asks for no login"
+        login = "takes our login" if mail.username is not None else "needs no login"
         tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
-        how = f"{mail.host}:{mail.port} {login} {tls}, and would take mail for {settings.operator_email}"
+        how = f"{mail.host}:{mail.port} {login} {tls}, and accepts mail for {settings.operator_email}"
     try:
         Mailer(mail, settings.mail_from, MAIL_SECONDS).check(settings.operator_email)
     except NotReady as problem:
-        where = "" if isinstance(mail, Maildir) else f" (it was {mail.host}:{mail.port})"
+        where = "" if isinstance(mail, Maildir) else f" (the server is {mail.host}:{mail.port})"
         return wrong("mail", f"{problem}{where}")
     return ok("mail", how)
 
 
 class RateDiagnosis:
-    """Asks each source once. `clock` is compared with the sources' own."""
+    """Calls each rate source once, and compares `clock` with the source's clock."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
@@ -53,13 +53,16 @@ class RateDiagnosis:
         self._quotes: dict[str, list[Quote]] = {}
         self.clock_differences: dict[str, float] = {}
 
-    def findings(self, asked: Mapping[str, str]) -> Iterator[Finding]:
-        """One of each source; and whether there is a price in each currency of `asked`, by its seller."""
-        # At once: each may take ten seconds to be given up.
+    def findings(self, sellers: Mapping[str, str]) -> Iterator[Finding]:
+        """Yield a finding for each source, and one for the prices.
+
+        `sellers` maps each currency that needs a price to a seller that uses the currency.
+        """
+        # The sources are called at the same time, because each may take ten seconds to time out.
         with ThreadPoolExecutor() as pool:
             yield from pool.map(self._of_source, self._settings.rate_sources)
         if self._quotes:
-            yield self._of_prices(asked)
+            yield self._of_prices(sellers)
         else:
             yield from not_tried(["prices"], "no rate source answers")
 
@@ -75,7 +78,7 @@ class RateDiagnosis:
         now = self._clock()
         for currency, price in prices.items():
             self._quotes.setdefault(currency, []).append(Quote(name, currency, price, now))
-        return ok(part, f"names prices in {_shown(prices)}")
+        return ok(part, f"names prices in {_listed(prices)}")
 
     def _ask(self, name: str) -> Mapping[str, Decimal]:
         if name == FIXED:
@@ -93,35 +96,37 @@ class RateDiagnosis:
         if difference is not None:
             self.clock_differences[name] = difference
 
-    def _of_prices(self, asked: Mapping[str, str]) -> Finding:
+    def _of_prices(self, sellers: Mapping[str, str]) -> Finding:
         now, max_age = self._clock(), timedelta(seconds=self._settings.rate_max_age)
         chosen = (aggregate_quotes(quotes, now, max_age) for quotes in self._quotes.values())
         prices = {price.currency: price for price in chosen if price is not None}
         problems = [
             *(
                 self._unpriced(currency, seller)
-                for currency, seller in asked.items()
+                for currency, seller in sellers.items()
                 if currency not in prices
             ),
             *_left_out(prices.values()),
         ]
-        return judged("prices", "; ".join(problems) or None, f"there is one in {_shown(prices)}")
+        return judged("prices", "; ".join(problems) or None, f"there is one in {_listed(prices)}")
 
     def _unpriced(self, currency: str, seller: str) -> str:
         if currency in self._quotes:
-            return f"the sources differ by more than 5 % on {currency}, so it has no price: name a third one"
+            return (
+                f"the sources differ by more than 5 % on {currency}, so it has no price: add a third source"
+            )
         return (
-            f"no source names {currency}, in which seller {seller} asks for payments: "
-            "add one that does to RATE_SOURCES"
+            f"no source has a price in {currency}, which seller {seller} uses: "
+            "add a source with this currency to RATE_SOURCES"
         )
 
 
 def clock_finding(
     now: datetime, node_date: str | None, median_time: datetime | None, sources: Mapping[str, float]
 ) -> Finding:
-    """Whether this machine's clock is right, by those of others, all of them asked a moment ago.
+    """Return whether this machine's clock agrees with the clocks of other machines, all just read.
 
-    `sources` has by how many seconds we are ahead of each. `median_time` is that of bitcoind's chain.
+    `sources` maps each source to the seconds that our clock is ahead. `median_time` is the chain's.
     """
     known_by = []
     if sources:
@@ -138,12 +143,12 @@ def clock_finding(
             return wrong("clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, there as well")
         known_by.append("bitcoind")
     if not known_by:
-        return next(not_tried(["clock"], "nobody answers who could be compared with"))
+        return next(not_tried(["clock"], "no other machine answers with its time"))
     return ok("clock", f"within {LARGEST_DIFFERENCE_SECONDS:g} s of {', '.join(known_by)}")
 
 
 def seconds_ahead(now: datetime, date: str) -> float | None:
-    """By how much we are ahead of an HTTP Date; None where it is none."""
+    """Return the seconds that our clock is ahead of an HTTP Date, or None where the date is malformed."""
     try:
         return (now - parsedate_to_datetime(date).astimezone(UTC)).total_seconds()
     except ValueError:
@@ -155,16 +160,16 @@ def _off(ahead_seconds: float) -> str:
     return f"this machine's clock is {abs(ahead_seconds):.0f} s {which} that"
 
 
-def _shown(currencies: Collection[str]) -> str:
+def _listed(currencies: Collection[str]) -> str:
     return f"{len(currencies)} currencies" if len(currencies) > MOST_SHOWN else ", ".join(sorted(currencies))
 
 
 def _left_out(prices: Iterable[Price]) -> Iterator[str]:
-    """The sources that are too far off to be counted."""
+    """Yield a sentence for each source whose price is too far from the others to be used."""
     currencies: dict[str, list[str]] = {}
     for price in prices:
         for source in price.left_out:
             currencies.setdefault(source, []).append(price.currency)
     for source, named in sorted(currencies.items()):
         where = f"RATE_URL_{source.upper()}"
-        yield f"{source} is more than 5 % off the others in {_shown(named)}, and left out: see {where}"
+        yield f"{source} is more than 5 % off the others in {_listed(named)}, and left out: see {where}"

@@ -1,4 +1,4 @@
-"""Who besides Nodetill's user can read its secrets: the database, the files of secrets, the password."""
+"""Checks of the secrets: may other users read the database or secret files, and is the password long?"""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ MIN_PASSWORD_LENGTH = 15
 
 
 def files_finding(settings: Settings, environ: Mapping[str, str], directory: Path) -> Finding:
-    """Return which files and directories other users can read or write."""
+    """Return whether other users can read or write the database or a secret file."""
     exposed = [path for path in _secret_paths(settings, environ, directory) if _is_exposed(path)]
     if not exposed:
         return ok("files", "other users can read neither the database nor a file with a password")
@@ -24,7 +24,7 @@ def files_finding(settings: Settings, environ: Mapping[str, str], directory: Pat
 
 
 def password_findings(settings: Settings) -> Iterator[Finding]:
-    """Yield whether the operator's password is long enough. There is nothing to yield without one."""
+    """Yield whether the operator's password is long enough. Yield nothing where no password is set."""
     password = settings.operator_password
     if password is None:
         return

@@ -1,4 +1,4 @@
-"""What the doctor finds: one line for each part of Nodetill and of what it needs."""
+"""Findings: the doctor's lines, one for each part that it checks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """How it is with a part. `ADVICE` works as it is, and would be better otherwise."""
+    """The result of a check. `ADVICE` means that the part works, but could work better."""
 
     OK = "ok"
     ADVICE = "advice"
@@ -16,7 +16,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`text` says how it is, or what is wrong and the cure."""
+    """The result for one part. `text` describes the part's state, or the error and its correction."""
 
     part: str
     state: State
@@ -24,26 +24,23 @@ class Finding:
 
 
 def ok(part: str, text: str) -> Finding:
-    """As it should be."""
     return Finding(part, State.OK, text)
 
 
 def advice(part: str, text: str) -> Finding:
-    """No fault, but worth a line."""
     return Finding(part, State.ADVICE, text)
 
 
 def wrong(part: str, text: str) -> Finding:
-    """To be mended."""
     return Finding(part, State.WRONG, text)
 
 
 def not_tried(parts: Iterable[str], reason: str) -> Iterator[Finding]:
-    """These could not be looked at, for this reason."""
+    """Yield a finding for each part that could not be checked."""
     for part in parts:
         yield Finding(part, State.NOT_TRIED, reason)
 
 
 def judged(part: str, problem: str | None, text: str) -> Finding:
-    """Wrong where there is a problem, else as it should be."""
+    """Return `wrong` with the problem, or `ok` with the text where there is no problem."""
     return ok(part, text) if problem is None else wrong(part, problem)

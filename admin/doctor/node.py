@@ -1,4 +1,4 @@
-"""How it is with bitcoind, asked as the daemon asks it."""
+"""Checks of bitcoind, by the same calls that the daemon makes."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ SPENDING_CALLS = (
     "sendtoaddress sendmany send sendall bumpfee signrawtransactionwithwallet walletprocesspsbt "
     "listdescriptors gethdkeys dumpprivkey dumpwallet backupwallet"
 ).split()
-"""What moves coins, or gives keys away."""
+"""The calls that move coins or reveal private keys."""
 
 WALLET_CALLS = frozenset(
     "getnewaddress getaddressesbylabel getaddressinfo getwalletinfo loadwallet listwallets "
@@ -38,14 +38,14 @@ WALLET_CALLS = frozenset(
 
 QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
 LONGEST_SILENCE = timedelta(hours=6)
-"""The median time lags by an hour; five more without a block are no chance on the main chain."""
+"""The median time lags by an hour. On the main chain five more hours without a block are no coincidence."""
 
 HEADERS_BEHIND = 2
-"""As many blocks may be on their way."""
+"""Up to this many blocks may be in download."""
 
 
 class NodeDiagnosis:
-    """Two connections to bitcoind: the daemon's, and one that can try what the daemon never calls."""
+    """Checks bitcoind over two connections, because some checks need calls that the daemon never makes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -55,30 +55,28 @@ class NodeDiagnosis:
 
     @property
     def node(self) -> Bitcoind:
-        """A connection as the daemon has it."""
         return self._node
 
     def close(self) -> None:
-        """Let the connections go."""
         self._node.close()
         self._rpc.close()
 
     def date(self) -> str | None:
-        """What bitcoind's HTTP server says that the time is; None where it doesn't answer."""
+        """Return the Date of bitcoind's HTTP server, or None where bitcoind does not answer."""
         try:
             return self._rpc.time_of_day()
         except CommandError:
             return None
 
     def median_time(self) -> datetime | None:
-        """That of its chain; None where it doesn't answer."""
+        """Return the median time of bitcoind's tip, or None where bitcoind does not answer."""
         try:
             return self._node.tip().median_time
         except (NodeError, RpcError):
             return None
 
     def findings(self, *, has_database: bool) -> Iterator[Finding]:
-        """All that can be found out by RPC and REST; `has_database` where there is one to compare with."""
+        """Yield all findings by RPC and REST. With `has_database`, compare bitcoind with the database."""
         self._has_database = has_database
         parts: dict[str, Callable[[NodeTip], Iterator[Finding]]] = {
             "chain": self._chain,
@@ -106,7 +104,7 @@ class NodeDiagnosis:
         report = daemon_report() if self._has_database else DaemonReport()
         problem = chain_problem(self._node, tip, report)
         if problem is not None:
-            # Its blocks and addresses are none of this node's.
+            # The database's blocks and addresses belong to another chain.
             self._has_database = False
         whose = "as this database's" if report.chain else "which this database will belong to"
         yield judged("chain", problem, f"{tip.chain}, {whose}")
@@ -127,11 +125,11 @@ class NodeDiagnosis:
         elif tip.chain not in QUIET_CHAINS and datetime.now(UTC) - tip.median_time > LONGEST_SILENCE:
             yield wrong(
                 "sync",
-                f"{at}, and no new one since about {tip.median_time:%Y-%m-%d %H:%M} UTC: see that bitcoind "
+                f"{at}, and no new block since about {tip.median_time:%Y-%m-%d %H:%M} UTC: see that bitcoind "
                 "has peers (bitcoin-cli getconnectioncount), and that the clock is right",
             )
         else:
-            yield ok("sync", f"at block {tip.height}, the best that is known; the mempool is loaded")
+            yield ok("sync", f"at block {tip.height}, the best known block; the mempool is loaded")
 
     def _pruning(self, tip: NodeTip) -> Iterator[Finding]:
         stored = stored_tip() if self._has_database else None
@@ -151,7 +149,7 @@ class NodeDiagnosis:
         if lacking:
             calls = ", ".join(lacking)
             yield wrong("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
-        # The part "wallet" names a bitcoind without wallets.
+        # The check "wallet" reports a bitcoind without wallets.
         absent = [m for m in sorted(RPC_CALLS - WALLET_CALLS) if found[m] is Access.ABSENT]
         if absent:
             calls = ", ".join(absent)
@@ -160,27 +158,27 @@ class NodeDiagnosis:
         if spending:
             yield self._of_spending(spending)
         elif not lacking and not absent:
-            yield ok("rpc user", f"{self._user()} may do what Nodetill needs, and can't spend")
+            yield ok("rpc user", f"{self._user()} may make all calls that Nodetill needs, and can't spend")
 
     def _of_spending(self, calls: list[str]) -> Finding:
-        """A fault where there is a key to spend with."""
+        """Return `wrong` where a loaded wallet has private keys, else `advice`."""
         may = f"{self._user()} may call {', '.join(calls)}"
         wallets = self._rpc.wallets_with_keys()
         if not wallets:
             return advice("rpc user", f"{may}; no wallet that is loaded has keys. Safer: {self._whitelist()}")
         return wrong(
             "rpc user",
-            f"{may}: whoever takes this machine over could spend what is in wallet {', '.join(wallets)}. "
-            f"Nodetill needs none of it: {self._whitelist()}",
+            f"{may}: an attacker on this machine could spend the coins of wallet {', '.join(wallets)}. "
+            f"Nodetill needs none of these calls: {self._whitelist()}",
         )
 
     def _user(self) -> str:
         return self._settings.rpc_username or "the cookie's user"
 
     def _whitelist(self) -> str:
-        """Return the lines that let a user do what Nodetill needs, and nothing else.
+        """Return the lines of bitcoin.conf that allow the user the calls that Nodetill needs, and no others.
 
-        Of two whitelists for one user, bitcoind allows only what both have.
+        bitcoind allows a user with two whitelists only the calls that both whitelists have.
         """
         username = self._settings.rpc_username
         calls = ",".join(sorted(RPC_CALLS))
@@ -188,7 +186,7 @@ class NodeDiagnosis:
         if username is not None:
             return f"let bitcoin.conf have {lines}, and no other rpcwhitelist of {username}"
         return (
-            "make a user for it as bitcoin.conf.example says (rpcauth), and set BITCOIND_RPC_URL="
+            "make a user for Nodetill as in bitcoin.conf.example (rpcauth), and set BITCOIND_RPC_URL="
             f"{self._settings.rpc_url_without_credentials.replace('://', '://nodetill:PASSWORD@')}; "
             f"let bitcoin.conf have {lines}"
         )
@@ -197,7 +195,7 @@ class NodeDiagnosis:
         if self._settings.bitcoind_rest == "off":
             yield ok("blocks", "by RPC, since BITCOIND_REST=off")
         elif self._rpc.serves_rest():
-            yield ok("blocks", "by REST, in their own bytes")
+            yield ok("blocks", "by REST, as raw bytes")
         else:
             yield advice(
                 "blocks",
@@ -210,7 +208,7 @@ class NodeDiagnosis:
         try:
             was_loaded = not self._node.load_wallet()
         except RpcError:
-            was_loaded = True  # what is wrong with it is said below
+            was_loaded = True  # wallet_problems() below has the reason
         addresses = sample_addresses() if self._has_database else ()
         problems = wallet_problems(self._settings, self._node, addresses)
         for problem in problems:
@@ -223,6 +221,6 @@ class NodeDiagnosis:
         else:
             yield advice(
                 "wallet",
-                f"{name}, {kind}, was not loaded, and is now, as the daemon would have done; "
+                f"{name}, {kind}, was not loaded; the doctor has loaded it, as the daemon would have done; "
                 f"to have bitcoind load it at its start, add wallet={name} to bitcoin.conf",
             )

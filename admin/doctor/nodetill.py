@@ -1,4 +1,4 @@
-"""How it is with Nodetill itself: its settings, its database, its daemon, what waits to be told."""
+"""Checks of Nodetill itself: the settings, the database, the daemon and the messages."""
 
 import os
 import stat
@@ -22,14 +22,14 @@ from models.seller import Seller
 from web.monitoring.health import figures, problems
 
 LOOKED_BACK = 1000
-"""So many requests, the newest, say which currencies are asked for."""
+"""The number of newest requests that decide which currencies need a price."""
 LOW_SHARE = 0.1
 TOLD_FOR = timedelta(days=30)
-"""So long a message that was given up is told of: a shop that has gone for good is none to be mended."""
+"""An older failed message is no longer reported, because its shop may be gone for good."""
 
 
 def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
-    """What of the settings works, and may still not be what was meant."""
+    """Return whether the settings have a likely typing error, or a `.env` that others can read."""
     slips = [f"{name} is no setting, did you mean {meant}" for name, meant in misspelt(environ)]
     if slips:
         return advice("settings", f"{'; '.join(slips)}?")
@@ -42,7 +42,7 @@ def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
 
 
 def database_findings(settings: Settings) -> Generator[Finding, None, bool]:
-    """Whether the database can be read and written; gives back whether it can be read. Makes nothing."""
+    """Yield whether the database can be read and written. Return whether it can be read. Create nothing."""
     url = settings.database_url.reveal()
     path = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
     if path is not None and not path.exists():
@@ -59,59 +59,62 @@ def database_findings(settings: Settings) -> Generator[Finding, None, bool]:
         cure = "restore the backup" if path is not None else "start its server"
         yield wrong("database", f"cannot be opened ({one_line(error)}): correct DATABASE_URL, or {cure}")
         return False
-    place = f"SQLite, {path}" if path is not None else "PostgreSQL"
+    kind = f"SQLite, {path}" if path is not None else "PostgreSQL"
     if pending:
         yield advice(
-            "database", f"{place}: made at the daemon's next start, or brought up to date ({pending[-1]})"
+            "database", f"{kind}: the daemon's next start creates the tables, or updates them ({pending[-1]})"
         )
         return False
     problem = _why_read_only()
-    yield judged("database", problem, f"{place}: up to date, and can be written")
+    yield judged("database", problem, f"{kind}: up to date, and can be written")
     return True
 
 
 def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """What /health finds, part by part, and what it leaves out, of a database that can be read."""
+    """Yield the problems that /health finds, by part, and some that /health leaves out.
+
+    The database must be readable.
+    """
     with snapshot():
         seen = figures(now)
         found = list(problems(settings, now, seen))
-        heartbeat_age, told = seen["daemon"]["heartbeat_age"], dict(found)
+        heartbeat_age, by_part = seen["daemon"]["heartbeat_age"], dict(found)
         yield from _of_daemon(heartbeat_age, [text for part, text in found if part == "daemon"])
         if heartbeat_age is None:
             yield from not_tried(["addresses"], "the daemon has never run; it fills the pool")
         else:
-            yield _of_addresses(seen["addresses"]["free"] or 0, settings, told.get("addresses"))
-            if "rates" in told:
-                yield wrong("rates", told["rates"])
-        yield _of_messages(seen["outbox"]["pending"] or 0, told.get("messages"), now)
+            yield _of_addresses(seen["addresses"]["free"] or 0, settings, by_part.get("addresses"))
+            if "rates" in by_part:
+                yield wrong("rates", by_part["rates"])
+        yield _of_messages(seen["outbox"]["pending"] or 0, by_part.get("messages"), now)
         yield from _of_webhook_addresses()
 
 
 def asked_currencies() -> dict[str, str]:
-    """The currencies that were asked for lately, each with a seller that did."""
+    """Return the currencies of recent requests, each with a seller that used the currency."""
     newest = PaymentRequest.select().order_by(PaymentRequest.id.desc()).limit(LOOKED_BACK)
     return {row.currency: row.seller_id for row in newest if row.currency not in ("BTC", "SAT")}
 
 
 def _of_absence(path: Path) -> Finding:
-    there = next(place for place in path.absolute().parents if place.exists())
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
         return ok("database", f"there is none yet; the daemon makes it at its first start, {path}")
     return wrong(
         "database",
-        f"{path} can't be made in {there}: give that directory to the daemon's user, or correct DATABASE_URL",
+        f"{path} can't be made in {parent}: give it to the daemon's user, or correct DATABASE_URL",
     )
 
 
 def _why_read_only() -> str | None:
-    """None where a row could be written; nothing is."""
+    """Return why a row cannot be written, or None where it can. The row is not changed."""
     try:
         with database.atomic() as transaction:
             DaemonReport.update(id=DaemonReport.id).execute()
             transaction.rollback()
     except peewee.DatabaseError as error:
         disconnect()
-        cure = "see who owns the file and its directory, and that the disk is not full"
+        cure = "check the owner of the file and of its directory, and that the disk is not full"
         if not is_sqlite():
             cure = "see that the server is no standby, and that the role may write"
         return f"cannot be written now ({one_line(error)}): {cure}"
@@ -125,7 +128,7 @@ def _of_daemon(heartbeat_age: int | None, found: list[str]) -> Iterator[Finding]
     for text in found:
         yield wrong("daemon", text)
     if not found:
-        yield ok("daemon", f"at work: its last sign of life was {heartbeat_age} s ago")
+        yield ok("daemon", f"at work: its last heartbeat was {heartbeat_age} s ago")
 
 
 def _of_addresses(free: int, settings: Settings, problem: str | None) -> Finding:
@@ -133,15 +136,15 @@ def _of_addresses(free: int, settings: Settings, problem: str | None) -> Finding
     if problem is None and free < wanted * LOW_SHARE:
         problem = (
             f"{free} of {wanted} addresses are left: the daemon gets new ones from bitcoind's wallet; "
-            "see its log, and raise ADDRESS_POOL where shops ask for more at once"
+            "see its log, and raise ADDRESS_POOL where shops need more at once"
         )
     held = held_count()
-    more = f"; {held} more are held, because the wallet does not know them" if held else ""
+    more = f"; {held} more are held, because the wallet does not have them" if held else ""
     return judged("addresses", problem, f"{free} free ones of {wanted}{more}")
 
 
 def _of_webhook_addresses() -> Iterator[Finding]:
-    """Yield the addresses that an older version accepted, and at which nothing arrives."""
+    """Yield the webhook addresses that an older version accepted, but that no webhook reaches."""
     for seller in Seller.select().where(Seller.removed_at.is_null(), Seller.webhook_url.is_null(False)):
         try:
             http_url().read(seller.webhook_url or "")
@@ -160,5 +163,5 @@ def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:
             f"({last.last_error}): see manage.py events list; once mended, manage.py events retry"
         )
     return judged(
-        "messages", problem, f"all delivered but {pending} on their way" if pending else "all delivered"
+        "messages", problem, f"all delivered, except {pending} on their way" if pending else "all delivered"
     )

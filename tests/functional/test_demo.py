@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 MANAGE = [sys.executable, str(PROJECT / "manage.py")]
 BITCOIND_RUNS = "bitcoind runs"
-STAYS_UP = "what the daemon does"
+STAYS_UP = "follow the daemon's log"
 
 StartDemo = Callable[..., tuple[subprocess.Popen[bytes], Path]]
 
@@ -97,10 +97,10 @@ def test_each_step_is_shown(tmp_path: Path, environ: dict[str, str]) -> None:
         "seller add",
         "POST",
         "pays",
-        "says: received",
+        "reports: received",
         "first email",
         "second email",
-        "All of it",
+        "All steps worked",
     ]
     places = [shown.index(step) for step in steps]
     assert places == sorted(places)
@@ -119,7 +119,7 @@ def test_it_stays_up_for_what_it_invites_to(start_demo: StartDemo, environ: dict
     def run(command: list[str]) -> str:
         return subprocess.run(command, check=True, capture_output=True, text=True, env=environ).stdout
 
-    listed = json.loads(run([*line_after("all payments, and what else there is"), "--json"]))
+    listed = json.loads(run([*line_after("list all payments, and all commands"), "--json"]))
     assert [payment["status"] for payment in listed] == ["confirmed"]
     pay = line_after("pay it")
     run([*pay[:-2], listed[0]["address"], listed[0]["amount_btc"]])
@@ -139,7 +139,7 @@ def test_interrupted_before_its_end_it_fails_and_cleans_up(
     wait_for(output, BITCOIND_RUNS)
     demo.send_signal(number)
     assert demo.wait(60) == 1
-    assert "Not all of it happened" in output.read_text()
+    assert "Not all steps worked" in output.read_text()
     assert left_behind(Path(environ["TMPDIR"])) == []
 
 

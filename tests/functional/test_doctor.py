@@ -529,7 +529,7 @@ def test_a_currency_without_a_price_is_told(at_work: Patient) -> None:
     found = at_work.examine()
     assert set(found.wrong) == {"prices", "rates"}
     assert "no fresh price for NOK" in found.wrong["rates"]
-    assert "no source names NOK, in which seller company1 asks" in found.wrong["prices"]
+    assert "no source has a price in NOK, which seller company1 uses" in found.wrong["prices"]
 
 
 def test_a_source_that_is_far_off_is_told(patient: Patient) -> None:
@@ -582,7 +582,7 @@ def test_people_get_a_line_each_and_no_colours_in_a_file(patient: Patient) -> No
     *lines, empty, summary = result.stdout.splitlines()
     assert all(line.split("  ")[0].strip() in ("ok", "advice", "wrong", "not tried") for line in lines)
     assert (empty, "\x1b" in result.stdout) == ("", False)
-    assert summary == f"{len(lines)} things were looked at: all is well, 3 could not be tried."
+    assert summary == f"{len(lines)} checks: all is well, 3 could not be tried."
 
 
 def test_what_may_be_meant_for_us_is_told(patient: Patient) -> None:

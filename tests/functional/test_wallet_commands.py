@@ -114,7 +114,7 @@ def test_a_descriptor_may_bring_its_checksum(
     [
         ([f"wpkh({XPRV}/0/*)"], "private key"),
         (["wpkh(cVt4o7BGAig1UXywgGSmARhxMdzP5qvQsxKkSsc1XEkw3tDTQFpy)"], "private key"),
-        ([f"wpkh({XPUB}/0/0)"], "one address alone"),
+        ([f"wpkh({XPUB}/0/0)"], "only one address"),
         ([f"wpkh({XPUB}/0/*"], "no descriptor"),
         (["xpub"], "no descriptor"),
         ([f"tr({XPUB}/0/*)"], "ADDRESS_TYPE=bech32m"),

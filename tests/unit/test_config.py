@@ -123,8 +123,8 @@ def test_a_slip_in_the_file_is_told_with_the_name_that_was_meant(tmp_path: Path)
     """`.env` is ours, so a name close to one of ours is an error; the environment is not."""
     (tmp_path / ".env").write_text("CONFIRMATION=3\nPOSTGRES_VERSION=18\nweb_port=1\n")
     assert faults_of(tmp_path) == [
-        "CONFIRMATION: is not a setting; allowed: CONFIRMATIONS, if that is what it means",
-        "web_port: is not a setting; allowed: WEB_PORT, if that is what it means",
+        "CONFIRMATION: is not a setting; allowed: CONFIRMATIONS, if that is the meaning",
+        "web_port: is not a setting; allowed: WEB_PORT, if that is the meaning",
     ]
     assert load(tmp_path / "elsewhere", CONFIRMATION="3").confirmations == 6
 
@@ -405,22 +405,22 @@ def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
         ("DATABASE_URL", "postgres://h/d", "does not start with postgresql:// or sqlite:///"),
         ("BITCOIND_RPC_URL", "http://till:pass/word@h:8332", "/ as %2F"),
         ("BITCOIND_RPC_URL", "http://h:8332/wallet/nodetill", "BITCOIND_WALLET"),
-        ("BITCOIND_ZMQ_RAWTX", "tcp://*:28332", "host must be that is to be connected to"),
+        ("BITCOIND_ZMQ_RAWTX", "tcp://*:28332", "instead of the publisher's host"),
         ("BITCOIND_ZMQ_RAWTX", "unix:zmq", "does not begin with a slash"),
         ("BITCOIND_RPC_URL", "http://::1:8332", "write [::1]"),
         ("BITCOIND_RPC_URL", "http://[fe80::1%eth0]:8332", "write a host name, or an address without %"),
         ("BITCOIND_RPC_URL", "http://h.:8332", "leave the dot out"),
         ("BITCOIND_RPC_URL", "http://127.1:8332", "write four numbers"),
         ("PUBLIC_URL", "https://münchen.example", "its form that begins with xn--"),
-        ("PUBLIC_URL", "http://0.0.0.0:8080", "leads customers nowhere"),
+        ("PUBLIC_URL", "http://0.0.0.0:8080", "customers cannot open"),
         ("MAIL_FROM", "a@münchen.example", "its form that begins with xn--"),
-        ("RATE_URL_KRAKEN", "https://u:p@h/", "leave out what stands before the @"),
+        ("RATE_URL_KRAKEN", "https://u:p@h/", "leave out all text before the @"),
         ("SMTP_URL", "maildir://var/mail", "write maildir:var/mail or maildir:/var/mail"),
         ("SMTP_URL", "smtp://u:p w@h", "%20"),
         ("CONFIRMATIONS", " 6", "a space before or after"),
-        ("LOG_LEVEL", "INFO", "not in small letters"),
+        ("LOG_LEVEL", "INFO", "not in lower case"),
         ("UNDERPAYMENT_TOLERANCE", "1%", "without the % sign"),
-        ("RATE_SOURCES", "kraken,", "a comma too many"),
+        ("RATE_SOURCES", "kraken,", "an extra comma"),
         ("RATE_SOURCES", "fixed:EUR", "without a price"),
         ("EXPLORER_URL", "https://mempool.space/tx/", "has no {txid}"),
         ("MAIL_FROM", "Merchant <till@example.com>", "without a name"),

@@ -262,7 +262,7 @@ def test_a_row_that_arrives_otherwise_is_found(old: str, new: str, monkeypatch: 
         target.execute_sql("UPDATE payment_request SET note = 'another' WHERE reference = 'PR-2'")
 
     monkeypatch.setattr("admin.database.copy_rows", copy_and_change)
-    assert "row 2 of the table payment_request is not what it was" in refusal(copy(old, "--to", new))
+    assert "row 2 of the table payment_request differs from its original" in refusal(copy(old, "--to", new))
     assert [name for name, rows in contents(new).items() if rows] == ["DaemonEpoch"]
 
 
@@ -274,7 +274,7 @@ def test_a_row_that_is_missing_is_found(old: str, new: str, monkeypatch: pytest.
         target.execute_sql("DELETE FROM rate WHERE source = 'kraken'")
 
     monkeypatch.setattr("admin.database.copy_rows", copy_and_lose)
-    assert "row 2 of the table rate is not what it was" in refusal(copy(old, "--to", new))
+    assert "row 2 of the table rate differs from its original" in refusal(copy(old, "--to", new))
 
 
 def test_a_server_that_is_not_there_is_one_line(old: str) -> None:

@@ -474,13 +474,13 @@ def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) 
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("http://user:hunter2@host/", "leave out what stands before the @"),
+        ("http://user:hunter2@host/", "leave out all text before the @"),
         ("http://user:hun/ter2@host/", "%2F"),
         ("http://hunter2.münchen.example/", "begins with xn--"),
         ("http://::1:8000/hunter2", "[::1]"),
         ("http://[fe80::1%eth0]/hunter2", "an address without %"),
         ("http://host:0/hunter2", "port 0"),
-        ("http://host:65536/hunter2", "a port that is none"),
+        ("http://host:65536/hunter2", "an invalid port"),
         ("http://host./hunter2", "leave the dot out"),
         ("http://host/hunter2#part", "%23"),
         ("http://host/hunter2 x", "%20"),
