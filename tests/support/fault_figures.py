@@ -111,7 +111,7 @@ def _table(rows: Iterable[Row]) -> str:
         "# Time until everything is found",
         "",
         "The table shows how long each fault hides a payment or a block. Each cell has the median and the",
-        f"longest time, in multiples of RECONCILE_INTERVAL (here {INTERVAL_SECONDS} s, by default 60 s) "
+        f"longest time, in multiples of RECONCILE_INTERVAL (here {INTERVAL_SECONDS} s, by default 60 s)",
         "and in seconds.",
         "`python -m tests.support.fault_figures`, part of `make soak`, writes this page.",
         "",
