@@ -108,10 +108,12 @@ def _seconds_until(till: Merchant, is_done: Callable[[], bool]) -> float:
 
 def _table(rows: Iterable[Row]) -> str:
     lines = [
-        "# Until everything is found",
+        "# Time until everything is found",
         "",
-        f"Median and longest, in multiples of RECONCILE_INTERVAL (here {INTERVAL_SECONDS} s, by default",
-        "60 s), and in seconds. Written by `python -m tests.support.fault_figures`, part of `make soak`.",
+        "The table shows how long each fault hides a payment or a block. Each cell has the median and the",
+        f"longest time, in multiples of RECONCILE_INTERVAL (here {INTERVAL_SECONDS} s, by default 60 s)",
+        "and in seconds.",
+        "`python -m tests.support.fault_figures`, part of `make soak`, writes this page.",
         "",
         "| | times the interval | seconds |",
         "| --- | --- | --- |",
