@@ -1,9 +1,8 @@
-"""Nodetill and others that watch for payments, each a process: what pays them, and when they have seen it."""
+"""Nodetill and the package bitcoinwatcher, each a process, and when they have seen a payment."""
 
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 import venv
@@ -12,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from bench.live import STATUS
 from bench.load import Load, random_script
 from bench.observer import NothingHappenedError, Watcher
+from bench.payments import STATUS
+from bench.process import wait_until_quiet
 from bench.site import AMOUNT_SATS, Request, Site
 from payments.transaction import parse_transaction
 from regtest.child import end_with_parent
@@ -29,19 +29,17 @@ WARM_UPS = 10
 class Watching(Protocol):
     """A program that watches."""
 
-    @property
-    def pid(self) -> int:
-        """Its process's."""
+    pid: int
 
     def payment(self) -> bytes:
-        """A transaction that it should see."""
+        """Return a transaction that the program should see."""
 
     def wait_seen(self) -> float:
-        """The moment, as of time.perf_counter, at which it had seen the last `payment`."""
+        """Return the time, as of time.perf_counter, at which the program had seen the last `payment`."""
 
 
 class Nodetill:
-    """Has seen a payment when its status is committed."""
+    """Nodetill, which has seen a payment when the status is committed."""
 
     def __init__(self, load: Load, requests: list[Request], watcher: Watcher, pid: int) -> None:
         self.pid = pid
@@ -52,77 +50,72 @@ class Nodetill:
 
     @classmethod
     @contextmanager
-    def running(cls, load: Load, site: Site, payments: int) -> Iterator["Nodetill"]:
-        """The whole of it, with requests for so many payments."""
+    def running(cls, load: Load, site: Site) -> Iterator["Nodetill"]:
+        """Run it with a request for one payment."""
         with site.running() as daemon, Watcher(site.database) as watcher:
-            yield cls(load, site.requests(payments), watcher, daemon.pid)
+            requests = site.requests(1)
+            wait_until_quiet(daemon.pid)
+            yield cls(load, requests, watcher, daemon.pid)
 
     def payment(self) -> bytes:
-        """A request's."""
         request = self._requests.pop()
         self._paid = request.reference
         return self._load.payment(request.script, AMOUNT_SATS)
 
     def wait_seen(self) -> float:
-        """By its status."""
         return self._watcher.wait_for(STATUS, self._paid)
 
 
-class Script:
-    """Has seen a payment when it has written its txid to standard error."""
+class Bitcoinwatcher:
+    """The package's watcher, which has seen a payment when it has written the txid to standard error."""
 
-    def __init__(self, load: Load, command: list[str], directory: Path) -> None:
+    def __init__(self, load: Load, directory: Path) -> None:
         user, _, password = load.node.cookie_file.read_text().partition(":")
         self._load = load
         self._script = random_script()
         self._seen: queue.Queue[tuple[str, float]] = queue.Queue()
         self._paid = ""
-        told = {
+        environ = {
             "RPC_USER": user,
             "RPC_PASSWORD": password,
             "RPC_HOST": "127.0.0.1",
             "RPC_PORT": str(load.node.rpc_port),
             "ZMQ_PORT": load.node.zmq_rawtx.rpartition(":")[2],
             "WATCHED_SCRIPT": self._script.hex(),
-            # bitcoinlib would make itself a directory in the user's.
+            # Else bitcoinlib makes a directory in the user's home.
             "BCL_DATA_DIR": str(directory / "bitcoinlib"),
         }
         self._child = subprocess.Popen(
-            command,
+            _command(),
             cwd=PROJECT,
-            env=os.environ | told,
+            env=os.environ | environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=end_with_parent(),
         )
+        self.pid = self._child.pid
         threading.Thread(target=self._listen, daemon=True).start()
 
     @classmethod
     @contextmanager
-    def running(cls, load: Load, command: list[str], directory: Path) -> Iterator["Script"]:
-        """One that has seen a first payment."""
-        script = cls(load, command, directory)
+    def running(cls, load: Load, directory: Path) -> Iterator["Bitcoinwatcher"]:
+        """Run one that has seen a first payment."""
+        watching = cls(load, directory)
         try:
-            script._warm_up()
-            yield script
+            watching._warm_up()
+            yield watching
         finally:
-            script._child.kill()
-            script._child.wait()
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
+            watching._child.kill()
+            watching._child.wait()
 
     def payment(self) -> bytes:
-        """To the one script that it watches."""
         raw = self._load.payment(self._script, AMOUNT_SATS)
         self._paid = parse_transaction(raw).txid
         return raw
 
     def wait_seen(self) -> float:
-        """By what it has written."""
         return self._wait_seen(LONGEST_SECONDS)
 
     def _wait_seen(self, seconds: float) -> float:
@@ -138,16 +131,16 @@ class Script:
             other.append(line)
 
     def _warm_up(self) -> None:
-        """Nothing says when its subscription has reached bitcoind."""
-        for _ in range(WARM_UPS):
+        """Pay until it sees a payment, because nothing reports that its subscription has reached bitcoind."""
+        for number in range(WARM_UPS):
             self._load.submit([self.payment()])
             try:
                 self._wait_seen(WARM_UP_SECONDS)
-            except NothingHappenedError as error:
-                last = error
+            except NothingHappenedError:
+                if number == WARM_UPS - 1:
+                    raise
             else:
                 return
-        raise last
 
     def _listen(self) -> None:
         assert self._child.stderr is not None
@@ -155,13 +148,8 @@ class Script:
             self._seen.put((line.strip(), time.perf_counter()))
 
 
-def program(module: str) -> list[str]:
-    """The command of one of ours."""
-    return [sys.executable, "-m", f"bench.{module}"]
-
-
-def bitcoinwatcher() -> list[str]:
-    """The command of the package's watcher, which is fetched first if it isn't there."""
+def _command() -> list[str]:
+    """Return the command of the package's watcher; install the package first if it isn't there."""
     python = PEERS / "bin" / "python"
     wanted, installed = PROJECT / "bench" / "peers.lock", PEERS / "installed"
     if not installed.exists() or installed.read_text() != wanted.read_text():
