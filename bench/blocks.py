@@ -55,7 +55,7 @@ class Plan:
     catch_ups: int = 3
 
 
-QUICK = Plan((1_000, 2_000), open_requests=500, transactions=200, rounds=1, runs=1, missed=30, catch_ups=1)
+QUICK = Plan((1_000, 6_000), open_requests=500, transactions=200, rounds=1, runs=1, missed=30, catch_ups=1)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
     """Yield the rows of full blocks, of blocks beside open requests, and of missed blocks."""
     plan = QUICK if is_quick else Plan()
     few, many = plan.addresses
-    with Load.start(directory / "node", plan.transactions) as load:
+    with closing(Load.start(directory / "node", plan.transactions)) as load:
         sites = [
             Site(load, directory / name, count, plan.runs)
             for name, count in (("few", few), ("many", many), ("open", many))
@@ -118,7 +118,10 @@ def _raws(plan: Plan, load: Load, *paid: Request) -> list[bytes]:
 
 def _measure_block(load: Load, site: Site, raws: Sequence[bytes], paid: Request) -> float:
     """Mine these transactions, of which the last pays the request."""
-    with Subscriber("hashblock", load.node.zmq_hashblock) as subscriber, Watcher(site.database) as watcher:
+    with (
+        closing(Subscriber("hashblock", load.node.zmq_hashblock)) as subscriber,
+        closing(Watcher(site.database)) as watcher,
+    ):
         load.submit(raws)
         # The daemon sees the last transaction after all the others.
         watcher.wait_for(STATUS, paid.reference)
@@ -139,7 +142,7 @@ def _measure_block(load: Load, site: Site, raws: Sequence[bytes], paid: Request)
 
 def _measure_fetching(load: Load, site: Site, raws: Sequence[bytes]) -> float:
     with (
-        Subscriber("hashblock", load.node.zmq_hashblock) as subscriber,
+        closing(Subscriber("hashblock", load.node.zmq_hashblock)) as subscriber,
         closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection,
     ):
         load.submit(raws)
@@ -193,7 +196,7 @@ def _forget_later_blocks(site: Site, blocks: list[tuple[Any, ...]]) -> None:
 def _catch_up(load: Load, site: Site) -> tuple[float, int]:
     """Return the seconds from the first stored blocks to the last, and the number of blocks in that time."""
     height = load.height()
-    with Watcher(site.database, look_seconds=SELDOM_SECONDS) as watcher:
+    with closing(Watcher(site.database, look_seconds=SELDOM_SECONDS)) as watcher:
         known = watcher.value(STORED)
         with site.daemon:
             began = watcher.wait_for(STORED, is_it=lambda stored: stored > known)
@@ -213,7 +216,7 @@ def _fetch_and_parse_all(load: Load, hashes: list[str]) -> float:
 def wait_for_tip(load: Load, site: Site) -> None:
     """Wait until the statuses at the node's tip are committed."""
     height = load.height()
-    with Watcher(site.database) as watcher:
+    with closing(Watcher(site.database)) as watcher:
         watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height)
 
 

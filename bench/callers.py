@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
@@ -71,37 +72,23 @@ def drive(port: int, clients: int, requests: Iterator[bytes], status: bytes, con
     """
     lock = threading.Lock()
     seconds: list[float] = []
-    failures: list[Exception] = []
-    barrier = threading.Barrier(clients + 1)
 
     def following() -> bytes | None:
         with lock:
             return next(requests, None)
 
     def work(own: Sequence[Caller]) -> None:
-        barrier.wait()
-        try:
-            for caller in cycle(own):
-                if (request := following()) is None:
-                    break
-                began = time.perf_counter()
-                caller.call(request, status)
-                seconds.append(time.perf_counter() - began)
-        except (OSError, UnexpectedResponseError) as error:
-            failures.append(error)
+        for caller in cycle(own):
+            if (request := following()) is None:
+                break
+            began = time.perf_counter()
+            caller.call(request, status)
+            seconds.append(time.perf_counter() - began)
 
-    with _callers(port, connections) as callers:
-        shares = [callers[number::clients] for number in range(clients)]
-        threads = [threading.Thread(target=work, args=(share,), daemon=True) for share in shares]
-        for thread in threads:
-            thread.start()
-        barrier.wait()
+    with _callers(port, connections) as callers, ThreadPoolExecutor(clients) as threads:
         began = time.perf_counter()
-        for thread in threads:
-            thread.join()
+        list(threads.map(work, [callers[number::clients] for number in range(clients)]))
         elapsed = time.perf_counter() - began
-    if failures:
-        raise failures[0]
     return Traffic(seconds, elapsed)
 
 

@@ -4,6 +4,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
     """Yield the rows of the starts and of the memory of both programs."""
     plan = QUICK if is_quick else Plan()
     size = f"{plan.addresses:,} addresses"
-    with Load.start(directory / "node", 10) as load:
+    with closing(Load.start(directory / "node", 10)) as load:
         none = Site(load, directory / "none", 0, 1)
         many = Site(load, directory / "many", plan.addresses, 1)
         for what, process, large in (

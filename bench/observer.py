@@ -7,8 +7,7 @@ kernel until a message comes. The watcher looks at the database every 0.2 ms, in
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zmq
 
@@ -49,12 +48,7 @@ class Subscriber:
         _, body, _ = self._socket.recv_multipart()
         return time.perf_counter(), body
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._context.destroy(linger=0)
 
 
@@ -82,10 +76,5 @@ class Watcher:
         """Return the first value of the first row; None where there is no row."""
         return value(self._connection, query, *parameters)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._connection.close()

@@ -3,7 +3,7 @@
 import http.client
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -59,31 +59,21 @@ class Figures:
     bare_called: list[float] = field(default_factory=list)
 
 
-class Seller:
-    """A shop's server for webhooks."""
+class Seller(Endpoint):
+    """A shop's server for webhooks, and the times, as of time.perf_counter, at which it has read calls."""
 
     def __init__(self) -> None:
-        self._moments: SimpleQueue[float] = SimpleQueue()
-        self._endpoint = Endpoint(self._note)
-        self.url, self._port = self._endpoint.url, self._endpoint.port
-
-    def wait_for(self) -> float:
-        """Return the time, as of time.perf_counter, at which the next call was read."""
-        return self._moments.get(timeout=LONGEST_SECONDS)
+        self.times: SimpleQueue[float] = SimpleQueue()
+        super().__init__(self._note)
 
     def call(self, body: bytes) -> None:
         """Post a webhook without a signature."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self._port)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
             connection.request("POST", "/hook", body)
             connection.getresponse().read()
 
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        with self._endpoint:
-            yield
-
     def _note(self, endpoint: Endpoint, connection: socket, call: Call) -> None:
-        self._moments.put(time.perf_counter())
+        self.times.put(time.perf_counter())
         answers(204)(endpoint, connection, call)
 
 
@@ -91,7 +81,7 @@ def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
     """Yield the rows of the status, of the webhook, and of the daemon's memory."""
     plan = QUICK if is_quick else Plan()
     found, seller = Figures(), Seller()
-    with seller.open(), Load.start(directory / "node", 2 * plan.payments) as load:
+    with seller, closing(Load.start(directory / "node", 2 * plan.payments)) as load:
         site = Site(load, directory / "site", plan.addresses, plan.payments, webhook_url=seller.url)
         with (
             closing(Ledger(directory / "ledger.db", plan.payments)) as ledger,
@@ -115,11 +105,14 @@ def _measure(
 ) -> None:
     """Pay the requests one after another; between two of them, measure the bare subscriber."""
     rpc = Rpc(load.node.admin_url)
-    with Subscriber("rawtx", load.node.zmq_rawtx) as subscriber, Watcher(site.database) as watcher:
+    with (
+        closing(Subscriber("rawtx", load.node.zmq_rawtx)) as subscriber,
+        closing(Watcher(site.database)) as watcher,
+    ):
         for request in requests:
             came = _send(load, subscriber, load.payment(request.script, AMOUNT_SATS))
             found.stored.append(watcher.wait_for(STATUS, request.reference) - came)
-            found.called.append(seller.wait_for() - came)
+            found.called.append(seller.times.get(timeout=LONGEST_SECONDS) - came)
             load.finish()
             watcher.wait_for(PENDING, is_it=lambda count: count == 0)
             time.sleep(PAUSE_SECONDS)
@@ -138,7 +131,7 @@ def _measure_bare(
     ledger.store(transaction)
     found.bare_stored.append(time.perf_counter() - came)
     seller.call(bytes(BODY_BYTES))
-    found.bare_called.append(seller.wait_for() - came)
+    found.bare_called.append(seller.times.get(timeout=LONGEST_SECONDS) - came)
     load.finish()
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,8 +11,9 @@ from bench.blocks import stopped
 from bench.load import FULL_BLOCK_WEIGHT, Load, foreign_weight
 from bench.observer import Subscriber
 from bench.report import Row
-from bench.site import Site
-from bench.watching import WARM_UPS, Bitcoinwatcher, Nodetill, Watching
+from bench.site import AMOUNT_SATS, Site
+from bench.watching import WARM_UPS, Watching, bitcoinwatcher, nodetill
+from payments.transaction import parse_transaction
 
 FASTER_REACH = 1_000
 SPARE = WARM_UPS + 10
@@ -44,11 +45,11 @@ def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
     """Yield the one row. The programs take turns."""
     plan = QUICK if is_quick else Plan()
     ours, theirs = [], []
-    with Load.start(directory / "node", plan.ours + SPARE) as load:
+    with closing(Load.start(directory / "node", plan.ours + SPARE)) as load:
         site = Site(load, directory / "site", plan.addresses, 1)
         for _ in range(plan.rounds):
-            ours.append(_rate(load, Nodetill.running(load, site), plan.ours))
-            theirs.append(_rate(load, Bitcoinwatcher.running(load, directory), plan.theirs))
+            ours.append(_rate(load, nodetill(site), plan.ours))
+            theirs.append(_rate(load, bitcoinwatcher(load, directory), plan.theirs))
     faster = median(ours) / median(theirs)
     yield Row(
         f"foreign transactions, {plan.addresses:,} addresses",
@@ -64,13 +65,13 @@ def _rate(load: Load, running: AbstractContextManager[Watching], count: int) -> 
     """Return how many transactions of a backlog the program reads a second; then mine them."""
     with running as watching:
         raws = [load.foreign() for _ in range(count)]
-        payment = watching.payment()
-        with Subscriber("rawtx", load.node.zmq_rawtx) as subscriber:
+        payment = load.payment(watching.script, AMOUNT_SATS)
+        with closing(Subscriber("rawtx", load.node.zmq_rawtx)) as subscriber:
             with stopped(watching.pid):
                 load.submit([*raws, payment])
                 subscriber.wait_for(payment)
                 began = time.perf_counter()
-            rate = (count + 1) / (watching.wait_seen() - began)
+            rate = (count + 1) / (watching.wait_seen(parse_transaction(payment).txid) - began)
     load.begin_mine()
     load.finish()
     load.mine(1 + count // A_BLOCK)

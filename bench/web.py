@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice, repeat, starmap
 from pathlib import Path
@@ -44,7 +44,7 @@ def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
     """Yield the rows of status reads, of new requests, and of the web server's memory."""
     plan = QUICK if is_quick else Plan()
     reads, creations = list[Traffic](), list[Traffic]()
-    with Load.start(directory / "node", 10) as load:
+    with closing(Load.start(directory / "node", 10)) as load:
         site = Site(load, directory / "site", 0, 1)
         with _on_one_core(site):
             site.daemon.stop()
