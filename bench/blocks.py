@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,6 @@ class Plan:
 QUICK = Plan((1_000, 6_000), open_requests=500, transactions=200, rounds=1, runs=1, missed=30, catch_ups=1)
 
 
-@dataclass(slots=True)
-class Figures:
-    """Seconds of each block in one installation, and the daemon's memory after them in MiB."""
-
-    seconds: list[float] = field(default_factory=list)
-    memory: list[float | None] = field(default_factory=list)
-
-
 def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
     """Yield the rows of full blocks, of blocks beside open requests, and of missed blocks."""
     plan = QUICK if is_quick else Plan()
@@ -76,29 +68,33 @@ def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
             for name, count in (("few", few), ("many", many), ("open", many))
         ]
         open_requests(sites[-1].database, range(FIRST_ADDRESS_ID, FIRST_ADDRESS_ID + plan.open_requests))
-        found, fetched = [Figures() for _ in sites], list[float]()
+        found: list[list[float]] = [[] for _ in sites]
+        fetched: list[float] = []
+        memory: list[float | None] = []
         for number in range(plan.rounds):
             print(f"round {number + 1} of {plan.rounds}", flush=True)
-            for site, figures in zip(sites, found, strict=True):
-                _measure_round(plan, load, site, figures, fetched)
+            for site, seconds in zip(sites, found, strict=True):
+                memory.append(_measure_round(plan, load, site, seconds, fetched))
         yield from _block_rows(plan, found, fetched)
+        yield from memory_rows("daemon's memory after these blocks", memory, DAEMON_MEBIBYTES)
         yield _missed_row(plan, load, sites[0])
 
 
-def _block_rows(plan: Plan, found: list[Figures], fetched: list[float]) -> Iterator[Row]:
+def _block_rows(plan: Plan, found: list[list[float]], fetched: list[float]) -> Iterator[Row]:
     few, many, beside_open = found
     what, whose = f"block of {plan.transactions + 1:,} transactions", "fetching and parsing it"
-    for count, figures in zip(plan.addresses, (few, many), strict=True):
-        yield within(f"{what}, {count:,} addresses", fetched, whose, figures.seconds, FETCH_REACH)
+    for count, seconds in zip(plan.addresses, (few, many), strict=True):
+        yield within(f"{what}, {count:,} addresses", fetched, whose, seconds, FETCH_REACH)
     fewest, most = (f"{count:,} addresses" for count in plan.addresses)
-    yield within(f"{what}, {most}, growth", few.seconds, f"with {fewest}", many.seconds, GROWTH_REACH)
+    yield within(f"{what}, {most}, growth", few, f"with {fewest}", many, GROWTH_REACH)
     beside = f"beside {plan.open_requests:,} open requests"
-    yield within(f"{what}, {beside}", many.seconds, "beside none", beside_open.seconds, OPEN_REACH)
-    memory = [peak for figures in found for peak in figures.memory]
-    yield from memory_rows("daemon's memory after these blocks", memory, DAEMON_MEBIBYTES)
+    yield within(f"{what}, {beside}", many, "beside none", beside_open, OPEN_REACH)
 
 
-def _measure_round(plan: Plan, load: Load, site: Site, figures: Figures, fetched: list[float]) -> None:
+def _measure_round(
+    plan: Plan, load: Load, site: Site, seconds: list[float], fetched: list[float]
+) -> float | None:
+    """Measure blocks in turns, and return the daemon's memory after them in MiB."""
     with site.running() as daemon:
         # The next block must hold nothing else than it should.
         load.begin_mine()
@@ -107,8 +103,8 @@ def _measure_round(plan: Plan, load: Load, site: Site, figures: Figures, fetched
         wait_until_quiet(daemon.pid)
         for request in site.requests(plan.runs):
             fetched.append(_measure_fetching(load, site, _raws(plan, load)))
-            figures.seconds.append(_measure_block(load, site, _raws(plan, load, request), request))
-        figures.memory.append(peak_memory(daemon.pid))
+            seconds.append(_measure_block(load, site, _raws(plan, load, request), request))
+        return peak_memory(daemon.pid)
 
 
 def _raws(plan: Plan, load: Load, *paid: Request) -> list[bytes]:
@@ -180,7 +176,11 @@ def _missed_row(plan: Plan, load: Load, site: Site) -> Row:
         _forget_later_blocks(site, before)
         seconds, count = _catch_up(load, site)
         ours.append(seconds)
-        fetched.append(_fetch_and_parse_all(load, hashes[-count:]))
+        with closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection:
+            began = time.perf_counter()
+            for block_hash in hashes[-count:]:
+                _fetch_and_parse(connection, block_hash)
+            fetched.append(time.perf_counter() - began)
     what = f"{plan.missed} missed blocks of {plan.transactions + 1:,} transactions"
     return within(what, fetched, "fetching and parsing each", ours, MISSED_REACH)
 
@@ -203,14 +203,6 @@ def _catch_up(load: Load, site: Site) -> tuple[float, int]:
             begun_at = watcher.value(STORED)
             seconds = watcher.wait_for(STORED, is_it=lambda stored: stored == height) - began
     return seconds, height - begun_at
-
-
-def _fetch_and_parse_all(load: Load, hashes: list[str]) -> float:
-    with closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection:
-        began = time.perf_counter()
-        for block_hash in hashes:
-            _fetch_and_parse(connection, block_hash)
-        return time.perf_counter() - began
 
 
 def wait_for_tip(load: Load, site: Site) -> None:

@@ -27,12 +27,12 @@ class Ledger:
         fill_addresses(database, request_count)
         self._connection = connect(database)
         self._connection.execute("PRAGMA synchronous = full")
-        self._execute(
+        self._connection.execute(
             "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at) "
             f"VALUES ('{SELLER}', '', '', '', '', 0)"
         )
         open_requests(database, range(FIRST_ADDRESS_ID, FIRST_ADDRESS_ID + request_count))
-        found = self._execute("SELECT script FROM address ORDER BY id").fetchall()
+        found = self._connection.execute("SELECT script FROM address ORDER BY id").fetchall()
         self._scripts: Iterator[bytes] = iter([script for (script,) in found])
 
     def store(self, payment: Transaction) -> None:
@@ -41,8 +41,8 @@ class Ledger:
         The rows are an output, a watched outpoint, the status, an event, and a message for each recipient.
         """
         now, txid = time.time_ns() // 1000, payment.txid
-        address_id = self._value("SELECT id FROM address WHERE script = ?", next(self._scripts))
-        self._execute("BEGIN IMMEDIATE")
+        address_id = value(self._connection, "SELECT id FROM address WHERE script = ?", next(self._scripts))
+        self._connection.execute("BEGIN IMMEDIATE")
         self._insert(
             "output",
             address_id=address_id,
@@ -53,17 +53,19 @@ class Ledger:
             present_since=now,
             state="mempool",
         )
-        self._execute("INSERT INTO watched_outpoint VALUES (?, ?, ?)", txid, payment.inputs[0], txid)
-        payment_id, revision = self._execute(
-            "SELECT id, revision FROM payment_request WHERE address_id = ?", address_id
+        self._connection.execute(
+            "INSERT INTO watched_outpoint VALUES (?, ?, ?)", (txid, payment.inputs[0], txid)
+        )
+        payment_id, revision = self._connection.execute(
+            "SELECT id, revision FROM payment_request WHERE address_id = ?", (address_id,)
         ).fetchone()
-        self._execute(
+        self._connection.execute(
             "UPDATE payment_request SET status = 'received', received_sats = ?, due_sats = 0, txid = ?, "
             "received_at = ?, notified_sats = ?, revision = ? WHERE id = ? AND revision = ?",
-            *(AMOUNT_SATS, txid, now, AMOUNT_SATS, revision + 1, payment_id, revision),
+            (AMOUNT_SATS, txid, now, AMOUNT_SATS, revision + 1, payment_id, revision),
         )
         self._insert_event(payment_id, revision + 1, now)
-        self._execute("COMMIT")
+        self._connection.execute("COMMIT")
 
     def _insert_event(self, payment_id: int, revision: int, now: int) -> None:
         event_id = self._insert(
@@ -91,13 +93,7 @@ class Ledger:
     def _insert(self, table: str, **values: Any) -> int:
         marks = ", ".join("?" * len(values))
         query = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks}) RETURNING id"
-        return int(self._value(query, *values.values()))
-
-    def _value(self, query: str, *parameters: Any) -> Any:
-        return value(self._connection, query, *parameters)
-
-    def _execute(self, query: str, *parameters: Any) -> Any:
-        return self._connection.execute(query, parameters)
+        return int(value(self._connection, query, *values.values()))
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,13 +1,12 @@
 """Nodetill and the package bitcoinwatcher, each a process, and when they have seen a payment."""
 
 import os
-import queue
 import subprocess
 import threading
 import time
 import venv
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ PEERS = PROJECT / ".peers"
 LONGEST_SECONDS = 300.0
 WARM_UP_SECONDS = 2.0
 WARM_UPS = 10
+POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def nodetill(site: Site) -> Iterator[Watching]:
 @contextmanager
 def bitcoinwatcher(load: Load, directory: Path) -> Iterator[Watching]:
     """Run the package's watcher, which has seen a payment when it has written the txid to standard error."""
-    script, seen = random_script(), _Seen()
+    script = random_script()
     child = subprocess.Popen(
         _command(),
         cwd=PROJECT,
@@ -61,48 +61,33 @@ def bitcoinwatcher(load: Load, directory: Path) -> Iterator[Watching]:
         text=True,
         preexec_fn=end_with_parent(),
     )
-    threading.Thread(target=seen.listen, args=(child.stderr,), daemon=True).start()
+    seen: dict[str, float] = {}
+
+    def listen() -> None:
+        for line in child.stderr or ():
+            seen[line.strip()] = time.perf_counter()
+
+    def wait_seen(txid: str, seconds: float = LONGEST_SECONDS) -> float:
+        deadline = time.monotonic() + seconds
+        while txid not in seen:
+            if time.monotonic() > deadline:
+                raise NothingHappenedError("\n".join(["a payment was not seen", *seen]))
+            time.sleep(POLL_SECONDS)
+        return seen[txid]
+
+    threading.Thread(target=listen, daemon=True).start()
     try:
         # Nothing reports that its subscription has reached bitcoind.
         for _ in range(WARM_UPS):
             payment = load.payment(script, AMOUNT_SATS)
             load.submit([payment])
-            if seen.find(parse_transaction(payment).txid, WARM_UP_SECONDS):
+            with suppress(NothingHappenedError):
+                wait_seen(parse_transaction(payment).txid, WARM_UP_SECONDS)
                 break
-        yield Watching(child.pid, script, seen.wait_for)
+        yield Watching(child.pid, script, wait_seen)
     finally:
         child.kill()
         child.wait()
-
-
-class _Seen:
-    """The lines of a program, each with the time at which it came."""
-
-    def __init__(self) -> None:
-        self._lines: queue.Queue[tuple[str, float]] = queue.Queue()
-        self._other: list[str] = []
-
-    def listen(self, lines: Iterator[str]) -> None:
-        for line in lines:
-            self._lines.put((line.strip(), time.perf_counter()))
-
-    def find(self, wanted: str, seconds: float) -> float | None:
-        """Return the time at which this line came; None where it does not come within these seconds."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                line, moment = self._lines.get(timeout=max(deadline - time.monotonic(), 0))
-            except queue.Empty:
-                return None
-            if line == wanted:
-                return moment
-            self._other.append(line)
-
-    def wait_for(self, wanted: str) -> float:
-        moment = self.find(wanted, LONGEST_SECONDS)
-        if moment is None:
-            raise NothingHappenedError("\n".join(["a payment was not seen", *self._other]))
-        return moment
 
 
 def _environ(load: Load, directory: Path, script: bytes) -> dict[str, str]:
