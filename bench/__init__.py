@@ -1,1 +1,1 @@
-"""Benchmarks: each figure beside what is physically needed for it, from the same run."""
+"""Benchmarks of what must hold, each figure beside others of the same run."""

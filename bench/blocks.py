@@ -1,188 +1,222 @@
-"""Full blocks, of many small transactions and of few large ones; and with many requests open."""
+"""Full blocks: from bitcoind's hashblock message to the committed statuses; and blocks that were missed."""
 
+import http.client
+import os
+import signal
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from statistics import median
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from bench.block import BlockSeconds, clear_mempool, measure_block, measure_floor, measure_look
-from bench.database import Database
-from bench.floor import store_again
-from bench.load import FOREIGN_SATS, FULL_BLOCK_WEIGHT, Load, foreign_weight, random_script
-from bench.memory import Memory, memory_of, memory_rows
-from bench.part import Options
-from bench.processor import wait_until_quiet
-from bench.report import Row, beside, spread
-from bench.requests import fill_requests, request_row
-from bench.site import AMOUNT_SATS, Request, Site
+from bench.database import connect, fill
+from bench.load import FULL_BLOCK_WEIGHT, Load, foreign_weight
+from bench.observer import Subscriber, Watcher
+from bench.payments import PENDING, STATUS
+from bench.process import DAEMON_MEBIBYTES, memory_rows, peak_memory, wait_until_quiet
+from bench.report import Row, within
+from bench.requests import open_requests
+from bench.site import AMOUNT_SATS, FIRST_ADDRESS_ID, Request, Site
+from payments.transaction import parse_block
 
-BLOCK_REACH, OPEN_REACH = 1.5, 1.2
-FIRST_ADDRESS = 2
+FETCH_REACH, GROWTH_REACH, OPEN_REACH, MISSED_REACH = 2.0, 1.5, 1.2, 1.5
+HEIGHT = (
+    "SELECT min(height) FROM "
+    "(SELECT max(height) AS height FROM block UNION ALL SELECT assessed_height FROM daemon_report) AS reached"
+)
+STORED = "SELECT max(height) FROM block"
+COLUMNS = "height, hash, chainwork, mined_at"
+CONFIRMATIONS = 6
+PAUSE_SECONDS = 0.5
+SELDOM_SECONDS = 0.002
+"""Seldom enough to take nothing from the measured daemon."""
 
 REMARKS = """\
-- Block: from the hashblock message to the block and the statuses at its height, committed; what it holds was
-  in the mempool before, and the filter before the address table has been read. Its floor: a bare subscriber
-  that fetches the block's bytes by REST and parses them when the message comes, while the daemon is held
-  still. A large transaction is as large as is relayed, as of an exchange that pays out: 100 kvB, with 100
-  inputs and 2,940 outputs, which but for the change are each to somebody else.
-- Beside a look through it and storing: a bare subscriber to both topics, as the daemon is one, which parses
-  what the feed brings, and from the hashblock message on fetches and parses the block and looks for each
-  output's script in a set of all addresses' scripts; and then what the driver alone takes to store its
-  payments, as for each payment more. The set has it easy: Nodetill's filter takes a hundredth of its memory.
-  The row after it says for how long of the time the daemon's loop is computing: the rest it waits.
-- Each payment more in a block: what a block of many takes beyond the one of one that was measured before it,
-  the median of these. Its floor is the driver alone, which reads what the block has changed of these
-  requests and their outputs, and writes it as it is, all of them in one durable commit.
+- Block: from the hashblock message to the block and the statuses at its height, committed. One of its
+  transactions is a payment to us; all of them were in the mempool before.
+- Fetching and parsing: a bare subscriber fetches the block's bytes by REST when the message comes, and parses
+  them. The daemon is stopped meanwhile (SIGSTOP).
+- Missed blocks: full blocks that were mined while the daemon was down. From when the first of them are stored
+  until all are, beside fetching the same blocks one after another and parsing each.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class BlockPlan:
-    """How much is measured. A large transaction has `coins` inputs, as many for change, and others."""
+class Plan:
+    """The sizes of blocks and tables, and how often each block is measured."""
 
-    address_count: int = 1_000_000
-    rounds: int = 2
-    runs: int = 3
-    small: int = FULL_BLOCK_WEIGHT // foreign_weight()
-    payments: int = 100
-    large: int = 10
-    coins: int = 100
-    others: int = 2_840
+    addresses: tuple[int, int] = (1_000, 1_000_000)
     open_requests: int = 100_000
+    transactions: int = FULL_BLOCK_WEIGHT // foreign_weight()
+    rounds: int = 2
+    runs: int = 4
+    missed: int = 20
+    catch_ups: int = 3
 
 
-LEAN = BlockPlan(runs=2)
-QUICK = BlockPlan(6_000, 1, 1, small=200, payments=4, large=2, coins=20, others=20, open_requests=500)
+QUICK = Plan((1_000, 6_000), open_requests=500, transactions=200, rounds=1, runs=1, missed=30, catch_ups=1)
 
 
-@dataclass(slots=True)
-class Figures:
-    """What was measured; `stored` for as many payments as a block has, `looked_through` for a block of large
-    transactions and as many payments, `beside_open` with many requests."""
-
-    small_floor: list[float] = field(default_factory=list)
-    large_floor: list[float] = field(default_factory=list)
-    one_of_small: BlockSeconds = field(default_factory=BlockSeconds)
-    many_of_small: BlockSeconds = field(default_factory=BlockSeconds)
-    one_of_large: BlockSeconds = field(default_factory=BlockSeconds)
-    many_of_large: BlockSeconds = field(default_factory=BlockSeconds)
-    stored: list[float] = field(default_factory=list)
-    looked_through: list[float] = field(default_factory=list)
-    beside_open: BlockSeconds = field(default_factory=BlockSeconds)
-    memory: list[Memory] = field(default_factory=list)
-
-
-def rows(options: Options) -> Iterator[Row]:
-    """Measure all of it, in turns."""
-    plan = options.choose(BlockPlan(), LEAN, QUICK)
-    found = _measure(plan, options)
-    small, few, many = f"{plan.small + 1:,} transactions", "one of them ours", f"{plan.payments} of them ours"
-    yield _block_row(f"{small}, {few}", found.small_floor, found.one_of_small)
-    yield _block_row(f"{small}, {many}", found.small_floor, found.many_of_small)
-    yield _each_row(plan.payments, found)
-    large = f"{plan.large + 1} transactions"
-    yield _block_row(f"{large}, one output of ours", found.large_floor, found.one_of_large)
-    paid = f"{plan.payments} outputs of ours"
-    yield _block_row(f"{large}, {paid}", found.large_floor, found.many_of_large)
-    yield from _look_rows(f"{large}, {paid}", found)
-    yield _open_row(f"{small}, beside {plan.open_requests:,} open requests", found)
-    yield from memory_rows(f"daemon's memory after that, {plan.open_requests:,} open requests", found.memory)
-
-
-def _measure(plan: BlockPlan, options: Options) -> Figures:
-    found = Figures()
-    coins = max(plan.small, plan.large * plan.coins) + plan.payments
-    count = plan.rounds * plan.runs * 2 * (1 + plan.payments)
-    with Load.start(options.directory / "node", coins) as load:
-        few, many = (
-            Site(load, options.directory / name, plan.address_count, count, new_database=options.new_database)
-            for name in ("few", "many")
-        )
-        open_requests(many.database, plan.open_requests)
+def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
+    """Yield the rows of full blocks, of blocks beside open requests, and of missed blocks."""
+    plan = QUICK if is_quick else Plan()
+    few, many = plan.addresses
+    with closing(Load.start(directory / "node", plan.transactions)) as load:
+        sites = [
+            Site(load, directory / name, count, plan.runs)
+            for name, count in (("few", few), ("many", many), ("open", many))
+        ]
+        open_requests(sites[-1].database, range(FIRST_ADDRESS_ID, FIRST_ADDRESS_ID + plan.open_requests))
+        found: list[list[float]] = [[] for _ in sites]
+        fetched: list[float] = []
+        memory: list[float | None] = []
         for number in range(plan.rounds):
             print(f"round {number + 1} of {plan.rounds}", flush=True)
-            with few.running() as daemon:
-                clear_mempool(load, few)
-                wait_until_quiet(daemon.pid)
-                for _ in range(plan.runs):
-                    _measure_each(plan, load, few, found)
-            with many.running() as daemon:
-                clear_mempool(load, many)
-                wait_until_quiet(daemon.pid)
-                for request in many.requests(plan.runs):
-                    measure_block(load, many, _small(plan, load, [request]), [request], found.beside_open)
-                found.memory += filter(None, [memory_of(daemon.pid)])
-    return found
+            for site, seconds in zip(sites, found, strict=True):
+                memory.append(_measure_round(plan, load, site, seconds, fetched))
+        yield from _block_rows(plan, found, fetched)
+        yield from memory_rows("daemon's memory after these blocks", memory, DAEMON_MEBIBYTES)
+        yield _missed_row(plan, load, sites[0])
 
 
-def _measure_each(plan: BlockPlan, load: Load, site: Site, found: Figures) -> None:
-    found.small_floor.append(measure_floor(load, site, _small(plan, load, [])))
-    found.large_floor.append(measure_floor(load, site, _large(plan, load, [])))
-    for count, block in ((1, found.one_of_small), (plan.payments, found.many_of_small)):
-        requests = site.requests(count)
-        measure_block(load, site, _small(plan, load, requests), requests, block)
-    for count, block in ((1, found.one_of_large), (plan.payments, found.many_of_large)):
-        requests = site.requests(count)
-        measure_block(load, site, _large(plan, load, requests), requests, block)
-    found.stored.append(store_again(site.database, [request.reference for request in requests]))
-    look = measure_look(load, site, _large(plan, load, []))
-    found.looked_through.append(look + found.stored[-1])
+def _block_rows(plan: Plan, found: list[list[float]], fetched: list[float]) -> Iterator[Row]:
+    few, many, beside_open = found
+    what, whose = f"block of {plan.transactions + 1:,} transactions", "fetching and parsing it"
+    for count, seconds in zip(plan.addresses, (few, many), strict=True):
+        yield within(f"{what}, {count:,} addresses", fetched, whose, seconds, FETCH_REACH)
+    fewest, most = (f"{count:,} addresses" for count in plan.addresses)
+    yield within(f"{what}, {most}, growth", few, f"with {fewest}", many, GROWTH_REACH)
+    beside = f"beside {plan.open_requests:,} open requests"
+    yield within(f"{what}, {beside}", many, "beside none", beside_open, OPEN_REACH)
 
 
-def _small(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
-    foreign = [load.foreign() for _ in range(plan.small - len(paid))]
+def _measure_round(
+    plan: Plan, load: Load, site: Site, seconds: list[float], fetched: list[float]
+) -> float | None:
+    """Measure blocks in turns, and return the daemon's memory after them in MiB."""
+    with site.running() as daemon:
+        # The next block must hold nothing else than it should.
+        load.begin_mine()
+        load.finish()
+        wait_for_tip(load, site)
+        wait_until_quiet(daemon.pid)
+        for request in site.requests(plan.runs):
+            fetched.append(_measure_fetching(load, site, _raws(plan, load)))
+            seconds.append(_measure_block(load, site, _raws(plan, load, request), request))
+        return peak_memory(daemon.pid)
+
+
+def _raws(plan: Plan, load: Load, *paid: Request) -> list[bytes]:
+    foreign = [load.foreign() for _ in range(plan.transactions - len(paid))]
     return foreign + [load.payment(request.script, AMOUNT_SATS) for request in paid]
 
 
-def _large(plan: BlockPlan, load: Load, paid: Sequence[Request]) -> list[bytes]:
-    """Each pays its part of the requests; every other output but the change is to somebody else."""
-    share = plan.payments // plan.large
-    parts = [paid[start : start + share] for start in range(0, plan.payments, share)]
-    return [
-        load.large([*_others(plan.others - len(part)), *((AMOUNT_SATS, r.script) for r in part)], plan.coins)
-        for part in parts
-    ]
+def _measure_block(load: Load, site: Site, raws: Sequence[bytes], paid: Request) -> float:
+    """Mine these transactions, of which the last pays the request."""
+    with (
+        closing(Subscriber("hashblock", load.node.zmq_hashblock)) as subscriber,
+        closing(Watcher(site.database)) as watcher,
+    ):
+        load.submit(raws)
+        # The daemon sees the last transaction after all the others.
+        watcher.wait_for(STATUS, paid.reference)
+        watcher.wait_for(PENDING, is_it=lambda count: count == 0)
+        time.sleep(PAUSE_SECONDS)
+        height = watcher.value(HEIGHT)
+        load.begin_mine()
+        came, _ = subscriber.message()
+        done = watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
+        load.finish()
+        # Else a later block would confirm the payment.
+        load.mine(CONFIRMATIONS)
+        wait_for_tip(load, site)
+        watcher.wait_for(PENDING, is_it=lambda count: count == 0)
+    time.sleep(PAUSE_SECONDS)
+    return done - came
 
 
-def _others(count: int) -> list[tuple[int, bytes]]:
-    return [(FOREIGN_SATS, random_script()) for _ in range(count)]
+def _measure_fetching(load: Load, site: Site, raws: Sequence[bytes]) -> float:
+    with (
+        closing(Subscriber("hashblock", load.node.zmq_hashblock)) as subscriber,
+        closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection,
+    ):
+        load.submit(raws)
+        time.sleep(PAUSE_SECONDS)
+        connection.connect()
+        with stopped(site.daemon.pid):
+            load.begin_mine()
+            came, block_hash = subscriber.message()
+            _fetch_and_parse(connection, block_hash.hex())
+            seconds = time.perf_counter() - came
+            load.finish()
+    wait_for_tip(load, site)
+    time.sleep(PAUSE_SECONDS)
+    return seconds
 
 
-def open_requests(database: Database, count: int) -> None:
-    """Put requests into the table that nobody has paid yet, at the oldest of its addresses of nobody."""
-    now = datetime.now(UTC)
-    with database.connect() as connection:
-        connection.execute("BEGIN")
-        fill_requests(connection, (request_row(n, FIRST_ADDRESS + n, now) for n in range(count)))
-        connection.execute("COMMIT")
-        connection.settle()
+def _fetch_and_parse(connection: http.client.HTTPConnection, block_hash: str) -> None:
+    connection.request("GET", f"/rest/block/{block_hash}.bin")
+    block = parse_block(connection.getresponse().read())
+    assert block.hash == block_hash
 
 
-def _block_row(what: str, floor: Sequence[float], block: BlockSeconds) -> Row:
-    return beside(f"block of {block.weight / 1e6:.2f} MWU: {what}", floor, block.seconds, BLOCK_REACH)
+def _missed_row(plan: Plan, load: Load, site: Site) -> Row:
+    ours, fetched = [], []
+    with site.running():
+        wait_for_tip(load, site)
+    with closing(connect(site.database)) as connection:
+        before = connection.execute(f"SELECT {COLUMNS} FROM block ORDER BY height").fetchall()
+    for _ in range(plan.missed):
+        load.submit(_raws(plan, load))
+        load.begin_mine()
+        load.finish()
+    hashes = load.newest(plan.missed)
+    for _ in range(plan.catch_ups):
+        _forget_later_blocks(site, before)
+        seconds, count = _catch_up(load, site)
+        ours.append(seconds)
+        with closing(http.client.HTTPConnection("127.0.0.1", load.node.rpc_port)) as connection:
+            began = time.perf_counter()
+            for block_hash in hashes[-count:]:
+                _fetch_and_parse(connection, block_hash)
+            fetched.append(time.perf_counter() - began)
+    what = f"{plan.missed} missed blocks of {plan.transactions + 1:,} transactions"
+    return within(what, fetched, "fetching and parsing each", ours, MISSED_REACH)
 
 
-def _look_rows(what: str, found: Figures) -> Iterator[Row]:
-    ours = found.many_of_large
-    yield beside(f"{what}, beside a look through it and storing", found.looked_through, ours.seconds)
-    if ours.computed:
-        yield beside(f"{what}: what of it the daemon computes", ours.seconds, ours.computed)
+def _forget_later_blocks(site: Site, blocks: list[tuple[Any, ...]]) -> None:
+    """Leave only these blocks in the table of the daemon, which is down."""
+    with closing(connect(site.database)) as connection:
+        connection.execute("DELETE FROM block")
+        fill(connection, "block", COLUMNS, blocks)
+        connection.execute("UPDATE daemon_report SET assessed_height = ?", (blocks[-1][0],))
 
 
-def _each_row(count: int, found: Figures) -> Row:
-    pairs = zip(found.one_of_small.seconds, found.many_of_small.seconds, strict=True)
-    floor, ours = median(found.stored) / count, median(many - one for one, many in pairs) / (count - 1)
-    cells = f"{1000 * floor:.3f} ms by the driver alone", f"{1000 * ours:.2f} ms"
-    return Row("each payment more in a block", *cells, f"{ours / floor:.3g} times")
+def _catch_up(load: Load, site: Site) -> tuple[float, int]:
+    """Return the seconds from the first stored blocks to the last, and the number of blocks in that time."""
+    height = load.height()
+    with closing(Watcher(site.database, look_seconds=SELDOM_SECONDS)) as watcher:
+        known = watcher.value(STORED)
+        with site.daemon:
+            began = watcher.wait_for(STORED, is_it=lambda stored: stored > known)
+            begun_at = watcher.value(STORED)
+            seconds = watcher.wait_for(STORED, is_it=lambda stored: stored == height) - began
+    return seconds, height - begun_at
 
 
-def _open_row(what: str, found: Figures) -> Row:
-    growth = median(found.beside_open.seconds) / median(found.one_of_small.seconds)
-    return Row(
-        f"block of {found.beside_open.weight / 1e6:.2f} MWU: {what}",
-        f"{spread(found.one_of_small.seconds)}, beside none",
-        spread(found.beside_open.seconds),
-        f"{growth:.2f} times",
-        f"within {OPEN_REACH:g} times",
-        growth <= OPEN_REACH,
-    )
+def wait_for_tip(load: Load, site: Site) -> None:
+    """Wait until the statuses at the node's tip are committed."""
+    height = load.height()
+    with closing(Watcher(site.database)) as watcher:
+        watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process meanwhile (SIGSTOP)."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

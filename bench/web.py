@@ -1,208 +1,90 @@
-"""The web server under many clients: new requests, and the checkout pages that ask how it stands."""
+"""The web server on one core under many clients: status reads of checkout pages, and new requests."""
 
 import json
-import subprocess
-import sys
-import time
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice, repeat, starmap
+from pathlib import Path
 from statistics import median
 
-from bench.by_hand import ByHand
-from bench.callers import Traffic, UnexpectedAnswerError, drive, get, post
-from bench.database import Database
-from bench.floor import Commits
+from bench.callers import Traffic, drive, get, post
 from bench.load import Load
-from bench.part import Options
-from bench.processor import processor_seconds
+from bench.process import WEB_MEBIBYTES, memory_rows, peak_memory
 from bench.report import Row
-from bench.site import AMOUNT_EUR, SELLER, Site, fill
-from regtest.child import free_ports
-from regtest.node import PROJECT
+from bench.site import AMOUNT_EUR, SELLER, Site, fill_addresses
 
-CREATE_REACH, STATUS_REACH = 0.5, 0.6
-COMMITS = 500
-START_SECONDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class WebPlan:
-    """How many clients at once, how many calls by them, and how many checkout pages are open."""
-
-    clients: tuple[int, ...] = (1, 8, 32)
-    calls: int = 1_000
-    pages: int = 1_000
-    runs: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class EmptyPage:
-    """A server with nothing behind it."""
-
-    port: int
-    pid: int
-
+STATUS_REACH, CREATE_REACH = 1_000, 300
+SPARE = 100
 
 REMARKS = """\
-- New requests and status reads: by clients in another process, without a daemon. Their
-  floor: the same web server, WSGI framework and clients with an empty page; for new requests also durable
-  commits of a row as large, one after another, where these are fewer.
-- Status reads: each page has a connection of its own open, and asks with the ETag of what it shows, as the
-  checkout page does; so many at once as there are clients. The empty page has as many connections.
-- An empty page, then a request made by hand: the least that Python does with the same duties. The key looked
-  up and the price, JSON read and written by the standard library, the address and the row stored, by the
-  driver alone in one process and thread, as many a commit as there are clients; and an empty page. It checks
-  nothing, makes no price, writes no line in the log, and no thread waits for another. The row after it is
-  what each of these uses of the processors, and beside it what the web server uses.
+- Status reads and new requests: by clients in another process, while the web server has one core. The daemon
+  is down, because it would hold the made-up addresses, which the wallet does not know.
+- Status reads: each page has a connection of its own open, and sends the ETag of what it shows, as the
+  checkout page does. As many are under way at once as there are clients.
 """
 
-LEAN = WebPlan(clients=(1, 32), runs=2)
-QUICK = WebPlan(clients=(1, 2), calls=20, pages=5, runs=1)
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The number of clients, of calls in each run, of open checkout pages, and of runs."""
+
+    clients: int = 32
+    reads: int = 4_000
+    creations: int = 1_000
+    pages: int = 1_000
+    runs: int = 5
 
 
-def rows(options: Options) -> Iterator[Row]:
-    """Lines for new requests, and for status reads."""
-    plan = options.choose(WebPlan(), LEAN, QUICK)
-    with Load.start(options.directory / "node", 10) as load, empty_page() as empty:
-        site = Site(load, options.directory / "site", 0, 1, new_database=options.new_database)
-        with site.running():
-            # The wallet does not know these addresses, so a daemon at work would hold them.
+QUICK = Plan(clients=2, reads=20, creations=20, pages=5, runs=1)
+
+
+def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
+    """Yield the rows of status reads, of new requests, and of the web server's memory."""
+    plan = QUICK if is_quick else Plan()
+    reads, creations = list[Traffic](), list[Traffic]()
+    with closing(Load.start(directory / "node", 10)) as load:
+        site = Site(load, directory / "site", 0, 1)
+        with _on_one_core(site):
             site.daemon.stop()
-            fill(
-                site.database,
-                (plan.calls * plan.runs + COMMITS) * len(plan.clients) + plan.pages + 100,
-                is_free=True,
-            )
-            for clients in plan.clients:
-                yield from _new_requests(plan, clients, site, empty)
+            count = plan.pages + plan.creations * plan.runs + SPARE
+            fill_addresses(site.database, count, is_free=True)
             pages = [site.status_page() for _ in range(plan.pages)]
-            for clients in plan.clients:
-                yield _status_reads(plan, clients, site, empty.port, pages)
+            body = json.dumps({"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}).encode()
+            create = post("/api/v1/payments", site.key, body)
+            for _ in range(plan.runs):
+                status = starmap(get, islice(cycle(pages), plan.reads))
+                reads.append(drive(site.port, plan.clients, status, b"304", plan.pages))
+                new = repeat(create, plan.creations)
+                creations.append(drive(site.port, plan.clients, new, b"201", plan.clients))
+            memory = peak_memory(site.web.pid)
+    clients = f"{plan.clients} clients"
+    yield _row(f"status reads of {plan.pages:,} open pages, {clients}, one core", reads, STATUS_REACH)
+    yield _row(f"new requests, {clients}, one core", creations, CREATE_REACH)
+    yield from memory_rows("web server's memory after these calls", [memory], WEB_MEBIBYTES)
 
 
-def _new_requests(plan: WebPlan, clients: int, site: Site, page: EmptyPage) -> Iterator[Row]:
-    create = new_request(site)
-    empty, ours, commits = [], [], []
-    before = [processor_seconds(pid) for pid in (page.pid, site.web.pid)]
-    for _ in range(plan.runs):
-        empty.append(drive(page.port, clients, repeat(get("/"), plan.calls)))
-        ours.append(drive(site.port, clients, repeat(create, plan.calls), b"201"))
-        commits.append(_commits(site.database))
-    after = [processor_seconds(pid) for pid in (page.pid, site.web.pid)]
-    rates = {"empty pages": median(t.rate for t in empty), "commits": median(commits)}
-    which = min(rates, key=lambda name: rates[name])
-    floor = f"{rates[which]:,.0f} {which} a second"
-    yield _row("new requests", clients, floor, rates[which], ours, CREATE_REACH)
-    milliseconds = [
-        None if began is None or ended is None else 1000 * (ended - began) / (plan.calls * plan.runs)
-        for began, ended in zip(before, after, strict=True)
-    ]
-    yield from _least_rows(clients, site, rates["empty pages"], *milliseconds)
-
-
-def _status_reads(
-    plan: WebPlan, clients: int, site: Site, empty_port: int, pages: list[tuple[str, str]]
-) -> Row:
-    empty, ours = [], []
-    calls = plan.calls + plan.pages
-    for _ in range(plan.runs):
-        asked = starmap(get, islice(cycle(pages), calls))
-        empty.append(drive(empty_port, clients, repeat(get("/"), calls), connections=plan.pages))
-        ours.append(drive(site.port, clients, asked, b"304", connections=plan.pages))
-    rate = median(t.rate for t in empty)
-    floor = f"{rate:,.0f} empty pages a second, p99 {_p99(empty)}"
-    return _row(f"status reads of {plan.pages:,} open pages", clients, floor, rate, ours, STATUS_REACH)
-
-
-def _row(what: str, clients: int, floor: str, floor_rate: float, ours: list[Traffic], reach: float) -> Row:
-    rate = median(t.rate for t in ours)
-    ratio = rate / floor_rate
-    return Row(
-        f"{what}, {_by(clients)}",
-        floor,
-        f"{rate:,.0f} a second, p99 {_p99(ours)}",
-        f"{ratio:.2f} times",
-        f"at least {reach:g} times",
-        ratio >= reach,
-    )
-
-
-def _by(clients: int) -> str:
-    return f"{clients} {'client' if clients == 1 else 'clients'}"
-
-
-def _p99(traffics: list[Traffic]) -> str:
-    return f"{1000 * median(t.p99 for t in traffics):.1f} ms"
-
-
-def new_request(site: Site) -> bytes:
-    """A shop's call for one."""
-    return post("/api/v1/payments", site.key, create_body())
-
-
-def create_body() -> bytes:
-    """The document in it."""
-    return json.dumps({"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}).encode()
-
-
-def _commits(database: Database) -> float:
-    """Durable commits a second, of one row as large as a request."""
-    with Commits(database) as commits:
-        began = time.perf_counter()
-        for _ in range(COMMITS):
-            commits.store(bytes(600))
-        return COMMITS / (time.perf_counter() - began)
-
-
-def _least_rows(
-    clients: int, site: Site, empty_rate: float, empty: float | None, ours: float | None
-) -> Iterator[Row]:
-    """What would be left if all but the duties themselves were gone; and the processor's milliseconds for
-    each request beside those of the two servers. As many share a commit as there are clients."""
-    count = max(COMMITS // clients, 1) * clients
-    with site.database.connect() as connection:
-        by_hand = ByHand(connection, site.key, create_body())
-        seconds = by_hand.make(count, clients)
-    of = _by(clients)
-    both = 1 / (1 / empty_rate + seconds / count)
-    what = f"an empty page, then a request made by hand, {of}"
-    yield Row(what, f"{both:,.0f} a second", "", "")
-    if empty is None or ours is None:
-        return
-    each = {"empty page": empty, **{part: 1000 * used / count for part, used in by_hand.spent.items()}}
-    parts = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in each.items())
-    least = sum(each.values())
-    yield Row(
-        f"processor time of each new request, {of}",
-        f"{least:.2f} ms: {parts}",
-        f"{ours:.2f} ms",
-        f"{ours / least:.2f} times",
-    )
+def _row(what: str, measured: list[Traffic], reach: int) -> Row:
+    rate, p99 = median(traffic.rate for traffic in measured), median(traffic.p99 for traffic in measured)
+    ours = f"{rate:,.0f} a second, p99 {1000 * p99:.1f} ms"
+    return Row(what, "", ours, "", f"{reach:,} a second", rate >= reach)
 
 
 @contextmanager
-def empty_page() -> Iterator[EmptyPage]:
-    """One that runs."""
-    (port,) = free_ports(1)
-    child = subprocess.Popen([sys.executable, "-m", "bench.empty_page", str(port)], cwd=PROJECT)
+def _on_one_core(site: Site) -> Iterator[None]:
+    """Run the site on one core, and this thread with its clients on the others, where there are several."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    first = set(sorted(cores)[:1])
     try:
-        _wait_for(port)
-        yield EmptyPage(port, child.pid)
+        _use(first)
+        with site.running():
+            _use(cores - first or cores)
+            yield
     finally:
-        child.terminate()
-        child.wait()
+        _use(cores)
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            drive(port, 1, iter([get("/")]))
-        except (OSError, UnexpectedAnswerError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+def _use(cores: set[int]) -> None:
+    if cores:
+        os.sched_setaffinity(0, cores)
