@@ -192,6 +192,15 @@ def check_host(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
     return None
 
 
+def is_ip_address(host: str) -> bool:
+    """Return whether this is an IP address and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_unspecified(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether this is 0.0.0.0 or ::, on which a server can listen but to which no client connects."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -6,12 +6,21 @@ Core's doc/zmq.md.
 """
 
 import struct
+import time
+from contextlib import closing
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import zmq
 
+from config.addresses import is_ip_address, netloc_of
+from daemon.net.connection import open_connection
+
 BATCH_SIZE, BATCH_BYTES = 250, 100_000
 """The limits of one batch of raw transactions. A new tip never waits for more than one batch."""
+
+CHOICE_SECONDS, CHOICE_PAUSE_SECONDS = 1.0, 5.0
+"""The time limit to choose an address of a host, and the pause after a choice that has not connected."""
 
 _EVENT = struct.Struct("=hi")
 _SEQUENCE = struct.Struct("<I")
@@ -48,6 +57,8 @@ class Feed:
     def poll(self, timeout_seconds: float) -> Batch:
         """Wait for messages, and return a batch. The batch is empty after the timeout."""
         batch = Batch()
+        for topic in (self._hashblock, self._rawtx):
+            topic.choose_again()
         if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):
             for topic in (self._hashblock, self._rawtx):
                 topic.take_connection_events(batch)
@@ -86,12 +97,29 @@ class _Topic:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
-        # libzmq tries only one address of a host name. IPv6 stays off for names, so libzmq uses IPv4.
-        self._socket.set(zmq.IPV6, int("[" in address))
         self._socket.set(zmq.SUBSCRIBE, topic)
-        self._socket.connect(address)
+        self._endpoint: str | None = None
+        self._choose_at = 0.0
+        self._connect()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
+
+    def choose_again(self) -> None:
+        """Choose another address of the host if the topic has not been connected for a while."""
+        if not self.is_connected and time.monotonic() >= self._choose_at:
+            self._connect()
+
+    def _connect(self) -> None:
+        """Connect to the first address of the host that accepts a connection: libzmq tries only one."""
+        endpoint = _reachable(self.address)
+        if endpoint != self._endpoint:
+            if self._endpoint is not None:
+                self._socket.disconnect(self._endpoint)
+            # Without this, libzmq reads a name as IPv4.
+            self._socket.set(zmq.IPV6, int("[" in endpoint))
+            self._socket.connect(endpoint)
+            self._endpoint = endpoint
+        self._choose_at = time.monotonic() + CHOICE_PAUSE_SECONDS
 
     def take_connection_events(self, batch: Batch) -> None:
         """Mark the batch incomplete if a connection has begun or ended.
@@ -134,3 +162,19 @@ def _receive(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
         return socket.recv_multipart(zmq.NOBLOCK)
     except zmq.Again:
         return None
+
+
+def _reachable(address: str) -> str:
+    """Return the address with an IP address that accepts connections in place of a host name (RFC 8305).
+
+    Return the address unchanged if it has no host name, or if nothing accepts a connection.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or not parts.hostname or parts.port is None or is_ip_address(parts.hostname):
+        return address
+    try:
+        with closing(open_connection(parts.hostname, parts.port, CHOICE_SECONDS)) as connection:
+            host = connection.getpeername()[0]
+    except OSError:
+        return address
+    return f"tcp://{netloc_of(host, parts.port)}"

@@ -6,8 +6,11 @@ from itertools import count
 import pytest
 import zmq
 
+from daemon.node import feed as feed_module
 from daemon.node.feed import BATCH_BYTES, BATCH_SIZE, Feed
 from regtest.child import free_ports
+from tests.support.dead_address import NAME, dead_address, resolve
+from tests.support.waiting import wait_until
 
 LARGE = bytes(BATCH_BYTES * 3 // 5)
 
@@ -15,15 +18,16 @@ LARGE = bytes(BATCH_BYTES * 3 // 5)
 class Publisher:
     """Publishes as bitcoind does, each topic at an address of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: list[str] | None = None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._numbers = {"rawtx": count(), "hashblock": count()}
-        self.addresses = [f"tcp://127.0.0.1:{port}" for port in free_ports(2)]
+        self.addresses = addresses or [f"tcp://127.0.0.1:{port}" for port in free_ports(2)]
         for topic, address in zip(self._numbers, self.addresses, strict=True):
             # XPUB: it is told of a subscription, and can wait for it.
             self._sockets[topic] = self._context.socket(zmq.XPUB)
             self._sockets[topic].set(zmq.SNDHWM, 0)
+            self._sockets[topic].set(zmq.IPV6, int("[" in address))
             self._sockets[topic].bind(address)
 
     def wait_for_subscriptions(self) -> None:
@@ -95,3 +99,37 @@ def test_a_new_tip_comes_before_the_transactions_that_wait(publisher: Publisher,
         assert not (batch.has_new_tip and batch.transactions)
         tips, transactions = tips + batch.tips, transactions + len(batch.transactions)
     assert (tips, transactions) == (1, 1)
+
+
+def test_a_dead_address_of_the_host_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name has a dead IPv6 address before the live one, or nothing listens yet: the feed arrives."""
+    publisher = Publisher()
+    ports = [int(address.rpartition(":")[2]) for address in publisher.addresses]
+    resolve(monkeypatch, "::1", "127.0.0.1")
+    with dead_address("::1", ports[0]), dead_address("::1", ports[1]):
+        feed = Feed(*(f"tcp://{NAME}:{port}" for port in ports))
+        try:
+            publisher.wait_for_subscriptions()
+            publisher.say("rawtx", b"\x01")
+            assert sizes(feed, 1) == [1]
+        finally:
+            feed.close()
+            publisher.close()
+
+
+def test_an_address_that_comes_alive_later_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bitcoind listens on IPv6 alone, and starts after the daemon."""
+    monkeypatch.setattr(feed_module, "CHOICE_PAUSE_SECONDS", 0.1)
+    ports = free_ports(2)
+    resolve(monkeypatch, "127.0.0.1", "::1")
+    feed = Feed(*(f"tcp://{NAME}:{port}" for port in ports))
+    feed.poll(0.1)
+    publisher = Publisher([f"tcp://[::1]:{port}" for port in ports])
+    try:
+        wait_until(lambda: feed.poll(0.1) and not feed.silent_topics(), what="both topics")
+        publisher.wait_for_subscriptions()
+        publisher.say("rawtx", b"\x01")
+        assert sizes(feed, 1) == [1]
+    finally:
+        feed.close()
+        publisher.close()
