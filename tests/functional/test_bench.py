@@ -17,8 +17,8 @@ PARTS = {
     ),
     "blocks": (
         "block of 201 transactions, 1,000 addresses",
-        "block of 201 transactions, 2,000 addresses",
-        "block of 201 transactions, 2,000 addresses, growth",
+        "block of 201 transactions, 6,000 addresses",
+        "block of 201 transactions, 6,000 addresses, growth",
         "block of 201 transactions, beside 500 open requests",
         "daemon's memory after these blocks",
         "14 missed blocks of 201 transactions",
