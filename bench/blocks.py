@@ -55,7 +55,7 @@ class Plan:
     catch_ups: int = 3
 
 
-QUICK = Plan((1_000, 6_000), open_requests=500, transactions=200, rounds=1, runs=1, missed=30, catch_ups=1)
+QUICK = Plan((1_000, 6_000), open_requests=500, transactions=200, rounds=1, runs=1, missed=14, catch_ups=1)
 
 
 def rows(directory: Path, *, is_quick: bool) -> Iterator[Row]:
@@ -163,7 +163,7 @@ def _fetch_and_parse(connection: http.client.HTTPConnection, block_hash: str) ->
 
 def _missed_row(plan: Plan, load: Load, site: Site) -> Row:
     ours, fetched = [], []
-    with site.running():
+    with site.daemon:
         wait_for_tip(load, site)
     with closing(connect(site.database)) as connection:
         before = connection.execute(f"SELECT {COLUMNS} FROM block ORDER BY height").fetchall()

@@ -1,6 +1,7 @@
 """A Nodetill as it is operated, with as many addresses in its table as a benchmark needs."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ AMOUNT_EUR, AMOUNT_SATS = "5.00", 10_000
 FIRST_ADDRESS_ID = 2
 """The first address of nobody."""
 SPARE = 10
+TRIES, TRY_SECONDS = 20, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,14 @@ class Site:
 
     def _create(self) -> dict[str, Any]:
         body = {"seller_id": SELLER, "amount_fiat": AMOUNT_EUR, "currency": "EUR"}
-        document: dict[str, Any] = self._client.post("/api/v1/payments", body).document
+        for _ in range(TRIES):
+            answer = self._client.post("/api/v1/payments", body)
+            if answer.status != 503:
+                break
+            # A server that has just started may not be ready to give an address.
+            time.sleep(TRY_SECONDS)
+        assert answer.status == 201, answer.document
+        document: dict[str, Any] = answer.document
         return document
 
 
