@@ -23,7 +23,8 @@ from models.operator_session import (
 from models.seller import Seller, seller_by_key_hash
 from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, seal_of
 from web.auth.cross_origin import check_same_origin
-from web.auth.origin import client_address, client_network, is_from_this_machine, is_reported_by_front
+from web.auth.origin import client_address, is_from_this_machine, is_reported_by_front
+from web.http.client_network import client_network
 from web.http.request import BrowserSession, Environ, Request
 from web.http.responses import Problem
 

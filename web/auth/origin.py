@@ -1,10 +1,11 @@
 """The origin of a call: whether a program on this machine made it, and which client."""
 
 import re
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from config import Settings
+from web.http.client_network import MAX_ADDRESS_CHARACTERS, is_loopback
 from web.http.request import Environ
 
 # Headers that proxies add. A plain TCP forwarder adds none, so their absence proves nothing.
@@ -12,9 +13,6 @@ _PROXY_HEADER = re.compile(
     r"HTTP_(FORWARDED|FORWARDED_\w+|X_FORWARDED|X_FORWARDED_\w+|X_REAL_IP|X_CLIENT_IP|X_CLUSTER_CLIENT_IP"
     r"|X_ORIGINAL_\w+|X_ENVOY_\w+|X_PROXY\w*|TRUE_CLIENT_IP|CLIENT_IP|CF_\w+|FASTLY_\w+|VIA)"
 )
-_MAX_HOP_CHARACTERS = 60
-_IPV6_PREFIX_BITS = 64
-"""A provider assigns each IPv6 customer at least a network of this size."""
 
 
 def is_from_this_machine(environ: Environ, settings: Settings) -> bool:
@@ -50,33 +48,10 @@ def is_reported_by_front(environ: Environ) -> bool:
     return client_address(environ) != peer
 
 
-def client_network(address: str) -> str:
-    """Return the name that counts one client's attempts. An IPv6 client owns a whole network."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return address[:_MAX_HOP_CHARACTERS]
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    if isinstance(ip, IPv6Address) and not ip.is_loopback:
-        return str(ip_network((int(ip), _IPV6_PREFIX_BITS), strict=False))
-    return str(ip)
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether this is the text of a loopback address, IPv4 inside IPv6 included."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return (mapped or ip).is_loopback
-
-
 def _last_hop(forwarded_for: str) -> str | None:
     """Return the last address of X-Forwarded-For, or None if its last part is no address."""
     hop = forwarded_for.rpartition(",")[2].strip().strip('"')
-    if len(hop) > _MAX_HOP_CHARACTERS:
+    if len(hop) > MAX_ADDRESS_CHARACTERS:
         return None
     host = hop.partition("]")[0].removeprefix("[")
     if host.count(":") == 1:

@@ -1,14 +1,19 @@
-"""Time limits for connections whose client sends no request or does not read its response."""
+"""Limits for connections: how many one client may have, and how long it may send or read nothing."""
 
 import contextlib
 import math
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from web.http.client_network import client_network, is_loopback
+
+MAX_PER_CLIENT = 200
+"""The most connections of one client's network. A proxy on this machine has all of them."""
 IDLE_SECONDS = 20
 """The longest time that a client may take for its next request, or for a piece of a response."""
 MAX_REQUESTS = 1000
@@ -27,6 +32,7 @@ class _Connection:
     """An open connection. `deadline` is infinite while the client waits for the server."""
 
     socket: socket.socket
+    network: str
     deadline: float
     requests: int = 0
 
@@ -39,12 +45,23 @@ class Connections:
 
     def __init__(self) -> None:
         self._open: dict[_Ends, _Connection] = {}
+        self._counts: Counter[str] = Counter()
 
     def add(self, accepted: socket.socket) -> None:
-        """Add a new connection. Its client must send a request before the deadline."""
+        """Add a new connection. Its client must send a request before the deadline.
+
+        End the connection at once if its client has MAX_PER_CLIENT others.
+        """
         with contextlib.suppress(OSError):
-            ends = (*accepted.getpeername()[:2], *accepted.getsockname()[:2])
-            self._open[ends] = _Connection(accepted, time.monotonic() + IDLE_SECONDS)
+            peer = accepted.getpeername()
+            network = client_network(peer[0])
+            if self._is_full(network) and not is_loopback(peer[0]):
+                _end(accepted)
+                return
+            ends = (*peer[:2], *accepted.getsockname()[:2])
+            self._remove(ends)
+            self._open[ends] = _Connection(accepted, network, time.monotonic() + IDLE_SECONDS)
+            self._counts[network] += 1
 
     def begin_request(self, scope: Mapping[str, Any]) -> bool:
         """Remove the client's deadline. Return whether the connection may stay open after this request."""
@@ -68,11 +85,22 @@ class Connections:
         now = time.monotonic()
         for ends, connection in list(self._open.items()):
             if connection.socket.fileno() == -1:
-                del self._open[ends]
+                self._remove(ends)
             elif connection.deadline < now:
-                with contextlib.suppress(OSError):
-                    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-                    connection.socket.shutdown(socket.SHUT_RDWR)
+                _end(connection.socket)
+
+    def _is_full(self, network: str) -> bool:
+        if self._counts[network] >= MAX_PER_CLIENT:
+            # Some of them may be closed by now.
+            self.end_late()
+        return self._counts[network] >= MAX_PER_CLIENT
+
+    def _remove(self, ends: _Ends) -> None:
+        connection = self._open.pop(ends, None)
+        if connection is not None:
+            self._counts[connection.network] -= 1
+            if not self._counts[connection.network]:
+                del self._counts[connection.network]
 
     def _set_deadline(self, scope: Mapping[str, Any], deadline: float) -> None:
         connection = self._open.get(_ends_of(scope))
@@ -99,6 +127,12 @@ def listener(address: tuple[Any, ...], family: socket.AddressFamily, backlog: in
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return Listener(plain.family, plain.type, plain.proto, fileno=plain.detach())
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _ends_of(scope: Mapping[str, Any]) -> _Ends:

@@ -195,6 +195,32 @@ def test_hundreds_of_half_sent_requests_block_nobody(sent: bytes) -> None:
             assert ask(server) == b"GET 0"
 
 
+def test_one_client_takes_no_connections_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client has so many connections, and no more; another client is served, and so is a proxy."""
+    monkeypatch.setattr("web.http.connections.MAX_PER_CLIENT", 20)
+    monkeypatch.setattr("web.http.connections.is_loopback", lambda address: address == "127.0.0.1")
+    with serving(hello) as server, ExitStack() as stack:
+
+        def dial_from(address: str) -> socket.socket:
+            connection = socket.create_connection(server.addresses[0], 30, (address, 0))
+            return stack.enter_context(connection)
+
+        def is_served(connection: socket.socket) -> bool:
+            try:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                return connection.recv(65536).startswith(b"HTTP/1.1 200")
+            except ConnectionError:
+                return False
+
+        held = [dial_from("127.0.0.2") for _ in range(40)]
+        assert sum(is_served(connection) for connection in held) == 20
+        assert is_served(dial_from("127.0.0.3"))
+        assert all(is_served(dial_from("127.0.0.1")) for _ in range(40))
+        for connection in held:
+            connection.close()
+        wait_until(lambda: is_served(dial_from("127.0.0.2")), what="a place for the client again")
+
+
 @pytest.mark.parametrize("sent", HALF_SENT)
 def test_a_request_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     """One byte now and then does not keep a connection open for ever."""
