@@ -265,7 +265,7 @@ GUARD = """\
     location /operator {
         return 403;
     }
-    # Prometheus asks"""
+    # Prometheus reads"""
 OPERATOR_SPELLINGS = [
     *(
         "/operator/login",
@@ -287,7 +287,7 @@ OPERATOR_SPELLINGS = [
 
 def test_rules_for_the_operators_pages_hold_too(nginx: list[str], shop: Shop, tmp_path: Path) -> None:
     """An operator may let nobody but the own network to these pages."""
-    with serving(nginx, tmp_path, shop.port, {"    # Prometheus asks": GUARD}) as guarded:
+    with serving(nginx, tmp_path, shop.port, {"    # Prometheus reads": GUARD}) as guarded:
         for target in OPERATOR_SPELLINGS:
             assert guarded.call("GET", target).status in (400, 403, 404), target
     assert shop.get("/operator/login").status == 200
