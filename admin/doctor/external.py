@@ -22,7 +22,7 @@ LARGEST_DIFFERENCE_SECONDS = 60.0
 LARGEST_LEAP = timedelta(minutes=10)
 """The median time of blocks is in the past (BIP 113), unless a test has mined thousands of blocks at once."""
 MOST_SHOWN = 8
-SYNCHRONISE = "have it set by NTP (timedatectl set-ntp true)"
+SYNCHRONISE = "this machine needs NTP"
 
 
 def mail_finding(settings: Settings) -> Finding:
@@ -140,7 +140,7 @@ def clock_finding(
     if node_date is not None:
         ahead = seconds_ahead(now, node_date) or 0.0
         if abs(ahead) > LARGEST_DIFFERENCE_SECONDS:
-            return wrong("clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, there as well")
+            return wrong("clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, and so does bitcoind's")
         known_by.append("bitcoind")
     if not known_by:
         return next(not_tried(["clock"], "no other machine answers with its time"))

@@ -32,7 +32,7 @@ SPENDING_CALLS = (
 
 WALLET_CALLS = frozenset(
     "getnewaddress getaddressesbylabel getaddressinfo getwalletinfo loadwallet listwallets "
-    "listsinceblock".split()
+    "listsinceblock gettransaction".split()
 )
 """The calls of RPC_CALLS that a bitcoind without wallets does not have."""
 

@@ -36,7 +36,7 @@ from payments.transaction import (
     transaction_from_rpc,
 )
 
-GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer, or restart bitcoind with -prune=0 -reindex"
+GET_BLOCKS_BACK = "get it back with bitcoin-cli getblockfrompeer"
 
 HEADERS_AT_ONCE = 1999
 """Bitcoin Core's MAX_REST_HEADERS_RESULTS, less one for the header of the start block."""

@@ -162,7 +162,7 @@ class Rpc:
             )
         if "'403" in message and not self._is_address_allowed():
             return NodeRefused(
-                f"bitcoind at {self._address} refuses this machine's address: see rpcallowip in bitcoin.conf"
+                f"bitcoind at {self._address} refuses this machine's address, as its rpcallowip decides"
             )
         if "'403" in message:
             return NodeRefused(

@@ -178,7 +178,7 @@ def test_an_address_that_is_not_let_in_is_no_matter_of_the_whitelist(patient: Pa
     with Endpoint(answers(403)) as server:
         port = server.url.rpartition(":")[2].partition("/")[0]
         found = patient.examine(BITCOIND_RPC_URL=f"http://nodetill:s3cret@127.0.0.1:{port}")
-    assert "see rpcallowip" in found.wrong["bitcoind"]
+    assert "rpcallowip" in found.wrong["bitcoind"]
     assert "rpcwhitelist" not in found.wrong["bitcoind"]
 
 
@@ -217,7 +217,7 @@ def test_a_mail_server_that_takes_no_login(patient: Patient) -> None:
     with MailServer() as server:
         place = f"127.0.0.1:{server.address().port}?starttls=never"
         found = patient.examine(SMTP_URL=f"smtp://{USER}:{PASSWORD}@{place}")
-        assert "take USER:PASSWORD@ out of SMTP_URL" in found.wrong["mail"]
+        assert "remove USER:PASSWORD@ from SMTP_URL" in found.wrong["mail"]
         assert "correct the user and the password" not in found.wrong["mail"]
         assert patient.examine(SMTP_URL=f"smtp://{place}").state("mail") == "ok"
 

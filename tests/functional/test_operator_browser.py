@@ -109,7 +109,7 @@ def test_the_way_in_and_out(shop: Shop, browser: Browser) -> None:
     cookies = {cookie["name"]: cookie for cookie in context.cookies()}
     assert set(cookies) == {"nodetill-session", "nodetill-browser"}
     assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies.values())
-    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Log out", exact=True).click()
     expect(page.get_by_label("Operator password")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Operator password")).to_be_visible()
