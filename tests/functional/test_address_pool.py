@@ -86,7 +86,9 @@ def make_pool(tmp_path: Path) -> Iterator[PoolMaker]:
     def make(settings: dict[str, str]) -> AddressPool:
         loaded = load_settings(settings, tmp_path)
         nodes.append(Bitcoind(loaded))
-        return AddressPool(loaded, nodes[-1], lambda: datetime.now(UTC))
+        pool = AddressPool(loaded, nodes[-1], lambda: datetime.now(UTC))
+        pool.begin()
+        return pool
 
     yield make
     for node in nodes:
