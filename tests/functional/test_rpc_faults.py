@@ -16,8 +16,8 @@ CALLS_AT_ONCE = 8
 TOLD = {
     RpcFault.BUSY: "gave no answer",
     RpcFault.WARMUP: "is starting",
-    RpcFault.GARBAGE: "is not bitcoind",
-    RpcFault.NOT_RPC: "is not bitcoind",
+    RpcFault.GARBAGE: "BITCOIND_RPC_URL",
+    RpcFault.NOT_RPC: "BITCOIND_RPC_URL",
     RpcFault.NO_HTTP: "cannot be reached",
     RpcFault.HALF: "cannot be reached",
     RpcFault.STALL: "cannot be reached",
