@@ -140,9 +140,7 @@ def clock_finding(
     if node_date is not None:
         ahead = seconds_ahead(now, node_date) or 0.0
         if abs(ahead) > LARGEST_DIFFERENCE_SECONDS:
-            return wrong(
-                "clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, as does bitcoind's"
-            )
+            return wrong("clock", f"{_off(ahead)} of bitcoind's machine: {SYNCHRONISE}, as does bitcoind's")
         known_by.append("bitcoind")
     if not known_by:
         return next(not_tried(["clock"], "no other machine answers with its time"))
