@@ -523,6 +523,9 @@ class InMemoryNode:
             for topic, port in (("rawtx", 28332), ("hashblock", 28333))
         ]
 
+    def _rpc_getnetworkinfo(self) -> dict[str, Any]:
+        return {"version": 290000, "localrelay": True}
+
     def _rpc_syncwithvalidationinterfacequeue(self) -> None:
         return None
 
