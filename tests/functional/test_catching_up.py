@@ -47,7 +47,7 @@ def test_what_was_missed_is_looked_through_at_once(stage: Stage, monkeypatch: py
         asked.append(set(scripts))
         return find_scripts(asked[-1])
 
-    monkeypatch.setattr(addresses, "ours", ask)
+    monkeypatch.setattr(addresses, "find_scripts", ask)
     stage.daemon.start()
     assert stage.daemon.look(PATIENCE_SECONDS)
     assert len(asked) == 1

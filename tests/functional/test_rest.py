@@ -25,7 +25,7 @@ def test_a_connection_that_was_idle_too_long_is_made_anew(
     def refuse(method: str, *_parameters: Any, **_options: Any) -> None:
         raise AssertionError(f"{method} was asked for by RPC")
 
-    monkeypatch.setattr(bitcoind._rpc, "ask", refuse)
+    monkeypatch.setattr(bitcoind._rpc, "call", refuse)
     assert bitcoind.block(tip).hash == tip
     connection = bitcoind._rest._connection
     assert connection is not None
