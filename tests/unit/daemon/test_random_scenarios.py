@@ -83,9 +83,11 @@ def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sta
 def test_the_database_is_right_after_each_step_of_any_story(stage: Stage) -> None:
     """Outputs, statuses and events are true, whatever customers, miners, merchants and the machine do."""
     seeds = Random() if STORIES else Random(1)
-    for _ in range(STORIES or 20):
+    for _ in range(STORIES or 12):
         stage.begin()
         story = Story(stage, seeds.getrandbits(32))
+        # Several things have happened by now, and the daemon may have seen some of them before the others.
+        stage.is_rough = True
         for _ in range(STEPS):
             story.go_on()
             stage.settle()
