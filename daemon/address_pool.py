@@ -197,9 +197,9 @@ class AddressPool(Worker):
 
     def _turn(self) -> None:
         try:
+            self._check_if_possible()
             if not self._may_fill:
                 return
-            self._check_if_possible()
             if self._may_have_strays:
                 self.take_in_strays()
                 self._may_have_strays = False

@@ -7,7 +7,7 @@ import structlog
 
 from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
-from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, DaemonCommand, delete_hints
+from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, DaemonCommand, delete_commands
 from models.outbox import Message
 from models.payment import PaymentRequest, mark_for_reassessment
 
@@ -16,7 +16,7 @@ KINDS = (TRANSACTION, ACCEPT, REDELIVER, FOLLOW)
 log = structlog.get_logger(__name__)
 
 
-class HintHandler:
+class CommandHandler:
     """Runs the pending commands of the database, all of one kind together."""
 
     def __init__(self, mempool: Mempool) -> None:
@@ -39,7 +39,7 @@ class HintHandler:
         txids = dict.fromkeys(command.txid for command in commands if command.txid is not None)
         self._mempool.look_at(list(txids), now)
         with unit_of_work("hint-done"):
-            delete_hints(commands)
+            delete_commands(commands)
         for command in commands:
             log.info("transaction looked at", payment=_reference(command), txid=command.txid)
 
@@ -47,7 +47,7 @@ class HintHandler:
 def _close_orders(commands: Sequence[DaemonCommand]) -> None:
     """Delete orders to follow a chain. BlockHandler.sync has obeyed them or needs them no more."""
     with unit_of_work("hint-done"):
-        delete_hints(commands)
+        delete_commands(commands)
     for command in commands:
         log.warning("chain followed by the operator's order", block=command.txid)
 
@@ -59,7 +59,7 @@ def _accept(commands: Sequence[DaemonCommand], now: datetime) -> None:
         is_one = PaymentRequest.id.in_([payment.id for payment in late])
         PaymentRequest.update(late_accepted_at=now).where(is_one).execute()
         mark_for_reassessment(payment.address_id for payment in late)
-        delete_hints(commands)
+        delete_commands(commands)
     for payment in late:
         log.info("late payment accepted", payment=payment.reference)
 
@@ -71,7 +71,7 @@ def _redeliver(commands: Sequence[DaemonCommand], now: datetime) -> None:
     with unit_of_work("hint-done"):
         Message.update(**changes, attempts=0).where(Message.id.in_(ids)).execute()
         queued = list(Message.select().where(Message.id.in_(ids)).order_by(Message.id))
-        delete_hints(commands)
+        delete_commands(commands)
     for message in queued:
         reference, event_id = message.payment.reference, message.event.reference
         log.info("redelivery queued", payment=reference, event_id=event_id, channel=message.channel)

@@ -20,7 +20,7 @@ from daemon.chain.stalled import StalledChain
 from daemon.chain.statuses import Assessor
 from daemon.chain.transaction_handler import TransactionHandler
 from daemon.chain.watchlist import Watchlist
-from daemon.commands import HintHandler
+from daemon.commands import CommandHandler
 from daemon.counters import Counters
 from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.health import HasThread, HealthReporter
@@ -99,7 +99,7 @@ class Loop:
         self._stalled = StalledChain()
         self._mempool = Mempool(node, self._watch)
         self._transactions = TransactionHandler(node, self._mempool, self._watch)
-        self._commands = HintHandler(self._mempool)
+        self._commands = CommandHandler(self._mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
 
         self._reconcile_at = self._check_at = 0.0
@@ -161,8 +161,8 @@ class Loop:
         check_chain(self._node, tip)
         has_wallet = self._check_node()
         # The import precedes the blocks, because the daemon ignores payments to unknown addresses.
-        self._import.run(tip, _now())
-        self._pool.begin()
+        if self._import.run(tip, _now()):
+            self._pool.begin()
         # A payment in the unread part may have come in time, or may be the payment that is missing.
         if not self._node.is_mempool_loaded():
             raise NotReady(LOADING)

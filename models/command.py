@@ -137,7 +137,7 @@ def pending_commands(limit: int = 200) -> list[DaemonCommand]:
     return sorted(found, key=lambda command: command.id)
 
 
-def delete_hints(hints: Iterable[DaemonCommand]) -> None:
+def delete_commands(hints: Iterable[DaemonCommand]) -> None:
     """Delete commands that have been run."""
     for batch in chunked(command.id for command in hints):
         DaemonCommand.delete().where(DaemonCommand.id.in_(batch)).execute()

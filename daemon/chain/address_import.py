@@ -30,27 +30,29 @@ class AddressImport:
         self._wallet = wallet
         self._is_done = False
 
-    def run(self, tip: NodeTip, now: datetime) -> None:
-        """Import the missing addresses once. Wait while the wallet or the node's chain is not complete.
+    def run(self, tip: NodeTip, now: datetime) -> bool:
+        """Import the missing addresses once, and return whether that is done.
 
+        Wait while the wallet or the node's chain is not complete.
         The addresses are watched only. If the database is an older copy, a customer may have any of them.
         """
         stored = stored_tip()
         if self._is_done or (stored is not None and tip.chainwork < stored.chainwork):
-            return
+            return self._is_done
         try:
             unknown = unknown_addresses(self._node.addresses())
             # An interrupted order explains so many. No request has them, and the pool imports them.
             if len(unknown) > daemon_report().addresses_ordered:
                 if self._node.is_wallet_scanning():
-                    return
+                    return False
                 self._import(unknown, tip, now)
         except NodeRefused as refusal:
             log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
         except RpcError:
             # The wallet is not loaded, and wallet_problems returns the reason.
-            return
+            return False
         self._is_done = True
+        return True
 
     def _import(self, unknown: list[str], tip: NodeTip, now: datetime) -> None:
         scripts = [script for batch in chunked(unknown) for script in self._node.scripts_of(batch)]

@@ -107,7 +107,7 @@ class OutboxWorker(Worker):
         counters: Counters,
         start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
-        super().__init__("courier")
+        super().__init__("outbox")
         self._settings = settings
         self._mailer = mailer
         self._webhooks = webhooks

@@ -136,10 +136,10 @@ def test_a_wallet_that_can_not_name_its_payments_is_waited_for(start: Start, tro
     wallet.is_scanning = trouble == "rescanning"
     wallet.error = None if wallet.is_scanning else RpcError(WALLET_NOT_FOUND, "no such wallet")
     imports = start(wallet)
-    imports.run(tip(), NOW)
+    assert not imports.run(tip(), NOW)
     assert (imported(), read_height()) == ([], 110)
     wallet.is_scanning, wallet.error = False, None
-    imports.run(tip(), NOW)
+    assert imports.run(tip(), NOW)
     assert (imported(), read_height()) == (["bcrt1qlost"], 104)
 
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from config import Settings, load_settings
 from daemon.chain.mempool import Mempool
-from daemon.commands import HintHandler
+from daemon.commands import CommandHandler
 from daemon.counters import Counters
 from daemon.delivery.emails import EmailContent
 from daemon.delivery.outbox_worker import MAX_IN_FLIGHT, MAX_IN_FLIGHT_TO_FAILING, OutboxWorker
@@ -370,7 +370,9 @@ def test_a_redelivery_asked_for_while_an_attempt_is_under_way_is_made(
     def ask_again(_reference: str) -> None:
         office.webhooks.before_sending = lambda _reference: office.webhooks.failures.clear()
         add_redelivery(message(reference), office.clock.now)
-        HintHandler(cast(Mempool, None)).handle(pending_commands(), office.clock.now + timedelta(seconds=1))
+        CommandHandler(cast(Mempool, None)).handle(
+            pending_commands(), office.clock.now + timedelta(seconds=1)
+        )
 
     office.webhooks.before_sending = ask_again
     office.work()
@@ -385,7 +387,7 @@ def test_a_wish_whose_message_is_pruned_meanwhile_is_over(office: Office) -> Non
     add_redelivery(message(reference), NOW)
     hints = pending_commands()
     message(reference).delete_instance()
-    HintHandler(cast(Mempool, None)).handle(hints, NOW)
+    CommandHandler(cast(Mempool, None)).handle(hints, NOW)
     assert pending_commands() == []
 
 
@@ -647,7 +649,7 @@ def test_a_redelivery_goes_before_what_came_later(office: Office) -> None:
     assert office.webhooks.sent == [first]
     office.webhooks.failures[first] = TemporaryFailure("HTTP 500")
     add_redelivery(message(first), office.clock.now)
-    HintHandler(cast(Mempool, None)).handle(pending_commands(), office.clock.now)
+    CommandHandler(cast(Mempool, None)).handle(pending_commands(), office.clock.now)
     office.work(1)
     office.webhooks.given.clear()
     office.webhooks.failures.clear()

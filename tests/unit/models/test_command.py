@@ -12,7 +12,7 @@ from models.command import (
     NotLate,
     add_acceptance,
     add_redelivery,
-    delete_hints,
+    delete_commands,
     pending_commands,
     pending_count,
     request_acceptance,
@@ -119,7 +119,7 @@ def test_neither_kind_of_command_keeps_the_other_waiting() -> None:
         add_redelivery(new_message(new_event(payment, reference=f"e{number}", revision=number + 1)), NOW)
     kinds = [hint.kind for hint in pending_commands(20)]
     assert (kinds.count("transaction"), kinds.count("redeliver")) == (10, 9)
-    delete_hints(pending_commands(1000))
+    delete_commands(pending_commands(1000))
     assert DaemonCommand.select().count() == 30 * 10 - 30 * MAX_CHECKS_PER_SELLER
 
 
