@@ -8,6 +8,7 @@ import pytest
 
 from models.address import Address
 from models.daemon_status import update_report
+from models.output import MINED, Output
 from regtest.node import RegtestNode
 from regtest.process import Process
 from tests.conftest import NewDatabase, sqlite_in
@@ -145,16 +146,48 @@ def test_an_old_copy_of_the_database_gives_no_address_twice(till: Merchant, tmp_
     till.installation.managed("database", "backup", str(copy))
     since = [till.request() for _ in range(POOL - 1)]
     _wait_full(till)
-    till.installation.stop()
-    name = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
-    for beside in ("", "-wal", "-shm"):
-        Path(name + beside).unlink(missing_ok=True)
-    shutil.copy(copy, name)
+    _restore(till, copy)
     till.daemon.start()
     till.daemon.wait_for_line("addresses of the wallet taken in", f"free_retired={POOL}")
     till.web.start()
     till.installation.wait_ready()
     _sell_known_ones(till, but=[order.address for order in since])
+
+
+def test_payments_since_a_backup_are_found_though_the_wallet_comes_late(
+    till: Merchant, customer: Customer, tmp_path: Path
+) -> None:
+    """The blocks are read before the wallet can list its addresses, and the pool gets the wallet first."""
+    copy = tmp_path / "copy.db"
+    till.installation.managed("database", "backup", str(copy))
+    for _ in range(POOL):
+        till.request()
+    _wait_full(till)
+    late = till.request()
+    sent = customer.pay(late.address, late.amount_sats)
+    till.node.mine()
+    late.wait("confirming")
+    _restore(till, copy)
+    lost = _lose_wallet(till)
+    till.daemon.start()
+    till.daemon.wait_for_line("block connected")
+    _restore_wallet(till, lost)
+    till.web.start()
+
+    def is_stored() -> bool:
+        with till.database():
+            return bool(Output.select().where((Output.txid == sent.txid) & (Output.state == MINED)).exists())
+
+    till.wait(is_stored, "store the payment")
+
+
+def _restore(till: Merchant, copy: Path) -> None:
+    """Stop both servers, and put the copy in the place of their database."""
+    till.installation.stop()
+    name = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
+    for beside in ("", "-wal", "-shm"):
+        Path(name + beside).unlink(missing_ok=True)
+    shutil.copy(copy, name)
 
 
 def test_a_chain_that_was_begun_anew_decides_nothing(
