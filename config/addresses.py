@@ -201,6 +201,16 @@ def is_ip_address(host: str) -> bool:
     return True
 
 
+def is_loopback(address: str) -> bool:
+    """Return whether this is the text of a loopback address, IPv4 inside IPv6 included."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
+
+
 def is_unspecified(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether this is 0.0.0.0 or ::, on which a server can listen but to which no client connects."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -3,7 +3,6 @@
 The class below is their only table. A test compares `.env.example` with it.
 """
 
-import ipaddress
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -295,7 +294,7 @@ def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
         values["webhook_private_hosts"] = HostList()
     rpc_url = values["bitcoind_rpc_url"]
     # Another machine's bitcoind does not get this machine's cookie, unless the operator names the file.
-    if values["bitcoind_cookie_file"] is None and _is_loopback(urlsplit(rpc_url.reveal()).hostname or ""):
+    if values["bitcoind_cookie_file"] is None and _is_this_machine(urlsplit(rpc_url.reveal()).hostname or ""):
         values["bitcoind_cookie_file"] = _default_cookie(rpc_url, environ)
 
 
@@ -311,11 +310,8 @@ def _default_cookie(rpc_url: Secret, environ: Mapping[str, str]) -> Path:
     return data / _CHAIN_DIRECTORIES.get(port, "") / ".cookie"
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _is_this_machine(host: str) -> bool:
+    return host == "localhost" or addresses.is_loopback(host)
 
 
 def _rpc_address(rpc_url: Secret) -> str:

@@ -87,9 +87,9 @@ class _Outcomes:
 class MempoolUpdate:
     """The facts about payments that one look has found. `apply` stores them.
 
-    `lineages` belong to payments that are in the mempool again. The update is not conclusive in two cases
-    only: the tip has moved, or bitcoind still loads its mempool. Both cases end by themselves. The caller
-    then syncs and looks again.
+    `lineages` belong to payments whose ancestors are more since a reorg. The update is not conclusive in two
+    cases only: the tip has moved, or bitcoind still loads its mempool. Both cases end by themselves. The
+    caller then syncs and looks again.
     """
 
     outcomes: _Outcomes
@@ -235,7 +235,7 @@ class Mempool:
     ) -> MempoolUpdate:
         """Look, and store the update together with these lineages."""
         update = self.look(matches, endangered, now, undecided=undecided)
-        update = replace(update, lineages={**lineages, **update.lineages})
+        update = replace(update, lineages=lineages)
         update.apply_in_transaction()
         return update
 
@@ -262,11 +262,6 @@ class Mempool:
         unread = list(set(txids).difference(recorded))
         return [a for match in self._matches(unread) if (a := self._arrival(match, now, False)) is not None]
 
-    def _lineages(self, returned: Iterable[str]) -> dict[str, Sequence[Transaction]]:
-        """Map each payment to its transaction and unconfirmed ancestors, as the mempool has them now."""
-        node = self._node
-        return {t: node.mempool_transactions([t, *node.mempool_ancestors(t)]) for t in returned}
-
     def _grown_lineages(self, txids: Collection[str]) -> dict[str, Sequence[Transaction]]:
         """Return the lineages of these payments after a reorg. Return an empty mapping without one.
 
@@ -274,7 +269,9 @@ class Mempool:
         """
         if not self._watch.reorg_pending:
             return {}
-        return self._lineages(t for part in _chunks(list(txids)) for t in self._node.mempool_dependents(part))
+        node = self._node
+        dependents = [txid for part in _chunks(list(txids)) for txid in node.mempool_dependents(part)]
+        return {t: node.mempool_transactions([t, *node.mempool_ancestors(t)]) for t in dependents}
 
     def _arrival(self, match: PayingTransaction, now: datetime, came_by_feed: bool) -> _NewPayment | None:
         """Return the new payment, or None where the mempool does not have it.

@@ -3,11 +3,11 @@
 The daemon's log, /health and `manage.py doctor` show the same lines.
 """
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from config import Settings
+from config.addresses import is_ip_address
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
 from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip, Publication
@@ -185,18 +185,10 @@ def _as_published(address: str) -> str:
         # Bitcoin Core does not accept libzmq's own form.
         return f"unix:{address.removeprefix('ipc://')}"
     parts = urlsplit(address)
-    if parts.scheme != "tcp" or parts.hostname is None or _is_ip_address(parts.hostname):
+    if parts.scheme != "tcp" or parts.hostname is None or is_ip_address(parts.hostname):
         return address
     # libzmq does not bind to a host name.
     return f"tcp://{'127.0.0.1' if parts.hostname == 'localhost' else '0.0.0.0'}:{parts.port}"  # noqa: S104
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _seen_from_here(published: str, listened: str) -> str:

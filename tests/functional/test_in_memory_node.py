@@ -69,10 +69,12 @@ class TwinNode:
         self.memory.restart()
 
     def kill(self) -> None:
-        raise NotImplementedError
+        self.real.kill()
+        self.memory.kill()
 
     def launch(self) -> None:
-        raise NotImplementedError
+        self.real.launch()
+        self.memory.launch()
 
 
 def _outcome(call: Callable[..., Any], method: str, arguments: tuple[Any, ...], wallet: str | None) -> Any:

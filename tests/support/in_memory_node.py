@@ -6,19 +6,15 @@ The rules of the mempool are those of Core's validation.cpp (`PreChecks`, `Repla
 `MaybeUpdateMempoolForReorg`) and policy/rbf.cpp.
 """
 
-import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 from bitcoinrpc.authproxy import JSONRPCException
 
-from config import Settings
-from daemon.node.feed import BATCH_SIZE, Batch
-from daemon.node.rpc import RPC_CALLS, Rpc, RpcError
 from payments.transaction import Transaction, outpoint, parse_block, parse_transaction, split_outpoint
 
 GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
@@ -29,7 +25,6 @@ MAX_REPLACED = 100
 INCREMENTAL_SATS_PER_VBYTE = 1
 MEDIAN_OF = 11
 DAY_SECONDS = 86_400
-POLL_SECONDS = 0.002
 
 # Version and lock time; amount; outpoint, empty script and sequence.
 FRAME_BYTES, AMOUNT_BYTES, INPUT_BYTES = 8, 8, 41
@@ -44,25 +39,12 @@ def error(code: int, message: str) -> JSONRPCException:
     return JSONRPCException({"code": code, "message": message})
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A transaction with the bytes that it was read from."""
+class Subscriber(Protocol):
+    """A reader of the node's feed."""
 
-    transaction: Transaction
-    raw: bytes
-
-    @property
-    def txid(self) -> str:
-        return self.transaction.txid
-
-    @property
-    def vbytes(self) -> int:
-        """Return a quarter of the weight (BIP 141), rounded up. Every input here is a witness input."""
-        inputs, outputs = self.transaction.inputs, self.transaction.outputs
-        scripts = sum(AMOUNT_BYTES + _size_bytes(len(s)) + len(s) for _, s in outputs)
-        counts = _size_bytes(len(inputs)) + _size_bytes(len(outputs))
-        stripped = FRAME_BYTES + counts + INPUT_BYTES * len(inputs) + scripts
-        return (3 * stripped + len(self.raw) + 3) // 4
+    def publish(self, raw: bytes) -> None: ...
+    def publish_tip(self) -> None: ...
+    def reconnect(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +56,7 @@ class StoredBlock:
     height: int
     time: int
     raw: bytes = b""
-    content: tuple[Sent, ...] = ()
+    content: tuple[Transaction, ...] = ()
 
     @property
     def work(self) -> int:
@@ -94,7 +76,7 @@ class Utxo:
 class Entry:
     """A transaction in the mempool."""
 
-    sent: Sent
+    sent: Transaction
     fee_sats: int
     entered_at: int
 
@@ -123,7 +105,7 @@ class InMemoryNode:
         self._scripts: dict[str, bytes] = {}
         self._owners: dict[bytes, str] = {}
         self._wallets: defaultdict[str, InMemoryWallet] = defaultdict(InMemoryWallet)
-        self.feeds: list[InMemoryFeed] = []
+        self.feeds: list[Subscriber] = []
 
     # The interface of regtest.node.RegtestNode
 
@@ -208,7 +190,7 @@ class InMemoryNode:
         previous = self._blocks.get(parsed.previous_hash)
         if previous is None:
             return "prev-blk-not-found"
-        content = tuple(Sent(t, t.raw) for t in parsed.transactions)
+        content = tuple(parsed.transactions)
         block = StoredBlock(parsed.hash, previous.hash, previous.height + 1, parsed.time, raw, content)
         self._blocks[block.hash] = block
         if block.work <= self._tip.work:
@@ -222,7 +204,7 @@ class InMemoryNode:
         while not self._is_active(parent := self._block(branch[-1].previous or "")):
             branch.append(parent)
         fork = branch[-1].height - 1
-        disconnected: list[Sent] = []
+        disconnected: list[Transaction] = []
         while self._tip.height > fork:
             gone = self._tip
             self._disconnect(gone)
@@ -238,14 +220,14 @@ class InMemoryNode:
     def _connect(self, block: StoredBlock) -> None:
         spent: list[tuple[bytes, Utxo]] = []
         for number, sent in enumerate(block.content):
-            spent += [(key, self._utxos.pop(key)) for key in sent.transaction.inputs]
-            for vout, (amount_sats, _) in enumerate(sent.transaction.outputs):
+            spent += [(key, self._utxos.pop(key)) for key in sent.inputs]
+            for vout, (amount_sats, _) in enumerate(sent.outputs):
                 self._utxos[outpoint(sent.txid, vout)] = Utxo(amount_sats, block.height, number == 0)
         self._spent[block.hash] = spent
         self._chain.append(block)
         for sent in block.content:
             self._leave(sent.txid)
-            for key in sent.transaction.inputs:
+            for key in sent.inputs:
                 if rival := self._spenders.get(key):
                     self._evict(rival)
             self._note_received(sent)
@@ -253,7 +235,7 @@ class InMemoryNode:
 
     def _disconnect(self, block: StoredBlock) -> None:
         for sent in block.content:
-            for vout in range(len(sent.transaction.outputs)):
+            for vout in range(len(sent.outputs)):
                 self._utxos.pop(outpoint(sent.txid, vout), None)
         created = {sent.txid for sent in block.content}
         for key, utxo in self._spent.pop(block.hash):
@@ -264,11 +246,11 @@ class InMemoryNode:
         for sent in block.content:
             self._publish(sent)
 
-    def _resurrect(self, disconnected: Iterable[Sent]) -> None:
+    def _resurrect(self, disconnected: Iterable[Transaction]) -> None:
         """Put what left the chain back into the mempool, where it is still valid."""
         for sent in disconnected:
             try:
-                if not sent.transaction.inputs:
+                if not sent.inputs:
                     raise error(REJECTED, "coinbase")
                 self._accept(sent)
             except JSONRPCException:
@@ -305,22 +287,22 @@ class InMemoryNode:
 
     def _rpc_sendrawtransaction(self, raw_hex: str, max_fee_rate: Any = None) -> str:
         raw = bytes.fromhex(raw_hex)
-        sent = Sent(parse_transaction(raw), raw)
-        if any(outpoint(sent.txid, v) in self._utxos for v in range(len(sent.transaction.outputs))):
+        sent = parse_transaction(raw)
+        if any(outpoint(sent.txid, v) in self._utxos for v in range(len(sent.outputs))):
             raise error(ALREADY_IN_CHAIN, "Transaction outputs already in utxo set")
         if sent.txid not in self._mempool:
             self._accept(sent)
         return sent.txid
 
-    def _accept(self, sent: Sent) -> None:
+    def _accept(self, sent: Transaction) -> None:
         """Take a transaction into the mempool, in the place of those that it conflicts with."""
-        inputs = sent.transaction.inputs
+        inputs = sent.inputs
         amounts = [self._amount(key) for key in inputs]
         if None in amounts:
             raise error(MISSING_INPUTS, "bad-txns-inputs-missingorspent")
         if not self._is_mature(sent):
             raise error(REJECTED, "bad-txns-premature-spend-of-coinbase")
-        fee_sats = sum(a or 0 for a in amounts) - sum(sats for sats, _ in sent.transaction.outputs)
+        fee_sats = sum(a or 0 for a in amounts) - sum(sats for sats, _ in sent.outputs)
         rivals = {self._spenders[key] for key in inputs if key in self._spenders}
         replaced = {txid for rival in rivals for txid in (rival, *self._descendants(rival))}
         ancestors = self._ancestors_of(inputs)
@@ -339,22 +321,22 @@ class InMemoryNode:
         self._note_received(sent)
         self._publish(sent)
 
-    def _check_replacement(self, sent: Sent, fee_sats: int, rivals: set[str], replaced: set[str]) -> None:
+    def _check_replacement(
+        self, sent: Transaction, fee_sats: int, rivals: set[str], replaced: set[str]
+    ) -> None:
         """Apply the rules of BIP 125, without its signal: Core replaces any transaction since version 28."""
         for rival in rivals:
             entry = self._mempool[rival]
-            if fee_sats * entry.sent.vbytes <= entry.fee_sats * sent.vbytes:
+            if fee_sats * _vbytes(entry.sent) <= entry.fee_sats * _vbytes(sent):
                 raise error(REJECTED, "insufficient fee, the new feerate is not higher")
-        parents = {split_outpoint(key)[0] for key in sent.transaction.inputs}
-        known = {
-            split_outpoint(key)[0] for rival in rivals for key in self._mempool[rival].sent.transaction.inputs
-        }
+        parents = {split_outpoint(key)[0] for key in sent.inputs}
+        known = {split_outpoint(key)[0] for rival in rivals for key in self._mempool[rival].sent.inputs}
         if (parents & self._mempool.keys()) - known:
             raise error(REJECTED, "replacement-adds-unconfirmed")
         if len(replaced) > MAX_REPLACED:
             raise error(REJECTED, "too many potential replacements")
         added_sats = fee_sats - sum(self._mempool[txid].fee_sats for txid in replaced)
-        if added_sats < INCREMENTAL_SATS_PER_VBYTE * sent.vbytes:
+        if added_sats < INCREMENTAL_SATS_PER_VBYTE * _vbytes(sent):
             raise error(REJECTED, "insufficient fee")
 
     def _amount(self, key: bytes) -> int | None:
@@ -362,12 +344,12 @@ class InMemoryNode:
             return utxo.amount_sats
         txid, vout = split_outpoint(key)
         entry = self._mempool.get(txid)
-        if entry is None or vout >= len(entry.sent.transaction.outputs):
+        if entry is None or vout >= len(entry.sent.outputs):
             return None
-        return entry.sent.transaction.outputs[vout][0]
+        return entry.sent.outputs[vout][0]
 
-    def _is_mature(self, sent: Sent) -> bool:
-        coins = [utxo for key in sent.transaction.inputs if (utxo := self._utxos.get(key))]
+    def _is_mature(self, sent: Transaction) -> bool:
+        coins = [utxo for key in sent.inputs if (utxo := self._utxos.get(key))]
         return all(
             not coin.is_coinbase or self._tip.height + 1 - coin.height >= COINBASE_MATURITY for coin in coins
         )
@@ -379,11 +361,11 @@ class InMemoryNode:
             txid = unread.pop()
             if txid in self._mempool and txid not in found:
                 found.add(txid)
-                unread += [split_outpoint(key)[0] for key in self._mempool[txid].sent.transaction.inputs]
+                unread += [split_outpoint(key)[0] for key in self._mempool[txid].sent.inputs]
         return found
 
-    def _children(self, sent: Sent) -> Iterator[str]:
-        for vout in range(len(sent.transaction.outputs)):
+    def _children(self, sent: Transaction) -> Iterator[str]:
+        for vout in range(len(sent.outputs)):
             if child := self._spenders.get(outpoint(sent.txid, vout)):
                 yield child
 
@@ -400,7 +382,7 @@ class InMemoryNode:
         """Take one transaction out: its descendants stay, since it is in a block."""
         entry = self._mempool.pop(txid, None)
         if entry is not None:
-            for key in entry.sent.transaction.inputs:
+            for key in entry.sent.inputs:
                 del self._spenders[key]
 
     def _evict(self, txid: str) -> None:
@@ -408,7 +390,7 @@ class InMemoryNode:
         for gone in (*self._descendants(txid), txid):
             self._leave(gone)
 
-    def _evict_children(self, sent: Sent) -> None:
+    def _evict_children(self, sent: Transaction) -> None:
         for child in list(self._children(sent)):
             if child in self._mempool:
                 self._evict(child)
@@ -431,7 +413,7 @@ class InMemoryNode:
 
     def _rpc_getmempoolentry(self, txid: str) -> dict[str, Any]:
         entry = self._entry(txid)
-        inputs = entry.sent.transaction.inputs
+        inputs = entry.sent.inputs
         parents = {split_outpoint(key)[0] for key in inputs}
         return {
             "time": entry.entered_at,
@@ -442,7 +424,7 @@ class InMemoryNode:
         }
 
     def _rpc_getmempoolancestors(self, txid: str) -> list[str]:
-        return list(self._ancestors_of(self._entry(txid).sent.transaction.inputs))
+        return list(self._ancestors_of(self._entry(txid).sent.inputs))
 
     def _rpc_gettxspendingprevout(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found = ((row, self._spenders.get(outpoint(row["txid"], row["vout"]))) for row in asked)
@@ -510,8 +492,8 @@ class InMemoryNode:
             raise error(NOT_FOUND, "Invalid or non-wallet transaction id")
         return {"txid": txid, "timereceived": received, "time": received}
 
-    def _note_received(self, sent: Sent) -> None:
-        for _, script in sent.transaction.outputs:
+    def _note_received(self, sent: Transaction) -> None:
+        for _, script in sent.outputs:
             if (owner := self._owners.get(bytes(script))) is not None:
                 self._wallets[owner].received.setdefault(sent.txid, self._time())
 
@@ -533,74 +515,18 @@ class InMemoryNode:
         self._flushed_height = self._tip.height
         return {"height": self._tip.height}
 
-    def _publish(self, sent: Sent) -> None:
+    def _publish(self, sent: Transaction) -> None:
         for feed in self.feeds:
             feed.publish(sent.raw)
 
 
-class InMemoryRpc(Rpc):
-    """The daemon's questions, put to an InMemoryNode."""
-
-    def __init__(self, settings: Settings, node: InMemoryNode) -> None:
-        super().__init__(settings)
-        self._memory = node
-        self._wallet_name = settings.bitcoind_wallet
-
-    def call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
-        assert method in RPC_CALLS, method
-        try:
-            return self._memory.rpc(method, *parameters, wallet=self._wallet_name if wallet else None)
-        except JSONRPCException as problem:
-            raise RpcError(problem.code, problem.message) from problem
-
-    def batch(
-        self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
-    ) -> list[Any]:
-        if absent is None:
-            return [self.call(method, *call, wallet=wallet) for call in calls]
-        return [self.call_or_none(method, *call, absent=absent, wallet=wallet) for call in calls]
-
-
-class InMemoryFeed:
-    """What an InMemoryNode publishes, for one subscriber."""
-
-    def __init__(self, node: InMemoryNode) -> None:
-        self._node = node
-        self._raws: deque[bytes] = deque()
-        self._tips = 0
-        self._has_connected = True
-        node.feeds.append(self)
-
-    def publish(self, raw: bytes) -> None:
-        """Queue a transaction."""
-        self._raws.append(raw)
-
-    def publish_tip(self) -> None:
-        """Queue the news of a tip."""
-        self._tips += 1
-
-    def reconnect(self) -> None:
-        """Lose what is queued, as a subscriber does when bitcoind restarts."""
-        self._raws.clear()
-        self._tips, self._has_connected = 0, True
-
-    def poll(self, timeout_seconds: float) -> Batch:
-        """Return what is queued, tips first, as daemon.node.feed.Feed does."""
-        if not (self._raws or self._tips or self._has_connected):
-            time.sleep(min(max(timeout_seconds, 0), POLL_SECONDS))
-        batch = Batch(has_connected=self._has_connected, is_incomplete=self._has_connected, tips=self._tips)
-        self._tips, self._has_connected = 0, False
-        if not batch.has_new_tip:
-            batch.transactions = [self._raws.popleft() for _ in range(min(len(self._raws), BATCH_SIZE))]
-        return batch
-
-    def silent_topics(self) -> list[str]:
-        """Return none: both topics are connected."""
-        return []
-
-    def close(self) -> None:
-        """End the subscription."""
-        self._node.feeds.remove(self)
+def _vbytes(transaction: Transaction) -> int:
+    """Return a quarter of the weight (BIP 141), rounded up. Every input here is a witness input."""
+    inputs, outputs = transaction.inputs, transaction.outputs
+    scripts = sum(AMOUNT_BYTES + _size_bytes(len(s)) + len(s) for _, s in outputs)
+    counts = _size_bytes(len(inputs)) + _size_bytes(len(outputs))
+    stripped = FRAME_BYTES + counts + INPUT_BYTES * len(inputs) + scripts
+    return (3 * stripped + len(transaction.raw) + 3) // 4
 
 
 def _size_bytes(number: int) -> int:

@@ -5,7 +5,8 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from config import Settings
-from web.http.client_network import MAX_ADDRESS_CHARACTERS, is_loopback
+from config.addresses import is_loopback
+from web.http.client_network import MAX_ADDRESS_CHARACTERS
 from web.http.request import Environ
 
 # Headers that proxies add. A plain TCP forwarder adds none, so their absence proves nothing.

@@ -18,13 +18,3 @@ def client_network(address: str) -> str:
     if isinstance(ip, IPv6Address) and not ip.is_loopback:
         return str(ip_network((int(ip), _IPV6_PREFIX_BITS), strict=False))
     return str(ip)
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether this is the text of a loopback address, IPv4 inside IPv6 included."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return (mapped or ip).is_loopback

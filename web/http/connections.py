@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from web.http.client_network import client_network, is_loopback
+from config.addresses import is_loopback
+from web.http.client_network import client_network
 
 MAX_PER_CLIENT = 200
 """The most connections of one client's network. A proxy on this machine has all of them."""

@@ -23,7 +23,8 @@ from models.db.schema import open_database
 from tests.support import random_scenario, scenario
 from tests.support.chain_state import World
 from tests.support.hand_daemon import AnyFeed, HandDaemon
-from tests.support.in_memory_node import InMemoryFeed, InMemoryNode, InMemoryRpc
+from tests.support.in_memory_client import InMemoryFeed, InMemoryRpc
+from tests.support.in_memory_node import InMemoryNode
 from tests.support.random_scenario import Story
 from tests.support.rows import new_seller
 from tests.support.scenario import Stage

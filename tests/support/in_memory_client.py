@@ -1,0 +1,80 @@
+"""The daemon's client and feed of an InMemoryNode."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from bitcoinrpc.authproxy import JSONRPCException
+
+from config import Settings
+from daemon.node.feed import BATCH_SIZE, Batch
+from daemon.node.rpc import RPC_CALLS, Rpc, RpcError
+from tests.support.in_memory_node import InMemoryNode
+
+POLL_SECONDS = 0.002
+
+
+class InMemoryRpc(Rpc):
+    """The daemon's questions, put to an InMemoryNode."""
+
+    def __init__(self, settings: Settings, node: InMemoryNode) -> None:
+        super().__init__(settings)
+        self._memory = node
+        self._wallet_name = settings.bitcoind_wallet
+
+    def call(self, method: str, *parameters: Any, wallet: bool = False) -> Any:
+        assert method in RPC_CALLS, method
+        try:
+            return self._memory.rpc(method, *parameters, wallet=self._wallet_name if wallet else None)
+        except JSONRPCException as problem:
+            raise RpcError(problem.code, problem.message) from problem
+
+    def batch(
+        self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
+    ) -> list[Any]:
+        if absent is None:
+            return [self.call(method, *call, wallet=wallet) for call in calls]
+        return [self.call_or_none(method, *call, absent=absent, wallet=wallet) for call in calls]
+
+
+class InMemoryFeed:
+    """What an InMemoryNode publishes, for one subscriber."""
+
+    def __init__(self, node: InMemoryNode) -> None:
+        self._node = node
+        self._raws: deque[bytes] = deque()
+        self._tips = 0
+        self._has_connected = True
+        node.feeds.append(self)
+
+    def publish(self, raw: bytes) -> None:
+        """Queue a transaction."""
+        self._raws.append(raw)
+
+    def publish_tip(self) -> None:
+        """Queue the news of a tip."""
+        self._tips += 1
+
+    def reconnect(self) -> None:
+        """Lose what is queued, as a subscriber does when bitcoind restarts."""
+        self._raws.clear()
+        self._tips, self._has_connected = 0, True
+
+    def poll(self, timeout_seconds: float) -> Batch:
+        """Return what is queued, tips first, as daemon.node.feed.Feed does."""
+        if not (self._raws or self._tips or self._has_connected):
+            time.sleep(min(max(timeout_seconds, 0), POLL_SECONDS))
+        batch = Batch(has_connected=self._has_connected, is_incomplete=self._has_connected, tips=self._tips)
+        self._tips, self._has_connected = 0, False
+        if not batch.has_new_tip:
+            batch.transactions = [self._raws.popleft() for _ in range(min(len(self._raws), BATCH_SIZE))]
+        return batch
+
+    def silent_topics(self) -> list[str]:
+        """Return none: both topics are connected."""
+        return []
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._node.feeds.remove(self)
