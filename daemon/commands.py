@@ -38,7 +38,7 @@ class CommandHandler:
         """Look up transactions in the mempool. Payments are stored before the commands are deleted."""
         txids = dict.fromkeys(command.txid for command in commands if command.txid is not None)
         self._mempool.look_at(list(txids), now)
-        with unit_of_work("hint-done"):
+        with unit_of_work("command-done"):
             delete_commands(commands)
         for command in commands:
             log.info("transaction looked at", payment=_reference(command), txid=command.txid)
@@ -46,7 +46,7 @@ class CommandHandler:
 
 def _close_orders(commands: Sequence[DaemonCommand]) -> None:
     """Delete orders to follow a chain. BlockHandler.sync has obeyed them or needs them no more."""
-    with unit_of_work("hint-done"):
+    with unit_of_work("command-done"):
         delete_commands(commands)
     for command in commands:
         log.warning("chain followed by the operator's order", block=command.txid)
@@ -68,7 +68,7 @@ def _redeliver(commands: Sequence[DaemonCommand], now: datetime) -> None:
     """Queue messages for delivery now. A pruned message has no command any more."""
     ids = [command.message_id for command in commands]
     changes = {"next_attempt_at": now, "delivered_at": None, "failed_at": None, "acknowledged_at": None}
-    with unit_of_work("hint-done"):
+    with unit_of_work("command-done"):
         Message.update(**changes, attempts=0).where(Message.id.in_(ids)).execute()
         queued = list(Message.select().where(Message.id.in_(ids)).order_by(Message.id))
         delete_commands(commands)

@@ -137,9 +137,9 @@ def pending_commands(limit: int = 200) -> list[DaemonCommand]:
     return sorted(found, key=lambda command: command.id)
 
 
-def delete_commands(hints: Iterable[DaemonCommand]) -> None:
+def delete_commands(commands: Iterable[DaemonCommand]) -> None:
     """Delete commands that have been run."""
-    for batch in chunked(command.id for command in hints):
+    for batch in chunked(command.id for command in commands):
         DaemonCommand.delete().where(DaemonCommand.id.in_(batch)).execute()
 
 

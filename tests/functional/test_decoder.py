@@ -55,13 +55,13 @@ def _generated(chance: Random) -> bytes:
     ]
     outputs = [_amount(chance) + _sized(_script(chance)) for _ in range(chance.choice(COUNTS))]
     has_witness = chance.random() < 0.5
-    stacks = [_pluralize([_sized(_script(chance)) for _ in range(chance.randint(0, 3))]) for _ in inputs]
+    stacks = [_counted([_sized(_script(chance)) for _ in range(chance.randint(0, 3))]) for _ in inputs]
     return b"".join(
         (
             chance.randbytes(4),
             b"\x00\x01" if has_witness else b"",
-            _pluralize(inputs),
-            _pluralize(outputs),
+            _counted(inputs),
+            _counted(outputs),
             *(stacks if has_witness else ()),
             chance.randbytes(4),
         )
@@ -89,7 +89,7 @@ def _sized(content: bytes) -> bytes:
     return _compact_size(len(content)) + content
 
 
-def _pluralize(items: Sequence[bytes]) -> bytes:
+def _counted(items: Sequence[bytes]) -> bytes:
     return _compact_size(len(items)) + b"".join(items)
 
 

@@ -20,7 +20,7 @@ def _ask_doctor(till: Merchant) -> tuple[int, dict[str, tuple[str, str]]]:
 def test_an_email_that_was_refused_is_delivered_after_all(
     make_till: MerchantMaker, customer: Customer
 ) -> None:
-    """CommandError for good by the mail server; told by the doctor; mended; tried again, and taken once."""
+    """Refused for good by the mail server; told by the doctor; mended; tried again, and taken once."""
     with MailServer() as server:
         till = make_till(SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never").open()
         status, before = _ask_doctor(till)

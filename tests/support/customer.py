@@ -98,7 +98,7 @@ class Customer:
         assert self.node.rpc("sendrawtransaction", sent.raw) == sent.txid
         return sent
 
-    # DailyTotal it back
+    # Taking it back
 
     def bump_fee(self, sent: Sent) -> Sent:
         """Pay the same again with ten times the fee, out of the change."""

@@ -107,8 +107,8 @@ class WsgiAdapter:
         self._connections.wait_for_client(scope)
         start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
         await send(start)
-        is_conclusive = response.rest is None
-        await send({"type": "http.response.body", "body": response.body, "more_body": not is_conclusive})
+        is_complete = response.rest is None
+        await send({"type": "http.response.body", "body": response.body, "more_body": not is_complete})
 
     async def _send_rest(self, rest: Iterator[bytes], scope: Scope, receive: Receive, send: Send) -> None:
         """Send piece by piece, until the client disconnects."""

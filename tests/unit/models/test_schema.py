@@ -37,7 +37,7 @@ from tests.support.rows import (
     script,
 )
 
-CommandError = peewee.IntegrityError
+REFUSED = peewee.IntegrityError
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def refuses(action: Callable[[], object]) -> bool:
     try:
         with database.atomic():
             action()
-    except CommandError:
+    except REFUSED:
         return True
     return False
 
