@@ -12,7 +12,7 @@ import peewee
 
 from admin.terminal import printable
 from config import EX_CONFIG, Settings, SettingsError, load_settings
-from models.db.connection import DatabaseError, disconnect, one_line
+from models.db.connection import TRANSIENT_ERRORS, DatabaseError, disconnect, one_line
 from models.db.schema import open_database
 from models.db.web_role import lacks_right
 
@@ -76,7 +76,7 @@ def open_settings_and_database() -> Iterator[Settings]:
         raise CommandError(str(error)) from error
     try:
         yield settings
-    except (peewee.OperationalError, peewee.InterfaceError) as error:
+    except TRANSIENT_ERRORS as error:
         raise CommandError(f"the database cannot be used now ({error}); try again") from error
     except peewee.ProgrammingError as error:
         if not lacks_right(error):

@@ -27,6 +27,7 @@ from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
 from models.seller import API_KEY, OPERATOR, Seller, seller_by_key_hash
 from regtest.node import PROJECT
+from tests.support.postgres import PostgresServer
 from tests.support.rows import new_event, new_message
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -355,6 +356,18 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
         assert done.stderr.startswith("nodetill: ")
         assert done.stderr.count("\n") == 1, done.stderr
         assert "s3cret" not in done.stderr
+
+
+def test_a_database_that_only_reads_is_one_line(postgres: PostgresServer, tmp_path: Path) -> None:
+    """A standby of PostgreSQL lists the sellers, and refuses a new one."""
+    url = postgres.new_database()
+    assert manage_py(tmp_path, "seller", "add", "company1", DATABASE_URL=url).returncode == 0
+    standby = f"{url}?options=-c%20default_transaction_read_only%3Don"
+    assert "company1" in manage_py(tmp_path, "seller", "list", DATABASE_URL=standby).stdout
+    done = manage_py(tmp_path, "seller", "add", "company2", DATABASE_URL=standby)
+    assert done.returncode == 1
+    assert done.stderr.startswith("nodetill: the database cannot be used now"), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_a_terminal_that_lacks_a_letter_shows_another(tmp_path: Path) -> None:
