@@ -66,7 +66,7 @@ class Caller:
 
 
 def drive(port: int, clients: int, requests: Iterator[bytes], status: bytes, connections: int) -> Traffic:
-    """Send all of these requests. Raises OSError, UnexpectedResponseError.
+    """Send all of these requests. Raise OSError, UnexpectedResponseError.
 
     `clients` of them are under way at once. They use `connections` in turns, all of which stay open.
     """

@@ -64,7 +64,7 @@ def create(call: Request) -> Answer:
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, Any]:
-    """Return the terms of a new request, as columns. Raises Problem 422 or 503."""
+    """Return the terms of a new request, as columns. Raise Problem 422 or 503."""
     settings = call.settings
     price = price_now(form.currency, settings, call.now)
     amount_sats = _amount_sats(form.amount_fiat, price)
@@ -98,7 +98,7 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, 
 
 
 def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
-    """Store the request with an address of its own. Raises Problem 503 if the pool is empty."""
+    """Store the request with an address of its own. Raise Problem 503 if the pool is empty."""
     payment = new_row(PaymentRequest, reference=_reference(), **terms)
     if not insert_with_address(payment):
         raise _no_address()
@@ -126,7 +126,7 @@ def _idempotency_key(call: Request) -> str | None:
 
 
 def _known_request(call: Request, key: str | None, digest: str | None) -> PaymentRequest | None:
-    """Return the earlier request of this key. Raises Problem 422 if its body was different."""
+    """Return the earlier request of this key. Raise Problem 422 if its body was different."""
     payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
     if payment is not None and payment.idempotency_digest != digest:
         detail = "this Idempotency-Key was used before with another body; a new request needs a new key"

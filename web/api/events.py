@@ -43,7 +43,7 @@ def list_events(call: Request, reference: str) -> Answer:
 def redeliver(call: Request, reference: str, event_reference: str) -> Answer:
     """POST /api/v1/payments/{id}/events/{event_id}/redeliver: 202. The daemon sends the webhook again.
 
-    A seller cannot repeat the email, because the operator receives it. Raises Problem 409 without a webhook.
+    A seller cannot repeat the email, because the operator receives it. Raise Problem 409 without a webhook.
     """
     payment = own_payment(call, reference)
     events = events_of(payment)
@@ -59,7 +59,7 @@ def redeliver(call: Request, reference: str, event_reference: str) -> Answer:
 
 
 def send_again(call: Request, payment: PaymentRequest, message: Message, by: str) -> None:
-    """Store a command to send a message again, unless one is pending. Raises Problem 409 or 429."""
+    """Store a command to send a message again, unless one is pending. Raise Problem 409 or 429."""
     if is_redelivery_pending(message):
         return
     check_room(payment.seller_id)

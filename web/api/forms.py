@@ -241,7 +241,7 @@ class TransactionForm(Form):
 
 
 def read_form(form: type[F], body: Mapping[str, Any]) -> F:
-    """Return the validated form. Raises Problem 422 with all errors of the body."""
+    """Return the validated form. Raise Problem 422 with all errors of the body."""
     try:
         return form.model_validate(body)
     except ValidationError as error:

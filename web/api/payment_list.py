@@ -171,7 +171,7 @@ def list_payments(call: Request) -> Answer:
 def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[PaymentRequest], str | None]:
     """Return a page of requests with their addresses, and the cursor of the next page or None.
 
-    Raises Problem 422 for an invalid cursor.
+    Raise Problem 422 for an invalid cursor.
     """
     page = list(newest(filters, seller_id).limit(filters.limit + 1))
     return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
@@ -195,7 +195,7 @@ def _conditions(filters: Filters) -> list[Any]:
 
 
 def _older_than(cursor: str, seller_id: str | None) -> Any:
-    """Return the condition for requests older than the cursor. Raises Problem 422.
+    """Return the condition for requests older than the cursor. Raise Problem 422.
 
     A cursor is the last request of the previous page, so it does not reveal the number of other requests.
     """

@@ -28,12 +28,12 @@ def look_at_transaction(call: Request, reference: str) -> Answer:
     """POST /api/v1/payments/{id}/transactions: 202. The daemon itself checks the transaction."""
     form = read_form(TransactionForm, call.body())
     payment = own_payment(call, reference)
-    leave_hint(call, payment, form.txid)
+    leave_check(call, payment, form.txid)
     return Answer(HTTPStatus.ACCEPTED, document_as_now(payment, call.settings))
 
 
-def leave_hint(call: Request, payment: PaymentRequest, txid: str) -> None:
-    """Store a command to check a transaction, unless one is pending. Raises Problem 429."""
+def leave_check(call: Request, payment: PaymentRequest, txid: str) -> None:
+    """Store a command to check a transaction, unless one is pending. Raise Problem 429."""
     if is_transaction_pending(payment, txid):
         return
     check_room(payment.seller_id)
@@ -42,7 +42,7 @@ def leave_hint(call: Request, payment: PaymentRequest, txid: str) -> None:
 
 
 def accept(call: Request, reference: str) -> Answer:
-    """POST /api/v1/payments/{id}/accept: count late money. Raises Problem 409 if the request is not late.
+    """POST /api/v1/payments/{id}/accept: count late money. Raise Problem 409 if the request is not late.
 
     The response has the present status. The daemon computes the new status shortly afterwards.
     """
@@ -52,7 +52,7 @@ def accept(call: Request, reference: str) -> Answer:
 
 
 def leave_acceptance(call: Request, payment: PaymentRequest, by: str) -> None:
-    """Store a command to count late money, unless one is pending. Raises Problem 409."""
+    """Store a command to count late money, unless one is pending. Raise Problem 409."""
     try:
         is_new = request_acceptance(payment, call.now, call.writers.transaction)
     except NotLate as error:
@@ -63,7 +63,7 @@ def leave_acceptance(call: Request, payment: PaymentRequest, by: str) -> None:
 
 
 def own_payment(call: Request, reference: str) -> PaymentRequest:
-    """Return the caller's request of that id. Raises Problem 404."""
+    """Return the caller's request of that id. Raise Problem 404."""
     payment = payment_by_reference(reference, call.seller.id) if REFERENCE.fullmatch(reference) else None
     if payment is None:
         raise not_found()

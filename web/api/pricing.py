@@ -14,7 +14,7 @@ from web.http.responses import FieldError, Problem, invalid, unavailable
 def price_now(currency: str, settings: Settings, now: datetime) -> Price:
     """Return the price for a new request in `currency`: the sources' price, less the spread.
 
-    Raises Problem 503 without a fresh price, and 422 if no source has this currency.
+    Raise Problem 503 without a fresh price, and 422 if no source has this currency.
     """
     unit = price_of_bitcoin_unit(currency)
     if unit is not None:

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
 def read_redirect_url(text: str) -> str:
-    """Return the text if it is a valid http or https URL. Raises ValueError with the error and its cure."""
+    """Return the text if it is a valid http or https URL. Raise ValueError with the error and its cure."""
     if len(text) > MAX_URL_CHARACTERS:
         raise ValueError(f"must have at most {MAX_URL_CHARACTERS} characters")
     if not _SCHEME.match(text):

@@ -17,7 +17,7 @@ _searching: set[str] = set()
 
 @contextmanager
 def seller_search(seller_id: str) -> Iterator[None]:
-    """Run a seller's search. A seller may run one search at a time. Raises Problem 429 or 503."""
+    """Run a seller's search. A seller may run one search at a time. Raise Problem 429 or 503."""
     with _lock:
         if seller_id in _searching:
             raise _too_many()
@@ -32,7 +32,7 @@ def seller_search(seller_id: str) -> Iterator[None]:
 
 @contextmanager
 def bounded_reading(seconds: float) -> Iterator[None]:
-    """Read in one transaction with a time limit. Raises Problem 503 after `seconds`."""
+    """Read in one transaction with a time limit. Raise Problem 503 after `seconds`."""
     try:
         with limited_snapshot(seconds):
             yield

@@ -16,7 +16,7 @@ from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import REFERENCE, PaymentForm, TransactionForm, read_form
-from web.api.payments import leave_hint
+from web.api.payments import leave_check
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
@@ -61,7 +61,7 @@ def transaction_received(call: Request) -> Content:
     body = call.body()
     form = read_form(TransactionForm, {"txid": body["txid"]} if "txid" in body else {})
     payment = _payment(call, body)
-    leave_hint(call, payment, form.txid)
+    leave_check(call, payment, form.txid)
     return _answer(document_as_now(payment, call.settings))
 
 
@@ -88,7 +88,7 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
 def _check_may_sell(call: Request, seller_id: str) -> bool:
     """Return whether the seller exists.
 
-    Raises Problem 403 for another seller's key and for a removed seller, 422 for an invalid id.
+    Raise Problem 403 for another seller's key and for a removed seller, 422 for an invalid id.
     """
     if call.caller is not None:
         check_seller(call.seller, seller_id)
@@ -117,7 +117,7 @@ def _add_seller(call: Request, seller_id: str) -> None:
 
 
 def _payment(call: Request, named: Mapping[str, Any]) -> PaymentRequest:
-    """Return the request of that id, if the caller may read it. Raises Problem 404 or 422."""
+    """Return the request of that id, if the caller may read it. Raise Problem 404 or 422."""
     reference = named.get("payment_request_id")
     if not isinstance(reference, str):
         raise invalid(

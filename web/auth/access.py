@@ -38,7 +38,7 @@ def allow_anonymous(_call: Request) -> None:
 
 
 def require_seller(call: Request) -> Seller:
-    """Return the seller whose API key the call has. Raises Problem 401."""
+    """Return the seller whose API key the call has. Raise Problem 401."""
     credentials = call.environ.get("HTTP_AUTHORIZATION", "")
     if not credentials:
         raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")
@@ -52,7 +52,7 @@ def require_seller(call: Request) -> Seller:
 def key_holder_or_neighbour(call: Request) -> Seller | None:
     """Return the seller whose key the call has, or None for a program on this machine without a key.
 
-    Raises Problem 401.
+    Raise Problem 401.
     """
     has_key = bool(call.environ.get("HTTP_AUTHORIZATION"))
     if has_key or not is_from_this_machine(call.environ, call.settings):
@@ -63,7 +63,7 @@ def key_holder_or_neighbour(call: Request) -> Seller | None:
 def require_local_or_operator(call: Request) -> None:
     """Admit a monitor with METRICS_TOKEN, the operator who is logged in, and programs on this machine.
 
-    Raises Problem 401.
+    Raise Problem 401.
     """
     if not may_see_details(call):
         detail = "this call needs the header Authorization: Bearer METRICS_TOKEN, or the operator's login"
@@ -85,7 +85,7 @@ def is_monitor(environ: Environ, settings: Settings) -> bool:
 
 
 def visitor(call: Request) -> BrowserSession:
-    """Return the browser that visits the login page. Raises Problem 404 without OPERATOR_PASSWORD."""
+    """Return the browser that visits the login page. Raise Problem 404 without OPERATOR_PASSWORD."""
     seal = seal_of(call)
     sealed = call.cookie(cookie_name(BROWSER, call.settings))
     known, stranger = seal.opened(KNOWN, sealed), seal.opened(STRANGER, sealed)
@@ -93,12 +93,12 @@ def visitor(call: Request) -> BrowserSession:
 
 
 def visitor_form(call: Request) -> BrowserSession:
-    """Return the same as `visitor`, with the form. Raises Problem 403 for a form of another site."""
+    """Return the same as `visitor`, with the form. Raise Problem 403 for a form of another site."""
     return _with_form(visitor(call), call)
 
 
 def operator(call: Request) -> BrowserSession:
-    """Return the operator's session. Raises Problem 401, or 404 as `visitor` does."""
+    """Return the operator's session. Raise Problem 401, or 404 as `visitor` does."""
     session = _session(call)
     if session is None:
         raise _unauthorized("log in first", 'Cookie realm="operator"')
@@ -106,14 +106,14 @@ def operator(call: Request) -> BrowserSession:
 
 
 def operator_form(call: Request) -> BrowserSession:
-    """Return the same as `operator`, with the form. Raises Problem 403 for a form of another site."""
+    """Return the same as `operator`, with the form. Raise Problem 403 for a form of another site."""
     return _with_form(operator(call), call)
 
 
 def check_password(call: Request, password: str) -> None:
     """Check the operator's password. After a wrong password, only the same client has to wait.
 
-    Raises Problem 403 for a wrong password. Raises 429 during the pause, without a comparison.
+    Raise Problem 403 for a wrong password. Raise Problem 429 during the pause, without a comparison.
     """
     address = client_address(call.environ)
     client = call.visitor.id if call.visitor.is_known else client_network(address)
@@ -145,7 +145,7 @@ def _crowd_pause(call: Request) -> timedelta | None:
 
 
 def is_inside(call: Request) -> bool:
-    """Return whether the operator is logged in. Raises Problem 404 as `visitor` does."""
+    """Return whether the operator is logged in. Raise Problem 404 as `visitor` does."""
     return _session(call) is not None
 
 

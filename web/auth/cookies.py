@@ -49,7 +49,7 @@ class Seal:
 
 
 def seal_of(call: Request) -> Seal:
-    """Return the seal of this installation. Raises Problem 404 without OPERATOR_PASSWORD."""
+    """Return the seal of this installation. Raise Problem 404 without OPERATOR_PASSWORD."""
     password = call.settings.operator_password
     if password is None:
         raise not_found()

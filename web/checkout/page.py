@@ -45,7 +45,7 @@ def status(call: Request, reference: str) -> Answer:
 def qr(call: Request, reference: str) -> Content:
     """GET /pay/{id}/qr.svg: the BIP21 URI of the amount that is payable now.
 
-    Raises Problem 410 if nothing is payable, so that nobody pays twice by a code on a shop's page.
+    Raise Problem 410 if nothing is payable, so that nobody pays twice by a code on a shop's page.
     """
     uri = _facts(call, reference).qr_uri
     if uri is None:
@@ -56,7 +56,7 @@ def qr(call: Request, reference: str) -> Content:
 
 
 def _facts(call: Request, reference: str) -> PublicFacts:
-    """Return the facts of a request. Raises Problem 404."""
+    """Return the facts of a request. Raise Problem 404."""
     payment = checkout_of(reference) if REFERENCE.fullmatch(reference) else None
     if payment is None:
         raise not_found()

@@ -19,7 +19,7 @@ _HASH_CHARACTERS = 12
 
 
 def serve(_call: Request, name: str) -> Content:
-    """GET /static/{name}. Raises Problem 404, also for a file of another version."""
+    """GET /static/{name}. Raise Problem 404, also for a file of another version."""
     if name not in _FILES:
         raise not_found()
     return _FILES[name]

@@ -127,7 +127,7 @@ class WsgiAdapter:
             disconnect.cancel()
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
-        """Return the body. Raises Problem 408 and 413, and Disconnected."""
+        """Return the body. Raise Problem 408 and 413, and Disconnected."""
         headers = dict(scope["headers"])
         length = int(headers.get(b"content-length", b"0"))
         if length == 0 and b"transfer-encoding" not in headers:
@@ -152,7 +152,7 @@ def _check_head(scope: Scope) -> None:
     """Refuse a head that is too large, or that a proxy in front may parse differently.
 
     A proxy may misread a body with two lengths (RFC 9112, 6.1) or a control character (RFC 9110, 5.5).
-    Raises Problem 400 and 431.
+    Raise Problem 400 and 431.
     """
     names = [name for name, _ in scope["headers"]]
     size = len(scope["raw_path"]) + len(scope["query_string"])

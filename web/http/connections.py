@@ -121,7 +121,7 @@ class Listener(socket.socket):
 
 
 def listener(address: tuple[Any, ...], family: socket.AddressFamily, backlog: int) -> Listener:
-    """Return a socket that listens on an address. Raises OSError."""
+    """Return a socket that listens on an address. Raise OSError."""
     plain = socket.create_server(address, family=family, backlog=backlog)
     # Accepted connections inherit both options. Without TCP_NODELAY, a body waits until the client
     # confirms the head.

@@ -63,7 +63,7 @@ class Writers:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Run the block in one transaction. Raises peewee.OperationalError after a long wait."""
+        """Run the block in one transaction. Raise peewee.OperationalError after a long wait."""
         if not is_sqlite():
             with database.atomic():
                 yield

@@ -61,15 +61,15 @@ class Request:
         return next((value for key, _, value in pairs if key == name), None)
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON object of the body. Raises Problem 400 or 413."""
+        """Return the JSON object of the body. Raise Problem 400 or 413."""
         return strict_json.read_object(self._bytes())
 
     def form(self) -> dict[str, str]:
-        """Return the fields of an HTML form. Each name may occur once. Raises Problem 400, 413 or 422."""
+        """Return the fields of an HTML form. Each name may occur once. Raise Problem 400, 413 or 422."""
         return _fields(self._bytes(), _MOST_FIELDS)
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters of the query. Each name may occur once. Raises Problem 400 or 422."""
+        """Return the parameters of the query. Each name may occur once. Raise Problem 400 or 422."""
         # WSGI decodes the bytes of the URL as Latin-1.
         return _fields(self.environ.get("QUERY_STRING", "").encode("latin-1"), _MOST_PARAMETERS)
 

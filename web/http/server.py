@@ -36,7 +36,7 @@ class CannotListenError(Exception):
 
 
 class Server:
-    """The web server on one address. Port 0 is any free port. Raises CannotListenError.
+    """The web server on one address. Port 0 is any free port.
 
     Each thread that calls `app` calls `at_thread_end` when it ends. The server calls `pulse` about once a
     second while it makes progress. It makes none if requests wait and no thread takes one.
@@ -120,7 +120,7 @@ class Server:
 
 
 def _listen(host: str, port: int) -> list[Listener]:
-    """Listen on each address that `host` names. Raises CannotListenError."""
+    """Listen on each address that `host` names. Raise CannotListenError."""
     sockets: list[Listener] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

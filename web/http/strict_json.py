@@ -22,7 +22,7 @@ _EXPONENT = re.compile("[eE]")
 def read_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body. Numbers with a point or an exponent become Decimal.
 
-    Raises Problem 413 for a body of more than 16 KiB. Raises Problem 400 unless the body is one object in
+    Raise Problem 413 for a body of more than 16 KiB. Raise Problem 400 unless the body is one object in
     strict JSON. Strict JSON excludes duplicate keys, NaN, Infinity, trailing bytes and lone surrogates. The
     nesting has at most NESTING_LIMIT levels.
     """

@@ -63,7 +63,7 @@ def internal_error() -> Problem:
 
 
 def check_spelling(environ: Environ) -> None:
-    """Refuse a path that a proxy in front may take for another path. Raises Problem 404.
+    """Refuse a path that a proxy in front may take for another path. Raise Problem 404.
 
     All our paths consist of unreserved characters (RFC 3986, 2.3), so none needs an escape. A proxy that
     guards a path, such as /metrics, therefore has to match only one spelling.

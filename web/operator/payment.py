@@ -125,7 +125,7 @@ def _acknowledge(call: Request, payment: PaymentRequest, revision: str) -> bool:
 
 
 def _payment(reference: str) -> PaymentRequest:
-    """Return the request of that id. Raises Problem 404."""
+    """Return the request of that id. Raise Problem 404."""
     payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
     if payment is None:
         raise not_found()
