@@ -100,8 +100,7 @@ def accept(reference: str, as_json: bool) -> None:
 
 def payment_named(reference: str) -> PaymentRequest:
     """Return the request with this id. Raise CommandError where there is none."""
-    # Every id is printable ASCII, and PostgreSQL refuses a NUL.
-    row = payment_by_reference(reference) if reference.isprintable() and reference.isascii() else None
+    row = payment_by_reference(reference)
     if row is None:
         raise CommandError(f"there is no payment {reference[:80]!a}; the newest payments: payment list")
     return row

@@ -166,8 +166,15 @@ def insert_with_address(payment: PaymentRequest) -> bool:
     return True
 
 
+def is_searchable(text: str) -> bool:
+    """Return whether a reference can be this text. PostgreSQL refuses a NUL and half a surrogate pair."""
+    return text.isascii() and text.isprintable()
+
+
 def payment_by_reference(reference: str, seller_id: str | None = None) -> PaymentRequest | None:
     """Return the request with this public identifier, or None. `seller_id` limits it to that seller."""
+    if not is_searchable(reference):
+        return None
     query, parameters = "SELECT * FROM payment_request WHERE reference = ?", [reference]
     if seller_id is not None:
         query, parameters = f"{query} AND seller_id = ?", [*parameters, seller_id]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from models.db.connection import database, with_paramstyle
-from models.payment import PaymentRequest
+from models.payment import PaymentRequest, is_searchable
 
 
 class Part(NamedTuple):
@@ -60,6 +60,8 @@ _QUERY = """
 
 def checkout_of(reference: str) -> Checkout | None:
     """Return the request with this public identifier, or None. One statement needs no snapshot."""
+    if not is_searchable(reference):
+        return None
     found = database.execute_sql(with_paramstyle(_QUERY), (reference,)).fetchall()
     if not found:
         return None

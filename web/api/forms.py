@@ -33,7 +33,6 @@ LABEL_CHARACTERS = 100
 METADATA_BYTES = 4096
 _MOST_ERRORS = 20
 
-REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 TXID = re.compile(r"[0-9a-f]{64}")
 _WITHOUT_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 F = TypeVar("F", bound=BaseModel)

@@ -22,7 +22,7 @@ from models.seller import SELLER_ID
 from payments.money import currency_codes, is_currency
 from payments.status import Status
 from web.api.documents import documents_of
-from web.api.forms import REFERENCE, Form, read_form
+from web.api.forms import Form, read_form
 from web.api.schemas import PaymentList
 from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
 from web.http.request import Request
@@ -34,6 +34,7 @@ _QUERY_CHARACTERS = 100
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NAME = re.compile("[A-Za-z0-9-]+", re.ASCII)
+_REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -96,7 +97,7 @@ def _limit(text: str) -> int:
 
 
 def _cursor(text: str) -> str:
-    if not REFERENCE.fullmatch(text):
+    if not _REFERENCE.fullmatch(text):
         raise ValueError("is not a cursor of this list")
     return text
 
@@ -145,7 +146,7 @@ class Filters(Form):
     cursor: Annotated[
         str | None,
         PlainValidator(_cursor),
-        _described("`next_cursor` of the previous page", pattern=f"^{REFERENCE.pattern}$"),
+        _described("`next_cursor` of the previous page", pattern=f"^{_REFERENCE.pattern}$"),
     ] = None
 
 
@@ -239,7 +240,7 @@ def _ascii_lower(text: str) -> str:
 def _ids_like(text: str) -> Any:
     """Find a whole id by its index. The search for the beginning of an id reads all ids."""
     reference = PaymentRequest.reference
-    is_like = reference == text if REFERENCE.fullmatch(text) else reference.startswith(text)
+    is_like = reference == text if _REFERENCE.fullmatch(text) else reference.startswith(text)
     return PaymentRequest.select(PaymentRequest.id).where(is_like)
 
 

@@ -7,7 +7,6 @@ from http import HTTPStatus
 import segno
 
 from models.queries.checkout import checkout_of
-from web.api.forms import REFERENCE
 from web.checkout.status import PublicFacts
 from web.checkout.view import View
 from web.html.languages import language_for, languages
@@ -57,7 +56,7 @@ def qr(call: Request, reference: str) -> Content:
 
 def _facts(call: Request, reference: str) -> PublicFacts:
     """Return the facts of a request. Raise Problem 404."""
-    payment = checkout_of(reference) if REFERENCE.fullmatch(reference) else None
+    payment = checkout_of(reference)
     if payment is None:
         raise not_found()
     return PublicFacts.read(payment, call.now)

@@ -1,6 +1,6 @@
 """The operator's page of one payment request: its facts, transactions, timeline and actions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -17,7 +17,6 @@ from models.queries.attention import ActionNeeded, acknowledge, actions_for
 from payments.status import EventType
 from web.api.documents import document_of
 from web.api.events import send_again
-from web.api.forms import REFERENCE
 from web.api.payments import leave_acceptance
 from web.html.templates import template
 from web.http.request import Request
@@ -93,7 +92,8 @@ def redeliver(call: Request, reference: str, event_reference: str, channel: str)
 
 def mark_settled(call: Request, reference: str) -> Content:
     """POST /operator/payments/{id}/settle: acknowledge all that the form showed."""
-    if not _acknowledge(call, _payment(reference), call.visitor.form.get("revision", "")):
+    shown = call.visitor.form.get("revision", "")
+    if not _acknowledge(call, [(_payment(reference), shown)]):
         detail = "this payment has changed since the page was loaded; look at it again, then decide"
         raise Problem(HTTPStatus.CONFLICT, "has-changed", detail)
     return _back(call, reference)
@@ -102,31 +102,27 @@ def mark_settled(call: Request, reference: str) -> Content:
 def mark_all_settled(call: Request) -> Content:
     """POST /operator/settle: acknowledge a whole list. A payment that has changed since stays on it."""
     form = call.visitor.form
-    listed = {payment_by_reference(name): shown for name, shown in form.items() if REFERENCE.fullmatch(name)}
-    unchanged = [payment for payment, shown in listed.items() if payment and shown == str(payment.revision)]
-    if unchanged:
-        with call.writers.transaction():
-            done = [payment for payment in unchanged if acknowledge(payment, payment.revision, call.now)]
-        for payment in done:
-            log.info("payment settled", payment=payment.reference, by=_OPERATOR)
+    found = [(payment_by_reference(name), shown) for name, shown in form.items()]
+    _acknowledge(call, [(payment, shown) for payment, shown in found if payment is not None])
     needs = form.get("needs", "")
     return see_other(f"?needs={needs}" if needs in list(ActionNeeded) else "", call)
 
 
-def _acknowledge(call: Request, payment: PaymentRequest, revision: str) -> bool:
-    """Acknowledge the payment if it still has that revision. Return whether it had."""
-    if revision != str(payment.revision):
-        return False
+def _acknowledge(call: Request, listed: Iterable[tuple[PaymentRequest, str]]) -> int:
+    """Acknowledge the payments that still have the revision on the page. Return their number."""
+    unchanged = [payment for payment, shown in listed if shown == str(payment.revision)]
+    if not unchanged:
+        return 0
     with call.writers.transaction():
-        is_done = acknowledge(payment, payment.revision, call.now)
-    if is_done:
+        done = [payment for payment in unchanged if acknowledge(payment, payment.revision, call.now)]
+    for payment in done:
         log.info("payment settled", payment=payment.reference, by=_OPERATOR)
-    return is_done
+    return len(done)
 
 
 def _payment(reference: str) -> PaymentRequest:
     """Return the request of that id. Raise Problem 404."""
-    payment = payment_by_reference(reference) if REFERENCE.fullmatch(reference) else None
+    payment = payment_by_reference(reference)
     if payment is None:
         raise not_found()
     return payment
