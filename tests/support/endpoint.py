@@ -104,7 +104,8 @@ def answers(status: int, body: bytes = b"", *headers: str) -> Behaviour:
     """A whole and proper answer."""
 
     def behave(_endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
-        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]
+        framing = ["Connection: close", f"Content-Length: {len(body)}"]
+        lines = [f"HTTP/1.1 {status} X", *framing, *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode() + body)
 
     return behave
