@@ -13,7 +13,7 @@ from regtest.node import RegtestNode, find_bitcoind
 from tests.support.browser import open_browser
 from tests.support.postgres import PostgresServer
 
-# How long an example takes says how busy the machine is.
+# The duration of an example depends on the load of the machine, so no deadline applies.
 settings.register_profile("nodetill", deadline=None)
 settings.load_profile("nodetill")
 
@@ -22,12 +22,12 @@ NewDatabase = Callable[[Path], str]
 KINDS = {"sqlite": ["sqlite", "postgresql"], "postgresql": ["postgresql"]}[
     os.environ.get("TEST_DATABASE", "sqlite")
 ]
-"""With `make test DATABASE=postgresql` nothing runs on SQLite but what is about SQLite itself."""
+"""With `make test DATABASE=postgresql`, only the tests of SQLite itself run on SQLite."""
 
 
 @pytest.fixture(scope="session")
 def bitcoind() -> list[str]:
-    """The command that runs bitcoind."""
+    """Return the command that runs bitcoind."""
     return find_bitcoind()
 
 
@@ -35,7 +35,7 @@ def bitcoind() -> list[str]:
 def start_node(
     bitcoind: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., RegtestNode]]:
-    """Starts a bitcoind in a directory of its own, with the options given; they end with the module."""
+    """Return a function that starts a bitcoind with the given options; each one ends with the module."""
     with ExitStack() as stack:
 
         def start(*extra: str) -> RegtestNode:
@@ -47,7 +47,7 @@ def start_node(
 
 @pytest.fixture(scope="module")
 def regtest_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
-    """A bitcoind that the tests of a module share; its customer has coins."""
+    """Start a bitcoind that the tests of a module share, with coins for the customer."""
     node = start_node()
     node.fund_customer()
     return node
@@ -55,32 +55,31 @@ def regtest_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server."""
     with PostgresServer() as server:
         yield server
 
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """DATABASE_URL of a fresh database: the test runs on each kind."""
-    return _makes(request.param, request)(tmp_path)
+    """Return the DATABASE_URL of an empty database; the test runs on each kind."""
+    return _database_maker(request.param, request)(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def new_database(request: pytest.FixtureRequest) -> NewDatabase:
-    """Gives the DATABASE_URL of a fresh database, for a test that runs on one kind: the first of KINDS.
+    """Return a function that returns the DATABASE_URL of an empty database of the first of KINDS.
 
-    A module that is about SQLite has a fixture of this name that gives `sqlite_in`.
+    A module of tests of SQLite overrides this fixture with one that returns `sqlite_in`.
     """
-    return _makes(KINDS[0], request)
+    return _database_maker(KINDS[0], request)
 
 
 def sqlite_in(directory: Path) -> str:
-    """DATABASE_URL of the SQLite database in this directory."""
+    """Return the DATABASE_URL of the SQLite database in this directory."""
     return f"sqlite:///{directory / 'nodetill.db'}"
 
 
-def _makes(kind: str, request: pytest.FixtureRequest) -> NewDatabase:
+def _database_maker(kind: str, request: pytest.FixtureRequest) -> NewDatabase:
     if kind == "sqlite":
         return sqlite_in
     server: PostgresServer = request.getfixturevalue("postgres")
@@ -89,6 +88,6 @@ def _makes(kind: str, request: pytest.FixtureRequest) -> NewDatabase:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium."""
+    """Start a headless Chromium for the whole session."""
     with open_browser() as opened:
         yield opened

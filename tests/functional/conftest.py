@@ -17,12 +17,12 @@ from models.db.schema import open_database
 from regtest.installation import settings_for
 from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
-from tests.support.chain_state import World
+from tests.support.chain_state import ChainState
 from tests.support.customer import Customer
-from tests.support.hand_daemon import HandDaemon
+from tests.support.in_process_daemon import InProcessDaemon
 from tests.support.merchant import Merchant
 from tests.support.rows import new_seller
-from tests.support.scenario import Stage
+from tests.support.scenario import Scenario
 
 MerchantMaker = Callable[..., Merchant]
 
@@ -80,7 +80,7 @@ def stage(
     new_database: NewDatabase,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Stage]:
+) -> Iterator[Scenario]:
     """A node, a database and a daemon, in a hurry."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
     monkeypatch.setattr(loop, "RETRY_SECONDS", 0.1)
@@ -91,13 +91,13 @@ def stage(
     node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
     variables = settings_for(node, tmp_path) | {"DATABASE_URL": new_database(tmp_path)}
     settings = load_settings(variables, tmp_path)
-    world = World(node).begin()
+    world = ChainState(node).begin()
     open_database(settings.database_url.reveal())
     lock = database_lock("daemon")
     assert lock.acquire()
     new_seller()
-    daemon = HandDaemon(settings, lock)
-    yield Stage(world, daemon, settings)
+    daemon = InProcessDaemon(settings, lock)
+    yield Scenario(world, daemon, settings)
     if daemon.is_up:
         daemon.stop()
     lock.release()

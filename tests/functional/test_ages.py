@@ -8,33 +8,33 @@ from models.outbox import events_of
 from models.output import Output, outputs_at
 from payments.status import Status
 from tests.support.customer import Customer
-from tests.support.expected_state import Account
-from tests.support.hand_daemon import Fault
+from tests.support.expected_state import TrackedRequest
+from tests.support.in_process_daemon import Fault
 from tests.support.merchant import Merchant
-from tests.support.scenario import Stage
-from tests.support.tx_builder import ANYBODY, Forged
+from tests.support.scenario import Scenario
+from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction
 from tests.support.waiting import wait_until
 
 AMOUNT_SATS = 2_000
 SHORT = timedelta(seconds=0)
 
 
-def _events(account: Account) -> list[str]:
+def _events(account: TrackedRequest) -> list[str]:
     return [event.type.removeprefix("payment.") for event in events_of(account.row())]
 
 
-def _output(account: Account, sent: Forged) -> Output:
+def _output(account: TrackedRequest, sent: BuiltTransaction) -> Output:
     [output] = [output for output in outputs_at(account.row().address_id) if output.txid == sent.txid]
     return output
 
 
-def _restart(stage: Stage) -> None:
+def _restart(stage: Scenario) -> None:
     stage.daemon.stop()
     stage.daemon.start()
     stage.settle()
 
 
-def _paid(stage: Stage, *, is_late_counted: bool = False) -> tuple[Account, Forged]:
+def _paid(stage: Scenario, *, is_late_counted: bool = False) -> tuple[TrackedRequest, BuiltTransaction]:
     """Return a request that is paid in time, and its payment."""
     account = stage.request(AMOUNT_SATS, is_late_counted=is_late_counted)
     sent = stage.pay([(account, AMOUNT_SATS)])
@@ -48,7 +48,7 @@ def _paid(stage: Stage, *, is_late_counted: bool = False) -> tuple[Account, Forg
 
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_a_payment_that_left_the_mempools_and_comes_back_is_as_old_as_its_return(
-    stage: Stage, is_restarted: bool
+    stage: Scenario, is_restarted: bool
 ) -> None:
     """After expiry it is late, after the end extra, before expiry in time; a restart forgets nothing."""
     stage.begin()
@@ -79,7 +79,7 @@ def test_a_payment_that_left_the_mempools_and_comes_back_is_as_old_as_its_return
     stage.end()
 
 
-def test_a_part_that_went_after_expiry_and_comes_back_to_a_closed_request_is_extra(stage: Stage) -> None:
+def test_a_part_that_went_after_expiry_and_comes_back_to_a_closed_request_is_extra(stage: Scenario) -> None:
     """Though as much had been told of before."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
@@ -97,7 +97,7 @@ def test_a_part_that_went_after_expiry_and_comes_back_to_a_closed_request_is_ext
     stage.end()
 
 
-def test_late_money_that_was_accepted_went_and_came_back_is_accepted_anew(stage: Stage) -> None:
+def test_late_money_that_was_accepted_went_and_came_back_is_accepted_anew(stage: Scenario) -> None:
     """The acceptance was for what was there then."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
@@ -121,7 +121,7 @@ def test_late_money_that_was_accepted_went_and_came_back_is_accepted_anew(stage:
     stage.end()
 
 
-def test_a_block_a_reorg_and_restarts_are_no_gap(stage: Stage) -> None:
+def test_a_block_a_reorg_and_restarts_are_no_gap(stage: Scenario) -> None:
     """Nobody took the money away: the payment keeps its age through all of them."""
     stage.begin()
     account, sent = _paid(stage)
@@ -144,7 +144,7 @@ def test_a_block_a_reorg_and_restarts_are_no_gap(stage: Stage) -> None:
 # A fee bump
 
 
-def test_a_bump_of_a_covering_payment_may_bring_more_after_expiry(stage: Stage) -> None:
+def test_a_bump_of_a_covering_payment_may_bring_more_after_expiry(stage: Scenario) -> None:
     """By its own input or by its parent's; the satoshi on top is extra, and nothing is late."""
     stage.begin()
     direct, sent = _paid(stage)
@@ -166,7 +166,7 @@ def test_a_bump_of_a_covering_payment_may_bring_more_after_expiry(stage: Stage) 
     stage.end()
 
 
-def test_a_bump_through_an_ancestor_in_a_block_keeps_its_age(stage: Stage) -> None:
+def test_a_bump_through_an_ancestor_in_a_block_keeps_its_age(stage: Scenario) -> None:
     """Parent and child in one block, in two blocks, or the parent in a block and the child in the mempool."""
     stage.begin()
     for place in ("one block", "two blocks", "mempool"):
@@ -191,7 +191,7 @@ def test_a_bump_through_an_ancestor_in_a_block_keeps_its_age(stage: Stage) -> No
     stage.end()
 
 
-def test_an_original_that_is_mined_in_the_place_of_its_bump_is_not_late(stage: Stage) -> None:
+def test_an_original_that_is_mined_in_the_place_of_its_bump_is_not_late(stage: Scenario) -> None:
     """It was replaced by a bump that nobody was told of, and takes that one's place in turn."""
     stage.begin()
     account, sent = _paid(stage)
@@ -205,7 +205,7 @@ def test_an_original_that_is_mined_in_the_place_of_its_bump_is_not_late(stage: S
     stage.end()
 
 
-def test_a_small_part_in_time_makes_no_late_money_good(stage: Stage) -> None:
+def test_a_small_part_in_time_makes_no_late_money_good(stage: Scenario) -> None:
     """Not by one replacement of both, and not by several children that each bring as much as it did."""
     stage.begin()
     merged, split = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
@@ -219,7 +219,7 @@ def test_a_small_part_in_time_makes_no_late_money_good(stage: Stage) -> None:
     stage.settle()
     assert merged.row().is_late
     stage.replace_both(small, rest, [(merged.script, AMOUNT_SATS)])
-    parent = stage.replace(base, [(ANYBODY, 300_000)])
+    parent = stage.replace(base, [(ANYONE_CAN_SPEND, 300_000)])
     for vout in (0, 1):
         stage.pay([(split, AMOUNT_SATS // 2)], parent.coin(vout))
     stage.settle()
@@ -231,7 +231,7 @@ def test_a_small_part_in_time_makes_no_late_money_good(stage: Stage) -> None:
 # A kill, a closed request
 
 
-def test_a_kill_in_the_midst_of_a_reorg_forgets_no_age(stage: Stage) -> None:
+def test_a_kill_in_the_midst_of_a_reorg_forgets_no_age(stage: Scenario) -> None:
     """At each question of the daemon's: the bump that the new branch mined is as old as the payment."""
     stage.begin()
     for question in range(1, 9):
@@ -250,7 +250,7 @@ def test_a_kill_in_the_midst_of_a_reorg_forgets_no_age(stage: Stage) -> None:
     stage.end()
 
 
-def test_what_a_closed_request_forgets_nobody_else_needs(stage: Stage) -> None:
+def test_what_a_closed_request_forgets_nobody_else_needs(stage: Scenario) -> None:
     """One payment of two requests, or a payment that is not buried: a reorg can still bring its bump."""
     stage.begin()
     first, second, alone = [stage.request(AMOUNT_SATS) for _ in range(3)]
@@ -284,7 +284,7 @@ def test_what_a_closed_request_forgets_nobody_else_needs(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("is_late_counted", [False, True])
-def test_a_change_right_after_expiry_is_judged_as_of_then(stage: Stage, is_late_counted: bool) -> None:
+def test_a_change_right_after_expiry_is_judged_as_of_then(stage: Scenario, is_late_counted: bool) -> None:
     """Though bitcoind was last looked at before: no part is asked for any more, and nothing is told twice."""
     stage.begin()
     account = stage.request(AMOUNT_SATS, is_late_counted=is_late_counted)
@@ -302,7 +302,7 @@ def test_a_change_right_after_expiry_is_judged_as_of_then(stage: Stage, is_late_
     stage.end()
 
 
-def test_a_payment_that_was_in_time_while_the_daemon_was_down_is_in_time(stage: Stage) -> None:
+def test_a_payment_that_was_in_time_while_the_daemon_was_down_is_in_time(stage: Scenario) -> None:
     """It was mined after expiry; the wallet received it before."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
@@ -321,7 +321,7 @@ def test_a_payment_that_was_in_time_while_the_daemon_was_down_is_in_time(stage: 
     stage.end()
 
 
-def test_no_slow_clock_makes_late_money_good(stage: Stage) -> None:
+def test_no_slow_clock_makes_late_money_good(stage: Scenario) -> None:
     """A miner's clock is behind: the payment was not there when last looked, nor before the request was."""
     stage.begin()
     time = stage.world.earliest_time()

@@ -195,7 +195,7 @@ def test_all_is_well_beside_a_daemon_at_work(make_till: MerchantMaker, customer:
     robbed.wait("received", txid=stolen.txid)
     new = customer.bump_fee(old)
     bumped.wait("received", txid=new.txid)
-    customer.mine_only(customer.counterfeit(stolen).raw)
+    customer.mine_only(customer.sign_double_spend(stolen).raw)
     till.node.mine()
     paid.wait("confirmed")
     late.wait("expired")

@@ -9,12 +9,12 @@ from daemon import health as vitals
 from daemon.chain import address_filter as addresses
 from models.address import find_scripts
 from models.daemon_status import beat, daemon_report
-from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
 MISSED = 5
 
 
-def test_health_knows_how_far_the_daemon_is_behind(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_knows_how_far_the_daemon_is_behind(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it reads what it has missed: then statuses are old, and whoever looks must know it."""
     stage.begin()
     stage.daemon.stop()
@@ -35,7 +35,7 @@ def test_health_knows_how_far_the_daemon_is_behind(stage: Stage, monkeypatch: py
     assert seen[-1] == 0
 
 
-def test_what_was_missed_is_looked_through_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_missed_is_looked_through_at_once(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """The address table is asked once for all of it, not for each block: it may be on another machine."""
     stage.begin()
     stage.daemon.stop()

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.conftest import NewDatabase
-from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
-from tests.support.web_server import Shop, open_shop
+from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
+from tests.support.web_server import WebServer, open_shop
 from web.html.languages import languages
 
 OpenPage = Callable[..., Page]
@@ -51,7 +51,7 @@ OUTSIDE = """() => {
 
 
 @pytest.fixture(scope="module")
-def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A shop with a label on everything, and a way back."""
     directory = tmp_path_factory.mktemp("shop")
     with open_shop(directory, new_database(directory), addresses=200) as opened:
@@ -59,7 +59,7 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def open_page(shop: Shop, browser: Browser) -> Iterator[OpenPage]:
+def open_page(shop: WebServer, browser: Browser) -> Iterator[OpenPage]:
     """Opens a request's page in a browser of these properties. No page may have had a fault."""
     faults: list[str] = []
     contexts = []
@@ -78,12 +78,12 @@ def open_page(shop: Shop, browser: Browser) -> Iterator[OpenPage]:
     assert faults == []
 
 
-def staged(shop: Shop, scene: str, label: str = "Alpaca Direct") -> dict[str, Any]:
-    return stage(shop, scene, label=label, redirect_url="https://shop.example/thanks")
+def staged(shop: WebServer, scene: str, label: str = "Alpaca Direct") -> dict[str, Any]:
+    return create_in_scene(shop, scene, label=label, redirect_url="https://shop.example/thanks")
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_all_text_can_be_read(shop: Shop, open_page: OpenPage, scene: str) -> None:
+def test_all_text_can_be_read(shop: WebServer, open_page: OpenPage, scene: str) -> None:
     """Contrast of at least 4.5 to 1 (WCAG AA), in light and in dark."""
     page = open_page(staged(shop, scene))
     grounds = set()
@@ -97,7 +97,7 @@ def test_all_text_can_be_read(shop: Shop, open_page: OpenPage, scene: str) -> No
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_nothing_is_cut_off(shop: Shop, open_page: OpenPage, scene: str) -> None:
+def test_nothing_is_cut_off(shop: WebServer, open_page: OpenPage, scene: str) -> None:
     """From the smallest phone to a desktop, in every language, with the longest of words in it."""
     page = open_page(staged(shop, scene, LONG_LABEL))
     for code in languages():
@@ -109,7 +109,7 @@ def test_nothing_is_cut_off(shop: Shop, open_page: OpenPage, scene: str) -> None
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage, scene: str) -> None:
+def test_a_screen_reader_finds_its_way(shop: WebServer, open_page: OpenPage, scene: str) -> None:
     """One headline, news that is announced when it changes, a name for whatever can be used or seen."""
     page = open_page(staged(shop, scene))
     expect(page.get_by_role("main")).to_have_count(1)
@@ -125,7 +125,7 @@ def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage, scene: s
     assert len(ids) == len(set(ids))
 
 
-def test_all_can_be_done_by_keyboard(shop: Shop, open_page: OpenPage) -> None:
+def test_all_can_be_done_by_keyboard(shop: WebServer, open_page: OpenPage) -> None:
     """In the order in which it is read; Enter copies."""
     page = open_page(staged(shop, "new"), permissions=["clipboard-read", "clipboard-write"])
     reached = []
@@ -142,7 +142,7 @@ def test_all_can_be_done_by_keyboard(shop: Shop, open_page: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("is_secure", [True, False], ids=["with TLS or here", "without TLS"])
-def test_what_is_copied_is_what_a_wallet_takes(shop: Shop, open_page: OpenPage, is_secure: bool) -> None:
+def test_what_is_copied_is_what_a_wallet_takes(shop: WebServer, open_page: OpenPage, is_secure: bool) -> None:
     """The bare amount and the bare address; it is said, and the button goes back to what it was."""
     document = staged(shop, "new")
     permissions = ["clipboard-read", "clipboard-write"]
@@ -160,7 +160,7 @@ def test_what_is_copied_is_what_a_wallet_takes(shop: Shop, open_page: OpenPage, 
         expect(button).to_have_text("Copy")
 
 
-def test_it_changes_without_being_loaded_anew(shop: Shop, open_page: OpenPage) -> None:
+def test_it_changes_without_being_loaded_anew(shop: WebServer, open_page: OpenPage) -> None:
     """And who was about to copy something finds the focus at the news, not at the top of the page."""
     document = staged(shop, "new")
     page = open_page(document, "?lang=de")
@@ -176,7 +176,7 @@ def test_it_changes_without_being_loaded_anew(shop: Shop, open_page: OpenPage) -
 
 @pytest.mark.parametrize(("scene", "is_asking"), [("confirmed", False), ("confirming", True)])
 def test_it_asks_no_more_once_all_is_done(
-    shop: Shop, open_page: OpenPage, scene: str, is_asking: bool
+    shop: WebServer, open_page: OpenPage, scene: str, is_asking: bool
 ) -> None:
     """The page of a confirmed payment sends nothing, however long it is open; another's does."""
     page = open_page(staged(shop, scene))
@@ -192,7 +192,9 @@ def test_it_asks_no_more_once_all_is_done(
     assert any("/pay/" in url for url in asked) is is_asking
 
 
-def test_a_hidden_page_asks_seldom_and_catches_up_when_it_is_seen(shop: Shop, open_page: OpenPage) -> None:
+def test_a_hidden_page_asks_seldom_and_catches_up_when_it_is_seen(
+    shop: WebServer, open_page: OpenPage
+) -> None:
     """A page in the background costs the till little."""
     document = staged(shop, "new")
     page = open_page(document)
@@ -205,7 +207,7 @@ def test_a_hidden_page_asks_seldom_and_catches_up_when_it_is_seen(shop: Shop, op
     expect(page.get_by_role("heading", level=1)).to_have_text("Payment received")
 
 
-def test_a_lost_connection_is_told_and_found_again(shop: Shop, browser: Browser) -> None:
+def test_a_lost_connection_is_told_and_found_again(shop: WebServer, browser: Browser) -> None:
     """What happened meanwhile is shown when it is back."""
     document = staged(shop, "new")
     context = browser.new_context(locale="en")
@@ -220,7 +222,7 @@ def test_a_lost_connection_is_told_and_found_again(shop: Shop, browser: Browser)
     context.close()
 
 
-def test_it_works_without_a_script(shop: Shop, open_page: OpenPage) -> None:
+def test_it_works_without_a_script(shop: WebServer, open_page: OpenPage) -> None:
     """All is there but what needs one, and the page reloads itself."""
     document = staged(shop, "new")
     page = open_page(document, java_script_enabled=False)
@@ -233,7 +235,7 @@ def test_it_works_without_a_script(shop: Shop, open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Payment received", timeout=30_000)
 
 
-def test_everything_comes_from_the_till(shop: Shop, open_page: OpenPage) -> None:
+def test_everything_comes_from_the_till(shop: WebServer, open_page: OpenPage) -> None:
     """No third party learns that somebody pays."""
     document = staged(shop, "new")
     page = open_page(document)

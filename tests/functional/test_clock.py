@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from daemon import loop
-from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
 
 def test_a_clock_that_was_a_day_ahead_expires_no_later_request(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine that starts with a wrong clock and is set right by NTP: a new request has its whole time."""
     stage.begin()

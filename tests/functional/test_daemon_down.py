@@ -10,7 +10,7 @@ from structlog.testing import CapturingLogger
 from daemon import progress
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant, subjects
-from tests.support.scenario import Stage
+from tests.support.scenario import Scenario
 from tests.support.waiting import wait_until
 
 
@@ -52,7 +52,7 @@ def test_a_double_spend_mined_meanwhile_is_found_in_its_block(till: Merchant, cu
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
     with down(till):
-        customer.mine_only(customer.counterfeit(sent).raw)
+        customer.mine_only(customer.sign_double_spend(sent).raw)
         till.node.mine(2)
     order.wait("new")
     order.wait_told("received", "reverted")
@@ -122,7 +122,7 @@ def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(
         assert {letter["Message-ID"] for letter in order.letters()} == set(order.mailed())
 
 
-def test_catching_up_tells_how_far_it_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_catching_up_tells_how_far_it_is(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the log, with the block that was read and how many there are."""
     stage.begin()
     stage.daemon.stop()

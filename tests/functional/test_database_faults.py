@@ -25,7 +25,7 @@ from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import SELLER, Merchant
 from tests.support.postgres import PostgresServer
-from tests.support.scenario import Stage
+from tests.support.scenario import Scenario
 from tests.support.web_server import BODY, open_shop, serving, settings_of
 
 CONTRACT_SECONDS = 5.0
@@ -66,7 +66,7 @@ def _fill_free_pages() -> None:
 
 
 @pytest.mark.parametrize("fault", [_read_only, _full])
-def test_a_database_that_cannot_be_written_is_waited_out(stage: Stage, fault: Any) -> None:
+def test_a_database_that_cannot_be_written_is_waited_out(stage: Scenario, fault: Any) -> None:
     """Payments, blocks and a reorg come meanwhile: nothing is told until it can be stored."""
     stage.begin()
     accounts = [stage.request(2_000) for _ in range(MANY)]

@@ -5,19 +5,21 @@ from datetime import UTC, datetime, timedelta
 from models.outbox import events_of
 from models.output import DROPPED, Output
 from payments.status import Status
-from tests.support.hand_daemon import Hearing
-from tests.support.scenario import Stage
+from tests.support.in_process_daemon import FeedDelivery
+from tests.support.scenario import Scenario
 
 AMOUNT_SATS = 2_000
 EXPIRY = timedelta(days=15)
 """bitcoind keeps a transaction for 14 days (-mempoolexpiry)."""
 
 
-def test_a_payment_that_leaves_a_mempool_is_dropped_and_live_again_when_it_comes_back(stage: Stage) -> None:
+def test_a_payment_that_leaves_a_mempool_is_dropped_and_live_again_when_it_comes_back(
+    stage: Scenario,
+) -> None:
     """bitcoind says nothing of it: in silence, too, each that is in no block is asked after."""
     stage.begin()
     stage.daemon.stop()
-    stage.daemon.start(Hearing.NOTHING)
+    stage.daemon.start(FeedDelivery.NOTHING)
     account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
     sent = stage.pay([(account, AMOUNT_SATS)])
     stage.settle()

@@ -33,7 +33,7 @@ from regtest.fetch import fetched_command
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import change
 from tests.support.waiting import wait_until
-from tests.support.web_server import KEY, TIP, Reply, Shop, open_shop, stored
+from tests.support.web_server import KEY, TIP, Reply, WebServer, open_shop, stored
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -62,7 +62,7 @@ def php(port: int) -> list[str]:
 class Example:
     """A shop that runs, and the Nodetill that it uses."""
 
-    till: Shop
+    till: WebServer
     port: int
     output: Path
 

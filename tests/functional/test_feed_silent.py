@@ -88,7 +88,7 @@ def test_a_reorg_is_found_within_the_interval(curious: Merchant, customer: Custo
     order.wait("received")
     curious.node.mine()
     order.wait("confirmed")
-    customer.reorg(1, [customer.counterfeit(sent).raw])
+    customer.reorg(1, [customer.sign_double_spend(sent).raw])
     order.wait("new")
     order.wait_told("received", "confirmed", "reverted")
 

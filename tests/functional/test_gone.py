@@ -11,10 +11,10 @@ from models.output import DROPPED, Output
 from payments.status import Status
 from regtest.node import RegtestNode
 from tests.support.customer import Customer
-from tests.support.expected_state import Account
+from tests.support.expected_state import TrackedRequest
 from tests.support.merchant import Merchant
-from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Stage
-from tests.support.tx_builder import ANYBODY, Coin, Forged
+from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
+from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
 
 AMOUNT_SATS = 2_000
 QUESTIONS = 7
@@ -22,17 +22,19 @@ QUESTIONS = 7
 EXPIRY = timedelta(days=15)
 """bitcoind keeps a transaction for 14 days (-mempoolexpiry)."""
 
-Thing = Callable[[Stage, Account, int], None]
+Thing = Callable[[Scenario, TrackedRequest, int], None]
 
 
-def _publish(stage: Stage, coins: list[Coin], outputs: list[tuple[bytes, int]], fee_sats: int) -> Forged:
-    made = stage.world.forge(coins, outputs, fee_sats)
+def _publish(
+    stage: Scenario, coins: list[Coin], outputs: list[tuple[bytes, int]], fee_sats: int
+) -> BuiltTransaction:
+    made = stage.world.build_transaction(coins, outputs, fee_sats)
     assert stage.world.publish(made)
     return made
 
 
 def _publish_meanwhile(
-    stage: Stage, question: int, coins: list[Coin], outputs: list[tuple[bytes, int]]
+    stage: Scenario, question: int, coins: list[Coin], outputs: list[tuple[bytes, int]]
 ) -> None:
     """Publish it before this question, at a fee that takes the place of all others."""
 
@@ -42,7 +44,7 @@ def _publish_meanwhile(
     stage.meanwhile(publish, question)
 
 
-def _replace_the_double_spend(stage: Stage, account: Account, question: int) -> None:
+def _replace_the_double_spend(stage: Scenario, account: TrackedRequest, question: int) -> None:
     """D spends what the payment spends and another coin; E spends that other coin alone."""
     sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
     stage.settle()
@@ -50,7 +52,7 @@ def _replace_the_double_spend(stage: Stage, account: Account, question: int) -> 
     _publish(stage, [*sent.coins, other], [], 10 * FEE_SATS)
 
 
-def _replace_the_smaller_bump(stage: Stage, account: Account, question: int) -> None:
+def _replace_the_smaller_bump(stage: Scenario, account: TrackedRequest, question: int) -> None:
     """The same where D pays the request, too: the two never count together."""
     sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
     stage.settle()
@@ -58,16 +60,16 @@ def _replace_the_smaller_bump(stage: Stage, account: Account, question: int) -> 
     _publish(stage, [*sent.coins, other], [(account.script, AMOUNT_SATS)], 10 * FEE_SATS)
 
 
-def _replace_the_parent(stage: Stage, account: Account, question: int) -> None:
+def _replace_the_parent(stage: Scenario, account: TrackedRequest, question: int) -> None:
     """The parent goes while bitcoind is asked about its child, which pays."""
     parent = _publish(stage, [stage.world.coin()], [], FEE_SATS)
     stage.settle()
-    _publish_meanwhile(stage, question, list(parent.coins), [(ANYBODY, 1_000)])
+    _publish_meanwhile(stage, question, list(parent.coins), [(ANYONE_CAN_SPEND, 1_000)])
     stage.pay([(account, AMOUNT_SATS)], parent.coin(-1))
 
 
 @pytest.mark.parametrize("thing", [_replace_the_double_spend, _replace_the_smaller_bump, _replace_the_parent])
-def test_what_is_gone_before_bitcoind_is_asked_does_not_stay(stage: Stage, thing: Thing) -> None:
+def test_what_is_gone_before_bitcoind_is_asked_does_not_stay(stage: Scenario, thing: Thing) -> None:
     """Before the first question, before the second, and so on; no block and no long silence is needed."""
     stage.begin()
     for question in range(1, QUESTIONS + 1):
@@ -81,7 +83,7 @@ def test_what_is_gone_before_bitcoind_is_asked_does_not_stay(stage: Stage, thing
     stage.end()
 
 
-def test_a_sibling_that_takes_the_place_of_a_payment_conflicts_with_nothing(stage: Stage) -> None:
+def test_a_sibling_that_takes_the_place_of_a_payment_conflicts_with_nothing(stage: Scenario) -> None:
     """A version-3 parent has one unconfirmed child. A second child evicts it, by another output."""
     stage.begin()
     if "Knots" in stage.world.node.rpc("getnetworkinfo")["subversion"]:
@@ -91,9 +93,9 @@ def test_a_sibling_that_takes_the_place_of_a_payment_conflicts_with_nothing(stag
         stage.daemon.start()
     account = stage.request(AMOUNT_SATS, confirmations=0)
     world = stage.world
-    parent = world.forge([world.coin()], [(ANYBODY, 100_000)], FEE_SATS, 3)
-    child = world.forge([parent.coin(0)], [(account.script, AMOUNT_SATS)], FEE_SATS, 3)
-    sibling = world.forge([parent.coin(1)], [], 50 * FEE_SATS, 3)
+    parent = world.build_transaction([world.coin()], [(ANYONE_CAN_SPEND, 100_000)], FEE_SATS, 3)
+    child = world.build_transaction([parent.coin(0)], [(account.script, AMOUNT_SATS)], FEE_SATS, 3)
+    sibling = world.build_transaction([parent.coin(1)], [], 50 * FEE_SATS, 3)
     assert world.publish(parent)
     assert world.publish(child)
     stage.settle()
@@ -107,7 +109,7 @@ def test_a_sibling_that_takes_the_place_of_a_payment_conflicts_with_nothing(stag
     stage.end()
 
 
-def test_a_payment_that_bitcoind_forgets_is_missed_though_the_feed_is_whole(stage: Stage) -> None:
+def test_a_payment_that_bitcoind_forgets_is_missed_though_the_feed_is_whole(stage: Scenario) -> None:
     """bitcoind publishes nothing about a transaction that expires, or that a full mempool loses."""
     stage.begin()
     account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
@@ -124,7 +126,7 @@ def test_a_payment_that_bitcoind_forgets_is_missed_though_the_feed_is_whole(stag
     stage.end()
 
 
-def test_the_replacement_of_a_payment_can_go_as_well(stage: Stage) -> None:
+def test_the_replacement_of_a_payment_can_go_as_well(stage: Scenario) -> None:
     """The payment is not called replaced by something that nobody has."""
     stage.begin()
     account, other = stage.request(AMOUNT_SATS), stage.world.coin()
@@ -138,7 +140,7 @@ def test_the_replacement_of_a_payment_can_go_as_well(stage: Stage) -> None:
     stage.end()
 
 
-def test_an_output_without_a_request_is_followed_to_its_end(stage: Stage) -> None:
+def test_an_output_without_a_request_is_followed_to_its_end(stage: Scenario) -> None:
     """It does not stay in the mempool for ever: it is dropped, replaced, or mined like any other."""
     stage.begin()
     world, wallet = stage.world, stage.settings.bitcoind_wallet

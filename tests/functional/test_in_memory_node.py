@@ -9,9 +9,9 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from payments.transaction import split_outpoint
 from regtest.node import RegtestNode
-from tests.support.chain_state import AnyNode, View, World
+from tests.support.chain_state import AnyNode, ChainState, View
 from tests.support.in_memory_node import InMemoryNode
-from tests.support.tx_builder import ANYBODY, Forged
+from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction
 
 STEPS = 250
 WALLET, LABEL = "nodetill", "nodetill"
@@ -90,9 +90,9 @@ class Walk:
     def __init__(self, twin: TwinNode, seed: int) -> None:
         self.twin = twin
         self.chance = Random(seed)
-        self.world = World(twin).begin()
+        self.world = ChainState(twin).begin()
         self.world.settle(STEPS + 10, 5)
-        self.sent: list[Forged] = []
+        self.sent: list[BuiltTransaction] = []
         self.scripts = [self._new_script() for _ in range(ADDRESSES)]
         self.steps: dict[Callable[[], None], int] = {
             self.pay: 12,
@@ -154,7 +154,7 @@ class Walk:
         old = self.chance.choice(self.sent[-6:])
         spent = sum(coin.amount_sats for coin in old.coins)
         fee_sats = spent - sum(sats for _, sats in old.outputs) + self.chance.choice((1, 200, 5_000, 50_000))
-        outputs = self.chance.choice((old.outputs[:-1], [(ANYBODY, 1_000)], self._outputs()))
+        outputs = self.chance.choice((old.outputs[:-1], [(ANYONE_CAN_SPEND, 1_000)], self._outputs()))
         if fee_sats + sum(sats for _, sats in outputs) < spent - 1_000:
             self._made(old.coins, outputs, fee_sats)
 
@@ -172,7 +172,7 @@ class Walk:
         self.world.reorg(depth, [self._some() for _ in range(self.chance.choice((0, 1, depth + 1)))])
 
     def _made(self, coins: Any, outputs: Any, fee_sats: int) -> None:
-        sent = self.world.forge(list(coins), list(outputs), fee_sats)
+        sent = self.world.build_transaction(list(coins), list(outputs), fee_sats)
         self.sent.append(sent)
         if self.chance.random() < 0.8:
             self.world.publish(sent)
@@ -180,7 +180,7 @@ class Walk:
     def _outputs(self) -> list[tuple[bytes, int]]:
         return [(self.chance.choice(self.scripts), 1_000 + self.chance.randrange(1_000))]
 
-    def _some(self) -> list[Forged]:
+    def _some(self) -> list[BuiltTransaction]:
         recent = self.sent[-12:]
         return self.chance.sample(recent, self.chance.randint(0, len(recent)))
 

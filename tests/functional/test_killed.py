@@ -20,12 +20,12 @@ from models.db.schema import open_database
 from regtest.installation import settings_for
 from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
-from tests.support.chain_state import World
+from tests.support.chain_state import ChainState
 from tests.support.child_daemon import ChildDaemon
 from tests.support.endpoint import Endpoint, answers
-from tests.support.kill_scenario import Tale, as_hand_daemon, repeats
+from tests.support.kill_scenario import KillScenario, as_in_process_daemon, repeats
 from tests.support.rows import new_seller
-from tests.support.scenario import Stage
+from tests.support.scenario import Scenario
 from tests.support.waiting import wait_until
 from tests.support.zmq_forwarder import ZmqForwarder
 
@@ -53,12 +53,12 @@ def tale(
     start_node: Callable[..., RegtestNode],
     new_database: NewDatabase,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Tale]:
+) -> Iterator[KillScenario]:
     """A node, a database, a feed and a shop; the daemon has not been started."""
     directory = tmp_path_factory.mktemp("tale")
     node = start_node()
     node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
-    world = World(node).begin()
+    world = ChainState(node).begin()
     with ExitStack() as stack:
         feed = stack.enter_context(ZmqForwarder(node))
         shop = stack.enter_context(Endpoint(answers(204)))
@@ -69,10 +69,10 @@ def tale(
         open_database(settings.database_url.reveal())
         stack.callback(disconnect)
         new_seller(webhook_url=shop.url, webhook_secret=SECRET)
-        yield Tale(Stage(world, as_hand_daemon(daemon), settings), daemon, feed, shop)
+        yield KillScenario(Scenario(world, as_in_process_daemon(daemon), settings), daemon, feed, shop)
 
 
-def test_a_daemon_that_dies_at_its_very_first_start_begins_again(tale: Tale) -> None:
+def test_a_daemon_that_dies_at_its_very_first_start_begins_again(tale: KillScenario) -> None:
     """With a new database it has to find out which chain it is on, and where that ends."""
     for place in FIRST:
         tale.daemon.start(place)
@@ -80,7 +80,7 @@ def test_a_daemon_that_dies_at_its_very_first_start_begins_again(tale: Tale) -> 
 
 
 @pytest.mark.parametrize("place", [name for name in failpoint.names(RPC_CALLS) if name not in FIRST])
-def test_a_daemon_that_dies_anywhere_loses_nothing(tale: Tale, place: str) -> None:
+def test_a_daemon_that_dies_anywhere_loses_nothing(tale: KillScenario, place: str) -> None:
     """Started again, it comes to the truth, and tells it at least once, in order, under the same ids."""
     daemon = tale.daemon
     for arrival in range(1, 4 if KILLS else 2):
@@ -97,7 +97,7 @@ def test_a_daemon_that_dies_anywhere_loses_nothing(tale: Tale, place: str) -> No
         tale.finish()
 
 
-def test_a_daemon_that_is_killed_again_and_again_loses_nothing(tale: Tale) -> None:
+def test_a_daemon_that_is_killed_again_and_again_loses_nothing(tale: KillScenario) -> None:
     """At random moments, while customers pay and blocks come; a message comes twice only by a kill."""
     chance = random.Random(KILLS)
     daemon, kills = tale.daemon, tale.daemon.kills + (KILLS or 15)

@@ -16,7 +16,7 @@ from models.output import outputs_at
 from payments.status import Status
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
 AMOUNT_SATS = 2_000
 KEPT = 5
@@ -38,7 +38,7 @@ def test_the_operator_s_order_makes_the_daemon_follow(make_till: MerchantMaker, 
     top = till.node.rpc("getblockhash", till.node.rpc("getblockcount") - 1)
     till.node.rpc("invalidateblock", top)
     # Nobody has it any more: a block on the other branch spends its coin.
-    customer.mine_only(customer.counterfeit(sent).raw)
+    customer.mine_only(customer.sign_double_spend(sent).raw)
     till.wait_problem("behind the one already read")
     assert lost.now()["status"] == "confirmed"
 
@@ -68,7 +68,7 @@ def test_the_operator_s_order_makes_the_daemon_follow(make_till: MerchantMaker, 
 
 
 def test_a_chain_that_stays_behind_is_named_with_the_command(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an hour of it; nothing is told meanwhile, and after the order all is as the chain has it."""
     monkeypatch.setattr(stalled, "STALLED_SECONDS", 0.0)
@@ -92,7 +92,7 @@ def test_a_chain_that_stays_behind_is_named_with_the_command(
     assert stage.daemon.work_until(lambda: not daemon_report().problems, PATIENCE_SECONDS)
 
 
-def test_an_order_holds_for_the_chain_that_it_was_given_for(stage: Stage) -> None:
+def test_an_order_holds_for_the_chain_that_it_was_given_for(stage: Scenario) -> None:
     """Where bitcoind has left that chain, another one with less work is held again."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
@@ -109,7 +109,7 @@ def test_an_order_holds_for_the_chain_that_it_was_given_for(stage: Stage) -> Non
 
 
 def test_a_chain_that_shares_no_block_that_is_kept_can_be_followed(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a test network was begun anew."""
     monkeypatch.setattr(block, "BLOCKS_KEPT", KEPT)

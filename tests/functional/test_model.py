@@ -15,8 +15,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.support.random_scenario import Story
-from tests.support.scenario import Stage
+from tests.support.random_scenario import RandomScenario
+from tests.support.scenario import Scenario
 
 STORIES, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 
@@ -24,14 +24,14 @@ STORIES, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 class Stories(RuleBasedStateMachine):
     """One story a run; `stage` is set by the test."""
 
-    stage: Stage
-    story: Story
+    stage: Scenario
+    story: RandomScenario
 
     @initialize(seed=st.integers(1, 2**32))
     def begin(self, seed: int) -> None:
         """There is something to pay for."""
         self.stage.begin()
-        self.story = Story(self.stage, seed)
+        self.story = RandomScenario(self.stage, seed)
 
     @rule()
     def go_on(self) -> None:
@@ -48,7 +48,7 @@ class Stories(RuleBasedStateMachine):
         self.stage.end()
 
 
-def test_the_database_is_right_after_each_step_of_any_story(stage: Stage) -> None:
+def test_the_database_is_right_after_each_step_of_any_story(stage: Scenario) -> None:
     """Whatever customers, miners, merchants and the machine do: outputs, statuses and events are true."""
     Stories.stage = stage
     run_state_machine_as_test(

@@ -19,7 +19,7 @@ import pytest
 from regtest.child import end_with_parent, free_ports
 from tests.support.debian_program import find_program
 from tests.support.waiting import wait_until
-from tests.support.web_server import KEY, Reply, Shop, open_shop
+from tests.support.web_server import KEY, Reply, WebServer, open_shop
 
 ROOT = Path(__file__).parent.parent.parent
 CERTIFICATE = ROOT / "tests" / "support" / "localhost.pem"
@@ -147,7 +147,7 @@ def _is_open(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A shop that serves the triggers and the operator's pages, too."""
     directory = tmp_path_factory.mktemp("shop")
     settings = {
@@ -160,7 +160,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def front(nginx: list[str], shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def front(nginx: list[str], shop: WebServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """nginx before the shop."""
     with serving(nginx, tmp_path_factory.mktemp("nginx"), shop.port) as opened:
         yield opened
@@ -285,7 +285,7 @@ OPERATOR_SPELLINGS = [
 ]
 
 
-def test_rules_for_the_operators_pages_hold_too(nginx: list[str], shop: Shop, tmp_path: Path) -> None:
+def test_rules_for_the_operators_pages_hold_too(nginx: list[str], shop: WebServer, tmp_path: Path) -> None:
     """An operator may let nobody but the own network to these pages."""
     with serving(nginx, tmp_path, shop.port, {"    # Prometheus reads": GUARD}) as guarded:
         for target in OPERATOR_SPELLINGS:

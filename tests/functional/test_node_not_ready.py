@@ -15,7 +15,7 @@ from regtest.child import free_ports
 from regtest.node import RegtestNode
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
-from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.scenario import PATIENCE_SECONDS, Scenario
 from tests.support.waiting import wait_until
 
 AMOUNT_SATS = 2_000
@@ -25,7 +25,7 @@ MANY_BLOCKS = 500
 """Enough for bitcoind to prune some: it keeps 288, and deletes whole files."""
 
 
-def test_nothing_is_gone_while_bitcoind_reads_its_mempool(stage: Stage) -> None:
+def test_nothing_is_gone_while_bitcoind_reads_its_mempool(stage: Scenario) -> None:
     """It takes minutes on a large one; no payment that was there before is called dropped."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
@@ -37,7 +37,7 @@ def test_nothing_is_gone_while_bitcoind_reads_its_mempool(stage: Stage) -> None:
     stage.end()
 
 
-def test_nothing_expires_while_bitcoind_reads_its_mempool(stage: Stage) -> None:
+def test_nothing_expires_while_bitcoind_reads_its_mempool(stage: Scenario) -> None:
     """A payment in it that nobody has seen yet may have come in time."""
     stage.begin()
     stage.daemon.stop()
@@ -54,7 +54,7 @@ def test_nothing_expires_while_bitcoind_reads_its_mempool(stage: Stage) -> None:
     stage.end()
 
 
-def test_in_initial_download_blocks_are_read_and_nothing_is_told(stage: Stage) -> None:
+def test_in_initial_download_blocks_are_read_and_nothing_is_told(stage: Scenario) -> None:
     """The newest of them is old: what came after it may change everything."""
     stage.begin()
     paid = stage.request(AMOUNT_SATS, confirmations=2)

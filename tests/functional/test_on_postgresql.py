@@ -39,7 +39,7 @@ def test_one_whole_story(till: Merchant, customer: Customer) -> None:
     assert confirmed["metadata"] == {"cart": [1, "ü"]}
     letters = order.wait_told("underpaid", "received", "confirmed")
     assert subjects(letters) == ["Payment received", "Payment confirmed"]
-    customer.reorg(2, [customer.counterfeit(rest).raw])
+    customer.reorg(2, [customer.sign_double_spend(rest).raw])
     order.wait("underpaid", received_sats=5_000)
     order.wait_told("underpaid", "received", "confirmed", "reverted", "underpaid")
 

@@ -15,10 +15,10 @@ from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, needs_action
 from tests.conftest import NewDatabase
 from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS
-from tests.support.checkout_scenes import DUE_SATS, change, stage
+from tests.support.checkout_scenes import DUE_SATS, change, create_in_scene
 from tests.support.operator_client import PASSWORD
-from tests.support.operator_scenes import stage_questions, told
-from tests.support.web_server import Shop, open_shop, stored
+from tests.support.operator_scenes import add_event, create_action_needed
+from tests.support.web_server import WebServer, open_shop, stored
 
 OpenPage = Callable[..., Page]
 WIDTHS = (320, 360, 768, 1280)
@@ -29,17 +29,17 @@ PATIENCE = 20_000
 
 
 @pytest.fixture(scope="module")
-def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A shop with an operator, and something of every kind to decide."""
     directory = tmp_path_factory.mktemp("shop")
     settings = {"OPERATOR_PASSWORD": PASSWORD}
     with open_shop(directory, new_database(directory), settings, addresses=200) as opened:
-        stage_questions(opened, note=f"{MARKUP} {LONG}", label=MARKUP, metadata={MARKUP: LONG})
+        create_action_needed(opened, note=f"{MARKUP} {LONG}", label=MARKUP, metadata={MARKUP: LONG})
         yield opened
 
 
 @pytest.fixture(scope="module")
-def key(shop: Shop, browser: Browser) -> Any:
+def key(shop: WebServer, browser: Browser) -> Any:
     """The cookies of a browser that has logged in: to do so again for each test would only take time."""
     context = browser.new_context()
     log_in(context, shop).wait_for_url("**/")
@@ -49,7 +49,7 @@ def key(shop: Shop, browser: Browser) -> Any:
 
 
 @pytest.fixture
-def open_page(shop: Shop, browser: Browser, key: Any) -> Iterator[OpenPage]:
+def open_page(shop: WebServer, browser: Browser, key: Any) -> Iterator[OpenPage]:
     """Opens a page as the operator, in a browser of these properties. No page may have had a fault."""
     faults: list[str] = []
     contexts = []
@@ -69,7 +69,7 @@ def open_page(shop: Shop, browser: Browser, key: Any) -> Iterator[OpenPage]:
     assert faults == []
 
 
-def log_in(context: BrowserContext, shop: Shop, path: str = "/") -> Page:
+def log_in(context: BrowserContext, shop: WebServer, path: str = "/") -> Page:
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{shop.port}{path}")
     page.get_by_label("Operator password").fill(PASSWORD)
@@ -91,7 +91,7 @@ def all_paths() -> list[str]:
     return ["/", "/?needs=late", "/operator/money", *(f"/operator/payments/{row.reference}" for row in rows)]
 
 
-def test_the_way_in_and_out(shop: Shop, browser: Browser) -> None:
+def test_the_way_in_and_out(shop: WebServer, browser: Browser) -> None:
     """A wrong password is told; the right one leads on; the keyboard is enough; then all is closed again."""
     context = browser.new_context()
     page = context.new_page()
@@ -116,7 +116,7 @@ def test_the_way_in_and_out(shop: Shop, browser: Browser) -> None:
     context.close()
 
 
-def test_all_text_can_be_read(shop: Shop, open_page: OpenPage) -> None:
+def test_all_text_can_be_read(shop: WebServer, open_page: OpenPage) -> None:
     """Contrast of at least 4.5 to 1 (WCAG AA), in light and in dark."""
     page = open_page()
     for path in all_paths():
@@ -128,7 +128,7 @@ def test_all_text_can_be_read(shop: Shop, open_page: OpenPage) -> None:
             assert [(text, ratio) for text, ratio in contrasts if ratio < AA_CONTRAST] == [], (path, scheme)
 
 
-def test_nothing_is_wider_than_the_screen(shop: Shop, open_page: OpenPage) -> None:
+def test_nothing_is_wider_than_the_screen(shop: WebServer, open_page: OpenPage) -> None:
     """From the smallest phone to a desktop, with the longest of words in it."""
     page = open_page()
     for path in all_paths():
@@ -138,7 +138,7 @@ def test_nothing_is_wider_than_the_screen(shop: Shop, open_page: OpenPage) -> No
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
 
 
-def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage) -> None:
+def test_a_screen_reader_finds_its_way(shop: WebServer, open_page: OpenPage) -> None:
     """One main part and one headline on each page; every table, field, button and link has a name."""
     page = open_page()
     for path in all_paths():
@@ -160,7 +160,7 @@ def test_a_screen_reader_finds_its_way(shop: Shop, open_page: OpenPage) -> None:
     assert len(names) == len(set(names)) > 1
 
 
-def test_nobody_s_script_runs(shop: Shop, open_page: OpenPage) -> None:
+def test_nobody_s_script_runs(shop: WebServer, open_page: OpenPage) -> None:
     """What is in a note, a label or an answer is shown as it was written."""
     page = open_page()
     for path in all_paths():
@@ -170,7 +170,7 @@ def test_nobody_s_script_runs(shop: Shop, open_page: OpenPage) -> None:
     expect(page.get_by_text("<script>document.title").first).to_be_visible()
 
 
-def test_everything_comes_from_the_till(shop: Shop, open_page: OpenPage) -> None:
+def test_everything_comes_from_the_till(shop: WebServer, open_page: OpenPage) -> None:
     """No third party learns anything."""
     page = open_page()
     loaded = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
@@ -178,7 +178,7 @@ def test_everything_comes_from_the_till(shop: Shop, open_page: OpenPage) -> None
     assert all(url.startswith(f"http://127.0.0.1:{shop.port}/") for url in loaded)
 
 
-def test_the_list_keeps_up(shop: Shop, open_page: OpenPage) -> None:
+def test_the_list_keeps_up(shop: WebServer, open_page: OpenPage) -> None:
     """A new payment, a status that changes, something to decide: shown without loading the page anew.
 
     What somebody types or has the focus on stays.
@@ -187,7 +187,7 @@ def test_the_list_keeps_up(shop: Shop, open_page: OpenPage) -> None:
     page.evaluate("window.isTheSamePage = true")
     search = page.get_by_role("searchbox")
     search.fill("half a wo")
-    made = stage(shop, "new", note="fresh")
+    made = create_in_scene(shop, "new", note="fresh")
     row = row_of(page, made)
     expect(row).to_contain_text("fresh", timeout=PATIENCE)
     expect(row.locator(".status")).to_have_text("new")
@@ -201,9 +201,9 @@ def test_the_list_keeps_up(shop: Shop, open_page: OpenPage) -> None:
     assert page.evaluate("window.isTheSamePage")
 
 
-def test_late_money_is_accepted_with_a_click(shop: Shop, open_page: OpenPage) -> None:
+def test_late_money_is_accepted_with_a_click(shop: WebServer, open_page: OpenPage) -> None:
     """The daemon is asked, and the page says so."""
-    made = stage(shop, "late")
+    made = create_in_scene(shop, "late")
     page = open_page()
     row_of(page, made, "late-").get_by_role("button", name="Accept").click()
     page.wait_for_url(f"**{path_of(made)}")
@@ -219,10 +219,10 @@ def test_late_money_is_accepted_with_a_click(shop: Shop, open_page: OpenPage) ->
     expect(page.get_by_text("Late money accepted")).to_be_visible()
 
 
-def test_a_message_is_sent_again_with_a_click(shop: Shop, open_page: OpenPage) -> None:
+def test_a_message_is_sent_again_with_a_click(shop: WebServer, open_page: OpenPage) -> None:
     """And what is dealt with goes from the list."""
-    made = stage(shop, "confirmed")
-    told(shop, made, "payment.confirmed", webhook={"failed_at": shop.now, "last_error": "HTTP 500"})
+    made = create_in_scene(shop, "confirmed")
+    add_event(shop, made, "payment.confirmed", webhook={"failed_at": shop.now, "last_error": "HTTP 500"})
     page = open_page()
     row_of(page, made, "undelivered-").get_by_role("link").click()
     expect(page.get_by_text("HTTP 500")).to_be_visible()
@@ -243,11 +243,11 @@ def test_a_message_is_sent_again_with_a_click(shop: Shop, open_page: OpenPage) -
 
 @pytest.mark.parametrize("has_script", [True, False], ids=["with a script", "without one"])
 def test_payments_are_found_and_exported(
-    shop: Shop, open_page: OpenPage, tmp_path: Path, has_script: bool
+    shop: WebServer, open_page: OpenPage, tmp_path: Path, has_script: bool
 ) -> None:
     """By what is filled in; the CSV has the same."""
     note = f"Ærø {has_script}"
-    made, _ = stage(shop, "confirmed", note=note), stage(shop, "new", note=note)
+    made, _ = create_in_scene(shop, "confirmed", note=note), create_in_scene(shop, "new", note=note)
     page = open_page(java_script_enabled=has_script)
     page.get_by_role("searchbox").fill("ærø" if has_script else note)
     page.get_by_role("searchbox").fill(note)
@@ -266,7 +266,7 @@ def test_payments_are_found_and_exported(
     expect(page.get_by_role("searchbox")).to_have_value("")
 
 
-def test_a_lost_connection_is_told(shop: Shop, browser: Browser, key: Any) -> None:
+def test_a_lost_connection_is_told(shop: WebServer, browser: Browser, key: Any) -> None:
     """What is shown may be old, and says so until it is not."""
     context = browser.new_context()
     context.add_cookies(key)
@@ -279,7 +279,7 @@ def test_a_lost_connection_is_told(shop: Shop, browser: Browser, key: Any) -> No
     context.close()
 
 
-def test_a_session_that_is_over_leads_to_the_login(shop: Shop, browser: Browser) -> None:
+def test_a_session_that_is_over_leads_to_the_login(shop: WebServer, browser: Browser) -> None:
     """By itself: nobody sits before a page that is not kept up any more. Afterwards it is that page again."""
     context = browser.new_context()
     page = log_in(context, shop, "/?status=confirmed")
@@ -294,7 +294,7 @@ def test_a_session_that_is_over_leads_to_the_login(shop: Shop, browser: Browser)
     context.close()
 
 
-def test_a_link_on_another_site_leads_in(shop: Shop, open_page: OpenPage) -> None:
+def test_a_link_on_another_site_leads_in(shop: WebServer, open_page: OpenPage) -> None:
     """Though SameSite=Strict keeps the cookies back at first: who is logged in need not do so again."""
     page = open_page()
     page.goto(f"http://localhost:{shop.port}/docs")
@@ -303,9 +303,9 @@ def test_a_link_on_another_site_leads_in(shop: Shop, open_page: OpenPage) -> Non
     expect(page.get_by_role("heading", level=1)).to_have_text("Money received")
 
 
-def test_the_chart_has_its_table(shop: Shop, open_page: OpenPage) -> None:
+def test_the_chart_has_its_table(shop: WebServer, open_page: OpenPage) -> None:
     """What the bars show can be read."""
-    change(stage(shop, "confirmed"), confirmed_at=shop.now, currency="CHF", amount_fiat="1234.50")
+    change(create_in_scene(shop, "confirmed"), confirmed_at=shop.now, currency="CHF", amount_fiat="1234.50")
     page = open_page("/operator/money")
     expect(page.get_by_role("img", name="CHF by day")).to_be_visible()
     section = page.get_by_role("region", name="CHF", exact=True)

@@ -89,7 +89,7 @@ def test_a_confirmed_payment_that_is_double_spent_in_another_chain_is_reverted(
     """The worst that can happen is told once, urgently, and what is left is a request without money."""
     order, sent = _mined(till, customer, 3, confirmations=3)
     order.wait("confirmed")
-    thief = customer.counterfeit(sent)
+    thief = customer.sign_double_spend(sent)
     customer.reorg(3, [thief.raw])
     till.wait_tip()
     reverted = order.wait("new", received_sats=0, confirmed_at=None)
@@ -102,7 +102,7 @@ def test_a_double_spend_is_undone_by_another_reorg(till: Merchant, customer: Cus
     """The chain that wins is the truth, whichever came first."""
     order, sent = _mined(till, customer, 1, confirmations=1)
     order.wait("confirmed")
-    customer.reorg(1, [customer.counterfeit(sent).raw])
+    customer.reorg(1, [customer.sign_double_spend(sent).raw])
     order.wait("new")
     customer.reorg(2, [sent.raw])
     order.wait("confirmed", txid=sent.txid)
@@ -133,7 +133,7 @@ def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Merchant, 
     kept, moved = _mined(till, customer, 2, confirmations=2)
     robbed.wait("confirmed", confirmations=4)
     till.daemon.stop()
-    customer.reorg(4, [customer.counterfeit(stolen).raw, moved.raw])
+    customer.reorg(4, [customer.sign_double_spend(stolen).raw, moved.raw])
     till.daemon.start()
     till.wait_tip()
     robbed.wait("new")
@@ -150,7 +150,7 @@ def test_a_double_spend_of_a_payment_that_was_first_met_in_a_block_is_known_for_
     unsent = customer.write({order.address: order.amount_sats})
     customer.mine_only(unsent.raw)
     order.wait("confirmed")
-    thief = customer.counterfeit(unsent)
+    thief = customer.sign_double_spend(unsent)
     customer.reorg(1, [thief.raw])
     order.wait("new")
     assert order.transactions()[unsent.txid]["replaced_by"] == thief.txid
@@ -178,7 +178,7 @@ def test_a_double_spend_that_a_deep_reorg_forgets_has_replaced_nothing(
     order = till.request(confirmations=1)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    thief = customer.counterfeit(sent)
+    thief = customer.sign_double_spend(sent)
     customer.mine_only(thief.raw)
     order.wait("new")
     assert order.transactions()[sent.txid]["replaced_by"] == thief.txid

@@ -70,7 +70,7 @@ def test_a_double_spend_that_only_a_miner_saw_takes_a_payment_back(
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    thief = customer.counterfeit(sent)
+    thief = customer.sign_double_spend(sent)
     customer.mine_only(thief.raw)
     order.wait("new")
     assert order.wait_state(sent.txid, "replaced")["replaced_by"] == thief.txid
@@ -98,7 +98,7 @@ def test_a_grandparent_s_double_spend_in_a_block_takes_the_grandchild_back(
     second = customer.pay(customer.address(), 1_000_000, coin=first.change)
     third = customer.pay(order.address, order.amount_sats, coin=second.change)
     order.wait("received", txid=third.txid)
-    customer.mine_only(customer.counterfeit(first).raw)
+    customer.mine_only(customer.sign_double_spend(first).raw)
     order.wait("new")
     order.wait_told("received", "reverted")
 

@@ -13,15 +13,15 @@ from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
 from models.block import stored_tip
 from models.output import Output
-from tests.support.hand_daemon import Fault, FrailNode
-from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.in_process_daemon import Fault, FaultyNode
+from tests.support.scenario import PATIENCE_SECONDS, Scenario
 from tests.support.waiting import wait_until
 
 PAYMENTS = 3
 
 
 @pytest.fixture
-def node(stage: Stage) -> Iterator[FrailNode]:
+def node(stage: Scenario) -> Iterator[FaultyNode]:
     """A bitcoind with payments in its mempool; the daemon, now down, knows nothing of them."""
     stage.begin()
     assert stage.daemon.look(PATIENCE_SECONDS)
@@ -29,11 +29,11 @@ def node(stage: Stage) -> Iterator[FrailNode]:
     for _ in range(PAYMENTS):
         stage.pay([(stage.request(2_000), 2_000)])
     bitcoind = Bitcoind(stage.settings)
-    yield FrailNode(bitcoind)
+    yield FaultyNode(bitcoind)
     bitcoind.close()
 
 
-def reader(node: FrailNode) -> Mempool:
+def reader(node: FaultyNode) -> Mempool:
     return Mempool(cast(Bitcoind, node), Watchlist())
 
 
@@ -43,7 +43,7 @@ def rescan(reader: Mempool, *, by_wallet: bool = False) -> bool:
     return reader.rescan(tip.hash, datetime.now(UTC), by_wallet=by_wallet)
 
 
-def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FrailNode) -> None:
+def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FaultyNode) -> None:
     """At whichever call: what could not be stored has not been read."""
     # The list, the transactions all at once, each one's entry.
     for calls in range(1, PAYMENTS + 3):
@@ -56,7 +56,7 @@ def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FrailNode) -> No
         assert Output.select().count() == PAYMENTS
 
 
-def test_a_large_mempool_is_read_in_several_looks(node: FrailNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_mempool_is_read_in_several_looks(node: FaultyNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes the next of those that are new; the last says that it was."""
     monkeypatch.setattr(mempool, "MAX_FOREIGN_PER_SCAN", 2)
     newcomer = reader(node)
@@ -64,7 +64,7 @@ def test_a_large_mempool_is_read_in_several_looks(node: FrailNode, monkeypatch: 
     assert Output.select().count() == PAYMENTS
 
 
-def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Stage) -> None:
+def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Scenario) -> None:
     """The wallet names it for ever; to look each second whether it comes back would be work for ever."""
     stage.begin()
     stage.pay([(stage.request(2_000), 2_000)])
@@ -80,7 +80,7 @@ def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Sta
     bitcoind.close()
 
 
-def test_transactions_are_asked_for_all_at_once(node: FrailNode, stage: Stage) -> None:
+def test_transactions_are_asked_for_all_at_once(node: FaultyNode, stage: Scenario) -> None:
     """In their order, without those that the mempool does not have; and anew where bitcoind hung up."""
     ours = sorted(stage.world.node.rpc("getrawmempool"))
     stranger = "ab" * 32

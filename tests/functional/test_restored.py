@@ -13,28 +13,28 @@ from regtest.node import RegtestNode
 from tests.conftest import sqlite_in
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
-from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Stage
-from tests.support.tx_builder import Forged
+from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
+from tests.support.tx_builder import BuiltTransaction
 
 AMOUNT_SATS = 2_000
 ADDRESSES = 30
 
 
-def _given_since(stage: Stage, count: int) -> dict[str, bytes]:
+def _given_since(stage: Scenario, count: int) -> dict[str, bytes]:
     """Addresses of the wallet that the database lacks, each with its script."""
     rpc, wallet = stage.world.node.rpc, stage.settings.bitcoind_wallet
     named = [rpc("getnewaddress", "nodetill", "bech32", wallet=wallet) for _ in range(count)]
     return {each: bytes.fromhex(rpc("validateaddress", each)["scriptPubKey"]) for each in named}
 
 
-def _pay(stage: Stage, script: bytes, *, is_public: bool) -> Forged:
-    made = stage.world.forge([stage.world.coin()], [(script, AMOUNT_SATS)], FEE_SATS)
+def _pay(stage: Scenario, script: bytes, *, is_public: bool) -> BuiltTransaction:
+    made = stage.world.build_transaction([stage.world.coin()], [(script, AMOUNT_SATS)], FEE_SATS)
     if is_public:
         assert stage.world.publish(made)
     return made
 
 
-def _wait_stored(stage: Stage, mined: list[Forged], unconfirmed: list[Forged]) -> None:
+def _wait_stored(stage: Scenario, mined: list[BuiltTransaction], unconfirmed: list[BuiltTransaction]) -> None:
     wanted = {each.txid: MINED for each in mined} | {each.txid: MEMPOOL for each in unconfirmed}
 
     def are_stored() -> bool:
@@ -43,7 +43,7 @@ def _wait_stored(stage: Stage, mined: list[Forged], unconfirmed: list[Forged]) -
     assert stage.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
 
 
-def test_what_paid_an_address_given_since_the_backup_is_recorded(stage: Stage) -> None:
+def test_what_paid_an_address_given_since_the_backup_is_recorded(stage: Scenario) -> None:
     """The addresses are imported before the blocks are read."""
     stage.begin()
     stage.daemon.stop()
@@ -57,7 +57,7 @@ def test_what_paid_an_address_given_since_the_backup_is_recorded(stage: Stage) -
 
 
 @contextmanager
-def _wallet_away(stage: Stage) -> Iterator[None]:
+def _wallet_away(stage: Scenario) -> Iterator[None]:
     """bitcoind can't load the wallet."""
     node, name = stage.world.node, stage.settings.bitcoind_wallet
     assert isinstance(node, RegtestNode)
@@ -70,7 +70,7 @@ def _wallet_away(stage: Stage) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("has_restarted", [False, True])
-def test_a_wallet_that_comes_too_late_has_its_blocks_read_again(stage: Stage, has_restarted: bool) -> None:
+def test_a_wallet_that_comes_too_late_has_its_blocks_read_again(stage: Scenario, has_restarted: bool) -> None:
     """The blocks are read without it; what paid its addresses is found when it is there."""
     stage.begin()
     paid = stage.request(AMOUNT_SATS)

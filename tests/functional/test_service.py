@@ -17,7 +17,7 @@ from sd_notify import ServiceManager
 from tests.functional.conftest import MerchantMaker
 from tests.support.merchant import Merchant
 from tests.support.notify_socket import NotifySocket
-from tests.support.scenario import Stage
+from tests.support.scenario import Scenario
 
 
 @dataclass
@@ -102,7 +102,7 @@ def test_a_standby_is_ready_and_says_what_it_waits_for(services: Services, tmp_p
 
 
 def test_a_loop_that_is_stuck_feeds_no_watchdog(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However alive the process is beside it: systemd restarts it then."""
     stuck, go_on, is_over = threading.Event(), threading.Event(), threading.Event()

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 from models.outbox import events_of
 from models.output import outputs_at
-from tests.support.scenario import PATIENCE_SECONDS, Stage
+from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
 TWO_HOURS = 7200  # Core's MAX_FUTURE_BLOCK_TIME
 
 
-def test_money_of_every_form_is_counted_for_what_it_is(stage: Stage) -> None:
+def test_money_of_every_form_is_counted_for_what_it_is(stage: Scenario) -> None:
     """Nothing, thousands of outputs, a chain of unconfirmed money, a miner ahead of the clock."""
     stage.begin()
     world, now = stage.world, int(datetime.now(UTC).timestamp())
@@ -31,10 +31,10 @@ def test_money_of_every_form_is_counted_for_what_it_is(stage: Stage) -> None:
     child = stage.pay([(stage.request(2_000), 2_000)], parent.coin(-1))
     grandchild = stage.pay([(stage.request(2_000), 2_000)], child.coin(-1))
     stage.settle()
-    assert [account.row().status for account in stage.accounts[-3:]] == ["received"] * 3
+    assert [account.row().status for account in stage.requests[-3:]] == ["received"] * 3
     world.mine([parent, child, grandchild])
     stage.settle()
-    assert [account.row().status for account in stage.accounts[-3:]] == ["confirmed"] * 3
+    assert [account.row().status for account in stage.requests[-3:]] == ["confirmed"] * 3
 
     tomorrow = stage.request(2_000)
     world.mine([stage.pay([(tomorrow, 2_000)], is_public=False)], time=now + TWO_HOURS - 60)
@@ -44,11 +44,11 @@ def test_money_of_every_form_is_counted_for_what_it_is(stage: Stage) -> None:
     stage.end()
 
 
-def test_what_the_chain_has_replaced_no_mempool_replaces(stage: Stage) -> None:
+def test_what_the_chain_has_replaced_no_mempool_replaces(stage: Scenario) -> None:
     """A payment of two coins, each spent otherwise: it is named what is in a block, not what may never be."""
     stage.begin()
     account, coins = stage.request(2_000), [stage.world.coin(), stage.world.coin()]
-    payment = stage.world.forge(coins, [(account.script, 2_000)], 2_000)
+    payment = stage.world.build_transaction(coins, [(account.script, 2_000)], 2_000)
     assert stage.world.publish(payment)
     stage.settle()
     mined = stage.pay([], coins[0], is_public=False)

@@ -20,7 +20,7 @@ from regtest.process import Process
 from tests.functional.test_wallet_commands import RECEIVING
 from tests.support.customer import Customer
 from tests.support.merchant import SELLER, Merchant, Order
-from tests.support.network_cut import Cable
+from tests.support.network_cut import NetworkLink
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 
@@ -35,7 +35,7 @@ class Site:
 
     till: Merchant
     customer: Customer
-    cable: Cable
+    cable: NetworkLink
     first: Process
     first_node: RegtestNode
     peer: str
@@ -79,7 +79,7 @@ def site(
     directory = tmp_path_factory.mktemp("till")
     url = postgres.new_database()
     with ExitStack() as stack:
-        cable = stack.enter_context(Cable(url))
+        cable = stack.enter_context(NetworkLink(url))
         till = Merchant(second_node, directory, DATABASE_URL=url)
         stack.callback(till.close)
         theirs = settings_for(first_node, directory / "first") | {
@@ -206,13 +206,13 @@ def test_a_machine_that_is_cut_off_stands_by_and_comes_back(site: Site) -> None:
     started, lost = _times(site.first, "daemon started"), _times(site.first, "lock lost")
     with Trade(site) as trade:
         trade.wait_received(FEW)
-        site.cable.pull()
+        site.cable.cut()
         site.wait_in_office(site.second, 1)
         trade.wait_received(len(trade.orders) + FEW)
         site.first.wait_until(lambda: _times(site.first, "lock lost") > lost, "notice")
     site.till.node.mine()
     check_told(site.till, trade.orders, most_repeats=1)
-    site.cable.plug_in()
+    site.cable.restore()
     late = site.till.request(confirmations=1)
     site.second.kill()
     site.customer.pay(late.address, late.amount_sats)
@@ -227,7 +227,7 @@ def test_a_machine_that_loses_its_power_is_replaced(site: Site) -> None:
     """Under load, daemon and bitcoind at once, and without a word to the server: nothing is lost."""
     with Trade(site) as trade:
         trade.wait_received(MANY)
-        site.cable.pull()
+        site.cable.cut()
         site.first.kill()
         site.first_node.kill()
         site.wait_in_office(site.second, 1)

@@ -31,7 +31,7 @@ from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.postgres import PostgresServer
 from tests.support.rows import new_event, new_message, new_output, new_payment
 from tests.support.waiting import wait_until
-from tests.support.web_server import KEY, NOW, Shop, serving, stock
+from tests.support.web_server import KEY, NOW, WebServer, serving, stock
 from web.app import OPERATOR, ROUTES, TRIGGERS
 
 WEB = "nodetill-web"
@@ -86,7 +86,7 @@ def place(postgres: PostgresServer) -> Iterator[Place]:
 
 
 @contextmanager
-def shop_of(place: Place, directory: Path) -> Iterator[Shop]:
+def shop_of(place: Place, directory: Path) -> Iterator[WebServer]:
     """A web server whose database is opened as its own role."""
     environ = {
         "DATABASE_URL": place.web,
@@ -110,7 +110,7 @@ def test_every_table_is_named(place: Place) -> None:
 class Routes:
     """Calls a shop's routes, and notes which of them have been called."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: WebServer) -> None:
         self.shop = shop
         self.operator = OperatorClient(shop)
         self.called: set[tuple[str, str]] = set()

@@ -1,1 +1,1 @@
-"""What the tests share: servers, nodes, customers, oracles. No tests."""
+"""Code that the tests share: servers, nodes, customers, oracles. It has no tests."""

@@ -1,4 +1,7 @@
-"""A headless Chromium for the tests of pages. `python -m tests.support.browser` finds or installs one."""
+"""A headless Chromium for the tests of pages.
+
+`python -m tests.support.browser` finds or installs Chromium.
+"""
 
 import os
 import shutil
@@ -15,7 +18,7 @@ NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser"
 _INSTALL_SECONDS = 600
 _ARGUMENTS = [
     "--disable-gpu",
-    # Nothing but the page that is being tested goes over the network.
+    # Only the tested page uses the network.
     "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",
@@ -25,11 +28,14 @@ _ARGUMENTS = [
 
 
 class NoBrowserError(RuntimeError):
-    """There is no Chromium to run; says where to get one."""
+    """Chromium is missing; the message has the ways to install it."""
 
 
 def find_browser() -> str:
-    """$CHROMIUM, or the path's, or one that apt installs where the user may. Raises NoBrowserError."""
+    """Return $CHROMIUM, or a Chromium on the path, or one that apt installs for root.
+
+    Raises NoBrowserError.
+    """
     named = os.environ.get("CHROMIUM")
     if named:
         found = shutil.which(named)
@@ -41,7 +47,7 @@ def find_browser() -> str:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """A running one."""
+    """Run a browser inside the `with` block."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=_ARGUMENTS)
         try:
@@ -60,7 +66,7 @@ def _installed() -> str:
             "no Chromium found: install it (on Debian: apt install chromium), or set CHROMIUM to the path of "
             "Chromium or Chrome"
         )
-    # Another apt may be at work.
+    # Wait for another apt that holds the lock.
     settings = {**SIGNED_ALONE, "DPkg::Lock::Timeout": "300"}
     apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in settings.items())]
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,7 +1,7 @@
-"""All that is true on a regtest node: every transaction there is, the chain, and the mempool.
+"""The complete state of a regtest node: every transaction, the chain, and the mempool.
 
-What is in the chain and in the mempool is asked from bitcoind each time; what a transaction spends and pays
-is known, since all of them are forged here.
+Chain and mempool are read from bitcoind each time. The inputs and outputs of each transaction are kept, since
+all transactions are built here.
 """
 
 from collections import defaultdict
@@ -12,7 +12,15 @@ from typing import Any, Protocol
 
 from bitcoinrpc.authproxy import JSONRPCException
 
-from tests.support.tx_builder import ANYBODY, HALVING_BLOCKS, SUBSIDY_SATS, Coin, Forged, forge, forge_block
+from tests.support.tx_builder import (
+    ANYONE_CAN_SPEND,
+    HALVING_BLOCKS,
+    SUBSIDY_SATS,
+    BuiltTransaction,
+    Coin,
+    build_block,
+    build_transaction,
+)
 
 COIN_SATS = 1_000_000
 COINS_AT_ONCE = 900
@@ -23,7 +31,7 @@ MEDIAN_OF = 11
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a transaction is in the active chain."""
+    """A block of the active chain, which has a transaction."""
 
     block_hash: str
     height: int
@@ -31,7 +39,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What bitcoind has, at one moment."""
+    """The chain and the mempool of bitcoind at one moment; `places` has each mined transaction's block."""
 
     tip: Place
     places: dict[str, Place]
@@ -39,7 +47,7 @@ class View:
 
 
 class AnyNode(Protocol):
-    """What a chain is made on: regtest.node.RegtestNode, or one in memory."""
+    """A node on regtest: regtest.node.RegtestNode, or one in memory."""
 
     def rpc(self, method: str, *args: Any, wallet: str | None = None) -> Any: ...
     def restart(self, *extra: str) -> None: ...
@@ -48,15 +56,16 @@ class AnyNode(Protocol):
 
 
 @dataclass(slots=True)
-class World:
-    """The node, and everything that was ever sent to it or kept from it.
+class ChainState:
+    """A node, and every transaction and block that a test has built, sent or not.
 
-    `watcher` is called whenever that may have changed its chain or its mempool.
+    `watcher` is called after each change of the chain or the mempool. `oddly_timed` has the transactions in
+    blocks with a chosen time.
     """
 
     node: AnyNode
     watcher: Callable[[], None] = lambda: None
-    transactions: dict[str, Forged] = field(default_factory=dict)
+    transactions: dict[str, BuiltTransaction] = field(default_factory=dict)
     made_at: dict[str, datetime] = field(default_factory=dict)
     spenders: defaultdict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
     payers: defaultdict[bytes, list[tuple[str, int, int]]] = field(default_factory=lambda: defaultdict(list))
@@ -71,8 +80,11 @@ class World:
     _blocks: dict[str, str] = field(default_factory=dict)
     _best_work: int = 0
 
-    def begin(self) -> "World":
-        """Blocks enough for coins to ripen, all in the past: later ones then have the time of day."""
+    def begin(self) -> "ChainState":
+        """Mine blocks until coins are mature.
+
+        Their times are in the past, so that later blocks have the present time.
+        """
         genesis = self.node.rpc("getblockhash", 0)
         self._headers[genesis] = None, self.node.rpc("getblockheader", genesis)["time"]
         start = int(datetime.now(UTC).timestamp()) - HOURS_BACK * 3600
@@ -81,39 +93,39 @@ class World:
         return self
 
     def settle(self, coins: int, blocks: int) -> None:
-        """Empty the mempool, lay in so many coins, and bury all of that under so many blocks."""
+        """Mine the mempool, prepare at least `coins` coins, and mine `blocks` more blocks."""
         self.mine(self.transactions[txid] for txid in self.view().mempool)
         while len(self._coins) < coins:
             self._split_a_coinbase()
         for _ in range(blocks):
             self.mine()
-        # Writes all of it to the disk (ForceFlushStateToDisk in Core's rpc/blockchain.cpp).
+        # This call writes the chain state to the disk (ForceFlushStateToDisk in Core's rpc/blockchain.cpp).
         self.node.rpc("gettxoutsetinfo")
         self._blocks.clear()
 
     # Transactions
 
     def coin(self) -> Coin:
-        """One that nobody has spent."""
+        """Return an unspent coin."""
         return self._coins.pop()
 
-    def forge(
+    def build_transaction(
         self, coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int, version: int = 2
-    ) -> Forged:
-        """A transaction that nobody has seen yet."""
-        made = forge(coins, outputs, fee_sats, version)
+    ) -> BuiltTransaction:
+        """Build a transaction, and do not send it."""
+        made = build_transaction(coins, outputs, fee_sats, version)
         if made.txid not in self.transactions:
             self.transactions[made.txid] = made
             self.made_at[made.txid] = datetime.now(UTC)
             for coin in made.coins:
                 self.spenders[coin.outpoint].add(made.txid)
             for vout, (script, amount_sats) in enumerate(made.outputs):
-                if script != ANYBODY and amount_sats:
+                if script != ANYONE_CAN_SPEND and amount_sats:
                     self.payers[script].append((made.txid, vout, amount_sats))
         return made
 
-    def publish(self, sent: Forged) -> bool:
-        """Hand it to bitcoind; whether it is taken."""
+    def publish(self, sent: BuiltTransaction) -> bool:
+        """Send a transaction to bitcoind, and return whether it was accepted."""
         try:
             self.node.rpc("sendrawtransaction", sent.raw.hex(), 0)
         except JSONRPCException:
@@ -123,8 +135,8 @@ class World:
 
     # Blocks
 
-    def mine(self, content: Iterable[Forged] = (), time: int | None = None) -> str:
-        """Mine one block on the tip, with those of `content` that can be in it; `time` is its clock's."""
+    def mine(self, content: Iterable[BuiltTransaction] = (), time: int | None = None) -> str:
+        """Mine a block with the valid transactions of `content`; `time` is the time in its header."""
         view = self.view()
         valid = self._valid(content, view.places)
         if time is not None:
@@ -133,10 +145,10 @@ class World:
         self.watcher()
         return made
 
-    def reorg(self, depth: int, contents: Iterable[Iterable[Forged]]) -> list[str]:
-        """`depth` + 1 blocks in the place of the top `depth`, with those of `contents` that can be in each.
+    def reorg(self, depth: int, contents: Iterable[Iterable[BuiltTransaction]]) -> list[str]:
+        """Replace the top `depth` blocks by `depth` + 1 blocks with the valid transactions of `contents`.
 
-        All but the last are only stored; with it bitcoind goes over to all of them.
+        bitcoind stores the first blocks, and activates the new branch with the last one.
         """
         view = self.view()
         height = view.tip.height - depth
@@ -155,11 +167,11 @@ class World:
         return made
 
     def earliest_time(self) -> int:
-        """Return the earliest time that the next block can have: by its clock only."""
+        """Return the earliest time that the header of the next block can have."""
         return self._median_time(self.view().tip.block_hash) + 1
 
     def view(self) -> View:
-        """What bitcoind has now."""
+        """Read bitcoind's chain and mempool."""
         while True:
             info = self.node.rpc("getblockchaininfo")
             mempool = frozenset(self.node.rpc("getrawmempool"))
@@ -170,22 +182,22 @@ class World:
         return View(Place(info["bestblockhash"], info["blocks"]), dict(self._places), mempool)
 
     def is_behind(self) -> bool:
-        """Whether the node's chain is not the best one that it ever had."""
+        """Return whether the node's chain has less work than an earlier one."""
         return int(self.node.rpc("getblockchaininfo")["chainwork"], 16) < self._best_work
 
     def hand_over_blocks(self) -> None:
-        """As its peers would, with those that it may have lost."""
+        """Submit the blocks that the node may have lost, as its peers do."""
         for raw in self._blocks.values():
             self.node.rpc("submitblock", raw)
         assert not self.is_behind()
         self.watcher()
 
-    # What follows from it
+    # Conflicts and ancestors
 
     def conflicts(self, txid: str, view: View, *, through_mined: bool = True) -> set[str]:
-        """What the node has that spends something this one or an unconfirmed ancestor of it spends.
+        """Return the node's transactions that spend an outpoint of this one or of its unconfirmed ancestors.
 
-        Ancestors that have ever been in a block count only where `through_mined`.
+        Ancestors that were ever in a block count only with `through_mined`.
         """
         if txid in view.places:
             return set()
@@ -202,14 +214,14 @@ class World:
         return found
 
     def are_rivals(self, one: str, other: str) -> bool:
-        """Whether these are two that spend the same."""
+        """Return whether two different transactions spend a common outpoint."""
         mine, theirs = self.transactions[one].coins, self.transactions[other].coins
         return one != other and not {coin.outpoint for coin in mine}.isdisjoint(
             coin.outpoint for coin in theirs
         )
 
     def rivals(self, txid: str) -> set[str]:
-        """This one and all that ever spent the same, what was made of their money, and so on."""
+        """Return this transaction, all that spend a common outpoint, the descendants of these, and so on."""
         found, unread = {txid}, [txid]
         while unread:
             made = self.transactions[unread.pop()]
@@ -220,7 +232,7 @@ class World:
         return found
 
     def lineage(self, txid: str) -> set[str]:
-        """Return this one and its ancestors, as far as they were forged here."""
+        """Return this transaction and those of its ancestors that were built here."""
         found, unread = {txid}, [txid]
         while unread:
             parents = {coin.txid for coin in self.transactions[unread.pop()].coins}
@@ -229,9 +241,9 @@ class World:
             unread.extend(fresh)
         return found
 
-    def _valid(self, content: Iterable[Forged], places: dict[str, Place]) -> list[Forged]:
-        """Those of `content` that can follow, parents first."""
-        taken: dict[str, Forged] = {}
+    def _valid(self, content: Iterable[BuiltTransaction], places: dict[str, Place]) -> list[BuiltTransaction]:
+        """Return the transactions of `content` that a block can have, parents first."""
+        taken: dict[str, BuiltTransaction] = {}
         rest = list(dict.fromkeys(content))
         spent = {
             coin.outpoint
@@ -253,9 +265,11 @@ class World:
                     is_growing = True
         return list(taken.values())
 
-    def _submit(self, previous: str, height: int, content: list[Forged], time: int | None = None) -> str:
+    def _submit(
+        self, previous: str, height: int, content: list[BuiltTransaction], time: int | None = None
+    ) -> str:
         time = time or max(self._median_time(previous) + 1, int(datetime.now(UTC).timestamp()))
-        block_hash, raw = forge_block(previous, height, time, content)
+        block_hash, raw = build_block(previous, height, time, content)
         answer = self.node.rpc("submitblock", raw.hex())
         assert answer in (None, "inconclusive"), answer
         self._headers[block_hash] = previous, time
@@ -263,7 +277,7 @@ class World:
         return block_hash
 
     def _median_time(self, block_hash: str) -> int:
-        """A block must be later than this of the one before it (BIP 113)."""
+        """Return the median time past (BIP 113). The next block must be later."""
         times: list[int] = []
         walk: str | None = block_hash
         while walk is not None and len(times) < MEDIAN_OF:
@@ -275,12 +289,12 @@ class World:
         self._coinbase_height += 1
         block = self.node.rpc("getblock", self.node.rpc("getblockhash", self._coinbase_height), 1)
         coinbase = Coin(block["tx"][0], 0, SUBSIDY_SATS >> (self._coinbase_height // HALVING_BLOCKS))
-        split = self.forge([coinbase], [(ANYBODY, COIN_SATS)] * COINS_AT_ONCE, 100_000)
+        split = self.build_transaction([coinbase], [(ANYONE_CAN_SPEND, COIN_SATS)] * COINS_AT_ONCE, 100_000)
         self.mine([split])
         self._coins += [split.coin(vout) for vout in range(COINS_AT_ONCE)]
 
     def _follow(self, tip_hash: str, height: int) -> None:
-        """Make our copy of the chain the one that ends there."""
+        """Update the copy of the chain to the one that ends at `tip_hash`."""
         fresh = []
         walk = tip_hash
         while height >= len(self._chain) or self._chain[height] != walk:

@@ -1,4 +1,4 @@
-"""A payment request in each scene of the checkout page, as the daemon would have stored it."""
+"""A payment request in each scene of the checkout page, as the daemon stores it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from models.payment import PaymentRequest
-from tests.support.web_server import TIP, Shop, pay, stored
+from tests.support.web_server import TIP, WebServer, pay, stored
 
 THIEF = "9c" * 32
 DUE_SATS = 222_402
@@ -24,7 +24,7 @@ def _mined(depth: int) -> Row:
     return {"state": "mined", "block_hash": "ab" * 32, "block_height": TIP - depth + 1}
 
 
-# For each scene: the columns of its request, and those of its transaction, if it has one.
+# Each scene has the columns of its request and, if it has a transaction, the columns of its output.
 SCENES: Mapping[str, tuple[Row, Row | None]] = MappingProxyType(
     {
         "new": ({}, None),
@@ -49,11 +49,11 @@ SCENES: Mapping[str, tuple[Row, Row | None]] = MappingProxyType(
     }
 )
 OVER = frozenset({"ending", "expired", "expired_partly", "late", "expired_replaced", "expired_dropped"})
-"""Scenes that are after the time was up."""
+"""Scenes after the request's expiry."""
 
 
-def stage(shop: Shop, scene: str, **fields: Any) -> dict[str, Any]:
-    """A new request, brought into this scene; `fields` are the POST's. Its document when it was new."""
+def create_in_scene(shop: WebServer, scene: str, **fields: Any) -> dict[str, Any]:
+    """Create a request in this scene from the POST's `fields`, and return its first document."""
     document = shop.created(**fields)
     row, output = SCENES[scene]
     overdue = {"expires_at": shop.now - timedelta(seconds=1)} if scene in OVER else {}

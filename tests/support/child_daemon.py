@@ -1,4 +1,4 @@
-"""The daemon as a process that is born quickly, and killed as often as a test likes."""
+"""The daemon as a process that starts quickly, and that a test kills as often as it likes."""
 
 import json
 import os
@@ -17,21 +17,21 @@ from daemon.failpoint import VARIABLE
 from models.block import BLOCKS_KEPT
 from regtest.child import end_with_parent
 from regtest.installation import environment
-from tests.support.hand_daemon import Postbox
+from tests.support.in_process_daemon import RecordingMailer
 from tests.support.waiting import wait_until
 
-LOOKS_A_QUESTION = 4
+LOOKS_UNTIL_CHECK = 4
 ROOT = Path(__file__).parent.parent.parent
 
 
 class ChildDaemon:
-    """One at a time, with `settings` of docs/spec.md 2, at work in `directory`. Ends with the `with` block.
+    """Runs one daemon at a time in `directory`, with `settings` of docs/spec.md 2, inside the `with` block.
 
-    `blocks_kept` is how far back those that are started later can find a common ancestor.
+    `blocks_kept` is the BLOCKS_KEPT of the daemons that start later.
     """
 
     def __init__(self, settings: Mapping[str, str], directory: Path) -> None:
-        self.postbox = Postbox()
+        self.mailer = RecordingMailer()
         self.kills = 0
         self.blocks_kept = BLOCKS_KEPT
         self.log_file = directory / "daemon.log"
@@ -40,7 +40,7 @@ class ChildDaemon:
         self._read: set[str] = set()
         self._pid: int | None = None
         self._timers: list[Timer] = []
-        self._nursery = subprocess.Popen(
+        self._fork_server = subprocess.Popen(
             [sys.executable, "-m", "tests.support.prefork"],
             cwd=ROOT,
             text=True,
@@ -51,16 +51,19 @@ class ChildDaemon:
 
     @property
     def is_up(self) -> bool:
-        """Whether it was started, and neither stopped nor killed; it may have died all the same."""
+        """Whether the daemon was started, and neither stopped nor killed since.
+
+        It may have ended by itself.
+        """
         return self._pid is not None
 
     @property
     def is_dead(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the daemon has ended by itself."""
         return self._pid is not None and not _exists(self._pid)
 
     def start(self, failpoint: str | None = None, **settings: str) -> None:
-        """With these settings in the place of the usual ones; it dies at `failpoint`."""
+        """Start the daemon with these settings besides the usual ones. It is killed at `failpoint`."""
         assert not self.is_up or self.is_dead
         environ = environment(self._settings | settings)
         if failpoint is not None:
@@ -71,39 +74,39 @@ class ChildDaemon:
             "log": str(self.log_file),
             "blocks_kept": self.blocks_kept,
         }
-        assert self._nursery.stdin is not None
-        assert self._nursery.stdout is not None
-        self._nursery.stdin.write(json.dumps(order) + "\n")
-        self._nursery.stdin.flush()
-        self._pid = int(self._nursery.stdout.readline())
+        assert self._fork_server.stdin is not None
+        assert self._fork_server.stdout is not None
+        self._fork_server.stdin.write(json.dumps(order) + "\n")
+        self._fork_server.stdin.flush()
+        self._pid = int(self._fork_server.stdout.readline())
 
     def work_until(self, is_done: Callable[[], bool], seconds: float) -> bool:
-        """Wait until then, while it works; False if that takes too long, or it ends by itself."""
-        is_settled, looks = False, 0
+        """Wait until `is_done`. Return False after a timeout, or if the daemon ends by itself."""
+        is_finished, looks = False, 0
 
         def look() -> bool:
-            nonlocal is_settled, looks
+            nonlocal is_finished, looks
             looks += 1
-            # It asks bitcoind and the database, and the machine has other things to do.
-            is_settled = looks % LOOKS_A_QUESTION == 1 and is_done()
-            return is_settled or self.is_dead
+            # `is_done` queries bitcoind and the database, which is too much work for each look.
+            is_finished = looks % LOOKS_UNTIL_CHECK == 1 and is_done()
+            return is_finished or self.is_dead
 
         with suppress(AssertionError):
             wait_until(look, seconds)
-        self.read_post()
-        return is_settled
+        self.read_mail()
+        return is_finished
 
     def stop(self) -> None:
-        """End it as systemd would."""
+        """Stop the daemon as systemd does."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the daemon, which ends as in a power cut."""
         self._end(signal.SIGKILL)
         self.kills += 1
 
     def be_killed_within(self, seconds: float) -> None:
-        """Whatever it is at then; one that has died is started again."""
+        """Kill the daemon after `seconds`. A daemon that has ended is started first."""
         if self.is_dead:
             self.start()
         assert self._pid is not None
@@ -112,20 +115,20 @@ class ChildDaemon:
         self._timers.append(timer)
 
     def await_kills(self) -> None:
-        """Until all of them are over: who is alive then lives on."""
+        """Wait until all planned kills are over."""
         while self._timers:
             self._timers.pop().join()
 
-    def read_post(self) -> None:
-        """Take over what has come into the Maildir since."""
+    def read_mail(self) -> None:
+        """Read the new emails of the Maildir."""
         new = self._directory / "mail" / "new"
         for path in sorted(new.glob("*"), key=lambda path: path.stat().st_mtime_ns):
             if path.name not in self._read:
                 self._read.add(path.name)
-                self.postbox.taken.append(message_from_bytes(path.read_bytes())["Message-ID"].strip())
+                self.mailer.taken.append(message_from_bytes(path.read_bytes())["Message-ID"].strip())
 
     def words(self, count: int = 30) -> str:
-        """The end of its log."""
+        """Return the last lines of the daemon's log."""
         return "\n".join(self.log_file.read_text().splitlines()[-count:]) if self.log_file.exists() else ""
 
     def __enter__(self) -> Self:
@@ -136,10 +139,10 @@ class ChildDaemon:
     ) -> None:
         if self._pid is not None:
             self.kill()
-        self._nursery.communicate()
+        self._fork_server.communicate()
 
     def _kill(self, pid: int) -> None:
-        """One that has ended meanwhile is no kill."""
+        """Kill a process, and count the kill if the process still runs."""
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
             self.kills += 1
@@ -153,7 +156,7 @@ class ChildDaemon:
 
 
 def _exists(pid: int) -> bool:
-    """Our nursery's children are nobody's zombies, so what is not there has ended."""
+    """Return whether a process runs. The fork server ignores SIGCHLD, so its children become no zombies."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

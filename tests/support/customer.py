@@ -1,6 +1,6 @@
-"""Somebody with coins on a regtest node: pays, pays more fee, takes it back, and rewrites the chain.
+"""A customer with coins on a regtest node, who pays, bumps the fee, double-spends and makes reorgs.
 
-Each payment spends a confirmed coin of its own, so that what one test takes back touches no other's.
+Each payment spends a confirmed coin of its own, so that a double-spend of one test affects no other test.
 """
 
 import struct
@@ -18,7 +18,7 @@ FEE_SATS = 2_000
 SATS = 100_000_000
 
 NO_SIGNAL = 0xFFFFFFFF
-"""A sequence number that says: not to be replaced (BIP 125). With full RBF nobody is held to it."""
+"""A sequence number without BIP 125's signal for replacement. With full RBF it prevents no replacement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,10 @@ class Coin:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A signed transaction of the customer's: `outputs` are (script, amount_sats), its change is the last."""
+    """A signed transaction of the customer.
+
+    `outputs` are (script, amount_sats), and the last is the change.
+    """
 
     txid: str
     raw: str
@@ -47,7 +50,7 @@ class Sent:
 
 
 class Customer:
-    """Needs a node whose wallet CUSTOMER has one mature coinbase: RegtestNode.fund_customer."""
+    """Needs a node whose wallet CUSTOMER has a mature coinbase, as after RegtestNode.fund_customer."""
 
     def __init__(self, node: RegtestNode) -> None:
         self.node = node
@@ -63,11 +66,11 @@ class Customer:
         return self.node.rpc(method, *arguments, wallet=CUSTOMER)
 
     def address(self) -> str:
-        """A fresh one of the customer's own."""
+        """Return a new address of the customer."""
         return str(self.rpc("getnewaddress", "", "bech32"))
 
     def script(self, address: str | None = None) -> bytes:
-        """The script of an address; of a fresh one of the customer's own if none is named."""
+        """Return the script of `address`, or of a new address of the customer."""
         named = address or self.address()
         return bytes.fromhex(self.node.rpc("validateaddress", named)["scriptPubKey"])
 
@@ -82,7 +85,7 @@ class Customer:
         return self.publish(self.write(amounts, **how))
 
     def write(self, amounts: Mapping[str, int], *, coin: Coin | None = None, **how: Any) -> Sent:
-        """A payment that is signed and not sent."""
+        """Sign a payment, and do not send it."""
         outputs = [(self.script(address), amount_sats) for address, amount_sats in amounts.items()]
         return self.sign(coin or self._coins.pop(), outputs, **how)
 
@@ -94,28 +97,28 @@ class Customer:
         )
 
     def publish(self, sent: Sent) -> Sent:
-        """Hand it to bitcoind."""
+        """Send a transaction to bitcoind."""
         assert self.node.rpc("sendrawtransaction", sent.raw) == sent.txid
         return sent
 
-    # Taking it back
+    # Replacing it
 
     def bump_fee(self, sent: Sent) -> Sent:
         """Pay the same again with ten times the fee, out of the change."""
         return self.publish(self.sign(sent.coin, sent.outputs[:-1], fee_sats=10 * FEE_SATS))
 
     def double_spend(self, sent: Sent) -> Sent:
-        """Replace it by one that pays nobody but the customer."""
-        return self.publish(self.counterfeit(sent))
+        """Replace a payment by a transaction that pays only the customer."""
+        return self.publish(self.sign_double_spend(sent))
 
-    def counterfeit(self, sent: Sent) -> Sent:
-        """The same coin back to the customer: signed, and not sent."""
+    def sign_double_spend(self, sent: Sent) -> Sent:
+        """Sign a transaction that pays the same coin to the customer, and do not send it."""
         return self.sign(sent.coin, [(self.script(), 1_000_000)], fee_sats=20 * FEE_SATS)
 
     # The chain
 
     def mine_only(self, *raws: str) -> str:
-        """A block with these transactions and no others, by raw hex or txid; its hash."""
+        """Mine a block with only these transactions, each as raw hex or txid, and return its hash."""
         return str(self.node.rpc("generateblock", self.address(), list(raws))["hash"])
 
     def invalidate(self, depth: int) -> None:
@@ -124,9 +127,9 @@ class Customer:
         self.node.rpc("invalidateblock", self.node.rpc("getblockhash", height))
 
     def reorg(self, depth: int, *blocks: Iterable[str]) -> None:
-        """Replace the top `depth` blocks by `depth` + 1 others; `blocks` has the contents of the first.
+        """Replace the top `depth` blocks by `depth` + 1 others. `blocks` has the contents of the first ones.
 
-        A fresh address in each coinbase keeps a new block from being the very one it stands in for.
+        Each coinbase pays a new address, so that no new block is identical to the block that it replaces.
         """
         self.invalidate(depth)
         contents = [list(block) for block in blocks]
@@ -143,12 +146,12 @@ class Customer:
         fee_sats: int = FEE_SATS,
         sequence: int = 0xFFFFFFFD,
     ) -> Sent:
-        """WatchedOutpoint `coin` on `outputs`; what is left is change."""
+        """Sign a transaction that spends `coin` to `outputs`, with the rest as change."""
         spent = list(outputs)
         change_sats = coin.amount_sats - sum(amount_sats for _, amount_sats in spent) - fee_sats
         complete = (*spent, (self.script(), change_sats))
         unsigned = _serialised(coin, complete, sequence)
-        # Named in full, because a coin that is spent in the chain can be signed for all the same.
+        # The coin is described in full, so that the wallet also signs for one that the chain has spent.
         spends = {
             "txid": coin.txid,
             "vout": coin.vout,
@@ -162,7 +165,7 @@ class Customer:
 
 
 def format_btc(amount_sats: int) -> Decimal:
-    """For calls of bitcoind's."""
+    """Return BTC as bitcoind's calls take them."""
     return Decimal(amount_sats) / SATS
 
 

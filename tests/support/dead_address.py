@@ -1,4 +1,4 @@
-"""Names with several addresses, some of which swallow every attempt to connect."""
+"""A name with several addresses, and addresses that never answer a connection."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ NAME = "several-addresses.test"
 
 @contextmanager
 def dead_address(host: str, port: int) -> Iterator[None]:
-    """Have `host` drop each new SYN to `port`: its only place for a waiting connection is taken."""
+    """Drop each new SYN to `port` of `host`, by filling the listener's queue of connections."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket(family))
@@ -29,7 +29,7 @@ def dead_address(host: str, port: int) -> Iterator[None]:
 def resolve(
     monkeypatch: pytest.MonkeyPatch, *addresses: str, before: Callable[[int], None] = lambda _family: None
 ) -> None:
-    """Give NAME these addresses. `before` is called with the family of each look-up of it."""
+    """Resolve NAME to these addresses. `before` is called with the family of each look-up of NAME."""
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **options: Any) -> list[Any]:

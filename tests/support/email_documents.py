@@ -1,4 +1,4 @@
-"""Payment documents as events have them, for the tests of what is told."""
+"""Payment documents as events have them, for the tests of emails and webhooks."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ TXID = "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    """A payment of 135.99 EUR that has just been received, with some things changed."""
+    """Return the document of a received payment of 135.99 EUR, with `changes`."""
     return {
         "payment_request_id": "PR-3kTMd0Zk6bW1vJrXq2nVhA",
         "seller_id": "company1",
@@ -42,7 +42,7 @@ def document(**changes: Any) -> dict[str, Any]:
 
 
 def transaction(**changes: Any) -> dict[str, Any]:
-    """An output of the document, in the mempool."""
+    """Return an output of the document in the mempool, with `changes`."""
     return {
         "txid": TXID,
         "vout": 1,

@@ -1,4 +1,4 @@
-"""A server on this machine that answers as a test says, as badly as it likes."""
+"""An HTTP server on this machine that answers as the test chooses, also with broken HTTP."""
 
 import socket
 import socketserver
@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Self
 
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
-"""For localhost and 127.0.0.1, signed by itself, with its key; good for a hundred years."""
+"""A self-signed certificate for localhost and 127.0.0.1, with its key. It is valid for a hundred years."""
 
 
 class Request:
-    """What came: the first line, headers with names in lower case, the body."""
+    """A received request: the first line, headers with names in lower case, the body."""
 
     def __init__(self, head: bytes, body: bytes) -> None:
         first, *rest = head.decode("latin-1").rstrip().split("\r\n")
@@ -27,7 +27,7 @@ Behaviour = Callable[["Endpoint", socket.socket, Request], None]
 
 
 class Endpoint:
-    """Reads one request from each connection and leaves the rest to `behave`; each has a thread."""
+    """Reads one request from each connection in a thread of its own, and calls `behave` for the answer."""
 
     def __init__(self, behave: Behaviour, *, is_tls: bool = False) -> None:
         self.behave = behave
@@ -45,7 +45,7 @@ class Endpoint:
             request_queue_size = 100
 
             def handle_error(self, *_: object) -> None:
-                """A client that hangs up is part of the game."""
+                """Ignore a client that closes its connection early."""
 
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if is_tls else None
         if self._tls is not None:
@@ -55,20 +55,20 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        """Where it listens, on 127.0.0.1."""
+        """The port on 127.0.0.1."""
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """An address at it."""
+        """A URL of this server."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/hook?key=secret"
 
     def hang(self) -> None:
-        """Do nothing until the test is over."""
+        """Wait until the test is over."""
         self.released.wait(60)
 
     def trickle(self, connection: socket.socket, byte: bytes = b"x") -> None:
-        """Send one byte now and then until the test is over or the client has gone."""
+        """Send one byte at a time until the test is over or the client has closed the connection."""
         while not self.released.wait(0.05):
             connection.sendall(byte)
 
@@ -101,7 +101,7 @@ class Endpoint:
 
 
 def answers(status: int, body: bytes = b"", *headers: str) -> Behaviour:
-    """A whole and proper answer."""
+    """Return a behaviour that sends a complete answer."""
 
     def behave(_endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
         framing = ["Connection: close", f"Content-Length: {len(body)}"]
@@ -112,7 +112,7 @@ def answers(status: int, body: bytes = b"", *headers: str) -> Behaviour:
 
 
 def sends(raw: bytes) -> Behaviour:
-    """These bytes, and then the end of the connection."""
+    """Return a behaviour that sends these bytes and closes the connection."""
 
     def behave(_endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
         connection.sendall(raw)
@@ -121,7 +121,7 @@ def sends(raw: bytes) -> Behaviour:
 
 
 def trickles(start: bytes) -> Behaviour:
-    """This, and then a byte now and then for ever."""
+    """Return a behaviour that sends `start`, and then a byte at a time without end."""
 
     def behave(endpoint: Endpoint, connection: socket.socket, _request: Request) -> None:
         connection.sendall(start)
@@ -131,5 +131,5 @@ def trickles(start: bytes) -> Behaviour:
 
 
 def hangs(endpoint: Endpoint, _connection: socket.socket, _request: Request) -> None:
-    """Silence."""
+    """Send nothing."""
     endpoint.hang()

@@ -1,6 +1,7 @@
-"""The database held against the world: every output, every status, everything that was told.
+"""Compares the database with bitcoind: every output, every status, every event.
 
-What bitcoind has decides what must be stored of an output; tests/support/oracle.py, from that, the status.
+The expected rows of outputs follow from bitcoind's chain and mempool. tests/support/oracle.py computes the
+expected statuses from them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,18 +18,18 @@ from models.payment import PaymentRequest
 from payments.document import depth
 from payments.notifications import message_id, should_email_operator
 from payments.status import EventType, LastKnownState, Status, assess, events_between
-from tests.support.chain_state import View, World
+from tests.support.chain_state import ChainState, View
 from tests.support.oracle import truth
 
 COVERED = {"received", "confirming", "confirmed"}
 
 
 @dataclass(slots=True)
-class Account:
-    """A request, and what the last settling left of it.
+class TrackedRequest:
+    """A payment request and its state at the last `Scenario.settle`.
 
-    `live` are the outputs that bitcoind had then, `steady` those that it has had all the time since, `buried`
-    those in its chain.
+    `live` has the outputs that bitcoind had at that moment. `steady` has the outputs that bitcoind has had
+    without a gap since then, and `buried` the outputs that its chain has had without a gap since then.
     """
 
     payment_id: int
@@ -47,46 +48,51 @@ class Account:
 
 
 def is_behind(view: View) -> str | None:
-    """What the daemon has yet to read before there is anything to compare."""
+    """Return what the daemon has yet to read, or None if the database can be compared."""
     tip = stored_tip()
     if tip is None or tip.hash != view.tip.block_hash:
         return f"the stored tip is {tip and tip.height}, the node's {view.tip.height}"
     assessed = daemon_report().assessed_height
     if assessed != view.tip.height:
         return f"assessed at {assessed}, the tip is {view.tip.height}"
-    return f"{len(pending_commands())} hints" if pending_commands() else None
+    return f"{len(pending_commands())} commands wait" if pending_commands() else None
 
 
-def differences(account: Account, world: World, view: View, now: datetime) -> list[str]:
-    """Where the database says something else of a request than what is true."""
-    row = account.row()
+def differences(request: TrackedRequest, world: ChainState, view: View, now: datetime) -> list[str]:
+    """Return the differences between the stored request and its expected state."""
+    row = request.row()
     outputs = outputs_at(row.address_id)
-    found = [*_output_differences(account, row, outputs, world, view, now)]
-    return found or [*_status_differences(account, row, outputs, view, now)]
+    found = [*_output_differences(request, row, outputs, world, view, now)]
+    return found or [*_status_differences(request, row, outputs, view, now)]
 
 
 def _output_differences(
-    account: Account, row: PaymentRequest, outputs: Iterable[Output], world: World, view: View, now: datetime
+    request: TrackedRequest,
+    row: PaymentRequest,
+    outputs: Iterable[Output],
+    world: ChainState,
+    view: View,
+    now: datetime,
 ) -> Iterator[str]:
     stored = {(output.txid, output.vout): output for output in outputs}
-    for txid, vout, amount_sats in world.payers[account.script]:
+    for txid, vout, amount_sats in world.payers[request.script]:
         output = stored.pop((txid, vout), None)
         is_live = txid in view.places or txid in view.mempool
         if output is None:
-            if is_live or (txid, vout) in account.seen_at:
+            if is_live or (txid, vout) in request.seen_at:
                 yield f"{txid}:{vout} is not stored"
             continue
         if output.amount_sats != amount_sats:
             yield f"{txid}:{vout} has {amount_sats} sats, stored are {output.amount_sats}"
-        # What is no longer watched is not asked after, even if the request opens again.
-        was_closed = account.was_closed or row.closed_at is not None or now > row.monitored_until
+        # The daemon does not update an output that it no longer watches, even if the request opens again.
+        was_closed = request.was_closed or row.closed_at is not None or now > row.monitored_until
         yield from _state_differences(output, world, view, is_watched=not was_closed)
-        yield from _age_differences(account, row, output, world, now)
-        yield from _presence_differences(account, row, output, world, is_live=is_live)
+        yield from _age_differences(request, row, output, world, now)
+        yield from _presence_differences(request, row, output, world, is_live=is_live)
     yield from (f"{txid}:{vout} was never sent" for txid, vout in stored)
 
 
-def _state_differences(output: Output, world: World, view: View, *, is_watched: bool) -> Iterator[str]:
+def _state_differences(output: Output, world: ChainState, view: View, *, is_watched: bool) -> Iterator[str]:
     txid, stored = output.txid, (output.state, output.block_hash, output.block_height)
     place = view.places.get(txid)
     conflicts = world.conflicts(txid, view)
@@ -96,7 +102,7 @@ def _state_differences(output: Output, world: World, view: View, *, is_watched: 
     elif txid in view.mempool:
         allowed = [(MEMPOOL, None, None)]
     elif not is_watched or (conflicts and not world.conflicts(txid, view, through_mined=False)):
-        # What a parent that has been in a block spent is not remembered.
+        # The daemon does not store the outpoints that a once mined parent spends.
         allowed = [(REPLACED, None, None), (DROPPED, None, None)]
     else:
         allowed = [(REPLACED if conflicts else DROPPED, None, None)]
@@ -107,10 +113,10 @@ def _state_differences(output: Output, world: World, view: View, *, is_watched: 
 
 
 def _age_differences(
-    account: Account, row: PaymentRequest, output: Output, world: World, now: datetime
+    request: TrackedRequest, row: PaymentRequest, output: Output, world: ChainState, now: datetime
 ) -> Iterator[str]:
-    """Compare when it was first seen: set once, not before it was made or the request was, nor after now."""
-    before = account.seen_at.get((output.txid, output.vout))
+    """Compare first_seen_at, which never changes and is not before the transaction or the request existed."""
+    before = request.seen_at.get((output.txid, output.vout))
     if before is not None and output.first_seen_at != before:
         yield f"{output.txid} was first seen at {before}, now it is {output.first_seen_at}"
     made_at = world.made_at[output.txid].replace(microsecond=0)
@@ -120,55 +126,58 @@ def _age_differences(
 
 
 def _presence_differences(
-    account: Account, row: PaymentRequest, output: Output, world: World, *, is_live: bool
+    request: TrackedRequest, row: PaymentRequest, output: Output, world: ChainState, *, is_live: bool
 ) -> Iterator[str]:
-    """Compare since when it has been there: anew after a gap, and as old as what it takes the place of."""
+    """Compare present_since, which begins anew after a gap and passes from an output to its replacement."""
     key, since = (output.txid, output.vout), output.present_since
-    was, name = account.since.get(key), f"{output.txid} has been there since"
+    was, name = request.since.get(key), f"{output.txid} has been there since"
     kin = {rival for txid in world.lineage(output.txid) for rival in world.rivals(txid)} - {output.txid}
     others = outputs_at(row.address_id)
     can_inherit = since in {other.present_since for other in others if other.txid in kin}
     if was is None:
-        oldest = _inherited(account, row, output, world)
+        oldest = _inherited(request, row, output, world)
         if since != output.first_seen_at and not (since < output.first_seen_at and can_inherit):
             yield f"{name} {since}, first seen at {output.first_seen_at}"
-        if oldest is not None and not account.was_closed and since > oldest:
-            yield f"{name} {since}, what it replaces since {oldest}"
-    elif key in account.live:
-        if key in account.steady and since != was:
+        if oldest is not None and not request.was_closed and since > oldest:
+            yield f"{name} {since}, the replaced output since {oldest}"
+    elif key in request.live:
+        if key in request.steady and since != was:
             yield f"{name} {was} all the time, stored is {since}"
-    elif is_live and not account.was_closed and since <= was and not can_inherit:
+    elif is_live and not request.was_closed and since <= was and not can_inherit:
         yield f"{name} {since}, though it was gone"
 
 
-def _inherited(account: Account, row: PaymentRequest, output: Output, world: World) -> datetime | None:
-    """Return since when the money has been there that a fee bump takes the place of.
+def _inherited(
+    request: TrackedRequest, row: PaymentRequest, output: Output, world: ChainState
+) -> datetime | None:
+    """Return the present_since that a fee bump takes over from the payments it replaces, or None.
 
-    All that has spent the same is payments to this request that were there when last looked at. They are as
-    old as the moment at which they brought as much as the bump does, or covered the request.
+    All transactions with the same inputs must be payments to this request that were live at the last
+    comparison. The moment is the earliest at which their sum reached the sum of the bump, or covered the
+    request.
     """
     rivals = {txid for txid in world.transactions if world.are_rivals(txid, output.txid)}
-    paid = {(txid, vout): amount_sats for txid, vout, amount_sats in world.payers[account.script]}
-    old = {key for key in account.live if key[0] in rivals}
+    paid = {(txid, vout): amount_sats for txid, vout, amount_sats in world.payers[request.script]}
+    old = {key for key in request.live if key[0] in rivals}
     if rivals != {txid for txid, _ in old}:
         return None
     added = sum(amount_sats for (txid, _), amount_sats in paid.items() if txid == output.txid)
-    for moment in sorted(account.since[key] for key in old):
-        sats = sum(paid[key] for key in old if account.since[key] <= moment)
+    for moment in sorted(request.since[key] for key in old):
+        sats = sum(paid[key] for key in old if request.since[key] <= moment)
         if sats >= added or sats + row.tolerance_sats >= row.amount_sats:
             return moment
     return None
 
 
 def _status_differences(
-    account: Account, row: PaymentRequest, outputs: Iterable[Output], view: View, now: datetime
+    request: TrackedRequest, row: PaymentRequest, outputs: Iterable[Output], view: View, now: datetime
 ) -> Iterator[str]:
     wanted = truth(
         row.terms,
         [output.receipt for output in outputs],
         tip_height=view.tip.height,
         as_of=now,
-        was_confirmed=account.standing.status is Status.CONFIRMED,
+        was_confirmed=request.standing.status is Status.CONFIRMED,
     )
     pairs = {
         "status": (wanted.status, row.status),
@@ -188,19 +197,19 @@ def _status_differences(
         yield f"{row.reference}: txid is one of {set(wanted.txids)}, stored is {row.txid}"
 
 
-def look_on(account: Account, world: World, view: View) -> None:
-    """Something has happened: what is gone now was not there all the time."""
-    paid = {(txid, vout) for txid, vout, _ in world.payers[account.script]}
+def look_on(request: TrackedRequest, world: ChainState, view: View) -> None:
+    """Remove from `steady` and `buried` the outputs that bitcoind or its chain does not have now."""
+    paid = {(txid, vout) for txid, vout, _ in world.payers[request.script]}
     in_chain = {outpoint for outpoint in paid if outpoint[0] in view.places}
-    account.buried &= in_chain
-    account.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
+    request.buried &= in_chain
+    request.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
 
 
-def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: bool) -> list[str]:
-    """What should not have been told since the last settling, or should have been and was not."""
-    row = account.row()
+def faults_of_telling(request: TrackedRequest, view: View, now: datetime, *, is_exact: bool) -> list[str]:
+    """Return the events since the last `settle` that are missing, wrong or in a wrong order."""
+    row = request.row()
     all_told = events_of(row)
-    faults = [*_faults_of_order(all_told), *_false_alarms(account, row, view, now)]
+    faults = [*_faults_of_order(all_told), *_false_alarms(request, row, view, now)]
     if is_exact:
         outputs = outputs_at(row.address_id)
         after = assess(
@@ -208,23 +217,23 @@ def faults_of_telling(account: Account, view: View, now: datetime, *, is_exact: 
             [output.receipt for output in outputs],
             tip_height=view.tip.height,
             as_of=now,
-            was_confirmed=account.standing.status is Status.CONFIRMED,
+            was_confirmed=request.standing.status is Status.CONFIRMED,
         )
-        has_new_part = _has_new_part(outputs, all_told[: account.told])
-        wanted = [event.value for event in events_between(account.standing, after, has_new_part=has_new_part)]
-        told = [event.type for event in all_told[account.told :]]
+        has_new_part = _has_new_part(outputs, all_told[: request.told])
+        wanted = [event.value for event in events_between(request.standing, after, has_new_part=has_new_part)]
+        told = [event.type for event in all_told[request.told :]]
         if told != wanted:
-            faults.append(f"{row.reference}: told {told}, to be told {wanted}; before: {account.standing}")
+            faults.append(f"{row.reference}: events {told}, expected {wanted}; before: {request.standing}")
     return faults
 
 
-def _false_alarms(account: Account, row: PaymentRequest, view: View, now: datetime) -> Iterator[str]:
-    """Money that was there all the time was told of as taken back."""
-    told = [EventType(event.type) for event in events_of(row)[account.told :]]
+def _false_alarms(request: TrackedRequest, row: PaymentRequest, view: View, now: datetime) -> Iterator[str]:
+    """Yield a fault if an event reports a reversal, but the money was live all the time."""
+    told = [EventType(event.type) for event in events_of(row)[request.told :]]
     if EventType.REVERTED not in told:
         return
     is_confirmed_first = EventType.CONFIRMED in told[: told.index(EventType.REVERTED)]
-    was_confirmed = account.standing.status is Status.CONFIRMED or is_confirmed_first
+    was_confirmed = request.standing.status is Status.CONFIRMED or is_confirmed_first
     is_enough = [
         truth(
             row.terms,
@@ -234,35 +243,35 @@ def _false_alarms(account: Account, row: PaymentRequest, view: View, now: dateti
             was_confirmed=was_confirmed,
         ).status
         in COVERED
-        for outpoints in (account.steady, account.buried)
+        for outpoints in (request.steady, request.buried)
     ]
     was_covered, was_in_chain = is_enough
     if was_covered and (was_in_chain or not was_confirmed):
-        yield f"{row.reference}: told {told}, though its money was there all the time"
+        yield f"{row.reference}: events {told}, though its money was live all the time"
 
 
 def _has_new_part(outputs: Iterable[Output], told: list[Event]) -> bool:
-    """Whether something live is not in the last that was told."""
+    """Return whether a live output is missing from the last event's document."""
     parts = [(part["txid"], part["vout"]) for event in told[-1:] for part in event.payload["transactions"]]
     return any(output.receipt.is_live and (output.txid, output.vout) not in parts for output in outputs)
 
 
-def close(account: Account, world: World, view: View) -> None:
-    """What is stored is found right: the next settling starts from here."""
-    row = account.row()
-    account.standing = row.standing
-    account.told = len(events_of(row))
-    account.was_closed |= row.closed_at is not None
-    account.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
-    account.since = {(o.txid, o.vout): o.present_since for o in outputs_at(row.address_id)}
-    account.steady, account.buried = set(account.seen_at), set(account.seen_at)
-    look_on(account, world, view)
-    account.live = set(account.steady)
+def close(request: TrackedRequest, world: ChainState, view: View) -> None:
+    """Keep the stored state, from which the next `settle` compares."""
+    row = request.row()
+    request.standing = row.standing
+    request.told = len(events_of(row))
+    request.was_closed |= row.closed_at is not None
+    request.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
+    request.since = {(o.txid, o.vout): o.present_since for o in outputs_at(row.address_id)}
+    request.steady, request.buried = set(request.seen_at), set(request.seen_at)
+    look_on(request, world, view)
+    request.live = set(request.steady)
 
 
 @dataclass(slots=True)
 class _Tale:
-    """What a request's events said up to now."""
+    """The state of a request according to its events."""
 
     is_covered: bool = False
     is_confirmed: bool = False
@@ -270,7 +279,7 @@ class _Tale:
     revision: int = 0
 
     def can_go_on(self, event: Event) -> bool:
-        """Whether this can be true after that: what is taken back was there, what comes again was gone."""
+        """Return whether `event` can follow the earlier events, as a reversal follows only a payment."""
         kind, status, document = EventType(event.type), event.payload["status"], event.payload
         is_deep = document["confirmations"] >= document["confirmations_required"]
         rules = {
@@ -304,9 +313,9 @@ def _faults_of_order(told: list[Event]) -> Iterator[str]:
         tale.go_on(event)
 
 
-def faults_of_post(account: Account, taken: list[str], mail_from: str) -> list[str]:
-    """Each event that is mailed has one email, and it was delivered once."""
-    told = events_of(account.row())
+def faults_of_post(request: TrackedRequest, taken: list[str], mail_from: str) -> list[str]:
+    """Return the events whose email is missing, or was stored or delivered more than once."""
+    told = events_of(request.row())
     messages: list[Message] = messages_of(told)
     faults = []
     for event in told:
@@ -314,5 +323,5 @@ def faults_of_post(account: Account, taken: list[str], mail_from: str) -> list[s
         sent = taken.count(message_id(event.reference, mail_from))
         wanted = int(should_email_operator(EventType(event.type), event.payload))
         if not count == sent == wanted:
-            faults.append(f"{event.type}: {wanted} emails to be sent, {count} written, {sent} sent")
+            faults.append(f"{event.type}: {wanted} emails expected, {count} stored, {sent} sent")
     return faults

@@ -1,4 +1,4 @@
-"""Facts of payment requests for tests: plain ones by hand, and any at all by hypothesis."""
+"""Facts of payment requests for tests: simple ones, and arbitrary ones from hypothesis."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -51,13 +51,13 @@ def paid(
 
 
 def gone(receipt: ReceivedOutput) -> ReceivedOutput:
-    """The same, replaced or dropped."""
+    """Return the output after it was replaced or dropped."""
     return replace(receipt, block_height=None, is_live=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a status is worked out from."""
+    """The arguments of `payments.status.assess`."""
 
     terms: Terms
     receipts: tuple[ReceivedOutput, ...]
@@ -65,7 +65,6 @@ class Facts:
     as_of: datetime = BEFORE_EXPIRY
 
     def assess(self, was_confirmed: bool = False) -> Assessment:
-        """What they say."""
         return assess(
             self.terms,
             self.receipts,
@@ -75,12 +74,12 @@ class Facts:
         )
 
     def sunk(self, blocks: int) -> "Facts":
-        """With everything in the chain so much deeper."""
+        """Return the facts at a tip that is `blocks` higher, so that each mined output is deeper."""
         return replace(self, tip_height=self.tip_height + blocks)
 
 
-class Story:
-    """A request that lives through facts, and what is told of it: the daemon's bookkeeping in small."""
+class RequestHistory:
+    """A request that is assessed again and again, with its events, as the daemon does it in the database."""
 
     def __init__(self, terms: Terms = TERMS) -> None:
         self.terms = terms
@@ -95,7 +94,7 @@ class Story:
         tip: int = TIP,
         accepted: bool = False,
     ) -> tuple[str, ...]:
-        """Assess these facts; the short names of what is told."""
+        """Assess these facts, and return the short names of the new events."""
         if accepted:
             self.terms = replace(self.terms, is_late_accepted=True)
         return tuple(
@@ -103,11 +102,11 @@ class Story:
         )
 
     def facts(self, receipts: tuple[ReceivedOutput, ...], as_of: datetime, tip: int) -> Facts:
-        """Facts of this request."""
+        """Return facts with this request's terms."""
         return Facts(self.terms, receipts, tip, as_of)
 
     def live_through(self, facts: Facts) -> tuple[EventType, ...]:
-        """Assess facts as the daemon does."""
+        """Assess facts as the daemon does, and return the new events."""
         assessment = facts.assess(was_confirmed=self.standing.status is Status.CONFIRMED)
         parts = {(receipt.txid, receipt.vout): receipt.is_live for receipt in facts.receipts}
         has_new_part = any(is_live and part not in self.told_parts for part, is_live in parts.items())
@@ -133,7 +132,7 @@ depths = st.integers(0, 8) | st.integers(98, 102) | st.integers(142, 150)
 
 @st.composite
 def any_terms(draw: st.DrawFn) -> Terms:
-    """Small amounts, so that sums meet at the borders."""
+    """Draw terms with small amounts, so that sums often equal the limits."""
     amount_sats = draw(st.integers(1, 12))
     return replace(
         TERMS,

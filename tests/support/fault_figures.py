@@ -1,6 +1,7 @@
-"""`python -m tests.support.fault_figures`: how long it takes until everything is found, with each fault.
+"""`python -m tests.support.fault_figures` measures how long each fault hides a payment.
 
-In multiples of RECONCILE_INTERVAL, which docs/spec.md promises as the longest; writes bench/faults.md.
+It writes bench/faults.md. The times are in multiples of RECONCILE_INTERVAL, which docs/spec.md promises as
+the longest delay.
 """
 
 import sys
@@ -27,7 +28,7 @@ Row = tuple[str, list[float]]
 
 
 def main() -> None:
-    """Measure, print, and write the table."""
+    """Measure the delays, and print and write the table."""
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         directory = Path(name)
         with RegtestNode.start(directory / "bitcoind") as node:
@@ -42,20 +43,20 @@ def main() -> None:
 
 
 def _with_feed(node: RegtestNode, customer: Customer, directory: Path) -> Iterable[Row]:
-    """From the moment that bitcoind has a payment, or a block, until it is decided."""
+    """Measure from the moment when bitcoind has a payment or a block until the daemon has processed it."""
     with ZmqForwarder(node) as feed:
         till = _till(node, directory / "feed", feed.settings)
         try:
             for loss, name in ((0.0, "whole"), (1 / 3, "a third lost"), (1.0, "all lost")):
                 feed.loss = loss
-                yield f"payments, the feed {name}", [_found(till, customer) for _ in range(PAYMENTS)]
-                yield f"blocks, the feed {name}", [_block_found(till) for _ in range(PAYMENTS // 3)]
+                yield f"payments, the feed {name}", [_payment_delay(till, customer) for _ in range(PAYMENTS)]
+                yield f"blocks, the feed {name}", [_block_delay(till) for _ in range(PAYMENTS // 3)]
         finally:
             till.close()
 
 
 def _with_rpc(node: RegtestNode, customer: Customer, directory: Path) -> Iterable[Row]:
-    """From the end of the fault until a payment that was made in its midst is decided."""
+    """Measure from the end of a fault until the daemon has processed a payment from during the fault."""
     with RpcFaultServer(node) as server:
         till = _till(node, directory / "rpc", server.settings)
         try:
@@ -63,7 +64,7 @@ def _with_rpc(node: RegtestNode, customer: Customer, directory: Path) -> Iterabl
                 if fault not in (RpcFault.NONE, RpcFault.SCANNING):
                     yield (
                         f"after {FAULT_SECONDS:g} s of: {fault.value}",
-                        [_met(till, customer, server, fault)],
+                        [_delay_after_fault(till, customer, server, fault)],
                     )
         finally:
             till.close()
@@ -73,19 +74,19 @@ def _till(node: RegtestNode, directory: Path, settings: dict[str, str]) -> Merch
     return Merchant(node, directory, RECONCILE_INTERVAL=str(INTERVAL_SECONDS), **settings).open(is_well=False)
 
 
-def _found(till: Merchant, customer: Customer) -> float:
+def _payment_delay(till: Merchant, customer: Customer) -> float:
     order = till.request()
     customer.pay(order.address, order.amount_sats)
     return _seconds_until(till, partial(_is_received, order))
 
 
-def _block_found(till: Merchant) -> float:
+def _block_delay(till: Merchant) -> float:
     till.node.mine()
     height = till.node.rpc("getblockcount")
     return _seconds_until(till, lambda: till.health().document["chain"]["height"] == height)
 
 
-def _met(till: Merchant, customer: Customer, server: RpcFaultServer, fault: RpcFault) -> float:
+def _delay_after_fault(till: Merchant, customer: Customer, server: RpcFaultServer, fault: RpcFault) -> float:
     order = till.request()
     server.begin(fault)
     is_over = time.monotonic() + FAULT_SECONDS
@@ -102,13 +103,13 @@ def _is_received(order: Order) -> bool:
 
 def _seconds_until(till: Merchant, is_done: Callable[[], bool]) -> float:
     began = time.monotonic()
-    till.wait(is_done, "find it", PATIENCE_SECONDS)
+    till.wait(is_done, "process it", PATIENCE_SECONDS)
     return time.monotonic() - began
 
 
 def _table(rows: Iterable[Row]) -> str:
     lines = [
-        "# Time until everything is found",
+        "# Time until Nodetill finds payments and blocks",
         "",
         "The table shows how long each fault hides a payment or a block. Each cell has the median and the",
         f"longest time, in multiples of RECONCILE_INTERVAL (here {INTERVAL_SECONDS} s, by default 60 s)",

@@ -1,7 +1,7 @@
-"""Counts what SQLite has written and not yet synced: what a power cut would take.
+"""Counts SQLite's writes that are not yet synced, which a power cut would lose.
 
-It puts itself into SQLite's own file layer (https://sqlite.org/vfs.html), through which every write and every
-fsync of this process's databases goes, whoever made the connection.
+The counter replaces functions of SQLite's file layer (https://sqlite.org/vfs.html). Every write and every
+fsync of this process's databases passes this layer.
 """
 
 import ctypes
@@ -12,13 +12,16 @@ from typing import Any, Self
 from pysqlite3 import _sqlite3
 
 METHODS = 19
-"""Of sqlite3_io_methods, version 3: the version, xClose, xRead, xWrite, xTruncate, xSync, and so on."""
+"""The fields of sqlite3_io_methods, version 3.
+
+They begin with version, xClose, xRead, xWrite, xTruncate, xSync.
+"""
 X_WRITE, X_SYNC = 3, 5
 
 _Pointer = ctypes.c_void_p
 _Write = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer, ctypes.c_int, ctypes.c_int64)
 _Sync = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.c_int)
-# The name is passed on as the pointer it is: SQLite keeps it for as long as the file is open.
+# The name is passed as a pointer, because SQLite uses the memory as long as the file is open.
 _Open = ctypes.CFUNCTYPE(
     ctypes.c_int, _Pointer, _Pointer, _Pointer, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
 )
@@ -38,9 +41,11 @@ class _Vfs(ctypes.Structure):
     )
 
 
-class SyncLedger:
-    """From `with` on, of the connections that are opened within it. By file name: `syncs`, and `unsynced`,
-    the writes since the last one."""
+class FsyncCounter:
+    """Counts for the connections that are opened inside the `with` block, by file name.
+
+    `syncs` has the number of fsyncs, and `unsynced` the writes since the last fsync.
+    """
 
     def __init__(self) -> None:
         library = ctypes.CDLL(_sqlite3.__file__)
@@ -71,7 +76,7 @@ class SyncLedger:
         return answer
 
     def _table(self, original: int) -> Any:
-        """The methods of a file, with two of ours among them."""
+        """Return the methods of a file, with xWrite and xSync replaced."""
         if original not in self._tables:
             table = (_Pointer * METHODS).from_buffer_copy((_Pointer * METHODS).from_address(original))
             write, sync = _Write(table[X_WRITE] or 0), _Sync(table[X_SYNC] or 0)
@@ -89,7 +94,7 @@ class SyncLedger:
 
             ours = _Write(wrote), _Sync(synced)
             table[X_WRITE], table[X_SYNC] = (ctypes.cast(each, _Pointer).value for each in ours)
-            _everlasting.append((table, ours, self))
+            _kept.append((table, ours, self))
             self._tables[original] = table
         return self._tables[original]
 
@@ -98,5 +103,5 @@ def _file_name(name: int | None) -> str:
     return ctypes.string_at(name).decode().rpartition("/")[2] if name else "temporary"
 
 
-_everlasting: list[Any] = []
-"""Files that are open when a ledger is closed go on using its functions."""
+_kept: list[Any] = []
+"""Tables and functions that files use after the counter's end, so they must not be freed."""

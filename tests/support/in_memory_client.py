@@ -1,4 +1,4 @@
-"""The daemon's client and feed of an InMemoryNode."""
+"""The RPC client and the feed that connect the daemon to an InMemoryNode."""
 
 import time
 from collections import deque
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.002
 
 
 class InMemoryRpc(Rpc):
-    """The daemon's questions, put to an InMemoryNode."""
+    """The daemon's RPC client, which calls an InMemoryNode."""
 
     def __init__(self, settings: Settings, node: InMemoryNode) -> None:
         super().__init__(settings)
@@ -39,7 +39,7 @@ class InMemoryRpc(Rpc):
 
 
 class InMemoryFeed:
-    """What an InMemoryNode publishes, for one subscriber."""
+    """The feed of an InMemoryNode for one subscriber."""
 
     def __init__(self, node: InMemoryNode) -> None:
         self._node = node
@@ -53,7 +53,7 @@ class InMemoryFeed:
         self._raws.append(raw)
 
     def publish_tip(self) -> None:
-        """Queue the news of a tip."""
+        """Queue the message of a new tip."""
         self._tips += 1
 
     def reconnect(self) -> None:
@@ -62,7 +62,7 @@ class InMemoryFeed:
         self._tips, self._has_connected = 0, True
 
     def poll(self, timeout_seconds: float) -> Batch:
-        """Return what is queued, tips first, as daemon.node.feed.Feed does."""
+        """Return the queued messages, tips first, as daemon.node.feed.Feed does."""
         if not (self._raws or self._tips or self._has_connected):
             time.sleep(min(max(timeout_seconds, 0), POLL_SECONDS))
         batch = Batch(has_connected=self._has_connected, is_incomplete=self._has_connected, tips=self._tips)

@@ -1,8 +1,8 @@
 """A bitcoind in the test's own process: chain, mempool, replacement, reorgs and a wallet.
 
-It answers the JSON-RPC calls that Nodetill and the tests make, as Bitcoin Core 29 answers them. It checks no
-scripts, signatures or proofs of work. tests/functional/test_in_memory_node.py holds it to a real bitcoind.
-The rules of the mempool are those of Core's validation.cpp (`PreChecks`, `ReplacementChecks`,
+The node answers the JSON-RPC calls of Nodetill and the tests, as Bitcoin Core 29 answers them. It checks no
+scripts, signatures or proofs of work. tests/functional/test_in_memory_node.py compares it with a real
+bitcoind. The rules of the mempool are those of Core's validation.cpp (`PreChecks`, `ReplacementChecks`,
 `MaybeUpdateMempoolForReorg`) and policy/rbf.cpp.
 """
 
@@ -117,12 +117,12 @@ class InMemoryNode:
         return call(*arguments) if wallet is None else call(*arguments, wallet=wallet)
 
     def restart(self, *extra: str) -> None:
-        """Restart with the mempool that was saved: subscribers miss what is published meanwhile."""
+        """Restart with the saved mempool. The subscribers lose their queued messages."""
         for feed in self.feeds:
             feed.reconnect()
 
     def kill(self) -> None:
-        """Lose the mempool and every block since the last flush, as a bitcoind that was killed may."""
+        """Lose the mempool and every block since the last flush, as a killed bitcoind can."""
         self._mempool.clear()
         self._spenders.clear()
         while self._tip.height > self._flushed_height:
@@ -199,7 +199,7 @@ class InMemoryNode:
         return None
 
     def _activate(self, block: StoredBlock) -> None:
-        """Make `block` the tip: take back what is above the fork, then connect the new branch."""
+        """Make `block` the tip: disconnect the blocks above the fork, then connect the new branch."""
         branch = [block]
         while not self._is_active(parent := self._block(branch[-1].previous or "")):
             branch.append(parent)
@@ -247,7 +247,7 @@ class InMemoryNode:
             self._publish(sent)
 
     def _resurrect(self, disconnected: Iterable[Transaction]) -> None:
-        """Put what left the chain back into the mempool, where it is still valid."""
+        """Put the disconnected transactions back into the mempool if they are still valid."""
         for sent in disconnected:
             try:
                 if not sent.inputs:
@@ -295,7 +295,7 @@ class InMemoryNode:
         return sent.txid
 
     def _accept(self, sent: Transaction) -> None:
-        """Take a transaction into the mempool, in the place of those that it conflicts with."""
+        """Add a transaction to the mempool, and remove the transactions that it replaces."""
         inputs = sent.inputs
         amounts = [self._amount(key) for key in inputs]
         if None in amounts:
@@ -379,14 +379,14 @@ class InMemoryNode:
         return found
 
     def _leave(self, txid: str) -> None:
-        """Take one transaction out: its descendants stay, since it is in a block."""
+        """Remove one transaction that is now in a block; its descendants stay."""
         entry = self._mempool.pop(txid, None)
         if entry is not None:
             for key in entry.sent.inputs:
                 del self._spenders[key]
 
     def _evict(self, txid: str) -> None:
-        """Take a transaction and its descendants out."""
+        """Remove a transaction and its descendants."""
         for gone in (*self._descendants(txid), txid):
             self._leave(gone)
 
@@ -396,7 +396,7 @@ class InMemoryNode:
                 self._evict(child)
 
     def evict(self, txid: str) -> None:
-        """Drop a transaction and its descendants, as a full mempool does."""
+        """Remove a transaction and its descendants, as a full mempool does."""
         self._evict(txid)
 
     def _entry(self, txid: str) -> Entry:
@@ -474,7 +474,7 @@ class InMemoryNode:
         return {"walletname": wallet, "scanning": False}
 
     def _rpc_listsinceblock(self, block_hash: str, *, wallet: str) -> dict[str, Any]:
-        """Name what paid the wallet and is in no block, in the mempool or not."""
+        """Return the transactions to the wallet since `block_hash`, and those in no block."""
         block = self._block(block_hash)
         mined = {sent.txid: b for b in self._chain for sent in b.content if b.height > block.height}
         in_chain = {sent.txid for b in self._chain for sent in b.content}

@@ -1,6 +1,7 @@
-"""One tale with everything in it, told to a daemon that may die at any word of it.
+"""A scenario with each kind of change, during which a test kills the daemon anywhere.
 
-At its end the daemon is started once more; the database must be what the oracle says, and everything told.
+At the end the daemon starts once more. The database must then agree with the oracle, and all messages must be
+delivered.
 """
 
 from collections import Counter
@@ -16,39 +17,39 @@ from models.outbox import EMAIL, WEBHOOK, Event, Message, events_of
 from payments.notifications import message_id
 from tests.support.child_daemon import ChildDaemon
 from tests.support.endpoint import Endpoint
-from tests.support.expected_state import Account, faults_of_telling
-from tests.support.scenario import Stage
-from tests.support.tx_builder import Forged
+from tests.support.expected_state import TrackedRequest, faults_of_telling
+from tests.support.scenario import Scenario
+from tests.support.tx_builder import BuiltTransaction
 from tests.support.zmq_forwarder import ZmqForwarder
 
 GARBAGE = b"\x02\x00\x00\x00\x00\x01\xff"
 STEP_SECONDS, PATIENCE_SECONDS = 10.0, 60.0
-TALES_A_STAGE = 8
+RUNS_UNTIL_CLEARED = 8
 SHORT = timedelta(seconds=0.4)
 
 
 @dataclass(slots=True)
-class Tale:
-    """`stage` plays it, `feed` is what the daemon hears, `shop` is the seller's endpoint."""
+class KillScenario:
+    """`feed` is the daemon's ZMQ feed, and `shop` the seller's webhook endpoint."""
 
-    stage: Stage
+    stage: Scenario
     daemon: ChildDaemon
     feed: ZmqForwarder
     shop: Endpoint
-    late: Account | None = None
-    paid: Forged | None = None
-    tales: int = 0
+    late: TrackedRequest | None = None
+    paid: BuiltTransaction | None = None
+    runs: int = 0
 
     def begin(self) -> None:
-        """With a daemon that lives; now and then all that was is buried."""
+        """Start the daemon if it does not run, and clear the requests after some runs."""
         if not self.daemon.is_up or self.daemon.is_dead:
             self.daemon.start()
-        if self.tales % TALES_A_STAGE == 0:
+        if self.runs % RUNS_UNTIL_CLEARED == 0:
             self.stage.begin()
-        self.tales += 1
+        self.runs += 1
 
     def tell(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Until the end, also without the daemon if that dies. `meanwhile` is called before each step."""
+        """Do all steps, even if the daemon ends. `meanwhile` is called before each step."""
         self.stage.is_rough = True
         for step in self._steps():
             meanwhile()
@@ -59,19 +60,22 @@ class Tale:
     def _steps(self) -> Iterator[Callable[[], None]]:
         yield self._order_and_pay
         yield self._bump_the_fee_and_pay_on
-        yield self._say_what_is_no_transaction
-        yield self._ask_for_things
+        yield self._publish_garbage
+        yield self._store_commands
         yield self._mine_nothing
         yield self._mine_all
-        yield lambda: self._rewrite(2)
+        yield lambda: self._reorg(2)
         yield self._mine_all
         yield self._pay_late
         yield self._accept
-        yield lambda: self._rewrite(8)
+        yield lambda: self._reorg(8)
         yield self._mine_all
 
     def _order_and_pay(self) -> None:
-        """The first one is paid by what only a miner has, so that it is first met in a block."""
+        """Create requests and payments.
+
+        The first payment is not published, so the daemon first reads it in a block.
+        """
         stage = self.stage
         hidden = stage.request(2_000)
         orders = [stage.request(2_000), stage.request(3_000, confirmations=2)]
@@ -83,14 +87,14 @@ class Tale:
     def _bump_the_fee_and_pay_on(self) -> None:
         assert self.paid is not None
         bumped = self.stage.replace(self.paid, self.paid.outputs[:-1])
-        self.stage.pay([(self.stage.accounts[-2], 1_500)], bumped.coin(-1))
+        self.stage.pay([(self.stage.requests[-2], 1_500)], bumped.coin(-1))
 
-    def _say_what_is_no_transaction(self) -> None:
+    def _publish_garbage(self) -> None:
         self.feed.say(b"rawtx", GARBAGE)
 
-    def _ask_for_things(self) -> None:
+    def _store_commands(self) -> None:
         assert self.paid is not None
-        self.stage.name(self.stage.accounts[-1], self.paid.txid)
+        self.stage.name(self.stage.requests[-1], self.paid.txid)
         for message in Message.select().where(Message.delivered_at.is_null(False)).limit(1):
             add_redelivery(message, datetime.now(UTC))
 
@@ -100,8 +104,8 @@ class Tale:
     def _mine_all(self) -> None:
         self.stage.world.mine(self.stage.sent)
 
-    def _rewrite(self, depth: int) -> None:
-        """The payments come again, some in other blocks."""
+    def _reorg(self, depth: int) -> None:
+        """Replace blocks; the payments come again, some in other blocks."""
         sent = self.stage.sent
         self.stage.world.reorg(depth, [sent[:1], [], sent[1:2]])
 
@@ -116,16 +120,16 @@ class Tale:
         self.stage.accept(self.late)
 
     def _is_quiet(self) -> bool:
-        """Nothing is left to be done for now."""
+        """Return whether the daemon has nothing left to do for now."""
         return not (pending_commands() or self.stage.faults() or undelivered())
 
-    def _strays(self) -> list[str]:
-        """Addresses that the wallet made for us, and the table lacks."""
+    def _missing_addresses(self) -> list[str]:
+        """Return the wallet's addresses with our label that the table lacks."""
         wallet = self.stage.settings.bitcoind_wallet
         return unknown_addresses(self.stage.world.node.rpc("getaddressesbylabel", LABEL, wallet=wallet))
 
     def finish(self) -> None:
-        """With a daemon that lives: what is stored is true, and all of it was told."""
+        """Start the daemon if it does not run, and check the stored state, the events and their delivery."""
         stage, daemon = self.stage, self.daemon
         daemon.await_kills()
         if not daemon.is_up or daemon.is_dead:
@@ -133,33 +137,35 @@ class Tale:
         stage.is_rough = True
         stage.settle()
         is_all_delivered = daemon.work_until(lambda: not undelivered(), PATIENCE_SECONDS)
-        assert is_all_delivered, f"after {daemon.kills} kills {_late()}; the log:\n{daemon.words()}"
-        are_all_in = daemon.work_until(lambda: not self._strays(), STEP_SECONDS)
-        assert are_all_in, f"not in the table: {self._strays()}; the log:\n{daemon.words()}"
+        assert is_all_delivered, (
+            f"after {daemon.kills} kills {_undelivered_rows()}; the log:\n{daemon.words()}"
+        )
+        are_all_stored = daemon.work_until(lambda: not self._missing_addresses(), STEP_SECONDS)
+        assert are_all_stored, f"not in the table: {self._missing_addresses()}; the log:\n{daemon.words()}"
         view, now = stage.world.view(), datetime.now(UTC)
-        faults = [f for a in stage.accounts for f in faults_of_telling(a, view, now, is_exact=False)]
-        faults += [f for a in stage.accounts for f in faults_of_delivery(a, self)]
+        faults = [f for a in stage.requests for f in faults_of_telling(a, view, now, is_exact=False)]
+        faults += [f for a in stage.requests for f in faults_of_delivery(a, self)]
         assert not faults, stage.report(faults)
 
 
 def undelivered() -> int:
-    """Messages on their way."""
+    """Return the number of messages that are not delivered yet."""
     return int(Message.select().where(Message.delivered_at.is_null()).count())
 
 
-def _late() -> list[tuple[str, str, int, str | None]]:
-    """What is on its way, by whom it goes to, how often it was tried, and what came of it."""
+def _undelivered_rows() -> list[tuple[str, str, int, str | None]]:
+    """Return the event type, queue, attempts and last error of each message that is not delivered yet."""
     rows = Message.select(Message, Event).join(Event).where(Message.delivered_at.is_null())
     return [(row.event.type, row.queue, row.attempts, row.last_error) for row in rows]
 
 
-def faults_of_delivery(account: Account, tale: Tale) -> list[str]:
-    """Each message came, under its event's id, and those of one payment in the order of its events."""
-    told = events_of(account.row())
+def faults_of_delivery(request: TrackedRequest, tale: KillScenario) -> list[str]:
+    """Return the channels whose messages are missing, or did not first arrive in the order of the events."""
+    told = events_of(request.row())
     mailed = [message_id(event.reference, tale.stage.settings.mail_from) for event in told]
     hooked = [event.reference for event in told]
-    hooks = [request.headers["webhook-id"] for request in tale.shop.requests]
-    arrived = {EMAIL: tale.daemon.postbox.taken, WEBHOOK: hooks}
+    hooks = [hook.headers["webhook-id"] for hook in tale.shop.requests]
+    arrived = {EMAIL: tale.daemon.mailer.taken, WEBHOOK: hooks}
     wanted = {
         EMAIL: [name for name, event in zip(mailed, told, strict=True) if _has(event, EMAIL)],
         WEBHOOK: hooked,
@@ -168,13 +174,13 @@ def faults_of_delivery(account: Account, tale: Tale) -> list[str]:
     for channel, names in wanted.items():
         first_arrivals = list(dict.fromkeys(name for name in arrived[channel] if name in set(names)))
         if first_arrivals != names:
-            faults.append(f"{channel}: of {names} came {first_arrivals}")
+            faults.append(f"{channel}: expected {names}, arrived {first_arrivals}")
     return faults
 
 
-def repeats(tale: Tale) -> int:
-    """How many messages came more than once."""
-    ids = [*tale.daemon.postbox.taken, *(r.headers["webhook-id"] for r in tale.shop.requests)]
+def repeats(tale: KillScenario) -> int:
+    """Return how many deliveries repeated an earlier one."""
+    ids = [*tale.daemon.mailer.taken, *(r.headers["webhook-id"] for r in tale.shop.requests)]
     return sum(count - 1 for count in Counter(ids).values())
 
 
@@ -182,6 +188,6 @@ def _has(event: Event, channel: str) -> bool:
     return bool(Message.select().where((Message.event == event) & (Message.channel == channel)).count())
 
 
-def as_hand_daemon(daemon: ChildDaemon) -> Any:
-    """What `Stage` is given: it asks for nothing that the two don't share."""
+def as_in_process_daemon(daemon: ChildDaemon) -> Any:
+    """Return the daemon for `Scenario`, which uses only methods that both classes have."""
     return cast(Any, daemon)

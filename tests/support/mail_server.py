@@ -1,4 +1,4 @@
-"""A mail server on this machine that takes, refuses or cuts as a test says."""
+"""A mail server on this machine that accepts, refuses or cuts off messages, as the test chooses."""
 
 import asyncio
 import ssl
@@ -18,9 +18,9 @@ USER, PASSWORD = "till", "hunter2"
 
 
 class MailServer:
-    """Keeps what it takes in `taken`, and what it cuts off in `cut`.
+    """Keeps the accepted messages in `taken`, and those after which it closes the connection in `cut`.
 
-    `answers` has what it says instead of yes, by command.
+    `answers` has the replies other than 250, by command.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class MailServer:
         self._controller = Controller(self, hostname=host, port=self._port, **self._options())
 
     def address(self, **changes: Any) -> SmtpServer:
-        """The settings that lead to it."""
+        """Return the settings of this server."""
         login = (USER, Secret(PASSWORD)) if self._wants_login else (None, None)
         values = dict(zip(("username", "password"), login, strict=True))
         address = {"host": self._host, "port": self._port, "security": self._security}

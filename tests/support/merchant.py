@@ -1,4 +1,4 @@
-"""A whole Nodetill on a regtest node, as its merchant, its operator and the customers see it."""
+"""A complete Nodetill on a regtest node, with the calls of its merchant and its operator."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,9 +37,12 @@ class Merchant:
         self.webhook_secret = ""
 
     def open(self, *, is_well: bool = True, has_wallet: bool = True) -> "Merchant":
-        """Make the wallet and the seller, and start; `is_well` where /health is to be waited for."""
+        """Create the wallet and the seller, and start both servers.
+
+        With `is_well`, wait until /health is 200.
+        """
         if has_wallet:
-            # …, load_on_startup: it is there again after a restart.
+            # The last argument is load_on_startup: bitcoind loads the wallet again after a restart.
             self.node.rpc("createwallet", self.wallet, False, False, "", False, True, True)
         added = self.installation.managed("seller", "add", SELLER)
         self.client.api_key, self.webhook_secret = added["api_key"], added["webhook_secret"]
@@ -56,13 +59,13 @@ class Merchant:
     # The merchant
 
     def request(self, amount_fiat: str = "10.00", currency: str = "EUR", **more: Any) -> "Order":
-        """A new payment request; the price is 50,000 EUR, so 10.00 EUR are 20,000 satoshis."""
+        """Create a payment request. The price is 50,000 EUR, so 10.00 EUR are 20,000 satoshis."""
         body = {"seller_id": SELLER, "amount_fiat": amount_fiat, "currency": currency, **more}
         answer = self.wait(lambda: self._created(body), "answer a request from the pool")
         return Order(self, answer.document)
 
     def _created(self, body: dict[str, Any]) -> Answer | None:
-        """None while the pool is empty: a till that has just started, or one that many tests share."""
+        """Return None while the pool of addresses is empty, as after a start or after many tests."""
         answer = self.client.post("/api/v1/payments", body)
         if answer.status == 503:
             return None
@@ -80,23 +83,23 @@ class Merchant:
         return self.client.get("/health")
 
     def problems(self) -> list[str]:
-        """What /health finds fault with."""
+        """Return the problems that /health lists."""
         found: list[str] = self.health().document["problems"]
         return found
 
     def wait_problem(self, *parts: str) -> str:
-        """The problem of /health that has all of `parts` in it; health is 503 then."""
+        """Wait until /health lists a problem that contains all of `parts`, and return this problem."""
         return self.wait(
             lambda: next((p for p in self.problems() if all(part in p for part in parts)), None),
             f"name in /health: {' … '.join(parts)}",
         )
 
     def wait_well(self) -> None:
-        """Until /health is 200."""
-        self.wait(lambda: self.health().status == 200, "find all well")
+        """Wait until /health is 200."""
+        self.wait(lambda: self.health().status == 200, "answer /health with 200")
 
     def wait_tip(self) -> None:
-        """Until every status has been worked out at the node's tip."""
+        """Wait until every status is computed at the node's tip."""
         height = self.node.rpc("getblockcount")
         self.wait(lambda: self.health().document["chain"]["height"] == height, f"assess at the tip, {height}")
 
@@ -105,7 +108,7 @@ class Merchant:
 
     @contextmanager
     def database(self) -> Iterator[None]:
-        """With the till's database open to `models`: for what no call tells."""
+        """Open this installation's database for `models`, for values that no API call returns."""
         open_database(self.installation.settings["DATABASE_URL"])
         try:
             yield
@@ -113,13 +116,13 @@ class Merchant:
             disconnect()
 
     def heartbeat_at(self) -> datetime | None:
-        """When the daemon last said that it lives."""
+        """Return the time of the daemon's last heartbeat."""
         with self.database():
             moment: datetime | None = daemon_report().heartbeat_at
             return moment
 
     def wait(self, look: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
-        """What `look` gives as soon as that is true; an error has the end of the daemon's log."""
+        """Return the first true result of `look`. The error of a timeout has the end of the daemon's log."""
         try:
             return self.web.wait_until(look, what, seconds)
         except ProcessError as error:
@@ -129,7 +132,7 @@ class Merchant:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A payment request of a till's; `document` is as it was when it was made."""
+    """A payment request at `till`; `document` is the answer that created it."""
 
     till: Merchant
     document: dict[str, Any]
@@ -158,30 +161,30 @@ class Order:
         return datetime.fromisoformat(self.document["expires_at"])
 
     def now(self) -> dict[str, Any]:
-        """The request as the API has it."""
+        """Return the request's document as the API returns it now."""
         document: dict[str, Any] = self.till.get(self.path)
         return document
 
     def transactions(self) -> dict[str, dict[str, Any]]:
-        """By txid; of a transaction with several outputs, the last."""
+        """Return the document's outputs by txid. For a transaction with several outputs it has the last."""
         return {part["txid"]: part for part in self.now()["transactions"]}
 
     def wait(self, status: str, **facts: Any) -> dict[str, Any]:
-        """The document once it has this status and these fields."""
+        """Wait until the document has this status and these fields, and return it."""
         wanted = {"status": status, **facts}
-        said: dict[str, Any] = {}
+        seen: dict[str, Any] = {}
 
         def look() -> dict[str, Any] | None:
-            said.update(self.now())
-            return said if wanted.items() <= said.items() else None
+            seen.update(self.now())
+            return seen if wanted.items() <= seen.items() else None
 
         try:
             return self.till.wait(look, f"show {wanted} of {self.id}")
         except AssertionError as error:
-            raise AssertionError(f"{error}\nthe request: {said}\nits events: {self.events()}") from None
+            raise AssertionError(f"{error}\nthe request: {seen}\nits events: {self.events()}") from None
 
     def wait_state(self, txid: str, state: str) -> dict[str, Any]:
-        """A transaction's entry, once it is in this state."""
+        """Wait until a transaction is in this state, and return its entry of the document."""
         look = partial(self._part, txid, state)
         return self.till.wait(look, f"show {txid} as {state}; it was {self.now()['transactions']}")
 
@@ -190,44 +193,44 @@ class Order:
         return part if part is not None and part["state"] == state else None
 
     def is_past_expiry(self) -> bool:
-        """The API's times are to the second, and rounded down."""
+        """Return whether the request has expired, with a second of margin, as the API truncates its times."""
         return (datetime.now(UTC) - self.expires_at).total_seconds() > 1
 
-    # What is told
+    # Events and their messages
 
     def event_list(self) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = self.till.get(f"{self.path}/events")["data"]
         return events
 
     def events(self) -> list[str]:
-        """What happened so far, in its order: "received" for payment.received."""
+        """Return the types of all events so far, in order: "received" for payment.received."""
         return [event["type"].removeprefix("payment.") for event in self.event_list()]
 
     def wait_told(self, *events: str) -> list[EmailMessage]:
-        """Wait until exactly these things have happened and all is delivered that they are told by.
+        """Wait until exactly these events are stored and all their messages are delivered.
 
-        The emails of them, in the order of the events: exactly one for each that is mailed.
+        Return the emails in the order of the events: exactly one for each event that is mailed.
         """
-        self.till.wait(lambda: self.events()[: len(events)] == list(events), f"tell of {events}")
+        self.till.wait(lambda: self.events()[: len(events)] == list(events), f"store the events {events}")
         self.till.wait(self.is_all_delivered, f"deliver all of {self.id}")
-        assert self.events() == list(events), self._story()
+        assert self.events() == list(events), self._log_lines()
         letters = self.letters()
         assert len(letters) == len(self.mailed()), [letter["Subject"] for letter in letters]
         return letters
 
     def mailed(self) -> list[str]:
-        """The Message-IDs of the events that have an email, in the order of the events."""
+        """Return the Message-IDs of the events that have an email, in the order of the events."""
         return [f"<{event['event_id']}@localhost>" for event in self.event_list() if _has_email(event)]
 
     def letters(self) -> list[EmailMessage]:
-        """The emails about this request that were delivered, in the order of their events."""
+        """Return the delivered emails about this request, in the order of their events."""
         order = self.mailed()
         found = [letter for letter in self.till.letters() if self.id in letter["Subject"]]
         return sorted(found, key=lambda letter: order.index(letter["Message-ID"]))
 
-    def _story(self) -> str:
+    def _log_lines(self) -> str:
         lines = [line for line in self.till.daemon.lines() if self.id in line]
-        return "\n".join(["what the daemon's log has of it:", *lines])
+        return "\n".join([f"the daemon's log lines about {self.id}:", *lines])
 
     def is_all_delivered(self) -> bool:
         deliveries = [each for event in self.event_list() for each in event["deliveries"]]
@@ -239,7 +242,7 @@ def _has_email(event: dict[str, Any]) -> bool:
 
 
 def body(letter: EmailMessage) -> str:
-    """What a reader without HTML sees."""
+    """Return the plain text of an email."""
     part = letter.get_body(("plain",))
     assert part is not None
     return str(part.get_content())
@@ -250,5 +253,5 @@ def is_urgent(letter: EmailMessage) -> bool:
 
 
 def subjects(letters: Sequence[EmailMessage]) -> list[str]:
-    """What each says happened."""
+    """Return each subject up to its colon, which names the event."""
     return [str(letter["Subject"]).partition(":")[0].strip() for letter in letters]

@@ -1,7 +1,7 @@
-"""A network cable between a machine and its PostgreSQL server, which can be pulled out.
+"""A network link between a machine and its PostgreSQL server, which a test can cut.
 
-What is on its way is lost then, and neither side is told: no FIN, no RST, no ACK. A socket filter of Linux's
-(socket(7), SO_ATTACH_FILTER) drops what arrives before TCP sees it, and needs no privilege.
+A cut link loses the packets on their way, and neither side receives a FIN, an RST or an ACK. A socket filter
+of Linux (socket(7), SO_ATTACH_FILTER) drops the packets before TCP, and needs no privilege.
 """
 
 import ctypes
@@ -18,32 +18,32 @@ SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 _DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
 
 
-class Cable:
-    """From a port of its own to the server of `database_url`."""
+class NetworkLink:
+    """Forwards a port of its own to the server of `database_url`."""
 
     def __init__(self, database_url: str) -> None:
         self._parts = urlsplit(database_url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
-        self._is_pulled = threading.Event()
+        self._is_cut = threading.Event()
 
     @property
     def url(self) -> str:
-        """The database at the other end."""
+        """The URL of the database through this link."""
         port = self._listener.getsockname()[1]
         place = self._parts.netloc.replace(f":{self._parts.port}", f":{port}")
         return urlunsplit(self._parts._replace(netloc=place))
 
-    def pull(self) -> None:
-        """From now on nothing arrives, on either side; nor does a new connection."""
-        self._is_pulled.set()
+    def cut(self) -> None:
+        """Drop all packets of both sides from now on, and those of new connections."""
+        self._is_cut.set()
         for each in (self._listener, *self._sockets):
             with suppress(OSError):
                 _drop_all(each)
 
-    def plug_in(self) -> None:
-        """New connections can be made again; both sides have given up the old ones."""
-        self._is_pulled.clear()
+    def restore(self) -> None:
+        """Let new connections through again. Both sides must have given up the old ones."""
+        self._is_cut.clear()
         self._listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
     def __enter__(self) -> Self:
@@ -64,17 +64,17 @@ class Cable:
                 near, _ = self._listener.accept()
                 far = socket.create_connection((self._parts.hostname, self._parts.port))
                 self._sockets += [near, far]
-                if self._is_pulled.is_set():
-                    self.pull()
+                if self._is_cut.is_set():
+                    self.cut()
                 for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+                    threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
-            while (data := source.recv(65536)) and not self._is_pulled.is_set():
+            while (data := source.recv(65536)) and not self._is_cut.is_set():
                 target.sendall(data)
-        # The end of a connection is no news either that gets through.
-        if not self._is_pulled.is_set():
+        # A cut link does not forward the end of a connection either.
+        if not self._is_cut.is_set():
             with suppress(OSError):
                 target.shutdown(socket.SHUT_RDWR)
 

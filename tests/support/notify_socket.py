@@ -1,4 +1,4 @@
-"""systemd's end of sd_notify(3): a socket that hears what a service says of itself."""
+"""systemd's end of sd_notify(3): a socket that receives the notifications of a service."""
 
 import socket
 from pathlib import Path
@@ -9,7 +9,10 @@ from tests.support.waiting import wait_until
 
 
 class NotifySocket:
-    """Bound from `with` on to its end; `environ` is what systemd would give the service."""
+    """A socket that is open inside the `with` block.
+
+    `environ` has the variables that systemd sets for a service.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "notify"
@@ -28,7 +31,7 @@ class NotifySocket:
         self._socket.close()
 
     def heard(self) -> list[str]:
-        """Every assignment so far, such as READY=1, in their order."""
+        """Return every assignment so far, such as READY=1, in order."""
         try:
             while True:
                 self._heard += self._socket.recv(4096).decode().splitlines()
@@ -36,18 +39,18 @@ class NotifySocket:
             return self._heard
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget the assignments received so far."""
         self.heard()
         self._heard.clear()
 
     def wait(self, *assignments: str) -> None:
-        """Until each of these has been heard since the last `forget`."""
-        wait_until(lambda: set(assignments) <= set(self.heard()), what=f"to hear {assignments}")
+        """Wait until each of these has arrived since the last `forget`."""
+        wait_until(lambda: set(assignments) <= set(self.heard()), what=f"the assignments {assignments}")
 
     def wait_status(self, part: str) -> str:
-        """The first STATUS with this in it."""
+        """Wait for a STATUS that contains `part`, and return it."""
         found = wait_until(
             lambda: [s for s in self.heard() if s.startswith("STATUS=") and part in s],
-            what=f"to hear a status with {part!r}",
+            what=f"a status with {part!r}",
         )
         return found[0].removeprefix("STATUS=")

@@ -1,4 +1,4 @@
-"""A browser without a screen, for tests of the operator's pages: it keeps cookies and fills in forms."""
+"""An HTTP client for tests of the operator's pages: it keeps cookies and sends forms."""
 
 import http.client
 import re
@@ -7,14 +7,14 @@ from html import unescape
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin
 
-from tests.support.web_server import Shop
+from tests.support.web_server import WebServer
 
 PASSWORD = "open sesame"
 
 
 @dataclass(frozen=True)
 class Page:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -23,32 +23,32 @@ class Page:
 
     @property
     def text(self) -> str:
-        """As it was sent, markup and all."""
+        """The body with its markup."""
         return self.body.decode()
 
     @property
     def words(self) -> str:
-        """What a reader sees."""
+        """The body without its markup."""
         return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", self.text)))
 
     @property
     def leads_to(self) -> str:
-        """Where a redirection goes, from the root."""
+        """The path of the redirection's Location."""
         return urljoin(self.path, str(self.headers["Location"]))
 
 
 @dataclass
 class OperatorClient:
-    """One browser."""
+    """A client with its own cookies."""
 
-    shop: Shop
+    shop: WebServer
     cookies: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
     def call(
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
     ) -> Page:
-        """One request, with the cookies that came so far; redirections are not followed."""
+        """Send one request with the stored cookies, and store the new ones. It follows no redirection."""
         sent = {"Content-Type": "application/x-www-form-urlencoded", **self.headers, **(headers or {})}
         if method == "POST":
             sent = {"Origin": f"http://127.0.0.1:{self.shop.port}", "User-Agent": "Mozilla/5.0", **sent}
@@ -70,14 +70,13 @@ class OperatorClient:
         return page
 
     def get(self, path: str, **headers: str) -> Page:
-        """GET."""
         return self.call("GET", path, headers=headers)
 
     def post(self, path: str, **fields: str) -> Page:
-        """POST a form."""
+        """Send a form by POST."""
         return self.call("POST", path, urlencode(fields))
 
     def log_in(self, password: str = PASSWORD, to: str = "") -> Page:
-        """By the form, as the page has it."""
+        """Log in by the form of the login page."""
         self.get("/operator/login")
         return self.post("/operator/login", password=password, to=to)

@@ -1,4 +1,4 @@
-"""Payment requests that need a decision, one of each kind, as the daemon would have stored them."""
+"""Payment requests that need a decision of the operator, one of each kind, as the daemon stores them."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -6,40 +6,43 @@ from typing import Any
 
 from models.outbox import EMAIL, WEBHOOK
 from models.queries.attention import ActionNeeded
-from tests.support.checkout_scenes import DUE_SATS, change, stage
+from tests.support.checkout_scenes import DUE_SATS, change, create_in_scene
 from tests.support.rows import new_event, new_message
-from tests.support.web_server import Shop, stored
+from tests.support.web_server import WebServer, stored
 
 EXTRA_SATS = 50_000
 
 
-def stage_questions(shop: Shop, **fields: Any) -> dict[ActionNeeded, dict[str, Any]]:
-    """A request for each kind of decision; `fields` are the POSTs'."""
-    extra = stage(shop, "confirmed", **fields)
+def create_action_needed(shop: WebServer, **fields: Any) -> dict[ActionNeeded, dict[str, Any]]:
+    """Create a request for each kind of decision; `fields` are the fields of each POST."""
+    extra = create_in_scene(shop, "confirmed", **fields)
     change(extra, received_sats=DUE_SATS + EXTRA_SATS, overpaid_sats=EXTRA_SATS)
     made = {
-        ActionNeeded.REVERTED: stage(shop, "replaced", **fields),
-        ActionNeeded.LATE: stage(shop, "late", **fields),
-        ActionNeeded.PART: stage(shop, "expired_partly", **fields),
+        ActionNeeded.REVERTED: create_in_scene(shop, "replaced", **fields),
+        ActionNeeded.LATE: create_in_scene(shop, "late", **fields),
+        ActionNeeded.PART: create_in_scene(shop, "expired_partly", **fields),
         ActionNeeded.EXTRA: extra,
-        ActionNeeded.UNDELIVERED: stage(shop, "confirmed", **fields),
+        ActionNeeded.UNDELIVERED: create_in_scene(shop, "confirmed", **fields),
     }
-    told(shop, made[ActionNeeded.REVERTED], "payment.received")
-    told(shop, made[ActionNeeded.REVERTED], "payment.reverted", revision=2)
-    told(shop, made[ActionNeeded.LATE], "payment.late")
+    add_event(shop, made[ActionNeeded.REVERTED], "payment.received")
+    add_event(shop, made[ActionNeeded.REVERTED], "payment.reverted", revision=2)
+    add_event(shop, made[ActionNeeded.LATE], "payment.late")
     given_up = {"failed_at": shop.now, "attempts": 10, "last_error": "HTTP 500"}
-    told(shop, made[ActionNeeded.UNDELIVERED], "payment.confirmed", webhook=given_up)
+    add_event(shop, made[ActionNeeded.UNDELIVERED], "payment.confirmed", webhook=given_up)
     return made
 
 
-def told(
-    shop: Shop,
+def add_event(
+    shop: WebServer,
     document: Mapping[str, Any],
     what: str,
     revision: int = 1,
     webhook: Mapping[str, Any] | None = None,
 ) -> str:
-    """An event with its messages, delivered but for what `webhook` says; its reference."""
+    """Store an event with its delivered messages, and return its reference.
+
+    `webhook` changes the webhook's row.
+    """
     payment = stored(document)
     reference = f"evt_{payment.id:08x}{revision:024x}"
     event = new_event(

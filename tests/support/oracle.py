@@ -1,8 +1,8 @@
-"""What docs/spec.md 3 says of a request, worked out in the dumbest way that could be right.
+"""An oracle: computes the status of a request from docs/spec.md 3, in the simplest way that can be right.
 
-It takes the facts from the same containers as payments/status.py, and shares no rule with it: sums are
-tried out one depth, one moment, one satoshi at a time, and the rows of the table of statuses are all asked,
-of which exactly one must say yes.
+It reads the facts from the same classes as payments/status.py, but shares no rule with it. It tries sums one
+depth, one moment and one satoshi at a time. It checks every row of the table of statuses, and exactly one row
+must hold.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,11 @@ from payments.status import ReceivedOutput, Terms
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What must be said of a request. `txids` are those of the outputs first seen: several where they tie."""
+class ExpectedStatus:
+    """The values that a request must have.
+
+    `txids` has the outputs first seen, or several that were seen at once.
+    """
 
     status: str
     confirmations: int
@@ -29,8 +32,8 @@ class Truth:
 
 def truth(
     terms: Terms, receipts: Sequence[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
-) -> Truth:
-    """The status of a request and what stands beside it."""
+) -> ExpectedStatus:
+    """Return the status of a request and the fields that belong to it."""
     live = _distinct_live(receipts)
     counted = [r for r in live if _counts(terms, r)]
     covered = _pays(terms, counted)
@@ -38,7 +41,7 @@ def truth(
     is_deep = _pays(terms, [r for r in counted if _is_mature(terms, r, tip_height)])
     status = _only_row_that_holds(terms, live, covered, confirmations, is_deep, as_of, was_confirmed)
     received = _sum(live)
-    return Truth(
+    return ExpectedStatus(
         status=status,
         confirmations=confirmations,
         received_sats=received,
@@ -52,7 +55,7 @@ def truth(
 
 
 def depth(receipt: ReceivedOutput, tip_height: int) -> int:
-    """1 in the block at the tip, 0 in the mempool."""
+    """Return the confirmations: 1 in the block at the tip, 0 in the mempool."""
     if receipt.block_height is None:
         return 0
     confirmations = 0
@@ -97,7 +100,7 @@ def _shortfall(have: int, want: int) -> int:
 
 
 def _confirmations(terms: Terms, counted: Sequence[ReceivedOutput], tip_height: int) -> int:
-    """The greatest depth such that what is at least so deep pays; 0 where only all of it does, or nothing."""
+    """Return the greatest depth at which the outputs that are at least so deep pay; 0 if there is none."""
     answer = 0
     for candidate in range(1, 1 + max((depth(r, tip_height) for r in counted), default=0)):
         if _pays(terms, [r for r in counted if depth(r, tip_height) >= candidate]):
@@ -106,7 +109,7 @@ def _confirmations(terms: Terms, counted: Sequence[ReceivedOutput], tip_height: 
 
 
 def _is_mature(terms: Terms, receipt: ReceivedOutput, tip_height: int) -> bool:
-    """Return whether an output counts as confirmed at this tip: a coinbase one not before 100."""
+    """Return whether an output counts as confirmed at this tip; a coinbase output needs a depth of 100."""
     confirmations = depth(receipt, tip_height)
     return confirmations >= terms.confirmations_required and (not receipt.is_coinbase or confirmations >= 100)
 
@@ -147,10 +150,8 @@ def _is_closed(
     if status == "confirmed" and all(depth(r, tip_height) >= 100 for r in live):
         return True
     is_over = as_of > terms.monitored_until
-    is_anything_on_its_way = status in ("received", "confirming") or any(
-        depth(r, tip_height) == 0 for r in live
-    )
-    return is_over and not is_anything_on_its_way
+    is_any_unconfirmed = status in ("received", "confirming") or any(depth(r, tip_height) == 0 for r in live)
+    return is_over and not is_any_unconfirmed
 
 
 def _covered_since(terms: Terms, counted: Sequence[ReceivedOutput]) -> datetime | None:

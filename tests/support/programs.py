@@ -1,4 +1,4 @@
-"""Short Python programs in processes of their own, for what two processes do to one another."""
+"""Short Python programs in processes of their own, for tests with two processes."""
 
 import subprocess
 import sys
@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 @contextmanager
 def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run it. It prints "ready" when it is, and goes on when it is written to; it ends with the block."""
+    """Run `source` inside the `with` block.
+
+    It prints "ready", and continues after a line on its standard input.
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", source, *arguments],
         cwd=ROOT,
@@ -32,7 +35,7 @@ def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def go_on(process: subprocess.Popen[str]) -> str:
-    """Let it end; what it printed after "ready"."""
+    """Let the program continue to its end, and return its output after "ready"."""
     printed, _ = process.communicate("\n", timeout=60)
     assert process.returncode == 0
     return printed

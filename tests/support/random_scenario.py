@@ -1,45 +1,45 @@
-"""What can happen to a till, one thing at a time, as often as it does.
+"""Random scenarios: payments, double-spends, blocks, reorgs and faults, one step at a time.
 
-A story is drawn from one random number, and not rule by rule by hypothesis: on a chain that goes on for ever
-there is nothing to replay, and its variations on a theme would be the same story over and over.
+One seed determines a scenario. hypothesis does not choose the steps, because it cannot replay a chain that
+only grows, and its variations of one scenario would resemble each other.
 """
 
 import random
 from collections.abc import Callable
 from datetime import timedelta
 
-from tests.support.expected_state import Account
-from tests.support.hand_daemon import Fault, Hearing
-from tests.support.scenario import LONG, Stage
-from tests.support.tx_builder import ANYBODY, Forged
+from tests.support.expected_state import TrackedRequest
+from tests.support.in_process_daemon import Fault, FeedDelivery
+from tests.support.scenario import LONG, Scenario
+from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction
 
 AMOUNTS = (2_000, 3_000)
 SHARES = (1.0, 1.0, 1.0, 0.5, 0.5, 0.99, 1.5)
 EXPIRIES = (LONG, LONG, LONG, LONG, timedelta(seconds=0.05), timedelta(seconds=0.5))
 DEEP = 11
-"""Nobody waits for so many confirmations here."""
+"""A depth below that of every confirmed payment, as no request requires so many confirmations."""
 
 
-class Story:
-    """One story, on a stage that was cleared for it."""
+class RandomScenario:
+    """One scenario from a seed; `stage.begin` must precede it."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Scenario, seed: int) -> None:
         self.stage = stage
         self.chance = random.Random(seed)
-        stage.note(f"a story from {seed}")
+        stage.note(f"a scenario from seed {seed}")
         for _ in range(self.chance.randint(1, 3)):
             self.request()
             if self.chance.random() < 0.5:
                 self.pay()
 
     def go_on(self) -> None:
-        """The next thing that happens."""
+        """Do a random step."""
         steps = self._possible()
         (step,) = self.chance.choices([*steps], [*steps.values()])
         step()
 
     def _possible(self) -> dict[Callable[[], None], int]:
-        """Each step with its weight: bitcoind does not die every day."""
+        """Return the possible steps with their weights."""
         steps = {
             self.request: 5,
             self.pay: 12,
@@ -67,8 +67,8 @@ class Story:
         if self.stage.daemon.is_up:
             steps |= {
                 self.stop_the_daemon: 4,
-                self.let_something_go_wrong: 5,
-                self.let_something_happen_meanwhile: 8,
+                self.plan_a_fault: 5,
+                self.plan_a_step_between_two_calls: 8,
             }
         else:
             steps[self.start_the_daemon] = 20
@@ -93,7 +93,7 @@ class Story:
 
     def name_a_transaction(self) -> None:
         self.stage.note("name a transaction")
-        self.stage.name(self._account(), self._sent().txid)
+        self.stage.name(self._request(), self._sent().txid)
 
     def let_time_pass(self) -> None:
         self.stage.note("let time pass")
@@ -102,18 +102,18 @@ class Story:
     # The customers
 
     def pay(self) -> None:
-        account, parts = self._account(), self.chance.choice((1, 1, 2))
-        self.stage.pay([(account, self._share(account) // parts)] * parts, is_public=self._is_public())
+        request, parts = self._request(), self.chance.choice((1, 1, 2))
+        self.stage.pay([(request, self._share(request) // parts)] * parts, is_public=self._is_public())
 
     def pay_several_at_once(self) -> None:
-        accounts = [self._account(), self._account()]
-        self.stage.pay([(account, self._share(account)) for account in accounts])
+        requests = [self._request(), self._request()]
+        self.stage.pay([(request, self._share(request)) for request in requests])
 
     def pay_with_change(self) -> None:
-        """Of money that is perhaps not confirmed, or spent otherwise."""
-        account, coin = self._account(), self._sent().coin(-1)
+        """Pay with the change of an earlier payment, which may be unconfirmed or already spent."""
+        request, coin = self._request(), self._sent().coin(-1)
         if coin.amount_sats > 100_000:
-            self.stage.pay([(account, self._share(account))], coin, is_public=self._is_public())
+            self.stage.pay([(request, self._share(request))], coin, is_public=self._is_public())
 
     def bump_the_fee(self) -> None:
         old = self._sent()
@@ -123,15 +123,15 @@ class Story:
     def double_spend(self) -> None:
         old = self._sent()
         self.stage.note(f"double-spend {old.txid}")
-        self.stage.replace(old, [(ANYBODY, 1_000)], is_public=self._is_public())
+        self.stage.replace(old, [(ANYONE_CAN_SPEND, 1_000)], is_public=self._is_public())
 
     def pay_somebody_else_instead(self) -> None:
-        account, old = self._account(), self._sent()
+        request, old = self._request(), self._sent()
         self.stage.note(f"replace {old.txid}")
-        self.stage.replace(old, [(account.script, self._share(account))], is_public=self._is_public())
+        self.stage.replace(old, [(request.script, self._share(request))], is_public=self._is_public())
 
     def free_by_detour(self) -> None:
-        """Its coins are unspent again afterwards, so that it can be sent again."""
+        """Take a payment out of the mempool so that it can be sent again."""
         old = self._sent()
         self.stage.note(f"take {old.txid} out of the mempool")
         self.stage.free_by_detour(old)
@@ -148,8 +148,8 @@ class Story:
         world.mine(world.transactions[txid] for txid in sorted(world.view().mempool))
 
     def mine_some(self) -> None:
-        """Any that exist, those that nobody saw before too."""
-        self.stage.note("mine some")
+        """Mine any existing transactions, unpublished ones too."""
+        self.stage.note("mine some transactions")
         self.stage.world.mine(self._some())
 
     def reorg(self) -> None:
@@ -159,7 +159,7 @@ class Story:
         self._reorg(DEEP + self.chance.randint(0, 2))
 
     def _reorg(self, depth: int) -> None:
-        """What was in the old blocks may be in the new ones, or other things, or nothing."""
+        """Replace blocks by blocks with the same transactions, with others, or with none."""
         blocks = self.chance.choice((0, 1, depth + 1))
         self.stage.note(f"reorg of {depth}")
         self.stage.world.reorg(depth, [self._some() for _ in range(blocks)])
@@ -176,44 +176,44 @@ class Story:
         self.stage.daemon.stop()
 
     def start_the_daemon(self) -> None:
-        hearing = self.chance.choice([*Hearing])
-        self.stage.note(f"start the daemon, hearing {hearing.value}")
-        self.stage.daemon.start(hearing)
+        delivery = self.chance.choice([*FeedDelivery])
+        self.stage.note(f"start the daemon; the feed delivers {delivery.value}")
+        self.stage.daemon.start(delivery)
 
-    def let_something_go_wrong(self) -> None:
+    def plan_a_fault(self) -> None:
         fault, calls = self.chance.choice([*Fault]), self.chance.randint(1, 25)
         self.stage.note(f"at call {calls}: {fault.value}")
         self.stage.daemon.plan(fault, calls)
 
-    def let_something_happen_meanwhile(self) -> None:
-        """Between two of the daemon's questions, so that two answers do not fit together."""
-        things = [self.pay, self.mine_the_mempool, self.mine_some, self.reorg]
+    def plan_a_step_between_two_calls(self) -> None:
+        """Do a step between two of the daemon's calls to bitcoind, so that the answers contradict."""
+        steps = [self.pay, self.mine_the_mempool, self.mine_some, self.reorg]
         if self.stage.sent:
-            things += [self.bump_the_fee, self.double_spend, self.send_again]
-        thing, calls = self.chance.choice(things), self.chance.randint(1, 12)
-        self.stage.note(f"before call {calls}: {thing.__name__}")
-        self.stage.meanwhile(thing, calls)
+            steps += [self.bump_the_fee, self.double_spend, self.send_again]
+        step, calls = self.chance.choice(steps), self.chance.randint(1, 12)
+        self.stage.note(f"before call {calls}: {step.__name__}")
+        self.stage.meanwhile(step, calls)
 
     def restart_bitcoind(self) -> None:
         self.stage.restart_bitcoind(is_clean=self.chance.random() < 0.5)
 
     # Choosing
 
-    def _account(self) -> Account:
-        return self.chance.choice(self.stage.accounts)
+    def _request(self) -> TrackedRequest:
+        return self.chance.choice(self.stage.requests)
 
-    def _sent(self) -> Forged:
-        """The newer, the likelier."""
+    def _sent(self) -> BuiltTransaction:
+        """Return a random transaction; newer ones are likelier."""
         sent = self.stage.sent
         return sent[-1 - int(len(sent) * self.chance.random() ** 2)]
 
-    def _share(self, account: Account) -> int:
-        amount_sats: int = account.row().amount_sats
+    def _share(self, request: TrackedRequest) -> int:
+        amount_sats: int = request.row().amount_sats
         return int(amount_sats * self.chance.choice(SHARES))
 
     def _is_public(self) -> bool:
         return self.chance.random() < 0.75
 
-    def _some(self) -> list[Forged]:
+    def _some(self) -> list[BuiltTransaction]:
         sent = list(self.stage.sent)
         return self.chance.sample(sent, self.chance.randint(0, len(sent)))

@@ -1,4 +1,4 @@
-"""Rows for tests of the tables: each with what it must have, and what the test says."""
+"""Rows for tests of the tables: each has the required columns, and the columns that the test names."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,18 +14,18 @@ TXID, BLOCK_HASH = "ab" * 32, "cd" * 32
 
 
 def script(number: int) -> bytes:
-    """A P2WPKH script."""
+    """Return a P2WPKH script that differs for each number."""
     return b"\x00\x14" + number.to_bytes(20)
 
 
 def fill_pool(count: int, first: int = 0) -> None:
-    """Fresh addresses."""
+    """Store free addresses."""
     numbers = range(first, first + count)
     add_addresses([(f"bcrt1q{number:038x}", script(number)) for number in numbers], "nodetill", NOW)
 
 
 def new_address(number: int) -> Address:
-    """One that isn't in the pool any more."""
+    """Store an address that a request has claimed."""
     row: Address = Address.create(
         script=script(number),
         address=f"bcrt1q{number:038x}",
@@ -37,7 +37,6 @@ def new_address(number: int) -> Address:
 
 
 def new_seller(name: str = "company1", **values: Any) -> Seller:
-    """A shop."""
     row: Seller = Seller.create(
         **{"id": name, "api_key_hash": name, "webhook_secret": "whsec_unused", "created_at": NOW, **values}
     )
@@ -45,7 +44,7 @@ def new_seller(name: str = "company1", **values: Any) -> Seller:
 
 
 def new_payment(number: int = 1, **values: Any) -> PaymentRequest:
-    """A request of company1 at an address of its own."""
+    """Store a request of company1 at an address of its own."""
     if "seller" not in values:
         values["seller"] = Seller.get_or_none(Seller.id == "company1") or new_seller()
     if "address" not in values:
@@ -78,7 +77,7 @@ def new_output(payment: PaymentRequest, **values: Any) -> Output:
 
 
 def new_event(payment: PaymentRequest, **values: Any) -> Event:
-    """Something to be told of the request."""
+    """Store an event of the request."""
     usual = {
         "reference": f"evt_{payment.id}",
         "revision": 1,
@@ -91,7 +90,7 @@ def new_event(payment: PaymentRequest, **values: Any) -> Event:
 
 
 def new_message(event: Event, **values: Any) -> Message:
-    """An email that waits to be sent."""
+    """Store an email that waits to be sent."""
     usual = {
         "channel": EMAIL,
         "recipient": "operator@example.com",

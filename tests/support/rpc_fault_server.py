@@ -1,4 +1,4 @@
-"""Stands between the daemon and bitcoind, and answers as badly as a test says."""
+"""A proxy between the daemon and bitcoind, which answers with a fault that the test chooses."""
 
 import http.client
 import http.server
@@ -21,26 +21,26 @@ WALLET_ERROR = {"result": None, "error": {"code": -4, "message": "Wallet is curr
 
 
 class RpcFault(Enum):
-    """What a call meets."""
+    """The answer to a call."""
 
     NONE = "bitcoind's own answer"
-    BUSY = "503, in plain text: the queue of work is full"
-    WARMUP = "-28: bitcoind is starting"
-    GARBAGE = "something that is not JSON, and says that it is"
-    NOT_RPC = "JSON, and no answer"
-    NO_HTTP = "something that is not HTTP"
+    BUSY = "503, in plain text, because the work queue is full"
+    WARMUP = "-28, because bitcoind is starting"
+    GARBAGE = "bytes that are not JSON, with JSON's content type"
+    NOT_RPC = "JSON that is no JSON-RPC answer"
+    NO_HTTP = "bytes that are not HTTP"
     HALF = "half of an answer, and then the end of the connection"
     STALL = "half of an answer, and then nothing"
     SILENCE = "nothing at all"
     DROP = "the end of the connection"
     LOWER_TIP = "a chain that ends lower, and an empty mempool"
-    SCANNING = "a wallet that rescans the chain, and knows nothing meanwhile"
+    SCANNING = "a wallet that rescans the chain, and lists nothing meanwhile"
 
 
 class RpcFaultServer:
-    """`fault` is what the next calls meet. At LOWER_TIP the chain ends `blocks_lost` below its tip.
+    """Answers each call with `fault`. At LOWER_TIP the chain ends `blocks_lost` blocks below its tip.
 
-    `is_rescanning` has the wallet say so, which takes too short on a chain of regtest.
+    With `is_rescanning`, getwalletinfo reports a rescan, because a real one is too short on regtest.
     """
 
     def __init__(self, node: RegtestNode) -> None:
@@ -62,20 +62,20 @@ class RpcFaultServer:
                 outer._serve(self)
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Log nothing, because no test reads this log."""
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
 
             def handle_error(self, *_: object) -> None:
-                """A client that hangs up is part of the game."""
+                """Ignore a client that closes its connection early."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def settings(self) -> dict[str, str]:
-        """That make a daemon ask it. Blocks are asked for by RPC, so that they meet the same."""
+        """Return the settings that make a daemon call this server, for blocks too."""
         port = self._server.server_address[1]
         url = urlsplit(self._node.rpc_url)
         return {
@@ -85,16 +85,16 @@ class RpcFaultServer:
 
     @property
     def most_at_once(self) -> int:
-        """How many calls there ever were at the same time."""
+        """The greatest number of calls at one time."""
         return self._most_at_once
 
     def begin(self, fault: RpcFault) -> None:
-        """From now on."""
+        """Answer with `fault` from now on."""
         self._released.clear()
         self.fault = fault
 
     def end(self) -> None:
-        """All is well again; what hangs is cut."""
+        """Answer normally again, and close the connections that wait."""
         self.fault = RpcFault.NONE
         self._released.set()
 
@@ -148,7 +148,7 @@ class RpcFaultServer:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _break_off(self, handler: http.server.BaseHTTPRequestHandler, body: bytes, fault: RpcFault) -> None:
-        """Whatever ends in the end of the connection."""
+        """Send a part of an answer or nothing; the caller then closes the connection."""
         if fault is RpcFault.NO_HTTP:
             handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
         elif fault in (RpcFault.HALF, RpcFault.STALL):
@@ -162,7 +162,7 @@ class RpcFaultServer:
             self._released.wait(120)
 
     def _ask(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
-        """bitcoind's own answer."""
+        """Return bitcoind's own status and answer."""
         upstream = http.client.HTTPConnection("127.0.0.1", self._node.rpc_port, timeout=60)
         try:
             headers = {"Authorization": handler.headers["Authorization"], "Content-Type": "application/json"}
@@ -173,7 +173,7 @@ class RpcFaultServer:
             upstream.close()
 
     def _lowered(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> Any:
-        """As a bitcoind answers that has lost its newest blocks, and its mempool."""
+        """Return the answer of a bitcoind that has lost its newest blocks and its mempool."""
         call = json.loads(body)
         if isinstance(call, list):  # transactions of the mempool
             return [NOT_FOUND | {"id": each["id"]} for each in call]
@@ -197,7 +197,7 @@ class RpcFaultServer:
         return answer
 
     def _scanning(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> Any:
-        """As a bitcoind answers whose wallet was just imported or restored."""
+        """Return the answer of a bitcoind that rescans the chain for an imported or restored wallet."""
         answer = json.loads(self._ask(handler, body)[1])
         match _method(body):
             case "getwalletinfo":
@@ -210,7 +210,7 @@ class RpcFaultServer:
 
 
 def _method(body: bytes) -> str:
-    """What is asked for; many calls at once are all of one method."""
+    """Return the method of a call, or of the first call of a batch."""
     call = json.loads(body)
     return str((call[0] if isinstance(call, list) else call)["method"])
 

@@ -1,4 +1,4 @@
-"""Where a story plays: a node, a database, a daemon, the requests of the story, and what was done so far."""
+"""A node, a database and a daemon, the requests of one scenario, and the list of its steps so far."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from models.address import add_addresses, claim_address, free_count
 from models.command import add_acceptance, add_transaction_check
 from models.db.connection import database
 from models.outbox import Event, Message
-from tests.support.chain_state import World
+from tests.support.chain_state import ChainState
 from tests.support.expected_state import (
     COVERED,
-    Account,
+    TrackedRequest,
     close,
     differences,
     faults_of_post,
@@ -21,9 +21,9 @@ from tests.support.expected_state import (
     is_behind,
     look_on,
 )
-from tests.support.hand_daemon import HandDaemon
+from tests.support.in_process_daemon import InProcessDaemon
 from tests.support.rows import new_payment
-from tests.support.tx_builder import ANYBODY, Coin, Forged
+from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
 from tests.support.waiting import wait_until
 
 CUSHION_BLOCKS = 13
@@ -35,14 +35,18 @@ SOON, HELD = timedelta(seconds=2), timedelta(seconds=0.5)
 
 
 @dataclass(slots=True)
-class Stage:
-    """One for all stories; `begin` clears it for the next."""
+class Scenario:
+    """The parts that all scenarios of a test share. `begin` clears them for the next scenario.
 
-    world: World
-    daemon: HandDaemon
+    `is_rough` is set where several things happened since the last `settle`, so that events cannot be compared
+    exactly. `is_broken` is set after a failure.
+    """
+
+    world: ChainState
+    daemon: InProcessDaemon
     settings: Settings
-    accounts: list[Account] = field(default_factory=list)
-    sent: list[Forged] = field(default_factory=list)
+    requests: list[TrackedRequest] = field(default_factory=list)
+    sent: list[BuiltTransaction] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     is_rough: bool = False
     is_broken: bool = False
@@ -50,7 +54,7 @@ class Stage:
     acknowledged_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def begin(self) -> None:
-        self.accounts, self.sent, self.done = [], [], []
+        self.requests, self.sent, self.done = [], [], []
         self.is_rough = False
         self.world.watcher = self._look_on
         self.world.settle(COINS_A_STORY, CUSHION_BLOCKS)
@@ -59,7 +63,7 @@ class Stage:
         self.settle()
 
     def note(self, what: str) -> None:
-        """For the report, where the story ends badly."""
+        """Add a step to the report of a failure."""
         self.done.append(f"{datetime.now(UTC):%H:%M:%S.%f}  {what}")
 
     # The merchant
@@ -73,8 +77,8 @@ class Stage:
         expiry: timedelta = LONG,
         monitoring: timedelta = LONG,
         is_late_counted: bool = False,
-    ) -> Account:
-        """A new one, as the web server stores it."""
+    ) -> TrackedRequest:
+        """Store a payment request, as the web server does."""
         self._fill_pool()
         now = datetime.now(UTC)
         with database.atomic():
@@ -93,22 +97,22 @@ class Stage:
                 late_accepted_until=now + expiry + monitoring if is_late_counted else None,
                 reassess_at=now + expiry,
             )
-        account = Account(row.id, address.script)
-        self.accounts.append(account)
-        self.note(f"request {len(self.accounts) - 1}: {row.reference}, {amount_sats} sats")
-        return account
+        request = TrackedRequest(row.id, address.script)
+        self.requests.append(request)
+        self.note(f"request {len(self.requests) - 1}: {row.reference}, {amount_sats} sats")
+        return request
 
     def _fill_pool(self) -> None:
-        """As the daemon does where it has an address pool."""
+        """Store an address of the wallet if none is free, as the daemon's address pool does."""
         if not free_count():
             rpc, wallet = self.world.node.rpc, self.settings.bitcoind_wallet
             named = rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
             script = bytes.fromhex(rpc("validateaddress", named)["scriptPubKey"])
             add_addresses([(named, script)], wallet, datetime.now(UTC))
 
-    def expire(self, account: Account, *, monitoring: timedelta = LONG) -> None:
-        """Let its price hold until now, and watch it for so long from now on."""
-        row, now = account.row(), datetime.now(UTC)
+    def expire(self, request: TrackedRequest, *, monitoring: timedelta = LONG) -> None:
+        """Set the request's expiry to now, and monitor it for `monitoring` from now on."""
+        row, now = request.row(), datetime.now(UTC)
         row.expires_at, row.monitored_until = now, now + monitoring
         row.late_accepted_until = row.late_accepted_until and row.monitored_until
         # A daemon that has found it covered does not look again at its expiry.
@@ -119,49 +123,61 @@ class Stage:
         )
         self.note(f"{row.reference} expires")
 
-    def late(self) -> list[Account]:
-        """Those with money that waits for the seller's word."""
-        rows = ((account, account.row()) for account in self.accounts)
-        return [account for account, row in rows if row.is_late and row.late_accepted_at is None]
+    def late(self) -> list[TrackedRequest]:
+        """Return the requests with late money that the seller has not accepted yet."""
+        rows = ((request, request.row()) for request in self.requests)
+        return [request for request, row in rows if row.is_late and row.late_accepted_at is None]
 
-    def accept(self, account: Account) -> None:
-        """The seller counts late money. To a daemon that is down it is one of several things at once."""
+    def accept(self, request: TrackedRequest) -> None:
+        """Accept late money as the seller. A stopped daemon meets it together with other changes."""
         self.is_rough |= not self.daemon.is_up
-        add_acceptance(account.row(), datetime.now(UTC))
+        add_acceptance(request.row(), datetime.now(UTC))
 
-    def name(self, account: Account, txid: str) -> None:
-        """Somebody posts a transaction."""
-        add_transaction_check(account.row(), txid, datetime.now(UTC))
+    def name(self, request: TrackedRequest, txid: str) -> None:
+        """Store the command that checks a posted txid, as the web server does."""
+        add_transaction_check(request.row(), txid, datetime.now(UTC))
 
     # The customers
 
     def pay(
-        self, outputs: Iterable[tuple[Account, int]], coin: Coin | None = None, *, is_public: bool = True
-    ) -> Forged:
-        """A transaction with these outputs, sent to bitcoind or kept for a block."""
-        coins = [coin or self.world.coin()]
-        return self._made(coins, [(account.script, sats) for account, sats in outputs], FEE_SATS, is_public)
+        self,
+        outputs: Iterable[tuple[TrackedRequest, int]],
+        coin: Coin | None = None,
+        *,
+        is_public: bool = True,
+    ) -> BuiltTransaction:
+        """Build a payment with these outputs.
 
-    def replace(self, old: Forged, outputs: Iterable[tuple[bytes, int]], *, is_public: bool = True) -> Forged:
-        """Spend the same otherwise, with fee enough to take its place."""
+        It is sent to bitcoind, or kept for a block if not `is_public`.
+        """
+        coins = [coin or self.world.coin()]
+        return self._made(coins, [(request.script, sats) for request, sats in outputs], FEE_SATS, is_public)
+
+    def replace(
+        self, old: BuiltTransaction, outputs: Iterable[tuple[bytes, int]], *, is_public: bool = True
+    ) -> BuiltTransaction:
+        """Spend the same coins to other outputs, with a fee high enough to replace `old`."""
         spent = sum(coin.amount_sats for coin in old.coins)
         fee_sats = 2 * (spent - sum(sats for _, sats in old.outputs)) + 20_000
         return self._made(old.coins, list(outputs), min(fee_sats, spent // 2), is_public)
 
-    def replace_both(self, one: Forged, other: Forged, outputs: Iterable[tuple[bytes, int]]) -> Forged:
-        """Spend the coins of two transactions otherwise, with fee enough to replace both."""
+    def replace_both(
+        self, one: BuiltTransaction, other: BuiltTransaction, outputs: Iterable[tuple[bytes, int]]
+    ) -> BuiltTransaction:
+        """Spend the coins of two transactions to other outputs, with a fee high enough to replace both."""
         return self._made([*one.coins, *other.coins], list(outputs), 100_000, is_public=True)
 
-    def free_by_detour(self, old: Forged) -> None:
-        """Take a transaction out of the mempool, and leave its coins unspent: two replacements, one mined.
+    def free_by_detour(self, old: BuiltTransaction) -> None:
+        """Take a transaction out of the mempool, and leave its coins unspent.
 
-        The first spends its coins and another one, the second only that other one.
+        A first replacement spends its coins and another coin. A second replacement spends only the other
+        coin, and is mined.
         """
         other = self.world.coin()
-        first = self._made([*old.coins, other], [(ANYBODY, 1_000)], 60_000, is_public=True)
+        first = self._made([*old.coins, other], [(ANYONE_CAN_SPEND, 1_000)], 60_000, is_public=True)
         self.settle()
-        second = self._made([other], [(ANYBODY, 1_000)], 400_000, is_public=True)
-        self.note(f"{first.txid} takes the place of {old.txid}, {second.txid} that of the first")
+        second = self._made([other], [(ANYONE_CAN_SPEND, 1_000)], 400_000, is_public=True)
+        self.note(f"{first.txid} replaces {old.txid}, {second.txid} replaces {first.txid}")
         self.world.mine([second])
         self.settle()
 
@@ -171,8 +187,8 @@ class Stage:
         outputs: list[tuple[bytes, int]],
         fee_sats: int,
         is_public: bool,
-    ) -> Forged:
-        made = self.world.forge(list(coins), outputs, fee_sats)
+    ) -> BuiltTransaction:
+        made = self.world.build_transaction(list(coins), outputs, fee_sats)
         self.sent.append(made)
         is_taken = is_public and self.world.publish(made)
         where = "in the mempool" if is_taken else "refused" if is_public else "hidden"
@@ -182,18 +198,18 @@ class Stage:
     # The machine
 
     def wait_for_a_deadline(self) -> None:
-        """Until the next request expires, or is not watched any more, if that is soon."""
+        """Wait until the next request expires or its monitoring ends, if that is soon."""
         now = datetime.now(UTC)
-        rows = [account.row() for account in self.accounts]
+        rows = [request.row() for request in self.requests]
         coming = [m for row in rows for m in (row.expires_at, row.monitored_until) if m > now]
         if coming and (soonest := min(coming)) < now + SOON:
             wait = self.daemon.work_until if self.daemon.is_up else wait_until
             wait(lambda: datetime.now(UTC) > soonest, PATIENCE_SECONDS)
 
     def restart_bitcoind(self, *, is_clean: bool) -> None:
-        """Where it was not stopped it has lost blocks and its mempool, and gets the blocks from others.
+        """Stop or kill bitcoind, and start it again. After a kill it has lost blocks and its mempool.
 
-        Until it has them nobody may be told anything.
+        The daemon may store no event until bitcoind has received the blocks again.
         """
         self.note(f"bitcoind {'restarts' if is_clean else 'is killed'}")
         self.is_rough = True
@@ -202,29 +218,29 @@ class Stage:
             self._look_on()
             if self.daemon.is_up:
                 with self.daemon.loading():
-                    self.hold("told what a node says that has yet to read its mempool")
+                    self.hold("an event follows from a node that has yet to load its mempool")
             return
         self.world.node.kill()
         self.world.node.launch()
         if self.daemon.is_up and self.world.is_behind():
-            self.hold("told what a node says that has lost its blocks")
+            self.hold("an event follows from a node that has lost its blocks")
         self.world.hand_over_blocks()
 
     def hold(self, fault: str) -> None:
-        """Let the daemon work for a while, in which it may tell nothing."""
+        """Let the daemon work for a while. It may store no event meanwhile."""
         told, end = self._told(), datetime.now(UTC) + HELD
         self.daemon.work_until(lambda: datetime.now(UTC) > end, PATIENCE_SECONDS)
         assert self._told() == told, self.report([fault])
 
     def _look_on(self) -> None:
-        """After each thing that happens."""
-        if self.accounts:
+        """Compare the outputs with bitcoind after each change of its chain or mempool."""
+        if self.requests:
             view = self.world.view()
-            for account in self.accounts:
-                look_on(account, self.world, view)
+            for request in self.requests:
+                look_on(request, self.world, view)
 
     def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
-        """Something happens in the midst of what the daemon does next, or later."""
+        """Call `happen` just before one of the daemon's next calls to bitcoind."""
 
         def happen_now() -> None:
             self.is_rough = True
@@ -235,10 +251,10 @@ class Stage:
     def _told(self) -> int:
         return int(Event.select().count())
 
-    # The truth
+    # The comparison with the expected state
 
     def settle(self) -> None:
-        """Wait until the daemon has come to rest, which must be at the truth."""
+        """Wait until the database has the expected state, and compare the events since the last call."""
         if not self.daemon.is_up:
             return
         self.world.node.rpc("syncwithvalidationinterfacequeue")
@@ -247,17 +263,17 @@ class Stage:
         view, now = self.world.view(), self.looked_at
         faults = [
             fault
-            for account in self.accounts
-            for fault in faults_of_telling(account, view, now, is_exact=self._is_exact(account, now))
+            for request in self.requests
+            for fault in faults_of_telling(request, view, now, is_exact=self._is_exact(request, now))
         ]
         if faults:
             raise AssertionError(self.report(faults))
-        for account in self.accounts:
-            close(account, self.world, view)
+        for request in self.requests:
+            close(request, self.world, view)
         self.is_rough, self.acknowledged_at = False, now
 
     def end(self) -> None:
-        """A fresh look finds nothing new, and everything that was told has arrived."""
+        """Check that a restart changes nothing, and that each message has arrived."""
         if self.is_broken:
             return
         if self.daemon.is_up:
@@ -265,35 +281,35 @@ class Stage:
         self.daemon.start()
         self.settle()
         if not self.daemon.look(PATIENCE_SECONDS):
-            raise AssertionError(self.report(["the daemon does not look at everything"]))
+            raise AssertionError(self.report(["the daemon does not reconcile after its start"]))
         self.settle()
         if not self.daemon.work_until(lambda: not self._undelivered(), PATIENCE_SECONDS):
             raise AssertionError(self.report(["emails are not delivered"]))
-        taken, mail_from = self.daemon.postbox.taken, self.settings.mail_from
-        faults = [f for account in self.accounts for f in faults_of_post(account, taken, mail_from)]
+        taken, mail_from = self.daemon.mailer.taken, self.settings.mail_from
+        faults = [f for request in self.requests for f in faults_of_post(request, taken, mail_from)]
         if faults:
             raise AssertionError(self.report(faults))
 
     def faults(self) -> list[str]:
-        """Where the database differs from the truth."""
+        """Return the differences between the database and the expected state."""
         view, now = self.world.view(), datetime.now(UTC)
         self.looked_at = now
         behind = is_behind(view)
         if behind is not None:
             return [behind]
-        return [fault for account in self.accounts for fault in differences(account, self.world, view, now)]
+        return [fault for request in self.requests for fault in differences(request, self.world, view, now)]
 
-    def _is_exact(self, account: Account, now: datetime) -> bool:
-        """Whether all that happened since the last settling was one thing."""
-        row = account.row()
+    def _is_exact(self, request: TrackedRequest, now: datetime) -> bool:
+        """Return whether only one thing happened since the last `settle`."""
+        row = request.row()
         is_crossed = any(self.acknowledged_at < m <= now for m in (row.expires_at, row.monitored_until))
         return not (self.is_rough or is_crossed)
 
     def _undelivered(self) -> int:
-        ours = Message.payment.in_([account.payment_id for account in self.accounts])
+        ours = Message.payment.in_([request.payment_id for request in self.requests])
         return int(Message.select().where(ours & Message.delivered_at.is_null()).count())
 
     def report(self, faults: list[str]) -> str:
-        """For an error: what is wrong, and how it came to it."""
+        """Return the text of an error: the faults, and the steps that led to them."""
         self.is_broken = True
-        return "\n".join(["", *faults, "what was done:", *self.done])
+        return "\n".join(["", *faults, "the steps so far:", *self.done])

@@ -1,4 +1,4 @@
-"""`python -m tests.support.screenshots` takes the README's pictures, into docs/checkout and docs/operator."""
+"""`python -m tests.support.screenshots` writes README's screenshots to docs/checkout and docs/operator."""
 
 import hashlib
 import tempfile
@@ -17,10 +17,10 @@ from models.daemon_status import beat
 from models.output import Output
 from models.rate import store_rates
 from tests.support.browser import open_browser
-from tests.support.checkout_scenes import DUE_SATS, change, stage
+from tests.support.checkout_scenes import DUE_SATS, change, create_in_scene
 from tests.support.operator_client import PASSWORD
-from tests.support.operator_scenes import told
-from tests.support.web_server import TIP, Shop, open_shop
+from tests.support.operator_scenes import add_event
+from tests.support.web_server import TIP, WebServer, open_shop
 
 DIRECTORY = Path(__file__).parent.parent.parent / "docs" / "checkout"
 OPERATOR = DIRECTORY.with_name("operator")
@@ -32,7 +32,11 @@ NOTES = ("Alpaca socks", "Alpaca hat", "Two llamas, to be delivered", "Wool, 2 k
 
 
 def take_all() -> None:
-    """A picture of each of SCENES on a phone, of the first in the dark and on a desktop; the operator's."""
+    """Take the screenshots of the checkout page and of the operator's pages.
+
+    The checkout page has one on a phone for each of SCENES, and two more of the first: dark, and on a
+    desktop.
+    """
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     OPERATOR.mkdir(parents=True, exist_ok=True)
     with _stocked_shop() as shop, open_browser() as browser:
@@ -48,27 +52,27 @@ def take_all() -> None:
         _take_operator(shop, browser, "phone", "/", width=WIDTH, height=900)
 
 
-def _fill(shop: Shop) -> str:
-    """A month's business, with a late payment to decide about; the id of that."""
+def _fill(shop: WebServer) -> str:
+    """Create the payments of a month, with a late payment to decide about, and return its id."""
     for number in range(60):
-        made = stage(shop, "confirmed", note=NOTES[number % len(NOTES)])
+        made = create_in_scene(shop, "confirmed", note=NOTES[number % len(NOTES)])
         amount = Decimal(number * 7919 % 20_000) / 100 + 5
         confirmed_at = shop.now - timedelta(days=number * 7 % 31, minutes=number)
         change(made, amount_fiat=f"{amount:.2f}", confirmed_at=confirmed_at, created_at=confirmed_at)
-    extra = stage(shop, "confirmed", note=NOTES[0])
+    extra = create_in_scene(shop, "confirmed", note=NOTES[0])
     change(extra, received_sats=DUE_SATS + 50_000, overpaid_sats=50_000)
     for scene in ("expired", "confirming", "underpaid", "received", "new"):
         shop.wait(seconds=7)
-        stage(shop, scene, note=NOTES[len(scene) % len(NOTES)])
-    late: str = stage(shop, "late", note=NOTES[2], label="Alpaca Direct")["payment_request_id"]
+        create_in_scene(shop, scene, note=NOTES[len(scene) % len(NOTES)])
+    late: str = create_in_scene(shop, "late", note=NOTES[2], label="Alpaca Direct")["payment_request_id"]
     shop.wait(seconds=5)
     Output.update(first_seen_at=shop.now).execute()
-    told(shop, {"payment_request_id": late}, "payment.late")
+    add_event(shop, {"payment_request_id": late}, "payment.late")
     return late
 
 
 def _take_operator(
-    shop: Shop,
+    shop: WebServer,
     browser: Browser,
     name: str,
     path: str,
@@ -88,7 +92,7 @@ def _take_operator(
 
 
 def _take(
-    shop: Shop,
+    shop: WebServer,
     browser: Browser,
     scene: str,
     name: str,
@@ -96,9 +100,11 @@ def _take(
     width: int = WIDTH,
     scheme: Literal["light", "dark"] = "light",
 ) -> None:
-    document = stage(shop, scene, label="Alpaca Direct, order 17", redirect_url="https://shop.example/thanks")
+    document = create_in_scene(
+        shop, scene, label="Alpaca Direct, order 17", redirect_url="https://shop.example/thanks"
+    )
     page = browser.new_page(viewport={"width": width, "height": 400}, color_scheme=scheme, locale="en-GB")
-    # Of one moment: the clock stands, and nothing turns.
+    # Stop the clock and the animations, so that each run takes the same picture.
     page.clock.install()
     page.emulate_media(reduced_motion="reduce")
     page.goto(f"http://127.0.0.1:{shop.port}/pay/{document['payment_request_id']}")
@@ -107,8 +113,8 @@ def _take(
 
 
 @contextmanager
-def _stocked_shop() -> Iterator[Shop]:
-    """A shop of today, with addresses that look like addresses."""
+def _stocked_shop() -> Iterator[WebServer]:
+    """Run a web server at today's date, with addresses that look real."""
     with tempfile.TemporaryDirectory() as directory:
         url = f"sqlite:///{directory}/nodetill.db"
         with open_shop(Path(directory), url, {"OPERATOR_PASSWORD": PASSWORD}, addresses=0) as shop:

@@ -1,4 +1,4 @@
-"""A mail server on this machine that answers each command with the bytes that a test gives it."""
+"""A mail server on this machine that answers each command with the bytes that the test chooses."""
 
 import socketserver
 import threading
@@ -19,9 +19,11 @@ POLITE: dict[str, Reply] = {
 
 
 class ScriptedMailServer:
-    """`replies` are by command: "" is the greeting, "." the end of the message, "…" a line of a login.
+    """Answers each command from `replies`.
 
-    `commands` has each line that came, `messages` each message.
+    In `replies`, "" is the greeting, "." the end of a message, and "…" a line of a login.
+
+    `commands` has each received line, and `messages` each received message.
     """
 
     def __init__(self, replies: dict[str, Reply]) -> None:
@@ -38,18 +40,18 @@ class ScriptedMailServer:
             daemon_threads = True
 
             def handle_error(self, *_: object) -> None:
-                """A client that hangs up is part of the game."""
+                """Ignore a client that closes its connection early."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def port(self) -> int:
-        """Where it listens, on 127.0.0.1."""
+        """The port on 127.0.0.1."""
         return int(self._server.server_address[1])
 
     def address(self, **changes: Any) -> SmtpServer:
-        """Return the settings that lead to it."""
+        """Return the settings of this server."""
         values = {"host": "127.0.0.1", "port": self.port, "username": None, "password": None}
         return SmtpServer(**{**values, "security": "none", **changes})
 

@@ -1,4 +1,4 @@
-"""A pipe whose reader stands still, and which is full."""
+"""A full pipe that nobody reads."""
 
 import os
 from contextlib import suppress

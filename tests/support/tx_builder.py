@@ -1,8 +1,8 @@
-"""Transactions and blocks made by hand, so that a test decides what is in them and who sees them when.
+"""Builds transactions and blocks, so that a test decides their content and the moment of their publication.
 
-A chain that is handed over block by block becomes the active one all at once, as in nature: `invalidateblock`
-shows the steps between. The coins can be spent by anybody (P2WSH of OP_TRUE), so there is nothing to sign.
-Formats: Bitcoin Core's primitives/transaction.h and primitives/block.h, BIP 34, BIP 141.
+A submitted branch becomes the active chain at once with its last block, as on a real network.
+`invalidateblock` would show the blocks between. Anyone can spend the coins (P2WSH of OP_TRUE), so no input
+needs a signature. Formats: Bitcoin Core's primitives/transaction.h and primitives/block.h, BIP 34, BIP 141.
 """
 
 import struct
@@ -14,11 +14,11 @@ from itertools import count
 from payments.transaction import outpoint
 
 OP_TRUE = b"\x51"
-ANYBODY = b"\x00\x20" + sha256(OP_TRUE).digest()
+ANYONE_CAN_SPEND = b"\x00\x20" + sha256(OP_TRUE).digest()
 
 SUBSIDY_SATS, HALVING_BLOCKS = 5_000_000_000, 150
 EASIEST_BITS = 0x207FFFFF
-"""Regtest's difficulty: every second header will do. Core's chainparams.cpp."""
+"""Regtest's difficulty, from Core's chainparams.cpp. About every second header satisfies it."""
 
 _SEQUENCE = 0xFFFFFFFD
 _WITNESS = bytes([1, len(OP_TRUE)]) + OP_TRUE
@@ -28,7 +28,7 @@ _extra_nonces = count()
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """An output that anybody can spend."""
+    """An output that anyone can spend."""
 
     txid: str
     vout: int
@@ -40,7 +40,7 @@ class Coin:
 
 
 @dataclass(frozen=True, slots=True)
-class Forged:
+class BuiltTransaction:
     """A transaction; `outputs` are (script, amount_sats), `stripped` its bytes without the witness."""
 
     txid: str
@@ -50,25 +50,27 @@ class Forged:
     raw: bytes
 
     def coin(self, vout: int) -> Coin:
-        """One of its outputs, negative ones counted from the end."""
+        """Return output `vout`; a negative number counts from the end."""
         place = vout % len(self.outputs)
         return Coin(self.txid, place, self.outputs[place][1])
 
 
-def forge(
+def build_transaction(
     coins: Sequence[Coin], outputs: Iterable[tuple[bytes, int]], fee_sats: int, version: int = 2
-) -> Forged:
-    """WatchedOutpoint `coins` on `outputs`; what is left is change, the last output."""
+) -> BuiltTransaction:
+    """Spend `coins` to `outputs`. The last output of the result is the change."""
     paid = list(outputs)
     change_sats = sum(coin.amount_sats for coin in coins) - sum(sats for _, sats in paid) - fee_sats
     assert change_sats > 0
-    complete = (*paid, (ANYBODY, change_sats))
+    complete = (*paid, (ANYONE_CAN_SPEND, change_sats))
     inputs = [coin.outpoint + b"\x00" + struct.pack("<I", _SEQUENCE) for coin in coins]
     return _serialised(tuple(coins), inputs, complete, [_WITNESS] * len(inputs), version)
 
 
-def forge_block(previous_hash: str, height: int, time: int, content: Sequence[Forged]) -> tuple[str, bytes]:
-    """The hash and the bytes of a block of `content`, in this order, whose coins anybody can spend."""
+def build_block(
+    previous_hash: str, height: int, time: int, content: Sequence[BuiltTransaction]
+) -> tuple[str, bytes]:
+    """Return the hash and the bytes of a block that has `content` in this order."""
     transactions = [_coinbase(height, content), *content]
     root = _merkle_root([_double(t.stripped) for t in transactions])
     start = struct.pack("<i", 0x20000000) + bytes.fromhex(previous_hash)[::-1] + root
@@ -81,14 +83,14 @@ def forge_block(previous_hash: str, height: int, time: int, content: Sequence[Fo
     return digest[::-1].hex(), raw
 
 
-def _coinbase(height: int, content: Sequence[Forged]) -> Forged:
-    """A number of its own keeps two blocks with the same content apart."""
+def _coinbase(height: int, content: Sequence[BuiltTransaction]) -> BuiltTransaction:
+    """Return a coinbase with a number of its own, so that two blocks with the same content differ."""
     witness_root = _merkle_root([bytes(32), *(_double(t.raw) for t in content)])
     commitment = b"\x6a\x24\xaa\x21\xa9\xed" + _double(witness_root + _RESERVED)
     script = _pushed_number(height) + b"\x08" + struct.pack("<Q", next(_extra_nonces))
     spent = bytes(32) + b"\xff" * 4 + _size(len(script)) + script + b"\xff" * 4
     subsidy_sats = SUBSIDY_SATS >> (height // HALVING_BLOCKS)
-    outputs = ((ANYBODY, subsidy_sats), (commitment, 0))
+    outputs = ((ANYONE_CAN_SPEND, subsidy_sats), (commitment, 0))
     return _serialised((), [spent], outputs, [b"\x01\x20" + _RESERVED])
 
 
@@ -98,13 +100,13 @@ def _serialised(
     outputs: tuple[tuple[bytes, int], ...],
     witnesses: Iterable[bytes],
     version_number: int = 2,
-) -> Forged:
+) -> BuiltTransaction:
     written = [struct.pack("<q", sats) + _size(len(script)) + script for script, sats in outputs]
     body = _size(len(inputs)) + b"".join(inputs) + _size(len(outputs)) + b"".join(written)
     version, lock_time = struct.pack("<i", version_number), bytes(4)
     stripped = version + body + lock_time
     raw = version + b"\x00\x01" + body + b"".join(witnesses) + lock_time
-    return Forged(_double(stripped)[::-1].hex(), coins, outputs, stripped, raw)
+    return BuiltTransaction(_double(stripped)[::-1].hex(), coins, outputs, stripped, raw)
 
 
 def _merkle_root(hashes: list[bytes]) -> bytes:
@@ -116,7 +118,7 @@ def _merkle_root(hashes: list[bytes]) -> bytes:
 
 
 def _pushed_number(number: int) -> bytes:
-    """As CScript writes it, and BIP 34 wants it at the start of a coinbase."""
+    """Return the height as CScript writes it; BIP 34 requires it at the start of a coinbase."""
     if number <= 16:
         return bytes([0x50 + number])
     digits = number.to_bytes(number.bit_length() // 8 + 1, "little")

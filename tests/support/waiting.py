@@ -1,4 +1,4 @@
-"""The one place in the tests that waits by the clock."""
+"""The only code of the tests that waits by the clock."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 def wait_until(predicate: Callable[[], T], timeout: float = 30.0, what: str = "") -> T:
-    """Ask `predicate` every 10 ms and return its answer once that is true.
+    """Call `predicate` every 10 ms, and return its result once this is true.
 
-    Raises AssertionError with `what` was waited for, and the last answer, after `timeout` seconds.
+    Raises AssertionError after `timeout` seconds, with `what` was expected and the last result.
     """
     deadline = time.monotonic() + timeout
     while not (answer := predicate()):

@@ -1,4 +1,4 @@
-"""A web server on a free port, with a seller, addresses and prices, and a client that speaks to it."""
+"""A web server on a free port, with a seller, addresses and prices, and an HTTP client for it."""
 
 import hashlib
 import http.client
@@ -32,7 +32,7 @@ BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """A response, with its headers' names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,14 +40,14 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The document; a problem is one too."""
+        """The JSON document of the body, which can be a problem document."""
         assert self.headers["content-type"] in ("application/json", "application/problem+json")
         return json.loads(self.body)
 
 
 @dataclass
-class Shop:
-    """The server, and the clock that it goes by."""
+class WebServer:
+    """A running web server, the clock that it reads, and a client that calls it."""
 
     server: Server
     now: datetime = NOW
@@ -55,13 +55,15 @@ class Shop:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
         return self.server.addresses[0][1]
 
     def call(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str | None] | None = None
     ) -> Reply:
-        """One request on a connection of its own. Bytes go as they are; a header that is None is left out."""
+        """Send one request on a new connection.
+
+        Bytes are sent unchanged; a header that is None is left out.
+        """
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = {**self.common_headers, **(headers or {})}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -73,34 +75,32 @@ class Shop:
             connection.close()
 
     def get(self, path: str, headers: Mapping[str, str | None] | None = None) -> Reply:
-        """GET."""
         return self.call("GET", path, None, headers)
 
     def post(self, path: str, body: Any = None, headers: Mapping[str, str | None] | None = None) -> Reply:
-        """POST."""
         return self.call("POST", path, body, headers)
 
     def create(self, key: str | None = None, **fields: Any) -> Reply:
-        """POST a payment request: the usual one but for these fields."""
+        """POST a payment request: BODY with these fields."""
         return self.post("/api/v1/payments", {**BODY, **fields}, {"Idempotency-Key": key})
 
     def created(self, **fields: Any) -> dict[str, Any]:
-        """A payment request that was made."""
+        """Create a payment request, and return its document."""
         reply = self.create(**fields)
         assert reply.status == 201, reply.body
         document: dict[str, Any] = reply.json
         return document
 
     def wait(self, **span: float) -> None:
-        """Let time pass."""
+        """Advance the server's clock."""
         self.now += timedelta(**span)
 
 
 @contextmanager
 def open_shop(
     directory: Path, database_url: str, environ: Mapping[str, str] | None = None, addresses: int = 50
-) -> Iterator[Shop]:
-    """Open the database, put in what the daemon and the operator would, and serve."""
+) -> Iterator[WebServer]:
+    """Open the database, store the rows of the daemon and the operator, and serve inside the `with` block."""
     settings = load_settings({"DATABASE_URL": database_url, **(environ or {})}, directory)
     open_database(database_url)
     stock(addresses)
@@ -110,11 +110,11 @@ def open_shop(
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Shop]:
-    """A server on the database that is open."""
-    shop: Shop
+def serving(settings: Settings) -> Iterator[WebServer]:
+    """Run a server on the open database inside the `with` block."""
+    shop: WebServer
     server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, disconnect)
-    shop = Shop(server)
+    shop = WebServer(server)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -125,12 +125,12 @@ def serving(settings: Settings) -> Iterator[Shop]:
 
 
 def settings_of(directory: Path, database_url: str) -> Settings:
-    """The default settings with this database."""
+    """Return the default settings with this database."""
     return load_settings({"DATABASE_URL": database_url}, directory)
 
 
 def stock(addresses: int) -> None:
-    """A seller, addresses, prices, and a daemon that is well."""
+    """Store a seller, addresses, prices, and the report of a healthy daemon."""
     add_seller("company1", KEY)
     if addresses:
         pool = [(f"bcrt1q{number:038x}", b"\x00\x14" + number.to_bytes(20)) for number in range(addresses)]
@@ -142,7 +142,7 @@ def stock(addresses: int) -> None:
 
 
 def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:
-    """As `manage.py seller add` does."""
+    """Store a seller, as `manage.py seller add` does."""
     Seller.create(
         id=name,
         api_key_hash=hashlib.sha256(key.encode()).hexdigest(),
@@ -153,13 +153,13 @@ def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:
 
 
 def stored(document: Mapping[str, Any]) -> PaymentRequest:
-    """The row behind an answer."""
+    """Return the row of an answer's document."""
     row: PaymentRequest = PaymentRequest.get(PaymentRequest.reference == document["payment_request_id"])
     return row
 
 
 def pay(document: Mapping[str, Any], txid: str, amount_sats: int = 1000, **values: Any) -> Output:
-    """Record an output to the request's address, as the daemon does; its status stays as it is."""
+    """Store an output to the request's address. The status of the request does not change."""
     row: Output = Output.create(
         address=stored(document).address,
         txid=txid,

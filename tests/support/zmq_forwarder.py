@@ -1,4 +1,4 @@
-"""Stands between bitcoind's ZMQ feed and the daemon, and loses as much of it as a test says."""
+"""A forwarder between bitcoind's ZMQ feed and the daemon, which drops messages as the test chooses."""
 
 import random
 import threading
@@ -15,7 +15,7 @@ POLL_MILLISECONDS = 10
 
 
 class ZmqForwarder:
-    """Messages go on as they came, sequence number and all. `loss` is the part of them that does not."""
+    """Forwards messages unchanged, with their sequence numbers, and drops the fraction `loss` of them."""
 
     def __init__(self, node: RegtestNode, loss: float = 0.0) -> None:
         self.loss = loss
@@ -23,17 +23,17 @@ class ZmqForwarder:
         self.rawtx, self.hashblock = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
         self._pairs = ((node.zmq_rawtx, self.rawtx), (node.zmq_hashblock, self.hashblock))
         self._invented: deque[list[bytes]] = deque()
-        self._dice = random.Random(11)
+        self._random = random.Random(11)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def settings(self) -> dict[str, str]:
-        """That make a daemon listen to it."""
+        """The settings that connect a daemon to this forwarder."""
         return {"BITCOIND_ZMQ_RAWTX": self.rawtx, "BITCOIND_ZMQ_HASHBLOCK": self.hashblock}
 
     def say(self, topic: bytes, body: bytes, sequence: int = 0) -> None:
-        """Publish what bitcoind never said."""
+        """Publish a message that bitcoind did not send."""
         self._invented.append([topic, body, sequence.to_bytes(4, "little")])
 
     def __enter__(self) -> Self:
@@ -49,7 +49,7 @@ class ZmqForwarder:
     def _run(self) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         poller = zmq.Poller()
-        ways = {}
+        outgoing_of = {}
         for source, own in self._pairs:
             incoming, outgoing = context.socket(zmq.SUB), context.socket(zmq.PUB)
             for socket in (incoming, outgoing):
@@ -59,17 +59,17 @@ class ZmqForwarder:
             incoming.connect(source)
             outgoing.bind(own)
             poller.register(incoming, zmq.POLLIN)
-            ways[incoming] = outgoing
+            outgoing_of[incoming] = outgoing
         while not self._is_over.is_set():
             for incoming, _ in poller.poll(POLL_MILLISECONDS):
-                self._pass_on(incoming.recv_multipart(), ways[incoming])
+                self._pass_on(incoming.recv_multipart(), outgoing_of[incoming])
             while self._invented:
                 frames = self._invented.popleft()
-                list(ways.values())[frames[0] == b"hashblock"].send_multipart(frames)
+                list(outgoing_of.values())[frames[0] == b"hashblock"].send_multipart(frames)
         context.destroy(linger=0)
 
     def _pass_on(self, frames: list[bytes], outgoing: "zmq.Socket[bytes]") -> None:
-        if self._dice.random() < self.loss:
+        if self._random.random() < self.loss:
             self.lost += 1
             return
         self.passed += 1

@@ -21,13 +21,13 @@ from models.db.connection import disconnect
 from models.db.lock import database_lock
 from models.db.schema import open_database
 from tests.support import random_scenario, scenario
-from tests.support.chain_state import World
-from tests.support.hand_daemon import AnyFeed, HandDaemon
+from tests.support.chain_state import ChainState
 from tests.support.in_memory_client import InMemoryFeed, InMemoryRpc
 from tests.support.in_memory_node import InMemoryNode
-from tests.support.random_scenario import Story
+from tests.support.in_process_daemon import AnyFeed, InProcessDaemon
+from tests.support.random_scenario import RandomScenario
 from tests.support.rows import new_seller
-from tests.support.scenario import Stage
+from tests.support.scenario import Scenario
 
 STORIES, STEPS = int(os.environ.get("NODETILL_MEMORY_STORIES", "0")), 15
 
@@ -44,7 +44,7 @@ def fast_directory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     """A node in memory, a database and a daemon, with short times."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.03))
     monkeypatch.setattr(loop, "RETRY_SECONDS", 0.01)
@@ -68,25 +68,25 @@ def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sta
     def connect(settings: Settings) -> tuple[Bitcoind, AnyFeed]:
         return Bitcoind(settings, InMemoryRpc(settings, node)), InMemoryFeed(node)
 
-    world = World(node).begin()
+    world = ChainState(node).begin()
     open_database(settings.database_url.reveal())
     lock = database_lock("daemon")
     assert lock.acquire()
     new_seller()
-    daemon = HandDaemon(settings, lock, connect, often_seconds=0.02)
-    yield Stage(world, daemon, settings)
+    daemon = InProcessDaemon(settings, lock, connect, often_seconds=0.02)
+    yield Scenario(world, daemon, settings)
     if daemon.is_up:
         daemon.stop()
     lock.release()
     disconnect()
 
 
-def test_the_database_is_right_after_each_step_of_any_story(stage: Stage) -> None:
+def test_the_database_is_right_after_each_step_of_any_story(stage: Scenario) -> None:
     """Outputs, statuses and events are true, whatever customers, miners, merchants and the machine do."""
     seeds = Random() if STORIES else Random(1)
     for _ in range(STORIES or 12):
         stage.begin()
-        story = Story(stage, seeds.getrandbits(32))
+        story = RandomScenario(stage, seeds.getrandbits(32))
         # Several things have happened by now, and the daemon may have seen some of them before the others.
         stage.is_rough = True
         for _ in range(STEPS):

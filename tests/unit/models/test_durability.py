@@ -19,7 +19,7 @@ from regtest.child import free_ports
 from regtest.client import Client
 from regtest.installation import environment
 from regtest.process import Process
-from tests.support.fsync_counter import SyncLedger
+from tests.support.fsync_counter import FsyncCounter
 from tests.support.rows import NOW, new_payment
 from tests.support.waiting import wait_until
 from tests.support.web_server import BODY, KEY, open_shop, stock
@@ -28,9 +28,9 @@ CALLERS, ENOUGH = 16, 200
 
 
 @pytest.fixture
-def ledger() -> Iterator[SyncLedger]:
+def ledger() -> Iterator[FsyncCounter]:
     """What is written to files, and what of it is synced."""
-    with SyncLedger() as opened:
+    with FsyncCounter() as opened:
         yield opened
 
 
@@ -40,7 +40,7 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'nodetill.db'}"
 
 
-def test_an_answer_comes_after_the_sync(ledger: SyncLedger, tmp_path: Path, url: str) -> None:
+def test_an_answer_comes_after_the_sync(ledger: FsyncCounter, tmp_path: Path, url: str) -> None:
     """A request that a client knows of is on disk: each has at least one sync of its own."""
     with open_shop(tmp_path, url) as shop:
         for _ in range(5):
@@ -51,7 +51,7 @@ def test_an_answer_comes_after_the_sync(ledger: SyncLedger, tmp_path: Path, url:
 
 
 def test_a_transaction_of_the_daemon_ends_after_the_sync(
-    ledger: SyncLedger, url: str, tmp_path: Path
+    ledger: FsyncCounter, url: str, tmp_path: Path
 ) -> None:
     """So an event is on disk before anything is sent of it."""
     open_database(url)
@@ -66,7 +66,7 @@ def test_a_transaction_of_the_daemon_ends_after_the_sync(
     assert {path.name for path in tmp_path.iterdir()} <= {"nodetill.db", "nodetill.db.migrate.lock"}
 
 
-def test_the_ledger_sees_what_is_not_synced(ledger: SyncLedger, url: str) -> None:
+def test_the_ledger_sees_what_is_not_synced(ledger: FsyncCounter, url: str) -> None:
     """With `synchronous=normal`, often advised with WAL, a commit is not on disk: it is not what we do."""
     open_database(url)
     database.obj.pragma("synchronous", "normal")

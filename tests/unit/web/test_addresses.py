@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.operator_session import LoginAttempt
 from tests.support.operator_client import PASSWORD, OperatorClient
-from tests.support.web_server import BODY, Shop, open_shop
+from tests.support.web_server import BODY, WebServer, open_shop
 from web.app import OPERATOR, ROUTES, TRIGGERS
 
 ALL = [(method, path) for method, path, *_ in (*ROUTES, *OPERATOR, *TRIGGERS)]
@@ -23,7 +23,7 @@ ODD_PARTS = [
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """Serve all routes."""
     directory = tmp_path_factory.mktemp("shop")
     environ = {"SPELLBOOK_TRIGGERS": "on", "OPERATOR_PASSWORD": PASSWORD}
@@ -31,7 +31,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         yield opened
 
 
-def logged_in(shop: Shop) -> OperatorClient:
+def logged_in(shop: WebServer) -> OperatorClient:
     """Log in; other tests have tried forms without a password."""
     LoginAttempt.delete().execute()
     client = OperatorClient(shop)
@@ -39,7 +39,7 @@ def logged_in(shop: Shop) -> OperatorClient:
     return client
 
 
-def status_of(shop: Shop, method: str, target: str, headers: Mapping[str, str] | None = None) -> int:
+def status_of(shop: WebServer, method: str, target: str, headers: Mapping[str, str] | None = None) -> int:
     """Send a request target as it is. Return the status of the response."""
     lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", "Content-Length: 0"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -65,7 +65,7 @@ def with_(route: str, odd: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("method", "route"), ALL)
-def test_no_address_is_an_error_of_ours(shop: Shop, method: str, route: str) -> None:
+def test_no_address_is_an_error_of_ours(shop: WebServer, method: str, route: str) -> None:
     """Whoever asks, logged in or not: never 5xx."""
     client = logged_in(shop)
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
@@ -78,7 +78,7 @@ def test_no_address_is_an_error_of_ours(shop: Shop, method: str, route: str) -> 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(ALL), st.binary(max_size=12), st.booleans())
 def test_no_bytes_in_an_address_are_an_error_of_ours(
-    shop: Shop, route: tuple[str, str], odd: bytes, escape_all: bool
+    shop: WebServer, route: tuple[str, str], odd: bytes, escape_all: bool
 ) -> None:
     """Escaped or not."""
     method, path = route
@@ -103,7 +103,7 @@ def other_spellings(path: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/operator/login", "/operator/money", "/health", "/docs"])
-def test_an_address_has_one_spelling(shop: Shop, path: str) -> None:
+def test_an_address_has_one_spelling(shop: WebServer, path: str) -> None:
     """404 for any other, for whoever may see the page."""
     client = logged_in(shop)
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
@@ -117,13 +117,13 @@ def test_an_address_has_one_spelling(shop: Shop, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/metrics", "/health", "/openapi.json", "/api/v1/payments", "/static/x.css"]
 )
-def test_programs_write_no_slash_too_many(shop: Shop, path: str) -> None:
+def test_programs_write_no_slash_too_many(shop: WebServer, path: str) -> None:
     """The API is strict, and what a proxy guards by its path has no other."""
     for target in (f"{path}/", f"/{path}", f"{path}//", f"//{path}"):
         assert status_of(shop, "GET", target, shop.common_headers) == 404
 
 
-def test_a_slash_too_many_leads_to_the_customers_page(shop: Shop) -> None:
+def test_a_slash_too_many_leads_to_the_customers_page(shop: WebServer) -> None:
     """Wherever it stands, and with what stands behind the ?."""
     page = f"/pay/{shop.created()['payment_request_id']}"
     for wrong in (f"{page}/", f"{page}//", f"/{page}", page.replace("/pay/", "/pay//"), f"//{page}//"):
@@ -140,7 +140,7 @@ def test_a_slash_too_many_leads_to_the_customers_page(shop: Shop) -> None:
     )
 
 
-def test_a_slash_too_many_behind_a_page_leads_to_the_operators(shop: Shop) -> None:
+def test_a_slash_too_many_behind_a_page_leads_to_the_operators(shop: WebServer) -> None:
     """Before it, it may deceive a proxy that guards the operator's pages."""
     for path in ("/operator/login", "/operator/money", "/operator/payments/PR-1"):
         reply = shop.get(f"{path}/?days=7")
@@ -162,7 +162,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("query", FOREIGN, ids=lambda query: query[:30])
-def test_pages_for_people_ignore_what_is_not_theirs(shop: Shop, query: str) -> None:
+def test_pages_for_people_ignore_what_is_not_theirs(shop: WebServer, query: str) -> None:
     """A link gets parameters of others when it is shared; the page is the same."""
     client = logged_in(shop)
     reference = shop.created()["payment_request_id"]
@@ -181,7 +181,7 @@ def test_pages_for_people_ignore_what_is_not_theirs(shop: Shop, query: str) -> N
     assert german == "de"
 
 
-def test_the_api_ignores_nothing(shop: Shop) -> None:
+def test_the_api_ignores_nothing(shop: WebServer) -> None:
     """A program learns of its mistake."""
     for query in FOREIGN[:2]:
         assert shop.get(f"/api/v1/payments?{query}").status in (400, 422)
@@ -198,7 +198,7 @@ def test_the_location_of_a_new_request_has_the_public_path(tmp_path_factory: pyt
             assert reply.headers["location"] == f"/pay/here/api/v1/payments/{reference}"
 
 
-def test_every_response_keeps_other_sites_out(shop: Shop) -> None:
+def test_every_response_keeps_other_sites_out(shop: WebServer) -> None:
     """No page of another site frames it, opens it with a handle, or embeds it; it may use no device."""
     reference = shop.created()["payment_request_id"]
     targets = ["/", "/operator/login", "/docs", "/openapi.json", "/health", "/nowhere", "/metrics%ff"]

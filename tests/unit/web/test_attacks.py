@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from models.output import Output
 from models.payment import PaymentRequest
-from tests.support.web_server import BODY, KEY, Shop, open_shop, pay, stored
+from tests.support.web_server import BODY, KEY, WebServer, open_shop, pay, stored
 from web.app import ROUTES, TRIGGERS
 from web.auth.access import key_holder_or_neighbour, require_seller
 
@@ -35,7 +35,7 @@ POISONED = [
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """One for all of them, with addresses enough."""
     directory = tmp_path_factory.mktemp("shop")
     url = f"sqlite:///{directory / 'nodetill.db'}"
@@ -48,7 +48,7 @@ def filled(path: str, reference: str) -> str:
     return path.replace("<reference>", reference).replace("<event_reference>", "evt_" + "0" * 32)
 
 
-def test_no_call_writes_a_fact_or_a_status(shop: Shop) -> None:
+def test_no_call_writes_a_fact_or_a_status(shop: WebServer) -> None:
     """Whatever a body claims: only the daemon writes those, and it asks bitcoind."""
     document = shop.created()
     pay(document, TXID, 1)
@@ -66,7 +66,7 @@ def test_no_call_writes_a_fact_or_a_status(shop: Shop) -> None:
     assert (output.amount_sats, output.state) == (1, "mempool")
 
 
-def test_every_call_of_the_api_needs_a_key(shop: Shop) -> None:
+def test_every_call_of_the_api_needs_a_key(shop: WebServer) -> None:
     """There is one function for all of them, and no way round it."""
     reference = shop.created()["payment_request_id"]
     for method, path, access, _ in ROUTES:
@@ -92,7 +92,7 @@ def test_secrets_are_compared_in_constant_time() -> None:
     assert not compared
 
 
-def test_an_identifier_cannot_be_guessed(shop: Shop) -> None:
+def test_an_identifier_cannot_be_guessed(shop: WebServer) -> None:
     """At least 128 bits of it are random."""
     letters = string.ascii_letters + string.digits
     identifiers = [shop.created()["payment_request_id"].removeprefix("PR-") for _ in range(50)]
@@ -103,7 +103,7 @@ def test_an_identifier_cannot_be_guessed(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("headers", POISONED, ids=repr)
-def test_links_are_made_from_public_url_alone(shop: Shop, headers: dict[str, str]) -> None:
+def test_links_are_made_from_public_url_alone(shop: WebServer, headers: dict[str, str]) -> None:
     """Who chooses the Host header does not choose where customers are sent."""
     made = shop.post(PAYMENTS, BODY, headers)
     document = made.json
@@ -117,7 +117,7 @@ def test_links_are_made_from_public_url_alone(shop: Shop, headers: dict[str, str
         assert not any("evil" in value.lower() for value in reply.headers.values())
 
 
-def test_the_public_is_told_nothing_that_is_not_for_customers(shop: Shop) -> None:
+def test_the_public_is_told_nothing_that_is_not_for_customers(shop: WebServer) -> None:
     """Of note, metadata and seller no word, in no form of the page."""
     document = shop.created(note="secret-note", metadata={"secret-key": "secret-value"}, label="Socks")
     reference = document["payment_request_id"]
@@ -129,7 +129,7 @@ def test_the_public_is_told_nothing_that_is_not_for_customers(shop: Shop) -> Non
 
 
 @pytest.mark.parametrize("label", TEMPLATES)
-def test_a_template_is_text(shop: Shop, label: str) -> None:
+def test_a_template_is_text(shop: WebServer, label: str) -> None:
     """What a seller types is put into the page, and never read as a part of it."""
     document = shop.created(label=label, note=label, metadata={label: label})
     page = shop.get(f"/pay/{document['payment_request_id']}").body.decode()
@@ -140,7 +140,7 @@ def test_a_template_is_text(shop: Shop, label: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["%", "_", "'", "''", "\\", "' OR '1'='1", "x'; DROP TABLE output; --"])
-def test_what_is_searched_for_is_text(shop: Shop, text: str) -> None:
+def test_what_is_searched_for_is_text(shop: WebServer, text: str) -> None:
     """No letter of it has a meaning for the database."""
     wanted = shop.created(note=f"a {text} b")["payment_request_id"]
     shop.created(note="plain")
@@ -169,7 +169,7 @@ def _quoted(text: str) -> str:
         "//evil.example/pay",
     ],
 )
-def test_no_path_leads_out(shop: Shop, path: str) -> None:
+def test_no_path_leads_out(shop: WebServer, path: str) -> None:
     """Files are served by their names, of which there is a list."""
     reply = shop.get(path)
     assert reply.status == 404
@@ -184,7 +184,7 @@ NASTY = [
 VALID: dict[str, Any] = {
     **BODY,
     "note": "Alpaca \u00e4",
-    "label": "Shop",
+    "label": "WebServer",
     "metadata": {"a": [1, 2.5, None, {"b": ""}]},
 }
 VALID |= {"confirmations": 3, "expires_in": 600, "redirect_url": "https://shop.example/?a=b"}
@@ -195,7 +195,9 @@ splices = st.lists(
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(splices)
-def test_a_mutated_body_is_refused_or_kept_as_it_is(shop: Shop, changes: list[tuple[int, int, str]]) -> None:
+def test_a_mutated_body_is_refused_or_kept_as_it_is(
+    shop: WebServer, changes: list[tuple[int, int, str]]
+) -> None:
     """Cut, and with other things in between: never a fault of ours, and what is taken is what was sent."""
     text = json.dumps(VALID, ensure_ascii=False)
     for start, length, put_in in changes:
@@ -228,7 +230,7 @@ UNREAD = [
 
 
 @pytest.mark.parametrize(("connections", "sent"), UNREAD, ids=lambda value: str(value)[:60])
-def test_what_nobody_reads_costs_others_nothing(shop: Shop, connections: int, sent: bytes) -> None:
+def test_what_nobody_reads_costs_others_nothing(shop: WebServer, connections: int, sent: bytes) -> None:
     """While somebody sends many requests and reads no answer, sellers and customers get theirs."""
     page = f"/pay/{shop.created()['payment_request_id']}"
     with ExitStack() as stack:

@@ -15,8 +15,8 @@ from models.db.connection import database
 from models.output import Output
 from payments.money import format_btc
 from tests.conftest import NewDatabase
-from tests.support.checkout_scenes import DUE_SATS, OVER, PART_SATS, SCENES, change, stage
-from tests.support.web_server import NOW, Reply, Shop, open_shop, pay, stored
+from tests.support.checkout_scenes import DUE_SATS, OVER, PART_SATS, SCENES, change, create_in_scene
+from tests.support.web_server import NOW, Reply, WebServer, open_shop, pay, stored
 from web.html.languages import languages
 
 HOSTILE = "\"'><script>alert(1)</script>{{7*7}}<!-- &amp; </title>"
@@ -49,7 +49,7 @@ class Document(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A shop whose customers have no key."""
     directory = tmp_path_factory.mktemp("shop")
     with open_shop(directory, new_database(directory), addresses=200) as opened:
@@ -57,7 +57,7 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(autouse=True)
-def present(shop: Shop) -> None:
+def present(shop: WebServer) -> None:
     """Each test begins at the same time."""
     shop.now = NOW
 
@@ -66,24 +66,24 @@ def path_of(document: dict[str, Any]) -> str:
     return f"/pay/{document['payment_request_id']}"
 
 
-def visit(shop: Shop, path: str, language: str | None = None, **headers: str) -> Reply:
+def visit(shop: WebServer, path: str, language: str | None = None, **headers: str) -> Reply:
     return shop.get(path, {"Authorization": None, "Accept-Language": language, **headers})
 
 
-def read(shop: Shop, document: dict[str, Any], language: str | None = None) -> Document:
+def read(shop: WebServer, document: dict[str, Any], language: str | None = None) -> Document:
     return Document(visit(shop, path_of(document), language).body.decode())
 
 
-def status(shop: Shop, document: dict[str, Any]) -> dict[str, Any]:
+def status(shop: WebServer, document: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = visit(shop, f"{path_of(document)}/status").json
     return found
 
 
 @pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize("code", languages())
-def test_each_scene_is_told_in_each_language(shop: Shop, scene: str, code: str) -> None:
+def test_each_scene_is_told_in_each_language(shop: WebServer, scene: str, code: str) -> None:
     """What has happened, what it means, and the number to name to the shop."""
-    document = stage(shop, scene)
+    document = create_in_scene(shop, scene)
     page = read(shop, document, code)
     received_sats = PART_SATS if scene in ("underpaid", "expired_partly") else DUE_SATS
     values = {
@@ -101,9 +101,9 @@ def test_each_scene_is_told_in_each_language(shop: Shop, scene: str, code: str) 
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_money_is_asked_for_only_while_it_counts(shop: Shop, scene: str) -> None:
+def test_money_is_asked_for_only_while_it_counts(shop: WebServer, scene: str) -> None:
     """Address, QR code and wallet link are there to pay what is due, and gone once nothing is."""
-    document = stage(shop, scene)
+    document = create_in_scene(shop, scene)
     page = read(shop, document)
     is_payable = scene in ("new", "underpaid", "replaced", "dropped")
     due = DUE_SATS - PART_SATS if scene == "underpaid" else DUE_SATS
@@ -119,7 +119,7 @@ def test_money_is_asked_for_only_while_it_counts(shop: Shop, scene: str) -> None
     assert visit(shop, f"{path_of(document)}/qr.svg").status == (200 if is_payable else 410)
 
 
-def test_the_status_has_these_fields_and_no_others(shop: Shop) -> None:
+def test_the_status_has_these_fields_and_no_others(shop: WebServer) -> None:
     """A list of what the page needs. Seller, note and metadata are nobody's business."""
     fields = {
         "note": "geheim",
@@ -127,7 +127,7 @@ def test_the_status_has_these_fields_and_no_others(shop: Shop) -> None:
         "label": "Socks",
         "redirect_url": "https://s.example",
     }
-    document = stage(shop, "confirming", **fields)
+    document = create_in_scene(shop, "confirming", **fields)
     reply = visit(shop, f"{path_of(document)}/status")
     assert reply.json == {
         "payment_request_id": document["payment_request_id"],
@@ -156,7 +156,7 @@ def test_the_status_has_these_fields_and_no_others(shop: Shop) -> None:
         assert b"company1" not in body
 
 
-def test_who_has_the_status_is_told_so(shop: Shop) -> None:
+def test_who_has_the_status_is_told_so(shop: WebServer) -> None:
     """304 until something changes; the page names the tag of what it shows, in every language."""
     document = shop.created()
     path = f"{path_of(document)}/status"
@@ -170,7 +170,7 @@ def test_who_has_the_status_is_told_so(shop: Shop) -> None:
     assert visit(shop, path, **{"If-None-Match": tag}).status == 200
 
 
-def test_the_end_of_the_time_is_a_change(shop: Shop) -> None:
+def test_the_end_of_the_time_is_a_change(shop: WebServer) -> None:
     """Nobody is invited to pay while the daemon still looks whether a payment came in time."""
     document = shop.created()
     tag = visit(shop, f"{path_of(document)}/status").headers["etag"]
@@ -182,7 +182,7 @@ def test_the_end_of_the_time_is_a_change(shop: Shop) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "/status", "/qr.svg"])
 @pytest.mark.parametrize("reference", [UNKNOWN, "PR-", "x" * 3000, "%00", "PR-%F0%9F%92%A9", "'--"])
-def test_what_is_not_there_is_the_same_for_all(shop: Shop, reference: str, suffix: str) -> None:
+def test_what_is_not_there_is_the_same_for_all(shop: WebServer, reference: str, suffix: str) -> None:
     """404, and not a byte tells one wrong address from another."""
     reply, other = (visit(shop, f"/pay/{name}{suffix}") for name in (reference, UNKNOWN))
     assert reply.status == 404
@@ -190,7 +190,7 @@ def test_what_is_not_there_is_the_same_for_all(shop: Shop, reference: str, suffi
     assert {**reply.headers, "date": ""} == {**other.headers, "date": ""}
 
 
-def test_a_page_that_is_not_there_is_a_page(shop: Shop) -> None:
+def test_a_page_that_is_not_there_is_a_page(shop: WebServer) -> None:
     """In the visitor's language."""
     reply = visit(shop, f"/pay/{UNKNOWN}", "de")
     page = Document(reply.body.decode())
@@ -199,7 +199,7 @@ def test_a_page_that_is_not_there_is_a_page(shop: Shop) -> None:
     assert "Diese Zahlung gibt es nicht" in page.text
 
 
-def test_without_a_database_the_page_tries_again(shop: Shop) -> None:
+def test_without_a_database_the_page_tries_again(shop: WebServer) -> None:
     """503 as a page that reloads itself, and says that no money is lost."""
     document = shop.created()
     usual = database.obj
@@ -215,9 +215,9 @@ def test_without_a_database_the_page_tries_again(shop: Shop) -> None:
     assert {"http-equiv": "refresh", "content": "10"} in page.of("meta")
 
 
-def test_the_page_runs_and_loads_nothing_but_its_own(shop: Shop) -> None:
+def test_the_page_runs_and_loads_nothing_but_its_own(shop: WebServer) -> None:
     """The policy allows it nothing else, and nothing in it would need more. It is kept nowhere."""
-    reply = visit(shop, path_of(stage(shop, "underpaid", label=HOSTILE)))
+    reply = visit(shop, path_of(create_in_scene(shop, "underpaid", label=HOSTILE)))
     policy = dict(part.split(" ", 1) for part in reply.headers["content-security-policy"].split("; "))
     assert policy == {
         "default-src": "'none'",
@@ -242,10 +242,10 @@ def test_the_page_runs_and_loads_nothing_but_its_own(shop: Shop) -> None:
     assert [list(attributes) for attributes in page.of("script")] == [["src", "defer"]]
 
 
-def test_what_a_shop_types_is_text_on_the_page(shop: Shop) -> None:
+def test_what_a_shop_types_is_text_on_the_page(shop: WebServer) -> None:
     """No label becomes markup, whatever stands in it; nor does a redirect address break out of its link."""
     url = "https://shop.example/?a='onmouseover=alert(1)&b=%22%3E"
-    document = stage(shop, "confirmed", label=HOSTILE, redirect_url=url)
+    document = create_in_scene(shop, "confirmed", label=HOSTILE, redirect_url=url)
     page = read(shop, document)
     assert HOSTILE in page.text
     assert len(page.of("script")) == 1
@@ -255,9 +255,9 @@ def test_what_a_shop_types_is_text_on_the_page(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "", "JavaScript://%0aalert(1)"]
 )
-def test_the_way_back_is_a_web_address_or_none(shop: Shop, url: str) -> None:
+def test_the_way_back_is_a_web_address_or_none(shop: WebServer, url: str) -> None:
     """Even if the database should hold another."""
-    document = stage(shop, "confirmed")
+    document = create_in_scene(shop, "confirmed")
     change(document, redirect_url=url)
     assert status(shop, document)["redirect_url"] is None
     assert all(
@@ -266,17 +266,17 @@ def test_the_way_back_is_a_web_address_or_none(shop: Shop, url: str) -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_nobody_who_is_to_pay_is_sent_away(shop: Shop, scene: str) -> None:
+def test_nobody_who_is_to_pay_is_sent_away(shop: WebServer, scene: str) -> None:
     """The way back to the shop is there once there is nothing more to pay."""
-    document = stage(shop, scene, redirect_url="https://shop.example/thanks")
+    document = create_in_scene(shop, scene, redirect_url="https://shop.example/thanks")
     is_payable = status(shop, document)["payment_uri"] is not None
     assert ("https://shop.example/thanks" in read(shop, document).links()) is not is_payable
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_without_script_the_page_reloads_until_all_is_done(shop: Shop, scene: str) -> None:
+def test_without_script_the_page_reloads_until_all_is_done(shop: WebServer, scene: str) -> None:
     """Only for those who have no script; a confirmed payment has come to its end."""
-    document = stage(shop, scene)
+    document = create_in_scene(shop, scene)
     body = visit(shop, path_of(document)).body.decode()
     reloads = '<noscript><meta http-equiv="refresh" content="10"></noscript>' in body
     assert reloads is (scene != "confirmed")
@@ -284,14 +284,14 @@ def test_without_script_the_page_reloads_until_all_is_done(shop: Shop, scene: st
     assert ("data-final" in body) is (scene == "confirmed")
 
 
-def test_a_closed_request_is_final(shop: Shop) -> None:
+def test_a_closed_request_is_final(shop: WebServer) -> None:
     """No page asks after it any more."""
-    document = stage(shop, "expired")
+    document = create_in_scene(shop, "expired")
     change(document, closed_at=NOW)
     assert status(shop, document)["final"]
 
 
-def test_a_language_can_be_chosen(shop: Shop) -> None:
+def test_a_language_can_be_chosen(shop: WebServer) -> None:
     """By a link on the page, against the browser's; one that there is not changes nothing."""
     document = shop.created()
     for query, code in (("?lang=fr", "fr"), ("?lang=xx", "de"), ("?lang=", "de"), ("?utm=1", "de")):
@@ -301,7 +301,7 @@ def test_a_language_can_be_chosen(shop: Shop) -> None:
     assert links == [f"?lang={code}" for code in languages()]
 
 
-def test_the_price_of_a_bitcoin_is_told(shop: Shop) -> None:
+def test_the_price_of_a_bitcoin_is_told(shop: WebServer) -> None:
     """As people write it, so that they can compare it with what they know; in cents, whatever the spread."""
     document = shop.created()
     change(document, price="60993.434250")
@@ -310,22 +310,22 @@ def test_the_price_of_a_bitcoin_is_told(shop: Shop) -> None:
         assert "Price of" not in read(shop, shop.created(**bitcoin)).text
 
 
-def test_a_price_in_bitcoin_is_not_said_twice(shop: Shop) -> None:
+def test_a_price_in_bitcoin_is_not_said_twice(shop: WebServer) -> None:
     """There is no other currency to name then: once in the title, once on the page."""
     document = shop.created(amount_fiat="0.01", currency="BTC")
     assert read(shop, document).text.count("BTC") == 2
 
 
-def test_too_much_is_told_with_what_to_do(shop: Shop) -> None:
+def test_too_much_is_told_with_what_to_do(shop: WebServer) -> None:
     """The customer may ask for it back."""
-    document = stage(shop, "received")
+    document = create_in_scene(shop, "received")
     change(document, received_sats=DUE_SATS + 1000, overpaid_sats=1000)
     assert "You have sent 0.00001000\xa0BTC more than was due" in read(shop, document).text
 
 
-def test_a_rest_that_no_wallet_can_send_is_rounded_up(shop: Shop) -> None:
+def test_a_rest_that_no_wallet_can_send_is_rounded_up(shop: WebServer) -> None:
     """Below the dust limit the network relays no payment: a little more is asked for than is missing."""
-    document = stage(shop, "underpaid")
+    document = create_in_scene(shop, "underpaid")
     change(document, received_sats=DUE_SATS - 1, due_sats=1)
     assert status(shop, document)["due_sats"] == 1
     assert str(status(shop, document)["payment_uri"]).endswith("?amount=0.00000546")
@@ -340,7 +340,7 @@ def replace(document: dict[str, Any], heir: str | None, **values: Any) -> None:
     Output.update(**change).where(Output.address == stored(document).address).execute()
 
 
-def test_a_fee_bump_is_no_double_spend(shop: Shop) -> None:
+def test_a_fee_bump_is_no_double_spend(shop: WebServer) -> None:
     """However often it is bumped, as long as the last one pays here."""
     document = shop.created()
     for old, new in (("a", "b"), ("b", "c")):
@@ -355,9 +355,9 @@ def test_a_fee_bump_is_no_double_spend(shop: Shop) -> None:
     assert status(shop, document)["taken_back"] is None
 
 
-def test_a_part_that_is_gone_is_told_beside_what_is_there(shop: Shop) -> None:
+def test_a_part_that_is_gone_is_told_beside_what_is_there(shop: WebServer) -> None:
     """What has arrived comes first."""
-    document = stage(shop, "underpaid")
+    document = create_in_scene(shop, "underpaid")
     pay(document, "e" * 64, state="dropped")
     page = read(shop, document)
     assert page.of("main")[0]["data-scene"] == "underpaid"
@@ -367,7 +367,7 @@ def test_a_part_that_is_gone_is_told_beside_what_is_there(shop: Shop) -> None:
 # The QR code, the files, and their size
 
 
-def test_the_qr_code_is_a_picture_that_runs_nothing(shop: Shop) -> None:
+def test_the_qr_code_is_a_picture_that_runs_nothing(shop: WebServer) -> None:
     """SVG with a light ground of its own."""
     document = shop.created(label="x" * 100)
     reply = visit(shop, f"{path_of(document)}/qr.svg")
@@ -380,7 +380,7 @@ def test_the_qr_code_is_a_picture_that_runs_nothing(shop: Shop) -> None:
     assert picture.attrib["viewBox"] == "0 0 45 45"
 
 
-def test_files_may_be_kept_for_ever(shop: Shop) -> None:
+def test_files_may_be_kept_for_ever(shop: WebServer) -> None:
     """Since their names change with their content; another content's name is not there."""
     document = shop.created()
     for link in files_of(shop, document):
@@ -396,16 +396,16 @@ def test_files_may_be_kept_for_ever(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_it_is_small(shop: Shop, scene: str) -> None:
+def test_it_is_small(shop: WebServer, scene: str) -> None:
     """The page and all that it loads, uncompressed."""
-    document = stage(shop, scene)
+    document = create_in_scene(shop, scene)
     links = [path_of(document), *files_of(shop, document)]
     if scene not in OVER and status(shop, document)["payment_uri"]:
         links.append(f"{path_of(document)}/qr.svg")
     assert sum(len(visit(shop, link).body) for link in links) < TOTAL_BYTES
 
 
-def files_of(shop: Shop, document: dict[str, Any]) -> list[str]:
+def files_of(shop: WebServer, document: dict[str, Any]) -> list[str]:
     """The paths of the style sheet, the script and the icon, as a browser works them out from the page's."""
     page = read(shop, document)
     relative = [each["href"] for each in page.of("link")] + [each["src"] for each in page.of("script")]

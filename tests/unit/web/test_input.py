@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.payment import PaymentRequest
 from tests.conftest import KINDS
-from tests.support.web_server import BODY, Reply, Shop, open_shop
+from tests.support.web_server import BODY, Reply, WebServer, open_shop
 from web.http.responses import Problem
 from web.http.strict_json import _STRING_OR_BRACKET, BODY_LIMIT_BYTES, canonical, read_object
 
@@ -21,7 +21,7 @@ PAYMENTS = "/api/v1/payments"
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """One shop for all: nothing that is refused leaves a trace. Its pool is empty, so nothing is made."""
     directory = tmp_path_factory.mktemp("shop")
     url = f"sqlite:///{directory / 'nodetill.db'}"
@@ -73,7 +73,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("body", MALFORMED, ids=lambda body: repr(body[-40:]))
-def test_what_is_not_strict_json_is_400(shop: Shop, body: bytes) -> None:
+def test_what_is_not_strict_json_is_400(shop: WebServer, body: bytes) -> None:
     """Nothing that one reader takes in one way, and another in another."""
     assert_problem(shop.post(PAYMENTS, body), 400)
 
@@ -152,7 +152,7 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "fields"), INVALID)
-def test_what_cannot_be_done_is_422_by_field(shop: Shop, field: str, fields: dict[str, Any]) -> None:
+def test_what_cannot_be_done_is_422_by_field(shop: WebServer, field: str, fields: dict[str, Any]) -> None:
     """The errors name the field, and say what is allowed."""
     reply = shop.create(**fields)
     assert_problem(reply, 422)
@@ -162,7 +162,7 @@ def test_what_cannot_be_done_is_422_by_field(shop: Shop, field: str, fields: dic
 
 
 @pytest.mark.parametrize("name", ["note", "label", "metadata", "confirmations", "expires_in", "redirect_url"])
-def test_null_stands_for_the_default(shop: Shop, name: str) -> None:
+def test_null_stands_for_the_default(shop: WebServer, name: str) -> None:
     """Of every field that may be left out; none of the others may be null."""
     assert shop.create(**{name: None}).json["type"].endswith("no-address")
 
@@ -182,7 +182,7 @@ def test_null_stands_for_the_default(shop: Shop, name: str) -> None:
         ("shop.example/thanks", "such as https://shop.example/thanks"),
     ],
 )
-def test_a_refused_redirect_says_what_to_write(shop: Shop, url: str, advice: str) -> None:
+def test_a_refused_redirect_says_what_to_write(shop: WebServer, url: str, advice: str) -> None:
     """Whoever copies it can go on."""
     (error,) = shop.create(redirect_url=url).json["errors"]
     assert advice in error["message"]
@@ -198,7 +198,7 @@ def test_a_refused_redirect_says_what_to_write(shop: Shop, url: str, advice: str
         "http://localhost:3000/",
     ],
 )
-def test_a_redirect_that_works_is_taken(shop: Shop, url: str) -> None:
+def test_a_redirect_that_works_is_taken(shop: WebServer, url: str) -> None:
     """IPv6, ports, international names as registries have them."""
     assert shop.create(redirect_url=url).json["type"].endswith("no-address")
 
@@ -227,7 +227,7 @@ _FAILS_LATE = re.compile('"')
 """A quotation mark that begins no match is where a search would run to the end in vain."""
 
 
-def test_numbers_that_metadata_cannot_hold_are_refused(shop: Shop) -> None:
+def test_numbers_that_metadata_cannot_hold_are_refused(shop: WebServer) -> None:
     """A number comes back as it was sent, or is refused: 0.1 can be kept, thirty digits can't."""
     for number in (b"0.123456789012345678901234567890", b"1e400", b"1e-400"):
         assert_problem(shop.post(PAYMENTS, raw(b'"metadata": {"a": ' + number + b"}")), 422)
@@ -235,7 +235,7 @@ def test_numbers_that_metadata_cannot_hold_are_refused(shop: Shop) -> None:
     assert shop.post(PAYMENTS, kept).json["type"].endswith("no-address")
 
 
-def test_amounts_in_exponents_are_refused(shop: Shop) -> None:
+def test_amounts_in_exponents_are_refused(shop: WebServer) -> None:
     """A JSON number such as 1e2 is no amount; 135.99 is."""
     rest = b'"seller_id": "company1", "currency": "EUR", "amount_fiat": '
     exponents = (b"1e2", b"1E+2", b"1e-1", b"1.0e1", b"100.0e-1", b"1.00E0", b"1e999999", b"1e-999999")
@@ -244,7 +244,7 @@ def test_amounts_in_exponents_are_refused(shop: Shop) -> None:
     assert shop.post(PAYMENTS, b"{" + rest + b"135.99}").json["type"].endswith("no-address")
 
 
-def test_zeros_behind_the_last_decimal_do_no_harm(shop: Shop) -> None:
+def test_zeros_behind_the_last_decimal_do_no_harm(shop: WebServer) -> None:
     """Many shops write every amount with two."""
     for amount, currency in (
         ("1000.00", "JPY"),
@@ -261,7 +261,7 @@ def test_zeros_behind_the_last_decimal_do_no_harm(shop: Shop) -> None:
     assert_problem(shop.create(amount_fiat="10." + "0" * 5000), 422)
 
 
-def test_all_faults_are_named_at_once(shop: Shop) -> None:
+def test_all_faults_are_named_at_once(shop: WebServer) -> None:
     """One round trip is enough to learn what is wrong."""
     reply = shop.post(
         PAYMENTS, {"amount_fiat": "x", "currency": "eur", "confirmations": 145, "colour": "red"}
@@ -272,7 +272,7 @@ def test_all_faults_are_named_at_once(shop: Shop) -> None:
     assert "from 0 to 144" in reply.json["detail"]
 
 
-def test_a_body_has_at_most_16_kib(shop: Shop) -> None:
+def test_a_body_has_at_most_16_kib(shop: WebServer) -> None:
     """413 above it, whole or in chunks; at it, it is read."""
     fitting = b"{" + b" " * (BODY_LIMIT_BYTES - 2) + b"}"
     assert_problem(shop.post(PAYMENTS, fitting), 422)
@@ -303,7 +303,7 @@ def test_a_body_has_at_most_16_kib(shop: Shop) -> None:
     ],
 )
 def test_strange_addresses_and_methods(
-    shop: Shop, method: str, path: str, status: int, allowed: str | None
+    shop: WebServer, method: str, path: str, status: int, allowed: str | None
 ) -> None:
     """404 for what is not there; 405 with Allow for what is not done."""
     reply = shop.call(method, path)
@@ -321,14 +321,14 @@ FIELDS = [*BODY, "note", "label", "metadata", "confirmations", "expires_in", "re
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), values, max_size=6))
-def test_no_value_anywhere_is_a_fault_of_ours(shop: Shop, fields: dict[str, Any]) -> None:
+def test_no_value_anywhere_is_a_fault_of_ours(shop: WebServer, fields: dict[str, Any]) -> None:
     """Any JSON in the place of any field: refused, or 503 as the pool is empty."""
     assert_documented(shop.post(PAYMENTS, {**BODY, **fields}))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 200), st.integers(0, 40))
-def test_no_bytes_are_a_fault_of_ours(shop: Shop, noise: bytes, start: int, length: int) -> None:
+def test_no_bytes_are_a_fault_of_ours(shop: WebServer, noise: bytes, start: int, length: int) -> None:
     """Noise anywhere in a good body, and noise alone."""
     good = json.dumps({**BODY, "note": "\u00e4", "metadata": {"a": [1, 2.5, None]}}).encode()
     assert_documented(shop.post(PAYMENTS, good[:start] + noise + good[start + length :]))
@@ -344,7 +344,7 @@ filters = st.text(st.characters(codec="utf-8")) | st.from_regex(
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(FILTERS), filters, max_size=3), st.binary(max_size=20))
-def test_no_filter_is_a_fault_of_ours(shop: Shop, parameters: dict[str, str], noise: bytes) -> None:
+def test_no_filter_is_a_fault_of_ours(shop: WebServer, parameters: dict[str, str], noise: bytes) -> None:
     """Any text in any filter, and any bytes behind it: an empty list, or a problem."""
     for query in (urlencode(parameters), urlencode(parameters) + "&" + quote_from_bytes(noise, safe="&=%")):
         reply = shop.get(f"{PAYMENTS}?{query}")
@@ -357,7 +357,7 @@ def test_no_filter_is_a_fault_of_ours(shop: Shop, parameters: dict[str, str], no
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=40), st.text(st.characters(min_codepoint=32, max_codepoint=255)))
-def test_no_path_and_no_header_is_a_fault_of_ours(shop: Shop, path: bytes, header: str) -> None:
+def test_no_path_and_no_header_is_a_fault_of_ours(shop: WebServer, path: bytes, header: str) -> None:
     """Any bytes in the place of an identifier, and any Latin-1 text in the headers that are read."""
     reply = shop.get(f"{PAYMENTS}/{quote_from_bytes(path)}", {"If-None-Match": header})
     assert_problem(reply, 400 if "\x7f" in header else 404)  # RFC 9110, 5.5: no control characters

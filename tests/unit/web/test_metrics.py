@@ -24,7 +24,7 @@ from tests.conftest import sqlite_in
 from tests.support.debian_program import find_program
 from tests.support.operator_client import OperatorClient
 from tests.support.rows import new_event, new_message, new_payment
-from tests.support.web_server import NOW, TIP, Shop, open_shop, stored
+from tests.support.web_server import NOW, TIP, WebServer, open_shop, stored
 
 MONITORING = Path(__file__).parent.parent.parent.parent / "monitoring"
 PASSWORD = "correct horse: battery"
@@ -33,7 +33,7 @@ OF_PROMETHEUS = {"up"}
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A shop whose operator has a password; nobody has a key."""
     with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD, "METRICS_TOKEN": TOKEN}) as opened:
         opened.common_headers.clear()
@@ -53,7 +53,7 @@ def run(command: list[str], *arguments: str, said: str = "") -> str:
     return done.stdout + done.stderr
 
 
-def scrape(shop: Shop) -> str:
+def scrape(shop: WebServer) -> str:
     reply = shop.get("/metrics")
     assert reply.status == 200, reply.body
     assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -66,7 +66,7 @@ def values(text: str, name: str) -> dict[str, float]:
     return {" ".join(s.labels.values()): s.value for s in samples if s.name == f"nodetill_{name}"}
 
 
-def fill(shop: Shop) -> None:
+def fill(shop: WebServer) -> None:
     """Something of everything that can be counted."""
     key = {"Authorization": "Bearer nt_company1"}
     first, second, third = (
@@ -95,7 +95,7 @@ def fill(shop: Shop) -> None:
     beat(NOW, TIP + 2, ["one thing"], counters.document())
 
 
-def test_what_is_open_and_what_waits_is_counted(shop: Shop) -> None:
+def test_what_is_open_and_what_waits_is_counted(shop: WebServer) -> None:
     """By status, by channel; what is done is not read again."""
     fill(shop)
     text = scrape(shop)
@@ -108,7 +108,7 @@ def test_what_is_open_and_what_waits_is_counted(shop: Shop) -> None:
     assert values(text, "problems") == {"": 1}
 
 
-def test_the_node_the_prices_and_the_build_are_shown(shop: Shop) -> None:
+def test_the_node_the_prices_and_the_build_are_shown(shop: WebServer) -> None:
     """Moments and not ages: they stay right when nobody writes them any more."""
     fill(shop)
     text = scrape(shop)
@@ -123,7 +123,7 @@ def test_the_node_the_prices_and_the_build_are_shown(shop: Shop) -> None:
     assert build.samples[0].labels["schema"].startswith("00")
 
 
-def test_what_the_daemon_counted_is_passed_on(shop: Shop) -> None:
+def test_what_the_daemon_counted_is_passed_on(shop: WebServer) -> None:
     """A counter that has not counted yet is 0, so that its first step is a step."""
     assert values(scrape(shop), "feed_gaps_total") == {"": 0}
     fill(shop)
@@ -139,7 +139,7 @@ def test_what_the_daemon_counted_is_passed_on(shop: Shop) -> None:
     assert told["email +Inf"] == 4
 
 
-def test_a_daemon_that_never_ran_leaves_out_what_nobody_knows(shop: Shop) -> None:
+def test_a_daemon_that_never_ran_leaves_out_what_nobody_knows(shop: WebServer) -> None:
     """And no answer is a fault."""
     database.execute_sql("DELETE FROM daemon_report")
     text = scrape(shop)
@@ -167,7 +167,7 @@ FROM_OUTSIDE: list[dict[str, str | None]] = [
 
 @pytest.mark.parametrize("headers", FROM_OUTSIDE)
 def test_figures_are_for_this_machine_the_token_and_the_operator(
-    shop: Shop, headers: dict[str, str | None]
+    shop: WebServer, headers: dict[str, str | None]
 ) -> None:
     """What came through a proxy on this machine did not come from it. The password is no monitor's."""
     refused = shop.get("/metrics", headers)
@@ -254,7 +254,7 @@ def test_health_tells_the_public_which_part_is_ill_and_no_more(tmp_path: Path, d
         assert json.loads(client.get("/health").body) == full
 
 
-def test_health_is_red_where_a_currency_in_use_has_no_price(shop: Shop) -> None:
+def test_health_is_red_where_a_currency_in_use_has_no_price(shop: WebServer) -> None:
     """In use is what a request was made in within seven days; the others harm nobody."""
     assert shop.get("/health").json["problems"] == []
     for number, currency in enumerate(("ISK", "BTC", "EUR", "CHF"), start=1000):
@@ -267,7 +267,7 @@ def test_health_is_red_where_a_currency_in_use_has_no_price(shop: Shop) -> None:
     assert shop.get("/health", FROM_OUTSIDE[0]).json["problems"] == ["rates"]
 
 
-def test_health_tells_this_machine_all(shop: Shop) -> None:
+def test_health_tells_this_machine_all(shop: WebServer) -> None:
     """Unless the call was passed on."""
     beat(NOW, TIP, ["wallet secret is locked"])
     assert shop.get("/health").json["problems"] == ["wallet secret is locked"]
@@ -285,13 +285,13 @@ def test_health_without_a_database_tells_the_public_no_more(tmp_path: Path) -> N
         assert line.startswith("the database is not available")
 
 
-def test_prometheus_finds_no_fault_with_a_scrape(shop: Shop, promtool: list[str]) -> None:
+def test_prometheus_finds_no_fault_with_a_scrape(shop: WebServer, promtool: list[str]) -> None:
     """Names, types, help and units as it wants them."""
     fill(shop)
     assert run(promtool, "check", "metrics", said=scrape(shop)) == ""
 
 
-def test_a_scrape_reads_no_table_whole(shop: Shop) -> None:
+def test_a_scrape_reads_no_table_whole(shop: WebServer) -> None:
     """A million requests that are done cost it nothing."""
     fill(shop)
     if not is_sqlite():
@@ -330,7 +330,7 @@ def expressions() -> Iterator[str]:
     yield from re.findall(r"expr: (?:>\n\s+)?(.+)", (MONITORING / "alerts.yml").read_text())
 
 
-def test_what_is_asked_for_is_there(shop: Shop) -> None:
+def test_what_is_asked_for_is_there(shop: WebServer) -> None:
     """Each figure of the dashboard and of the alerts is in a scrape, with the labels it is chosen by."""
     fill(shop)
     text = scrape(shop)

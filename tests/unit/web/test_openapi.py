@@ -22,9 +22,9 @@ from payments.money import currency_codes
 from payments.notifications import webhook_body
 from payments.status import EventType
 from tests.conftest import NewDatabase
-from tests.support.checkout_scenes import SCENES, stage
+from tests.support.checkout_scenes import SCENES, create_in_scene
 from tests.support.rows import new_event, new_message
-from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, open_shop, stored
+from tests.support.web_server import KEY, NOW, TIP, Reply, WebServer, open_shop, stored
 from web.api.openapi import description
 from web.api.operations import OPERATIONS
 from web.app import ROUTES
@@ -38,7 +38,7 @@ UNDESCRIBED = {("GET", "/static/{name}")}
 
 
 @pytest.fixture
-def shop(new_database: NewDatabase, tmp_path: Path) -> Iterator[Shop]:
+def shop(new_database: NewDatabase, tmp_path: Path) -> Iterator[WebServer]:
     """A shop with room for hundreds of requests."""
     with open_shop(tmp_path, new_database(tmp_path), addresses=3000) as opened:
         yield opened
@@ -73,7 +73,7 @@ def test_the_description_is_whole() -> None:
             assert parameters == set(re.findall(r"\{(\w+)\}", path))
 
 
-def test_it_is_served_to_anyone(shop: Shop) -> None:
+def test_it_is_served_to_anyone(shop: WebServer) -> None:
     """As JSON, with the links that customers get."""
     reply = shop.get("/openapi.json", NOBODY)
     assert reply.status == 200
@@ -120,15 +120,17 @@ def described() -> Description:
     return Description(json.loads(json.dumps(description("http://127.0.0.1:8080"))))
 
 
-def test_a_request_in_every_state_is_as_described(shop: Shop, described: Description) -> None:
+def test_a_request_in_every_state_is_as_described(shop: WebServer, described: Description) -> None:
     """To its seller and to its customer, in a list, and in what its webhook tells."""
     for scene in SCENES:
         check_scene(shop, described, scene)
 
 
-def check_scene(shop: Shop, described: Description, scene: str) -> None:
+def check_scene(shop: WebServer, described: Description, scene: str) -> None:
     """All that can be asked of a request in this scene."""
-    made = stage(shop, scene, note="a", label="b", redirect_url="https://shop.example/", metadata={"c": [1]})
+    made = create_in_scene(
+        shop, scene, note="a", label="b", redirect_url="https://shop.example/", metadata={"c": [1]}
+    )
     own, public = f"/api/v1/payments/{made['payment_request_id']}", f"/pay/{made['payment_request_id']}"
     for path, template in (
         ("/api/v1/payments", "/api/v1/payments"),
@@ -150,7 +152,7 @@ def check_scene(shop: Shop, described: Description, scene: str) -> None:
         described.check_value(body, {"$ref": "#/components/schemas/WebhookEvent"})
 
 
-def test_every_other_answer_is_as_described(shop: Shop, described: Description) -> None:
+def test_every_other_answer_is_as_described(shop: WebServer, described: Description) -> None:
     """What is made, asked for and told, and what is refused."""
     made = shop.created()
     payments, own = "/api/v1/payments", f"/api/v1/payments/{made['payment_request_id']}"
@@ -207,7 +209,7 @@ def test_every_other_answer_is_as_described(shop: Shop, described: Description) 
     described.check(refused, "POST", f"{payments}/{{id}}/transactions")
 
 
-def test_schemathesis_finds_no_difference(shop: Shop, tmp_path: Path) -> None:
+def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> None:
     """Hundreds of calls made of the description, good and bad: each is answered as it says, no fault of ours.
 
     A good body may still ask for what can't be done (more decimals than its currency has, too little, a key
@@ -215,8 +217,8 @@ def test_schemathesis_finds_no_difference(shop: Shop, tmp_path: Path) -> None:
     """
     store_rates("kraken", dict.fromkeys(currency_codes(), Decimal(50_000)), NOW)
     store_rates("bitpay", {}, NOW)
-    late = stage(shop, "late")
-    stage(shop, "confirmed")
+    late = create_in_scene(shop, "late")
+    create_in_scene(shop, "confirmed")
     new_message(new_event(stored(late), reference=EVENT), channel="webhook")
     config = tmp_path / "schemathesis.toml"
     config.write_text(
@@ -250,7 +252,7 @@ def test_schemathesis_finds_no_difference(shop: Shop, tmp_path: Path) -> None:
     assert PaymentRequest.select().count() > 20
 
 
-def test_the_page_has_all_of_it(shop: Shop) -> None:
+def test_the_page_has_all_of_it(shop: WebServer) -> None:
     """Every call, parameter, field and answer."""
     page = shop.get("/docs", NOBODY).body.decode()
     document = description("http://127.0.0.1:8080")
@@ -268,7 +270,7 @@ def test_the_page_has_all_of_it(shop: Shop) -> None:
     assert set(targets) <= set(re.findall(r'id="(\w+)"', page))
 
 
-def test_the_page_loads_nothing_from_elsewhere(shop: Shop) -> None:
+def test_the_page_loads_nothing_from_elsewhere(shop: WebServer) -> None:
     """Neither script nor style but ours, and the browser is told so."""
     reply = shop.get("/docs", NOBODY)
     assert reply.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")

@@ -20,7 +20,7 @@ from models.operator_session import (
 )
 from tests.conftest import NewDatabase
 from tests.support.operator_client import PASSWORD, OperatorClient
-from tests.support.web_server import Shop, open_shop, serving
+from tests.support.web_server import WebServer, open_shop, serving
 from web.app import OPERATOR
 from web.auth.cookies import SESSION_SECONDS
 
@@ -28,14 +28,14 @@ PAGES = ["/", "/operator/money", "/operator/payments.csv", "/operator/payments/P
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A shop with a password, on each kind of database."""
     with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
         yield opened
 
 
 @pytest.fixture
-def client(shop: Shop) -> OperatorClient:
+def client(shop: WebServer) -> OperatorClient:
     """A browser that was never here."""
     return OperatorClient(shop)
 
@@ -120,7 +120,7 @@ def test_a_cookie_that_was_made_up_or_changed_is_none(client: OperatorClient) ->
     assert client.get("/").status == 200
 
 
-def test_a_session_expires(shop: Shop, client: OperatorClient) -> None:
+def test_a_session_expires(shop: WebServer, client: OperatorClient) -> None:
     """By the server's clock, whatever the browser keeps; and its row goes with the next login."""
     client.log_in()
     shop.wait(seconds=SESSION_SECONDS - 1)
@@ -314,7 +314,7 @@ def test_a_pause_is_for_one_client_in_all_processes(client: OperatorClient) -> N
     assert OperatorClient(client.shop).log_in().status == 429
 
 
-def test_of_many_tries_at_once_one_is_looked_at(shop: Shop) -> None:
+def test_of_many_tries_at_once_one_is_looked_at(shop: WebServer) -> None:
     """However many threads there are."""
     clients = [OperatorClient(shop) for _ in range(8)]
     together = threading.Barrier(len(clients))
@@ -342,7 +342,7 @@ def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> 
     assert [client.log_in("wrong").status, client.log_in().status] == [403, 429]
 
 
-def via_front(shop: Shop, forwarded_for: str) -> OperatorClient:
+def via_front(shop: WebServer, forwarded_for: str) -> OperatorClient:
     """A browser that comes through a front on this machine, which reports its address."""
     return OperatorClient(shop, headers={"X-Forwarded-For": forwarded_for})
 
@@ -368,7 +368,7 @@ def test_guesses_keep_the_operator_out_nowhere_else(client: OperatorClient) -> N
         ("nonsense", "127.0.0.1"),
     ],
 )
-def test_one_client_has_one_pause(shop: Shop, first: str, second: str) -> None:
+def test_one_client_has_one_pause(shop: WebServer, first: str, second: str) -> None:
     """The front's own word is the last hop. An IPv6 client has a whole network."""
     assert via_front(shop, first).log_in("guess").status == 403
     assert via_front(shop, second).log_in().status == 429
@@ -412,7 +412,7 @@ def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> N
     assert "Failed logins" not in client.get("/").words
 
 
-def test_the_list_of_wrong_passwords_has_an_end(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_of_wrong_passwords_has_an_end(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses there are."""
     monkeypatch.setattr("models.operator_session.MAX_LISTED_ADDRESSES", 3)
     for number in range(6):
@@ -423,7 +423,7 @@ def test_the_list_of_wrong_passwords_has_an_end(shop: Shop, monkeypatch: pytest.
 
 
 def test_a_wrong_password_is_logged_with_the_client_s_address(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not with the front's, which is the same for all."""
     lines: list[dict[str, object]] = []

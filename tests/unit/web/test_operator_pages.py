@@ -16,24 +16,24 @@ from models.output import Output
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, action_counts
 from models.queries.revenue import DailyTotal, daily_totals
-from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
+from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
 from tests.support.operator_client import PASSWORD, OperatorClient, Page
-from tests.support.operator_scenes import EXTRA_SATS, stage_questions, told
-from tests.support.web_server import NOW, TIP, Shop, add_seller, open_shop, stored
+from tests.support.operator_scenes import EXTRA_SATS, add_event, create_action_needed
+from tests.support.web_server import NOW, TIP, WebServer, add_seller, open_shop, stored
 from web.operator import csv_export as export
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' </textarea>{{7*7777}}"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A shop with an operator, on each kind of database."""
     with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
         yield opened
 
 
 @pytest.fixture
-def operator(shop: Shop) -> OperatorClient:
+def operator(shop: WebServer) -> OperatorClient:
     """The operator, logged in."""
     client = OperatorClient(shop)
     assert client.log_in().status == 303
@@ -61,7 +61,7 @@ def path_of(document: dict[str, object]) -> str:
 # The list
 
 
-def test_payments_of_all_sellers_are_listed_newest_first(shop: Shop, operator: OperatorClient) -> None:
+def test_payments_of_all_sellers_are_listed_newest_first(shop: WebServer, operator: OperatorClient) -> None:
     """Fifty at a time, each once."""
     add_seller("company2", "nt_company2")
     made = [shop.created(note=str(number))["payment_request_id"] for number in range(49)]
@@ -76,7 +76,7 @@ def test_payments_of_all_sellers_are_listed_newest_first(shop: Shop, operator: O
     assert listed(first) + listed(operator.get("/" + older[1].replace("&amp;", "&"))) == everything[:40]
 
 
-def test_the_filters_are_those_of_the_api_and_more(shop: Shop, operator: OperatorClient) -> None:
+def test_the_filters_are_those_of_the_api_and_more(shop: WebServer, operator: OperatorClient) -> None:
     """Seller and days besides; what a form sends empty is no filter."""
     old = shop.created(note="Alpaca socks")["payment_request_id"]
     shop.wait(days=1)
@@ -123,10 +123,10 @@ def test_a_wrong_filter_is_told(operator: OperatorClient) -> None:
         assert query.partition("=")[0] in page.words
 
 
-def test_every_scene_is_shown(shop: Shop, operator: OperatorClient) -> None:
+def test_every_scene_is_shown(shop: WebServer, operator: OperatorClient) -> None:
     """Whatever state a request is in, the list and its own page can be read."""
     for scene in SCENES:
-        made = stage(shop, scene, note=scene, label="b", metadata={"order": [1]})
+        made = create_in_scene(shop, scene, note=scene, label="b", metadata={"order": [1]})
         page = operator.get(path_of(made))
         assert page.status == 200
         assert made["address"] in page.words
@@ -134,11 +134,11 @@ def test_every_scene_is_shown(shop: Shop, operator: OperatorClient) -> None:
     assert len(listed(operator.get("/"))) == len(SCENES)
 
 
-def test_what_strangers_wrote_is_text(shop: Shop, operator: OperatorClient) -> None:
+def test_what_strangers_wrote_is_text(shop: WebServer, operator: OperatorClient) -> None:
     """In the list, on the payment's page, in the filter, in what an endpoint answered: never markup."""
     texts = {"note": MARKUP, "label": MARKUP, "metadata": {MARKUP: MARKUP}}
-    made = stage(shop, "late", **texts)
-    told(shop, made, "payment.late", webhook={"failed_at": shop.now, "last_error": MARKUP})
+    made = create_in_scene(shop, "late", **texts)
+    add_event(shop, made, "payment.late", webhook={"failed_at": shop.now, "last_error": MARKUP})
     for path in ("/", path_of(made), "/?q=%3Cscript%3Ealert(1)%22%27%3E"):
         page = operator.get(path)
         assert page.status == 200
@@ -148,7 +148,7 @@ def test_what_strangers_wrote_is_text(shop: Shop, operator: OperatorClient) -> N
         assert str(7 * 7777) not in page.text
 
 
-def test_health_is_on_top(shop: Shop, operator: OperatorClient) -> None:
+def test_health_is_on_top(shop: WebServer, operator: OperatorClient) -> None:
     """The same that /health tells, and what to do."""
     words = operator.get("/").words
     assert f"block {TIP:,}" in words
@@ -164,11 +164,11 @@ def test_health_is_on_top(shop: Shop, operator: OperatorClient) -> None:
 # What needs a decision
 
 
-def test_what_needs_a_decision_is_on_top(shop: Shop, operator: OperatorClient) -> None:
+def test_what_needs_a_decision_is_on_top(shop: WebServer, operator: OperatorClient) -> None:
     """Each kind, the most urgent first, with its number; and the rest is not among it."""
     for scene in SCENES.keys() - {"late", "expired_partly"}:
-        stage(shop, scene)
-    made = stage_questions(shop)
+        create_in_scene(shop, scene)
+    made = create_action_needed(shop)
     page = operator.get("/")
     assert asked(page) == {need: [document["payment_request_id"]] for need, document in made.items()}
     assert list(asked(page)) == ["reverted", "late", "part", "extra", "undelivered"]
@@ -177,27 +177,27 @@ def test_what_needs_a_decision_is_on_top(shop: Shop, operator: OperatorClient) -
         assert listed(operator.get(f"/?needs={need}")) == [document["payment_request_id"]]
 
 
-def test_of_many_the_newest_are_shown(shop: Shop, operator: OperatorClient) -> None:
+def test_of_many_the_newest_are_shown(shop: WebServer, operator: OperatorClient) -> None:
     """Three of each kind, and a way to all of them."""
-    made = [stage(shop, "late")["payment_request_id"] for _ in range(5)]
+    made = [create_in_scene(shop, "late")["payment_request_id"] for _ in range(5)]
     page = operator.get("/")
     assert asked(page) == {"late": made[:1:-1]}
     assert '<a href="?needs=late">all 5</a>' in page.text
     assert listed(operator.get("/?needs=late")) == made[::-1]
 
 
-def test_change_is_no_question(shop: Shop, operator: OperatorClient) -> None:
+def test_change_is_no_question(shop: WebServer, operator: OperatorClient) -> None:
     """What is below the dust limit can't be sent back."""
-    made = stage(shop, "confirmed")
+    made = create_in_scene(shop, "confirmed")
     change(made, overpaid_sats=545)
     assert asked(operator.get("/")) == {}
     change(made, overpaid_sats=546)
     assert list(asked(operator.get("/"))) == ["extra"]
 
 
-def test_late_money_is_accepted_as_by_the_api(shop: Shop, operator: OperatorClient) -> None:
+def test_late_money_is_accepted_as_by_the_api(shop: WebServer, operator: OperatorClient) -> None:
     """One wish for the daemon, however often it is pressed; until it is done the page says so."""
-    made = stage(shop, "late")
+    made = create_in_scene(shop, "late")
     path = path_of(made)
     for _ in range(2):
         done = operator.post(f"{path}/accept")
@@ -209,9 +209,9 @@ def test_late_money_is_accepted_as_by_the_api(shop: Shop, operator: OperatorClie
     assert stored(made).status == "expired"
 
 
-def test_what_is_not_late_cannot_be_accepted(shop: Shop, operator: OperatorClient) -> None:
+def test_what_is_not_late_cannot_be_accepted(shop: WebServer, operator: OperatorClient) -> None:
     """409, on a page that says why; 404 for what is not there."""
-    path = path_of(stage(shop, "confirmed"))
+    path = path_of(create_in_scene(shop, "confirmed"))
     page = operator.post(f"{path}/accept")
     assert page.status == 409
     assert "not late" in page.words
@@ -220,9 +220,9 @@ def test_what_is_not_late_cannot_be_accepted(shop: Shop, operator: OperatorClien
     assert DaemonCommand.select().count() == 0
 
 
-def test_what_is_dealt_with_is_asked_no_more(shop: Shop, operator: OperatorClient) -> None:
+def test_what_is_dealt_with_is_asked_no_more(shop: WebServer, operator: OperatorClient) -> None:
     """Of every kind; and the payments themselves are as they were."""
-    for document in stage_questions(shop).values():
+    for document in create_action_needed(shop).values():
         before = stored(document)
         page = operator.get(path_of(document))
         revision = page.text.partition('name="revision" value="')[2].partition('"')[0]
@@ -233,30 +233,30 @@ def test_what_is_dealt_with_is_asked_no_more(shop: Shop, operator: OperatorClien
     assert asked(operator.get("/")) == {}
 
 
-def test_it_is_asked_again_when_something_comes(shop: Shop, operator: OperatorClient) -> None:
+def test_it_is_asked_again_when_something_comes(shop: WebServer, operator: OperatorClient) -> None:
     """More money, another reversal, another message that can't be delivered."""
-    made = stage_questions(shop)
+    made = create_action_needed(shop)
     for document in made.values():
         operator.post(f"{path_of(document)}/settle", revision="0")
     assert asked(operator.get("/")) == {}
     change(made[ActionNeeded.PART], received_sats=150_000)
-    told(shop, made[ActionNeeded.REVERTED], "payment.reverted", revision=3)
+    add_event(shop, made[ActionNeeded.REVERTED], "payment.reverted", revision=3)
     failed = {"failed_at": shop.now, "last_error": "HTTP 410"}
-    told(shop, made[ActionNeeded.UNDELIVERED], "payment.extra", revision=3, webhook=failed)
+    add_event(shop, made[ActionNeeded.UNDELIVERED], "payment.extra", revision=3, webhook=failed)
     assert list(asked(operator.get("/"))) == ["reverted", "part", "undelivered"]
 
 
-def test_only_what_was_seen_is_dealt_with(shop: Shop, operator: OperatorClient) -> None:
+def test_only_what_was_seen_is_dealt_with(shop: WebServer, operator: OperatorClient) -> None:
     """409 where something has happened since the page was made: it has to be looked at."""
-    made = stage(shop, "late")
+    made = create_in_scene(shop, "late")
     for revision in ("1", "", "x", "-0", "0 ", "9" * 30):
         assert operator.post(f"{path_of(made)}/settle", revision=revision).status == 409
     assert list(asked(operator.get("/"))) == ["late"]
 
 
-def test_a_whole_list_is_dealt_with(shop: Shop, operator: OperatorClient) -> None:
+def test_a_whole_list_is_dealt_with(shop: WebServer, operator: OperatorClient) -> None:
     """What was on the page, and is as it was; what has changed or is none stays, and is no fault."""
-    made = [stage(shop, "expired_partly") for _ in range(4)]
+    made = [create_in_scene(shop, "expired_partly") for _ in range(4)]
     page = operator.get("/?needs=part&limit=3")
     shown = dict(re.findall(r'name="(PR-\w+)" value="(\d+)"', page.text))
     assert len(shown) == 3
@@ -274,11 +274,11 @@ def test_a_whole_list_is_dealt_with(shop: Shop, operator: OperatorClient) -> Non
 # One payment
 
 
-def test_a_payment_s_page_tells_its_story(shop: Shop, operator: OperatorClient) -> None:
+def test_a_payment_s_page_tells_its_story(shop: WebServer, operator: OperatorClient) -> None:
     """In the order in which it happened, with who was told, and how that went."""
-    made = stage(shop, "received", note="Alpaca\nsocks")
+    made = create_in_scene(shop, "received", note="Alpaca\nsocks")
     shop.wait(minutes=1)
-    told(
+    add_event(
         shop,
         made,
         "payment.received",
@@ -299,9 +299,9 @@ def test_a_payment_s_page_tells_its_story(shop: Shop, operator: OperatorClient) 
     assert f"https://mempool.space/tx/{output.txid}" in operator.get(path_of(made)).text
 
 
-def test_a_message_is_sent_again(shop: Shop, operator: OperatorClient) -> None:
+def test_a_message_is_sent_again(shop: WebServer, operator: OperatorClient) -> None:
     """One wish for the daemon; the operator's own email too, which no seller can ask for."""
-    made = stage_questions(shop)[ActionNeeded.UNDELIVERED]
+    made = create_action_needed(shop)[ActionNeeded.UNDELIVERED]
     page = operator.get(path_of(made))
     (event,) = Event.select().where(Event.payment == stored(made))
     path = f"{path_of(made)}/events/{event.reference}"
@@ -338,12 +338,12 @@ def rows_of(page: Page) -> list[dict[str, str]]:
 
 
 def test_the_csv_has_what_is_filtered(
-    shop: Shop, operator: OperatorClient, monkeypatch: pytest.MonkeyPatch
+    shop: WebServer, operator: OperatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of it, however many pages the list has."""
     monkeypatch.setattr(export, "_AT_ONCE", 2)
     made = [shop.created(note=f"Socken für {number}") for number in range(5)]
-    made.append(stage(shop, "confirmed", note="Lamas", label="Alpaca Direct"))
+    made.append(create_in_scene(shop, "confirmed", note="Lamas", label="Alpaca Direct"))
     page = operator.get("/operator/payments.csv")
     assert page.headers["Content-Type"] == "text/csv; charset=utf-8; header=present"
     assert page.headers["Content-Disposition"] == 'attachment; filename="payments-2026-11-23.csv"'
@@ -366,7 +366,7 @@ def test_the_csv_has_what_is_filtered(
     assert operator.get("/operator/payments.csv?status=paid").status == 422
 
 
-def test_no_cell_is_a_formula(shop: Shop, operator: OperatorClient) -> None:
+def test_no_cell_is_a_formula(shop: WebServer, operator: OperatorClient) -> None:
     """What a stranger wrote is not carried out by the operator's spreadsheet."""
     notes = [f'{start}HYPERLINK("http://evil.example","x"),2\nnext line' for start in "=+-@\t\n＝"]
     for note in notes:
@@ -377,7 +377,7 @@ def test_no_cell_is_a_formula(shop: Shop, operator: OperatorClient) -> None:
 
 @pytest.mark.parametrize("separator", [";", "\t", ",", "|", "\n", "\r\n"])
 def test_no_cell_is_a_formula_whatever_it_is_split_by(
-    shop: Shop, operator: OperatorClient, separator: str
+    shop: WebServer, operator: OperatorClient, separator: str
 ) -> None:
     """German, French and Spanish spreadsheets split by semicolons, and see quotation marks elsewhere."""
     for start in ("=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", " =1", '"=1', '" "=1"', "\n=1"):
@@ -394,7 +394,7 @@ def test_no_cell_is_a_formula_whatever_it_is_split_by(
 # Money
 
 
-def test_takings_are_added_up_by_day_and_currency(shop: Shop, operator: OperatorClient) -> None:
+def test_takings_are_added_up_by_day_and_currency(shop: WebServer, operator: OperatorClient) -> None:
     """Exactly, by the day of the confirmation in UTC; what isn't confirmed is not counted."""
     midnight = datetime.fromisoformat("2026-11-23T00:00:00Z")
     for amount, confirmed_at in (
@@ -403,10 +403,10 @@ def test_takings_are_added_up_by_day_and_currency(shop: Shop, operator: Operator
         ("0.20", midnight),
         ("5.05", midnight - timedelta(microseconds=1)),
     ):
-        change(stage(shop, "confirmed"), amount_fiat=amount, confirmed_at=confirmed_at)
-    change(stage(shop, "confirmed"), currency="JPY", amount_fiat="9000", confirmed_at=midnight)
-    change(stage(shop, "confirmed"), confirmed_at=midnight - timedelta(days=40))
-    stage(shop, "received")
+        change(create_in_scene(shop, "confirmed"), amount_fiat=amount, confirmed_at=confirmed_at)
+    change(create_in_scene(shop, "confirmed"), currency="JPY", amount_fiat="9000", confirmed_at=midnight)
+    change(create_in_scene(shop, "confirmed"), confirmed_at=midnight - timedelta(days=40))
+    create_in_scene(shop, "received")
     today, yesterday = date(2026, 11, 23), date(2026, 11, 22)
     assert daily_totals(yesterday, today) == {
         ("EUR", today): DailyTotal(3, Decimal("0.40"), 3 * DUE_SATS),
@@ -426,9 +426,9 @@ def test_no_money_is_no_fault(operator: OperatorClient) -> None:
     assert operator.get("/operator/money?days=365000").status == 422
 
 
-def test_extra_money_is_told_in_the_list(shop: Shop, operator: OperatorClient) -> None:
+def test_extra_money_is_told_in_the_list(shop: WebServer, operator: OperatorClient) -> None:
     """And what is missing."""
-    stage_questions(shop)
+    create_action_needed(shop)
     words = operator.get("/").words
     assert f"0.000{EXTRA_SATS}\xa0BTC overpaid".replace("\xa0", " ") in words
     assert "0.00122402 BTC missing" in words

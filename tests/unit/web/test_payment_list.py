@@ -9,31 +9,31 @@ from urllib.parse import urlencode
 import pytest
 
 from models.payment import PaymentRequest
-from tests.support.web_server import NOW, Reply, Shop, add_seller, open_shop, pay
+from tests.support.web_server import NOW, Reply, WebServer, add_seller, open_shop, pay
 
 TXID = "cd" * 32
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A shop on each kind of database."""
     with open_shop(tmp_path, database_url) as opened:
         yield opened
 
 
-def listed(shop: Shop, **parameters: object) -> Reply:
+def listed(shop: WebServer, **parameters: object) -> Reply:
     """The list with these filters."""
     return shop.get(f"/api/v1/payments?{urlencode(parameters)}")
 
 
-def notes(shop: Shop, **parameters: object) -> list[str]:
+def notes(shop: WebServer, **parameters: object) -> list[str]:
     """The notes of the requests that are listed."""
     reply = listed(shop, **parameters)
     assert reply.status == 200, reply.body
     return [document["note"] for document in reply.json["data"]]
 
 
-def test_pages_hold_each_request_once(shop: Shop) -> None:
+def test_pages_hold_each_request_once(shop: WebServer) -> None:
     """Following next_cursor to its end gives all, newest first; a request made meanwhile disturbs nothing."""
     made = [shop.created(note=str(number)) for number in range(5)]
     first = listed(shop, limit=2).json
@@ -45,7 +45,7 @@ def test_pages_hold_each_request_once(shop: Shop) -> None:
     assert listed(shop, limit=6).json["next_cursor"] is None
 
 
-def test_a_cursor_of_another_seller_is_none(shop: Shop) -> None:
+def test_a_cursor_of_another_seller_is_none(shop: WebServer) -> None:
     """422, as for one that is made up."""
     cursor = shop.created()["payment_request_id"]
     add_seller("company2", "nt_company2")
@@ -54,7 +54,7 @@ def test_a_cursor_of_another_seller_is_none(shop: Shop) -> None:
         assert reply.status == 422
 
 
-def test_filters_narrow_the_list_together(shop: Shop) -> None:
+def test_filters_narrow_the_list_together(shop: WebServer) -> None:
     """Status, currency and time from `created_after` up to `created_before`; all have to fit."""
     shop.created(note="a")
     shop.wait(minutes=1)
@@ -74,7 +74,7 @@ def test_filters_narrow_the_list_together(shop: Shop) -> None:
     assert notes(shop, created_after="0001-01-01T00:00:00+14:00") == ["c", "b", "a"]
 
 
-def test_a_search_finds_id_note_address_and_txid(shop: Shop) -> None:
+def test_a_search_finds_id_note_address_and_txid(shop: WebServer) -> None:
     """The id or its beginning, a part of the note, the whole address or txid, in capitals too."""
     first = shop.created(note="100% wool_socks")
     shop.created(note="100 sheep")
@@ -93,7 +93,7 @@ def test_a_search_finds_id_note_address_and_txid(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("text", ["ÄPFEL", "äpfel", "Äpfel"])
-def test_a_note_is_found_in_capitals_and_without(shop: Shop, text: str) -> None:
+def test_a_note_is_found_in_capitals_and_without(shop: WebServer, text: str) -> None:
     """In whichever alphabet it is, and on each database."""
     assert shop.created(note="Äpfel aus Tirol")
     assert shop.created(note="ÄPFEL")
@@ -124,7 +124,7 @@ def test_a_note_is_found_in_capitals_and_without(shop: Shop, text: str) -> None:
         {"statsu": "new"},
     ],
 )
-def test_a_wrong_filter_is_refused_by_name(shop: Shop, parameters: dict[str, Any]) -> None:
+def test_a_wrong_filter_is_refused_by_name(shop: WebServer, parameters: dict[str, Any]) -> None:
     """422, rather than a list that isn't what was asked for."""
     reply = listed(shop, **parameters)
     assert reply.status == 422
@@ -132,11 +132,11 @@ def test_a_wrong_filter_is_refused_by_name(shop: Shop, parameters: dict[str, Any
 
 
 @pytest.mark.parametrize("query", ["q=%ff", "%ed%a0%80=1", "&".join(f"a{n}=1" for n in range(30))])
-def test_a_query_that_cannot_be_read_is_refused(shop: Shop, query: str) -> None:
+def test_a_query_that_cannot_be_read_is_refused(shop: WebServer, query: str) -> None:
     """400: what is no UTF-8, or has no end."""
     assert shop.get(f"/api/v1/payments?{query}").status == 400
 
 
-def test_a_filter_may_be_given_once_only(shop: Shop) -> None:
+def test_a_filter_may_be_given_once_only(shop: WebServer) -> None:
     """Of two it would not be known which is meant."""
     assert shop.get("/api/v1/payments?limit=1&limit=2").status == 422

@@ -12,19 +12,19 @@ from models.address import Address, free_count
 from models.command import ACCEPT, TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
-from tests.support.web_server import BODY, KEY, NOW, Shop, add_seller, open_shop, pay, stored
+from tests.support.web_server import BODY, KEY, NOW, WebServer, add_seller, open_shop, pay, stored
 
 TXID = "ab" * 32
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A shop on each kind of database."""
     with open_shop(tmp_path, database_url) as opened:
         yield opened
 
 
-def test_a_new_request_has_all_that_the_contract_names(shop: Shop) -> None:
+def test_a_new_request_has_all_that_the_contract_names(shop: WebServer) -> None:
     """The answer is 201 with the document of docs/spec.md 4, and the row agrees with it."""
     reply = shop.create(
         note="Alpaca socks\r\nblue",
@@ -106,7 +106,7 @@ def test_what_is_left_out_comes_from_the_settings(tmp_path: Path, database_url: 
         ({"currency": "BTC", "amount_fiat": "21000000"}, 21_000_000 * 10**8),
     ],
 )
-def test_bitcoin_and_satoshis_need_no_source(shop: Shop, fields: dict[str, Any], sats: int) -> None:
+def test_bitcoin_and_satoshis_need_no_source(shop: WebServer, fields: dict[str, Any], sats: int) -> None:
     """An amount in bitcoin is what it is, without a spread, from the dust limit to all there is."""
     Rate.delete().execute()
     document = shop.created(**fields)
@@ -114,7 +114,7 @@ def test_bitcoin_and_satoshis_need_no_source(shop: Shop, fields: dict[str, Any],
     assert document["price_source"] == "bitcoin"
 
 
-def test_a_request_is_read_as_it_was_made(shop: Shop) -> None:
+def test_a_request_is_read_as_it_was_made(shop: WebServer) -> None:
     """GET gives the same document; HEAD the same headers and no body."""
     made = shop.created(note="¿qué?")
     path = f"/api/v1/payments/{made['payment_request_id']}"
@@ -124,7 +124,7 @@ def test_a_request_is_read_as_it_was_made(shop: Shop) -> None:
     assert int(head.headers["content-length"]) > 0
 
 
-def test_an_unchanged_request_is_304(shop: Shop) -> None:
+def test_an_unchanged_request_is_304(shop: WebServer) -> None:
     """If-None-Match with its ETag, alone, weak, in a list or as *: 304 and no body; 200 once it changed."""
     made = shop.created()
     path = f"/api/v1/payments/{made['payment_request_id']}"
@@ -138,7 +138,7 @@ def test_an_unchanged_request_is_304(shop: Shop) -> None:
     assert shop.get(path, {"If-None-Match": tag}).status == 200
 
 
-def test_the_same_key_and_body_is_the_same_request(shop: Shop) -> None:
+def test_the_same_key_and_body_is_the_same_request(shop: WebServer) -> None:
     """A repeat is 200 with the request as it is by now, and no address is used up, prices or not."""
     first = shop.create(key="order 17", note="a", metadata={"a": 1, "b": 2}).json
     Rate.delete().execute()
@@ -154,7 +154,7 @@ def test_the_same_key_and_body_is_the_same_request(shop: Shop) -> None:
     assert free_count() == 49
 
 
-def test_the_same_key_with_another_body_is_refused(shop: Shop) -> None:
+def test_the_same_key_with_another_body_is_refused(shop: WebServer) -> None:
     """422, and the first request stays as it is."""
     shop.create(key="k", note="a")
     reply = shop.create(key="k", note="b")
@@ -163,7 +163,7 @@ def test_the_same_key_with_another_body_is_refused(shop: Shop) -> None:
     assert PaymentRequest.select().count() == 1
 
 
-def test_a_key_is_its_sellers_own(shop: Shop) -> None:
+def test_a_key_is_its_sellers_own(shop: WebServer) -> None:
     """Two sellers may happen to use the same Idempotency-Key."""
     add_seller("company2", "nt_company2")
     shop.create(key="k")
@@ -176,12 +176,12 @@ def test_a_key_is_its_sellers_own(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "k\tk", "ü"])
-def test_a_strange_idempotency_key_is_refused(shop: Shop, key: str) -> None:
+def test_a_strange_idempotency_key_is_refused(shop: WebServer, key: str) -> None:
     """1 to 255 printable ASCII characters."""
     assert shop.create(key=key).status == 400
 
 
-def test_without_a_fresh_price_nothing_is_used_up(shop: Shop) -> None:
+def test_without_a_fresh_price_nothing_is_used_up(shop: WebServer) -> None:
     """Rates that are too old: 503 with Retry-After, no address claimed, no request made."""
     shop.wait(seconds=601)
     reply = shop.create()
@@ -192,13 +192,13 @@ def test_without_a_fresh_price_nothing_is_used_up(shop: Shop) -> None:
     assert PaymentRequest.select().count() == 0
 
 
-def test_sources_that_disagree_make_no_price(shop: Shop) -> None:
+def test_sources_that_disagree_make_no_price(shop: WebServer) -> None:
     """Two that are more than 5 % apart, with no third."""
     store_rates("bitpay", {"EUR": Decimal(70_000)}, NOW)
     assert shop.create().status == 503
 
 
-def test_a_currency_that_no_source_has_is_a_fault_of_the_body(shop: Shop) -> None:
+def test_a_currency_that_no_source_has_is_a_fault_of_the_body(shop: WebServer) -> None:
     """422 that names those which have a price."""
     reply = shop.create(currency="ISK", amount_fiat="100")
     assert reply.status == 422
@@ -206,7 +206,7 @@ def test_a_currency_that_no_source_has_is_a_fault_of_the_body(shop: Shop) -> Non
     assert "EUR, JPY, BTC, SAT" in reply.json["errors"][0]["message"]
 
 
-def test_with_the_pool_empty_nothing_is_used_up(shop: Shop) -> None:
+def test_with_the_pool_empty_nothing_is_used_up(shop: WebServer) -> None:
     """503 with Retry-After, and the same Idempotency-Key works once there is an address again."""
     Address.update(claimed_at=NOW).execute()
     reply = shop.create(key="k")
@@ -217,7 +217,7 @@ def test_with_the_pool_empty_nothing_is_used_up(shop: Shop) -> None:
     assert shop.create(key="k").status == 201
 
 
-def test_a_hint_changes_nothing_but_is_left_for_the_daemon(shop: Shop) -> None:
+def test_a_hint_changes_nothing_but_is_left_for_the_daemon(shop: WebServer) -> None:
     """202 with the request as it was; the same txid twice, in capitals too, is one hint."""
     made = shop.created()
     path = f"/api/v1/payments/{made['payment_request_id']}/transactions"
@@ -232,7 +232,7 @@ def test_a_hint_changes_nothing_but_is_left_for_the_daemon(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"txid": 1}, {"txid": "ab"}, {"txid": TXID + "\n"}, {"txid": TXID, "x": 1}]
 )
-def test_a_hint_needs_a_txid_and_nothing_else(shop: Shop, body: dict[str, Any]) -> None:
+def test_a_hint_needs_a_txid_and_nothing_else(shop: WebServer, body: dict[str, Any]) -> None:
     """422, and no hint."""
     made = shop.created()
     reply = shop.post(f"/api/v1/payments/{made['payment_request_id']}/transactions", body)
@@ -240,7 +240,7 @@ def test_a_hint_needs_a_txid_and_nothing_else(shop: Shop, body: dict[str, Any]) 
     assert DaemonCommand.select().count() == 0
 
 
-def test_hints_without_end_are_refused(shop: Shop) -> None:
+def test_hints_without_end_are_refused(shop: WebServer) -> None:
     """The hundred-and-first that waits: 429 with Retry-After; other sellers go on."""
     made = shop.created()
     row = stored(made)
@@ -252,7 +252,7 @@ def test_hints_without_end_are_refused(shop: Shop) -> None:
     assert int(reply.headers["retry-after"]) > 0
 
 
-def test_late_money_is_accepted_once(shop: Shop) -> None:
+def test_late_money_is_accepted_once(shop: WebServer) -> None:
     """409 while it is not late; then 200, however often, and one wish for the daemon."""
     made = shop.created()
     path = f"/api/v1/payments/{made['payment_request_id']}/accept"
@@ -270,7 +270,7 @@ def test_late_money_is_accepted_once(shop: Shop) -> None:
     assert DaemonCommand.select().count() == 0
 
 
-def test_transactions_are_shown_with_their_depth(shop: Shop) -> None:
+def test_transactions_are_shown_with_their_depth(shop: WebServer) -> None:
     """Confirmations are counted at the tip that the status was worked out at."""
     made = shop.created()
     pay(made, TXID, 222_402, state="mined", block_hash="00" * 32, block_height=906_999)
@@ -280,7 +280,7 @@ def test_transactions_are_shown_with_their_depth(shop: Shop) -> None:
     assert [(part["txid"], part["confirmations"]) for part in document["transactions"]] == [(TXID, 2)]
 
 
-def test_a_key_acts_for_its_seller_alone(shop: Shop) -> None:
+def test_a_key_acts_for_its_seller_alone(shop: WebServer) -> None:
     """Another's request is the same 404 as one that is missing; another's name in a body is 403."""
     add_seller("company2", "nt_company2")
     other = {"Authorization": "Bearer nt_company2"}
@@ -315,7 +315,7 @@ def test_a_key_acts_for_its_seller_alone(shop: Shop) -> None:
         "Bearer nt_gone",
     ],
 )
-def test_without_a_good_key_nothing_is_told(shop: Shop, credentials: str | None) -> None:
+def test_without_a_good_key_nothing_is_told(shop: WebServer, credentials: str | None) -> None:
     """401 with WWW-Authenticate, on every call that needs a key; a removed seller's key is no key."""
     add_seller("gone", "nt_gone", removed_at=NOW)
     for method, path in (("POST", "/api/v1/payments"), ("GET", "/api/v1/payments"), ("GET", "/api/v1/rates")):

@@ -11,21 +11,21 @@ import pytest
 from models.address import free_count
 from models.db.connection import bind, database, disconnect
 from models.payment import PaymentRequest
-from tests.support.network_cut import Cable
+from tests.support.network_cut import NetworkLink
 from tests.support.postgres import PostgresServer
-from tests.support.web_server import BODY, Shop, open_shop
+from tests.support.web_server import BODY, WebServer, open_shop
 
 CALLERS = 32
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A shop on each kind of database, with a pool of a hundred addresses."""
     with open_shop(tmp_path, database_url, addresses=100) as opened:
         yield opened
 
 
-def test_no_address_is_given_twice(shop: Shop) -> None:
+def test_no_address_is_given_twice(shop: WebServer) -> None:
     """A hundred and twenty requests from thirty-two callers for a hundred addresses: each is given once."""
     with ThreadPoolExecutor(CALLERS) as pool:
         replies = list(pool.map(lambda number: shop.create(note=str(number)), range(120)))
@@ -38,7 +38,7 @@ def test_no_address_is_given_twice(shop: Shop) -> None:
     assert free_count() == 0
 
 
-def test_one_key_makes_one_request(shop: Shop) -> None:
+def test_one_key_makes_one_request(shop: WebServer) -> None:
     """Thirty-two callers with one Idempotency-Key: one 201, the others 200, all with the same request."""
     with ThreadPoolExecutor(CALLERS) as pool:
         replies = list(pool.map(lambda _: shop.create(key="order 17"), range(CALLERS)))
@@ -47,7 +47,7 @@ def test_one_key_makes_one_request(shop: Shop) -> None:
     assert free_count() == 99
 
 
-def test_one_key_with_two_bodies_makes_one_request(shop: Shop) -> None:
+def test_one_key_with_two_bodies_makes_one_request(shop: WebServer) -> None:
     """Whoever comes first has it; the other body is 422."""
     with ThreadPoolExecutor(CALLERS) as pool:
         replies = list(pool.map(lambda n: shop.create(key="k", note=str(n % 2)), range(CALLERS)))
@@ -57,7 +57,7 @@ def test_one_key_with_two_bodies_makes_one_request(shop: Shop) -> None:
     assert PaymentRequest.select().count() == 1
 
 
-def test_a_number_and_its_text_are_two_bodies(shop: Shop) -> None:
+def test_a_number_and_its_text_are_two_bodies(shop: WebServer) -> None:
     """The same key with another body is 422, though both mean the same amount or look the same."""
     assert shop.create(key="k", amount_fiat=5.5, metadata={"a": 1.5}).status == 201
     assert shop.create(key="k", amount_fiat=5.5, metadata={"a": 1.5}).status == 200
@@ -117,20 +117,20 @@ def test_a_restart_of_postgresql_is_not_noticed(tmp_path: Path, request: pytest.
 
 def test_a_cable_that_is_pulled_out_is_503_and_passes(tmp_path: Path, postgres: PostgresServer) -> None:
     """Nobody says that the server is gone; the callers hear of it after some seconds, not a quarter hour."""
-    with Cable(postgres.new_database()) as cable, open_shop(tmp_path, cable.url) as shop:
+    with NetworkLink(postgres.new_database()) as cable, open_shop(tmp_path, cable.url) as shop:
         assert shop.create(key="a").status == 201
-        cable.pull()
+        cable.cut()
         reply = shop.create(key="b")
         assert reply.status == 503
         assert reply.json["type"].endswith("no-database")
-        cable.plug_in()
+        cable.restore()
         assert shop.create(key="b").status == 201
         disconnect()
         assert PaymentRequest.select().count() == 2
         assert free_count() == 48
 
 
-def test_a_fault_of_ours_is_500_without_details(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_500_without_details(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client learns nothing of our insides; the log has the traceback, and no key."""
     log = Log()
 

@@ -14,11 +14,11 @@ from models.command import REDELIVER, DaemonCommand
 from models.daemon_status import DaemonReport, beat
 from models.outbox import EMAIL, WEBHOOK, Event, Message, messages_of
 from models.rate import Rate, store_rates
-from tests.support.web_server import NOW, TIP, Shop, open_shop, stored
+from tests.support.web_server import NOW, TIP, WebServer, open_shop, stored
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A shop on each kind of database."""
     with open_shop(tmp_path, database_url) as opened:
         yield opened
@@ -65,7 +65,7 @@ def add_event(document: dict[str, Any], reference: str, *channels: str) -> Event
     ],
 )
 def test_a_seller_reads_the_status_of_his_endpoint_and_no_more(
-    shop: Shop, channel: str, stored: str | None, shown: str | None
+    shop: WebServer, channel: str, stored: str | None, shown: str | None
 ) -> None:
     """A key may choose the address: what the daemon finds there would map a private network."""
     made = shop.created()
@@ -74,7 +74,7 @@ def test_a_seller_reads_the_status_of_his_endpoint_and_no_more(
     assert [delivery["last_error"] for delivery in event["deliveries"]] == [shown]
 
 
-def test_events_come_with_their_deliveries(shop: Shop) -> None:
+def test_events_come_with_their_deliveries(shop: WebServer) -> None:
     """In their order, each with its channels, what went wrong, and when it is tried again."""
     made = shop.created()
     add_event(made, "evt_1", WEBHOOK, EMAIL)
@@ -104,7 +104,7 @@ def test_events_come_with_their_deliveries(shop: Shop) -> None:
     ]
 
 
-def test_a_webhook_is_sent_again_on_request(shop: Shop) -> None:
+def test_a_webhook_is_sent_again_on_request(shop: WebServer) -> None:
     """202 and one wish for the daemon, however often; the operator's email is not a seller's to send."""
     made = shop.created()
     event = add_event(made, "evt_1", WEBHOOK, EMAIL)
@@ -115,7 +115,7 @@ def test_a_webhook_is_sent_again_on_request(shop: Shop) -> None:
     assert (hint.kind, hint.message.channel, hint.message.event_id) == (REDELIVER, WEBHOOK, event.id)
 
 
-def test_there_may_be_nothing_to_send_again(shop: Shop) -> None:
+def test_there_may_be_nothing_to_send_again(shop: WebServer) -> None:
     """409 for an event without a webhook; 404 for one that is another request's, or nobody's."""
     made, other = shop.created(), shop.created()
     add_event(made, "evt_1", EMAIL)
@@ -128,7 +128,7 @@ def test_there_may_be_nothing_to_send_again(shop: Shop) -> None:
 
 
 def test_what_is_pruned_while_it_is_asked_for_is_not_sent_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """409, as a moment later; the daemon prunes whenever it likes."""
     made = shop.created()
@@ -163,7 +163,7 @@ def test_rates_are_what_a_request_would_be_made_at(tmp_path: Path, database_url:
     assert Decimal(data[0]["price"]) == Decimal("60534.837")
 
 
-def test_all_is_well(shop: Shop) -> None:
+def test_all_is_well(shop: WebServer) -> None:
     """200 with the shape of docs/spec.md 4, to anyone."""
     Block.create(height=TIP, hash="00" * 32, chainwork="ff" * 32, mined_at=NOW - timedelta(minutes=8))
     shop.wait(seconds=7)
@@ -185,7 +185,7 @@ def test_all_is_well(shop: Shop) -> None:
     }
 
 
-def problems(shop: Shop) -> str:
+def problems(shop: WebServer) -> str:
     """What /health has to say, which is 503 with something."""
     reply = shop.get("/health", {"Authorization": None})
     assert reply.status == 503
@@ -194,7 +194,7 @@ def problems(shop: Shop) -> str:
     return "\n".join(reply.json["problems"])
 
 
-def test_a_daemon_that_is_silent_is_a_problem(shop: Shop) -> None:
+def test_a_daemon_that_is_silent_is_a_problem(shop: WebServer) -> None:
     """No heartbeat for half a minute, or none ever."""
     shop.wait(seconds=31)
     assert "silent for 31 s" in problems(shop)
@@ -202,13 +202,13 @@ def test_a_daemon_that_is_silent_is_a_problem(shop: Shop) -> None:
     assert "never run" in problems(shop)
 
 
-def test_what_the_daemon_says_is_passed_on(shop: Shop) -> None:
+def test_what_the_daemon_says_is_passed_on(shop: WebServer) -> None:
     """Its own problems are in the list."""
     beat(NOW, TIP, ["bitcoind does not answer"])
     assert problems(shop) == "bitcoind does not answer"
 
 
-def test_blocks_behind_the_node_are_a_problem(shop: Shop) -> None:
+def test_blocks_behind_the_node_are_a_problem(shop: WebServer) -> None:
     """Statuses are old meanwhile. The block that is being read just now is not."""
     beat(NOW, TIP + 2, [])
     assert shop.get("/health").status == 200
@@ -216,7 +216,7 @@ def test_blocks_behind_the_node_are_a_problem(shop: Shop) -> None:
     assert "10 blocks behind" in problems(shop)
 
 
-def test_no_address_and_no_price_are_problems(shop: Shop) -> None:
+def test_no_address_and_no_price_are_problems(shop: WebServer) -> None:
     """Nobody can be given a request then."""
     Address.update(claimed_at=NOW).execute()
     Rate.delete().execute()
@@ -224,7 +224,7 @@ def test_no_address_and_no_price_are_problems(shop: Shop) -> None:
     assert "no currency" in problems(shop)
 
 
-def test_a_currency_in_use_without_a_fresh_price_is_a_problem(shop: Shop) -> None:
+def test_a_currency_in_use_without_a_fresh_price_is_a_problem(shop: WebServer) -> None:
     """For seven days after a request in it. Bitcoin needs no price."""
     shop.created(currency="JPY", amount_fiat="5000")
     shop.created(currency="SAT", amount_fiat="5000")
@@ -238,7 +238,7 @@ def test_a_currency_in_use_without_a_fresh_price_is_a_problem(shop: Shop) -> Non
     assert shop.get("/health").status == 200
 
 
-def test_an_email_that_waits_is_a_problem_and_a_webhook_is_not(shop: Shop) -> None:
+def test_an_email_that_waits_is_a_problem_and_a_webhook_is_not(shop: WebServer) -> None:
     """A dead endpoint is its seller's; both are counted."""
     made = shop.created()
     add_event(made, "evt_1", WEBHOOK)

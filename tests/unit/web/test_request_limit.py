@@ -9,7 +9,7 @@ from models.address import free_count
 from models.db.connection import database, is_sqlite
 from models.payment import PaymentRequest
 from models.queries import request_counts
-from tests.support.web_server import BODY, Shop, add_seller, open_shop
+from tests.support.web_server import BODY, WebServer, add_seller, open_shop
 from web.checkout import page as checkout
 
 OTHER = {"Authorization": "Bearer nt_company2"}
@@ -18,14 +18,14 @@ TRIGGER = "/spellbook/triggers/PaymentProcessorNewPayment/post"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """Two sellers, and low limits for each."""
     with open_shop(tmp_path, database_url, LIMITS) as opened:
         add_seller("company2", "nt_company2")
         yield opened
 
 
-def test_a_seller_makes_so_many_requests_within_a_minute(shop: Shop) -> None:
+def test_a_seller_makes_so_many_requests_within_a_minute(shop: WebServer) -> None:
     """429 with Retry-After, and nothing is used up; the next minute, and another seller, are free."""
     assert [shop.create(key=f"k{n}").status for n in range(4)] == [201, 201, 201, 429]
     refused = shop.create()
@@ -41,7 +41,7 @@ def test_a_seller_makes_so_many_requests_within_a_minute(shop: Shop) -> None:
     assert shop.create(key="k3").status == 201
 
 
-def test_a_seller_has_so_many_open_requests(shop: Shop) -> None:
+def test_a_seller_has_so_many_open_requests(shop: WebServer) -> None:
     """What is confirmed or expired does not count."""
     for _ in range(5):
         shop.wait(minutes=1)
@@ -63,7 +63,7 @@ def test_zero_is_no_limit(tmp_path: Path, database_url: str) -> None:
         assert [opened.create().status for _ in range(10)] == [201] * 10
 
 
-def test_counting_goes_by_indexes_that_hold_no_other_requests(shop: Shop) -> None:
+def test_counting_goes_by_indexes_that_hold_no_other_requests(shop: WebServer) -> None:
     """A seller with a million requests that are done waits no longer."""
     if not is_sqlite():
         # PostgreSQL reads a small table whole, whatever indexes there are.
@@ -85,7 +85,7 @@ def test_counting_goes_by_indexes_that_hold_no_other_requests(shop: Shop) -> Non
         assert any(index in str(row[-1]) for row in plan), plan
 
 
-def test_a_picture_is_drawn_once(shop: Shop) -> None:
+def test_a_picture_is_drawn_once(shop: WebServer) -> None:
     """Whoever asks for the same code again gets what was drawn; the description is written once, too."""
     made = shop.created()
     path = f"/pay/{made['payment_request_id']}/qr.svg"

@@ -12,7 +12,7 @@ from models.db.connection import chunked, database
 from models.payment import PaymentRequest
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.rows import NOW, script
-from tests.support.web_server import Reply, Shop, add_seller, open_shop
+from tests.support.web_server import Reply, WebServer, add_seller, open_shop
 
 NOTES = 10_000
 NOTE = "x" * 480
@@ -22,7 +22,7 @@ OTHER = {"Authorization": "Bearer nt_company2"}
 
 
 @pytest.fixture(scope="module")
-def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A seller with ten thousand long notes, and another with one request."""
     directory = tmp_path_factory.mktemp("shop")
     url = f"sqlite:///{directory / 'nodetill.db'}"
@@ -78,18 +78,18 @@ def add_notes() -> None:
             ).execute()
 
 
-def search(shop: Shop, text: str) -> Reply:
+def search(shop: WebServer, text: str) -> Reply:
     return shop.get(f"/api/v1/payments?{urlencode({'q': text, 'limit': 1})}")
 
 
-def test_the_worst_search_is_answered(shop: Shop) -> None:
+def test_the_worst_search_is_answered(shop: WebServer) -> None:
     """What is nearly in every note, and what is in each."""
     assert search(shop, WORST).json["data"] == []
     assert len(search(shop, "X" * 100).json["data"]) == 1
     assert search(shop, "x" * 101).status == 422
 
 
-def test_others_are_served_while_a_seller_searches(shop: Shop) -> None:
+def test_others_are_served_while_a_seller_searches(shop: WebServer) -> None:
     """Each call of another seller is answered; of many searches at once most are refused, and told when."""
     made = shop.post(
         "/api/v1/payments", {"seller_id": "company2", "amount_fiat": 10, "currency": "EUR"}, OTHER
@@ -119,7 +119,7 @@ def test_others_are_served_while_a_seller_searches(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("query", [f"q={WORST}", "q=PR-zzz", "currency=ZMW"])
-def test_a_search_has_an_end(shop: Shop, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+def test_a_search_has_an_end(shop: WebServer, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
     """What takes longer is ended by the database itself, and the next search finds the way free."""
     with monkeypatch.context() as then:
         then.setattr("web.api.search_limit.SELLER_SECONDS", 0.0)
@@ -133,7 +133,7 @@ def test_a_search_has_an_end(shop: Shop, monkeypatch: pytest.MonkeyPatch, query:
     assert shop.get("/health").json["status"]
 
 
-def test_the_operator_s_search_has_an_end_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operator_s_search_has_an_end_too(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a page that says so."""
     client = OperatorClient(shop)
     client.log_in()

@@ -15,8 +15,8 @@ from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
 from tests.conftest import NewDatabase
-from tests.support.checkout_scenes import DUE_SATS, SCENES, change, stage
-from tests.support.web_server import KEY, NOW, TIP, Reply, Shop, add_seller, open_shop, pay
+from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
+from tests.support.web_server import KEY, NOW, TIP, Reply, WebServer, add_seller, open_shop, pay
 from web.auth.access import key_holder_or_neighbour
 from web.http.database import Writers
 from web.http.request import Request
@@ -31,7 +31,7 @@ ASKED = {"seller_id": "company1", "amount_fiat": 135.99, "currency": "EUR", "not
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
     """A server with the triggers on, and a client that sends no key."""
     with open_shop(tmp_path, database_url, {"SPELLBOOK_TRIGGERS": "on"}) as opened:
         key = opened.common_headers.pop("Authorization")
@@ -39,12 +39,12 @@ def shop(tmp_path: Path, database_url: str) -> Iterator[Shop]:
         yield opened
 
 
-def ask(shop: Shop, **fields: Any) -> Reply:
+def ask(shop: WebServer, **fields: Any) -> Reply:
     """A shop's request for a payment."""
     return shop.post(NEW, {**ASKED, **fields})
 
 
-def asked(shop: Shop, **fields: Any) -> dict[str, Any]:
+def asked(shop: WebServer, **fields: Any) -> dict[str, Any]:
     """The same, answered."""
     reply = ask(shop, **fields)
     assert reply.status == 200, reply.body
@@ -59,7 +59,7 @@ def test_they_are_off_unless_asked_for(new_database: NewDatabase, tmp_path: Path
             assert reply.status == 404
 
 
-def test_a_new_payment_is_told_in_the_spellbook_s_fields(shop: Shop) -> None:
+def test_a_new_payment_is_told_in_the_spellbook_s_fields(shop: WebServer) -> None:
     """These and no others, in this order; amounts are numbers with the digits that they have."""
     reply = ask(shop)
     request = reply.json
@@ -83,7 +83,7 @@ def test_a_new_payment_is_told_in_the_spellbook_s_fields(shop: Shop) -> None:
     assert b'"price_btc":61146.30,' in reply.body
 
 
-def test_numbers_are_exact_both_ways(shop: Shop) -> None:
+def test_numbers_are_exact_both_ways(shop: WebServer) -> None:
     """Of more digits than a float holds, too; and the noise of a shop's own floats is not held against it."""
     reply = ask(shop, amount_fiat="12345678901.23")
     assert b'"amount_fiat":12345678901.23,' in reply.body
@@ -100,7 +100,7 @@ def test_numbers_are_exact_both_ways(shop: Shop) -> None:
     assert b'"amount_fiat":1000,' in ask(shop, amount_fiat="1000.00", currency="JPY").body
 
 
-def test_what_a_shop_leaves_out_or_sends_besides_does_no_harm(shop: Shop) -> None:
+def test_what_a_shop_leaves_out_or_sends_besides_does_no_harm(shop: WebServer) -> None:
     """No note, a null, and fields that the Spellbook did not know either."""
     without = {name: value for name, value in ASKED.items() if name != "note"}
     assert shop.post(NEW, without).json["note"] == ""
@@ -108,7 +108,7 @@ def test_what_a_shop_leaves_out_or_sends_besides_does_no_harm(shop: Shop) -> Non
     assert asked(shop, api_key="x", metadata=1)["status"] == "Created"
 
 
-def test_a_seller_who_is_new_is_added(shop: Shop) -> None:
+def test_a_seller_who_is_new_is_added(shop: WebServer) -> None:
     """Once, without a webhook, with a key that nobody has; and not for a request that came to nothing."""
     assert ask(shop, seller_id="company7", currency="XXX").status == 422
     assert Seller.get_or_none(Seller.id == "company7") is None
@@ -124,7 +124,7 @@ def test_a_seller_who_is_new_is_added(shop: Shop) -> None:
     assert Seller.select().count() == 2
 
 
-def test_a_seller_who_was_removed_may_not_sell(shop: Shop) -> None:
+def test_a_seller_who_was_removed_may_not_sell(shop: WebServer) -> None:
     """403, and it is not brought back."""
     add_seller("gone", "nt_gone", removed_at=NOW)
     reply = ask(shop, seller_id="gone")
@@ -148,18 +148,18 @@ WORDS = {
 }
 
 
-def test_each_status_has_the_spellbook_s_word(shop: Shop) -> None:
+def test_each_status_has_the_spellbook_s_word(shop: WebServer) -> None:
     """In every state of a request; what goes on is counted in confirmations."""
     assert WORDS.keys() == SCENES.keys()
     shop.common_headers["Authorization"] = f"Bearer {KEY}"
     for scene, word in WORDS.items():
-        made = stage(shop, scene)
+        made = create_in_scene(shop, scene)
         status = shop.get(f"{STATUS}?payment_request_id={made['payment_request_id']}").json
         assert status["status"] == word, scene
         assert status["confirmations"] == {"confirming": 2, "confirmed": 6}.get(scene, 0)
 
 
-def test_too_much_is_told_until_it_is_in_a_block(shop: Shop) -> None:
+def test_too_much_is_told_until_it_is_in_a_block(shop: WebServer) -> None:
     """As the Spellbook did; then the confirmations count."""
     made = asked(shop)
     paid = {"received_sats": DUE_SATS + 1, "overpaid_sats": 1, "due_sats": 0, "txid": TXID}
@@ -171,7 +171,7 @@ def test_too_much_is_told_until_it_is_in_a_block(shop: Shop) -> None:
     assert shop.get(query).json["status"] == "1 of 6 confirmations"
 
 
-def test_a_status_is_asked_for_by_a_json_body_or_the_query(shop: Shop) -> None:
+def test_a_status_is_asked_for_by_a_json_body_or_the_query(shop: WebServer) -> None:
     """The Spellbook's own client sends a body with GET."""
     made = asked(shop)
     name = {"payment_request_id": made["payment_request_id"]}
@@ -180,7 +180,7 @@ def test_a_status_is_asked_for_by_a_json_body_or_the_query(shop: Shop) -> None:
     assert by_body.json == by_query.json == made
 
 
-def test_a_transaction_is_looked_at_and_not_believed(shop: Shop) -> None:
+def test_a_transaction_is_looked_at_and_not_believed(shop: WebServer) -> None:
     """The request as it stands, however often; one hint for the daemon."""
     made = asked(shop)
     told = {"payment_request_id": made["payment_request_id"], "txid": TXID}
@@ -219,7 +219,9 @@ def test_a_transaction_is_looked_at_and_not_believed(shop: Shop) -> None:
         ("POST", RECEIVED, {"txid": TXID, "payment_request_id": "x"}, 404, "Unknown payment request id"),
     ],
 )
-def test_a_fault_is_one_line(shop: Shop, method: str, path: str, body: Any, status: int, error: str) -> None:
+def test_a_fault_is_one_line(
+    shop: WebServer, method: str, path: str, body: Any, status: int, error: str
+) -> None:
     """Under "error" and alone; nothing was made."""
     reply = shop.call(method, path, body)
     assert reply.status == status
@@ -229,7 +231,7 @@ def test_a_fault_is_one_line(shop: Shop, method: str, path: str, body: Any, stat
     assert PaymentRequest.select().count() == DaemonCommand.select().count() == 0
 
 
-def test_without_a_price_or_an_address_nothing_is_used_up(shop: Shop) -> None:
+def test_without_a_price_or_an_address_nothing_is_used_up(shop: WebServer) -> None:
     """503 with Retry-After, and the fault."""
     Rate.delete().execute()
     reply = ask(shop)
@@ -252,7 +254,7 @@ def test_without_a_price_or_an_address_nothing_is_used_up(shop: Shop) -> None:
         ("Host", "[::1"),
     ],
 )
-def test_what_came_through_somebody_else_needs_a_key(shop: Shop, name: str, value: str) -> None:
+def test_what_came_through_somebody_else_needs_a_key(shop: WebServer, name: str, value: str) -> None:
     """A proxy on this machine has a loopback address too, and so has a browser that a page misuses."""
     made = asked(shop)
     query = f"{STATUS}?payment_request_id={made['payment_request_id']}"
@@ -266,7 +268,7 @@ def test_what_came_through_somebody_else_needs_a_key(shop: Shop, name: str, valu
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080", "127.0.1.1", "[::1]:8080"])
-def test_a_neighbour_may_use_any_of_this_machine_s_own_names(shop: Shop, host: str) -> None:
+def test_a_neighbour_may_use_any_of_this_machine_s_own_names(shop: WebServer, host: str) -> None:
     """Each of them is loopback."""
     assert shop.post(NEW, ASKED, {"Host": host}).status == 200
 
@@ -297,7 +299,7 @@ def test_only_this_machine_is_a_neighbour(tmp_path: Path, address: str, *, is_ne
             key_holder_or_neighbour(call)
 
 
-def test_a_key_acts_for_its_seller_alone_here_too(shop: Shop) -> None:
+def test_a_key_acts_for_its_seller_alone_here_too(shop: WebServer) -> None:
     """On this machine as well: who shows a key is taken at its word. A wrong one is refused."""
     add_seller("company2", "nt_company2")
     made = asked(shop)

@@ -16,13 +16,13 @@ from models.address import Address
 from models.payment import PaymentRequest
 from tests.conftest import sqlite_in
 from tests.support.operator_client import PASSWORD, OperatorClient
-from tests.support.web_server import NOW, TIP, Shop, open_shop, settings_of
+from tests.support.web_server import NOW, TIP, WebServer, open_shop, settings_of
 
 TXID = "ab" * 32
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     """A shop on SQLite, whose writers give up at once."""
     monkeypatch.setattr("models.db.connection.LOCK_TIMEOUT_SECONDS", 0.05)
     with open_shop(tmp_path, sqlite_in(tmp_path), {"OPERATOR_PASSWORD": PASSWORD}) as opened:
@@ -40,7 +40,7 @@ def locked(directory: Path) -> Iterator[None]:
         other.close()
 
 
-def test_what_changes_nothing_is_answered_while_another_writes(shop: Shop, tmp_path: Path) -> None:
+def test_what_changes_nothing_is_answered_while_another_writes(shop: WebServer, tmp_path: Path) -> None:
     """A command that waits already, one too many, an old form, a call for an address with none left."""
     made, other = shop.created(), shop.created()
     own = f"/api/v1/payments/{made['payment_request_id']}"
@@ -72,7 +72,7 @@ def test_what_changes_nothing_is_answered_while_another_writes(shop: Shop, tmp_p
         assert shop.post(f"{own}/transactions", {"txid": "ee" * 32}).status == 429
 
 
-def test_the_daemon_finds_out_without_the_lock_that_nothing_is_due(shop: Shop, tmp_path: Path) -> None:
+def test_the_daemon_finds_out_without_the_lock_that_nothing_is_due(shop: WebServer, tmp_path: Path) -> None:
     """Nothing to assess at a tip that was assessed, nothing found in the mempool."""
     shop.created()
     settings = settings_of(tmp_path, sqlite_in(tmp_path))

@@ -1,7 +1,7 @@
-"""The daemon in the test's own process, turned by hand: it works while the test waits for something.
+"""The daemon in the test's own process: its loop runs while the test waits for a condition.
 
-Its loop, feed, RPC, tables and courier are the real ones. What can go wrong is brought about where they
-meet: a message that the feed doesn't bring, a call after which the process is dead or bitcoind is gone.
+Loop, feed, RPC, tables and outbox worker are the real ones. A test injects faults between them: a message
+that the feed drops, a call at which the process is killed, or a call that bitcoind refuses.
 """
 
 import random
@@ -27,15 +27,14 @@ from models.db.lock import AdvisoryLock, FileLock
 from sd_notify import ServiceManager
 
 NEVER, OFTEN = 3600, 0.2
-"""Seconds between two looks without a reason: with a whole feed none is needed."""
-
+"""RECONCILE_INTERVAL in seconds. A daemon with a complete feed needs no periodic reconciling."""
 
 WHOLE_MEMPOOL = ("wallet_mempool_txids", "mempool_txids")
-"""The calls that are made where everything is looked at."""
+"""The calls that the daemon makes when it reconciles."""
 
 
-class Hearing(Enum):
-    """How much of the feed arrives."""
+class FeedDelivery(Enum):
+    """The part of the feed's messages that arrives."""
 
     ALL = "all"
     SOME = "half of it"
@@ -43,11 +42,11 @@ class Hearing(Enum):
 
 
 class Fault(Enum):
-    """What happens at a call to bitcoind."""
+    """A fault at a call to bitcoind."""
 
-    KILL = "the process is dead"
-    KILL_AFTER = "the process is dead as soon as the answer is there"
-    REFUSE = "bitcoind has no answer"
+    KILL = "the daemon is killed before the call"
+    KILL_AFTER = "the daemon is killed after the answer"
+    REFUSE = "bitcoind does not answer"
 
 
 EMPTY: Mapping[str, Any] = MappingProxyType(
@@ -61,15 +60,15 @@ EMPTY: Mapping[str, Any] = MappingProxyType(
         "mempool_spenders": {},
     }
 )
-"""What a bitcoind says of its mempool that has just started and still reads it from its disk."""
+"""The answers of a bitcoind that has just started and has yet to load its mempool from disk."""
 
 
 class Killed(BaseException):
-    """The process is dead: nothing may catch this, and what was not committed is lost."""
+    """A simulated kill: no code may catch it, and uncommitted changes are lost."""
 
 
-class FrailNode:
-    """bitcoind as the daemon sees it, with a fault at one of the calls to come."""
+class FaultyNode:
+    """A client of bitcoind with a planned fault at a later call."""
 
     def __init__(self, node: Bitcoind, *, is_loading: bool = False) -> None:
         self._node = node
@@ -81,25 +80,25 @@ class FrailNode:
         self.looks = 0
 
     def plan(self, fault: Fault, calls: int) -> None:
-        """The fault comes at this call from now, counted from 1."""
+        """Plan a fault at the call with this number from now, counted from 1."""
         self._fault, self._calls_left = fault, calls
 
     def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
-        """`happen` is called just before this call from now, counted from 1."""
+        """Call `happen` just before the call with this number from now, counted from 1."""
         self._meanwhile, self._calls_before = happen, calls
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self._node, name)
 
-        def asked(*parameters: Any, **options: Any) -> Any:
+        def faulty_call(*parameters: Any, **options: Any) -> Any:
             if name == "close":
                 return call()
-            self._let_happen()
-            fault = self._due()
+            self._run_meanwhile()
+            fault = self._due_fault()
             if fault is Fault.KILL:
                 raise Killed
             if fault is Fault.REFUSE:
-                raise NodeError("no answer, says the test")
+                raise NodeError("no answer, as the test plans")
             is_empty = self.is_loading and name in EMPTY
             answer = EMPTY[name] if is_empty else call(*parameters, **options)
             if fault is Fault.KILL_AFTER:
@@ -107,16 +106,16 @@ class FrailNode:
             self.looks += name in WHOLE_MEMPOOL
             return answer
 
-        return asked
+        return faulty_call
 
-    def _let_happen(self) -> None:
+    def _run_meanwhile(self) -> None:
         self._calls_before -= 1
         happen = self._meanwhile
         if happen is not None and self._calls_before <= 0:
             self._meanwhile = None
             happen()
 
-    def _due(self) -> Fault | None:
+    def _due_fault(self) -> Fault | None:
         self._calls_left -= 1
         fault = self._fault
         if fault is None or self._calls_left > 0:
@@ -126,28 +125,28 @@ class FrailNode:
 
 
 class AnyFeed(Protocol):
-    """What a daemon reads news from: daemon.node.feed.Feed, or one in memory."""
+    """A daemon's feed: daemon.node.feed.Feed, or one in memory."""
 
     def poll(self, timeout_seconds: float) -> Batch: ...
     def silent_topics(self) -> list[str]: ...
     def close(self) -> None: ...
 
 
-class LeakyFeed:
-    """A feed of which only a part arrives; nothing shows that there was more."""
+class LossyFeed:
+    """A feed that drops messages, without a gap in their sequence numbers."""
 
-    def __init__(self, feed: AnyFeed, hearing: Hearing) -> None:
+    def __init__(self, feed: AnyFeed, delivery: FeedDelivery) -> None:
         self._feed = feed
-        self._hearing = hearing
-        self._dice = random.Random(7)
+        self._delivery = delivery
+        self._random = random.Random(7)
 
     def poll(self, timeout_seconds: float) -> Batch:
-        """Return what arrives of it."""
+        """Return the next messages without the dropped ones."""
         batch = self._feed.poll(timeout_seconds)
-        if self._hearing is Hearing.ALL:
+        if self._delivery is FeedDelivery.ALL:
             return batch
-        batch.transactions = [raw for raw in batch.transactions if self._is_lucky()]
-        batch.tips = batch.tips if self._is_lucky() else 0
+        batch.transactions = [raw for raw in batch.transactions if self._is_delivered()]
+        batch.tips = batch.tips if self._is_delivered() else 0
         return batch
 
     def silent_topics(self) -> list[str]:
@@ -158,29 +157,29 @@ class LeakyFeed:
         """Close the feed."""
         self._feed.close()
 
-    def _is_lucky(self) -> bool:
-        return self._hearing is Hearing.SOME and self._dice.random() < 0.5
+    def _is_delivered(self) -> bool:
+        return self._delivery is FeedDelivery.SOME and self._random.random() < 0.5
 
 
 @dataclass(slots=True)
-class Postbox:
-    """A mailer that takes everything: the Message-ID of each email, in the order of their arrival."""
+class RecordingMailer:
+    """A mailer that accepts each email, and keeps the Message-IDs in their order."""
 
     taken: list[str] = field(default_factory=list)
 
     def send(
-        self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
+        self, recipient: str, email: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
         self.taken.append(message_id)
 
 
 class _Idle:
-    """A worker with nothing to do, in the place of the address pool and the rates."""
+    """A worker that does nothing, instead of the address pool and the rate updater."""
 
     problem = None
 
     def begin(self) -> None:
-        """The loop has imported the wallet's addresses."""
+        """Begin nothing."""
 
     def is_alive(self) -> bool:
         return True
@@ -203,8 +202,8 @@ def connect_to_bitcoind(settings: Settings) -> tuple[Bitcoind, AnyFeed]:
     return Bitcoind(settings), feed
 
 
-class HandDaemon:
-    """A daemon that can be started, turned, stopped, killed and started again."""
+class InProcessDaemon:
+    """A daemon that a test starts, runs, stops and kills."""
 
     def __init__(
         self,
@@ -213,8 +212,8 @@ class HandDaemon:
         connect: Connect = connect_to_bitcoind,
         often_seconds: float = OFTEN,
     ) -> None:
-        """`connect` gives the node and the feed of each start."""
-        self.postbox = Postbox()
+        """Prepare the daemon; `connect` returns the client and the feed for each start."""
+        self.mailer = RecordingMailer()
         self.manager = ServiceManager({})
         self._settings = settings
         self._connect = connect
@@ -222,50 +221,50 @@ class HandDaemon:
         self._lock = lock
         self._is_done: Callable[[], bool] = lambda: True
         self._is_loading = False
-        self._parts: tuple[Loop, FrailNode, LeakyFeed, OutboxWorker] | None = None
+        self._parts: tuple[Loop, FaultyNode, LossyFeed, OutboxWorker] | None = None
 
     @property
     def is_up(self) -> bool:
         return self._parts is not None
 
-    def start(self, hearing: Hearing = Hearing.ALL) -> None:
-        """Begin; nothing happens before the first turn."""
-        interval = NEVER if hearing is Hearing.ALL else self._often_seconds
+    def start(self, delivery: FeedDelivery = FeedDelivery.ALL) -> None:
+        """Build and connect the parts. The loop does not run before `work_until`."""
+        interval = NEVER if delivery is FeedDelivery.ALL else self._often_seconds
         settings = replace(self._settings, reconcile_interval=cast(int, interval))
         bitcoind, whole_feed = self._connect(settings)
-        feed = LeakyFeed(whole_feed, hearing)
-        node = FrailNode(bitcoind, is_loading=self._is_loading)
+        feed = LossyFeed(whole_feed, delivery)
+        node = FaultyNode(bitcoind, is_loading=self._is_loading)
         counters = Counters()
-        courier = OutboxWorker(settings, self.postbox, _NoWebhooks(), _clock, time.monotonic, counters)
+        outbox_worker = OutboxWorker(settings, self.mailer, _NoWebhooks(), _clock, time.monotonic, counters)
         idle = cast(Any, _Idle())
         loop = Loop(
             settings,
             cast(Bitcoind, node),
             cast(Feed, feed),
             idle,
-            courier,
+            outbox_worker,
             idle,
             self._lock,
             lambda: self._is_done(),
             self.manager,
             counters,
         )
-        courier.start()
-        self._parts = loop, node, feed, courier
+        outbox_worker.start()
+        self._parts = loop, node, feed, outbox_worker
 
     def plan(self, fault: Fault, calls: int) -> None:
-        """Something goes wrong at a later call to bitcoind."""
+        """Plan a fault at a later call to bitcoind."""
         assert self._parts is not None
         self._parts[1].plan(fault, calls)
 
     def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
-        """Something happens between two later calls to bitcoind: what it answered is no longer so."""
+        """Call `happen` between two later calls to bitcoind, so that the earlier answer is out of date."""
         assert self._parts is not None
         self._parts[1].meanwhile(happen, calls)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """bitcoind has started, and has yet to read its mempool from its disk."""
+        """Let bitcoind answer as after a start, before it has loaded its mempool from disk."""
         self._set_loading(is_loading=True)
         yield
         self._set_loading(is_loading=False)
@@ -276,23 +275,23 @@ class HandDaemon:
             self._parts[1].is_loading = is_loading
 
     def look(self, seconds: float) -> bool:
-        """Work until everything has been looked at since it was started."""
+        """Run the loop until the daemon has reconciled since its start."""
         assert self._parts is not None
         node = self._parts[1]
         return self.work_until(lambda: node.looks > 0, seconds)
 
     def work_until(self, is_done: Callable[[], bool], seconds: float) -> bool:
-        """Turn the loop until then; False if that takes too long. A daemon that is killed starts again."""
+        """Run the loop until `is_done`, and return False after a timeout. A killed daemon starts again."""
         deadline = time.monotonic() + seconds
-        was_done, ask_at = False, 0.0
+        was_done, check_at = False, 0.0
 
         def should_stop() -> bool:
-            """To ask takes no more than half of the time: the loop wants to know at each block."""
-            nonlocal was_done, ask_at
+            """Check `is_done` in at most half of the time, as the loop calls this function at each block."""
+            nonlocal was_done, check_at
             began = time.monotonic()
-            if not was_done and began >= ask_at:
+            if not was_done and began >= check_at:
                 was_done = is_done()
-                ask_at = 2 * time.monotonic() - began
+                check_at = 2 * time.monotonic() - began
             return was_done or began > deadline
 
         self._is_done = should_stop
@@ -306,10 +305,10 @@ class HandDaemon:
         return was_done
 
     def stop(self) -> None:
-        """Let go of everything; nothing that it had in mind is remembered."""
+        """Stop the parts and close the connections. The daemon's state in memory is lost."""
         assert self._parts is not None
-        _, node, feed, courier = self._parts
-        assert courier.stop(30)
+        _, node, feed, outbox_worker = self._parts
+        assert outbox_worker.stop(30)
         feed.close()
         node.close()
         disconnect()
