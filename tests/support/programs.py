@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @contextmanager
-def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def run_program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run `source` inside the `with` block.
 
     It prints "ready", and continues after a line on its standard input.
@@ -34,7 +34,7 @@ def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def go_on(process: subprocess.Popen[str]) -> str:
+def finish(process: subprocess.Popen[str]) -> str:
     """Let the program continue to its end, and return its output after "ready"."""
     printed, _ = process.communicate("\n", timeout=60)
     assert process.returncode == 0

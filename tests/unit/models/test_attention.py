@@ -1,4 +1,4 @@
-"""What waits for a decision is found without looking at what does not."""
+"""Queries for payments that need a decision read only these payments."""
 
 import re
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from web.api.payment_list import Filters, newest
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[None]:
-    """A database whose plans can be read."""
+    """Open a SQLite database, whose query plans the tests read."""
     schema.open_database(f"sqlite:///{tmp_path / 'nodetill.db'}")
     yield
     disconnect()
 
 
-def plan(query: peewee.Select) -> str:
-    """How SQLite goes about it."""
+def query_plan(query: peewee.Select) -> str:
+    """Return SQLite's plan of a query."""
     sql, parameters = query.sql()
     return " ".join(
         row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
@@ -34,22 +34,25 @@ def plan(query: peewee.Select) -> str:
 
 
 @pytest.mark.usefixtures("sqlite")
-def test_each_question_has_its_index() -> None:
-    """A partial one, which is used only while the query has its condition word for word."""
+def test_each_kind_of_decision_uses_its_partial_index() -> None:
+    """SQLite uses a partial index only while the query repeats the index's condition word for word."""
     for need in ActionNeeded:
-        found = plan(PaymentRequest.select(PaymentRequest.id).where(needs_action(need)))
+        found = query_plan(PaymentRequest.select(PaymentRequest.id).where(needs_action(need)))
         wanted = {ActionNeeded.REVERTED: "event_reverted", ActionNeeded.UNDELIVERED: "message_unsettled"}
         assert wanted.get(need, "payment_in_question") in found
 
 
 @pytest.mark.usefixtures("sqlite")
-def test_a_list_is_never_sorted() -> None:
-    """However it is filtered it comes out of an index newest first; what is on its way has one of its own."""
+def test_a_payment_list_is_read_from_an_index_without_sorting() -> None:
+    """An index has the payments newest first for each filter.
+
+    Unfinished payments have an index of their own.
+    """
     for status in (None, *Status):
         for given in ({}, {"currency": "EUR"}, {"q": "socks"}, {"created_after": "2026-11-23T00:00:00Z"}):
             filters = read_form(Filters, given if status is None else {**given, "status": status.value})
             for seller_id in (None, "company1"):
-                found = plan(newest(filters, seller_id))
+                found = query_plan(newest(filters, seller_id))
                 is_underway = status not in (None, Status.CONFIRMED, Status.EXPIRED)
                 assert ("payment_underway" in found) is is_underway, (status, given)
                 if not is_underway:
@@ -58,8 +61,8 @@ def test_a_list_is_never_sorted() -> None:
                     assert "TEMP B-TREE" not in found, (status, given, found)
 
 
-def test_only_what_was_there_is_settled(database_url: str) -> None:
-    """Another revision is not; of another payment nothing is."""
+def test_only_the_given_revision_is_acknowledged(database_url: str) -> None:
+    """A later revision and other payments still need a decision."""
     schema.open_database(database_url)
     late = {"status": "expired", "is_late": True, "received_sats": 5000}
     first, second = new_payment(1, **late), new_payment(2, **late)

@@ -1,4 +1,4 @@
-"""Commands for the daemon wait once each, and sellers take turns."""
+"""Each command for the daemon is stored once, and sellers take turns."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -33,7 +33,7 @@ def _opened(database_url: str) -> Iterator[None]:
     disconnect()
 
 
-class Transactions:
+class TransactionCounter:
     """Counts how often the write lock is taken."""
 
     def __init__(self) -> None:
@@ -44,9 +44,9 @@ class Transactions:
         return database.atomic()
 
 
-def test_what_waits_is_not_asked_for_again() -> None:
-    """And takes no write lock."""
-    taken = Transactions()
+def test_a_waiting_command_is_not_stored_again() -> None:
+    """A repeated command takes no write lock, so that a flood of repetitions cannot delay the daemon."""
+    taken = TransactionCounter()
     payment = new_payment(is_late=True)
     first, second = (
         new_message(new_event(payment)),
@@ -64,20 +64,24 @@ def test_what_waits_is_not_asked_for_again() -> None:
     assert request_redeliveries([first, second], NOW, taken) == 0
     assert request_redeliveries([], NOW, taken) == 0
     assert taken.count == 4
-    assert [hint.kind for hint in pending_commands()] == ["transaction", "accept", "redeliver", "redeliver"]
+    assert [command.kind for command in pending_commands()] == [
+        "transaction",
+        "accept",
+        "redeliver",
+        "redeliver",
+    ]
 
 
-def test_late_money_is_accepted_where_there_is_any() -> None:
-    """Not where it is accepted already, nor where none came."""
-    taken = Transactions()
+def test_an_acceptance_needs_late_money() -> None:
+    """A second acceptance stores nothing, and one without late money is refused."""
+    taken = TransactionCounter()
     with pytest.raises(NotLate):
         request_acceptance(new_payment(1), NOW, taken)
     assert not request_acceptance(new_payment(2, is_late=True, late_accepted_at=NOW), NOW, taken)
     assert taken.count == 0
 
 
-def test_a_pruned_message_is_not_sent_again() -> None:
-    """Whoever still has it in hand."""
+def test_a_redelivery_of_a_pruned_message_is_ignored() -> None:
     message = new_message(new_event(new_payment()))
     message.delete_instance()
     assert not request_redelivery(message, NOW, database.atomic)
@@ -85,7 +89,7 @@ def test_a_pruned_message_is_not_sent_again() -> None:
 
 
 def flood(seller: str, number: int, count: int) -> PaymentRequest:
-    """A request with so many transactions to be looked at."""
+    """Store a request with `count` transaction checks."""
     payment = new_payment(number, seller=new_seller(seller))
     DaemonCommand.insert_many(
         {"kind": "transaction", "payment": payment, "txid": f"{number:032x}{n:032x}", "created_at": NOW}
@@ -95,36 +99,36 @@ def flood(seller: str, number: int, count: int) -> PaymentRequest:
 
 
 def test_sellers_take_turns() -> None:
-    """One with a hundred transactions does not come before one with a single one."""
+    """A seller with a hundred transactions does not delay a seller with one transaction."""
     flood("loud", 1, 100)
     quiet = flood("quiet", 2, 1)
     message = new_message(new_event(quiet))
     add_redelivery(message, NOW)
     add_acceptance(quiet, NOW)
     found = pending_commands()
-    of_quiet = [hint.kind for hint in found if hint.payment_id == quiet.id]
+    of_quiet = [command.kind for command in found if command.payment_id == quiet.id]
     assert of_quiet == ["transaction", "redeliver", "accept"]
     assert len(found) == MAX_CHECKS_PER_SELLER + 3
-    assert [hint.id for hint in found] == sorted(hint.id for hint in found)
+    assert [command.id for command in found] == sorted(command.id for command in found)
 
 
-def test_neither_kind_of_command_keeps_the_other_waiting() -> None:
-    """However many of one there are: many sellers' transactions, or the operator's retry of everything."""
+def test_no_kind_of_command_delays_the_others() -> None:
+    """Many sellers' transactions or a retry of all messages leave places for other commands in each batch."""
     for number in range(30):
         flood(f"loud{number}", number, 10)
     payment = new_payment(99, is_late=True)
     add_acceptance(payment, NOW)
-    assert [hint.kind for hint in pending_commands(20)].count("accept") == 1
+    assert [command.kind for command in pending_commands(20)].count("accept") == 1
     for number in range(50):
         add_redelivery(new_message(new_event(payment, reference=f"e{number}", revision=number + 1)), NOW)
-    kinds = [hint.kind for hint in pending_commands(20)]
+    kinds = [command.kind for command in pending_commands(20)]
     assert (kinds.count("transaction"), kinds.count("redeliver")) == (10, 9)
     delete_commands(pending_commands(1000))
     assert DaemonCommand.select().count() == 30 * 10 - 30 * MAX_CHECKS_PER_SELLER
 
 
 def test_a_seller_s_commands_are_counted_without_its_requests() -> None:
-    """It may have any number of them: what waits is gone through, not what is stored."""
+    """A seller may have any number of requests, so the count reads only the waiting commands."""
     flood("loud", 1, 30)
     assert [pending_count("loud", 100), pending_count("loud", 20), pending_count("quiet", 100)] == [30, 20, 0]
     if is_sqlite():

@@ -1,4 +1,4 @@
-"""The database is opened safely, and gives back what it was given."""
+"""The database is opened safely, and returns values as they were stored."""
 
 import os
 import re
@@ -29,7 +29,7 @@ from tests.support.rows import BLOCK_HASH, NOW, new_event, new_output, new_payme
 
 @pytest.fixture
 def opened(database_url: str) -> Iterator[str]:
-    """A migrated database; its URL."""
+    """Open a migrated database, and return its URL."""
     open_database(database_url)
     yield database_url
     disconnect()
@@ -37,12 +37,12 @@ def opened(database_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def sqlite_path(tmp_path: Path) -> Iterator[Path]:
-    """Where a SQLite database is that isn't there yet, in a directory that isn't, either."""
+    """Return the path of a SQLite database that does not exist yet, and whose directory does not exist."""
     yield tmp_path / "var" / "nodetill.db"
     disconnect()
 
 
-def in_a_thread(work: Callable[[], Any]) -> Any:
+def run_in_thread(work: Callable[[], Any]) -> Any:
     answers: list[Any] = []
 
     def run() -> None:
@@ -55,11 +55,11 @@ def in_a_thread(work: Callable[[], Any]) -> Any:
     return answers[0]
 
 
-# What comes back
+# Values
 
 
-def test_a_moment_comes_back_to_the_microsecond_in_utc(opened: str) -> None:
-    """From whatever zone it went in."""
+def test_a_time_is_returned_in_utc_with_its_microseconds(opened: str) -> None:
+    """Any time zone is accepted."""
     east = timezone(timedelta(hours=5, minutes=45))
     moments = [
         NOW,
@@ -74,8 +74,8 @@ def test_a_moment_comes_back_to_the_microsecond_in_utc(opened: str) -> None:
 
 
 @given(st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones(), allow_imaginary=False))  # noqa: DTZ001
-def test_any_moment_survives_its_field(moment: datetime) -> None:
-    """It is stored as a whole number that orders as the moments do."""
+def test_any_time_survives_its_field(moment: datetime) -> None:
+    """A time is stored as a whole number with the same order."""
     field = PaymentRequest.expires_at
     in_utc = moment.astimezone(UTC)
     stored = field.db_value(moment)
@@ -83,16 +83,16 @@ def test_any_moment_survives_its_field(moment: datetime) -> None:
     assert field.db_value(in_utc + timedelta(microseconds=1)) == (stored or 0) + 1
 
 
-def test_a_moment_without_a_zone_is_refused(opened: str) -> None:
-    """It could be any of a day's."""
+def test_a_time_without_a_zone_is_refused(opened: str) -> None:
+    """Such a time is ambiguous."""
     with pytest.raises(ValueError, match="time zone"):
         new_payment(expires_at=NOW.replace(tzinfo=None))
     with pytest.raises(ValueError, match="time zone"):
         list(PaymentRequest.select().where(PaymentRequest.expires_at < NOW.replace(tzinfo=None)))
 
 
-def test_bytes_come_back_as_bytes(opened: str) -> None:
-    """PostgreSQL's driver would give a view of its memory."""
+def test_bytes_are_returned_as_bytes(opened: str) -> None:
+    """PostgreSQL's driver returns a memory view by default."""
     stored = PaymentRequest.get_by_id(new_payment(1).id).address.script
     assert type(stored) is bytes
     assert stored == script(1)
@@ -109,28 +109,28 @@ def test_bytes_come_back_as_bytes(opened: str) -> None:
         max_leaves=8,
     )
 )
-def test_a_document_comes_back_as_it_went_in(document: Any) -> None:
-    """To the last digit and sign."""
+def test_a_json_document_is_returned_unchanged(document: Any) -> None:
+    """Numbers keep each digit and sign."""
     field = PaymentRequest.metadata
     assert field.python_value(field.db_value({"it": document})) == {"it": document}
 
 
-def test_metadata_and_text_come_back_as_they_went_in(opened: str) -> None:
-    """In any script; a NUL only inside JSON, which escapes it: PostgreSQL has none in text."""
+def test_metadata_and_text_are_returned_unchanged(opened: str) -> None:
+    """Any script is accepted. A NUL is accepted only in JSON, because PostgreSQL's text cannot have one."""
     metadata = {"größe": "42\u0000", "🧦": [1, 2**70, None, True, {"a": ""}]}
     payment = new_payment(note="Socken 🧦\n'; DROP TABLE seller; --", metadata=metadata)
     stored = PaymentRequest.get_by_id(payment.id)
     assert (stored.metadata, stored.note) == (metadata, payment.note)
 
 
-def test_a_document_is_never_what_json_does_not_have(opened: str) -> None:
-    """NaN and Infinity."""
+def test_a_value_that_json_lacks_is_refused(opened: str) -> None:
+    """NaN and Infinity are no JSON."""
     with pytest.raises(ValueError, match="JSON"):
         new_payment(metadata={"price": float("nan")})
 
 
 def test_every_status_and_event_fits_its_column(opened: str) -> None:
-    """PostgreSQL keeps to the length; SQLite wouldn't say."""
+    """PostgreSQL enforces the length of a column, and SQLite does not."""
     payment = new_payment()
     for status in Status:
         PaymentRequest.update(status=status.value).execute()
@@ -139,8 +139,7 @@ def test_every_status_and_event_fits_its_column(opened: str) -> None:
         assert new_event(payment, type=event.value, reference=f"evt_{number:032x}").type == event
 
 
-def test_a_stored_request_is_all_that_its_document_needs(opened: str) -> None:
-    """The tables have what payments/document.py reads."""
+def test_a_stored_request_has_each_field_of_its_document(opened: str) -> None:
     payment = new_payment(label="Socks")
     output = new_output(payment, state="mined", block_hash=BLOCK_HASH, block_height=99)
     stored = PaymentRequest.get_by_id(payment.id)
@@ -152,11 +151,11 @@ def test_a_stored_request_is_all_that_its_document_needs(opened: str) -> None:
     assert found["transactions"][0]["confirmations"] == 2
 
 
-# How it is opened
+# Opening
 
 
 def test_every_thread_has_a_safe_connection(sqlite_path: Path) -> None:
-    """Foreign keys on, a log beside the file, each commit on the disk before it is answered."""
+    """Foreign keys are on, and each commit is in the log on disk before it returns."""
     open_database(f"sqlite:///{sqlite_path}")
 
     def pragmas() -> list[Any]:
@@ -164,11 +163,11 @@ def test_every_thread_has_a_safe_connection(sqlite_path: Path) -> None:
         return [database.execute_sql(f"PRAGMA {name}").fetchone()[0] for name in names]
 
     assert pragmas() == [1, "wal", 2]
-    assert in_a_thread(pragmas) == [1, "wal", 2]
+    assert run_in_thread(pragmas) == [1, "wal", 2]
 
 
-def test_what_sqlite_makes_is_its_owners_alone(sqlite_path: Path) -> None:
-    """The directory, the database, its log and its locks, whatever the umask."""
+def test_only_the_owner_can_read_sqlite_files(sqlite_path: Path) -> None:
+    """This holds for the directory, the database, its log and its locks, whatever the umask."""
     before = os.umask(0)
     try:
         open_database(f"sqlite:///{sqlite_path}")
@@ -188,7 +187,7 @@ def test_what_sqlite_makes_is_its_owners_alone(sqlite_path: Path) -> None:
 def test_a_sqlite_that_can_corrupt_the_database_is_refused(
     version: tuple[int, ...], sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before it has touched the file; the message says which one to take."""
+    """It is refused before it touches the file, and the message names the library to install."""
     monkeypatch.setattr(peewee.SqliteDatabase, "server_version", version)
     with pytest.raises(DatabaseError, match="pysqlite3"):
         bind(f"sqlite:///{sqlite_path}")
@@ -196,16 +195,14 @@ def test_a_sqlite_that_can_corrupt_the_database_is_refused(
 
 
 @pytest.mark.parametrize("version", [(3, 44, 6), (3, 44, 9), (3, 50, 7), (3, 51, 3), (3, 53, 4), (4, 0, 0)])
-def test_a_sqlite_without_the_fault_is_taken(
+def test_a_repaired_sqlite_is_accepted(
     version: tuple[int, ...], sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The releases that have the repair."""
     monkeypatch.setattr(peewee.SqliteDatabase, "server_version", version)
     bind(f"sqlite:///{sqlite_path}")
 
 
-def test_what_is_no_database_is_not_opened(tmp_path: Path) -> None:
-    """A directory, another file, a place that isn't: one line says so."""
+def test_a_path_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("It was a dark and stormy night; " * 99)
     for path in (tmp_path, tmp_path / "text", tmp_path / "text" / "below.db"):
         with pytest.raises(DatabaseError) as refusal:
@@ -223,18 +220,16 @@ def test_what_is_no_database_is_not_opened(tmp_path: Path) -> None:
         "postgresql://nodetill:gar/geheim@127.0.0.1:1/nodetill",
     ],
 )
-def test_a_postgresql_that_is_not_there_is_told_in_one_line_without_the_password(url: str) -> None:
-    """Though its own messages have several lines, and quote what they can't read."""
+def test_an_unreachable_postgresql_is_reported_in_one_line_without_the_password(url: str) -> None:
+    """The driver's own messages have several lines and quote the unreadable part of a URL."""
     with pytest.raises(DatabaseError) as refusal:
         open_database(url)
     assert "\n" not in str(refusal.value)
     assert not re.search("gar|heim", str(refusal.value))
 
 
-def test_a_locked_database_is_an_error_that_passes(
-    sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was to be written isn't, and the next try goes through."""
+def test_a_locked_database_is_a_temporary_error(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failed write leaves no row, and the next try succeeds."""
     monkeypatch.setattr(module, "LOCK_TIMEOUT_SECONDS", 0.05)
     open_database(f"sqlite:///{sqlite_path}")
     other = pysqlite3.connect(sqlite_path, isolation_level=None)
@@ -248,8 +243,8 @@ def test_a_locked_database_is_an_error_that_passes(
     assert PaymentRequest.select().count() == 1
 
 
-def test_a_statement_carried_out_with_many_values_counts_what_it_changed(opened: str) -> None:
-    """What the database refuses is told as by any other statement, and none of it stays."""
+def test_execute_many_returns_the_number_of_changed_rows(opened: str) -> None:
+    """A refused row raises the usual error, and the transaction stores no row."""
     payments = [new_payment(number) for number in range(3)]
     rows = [(f"note {payment.id}", payment.id) for payment in payments]
     query = "UPDATE payment_request SET note = ? WHERE id = ?"
@@ -262,45 +257,45 @@ def test_a_statement_carried_out_with_many_values_counts_what_it_changed(opened:
     assert PaymentRequest.select().where(PaymentRequest.reference == "PR-x").count() == 0
 
 
-def test_a_transaction_that_fails_leaves_nothing(opened: str) -> None:
-    """Not the seller who was added on the way, either."""
+def test_a_failed_transaction_stores_nothing(opened: str) -> None:
+    """This holds for a seller that the same transaction added, too."""
 
-    def fail_on_the_way() -> None:
+    def fail_after_a_write() -> None:
         with database.atomic():
             new_payment()
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        fail_on_the_way()
+        fail_after_a_write()
     assert PaymentRequest.select().count() == 0
-    assert in_a_thread(lambda: PaymentRequest.select().count()) == 0
+    assert run_in_thread(lambda: PaymentRequest.select().count()) == 0
 
 
 # PostgreSQL's connections
 
 
-def test_who_says_nothing_any_more_is_given_up_soon(postgres: PostgresServer) -> None:
-    """By the server, with all its locks, and by us; where the URL says otherwise, it holds."""
+def test_postgresql_timeouts_are_short_unless_the_url_sets_them(postgres: PostgresServer) -> None:
+    """A silent client must not hold its locks, and a silent server must not block Nodetill."""
     url = postgres.new_database()
-    asked = ("tcp_keepalives_idle", "tcp_user_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    names = ("tcp_keepalives_idle", "tcp_user_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
-    def told(url: str) -> list[str]:
+    def timeouts(url: str) -> list[str]:
         bind(url)
-        answers = [database.execute_sql(f"SHOW {name}").fetchone()[0] for name in asked]
+        answers = [database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names]
         answers.append(database.connection().info.get_parameters()["tcp_user_timeout"])
         disconnect()
         return answers
 
-    assert told(url) == ["1", "2000", "5s", "10s", "2000"]
+    assert timeouts(url) == ["1", "2000", "5s", "10s", "2000"]
     ours = f"{url}?tcp_user_timeout=30000&options=-c%20lock_timeout%3D9s"
-    assert told(ours) == ["1", "2000", "9s", "10s", "30000"]
+    assert timeouts(ours) == ["1", "2000", "9s", "10s", "30000"]
 
 
-def test_of_several_servers_the_one_that_works_is_taken(postgres: PostgresServer) -> None:
-    """As after a failover: the first is down."""
+def test_an_unreachable_server_of_several_is_skipped(postgres: PostgresServer) -> None:
+    """After a failover the first server of the URL is down."""
     parts = urlsplit(postgres.new_database())
-    (nobody,) = free_ports(1)
-    hosts = f"host=127.0.0.1,127.0.0.1&port={nobody},{parts.port}&target_session_attrs=read-write"
+    (closed_port,) = free_ports(1)
+    hosts = f"host=127.0.0.1,127.0.0.1&port={closed_port},{parts.port}&target_session_attrs=read-write"
     bind(f"postgresql://nodetill@{parts.path}?{hosts}")
     assert database.execute_sql("SELECT current_database()").fetchone()[0] == parts.path.strip("/")
     disconnect()

@@ -1,4 +1,4 @@
-"""Every form of a PostgreSQL address that the settings accept leads to the server."""
+"""Each PostgreSQL URL that the settings accept connects to the server."""
 
 import shutil
 import tempfile
@@ -43,8 +43,8 @@ FORMS = (
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_accepted_address_works(server: PostgresServer, sockets: Path, tmp_path: Path, form: str) -> None:
-    """IPv6, a second host, a Unix socket, options: for the tables, and for the lock's own connection."""
+def test_an_accepted_url_connects(server: PostgresServer, sockets: Path, tmp_path: Path, form: str) -> None:
+    """Tables and lock connect with IPv6, a second host, a Unix socket and options."""
     name = urlsplit(server.new_database()).path.strip("/")
     socket = quote(str(sockets), safe="")
     url = form.format(user="nodetill", port=server.port, name=name, socket=socket)
@@ -56,6 +56,6 @@ def test_an_accepted_address_works(server: PostgresServer, sockets: Path, tmp_pa
 
 
 @pytest.mark.parametrize("url", ["postgresql://h/d#x", "postgresql://h/d/", "postgresql://h/d/x"])
-def test_what_would_become_a_part_of_the_name_is_refused(tmp_path: Path, url: str) -> None:
+def test_text_after_the_database_name_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="after the name"):
         load_settings({"DATABASE_URL": url}, tmp_path)

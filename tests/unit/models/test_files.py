@@ -1,4 +1,4 @@
-"""A SQLite database and the files beside it: one user's alone, or shared by a group where that is wanted."""
+"""A SQLite database and its files belong to one user, or to a group where the directory allows it."""
 
 import os
 import shutil
@@ -12,11 +12,11 @@ import pytest
 from models.db.connection import database, disconnect
 from models.db.lock import database_lock
 from models.db.schema import open_database
-from tests.support.programs import go_on, program
+from tests.support.programs import finish, run_program
 from tests.support.rows import new_seller
 
 DAEMON, WEB, GROUP = 61001, 61002, 61000
-"""Users and a group that the system has no names for."""
+"""Users and a group without a name in the system."""
 
 AS_USER = """
 import os, sys
@@ -42,7 +42,7 @@ disconnect()
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory that other users can reach, as pytest's own can't be."""
+    """Create a directory that other users can enter, which pytest's own directories do not allow."""
     made = Path(tempfile.mkdtemp(prefix="nodetill-files-"))
     yield made
     disconnect()
@@ -57,8 +57,10 @@ def modes(directory: Path) -> dict[str, int]:
     ("of_directory", "of_files"),
     [(0o700, 0o600), (0o2700, 0o600), (0o770, 0o600), (0o2750, 0o600), (0o2770, 0o660)],
 )
-def test_files_are_shared_where_their_directory_is(directory: Path, of_directory: int, of_files: int) -> None:
-    """The set-group-ID bit and the group's right to write, both: one of them alone means nothing."""
+def test_files_are_shared_only_in_a_shared_directory(
+    directory: Path, of_directory: int, of_files: int
+) -> None:
+    """A directory is shared if it has the set-group-ID bit and the group can write."""
     directory.chmod(of_directory)
     umask = os.umask(0o077)
     try:
@@ -74,8 +76,8 @@ def test_files_are_shared_where_their_directory_is(directory: Path, of_directory
     assert set(found.values()) == {of_files}
 
 
-def test_a_file_that_is_there_keeps_its_mode(directory: Path) -> None:
-    """The operator has the last word."""
+def test_an_existing_file_keeps_its_mode(directory: Path) -> None:
+    """The operator may choose another mode."""
     directory.chmod(0o2770)
     path = directory / "till.db"
     path.touch()
@@ -88,27 +90,26 @@ def test_a_file_that_is_there_keeps_its_mode(directory: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 @pytest.mark.parametrize("first", [DAEMON, WEB])
 def test_two_users_work_on_one_database(directory: Path, first: int) -> None:
-    """The daemon's and the web server's, whichever comes first, at the same time and one after the other."""
+    """Daemon and web server start in either order, and work at the same time or one after the other."""
     os.chown(directory, DAEMON, GROUP)
     directory.chmod(0o2770)
     url = f"sqlite:///{directory / 'till.db'}"
     second = WEB if first == DAEMON else DAEMON
     with (
-        program(AS_USER, url, "a", str(first), str(GROUP)) as one,
-        program(AS_USER, url, "b", str(second), str(GROUP)) as other,
+        run_program(AS_USER, url, "a", str(first), str(GROUP)) as one,
+        run_program(AS_USER, url, "b", str(second), str(GROUP)) as other,
     ):
-        assert go_on(one) == "a,b\n"
-        assert go_on(other) == "a,b\n"
-    with program(AS_USER, url, "c", str(second), str(GROUP)) as again:
-        assert go_on(again) == "a,b,c\n"
+        assert finish(one) == "a,b\n"
+        assert finish(other) == "a,b\n"
+    with run_program(AS_USER, url, "c", str(second), str(GROUP)) as again:
+        assert finish(again) == "a,b,c\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
-def test_a_third_user_reads_nothing(directory: Path) -> None:
-    """Who is not in the group does not even see the files."""
+def test_a_user_outside_the_group_has_no_access(directory: Path) -> None:
     os.chown(directory, DAEMON, GROUP)
     directory.chmod(0o2770)
-    with program(AS_USER, f"sqlite:///{directory / 'till.db'}", "a", str(DAEMON), str(GROUP)) as one:
-        go_on(one)
+    with run_program(AS_USER, f"sqlite:///{directory / 'till.db'}", "a", str(DAEMON), str(GROUP)) as one:
+        finish(one)
     for path in (directory, *directory.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0

@@ -1,4 +1,4 @@
-"""Of two daemons that both believe in their lock, only the one that took office last can write."""
+"""If two daemons believe that they hold the lock, only the one with the newer epoch can write."""
 
 from collections.abc import Iterator
 from threading import Thread
@@ -13,13 +13,13 @@ from models.db.leadership import LockLost, begin_epoch, check_epoch, end_epoch, 
 from models.db.lock import database_lock
 from models.db.schema import open_database
 from tests.support.postgres import PostgresServer
-from tests.support.programs import go_on, program
+from tests.support.programs import finish, run_program
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
 def url(postgres: PostgresServer) -> Iterator[str]:
-    """A migrated database on a server, where a lock can be lost."""
+    """Return the URL of a migrated database on a PostgreSQL server, where a lock can be lost."""
     url = postgres.new_database()
     open_database(url)
     yield url
@@ -27,7 +27,7 @@ def url(postgres: PostgresServer) -> Iterator[str]:
     disconnect()
 
 
-IN_OFFICE = """
+BEGINS_EPOCH = """
 import sys
 from daemon.unit_of_work import unit_of_work
 from models.db.lock import database_lock
@@ -55,8 +55,8 @@ with unit_of_work("heartbeat"):
 """
 
 
-def cut_the_lock_s_session(url: str) -> None:
-    """The server ends it, and the daemon that had it is not told."""
+def end_session_of_the_lock(url: str) -> None:
+    """End the session on the server, so that the daemon does not notice it."""
     with psycopg.connect(url, autocommit=True) as operator:
         operator.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
@@ -64,14 +64,14 @@ def cut_the_lock_s_session(url: str) -> None:
         )
 
 
-def test_who_has_lost_the_lock_unknowingly_writes_nothing(url: str) -> None:
-    """Its other connections are whole, and it has not looked at its lock since."""
-    with program(IN_OFFICE + WRITES_LATER, url) as first:
-        cut_the_lock_s_session(url)
+def test_a_daemon_that_lost_its_lock_unnoticed_writes_nothing(url: str) -> None:
+    """Its other connections still work, and it has not checked its lock since."""
+    with run_program(BEGINS_EPOCH + WRITES_LATER, url) as first:
+        end_session_of_the_lock(url)
         lock = database_lock("daemon")
         wait_until(lock.acquire, what="the lock whose session was cut")
         begin_epoch("a node")
-        assert go_on(first) == "lock lost\n"
+        assert finish(first) == "lock lost\n"
     assert daemon_report().node_height is None
     with unit_of_work("heartbeat"):
         update_report(node_height=2)
@@ -79,10 +79,10 @@ def test_who_has_lost_the_lock_unknowingly_writes_nothing(url: str) -> None:
     lock.release()
 
 
-def test_nobody_takes_office_while_the_last_one_writes(url: str) -> None:
-    """What it has under way is stored before, or not at all."""
-    with program(IN_OFFICE + IS_WRITING, url) as first:
-        cut_the_lock_s_session(url)
+def test_a_new_epoch_waits_for_a_transaction_of_the_old_one(url: str) -> None:
+    """The old daemon's transaction is committed first or not at all."""
+    with run_program(BEGINS_EPOCH + IS_WRITING, url) as first:
+        end_session_of_the_lock(url)
         lock = database_lock("daemon")
         wait_until(lock.acquire, what="the lock whose session was cut")
         seen: list[int | None] = []
@@ -96,14 +96,14 @@ def test_nobody_takes_office_while_the_last_one_writes(url: str) -> None:
         successor.start()
         successor.join(0.3)
         assert seen == []
-        assert go_on(first) == ""
+        assert finish(first) == ""
         successor.join()
     assert seen == [1]
     lock.release()
 
 
-def test_a_daemon_with_another_bitcoind_knows_that_it_is_new_there(url: str) -> None:
-    """What is stored of the mempool is another node's word at first. The very first has nobody's."""
+def test_a_change_of_the_bitcoind_is_detected(url: str) -> None:
+    """The stored mempool state is another node's. The very first node is no change."""
     moves = []
     for node in ("a", "a", "b", "b", "a"):
         begin_epoch(node)
@@ -111,8 +111,8 @@ def test_a_daemon_with_another_bitcoind_knows_that_it_is_new_there(url: str) -> 
     assert moves == [False, False, True, False, True]
 
 
-def test_only_a_daemon_is_asked_for_its_office(database_url: str) -> None:
-    """The tests' own writing, and a daemon on SQLite, whose lock ends with its process alone."""
+def test_only_a_daemon_on_postgresql_is_checked_for_its_epoch(database_url: str) -> None:
+    """Tests have no epoch, and on SQLite a lock ends only with its process."""
     open_database(database_url)
     check_epoch()
     begin_epoch("a node")

@@ -1,4 +1,4 @@
-"""One process at a time holds a lock, and it ends with the process, however that ends."""
+"""Only one process at a time holds a lock, and the lock ends with the process."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from models.db.connection import database, disconnect, is_sqlite
 from models.db.lock import database_lock
 from models.db.schema import open_database
-from tests.support.programs import go_on, program
+from tests.support.programs import finish, run_program
 from tests.support.waiting import wait_until
 
 HOLDS = """
@@ -29,14 +29,14 @@ lock.release()
 
 @pytest.fixture
 def opened(database_url: str) -> Iterator[str]:
-    """A migrated database; its URL."""
+    """Open a migrated database, and return its URL."""
     open_database(database_url)
     yield database_url
     disconnect()
 
 
-def test_a_lock_that_nobody_has_is_taken_and_given_back(opened: str) -> None:
-    """And can be taken again; asking twice doesn't hurt."""
+def test_a_free_lock_is_acquired_and_released(opened: str) -> None:
+    """It can be acquired again, and a second `acquire` has no effect."""
     lock = database_lock("daemon")
     assert not lock.is_held()
     assert lock.acquire()
@@ -49,32 +49,32 @@ def test_a_lock_that_nobody_has_is_taken_and_given_back(opened: str) -> None:
     lock.release()
 
 
-def test_a_lock_is_free_as_soon_as_it_is_given_back(opened: str) -> None:
-    """Not a moment later, when the server has noted that the session is over."""
+def test_a_released_lock_is_free_at_once(opened: str) -> None:
+    """`release` waits until the server has ended the session."""
     for _ in range(30):
         lock = database_lock("daemon")
         assert lock.acquire()
         lock.release()
 
 
-def test_a_lock_that_another_process_has_is_refused_until_it_gives_it_back(opened: str) -> None:
-    """And whoever was refused doesn't think that it has it."""
+def test_a_lock_of_another_process_is_refused_until_its_release(opened: str) -> None:
+    """After a refusal `is_held` is false."""
     lock = database_lock("daemon")
-    with program(HOLDS, opened) as other:
+    with run_program(HOLDS, opened) as other:
         assert not lock.acquire()
         assert not lock.is_held()
         assert not lock.acquire()
-        go_on(other)
+        finish(other)
         wait_until(lock.acquire, what="the lock that was given back")
         assert lock.is_held()
         lock.release()
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_a_lock_ends_with_the_process_that_has_it(opened: str, end: signal.Signals) -> None:
-    """Killed without a chance to give it back."""
+def test_a_lock_ends_with_its_process(opened: str, end: signal.Signals) -> None:
+    """A killed process cannot release its lock."""
     lock = database_lock("daemon")
-    with program(HOLDS, opened) as other:
+    with run_program(HOLDS, opened) as other:
         assert not lock.acquire()
         other.send_signal(end)
         wait_until(lock.acquire, what="the lock of a killed process")
@@ -92,18 +92,18 @@ print(lock.acquire(wait=True), lock.is_held(), flush=True)
 """
 
 
-def test_who_waits_gets_the_lock_when_it_is_given_back(opened: str) -> None:
-    """A daemon that stands by takes over."""
+def test_a_waiting_process_acquires_a_released_lock(opened: str) -> None:
+    """A standby daemon takes over."""
     lock = database_lock("daemon")
     assert lock.acquire()
-    with program(WAITS, opened) as other:
+    with run_program(WAITS, opened) as other:
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(0.2)
         lock.release()
-        assert go_on(other) == "True True\n"
+        assert finish(other) == "True True\n"
 
 
-def test_the_two_locks_of_a_database_have_nothing_to_do_with_each_other(opened: str) -> None:
+def test_the_two_locks_of_a_database_are_independent(opened: str) -> None:
     """The web process may migrate while a daemon works."""
     locks = [database_lock("daemon"), database_lock("migrate")]
     assert [lock.acquire() for lock in locks] == [True, True]
@@ -111,8 +111,8 @@ def test_the_two_locks_of_a_database_have_nothing_to_do_with_each_other(opened: 
         lock.release()
 
 
-def test_a_second_one_in_the_same_process_is_refused_as_well(opened: str) -> None:
-    """It isn't the process that is counted, but who holds it."""
+def test_a_second_lock_in_the_same_process_is_refused(opened: str) -> None:
+    """A lock belongs to its object, not to its process."""
     first, second = database_lock("daemon"), database_lock("daemon")
     assert first.acquire()
     assert not second.acquire()
@@ -123,7 +123,10 @@ def test_a_second_one_in_the_same_process_is_refused_as_well(opened: str) -> Non
 
 
 def test_a_lock_is_lost_with_its_session(opened: str) -> None:
-    """PostgreSQL restarted: another daemon may have the lock by now, so this one must know. A file stays."""
+    """After a restart of PostgreSQL another daemon may hold the lock, so `is_held` is false.
+
+    A lock on a file remains.
+    """
     lock = database_lock("daemon")
     assert lock.acquire()
     if is_sqlite():
@@ -135,15 +138,13 @@ def test_a_lock_is_lost_with_its_session(opened: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-    wait_until(lambda: not lock.is_held(), what="the loss of the lock to be seen")
+    wait_until(lambda: not lock.is_held(), what="`is_held` to be false")
     wait_until(lock.acquire, what="the lock of the session that ended")
     lock.release()
 
 
-def test_a_server_that_cannot_be_reached_is_database_trouble(
-    opened: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who waits for the lock waits for the server as well."""
+def test_an_unreachable_server_raises_a_database_error(opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon handles this error by waiting for the database."""
     if is_sqlite():
         monkeypatch.setattr(database.obj, "database", "/proc/none/nodetill.db")
         with pytest.raises(peewee.OperationalError, match="is gone"):

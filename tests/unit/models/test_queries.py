@@ -1,4 +1,4 @@
-"""The queries find what they should, on both databases, also when several ask at once."""
+"""The queries return the right rows on both databases, also with several callers at once."""
 
 import threading
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ from models.rate import quotes, store_rates
 from models.seller import seller_by_key_hash
 from payments.price import Quote
 from payments.status import Status, assess
-from tests.support.programs import go_on, program
+from tests.support.programs import finish, run_program
 from tests.support.rows import (
     BLOCK_HASH,
     NOW,
@@ -85,7 +85,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @pytest.fixture(autouse=True)
 def opened(database_url: str) -> Iterator[str]:
-    """A migrated database; its URL."""
+    """Open a migrated database, and return its URL."""
     open_database(database_url)
     yield database_url
     disconnect()
@@ -98,8 +98,8 @@ def references(payments: list[PaymentRequest]) -> set[str]:
 # Addresses
 
 
-def test_ours_names_the_scripts_of_the_table_and_no_others() -> None:
-    """In batches of any size, with repetitions, and whatever bytes a stranger's script has."""
+def test_find_scripts_returns_only_scripts_of_the_table() -> None:
+    """Batches have any size, repetitions, and scripts with any bytes."""
     fill_pool(1203)
     strange = [b"", b"\x00", b"'", b"%s", bytes(range(256)) * 40, b"\xff" * 10_000]
     asked = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
@@ -111,13 +111,12 @@ def test_ours_names_the_scripts_of_the_table_and_no_others() -> None:
     assert find_scripts([]) == find_scripts(strange) == ({}, 1203)
 
 
-def test_an_empty_table_has_no_highest_address() -> None:
-    """Ids begin at 1."""
+def test_an_empty_table_has_the_highest_id_zero() -> None:
     assert find_scripts([]) == find_scripts([script(1)]) == ({}, 0)
 
 
-def test_an_address_is_added_once_and_stays_as_it_is() -> None:
-    """A pool filled twice with the same gives none of them back."""
+def test_an_address_is_added_once_and_never_changed() -> None:
+    """A pool that is filled twice with the same address does not free it again."""
     fill_pool(3)
     claim_address(NOW)
     fill_pool(4)
@@ -125,8 +124,8 @@ def test_an_address_is_added_once_and_stays_as_it_is() -> None:
     assert (Address.select().count(), free_count()) == (4, 3)
 
 
-def test_an_address_that_the_table_lacks_is_known_for_that() -> None:
-    """And once it is taken in as one that is not free, it is watched, and not handed out."""
+def test_an_unknown_address_is_found_and_can_be_added_as_not_free() -> None:
+    """It is then watched, and no request claims it."""
     fill_pool(1200)
     (known, *_), lost = list(Address.select()), ("bcrt1qlost", b"\x00\x14" + b"\xff" * 20)
     assert unknown_addresses([known.address, lost[0]]) == [lost[0]]
@@ -136,8 +135,8 @@ def test_an_address_that_the_table_lacks_is_known_for_that() -> None:
     assert set(find_scripts([lost[1]])[0]) == {lost[1]}
 
 
-def test_the_oldest_free_address_is_claimed_until_there_is_none() -> None:
-    """Claimed once and for ever."""
+def test_the_oldest_free_address_is_claimed() -> None:
+    """Each address is claimed once; without a free one the result is None."""
     fill_pool(2)
     claimed = [claim_address(NOW) for _ in range(3)]
     assert [address and address.script for address in claimed] == [script(0), script(1), None]
@@ -146,7 +145,6 @@ def test_the_oldest_free_address_is_claimed_until_there_is_none() -> None:
 
 
 def test_an_address_that_a_failed_request_claimed_is_free_again() -> None:
-    """Nothing is used up."""
     fill_pool(1)
     with database.atomic() as transaction:
         assert claim_address(NOW)
@@ -154,8 +152,8 @@ def test_an_address_that_a_failed_request_claimed_is_free_again() -> None:
     assert free_count() == 1
 
 
-def test_a_retired_address_is_not_handed_out() -> None:
-    """Somebody paid to it before anybody was given it; the claim of a claimed one keeps its time."""
+def test_a_retired_address_is_not_claimed() -> None:
+    """Somebody paid it before a request used it. A claimed address keeps its time."""
     fill_pool(3)
     first = claim_address(NOW - timedelta(days=1))
     assert first
@@ -165,8 +163,8 @@ def test_a_retired_address_is_not_handed_out() -> None:
     assert Address.get_by_id(first.id).claimed_at == NOW - timedelta(days=1)
 
 
-def test_a_wallet_that_is_used_no_more_gives_no_addresses() -> None:
-    """Those that were handed out are watched as before."""
+def test_free_addresses_of_a_former_wallet_are_retired() -> None:
+    """Its claimed addresses are still watched."""
     fill_pool(3)
     claimed = claim_address(NOW - timedelta(days=1))
     add_addresses([("bcrt1qother", b"other")], "other", NOW)
@@ -177,8 +175,8 @@ def test_a_wallet_that_is_used_no_more_gives_no_addresses() -> None:
     assert Address.get_by_id(claimed.id).claimed_at == NOW - timedelta(days=1)
 
 
-def test_a_held_address_is_not_handed_out_until_it_is_released() -> None:
-    """A claimed one is not held."""
+def test_a_held_address_is_not_claimed_until_it_is_released() -> None:
+    """A claimed address cannot be held."""
     fill_pool(4)
     claimed = claim_address(NOW)
     assert claimed
@@ -193,8 +191,8 @@ def test_a_held_address_is_not_handed_out_until_it_is_released() -> None:
     assert (held_count(), unclaimed_addresses()) == (0, [])
 
 
-def test_the_addresses_that_money_is_waited_for_have_samples() -> None:
-    """The oldest and the newest of each wallet, also of one that was changed and changed back."""
+def test_sample_addresses_has_the_ends_of_each_wallet() -> None:
+    """They are the oldest and the newest address, also of a wallet that was replaced and used again."""
     assert sample_addresses() == []
     fill_pool(1)
     claim_address(NOW)
@@ -207,7 +205,7 @@ def test_the_addresses_that_money_is_waited_for_have_samples() -> None:
 
 
 def test_threads_that_claim_at_once_get_different_addresses() -> None:
-    """As many as there are, and then none."""
+    """They claim as many as there are, and then None."""
     fill_pool(30)
     claimed: list[bytes | None] = []
     start = threading.Barrier(4)
@@ -246,23 +244,22 @@ for _ in range(30):
 
 
 def test_processes_that_claim_at_once_get_different_addresses(opened: str) -> None:
-    """Two web processes on one database."""
+    """Two web processes can share a database."""
     fill_pool(60)
     with ExitStack() as stack:
-        processes = [stack.enter_context(program(CLAIMS, opened)) for _ in range(2)]
+        processes = [stack.enter_context(run_program(CLAIMS, opened)) for _ in range(2)]
         for process in processes:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
-        claimed = [line for process in processes for line in go_on(process).split()]
+        claimed = [line for process in processes for line in finish(process).split()]
     assert sorted(claimed) == [script(number).hex() for number in range(60)]
 
 
 # Payment requests
 
 
-def test_a_request_is_found_by_reference_and_by_its_seller_alone() -> None:
-    """Another seller's is as good as none."""
+def test_a_request_is_found_by_reference_and_only_by_its_seller() -> None:
     new_payment(1)
     new_seller("company2")
     found = payment_by_reference("PR-1", "company1")
@@ -274,16 +271,16 @@ def test_a_request_is_found_by_reference_and_by_its_seller_alone() -> None:
 
 
 def test_a_request_is_found_by_its_sellers_idempotency_key() -> None:
-    """Each seller has keys of his own."""
-    mine = new_payment(1, idempotency_key="order-1")
-    yours = new_payment(2, idempotency_key="order-1", seller=new_seller("company2"))
-    assert payment_by_idempotency_key("company1", "order-1") == mine
-    assert payment_by_idempotency_key("company2", "order-1") == yours
+    """Each seller has keys of its own."""
+    own = new_payment(1, idempotency_key="order-1")
+    foreign = new_payment(2, idempotency_key="order-1", seller=new_seller("company2"))
+    assert payment_by_idempotency_key("company1", "order-1") == own
+    assert payment_by_idempotency_key("company2", "order-1") == foreign
     assert payment_by_idempotency_key("company1", "order-2") is None
 
 
 def test_requests_are_due_at_their_height_and_after_their_deadline() -> None:
-    """At the height itself, but not at the very moment of the deadline: then they are in time still."""
+    """A request is due at the height itself, but not at the very moment of its deadline."""
     new_payment(1, reassess_at_height=100)
     new_payment(2, reassess_at=NOW)
     new_payment(3, reassess_at_height=100, reassess_at=NOW)
@@ -297,16 +294,16 @@ def test_requests_are_due_at_their_height_and_after_their_deadline() -> None:
     assert len(payments_to_reassess(101, after, limit=2)) == 2
 
 
-def test_a_touched_request_is_due_at_any_tip() -> None:
-    """Also one that is closed, or waited for a height."""
+def test_a_marked_request_is_due_at_any_tip() -> None:
+    """This includes a closed request, and one that waits for a height."""
     one, two = new_payment(1, closed_at=NOW), new_payment(2, reassess_at_height=900_000)
     new_payment(3)
     mark_for_reassessment([one.address_id, two.address_id])
     assert references(payments_to_reassess(0, NOW)) == {"PR-1", "PR-2"}
 
 
-def test_the_earliest_deadline_is_the_next_moment_to_wake() -> None:
-    """None where nothing waits for time."""
+def test_the_earliest_deadline_is_the_next_one() -> None:
+    """It is None if no request waits for a time."""
     new_payment(1)
     assert earliest_deadline() is None
     new_payment(2, reassess_at=NOW + MICROSECOND)
@@ -314,8 +311,8 @@ def test_the_earliest_deadline_is_the_next_moment_to_wake() -> None:
     assert earliest_deadline() == NOW
 
 
-def at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -> PaymentRequest:
-    """Assess the stored request as the daemon does, and read it again."""
+def assess_at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -> PaymentRequest:
+    """Assess the stored request as the daemon does, and return the row read again."""
     assessment = assess(
         payment.terms,
         [output.receipt for output in outputs_at(payment.address_id)],
@@ -329,40 +326,39 @@ def at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -> Payme
     return stored
 
 
-def test_what_is_taken_over_from_an_assessment_is_stored() -> None:
-    """Every field of it; the times of confirmation and closing are those of the first time."""
+def test_an_assessment_is_stored_in_full() -> None:
+    """The times of confirmation and closing keep their first values."""
     payment = new_payment(amount_sats=1000, due_sats=1000)
     output = new_output(payment, state="mined", block_hash=BLOCK_HASH, block_height=100, amount_sats=1200)
-    found = at(payment, NOW)
+    found = assess_at(payment, NOW)
     assert (found.standing.status, found.covered_height, found.txid) == (Status.CONFIRMED, 100, TXID)
     assert (found.received_sats, found.due_sats, found.overpaid_sats) == (1200, 0, 200)
     assert (found.received_at, found.confirmed_at, found.closed_at) == (NOW, NOW, None)
     assert (found.reassess_at_height, found.reassess_at) == (199, found.monitored_until)
-    later = at(found, NOW + timedelta(minutes=1), tip_height=199)
+    later = assess_at(found, NOW + timedelta(minutes=1), tip_height=199)
     assert (later.confirmed_at, later.closed_at) == (NOW, NOW + timedelta(minutes=1))
     assert (later.reassess_at_height, later.reassess_at, later.standing.is_closed) == (None, None, True)
-    assert at(later, NOW + timedelta(minutes=2), tip_height=200).closed_at == later.closed_at
+    assert assess_at(later, NOW + timedelta(minutes=2), tip_height=200).closed_at == later.closed_at
     output.state, output.block_hash, output.block_height = "dropped", None, None
     output.save()
-    reverted = at(later, NOW + timedelta(minutes=3), tip_height=200)
+    reverted = assess_at(later, NOW + timedelta(minutes=3), tip_height=200)
     assert (reverted.status, reverted.confirmed_at, reverted.closed_at) == ("new", None, None)
 
 
 def test_late_money_counts_once_it_is_accepted() -> None:
-    """The terms and the standing are what the row says."""
     payment = new_payment(amount_sats=1000)
     new_output(payment, first_seen_at=payment.expires_at + MICROSECOND)
-    found = at(payment, payment.expires_at + timedelta(hours=1))
+    found = assess_at(payment, payment.expires_at + timedelta(hours=1))
     assert (found.status, found.standing.is_late) == ("expired", True)
     found.late_accepted_at = NOW
-    assert at(found, payment.expires_at + timedelta(hours=2)).status == "received"
+    assert assess_at(found, payment.expires_at + timedelta(hours=2)).status == "received"
 
 
 # Outputs and blocks
 
 
 def test_outputs_are_found_by_address_and_by_transaction() -> None:
-    """In the order they came."""
+    """They are in the order of their arrival."""
     one, two = new_payment(1), new_payment(2)
     first, second = new_output(one, vout=1), new_output(one, vout=0)
     other = new_output(two, vout=2)
@@ -373,8 +369,8 @@ def test_outputs_are_found_by_address_and_by_transaction() -> None:
     assert outputs_of([]) == []
 
 
-def test_any_number_of_transactions_can_be_asked_after() -> None:
-    """PostgreSQL takes 65,535 parameters a statement, and a flood of payments may have more transactions."""
+def test_any_number_of_txids_can_be_queried() -> None:
+    """PostgreSQL accepts 65,535 parameters a statement, and there may be more transactions."""
     output = new_output(new_payment())
     add_spends([(TXID, b"outpoint", TXID)])
     many = [*(f"{number:064x}" for number in range(70_000)), TXID]
@@ -383,8 +379,8 @@ def test_any_number_of_transactions_can_be_asked_after() -> None:
     assert [spend.outpoint for spend in spends_of(many)] == [b"outpoint"]
 
 
-def test_what_a_payment_spends_itself_is_told_from_what_its_ancestors_spend() -> None:
-    """Until it is forgotten, with all that it depends on."""
+def test_own_inputs_are_counted_without_those_of_ancestors() -> None:
+    """They are forgotten together."""
     parent, other = "aa" * 32, "bb" * 32
     add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
     assert count_own_inputs([TXID, other, parent]) == {TXID: 2, other: 1}
@@ -393,8 +389,8 @@ def test_what_a_payment_spends_itself_is_told_from_what_its_ancestors_spend() ->
     assert spends_of([TXID]) == []
 
 
-def test_outputs_are_found_by_address_in_the_order_they_came() -> None:
-    """One that was never paid has none."""
+def test_outputs_are_grouped_by_address_in_the_order_of_arrival() -> None:
+    """An unpaid address is absent."""
     one, other, never = new_payment(1), new_payment(2), new_payment(3)
     first, second, third = new_output(one), new_output(other, vout=1), new_output(one, vout=2)
     found = outputs_by_address([never.address_id, other.address_id, one.address_id])
@@ -402,7 +398,7 @@ def test_outputs_are_found_by_address_in_the_order_they_came() -> None:
 
 
 def test_only_live_outputs_are_live_receipts() -> None:
-    """Replaced and dropped ones are facts as well."""
+    """Replaced and dropped outputs are facts, too."""
     payment = new_payment()
     mined = new_output(payment, vout=0, state="mined", block_hash=BLOCK_HASH, block_height=7)
     waiting = new_output(payment, vout=1)
@@ -413,8 +409,8 @@ def test_only_live_outputs_are_live_receipts() -> None:
     assert [receipt.block_height for receipt in receipts] == [7, None, None, None]
 
 
-def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
-    """Replaced and dropped outputs too, which may come back; and at a closed one whose facts have changed."""
+def test_unconfirmed_outputs_are_those_of_open_requests_in_no_block() -> None:
+    """Replaced and dropped outputs may come back. A closed request whose facts changed counts as open."""
 
     def fact(output: Output) -> tuple[str, str, str | None]:
         return output.txid, output.state, output.replaced_in
@@ -432,8 +428,8 @@ def test_what_is_unsettled_is_in_no_block_and_at_an_open_request() -> None:
     assert unconfirmed_outputs() == [fact(output) for output in [*expected, at_closed]]
 
 
-def test_an_output_without_a_request_is_unsettled_until_it_is_gone() -> None:
-    """It is asked about until it is mined, dropped, or replaced in a block: nothing closes it."""
+def test_an_output_without_a_request_is_unconfirmed_until_it_is_mined_or_gone() -> None:
+    """No request closes it, so the daemon checks it until it is mined, dropped, or replaced in a block."""
     add_addresses([("bcrt1qstray", script(99))], "nodetill", NOW, are_free=False)
     stray = Address.get(Address.address == "bcrt1qstray")
 
@@ -451,8 +447,8 @@ def test_an_output_without_a_request_is_unsettled_until_it_is_gone() -> None:
     assert set(txids_believed_in_mempool()) == {"cd" * 32, BLOCK_HASH}
 
 
-def test_what_is_believed_in_the_mempool_is_the_payment_or_its_replacement() -> None:
-    """Nothing is believed of what was dropped, mined, or replaced in a block, nor at a closed request."""
+def test_txids_believed_in_mempool_are_payments_and_their_replacements() -> None:
+    """Payments that are dropped, mined, replaced in a block or at a closed request are not expected there."""
     waiting, closed = new_payment(1), new_payment(2, closed_at=NOW)
     new_output(waiting, vout=0, state="dropped")
     assert txids_believed_in_mempool() == []
@@ -463,14 +459,14 @@ def test_what_is_believed_in_the_mempool_is_the_payment_or_its_replacement() -> 
     assert set(txids_believed_in_mempool()) == {"ef" * 32, here.txid}
 
 
-def test_equal_txids_of_spends_are_one_string() -> None:
-    """A payment may depend on thousands of outpoints."""
+def test_equal_txids_of_spends_share_one_string() -> None:
+    """A payment may depend on thousands of outpoints, so this saves memory."""
     add_spends([("ab" * 32, bytes([n]), "ab" * 32) for n in range(3)])
     assert len({id(name) for txid, _, spender in all_spends() for name in (txid, spender)}) == 1
 
 
 def test_the_newest_blocks_are_kept() -> None:
-    """Enough for the deepest reorg that is followed block by block."""
+    """They are enough for the deepest reorg that is followed block by block."""
     assert (stored_tip(), block_at(0)) == (None, None)
     heights = (0, 1, 2, BLOCKS_KEPT, BLOCKS_KEPT + 1)
     add_blocks(Block(height=h, hash=f"{h:064x}", chainwork=f"{h:064x}", mined_at=NOW) for h in heights)
@@ -489,18 +485,17 @@ def test_the_newest_blocks_are_kept() -> None:
 
 
 def test_two_blocks_of_one_height_are_refused() -> None:
-    """The caller's transaction then stores neither: the chain that was read is not ours to guess."""
+    """The transaction then stores neither, because the right chain is unknown."""
     blocks = [Block(height=7, hash=letter * 64, chainwork="0" * 64, mined_at=NOW) for letter in "ab"]
     with pytest.raises(peewee.IntegrityError), database.atomic():
         add_blocks(blocks)
     assert stored_tip() is None
 
 
-# What is told, asked and reported
+# Events, commands and the daemon's report
 
 
-def test_an_events_messages_are_all_found_whatever_came_of_them() -> None:
-    """Waiting, delivered, given up; and none where there is no event."""
+def test_messages_of_an_event_are_found_in_each_state() -> None:
     event = new_event(new_payment(), payload={"status": "received"})
     for name in "ab":
         new_message(event, recipient=name)
@@ -510,8 +505,8 @@ def test_an_events_messages_are_all_found_whatever_came_of_them() -> None:
     assert messages_of([]) == []
 
 
-def test_delivered_messages_of_requests_long_closed_are_pruned() -> None:
-    """What is undelivered stays, and so does the event itself."""
+def test_delivered_messages_of_long_closed_requests_are_pruned() -> None:
+    """Undelivered messages and the events stay."""
     long_ago, border = NOW - timedelta(days=31), NOW - timedelta(days=30)
     cases = [(long_ago, long_ago), (border, long_ago), (long_ago, NOW), (long_ago, None), (None, long_ago)]
     for number, (closed_at, delivered_at) in enumerate(cases):
@@ -520,21 +515,22 @@ def test_delivered_messages_of_requests_long_closed_are_pruned() -> None:
     outdated = prunable_messages(border)
     assert len(outdated) == 1
     Message.update(delivered_at=None).where(Message.id.in_(outdated)).execute()
-    assert delete_delivered(outdated) == 0, "one that is to be delivered again stays"
+    assert delete_delivered(outdated) == 0, "a message that is sent again must stay"
     Message.update(delivered_at=long_ago).where(Message.id.in_(outdated)).execute()
     assert delete_delivered(outdated) == 1
     assert Message.select().count() == len(cases) - 1
     assert len(events_of(PaymentRequest.get(PaymentRequest.reference == "PR-0"))) == 1
 
 
-def test_hints_wait_in_the_order_they_were_given() -> None:
-    """Each with what it is about."""
+def test_commands_are_returned_in_the_order_of_their_arrival() -> None:
     payment = new_payment()
     message = new_message(new_event(payment))
     add_transaction_check(payment, TXID, NOW)
     add_acceptance(payment, NOW)
     add_redelivery(message, NOW)
-    found = [(hint.kind, hint.payment_id, hint.txid, hint.message_id) for hint in pending_commands()]
+    found = [
+        (command.kind, command.payment_id, command.txid, command.message_id) for command in pending_commands()
+    ]
     assert found == [
         ("transaction", payment.id, TXID, None),
         ("accept", payment.id, None, None),
@@ -543,8 +539,8 @@ def test_hints_wait_in_the_order_they_were_given() -> None:
     assert len(pending_commands(limit=2)) == 2
 
 
-def test_a_source_replaces_what_it_said_before() -> None:
-    """All of it, digit for digit; other sources keep theirs."""
+def test_a_source_replaces_its_earlier_rates() -> None:
+    """Each digit is kept, and other sources keep their rates."""
     store_rates("kraken", {"EUR": Decimal("1.00"), "USD": Decimal(2)}, NOW)
     store_rates("bitpay", {"EUR": Decimal("61142.30")}, NOW)
     store_rates("kraken", {"EUR": Decimal("1E+5")}, NOW + MICROSECOND)
@@ -558,8 +554,8 @@ def test_a_source_replaces_what_it_said_before() -> None:
     assert [quote.source for quote in quotes()] == ["bitpay"]
 
 
-def test_the_report_is_one_row_that_each_part_of_the_daemon_adds_to() -> None:
-    """And an empty one before the first."""
+def test_parts_of_the_daemon_write_to_one_report() -> None:
+    """The report is empty before the first write."""
     empty = daemon_report()
     assert (empty.heartbeat_at, empty.assessed_height, empty.problems) == (None, 0, [])
     update_report(chain="regtest", assessed_height=100)
@@ -569,15 +565,14 @@ def test_the_report_is_one_row_that_each_part_of_the_daemon_adds_to() -> None:
     assert (found.heartbeat_at, found.node_height, found.problems) == (NOW, 101, ["no wallet"])
 
 
-def test_a_removed_sellers_key_is_nobodys() -> None:
-    """And so is one that was never given."""
+def test_a_removed_sellers_key_finds_no_seller() -> None:
     seller = new_seller("company1", api_key_hash="a")
     new_seller("company2", api_key_hash="b", removed_at=NOW)
     assert [seller_by_key_hash(key) for key in "abc"] == [seller, None, None]
 
 
-def test_an_order_to_follow_a_chain_waits_once() -> None:
-    """The operator may give it again, or for another chain."""
+def test_a_command_to_follow_a_chain_is_stored_once() -> None:
+    """The operator may repeat the command, or give it for another chain."""
     assert blocks_to_follow() == []
     for block_hash in ("ab" * 32, "ab" * 32, "cd" * 32):
         add_chain_to_follow(block_hash, NOW)

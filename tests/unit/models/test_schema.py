@@ -1,4 +1,4 @@
-"""The schema comes by migrations alone, and refuses by itself what must never be stored."""
+"""Migrations alone make the schema, and constraints refuse impossible rows."""
 
 import importlib
 import pkgutil
@@ -23,7 +23,7 @@ from models.output import Output, WatchedOutpoint
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
-from tests.support.programs import program
+from tests.support.programs import run_program
 from tests.support.rows import (
     BLOCK_HASH,
     NOW,
@@ -42,7 +42,7 @@ REFUSED = peewee.IntegrityError
 
 @pytest.fixture
 def opened(database_url: str) -> Iterator[str]:
-    """A migrated database; its URL."""
+    """Open a migrated database, and return its URL."""
     schema.open_database(database_url)
     yield database_url
     disconnect()
@@ -51,20 +51,20 @@ def opened(database_url: str) -> Iterator[str]:
 # Migrations
 
 
-def migrations_done() -> list[str]:
+def applied_migrations() -> list[str]:
     return [
         name for (name,) in database.execute_sql("SELECT name FROM schema_migration ORDER BY name").fetchall()
     ]
 
 
-def test_an_empty_database_is_migrated_and_then_left_alone(opened: str) -> None:
-    """What is in it stays."""
+def test_an_empty_database_is_migrated_once(opened: str) -> None:
+    """A second start keeps the rows."""
     new_payment()
-    done = migrations_done()
+    done = applied_migrations()
     assert done[0] == "0001_initial"
     disconnect()
     schema.open_database(opened)
-    assert migrations_done() == done
+    assert applied_migrations() == done
     assert PaymentRequest.select().count() == 1
 
 
@@ -78,21 +78,21 @@ open_database(sys.argv[1])
 
 
 def test_processes_that_start_together_migrate_once(database_url: str) -> None:
-    """Daemon and web, on the first day: neither fails."""
+    """Daemon and web server may start at the same time with a new database."""
     with ExitStack() as stack:
-        processes = [stack.enter_context(program(OPENS, database_url)) for _ in range(3)]
+        processes = [stack.enter_context(run_program(OPENS, database_url)) for _ in range(3)]
         for process in processes:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
         assert [process.wait(60) for process in processes] == [0, 0, 0]
     schema.open_database(database_url)
-    assert len(migrations_done()) == len(list(schema.MIGRATIONS.glob("[0-9]*.py")))
+    assert len(applied_migrations()) == len(list(schema.MIGRATIONS.glob("[0-9]*.py")))
     disconnect()
 
 
 def test_a_database_of_a_newer_version_is_refused(opened: str) -> None:
-    """By name, with what can be done; the older program can't know what it would break."""
+    """The message names the unknown migration, because an older program could damage its data."""
     database.execute_sql(
         "INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2030-01-01 00:00:00')"
     )
@@ -101,10 +101,9 @@ def test_a_database_of_a_newer_version_is_refused(opened: str) -> None:
         schema.open_database(opened)
 
 
-def test_a_database_of_the_first_version_is_brought_up_to_date(
+def test_a_database_of_the_first_version_is_migrated_with_its_rows(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what is in it: an upgrade loses nothing."""
     with monkeypatch.context() as then:
         (tmp_path / "0001_initial.py").write_text((schema.MIGRATIONS / "0001_initial.py").read_text())
         then.setattr(schema, "MIGRATIONS", tmp_path)
@@ -118,10 +117,10 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(
     disconnect()
 
 
-def test_stored_outputs_keep_their_age_when_gaps_are_first_stored(
+def test_the_migration_to_present_since_keeps_the_age_of_outputs(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is there has been there since it was first seen; one that is gone comes back anew."""
+    """A live output is present since it was first seen. A dropped output begins anew when it comes back."""
     with monkeypatch.context() as then:
         for path in schema.MIGRATIONS.glob("000[1-5]_*.py"):
             (tmp_path / path.name).write_text(path.read_text())
@@ -145,10 +144,10 @@ def test_stored_outputs_keep_their_age_when_gaps_are_first_stored(
     disconnect()
 
 
-def test_a_migration_that_fails_leaves_nothing_of_itself(
+def test_a_failed_migration_changes_nothing(
     opened: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even the part that went well; and the one before it stands."""
+    """The earlier migrations remain."""
     disconnect()
     for path in schema.MIGRATIONS.glob("[0-9]*.py"):
         (tmp_path / path.name).write_text(path.read_text())
@@ -161,7 +160,7 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(
     with pytest.raises(DatabaseError, match="cannot bring the database up to date"):
         schema.open_database(opened)
     assert not database.table_exists("half")
-    assert "9999_broken" not in migrations_done()
+    assert "9999_broken" not in applied_migrations()
 
 
 # Models and migrations
@@ -173,8 +172,8 @@ def all_tables() -> list[type[Table]]:
     return [table for table in Table.__subclasses__() if table.__module__.startswith("models.")]
 
 
-def shape(table: type[Table]) -> dict[str, Any]:
-    """What the database says of a table: columns, unique indexes, references."""
+def table_shape(table: type[Table]) -> dict[str, Any]:
+    """Return the columns, unique indexes and references of a table, as the database lists them."""
     name = table._meta.table_name
     indexes = database.get_indexes(name)
     return {
@@ -186,34 +185,34 @@ def shape(table: type[Table]) -> dict[str, Any]:
     }
 
 
-def test_the_migrated_schema_is_that_of_the_models(opened: str) -> None:
-    """Column for column: who changes a model and writes no migration is told here."""
+def test_the_migrated_schema_equals_that_of_the_models(opened: str) -> None:
+    """A change of a model without a migration fails here."""
     tables = all_tables()
-    migrated = {table._meta.table_name: shape(table) for table in tables}
+    migrated = {table._meta.table_name: table_shape(table) for table in tables}
     assert set(database.get_tables()) == {*migrated, "schema_migration"}
     database.drop_tables(tables)
     database.create_tables(tables)
-    assert migrated == {table._meta.table_name: shape(table) for table in tables}
+    assert migrated == {table._meta.table_name: table_shape(table) for table in tables}
 
 
-def test_a_model_with_another_column_has_another_shape(opened: str) -> None:
-    """The test above would notice."""
-    migrated = shape(Seller)
+def test_a_table_with_another_column_has_another_shape(opened: str) -> None:
+    """The test above would fail."""
+    migrated = table_shape(Seller)
     columns = migrated["columns"]
     assert {name for name, *_ in columns} == {field.column_name for field in Seller._meta.sorted_fields}
     assert ("api_key_hash",) in migrated["unique"]
     database.execute_sql("ALTER TABLE seller ADD COLUMN city VARCHAR(20)")
-    assert {name for name, *_ in shape(Seller)["columns"] - columns} == {"city"}
-    assert shape(DaemonCommand)["references"] == {
+    assert {name for name, *_ in table_shape(Seller)["columns"] - columns} == {"city"}
+    assert table_shape(DaemonCommand)["references"] == {
         ("payment_id", "payment_request", "id", "CASCADE"),
         ("message_id", "message", "id", "CASCADE"),
     }
 
 
-# What the database refuses by itself
+# Constraints
 
 
-def refuses(action: Callable[[], object]) -> bool:
+def is_refused(action: Callable[[], object]) -> bool:
     try:
         with database.atomic():
             action()
@@ -222,47 +221,46 @@ def refuses(action: Callable[[], object]) -> bool:
     return False
 
 
-def test_foreign_keys_are_on(opened: str) -> None:
-    """SQLite's are off unless each connection asks for them."""
-    assert refuses(lambda: new_payment(seller="nobody"))
-    assert refuses(lambda: new_payment(address=4711))
+def test_foreign_keys_are_enforced(opened: str) -> None:
+    """SQLite enforces them only if each connection requests it."""
+    assert is_refused(lambda: new_payment(seller="nobody"))
+    assert is_refused(lambda: new_payment(address=4711))
     assert PaymentRequest.select().count() == 0
 
 
 def test_an_address_is_used_once(opened: str) -> None:
-    """For one request, and once in the table, as text and as script."""
+    """It serves one request, and is in the table once, as text and as script."""
     first = new_payment(1)
-    assert refuses(lambda: new_payment(2, address=first.address))
-    assert refuses(lambda: new_address(1))
+    assert is_refused(lambda: new_payment(2, address=first.address))
+    assert is_refused(lambda: new_address(1))
     other = {"wallet": "nodetill", "created_at": NOW}
-    assert refuses(lambda: Address.create(script=script(1), address="bcrt1qother", **other))
-    assert refuses(lambda: Address.create(script=script(9), address=first.address.address, **other))
+    assert is_refused(lambda: Address.create(script=script(1), address="bcrt1qother", **other))
+    assert is_refused(lambda: Address.create(script=script(9), address=first.address.address, **other))
 
 
 def test_an_output_is_stored_once(opened: str) -> None:
     """Another index of the same transaction is another output."""
     payment = new_payment()
     new_output(payment)
-    assert refuses(lambda: new_output(payment))
-    assert refuses(lambda: new_output(new_payment(2)))
-    assert not refuses(lambda: new_output(payment, vout=1))
+    assert is_refused(lambda: new_output(payment))
+    assert is_refused(lambda: new_output(new_payment(2)))
+    assert not is_refused(lambda: new_output(payment, vout=1))
 
 
-def test_a_change_is_told_once(opened: str) -> None:
-    """The same type at the same revision is the same event; and one reference is one event."""
+def test_an_event_is_stored_once_for_each_change(opened: str) -> None:
+    """The same type at the same revision is the same event. A reference names one event."""
     payment = new_payment()
     new_event(payment)
-    assert refuses(lambda: new_event(payment, reference="evt_other"))
-    assert refuses(lambda: new_event(payment, revision=2))
-    assert not refuses(lambda: new_event(payment, reference="evt_next", revision=2))
+    assert is_refused(lambda: new_event(payment, reference="evt_other"))
+    assert is_refused(lambda: new_event(payment, revision=2))
+    assert not is_refused(lambda: new_event(payment, reference="evt_next", revision=2))
 
 
-def test_an_event_goes_once_to_each_recipient(opened: str) -> None:
-    """By each channel."""
+def test_an_event_has_one_message_for_each_channel_and_recipient(opened: str) -> None:
     event = new_event(new_payment())
     new_message(event)
-    assert refuses(lambda: new_message(event))
-    assert not refuses(lambda: new_message(event, channel="webhook", recipient="company1"))
+    assert is_refused(lambda: new_message(event))
+    assert not is_refused(lambda: new_message(event, channel="webhook", recipient="company1"))
 
 
 MINED = {"block_hash": BLOCK_HASH, "block_height": 100}
@@ -294,62 +292,61 @@ POSSIBLE: list[dict[str, Any]] = [
 ]
 
 
-def test_an_output_in_a_state_that_cannot_be_is_refused(opened: str) -> None:
-    """The states are four; a mined one has its block and no other has; a replaced one has its replacement."""
+def test_an_output_in_an_impossible_state_is_refused(opened: str) -> None:
+    """Only a mined output has a block, and only a replaced output has a replacement."""
     payment = new_payment()
     for values in IMPOSSIBLE:
-        assert refuses(partial(new_output, payment, **values)), values
+        assert is_refused(partial(new_output, payment, **values)), values
 
 
-def test_an_output_in_each_state_is_stored(opened: str) -> None:
-    """And so are the least and the most that it can be."""
+def test_an_output_in_each_possible_state_is_stored(opened: str) -> None:
+    """The least and the greatest values are accepted, too."""
     payment = new_payment()
     for vout, values in enumerate(POSSIBLE):
-        assert not refuses(partial(new_output, payment, **{"vout": vout, **values})), values
+        assert not is_refused(partial(new_output, payment, **{"vout": vout, **values})), values
 
 
-def test_a_request_for_nothing_is_refused(opened: str) -> None:
-    """And one that repeats a reference, or a seller's idempotency key."""
+def test_a_request_of_amount_zero_or_with_a_used_key_is_refused(opened: str) -> None:
+    """A reference, and a seller's idempotency key, are unique."""
     new_payment(1, idempotency_key="order-1")
-    assert refuses(lambda: new_payment(2, amount_sats=0))
-    assert refuses(lambda: new_payment(2, reference="PR-1"))
-    assert refuses(lambda: new_payment(2, idempotency_key="order-1"))
-    assert not refuses(lambda: new_payment(2, idempotency_key="order-1", seller=new_seller("company2")))
-    assert not refuses(lambda: [new_payment(3), new_payment(4)])
+    assert is_refused(lambda: new_payment(2, amount_sats=0))
+    assert is_refused(lambda: new_payment(2, reference="PR-1"))
+    assert is_refused(lambda: new_payment(2, idempotency_key="order-1"))
+    assert not is_refused(lambda: new_payment(2, idempotency_key="order-1", seller=new_seller("company2")))
+    assert not is_refused(lambda: [new_payment(3), new_payment(4)])
 
 
-def test_other_doubles_are_refused(opened: str) -> None:
-    """Keys of sellers, blocks of one height or hash, watched outpoints, prices, a second report."""
+def test_duplicates_in_other_tables_are_refused(opened: str) -> None:
+    """The tables have sellers' keys, blocks, watched outpoints, prices and the report."""
     new_seller("company1")
-    assert refuses(lambda: new_seller("company2", api_key_hash="company1"))
+    assert is_refused(lambda: new_seller("company2", api_key_hash="company1"))
     block = {"chainwork": "0" * 64, "mined_at": NOW}
     Block.insert(height=1, hash=BLOCK_HASH, **block).execute()
-    assert refuses(lambda: Block.insert(height=1, hash=TXID, **block).execute())
-    assert refuses(lambda: Block.insert(height=2, hash=BLOCK_HASH, **block).execute())
+    assert is_refused(lambda: Block.insert(height=1, hash=TXID, **block).execute())
+    assert is_refused(lambda: Block.insert(height=2, hash=BLOCK_HASH, **block).execute())
     spend = {"txid": TXID, "outpoint": b"\x01" * 36, "spending_txid": TXID}
     WatchedOutpoint.insert(spend).execute()
-    assert refuses(lambda: WatchedOutpoint.insert(spend).execute())
+    assert is_refused(lambda: WatchedOutpoint.insert(spend).execute())
     rate = {"source": "kraken", "currency": "EUR", "price": "1", "fetched_at": NOW}
     Rate.insert(rate).execute()
-    assert refuses(lambda: Rate.insert(rate).execute())
-    assert refuses(lambda: DaemonReport.insert(id=2).execute())
+    assert is_refused(lambda: Rate.insert(rate).execute())
+    assert is_refused(lambda: DaemonReport.insert(id=2).execute())
 
 
-def test_nothing_that_money_depends_on_can_be_deleted(opened: str) -> None:
-    """A seller with requests, an address with a request or outputs, a request with events."""
+def test_rows_that_a_payment_depends_on_cannot_be_deleted(opened: str) -> None:
     payment = new_payment()
     new_output(payment)
     event = new_event(payment)
     new_message(event)
-    assert refuses(payment.seller.delete_instance)
-    assert refuses(payment.address.delete_instance)
-    assert refuses(payment.delete_instance)
+    assert is_refused(payment.seller.delete_instance)
+    assert is_refused(payment.address.delete_instance)
+    assert is_refused(payment.delete_instance)
     event.delete_instance()
     assert (Message.select().count(), Event.select().count()) == (0, 0)
 
 
-def test_the_queries_that_are_asked_all_the_time_use_their_indexes(opened: str) -> None:
-    """Those that look for work find it without reading all that was ever done."""
+def test_frequent_queries_use_their_indexes(opened: str) -> None:
+    """Queries for pending work must not read all finished work."""
     if not is_sqlite():
         # PostgreSQL reads a small table whole, whatever indexes there are.
         database.execute_sql("SET enable_seqscan = off")
