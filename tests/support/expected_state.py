@@ -19,7 +19,7 @@ from payments.document import depth
 from payments.notifications import message_id, should_email_operator
 from payments.status import EventType, LastKnownState, Status, assess, events_between
 from tests.support.chain_state import ChainState, View
-from tests.support.oracle import truth
+from tests.support.oracle import expected_status
 
 COVERED = {"received", "confirming", "confirmed"}
 
@@ -172,7 +172,7 @@ def _inherited(
 def _status_differences(
     request: TrackedRequest, row: PaymentRequest, outputs: Iterable[Output], view: View, now: datetime
 ) -> Iterator[str]:
-    wanted = truth(
+    wanted = expected_status(
         row.terms,
         [output.receipt for output in outputs],
         tip_height=view.tip.height,
@@ -235,7 +235,7 @@ def _false_alarms(request: TrackedRequest, row: PaymentRequest, view: View, now:
     is_confirmed_first = EventType.CONFIRMED in told[: told.index(EventType.REVERTED)]
     was_confirmed = request.standing.status is Status.CONFIRMED or is_confirmed_first
     is_enough = [
-        truth(
+        expected_status(
             row.terms,
             [o.receipt for o in outputs_at(row.address_id) if (o.txid, o.vout) in outpoints],
             tip_height=view.tip.height,

@@ -30,7 +30,7 @@ class ExpectedStatus:
     txids: frozenset[str]
 
 
-def truth(
+def expected_status(
     terms: Terms, receipts: Sequence[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> ExpectedStatus:
     """Return the status of a request and the fields that belong to it."""

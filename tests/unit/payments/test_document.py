@@ -1,4 +1,4 @@
-"""A request's JSON has the fields of docs/spec.md 4, with those names and kinds of value."""
+"""A request's JSON has the fields of docs/spec.md 4, with their names and types."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ TXID, BLOCK_HASH, OTHER_TXID = "ab" * 32, "cd" * 32, "ef" * 32
 
 @dataclass
 class FakeRequest:
-    """docs/spec.md 4's example."""
+    """The example of docs/spec.md 4."""
 
     reference: str = "PR-3kTMd0Zk6bW1vJrXq2nVhA"
     seller_id: str = "company1"
@@ -51,7 +51,7 @@ class FakeRequest:
 
 
 @dataclass
-class FakePart:
+class FakeOutput:
     """A mined output."""
 
     txid: str = TXID
@@ -65,16 +65,16 @@ class FakePart:
 
 
 def document(
-    request: FakeRequest | None = None, *parts: FakePart, tip_height: int = 907002
+    request: FakeRequest | None = None, *parts: FakeOutput, tip_height: int = 907002
 ) -> dict[str, Any]:
     return payment_document(
         request or FakeRequest(), BECH32, parts, tip_height=tip_height, public_url="https://pay.example"
     )
 
 
-def test_a_payment_request_in_json_is_that_of_the_contract() -> None:
-    """Field for field, and `label`, which the contract's POST takes, beside the `note`."""
-    assert document(None, FakePart()) == {
+def test_a_document_is_the_example_of_the_contract() -> None:
+    """The contract's POST has `label` besides `note`, so the document has it, too."""
+    assert document(None, FakeOutput()) == {
         "payment_request_id": "PR-3kTMd0Zk6bW1vJrXq2nVhA",
         "seller_id": "company1",
         "amount_fiat": "135.99",
@@ -119,8 +119,7 @@ def test_a_payment_request_in_json_is_that_of_the_contract() -> None:
     }
 
 
-def test_a_new_request_has_nothing_where_nothing_is() -> None:
-    """Null for moments and the transaction, an empty list of them, 0 confirmations."""
+def test_a_new_request_has_null_times_and_no_transactions() -> None:
     new = replace(FakeRequest(), status="new", covered_height=None, txid=None, received_at=None)
     found = document(new)
     assert [found[name] for name in ("txid", "received_at", "confirmed_at")] == [None, None, None]
@@ -128,8 +127,8 @@ def test_a_new_request_has_nothing_where_nothing_is() -> None:
 
 
 def test_an_output_in_no_block_has_no_confirmations() -> None:
-    """In the mempool, or replaced by a transaction that is named."""
-    waiting = FakePart(state="mempool", block_hash=None, block_height=None)
+    """This holds in the mempool, and after a replacement by a named transaction."""
+    waiting = FakeOutput(state="mempool", block_hash=None, block_height=None)
     replaced = replace(waiting, state="replaced", replaced_by=OTHER_TXID)
     parts = document(None, waiting, replaced)["transactions"]
     assert [part["confirmations"] for part in parts] == [0, 0]
@@ -139,20 +138,19 @@ def test_an_output_in_no_block_has_no_confirmations() -> None:
     ]
 
 
-def test_a_request_in_json_is_json() -> None:
-    """Nothing in it needs an encoder of its own."""
-    found = document(replace(FakeRequest(), metadata={"order": [1, "zwei"]}), FakePart())
+def test_a_document_needs_no_json_encoder_of_its_own() -> None:
+    found = document(replace(FakeRequest(), metadata={"order": [1, "zwei"]}), FakeOutput())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 @pytest.mark.parametrize(("height", "expected"), [(None, 0), (100, 1), (95, 6), (101, 0)])
 def test_confirmations_are_one_at_the_tip(height: int | None, expected: int) -> None:
-    """0 in no block, and never below that where a tip is being caught up with."""
+    """They are 0 in no block, and never negative while the daemon catches up."""
     assert depth(height, tip_height=100) == expected
 
 
 def test_times_are_rfc_3339_in_utc() -> None:
-    """Whatever zone the moment is in; part seconds are cut off."""
+    """Any time zone is accepted, and fractions of a second are cut off."""
     assert timestamp(NOON.astimezone(timezone(timedelta(hours=-5)))) == "2026-11-23T12:00:00Z"
     assert timestamp(None) is None
 
@@ -166,7 +164,7 @@ def test_times_are_rfc_3339_in_utc() -> None:
         "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
     ],
 )
-def test_a_segwit_address_stands_in_capitals_in_the_uri(address: str) -> None:
+def test_a_segwit_address_is_in_capitals_in_the_uri(address: str) -> None:
     """BIP173 allows it, and a QR code of capitals is smaller."""
     assert payment_uri(address, 1) == f"bitcoin:{address.upper()}?amount=0.00000001"
 
@@ -180,13 +178,13 @@ def test_a_segwit_address_stands_in_capitals_in_the_uri(address: str) -> None:
         "2MzQwSSnBHWHqSAqtTVQ6v47XtaisrJa1Vc",
     ],
 )
-def test_a_base58_address_stays_as_it_is(address: str) -> None:
-    """There capitals mean something."""
+def test_a_base58_address_is_unchanged_in_the_uri(address: str) -> None:
+    """Base58 distinguishes capitals."""
     assert payment_uri(address, 100_000_000) == f"bitcoin:{address}?amount=1.00000000"
 
 
 def test_a_label_is_percent_encoded() -> None:
-    """BIP21: as UTF-8, and a space is %20, never a plus sign."""
+    """BIP21 encodes UTF-8, and a space is %20, never a plus sign."""
     assert payment_uri(BECH32, 5000, "Müller & Söhne") == (
         f"bitcoin:{BECH32.upper()}?amount=0.00005000&label=M%C3%BCller%20%26%20S%C3%B6hne"
     )
@@ -194,7 +192,7 @@ def test_a_label_is_percent_encoded() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_any_label_comes_out_of_the_uri_as_it_went_in(label: str) -> None:
-    """And adds no parameter of its own, such as another amount."""
+def test_any_label_is_read_from_the_uri_unchanged(label: str) -> None:
+    """A label cannot add a parameter, such as another amount."""
     parameters = parse_qs(urlsplit(payment_uri(BECH32, 5000, label)).query, strict_parsing=True)
     assert parameters == {"amount": ["0.00005000"], "label": [label]}

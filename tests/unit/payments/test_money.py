@@ -1,4 +1,4 @@
-"""Amounts are exact, refused where they are not plain, and rounded in the merchant's favour only."""
+"""Amounts are exact, refused if they are not plain numbers, and rounded only in the merchant's favour."""
 
 import json
 from decimal import Context, Decimal, localcontext
@@ -44,21 +44,21 @@ percents = st.decimals(0, "99.9", allow_nan=False, allow_infinity=False, places=
     ],
 )
 def test_a_currency_has_the_decimals_of_iso_4217(code: str, exponent: int) -> None:
-    """Yen have none, Kuwaiti dinars three; bitcoin eight and satoshis none."""
+    """Yen have none, Kuwaiti dinars three. Bitcoin have eight, and satoshis none."""
     assert currency_exponent(code) == exponent
     assert is_currency(code)
 
 
 @pytest.mark.parametrize("code", ["XAU", "XXX", "XTS", "eur", "EU", "", " EUR", "ÉUR", "DEM", "EUR\n"])
-def test_what_nobody_is_paid_in_is_no_currency(code: str) -> None:
-    """Metals, test codes, withdrawn and misspelt codes are refused, and the message says what is allowed."""
+def test_codes_without_payments_are_no_currency(code: str) -> None:
+    """Metals, test codes, withdrawn and misspelt codes are refused with the allowed values."""
     assert not is_currency(code)
     with pytest.raises(AmountError, match="ISO 4217"):
         read_amount("1", code)
 
 
-def test_what_is_not_text_is_no_currency() -> None:
-    """JSON may bring anything in the place of a code."""
+def test_a_currency_that_is_not_text_is_refused() -> None:
+    """JSON allows any value instead of a code."""
     assert not any(is_currency(value) for value in (None, 978, True, ["EUR"], {"EUR": 1}))
 
 
@@ -78,16 +78,15 @@ def test_what_is_not_text_is_no_currency() -> None:
         ("1." + "0" * 900, "SAT", "1"),
     ],
 )
-def test_a_plain_amount_is_read_as_written(value: str | int | Decimal, currency: str, amount: str) -> None:
-    """Text and JSON numbers keep every digit."""
+def test_a_plain_amount_keeps_every_digit(value: str | int | Decimal, currency: str, amount: str) -> None:
     assert to_plain(read_amount(value, currency)) == amount
 
 
 @pytest.mark.parametrize(
     "text", ["19.99", "0.1", "135.999", "1e5", "1E+2", "-1", "0", "0.0", "1000000000000"]
 )
-def test_a_json_number_is_judged_like_its_digits(text: str) -> None:
-    """json.loads with parse_float=Decimal keeps what the merchant wrote, and so what is wrong with it."""
+def test_a_json_number_is_read_like_its_digits_as_text(text: str) -> None:
+    """json.loads with parse_float=Decimal keeps the digits, and so their faults."""
     value = json.loads(text, parse_float=Decimal)
     if text in ("19.99", "0.1"):
         assert read_amount(value, "EUR") == Decimal(text)
@@ -129,8 +128,8 @@ def test_a_json_number_is_judged_like_its_digits(text: str) -> None:
         "1." + "0" * 1000,
     ],
 )
-def test_what_is_no_plain_number_is_refused(value: object) -> None:
-    """Signs, exponents, spaces, underscores, foreign digits, booleans and floats are no amount."""
+def test_an_amount_that_is_no_plain_number_is_refused(value: object) -> None:
+    """Signs, exponents, spaces, underscores, foreign digits, booleans and floats are refused."""
     with pytest.raises(AmountError, match="plain decimal number"):
         read_amount(value, "EUR")  # type: ignore[arg-type]
 
@@ -151,15 +150,15 @@ def test_what_is_no_plain_number_is_refused(value: object) -> None:
         ("0.000000001", "BTC", "8 decimals, as BTC has"),
     ],
 )
-def test_a_refusal_says_what_is_allowed(value: str | int, currency: str, reason: str) -> None:
+def test_a_refusal_names_the_allowed_values(value: str | int, currency: str, reason: str) -> None:
     """The merchant reads the message."""
     with pytest.raises(AmountError, match=reason):
         read_amount(value, currency)
 
 
 @given(st.text() | st.integers() | st.decimals() | st.floats() | st.booleans() | st.none())
-def test_no_value_brings_anything_but_an_amount_or_an_amount_error(value: object) -> None:
-    """What is accepted is positive, finite and below 10**12."""
+def test_any_value_is_an_amount_or_an_amount_error(value: object) -> None:
+    """An accepted amount is positive, finite and below 10**12."""
     try:
         amount = read_amount(value, "EUR")  # type: ignore[arg-type]
     except AmountError:
@@ -170,7 +169,7 @@ def test_no_value_brings_anything_but_an_amount_or_an_amount_error(value: object
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=9))
 def test_reading_ignores_the_decimal_context(number: Decimal) -> None:
-    """A program that computes with three digits loses none of a merchant's."""
+    """A program's context of three digits must not cut a merchant's digits."""
     with localcontext(Context(prec=3)):
         read = read_number(to_plain(number.copy_abs()))
     assert read is not None
@@ -178,14 +177,14 @@ def test_reading_ignores_the_decimal_context(number: Decimal) -> None:
 
 
 def test_the_worked_example_of_the_documentation() -> None:
-    """135.99 EUR at 61142.30 are 222416 satoshis: the exact quotient is 222415.5..."""
+    """At 61142.30, 135.99 EUR are 222416 satoshis, since the exact quotient is 222415.5..."""
     assert fiat_to_sats(Decimal("135.99"), Decimal("61142.30")) == 222416
     assert format_btc(222416) == "0.00222416"
 
 
 @given(amounts, prices)
-def test_an_amount_due_is_the_least_that_pays(amount: Decimal, price: Decimal) -> None:
-    """One satoshi less would not pay it; the context of the program has no say."""
+def test_the_amount_due_is_the_least_that_pays(amount: Decimal, price: Decimal) -> None:
+    """One satoshi less would be too little, in any decimal context."""
     with localcontext(Context(prec=2)):
         sats = fiat_to_sats(amount, price)
     with localcontext(Context(prec=200)):
@@ -194,7 +193,6 @@ def test_an_amount_due_is_the_least_that_pays(amount: Decimal, price: Decimal) -
 
 @given(st.integers(1, MAX_MONEY_SATS))
 def test_bitcoin_and_satoshis_need_no_rounding(sats: int) -> None:
-    """A price asked in BTC or SAT is that many satoshis exactly."""
     for currency, amount in (("SAT", Decimal(sats)), ("BTC", Decimal(format_btc(sats)))):
         price = price_of_bitcoin_unit(currency)
         assert price is not None
@@ -203,8 +201,8 @@ def test_bitcoin_and_satoshis_need_no_rounding(sats: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "NaN", "Infinity"])
-def test_nothing_is_due_at_no_price(wrong: str) -> None:
-    """A price that is none is an error of the program, never a free payment."""
+def test_a_price_or_amount_of_zero_is_an_error(wrong: str) -> None:
+    """A wrong price is an error of the program, and never makes a payment free."""
     with pytest.raises(ValueError, match="above zero"):
         fiat_to_sats(Decimal(1), Decimal(wrong))
     with pytest.raises(ValueError, match="above zero"):
@@ -213,7 +211,7 @@ def test_nothing_is_due_at_no_price(wrong: str) -> None:
 
 @given(amounts, prices, percents)
 def test_a_spread_favours_the_merchant(amount: Decimal, price: Decimal, percent: Decimal) -> None:
-    """It lowers the price by the exact share, so the customer never owes less bitcoin."""
+    """A spread lowers the price by the exact share, so the customer never owes less bitcoin."""
     with localcontext(Context(prec=2)):
         lower = apply_spread(price, percent)
     with localcontext(Context(prec=200)):
@@ -223,7 +221,7 @@ def test_a_spread_favours_the_merchant(amount: Decimal, price: Decimal, percent:
 
 @given(st.integers(0, MAX_MONEY_SATS), percents)
 def test_a_tolerance_is_rounded_down(sats: int, percent: Decimal) -> None:
-    """Nobody may miss more than the operator allowed."""
+    """A customer may not pay less than the operator's limit."""
     with localcontext(Context(prec=2)):
         missing = tolerance_sats(sats, percent)
     with localcontext(Context(prec=200)):
@@ -232,7 +230,6 @@ def test_a_tolerance_is_rounded_down(sats: int, percent: Decimal) -> None:
 
 @given(st.integers(-MAX_MONEY_SATS, MAX_MONEY_SATS))
 def test_bitcoin_are_written_with_eight_decimals(sats: int) -> None:
-    """The text is the number."""
     assert len(format_btc(sats).partition(".")[2]) == 8
     assert Decimal(format_btc(sats)) * SATS_PER_BTC == sats
 
@@ -241,5 +238,5 @@ def test_bitcoin_are_written_with_eight_decimals(sats: int) -> None:
     ("value", "text"), [("61142.30", "61142.30"), ("1E+5", "100000"), ("1E-8", "0.00000001"), ("0", "0")]
 )
 def test_plain_numbers_have_no_exponent(value: str, text: str) -> None:
-    """And keep their zeros."""
+    """Zeros at the end are kept."""
     assert to_plain(Decimal(value)) == text

@@ -1,4 +1,4 @@
-"""A replacement inherits the age of the money that it takes the place of, and no more."""
+"""A replacement inherits the age of the money that it replaces, and no more."""
 
 from datetime import datetime
 
@@ -23,20 +23,19 @@ NEEDED_SATS = 100
         (99, 100, None),
     ],
 )
-def test_a_replacement_brings_no_more_or_what_it_replaces_covered(
+def test_a_replacement_inherits_if_it_adds_nothing_or_the_old_money_sufficed(
     brought_sats: int, added_sats: int, expected: datetime | None
 ) -> None:
-    """A small part keeps the price for nobody, and a satoshi more on top of a full payment is no fault."""
+    """A small part must not keep the price for the whole, but a full payment may grow by a satoshi."""
     assert inherited_present_since(added_sats, NEEDED_SATS, [gone(paid(brought_sats))]) == expected
 
 
-def test_nothing_is_inherited_of_nothing() -> None:
-    """A payment that replaces none of the request's is as old as itself."""
+def test_a_payment_that_replaces_none_inherits_no_age() -> None:
     assert inherited_present_since(1, NEEDED_SATS, []) is None
 
 
-def test_several_parts_are_as_old_as_the_one_that_makes_them_enough() -> None:
-    """An old part lends its age to as much as it brought itself: late money does not become good by it."""
+def test_several_parts_inherit_the_age_of_the_part_that_completes_the_sum() -> None:
+    """An old part gives its age only to its own sum, so late money does not become timely by it."""
     parts = [paid(90, since=LATE, txid="b"), paid(10, since=IN_TIME)]
     assert inherited_present_since(10, NEEDED_SATS, parts) == IN_TIME
     assert inherited_present_since(11, NEEDED_SATS, parts) == LATE
@@ -44,7 +43,7 @@ def test_several_parts_are_as_old_as_the_one_that_makes_them_enough() -> None:
     assert inherited_present_since(101, NEEDED_SATS, parts) == LATE
 
 
-def test_the_age_is_that_of_the_presence_not_of_the_first_sight() -> None:
-    """A bump of money that was away is as late as its return."""
+def test_the_inherited_age_is_present_since_and_not_first_seen_at() -> None:
+    """A fee bump of money that was away is as late as the money's return."""
     back = paid(100, at=IN_TIME, since=LATE)
     assert inherited_present_since(100, NEEDED_SATS, [back]) == LATE

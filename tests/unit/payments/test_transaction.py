@@ -1,4 +1,4 @@
-"""The parser reads what python-bitcoinlib reads, and refuses what Bitcoin Core refuses."""
+"""The parser agrees with python-bitcoinlib, and refuses the bytes that Bitcoin Core refuses."""
 
 from decimal import Decimal
 from hashlib import sha256
@@ -48,7 +48,7 @@ GENESIS_HEADER = bytes.fromhex(
     "03ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c"
 )
 
-# One of the first on the main chain with a witness: a P2WPKH inside P2SH.
+# An early transaction of the main chain with a witness (P2WPKH in P2SH).
 SEGWIT_TXID = "c586389e5e4b3acb9d6c8be1c19ae8ab2795397633176f5a6442a261bbdefc3a"
 SEGWIT = bytes.fromhex(
     "0200000000010140d43a99926d43eb0e619bf0b3d83b4a31f60c176beecfb9d35bf45e54d0f7420100000017160014a4b4ca48de"
@@ -87,7 +87,7 @@ witness_items = st.binary(max_size=80) | st.just(bytes(600))
 
 @st.composite
 def serialised(draw: st.DrawFn) -> bytes:
-    """A transaction as python-bitcoinlib writes it: with a witness, or without."""
+    """Draw a transaction as python-bitcoinlib writes it, with or without a witness."""
     vin = draw(st.lists(inputs, min_size=1, max_size=4))
     vout = draw(st.lists(outputs, max_size=5))
     stacks = draw(st.lists(st.lists(witness_items, max_size=4), min_size=len(vin), max_size=len(vin)))
@@ -113,19 +113,19 @@ def facts_by_bitcoinlib(raw: bytes) -> tuple[str, list[bytes], list[tuple[int, b
 
 
 def legacy(vin: bytes = b"\x01" + bytes(41), vout: bytes = b"\x00") -> bytes:
-    """A transaction put together from the bytes of its inputs and its outputs, counts included."""
+    """Return a transaction from the bytes of its inputs and outputs, with their counts."""
     return b"\x02\x00\x00\x00" + vin + vout + bytes(4)
 
 
 @given(serialised())
-def test_a_transaction_is_what_python_bitcoinlib_says(raw: bytes) -> None:
-    """Of every form of output, with and without witness."""
+def test_a_transaction_is_parsed_as_by_python_bitcoinlib(raw: bytes) -> None:
+    """Each form of output is tried, with and without a witness."""
     assert facts(parse_transaction(raw)) == facts_by_bitcoinlib(raw)
 
 
 @given(st.lists(serialised(), max_size=5))
-def test_a_block_holds_its_transactions_in_order(transactions: list[bytes]) -> None:
-    """Each the same as when it came alone."""
+def test_a_block_has_its_transactions_in_order(transactions: list[bytes]) -> None:
+    """Each is equal to the transaction parsed alone."""
     raw = block_of(transactions)
     block = parse_block(raw)
     assert [facts(transaction) for transaction in block.transactions] == [
@@ -134,7 +134,7 @@ def test_a_block_holds_its_transactions_in_order(transactions: list[bytes]) -> N
     assert block.hash == b2lx(CBlock.deserialize(raw).GetHash())
 
 
-def test_the_genesis_block() -> None:
+def test_the_genesis_block_is_parsed() -> None:
     """Its coinbase spends nothing."""
     block = parse_block(GENESIS_HEADER + b"\x01" + GENESIS_COINBASE)
     assert (block.hash, block.previous_hash) == (GENESIS_HASH, "00" * 32)
@@ -145,8 +145,8 @@ def test_the_genesis_block() -> None:
     assert [amount_sats for amount_sats, _ in coinbase.outputs] == [50 * 10**8]
 
 
-def test_headers_are_named_as_far_as_each_follows_the_one_before() -> None:
-    """What REST answers may be cut off, or change while it is read."""
+def test_header_hashes_end_where_the_chain_of_headers_breaks() -> None:
+    """REST's answer may be cut off, or change while it is read."""
     child = GENESIS_HEADER[:4] + sha256(sha256(GENESIS_HEADER).digest()).digest() + GENESIS_HEADER[36:]
     genesis_hash, child_hash = (
         sha256(sha256(header).digest()).digest()[::-1].hex() for header in (GENESIS_HEADER, child)
@@ -157,8 +157,7 @@ def test_headers_are_named_as_far_as_each_follows_the_one_before() -> None:
     assert header_hashes(b"") == []
 
 
-def test_a_segwit_transaction_of_the_main_chain() -> None:
-    """Its txid leaves the witness out."""
+def test_the_txid_of_a_segwit_transaction_leaves_out_the_witness() -> None:
     transaction = parse_transaction(SEGWIT)
     spent = ("42f7d0545ef45bd3b9cfee6b170cf6314a3bd8b3f09b610eeb436d92993ad440", 1)
     assert transaction.txid == SEGWIT_TXID
@@ -180,7 +179,7 @@ def test_many_inputs_and_outputs_have_longer_counts() -> None:
 
 @given(serialised().filter(lambda raw: len(raw) < 1000))
 def test_a_transaction_cut_anywhere_is_malformed(raw: bytes) -> None:
-    """And raises nothing else; so does one with a byte too many."""
+    """The only exception is MalformedTransaction, also for a byte too many."""
     for end in range(len(raw)):
         with pytest.raises(MalformedTransaction):
             parse_transaction(raw[:end])
@@ -189,7 +188,7 @@ def test_a_transaction_cut_anywhere_is_malformed(raw: bytes) -> None:
 
 
 def test_a_block_cut_anywhere_is_malformed() -> None:
-    """And raises nothing else; so does one with a byte too many."""
+    """The only exception is MalformedTransaction, also for a byte too many."""
     raw = block_of([GENESIS_COINBASE, SEGWIT])
     for end in range(len(raw)):
         with pytest.raises(MalformedTransaction):
@@ -199,8 +198,8 @@ def test_a_block_cut_anywhere_is_malformed() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_random_bytes_are_malformed_or_read(raw: bytes) -> None:
-    """Whatever they are, nothing but MalformedTransaction comes out."""
+def test_random_bytes_are_parsed_or_malformed(raw: bytes) -> None:
+    """The only exception is MalformedTransaction."""
     for parse in (parse_transaction, parse_block):
         try:
             parse(raw)
@@ -209,8 +208,9 @@ def test_random_bytes_are_malformed_or_read(raw: bytes) -> None:
 
 
 @given(serialised().filter(lambda raw: len(raw) < 1000), st.data())
-def test_a_changed_byte_is_malformed_or_read_like_python_bitcoinlib(raw: bytes, data: st.DataObject) -> None:
-    """What we read of a damaged transaction is what the peer reads."""
+def test_a_changed_byte_is_malformed_or_parsed_as_by_python_bitcoinlib(
+    raw: bytes, data: st.DataObject
+) -> None:
     changed = bytearray(raw)
     changed[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -234,21 +234,21 @@ def test_a_changed_byte_is_malformed_or_read_like_python_bitcoinlib(raw: bytes, 
     ],
 )
 def test_a_length_that_the_bytes_cannot_hold_is_malformed_at_once(raw: bytes) -> None:
-    """However large, it makes nothing large."""
+    """A large length must not allocate much memory."""
     with pytest.raises(MalformedTransaction):
         parse_transaction(raw)
 
 
 @pytest.mark.parametrize("count", [b"\xfd\x01\x00", b"\xfe\x01\x00\x00\x00", b"\xff\x01" + bytes(7)])
 def test_a_size_not_in_its_shortest_form_is_malformed(count: bytes) -> None:
-    """As ReadCompactSize of Core's serialize.h has it."""
+    """ReadCompactSize of Core's serialize.h refuses it, too."""
     parse_transaction(legacy(vin=b"\x01" + bytes(41)))
     with pytest.raises(MalformedTransaction):
         parse_transaction(legacy(vin=count + bytes(41)))
 
 
-def test_an_amount_beyond_all_bitcoin_is_malformed() -> None:
-    """So is a negative one, which reads as a very large one."""
+def test_an_amount_above_21_million_bitcoin_is_malformed() -> None:
+    """A negative amount reads as a very large one."""
     parse_transaction(legacy(vout=b"\x01" + MAX_MONEY_SATS.to_bytes(8, "little") + b"\x00"))
     for amount in (MAX_MONEY_SATS + 1).to_bytes(8, "little"), b"\xff" * 8:
         with pytest.raises(MalformedTransaction, match="amount"):
@@ -262,8 +262,8 @@ def test_a_transaction_without_inputs_is_malformed() -> None:
             parse_transaction(legacy(vin=b"\x00", vout=bytes([flag, 0])))
 
 
-def test_a_witness_that_is_empty_is_malformed() -> None:
-    """Core calls it superfluous; also where there are no inputs to have one."""
+def test_an_empty_witness_is_malformed() -> None:
+    """Core calls it superfluous, also without inputs."""
     start, end = b"\x02\x00\x00\x00\x00\x01", bytes(4)
     for body in (b"\x01" + bytes(41) + b"\x00" + b"\x00", b"\x00\x00"):
         with pytest.raises(MalformedTransaction, match="superfluous"):
@@ -271,7 +271,7 @@ def test_a_witness_that_is_empty_is_malformed() -> None:
 
 
 def test_only_a_lone_null_outpoint_makes_a_coinbase() -> None:
-    """As IsCoinBase of Core's transaction.h has it."""
+    """IsCoinBase of Core's transaction.h has the same rule."""
     null, other = NULL_OUTPOINT + bytes(5), bytes(41)
     assert parse_transaction(legacy(vin=b"\x01" + null)).inputs == []
     assert parse_transaction(legacy(vin=b"\x02" + null + other)).inputs == [NULL_OUTPOINT, bytes(36)]
@@ -294,19 +294,19 @@ def test_only_a_lone_null_outpoint_makes_a_coinbase() -> None:
     ],
 )
 def test_the_work_of_a_block_follows_its_bits(bits: int, work: int) -> None:
-    """GetBlockProof and SetCompact of Core."""
+    """GetBlockProof and SetCompact of Core have the same rule."""
     assert work_from_bits(bits) == work
 
 
 @given(hashes, st.integers(0, 0xFFFFFFFF))
-def test_an_outpoint_comes_back_as_it_went(txid: bytes, vout: int) -> None:
-    """And is what a transaction's inputs hold."""
+def test_an_outpoint_is_split_into_its_txid_and_vout(txid: bytes, vout: int) -> None:
+    """Its bytes are those of a transaction's input."""
     assert split_outpoint(outpoint(txid.hex(), vout)) == (txid.hex(), vout)
     assert outpoint(txid.hex(), vout) == COutPoint(txid[::-1], vout).serialize()
 
 
 def as_decoded(raw: bytes) -> dict[str, Any]:
-    """What bitcoind's decoder would answer, as far as we read it."""
+    """Return the answer of bitcoind's decoder, as far as Nodetill reads it."""
     peer = CTransaction.deserialize(raw)
     vin = [{"txid": b2lx(each.prevout.hash), "vout": each.prevout.n} for each in peer.vin]
     vout = [
@@ -321,13 +321,13 @@ def as_decoded(raw: bytes) -> dict[str, Any]:
 
 
 @given(serialised())
-def test_a_decoded_transaction_is_the_parsed_one(raw: bytes) -> None:
-    """What the parser can't read and bitcoind can goes on by the same facts."""
+def test_a_decoded_transaction_equals_the_parsed_one(raw: bytes) -> None:
+    """The daemon uses bitcoind's decoder for a transaction that the parser refuses."""
     assert facts(transaction_from_rpc(as_decoded(raw))) == facts(parse_transaction(raw))
 
 
-def test_a_decoded_block_is_the_parsed_one() -> None:
-    """The genesis block has no previous one to name."""
+def test_a_decoded_block_equals_the_parsed_one() -> None:
+    """The genesis block has no previous block."""
     block = {
         "hash": GENESIS_HASH,
         "time": 1231006505,
@@ -368,7 +368,7 @@ def test_a_decoded_block_is_the_parsed_one() -> None:
     ],
 )
 def test_an_answer_that_is_no_transaction_is_malformed(change: dict[str, Any]) -> None:
-    """Amounts as floats among them: they would have lost satoshis already."""
+    """Amounts as floats are malformed, because they may have lost satoshis."""
     decoded = as_decoded(SEGWIT) | change
     with pytest.raises(MalformedTransaction):
         transaction_from_rpc(decoded)
