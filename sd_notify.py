@@ -18,12 +18,12 @@ class ServiceManager:
         address = environ.get("NOTIFY_SOCKET", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._status = ""
-        self.is_told_ready = False
+        self.has_sent_ready = False
 
     def ready(self, status: str) -> None:
         """Report that the start is over. Call this again, because a message may have been lost."""
-        if not self.is_told_ready:
-            self.is_told_ready = self._send("READY=1", status)
+        if not self.has_sent_ready:
+            self.has_sent_ready = self._send("READY=1", status)
 
     def alive(self, status: str) -> None:
         """Report progress. The message feeds the watchdog, or extends the time to start.
@@ -31,7 +31,7 @@ class ServiceManager:
         `status` is a line for `systemctl status`. A message contains only a changed status.
         """
         extension = f"EXTEND_TIMEOUT_USEC={START_EXTENSION_MICROSECONDS}"
-        self._send("WATCHDOG=1" if self.is_told_ready else extension, status)
+        self._send("WATCHDOG=1" if self.has_sent_ready else extension, status)
 
     def stopping(self) -> None:
         self._send("STOPPING=1", "stopping")

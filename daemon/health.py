@@ -144,7 +144,7 @@ class HealthReporter:
 
     def tell_ready(self) -> None:
         """Report to systemd once that the first look is done, or its problem."""
-        if not self._manager.is_told_ready:
+        if not self._manager.has_sent_ready:
             self._manager.ready(self._text())
 
     def problems(self) -> list[str]:

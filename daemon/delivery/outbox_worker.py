@@ -55,7 +55,7 @@ class SendsMail(Protocol):
     """The interface of `daemon.delivery.smtp.Mailer`."""
 
     def send(
-        self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
+        self, recipient: str, email: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
         """Raise TemporaryFailure or PermanentFailure."""
 

@@ -41,16 +41,16 @@ class Mailer:
         self._deadline_seconds = deadline_seconds
 
     def send(
-        self, recipient: str, letter: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
+        self, recipient: str, email: EmailContent, message_id: str, *, is_urgent: bool, now: datetime
     ) -> None:
         """Send one email within `deadline_seconds`. Return when the server or the Maildir has accepted it.
 
         Raise TemporaryFailure or PermanentFailure.
         """
         try:
-            message = _message(self._mail_from, recipient, letter, message_id, is_urgent, now)
+            message = _message(self._mail_from, recipient, email, message_id, is_urgent, now)
             line_ends = SMTP if isinstance(self._mail, SmtpServer) else default
-            content = message.as_bytes(policy=_unfolded(line_ends, letter.subject))
+            content = message.as_bytes(policy=_unfolded(line_ends, email.subject))
         except (ValueError, LookupError, TypeError, AttributeError, MessageError) as error:
             # The email package can never encode this email, so the email must not stop the emails after it.
             raise PermanentFailure(f"the email can't be written: {type(error).__name__}") from error
@@ -270,12 +270,12 @@ def _unfolded(policy: "EmailPolicy[EmailMessage]", subject: str) -> "EmailPolicy
 
 
 def _message(
-    mail_from: str, recipient: str, letter: EmailContent, message_id: str, is_urgent: bool, now: datetime
+    mail_from: str, recipient: str, email: EmailContent, message_id: str, is_urgent: bool, now: datetime
 ) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = mail_from
     message["To"] = recipient
-    message["Subject"] = letter.subject
+    message["Subject"] = email.subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = message_id
     # This header prevents automatic replies, such as holiday notices. RFC 3834 5.
@@ -283,8 +283,8 @@ def _message(
     if is_urgent:
         message["Importance"] = "high"  # RFC 2156 5.3.4
         message["X-Priority"] = "1"
-    message.set_content(letter.text, cte=_encoding(letter.text))
-    message.add_alternative(letter.html, subtype="html", cte=_encoding(letter.html))
+    message.set_content(email.text, cte=_encoding(email.text))
+    message.add_alternative(email.html, subtype="html", cte=_encoding(email.html))
     return message
 
 

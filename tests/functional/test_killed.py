@@ -92,7 +92,7 @@ def test_a_daemon_that_dies_anywhere_loses_nothing(tale: KillScenario, place: st
         daemon.stop()
         daemon.blocks_kept = FEW if place in FORGETFUL else BLOCKS_KEPT
         daemon.start(f"{place}:{arrival}", **SPECIAL.get(place, {}))
-        tale.tell()
+        tale.run()
         assert daemon.is_dead or arrival > 1, f"{place} was not reached; the log:\n{daemon.words()}"
         tale.finish()
 
@@ -105,7 +105,7 @@ def test_a_daemon_that_is_killed_again_and_again_loses_nothing(tale: KillScenari
     while daemon.kills < kills:
         tale.begin()
         before = repeats(tale), daemon.kills
-        tale.tell(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
+        tale.run(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
         tale.finish()
         # In each tale one message is asked for again.
         assert repeats(tale) - before[0] <= daemon.kills - before[1] + 1

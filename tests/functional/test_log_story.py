@@ -149,7 +149,7 @@ def test_the_figures_tell_the_same(till: Merchant) -> None:
     assert samples["nodetill_received_told_seconds_count", "email"] == 2
     assert samples["nodetill_feed_messages_total", "rawtx"] > 0
     assert samples["nodetill_feed_messages_total", "hashblock"] > 0
-    assert run(find_program("promtool", "promtool"), "check", "metrics", said=text) == ""
+    assert run(find_program("promtool", "promtool"), "check", "metrics", text=text) == ""
 
 
 def _scrape_of(till: Merchant) -> Any:

@@ -110,7 +110,7 @@ def test_a_loop_that_is_stuck_feeds_no_watchdog(
     poll = Feed.poll
 
     def hang(self: Feed, timeout_seconds: float) -> Batch:
-        if not go_on.is_set() and "WATCHDOG=1" in heard.heard():
+        if not go_on.is_set() and "WATCHDOG=1" in heard.received():
             stuck.set()
             assert go_on.wait(60)
         return poll(self, timeout_seconds)
@@ -130,7 +130,7 @@ def test_a_loop_that_is_stuck_feeds_no_watchdog(
         heard.forget()
         # Ten of its beats; nothing happens that could be waited for.
         assert not go_on.wait(1)
-        assert heard.heard() == []
+        assert heard.received() == []
         go_on.set()
         heard.wait("WATCHDOG=1")
         is_over.set()

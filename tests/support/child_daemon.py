@@ -51,7 +51,7 @@ class ChildDaemon:
 
     @property
     def is_up(self) -> bool:
-        """Whether the daemon was started, and neither stopped nor killed since.
+        """True after a start, until a stop or kill.
 
         It may have ended by itself.
         """
@@ -59,7 +59,7 @@ class ChildDaemon:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the daemon has ended by itself."""
+        """True if the daemon has ended by itself."""
         return self._pid is not None and not _exists(self._pid)
 
     def start(self, failpoint: str | None = None, **settings: str) -> None:

@@ -29,7 +29,7 @@ class TrackedRequest:
     """A payment request and its state at the last `Scenario.settle`.
 
     `live` has the outputs that bitcoind had at that moment. `steady` has the outputs that bitcoind has had
-    without a gap since then, and `buried` the outputs that its chain has had without a gap since then.
+    since then without a gap. `buried` has those that its chain has had without a gap.
     """
 
     payment_id: int
@@ -38,7 +38,7 @@ class TrackedRequest:
     seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
     since: dict[tuple[str, int], datetime] = field(default_factory=dict)
     live: set[tuple[str, int]] = field(default_factory=set)
-    told: int = 0
+    event_count: int = 0
     was_closed: bool = False
     steady: set[tuple[str, int]] = field(default_factory=set)
     buried: set[tuple[str, int]] = field(default_factory=set)
@@ -197,7 +197,7 @@ def _status_differences(
         yield f"{row.reference}: txid is one of {set(wanted.txids)}, stored is {row.txid}"
 
 
-def look_on(request: TrackedRequest, world: ChainState, view: View) -> None:
+def remove_absent(request: TrackedRequest, world: ChainState, view: View) -> None:
     """Remove from `steady` and `buried` the outputs that bitcoind or its chain does not have now."""
     paid = {(txid, vout) for txid, vout, _ in world.payers[request.script]}
     in_chain = {outpoint for outpoint in paid if outpoint[0] in view.places}
@@ -205,11 +205,11 @@ def look_on(request: TrackedRequest, world: ChainState, view: View) -> None:
     request.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
 
 
-def faults_of_telling(request: TrackedRequest, view: View, now: datetime, *, is_exact: bool) -> list[str]:
+def event_faults(request: TrackedRequest, view: View, now: datetime, *, is_exact: bool) -> list[str]:
     """Return the events since the last `settle` that are missing, wrong or in a wrong order."""
     row = request.row()
-    all_told = events_of(row)
-    faults = [*_faults_of_order(all_told), *_false_alarms(request, row, view, now)]
+    all_events = events_of(row)
+    faults = [*_order_faults(all_events), *_false_alarms(request, row, view, now)]
     if is_exact:
         outputs = outputs_at(row.address_id)
         after = assess(
@@ -219,20 +219,20 @@ def faults_of_telling(request: TrackedRequest, view: View, now: datetime, *, is_
             as_of=now,
             was_confirmed=request.standing.status is Status.CONFIRMED,
         )
-        has_new_part = _has_new_part(outputs, all_told[: request.told])
+        has_new_part = _has_new_part(outputs, all_events[: request.event_count])
         wanted = [event.value for event in events_between(request.standing, after, has_new_part=has_new_part)]
-        told = [event.type for event in all_told[request.told :]]
-        if told != wanted:
-            faults.append(f"{row.reference}: events {told}, expected {wanted}; before: {request.standing}")
+        events = [event.type for event in all_events[request.event_count :]]
+        if events != wanted:
+            faults.append(f"{row.reference}: events {events}, expected {wanted}; before: {request.standing}")
     return faults
 
 
 def _false_alarms(request: TrackedRequest, row: PaymentRequest, view: View, now: datetime) -> Iterator[str]:
     """Yield a fault if an event reports a reversal, but the money was live all the time."""
-    told = [EventType(event.type) for event in events_of(row)[request.told :]]
-    if EventType.REVERTED not in told:
+    events = [EventType(event.type) for event in events_of(row)[request.event_count :]]
+    if EventType.REVERTED not in events:
         return
-    is_confirmed_first = EventType.CONFIRMED in told[: told.index(EventType.REVERTED)]
+    is_confirmed_first = EventType.CONFIRMED in events[: events.index(EventType.REVERTED)]
     was_confirmed = request.standing.status is Status.CONFIRMED or is_confirmed_first
     is_enough = [
         expected_status(
@@ -247,30 +247,30 @@ def _false_alarms(request: TrackedRequest, row: PaymentRequest, view: View, now:
     ]
     was_covered, was_in_chain = is_enough
     if was_covered and (was_in_chain or not was_confirmed):
-        yield f"{row.reference}: events {told}, though its money was live all the time"
+        yield f"{row.reference}: events {events}, though its money was live all the time"
 
 
-def _has_new_part(outputs: Iterable[Output], told: list[Event]) -> bool:
+def _has_new_part(outputs: Iterable[Output], events: list[Event]) -> bool:
     """Return whether a live output is missing from the last event's document."""
-    parts = [(part["txid"], part["vout"]) for event in told[-1:] for part in event.payload["transactions"]]
+    parts = [(part["txid"], part["vout"]) for event in events[-1:] for part in event.payload["transactions"]]
     return any(output.receipt.is_live and (output.txid, output.vout) not in parts for output in outputs)
 
 
-def close(request: TrackedRequest, world: ChainState, view: View) -> None:
+def keep_state(request: TrackedRequest, world: ChainState, view: View) -> None:
     """Keep the stored state, from which the next `settle` compares."""
     row = request.row()
     request.standing = row.standing
-    request.told = len(events_of(row))
+    request.event_count = len(events_of(row))
     request.was_closed |= row.closed_at is not None
     request.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}
     request.since = {(o.txid, o.vout): o.present_since for o in outputs_at(row.address_id)}
     request.steady, request.buried = set(request.seen_at), set(request.seen_at)
-    look_on(request, world, view)
+    remove_absent(request, world, view)
     request.live = set(request.steady)
 
 
 @dataclass(slots=True)
-class _Tale:
+class _EventState:
     """The state of a request according to its events."""
 
     is_covered: bool = False
@@ -278,7 +278,7 @@ class _Tale:
     is_expired: bool = False
     revision: int = 0
 
-    def can_go_on(self, event: Event) -> bool:
+    def can_follow(self, event: Event) -> bool:
         """Return whether `event` can follow the earlier events, as a reversal follows only a payment."""
         kind, status, document = EventType(event.type), event.payload["status"], event.payload
         is_deep = document["confirmations"] >= document["confirmations_required"]
@@ -295,7 +295,7 @@ class _Tale:
         }
         return event.revision >= self.revision and bool(rules.get(kind, True))
 
-    def go_on(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         kind = EventType(event.type)
         self.revision = event.revision
         self.is_expired = kind is EventType.EXPIRED or (self.is_expired and kind is not EventType.RECEIVED)
@@ -305,20 +305,20 @@ class _Tale:
         self.is_confirmed |= kind is EventType.CONFIRMED
 
 
-def _faults_of_order(told: list[Event]) -> Iterator[str]:
-    tale = _Tale()
-    for event in told:
-        if not tale.can_go_on(event):
-            yield f"{event.type} at revision {event.revision}, {event.payload['status']}, after {tale}"
-        tale.go_on(event)
+def _order_faults(events: list[Event]) -> Iterator[str]:
+    state = _EventState()
+    for event in events:
+        if not state.can_follow(event):
+            yield f"{event.type} at revision {event.revision}, {event.payload['status']}, after {state}"
+        state.apply(event)
 
 
-def faults_of_post(request: TrackedRequest, taken: list[str], mail_from: str) -> list[str]:
+def email_faults(request: TrackedRequest, taken: list[str], mail_from: str) -> list[str]:
     """Return the events whose email is missing, or was stored or delivered more than once."""
-    told = events_of(request.row())
-    messages: list[Message] = messages_of(told)
+    events = events_of(request.row())
+    messages: list[Message] = messages_of(events)
     faults = []
-    for event in told:
+    for event in events:
         count = sum(message.event_id == event.id for message in messages)
         sent = taken.count(message_id(event.reference, mail_from))
         wanted = int(should_email_operator(EventType(event.type), event.payload))

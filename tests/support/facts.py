@@ -84,8 +84,8 @@ class RequestHistory:
     def __init__(self, terms: Terms = TERMS) -> None:
         self.terms = terms
         self.standing = LastKnownState()
-        self.told: list[EventType] = []
-        self.told_parts: set[tuple[str, int]] = set()
+        self.events: list[EventType] = []
+        self.reported_parts: set[tuple[str, int]] = set()
 
     def now(
         self,
@@ -98,29 +98,29 @@ class RequestHistory:
         if accepted:
             self.terms = replace(self.terms, is_late_accepted=True)
         return tuple(
-            event.removeprefix("payment.") for event in self.live_through(self.facts(receipts, as_of, tip))
+            event.removeprefix("payment.") for event in self.assess_next(self.facts(receipts, as_of, tip))
         )
 
     def facts(self, receipts: tuple[ReceivedOutput, ...], as_of: datetime, tip: int) -> Facts:
         """Return facts with this request's terms."""
         return Facts(self.terms, receipts, tip, as_of)
 
-    def live_through(self, facts: Facts) -> tuple[EventType, ...]:
+    def assess_next(self, facts: Facts) -> tuple[EventType, ...]:
         """Assess facts as the daemon does, and return the new events."""
         assessment = facts.assess(was_confirmed=self.standing.status is Status.CONFIRMED)
         parts = {(receipt.txid, receipt.vout): receipt.is_live for receipt in facts.receipts}
-        has_new_part = any(is_live and part not in self.told_parts for part, is_live in parts.items())
-        told = events_between(self.standing, assessment, has_new_part=has_new_part)
+        has_new_part = any(is_live and part not in self.reported_parts for part, is_live in parts.items())
+        events = events_between(self.standing, assessment, has_new_part=has_new_part)
         self.standing = LastKnownState(
             status=assessment.status,
             is_late=assessment.is_late,
             is_closed=assessment.is_closed,
             received_sats=assessment.received_sats,
-            notified_sats=assessment.received_sats if told else self.standing.notified_sats,
+            notified_sats=assessment.received_sats if events else self.standing.notified_sats,
         )
-        self.told_parts = set(parts) if told else self.told_parts
-        self.told.extend(told)
-        return told
+        self.reported_parts = set(parts) if events else self.reported_parts
+        self.events.extend(events)
+        return events
 
 
 moments = st.integers(-15, 75).map(lambda seconds: EXPIRES + timedelta(seconds=seconds)) | st.sampled_from(

@@ -63,7 +63,7 @@ def _with_rpc(node: RegtestNode, customer: Customer, directory: Path) -> Iterabl
             for fault in RpcFault:
                 if fault not in (RpcFault.NONE, RpcFault.SCANNING):
                     yield (
-                        f"after {FAULT_SECONDS:g} s of: {fault.value}",
+                        f"after {FAULT_SECONDS:g} s of {fault.value}",
                         [_delay_after_fault(till, customer, server, fault)],
                     )
         finally:

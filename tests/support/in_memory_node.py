@@ -426,8 +426,8 @@ class InMemoryNode:
     def _rpc_getmempoolancestors(self, txid: str) -> list[str]:
         return list(self._ancestors_of(self._entry(txid).sent.inputs))
 
-    def _rpc_gettxspendingprevout(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        found = ((row, self._spenders.get(outpoint(row["txid"], row["vout"]))) for row in asked)
+    def _rpc_gettxspendingprevout(self, outpoints: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = ((row, self._spenders.get(outpoint(row["txid"], row["vout"]))) for row in outpoints)
         return [row if spender is None else row | {"spendingtxid": spender} for row, spender in found]
 
     def _rpc_getrawtransaction(self, txid: str) -> str:

@@ -1,7 +1,7 @@
 """The daemon in the test's own process: its loop runs while the test waits for a condition.
 
-Loop, feed, RPC, tables and outbox worker are the real ones. A test injects faults between them: a message
-that the feed drops, a call at which the process is killed, or a call that bitcoind refuses.
+Loop, feed, RPC, tables and outbox worker are the real ones. A test injects faults between them. The feed can
+drop messages, bitcoind can refuse a call, and a call can kill the daemon.
 """
 
 import random

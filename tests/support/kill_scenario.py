@@ -17,7 +17,7 @@ from models.outbox import EMAIL, WEBHOOK, Event, Message, events_of
 from payments.notifications import message_id
 from tests.support.child_daemon import ChildDaemon
 from tests.support.endpoint import Endpoint
-from tests.support.expected_state import TrackedRequest, faults_of_telling
+from tests.support.expected_state import TrackedRequest, event_faults
 from tests.support.scenario import Scenario
 from tests.support.tx_builder import BuiltTransaction
 from tests.support.zmq_forwarder import ZmqForwarder
@@ -48,7 +48,7 @@ class KillScenario:
             self.stage.begin()
         self.runs += 1
 
-    def tell(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def run(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Do all steps, even if the daemon ends. `meanwhile` is called before each step."""
         self.stage.is_rough = True
         for step in self._steps():
@@ -143,8 +143,8 @@ class KillScenario:
         are_all_stored = daemon.work_until(lambda: not self._missing_addresses(), STEP_SECONDS)
         assert are_all_stored, f"not in the table: {self._missing_addresses()}; the log:\n{daemon.words()}"
         view, now = stage.world.view(), datetime.now(UTC)
-        faults = [f for a in stage.requests for f in faults_of_telling(a, view, now, is_exact=False)]
-        faults += [f for a in stage.requests for f in faults_of_delivery(a, self)]
+        faults = [f for a in stage.requests for f in event_faults(a, view, now, is_exact=False)]
+        faults += [f for a in stage.requests for f in delivery_faults(a, self)]
         assert not faults, stage.report(faults)
 
 
@@ -159,15 +159,15 @@ def _undelivered_rows() -> list[tuple[str, str, int, str | None]]:
     return [(row.event.type, row.queue, row.attempts, row.last_error) for row in rows]
 
 
-def faults_of_delivery(request: TrackedRequest, tale: KillScenario) -> list[str]:
+def delivery_faults(request: TrackedRequest, scenario: KillScenario) -> list[str]:
     """Return the channels whose messages are missing, or did not first arrive in the order of the events."""
-    told = events_of(request.row())
-    mailed = [message_id(event.reference, tale.stage.settings.mail_from) for event in told]
-    hooked = [event.reference for event in told]
-    hooks = [hook.headers["webhook-id"] for hook in tale.shop.requests]
-    arrived = {EMAIL: tale.daemon.mailer.taken, WEBHOOK: hooks}
+    events = events_of(request.row())
+    mailed = [message_id(event.reference, scenario.stage.settings.mail_from) for event in events]
+    hooked = [event.reference for event in events]
+    hooks = [hook.headers["webhook-id"] for hook in scenario.shop.requests]
+    arrived = {EMAIL: scenario.daemon.mailer.taken, WEBHOOK: hooks}
     wanted = {
-        EMAIL: [name for name, event in zip(mailed, told, strict=True) if _has(event, EMAIL)],
+        EMAIL: [name for name, event in zip(mailed, events, strict=True) if _has(event, EMAIL)],
         WEBHOOK: hooked,
     }
     faults = []
@@ -178,9 +178,9 @@ def faults_of_delivery(request: TrackedRequest, tale: KillScenario) -> list[str]
     return faults
 
 
-def repeats(tale: KillScenario) -> int:
+def repeats(scenario: KillScenario) -> int:
     """Return how many deliveries repeated an earlier one."""
-    ids = [*tale.daemon.mailer.taken, *(r.headers["webhook-id"] for r in tale.shop.requests)]
+    ids = [*scenario.daemon.mailer.taken, *(r.headers["webhook-id"] for r in scenario.shop.requests)]
     return sum(count - 1 for count in Counter(ids).values())
 
 

@@ -19,7 +19,7 @@ class NotifySocket:
         self.environ = {"NOTIFY_SOCKET": str(self.path)}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._heard: list[str] = []
+        self._received: list[str] = []
 
     def __enter__(self) -> Self:
         self._socket.bind(str(self.path))
@@ -30,27 +30,27 @@ class NotifySocket:
     ) -> None:
         self._socket.close()
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """Return every assignment so far, such as READY=1, in order."""
         try:
             while True:
-                self._heard += self._socket.recv(4096).decode().splitlines()
+                self._received += self._socket.recv(4096).decode().splitlines()
         except BlockingIOError:
-            return self._heard
+            return self._received
 
     def forget(self) -> None:
         """Forget the assignments received so far."""
-        self.heard()
-        self._heard.clear()
+        self.received()
+        self._received.clear()
 
     def wait(self, *assignments: str) -> None:
         """Wait until each of these has arrived since the last `forget`."""
-        wait_until(lambda: set(assignments) <= set(self.heard()), what=f"the assignments {assignments}")
+        wait_until(lambda: set(assignments) <= set(self.received()), what=f"the assignments {assignments}")
 
     def wait_status(self, part: str) -> str:
         """Wait for a STATUS that contains `part`, and return it."""
         found = wait_until(
-            lambda: [s for s in self.heard() if s.startswith("STATUS=") and part in s],
+            lambda: [s for s in self.received() if s.startswith("STATUS=") and part in s],
             what=f"a status with {part!r}",
         )
         return found[0].removeprefix("STATUS=")

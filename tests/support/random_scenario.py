@@ -1,7 +1,7 @@
 """Random scenarios: payments, double-spends, blocks, reorgs and faults, one step at a time.
 
 One seed determines a scenario. hypothesis does not choose the steps, because it cannot replay a chain that
-only grows, and its variations of one scenario would resemble each other.
+only grows. Its variations of one scenario would also resemble each other.
 """
 
 import random

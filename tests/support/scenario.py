@@ -14,12 +14,12 @@ from tests.support.chain_state import ChainState
 from tests.support.expected_state import (
     COVERED,
     TrackedRequest,
-    close,
     differences,
-    faults_of_post,
-    faults_of_telling,
+    email_faults,
+    event_faults,
     is_behind,
-    look_on,
+    keep_state,
+    remove_absent,
 )
 from tests.support.in_process_daemon import InProcessDaemon
 from tests.support.rows import new_payment
@@ -27,7 +27,7 @@ from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
 from tests.support.waiting import wait_until
 
 CUSHION_BLOCKS = 13
-COINS_A_STORY = 60
+COINS_PER_SCENARIO = 60
 PATIENCE_SECONDS = 60.0
 FEE_SATS = 2_000
 LONG = timedelta(days=7)
@@ -50,14 +50,14 @@ class Scenario:
     done: list[str] = field(default_factory=list)
     is_rough: bool = False
     is_broken: bool = False
-    looked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    acknowledged_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    compared_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    settled_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def begin(self) -> None:
         self.requests, self.sent, self.done = [], [], []
         self.is_rough = False
-        self.world.watcher = self._look_on
-        self.world.settle(COINS_A_STORY, CUSHION_BLOCKS)
+        self.world.watcher = self._remove_absent
+        self.world.settle(COINS_PER_SCENARIO, CUSHION_BLOCKS)
         if not self.daemon.is_up:
             self.daemon.start()
         self.settle()
@@ -215,7 +215,7 @@ class Scenario:
         self.is_rough = True
         if is_clean:
             self.world.node.restart()
-            self._look_on()
+            self._remove_absent()
             if self.daemon.is_up:
                 with self.daemon.loading():
                     self.hold("an event follows from a node that has yet to load its mempool")
@@ -228,16 +228,16 @@ class Scenario:
 
     def hold(self, fault: str) -> None:
         """Let the daemon work for a while. It may store no event meanwhile."""
-        told, end = self._told(), datetime.now(UTC) + HELD
+        event_count, end = self._event_count(), datetime.now(UTC) + HELD
         self.daemon.work_until(lambda: datetime.now(UTC) > end, PATIENCE_SECONDS)
-        assert self._told() == told, self.report([fault])
+        assert self._event_count() == event_count, self.report([fault])
 
-    def _look_on(self) -> None:
+    def _remove_absent(self) -> None:
         """Compare the outputs with bitcoind after each change of its chain or mempool."""
         if self.requests:
             view = self.world.view()
             for request in self.requests:
-                look_on(request, self.world, view)
+                remove_absent(request, self.world, view)
 
     def meanwhile(self, happen: Callable[[], None], calls: int) -> None:
         """Call `happen` just before one of the daemon's next calls to bitcoind."""
@@ -248,7 +248,7 @@ class Scenario:
 
         self.daemon.meanwhile(happen_now, calls)
 
-    def _told(self) -> int:
+    def _event_count(self) -> int:
         return int(Event.select().count())
 
     # The comparison with the expected state
@@ -260,17 +260,17 @@ class Scenario:
         self.world.node.rpc("syncwithvalidationinterfacequeue")
         if not self.daemon.work_until(lambda: not self.faults(), PATIENCE_SECONDS):
             raise AssertionError(self.report(self.faults()))
-        view, now = self.world.view(), self.looked_at
+        view, now = self.world.view(), self.compared_at
         faults = [
             fault
             for request in self.requests
-            for fault in faults_of_telling(request, view, now, is_exact=self._is_exact(request, now))
+            for fault in event_faults(request, view, now, is_exact=self._is_exact(request, now))
         ]
         if faults:
             raise AssertionError(self.report(faults))
         for request in self.requests:
-            close(request, self.world, view)
-        self.is_rough, self.acknowledged_at = False, now
+            keep_state(request, self.world, view)
+        self.is_rough, self.settled_at = False, now
 
     def end(self) -> None:
         """Check that a restart changes nothing, and that each message has arrived."""
@@ -286,14 +286,14 @@ class Scenario:
         if not self.daemon.work_until(lambda: not self._undelivered(), PATIENCE_SECONDS):
             raise AssertionError(self.report(["emails are not delivered"]))
         taken, mail_from = self.daemon.mailer.taken, self.settings.mail_from
-        faults = [f for request in self.requests for f in faults_of_post(request, taken, mail_from)]
+        faults = [f for request in self.requests for f in email_faults(request, taken, mail_from)]
         if faults:
             raise AssertionError(self.report(faults))
 
     def faults(self) -> list[str]:
         """Return the differences between the database and the expected state."""
         view, now = self.world.view(), datetime.now(UTC)
-        self.looked_at = now
+        self.compared_at = now
         behind = is_behind(view)
         if behind is not None:
             return [behind]
@@ -302,7 +302,7 @@ class Scenario:
     def _is_exact(self, request: TrackedRequest, now: datetime) -> bool:
         """Return whether only one thing happened since the last `settle`."""
         row = request.row()
-        is_crossed = any(self.acknowledged_at < m <= now for m in (row.expires_at, row.monitored_until))
+        is_crossed = any(self.settled_at < m <= now for m in (row.expires_at, row.monitored_until))
         return not (self.is_rough or is_crossed)
 
     def _undelivered(self) -> int:

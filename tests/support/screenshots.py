@@ -34,8 +34,8 @@ NOTES = ("Alpaca socks", "Alpaca hat", "Two llamas, to be delivered", "Wool, 2 k
 def take_all() -> None:
     """Take the screenshots of the checkout page and of the operator's pages.
 
-    The checkout page has one on a phone for each of SCENES, and two more of the first: dark, and on a
-    desktop.
+    The checkout page has one on a phone for each of SCENES. The first scene has a dark one and one on
+    a desktop, too.
     """
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     OPERATOR.mkdir(parents=True, exist_ok=True)

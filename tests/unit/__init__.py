@@ -1,1 +1,1 @@
-"""Tests of one part each."""
+"""Tests of single parts, without a node and without a browser."""

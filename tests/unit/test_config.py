@@ -1,4 +1,4 @@
-"""config/settings.py: what each setting takes, where it comes from, and what is told of a wrong one."""
+"""config/settings.py: the values of each setting, their sources, and the errors of wrong ones."""
 
 import os
 import subprocess
@@ -34,8 +34,8 @@ def faults_of(directory: Path, **environ: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def test_everything_has_a_default(tmp_path: Path) -> None:
-    """An empty environment gives docs/spec.md 2's defaults."""
+def test_each_setting_has_a_default(tmp_path: Path) -> None:
+    """The defaults are those of docs/spec.md 2."""
     settings = load(tmp_path, HOME="/home/till")
     assert settings.database_url.reveal() == "sqlite:///var/nodetill.db"
     assert settings.rpc_url_without_credentials == "http://127.0.0.1:8332"
@@ -58,14 +58,14 @@ def test_everything_has_a_default(tmp_path: Path) -> None:
     assert (settings.reconcile_interval, settings.log_format, settings.log_level) == (60, "logfmt", "info")
 
 
-def test_settings_do_not_change(tmp_path: Path) -> None:
+def test_settings_are_frozen(tmp_path: Path) -> None:
     """They are read once, and hold until the process ends."""
     with pytest.raises(FrozenInstanceError):
         load(tmp_path).confirmations = 0  # type: ignore[misc]
 
 
-def test_the_example_lists_every_setting_with_its_default_and_meaning() -> None:
-    """`.env.example` says of each what config/settings.py says, in its order, and nothing else."""
+def test_env_example_has_each_setting_with_its_default_and_meaning() -> None:
+    """`.env.example` and config/settings.py have the same texts in the same order."""
     lines = (PROJECT / ".env.example").read_text(encoding="utf-8").split("\n\n")[1:]
     assert [entry.strip() for entry in lines] == [
         f"# {row.metadata['meaning']}\n#{variable_name(row)}={row.metadata['default']}"
@@ -73,8 +73,7 @@ def test_the_example_lists_every_setting_with_its_default_and_meaning() -> None:
     ]
 
 
-def test_the_example_without_its_comment_marks_gives_the_defaults(tmp_path: Path) -> None:
-    """Whoever takes away every # has changed nothing."""
+def test_env_example_without_comment_marks_gives_the_defaults(tmp_path: Path) -> None:
     example = (PROJECT / ".env.example").read_text(encoding="utf-8").split("\n\n", 1)[1]
     lines = [line[1:] for line in example.splitlines() if line[:1] == "#" and line[1] != " "]
     (tmp_path / ".env").write_text("\n".join(lines))
@@ -82,36 +81,36 @@ def test_the_example_without_its_comment_marks_gives_the_defaults(tmp_path: Path
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    """What is set in both places comes from the environment; an empty value counts as unset."""
+    """An empty value counts as unset."""
     (tmp_path / ".env").write_text("CONFIRMATIONS=3\nWEB_PORT=9000\nexport LOG_FORMAT='json' # quoted\n")
     settings = load(tmp_path, CONFIRMATIONS="1", WEB_PORT="")
     assert (settings.confirmations, settings.web_port, settings.log_format) == (1, 9000, "json")
 
 
-def test_the_file_is_taken_as_it_stands(tmp_path: Path) -> None:
-    """$ in a password is no reference to another variable, and a byte order mark is no part of a name."""
+def test_the_file_has_no_variable_references(tmp_path: Path) -> None:
+    """A $ in a password has no meaning, and a byte order mark is no part of a name."""
     (tmp_path / ".env").write_text("OPERATOR_PASSWORD=a${HOME}$b\n", encoding="utf-8-sig")
     settings = load(tmp_path, HOME="/home/till")
     assert settings.operator_password == Secret("a${HOME}$b")
 
 
 def test_a_setting_may_be_the_content_of_a_file(tmp_path: Path) -> None:
-    """NAME_FILE names it; the newline at its end does not belong to the value; the environment still wins."""
+    """NAME_FILE names the file. The newline at its end is no part of the value."""
     (tmp_path / "password").write_text("open sesame\n")
     (tmp_path / ".env").write_text("OPERATOR_PASSWORD=from .env\n")
     settings = load(tmp_path, OPERATOR_PASSWORD_FILE=str(tmp_path / "password"))
     assert settings.operator_password == Secret("open sesame")
 
 
-def test_a_value_and_its_file_in_one_place_are_a_fault(tmp_path: Path) -> None:
-    """Nobody could tell which one is meant."""
+def test_a_value_and_its_file_together_are_refused(tmp_path: Path) -> None:
+    """The intended one would be unclear."""
     (fault,) = faults_of(tmp_path, OPERATOR_PASSWORD="a", OPERATOR_PASSWORD_FILE="b")
     assert fault == "OPERATOR_PASSWORD: is set beside OPERATOR_PASSWORD_FILE; allowed: one of the two"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff", b"two\nlines"])
-def test_a_file_that_gives_no_value_is_a_fault(tmp_path: Path, content: bytes | None) -> None:
-    """Missing, empty, not text, or more than a line."""
+def test_a_file_without_a_valid_value_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """It is missing, empty, no text, or longer than a line."""
     if content is not None:
         (tmp_path / "secret").write_bytes(content)
     (fault,) = faults_of(tmp_path, OPERATOR_PASSWORD_FILE=str(tmp_path / "secret"))
@@ -119,8 +118,8 @@ def test_a_file_that_gives_no_value_is_a_fault(tmp_path: Path, content: bytes | 
     assert "two" not in fault
 
 
-def test_a_slip_in_the_file_is_told_with_the_name_that_was_meant(tmp_path: Path) -> None:
-    """`.env` is ours, so a name close to one of ours is an error; the environment is not."""
+def test_a_misspelt_name_in_the_file_is_refused_with_the_right_one(tmp_path: Path) -> None:
+    """Only Nodetill uses `.env`, but other programs use the environment."""
     (tmp_path / ".env").write_text("CONFIRMATION=3\nPOSTGRES_VERSION=18\nweb_port=1\n")
     assert faults_of(tmp_path) == [
         "CONFIRMATION: is not a setting; allowed: CONFIRMATIONS, if that is the meaning",
@@ -130,14 +129,14 @@ def test_a_slip_in_the_file_is_told_with_the_name_that_was_meant(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"CONFIRMATIONS\n", b"WEB_PORT='1\n", b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content: bytes) -> None:
-    """A line that is skipped in silence could be the one that mattered."""
+def test_an_unreadable_env_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A skipped line could have an important setting."""
     (tmp_path / ".env").write_bytes(content)
     assert faults_of(tmp_path)[0].startswith(".env: ")
 
 
-def test_all_faults_are_told_at_once_each_in_a_line(tmp_path: Path) -> None:
-    """The variable, what is wrong, what is allowed."""
+def test_all_faults_are_listed_at_once_each_in_a_line(tmp_path: Path) -> None:
+    """Each line names the variable, the fault and the allowed values."""
     assert faults_of(tmp_path, CONFIRMATIONS="145", WEB_PORT="80\n", LATE_PAYMENTS="maybe") == [
         (
             "WEB_PORT: '80\\n' has characters that can't be printed, such as the end of a line; "
@@ -380,8 +379,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
-def test_a_wrong_value_is_one_line_that_names_its_variable(tmp_path: Path, name: str, text: str) -> None:
-    """And says what is allowed."""
+def test_a_wrong_value_is_reported_in_one_line_with_its_variable(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    """The line has the allowed values."""
     (fault,) = faults_of(tmp_path, **{name: text})
     assert fault.startswith(f"{name}: ")
     assert "; allowed: " in fault
@@ -389,8 +390,8 @@ def test_a_wrong_value_is_one_line_that_names_its_variable(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
-    """Whoever copies it can go on."""
+def test_the_example_of_a_right_value_is_accepted(tmp_path: Path, name: str) -> None:
+    """The operator may copy it."""
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, **{name: WRONG[name][0]})
     (fault,) = caught.value.faults
@@ -426,14 +427,13 @@ def test_the_example_of_a_right_value_is_one(tmp_path: Path, name: str) -> None:
         ("MAIL_FROM", "Merchant <till@example.com>", "without a name"),
     ],
 )
-def test_a_common_mistake_is_named_for_what_it_is(tmp_path: Path, name: str, text: str, advice: str) -> None:
-    """Not only that something is wrong."""
+def test_a_common_mistake_has_specific_advice(tmp_path: Path, name: str, text: str, advice: str) -> None:
     (fault,) = faults_of(tmp_path, **{name: text})
     assert advice in fault
 
 
-def test_a_variable_that_is_nearly_one_of_ours_is_noticed() -> None:
-    """In the environment it may be another program's, so it is no fault."""
+def test_a_misspelt_variable_of_the_environment_is_found() -> None:
+    """It may be another program's variable, so it is no error."""
     environ = {"BITCOIN_RPC_URL": "x", "WEB_PORT": "1", "WEB_PORT_FILE": "x", "PATH": "x", "SMTP_URI": "x"}
     assert misspelt(environ) == [("BITCOIN_RPC_URL", "BITCOIND_RPC_URL"), ("SMTP_URI", "SMTP_URL")]
 
@@ -471,13 +471,13 @@ RIGHT = {
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in RIGHT.items() for text in texts])
-def test_a_right_value_is_taken(tmp_path: Path, name: str, text: str) -> None:
-    """The edges of each range, IPv6, Unix sockets and what else operators have."""
+def test_a_right_value_is_accepted(tmp_path: Path, name: str, text: str) -> None:
+    """Examples are the limits of each range, IPv6 and Unix sockets."""
     load(tmp_path, **{name: text})
 
 
-def test_fixed_rates_stand_in_for_the_sources(tmp_path: Path) -> None:
-    """For shops with their own price, and for tests."""
+def test_fixed_rates_replace_the_sources(tmp_path: Path) -> None:
+    """They are for shops with their own price, and for tests."""
     settings = load(tmp_path, RATE_SOURCES="fixed:EUR=50000,USD=54000.25")
     assert settings.rate_sources == ("fixed",)
     assert settings.fixed_rates == {"EUR": Decimal(50000), "USD": Decimal("54000.25")}
@@ -493,13 +493,15 @@ def test_fixed_rates_stand_in_for_the_sources(tmp_path: Path) -> None:
         ("maildir:/srv/mail", Maildir(Path("/srv/mail"))),
     ],
 )
-def test_mail_goes_to_a_server_or_a_directory(tmp_path: Path, url: str, server: SmtpServer | Maildir) -> None:
-    """SMTP_URL in its parts; TLS unless it is forbidden by name."""
+def test_smtp_url_names_a_server_or_a_directory(
+    tmp_path: Path, url: str, server: SmtpServer | Maildir
+) -> None:
+    """TLS is required unless it is explicitly disabled."""
     assert load(tmp_path, SMTP_URL=url).mail == server
 
 
 def test_the_rpc_credentials_are_percent_decoded(tmp_path: Path) -> None:
-    """python-bitcoinrpc doesn't do it, so a password with a slash would not work."""
+    """python-bitcoinrpc does not decode them, so a password with a slash would not work."""
     settings = load(tmp_path, BITCOIND_RPC_URL="http://till:a%2Fb%40c@node:18443")
     assert settings.rpc_username == "till"
     assert settings.rpc_password == Secret("a/b@c")
@@ -511,7 +513,7 @@ def test_the_rpc_credentials_are_percent_decoded(tmp_path: Path) -> None:
     [("http://h", "http://h:8332"), ("https://h/", "https://h:443"), ("http://[::1]", "http://[::1]:8332")],
 )
 def test_the_rpc_address_always_has_a_port(tmp_path: Path, url: str, address: str) -> None:
-    """bitcoind's own where none is given: python-bitcoinrpc would take 80."""
+    """The default is bitcoind's port, because python-bitcoinrpc's default is 80."""
     assert load(tmp_path, BITCOIND_RPC_URL=url).rpc_url_without_credentials == address
 
 
@@ -519,15 +521,14 @@ def test_the_rpc_address_always_has_a_port(tmp_path: Path, url: str, address: st
     ("port", "directory"),
     [(8332, ""), (18332, "testnet3"), (48332, "testnet4"), (38332, "signet"), (18443, "regtest"), (9999, "")],
 )
-def test_the_cookie_is_looked_for_where_the_chain_keeps_it(tmp_path: Path, port: int, directory: str) -> None:
-    """The RPC port tells the chain."""
+def test_the_default_cookie_file_depends_on_the_chain(tmp_path: Path, port: int, directory: str) -> None:
+    """The RPC port identifies the chain."""
     settings = load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=f"http://127.0.0.1:{port}")
     assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin") / directory / ".cookie"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "LOCALHOST"])
 def test_a_node_on_this_machine_gets_the_default_cookie(tmp_path: Path, host: str) -> None:
-    """No setting is needed for it."""
     settings = load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=f"http://{host}:8332")
     assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin/.cookie")
 
@@ -535,8 +536,8 @@ def test_a_node_on_this_machine_gets_the_default_cookie(tmp_path: Path, host: st
 @pytest.mark.parametrize(
     "host", ["192.0.2.1", "[2001:db8::1]", "node.example.com", "127.0.0.1.example.com", "localhost.evil"]
 )
-def test_another_machine_gets_no_cookie_but_a_named_one(tmp_path: Path, host: str) -> None:
-    """Whoever has bitcoind's cookie can spend."""
+def test_another_machine_gets_only_a_named_cookie(tmp_path: Path, host: str) -> None:
+    """bitcoind's cookie allows to spend."""
     url = f"http://{host}:8332"
     assert load(tmp_path, HOME="/home/till", BITCOIND_RPC_URL=url).bitcoind_cookie_file is None
     named = load(tmp_path, BITCOIND_RPC_URL=url, BITCOIND_COOKIE_FILE="/run/bitcoind/cookie")
@@ -545,7 +546,7 @@ def test_another_machine_gets_no_cookie_but_a_named_one(tmp_path: Path, host: st
 
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o666, 0o660, 0o622])
 def test_an_env_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
-    """They could have the money sent elsewhere. The cure works."""
+    """Other users could redirect the money. The advised command works."""
     env_file = tmp_path / ".env"
     env_file.write_text("CONFIRMATIONS=3\nnonsense\n")
     env_file.chmod(mode)
@@ -557,7 +558,7 @@ def test_an_env_file_that_others_may_write_is_refused(tmp_path: Path, mode: int)
     assert load(tmp_path).confirmations == 3
 
 
-def test_an_env_file_behind_a_link_is_looked_at_itself(tmp_path: Path) -> None:
+def test_the_mode_of_a_linked_env_file_is_checked(tmp_path: Path) -> None:
     """A link has no mode of its own."""
     target = tmp_path / "target"
     target.write_text("CONFIRMATIONS=3\n")
@@ -566,14 +567,14 @@ def test_an_env_file_behind_a_link_is_looked_at_itself(tmp_path: Path) -> None:
     assert "can be written by other users" in faults_of(tmp_path)[0]
 
 
-def test_links_start_with_the_web_servers_address_unless_another_is_given(tmp_path: Path) -> None:
-    """An IPv6 address gets its brackets; a slash at the end goes."""
+def test_public_url_defaults_to_the_web_servers_address(tmp_path: Path) -> None:
+    """An IPv6 address gets brackets, and a slash at the end is removed."""
     assert load(tmp_path, WEB_HOST="::1", WEB_PORT="81").public_url == "http://[::1]:81"
     assert load(tmp_path, PUBLIC_URL="https://pay.example.com/").public_url == "https://pay.example.com"
 
 
-def test_a_public_address_is_kept_as_browsers_write_it(tmp_path: Path) -> None:
-    """Browsers compare with it, and they write no default port and no capital letters."""
+def test_public_url_is_normalised_as_in_browsers(tmp_path: Path) -> None:
+    """Browsers compare with it, and write no default port and no capital letters."""
     assert (
         load(tmp_path, PUBLIC_URL="https://Pay.Example.com:443/Merchant/").public_url
         == "https://pay.example.com/Merchant"
@@ -582,16 +583,16 @@ def test_a_public_address_is_kept_as_browsers_write_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "0:0::0", "::ffff:0.0.0.0"])
-def test_customers_get_no_links_to_every_address_of_the_machine(tmp_path: Path, host: str) -> None:
-    """Where the web server listens on all of them, PUBLIC_URL says which one customers open."""
+def test_a_wildcard_web_host_requires_public_url(tmp_path: Path, host: str) -> None:
+    """PUBLIC_URL names the address that customers open."""
     (fault,) = faults_of(tmp_path, WEB_HOST=host)
     assert fault.startswith("PUBLIC_URL: is unset")
     assert load(tmp_path, WEB_HOST=host, PUBLIC_URL="https://h").public_url == "https://h"
 
 
 @pytest.mark.parametrize("text", ["unix:/run/zmq", "unix:///run/zmq", "ipc:///run/zmq"])
-def test_a_unix_socket_is_named_as_libzmq_names_it(tmp_path: Path, text: str) -> None:
-    """bitcoin.conf of Core 28 and later takes unix: alone, and libzmq ipc:// alone."""
+def test_a_unix_socket_is_converted_to_libzmq_s_form(tmp_path: Path, text: str) -> None:
+    """bitcoin.conf of Core 28 and later accepts only unix:, and libzmq only ipc://."""
     assert load(tmp_path, BITCOIND_ZMQ_RAWTX=text).bitcoind_zmq_rawtx == "ipc:///run/zmq"
 
 
@@ -603,8 +604,8 @@ SECRETS: Mapping[str, str] = {
 }
 
 
-def test_no_secret_prints(tmp_path: Path) -> None:
-    """Not by repr, str or format, of the settings or of the secret alone."""
+def test_no_secret_is_printed(tmp_path: Path) -> None:
+    """This holds for repr, str and format, of the settings and of a secret."""
     settings = load(tmp_path, **SECRETS)
     assert settings.rpc_password is not None
     texts = [repr(settings), str(settings.rpc_password), f"{settings.database_url}", "%s" % settings.mail]  # noqa: UP031
@@ -616,8 +617,8 @@ def test_no_secret_prints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "mistake", ["\t{}", "x{}", "{}:[", "http://u:{}@h:x", "smtp://u:{}@", "postgresql://u:{}@h"]
 )
-def test_no_fault_shows_a_secret(tmp_path: Path, name: str, mistake: str) -> None:
-    """However the value is wrong, the error has none of it, and nor has the traceback."""
+def test_no_error_shows_a_secret(tmp_path: Path, name: str, mistake: str) -> None:
+    """No error has a part of a wrong value, and no traceback has one."""
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, **{name: mistake.format("hunter2")})
     assert "hunter2" not in str(caught.value)
@@ -625,7 +626,7 @@ def test_no_fault_shows_a_secret(tmp_path: Path, name: str, mistake: str) -> Non
 
 
 def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
-    """One line on standard error, nothing else, and exit status 78 (EX_CONFIG)."""
+    """Standard error has one line, and the exit status is 78 (EX_CONFIG)."""
     done = subprocess.run(
         [sys.executable, "-c", "import config; config.settings_or_exit()"],
         cwd=tmp_path,

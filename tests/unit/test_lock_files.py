@@ -1,4 +1,4 @@
-"""The lock files hold all that is installed, each file by its hash, for every kind of machine."""
+"""The lock files have all installed packages with the hashes of their files, for each kind of machine."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class Locked:
 
 
 def environment(python: str, machine: str) -> Machine:
-    """A machine that Nodetill runs on."""
+    """Return the markers of a machine that Nodetill runs on."""
     here = {name: str(value) for name, value in default_environment().items()}
     version = {"python_version": python, "python_full_version": f"{python}.1"}
     return {**here, **version, "platform_machine": machine}
@@ -46,7 +46,7 @@ MACHINES = {
 
 
 def wanted(name: str) -> list[Requirement]:
-    """The requirements of a hand-written file, and of those that it includes."""
+    """Return the requirements of a hand-written file, and of the files that it includes."""
     found = []
     for line in (ROOT / f"{name}.txt").read_text().splitlines():
         text = line.partition(" #")[0].strip()
@@ -58,7 +58,7 @@ def wanted(name: str) -> list[Requirement]:
 
 
 def locked(name: str) -> dict[str, Locked]:
-    """The packages of a lock file, by name."""
+    """Return the packages of a lock file by name."""
     text = (ROOT / f"{name}.lock").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith(("#", "--"))]
     found: dict[str, Locked] = {}
@@ -70,12 +70,12 @@ def locked(name: str) -> dict[str, Locked]:
 
 
 def applies(requirement: Requirement, machine: Machine) -> bool:
-    """Whether the requirement is one on that machine."""
+    """Return whether the requirement applies to that machine."""
     return requirement.marker is None or requirement.marker.evaluate(machine)
 
 
 def needed(requirement: Requirement, machine: Machine) -> set[str]:
-    """The names of all that a requirement brings on that machine, as the installed packages tell."""
+    """Return the names of all packages that a requirement needs on that machine, from installed metadata."""
     names: set[str] = set()
     left = [requirement]
     while left:
@@ -102,7 +102,7 @@ def _requires(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", [*NAMES, "bench/peers"])
 def test_each_package_is_pinned_with_its_hashes(name: str) -> None:
-    """One version of each, and no file that has not been seen when the lock was written."""
+    """Each has one version. pip installs no file that has changed since the lock was written."""
     packages = locked(name)
     assert packages
     for package in packages.values():
@@ -114,8 +114,8 @@ def test_each_package_is_pinned_with_its_hashes(name: str) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_lock_holds_all_that_is_needed(name: str, machine: str) -> None:
-    """Each requirement at its version, and each package that it brings. After a change: make lock."""
+def test_the_lock_has_all_needed_packages(name: str, machine: str) -> None:
+    """It has each requirement with its version, and the packages that the requirement needs."""
     packages = locked(name)
     at = MACHINES[machine]
     for requirement in wanted(name):
@@ -129,31 +129,31 @@ def test_the_lock_holds_all_that_is_needed(name: str, machine: str) -> None:
 
 
 def test_the_peers_of_the_benchmarks_are_locked() -> None:
-    """They are in an environment of their own; the file has all that they need."""
+    """They have an environment of their own."""
     packages = locked("bench/peers")
     for requirement in wanted("bench/peers"):
         assert packages[canonicalize_name(requirement.name)].requirement.specifier == requirement.specifier
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_what_is_named_is_built_from_source(name: str) -> None:
-    """A source package runs its own code when it is installed."""
+def test_only_named_packages_are_built_from_source(name: str) -> None:
+    """A source package runs its own code at its installation."""
     lines = (ROOT / f"{name}.lock").read_text().splitlines()
     options = [line for line in lines if line.startswith("--")]
-    # pip forgets an exception that comes before the rule.
+    # pip ignores an exception that comes before the rule.
     assert options == ["--only-binary :all:", *(f"--no-binary {name}" for name in sorted(NEEDS_SOURCE))]
 
 
-def test_no_file_names_an_index() -> None:
-    """Where the packages come from is the machine's own matter."""
+def test_no_lock_file_names_an_index() -> None:
+    """The machine's own configuration names it."""
     for name in (*NAMES, "bench/peers"):
         for path in (ROOT / f"{name}.txt", ROOT / f"{name}.lock"):
             assert "://" not in path.read_text(), path.name
             assert "index" not in path.read_text(), path.name
 
 
-def test_a_file_that_was_exchanged_is_refused(tmp_path: Path) -> None:
-    """A package of the right name and version, and another content, is not installed."""
+def test_an_exchanged_file_is_refused(tmp_path: Path) -> None:
+    """It has the right name and version, but another content."""
     pin = locked("requirements")["segno"]
     version = str(pin.requirement.specifier).removeprefix("==")
     (tmp_path / f"segno-{version}-py3-none-any.whl").write_bytes(b"not what was locked")

@@ -1,4 +1,4 @@
-"""A log line is one line, whatever is in it."""
+"""A log line is one line, whatever its values are."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ anything = st.one_of(st.text(st.characters(codec=None)), st.integers(), st.boole
 
 @pytest.fixture
 def written(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """Return all that the test has written to standard output. Restore the configuration afterwards."""
+    """Return a function that returns all standard output so far. Restore the configuration afterwards."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, sys.excepthook, threading.excepthook
     streams = sys.stdout, sys.stderr
@@ -46,7 +46,6 @@ def written(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
 
 
 def test_a_line_starts_with_time_level_and_event(written: Callable[[], str]) -> None:
-    """Then come its facts."""
     logs.configure("logfmt", "info")
     structlog.get_logger("daemon").info("payment received", payment="PR-1", amount_sats=5, late=False)
     moment, rest = written().split(" ", 1)
@@ -54,8 +53,7 @@ def test_a_line_starts_with_time_level_and_event(written: Callable[[], str]) -> 
     assert rest == 'level=info event="payment received" payment=PR-1 amount_sats=5 late=false\n'
 
 
-def test_json_has_the_same(written: Callable[[], str]) -> None:
-    """One object a line."""
+def test_a_json_line_has_the_same_fields(written: Callable[[], str]) -> None:
     logs.configure("json", "info")
     structlog.get_logger("daemon").info("payment received", payment="PR-1", amount_sats=5, note="ä\n\u2028")
     line = json.loads(written())
@@ -66,7 +64,7 @@ def test_json_has_the_same(written: Callable[[], str]) -> None:
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
 def test_no_value_ends_its_line_or_forges_another_key(written: Callable[[], str], log_format: str) -> None:
-    """The text after a value is read as it was written, whatever the value is."""
+    """The text after a value is read correctly, whatever the value is."""
     logs.configure(log_format, "info")
     processors = structlog.get_config()["processors"]
 
@@ -100,7 +98,7 @@ def assert_not_forged(line: str) -> None:
     ("value", "text"),
     [(None, "null"), (True, "true"), ("a b", '"a b"'), ("ä", "ä"), ("a\nb c", '"a\\nb c"'), ('"', '"\\""')],
 )
-def test_a_value_is_shown_as_people_read_it(written: Callable[[], str], value: object, text: str) -> None:
+def test_a_value_is_shown_in_readable_form(written: Callable[[], str], value: object, text: str) -> None:
     logs.configure("logfmt", "info")
     structlog.get_logger().info("x", value=value)
     assert written().endswith(f" value={text}\n")
@@ -119,8 +117,8 @@ def test_a_traceback_is_one_field_without_local_variables(written: Callable[[], 
     assert "hunter2" not in written()
 
 
-def test_an_exception_that_nobody_catches_is_one_line(written: Callable[[], str]) -> None:
-    """In the main thread, and in any other."""
+def test_an_uncaught_exception_is_logged_in_one_line(written: Callable[[], str]) -> None:
+    """This holds for each thread."""
     logs.configure("logfmt", "info")
     error = ValueError("bad\nthing")
     sys.excepthook(ValueError, error, None)
@@ -128,25 +126,24 @@ def test_an_exception_that_nobody_catches_is_one_line(written: Callable[[], str]
     def fail() -> None:
         raise error
 
-    thread = threading.Thread(target=fail, name="courier")
+    thread = threading.Thread(target=fail, name="outbox")
     thread.start()
     thread.join()
     lines = written().splitlines()
     assert len(lines) == 2
     assert all("level=critical event=crashed" in line for line in lines)
-    assert "thread=courier" in lines[1]
+    assert "thread=outbox" in lines[1]
 
 
-def test_secrets_do_not_print(written: Callable[[], str]) -> None:
-    """Not even by mistake."""
+def test_a_logged_secret_is_hidden(written: Callable[[], str]) -> None:
     logs.configure("logfmt", "info")
     structlog.get_logger().info("login", password=Secret("hunter2"))
     assert "hunter2" not in written()
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
-def test_libraries_speak_from_warning_up(written: Callable[[], str], level: str) -> None:
-    """The RPC library would log every answer, and the database library every query, with what is in them."""
+def test_libraries_log_only_warnings_and_errors(written: Callable[[], str], level: str) -> None:
+    """The RPC library would log each answer, and the database library each query with its values."""
     logs.configure("logfmt", level)
     for name in ("BitcoinRPC", "urllib3.connectionpool", "peewee", "uvicorn"):
         logging.getLogger(name).debug("secret")
@@ -156,8 +153,8 @@ def test_libraries_speak_from_warning_up(written: Callable[[], str], level: str)
     assert len(written().splitlines()) == 4
 
 
-def test_the_level_is_the_least_that_is_shown(written: Callable[[], str]) -> None:
-    """Of ours and of the libraries'."""
+def test_lines_below_the_level_are_not_logged(written: Callable[[], str]) -> None:
+    """This holds for libraries, too."""
     logs.configure("logfmt", "error")
     structlog.get_logger().warning("no")
     logging.getLogger("uvicorn").warning("no")
@@ -176,8 +173,8 @@ print("the end", file=sys.stderr)
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_nobody_waits_for_a_reader_that_stands_still(stream: str) -> None:
-    """The process goes on and ends, though one of its outputs is full from the beginning."""
+def test_a_stuck_reader_does_not_block_the_process(stream: str) -> None:
+    """The process continues and ends, though one of its outputs is full from the beginning."""
     reader, writer = stuck_pipe()
     outputs: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writer}
     with subprocess.Popen([sys.executable, "-c", WRITER], cwd=PROJECT, **outputs) as process:
@@ -186,8 +183,8 @@ def test_nobody_waits_for_a_reader_that_stands_still(stream: str) -> None:
     os.close(reader)
 
 
-def test_dropped_lines_are_counted_once_the_reader_reads_again() -> None:
-    """Each line is either there, whole and in its order, or in the count of the dropped ones."""
+def test_dropped_lines_are_counted_when_the_reader_continues() -> None:
+    """Each line is complete and in order, or in the count of dropped lines."""
     reader, writer = stuck_pipe()
     program = WRITER + "\nsys.stdin.read()\nlog.info('after')"
     with subprocess.Popen(
@@ -220,7 +217,7 @@ def test_dropped_lines_are_counted_once_the_reader_reads_again() -> None:
 
 
 def test_a_normal_end_loses_no_line() -> None:
-    """The process writes its last lines before it ends, also to a reader that begins to read late."""
+    """The process writes its last lines before it ends, also to a slow reader."""
     program = WRITER.replace("30_000", "3_000")
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -231,14 +228,14 @@ def test_a_normal_end_loses_no_line() -> None:
     assert output.count(b"\n") == 3_000
 
 
-def test_a_full_disk_loses_lines_and_stops_nobody() -> None:
+def test_a_full_disk_loses_lines_and_stops_no_process() -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([sys.executable, "-c", WRITER], cwd=PROJECT, stdout=full, check=False)
     assert done.returncode == 0
 
 
-def test_a_shared_output_that_does_not_block_loses_no_line() -> None:
-    """Some other program has set the pipe to non-blocking, which holds for all that share it."""
+def test_a_shared_non_blocking_output_loses_no_line() -> None:
+    """Another program has set the pipe to non-blocking, which holds for all its users."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     program = WRITER.replace("30_000", "3_000")
@@ -251,8 +248,8 @@ def test_a_shared_output_that_does_not_block_loses_no_line() -> None:
     assert process.returncode == 0
 
 
-def test_a_closed_output_is_no_fault() -> None:
-    """Log lines go nowhere, above all not into the file that takes the free descriptor."""
+def test_a_closed_output_is_no_error() -> None:
+    """Log lines must not go into the next file that gets the free descriptor."""
     done = subprocess.run(
         ["sh", "-c", 'exec "$0" -c "$1" >&- 2>&-', sys.executable, WRITER.replace("30_000", "3")],
         cwd=PROJECT,
@@ -262,7 +259,7 @@ def test_a_closed_output_is_no_fault() -> None:
 
 
 def test_a_forked_process_writes_its_lines_too() -> None:
-    """A child has none of its parent's threads. Nobody's line is lost or written twice."""
+    """A child has no thread of its parent. No line is lost or written twice."""
     program = """
 import os, structlog, logs
 logs.configure("logfmt", "info")
@@ -278,8 +275,8 @@ if child != 0:
     assert sorted(events) == [b"before", b"child", b"parent"]
 
 
-def test_a_line_that_the_disk_cut_short_does_not_run_into_the_next(tmp_path: Path) -> None:
-    """The file has a limit, which holds for the first line alone."""
+def test_a_cut_line_does_not_merge_with_the_next(tmp_path: Path) -> None:
+    """The file has a limit for the first line only."""
     program = """
 import resource, signal, sys, structlog, logs
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -17,7 +17,7 @@ def _run(program: str, *arguments: str, directory: Path) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("program", ["manage.py", "run_daemon.py", "run_web.py"])
-def test_a_missing_package_is_one_sentence(program: str, tmp_path: Path) -> None:
+def test_a_missing_package_is_reported_in_one_sentence(program: str, tmp_path: Path) -> None:
     done = _run(program, directory=tmp_path)
     (line,) = done.stderr.splitlines()
     assert done.returncode == 1
@@ -25,7 +25,7 @@ def test_a_missing_package_is_one_sentence(program: str, tmp_path: Path) -> None
 
 
 def test_the_printed_command_works(tmp_path: Path) -> None:
-    """It has the same arguments, and it works in any directory."""
+    """It has the same arguments, and works in any directory."""
     done = _run("manage.py", "seller", "add", "--help", directory=tmp_path)
     command = shlex.split(done.stderr.partition("run: ")[2])
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

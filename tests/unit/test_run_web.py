@@ -21,7 +21,7 @@ RUN_WEB = Path(__file__).parent.parent.parent / "run_web.py"
 
 @contextmanager
 def run_web(directory: Path, port: int, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """The process, in a directory of its own."""
+    """Run the process in a directory of its own."""
     process = subprocess.Popen(
         [sys.executable, RUN_WEB],
         cwd=directory,
@@ -39,7 +39,7 @@ def run_web(directory: Path, port: int, **environ: str) -> Iterator[subprocess.P
 
 
 def health(port: int) -> int | None:
-    """The status of GET /health, or None while nobody answers."""
+    """Return the status of GET /health, or None while the server does not listen."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", "/health")
@@ -51,8 +51,8 @@ def health(port: int) -> int | None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
-    """It makes its database, answers, and ends with exit status 0; its files are the owner's alone."""
+def test_the_web_server_serves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
+    """It creates its database, and ends with exit status 0. Only the owner can read its files."""
     (port,) = free_ports(1)
     with run_web(tmp_path, port, LOG_FORMAT="json") as process:
         assert wait_until(lambda: health(port)) == 503
@@ -67,7 +67,7 @@ def test_it_serves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
-    """An operator who presses Ctrl-C again, or systemd after him, still sees exit status 0."""
+    """The operator may press Ctrl-C twice, and still gets exit status 0."""
     (port,) = free_ports(1)
     with run_web(tmp_path, port) as process:
         wait_until(lambda: health(port))
@@ -77,8 +77,8 @@ def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
-def test_a_connection_that_idles_does_not_keep_it(tmp_path: Path) -> None:
-    """A client that keeps its connection open, or has sent half a request, is not waited for."""
+def test_an_idle_connection_does_not_delay_the_end(tmp_path: Path) -> None:
+    """This holds for a client that has sent half a request, too."""
     (port,) = free_ports(1)
     with run_web(tmp_path, port) as process:
         wait_until(lambda: health(port))
@@ -92,8 +92,8 @@ def test_a_connection_that_idles_does_not_keep_it(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
-def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    """It names the address and the settings; exit status 1."""
+def test_a_used_port_is_reported_in_one_line(tmp_path: Path) -> None:
+    """The line names the address and the settings, and the exit status is 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with run_web(tmp_path, port) as process:
@@ -104,8 +104,8 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert errors.count("\n") == 1
 
 
-def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
-    """Exit status 1, and what is the matter."""
+def test_an_invalid_database_is_reported_in_one_line(tmp_path: Path) -> None:
+    """The exit status is 1."""
     (tmp_path / "nodetill.db").write_bytes(b"not a database at all" * 100)
     with run_web(tmp_path, free_ports(1)[0], DATABASE_URL=f"sqlite:///{tmp_path}/nodetill.db") as process:
         _, errors = process.communicate(timeout=30)
@@ -114,8 +114,8 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     assert errors.count("\n") == 1
 
 
-def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
-    """Exit status 78, and the variable's name."""
+def test_a_wrong_setting_is_reported_in_one_line(tmp_path: Path) -> None:
+    """The line names the variable, and the exit status is 78."""
     with run_web(tmp_path, free_ports(1)[0], CONFIRMATIONS="six") as process:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 78

@@ -1,4 +1,4 @@
-"""What a service says of itself to systemd."""
+"""The notifications of a service to systemd."""
 
 import socket
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from tests.support.notify_socket import NotifySocket
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[NotifySocket]:
-    """What listens."""
+    """Open the socket of the service manager."""
     with NotifySocket(tmp_path) as listener:
         yield listener
 
 
-def test_a_sign_of_life_gives_time_to_start_and_then_feeds_the_watchdog(systemd: NotifySocket) -> None:
-    """systemd has no use for WATCHDOG=1 before READY=1; which is said once."""
+def test_alive_extends_the_start_and_then_feeds_the_watchdog(systemd: NotifySocket) -> None:
+    """systemd ignores WATCHDOG=1 before READY=1, which is sent once."""
     manager = ServiceManager(systemd.environ)
     manager.alive("reading the chain")
     manager.alive("reading the chain")
@@ -27,7 +27,7 @@ def test_a_sign_of_life_gives_time_to_start_and_then_feeds_the_watchdog(systemd:
     manager.alive("at block 7")
     manager.alive("at block 8")
     manager.stopping()
-    assert systemd.heard() == [
+    assert systemd.received() == [
         "EXTEND_TIMEOUT_USEC=60000000",
         "STATUS=reading the chain",
         "EXTEND_TIMEOUT_USEC=60000000",
@@ -41,14 +41,14 @@ def test_a_sign_of_life_gives_time_to_start_and_then_feeds_the_watchdog(systemd:
     ]
 
 
-def test_a_status_is_one_line_and_no_other_word(systemd: NotifySocket) -> None:
-    """What bitcoind or PostgreSQL says may have several."""
+def test_a_status_cannot_contain_another_assignment(systemd: NotifySocket) -> None:
+    """A text of bitcoind or PostgreSQL may have several lines."""
     ServiceManager(systemd.environ).alive("the server said\nREADY=1")
-    assert systemd.heard()[1:] == ["STATUS=the server said READY=1"]
+    assert systemd.received()[1:] == ["STATUS=the server said READY=1"]
 
 
-def test_an_abstract_name_is_one_too() -> None:
-    """sd_notify(3): with @ in the place of the zero byte."""
+def test_an_abstract_socket_name_is_accepted() -> None:
+    """sd_notify(3) writes @ instead of the zero byte."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0nodetill-test")
         ServiceManager({"NOTIFY_SOCKET": "@nodetill-test"}).ready("well")
@@ -56,19 +56,19 @@ def test_an_abstract_name_is_one_too() -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
-def test_nobody_has_to_listen(environ: dict[str, str]) -> None:
-    """By hand, in a container, or when the listener has gone."""
+def test_a_missing_socket_is_ignored(environ: dict[str, str]) -> None:
+    """There is none at a terminal or in a container."""
     ServiceManager(environ).ready("well")
 
 
-def test_a_listener_that_does_not_read_keeps_nobody_waiting(systemd: NotifySocket) -> None:
-    """What it has no room for is dropped; but that we are ready can be said again."""
+def test_a_full_socket_does_not_block_the_service(systemd: NotifySocket) -> None:
+    """Notifications are then dropped, but READY=1 is sent again."""
     manager = ServiceManager(systemd.environ)
     for number in range(1000):
         manager.alive(f"at block {number}")
     manager.ready("well")
-    assert not manager.is_told_ready
+    assert not manager.has_sent_ready
     systemd.forget()
     manager.ready("well")
     manager.ready("well")
-    assert systemd.heard() == ["READY=1", "STATUS=well"]
+    assert systemd.received() == ["READY=1", "STATUS=well"]

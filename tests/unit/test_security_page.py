@@ -1,4 +1,4 @@
-"""docs/security.md names what is there."""
+"""docs/security.md names existing tests."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,7 @@ PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 THREATS = range(1, 20)
 
 
-def test_each_test_that_is_named_exists() -> None:
-    """Where one gets another name, so does the page."""
+def test_each_named_test_exists() -> None:
     written = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
     existing = set(re.findall(r"^def (test_\w+)", written, re.MULTILINE))
     named = set(re.findall(r"`(test_\w+)`", PAGE))
@@ -17,7 +16,7 @@ def test_each_test_that_is_named_exists() -> None:
 
 
 def test_each_threat_and_each_fault_has_a_test() -> None:
-    """A row without one would be a promise."""
+    """A row without a test would be an unproven promise."""
     rows = [row for row in PAGE.splitlines() if row.startswith("| ") and not row.startswith("| ---")]
     heads = [row for row in rows if row.endswith("| tests |")]
     assert len(heads) == 2

@@ -1,4 +1,4 @@
-"""The house as ARCHITECTURE.md draws it: who may import whom, and what the pure core keeps away from."""
+"""The structure of ARCHITECTURE.md: the direction of imports, and the purity of payments/."""
 
 import ast
 from collections.abc import Iterator
@@ -51,12 +51,12 @@ IMPURE = set(
 )
 CLOCKS = {"now", "utcnow", "today", "open", "print", "input"}
 
-LONGEST_FILE = 400
-"""Lines. Most have fewer than 250; past this one a file does more than one thing."""
+MAX_FILE_LINES = 400
+"""The maximum number of lines. A longer file does more than one thing."""
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """The full names of the modules that a file imports, anywhere in it."""
+    """Yield the full names of the modules that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -66,8 +66,8 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _ours(path: Path) -> set[str]:
-    """Our modules among them; of a name in a module, the module."""
+def _own_imports(path: Path) -> set[str]:
+    """Return our modules among a file's imports; for a name in a module, the module."""
     found = set()
     for name in _imports(path):
         found |= {known for known in (name, name.rpartition(".")[0]) if known in MODULES}
@@ -80,10 +80,10 @@ def _package(module: str) -> str:
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_imports_go_one_way(package: str) -> None:
-    """payments <- models <- daemon and web, which do not know each other."""
+    """The direction is payments <- models <- daemon and web, which do not import each other."""
     for module, path in MODULES.items():
         if _package(module) == package:
-            foreign = {name for name in _ours(path) if _package(name) not in MAY_IMPORT[package]}
+            foreign = {name for name in _own_imports(path) if _package(name) not in MAY_IMPORT[package]}
             assert not foreign, f"{module} imports {foreign}"
 
 
@@ -95,7 +95,7 @@ def test_rooms_import_from_the_floors_below(package: str) -> None:
         if _package(module) != package or module == f"{package}.__init__":
             continue
         room = module.split(".")[1]
-        for name in _ours(path):
+        for name in _own_imports(path):
             if _package(name) != package:
                 continue
             other = name.split(".")[1]
@@ -105,11 +105,13 @@ def test_rooms_import_from_the_floors_below(package: str) -> None:
 def test_the_servers_import_no_commands() -> None:
     """The servers run without the operator's commands and without the regtest installation."""
     for module in ("run_daemon", "run_web"):
-        assert not {name for name in _ours(MODULES[module]) if _package(name) in {"admin", "regtest"}}, module
+        assert not {
+            name for name in _own_imports(MODULES[module]) if _package(name) in {"admin", "regtest"}
+        }, module
 
 
-def test_the_pure_core_touches_nothing() -> None:
-    """No clock, database, network, file or log: the same facts give the same answer, here and anywhere."""
+def test_payments_uses_no_clock_database_network_file_or_log() -> None:
+    """The same facts then always give the same result."""
     for module, path in MODULES.items():
         if _package(module) != "payments":
             continue
@@ -124,18 +126,18 @@ def _called(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-def test_there_are_no_circles() -> None:
-    """Each module can be understood after those that it imports."""
-    left = {module: _ours(path) - {module} for module, path in MODULES.items()}
+def test_imports_have_no_circles() -> None:
+    """A reader can understand each module after those that it imports."""
+    left = {module: _own_imports(path) - {module} for module, path in MODULES.items()}
     while left:
         ready = [module for module, needs in left.items() if not needs & left.keys()]
-        assert ready, f"in a circle, or behind one: {sorted(left)}"
+        assert ready, f"in a circle, or importing one: {sorted(left)}"
         for module in ready:
             del left[module]
 
 
-def test_bitcoind_is_the_daemon_s_alone() -> None:
-    """The public process could not ask it for anything."""
+def test_the_web_server_cannot_call_bitcoind() -> None:
+    """The web server is public."""
     for module, path in MODULES.items():
         if _package(module) == "web":
             names = set(_imports(path))
@@ -143,8 +145,7 @@ def test_bitcoind_is_the_daemon_s_alone() -> None:
             assert "rpc_password" not in path.read_text(), module
 
 
-def test_a_file_is_for_one_thing() -> None:
-    """It can be read in one go, and its name says what for."""
+def test_a_file_is_short_and_has_a_specific_name() -> None:
     for module, path in MODULES.items():
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE, module
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES, module
         assert not {"utils", "util", "helpers", "common", "misc"} & set(module.split(".")), module

@@ -1,4 +1,4 @@
-"""The units of systemd/: read by systemd itself, and shut in as tightly as it can be measured."""
+"""The units of systemd/: systemd accepts them, and its own measure of exposure is low."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ SECRETS = ("BITCOIND_RPC_URL", "SMTP_URL", "OPERATOR_PASSWORD", "DATABASE_URL")
 
 @pytest.fixture(scope="module")
 def analyze() -> list[str]:
-    """The command that runs systemd-analyze."""
+    """Return the command that runs systemd-analyze."""
     return find_program("systemd-analyze", "systemd")
 
 
@@ -28,8 +28,8 @@ def _run(command: list[str], *arguments: str, **environ: str) -> subprocess.Comp
     )
 
 
-def test_systemd_finds_no_fault_with_the_units(analyze: list[str], tmp_path: Path) -> None:
-    """Every key is known to it and every value makes sense; Python's path is this machine's."""
+def test_systemd_accepts_the_units(analyze: list[str], tmp_path: Path) -> None:
+    """Python's path is replaced by this machine's."""
     units = []
     for unit in UNITS:
         text = unit.read_text()
@@ -37,7 +37,7 @@ def test_systemd_finds_no_fault_with_the_units(analyze: list[str], tmp_path: Pat
         units.append(tmp_path / unit.name)
         units[-1].write_text(text.replace(PYTHON, sys.executable))
     fetched = CACHE / "systemd" / "root" / "usr/lib/systemd/system"
-    # One that was fetched brings the units that ours build upon; with those of another version it quarrels.
+    # A fetched systemd has the units that ours need. It refuses the installed units of another version.
     path = {} if len(analyze) == 1 else {"SYSTEMD_UNIT_PATH": f"{tmp_path}:{fetched}"}
     done = _run(analyze, "verify", "--man=no", *map(str, units), **path)
     assert done.returncode == 0, done.stderr
@@ -45,23 +45,23 @@ def test_systemd_finds_no_fault_with_the_units(analyze: list[str], tmp_path: Pat
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_the_units_are_shut_in(analyze: list[str], unit: Path) -> None:
-    """An exposure of 1.5 or less, of 10: systemd's own measure."""
+def test_the_units_have_a_low_exposure(analyze: list[str], unit: Path) -> None:
+    """systemd's own measure is at most 1.5 of 10."""
     done = _run(analyze, "security", "--offline=true", "--threshold=15", "--no-pager", str(unit))
     assert done.returncode == 0, done.stdout
     assert "Overall exposure level" in done.stdout
 
 
-def test_the_web_server_is_given_no_secret_of_the_daemon() -> None:
-    """Taken over, it could not ask bitcoind for anything, nor send mail in the operator's name."""
+def test_the_web_server_gets_no_secret_of_the_daemon() -> None:
+    """An attacker in the web server then cannot call bitcoind or send the operator's mail."""
     daemon, web = map(_credentials, UNITS)
     assert daemon == {"bitcoind-rpc-url", "smtp-url"}
     assert web == {"operator-password"}
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_no_secret_stands_in_a_unit_or_its_environment(unit: Path) -> None:
-    """A unit is readable to all; each secret comes as a file that systemd hands over."""
+def test_no_secret_is_in_a_unit_or_its_environment(unit: Path) -> None:
+    """All users can read a unit. systemd passes each secret as a file."""
     for line in unit.read_text().splitlines():
         if line.startswith("Environment="):
             name, _, value = line.removeprefix("Environment=").partition("=")
@@ -70,8 +70,8 @@ def test_no_secret_stands_in_a_unit_or_its_environment(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_every_credential_is_used_and_every_one_used_is_there(unit: Path) -> None:
-    """LoadCredential=NAME:… and %d/NAME."""
+def test_each_credential_is_loaded_and_used(unit: Path) -> None:
+    """LoadCredential=NAME:… and %d/NAME have the same names."""
     lines = unit.read_text().splitlines()
     assert _credentials(unit) == {line.partition("%d/")[2] for line in lines if "%d/" in line}
 
@@ -83,8 +83,8 @@ def _credentials(unit: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_a_server_is_started_again_for_ever_but_not_with_a_wrong_setting(unit: Path) -> None:
-    """systemd's own limit would leave it down after five tries in ten seconds."""
+def test_a_server_is_always_restarted_except_with_a_wrong_setting(unit: Path) -> None:
+    """systemd's default limit would stop the restarts after five tries in ten seconds."""
     lines = set(unit.read_text().splitlines())
     assert {"Type=notify", "Restart=always", "StartLimitIntervalSec=0"} <= lines
     assert f"RestartPreventExitStatus={EX_CONFIG}" in lines
@@ -96,11 +96,11 @@ def _lines(unit: Path) -> set[str]:
 
 
 def test_each_server_has_a_user_of_its_own() -> None:
-    """One that was taken over can neither look into the other's memory nor read what systemd handed it."""
+    """An attacker in one server then cannot read the other's memory or credentials."""
     daemon, web = map(_lines, UNITS)
     assert {"User=nodetill", "Group=nodetill"} <= daemon
     assert {"User=nodetill-web", "Group=nodetill"} <= web
-    # systemd gives a state directory to the unit's user, each time another one starts.
+    # At each start systemd changes the owner of a unit's state directory to the unit's user.
     of_both = {"StateDirectory=", "LogsDirectory=", "CacheDirectory=", "ConfigurationDirectory="}
     made = [{line for line in lines if line.startswith(tuple(of_both))} for lines in (daemon, web)]
     assert not made[0] & made[1]
@@ -109,8 +109,8 @@ def test_each_server_has_a_user_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_a_server_that_grows_harms_nobody_else(unit: Path) -> None:
-    """Memory and threads have an end, and no core file holds a secret."""
+def test_memory_and_threads_of_a_server_are_limited(unit: Path) -> None:
+    """No core file can have a secret."""
     assert {"MemoryMax=512M", "LimitCORE=0"} <= _lines(unit)
     # The daemon sends at most 300 webhooks at a time, each in a thread.
     assert {"TasksMax=512", "TasksMax=256"} & _lines(unit)

@@ -1,4 +1,4 @@
-"""manage.py for those who type: help, tables, and what a program gets where it can't be done."""
+"""manage.py at a terminal: help, tables, colours, and the documents of refusals with --json."""
 
 import json
 import os
@@ -25,7 +25,7 @@ COLUMNS = 80
 def leaves(
     command: click.Command, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Each command that does something, with the words that lead to it."""
+    """Yield each command without subcommands, with the words that lead to it."""
     children = getattr(command, "commands", {})
     if not children:
         yield path, command
@@ -43,14 +43,14 @@ def help_of(*path: str) -> str:
 
 
 def examples(text: str) -> list[list[str]]:
-    """The lines of a help that begin with manage.py, in words, without what is said of them."""
+    """Return the lines of a help text that begin with manage.py, as words, without their explanation."""
     found = re.findall(r"^ +manage\.py (.+?)(?: {2,}.*| [|>].*)?$", text, re.MULTILINE)
     return [shlex.split(line) for line in found]
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
-def test_every_command_explains_itself_by_an_example_that_works(path: tuple[str, ...]) -> None:
-    """Its own examples, and each is taken by the parser as it stands."""
+def test_each_command_has_a_valid_example_in_its_help(path: tuple[str, ...]) -> None:
+    """The parser accepts each example."""
     text = help_of(*path)
     own = [words[len(path) :] for words in examples(text) if tuple(words[: len(path)]) == path]
     assert own, text
@@ -59,7 +59,7 @@ def test_every_command_explains_itself_by_an_example_that_works(path: tuple[str,
 
 
 def test_help_fits_a_terminal() -> None:
-    """No line of it is cut, or folded by the terminal."""
+    """No line is cut or wrapped."""
     groups = {path[:-1] for path in LEAVES}
     for path in [*LEAVES, *groups]:
         for line in help_of(*path).splitlines():
@@ -68,8 +68,7 @@ def test_help_fits_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
-def test_every_command_answers_a_program(path: tuple[str, ...]) -> None:
-    """With --json."""
+def test_each_command_has_the_option_json(path: tuple[str, ...]) -> None:
     assert "--json" in help_of(*path)
 
 
@@ -89,14 +88,14 @@ def test_every_command_answers_a_program(path: tuple[str, ...]) -> None:
         (["seller", "list"], {"CONFIRMATIONS": "many"}, 78),
     ],
 )
-def test_what_can_not_be_done_is_a_document_too(
+def test_a_refusal_is_a_json_document_with_json(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     environ: dict[str, str],
     status: int,
 ) -> None:
-    """One JSON document with what is wrong, beside the line for people on standard error."""
+    """Standard error has the same text in one line for people."""
     monkeypatch.chdir(tmp_path)
     result = CliRunner(env=environ).invoke(manage, [*arguments, "--json"])
     assert result.exit_code == status, result.output
@@ -108,21 +107,20 @@ def test_what_can_not_be_done_is_a_document_too(
 # Tables
 
 
-def test_a_table_has_each_cell_whole_in_its_column() -> None:
-    """The terminal folds what is too wide for it. Control characters are no part of it."""
+def test_a_table_has_each_cell_in_full_in_its_column() -> None:
+    """The terminal wraps long lines. Control characters are left out."""
     text = table(("ID", "NOTE"), [("PR-1", "Alpaca socks, two pairs"), ("PR-10", "\x1b[31mred")])
     assert text.splitlines() == ["ID     NOTE", "PR-1   Alpaca socks, two pairs", "PR-10   [31mred"]
 
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal of 60 columns."""
+    """Set the width of the terminal to 60 columns."""
     monkeypatch.setattr(terminal, "width", lambda: 60)
 
 
 @pytest.mark.usefixtures("narrow")
-def test_a_line_to_be_copied_is_never_broken() -> None:
-    """However long it is."""
+def test_a_line_to_be_copied_is_never_wrapped() -> None:
     line = f"rpcwhitelist=nodetill:{'getblock-chain,' * 20}"
     shown = wrapped(f"let bitcoin.conf have as the last of its lines: {line} and restart", 20)
     assert line in map(str.strip, shown.splitlines())
@@ -131,8 +129,8 @@ def test_a_line_to_be_copied_is_never_broken() -> None:
 # On a terminal
 
 
-def on_a_terminal(tmp_path: Path, *arguments: str, **environ: str) -> str:
-    """What manage.py writes to a terminal of its own."""
+def run_on_a_terminal(tmp_path: Path, *arguments: str, **environ: str) -> str:
+    """Return the output of manage.py on a terminal of its own."""
     ours, theirs = pty.openpty()
     command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
     environ = {"PATH": os.defpath, "COLUMNS": str(COLUMNS), "TERM": "xterm", **environ}
@@ -143,17 +141,16 @@ def on_a_terminal(tmp_path: Path, *arguments: str, **environ: str) -> str:
             while piece := os.read(ours, 65536):
                 written += piece
         except OSError:
-            pass  # Linux says so of a terminal whose other end is closed
+            pass  # Linux raises it for a terminal whose other end is closed
         os.close(ours)
     assert process.returncode in (0, 1)
     return written.decode()
 
 
-def test_colours_are_for_a_terminal_whose_user_wants_them(tmp_path: Path) -> None:
-    """Not with NO_COLOR, and not where the terminal has none."""
+def test_colours_need_a_terminal_without_no_color(tmp_path: Path) -> None:
     settings = {"RATE_SOURCES": "fixed:EUR=1", "BITCOIND_COOKIE_FILE": "/nowhere"}
-    colourful = on_a_terminal(tmp_path, "doctor", **settings)
+    colourful = run_on_a_terminal(tmp_path, "doctor", **settings)
     assert "\x1b[31mwrong" in colourful
     plain = re.sub(r"\x1b\[[0-9]*m", "", colourful)
     assert all(len(line) <= COLUMNS or len(line.split()) == 1 for line in plain.splitlines())
-    assert "\x1b" not in on_a_terminal(tmp_path, "doctor", NO_COLOR="1", **settings)
+    assert "\x1b" not in run_on_a_terminal(tmp_path, "doctor", NO_COLOR="1", **settings)

@@ -1,4 +1,4 @@
-"""`manage.py database copy` moves everything to another database and checks it, or changes nothing."""
+"""`manage.py database copy` moves all rows to another database and checks them, or changes nothing."""
 
 import importlib
 import json
@@ -51,9 +51,9 @@ NASTY = "Ünïcødé ☃ \U0001f980 'quoted' \\ %s ? \t\n{}"
 
 
 def fill() -> None:
-    """A row in each table, with everything that the two kinds of database could take differently."""
+    """Store a row in each table, with values that the two kinds of database could treat differently."""
     new_seller("company1", email=NASTY, webhook_url="https://shop.example/ü", removed_at=NOW)
-    # By the rules of most languages these are in another order.
+    # The rules of most languages order these names differently.
     for name in ("a", "B", "_", "Z9", "z"):
         new_seller(name)
     fill_pool(MANY, first=1000)
@@ -91,7 +91,7 @@ def fill() -> None:
 
 
 def contents(url: str) -> dict[str, list[str]]:
-    """Every row of every table, as the tables' own fields read it."""
+    """Return each row of each table, as the tables' own fields read it."""
     open_database(url)
     found = {table.__name__: sorted(map(repr, table.select().tuples())) for table in TABLES}
     disconnect()
@@ -99,8 +99,8 @@ def contents(url: str) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Iterator[str]:
-    """DATABASE_URL of a SQLite database with all its tables full."""
+def old_url(tmp_path: Path) -> Iterator[str]:
+    """Return the DATABASE_URL of a SQLite database with rows in each table."""
     url = sqlite_in(tmp_path)
     open_database(url)
     fill()
@@ -110,19 +110,21 @@ def old(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def new(postgres: PostgresServer) -> str:
+def new_url(postgres: PostgresServer) -> str:
     """Return the DATABASE_URL of an empty PostgreSQL database, without a password."""
     return postgres.new_database().replace(":unused@", "@")
 
 
-def copy(old: str, *arguments: str, **environ: str) -> Result:
-    result = CliRunner(env={"DATABASE_URL": old, **environ}).invoke(manage, ["database", "copy", *arguments])
+def copy(old_url: str, *arguments: str, **environ: str) -> Result:
+    result = CliRunner(env={"DATABASE_URL": old_url, **environ}).invoke(
+        manage, ["database", "copy", *arguments]
+    )
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
 
 def refusal(result: Result) -> str:
-    """The one line that says why not."""
+    """Return the one line with the reason."""
     assert result.exit_code == 1, result.output
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
@@ -130,8 +132,7 @@ def refusal(result: Result) -> str:
     return line
 
 
-def test_it_knows_every_table() -> None:
-    """Each after those that it refers to."""
+def test_each_table_is_copied_after_those_it_refers_to() -> None:
     for module in pkgutil.iter_modules(models.__path__):
         if not module.ispkg:
             importlib.import_module(f"models.{module.name}")
@@ -140,22 +141,25 @@ def test_it_knows_every_table() -> None:
         assert set(table._meta.refs.values()) <= set(TABLES[:number])
 
 
-def test_everything_arrives_as_it_was(old: str, new: str) -> None:
-    """Bytes, NULLs, every letter there is, the largest numbers; and as JSON it is counted."""
-    result = copy(old, "--to", new, "--json")
+def test_all_rows_are_copied_unchanged(old_url: str, new_url: str) -> None:
+    """The values include bytes, NULLs, many scripts and the largest numbers.
+
+    With --json the rows are counted.
+    """
+    result = copy(old_url, "--to", new_url, "--json")
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     counts: dict[str, Any] = json.loads(result.stdout)["copied"]
     assert all(counts.values())
     assert counts["address"] == MANY + 3
-    assert contents(new) == contents(old)
-    assert all(contents(new).values())
+    assert contents(new_url) == contents(old_url)
+    assert all(contents(new_url).values())
 
 
-def test_the_next_rows_get_numbers_of_their_own(old: str, new: str) -> None:
-    """Also after the highest number that the old database gave."""
-    assert copy(old, "--to", new).exit_code == 0
-    open_database(new)
+def test_new_rows_after_a_copy_get_new_ids(old_url: str, new_url: str) -> None:
+    """They are above the highest id of the old database."""
+    assert copy(old_url, "--to", new_url).exit_code == 0
+    open_database(new_url)
     highest = newest_address_id()
     fill_pool(1, first=90_000)
     assert Address.get(Address.script == script(90_000)).id == highest + 1 > 5_000_000_000
@@ -168,118 +172,118 @@ def test_the_next_rows_get_numbers_of_their_own(old: str, new: str) -> None:
     disconnect()
 
 
-def test_and_back_again(old: str, new: str, tmp_path: Path) -> None:
-    """From PostgreSQL to SQLite, whose file is its owner's alone."""
-    before = contents(old)
-    assert copy(old, "--to", new).exit_code == 0
+def test_a_copy_back_to_sqlite_is_equal(old_url: str, new_url: str, tmp_path: Path) -> None:
+    """Only its owner can read the new file."""
+    before = contents(old_url)
+    assert copy(old_url, "--to", new_url).exit_code == 0
     back = sqlite_in(tmp_path / "back")
-    assert copy(new, "--to", back).exit_code == 0
+    assert copy(new_url, "--to", back).exit_code == 0
     assert contents(back) == before
     assert stat.S_IMODE((tmp_path / "back" / "nodetill.db").stat().st_mode) == 0o600
 
 
-def test_the_url_may_come_from_a_file_or_the_environment(old: str, new: str, tmp_path: Path) -> None:
-    """Its password is then on no command line, and what is wrong with it is not shown either."""
-    (tmp_path / "url").write_text(f"{new}\n")
-    assert copy(old, "--to-file", str(tmp_path / "url")).exit_code == 0
-    assert "rows already" in refusal(copy(old, DATABASE_COPY_TO=new))
+def test_the_url_may_come_from_a_file_or_the_environment(old_url: str, new_url: str, tmp_path: Path) -> None:
+    """Its password is then on no command line, and no error shows it."""
+    (tmp_path / "url").write_text(f"{new_url}\n")
+    assert copy(old_url, "--to-file", str(tmp_path / "url")).exit_code == 0
+    assert "rows already" in refusal(copy(old_url, DATABASE_COPY_TO=new_url))
     (tmp_path / "url").write_text("postgres//u:secret@h")
-    result = copy(old, "--to-file", str(tmp_path / "url"))
+    result = copy(old_url, "--to-file", str(tmp_path / "url"))
     assert result.exit_code == 2
     assert "allowed: sqlite:///PATH or postgresql://" in result.stderr
     assert "secret" not in result.output
-    assert copy(old).exit_code == 2
-    assert copy(old, "--to-file", str(tmp_path / "nothing")).exit_code == 2
+    assert copy(old_url).exit_code == 2
+    assert copy(old_url, "--to-file", str(tmp_path / "nothing")).exit_code == 2
 
 
-def test_a_database_with_anything_in_it_is_refused(old: str, new: str) -> None:
-    """Even one row, which stays."""
-    open_database(new)
+def test_a_new_database_with_a_row_is_refused(old_url: str, new_url: str) -> None:
+    """The row stays."""
+    open_database(new_url)
     new_seller("theirs")
     disconnect()
-    assert "the new database has rows already" in refusal(copy(old, "--to", new))
-    assert [row for row in contents(new).values() if row] == [
-        contents(new)["Seller"],
-        contents(new)["DaemonEpoch"],
+    assert "the new database has rows already" in refusal(copy(old_url, "--to", new_url))
+    assert [row for row in contents(new_url).values() if row] == [
+        contents(new_url)["Seller"],
+        contents(new_url)["DaemonEpoch"],
     ]
 
 
 @pytest.mark.parametrize("busy", ["old", "new"])
-def test_while_a_daemon_works_nothing_is_copied(old: str, new: str, busy: str) -> None:
-    """On either of the two."""
-    open_database({"old": old, "new": new}[busy])
+def test_a_copy_is_refused_while_a_daemon_works(old_url: str, new_url: str, busy: str) -> None:
+    """The daemon may work on either database."""
+    open_database({"old": old_url, "new": new_url}[busy])
     lock = database_lock("daemon")
     assert lock.acquire()
     disconnect()
-    assert f"works on the {busy} database" in refusal(copy(old, "--to", new))
+    assert f"works on the {busy} database" in refusal(copy(old_url, "--to", new_url))
     lock.release()
-    assert copy(old, "--to", new).exit_code == 0
+    assert copy(old_url, "--to", new_url).exit_code == 0
 
 
-def test_of_a_newer_version_nothing_is_taken_or_overwritten(old: str, new: str) -> None:
-    """What the newer tables mean is not known here."""
-    open_database(new)
+def test_a_database_of_a_newer_version_is_refused(old_url: str, new_url: str) -> None:
+    """This version does not know the meaning of newer tables."""
+    open_database(new_url)
     database.execute_sql(
         "INSERT INTO schema_migration (name, applied) VALUES ('9999_x', '2030-01-01 00:00:00')"
     )
     disconnect()
-    assert "changed by a newer Nodetill" in refusal(copy(old, "--to", new))
+    assert "changed by a newer Nodetill" in refusal(copy(old_url, "--to", new_url))
 
 
-def test_onto_itself_nothing_is_copied(old: str) -> None:
-    """By name, or where the same place is named otherwise."""
-    assert "is the old one" in refusal(copy(old, "--to", old))
+def test_a_copy_onto_itself_is_refused(old_url: str) -> None:
+    """Another spelling of the same file is refused, too."""
+    assert "is the old one" in refusal(copy(old_url, "--to", old_url))
     assert "works on the new database" in refusal(
-        copy(old, "--to", old.replace("nodetill.db", "./nodetill.db"))
+        copy(old_url, "--to", old_url.replace("nodetill.db", "./nodetill.db"))
     )
 
 
-def test_what_the_new_database_cannot_keep_leaves_it_empty(old: str, new: str) -> None:
-    """SQLite does not look at a text's length, PostgreSQL does; NUL it has never."""
-    bind(old)
+def test_a_value_that_the_new_database_refuses_leaves_it_empty(old_url: str, new_url: str) -> None:
+    """PostgreSQL enforces the length of a text, and SQLite does not."""
+    bind(old_url)
     Address.create(script=b"x", address="x" * 200, wallet="", created_at=NOW)
     disconnect()
-    assert "nothing was copied" in refusal(copy(old, "--to", new))
-    assert [name for name, rows in contents(new).items() if rows] == ["DaemonEpoch"]
+    assert "nothing was copied" in refusal(copy(old_url, "--to", new_url))
+    assert [name for name, rows in contents(new_url).items() if rows] == ["DaemonEpoch"]
 
 
-def test_a_damaged_file_is_not_copied(old: str, new: str) -> None:
-    """Found where its rows are read, which is after the query for them was taken."""
-    path = Path(old.removeprefix("sqlite:///"))
+def test_a_damaged_file_is_not_copied(old_url: str, new_url: str) -> None:
+    """The damage is found while rows are read, and not when the query begins."""
+    path = Path(old_url.removeprefix("sqlite:///"))
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(size // 2)
         file.write(b"\xff" * (size // 4))
-    assert "nothing was copied: " in refusal(copy(old, "--to", new))
-    assert [name for name, rows in contents(new).items() if rows] == ["DaemonEpoch"]
+    assert "nothing was copied: " in refusal(copy(old_url, "--to", new_url))
+    assert [name for name, rows in contents(new_url).items() if rows] == ["DaemonEpoch"]
 
 
-def test_a_row_that_arrives_otherwise_is_found(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is kept of a copy that is not exact."""
-
+def test_a_changed_row_is_found_and_nothing_kept(
+    old_url: str, new_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def copy_and_change(source: peewee.Database, target: Any, advance: Callable[[int], None]) -> None:
         duplicate.copy_rows(source, target, advance)
         target.execute_sql("UPDATE payment_request SET note = 'another' WHERE reference = 'PR-2'")
 
     monkeypatch.setattr("admin.database.copy_rows", copy_and_change)
-    assert "row 2 of the table payment_request differs from its original" in refusal(copy(old, "--to", new))
-    assert [name for name, rows in contents(new).items() if rows] == ["DaemonEpoch"]
+    assert "row 2 of the table payment_request differs from its original" in refusal(
+        copy(old_url, "--to", new_url)
+    )
+    assert [name for name, rows in contents(new_url).items() if rows] == ["DaemonEpoch"]
 
 
-def test_a_row_that_is_missing_is_found(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end, where the other side has one more."""
-
+def test_a_missing_row_is_found(old_url: str, new_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def copy_and_lose(source: peewee.Database, target: Any, advance: Callable[[int], None]) -> None:
         duplicate.copy_rows(source, target, advance)
         target.execute_sql("DELETE FROM rate WHERE source = 'kraken'")
 
     monkeypatch.setattr("admin.database.copy_rows", copy_and_lose)
-    assert "row 2 of the table rate differs from its original" in refusal(copy(old, "--to", new))
+    assert "row 2 of the table rate differs from its original" in refusal(copy(old_url, "--to", new_url))
 
 
-def test_a_server_that_is_not_there_is_one_line(old: str) -> None:
-    """And the password that it was to be asked with is not in it."""
-    line = refusal(copy(old, DATABASE_COPY_TO="postgresql://till:secret@127.0.0.1:1/nodetill"))
+def test_an_unreachable_server_is_reported_in_one_line(old_url: str) -> None:
+    """The line has no password."""
+    line = refusal(copy(old_url, DATABASE_COPY_TO="postgresql://till:secret@127.0.0.1:1/nodetill"))
     assert "cannot open the database" in line
     assert "secret" not in line
 
@@ -293,9 +297,9 @@ def test_a_server_that_is_not_there_is_one_line(old: str) -> None:
         "postgresql://till:secret@[::1/nodetill",
     ],
 )
-def test_a_password_on_the_command_line_is_refused(old: str, url: str) -> None:
-    """Every user of the machine can read it there. The refusal names the two other ways."""
-    result = copy(old, "--to", url)
+def test_a_password_on_the_command_line_is_refused(old_url: str, url: str) -> None:
+    """Each user of the machine can read a command line. The refusal names the two other ways."""
+    result = copy(old_url, "--to", url)
     assert result.exit_code == 2
     assert "secret" not in result.output
     assert "[" in url or ("--to-file" in result.stderr and "DATABASE_COPY_TO" in result.stderr)

@@ -1,4 +1,4 @@
-"""manage.py's sellers and payments, on both databases; and how it refuses."""
+"""manage.py's commands for sellers, payments and events on both databases, and their refusals."""
 
 import base64
 import hashlib
@@ -38,7 +38,7 @@ TXID = "5e" * 32
 def run(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Result]]:
-    """Runs manage.py with arguments, on a database of its own."""
+    """Return a function that runs manage.py with arguments, on a database of its own."""
     monkeypatch.chdir(tmp_path)
     runner = CliRunner(env={"DATABASE_URL": database_url})
 
@@ -54,13 +54,13 @@ def run(
 
 
 def document(result: Result) -> Any:
-    """The one JSON document that was printed."""
+    """Return the one JSON document that was printed."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 def refusal(result: Result) -> str:
-    """The one line that says why not; with --json standard output has it as well."""
+    """Return the one line with the reason. With --json standard output has it, too."""
     assert result.exit_code == 1, result.output
     (line,) = result.stderr.splitlines()
     assert line.startswith("nodetill: ")
@@ -79,7 +79,7 @@ def stored_seller(api_key: str) -> Seller | None:
 
 
 def make_payment(number: int = 1, **values: Any) -> str:
-    """A request of seller company1 is stored; its reference."""
+    """Store a request of seller company1, and return its reference."""
     address = Address.create(
         script=bytes([number]), address=f"bcrt1q{number}", wallet="nodetill", created_at=NOW, claimed_at=NOW
     )
@@ -103,10 +103,10 @@ def make_payment(number: int = 1, **values: Any) -> str:
     return f"PR-{number}"
 
 
-def test_a_new_sellers_key_and_secret_are_printed_and_only_a_hash_is_stored(
+def test_a_new_sellers_key_is_printed_and_only_its_hash_stored(
     run: Callable[..., Result],
 ) -> None:
-    """The key opens the API by its SHA-256; the secret is one of Standard Webhooks."""
+    """The secret has the form of Standard Webhooks."""
     added = document(
         run("seller", "add", "company1", "--name", "Söcke", "--webhook-url", "http://x/y", "--json")
     )
@@ -129,15 +129,14 @@ def test_the_key_is_shown_once(run: Callable[..., Result]) -> None:
         assert "whsec_" not in shown
 
 
-def test_a_person_is_shown_the_same_key_as_is_stored(run: Callable[..., Result]) -> None:
-    """Without --json the key stands in the text."""
+def test_the_key_in_the_text_is_the_stored_one(run: Callable[..., Result]) -> None:
     text = run("seller", "add", "company1").output
     (api_key,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", text)
     assert seller_by_key_hash(hashed(api_key)) is not None
 
 
-def test_an_id_is_taken_once(run: Callable[..., Result]) -> None:
-    """The second add is refused, and the first one's key still works."""
+def test_an_id_can_be_used_once(run: Callable[..., Result]) -> None:
+    """The second `add` is refused, and the first key still works."""
     added = document(run("seller", "add", "company1", "--json"))
     assert "company1 already" in refusal(run("seller", "add", "company1", "--json"))
     assert seller_by_key_hash(hashed(added["api_key"])) is not None
@@ -165,10 +164,10 @@ def test_an_id_is_taken_once(run: Callable[..., Result]) -> None:
         ["add"],
     ],
 )
-def test_values_that_cannot_be_right_are_usage_errors(
+def test_invalid_values_are_usage_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    """Exit status 2, and no database is as much as made."""
+    """The exit status is 2, and no database is created."""
     monkeypatch.chdir(tmp_path)
     result = CliRunner(env={"DATABASE_URL": f"sqlite:///{tmp_path}/n.db"}).invoke(
         manage, ["seller", *arguments]
@@ -177,16 +176,16 @@ def test_values_that_cannot_be_right_are_usage_errors(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_known_of_a_seller_can_be_changed(run: Callable[..., Result]) -> None:
-    """What is not named stays."""
+def test_a_seller_s_data_can_be_changed(run: Callable[..., Result]) -> None:
+    """An option that is not given changes nothing."""
     run("seller", "add", "company1", "--name", "Old", "--email", "a@b.c", "--webhook-url", "http://x")
     changed = document(run("seller", "set", "company1", "--name", "New", "--json"))
     assert (changed["name"], changed["email"], changed["webhook_url"]) == ("New", "a@b.c", "http://x")
     assert document(run("seller", "set", "company1", "--no-webhook", "--json"))["webhook_url"] is None
 
 
-def test_a_new_key_stops_the_old_one(run: Callable[..., Result]) -> None:
-    """From the moment it is printed; the webhook secret stays."""
+def test_a_new_key_disables_the_old_one_at_once(run: Callable[..., Result]) -> None:
+    """The webhook secret stays."""
     added = document(run("seller", "add", "company1", "--json"))
     rotated = document(run("seller", "rotate-key", "company1", "--json"))
     assert seller_by_key_hash(hashed(added["api_key"])) is None
@@ -195,8 +194,8 @@ def test_a_new_key_stops_the_old_one(run: Callable[..., Result]) -> None:
     assert seller.webhook_secret == added["webhook_secret"]
 
 
-def test_the_webhook_secret_before_the_new_one_is_kept(run: Callable[..., Result]) -> None:
-    """So that webhooks can be signed with both; the API key stays."""
+def test_the_previous_webhook_secret_is_kept(run: Callable[..., Result]) -> None:
+    """Webhooks can then be signed with both. The API key stays."""
     added = document(run("seller", "add", "company1", "--json"))
     rotated = document(run("seller", "rotate-key", "company1", "--webhook-secret", "--json"))
     assert "api_key" not in rotated
@@ -206,8 +205,8 @@ def test_the_webhook_secret_before_the_new_one_is_kept(run: Callable[..., Result
     assert seller.previous_webhook_secret == added["webhook_secret"]
 
 
-def test_a_removed_sellers_key_stops_and_its_payments_stay(run: Callable[..., Result]) -> None:
-    """It is in no list but the whole one, and nothing can be set of it."""
+def test_a_removed_sellers_key_is_disabled_and_its_payments_stay(run: Callable[..., Result]) -> None:
+    """Only `list --all` lists the seller, and no command can change it."""
     added = document(run("seller", "add", "company1", "--json"))
     make_payment()
     run("seller", "remove", "company1")
@@ -219,8 +218,8 @@ def test_a_removed_sellers_key_stops_and_its_payments_stay(run: Callable[..., Re
         assert "was removed" in refusal(run("seller", *arguments))
 
 
-def test_a_removed_seller_comes_back_only_where_that_is_said(run: Callable[..., Result]) -> None:
-    """The new key opens the old payments, which may have been another shop's of the same name."""
+def test_a_removed_seller_is_restored_only_with_the_option(run: Callable[..., Result]) -> None:
+    """The new key gives access to the old payments, which may belong to another shop of the same name."""
     old = document(run("seller", "add", "company1", "--name", "Old", "--json"))
     run("seller", "remove", "company1")
     assert "--restore" in refusal(run("seller", "add", "company1"))
@@ -231,8 +230,8 @@ def test_a_removed_seller_comes_back_only_where_that_is_said(run: Callable[..., 
     assert seller_by_key_hash(hashed(old["api_key"])) is None
 
 
-def test_an_address_that_the_operator_sets_is_his(run: Callable[..., Result]) -> None:
-    """Whoever has set the one before. It may be in a private network."""
+def test_a_webhook_address_that_the_operator_sets_may_be_private(run: Callable[..., Result]) -> None:
+    """The earlier address may have been set by an API key."""
     run("seller", "add", "company1", "--json")
     Seller.update(webhook_url="http://old.example/", webhook_set_by=API_KEY).execute()
     run("seller", "set", "company1", "--name", "Alpaca", "--json")
@@ -241,14 +240,12 @@ def test_an_address_that_the_operator_sets_is_his(run: Callable[..., Result]) ->
     assert Seller.get().webhook_set_by == OPERATOR
 
 
-def test_a_seller_that_is_not_there_is_refused(run: Callable[..., Result]) -> None:
-    """Whatever is asked of it."""
+def test_an_unknown_seller_is_refused(run: Callable[..., Result]) -> None:
     for arguments in (["set", "nobody", "--name", "x"], ["rotate-key", "nobody"], ["remove", "nobody"]):
         assert "no seller nobody" in refusal(run("seller", *arguments))
 
 
 def test_payments_are_listed_newest_first_by_status_and_seller(run: Callable[..., Result]) -> None:
-    """And no more of them than asked for."""
     for seller in ("company1", "company2"):
         run("seller", "add", seller)
     make_payment(1)
@@ -269,7 +266,7 @@ def test_payments_are_listed_newest_first_by_status_and_seller(run: Callable[...
 
 
 def test_a_payment_is_shown_with_its_transactions(run: Callable[..., Result]) -> None:
-    """To a program as the API has it, to a person line by line."""
+    """With --json it is the API's document, and otherwise lines of text."""
     run("seller", "add", "company1")
     reference = make_payment(note="Alpaca socks", txid=TXID, status="received")
     address_id = PaymentRequest.get().address_id
@@ -290,8 +287,8 @@ def test_a_payment_is_shown_with_its_transactions(run: Callable[..., Result]) ->
     assert "Alpaca socks" in text
 
 
-def test_a_note_cannot_act_on_the_operators_terminal(run: Callable[..., Result]) -> None:
-    """Escape sequences and line ends of a shop's customer are not printed as such."""
+def test_a_note_cannot_control_the_operators_terminal(run: Callable[..., Result]) -> None:
+    """Escape sequences and line ends of a customer's text are not printed."""
     run("seller", "add", "company1")
     reference = make_payment(note="\x1b[2Jgone\nPR-2  paid \x9b31m \u202e")
     for arguments in (["list"], ["show", reference], ["show", reference, "--json"]):
@@ -299,8 +296,8 @@ def test_a_note_cannot_act_on_the_operators_terminal(run: Callable[..., Result])
         assert not re.search("[\x1b\x9b\u202e]|^PR-2", output, re.MULTILINE)
 
 
-def test_late_money_is_accepted_by_leaving_word_for_the_daemon(run: Callable[..., Result]) -> None:
-    """Once, however often it is asked; and where the daemon is silent, that is said."""
+def test_an_acceptance_is_stored_as_one_command_for_the_daemon(run: Callable[..., Result]) -> None:
+    """A warning is printed if the daemon does not run."""
     run("seller", "add", "company1")
     reference = make_payment(status="expired", is_late=True)
     silent = run("payment", "accept", reference)
@@ -308,14 +305,14 @@ def test_late_money_is_accepted_by_leaving_word_for_the_daemon(run: Callable[...
     assert "has never run" in silent.stderr
     beat(datetime.now(UTC), 100, [])
     assert run("payment", "accept", reference, "--json").stderr == ""
-    hints = [(hint.kind, hint.payment_id) for hint in DaemonCommand.select()]
-    assert hints == [(ACCEPT, PaymentRequest.get().id)]
+    commands = [(command.kind, command.payment_id) for command in DaemonCommand.select()]
+    assert commands == [(ACCEPT, PaymentRequest.get().id)]
     beat(NOW - timedelta(days=1), 100, [])
     assert "2026-11-22T12:00:00Z" in run("payment", "accept", reference).stderr
 
 
 def test_money_that_is_not_late_cannot_be_accepted(run: Callable[..., Result]) -> None:
-    """Nor can that of a payment that is not there."""
+    """An unknown payment is refused, too."""
     run("seller", "add", "company1")
     assert "no late money" in refusal(run("payment", "accept", make_payment()))
     for reference in ("PR-nothing", "\x00", "é", ""):
@@ -324,16 +321,16 @@ def test_money_that_is_not_late_cannot_be_accepted(run: Callable[..., Result]) -
     assert DaemonCommand.select().count() == 0
 
 
-def test_what_was_accepted_before_is_told_so(run: Callable[..., Result]) -> None:
-    """It is no error, and nothing more is asked of the daemon."""
+def test_a_second_acceptance_is_reported_as_already_accepted(run: Callable[..., Result]) -> None:
+    """It is no error, and stores no command."""
     run("seller", "add", "company1")
     reference = make_payment(status="confirmed", is_late=True, late_accepted_at=NOW)
     assert "already" in run("payment", "accept", reference).output
     assert DaemonCommand.select().count() == 0
 
 
-def test_a_wrong_setting_ends_every_command_with_status_78(tmp_path: Path) -> None:
-    """One line names the variable; nothing is made."""
+def test_a_wrong_setting_ends_each_command_with_status_78(tmp_path: Path) -> None:
+    """One line names the variable, and no file is created."""
     for arguments in (["seller", "list"], ["payment", "list"], ["wallet", "create"]):
         done = manage_py(tmp_path, *arguments, CONFIRMATIONS="many")
         assert done.returncode == 78
@@ -342,8 +339,8 @@ def test_a_wrong_setting_ends_every_command_with_status_78(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
-    """And exit status 1, be it SQLite or PostgreSQL, with no password in it."""
+def test_an_unusable_database_is_reported_in_one_line(tmp_path: Path) -> None:
+    """The exit status is 1, and no password is shown."""
     (tmp_path / "file").write_text("")
     (tmp_path / "garbage.db").write_text("no database at all, but text that is long enough" * 10)
     for url in (
@@ -358,7 +355,7 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
         assert "s3cret" not in done.stderr
 
 
-def test_a_database_that_only_reads_is_one_line(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_a_read_only_database_is_reported_in_one_line(postgres: PostgresServer, tmp_path: Path) -> None:
     """A standby of PostgreSQL lists the sellers, and refuses a new one."""
     url = postgres.new_database()
     assert manage_py(tmp_path, "seller", "add", "company1", DATABASE_URL=url).returncode == 0
@@ -370,8 +367,7 @@ def test_a_database_that_only_reads_is_one_line(postgres: PostgresServer, tmp_pa
     assert done.stderr.count("\n") == 1, done.stderr
 
 
-def test_a_terminal_that_lacks_a_letter_shows_another(tmp_path: Path) -> None:
-    """And not a traceback."""
+def test_a_terminal_that_lacks_a_character_shows_its_escape(tmp_path: Path) -> None:
     western = {"DATABASE_URL": "sqlite:///n.db", "PYTHONIOENCODING": "latin-1"}
     assert manage_py(tmp_path, "seller", "add", "company1", "--name", "日本", **western).returncode == 0
     done = manage_py(tmp_path, "seller", "list", **western)
@@ -379,22 +375,20 @@ def test_a_terminal_that_lacks_a_letter_shows_another(tmp_path: Path) -> None:
     assert "\\u65e5\\u672c" in done.stdout
 
 
-def test_what_it_makes_is_the_operators_alone(tmp_path: Path) -> None:
-    """The database has the webhook secrets in it."""
+def test_only_the_operator_can_read_the_created_files(tmp_path: Path) -> None:
+    """The database has the webhook secrets."""
     assert manage_py(tmp_path, "seller", "add", "company1", DATABASE_URL="sqlite:///var/n.db").returncode == 0
     for path in tmp_path.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
 def manage_py(directory: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """manage.py as the operator starts it."""
+    """Run manage.py as the operator starts it."""
     command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
     return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
 
 
-def test_every_command_explains_itself() -> None:
-    """--help of each command and group ends well and says what it is for."""
-
+def test_each_command_has_a_help_text() -> None:
     def walk(command: Any, path: list[str]) -> Iterator[list[str]]:
         yield path
         for name, child in getattr(command, "commands", {}).items():
@@ -407,7 +401,7 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_sellers_are_listed_by_id(run: Callable[..., Result]) -> None:
-    """As many as there are; and none is said to be none."""
+    """An empty list has a message."""
     assert "no sellers" in run("seller", "list").output
     for seller in ("b", "a"):
         run("seller", "add", seller)
@@ -416,7 +410,7 @@ def test_sellers_are_listed_by_id(run: Callable[..., Result]) -> None:
 
 
 def make_message(number: int = 1, **values: Any) -> str:
-    """An email of an event of a payment that is there; the event's reference."""
+    """Store an email of a new event of an existing payment, and return the event's reference."""
     payment = PaymentRequest.get(PaymentRequest.reference == f"PR-{number}")
     event = new_event(
         payment, reference=f"evt_{Event.select().count() + 1}", revision=Event.select().count() + 1
@@ -428,8 +422,8 @@ def make_message(number: int = 1, **values: Any) -> str:
 GIVEN_UP: dict[str, Any] = {"next_attempt_at": None, "failed_at": NOW, "last_error": "550 no", "attempts": 13}
 
 
-def test_what_is_not_delivered_is_listed(run: Callable[..., Result]) -> None:
-    """What waits and what was given up; never what has been delivered."""
+def test_undelivered_messages_are_listed(run: Callable[..., Result]) -> None:
+    """They wait or were given up."""
     assert "Everything" in run("events", "list").output
     run("seller", "add", "company1")
     make_payment()
@@ -444,15 +438,15 @@ def test_what_is_not_delivered_is_listed(run: Callable[..., Result]) -> None:
     assert re.search(f"{given_up} .*given up +550 no", run("events", "list").output)
 
 
-def test_another_try_is_asked_of_the_daemon_once(run: Callable[..., Result]) -> None:
-    """Of one event, of a payment's, or of all that are not delivered; a wish that waits is not doubled."""
+def test_a_retry_is_stored_as_one_command_for_each_message(run: Callable[..., Result]) -> None:
+    """It is for one event, for the events of a payment, or for all undelivered messages."""
     run("seller", "add", "company1")
     for number in (1, 2):
         make_payment(number)
     first, second, third = make_message(1, **GIVEN_UP), make_message(1), make_message(2, **GIVEN_UP)
     beat(datetime.now(UTC), 100, [])
 
-    def asked() -> list[str]:
+    def stored_retries() -> list[str]:
         messages = (
             Message.select(Message, Event)
             .join(Event)
@@ -463,16 +457,16 @@ def test_another_try_is_asked_of_the_daemon_once(run: Callable[..., Result]) -> 
         return [message.event.reference for message in messages]
 
     assert [row["event_id"] for row in document(run("events", "retry", first, "--json"))] == [first]
-    assert asked() == [first]
+    assert stored_retries() == [first]
     run("events", "retry", "PR-1")
-    assert asked() == [first, second]
+    assert stored_retries() == [first, second]
     assert "all 3 again now" in run("events", "retry").output
-    assert asked() == [first, second, third]
-    assert {hint.kind for hint in DaemonCommand.select()} == {REDELIVER}
+    assert stored_retries() == [first, second, third]
+    assert {command.kind for command in DaemonCommand.select()} == {REDELIVER}
 
 
-def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) -> None:
-    """Nor what is not there; nothing to do is no error. Without a daemon that is said."""
+def test_a_delivered_or_unknown_message_cannot_be_retried(run: Callable[..., Result]) -> None:
+    """A retry without messages is no error. A warning is printed if the daemon does not run."""
     run("seller", "add", "company1")
     make_payment()
     done = make_message(next_attempt_at=None, delivered_at=NOW)
@@ -503,10 +497,10 @@ def test_what_has_been_delivered_can_not_be_retried(run: Callable[..., Result]) 
         ("http://127.1/hunter2", "four numbers"),
     ],
 )
-def test_a_webhook_address_that_can_not_work_is_refused(
+def test_an_invalid_webhook_address_is_refused_with_advice(
     run: Callable[..., Result], url: str, advice: str
 ) -> None:
-    """The error says what to write instead, and shows nothing of an address that may hold a password."""
+    """The error has the text to write instead, and shows no part of an address that may have a password."""
     result = run("seller", "add", "company1", "--webhook-url", url)
     assert result.exit_code == 2
     assert advice in result.output
@@ -514,7 +508,7 @@ def test_a_webhook_address_that_can_not_work_is_refused(
 
 
 def test_the_password_of_an_old_webhook_address_is_not_shown(run: Callable[..., Result]) -> None:
-    """An older version accepted one. The doctor names the seller, and how to correct it."""
+    """An older version accepted one. The doctor names the seller, and the correction."""
     run("seller", "add", "company1")
     Seller.update(webhook_url="http://user:hunter2@host/paid").execute()
     for arguments in (

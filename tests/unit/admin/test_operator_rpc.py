@@ -1,4 +1,4 @@
-"""bitcoind's cookie goes to this machine's bitcoind, or to the one whose cookie file the operator names."""
+"""bitcoind's cookie is sent only to this machine's bitcoind, or to one whose cookie file is named."""
 
 import base64
 import socket
@@ -18,7 +18,7 @@ ELSEWHERE = "node.example.com"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home directory with bitcoind's cookie. The name ELSEWHERE leads to this machine."""
+    """Return a home directory with bitcoind's cookie. The name ELSEWHERE resolves to this machine."""
     (tmp_path / ".bitcoin").mkdir()
     (tmp_path / ".bitcoin" / ".cookie").write_text(COOKIE)
     find = socket.getaddrinfo
@@ -42,10 +42,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (ELSEWHERE, "nodetill:wrong@", True, True),
     ],
 )
-def test_a_bitcoind_elsewhere_gets_only_the_cookie_that_is_named(
+def test_a_bitcoind_elsewhere_gets_only_a_named_cookie(
     home: Path, status: int, command: list[str], host: str, login: str, is_named: bool, is_sent: bool
 ) -> None:
-    """It refuses the password of BITCOIND_RPC_URL. Whoever has this machine's cookie can spend."""
+    """It refuses the password of BITCOIND_RPC_URL. This machine's cookie allows to spend."""
     with Endpoint(answers(status)) as server:
         port = server.url.rpartition(":")[2].partition("/")[0]
         environ = {"HOME": str(home), "BITCOIND_RPC_URL": f"http://{login}{host}:{port}"}

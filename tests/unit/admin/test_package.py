@@ -1,4 +1,4 @@
-"""`pip install .` gives a program nodetill, the same as manage.py."""
+"""`pip install .` installs the program nodetill, which is the same as manage.py."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ COMPLETED = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory that the package is installed in, away from the sources."""
+    """Return the directory where the package is installed, away from the sources."""
     directory = tmp_path_factory.mktemp("package")
     shutil.copytree(PROJECT, directory / "sources", ignore=NOT_SOURCES)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -37,7 +37,7 @@ def environ(installed: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(installed), "PATH": f"{installed / 'bin'}:{os.environ['PATH']}"}
 
 
-def test_it_has_every_module_and_needs_what_requirements_txt_has() -> None:
+def test_pyproject_has_each_module_and_each_requirement() -> None:
     """pyproject.toml lists both by hand."""
     described = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -47,8 +47,8 @@ def test_it_has_every_module_and_needs_what_requirements_txt_has() -> None:
     assert described["tool"]["setuptools"]["py-modules"] == modules
 
 
-def test_it_knows_the_same_commands_and_makes_its_own_database(installed: Path, tmp_path: Path) -> None:
-    """The migrations are in the package. Usage names the program by which it was called."""
+def test_the_program_has_the_same_commands_and_creates_a_database(installed: Path, tmp_path: Path) -> None:
+    """The package has the migrations. The usage names the program by the called name."""
     program = installed / "bin" / "nodetill"
     done = subprocess.run(
         [program, "seller", "add", "company1"],
@@ -66,8 +66,8 @@ def test_it_knows_the_same_commands_and_makes_its_own_database(installed: Path, 
     assert "demo" in usage.stdout
 
 
-def test_the_web_server_has_its_pages(installed: Path, tmp_path: Path) -> None:
-    """Templates, translations and static files are in the package."""
+def test_the_package_has_the_files_of_the_web_server(installed: Path, tmp_path: Path) -> None:
+    """They are templates, translations and static files."""
     source = "import web.html.templates, web.html.languages, web.app; print(web.app.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", source],
@@ -83,8 +83,8 @@ def test_the_web_server_has_its_pages(installed: Path, tmp_path: Path) -> None:
         assert {path.name for path in (installed / "web" / folder).iterdir()} == ours
 
 
-def test_click_completes_its_commands(installed: Path, tmp_path: Path) -> None:
-    """In a real bash, by README's line."""
+def test_bash_completes_the_commands(installed: Path, tmp_path: Path) -> None:
+    """README has the line that enables it."""
     line = 'eval "$(_NODETILL_COMPLETE=bash_source nodetill)"'
     assert line in (PROJECT / "README.md").read_text(encoding="utf-8")
     script = [line]

@@ -1,4 +1,4 @@
-"""The wallet's addresses that the table lacks are imported, once, when that can be done rightly."""
+"""Addresses of the wallet that the table lacks are imported once, when this is safe."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,11 +20,11 @@ from models.db.schema import open_database
 from tests.support.rows import NOW, script
 
 READ = range(100, 111)
-"""The heights of the blocks read already."""
+"""The heights of the blocks that the daemon has read."""
 
 
 class Wallet:
-    """bitcoind, whose wallet gave one address, which was paid at a height."""
+    """A bitcoind whose wallet has one address, which was paid at a height."""
 
     def __init__(self, paid_height: int) -> None:
         self.paid_height = paid_height
@@ -64,7 +64,7 @@ Start = Callable[[Wallet], AddressImport]
 
 @pytest.fixture
 def start(database_url: str) -> Iterator[Start]:
-    """Starts an import on a database that has read READ."""
+    """Return a function that starts an import on a database with the blocks READ."""
     open_database(database_url)
     begin_epoch("here")
     for height in READ:
@@ -88,15 +88,15 @@ def read_height() -> int | None:
     return read.height if read else None
 
 
-def test_blocks_from_the_first_payment_on_are_taken_back(start: Start) -> None:
-    """The next sync reads them again; the address is given to nobody."""
+def test_blocks_from_the_first_payment_on_are_disconnected(start: Start) -> None:
+    """The daemon reads them again at the next reconciling, and no request claims the address."""
     start(Wallet(105)).run(tip(), NOW)
     assert imported() == ["bcrt1qlost"]
     assert read_height() == 104
 
 
-def test_it_is_done_once(start: Start) -> None:
-    """What the pool gets from the wallet later is its own."""
+def test_the_import_runs_once(start: Start) -> None:
+    """Addresses that the wallet makes later belong to the pool."""
     imports = start(Wallet(105))
     imports.run(tip(), NOW)
     Address.delete().execute()
@@ -104,15 +104,15 @@ def test_it_is_done_once(start: Start) -> None:
     assert imported() == []
 
 
-def test_a_payment_in_a_block_that_is_not_read_yet_takes_nothing_back(start: Start) -> None:
-    """As after a restore, where the blocks since are read now."""
+def test_a_payment_in_an_unread_block_disconnects_nothing(start: Start) -> None:
+    """After a restore the later blocks are read anyway."""
     start(Wallet(111)).run(tip(), NOW)
     assert imported() == ["bcrt1qlost"]
     assert read_height() == 110
 
 
-def test_a_block_that_is_pruned_is_not_taken_back(start: Start) -> None:
-    """It could not be read again, and would hold everything up. The audit names the payment."""
+def test_a_pruned_block_is_not_disconnected(start: Start) -> None:
+    """The daemon could not read it again, and would stop there. The audit names the payment."""
     with capture_logs() as lines:
         start(Wallet(105)).run(tip(pruned_below=107), NOW)
     assert imported() == ["bcrt1qlost"]
@@ -120,8 +120,8 @@ def test_a_block_that_is_pruned_is_not_taken_back(start: Start) -> None:
     assert any("manage.py audit" in line["event"] for line in lines)
 
 
-def test_a_node_that_is_behind_is_waited_for(start: Start) -> None:
-    """To take blocks back would end the holding: with less read, its chain would have work enough."""
+def test_the_import_waits_for_a_node_that_is_behind(start: Start) -> None:
+    """With blocks disconnected, the node's chain would have work enough, and the daemon would follow it."""
     imports = start(Wallet(105))
     imports.run(tip(work=109), NOW)
     assert (imported(), read_height()) == ([], 110)
@@ -130,8 +130,8 @@ def test_a_node_that_is_behind_is_waited_for(start: Start) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["rescanning", "not loaded"])
-def test_a_wallet_that_can_not_name_its_payments_is_waited_for(start: Start, trouble: str) -> None:
-    """Its list would have gaps."""
+def test_the_import_waits_for_a_wallet_that_cannot_list_its_payments(start: Start, trouble: str) -> None:
+    """The wallet's list would have gaps."""
     wallet = Wallet(105)
     wallet.is_scanning = trouble == "rescanning"
     wallet.error = None if wallet.is_scanning else RpcError(WALLET_NOT_FOUND, "no such wallet")
@@ -143,8 +143,8 @@ def test_a_wallet_that_can_not_name_its_payments_is_waited_for(start: Start, tro
     assert (imported(), read_height()) == (["bcrt1qlost"], 104)
 
 
-def test_what_is_forbidden_is_logged_and_not_tried_again(start: Start) -> None:
-    """The daemon does without."""
+def test_a_forbidden_call_is_logged_and_not_repeated(start: Start) -> None:
+    """The daemon continues without the import."""
     wallet = Wallet(105)
     wallet.error = NodeRefused("add getaddressesbylabel to rpcwhitelist")
     imports = start(wallet)

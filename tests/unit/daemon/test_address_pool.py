@@ -1,4 +1,4 @@
-"""The pool has addresses when they are safe to hand out, and not before."""
+"""The pool has addresses when they are safe to use, and not before."""
 
 from collections.abc import Iterator
 from itertools import count, islice
@@ -21,7 +21,7 @@ TIP = NodeTip("regtest", BLOCK_HASH, 50, 50, "0" * 64, NOW, 0, is_initial_downlo
 
 
 class Wallet:
-    """bitcoind, as far as it gives addresses."""
+    """A bitcoind that only makes addresses."""
 
     def __init__(self) -> None:
         self._numbers = count()
@@ -34,12 +34,12 @@ class Wallet:
         return TIP
 
     def while_waiting(self, _live_on: Any) -> None:
-        """It never takes its time."""
+        """Do nothing, since no call takes long."""
 
 
 @pytest.fixture
 def pool(database_url: str, tmp_path: Path) -> Iterator[AddressPool]:
-    """One of thirty, on a new database."""
+    """Return a pool of thirty addresses on a new database."""
     open_database(database_url)
     settings = load_settings({"ADDRESS_POOL": "30"}, tmp_path)
     yield AddressPool(settings, cast(Bitcoind, Wallet()), lambda: NOW)
@@ -47,7 +47,7 @@ def pool(database_url: str, tmp_path: Path) -> Iterator[AddressPool]:
 
 
 def test_no_address_is_ready_before_the_chain_is_followed(pool: AddressPool) -> None:
-    """What pays it might else be in a block that is never read: one before the first that was."""
+    """A payment to it could be in a block before the first one that the daemon reads."""
     pool.fill()
     assert free_count() == 0
     Block.create(height=101, hash=BLOCK_HASH, chainwork="0" * 64, mined_at=NOW)

@@ -17,33 +17,31 @@ from tests.support.dead_address import NAME, dead_address, resolve
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A port on 127.0.0.1 that takes connections."""
+    """Open a port on 127.0.0.1 that accepts connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
 
 
 def port_of(server: socket.socket) -> int:
-    """Return where it listens."""
     return int(server.getsockname()[1])
 
 
 def peer(port: int, seconds: float = 20) -> str:
-    """Return the address to which a connection to NAME leads."""
+    """Return the address to which a connection to NAME was made."""
     with open_connection(NAME, port, seconds) as connection:
         return str(connection.getpeername()[0])
 
 
-def test_a_dead_address_before_a_live_one_is_passed(
+def test_a_dead_address_before_a_live_one_is_skipped(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual case is an IPv6 address whose route swallows every packet."""
+    """The usual case is an IPv6 address whose route drops every packet."""
     resolve(monkeypatch, "::1", "127.0.0.1")
     with dead_address("::1", port_of(listener)):
         assert peer(port_of(listener)) == "127.0.0.1"
 
 
-def test_a_dead_ipv4_address_before_a_live_ipv6_one_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No family has a privilege."""
+def test_a_dead_ipv4_address_before_a_live_ipv6_one_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve(monkeypatch, "127.0.0.1", "::1")
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         port = port_of(server)
@@ -51,10 +49,10 @@ def test_a_dead_ipv4_address_before_a_live_ipv6_one_is_passed(monkeypatch: pytes
             assert peer(port) == "::1"
 
 
-def test_many_dead_addresses_before_a_live_one_are_passed(
+def test_many_dead_addresses_before_a_live_one_are_skipped(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A content network has eight of them."""
+    """A content delivery network has eight addresses."""
     dead = [f"127.0.0.{number}" for number in range(2, 8)]
     resolve(monkeypatch, "::1", *dead, "127.0.0.1")
     with ExitStack() as stack:
@@ -63,24 +61,25 @@ def test_many_dead_addresses_before_a_live_one_are_passed(
         assert peer(port_of(listener)) == "127.0.0.1"
 
 
-def test_an_address_that_refuses_is_passed(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens on the first two."""
+def test_an_address_that_refuses_is_skipped(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     resolve(monkeypatch, "::1", "127.0.0.2", "127.0.0.1")
     assert peer(port_of(listener)) == "127.0.0.1"
 
 
-def test_a_name_server_that_is_silent_for_one_family_holds_nobody_up(
+def test_a_name_server_that_is_silent_for_one_family_delays_nothing(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some name servers drop each question for an IPv6 address."""
+    """Some name servers drop each query for an IPv6 address."""
     is_over = threading.Event()
     resolve(monkeypatch, "127.0.0.1", before=lambda family: _hang(is_over, family == socket.AF_INET6))
     assert peer(port_of(listener)) == "127.0.0.1"
     is_over.set()
 
 
-def test_addresses_that_come_late_count(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first answer of the name server has a dead address only."""
+def test_addresses_of_a_late_answer_are_tried(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer of the name server has only a dead address."""
     is_begun = threading.Event()
     port = port_of(listener)
     resolve(
@@ -94,8 +93,7 @@ def test_addresses_that_come_late_count(listener: socket.socket, monkeypatch: py
         assert peer(port) == "127.0.0.1"
 
 
-def test_a_name_server_that_is_silent_is_waited_for_to_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no longer."""
+def test_a_silent_name_server_is_waited_for_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     is_over = threading.Event()
     resolve(monkeypatch, "127.0.0.1", before=lambda _family: _hang(is_over, True))
     with pytest.raises(TimeoutError):
@@ -103,8 +101,9 @@ def test_a_name_server_that_is_silent_is_waited_for_to_the_deadline(monkeypatch:
     is_over.set()
 
 
-def test_all_dead_is_a_time_out(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the deadline."""
+def test_only_dead_addresses_time_out_at_the_deadline(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resolve(monkeypatch, "::1", "127.0.0.2")
     with (
         dead_address("::1", port_of(listener)),
@@ -114,8 +113,9 @@ def test_all_dead_is_a_time_out(listener: socket.socket, monkeypatch: pytest.Mon
         peer(port_of(listener), seconds=1)
 
 
-def test_all_refused_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the deadline."""
+def test_only_refusing_addresses_raise_connection_refused_before_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = port_of(server)
     resolve(monkeypatch, "::1", "127.0.0.1")
@@ -125,15 +125,15 @@ def test_all_refused_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 70, "a..b", "\udcff"])
-def test_a_name_that_nobody_has_is_no_host(name: str) -> None:
-    """It is an OSError, as all trouble with a connection is."""
+def test_an_unknown_name_raises_an_oserror(name: str) -> None:
+    """All faults of a connection are OSErrors."""
     with pytest.raises(OSError, match=r"[a-z]"):
         open_connection(name, 80, 20)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f.0.0.1", "2130706433", "::ffff:127.0.0.1"])
 def test_an_address_needs_no_name_server(listener: socket.socket, host: str) -> None:
-    """In any of its spellings."""
+    """Each spelling of an address is accepted."""
     with open_connection(host, port_of(listener), 20) as connection:
         assert str(connection.getpeername()[0]).endswith("127.0.0.1")
 
@@ -141,22 +141,22 @@ def test_an_address_needs_no_name_server(listener: socket.socket, host: str) -> 
 def test_only_an_allowed_address_is_connected_to(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was looked up is what is connected to: nobody can change the name in between."""
+    """The checked address is the one that is connected to, so a second look-up cannot change it."""
     resolve(monkeypatch, "127.0.0.1", "127.0.0.2")
     allowed = ipaddress.ip_address("127.0.0.2")
     port = port_of(listener)
     with socket.create_server(("127.0.0.2", port)):
-        asked: list[str] = []
+        checked: list[str] = []
 
         def may_connect(host: str, address: object) -> bool:
-            asked.append(host)
+            checked.append(host)
             return address == allowed
 
         with open_connection(NAME, port, 20, may_connect) as connection:
             assert connection.getpeername()[0] == "127.0.0.2"
         with pytest.raises(ForbiddenAddress):
             open_connection(NAME, port, 20, lambda _host, _address: False)
-    assert asked == [NAME, NAME]
+    assert checked == [NAME, NAME]
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_only_an_allowed_address_is_connected_to(
         "2002:101:101::",
     ],
 )
-def test_public_addresses(text: str) -> None:
-    """Some of them carry a public IPv4 address."""
+def test_public_addresses_are_public(text: str) -> None:
+    """Some of them contain a public IPv4 address."""
     assert is_public(ipaddress.ip_address(text))
 
 
@@ -185,8 +185,8 @@ def test_public_addresses(text: str) -> None:
         *("2002:a00:1::", "2002:7f00:1::", "2001::1", "100::1", "4000::1"),
     ],
 )
-def test_addresses_that_are_not_public(text: str) -> None:
-    """Loopback, private networks, the cloud's own, multicast, and what carries one of those."""
+def test_other_addresses_are_not_public(text: str) -> None:
+    """They are loopback, private, a cloud's own, multicast, or contain such an address."""
     assert not is_public(ipaddress.ip_address(text))
 
 

@@ -1,4 +1,4 @@
-"""Every email says what happened, to which payment, and what to do; and nothing in a payment can bend it."""
+"""Each email names event, payment and next step, and no text of a payment alters its form."""
 
 import json
 import re
@@ -24,12 +24,12 @@ events = st.sampled_from(EventType)
 
 
 def email(event_type: EventType, **changes: Any) -> EmailContent:
-    """The email of an event whose document has these changes."""
+    """Return the email of an event whose document has these changes."""
     return render_email(event_type, document(**changes), EXPLORER, "shop@example.com")
 
 
 class Tags(HTMLParser):
-    """What elements a page has, and what it loads or links to."""
+    """The elements of a page, its links, and the resources that it loads."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Tags(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Part of the parser's protocol."""
+        """Collect an element, as HTMLParser calls it."""
         self.names.add(tag)
         for name, value in attrs:
             if name == "href":
@@ -59,16 +59,15 @@ class Tags(HTMLParser):
         (EventType.EXTRA, True),
     ],
 )
-def test_which_events_are_mailed(event_type: EventType, is_sent: bool) -> None:
-    """As the table in the specification has it."""
+def test_events_are_mailed_as_the_specification_lists(event_type: EventType, is_sent: bool) -> None:
     assert should_email_operator(event_type, document()) is is_sent
 
 
 @pytest.mark.parametrize(
     "changes", [{"overpaid_sats": 1}, {"status": "expired", "due_sats": 0}, {"status": "expired"}]
 )
-def test_nobody_is_told_to_send_back_what_he_may_not_get(changes: dict[str, Any]) -> None:
-    """A customer could double-spend what is in no block yet, and keep what was sent back."""
+def test_an_email_warns_against_sending_back_unconfirmed_money(changes: dict[str, Any]) -> None:
+    """A customer can double-spend an unconfirmed payment, and keep the money that was sent back."""
     caution = "Do not send money back before its transaction is in a block."
     for event_type in (EventType.LATE, EventType.EXTRA, EventType.EXPIRED):
         waiting = email(event_type, **changes, transactions=[transaction(state="mempool")])
@@ -77,15 +76,15 @@ def test_nobody_is_told_to_send_back_what_he_may_not_get(changes: dict[str, Any]
         assert caution not in " ".join(mined.text.split())
 
 
-def test_an_expiry_is_mailed_only_where_money_is_stuck() -> None:
-    """A customer who has changed his mind is no news."""
+def test_an_expiry_is_mailed_only_if_money_came() -> None:
+    """A customer who did not pay needs no action."""
     assert not should_email_operator(EventType.EXPIRED, document(received_sats=0))
     assert should_email_operator(EventType.EXPIRED, document(received_sats=1))
 
 
 @pytest.mark.parametrize("event_type", EventType)
 def test_an_email_has_all_the_facts(event_type: EventType) -> None:
-    """In both of its forms."""
+    """Both of its forms have them."""
     mail = email(event_type, due_sats=100, overpaid_sats=23, status="expired")
     for form in (mail.text, unescape(mail.html)):
         for fact in (
@@ -120,41 +119,42 @@ def test_an_email_has_all_the_facts(event_type: EventType) -> None:
         (EventType.EXTRA, {"status": "expired", "late": True}, "Late payment, your decision: 135.99 EUR"),
     ],
 )
-def test_a_subject_says_it_all(event_type: EventType, changes: dict[str, Any], subject: str) -> None:
-    """For those who read their mail on a locked telephone."""
+def test_a_subject_names_the_event_and_the_amount(
+    event_type: EventType, changes: dict[str, Any], subject: str
+) -> None:
+    """A locked telephone shows only the subject."""
     assert email(event_type, **changes).subject.startswith(subject)
 
 
-def test_a_late_payment_says_how_to_accept_it() -> None:
-    """The command stands on a line of its own, to be copied."""
+def test_a_late_payment_email_has_the_command_to_accept_it() -> None:
+    """The command has a line of its own, so that it can be copied."""
     text = email(EventType.LATE, status="expired", late=True).text
     assert "`" not in text
     assert f"\nmanage.py payment accept {REFERENCE}\n" in text
 
 
-def test_what_is_copied_is_code() -> None:
-    """A command, an address and a transaction are read letter by letter."""
+def test_commands_addresses_and_txids_are_code_elements() -> None:
+    """They are read letter by letter."""
     page = email(EventType.LATE, status="expired", late=True).html
     for code in (f"manage.py payment accept {REFERENCE}", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID):
         assert f"<code>{code}</code>" in page
 
 
-def test_a_received_payment_says_to_wait() -> None:
-    """For as many confirmations as the request wants; for none where it wants none."""
+def test_a_received_payment_email_names_the_confirmations_to_wait_for() -> None:
+    """A request without required confirmations needs no wait."""
     assert "Do not deliver" in email(EventType.RECEIVED).text
     assert "at 6 confirmations" in " ".join(email(EventType.RECEIVED).text.split())
     assert "Do not deliver" not in email(EventType.RECEIVED, confirmations_required=0).text
 
 
 @pytest.mark.parametrize("event_type", [EventType.RECEIVED, EventType.CONFIRMED, EventType.EXTRA])
-def test_too_much_says_to_send_it_back(event_type: EventType) -> None:
-    """And how much it is."""
+def test_an_overpayment_email_names_the_extra_amount(event_type: EventType) -> None:
     text = " ".join(email(event_type, status="confirmed", overpaid_sats=777).text.split())
     assert "The customer paid 0.00000777 BTC too much." in text
 
 
-def test_a_replaced_transaction_says_by_which() -> None:
-    """The link to the other one is what the operator looks at first."""
+def test_an_email_links_the_replacing_transaction() -> None:
+    """The operator needs it first."""
     replaced = transaction(state="replaced", replaced_by="ab" * 32)
     mail = email(EventType.REVERTED, status="new", transactions=[replaced])
     assert f"https://mempool.space/tx/{'ab' * 32}" in mail.text
@@ -162,7 +162,7 @@ def test_a_replaced_transaction_says_by_which() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said", "unsaid"),
+    ("changes", "expected", "unexpected"),
     [
         (
             {"status": "new", "received_sats": 0, "due_sats": 222416},
@@ -181,21 +181,20 @@ def test_a_replaced_transaction_says_by_which() -> None:
         ),
     ],
 )
-def test_an_email_of_a_reverted_payment_says_how_much_is_left(
-    changes: dict[str, Any], said: str, unsaid: str
+def test_an_email_of_a_reverted_payment_names_the_rest(
+    changes: dict[str, Any], expected: str, unexpected: str
 ) -> None:
-    """All of it may be gone, or a tenth, or none but the right to the price."""
+    """All of the money may be gone, or a tenth, or only the right to the price."""
     text = " ".join(email(EventType.REVERTED, **changes).text.split())
-    assert said in text
-    assert unsaid not in text
+    assert expected in text
+    assert unexpected not in text
 
 
 def test_only_a_reverted_payment_is_urgent() -> None:
-    """If everything is urgent, nothing is."""
     assert [event_type for event_type in EventType if is_urgent(event_type)] == [EventType.REVERTED]
 
 
-def test_thousands_of_outputs_make_no_endless_email() -> None:
+def test_thousands_of_outputs_make_no_huge_email() -> None:
     """Anybody can send dust to an address."""
     mail = email(EventType.RECEIVED, transactions=[transaction(vout=n) for n in range(5000)])
     assert f"and {5000 - MAX_TRANSACTIONS} more" in mail.text
@@ -203,10 +202,10 @@ def test_thousands_of_outputs_make_no_endless_email() -> None:
 
 
 @given(events, st.sampled_from(Status), any_text, any_text, any_text)
-def test_no_text_of_a_customer_or_seller_can_bend_an_email(
+def test_no_text_of_a_customer_or_seller_alters_the_form_of_an_email(
     event_type: EventType, status: Status, note: str, seller: str, contact: str
 ) -> None:
-    """One line of subject with the request's id; no new elements in the HTML, and only our links."""
+    """The subject is one line with the request's id. The HTML has only our elements and links."""
     mail = render_email(
         event_type, document(note=note, seller_id=seller, status=status.value), EXPLORER, contact
     )
@@ -239,8 +238,8 @@ def test_no_text_of_a_customer_or_seller_can_bend_an_email(
 
 
 @given(any_text)
-def test_no_text_turns_the_direction_of_what_follows(note: str) -> None:
-    """U+202E would make an amount or an address read backwards."""
+def test_no_text_reverses_the_direction_of_other_text(note: str) -> None:
+    """U+202E would reverse an amount or an address."""
     mail = render_email(
         EventType.RECEIVED, document(note=f"{note}\u202e\u2066", seller_id="a\u202eb"), EXPLORER
     )
@@ -248,21 +247,21 @@ def test_no_text_turns_the_direction_of_what_follows(note: str) -> None:
 
 
 def test_a_note_keeps_its_lines() -> None:
-    """A shop may list what was bought."""
+    """A shop may list the items of an order."""
     text = email(EventType.RECEIVED, note="2 socks\n1 hat").text
     assert "Note          2 socks\n              1 hat\n" in text
 
 
-def test_text_is_wrapped_but_what_is_copied_stays_whole() -> None:
-    """A txid or a link on two lines can't be clicked."""
+def test_text_is_wrapped_but_txids_and_links_stay_whole() -> None:
+    """A mail program cannot open a link on two lines."""
     mail = email(EventType.LATE, status="expired", late=True, note="word " * 90)
     long = [line for line in mail.text.splitlines() if len(line) > 76]
     assert all(TXID in line for line in long)
 
 
 @given(events, any_text)
-def test_a_webhooks_body_is_the_same_bytes_each_time(event_type: EventType, note: str) -> None:
-    """Also when the document has been through the database: its signature must hold at each repeat."""
+def test_a_webhooks_body_has_the_same_bytes_at_each_attempt(event_type: EventType, note: str) -> None:
+    """The signature must hold after the document was read from the database."""
     created_at = datetime(2026, 12, 10, 9, 3, 0, 123456, tzinfo=UTC)
     fresh = document(note=note.encode("utf-8", "replace").decode(), metadata={"z": 1, "a": [None, "ü"]})
     body = webhook_body(event_type, created_at, fresh)
@@ -274,8 +273,8 @@ def test_a_webhooks_body_is_the_same_bytes_each_time(event_type: EventType, note
     }
 
 
-def test_a_message_id_is_made_from_the_event() -> None:
-    """So a repeat after a crash is recognisable."""
+def test_a_message_id_follows_from_the_event() -> None:
+    """A repeat after a crash then has the same id."""
     assert message_id("evt_1", "shop@mail.example.com") == "<evt_1@mail.example.com>"
 
 
@@ -292,7 +291,7 @@ def test_a_message_id_is_made_from_the_event() -> None:
     ],
 )
 def test_a_price_has_the_decimals_of_its_currency(price: str, currency: str, shown: str) -> None:
-    """A source's forty decimals are for machines."""
+    """A source may send forty decimals."""
     sent = render_email(EventType.RECEIVED, document(price_btc=price, currency=currency), EXPLORER)
     assert f" {shown}\n" in sent.text
     assert f">{shown}<" in sent.html

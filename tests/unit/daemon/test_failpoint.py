@@ -1,4 +1,4 @@
-"""The places at which tests have the daemon die: all of them are known, and none is reached by accident."""
+"""The failpoints at which tests kill the daemon are complete, and none is reached by accident."""
 
 import ast
 import os
@@ -27,13 +27,13 @@ def _calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
 
 
 def _texts(call: ast.Call) -> list[str]:
-    """The strings in its first argument."""
+    """Return the strings in the first argument of a call."""
     constants = [node for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)]
     return [constant.value for constant in constants if isinstance(constant.value, str)]
 
 
-def test_every_transaction_of_the_daemon_has_its_fail_points() -> None:
-    """There is one way to begin a transaction, and it names it."""
+def test_each_transaction_of_the_daemon_has_its_failpoints() -> None:
+    """`unit_of_work` is the only way to begin a transaction, and takes its name."""
     for path, tree in SOURCES.items():
         if path.name != "unit_of_work.py":
             assert not list(_calls(tree, "atomic")), f"{path}: use unit_of_work"
@@ -43,12 +43,12 @@ def test_every_transaction_of_the_daemon_has_its_fail_points() -> None:
     assert sorted({name for name in named if not name.startswith(".")}) == list(failpoint.TRANSACTIONS)
 
 
-def test_every_send_and_every_answer_of_bitcoind_has_its_fail_points() -> None:
-    """Before and after; and after the answer to each call."""
+def test_each_send_and_each_rpc_call_has_its_failpoints() -> None:
+    """A send has one before and one after it, and a call has one after its answer."""
     reached = [text for tree in SOURCES.values() for call in _calls(tree, "reach") for text in _texts(call)]
     assert {".to-be-sent", ".sent", "rpc.", *failpoint.OTHERS} <= set(reached)
     sends = {ast.unparse(call.func) for tree in SOURCES.values() for call in _calls(tree, "send")}
-    assert sends == {"self._mailer.send", "self._webhooks.send"}, "each needs its places"
+    assert sends == {"self._mailer.send", "self._webhooks.send"}, "each send needs its failpoints"
 
 
 @pytest.fixture
@@ -58,31 +58,30 @@ def _disarmed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_disarmed")
 @pytest.mark.parametrize("value", ["nowhere", "assessed", "assessed.written:0", "assessed.written:x", ":1"])
-def test_a_place_that_is_not_there_is_refused(value: str) -> None:
-    """A test that means to kill must not pass because of a slip of the pen."""
+def test_an_unknown_failpoint_is_refused(value: str) -> None:
+    """A test with a misspelt failpoint must not pass."""
     with pytest.raises(failpoint.UnknownFailpoint):
         failpoint.arm({failpoint.VARIABLE: value}, failpoint.names(RPC_CALLS))
 
 
 @pytest.mark.usefixtures("_disarmed")
-def test_the_named_arrival_kills_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By SIGKILL, so that nothing is tidied up."""
-    deaths: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: deaths.append((pid, number)))
+def test_only_the_chosen_arrival_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL allows no clean-up."""
+    kills: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: kills.append((pid, number)))
     failpoint.arm({failpoint.VARIABLE: "email.sent:3"}, failpoint.names(RPC_CALLS))
     for name in ("email.sent", "webhook.sent", "email.sent"):
         failpoint.reach(name)
-    assert deaths == []
+    assert kills == []
     failpoint.reach("email.sent")
-    assert deaths == [(os.getpid(), 9)]
+    assert kills == [(os.getpid(), 9)]
     failpoint.reach("email.sent")
-    assert len(deaths) == 1
+    assert len(kills) == 1
 
 
 @pytest.mark.usefixtures("_disarmed")
 @pytest.mark.parametrize("environ", [{}, {failpoint.VARIABLE: ""}])
-def test_nothing_dies_without_it(environ: dict[str, str]) -> None:
-    """The usual case."""
+def test_without_the_variable_no_failpoint_kills(environ: dict[str, str]) -> None:
     assert failpoint.arm(environ, failpoint.names(RPC_CALLS)) is None
     for name in failpoint.names(RPC_CALLS):
         failpoint.reach(name)
@@ -100,16 +99,16 @@ def _start(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_daemon_that_will_kill_itself_says_so(tmp_path: Path) -> None:
-    """Loudly: nobody should find it in production by its death."""
+def test_a_daemon_with_a_failpoint_logs_a_warning(tmp_path: Path) -> None:
+    """An operator must notice a failpoint in production before the daemon is killed."""
     done = _start(tmp_path, NODETILL_FAILPOINT="rates-stored.written", RATE_SOURCES="fixed:EUR=50000")
     assert done.returncode == -9
     assert "level=warning" in done.stdout
     assert "THIS DAEMON WILL KILL ITSELF" in done.stdout
 
 
-def test_it_is_no_setting(tmp_path: Path) -> None:
-    """`.env` has no say in it, and a wrong name stops the start."""
+def test_the_failpoint_is_no_setting(tmp_path: Path) -> None:
+    """`.env` cannot set it, and an unknown name stops the start."""
     (tmp_path / ".env").write_text("NODETILL_FAILPOINT=nowhere\nCONFIRMATIONS=many\n")
     assert "CONFIRMATIONS" in _start(tmp_path).stderr
     (tmp_path / ".env").unlink()

@@ -1,4 +1,4 @@
-"""The daemon's states: what /health and systemd show of each, and what the log has of their changes."""
+"""/health and systemd show the daemon's state, and the log has its changes."""
 
 from typing import Any, cast
 
@@ -10,8 +10,8 @@ from daemon.health import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, HealthRepo
 from daemon.state import State
 
 
-class Quiet:
-    """A feed that is connected, and an address pool that is full."""
+class HealthyPart:
+    """A connected feed, and also a full address pool."""
 
     problem = None
 
@@ -19,25 +19,25 @@ class Quiet:
         return []
 
 
-class Manager:
-    """systemd, as far as it gets a status."""
+class FakeManager:
+    """A service manager that keeps the last status."""
 
     def __init__(self) -> None:
         self.status = ""
-        self.is_told_ready = False
+        self.has_sent_ready = False
 
     def alive(self, status: str) -> None:
         self.status = status
 
 
 @pytest.fixture
-def manager() -> Manager:
-    return Manager()
+def manager() -> FakeManager:
+    return FakeManager()
 
 
 @pytest.fixture
-def vitals(manager: Manager) -> HealthReporter:
-    quiet = cast(Any, Quiet())
+def vitals(manager: FakeManager) -> HealthReporter:
+    quiet = cast(Any, HealthyPart())
     return HealthReporter(quiet, quiet, (), cast(Any, None), cast(Any, manager), Counters())
 
 
@@ -45,8 +45,8 @@ def events(logged: list[Any]) -> list[tuple[str, str]]:
     return [(line["event"], line["reason"]) for line in logged]
 
 
-def test_a_look_that_finds_all_is_work(vitals: HealthReporter, manager: Manager) -> None:
-    """From the start over reading to a tip; none of it is a problem."""
+def test_a_successful_reconciling_leads_to_working(vitals: HealthReporter, manager: FakeManager) -> None:
+    """None of the states from the start to the tip is a problem."""
     states = [vitals.state]
     vitals.begin_look()
     states.append(vitals.state)
@@ -60,8 +60,8 @@ def test_a_look_that_finds_all_is_work(vitals: HealthReporter, manager: Manager)
     assert vitals.problems() == []
 
 
-def test_a_look_does_not_end_trouble_but_its_result_does(vitals: HealthReporter) -> None:
-    """/health shows the reason until then; the log has the beginning and the end, not each try."""
+def test_an_outage_ends_with_a_result_and_not_with_a_try(vitals: HealthReporter) -> None:
+    """/health shows the reason until then. The log has the begin and the end, and not each try."""
     with capture_logs() as logged:
         for _ in range(3):
             vitals.begin_look()
@@ -74,10 +74,7 @@ def test_a_look_does_not_end_trouble_but_its_result_does(vitals: HealthReporter)
     assert events(logged) == [("outage", "no answer"), ("outage over", "no answer")]
 
 
-def test_waiting_has_a_line_for_each_reason_and_one_for_its_end(
-    vitals: HealthReporter, manager: Manager
-) -> None:
-    """A reason that stays has no second line."""
+def test_waiting_logs_each_reason_once_and_its_end(vitals: HealthReporter, manager: FakeManager) -> None:
     with capture_logs() as logged:
         for reason in ("loading", "loading", "behind"):
             vitals.begin_look()
@@ -89,8 +86,8 @@ def test_waiting_has_a_line_for_each_reason_and_one_for_its_end(
     assert events(logged) == [("waiting", "loading"), ("waiting", "behind"), ("waiting over", "behind")]
 
 
-def test_bitcoind_that_answers_again_and_is_behind_is_no_outage(vitals: HealthReporter) -> None:
-    """The outage is over, and the daemon waits."""
+def test_an_answering_bitcoind_that_is_behind_is_no_outage(vitals: HealthReporter) -> None:
+    """The outage ends, and the daemon waits."""
     with capture_logs() as logged:
         vitals.lose_touch("no answer")
         vitals.wait("behind")
@@ -98,8 +95,8 @@ def test_bitcoind_that_answers_again_and_is_behind_is_no_outage(vitals: HealthRe
     assert events(logged) == [("outage", "no answer"), ("waiting", "behind"), ("outage over", "no answer")]
 
 
-def test_the_time_between_tries_grows_to_an_end_and_begins_anew(vitals: HealthReporter) -> None:
-    """So that a short outage is short, and a long one costs nothing."""
+def test_the_time_between_tries_grows_to_a_limit_and_resets(vitals: HealthReporter) -> None:
+    """A short outage ends soon, and a long one causes few calls."""
     seconds = [vitals.lose_touch("no answer") for _ in range(10)]
     assert seconds[0] == FIRST_RETRY_SECONDS
     assert seconds == sorted(seconds)
@@ -108,8 +105,7 @@ def test_the_time_between_tries_grows_to_an_end_and_begins_anew(vitals: HealthRe
     assert vitals.lose_touch("no answer") == FIRST_RETRY_SECONDS
 
 
-def test_a_slow_call_is_a_problem_for_as_long_as_it_is_slow(vitals: HealthReporter) -> None:
-    """Whatever the state is."""
+def test_a_slow_call_is_a_problem_while_it_lasts(vitals: HealthReporter) -> None:
     vitals.work(120)
     vitals.note_slow_call("getblock takes its time")
     assert vitals.problems() == ["getblock takes its time"]

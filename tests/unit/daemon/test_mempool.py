@@ -1,4 +1,4 @@
-"""When a payment counts as first seen."""
+"""The time at which a payment counts as first seen."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -16,7 +16,7 @@ NOW = datetime(2026, 12, 10, 9, 3, tzinfo=UTC)
 
 
 class Node:
-    """bitcoind with one payment in its mempool; a feed that lags can't be had from a real one."""
+    """A bitcoind with one payment in its mempool. A real one cannot have a feed that lags."""
 
     def __init__(self, age: timedelta) -> None:
         self._age = age
@@ -29,7 +29,7 @@ class Node:
 
 
 def first_seen(age: timedelta, *, came_by_feed: bool) -> datetime:
-    """Of a payment that entered the mempool so long ago."""
+    """Return first_seen_at of a payment that entered the mempool `age` ago."""
     payment = Transaction([], [(1000, b"script")], txid="ab" * 32)
     mempool = Mempool(cast(Bitcoind, Node(age)), Watchlist())
     findings = mempool.look([PayingTransaction(payment, ((0, 1000, 1),))], [], NOW, came_by_feed=came_by_feed)
@@ -37,37 +37,37 @@ def first_seen(age: timedelta, *, came_by_feed: bool) -> datetime:
     return arrival.first_seen_at
 
 
-def test_a_message_of_the_feed_is_news() -> None:
-    """The mempool's times are whole seconds, so an age below the delay says nothing."""
+def test_a_payment_of_the_feed_is_first_seen_now() -> None:
+    """The mempool's times are whole seconds, so a small age proves no delay."""
     assert first_seen(FEED_DELAY - timedelta(milliseconds=1), came_by_feed=True) == NOW
 
 
 @pytest.mark.parametrize("came_by_feed", [True, False])
-def test_what_lay_in_the_queue_or_was_missed_is_as_old_as_its_mempool_entry(came_by_feed: bool) -> None:
-    """A payment that was in time at bitcoind is not late because we were asleep."""
+def test_a_delayed_or_missed_payment_is_as_old_as_its_mempool_entry(came_by_feed: bool) -> None:
+    """A payment that reached bitcoind in time is not late because the daemon did not run."""
     age = timedelta(minutes=20)
     assert first_seen(age, came_by_feed=came_by_feed) == NOW - age
 
 
-def test_no_payment_is_seen_in_the_future() -> None:
+def test_no_payment_is_first_seen_in_the_future() -> None:
     """A mempool entry ahead of our clock counts from now."""
     assert first_seen(-timedelta(minutes=1), came_by_feed=False) == NOW
 
 
-def test_of_many_payments_the_next_ones_are_asked_for_at_each_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each comes by, and bitcoind is asked for no more than MAX_ENTRIES at once."""
+def test_each_check_queries_the_next_payments_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check queries at most MAX_ENTRIES, and the checks go through all payments."""
     believed = [f"{number:064x}" for number in range(5)]
-    asked: list[list[str]] = []
+    queried: list[list[str]] = []
 
     class Asked:
         """bitcoind, which has all of them but the last."""
 
         def in_mempool(self, txids: list[str]) -> set[str]:
-            asked.append(txids)
+            queried.append(txids)
             return set(txids) - {believed[-1]}
 
     monkeypatch.setattr(mempool_module, "MAX_ENTRIES", 2)
     monkeypatch.setattr(mempool_module, "txids_believed_in_mempool", lambda: list(reversed(believed)))
     mempool = Mempool(cast(Bitcoind, Asked()), Watchlist())
     assert [mempool.is_any_gone() for _ in range(4)] == [False, False, True, False]
-    assert asked == [believed[:2], believed[2:4], believed[4:], believed[:2]]
+    assert queried == [believed[:2], believed[2:4], believed[4:], believed[:2]]

@@ -1,4 +1,4 @@
-"""Long work tells how far it is, now and then."""
+"""Long work logs its progress from time to time."""
 
 from collections.abc import Callable
 from itertools import count
@@ -11,27 +11,26 @@ from daemon.progress import TELL_SECONDS, Progress
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, object]]]:
-    """The lines of the log so far."""
+def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, object]]]:
+    """Return a function that returns the log lines so far."""
     logger = CapturingLogger()
     monkeypatch.setattr(progress, "log", logger)
     return lambda: [{"event": call.args[0], **call.kwargs} for call in logger.calls]
 
 
-def test_a_line_comes_each_five_seconds(told: Callable[[], list[dict[str, object]]]) -> None:
-    """With how much of it is done."""
+def test_progress_is_logged_each_five_seconds(logged: Callable[[], list[dict[str, object]]]) -> None:
     seconds = count(0, TELL_SECONDS / 2)
     work = Progress("catching up", 4, lambda: next(seconds))
     for done in range(1, 5):
         work.tell(done, height=100 + done)
-    first, *_ = lines = told()
+    first, *_ = lines = logged()
     assert first == {"event": "catching up", "done": 2, "total": 4, "height": 102}
     assert len(lines) < 4
 
 
-def test_what_is_soon_done_has_no_line(told: Callable[[], list[dict[str, object]]]) -> None:
-    """A block or two are told of by themselves."""
+def test_short_work_logs_no_progress(logged: Callable[[], list[dict[str, object]]]) -> None:
+    """A block or two have log lines of their own."""
     work = Progress("catching up", 100, lambda: 0)
     for done in range(100):
         work.tell(done)
-    assert told() == []
+    assert logged() == []

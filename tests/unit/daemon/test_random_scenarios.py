@@ -1,8 +1,7 @@
-"""Anything that can happen, in any order, on a node in memory: after each step the database is right.
+"""The database is right after each step of random scenarios, on a node in memory.
 
-NODETILL_MEMORY_STORIES is the number of stories; if it is set, they are others each time. The same machine
-runs on a real bitcoind in tests/functional/test_model.py.
-"""
+NODETILL_MEMORY_STORIES is the number of scenarios. If it is set, they differ at each run.
+tests/functional/test_model.py runs the same scenarios on a real bitcoind."""
 
 import os
 from collections.abc import Iterator
@@ -29,12 +28,12 @@ from tests.support.random_scenario import RandomScenario
 from tests.support.rows import new_seller
 from tests.support.scenario import Scenario
 
-STORIES, STEPS = int(os.environ.get("NODETILL_MEMORY_STORIES", "0")), 15
+SCENARIOS, STEPS = int(os.environ.get("NODETILL_MEMORY_STORIES", "0")), 15
 
 
 @pytest.fixture
 def fast_directory(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory if there is one: nothing here is about what survives a power cut."""
+    """Return a directory in memory if there is one, since these tests do not need a durable disk."""
     memory = Path("/dev/shm")
     if not memory.is_dir():
         yield tmp_path
@@ -45,7 +44,7 @@ def fast_directory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
-    """A node in memory, a database and a daemon, with short times."""
+    """Start a node in memory, a database and a daemon, with short waits."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.03))
     monkeypatch.setattr(loop, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.01)
@@ -81,15 +80,15 @@ def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sce
     disconnect()
 
 
-def test_the_database_is_right_after_each_step_of_any_story(stage: Scenario) -> None:
-    """Outputs, statuses and events are true, whatever customers, miners, merchants and the machine do."""
-    seeds = Random() if STORIES else Random(1)
-    for _ in range(STORIES or 12):
+def test_the_database_is_right_after_each_step_of_a_random_scenario(stage: Scenario) -> None:
+    """Outputs, statuses and events are compared with bitcoind's chain and mempool."""
+    seeds = Random() if SCENARIOS else Random(1)
+    for _ in range(SCENARIOS or 12):
         stage.begin()
-        story = RandomScenario(stage, seeds.getrandbits(32))
-        # Several things have happened by now, and the daemon may have seen some of them before the others.
+        steps = RandomScenario(stage, seeds.getrandbits(32))
+        # Several things have happened, and the daemon may have processed some of them before the others.
         stage.is_rough = True
         for _ in range(STEPS):
-            story.go_on()
+            steps.go_on()
             stage.settle()
         stage.end()

@@ -1,4 +1,4 @@
-"""Prices come from what the sources really answer, and nothing that is no price is ever stored."""
+"""Prices are read from the sources' real formats, and only valid prices are stored."""
 
 import json
 import logging
@@ -58,14 +58,13 @@ class Clock:
         self.now = NOW
         self.seconds = 1000.0
 
-    def pass_by(self, seconds: float) -> None:
-        """Let time pass."""
+    def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
         self.seconds += seconds
 
 
 class Market:
-    """Rate sources on this machine, and a keeper that asks them in the test's own thread."""
+    """Rate sources on this machine, and a keeper that requests them in the test's own thread."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self._directory = directory
@@ -74,30 +73,32 @@ class Market:
         self.endpoints: dict[str, Endpoint] = {}
 
     def endpoint(self, behave: Behaviour) -> Endpoint:
-        """Something that answers HTTP, until the test is over."""
+        """Start an HTTP server that runs until the end of the test."""
         return self._stack.enter_context(Endpoint(behave))
 
     def keeper(self, behaviours: Mapping[str, Behaviour], refresh: int = 60) -> RateKeeper:
-        """One that asks these sources; each is named and behaves so."""
+        """Return a keeper of sources with these names and behaviours."""
         for name, behave in behaviours.items():
             self.endpoints[name] = self.endpoint(behave)
         environ = {f"RATE_URL_{name.upper()}": server.url for name, server in self.endpoints.items()}
-        return self.keeper_by({**environ, "RATE_SOURCES": ",".join(behaviours), "RATE_REFRESH": str(refresh)})
+        return self.keeper_with(
+            {**environ, "RATE_SOURCES": ",".join(behaviours), "RATE_REFRESH": str(refresh)}
+        )
 
-    def keeper_by(self, environ: dict[str, str]) -> RateKeeper:
-        """One with these settings."""
+    def keeper_with(self, environ: dict[str, str]) -> RateKeeper:
+        """Return a keeper with these settings."""
         settings = load_settings(environ, self._directory)
         inline: Callable[[Callable[[], None]], None] = lambda work: work()  # noqa: E731
         return RateKeeper(settings, lambda: self.clock.now, lambda: self.clock.seconds, inline, 2.0)
 
-    def asked(self, name: str) -> int:
-        """How often a source has been asked."""
+    def request_count(self, name: str) -> int:
+        """Return the number of requests that a source has received."""
         return len(self.endpoints[name].requests)
 
 
 @pytest.fixture
 def market(new_database: NewDatabase, tmp_path: Path) -> Iterator[Market]:
-    """With a database to keep the prices in."""
+    """Open a database for the prices."""
     open_database(new_database(tmp_path))
     with ExitStack() as stack:
         yield Market(tmp_path, stack)
@@ -105,13 +106,13 @@ def market(new_database: NewDatabase, tmp_path: Path) -> Iterator[Market]:
 
 
 def refresh(keeper: RateKeeper) -> None:
-    """Ask, and store what was answered."""
+    """Request the sources, and store the answers."""
     keeper.take_turn()
     keeper.take_turn()
 
 
 def stored(currency: str = "EUR") -> dict[str, Decimal]:
-    """The prices in the database, by source."""
+    """Return the prices in the database, by source."""
     return {quote.source: quote.price for quote in quotes(currency)}
 
 
@@ -125,7 +126,7 @@ def stored(currency: str = "EUR") -> dict[str, Decimal]:
     ],
 )
 def test_a_sources_answer_is_read_to_the_last_digit(source: str, expected: dict[str, str]) -> None:
-    """Money only: no coin, no metal, and no bitcoin in bitcoin."""
+    """Only money is read: no coin, no metal, and no bitcoin in bitcoin."""
     rates = read_rates(source, ANSWERS[source])
     assert {currency: str(price) for currency, price in rates.items()} == expected
 
@@ -174,16 +175,14 @@ FIRST_ENTRY = {
 @pytest.mark.parametrize(
     ("source", "entry"), [(source, entry) for source, entries in ODD_ENTRIES.items() for entry in entries]
 )
-def test_an_odd_entry_takes_no_other_price_away(source: str, entry: str, value: str) -> None:
-    """Each price stands for itself, whatever stands before or behind it."""
+def test_an_invalid_entry_removes_no_other_price(source: str, entry: str, value: str) -> None:
     answer, first = ANSWERS[source], FIRST_ENTRY[source]
     expected = read_rates(source, answer)
     odd = entry.format(value=value).encode("latin-1")
     assert read_rates(source, answer.replace(first, odd + b"," + first)) == expected
 
 
-def test_a_price_below_an_odd_one_of_the_same_currency_counts() -> None:
-    """And so does one before it."""
+def test_a_price_beside_an_invalid_one_of_the_same_currency_counts() -> None:
     good, odd = '{"code":"EUR","rate":61150.2}', '{"code":"EUR","rate":null}'
     for entries in (f"{good},{odd}", f"{odd},{good}"):
         assert read_rates("bitpay", f'{{"data":[{entries}]}}'.encode()) == {"EUR": Decimal("61150.2")}
@@ -193,15 +192,15 @@ def test_a_price_below_an_odd_one_of_the_same_currency_counts() -> None:
     "error", ['["WGeneral:x"]', '["WGeneral:x","WOther"]', "null", '""', "[]", "[null]", "[7,{}]"]
 )
 def test_a_warning_of_kraken_is_no_error(error: str) -> None:
-    """The prices beside it hold."""
+    """The prices beside a warning are valid."""
     answer = KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode())
     assert read_rates("kraken", answer) == read_rates("kraken", KRAKEN)
     assert read_rates("kraken", KRAKEN.replace(b'"error":[],', b"")) == read_rates("kraken", KRAKEN)
 
 
 @pytest.mark.parametrize("error", ['["EService:Unavailable"]', '["WGeneral:x","EGeneral:y"]', '["other"]'])
-def test_an_error_of_kraken_is_one(error: str) -> None:
-    """Prices beside it are not believed, and its text is not quoted."""
+def test_an_error_of_kraken_gives_no_rates(error: str) -> None:
+    """The prices beside an error are not used, and its text is not quoted."""
     with pytest.raises(NoRates) as caught:
         read_rates("kraken", KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode()))
     assert str(caught.value) == "the source returned an error"
@@ -227,8 +226,7 @@ def test_an_error_of_kraken_is_one(error: str) -> None:
         ("coingecko", b""),
     ],
 )
-def test_an_answer_of_another_form_has_no_rates(source: str, answer: bytes) -> None:
-    """And it is no crash either."""
+def test_an_answer_of_another_form_gives_no_rates(source: str, answer: bytes) -> None:
     with pytest.raises(NoRates):
         read_rates(source, answer)
 
@@ -251,7 +249,6 @@ json_values = st.recursive(
 
 @given(st.sampled_from(sorted(ANSWERS)), json_values)
 def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
-    """And what it gives are prices."""
     try:
         rates = read_rates(source, json.dumps(document).encode())
     except NoRates:
@@ -273,13 +270,13 @@ def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
     ids=range(6),
 )
 def test_no_answer_is_read_more_than_once(answer: bytes) -> None:
-    """A source's largest answer, each in a way that a backtracking search takes hours for."""
+    """These are the largest answers, each of a form that takes a backtracking search hours."""
     with pytest.raises(NoRates):
         read_rates("kraken", answer)
 
 
-def test_all_sources_are_asked_and_stored(market: Market) -> None:
-    """With the time at which they answered."""
+def test_all_sources_are_requested_and_stored(market: Market) -> None:
+    """A price has the time of its answer."""
     keeper = market.keeper({name: answers(200, answer) for name, answer in ANSWERS.items()})
     refresh(keeper)
     assert stored() == {
@@ -294,16 +291,15 @@ def test_all_sources_are_asked_and_stored(market: Market) -> None:
     assert request.headers["user-agent"] == "Nodetill"
 
 
-def test_a_source_is_asked_again_after_rate_refresh(market: Market) -> None:
-    """Not earlier."""
+def test_a_source_is_requested_again_after_rate_refresh(market: Market) -> None:
     keeper = market.keeper({"coinbase": answers(200, COINBASE)})
     refresh(keeper)
-    market.clock.pass_by(59)
+    market.clock.advance(59)
     refresh(keeper)
-    assert market.asked("coinbase") == 1
-    market.clock.pass_by(1)
+    assert market.request_count("coinbase") == 1
+    market.clock.advance(1)
     refresh(keeper)
-    assert market.asked("coinbase") == 2
+    assert market.request_count("coinbase") == 2
     assert {quote.fetched_at for quote in quotes()} == {NOW + MINUTE}
 
 
@@ -322,8 +318,8 @@ def test_a_source_is_asked_again_after_rate_refresh(market: Market) -> None:
         (trickles(b"HTTP/1.1 200 OK\r\n\r\n"), "timed out"),
     ],
 )
-def test_a_source_that_fails_takes_nothing_away(market: Market, behave: Behaviour, problem: str) -> None:
-    """What it said before stands, and grows old by itself; the others are asked as ever."""
+def test_a_failing_source_removes_no_price(market: Market, behave: Behaviour, problem: str) -> None:
+    """Its earlier price stays and becomes old, and the other sources are requested as usual."""
     store_rates("coinbase", {"EUR": Decimal(60000)}, NOW - MINUTE)
     keeper = market.keeper({"coinbase": behave, "kraken": answers(200, KRAKEN)})
     with capture_logs() as lines:
@@ -335,7 +331,7 @@ def test_a_source_that_fails_takes_nothing_away(market: Market, behave: Behaviou
 
 
 def kraken(endpoint: Endpoint, connection: socket.socket, request: Request) -> None:
-    """Answer as Kraken does: one pair that it does not know, and it names no price at all."""
+    """Answer as Kraken does, which returns no price at all if one pair is unknown."""
     pairs = parse_qs(urlsplit(request.line.split(" ")[1]).query)["pair"][0].split(",")
     tickers = json.loads(KRAKEN)["result"]
     if set(pairs) <= set(tickers):
@@ -345,12 +341,12 @@ def kraken(endpoint: Endpoint, connection: socket.socket, request: Request) -> N
     answers(200, json.dumps(document).encode())(endpoint, connection, request)
 
 
-def test_a_pair_that_kraken_does_not_know_takes_no_other_price_away(market: Market) -> None:
-    """Each is asked for by itself then."""
+def test_a_pair_that_is_unknown_to_kraken_removes_no_other_price(market: Market) -> None:
+    """Each pair is then requested by itself."""
     endpoint = market.endpoint(kraken)
     pairs = "XXBTZEUR,XBTFOO,XBTCHF"
     url = f"http://127.0.0.1:{endpoint.port}/0/public/Ticker?pair={pairs}"
-    keeper = market.keeper_by({"RATE_SOURCES": "kraken", "RATE_URL_KRAKEN": url})
+    keeper = market.keeper_with({"RATE_SOURCES": "kraken", "RATE_URL_KRAKEN": url})
     with capture_logs() as lines:
         refresh(keeper)
     assert (stored(), stored("CHF")) == (
@@ -360,30 +356,28 @@ def test_a_pair_that_kraken_does_not_know_takes_no_other_price_away(market: Mark
     assert lines == []
 
 
-def test_where_kraken_knows_no_pair_it_has_no_prices(market: Market) -> None:
-    """The log tells why."""
+def test_kraken_without_a_known_pair_gives_no_prices(market: Market) -> None:
+    """The log has the reason."""
     url = f"http://127.0.0.1:{market.endpoint(kraken).port}/0/public/Ticker?pair=XBTFOO,XBTBAR"
-    keeper = market.keeper_by({"RATE_SOURCES": "kraken", "RATE_URL_KRAKEN": url})
+    keeper = market.keeper_with({"RATE_SOURCES": "kraken", "RATE_URL_KRAKEN": url})
     with capture_logs() as lines:
         refresh(keeper)
     assert [line["reason"] for line in lines] == ["the source supports none of the pairs in its address"]
 
 
-def test_a_source_is_reached_by_the_address_that_works(
-    market: Market, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Though its first one swallows every packet."""
+def test_a_source_is_reached_by_a_live_address(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first address of its name drops every packet."""
     resolve(monkeypatch, "::1", "127.0.0.1")
     endpoint = market.endpoint(answers(200, COINBASE))
     url = f"http://{NAME}:{endpoint.port}/"
-    keeper = market.keeper_by({"RATE_SOURCES": "coinbase", "RATE_URL_COINBASE": url})
+    keeper = market.keeper_with({"RATE_SOURCES": "coinbase", "RATE_URL_COINBASE": url})
     with dead_address("::1", endpoint.port):
         refresh(keeper)
     assert stored() == {"coinbase": Decimal("61142.3")}
 
 
-def test_nothing_that_a_source_answers_is_logged(market: Market, caplog: pytest.LogCaptureFixture) -> None:
-    """On any level, by us or by a library."""
+def test_no_text_of_a_sources_answer_is_logged(market: Market, caplog: pytest.LogCaptureFixture) -> None:
+    """This holds for each level, and for libraries."""
     caplog.set_level(logging.DEBUG)
     for raw in (
         b'HTTP/1.1 200 OK\r\n\r\n{"error":["ESecret:hidden"]}',
@@ -399,40 +393,40 @@ def test_nothing_that_a_source_answers_is_logged(market: Market, caplog: pytest.
 
 
 def test_an_outage_is_logged_at_its_start_and_its_end(market: Market) -> None:
-    """And a source that failed is asked again soon: after 5, 10, 20 s, never later than RATE_REFRESH."""
+    """A failed source is requested again after 5, 10 and 20 s, but never later than RATE_REFRESH."""
     keeper = market.keeper({"coinbase": answers(503)}, refresh=15)
-    asked_after = []
+    requested_after = []
     with capture_logs() as lines:
         for _ in range(60):
-            before = market.asked("coinbase")
+            before = market.request_count("coinbase")
             refresh(keeper)
-            if market.asked("coinbase") > before:
-                asked_after.append(market.clock.seconds - 1000)
-            market.clock.pass_by(1)
+            if market.request_count("coinbase") > before:
+                requested_after.append(market.clock.seconds - 1000)
+            market.clock.advance(1)
         market.endpoints["coinbase"].behave = answers(200, COINBASE)
-        market.clock.pass_by(15)
+        market.clock.advance(15)
         refresh(keeper)
-    assert asked_after == [0, 5, 15, 30, 45]
+    assert requested_after == [0, 5, 15, 30, 45]
     assert [line["event"] for line in lines] == ["rate source failed", "rate source answers again"]
 
 
-def test_a_source_that_is_off_is_told_once(market: Market) -> None:
-    """And again when it is off after it had come back."""
+def test_a_source_with_a_deviating_price_is_logged_once(market: Market) -> None:
+    """It is logged again after it was right in between."""
     far_off = COINBASE.replace(b"61142.3", b"71142.3")
     others = {"kraken": answers(200, KRAKEN), "bitpay": answers(200, BITPAY)}
     keeper = market.keeper({"coinbase": answers(200, far_off), **others})
-    told = []
+    logged = []
     for answer in (far_off, far_off, COINBASE, far_off):
         market.endpoints["coinbase"].behave = answers(200, answer)
         with capture_logs() as lines:
             refresh(keeper)
-        told.append([(line["source"], line["currencies"]) for line in lines])
-        market.clock.pass_by(60)
-    assert told == [[("coinbase", "EUR")], [], [], [("coinbase", "EUR")]]
+        logged.append([(line["source"], line["currencies"]) for line in lines])
+        market.clock.advance(60)
+    assert logged == [[("coinbase", "EUR")], [], [], [("coinbase", "EUR")]]
 
 
-def test_two_sources_that_disagree_are_told(market: Market) -> None:
-    """Since there is no price then."""
+def test_two_sources_that_disagree_are_logged(market: Market) -> None:
+    """There is then no price."""
     far_off = COINBASE.replace(b"61142.3", b"71142.3")
     keeper = market.keeper({"coinbase": answers(200, far_off), "kraken": answers(200, KRAKEN)})
     with capture_logs() as lines:
@@ -443,12 +437,12 @@ def test_two_sources_that_disagree_are_told(market: Market) -> None:
 
 
 def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Market) -> None:
-    """The database could not be written for three hours. Then the source is asked again at once."""
+    """After three hours without the database the source is requested again at once."""
     keeper = market.keeper({"coinbase": answers(200, COINBASE)})
     keeper.take_turn()
     for _ in range(3):
         database.execute_sql(READ_ONLY if is_sqlite() else "SET default_transaction_read_only = on")
-        market.clock.pass_by(3600)
+        market.clock.advance(3600)
         keeper.take_turn()
         assert quotes() == []
     keeper.take_turn()
@@ -458,10 +452,10 @@ def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Ma
 
 
 def test_fixed_rates_are_stored_at_each_refresh(market: Market) -> None:
-    """So that they never grow old; no network is used."""
-    keeper = market.keeper_by({"RATE_SOURCES": "fixed:EUR=50000,USD=54000.5"})
+    """They never become old, and need no network."""
+    keeper = market.keeper_with({"RATE_SOURCES": "fixed:EUR=50000,USD=54000.5"})
     refresh(keeper)
-    market.clock.pass_by(60)
+    market.clock.advance(60)
     refresh(keeper)
     assert [(q.source, q.currency, q.price, q.fetched_at) for q in quotes()] == [
         ("fixed", "EUR", Decimal(50000), NOW + MINUTE),
@@ -469,16 +463,16 @@ def test_fixed_rates_are_stored_at_each_refresh(market: Market) -> None:
     ]
 
 
-def test_what_other_sources_said_is_forgotten_at_the_start(market: Market) -> None:
-    """A rate fixed for a try-out must not stand beside the public ones for ten minutes."""
+def test_prices_of_removed_sources_are_deleted_at_the_start(market: Market) -> None:
+    """A fixed rate of a test must not be mixed with public ones for ten minutes."""
     store_rates("fixed", {"EUR": Decimal(1000)}, NOW)
     store_rates("coinbase", {"EUR": Decimal(60000)}, NOW)
     refresh(market.keeper({"coinbase": answers(500)}))
     assert stored() == {"coinbase": Decimal(60000)}
 
 
-def test_the_thread_asks_at_once_and_stops_at_once(new_database: NewDatabase, tmp_path: Path) -> None:
-    """Also while a source hangs."""
+def test_the_thread_starts_and_stops_at_once(new_database: NewDatabase, tmp_path: Path) -> None:
+    """This holds even while a source hangs."""
     open_database(new_database(tmp_path))
     with Endpoint(hangs) as hanging, Endpoint(answers(200, KRAKEN)) as good:
         environ = {

@@ -1,4 +1,4 @@
-"""bitcoind is asked through proxies of any manners, and at any of its addresses."""
+"""bitcoind is called through proxies of any kind, and at any of its addresses."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from tests.support.endpoint import Behaviour, Endpoint, answers
 
 @contextmanager
 def rpc_of(behave: Behaviour, directory: Path, host: str = "127.0.0.1") -> Iterator[Rpc]:
-    """Ask something that answers HTTP as if it were bitcoind."""
+    """Connect to an HTTP server that stands for bitcoind."""
     with Endpoint(behave) as endpoint:
         url = f"http://user:hidden@{host}:{endpoint.port}"
         rpc = Rpc(load_settings({"BITCOIND_RPC_URL": url}, directory))
@@ -25,13 +25,13 @@ def rpc_of(behave: Behaviour, directory: Path, host: str = "127.0.0.1") -> Itera
         rpc.close()
 
 
-def result(value: Any, status: int = 200, *headers: str) -> Behaviour:
-    """Answer with a result."""
+def result_answer(value: Any, status: int = 200, *headers: str) -> Behaviour:
+    """Return a behaviour that answers with a result."""
     return answers(status, json.dumps({"result": value, "error": None, "id": 1}).encode(), *headers)
 
 
-def fault(code: int, status: int, *headers: str) -> Behaviour:
-    """Answer with an error of bitcoind's."""
+def error_answer(code: int, status: int, *headers: str) -> Behaviour:
+    """Return a behaviour that answers with an error of bitcoind."""
     error = {"code": code, "message": "no"}
     return answers(status, json.dumps({"result": None, "error": error, "id": 1}).encode(), *headers)
 
@@ -47,9 +47,9 @@ CONTENT_TYPES = [
 
 
 @pytest.mark.parametrize("header", CONTENT_TYPES)
-def test_an_answer_is_one_whatever_its_content_type_is(header: str, tmp_path: Path) -> None:
+def test_an_answer_is_accepted_with_any_content_type(header: str, tmp_path: Path) -> None:
     """A proxy may add a charset."""
-    with rpc_of(result("00ab", 200, header), tmp_path) as rpc:
+    with rpc_of(result_answer("00ab", 200, header), tmp_path) as rpc:
         assert rpc.call("getblockhash", 0) == "00ab"
     with rpc_of(answers(200, b'[{"id":0,"result":1,"error":null}]', header), tmp_path) as rpc:
         assert rpc.batch("getblockhash", [[0]]) == [1]
@@ -57,9 +57,9 @@ def test_an_answer_is_one_whatever_its_content_type_is(header: str, tmp_path: Pa
 
 @pytest.mark.parametrize("header", CONTENT_TYPES)
 @pytest.mark.parametrize("status", [200, 404, 500])
-def test_an_error_is_one_whatever_its_content_type_is(header: str, status: int, tmp_path: Path) -> None:
-    """With the status that bitcoind gives it."""
-    with rpc_of(fault(-8, status, header), tmp_path) as rpc, pytest.raises(RpcError) as caught:
+def test_an_error_is_accepted_with_any_content_type(header: str, status: int, tmp_path: Path) -> None:
+    """bitcoind uses several HTTP statuses for errors."""
+    with rpc_of(error_answer(-8, status, header), tmp_path) as rpc, pytest.raises(RpcError) as caught:
         rpc.call("getblockhash", 0)
     assert caught.value.code == -8
 
@@ -69,7 +69,7 @@ def test_an_error_is_one_whatever_its_content_type_is(header: str, status: int, 
     "body", [b"", b"hidden", b'{"error":"hidden"}', b'{"error":{"code":-8}}', b"[]", b"7"]
 )
 def test_a_refusal_of_a_proxy_is_no_answer_of_bitcoind(status: int, body: bytes, tmp_path: Path) -> None:
-    """Even where it is JSON. The operator reads its status, and nothing that it has written."""
+    """The operator sees its status, but none of its text, even if that is JSON."""
     behave = answers(status, body, "Content-Type: application/json")
     with rpc_of(behave, tmp_path) as rpc, pytest.raises(NodeError) as caught:
         rpc.call("getblockhash", 0)
@@ -79,26 +79,24 @@ def test_a_refusal_of_a_proxy_is_no_answer_of_bitcoind(status: int, body: bytes,
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"7", b'"x"', b"null", b"{}", b"[]", b"\xff"])
-def test_what_is_no_answer_is_told_as_that(body: bytes, tmp_path: Path) -> None:
-    """With the status of one that is."""
+def test_an_answer_that_is_no_json_rpc_is_reported(body: bytes, tmp_path: Path) -> None:
+    """It has the status of a valid answer."""
     with rpc_of(answers(200, body), tmp_path) as rpc, pytest.raises(NodeError, match="BITCOIND_RPC_URL"):
         rpc.call("getblockhash", 0)
 
 
-def test_bitcoind_is_reached_by_the_address_that_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Though the first one of its name swallows every packet."""
+def test_bitcoind_is_reached_by_a_live_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first address of its name drops every packet."""
     resolve(monkeypatch, "::1", "127.0.0.1")
-    with Endpoint(result(1)) as endpoint, dead_address("::1", endpoint.port):
+    with Endpoint(result_answer(1)) as endpoint, dead_address("::1", endpoint.port):
         rpc = Rpc(load_settings({"BITCOIND_RPC_URL": f"http://u:p@{NAME}:{endpoint.port}"}, tmp_path))
         assert rpc.call("getblockhash", 0) == 1
         rpc.close()
 
 
-def test_nothing_of_the_password_gets_into_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """On any level."""
+def test_the_password_is_never_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """This holds for each level."""
     caplog.set_level(logging.DEBUG)
-    with rpc_of(result("00ab"), tmp_path) as rpc:
+    with rpc_of(result_answer("00ab"), tmp_path) as rpc:
         rpc.call("getblockhash", 0)
     assert "hidden" not in caplog.text

@@ -1,4 +1,4 @@
-"""An email is handed over whole or not at all, and the mailer knows whether to try again."""
+"""An email is delivered whole or not at all, and the mailer decides whether to try again."""
 
 import base64
 import mailbox
@@ -37,36 +37,36 @@ NOW = datetime(2026, 12, 10, 9, 3, tzinfo=UTC)
 FROM, OPERATOR, MESSAGE_ID = "till@shop.example", "operator@shop.example", "<evt_1@shop.example>"
 
 
-def a_letter(**changes: Any) -> EmailContent:
-    """That of a payment that was received."""
+def received_email(**changes: Any) -> EmailContent:
+    """Return the email of a received payment."""
     return render_email(EventType.RECEIVED, document(**changes), "https://mempool.space/tx/{txid}")
 
 
 def send(
     mail: SmtpServer | Maildir, text: EmailContent | None = None, *, seconds: float = 10, **changes: Any
 ) -> None:
-    """One email."""
+    """Send one email."""
     envelope = {"recipient": OPERATOR, "message_id": MESSAGE_ID, "is_urgent": False, "now": NOW, **changes}
-    Mailer(mail, FROM, seconds).send(letter=text or a_letter(), **envelope)
+    Mailer(mail, FROM, seconds).send(email=text or received_email(), **envelope)
 
 
 @pytest.fixture
 def server() -> Iterator[MailServer]:
-    """A mail server without TLS."""
+    """Start a mail server without TLS."""
     with MailServer() as running:
         yield running
 
 
 @pytest.fixture
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests' certificate is vouched for."""
+    """Trust the tests' certificate."""
     context = ssl.create_default_context(cafile=str(CERTIFICATE))
     monkeypatch.setattr(daemon.delivery.smtp, "tls_context", lambda: context)
 
 
-def test_an_email_arrives_as_it_was_written(server: MailServer) -> None:
-    """Plain text and HTML, with the headers that a repeat is recognised by."""
-    text = a_letter(note="Brötchen für 3 €\nund 1 ☕")
+def test_an_email_arrives_unchanged(server: MailServer) -> None:
+    """It has plain text and HTML, and the headers that identify a repeat."""
+    text = received_email(note="Brötchen für 3 €\nund 1 ☕")
     send(server.address(), text)
     mail = server.taken[0]
     assert mail["From"] == FROM
@@ -84,29 +84,28 @@ def test_an_email_arrives_as_it_was_written(server: MailServer) -> None:
     }
 
 
-def test_a_txid_stays_whole_in_the_source(server: MailServer) -> None:
-    """For those who search their mail with simple tools."""
+def test_a_txid_is_on_one_line_of_the_source(server: MailServer) -> None:
+    """Simple tools can then find it."""
     send(server.address())
     assert f"\r\n              {TXID}\r\n".encode() in server.raw[0]
 
 
 def test_an_urgent_email_is_marked(server: MailServer) -> None:
-    """By the headers that mail programs know."""
+    """Mail programs use these headers."""
     send(server.address(), is_urgent=True)
     assert (server.taken[0]["Importance"], server.taken[0]["X-Priority"]) == ("high", "1")
 
 
-def test_a_second_email_is_a_second_connection(server: MailServer) -> None:
-    """One mailer sends many."""
+def test_each_email_has_a_connection_of_its_own(server: MailServer) -> None:
     mailer = Mailer(server.address(), FROM)
     for number in range(3):
-        mailer.send(OPERATOR, a_letter(), f"<evt_{number}@shop.example>", is_urgent=False, now=NOW)
+        mailer.send(OPERATOR, received_email(), f"<evt_{number}@shop.example>", is_urgent=False, now=NOW)
     assert [mail["Message-ID"] for mail in server.taken] == [f"<evt_{n}@shop.example>" for n in range(3)]
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
 def test_4xx_is_tried_again(server: MailServer, command: str) -> None:
-    """Greylisting, a full disk, too many at once."""
+    """Examples are greylisting, a full disk, and too many connections."""
     server.answers[command] = "450 4.2.0 Greylisted, try again"
     with pytest.raises(TemporaryFailure, match=r"450 4\.2\.0 Greylisted"):
         send(server.address())
@@ -115,21 +114,21 @@ def test_4xx_is_tried_again(server: MailServer, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
 def test_5xx_is_final(server: MailServer, command: str) -> None:
-    """The next try would end in the same way."""
+    """The next try would have the same result."""
     server.answers[command] = "550 5.1.1 No such user"
     with pytest.raises(PermanentFailure, match=r"550 5\.1\.1 No such user"):
         send(server.address())
 
 
-def test_a_cut_after_data_is_tried_again(server: MailServer) -> None:
-    """Nobody knows whether it was taken; the Message-ID tells a repeat."""
+def test_a_lost_connection_after_data_is_tried_again(server: MailServer) -> None:
+    """The server may have accepted the message, and the Message-ID identifies the repeat."""
     server.is_cut_after_data = True
     with pytest.raises(TemporaryFailure):
         send(server.address())
 
 
-def test_what_a_server_says_is_one_short_line(server: MailServer) -> None:
-    """It goes into the log and on the operator's screen."""
+def test_a_server_s_reply_is_reported_in_one_short_line(server: MailServer) -> None:
+    """The log and the operator's screen show it."""
     server.answers["RCPT"] = "450 " + "\x1b[2J\x07" + "x" * 400
     with pytest.raises(TemporaryFailure) as caught:
         send(server.address())
@@ -137,7 +136,7 @@ def test_what_a_server_says_is_one_short_line(server: MailServer) -> None:
     assert len(str(caught.value)) <= 200
 
 
-def test_nobody_there_is_tried_again() -> None:
+def test_an_unreachable_server_is_tried_again() -> None:
     """The server is down, or its name is wrong."""
     with MailServer() as gone:
         address = gone.address()
@@ -148,7 +147,7 @@ def test_nobody_there_is_tried_again() -> None:
 
 @pytest.mark.parametrize("greeting", [b"", b"220 ", b"220-hello\r\n", b"nonsense "])
 def test_a_server_that_trickles_is_cut_off(greeting: bytes) -> None:
-    """Each byte comes in time; the whole answer never does."""
+    """Each byte comes in time, but the whole reply never does."""
     is_over = threading.Event()
 
     class Trickle(socketserver.BaseRequestHandler):
@@ -164,8 +163,8 @@ def test_a_server_that_trickles_is_cut_off(greeting: bytes) -> None:
         is_over.set()
 
 
-def test_a_greeting_of_5xx_is_no_verdict_on_the_message() -> None:
-    """The server does not want us; the operator can mend that, so the message waits."""
+def test_a_greeting_of_5xx_is_tried_again() -> None:
+    """The server refuses the client and not the message, and the operator can correct that."""
     refusing = _greets_with(b"554 5.7.1 Go away\r\n")
     with pytest.raises(TemporaryFailure, match=r"554 5\.7\.1 Go away"):
         send(refusing)
@@ -173,16 +172,16 @@ def test_a_greeting_of_5xx_is_no_verdict_on_the_message() -> None:
 
 @pytest.mark.usefixtures("trusting")
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_an_email_goes_by_tls_with_a_login(security: Any) -> None:
-    """From the first byte, or after STARTTLS."""
+def test_an_email_is_sent_by_tls_with_a_login(security: Any) -> None:
+    """TLS begins with the first byte, or after STARTTLS."""
     with MailServer(security, wants_login=True) as server:
         send(server.address())
         assert server.taken[0]["Message-ID"] == MESSAGE_ID
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_a_certificate_that_nobody_vouches_for_is_refused(security: Any) -> None:
-    """Before the password is sent. The operator can mend it, so the message waits."""
+def test_an_untrusted_certificate_is_refused(security: Any) -> None:
+    """It is refused before the password is sent. The operator can correct it, so the message waits."""
     with (
         MailServer(security, wants_login=True) as server,
         pytest.raises(TemporaryFailure, match="certificate"),
@@ -192,21 +191,20 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(security: Any) -> None
 
 @pytest.mark.usefixtures("trusting")
 def test_a_certificate_for_another_name_is_refused() -> None:
-    """TLS with just anybody is not what was asked for."""
     with MailServer("tls") as server, pytest.raises(TemporaryFailure, match="certificate"):
         send(server.address(host="127.1"))
 
 
 def test_starttls_is_required(server: MailServer) -> None:
-    """Somebody on the line could have taken it out of the server's answer."""
+    """An attacker could have removed it from the server's reply."""
     with pytest.raises(TemporaryFailure, match="STARTTLS"):
         send(server.address(security="starttls"))
     assert not server.taken
 
 
 @pytest.mark.parametrize("password", ["wrong-password", "pässwörd"])
-def test_a_wrong_login_is_tried_again_and_does_not_tell_the_password(password: str) -> None:
-    """The operator can mend it."""
+def test_a_wrong_login_is_tried_again_and_the_password_not_shown(password: str) -> None:
+    """The operator can correct the login."""
     with MailServer(wants_login=True) as server, pytest.raises(TemporaryFailure) as caught:
         send(server.address(password=Secret(password)))
     shown = f"{caught.value} {caught.value!r} {caught.value.__cause__}"
@@ -214,22 +212,22 @@ def test_a_wrong_login_is_tried_again_and_does_not_tell_the_password(password: s
     assert PASSWORD not in shown
 
 
-def test_a_server_that_wants_a_login_we_do_not_have_is_tried_again() -> None:
-    """530 is no verdict on the message either."""
+def test_a_server_that_requires_a_login_is_tried_again() -> None:
+    """Reply 530 refuses the client and not the message."""
     with MailServer(wants_login=True) as server, pytest.raises(TemporaryFailure, match="530"):
         send(server.address(username=None, password=None))
 
 
 @pytest.mark.parametrize("subject", ["a\nBcc: x@y.example", "a\rb", "a\x0bb", "a\u2028b"])
 def test_an_email_that_cannot_be_written_is_final(server: MailServer, subject: str) -> None:
-    """No header is smuggled in, and those behind it are not stopped."""
+    """No header can be injected, and later messages are not stopped."""
     with pytest.raises(PermanentFailure, match="can't be written"):
         send(server.address(), EmailContent(subject, "text", "<p>text</p>"))
     assert not server.taken
 
 
-def test_a_maildir_is_made_where_there_is_none(tmp_path: Path) -> None:
-    """And is one that Python's own reader reads."""
+def test_a_missing_maildir_is_created(tmp_path: Path) -> None:
+    """Python's own reader can read it."""
     send(Maildir(tmp_path / "a" / "mail"), is_urgent=True)
     box = mailbox.Maildir(tmp_path / "a" / "mail", create=False)
     [(_, stored)] = box.items()
@@ -242,8 +240,8 @@ def test_a_maildir_is_made_where_there_is_none(tmp_path: Path) -> None:
     assert not list((tmp_path / "a" / "mail" / "tmp").iterdir())
 
 
-def test_a_maildir_is_the_owners_alone(tmp_path: Path) -> None:
-    """With the daemon's umask. The directory keeps everybody out besides."""
+def test_only_the_owner_can_read_a_maildir(tmp_path: Path) -> None:
+    """The daemon's umask and the directory's mode both ensure it."""
     before = os.umask(0o077)
     send(Maildir(tmp_path / "mail"))
     os.umask(before)
@@ -253,14 +251,14 @@ def test_a_maildir_is_the_owners_alone(tmp_path: Path) -> None:
 
 
 def test_each_email_is_a_file_of_its_own(tmp_path: Path) -> None:
-    """Also the same one again."""
+    """This holds for a repeated email, too."""
     for _ in range(3):
         send(Maildir(tmp_path / "mail"))
     assert len(list((tmp_path / "mail" / "new").iterdir())) == 3
 
 
 def test_a_maildir_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
-    """The disk may be full today."""
+    """The disk may be full."""
     (tmp_path / "mail").write_text("in the way")
     with pytest.raises(TemporaryFailure, match="Maildir"):
         send(Maildir(tmp_path / "mail"))
@@ -271,11 +269,9 @@ def test_a_maildir_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None
     seller=st.text(st.characters(codec=None), max_size=64),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_whatever_a_note_or_a_seller_is_the_email_can_be_written(
-    tmp_path: Path, note: str, seller: str
-) -> None:
-    """Lines that are too long for SMTP, emoji, control characters, half of a surrogate pair."""
-    text = a_letter(note=note, seller_id=seller)
+def test_an_email_with_any_note_and_seller_can_be_written(tmp_path: Path, note: str, seller: str) -> None:
+    """Lines may be too long for SMTP, and text may have emoji, control characters and lone surrogates."""
+    text = received_email(note=note, seller_id=seller)
     send(Maildir(tmp_path / "mail"), text)
     [file] = (tmp_path / "mail" / "new").iterdir()
     raw = file.read_bytes()
@@ -287,12 +283,12 @@ def test_whatever_a_note_or_a_seller_is_the_email_can_be_written(
 
 
 def base64_of(text: str) -> str:
-    """Return it as a login has it."""
+    """Return the text as a login encodes it."""
     return base64.b64encode(text.encode()).decode()
 
 
 def login_server(mechanisms: str, **replies: Reply) -> ScriptedMailServer:
-    """Return a server that keeps to RFC 4954: it refuses an initial response where it speaks first itself."""
+    """Return a server that follows RFC 4954 and refuses an initial response to LOGIN."""
 
     def auth(line: str) -> bytes:
         _, mechanism, *initial = line.split(" ")
@@ -312,15 +308,14 @@ def login_server(mechanisms: str, **replies: Reply) -> ScriptedMailServer:
 @pytest.mark.parametrize(
     "offer", ["AUTH LOGIN", "AUTH PLAIN", "AUTH LOGIN PLAIN", "AUTH=LOGIN", "auth login"]
 )
-def test_a_login_keeps_to_the_standard(offer: str) -> None:
-    """LOGIN begins with the server's word, so the user's name is no part of the command."""
+def test_a_login_follows_the_standard(offer: str) -> None:
+    """LOGIN begins with the server's challenge, so the command does not contain the user's name."""
     with login_server(offer) as server:
         send(server.address(username=USER, password=Secret(PASSWORD)))
         assert len(server.messages) == 1
 
 
-def test_a_login_that_the_server_only_pretends_to_offer_is_passed() -> None:
-    """The next one is tried."""
+def test_a_login_mechanism_that_fails_is_followed_by_the_next() -> None:
     with login_server("AUTH CRAM-MD5 PLAIN") as server:
         server.replies["AUTH"] = lambda line: b"504 not here\r\n" if "CRAM" in line else b"235 welcome\r\n"
         send(server.address(username=USER, password=Secret(PASSWORD)))
@@ -328,15 +323,15 @@ def test_a_login_that_the_server_only_pretends_to_offer_is_passed() -> None:
 
 
 @pytest.mark.parametrize("offer", ["AUTH XOAUTH2", "SIZE 1000"])
-def test_a_server_without_a_login_that_we_know_is_tried_again(offer: str) -> None:
-    """The operator can mend it."""
+def test_a_server_without_a_supported_login_is_tried_again(offer: str) -> None:
+    """The operator can correct it."""
     with login_server(offer) as server, pytest.raises(TemporaryFailure, match="offers no login"):
         send(server.address(username=USER, password=Secret(PASSWORD)))
 
 
 @pytest.mark.parametrize("reply", ["AUTH", "…"])
 def test_a_server_that_repeats_the_password_is_not_quoted(reply: str) -> None:
-    """Its reply goes into the log, on the operator's screen and into the database."""
+    """Its reply goes into the log, the database and the operator's screen."""
     plain, hidden = PASSWORD, base64_of(PASSWORD)
     repeats = f"535 wrong: {plain} {hidden} {base64_of(f'{chr(0)}{USER}{chr(0)}{PASSWORD}')}\r\n".encode()
     with login_server("AUTH PLAIN LOGIN", **{reply: repeats}) as server:
@@ -360,8 +355,8 @@ def test_a_server_that_repeats_the_password_is_not_quoted(reply: str) -> None:
         b"250 \xff\x00\r\n",
     ],
 )
-def test_an_email_is_handed_over_by_any_reply_of_2xx(reply: bytes) -> None:
-    """A library's limit on the length of a line is not the server's word."""
+def test_an_email_is_delivered_with_any_reply_of_2xx(reply: bytes) -> None:
+    """A library's limit on the length of a line must not undo the server's acceptance."""
     with ScriptedMailServer({".": reply}) as server:
         send(server.address())
         assert len(server.messages) == 1
@@ -376,8 +371,8 @@ def test_an_email_is_handed_over_by_any_reply_of_2xx(reply: bytes) -> None:
         ("RCPT", b"252 cannot say\r\n"),
     ],
 )
-def test_long_and_odd_replies_on_the_way_stop_nothing(command: str, reply: bytes) -> None:
-    """The first digit decides. RFC 5321 4.2."""
+def test_long_and_unusual_replies_before_the_end_stop_nothing(command: str, reply: bytes) -> None:
+    """The first digit decides (RFC 5321 4.2)."""
     with ScriptedMailServer({command: reply}) as server:
         send(server.address())
         assert len(server.messages) == 1
@@ -385,7 +380,7 @@ def test_long_and_odd_replies_on_the_way_stop_nothing(command: str, reply: bytes
 
 @pytest.mark.parametrize("command", ["", "EHLO", "MAIL", "RCPT", "DATA", "."])
 @pytest.mark.parametrize("reply", [b"nonsense\r\n", b"99\r\n", b"", b"-1 x\r\n"])
-def test_what_is_no_reply_is_no_verdict(command: str, reply: bytes) -> None:
+def test_an_invalid_reply_is_tried_again(command: str, reply: bytes) -> None:
     """Only a server's own 5xx to this message is final."""
     replies: dict[str, Reply] = {command: reply}
     if command == "EHLO":
@@ -398,7 +393,7 @@ def test_what_is_no_reply_is_no_verdict(command: str, reply: bytes) -> None:
     ("command", "is_final"), [("", False), ("EHLO", False), ("MAIL", True), ("RCPT", True), (".", True)]
 )
 def test_only_a_reply_to_the_message_can_be_final(command: str, is_final: bool) -> None:
-    """A server that wants no greeting may want the message tomorrow."""
+    """A server that refuses the greeting may accept the message tomorrow."""
     kind = PermanentFailure if is_final else TemporaryFailure
     replies: dict[str, Reply] = {command: b"554 5.7.1 Go away\r\n", "HELO": b"554 5.7.1 Go away\r\n"}
     with ScriptedMailServer(replies) as server, pytest.raises(kind, match=r"554 5\.7\.1 Go away") as caught:
@@ -407,7 +402,7 @@ def test_only_a_reply_to_the_message_can_be_final(command: str, is_final: bool) 
 
 
 def test_a_reply_without_end_is_cut_off() -> None:
-    """Each of its lines is a good one."""
+    """Each of its lines is valid."""
 
     class Endless(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -419,8 +414,8 @@ def test_a_reply_without_end_is_cut_off() -> None:
         send(address)
 
 
-def test_a_name_is_reached_by_the_address_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though its first one swallows every packet."""
+def test_a_mail_server_is_reached_by_a_live_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first address of its name drops every packet."""
     resolve(monkeypatch, "::1", "127.0.0.1")
     with ScriptedMailServer({}) as server, dead_address("::1", server.port):
         send(server.address(host=NAME), seconds=30)
@@ -430,7 +425,7 @@ def test_a_name_is_reached_by_the_address_that_works(monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("trusting")
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 def test_a_certificate_is_checked_against_the_name(security: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not against the address that answers."""
+    """It is not checked against the address."""
     resolve(monkeypatch, "127.0.0.1")
     with MailServer(security) as server, pytest.raises(TemporaryFailure, match="another name"):
         send(server.address(host=NAME))
@@ -438,7 +433,7 @@ def test_a_certificate_is_checked_against_the_name(security: Any, monkeypatch: p
 
 @contextmanager
 def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[SmtpServer]:
-    """Give each client a thread of this handler."""
+    """Run a server that handles each client in a thread."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.handle_error = lambda *_: None  # type: ignore[method-assign]
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -449,7 +444,7 @@ def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[SmtpServ
 
 
 def _greets_with(answer: bytes) -> SmtpServer:
-    """The address of a server that says this to its first client and ends."""
+    """Return the address of a server that sends `answer` to its first client and ends."""
 
     class Once(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -471,8 +466,8 @@ def _lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("length", [60, 70, 77, 100, 120])
-def test_a_subject_is_read_back_as_it_was_written(tmp_path: Path, length: int) -> None:
-    """Whatever its length: it is not folded before its first word."""
+def test_a_subject_of_any_length_is_read_back_unchanged(tmp_path: Path, length: int) -> None:
+    """It is not folded before its first word."""
     subject = ("Payment received: 135.99 EUR for company1 " * 4)[:length].rstrip()
     send(Maildir(tmp_path / "mail"), EmailContent(subject, "text", "<p>text</p>"))
     [file] = (tmp_path / "mail" / "new").iterdir()

@@ -1,10 +1,10 @@
-"""A chain with less work: whether the node catches up, or stays there."""
+"""A chain with less work is stalled, unless the node catches up."""
 
 from daemon.chain.stalled import STALLED_SECONDS, StalledChain
 
 
 class Clock:
-    """A monotonic clock that is set by hand."""
+    """A monotonic clock that a test sets."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -13,8 +13,8 @@ class Clock:
         return self.seconds
 
 
-def test_a_node_that_stays_is_stalled_after_the_time() -> None:
-    """Before that it may have only just come back."""
+def test_a_node_without_progress_is_stalled_after_the_time() -> None:
+    """Before that it may have only just started."""
     clock = Clock()
     chain = StalledChain(clock)
     assert not chain.is_stalled(100, 102)
@@ -25,7 +25,7 @@ def test_a_node_that_stays_is_stalled_after_the_time() -> None:
 
 
 def test_a_node_that_catches_up_is_not_stalled() -> None:
-    """However long it takes: it reads a good part of the missing blocks in each hour."""
+    """Each hour it reads a good part of the missing blocks."""
     clock = Clock()
     chain = StalledChain(clock)
     for hour in range(90):
@@ -33,7 +33,7 @@ def test_a_node_that_catches_up_is_not_stalled() -> None:
         clock.seconds += STALLED_SECONDS - 1
 
 
-def test_a_chain_that_only_grows_is_stalled() -> None:
+def test_a_chain_that_only_grows_slowly_is_stalled() -> None:
     """A test network that was begun anew has new blocks, too."""
     clock = Clock()
     chain = StalledChain(clock)
@@ -45,7 +45,7 @@ def test_a_chain_that_only_grows_is_stalled() -> None:
 
 
 def test_a_chain_of_more_blocks_with_less_work_is_stalled() -> None:
-    """Its blocks are easier: that it grows says nothing."""
+    """Its blocks are easier, so its growth proves nothing."""
     clock = Clock()
     chain = StalledChain(clock)
     chain.is_stalled(200, 150)
@@ -53,8 +53,7 @@ def test_a_chain_of_more_blocks_with_less_work_is_stalled() -> None:
     assert chain.is_stalled(206, 150)
 
 
-def test_enough_work_begins_anew() -> None:
-    """The next time is another hour."""
+def test_enough_work_restarts_the_time() -> None:
     clock = Clock()
     chain = StalledChain(clock)
     chain.is_stalled(100, 102)

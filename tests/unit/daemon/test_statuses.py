@@ -1,4 +1,4 @@
-"""Statuses are decided in several transactions, and contradict at no moment what is published."""
+"""Statuses are stored in several transactions, and never contradict the published confirmations."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -26,20 +26,20 @@ BLOCK = "cd" * 32
 
 
 class Interrupted(Exception):
-    """The daemon is told to stop."""
+    """The daemon stops."""
 
 
 @pytest.fixture(autouse=True)
 def _database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fresh database, and few requests a transaction."""
+    """Open an empty database, and allow few requests a transaction."""
     open_database(database_url)
     monkeypatch.setattr(statuses, "AT_ONCE", 2)
     yield
     disconnect()
 
 
-class Desk:
-    """An assessor, and what anybody reads after each of its transactions."""
+class CheckedAssessor:
+    """An assessor whose stored state is checked after each transaction."""
 
     def __init__(self, tmp_path: Path, breaks_off_at: int = 0) -> None:
         self.looks = 0
@@ -50,7 +50,7 @@ class Desk:
     def assess(
         self, tip_height: int, *, as_of: timedelta = timedelta(0), now: timedelta | None = None
     ) -> bool:
-        """Assess what is due, and return whether a request waits for the next look."""
+        """Assess the due requests, and return whether one waits for the next reconciling."""
         moment = NOW + (as_of if now is None else now)
         self._assessor.assess_due(tip_height, NOW + as_of, moment)
         check_all()
@@ -64,7 +64,7 @@ class Desk:
 
 
 def check_all() -> None:
-    """Every request's document and page show a depth that goes with its status."""
+    """Check that each document and page shows a depth that fits its status."""
     published = daemon_report().assessed_height
     for row in PaymentRequest.select():
         parts = outputs_at(row.address_id)
@@ -88,7 +88,7 @@ def check_all() -> None:
 
 
 def _mined(number: int, height: int, **values: object) -> PaymentRequest:
-    """A request of 1,000 satoshis that is paid in the block of this height, and due."""
+    """Store a due request of 1,000 satoshis that is paid in the block at `height`."""
     payment = new_payment(number, amount_sats=1000, due_sats=1000, confirmations_required=2, **values)
     txid = f"{number:064x}"
     new_output(payment, txid=txid, state="mined", block_hash=BLOCK, block_height=height)
@@ -101,9 +101,9 @@ def _row(payment: PaymentRequest) -> PaymentRequest:
     return row
 
 
-def test_no_moment_between_two_transactions_shows_a_depth_of_another_tip(tmp_path: Path) -> None:
-    """Neither while a block is assessed whose height is not published yet, nor after the last."""
-    desk = Desk(tmp_path)
+def test_no_transaction_shows_a_depth_of_another_tip(tmp_path: Path) -> None:
+    """This holds before and after the new height is published."""
+    desk = CheckedAssessor(tmp_path)
     old = [_mined(number, HEIGHT) for number in range(5)]
     desk.assess(HEIGHT)
     new = [_mined(number, HEIGHT + 1) for number in range(5, 10)]
@@ -115,19 +115,19 @@ def test_no_moment_between_two_transactions_shows_a_depth_of_another_tip(tmp_pat
     assert PaymentRequest.select().where(PaymentRequest.unpublished_height.is_null(False)).count() == 0
 
 
-def test_a_daemon_that_breaks_off_in_between_leaves_nothing_untrue(tmp_path: Path) -> None:
-    """Also where the next one goes on at another tip."""
+def test_an_interrupted_daemon_leaves_a_consistent_state(tmp_path: Path) -> None:
+    """The next daemon may continue at another tip."""
     payments = [_mined(number, HEIGHT) for number in range(7)]
     with pytest.raises(Interrupted):
-        Desk(tmp_path, breaks_off_at=2).assess(HEIGHT)
+        CheckedAssessor(tmp_path, breaks_off_at=2).assess(HEIGHT)
     check_all()
-    Desk(tmp_path).assess(HEIGHT + 1)
+    CheckedAssessor(tmp_path).assess(HEIGHT + 1)
     assert {_row(payment).status for payment in payments} == {"confirmed"}
 
 
-def test_a_document_of_a_row_that_was_read_before_is_of_one_moment(tmp_path: Path) -> None:
+def test_a_document_of_an_earlier_read_row_is_of_one_moment(tmp_path: Path) -> None:
     """The daemon may publish another height between two statements of a reader."""
-    desk = Desk(tmp_path)
+    desk = CheckedAssessor(tmp_path)
     _mined(1, HEIGHT)
     desk.assess(HEIGHT)
     row = payment_by_reference("PR-1")
@@ -137,9 +137,9 @@ def test_a_document_of_a_row_that_was_read_before_is_of_one_moment(tmp_path: Pat
     assert (document["status"], document["confirmations"]) == ("confirmed", 2)
 
 
-def test_a_request_whose_time_ran_out_since_the_last_look_waits_for_the_next(tmp_path: Path) -> None:
-    """Others don't; and no height is published that its status does not have."""
-    desk, minute = Desk(tmp_path), timedelta(minutes=1)
+def test_a_request_that_expired_since_the_last_reconciling_waits_for_the_next(tmp_path: Path) -> None:
+    """Others do not wait, and no height is published that this request has not reached."""
+    desk, minute = CheckedAssessor(tmp_path), timedelta(minutes=1)
     desk.assess(HEIGHT - 1, as_of=-minute)
     over = _mined(1, HEIGHT, expires_at=NOW, monitored_until=NOW + timedelta(days=1))
     other = _mined(2, HEIGHT)
@@ -153,12 +153,12 @@ def test_a_request_whose_time_ran_out_since_the_last_look_waits_for_the_next(tmp
 
 
 def test_a_gap_begins_when_an_assessment_finds_an_output_gone(tmp_path: Path) -> None:
-    """And once only; what is there has none."""
+    """It begins only once, and a live output has none."""
     payment = new_payment(1, amount_sats=1000, due_sats=1000)
     gone = new_output(payment, state="dropped")
     there = new_output(payment, vout=1)
     mark_for_reassessment([payment.address_id])
-    desk = Desk(tmp_path)
+    desk = CheckedAssessor(tmp_path)
     desk.assess(HEIGHT)
     mark_for_reassessment([payment.address_id])
     desk.assess(HEIGHT, as_of=timedelta(minutes=1))
@@ -167,11 +167,11 @@ def test_a_gap_begins_when_an_assessment_finds_an_output_gone(tmp_path: Path) ->
 
 
 def test_an_acceptance_ends_with_the_cover(tmp_path: Path) -> None:
-    """What comes then must be accepted anew; while it lasts, nothing of it is forgotten."""
+    """Later money needs a new acceptance."""
     accepted = new_payment(1, amount_sats=1000, due_sats=1000, expires_at=NOW, late_accepted_at=NOW)
     output = new_output(accepted, first_seen_at=NOW + timedelta(minutes=1))
     mark_for_reassessment([accepted.address_id])
-    desk = Desk(tmp_path)
+    desk = CheckedAssessor(tmp_path)
     desk.assess(HEIGHT, as_of=timedelta(minutes=2))
     assert (_row(accepted).status, _row(accepted).late_accepted_at) == ("received", NOW)
     Output.update(state="dropped").where(Output.id == output.id).execute()
@@ -185,10 +185,10 @@ def test_an_acceptance_ends_with_the_cover(tmp_path: Path) -> None:
     ("height", "is_other_closed", "is_forgotten"),
     [(HEIGHT - 99, True, True), (HEIGHT - 98, True, False), (HEIGHT - 99, False, False)],
 )
-def test_what_a_payment_spends_is_forgotten_when_nobody_needs_it(
+def test_watched_outpoints_are_deleted_when_no_request_needs_them(
     height: int, is_other_closed: bool, is_forgotten: bool
 ) -> None:
-    """Each request that it pays is closed, and no reorg of less than a hundred blocks reaches it."""
+    """Each paid request is closed, and only a reorg of a hundred blocks could reach the payment."""
     one = new_payment(1, closed_at=NOW)
     other = new_payment(2, closed_at=NOW if is_other_closed else None)
     for vout, payment in enumerate((one, other)):

@@ -1,4 +1,4 @@
-"""Webhooks are signed as Standard Webhooks says, and no endpoint holds the sender beyond its deadline."""
+"""Webhooks are signed as Standard Webhooks specifies, and no endpoint delays the sender past its deadline."""
 
 import logging
 import socket
@@ -23,13 +23,13 @@ BODY = b'{"type":"payment.received","data":{"note":"Br\\u00f6tchen"}}'
 
 
 def send(endpoint: Endpoint, *secrets: str, seconds: float = 5) -> None:
-    """One delivery, signed at the real time: the library's verification goes by it."""
+    """Send one webhook, signed at the real time, which the library's verification requires."""
     now = datetime.now(UTC)
     WebhookSender(seconds).send(endpoint.url, secrets or (SECRET,), "evt_1", BODY, now)
 
 
-def failure(behave: Behaviour, seconds: float = 5) -> str:
-    """What is said of an endpoint that does this; it must be a temporary failure."""
+def failure_text(behave: Behaviour, seconds: float = 5) -> str:
+    """Return the error of an endpoint with this behaviour, which must be a temporary failure."""
     with Endpoint(behave) as endpoint, pytest.raises(TemporaryFailure) as caught:
         send(endpoint, seconds=seconds)
     return str(caught.value)
@@ -37,7 +37,7 @@ def failure(behave: Behaviour, seconds: float = 5) -> str:
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_any_2xx_is_a_delivery(status: int) -> None:
-    """One request, with the body as it was given."""
+    """The endpoint receives one request with the unchanged body."""
     with Endpoint(answers(status)) as endpoint:
         send(endpoint)
     assert [request.body for request in endpoint.requests] == [BODY]
@@ -46,8 +46,8 @@ def test_any_2xx_is_a_delivery(status: int) -> None:
     assert endpoint.requests[0].headers["webhook-id"] == "evt_1"
 
 
-def test_the_signature_is_what_the_standards_own_library_verifies() -> None:
-    """With the seller's secret, and with no other."""
+def test_the_standards_own_library_verifies_the_signature() -> None:
+    """It accepts the seller's secret and no other."""
     with Endpoint(answers(200)) as endpoint:
         send(endpoint)
     request = endpoint.requests[0]
@@ -56,8 +56,8 @@ def test_the_signature_is_what_the_standards_own_library_verifies() -> None:
         Webhook(OLD_SECRET).verify(request.body, request.headers)
 
 
-def test_while_a_secret_is_being_changed_both_verify() -> None:
-    """So that the merchant can change it without missing a message."""
+def test_both_secrets_verify_while_a_secret_is_changed() -> None:
+    """The merchant can then change the secret without missing a message."""
     with Endpoint(answers(200)) as endpoint:
         send(endpoint, SECRET, OLD_SECRET)
     request = endpoint.requests[0]
@@ -67,7 +67,7 @@ def test_while_a_secret_is_being_changed_both_verify() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 429, 500, 503])
 def test_any_other_status_is_tried_again(status: int) -> None:
-    """Redirects are not followed: the operator has set the address."""
+    """Redirections are not followed, because the operator has set the address."""
     with (
         Endpoint(answers(200)) as target,
         Endpoint(answers(status, b"", f"Location: {target.url}")) as endpoint,
@@ -78,20 +78,19 @@ def test_any_other_status_is_tried_again(status: int) -> None:
 
 
 def test_410_is_final() -> None:
-    """The merchant has said that the address is gone."""
+    """The merchant's server has reported that the address is gone."""
     with Endpoint(answers(410)) as endpoint, pytest.raises(PermanentFailure, match="410"):
         send(endpoint)
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 103 A\r\n\r\n"])
 def test_an_answer_that_trickles_is_cut_off_at_the_deadline(start: bytes) -> None:
-    """Each byte comes in time, but the end of the head never does."""
-    assert failure(trickles(start), seconds=0.3) == "timed out"
+    """Each byte comes in time, but the end of the headers never does."""
+    assert failure_text(trickles(start), seconds=0.3) == "timed out"
 
 
-def test_silence_is_cut_off_at_the_deadline() -> None:
-    """Before an answer has begun."""
-    assert failure(hangs, seconds=0.3) == "timed out"
+def test_a_silent_endpoint_is_cut_off_at_the_deadline() -> None:
+    assert failure_text(hangs, seconds=0.3) == "timed out"
 
 
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
@@ -107,16 +106,15 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     ],
 )
 def test_an_interim_answer_is_not_the_final_one(raw: bytes) -> None:
-    """RFC 9110 15.2: a client must be able to parse any number of them, asked for or not."""
+    """RFC 9110 15.2: a client must be able to parse any number of them, requested or not."""
     with Endpoint(sends(raw)) as endpoint:
         send(endpoint)
     assert len(endpoint.requests) == 1
 
 
-def test_the_status_behind_an_interim_answer_decides() -> None:
-    """A 500 stays a 500."""
+def test_the_status_after_an_interim_answer_decides() -> None:
     raw = INTERIM + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
-    assert failure(sends(raw)) == "HTTP 500"
+    assert failure_text(sends(raw)) == "HTTP 500"
 
 
 @pytest.mark.parametrize(
@@ -136,21 +134,21 @@ def test_the_status_behind_an_interim_answer_decides() -> None:
         INTERIM + b"HTTP/1.1 200 OK\r\n: \r\n\r\n",
     ],
 )
-def test_what_follows_a_2xx_takes_nothing_back(raw: bytes) -> None:
+def test_faults_after_a_2xx_do_not_undo_the_delivery(raw: bytes) -> None:
     """The shop has the event. A library's own limits are no reason to send it ten times."""
     with Endpoint(sends(raw)) as endpoint:
         send(endpoint)
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n\r\n", OK[:-2]])
-def test_a_body_without_end_does_not_hold_a_2xx_up(start: bytes) -> None:
+def test_an_endless_body_does_not_delay_a_2xx(start: bytes) -> None:
     """It is cut off long before the deadline."""
     with Endpoint(trickles(start)) as endpoint:
         send(endpoint, seconds=120)
 
 
 def test_an_answer_before_the_request_is_read_counts() -> None:
-    """The endpoint hangs up without reading it."""
+    """The endpoint closes the connection without reading the request."""
 
     def hasty(_endpoint: Endpoint, connection: socket.socket, _request: object) -> None:
         connection.sendall(OK)
@@ -173,16 +171,16 @@ def test_an_answer_before_the_request_is_read_counts() -> None:
         b"HTTP/1.1 500 secret\r\nX-secret\r\n\r\nsecret",
     ],
 )
-def test_an_answer_that_cannot_be_read_is_tried_again(raw: bytes) -> None:
-    """Whatever it is, it is one line for the log, with nothing of the address or the answer in it."""
-    said = failure(sends(raw))
-    assert said
-    assert said.isprintable()
-    assert "secret" not in said
+def test_an_unreadable_answer_is_tried_again(raw: bytes) -> None:
+    """The error is one line for the log, without text of the address or the answer."""
+    reason = failure_text(sends(raw))
+    assert reason
+    assert reason.isprintable()
+    assert "secret" not in reason
 
 
-def test_no_more_of_an_answer_is_read_than_64_kib() -> None:
-    """An endless 200 is a delivery none the less."""
+def test_at_most_64_kib_of_an_answer_are_read() -> None:
+    """An endless 200 is still a delivery."""
 
     def floods(endpoint: Endpoint, connection: object, _request: object) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * MOST_BYTES * 4)  # type: ignore[attr-defined]
@@ -192,8 +190,8 @@ def test_no_more_of_an_answer_is_read_than_64_kib() -> None:
         send(endpoint, seconds=30)
 
 
-def test_nobody_there_is_tried_again() -> None:
-    """And so is a name that nobody has, or that the DNS can't hold."""
+def test_an_unreachable_address_is_tried_again() -> None:
+    """This includes an unknown name, and a name that the DNS cannot have."""
     with Endpoint(answers(200)) as endpoint:
         url = endpoint.url
     for address in (
@@ -209,7 +207,7 @@ def test_nobody_there_is_tried_again() -> None:
 
 
 def test_the_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or who sets it would see every payment."""
+    """The owner of such a proxy would see each payment."""
     with Endpoint(answers(200)) as proxy, Endpoint(answers(200)) as endpoint:
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
@@ -219,7 +217,7 @@ def test_the_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_certificate_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that nobody vouches for is refused; one that an authority does is taken."""
+    """An untrusted certificate is refused, and a trusted one is accepted."""
     with Endpoint(answers(200), is_tls=True) as endpoint:
         with pytest.raises(TemporaryFailure, match="certificate"):
             send(endpoint)
@@ -231,7 +229,7 @@ def test_a_certificate_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_tls_handshake_that_never_ends_is_cut_off() -> None:
-    """A server that does not speak TLS waits for the rest of a request."""
+    """A server without TLS waits for the rest of a request."""
     with Endpoint(answers(200)) as endpoint:
         url = endpoint.url.replace("http:", "https:")
         with pytest.raises(TemporaryFailure, match="timed out"):
@@ -239,15 +237,15 @@ def test_a_tls_handshake_that_never_ends_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_ä", "whsec_!!!", ""])
-def test_a_secret_that_cannot_be_read_sends_nothing(secret: str) -> None:
-    """A message without its signature would be worth nothing; the operator can give a new secret."""
+def test_an_invalid_secret_sends_nothing(secret: str) -> None:
+    """A message without its signature is worthless, and the operator can set a new secret."""
     with Endpoint(answers(200)) as endpoint, pytest.raises(TemporaryFailure, match="secret"):
         WebhookSender(5).send(endpoint.url, [secret], "evt_1", BODY, datetime.now(UTC))
     assert not endpoint.requests
 
 
-def test_a_name_is_reached_by_the_address_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though its first one swallows every packet."""
+def test_an_endpoint_is_reached_by_a_live_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first address of its name drops every packet."""
     resolve(monkeypatch, "::1", "127.0.0.1")
     with Endpoint(answers(200)) as endpoint, dead_address("::1", endpoint.port):
         url = f"http://{NAME}:{endpoint.port}/hook"
@@ -256,7 +254,7 @@ def test_a_name_is_reached_by_the_address_that_works(monkeypatch: pytest.MonkeyP
 
 
 def test_a_certificate_is_checked_against_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not against the address that answers; the name is not told, it may be secret."""
+    """It is not checked against the address. The error leaves out the name, which may be secret."""
     trusting = ssl.create_default_context(cafile=str(CERTIFICATE))
     monkeypatch.setattr(daemon.net.http_client, "tls_context", lambda: trusting)
     resolve(monkeypatch, "127.0.0.1")
@@ -268,7 +266,7 @@ def test_a_certificate_is_checked_against_the_name(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_address_with_letters_of_any_script_is_sent_in_ascii() -> None:
-    """As a browser does."""
+    """A browser does the same."""
     with Endpoint(answers(200)) as endpoint:
         url = f"http://127.0.0.1:{endpoint.port}/größe/a b?q=ü%20&x=[1]"
         WebhookSender(5).send(url, [SECRET], "evt_1", BODY, datetime.now(UTC))
@@ -286,10 +284,10 @@ def test_an_address_with_letters_of_any_script_is_sent_in_ascii() -> None:
         f"http://{NAME}:{{port}}/",
     ],
 )
-def test_an_address_that_a_key_has_set_leads_to_no_private_network(
+def test_an_address_set_by_a_key_reaches_no_private_network(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However it is spelt, and whatever its name means at the moment."""
+    """This holds for each spelling, and for the present address of its name."""
     resolve(monkeypatch, "127.0.0.1")
     with Endpoint(answers(200)) as endpoint:
         sender, now = WebhookSender(5), datetime.now(UTC)
@@ -304,7 +302,7 @@ def test_an_address_that_a_key_has_set_leads_to_no_private_network(
 def test_a_private_host_that_the_operator_allows_is_called(
     allowed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """By its name, or by its network."""
+    """The operator names the host or its network."""
     resolve(monkeypatch, "127.0.0.1")
     hosts = load_settings({"WEBHOOK_PRIVATE_HOSTS": allowed}, tmp_path).webhook_private_hosts
     with Endpoint(answers(200)) as endpoint:
@@ -317,8 +315,8 @@ def test_a_private_host_that_the_operator_allows_is_called(
                 sender.send(other, [SECRET], "evt_1", BODY, datetime.now(UTC), is_public_only=True)
 
 
-def test_nothing_of_an_endpoint_gets_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither its address nor a header nor a body, on any level, whatever it answers."""
+def test_no_text_of_an_endpoint_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """This holds for address, header and body, on each level, for any answer."""
     caplog.set_level(logging.DEBUG)
     for raw in (
         b"HTTP/1.1 200 OK\r\nsecret\r\nX: secret\r\n\r\nsecret",

@@ -102,8 +102,8 @@ def test_find_scripts_returns_only_scripts_of_the_table() -> None:
     """Batches have any size, repetitions, and scripts with any bytes."""
     fill_pool(1203)
     strange = [b"", b"\x00", b"'", b"%s", bytes(range(256)) * 40, b"\xff" * 10_000]
-    asked = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
-    found, newest_id = find_scripts(asked)
+    scripts = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
+    found, newest_id = find_scripts(scripts)
     assert set(found) == {script(3), *(script(number) for number in range(1100, 1203))}
     assert all(type(key) is bytes for key in found)
     assert Address.get_by_id(found[script(3)]).script == script(3)

@@ -1,4 +1,4 @@
-"""What is fetched from Debian's archive is signed by Debian, whatever the machine's own apt allows."""
+"""Packages from Debian's archive must be signed by Debian, whatever the machine's own apt allows."""
 
 import hashlib
 import shutil
@@ -30,7 +30,7 @@ Acquire::Check-Valid-Until "false";
 
 
 def build_package(directory: Path, architecture: str) -> Path:
-    """A package with a program under bitcoind's name, and a loader to run it with."""
+    """Build a package that has a program named bitcoind, and a loader to run it."""
     tree = directory / "tree"
     for name in ("usr/bin/bitcoind", "usr/lib/ld-linux-thief.so.2"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def build_package(directory: Path, architecture: str) -> Path:
 
 
 def build_repository(directory: Path) -> Path:
-    """An archive of the package alone, complete but for a signature."""
+    """Build an archive that has only this package, and lacks only a signature."""
     command = ["dpkg", "--print-architecture"]
     architecture = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     archive = directory / "debian"
@@ -69,8 +69,8 @@ def build_repository(directory: Path) -> Path:
 
 
 @pytest.fixture
-def lax_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine whose apt takes what nobody has signed, and whose one source is such an archive."""
+def permissive_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Configure an apt that accepts unsigned packages, and whose only source is such an archive."""
     archive = build_repository(tmp_path)
     sources = tmp_path / "sources.list"
     sources.write_text(f"deb [trusted=yes] file:{archive} {SUITE} main\n")
@@ -80,8 +80,8 @@ def lax_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return archive
 
 
-def test_the_machine_takes_what_nobody_has_signed(lax_machine: Path, tmp_path: Path) -> None:
-    """The archive is a good one but for its signature: else the next test would show nothing."""
+def test_the_machine_s_own_apt_accepts_the_unsigned_archive(permissive_apt: Path, tmp_path: Path) -> None:
+    """The archive lacks only its signature, or the next test would prove nothing."""
     for name in ("lists/partial", "cache/archives/partial"):
         (tmp_path / "apt" / name).mkdir(parents=True)
     (tmp_path / "apt" / "status").touch()
@@ -97,8 +97,8 @@ def test_the_machine_takes_what_nobody_has_signed(lax_machine: Path, tmp_path: P
         assert done.returncode == 0, done.stderr
 
 
-def test_what_nobody_has_signed_is_refused(lax_machine: Path, tmp_path: Path) -> None:
-    """It would be run as bitcoind: nothing of it is unpacked."""
+def test_an_unsigned_package_is_refused(permissive_apt: Path, tmp_path: Path) -> None:
+    """No file of it is unpacked, because Nodetill would run it as bitcoind."""
     cache = tmp_path / "cache"
     with pytest.raises(FetchError, match=r"apt-get failed: .*not signed"):
         fetched_command("bitcoin-knots", cache, "bitcoind")

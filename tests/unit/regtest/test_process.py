@@ -1,4 +1,4 @@
-"""regtest/process.py and regtest/installation.py: servers that are started, waited for and ended."""
+"""regtest/process.py and regtest/installation.py start, await and end servers."""
 
 import os
 import signal
@@ -27,12 +27,12 @@ sys.exit("no good")
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Callable[[str], Process]]:
-    """Makes a server of a script's text; it is ended after the test."""
+    """Return a function that makes a server from a script's text; it ends after the test."""
     made: list[Process] = []
 
     def make(text: str) -> Process:
         script = tmp_path / f"server{len(made)}.py"
-        # Blocked before anything is printed, so that no signal comes too early.
+        # SIGTERM is blocked before the script prints, so that no signal comes too early.
         script.write_text(f"import signal\nsignal.pthread_sigmask(0, {{signal.SIGTERM}})\n{text}")
         made.append(Process(str(script), os.environ, tmp_path / "work"))
         return made[-1]
@@ -42,8 +42,8 @@ def server(tmp_path: Path) -> Iterator[Callable[[str], Process]]:
         process.kill()
 
 
-def test_a_line_is_waited_for_and_a_stop_gives_the_exit_status(server: Callable[[str], Process]) -> None:
-    """Whole lines only are seen, of both streams."""
+def test_a_line_is_awaited_and_a_stop_returns_the_exit_status(server: Callable[[str], Process]) -> None:
+    """Only complete lines count, of both streams."""
     process = server(WAITS_FOR_ITS_END).start()
     assert process.wait_for_line("start", str(process.pid)) == f"starting {process.pid}"
     assert process.lines() == [f"starting {process.pid}"]
@@ -51,8 +51,8 @@ def test_a_line_is_waited_for_and_a_stop_gives_the_exit_status(server: Callable[
     assert process.lines()[1:] == ["without a line end", "stopping"]
 
 
-def test_a_restarted_server_is_known_by_its_new_lines(server: Callable[[str], Process]) -> None:
-    """Those from before its start are in the file, and are waited for no more."""
+def test_a_wait_after_a_restart_ignores_earlier_lines(server: Callable[[str], Process]) -> None:
+    """They are still in the log file."""
     process = server(WAITS_FOR_ITS_END).start()
     first = process.wait_for_line("starting")
     assert process.kill() == -signal.SIGKILL
@@ -62,8 +62,8 @@ def test_a_restarted_server_is_known_by_its_new_lines(server: Callable[[str], Pr
     assert process.log_file.read_text().count("starting") == 2
 
 
-def test_a_server_that_ends_is_not_waited_for(server: Callable[[str], Process]) -> None:
-    """The error has its exit status and its last words; a line that came before the end still counts."""
+def test_a_wait_for_an_ended_server_raises_at_once(server: Callable[[str], Process]) -> None:
+    """The error has its exit status and its last lines. A line before the end still counts."""
     process = server(FAILS).start()
     with pytest.raises(ProcessError, match=r"(?s)exit status 1: did not log ready.*no good"):
         process.wait_for_line("ready")
@@ -71,8 +71,8 @@ def test_a_server_that_ends_is_not_waited_for(server: Callable[[str], Process]) 
     assert process.wait() == 1
 
 
-def test_what_does_not_happen_in_time_is_an_error(server: Callable[[str], Process]) -> None:
-    """It says what was waited for; so does an end that doesn't come."""
+def test_a_condition_that_is_not_met_in_time_is_an_error(server: Callable[[str], Process]) -> None:
+    """The error names the condition."""
     process = server(WAITS_FOR_ITS_END).start()
     with pytest.raises(ProcessError, match=r"did not dance within 0.1 s"):
         process.wait_until(lambda: None, "dance", 0.1)
@@ -80,8 +80,8 @@ def test_what_does_not_happen_in_time_is_an_error(server: Callable[[str], Proces
         process.wait(0.1)
 
 
-def test_a_server_gets_no_settings_but_those_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither directly nor by a file; what isn't a setting of ours is left alone."""
+def test_a_server_inherits_no_setting_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other variables are kept."""
     monkeypatch.setenv("CONFIRMATIONS", "2")
     monkeypatch.setenv("SMTP_URL_FILE", "/own")
     monkeypatch.setenv("WEB_PORT", "1")

@@ -1,4 +1,4 @@
-"""Each address has one spelling, which a proxy in front reads as the server does."""
+"""Each page has one address, which a proxy in front reads as the server does."""
 
 import http.client
 import socket
@@ -32,7 +32,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
 
 
 def logged_in(shop: WebServer) -> OperatorClient:
-    """Log in; other tests have tried forms without a password."""
+    """Return a client that is logged in. Other tests have tried forms without a password."""
     LoginAttempt.delete().execute()
     client = OperatorClient(shop)
     assert client.log_in().status == 303
@@ -40,7 +40,7 @@ def logged_in(shop: WebServer) -> OperatorClient:
 
 
 def status_of(shop: WebServer, method: str, target: str, headers: Mapping[str, str] | None = None) -> int:
-    """Send a request target as it is. Return the status of the response."""
+    """Send a request target unchanged, and return the status of the response."""
     lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", "Content-Length: 0"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     with socket.create_connection(("127.0.0.1", shop.port), timeout=30) as connection:
@@ -52,44 +52,44 @@ def status_of(shop: WebServer, method: str, target: str, headers: Mapping[str, s
 
 
 def filled(path: str, part: str) -> str:
-    """Put a part in the place of each variable of a route."""
+    """Replace each variable of a route by `part`."""
     for name in ("<reference>", "<event_reference>", "<channel>", "<name>"):
         path = path.replace(name, part)
     return path
 
 
-def with_(route: str, odd: str) -> list[str]:
-    """Return a route's path with something odd in it: in its variables, behind it, and before it."""
+def odd_paths(route: str, odd: str) -> list[str]:
+    """Return a route's path with an odd part in its variables, behind it, and before it."""
     plain = filled(route, "x")
     return [filled(route, odd), f"{plain}{odd}", f"{plain}/{odd}", f"/{odd}{plain}", f"/{odd}{plain[1:]}"]
 
 
 @pytest.mark.parametrize(("method", "route"), ALL)
-def test_no_address_is_an_error_of_ours(shop: WebServer, method: str, route: str) -> None:
-    """Whoever asks, logged in or not: never 5xx."""
+def test_no_odd_path_is_a_5xx(shop: WebServer, method: str, route: str) -> None:
+    """This holds with and without a login."""
     client = logged_in(shop)
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     for odd in ODD_PARTS:
-        for target in with_(route, odd):
+        for target in odd_paths(route, odd):
             for headers in ({}, {"Cookie": cookies}, {**shop.common_headers}):
                 assert status_of(shop, method, target, headers) < 500, target
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(ALL), st.binary(max_size=12), st.booleans())
-def test_no_bytes_in_an_address_are_an_error_of_ours(
+def test_no_bytes_in_a_path_are_a_5xx(
     shop: WebServer, route: tuple[str, str], odd: bytes, escape_all: bool
 ) -> None:
-    """Escaped or not."""
+    """They may be escaped or not."""
     method, path = route
     safe = b"" if escape_all else bytes(range(0x21, 0x7F))
     part = "".join(chr(byte) if byte in safe else f"%{byte:02x}" for byte in odd)
-    for target in with_(path, part):
+    for target in odd_paths(path, part):
         assert status_of(shop, method, target) < 500
 
 
 def other_spellings(path: str) -> list[str]:
-    """Return paths that some reader takes for this one, and another does not."""
+    """Return paths that one reader takes for this one, and another reader does not."""
     first, rest = path[1], path[2:]
     behind = "%ff %E2%82%AC %00 %20 \\ ; ;x %3b %2f %3f %23 %0a %0d%0a %c0%af . ~ .json /. /%ff".split()
     before = "%ff x/.. x/%2e%2e . %2e %5c x /x //.. http://127.0.0.1 http://x".split()
@@ -103,8 +103,8 @@ def other_spellings(path: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/operator/login", "/operator/money", "/health", "/docs"])
-def test_an_address_has_one_spelling(shop: WebServer, path: str) -> None:
-    """404 for any other, for whoever may see the page."""
+def test_a_page_has_one_spelling_of_its_path(shop: WebServer, path: str) -> None:
+    """Any other is 404, also for a client that may see the page."""
     client = logged_in(shop)
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     for target in other_spellings(path):
@@ -117,14 +117,14 @@ def test_an_address_has_one_spelling(shop: WebServer, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/metrics", "/health", "/openapi.json", "/api/v1/payments", "/static/x.css"]
 )
-def test_programs_write_no_slash_too_many(shop: WebServer, path: str) -> None:
-    """The API is strict, and what a proxy guards by its path has no other."""
+def test_an_extra_slash_in_a_program_s_path_is_404(shop: WebServer, path: str) -> None:
+    """The API is strict, and a page that a proxy guards by its path must have no other path."""
     for target in (f"{path}/", f"/{path}", f"{path}//", f"//{path}"):
         assert status_of(shop, "GET", target, shop.common_headers) == 404
 
 
-def test_a_slash_too_many_leads_to_the_customers_page(shop: WebServer) -> None:
-    """Wherever it stands, and with what stands behind the ?."""
+def test_an_extra_slash_redirects_to_the_customers_page(shop: WebServer) -> None:
+    """The query is kept."""
     page = f"/pay/{shop.created()['payment_request_id']}"
     for wrong in (f"{page}/", f"{page}//", f"/{page}", page.replace("/pay/", "/pay//"), f"//{page}//"):
         for query in ("", "?lang=de&utm_source=a"):
@@ -140,8 +140,8 @@ def test_a_slash_too_many_leads_to_the_customers_page(shop: WebServer) -> None:
     )
 
 
-def test_a_slash_too_many_behind_a_page_leads_to_the_operators(shop: WebServer) -> None:
-    """Before it, it may deceive a proxy that guards the operator's pages."""
+def test_only_a_trailing_slash_redirects_to_the_operators_page(shop: WebServer) -> None:
+    """A leading one could deceive a proxy that guards the operator's pages."""
     for path in ("/operator/login", "/operator/money", "/operator/payments/PR-1"):
         reply = shop.get(f"{path}/?days=7")
         assert reply.status == 303
@@ -162,8 +162,8 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("query", FOREIGN, ids=lambda query: query[:30])
-def test_pages_for_people_ignore_what_is_not_theirs(shop: WebServer, query: str) -> None:
-    """A link gets parameters of others when it is shared; the page is the same."""
+def test_pages_for_people_ignore_foreign_parameters(shop: WebServer, query: str) -> None:
+    """Other sites add parameters to a shared link."""
     client = logged_in(shop)
     reference = shop.created()["payment_request_id"]
     pages = [
@@ -181,8 +181,8 @@ def test_pages_for_people_ignore_what_is_not_theirs(shop: WebServer, query: str)
     assert german == "de"
 
 
-def test_the_api_ignores_nothing(shop: WebServer) -> None:
-    """A program learns of its mistake."""
+def test_the_api_refuses_unknown_parameters(shop: WebServer) -> None:
+    """A program must notice its mistake."""
     for query in FOREIGN[:2]:
         assert shop.get(f"/api/v1/payments?{query}").status in (400, 422)
 
@@ -198,8 +198,8 @@ def test_the_location_of_a_new_request_has_the_public_path(tmp_path_factory: pyt
             assert reply.headers["location"] == f"/pay/here/api/v1/payments/{reference}"
 
 
-def test_every_response_keeps_other_sites_out(shop: WebServer) -> None:
-    """No page of another site frames it, opens it with a handle, or embeds it; it may use no device."""
+def test_each_response_has_headers_against_other_sites(shop: WebServer) -> None:
+    """No other site can frame, open or embed a page, and no page may use a device."""
     reference = shop.created()["payment_request_id"]
     targets = ["/", "/operator/login", "/docs", "/openapi.json", "/health", "/nowhere", "/metrics%ff"]
     targets += [f"/pay/{reference}", f"/pay/{reference}/status", "/pay/x", f"/api/v1/payments/{reference}"]

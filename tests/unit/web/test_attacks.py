@@ -1,4 +1,4 @@
-"""What a stranger, a customer or a seller may try over HTTP. docs/security.md says what holds each of it."""
+"""Attacks over HTTP by strangers, customers and sellers. docs/security.md names the defence against each."""
 
 import ast
 import json
@@ -36,7 +36,7 @@ POISONED = [
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """One for all of them, with addresses enough."""
+    """Serve one web server for all tests, with enough addresses."""
     directory = tmp_path_factory.mktemp("shop")
     url = f"sqlite:///{directory / 'nodetill.db'}"
     with open_shop(directory, url, {"PUBLIC_URL": PUBLIC}, addresses=3000) as opened:
@@ -44,12 +44,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
 
 
 def filled(path: str, reference: str) -> str:
-    """A route's address for this request."""
+    """Return a route's path for this request."""
     return path.replace("<reference>", reference).replace("<event_reference>", "evt_" + "0" * 32)
 
 
 def test_no_call_writes_a_fact_or_a_status(shop: WebServer) -> None:
-    """Whatever a body claims: only the daemon writes those, and it asks bitcoind."""
+    """Only the daemon writes these, from bitcoind's answers, whatever a body claims."""
     document = shop.created()
     pay(document, TXID, 1)
     facts = {name: document[name] for name in ("status", "confirmations", "received_sats", "confirmed_at")}
@@ -66,8 +66,8 @@ def test_no_call_writes_a_fact_or_a_status(shop: WebServer) -> None:
     assert (output.amount_sats, output.state) == (1, "mempool")
 
 
-def test_every_call_of_the_api_needs_a_key(shop: WebServer) -> None:
-    """There is one function for all of them, and no way round it."""
+def test_each_call_of_the_api_needs_a_key(shop: WebServer) -> None:
+    """One function checks all of them, and there is no way around it."""
     reference = shop.created()["payment_request_id"]
     for method, path, access, _ in ROUTES:
         if path.startswith("/api/"):
@@ -81,7 +81,7 @@ def test_every_call_of_the_api_needs_a_key(shop: WebServer) -> None:
 
 
 def test_secrets_are_compared_in_constant_time() -> None:
-    """== ends at the first byte that differs, and how long it took tells how many were right."""
+    """The duration of == reveals the number of right bytes, because == ends at the first wrong one."""
     secret = re.compile(r"password|secret|token|signature|api_key|key_hash", re.IGNORECASE)
     compared = []
     for path in sorted(Path(__file__).parent.parent.parent.parent.glob("web/**/*.py")):
@@ -98,13 +98,13 @@ def test_an_identifier_cannot_be_guessed(shop: WebServer) -> None:
     identifiers = [shop.created()["payment_request_id"].removeprefix("PR-") for _ in range(50)]
     assert len(letters) ** min(map(len, identifiers)) > 2**128
     assert set("".join(identifiers)) <= set(letters)
-    # Each place has many values: none is a counter, a date, or always the same.
+    # Each place has many values, so none is a counter, a date or a constant.
     assert min(len(set(place)) for place in zip(*identifiers, strict=True)) > 20
 
 
 @pytest.mark.parametrize("headers", POISONED, ids=repr)
-def test_links_are_made_from_public_url_alone(shop: WebServer, headers: dict[str, str]) -> None:
-    """Who chooses the Host header does not choose where customers are sent."""
+def test_links_begin_with_public_url(shop: WebServer, headers: dict[str, str]) -> None:
+    """A client that chooses the Host header must not choose the address that customers visit."""
     made = shop.post(PAYMENTS, BODY, headers)
     document = made.json
     reference = document["payment_request_id"]
@@ -117,8 +117,7 @@ def test_links_are_made_from_public_url_alone(shop: WebServer, headers: dict[str
         assert not any("evil" in value.lower() for value in reply.headers.values())
 
 
-def test_the_public_is_told_nothing_that_is_not_for_customers(shop: WebServer) -> None:
-    """Of note, metadata and seller no word, in no form of the page."""
+def test_the_public_page_shows_no_note_metadata_or_seller(shop: WebServer) -> None:
     document = shop.created(note="secret-note", metadata={"secret-key": "secret-value"}, label="Socks")
     reference = document["payment_request_id"]
     for path in ("", "/status", "/qr.svg", "?lang=de", "?note=1&metadata=1&fields=note"):
@@ -130,7 +129,7 @@ def test_the_public_is_told_nothing_that_is_not_for_customers(shop: WebServer) -
 
 @pytest.mark.parametrize("label", TEMPLATES)
 def test_a_template_is_text(shop: WebServer, label: str) -> None:
-    """What a seller types is put into the page, and never read as a part of it."""
+    """A seller's text is inserted into the page, and never evaluated."""
     document = shop.created(label=label, note=label, metadata={label: label})
     page = shop.get(f"/pay/{document['payment_request_id']}").body.decode()
     text = page.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
@@ -140,8 +139,7 @@ def test_a_template_is_text(shop: WebServer, label: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["%", "_", "'", "''", "\\", "' OR '1'='1", "x'; DROP TABLE output; --"])
-def test_what_is_searched_for_is_text(shop: WebServer, text: str) -> None:
-    """No letter of it has a meaning for the database."""
+def test_a_search_text_has_no_meaning_for_the_database(shop: WebServer, text: str) -> None:
     wanted = shop.created(note=f"a {text} b")["payment_request_id"]
     shop.created(note="plain")
     found = shop.call("GET", f"{PAYMENTS}?limit=200&q={_quoted(text)}").json["data"]
@@ -169,8 +167,8 @@ def _quoted(text: str) -> str:
         "//evil.example/pay",
     ],
 )
-def test_no_path_leads_out(shop: WebServer, path: str) -> None:
-    """Files are served by their names, of which there is a list."""
+def test_no_path_reaches_another_file(shop: WebServer, path: str) -> None:
+    """Files are served from a fixed list of names."""
     reply = shop.get(path)
     assert reply.status == 404
     assert reply.headers["content-type"] in ("application/problem+json", "text/html; charset=utf-8")
@@ -184,7 +182,7 @@ NASTY = [
 VALID: dict[str, Any] = {
     **BODY,
     "note": "Alpaca \u00e4",
-    "label": "WebServer",
+    "label": "Shop",
     "metadata": {"a": [1, 2.5, None, {"b": ""}]},
 }
 VALID |= {"confirmations": 3, "expires_in": 600, "redirect_url": "https://shop.example/?a=b"}
@@ -195,10 +193,10 @@ splices = st.lists(
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(splices)
-def test_a_mutated_body_is_refused_or_kept_as_it_is(
+def test_a_mutated_body_is_refused_or_stored_unchanged(
     shop: WebServer, changes: list[tuple[int, int, str]]
 ) -> None:
-    """Cut, and with other things in between: never a fault of ours, and what is taken is what was sent."""
+    """The body is cut, or has other text inserted, and the answer is never a 5xx."""
     text = json.dumps(VALID, ensure_ascii=False)
     for start, length, put_in in changes:
         text = text[:start] + put_in + text[start + length :]
@@ -230,8 +228,8 @@ UNREAD = [
 
 
 @pytest.mark.parametrize(("connections", "sent"), UNREAD, ids=lambda value: str(value)[:60])
-def test_what_nobody_reads_costs_others_nothing(shop: WebServer, connections: int, sent: bytes) -> None:
-    """While somebody sends many requests and reads no answer, sellers and customers get theirs."""
+def test_unread_responses_do_not_delay_other_clients(shop: WebServer, connections: int, sent: bytes) -> None:
+    """A client sends many requests and reads no response, and sellers and customers still get theirs."""
     page = f"/pay/{shop.created()['payment_request_id']}"
     with ExitStack() as stack:
         for _ in range(connections):

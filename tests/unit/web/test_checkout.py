@@ -1,4 +1,4 @@
-"""The checkout page over HTTP: what it says in each scene, what it keeps to itself, and how it is sent."""
+"""The checkout page over HTTP: its text in each scene, its public fields, and its headers."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ TOTAL_BYTES = 50 * 1024
 
 
 class Document(HTMLParser):
-    """A page's elements and text, as a browser would find them."""
+    """A page's elements and text, as a browser finds them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -40,25 +40,25 @@ class Document(HTMLParser):
         self.text += data
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of each element of this kind."""
+        """Return the attributes of each element with this tag."""
         return [attributes for name, attributes in self.elements if name == tag]
 
     def links(self) -> list[str]:
-        """Where its links lead."""
+        """Return the targets of its links."""
         return [str(attributes["href"]) for attributes in self.of("a")]
 
 
 @pytest.fixture(scope="module")
 def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """A shop whose customers have no key."""
+    """Serve a web server; the tests send no key."""
     directory = tmp_path_factory.mktemp("shop")
     with open_shop(directory, new_database(directory), addresses=200) as opened:
         yield opened
 
 
 @pytest.fixture(autouse=True)
-def present(shop: WebServer) -> None:
-    """Each test begins at the same time."""
+def reset_clock(shop: WebServer) -> None:
+    """Begin each test at the same time."""
     shop.now = NOW
 
 
@@ -81,8 +81,8 @@ def status(shop: WebServer, document: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize("code", languages())
-def test_each_scene_is_told_in_each_language(shop: WebServer, scene: str, code: str) -> None:
-    """What has happened, what it means, and the number to name to the shop."""
+def test_each_scene_has_its_text_in_each_language(shop: WebServer, scene: str, code: str) -> None:
+    """The page has the event, its meaning, and the number to give to the shop."""
     document = create_in_scene(shop, scene)
     page = read(shop, document, code)
     received_sats = PART_SATS if scene in ("underpaid", "expired_partly") else DUE_SATS
@@ -101,8 +101,8 @@ def test_each_scene_is_told_in_each_language(shop: WebServer, scene: str, code: 
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_money_is_asked_for_only_while_it_counts(shop: WebServer, scene: str) -> None:
-    """Address, QR code and wallet link are there to pay what is due, and gone once nothing is."""
+def test_payment_details_are_shown_only_while_a_payment_counts(shop: WebServer, scene: str) -> None:
+    """They are address, QR code and wallet link for the amount due."""
     document = create_in_scene(shop, scene)
     page = read(shop, document)
     is_payable = scene in ("new", "underpaid", "replaced", "dropped")
@@ -119,8 +119,8 @@ def test_money_is_asked_for_only_while_it_counts(shop: WebServer, scene: str) ->
     assert visit(shop, f"{path_of(document)}/qr.svg").status == (200 if is_payable else 410)
 
 
-def test_the_status_has_these_fields_and_no_others(shop: WebServer) -> None:
-    """A list of what the page needs. Seller, note and metadata are nobody's business."""
+def test_the_public_status_has_exactly_these_fields(shop: WebServer) -> None:
+    """Seller, note and metadata are not public."""
     fields = {
         "note": "geheim",
         "metadata": {"geheim": 1},
@@ -156,8 +156,8 @@ def test_the_status_has_these_fields_and_no_others(shop: WebServer) -> None:
         assert b"company1" not in body
 
 
-def test_who_has_the_status_is_told_so(shop: WebServer) -> None:
-    """304 until something changes; the page names the tag of what it shows, in every language."""
+def test_an_unchanged_status_is_304(shop: WebServer) -> None:
+    """The page has the ETag of its status, in each language."""
     document = shop.created()
     path = f"{path_of(document)}/status"
     tag = visit(shop, path).headers["etag"]
@@ -170,8 +170,8 @@ def test_who_has_the_status_is_told_so(shop: WebServer) -> None:
     assert visit(shop, path, **{"If-None-Match": tag}).status == 200
 
 
-def test_the_end_of_the_time_is_a_change(shop: WebServer) -> None:
-    """Nobody is invited to pay while the daemon still looks whether a payment came in time."""
+def test_the_expiry_changes_the_status(shop: WebServer) -> None:
+    """The page must not invite a payment while the daemon still checks if one came in time."""
     document = shop.created()
     tag = visit(shop, f"{path_of(document)}/status").headers["etag"]
     shop.now = NOW + timedelta(minutes=15)
@@ -182,16 +182,15 @@ def test_the_end_of_the_time_is_a_change(shop: WebServer) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "/status", "/qr.svg"])
 @pytest.mark.parametrize("reference", [UNKNOWN, "PR-", "x" * 3000, "%00", "PR-%F0%9F%92%A9", "'--"])
-def test_what_is_not_there_is_the_same_for_all(shop: WebServer, reference: str, suffix: str) -> None:
-    """404, and not a byte tells one wrong address from another."""
+def test_each_unknown_page_has_the_same_404(shop: WebServer, reference: str, suffix: str) -> None:
+    """Not a byte distinguishes one wrong address from another."""
     reply, other = (visit(shop, f"/pay/{name}{suffix}") for name in (reference, UNKNOWN))
     assert reply.status == 404
     assert reply.body == other.body
     assert {**reply.headers, "date": ""} == {**other.headers, "date": ""}
 
 
-def test_a_page_that_is_not_there_is_a_page(shop: WebServer) -> None:
-    """In the visitor's language."""
+def test_a_404_is_a_page_in_the_visitor_s_language(shop: WebServer) -> None:
     reply = visit(shop, f"/pay/{UNKNOWN}", "de")
     page = Document(reply.body.decode())
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
@@ -199,8 +198,8 @@ def test_a_page_that_is_not_there_is_a_page(shop: WebServer) -> None:
     assert "Diese Zahlung gibt es nicht" in page.text
 
 
-def test_without_a_database_the_page_tries_again(shop: WebServer) -> None:
-    """503 as a page that reloads itself, and says that no money is lost."""
+def test_without_a_database_the_page_reloads_itself(shop: WebServer) -> None:
+    """The page is 503, and its text assures that no money is lost."""
     document = shop.created()
     usual = database.obj
     database.initialize(peewee.SqliteDatabase("/nowhere/nodetill.db"))
@@ -215,8 +214,8 @@ def test_without_a_database_the_page_tries_again(shop: WebServer) -> None:
     assert {"http-equiv": "refresh", "content": "10"} in page.of("meta")
 
 
-def test_the_page_runs_and_loads_nothing_but_its_own(shop: WebServer) -> None:
-    """The policy allows it nothing else, and nothing in it would need more. It is kept nowhere."""
+def test_the_page_loads_only_its_own_files(shop: WebServer) -> None:
+    """The policy allows nothing else, and no cache keeps the page."""
     reply = visit(shop, path_of(create_in_scene(shop, "underpaid", label=HOSTILE)))
     policy = dict(part.split(" ", 1) for part in reply.headers["content-security-policy"].split("; "))
     assert policy == {
@@ -242,8 +241,8 @@ def test_the_page_runs_and_loads_nothing_but_its_own(shop: WebServer) -> None:
     assert [list(attributes) for attributes in page.of("script")] == [["src", "defer"]]
 
 
-def test_what_a_shop_types_is_text_on_the_page(shop: WebServer) -> None:
-    """No label becomes markup, whatever stands in it; nor does a redirect address break out of its link."""
+def test_a_shop_s_label_and_redirect_url_are_text_on_the_page(shop: WebServer) -> None:
+    """No label becomes markup, and no redirect address breaks out of its link."""
     url = "https://shop.example/?a='onmouseover=alert(1)&b=%22%3E"
     document = create_in_scene(shop, "confirmed", label=HOSTILE, redirect_url=url)
     page = read(shop, document)
@@ -255,8 +254,8 @@ def test_what_a_shop_types_is_text_on_the_page(shop: WebServer) -> None:
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "", "JavaScript://%0aalert(1)"]
 )
-def test_the_way_back_is_a_web_address_or_none(shop: WebServer, url: str) -> None:
-    """Even if the database should hold another."""
+def test_the_link_to_the_shop_is_a_web_address_or_absent(shop: WebServer, url: str) -> None:
+    """This holds even if the database had another address."""
     document = create_in_scene(shop, "confirmed")
     change(document, redirect_url=url)
     assert status(shop, document)["redirect_url"] is None
@@ -266,16 +265,15 @@ def test_the_way_back_is_a_web_address_or_none(shop: WebServer, url: str) -> Non
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_nobody_who_is_to_pay_is_sent_away(shop: WebServer, scene: str) -> None:
-    """The way back to the shop is there once there is nothing more to pay."""
+def test_the_link_to_the_shop_is_absent_while_a_payment_is_due(shop: WebServer, scene: str) -> None:
     document = create_in_scene(shop, scene, redirect_url="https://shop.example/thanks")
     is_payable = status(shop, document)["payment_uri"] is not None
     assert ("https://shop.example/thanks" in read(shop, document).links()) is not is_payable
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_without_script_the_page_reloads_until_all_is_done(shop: WebServer, scene: str) -> None:
-    """Only for those who have no script; a confirmed payment has come to its end."""
+def test_without_script_the_page_reloads_until_confirmed(shop: WebServer, scene: str) -> None:
+    """Browsers with scripts do not need the reload."""
     document = create_in_scene(shop, scene)
     body = visit(shop, path_of(document)).body.decode()
     reloads = '<noscript><meta http-equiv="refresh" content="10"></noscript>' in body
@@ -285,14 +283,14 @@ def test_without_script_the_page_reloads_until_all_is_done(shop: WebServer, scen
 
 
 def test_a_closed_request_is_final(shop: WebServer) -> None:
-    """No page asks after it any more."""
+    """No page needs its status again."""
     document = create_in_scene(shop, "expired")
     change(document, closed_at=NOW)
     assert status(shop, document)["final"]
 
 
-def test_a_language_can_be_chosen(shop: WebServer) -> None:
-    """By a link on the page, against the browser's; one that there is not changes nothing."""
+def test_a_link_chooses_the_language(shop: WebServer) -> None:
+    """An unknown language changes nothing."""
     document = shop.created()
     for query, code in (("?lang=fr", "fr"), ("?lang=xx", "de"), ("?lang=", "de"), ("?utm=1", "de")):
         reply = visit(shop, path_of(document) + query, "de")
@@ -301,8 +299,8 @@ def test_a_language_can_be_chosen(shop: WebServer) -> None:
     assert links == [f"?lang={code}" for code in languages()]
 
 
-def test_the_price_of_a_bitcoin_is_told(shop: WebServer) -> None:
-    """As people write it, so that they can compare it with what they know; in cents, whatever the spread."""
+def test_the_price_of_a_bitcoin_is_shown(shop: WebServer) -> None:
+    """It is in cents, whatever the spread, so that customers can compare it."""
     document = shop.created()
     change(document, price="60993.434250")
     assert "Preis für 1 BTC 60.993,43\xa0EUR" in read(shop, document, "de").text
@@ -310,21 +308,21 @@ def test_the_price_of_a_bitcoin_is_told(shop: WebServer) -> None:
         assert "Price of" not in read(shop, shop.created(**bitcoin)).text
 
 
-def test_a_price_in_bitcoin_is_not_said_twice(shop: WebServer) -> None:
-    """There is no other currency to name then: once in the title, once on the page."""
+def test_an_amount_in_bitcoin_is_shown_once(shop: WebServer) -> None:
+    """There is no other currency to show. It is in the title, and once on the page."""
     document = shop.created(amount_fiat="0.01", currency="BTC")
     assert read(shop, document).text.count("BTC") == 2
 
 
-def test_too_much_is_told_with_what_to_do(shop: WebServer) -> None:
-    """The customer may ask for it back."""
+def test_an_overpayment_is_shown_with_advice(shop: WebServer) -> None:
+    """The customer may ask the shop for the extra money."""
     document = create_in_scene(shop, "received")
     change(document, received_sats=DUE_SATS + 1000, overpaid_sats=1000)
     assert "You have sent 0.00001000\xa0BTC more than was due" in read(shop, document).text
 
 
-def test_a_rest_that_no_wallet_can_send_is_rounded_up(shop: WebServer) -> None:
-    """Below the dust limit the network relays no payment: a little more is asked for than is missing."""
+def test_a_rest_below_the_dust_limit_is_rounded_up(shop: WebServer) -> None:
+    """The network relays no payment below it, so the page asks for a little more."""
     document = create_in_scene(shop, "underpaid")
     change(document, received_sats=DUE_SATS - 1, due_sats=1)
     assert status(shop, document)["due_sats"] == 1
@@ -334,14 +332,14 @@ def test_a_rest_that_no_wallet_can_send_is_rounded_up(shop: WebServer) -> None:
 # Double-spends
 
 
-def replace(document: dict[str, Any], heir: str | None, **values: Any) -> None:
-    """Let `heir` have replaced the request's transaction."""
+def set_replaced(document: dict[str, Any], heir: str | None, **values: Any) -> None:
+    """Store that `heir` has replaced the request's transaction."""
     change = {"state": "replaced", "replaced_by": heir, **values}
     Output.update(**change).where(Output.address == stored(document).address).execute()
 
 
 def test_a_fee_bump_is_no_double_spend(shop: WebServer) -> None:
-    """However often it is bumped, as long as the last one pays here."""
+    """Any number of bumps is allowed, as long as the last one pays this request."""
     document = shop.created()
     for old, new in (("a", "b"), ("b", "c")):
         pay(document, old * 64, state="replaced", replaced_by=new * 64)
@@ -355,8 +353,7 @@ def test_a_fee_bump_is_no_double_spend(shop: WebServer) -> None:
     assert status(shop, document)["taken_back"] is None
 
 
-def test_a_part_that_is_gone_is_told_beside_what_is_there(shop: WebServer) -> None:
-    """What has arrived comes first."""
+def test_a_dropped_part_is_shown_below_the_received_part(shop: WebServer) -> None:
     document = create_in_scene(shop, "underpaid")
     pay(document, "e" * 64, state="dropped")
     page = read(shop, document)
@@ -367,8 +364,8 @@ def test_a_part_that_is_gone_is_told_beside_what_is_there(shop: WebServer) -> No
 # The QR code, the files, and their size
 
 
-def test_the_qr_code_is_a_picture_that_runs_nothing(shop: WebServer) -> None:
-    """SVG with a light ground of its own."""
+def test_the_qr_code_is_an_svg_without_script(shop: WebServer) -> None:
+    """It has a light background of its own."""
     document = shop.created(label="x" * 100)
     reply = visit(shop, f"{path_of(document)}/qr.svg")
     picture = ElementTree.fromstring(reply.body)
@@ -380,8 +377,8 @@ def test_the_qr_code_is_a_picture_that_runs_nothing(shop: WebServer) -> None:
     assert picture.attrib["viewBox"] == "0 0 45 45"
 
 
-def test_files_may_be_kept_for_ever(shop: WebServer) -> None:
-    """Since their names change with their content; another content's name is not there."""
+def test_static_files_may_be_cached_for_ever(shop: WebServer) -> None:
+    """Their names change with their content, and an old name is 404."""
     document = shop.created()
     for link in files_of(shop, document):
         reply = visit(shop, link)
@@ -396,8 +393,8 @@ def test_files_may_be_kept_for_ever(shop: WebServer) -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_it_is_small(shop: WebServer, scene: str) -> None:
-    """The page and all that it loads, uncompressed."""
+def test_the_page_and_its_files_are_small(shop: WebServer, scene: str) -> None:
+    """The sizes are uncompressed."""
     document = create_in_scene(shop, scene)
     links = [path_of(document), *files_of(shop, document)]
     if scene not in OVER and status(shop, document)["payment_uri"]:
@@ -406,7 +403,7 @@ def test_it_is_small(shop: WebServer, scene: str) -> None:
 
 
 def files_of(shop: WebServer, document: dict[str, Any]) -> list[str]:
-    """The paths of the style sheet, the script and the icon, as a browser works them out from the page's."""
+    """Return the paths of the style sheet, the script and the icon, as a browser resolves them."""
     page = read(shop, document)
     relative = [each["href"] for each in page.of("link")] + [each["src"] for each in page.of("script")]
     return [urljoin(path_of(document), str(each)) for each in relative]

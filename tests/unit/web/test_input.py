@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a request, or a problem that says what is wrong; never a fault of ours."""
+"""Any input is answered by a request, or by a problem that names the fault, and never by a 5xx."""
 
 import json
 import re
@@ -22,7 +22,7 @@ PAYMENTS = "/api/v1/payments"
 
 @pytest.fixture(scope="module", params=KINDS)
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """One shop for all: nothing that is refused leaves a trace. Its pool is empty, so nothing is made."""
+    """Serve one web server for all tests. Its pool is empty, so no test creates a request."""
     directory = tmp_path_factory.mktemp("shop")
     url = f"sqlite:///{directory / 'nodetill.db'}"
     if request.param == "postgresql":
@@ -32,7 +32,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def raw(document: bytes, **fields: Any) -> bytes:
-    """The usual body with one more field, as it is."""
+    """Return BODY with one more field, as raw bytes."""
     return json.dumps({**BODY, **fields}).encode()[:-1] + b"," + document + b"}"
 
 
@@ -73,8 +73,8 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("body", MALFORMED, ids=lambda body: repr(body[-40:]))
-def test_what_is_not_strict_json_is_400(shop: WebServer, body: bytes) -> None:
-    """Nothing that one reader takes in one way, and another in another."""
+def test_a_body_that_is_not_strict_json_is_400(shop: WebServer, body: bytes) -> None:
+    """Two readers may interpret such a body differently."""
     assert_problem(shop.post(PAYMENTS, body), 400)
 
 
@@ -152,8 +152,8 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "fields"), INVALID)
-def test_what_cannot_be_done_is_422_by_field(shop: WebServer, field: str, fields: dict[str, Any]) -> None:
-    """The errors name the field, and say what is allowed."""
+def test_an_invalid_field_is_422_by_its_name(shop: WebServer, field: str, fields: dict[str, Any]) -> None:
+    """The errors name the field and the allowed values."""
     reply = shop.create(**fields)
     assert_problem(reply, 422)
     errors = reply.json["errors"]
@@ -162,8 +162,8 @@ def test_what_cannot_be_done_is_422_by_field(shop: WebServer, field: str, fields
 
 
 @pytest.mark.parametrize("name", ["note", "label", "metadata", "confirmations", "expires_in", "redirect_url"])
-def test_null_stands_for_the_default(shop: WebServer, name: str) -> None:
-    """Of every field that may be left out; none of the others may be null."""
+def test_null_is_the_default_of_an_optional_field(shop: WebServer, name: str) -> None:
+    """No other field may be null."""
     assert shop.create(**{name: None}).json["type"].endswith("no-address")
 
 
@@ -182,8 +182,8 @@ def test_null_stands_for_the_default(shop: WebServer, name: str) -> None:
         ("shop.example/thanks", "such as https://shop.example/thanks"),
     ],
 )
-def test_a_refused_redirect_says_what_to_write(shop: WebServer, url: str, advice: str) -> None:
-    """Whoever copies it can go on."""
+def test_a_refused_redirect_url_has_advice(shop: WebServer, url: str, advice: str) -> None:
+    """The message has the text to write instead."""
     (error,) = shop.create(redirect_url=url).json["errors"]
     assert advice in error["message"]
 
@@ -198,8 +198,8 @@ def test_a_refused_redirect_says_what_to_write(shop: WebServer, url: str, advice
         "http://localhost:3000/",
     ],
 )
-def test_a_redirect_that_works_is_taken(shop: WebServer, url: str) -> None:
-    """IPv6, ports, international names as registries have them."""
+def test_a_valid_redirect_url_is_accepted(shop: WebServer, url: str) -> None:
+    """Examples are IPv6, ports, and international names as registries have them."""
     assert shop.create(redirect_url=url).json["type"].endswith("no-address")
 
 
@@ -215,7 +215,7 @@ SLOW = [
 
 @pytest.mark.parametrize("body", SLOW, ids=range(len(SLOW)))
 def test_no_body_is_read_more_than_once(body: bytes) -> None:
-    """Each place of it at most once: the reader would stop all threads meanwhile."""
+    """The reader would block all threads, so it visits each place at most once."""
     steps = [match.span() for match in _STRING_OR_BRACKET.finditer(body.decode())]
     assert sum(end - start for start, end in steps) <= len(body)
     assert not _FAILS_LATE.search(body.decode()[steps[-1][1] :] if steps else "")
@@ -224,11 +224,11 @@ def test_no_body_is_read_more_than_once(body: bytes) -> None:
 
 
 _FAILS_LATE = re.compile('"')
-"""A quotation mark that begins no match is where a search would run to the end in vain."""
+"""A quotation mark that begins no match, from which a search would read to the end without a result."""
 
 
 def test_numbers_that_metadata_cannot_hold_are_refused(shop: WebServer) -> None:
-    """A number comes back as it was sent, or is refused: 0.1 can be kept, thirty digits can't."""
+    """A number is returned as it was sent, or is refused, as one of thirty digits is."""
     for number in (b"0.123456789012345678901234567890", b"1e400", b"1e-400"):
         assert_problem(shop.post(PAYMENTS, raw(b'"metadata": {"a": ' + number + b"}")), 422)
     kept = raw(b'"metadata": {"a": 0.1, "b": 1E5, "c": -0.0, "d": 12345678901234567890}')
@@ -236,7 +236,7 @@ def test_numbers_that_metadata_cannot_hold_are_refused(shop: WebServer) -> None:
 
 
 def test_amounts_in_exponents_are_refused(shop: WebServer) -> None:
-    """A JSON number such as 1e2 is no amount; 135.99 is."""
+    """A JSON number such as 1e2 is refused, and 135.99 is accepted."""
     rest = b'"seller_id": "company1", "currency": "EUR", "amount_fiat": '
     exponents = (b"1e2", b"1E+2", b"1e-1", b"1.0e1", b"100.0e-1", b"1.00E0", b"1e999999", b"1e-999999")
     for number in (*exponents, b"1e999999999999", b"-5", b"0.0", b'"1.0e1"', b'"1e999999999"'):
@@ -244,8 +244,8 @@ def test_amounts_in_exponents_are_refused(shop: WebServer) -> None:
     assert shop.post(PAYMENTS, b"{" + rest + b"135.99}").json["type"].endswith("no-address")
 
 
-def test_zeros_behind_the_last_decimal_do_no_harm(shop: WebServer) -> None:
-    """Many shops write every amount with two."""
+def test_zeros_after_the_last_decimal_are_accepted(shop: WebServer) -> None:
+    """Many shops write each amount with two decimals."""
     for amount, currency in (
         ("1000.00", "JPY"),
         ("10.5000", "EUR"),
@@ -262,7 +262,7 @@ def test_zeros_behind_the_last_decimal_do_no_harm(shop: WebServer) -> None:
 
 
 def test_all_faults_are_named_at_once(shop: WebServer) -> None:
-    """One round trip is enough to learn what is wrong."""
+    """One call is enough to learn all faults."""
     reply = shop.post(
         PAYMENTS, {"amount_fiat": "x", "currency": "eur", "confirmations": 145, "colour": "red"}
     )
@@ -273,7 +273,7 @@ def test_all_faults_are_named_at_once(shop: WebServer) -> None:
 
 
 def test_a_body_has_at_most_16_kib(shop: WebServer) -> None:
-    """413 above it, whole or in chunks; at it, it is read."""
+    """A larger one is 413, in one piece or in chunks."""
     fitting = b"{" + b" " * (BODY_LIMIT_BYTES - 2) + b"}"
     assert_problem(shop.post(PAYMENTS, fitting), 422)
     for spaces in (BODY_LIMIT_BYTES, 2 * BODY_LIMIT_BYTES, 1_000_000):
@@ -302,10 +302,10 @@ def test_a_body_has_at_most_16_kib(shop: WebServer) -> None:
         ("PROXY", "/health", 405, "GET, HEAD"),
     ],
 )
-def test_strange_addresses_and_methods(
+def test_unknown_paths_are_404_and_other_methods_405(
     shop: WebServer, method: str, path: str, status: int, allowed: str | None
 ) -> None:
-    """404 for what is not there; 405 with Allow for what is not done."""
+    """A 405 has the header Allow."""
     reply = shop.call(method, path)
     assert_problem(reply, status)
     assert reply.headers.get("allow") == allowed
@@ -321,15 +321,15 @@ FIELDS = [*BODY, "note", "label", "metadata", "confirmations", "expires_in", "re
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), values, max_size=6))
-def test_no_value_anywhere_is_a_fault_of_ours(shop: WebServer, fields: dict[str, Any]) -> None:
-    """Any JSON in the place of any field: refused, or 503 as the pool is empty."""
+def test_no_value_of_a_field_is_a_5xx(shop: WebServer, fields: dict[str, Any]) -> None:
+    """Any JSON in any field is refused, or is 503 because the pool is empty."""
     assert_documented(shop.post(PAYMENTS, {**BODY, **fields}))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 200), st.integers(0, 40))
-def test_no_bytes_are_a_fault_of_ours(shop: WebServer, noise: bytes, start: int, length: int) -> None:
-    """Noise anywhere in a good body, and noise alone."""
+def test_no_bytes_in_a_body_are_a_5xx(shop: WebServer, noise: bytes, start: int, length: int) -> None:
+    """The bytes are inserted into a valid body, or are the whole body."""
     good = json.dumps({**BODY, "note": "\u00e4", "metadata": {"a": [1, 2.5, None]}}).encode()
     assert_documented(shop.post(PAYMENTS, good[:start] + noise + good[start + length :]))
     assert_documented(shop.post(PAYMENTS, noise))
@@ -344,8 +344,8 @@ filters = st.text(st.characters(codec="utf-8")) | st.from_regex(
 
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(FILTERS), filters, max_size=3), st.binary(max_size=20))
-def test_no_filter_is_a_fault_of_ours(shop: WebServer, parameters: dict[str, str], noise: bytes) -> None:
-    """Any text in any filter, and any bytes behind it: an empty list, or a problem."""
+def test_no_filter_is_a_5xx(shop: WebServer, parameters: dict[str, str], noise: bytes) -> None:
+    """Any text in a filter, with any bytes behind it, gives an empty list or a problem."""
     for query in (urlencode(parameters), urlencode(parameters) + "&" + quote_from_bytes(noise, safe="&=%")):
         reply = shop.get(f"{PAYMENTS}?{query}")
         if reply.status == 200:
@@ -357,8 +357,8 @@ def test_no_filter_is_a_fault_of_ours(shop: WebServer, parameters: dict[str, str
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=40), st.text(st.characters(min_codepoint=32, max_codepoint=255)))
-def test_no_path_and_no_header_is_a_fault_of_ours(shop: WebServer, path: bytes, header: str) -> None:
-    """Any bytes in the place of an identifier, and any Latin-1 text in the headers that are read."""
+def test_no_path_and_no_header_is_a_5xx(shop: WebServer, path: bytes, header: str) -> None:
+    """Any bytes replace an identifier, and any Latin-1 text the headers that are read."""
     reply = shop.get(f"{PAYMENTS}/{quote_from_bytes(path)}", {"If-None-Match": header})
     assert_problem(reply, 400 if "\x7f" in header else 404)  # RFC 9110, 5.5: no control characters
     assert_problem(shop.post(f"{PAYMENTS}/{quote_from_bytes(path)}/events/x/redeliver"), 404)
@@ -369,8 +369,7 @@ def test_no_path_and_no_header_is_a_fault_of_ours(shop: WebServer, path: bytes, 
 
 
 @given(st.binary(max_size=200))
-def test_the_reader_raises_problems_alone(body: bytes) -> None:
-    """Any bytes are an object or a Problem."""
+def test_the_reader_returns_an_object_or_raises_a_problem(body: bytes) -> None:
     with suppress(Problem):
         assert isinstance(read_object(body), dict)
 
@@ -379,8 +378,8 @@ scalars = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text()
 
 
 @given(st.dictionaries(st.text(), scalars | st.lists(scalars) | st.dictionaries(st.text(), scalars)))
-def test_what_is_written_is_read_and_its_canonical_form_is_one(document: dict[str, Any]) -> None:
-    """Strict JSON is read as it was meant; spaces and the order of keys make no difference."""
+def test_equal_documents_have_one_canonical_form(document: dict[str, Any]) -> None:
+    """Spaces and the order of keys make no difference."""
     backwards = dict(reversed(document.items()))
     loose = json.dumps(document, indent=1).encode()
     tight = json.dumps(backwards, ensure_ascii=False, separators=(",", ":")).encode()
@@ -389,8 +388,8 @@ def test_what_is_written_is_read_and_its_canonical_form_is_one(document: dict[st
         assert canonical(read_object(loose)) == canonical(read_object(tight))
 
 
-def test_the_canonical_form_tells_numbers_from_text() -> None:
-    """Everywhere in a body; a body without decimals has the form that it always had."""
+def test_the_canonical_form_distinguishes_numbers_from_text() -> None:
+    """A body without decimals has the same form as in earlier versions."""
     bodies = [b'{"a": 5.00}', b'{"a": "5.00"}', b'{"a": 5}', b'{"a": "5"}', b'{"a": 5.0}', b'{"a": [5.00]}']
     bodies += [b'{"a": true}', b'{"a": "true"}', b'{"a": null}', b"{}"]
     assert len({canonical(read_object(body)) for body in bodies}) == len(bodies)
@@ -400,14 +399,14 @@ def test_the_canonical_form_tells_numbers_from_text() -> None:
 
 
 def assert_documented(reply: Reply) -> None:
-    """A problem of the caller's, or the documented 503."""
+    """Check that a reply is a problem of the client, or the documented 503."""
     assert_problem(reply, reply.status)
     assert reply.status in (400, 403, 413, 422, 503), reply.body
     assert reply.status != 503 or reply.json["type"].endswith("no-address")
 
 
 def assert_problem(reply: Reply, status: int) -> None:
-    """RFC 9457, with the headers that all answers have; and nothing was made."""
+    """Check that a reply is a problem (RFC 9457) with the usual headers, and that no request was created."""
     assert reply.status == status, reply.body
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.headers["x-content-type-options"] == "nosniff"

@@ -1,4 +1,4 @@
-"""Customers are spoken to in their own language, and every language has every word."""
+"""Customers see their own language, and each language has each text."""
 
 import string
 
@@ -11,19 +11,19 @@ from web.html.languages import language_for, languages
 
 
 def fields(text: str) -> set[str]:
-    """What is filled in."""
+    """Return the names of a text's placeholders."""
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
-def test_there_are_four_at_least() -> None:
-    """And English is the first of them."""
+def test_there_are_at_least_four_languages() -> None:
+    """English is the first."""
     assert next(iter(languages())) == "en"
     assert set(languages()) >= {"en", "de", "fr", "es"}
 
 
 @pytest.mark.parametrize("code", languages())
-def test_every_language_has_every_word(code: str) -> None:
-    """With the same things filled in, and no markup."""
+def test_each_language_has_each_text(code: str) -> None:
+    """The texts have the same placeholders, and no markup."""
     english, words = languages()["en"].words, languages()[code].words
     assert words.keys() == english.keys()
     for key, text in words.items():
@@ -56,21 +56,20 @@ def test_every_language_has_every_word(code: str) -> None:
         (",,;q=1,de;q=0.001", "de"),
     ],
 )
-def test_the_browser_s_preference_decides(accept_language: str | None, code: str) -> None:
-    """By its weights, and its order where they are equal (RFC 9110, 12.5.4)."""
+def test_the_browser_s_preference_chooses_the_language(accept_language: str | None, code: str) -> None:
+    """Its weights decide, and then its order (RFC 9110, 12.5.4)."""
     assert language_for(accept_language).code == code
 
 
-def test_a_language_asked_for_by_name_goes_before_the_browser_s() -> None:
-    """One that there is not changes nothing."""
+def test_a_chosen_language_goes_before_the_browser_s() -> None:
+    """An unknown one changes nothing."""
     assert language_for("de", "fr").code == "fr"
     assert language_for("de", "xx").code == "de"
     assert language_for("de", "../en").code == "de"
 
 
 @given(st.text(alphabet="abcdefr-*;=q0123456789., ") | st.text())
-def test_whatever_a_browser_sends_there_is_a_language(accept_language: str) -> None:
-    """Nothing that a header can hold is a fault."""
+def test_any_header_gives_a_language(accept_language: str) -> None:
     assert language_for(accept_language).code in languages()
 
 
@@ -83,8 +82,8 @@ def test_whatever_a_browser_sends_there_is_a_language(accept_language: str) -> N
         ("es", ["135,99 EUR", "1234,50 EUR", "1.234.567 JPY"]),
     ],
 )
-def test_amounts_are_written_as_people_there_do(code: str, written: list[str]) -> None:
-    """Digit by digit: no amount goes through a float."""
+def test_amounts_have_the_format_of_the_language(code: str, written: list[str]) -> None:
+    """No amount is converted to a float."""
     language = languages()[code]
-    said = [language.amount(*each) for each in [("135.99", "EUR"), ("1234.50", "EUR"), ("1234567", "JPY")]]
-    assert [each.replace("\N{NO-BREAK SPACE}", " ") for each in said] == written
+    amounts = [language.amount(*each) for each in [("135.99", "EUR"), ("1234.50", "EUR"), ("1234567", "JPY")]]
+    assert [each.replace("\N{NO-BREAK SPACE}", " ") for each in amounts] == written

@@ -1,4 +1,7 @@
-"""GET /metrics as Prometheus reads it, and what monitoring/ makes of it; promtool is Prometheus's own."""
+"""GET /metrics as Prometheus reads it, and the rules of monitoring/.
+
+Prometheus's own promtool checks both.
+"""
 
 import json
 import re
@@ -34,7 +37,7 @@ OF_PROMETHEUS = {"up"}
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A shop whose operator has a password; nobody has a key."""
+    """Serve a web server whose operator has a password. The tests send no key."""
     with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD, "METRICS_TOKEN": TOKEN}) as opened:
         opened.common_headers.clear()
         yield opened
@@ -42,13 +45,13 @@ def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
 
 @pytest.fixture(scope="module")
 def promtool() -> list[str]:
-    """The command that runs it."""
+    """Return the command that runs promtool."""
     return find_program("promtool", "promtool")
 
 
-def run(command: list[str], *arguments: str, said: str = "") -> str:
-    """What it prints; it must find no fault."""
-    done = subprocess.run([*command, *arguments], input=said, capture_output=True, text=True, timeout=60)
+def run(command: list[str], *arguments: str, text: str = "") -> str:
+    """Run a command, which must succeed, and return its output."""
+    done = subprocess.run([*command, *arguments], input=text, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -61,13 +64,13 @@ def scrape(shop: WebServer) -> str:
 
 
 def values(text: str, name: str) -> dict[str, float]:
-    """A metric's samples, each by the values of its labels."""
+    """Return the samples of a metric by the values of their labels."""
     samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
     return {" ".join(s.labels.values()): s.value for s in samples if s.name == f"nodetill_{name}"}
 
 
 def fill(shop: WebServer) -> None:
-    """Something of everything that can be counted."""
+    """Store an example of each thing that is counted."""
     key = {"Authorization": "Bearer nt_company1"}
     first, second, third = (
         stored(
@@ -95,8 +98,8 @@ def fill(shop: WebServer) -> None:
     beat(NOW, TIP + 2, ["one thing"], counters.document())
 
 
-def test_what_is_open_and_what_waits_is_counted(shop: WebServer) -> None:
-    """By status, by channel; what is done is not read again."""
+def test_open_requests_and_waiting_messages_are_counted(shop: WebServer) -> None:
+    """Finished ones are not read again."""
     fill(shop)
     text = scrape(shop)
     assert values(text, "payment_requests") == {"new": 1, "underpaid": 0, "received": 1, "confirming": 0}
@@ -108,8 +111,8 @@ def test_what_is_open_and_what_waits_is_counted(shop: WebServer) -> None:
     assert values(text, "problems") == {"": 1}
 
 
-def test_the_node_the_prices_and_the_build_are_shown(shop: WebServer) -> None:
-    """Moments and not ages: they stay right when nobody writes them any more."""
+def test_metrics_have_the_node_the_prices_and_the_build(shop: WebServer) -> None:
+    """Times stay right when no process updates them, and ages would not."""
     fill(shop)
     text = scrape(shop)
     heights = [values(text, name)[""] for name in ("chain_height", "node_height", "chain_lag_blocks")]
@@ -123,8 +126,8 @@ def test_the_node_the_prices_and_the_build_are_shown(shop: WebServer) -> None:
     assert build.samples[0].labels["schema"].startswith("00")
 
 
-def test_what_the_daemon_counted_is_passed_on(shop: WebServer) -> None:
-    """A counter that has not counted yet is 0, so that its first step is a step."""
+def test_the_daemon_s_counters_are_in_the_metrics(shop: WebServer) -> None:
+    """A counter begins at 0, so that Prometheus notices its first step."""
     assert values(scrape(shop), "feed_gaps_total") == {"": 0}
     fill(shop)
     text = scrape(shop)
@@ -133,14 +136,15 @@ def test_what_the_daemon_counted_is_passed_on(shop: WebServer) -> None:
     assert values(text, "events_total").keys() == {event_type.value for event_type in EventType}
     assert values(text, "events_total")["payment.received"] == 1
     assert values(text, "deliveries_total")["webhook given up"] == 2
-    told = values(text, "received_told_seconds_bucket")
-    assert (told["email 0.1"], told["email 0.25"], told["email 10"], told["email 7200"]) == (0, 2, 3, 3)
+    buckets = values(text, "received_told_seconds_bucket")
+    counts = [buckets[f"email {limit}"] for limit in ("0.1", "0.25", "10", "7200")]
+    assert counts == [0, 2, 3, 3]
     assert values(text, "received_told_seconds_count") == {"email": 4, "webhook": 0}
-    assert told["email +Inf"] == 4
+    assert buckets["email +Inf"] == 4
 
 
-def test_a_daemon_that_never_ran_leaves_out_what_nobody_knows(shop: WebServer) -> None:
-    """And no answer is a fault."""
+def test_metrics_of_a_daemon_that_never_ran_are_absent(shop: WebServer) -> None:
+    """The absent report is a problem."""
     database.execute_sql("DELETE FROM daemon_report")
     text = scrape(shop)
     assert values(text, "daemon_heartbeat_timestamp_seconds") == {}
@@ -166,10 +170,13 @@ FROM_OUTSIDE: list[dict[str, str | None]] = [
 
 
 @pytest.mark.parametrize("headers", FROM_OUTSIDE)
-def test_figures_are_for_this_machine_the_token_and_the_operator(
+def test_metrics_need_this_machine_the_token_or_a_session(
     shop: WebServer, headers: dict[str, str | None]
 ) -> None:
-    """What came through a proxy on this machine did not come from it. The password is no monitor's."""
+    """A call through a proxy on this machine does not come from this machine.
+
+    The password alone is not enough.
+    """
     refused = shop.get("/metrics", headers)
     assert refused.status == 401
     assert refused.headers["www-authenticate"] == "Bearer"
@@ -200,8 +207,8 @@ SPOOFED: list[dict[str, str | None]] = [
 
 
 @pytest.mark.parametrize("public_url", PUBLIC)
-def test_with_a_public_address_nobody_is_taken_for_this_machine(tmp_path: Path, public_url: str) -> None:
-    """A forwarder of bytes connects from loopback, and its client writes every header."""
+def test_with_a_public_url_no_client_counts_as_this_machine(tmp_path: Path, public_url: str) -> None:
+    """A TCP forwarder connects from loopback, and its client chooses each header."""
     settings = {"PUBLIC_URL": public_url, "METRICS_TOKEN": TOKEN, "SPELLBOOK_TRIGGERS": "on"}
     body = {"seller_id": "new", "amount_fiat": 10, "currency": "EUR"}
     with open_shop(tmp_path, sqlite_in(tmp_path), settings) as opened:
@@ -215,8 +222,8 @@ def test_with_a_public_address_nobody_is_taken_for_this_machine(tmp_path: Path, 
         assert PaymentRequest.select().count() == 0
 
 
-def test_without_a_token_no_token_opens(tmp_path: Path) -> None:
-    """No token is not the empty one."""
+def test_without_metrics_token_no_token_is_accepted(tmp_path: Path) -> None:
+    """An unset token is not an empty one."""
     with open_shop(tmp_path, sqlite_in(tmp_path)) as opened:
         opened.common_headers.clear()
         assert opened.get("/metrics").status == 200
@@ -227,8 +234,8 @@ def test_without_a_token_no_token_opens(tmp_path: Path) -> None:
 # Health
 
 
-def test_health_tells_the_public_which_part_is_ill_and_no_more(tmp_path: Path, database_url: str) -> None:
-    """The lines, which may name hosts and wallets, are for the token, the operator and this machine."""
+def test_health_names_only_the_failing_part_to_the_public(tmp_path: Path, database_url: str) -> None:
+    """The details may name hosts and wallets, so they need the token, a session, or this machine."""
     settings = {
         "PUBLIC_URL": "https://pay.example.com",
         "METRICS_TOKEN": TOKEN,
@@ -254,8 +261,8 @@ def test_health_tells_the_public_which_part_is_ill_and_no_more(tmp_path: Path, d
         assert json.loads(client.get("/health").body) == full
 
 
-def test_health_is_red_where_a_currency_in_use_has_no_price(shop: WebServer) -> None:
-    """In use is what a request was made in within seven days; the others harm nobody."""
+def test_health_fails_if_a_currency_in_use_has_no_price(shop: WebServer) -> None:
+    """A currency is in use for seven days after a request."""
     assert shop.get("/health").json["problems"] == []
     for number, currency in enumerate(("ISK", "BTC", "EUR", "CHF"), start=1000):
         new_payment(number, currency=currency, created_at=NOW - timedelta(days=6))
@@ -267,16 +274,15 @@ def test_health_is_red_where_a_currency_in_use_has_no_price(shop: WebServer) -> 
     assert shop.get("/health", FROM_OUTSIDE[0]).json["problems"] == ["rates"]
 
 
-def test_health_tells_this_machine_all(shop: WebServer) -> None:
-    """Unless the call was passed on."""
+def test_health_has_all_details_for_this_machine(shop: WebServer) -> None:
+    """A forwarded call gets only the failing parts."""
     beat(NOW, TIP, ["wallet secret is locked"])
     assert shop.get("/health").json["problems"] == ["wallet secret is locked"]
     for headers in FROM_OUTSIDE:
         assert shop.get("/health", headers).json["problems"] == ["daemon"]
 
 
-def test_health_without_a_database_tells_the_public_no_more(tmp_path: Path) -> None:
-    """Nor does it fail."""
+def test_health_without_a_database_has_no_details_for_the_public(tmp_path: Path) -> None:
     settings = {"PUBLIC_URL": "https://pay.example.com", "METRICS_TOKEN": TOKEN}
     with open_shop(tmp_path, sqlite_in(tmp_path), settings) as opened:
         bind(sqlite_in(tmp_path / "empty"))
@@ -285,23 +291,23 @@ def test_health_without_a_database_tells_the_public_no_more(tmp_path: Path) -> N
         assert line.startswith("the database is not available")
 
 
-def test_prometheus_finds_no_fault_with_a_scrape(shop: WebServer, promtool: list[str]) -> None:
-    """Names, types, help and units as it wants them."""
+def test_promtool_accepts_the_metrics(shop: WebServer, promtool: list[str]) -> None:
+    """It checks names, types, help texts and units."""
     fill(shop)
-    assert run(promtool, "check", "metrics", said=scrape(shop)) == ""
+    assert run(promtool, "check", "metrics", text=scrape(shop)) == ""
 
 
-def test_a_scrape_reads_no_table_whole(shop: WebServer) -> None:
-    """A million requests that are done cost it nothing."""
+def test_the_metrics_scan_no_whole_table(shop: WebServer) -> None:
+    """A million finished requests must not slow them down."""
     fill(shop)
     if not is_sqlite():
         # PostgreSQL reads a small table whole, whatever indexes there are.
         database.execute_sql("SET enable_seqscan = off")
-    asked: list[str] = []
+    statements: list[str] = []
     execute = database.obj.execute_sql
 
     def note(sql: str, *arguments: Any, **options: Any) -> Any:
-        asked.append(sql)
+        statements.append(sql)
         return execute(sql, *arguments, **options)
 
     database.obj.execute_sql = note
@@ -312,7 +318,7 @@ def test_a_scrape_reads_no_table_whole(shop: WebServer) -> None:
         statistics.undeliverable_count()
     finally:
         del database.obj.execute_sql
-    for query in asked:
+    for query in statements:
         plan = execute(f"{'EXPLAIN QUERY PLAN' if is_sqlite() else 'EXPLAIN'} {query}").fetchall()
         lines = [str(row[-1]) for row in plan]
         whole = [line for line in lines if re.search(r"SCAN \w+$|Seq Scan", line)]
@@ -323,22 +329,22 @@ def test_a_scrape_reads_no_table_whole(shop: WebServer) -> None:
 
 
 def expressions() -> Iterator[str]:
-    """All that the dashboard and the alerts ask for."""
+    """Yield each expression of the dashboard and the alerts."""
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     for panel in dashboard["panels"]:
         yield from (target["expr"] for target in panel["targets"])
     yield from re.findall(r"expr: (?:>\n\s+)?(.+)", (MONITORING / "alerts.yml").read_text())
 
 
-def test_what_is_asked_for_is_there(shop: WebServer) -> None:
-    """Each figure of the dashboard and of the alerts is in a scrape, with the labels it is chosen by."""
+def test_each_metric_of_the_dashboard_and_the_alerts_exists(shop: WebServer) -> None:
+    """The labels in their selectors exist, too."""
     fill(shop)
     text = scrape(shop)
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    there = {sample.name for sample in samples}
+    existing = {sample.name for sample in samples}
     for expression in expressions():
-        asked = set(re.findall(r"nodetill_\w+", expression))
-        assert asked <= there, (expression, asked - there)
+        metrics = set(re.findall(r"nodetill_\w+", expression))
+        assert metrics <= existing, (expression, metrics - existing)
         for name, label, value in re.findall(r'(nodetill_\w+)\{(\w+)="([^"]*)"\}', expression):
             channel = (name, label, value) == (
                 "nodetill_outbox_oldest_timestamp_seconds",
@@ -350,8 +356,7 @@ def test_what_is_asked_for_is_there(shop: WebServer) -> None:
             )
 
 
-def test_prometheus_understands_the_alerts_and_the_dashboard(promtool: list[str], tmp_path: Path) -> None:
-    """It reads each expression."""
+def test_promtool_accepts_the_alerts_and_the_dashboard(promtool: list[str], tmp_path: Path) -> None:
     run(promtool, "check", "rules", "--lint=all", "--lint-fatal", str(MONITORING / "alerts.yml"))
     rules = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(expressions())]
     written = tmp_path / "rules.yml"
@@ -359,8 +364,8 @@ def test_prometheus_understands_the_alerts_and_the_dashboard(promtool: list[str]
     assert f"{len(rules)} rules found" in run(promtool, "check", "rules", str(written))
 
 
-def test_each_alert_fires_when_it_should_and_not_before(promtool: list[str]) -> None:
-    """monitoring/alerts_test.yml has a case for each, and one of a day on which all is well."""
+def test_each_alert_fires_in_its_test_case_and_not_before(promtool: list[str]) -> None:
+    """monitoring/alerts_test.yml has a case for each alert, and a case without alerts."""
     run(promtool, "test", "rules", str(MONITORING / "alerts_test.yml"))
     alerts = set(re.findall(r"alert: (\w+)", (MONITORING / "alerts.yml").read_text()))
     cases = (MONITORING / "alerts_test.yml").read_text()

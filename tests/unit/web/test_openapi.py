@@ -1,4 +1,4 @@
-"""The API's description says what the server does: every call, every field, every way of being refused."""
+"""The API's description agrees with the server: each call, each field, and each refusal."""
 
 import json
 import re
@@ -33,19 +33,19 @@ from web.auth.access import require_seller
 NOBODY: dict[str, str | None] = {"Authorization": None}
 EVENT = "evt_" + "0" * 32
 
-# Named in our own pages alone, and another after each change.
+# Only our own pages link to it, and its name changes with its content.
 UNDESCRIBED = {("GET", "/static/{name}")}
 
 
 @pytest.fixture
 def shop(new_database: NewDatabase, tmp_path: Path) -> Iterator[WebServer]:
-    """A shop with room for hundreds of requests."""
+    """Serve a web server with addresses for hundreds of requests."""
     with open_shop(tmp_path, new_database(tmp_path), addresses=3000) as opened:
         yield opened
 
 
-def test_every_route_is_described_and_nothing_else() -> None:
-    """With the methods it takes, and whether it needs a key."""
+def test_the_description_has_exactly_the_routes() -> None:
+    """It has their methods, and whether they need a key."""
     names = {"<reference>": "{id}", "<event_reference>": "{event_id}", "<name>": "{name}"}
     routes = {}
     for method, path, access, _handler in ROUTES:
@@ -55,8 +55,8 @@ def test_every_route_is_described_and_nothing_else() -> None:
     assert described == {key: routes[key] for key in routes.keys() - UNDESCRIBED}
 
 
-def test_the_description_is_whole() -> None:
-    """Each part that it refers to is in it, each part of a path is a parameter, and names are there once."""
+def test_the_description_is_complete() -> None:
+    """Each reference exists, each path parameter is described, and each operation's name is unique."""
     document = description("https://pay.example.com")
     text = json.dumps(document)
     referred = set(re.findall(r'"#/components/schemas/(\w+)"', text))
@@ -73,8 +73,8 @@ def test_the_description_is_whole() -> None:
             assert parameters == set(re.findall(r"\{(\w+)\}", path))
 
 
-def test_it_is_served_to_anyone(shop: WebServer) -> None:
-    """As JSON, with the links that customers get."""
+def test_the_description_is_public(shop: WebServer) -> None:
+    """It is JSON, with the links that customers get."""
     reply = shop.get("/openapi.json", NOBODY)
     assert reply.status == 200
     assert reply.json == json.loads(json.dumps(description("http://127.0.0.1:8080")))
@@ -82,14 +82,14 @@ def test_it_is_served_to_anyone(shop: WebServer) -> None:
 
 
 class Description:
-    """The description, and what it says of an answer. Closed: a field that it doesn't name is a fault."""
+    """The description, which checks responses. A field that the description does not name is a fault."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.paths = document["paths"]
         self.schemas = {"components": {"schemas": _closed(document["components"]["schemas"])}}
 
     def check(self, reply: Reply, method: str, path: str) -> None:
-        """The status, the headers, the type and the body of an answer are as described."""
+        """Check the status, headers, type and body of a response."""
         answer = self.paths[path][method.lower()]["responses"][str(reply.status)]
         for name in answer.get("headers", {}):
             assert name.lower() in reply.headers, (path, reply.status, name)
@@ -101,7 +101,7 @@ class Description:
         self.check_value(value, schema)
 
     def check_value(self, value: Any, schema: Mapping[str, Any]) -> None:
-        """A value is as a schema has it."""
+        """Check a value against a schema."""
         jsonschema_rs.validate({**schema, **self.schemas}, value, validate_formats=True)
 
 
@@ -116,18 +116,18 @@ def _closed(schema: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def described() -> Description:
-    """What is described."""
+    """Return the description of the server."""
     return Description(json.loads(json.dumps(description("http://127.0.0.1:8080"))))
 
 
-def test_a_request_in_every_state_is_as_described(shop: WebServer, described: Description) -> None:
-    """To its seller and to its customer, in a list, and in what its webhook tells."""
+def test_a_request_in_each_scene_is_as_described(shop: WebServer, described: Description) -> None:
+    """Seller, customer, lists and webhooks receive it."""
     for scene in SCENES:
         check_scene(shop, described, scene)
 
 
 def check_scene(shop: WebServer, described: Description, scene: str) -> None:
-    """All that can be asked of a request in this scene."""
+    """Check each call about a request in this scene."""
     made = create_in_scene(
         shop, scene, note="a", label="b", redirect_url="https://shop.example/", metadata={"c": [1]}
     )
@@ -152,8 +152,7 @@ def check_scene(shop: WebServer, described: Description, scene: str) -> None:
         described.check_value(body, {"$ref": "#/components/schemas/WebhookEvent"})
 
 
-def test_every_other_answer_is_as_described(shop: WebServer, described: Description) -> None:
-    """What is made, asked for and told, and what is refused."""
+def test_each_other_response_is_as_described(shop: WebServer, described: Description) -> None:
     made = shop.created()
     payments, own = "/api/v1/payments", f"/api/v1/payments/{made['payment_request_id']}"
     nobodys = "/api/v1/payments/PR-" + "x" * 22
@@ -201,8 +200,8 @@ def test_every_other_answer_is_as_described(shop: WebServer, described: Descript
     described.check(shop.create(), "POST", payments)
     assert shop.create().status == 503
     row = stored(made)
-    wish = {"kind": "transaction", "payment": row, "created_at": NOW}
-    waiting = [{**wish, "txid": f"{number:064x}"} for number in range(100)]
+    command = {"kind": "transaction", "payment": row, "created_at": NOW}
+    waiting = [{**command, "txid": f"{number:064x}"} for number in range(100)]
     DaemonCommand.insert_many(waiting).execute()
     refused = shop.post(f"{own}/transactions", {"txid": "cd" * 32})
     assert refused.status == 429
@@ -210,10 +209,10 @@ def test_every_other_answer_is_as_described(shop: WebServer, described: Descript
 
 
 def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> None:
-    """Hundreds of calls made of the description, good and bad: each is answered as it says, no fault of ours.
+    """schemathesis makes hundreds of valid and invalid calls from the description, and checks the responses.
 
-    A good body may still ask for what can't be done (more decimals than its currency has, too little, a key
-    that came before), which no schema can say: 422 is right then, as 410 is where nothing is to be paid.
+    A valid body may still be refused with 422 for a reason that no schema can express. Examples are too many
+    decimals, too small an amount, and a used key. A QR code is 410 if nothing is due.
     """
     store_rates("kraken", dict.fromkeys(currency_codes(), Decimal(50_000)), NOW)
     store_rates("bitpay", {}, NOW)
@@ -247,13 +246,12 @@ def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> No
         text=True,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    # All but the address that the description itself came from.
+    # The path of the description itself is not tested.
     assert f"Tested: {len(OPERATIONS) - 1}\n" in done.stdout
     assert PaymentRequest.select().count() > 20
 
 
-def test_the_page_has_all_of_it(shop: WebServer) -> None:
-    """Every call, parameter, field and answer."""
+def test_the_page_has_the_whole_description(shop: WebServer) -> None:
     page = shop.get("/docs", NOBODY).body.decode()
     document = description("http://127.0.0.1:8080")
     for path, methods in document["paths"].items():
@@ -270,8 +268,8 @@ def test_the_page_has_all_of_it(shop: WebServer) -> None:
     assert set(targets) <= set(re.findall(r'id="(\w+)"', page))
 
 
-def test_the_page_loads_nothing_from_elsewhere(shop: WebServer) -> None:
-    """Neither script nor style but ours, and the browser is told so."""
+def test_the_docs_page_loads_only_our_files(shop: WebServer) -> None:
+    """The policy enforces it in the browser."""
     reply = shop.get("/docs", NOBODY)
     assert reply.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
     page = reply.body.decode()

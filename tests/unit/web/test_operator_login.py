@@ -1,4 +1,4 @@
-"""Nobody gets to the operator's pages without the password, and nobody can guess it by trying."""
+"""The operator's pages need the password, which cannot be guessed by trying."""
 
 import threading
 from collections.abc import Iterator
@@ -29,19 +29,19 @@ PAGES = ["/", "/operator/money", "/operator/payments.csv", "/operator/payments/P
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A shop with a password, on each kind of database."""
+    """Serve a web server with a password, on each kind of database."""
     with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
         yield opened
 
 
 @pytest.fixture
 def client(shop: WebServer) -> OperatorClient:
-    """A browser that was never here."""
+    """Return a client without cookies."""
     return OperatorClient(shop)
 
 
-def test_without_a_password_there_are_no_such_pages(new_database: NewDatabase, tmp_path: Path) -> None:
-    """404 for everything, the login too, whatever is sent."""
+def test_without_a_password_the_operators_pages_are_404(new_database: NewDatabase, tmp_path: Path) -> None:
+    """The login page is 404, too."""
     with open_shop(tmp_path, new_database(tmp_path)) as shop:
         client = OperatorClient(shop)
         for method, path, _access, _handler in OPERATOR:
@@ -50,21 +50,21 @@ def test_without_a_password_there_are_no_such_pages(new_database: NewDatabase, t
         assert client.cookies == {}
 
 
-def test_a_page_leads_to_the_login_and_back(client: OperatorClient) -> None:
-    """Before the login nothing of it is shown; after it, that page is."""
+def test_a_page_redirects_to_the_login_and_back(client: OperatorClient) -> None:
+    """It shows nothing before the login."""
     for path in PAGES:
         client.cookies.pop("nodetill-session", None)
-        asked = f"{path}?days=7&q=%C3%A9"
-        refused = client.get(asked)
+        target = f"{path}?days=7&q=%C3%A9"
+        refused = client.get(target)
         assert (refused.status, refused.body) == (303, b"")
         form = client.get(refused.leads_to)
         assert form.status == 200
         to = unescape(form.text.partition('name="to" value="')[2].partition('"')[0])
-        assert client.log_in(to=to).leads_to == asked
+        assert client.log_in(to=to).leads_to == target
 
 
-def test_every_route_is_behind_the_door(client: OperatorClient) -> None:
-    """All but the login itself answer a stranger with nothing but the way there."""
+def test_each_operator_route_redirects_a_stranger_to_the_login(client: OperatorClient) -> None:
+    """Only the login page itself is open."""
     for method, path, _access, _handler in OPERATOR:
         if path == "/operator/login":
             continue
@@ -73,8 +73,8 @@ def test_every_route_is_behind_the_door(client: OperatorClient) -> None:
         assert page.leads_to.startswith("/operator/login")
 
 
-def test_the_cookies_are_closed_to_scripts_and_other_sites(client: OperatorClient) -> None:
-    """HttpOnly, SameSite=Strict, expiring; what they hold is random and sealed."""
+def test_the_cookies_are_hidden_from_scripts_and_other_sites(client: OperatorClient) -> None:
+    """They are HttpOnly, SameSite=Strict, and expire."""
     entered = client.log_in()
     assert entered.status == 303
     lines = entered.headers.get_all("Set-Cookie", [])
@@ -88,7 +88,7 @@ def test_the_cookies_are_closed_to_scripts_and_other_sites(client: OperatorClien
 
 
 def test_behind_tls_the_cookies_are_secure(new_database: NewDatabase, tmp_path: Path) -> None:
-    """And bound to this host by their name."""
+    """Their names bind them to this host."""
     settings = {"OPERATOR_PASSWORD": PASSWORD, "PUBLIC_URL": "https://pay.example.com"}
     with open_shop(tmp_path, new_database(tmp_path), settings) as shop:
         client = OperatorClient(shop)
@@ -97,8 +97,7 @@ def test_behind_tls_the_cookies_are_secure(new_database: NewDatabase, tmp_path: 
         assert client.get("/").status == 200
 
 
-def test_a_cookie_that_was_made_up_or_changed_is_none(client: OperatorClient) -> None:
-    """Another's seal, another name under the seal, a cookie sealed as something else, rubbish."""
+def test_a_forged_or_changed_cookie_is_ignored(client: OperatorClient) -> None:
     client.log_in()
     good = client.cookies["nodetill-session"]
     name, _, seal = good.partition(".")
@@ -121,7 +120,7 @@ def test_a_cookie_that_was_made_up_or_changed_is_none(client: OperatorClient) ->
 
 
 def test_a_session_expires(shop: WebServer, client: OperatorClient) -> None:
-    """By the server's clock, whatever the browser keeps; and its row goes with the next login."""
+    """The server's clock decides, whatever the browser keeps. The next login deletes its row."""
     client.log_in()
     shop.wait(seconds=SESSION_SECONDS - 1)
     assert client.get("/").status == 200
@@ -131,8 +130,8 @@ def test_a_session_expires(shop: WebServer, client: OperatorClient) -> None:
     assert OperatorSession.select().count() == 1
 
 
-def test_logging_out_ends_the_session_everywhere(client: OperatorClient) -> None:
-    """A copy of the cookie is worth nothing any more; another browser's session lasts."""
+def test_a_logout_ends_the_session_for_copies_of_the_cookie(client: OperatorClient) -> None:
+    """Another browser's session lasts."""
     client.log_in()
     other = OperatorClient(client.shop)
     other.log_in()
@@ -145,8 +144,7 @@ def test_logging_out_ends_the_session_everywhere(client: OperatorClient) -> None
     assert other.get("/").status == 200
 
 
-def test_sessions_outlive_a_restart_but_not_the_password(tmp_path: Path, database_url: str) -> None:
-    """Another process with the same password knows the cookie; with another it knows neither of the two."""
+def test_sessions_survive_a_restart_but_not_a_new_password(tmp_path: Path, database_url: str) -> None:
     with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as shop:
         client = OperatorClient(shop)
         client.log_in()
@@ -161,8 +159,8 @@ def test_sessions_outlive_a_restart_but_not_the_password(tmp_path: Path, databas
         disconnect()
 
 
-def test_nothing_may_be_kept(client: OperatorClient) -> None:
-    """No page, no export, no redirection; and none of them runs or loads anything from elsewhere."""
+def test_no_page_may_be_cached_or_load_foreign_content(client: OperatorClient) -> None:
+    """This holds for pages, exports and redirections."""
     client.log_in()
     for path in ("/", "/operator/money", "/operator/payments.csv", "/operator/login"):
         page = client.get(path)
@@ -203,47 +201,46 @@ FOREIGN_FORMS: list[dict[str, str]] = [
 ]
 
 
-def sent_by(client: OperatorClient, headers: dict[str, str], path: str, body: str) -> int:
-    """Post a form with these headers and no others, and the cookies of the client. Return the status."""
+def post_form(client: OperatorClient, headers: dict[str, str], path: str, body: str) -> int:
+    """Post a form with only these headers and the client's cookies, and return the status."""
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     sent = {"Authorization": None, "Cookie": cookies or None, **headers}
     return client.shop.post(path, body.encode(), sent).status
 
 
 @pytest.mark.parametrize("headers", FOREIGN_FORMS, ids=repr)
-def test_a_form_of_another_s_is_refused(client: OperatorClient, headers: dict[str, str]) -> None:
-    """Another site's, or an old browser's that doesn't say whose it is: 403, and nothing is done."""
+def test_a_form_of_another_site_is_refused(client: OperatorClient, headers: dict[str, str]) -> None:
+    """Another site's form, or an old browser's form without an origin, is 403 and changes nothing."""
     client.log_in()
-    assert sent_by(client, headers, "/operator/logout", "") == 403
+    assert post_form(client, headers, "/operator/logout", "") == 403
     assert client.get("/").status == 200
-    assert sent_by(client, headers, "/operator/login", f"password={PASSWORD}") == 403
+    assert post_form(client, headers, "/operator/login", f"password={PASSWORD}") == 403
     assert LoginAttempt.select().count() == 0
 
 
 @pytest.mark.parametrize("headers", OUR_FORMS, ids=repr)
-def test_a_form_of_our_own_is_taken(client: OperatorClient, headers: dict[str, str]) -> None:
-    """By what the browser says of it; a program that is no browser has no cookies but its own."""
+def test_a_form_of_our_own_is_accepted(client: OperatorClient, headers: dict[str, str]) -> None:
+    """The browser's headers decide. A program that is no browser sends only its own cookies."""
     client.log_in()
-    assert sent_by(client, headers, "/operator/logout", "") == 303
+    assert post_form(client, headers, "/operator/logout", "") == 303
     assert client.get("/").status == 303
 
 
-def test_a_browser_names_its_origin_with_our_forms(client: OperatorClient) -> None:
-    """With the policy no-referrer it would send Origin: null, and be refused."""
+def test_a_browser_sends_its_origin_with_our_forms(client: OperatorClient) -> None:
+    """With the policy no-referrer a browser sends Origin: null, and is refused."""
     for page in (client.get("/operator/login"), client.log_in("wrong")):
         assert page.headers["Referrer-Policy"] == "same-origin"
 
 
 def test_a_form_needs_the_session(client: OperatorClient) -> None:
-    """A right origin alone does nothing."""
+    """A right origin alone is not enough."""
     client.log_in()
     stranger = OperatorClient(client.shop)
     assert stranger.post("/operator/logout").leads_to == "/operator/login"
     assert client.get("/").status == 200
 
 
-def test_a_form_that_cannot_be_read_is_refused(client: OperatorClient) -> None:
-    """With a page that says so."""
+def test_an_unreadable_form_is_refused_with_a_page(client: OperatorClient) -> None:
     for body, status in (
         ("%ff=1", 400),
         ("x=%ed%a0%80", 400),
@@ -256,8 +253,8 @@ def test_a_form_that_cannot_be_read_is_refused(client: OperatorClient) -> None:
         assert page.headers["Content-Type"].startswith("text/html")
 
 
-def test_the_login_leads_nowhere_else(client: OperatorClient) -> None:
-    """What asks for another place gets the first page."""
+def test_the_login_redirects_to_no_other_site(client: OperatorClient) -> None:
+    """Any other target is replaced by the first page."""
     for to in (
         "//evil.example",
         "https://evil.example",
@@ -270,8 +267,8 @@ def test_the_login_leads_nowhere_else(client: OperatorClient) -> None:
         assert client.log_in(to=to).leads_to == "/", to
 
 
-def test_a_link_from_another_site_is_followed_after_all(client: OperatorClient) -> None:
-    """SameSite=Strict keeps our cookie back then: the page asks for itself once more, from here."""
+def test_a_link_from_another_site_works_after_a_reload(client: OperatorClient) -> None:
+    """A browser sends no SameSite=Strict cookie with such a link, so the page reloads itself once."""
     page = client.call("GET", "/operator/login?to=operator/money", headers={"Sec-Fetch-Site": "cross-site"})
     assert '<meta http-equiv="refresh" content="0">' in page.text
     page = client.call("GET", "/operator/login?to=operator/money", headers={"Sec-Fetch-Site": "same-origin"})
@@ -283,8 +280,8 @@ def test_a_link_from_another_site_is_followed_after_all(client: OperatorClient) 
 # Wrong passwords
 
 
-def test_a_wrong_password_is_refused_and_said(client: OperatorClient) -> None:
-    """403, with the form again; the right one is good a second later."""
+def test_a_wrong_password_is_refused_with_a_message(client: OperatorClient) -> None:
+    """It is 403 with the form. The right one is accepted a second later."""
     page = client.log_in("open barley")
     assert page.status == 403
     assert "The password is wrong." in page.words
@@ -293,8 +290,8 @@ def test_a_wrong_password_is_refused_and_said(client: OperatorClient) -> None:
     assert client.log_in().status == 303
 
 
-def test_pauses_grow_and_have_an_end(client: OperatorClient) -> None:
-    """1, 2, 4, 8, 16 and never more than 30 seconds; meanwhile not even the right password is looked at."""
+def test_pauses_grow_up_to_a_limit(client: OperatorClient) -> None:
+    """They are 1, 2, 4, 8, 16 and then 30 seconds. During a pause even the right password is refused."""
     seconds = [pause_after(failures).seconds for failures in (1, 2, 3, 4, 5, 6, 7, 10_000)]
     assert seconds == [1, 2, 4, 8, 16, 30, 30, 30]
     for pause in seconds:
@@ -308,14 +305,13 @@ def test_pauses_grow_and_have_an_end(client: OperatorClient) -> None:
     assert LoginAttempt.select().count() == 0
 
 
-def test_a_pause_is_for_one_client_in_all_processes(client: OperatorClient) -> None:
-    """Another browser at the same address has to wait as well."""
+def test_a_pause_holds_for_all_browsers_of_an_address(client: OperatorClient) -> None:
     client.log_in("wrong")
     assert OperatorClient(client.shop).log_in().status == 429
 
 
-def test_of_many_tries_at_once_one_is_looked_at(shop: WebServer) -> None:
-    """However many threads there are."""
+def test_of_several_tries_at_once_one_is_checked(shop: WebServer) -> None:
+    """The number of threads does not matter."""
     clients = [OperatorClient(shop) for _ in range(8)]
     together = threading.Barrier(len(clients))
     statuses = []
@@ -332,8 +328,8 @@ def test_of_many_tries_at_once_one_is_looked_at(shop: WebServer) -> None:
     assert sorted(statuses) == [403] + [429] * 7
 
 
-def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> None:
-    """A browser that has logged in is known again, and has a pause of its own."""
+def test_guesses_do_not_delay_a_browser_that_has_logged_in_before(client: OperatorClient) -> None:
+    """Such a browser has a pause of its own."""
     client.log_in()
     client.post("/operator/logout")
     assert OperatorClient(client.shop).log_in("guess").status == 403
@@ -342,17 +338,17 @@ def test_guesses_keep_nobody_out_who_was_here_before(client: OperatorClient) -> 
     assert [client.log_in("wrong").status, client.log_in().status] == [403, 429]
 
 
-def via_front(shop: WebServer, forwarded_for: str) -> OperatorClient:
-    """A browser that comes through a front on this machine, which reports its address."""
+def via_proxy(shop: WebServer, forwarded_for: str) -> OperatorClient:
+    """Return a client behind a proxy on this machine, which reports its address."""
     return OperatorClient(shop, headers={"X-Forwarded-For": forwarded_for})
 
 
-def test_guesses_keep_the_operator_out_nowhere_else(client: OperatorClient) -> None:
-    """Nobody waits for another address: neither through the front, nor through SSH."""
-    guesser = via_front(client.shop, "203.0.113.7")
+def test_guesses_do_not_delay_other_addresses(client: OperatorClient) -> None:
+    """The operator may use another address through the proxy, or SSH."""
+    guesser = via_proxy(client.shop, "203.0.113.7")
     for pause in (1, 2, 4, 8, 16, 30, 30):
         assert [guesser.log_in("guess").status, guesser.log_in().status] == [403, 429]
-        assert via_front(client.shop, "198.51.100.1").log_in().status == 303
+        assert via_proxy(client.shop, "198.51.100.1").log_in().status == 303
         assert OperatorClient(client.shop).log_in().status == 303
         client.shop.wait(seconds=pause)
 
@@ -368,31 +364,31 @@ def test_guesses_keep_the_operator_out_nowhere_else(client: OperatorClient) -> N
         ("nonsense", "127.0.0.1"),
     ],
 )
-def test_one_client_has_one_pause(shop: WebServer, first: str, second: str) -> None:
-    """The front's own word is the last hop. An IPv6 client has a whole network."""
-    assert via_front(shop, first).log_in("guess").status == 403
-    assert via_front(shop, second).log_in().status == 429
+def test_spellings_of_one_client_share_a_pause(shop: WebServer, first: str, second: str) -> None:
+    """Only the proxy's own hop counts. An IPv6 client has a whole network."""
+    assert via_proxy(shop, first).log_in("guess").status == 403
+    assert via_proxy(shop, second).log_in().status == 429
 
 
-def test_invented_addresses_are_no_way_round_the_pause(
+def test_invented_addresses_do_not_avoid_the_pause(
     client: OperatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who comes through a forwarder of bytes writes the header itself; who logged in before does not wait."""
+    """A client of a TCP forwarder chooses the header. A browser that has logged in before does not wait."""
     monkeypatch.setattr("models.operator_session.MAX_CLIENTS_A_MINUTE", 20)
     assert client.log_in().status == 303
-    statuses = [via_front(client.shop, f"203.0.113.{n}").log_in("guess").status for n in range(30)]
+    statuses = [via_proxy(client.shop, f"203.0.113.{n}").log_in("guess").status for n in range(30)]
     assert statuses == [403] * 20 + [429] * 10
     client.cookies.pop("nodetill-session")
     client.headers["X-Forwarded-For"] = "198.51.100.1"
     assert client.log_in().status == 303
     client.shop.wait(minutes=1, seconds=1)
-    assert via_front(client.shop, "203.0.113.99").log_in().status == 303
+    assert via_proxy(client.shop, "203.0.113.99").log_in().status == 303
 
 
 def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> None:
-    """With their addresses, until the login after the next; the log has them too."""
+    """They have their addresses until the login after the next. The log has them, too."""
     for address in ("203.0.113.7", "203.0.113.7", "198.51.100.1"):
-        via_front(client.shop, f"10.0.0.1, {address}").log_in("guess")
+        via_proxy(client.shop, f"10.0.0.1, {address}").log_in("guess")
         client.shop.wait(minutes=1)
     client.log_in()
     page = client.get("/")
@@ -400,7 +396,7 @@ def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> N
     assert "203.0.113.7: 2, the last at" in page.words
     assert "198.51.100.1: 1, the last at" in page.words
     assert "10.0.0.1" not in page.words
-    via_front(client.shop, "192.0.2.1").log_in("guess")
+    via_proxy(client.shop, "192.0.2.1").log_in("guess")
     assert "192.0.2.1: 1" in client.get("/").words
     del client.cookies["nodetill-session"]
     client.log_in()
@@ -412,11 +408,10 @@ def test_wrong_passwords_are_listed_after_the_login(client: OperatorClient) -> N
     assert "Failed logins" not in client.get("/").words
 
 
-def test_the_list_of_wrong_passwords_has_an_end(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many addresses there are."""
+def test_the_list_of_wrong_passwords_is_limited(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.operator_session.MAX_LISTED_ADDRESSES", 3)
     for number in range(6):
-        via_front(shop, f"203.0.113.{number}").log_in("guess")
+        via_proxy(shop, f"203.0.113.{number}").log_in("guess")
     tries = {each.address: each.tries for each in failed_logins()}
     assert len(tries) == 4
     assert tries["other addresses"] == 3
@@ -425,7 +420,7 @@ def test_the_list_of_wrong_passwords_has_an_end(shop: WebServer, monkeypatch: py
 def test_a_wrong_password_is_logged_with_the_client_s_address(
     shop: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not with the front's, which is the same for all."""
+    """The proxy's address is the same for all clients."""
     lines: list[dict[str, object]] = []
 
     class Log:
@@ -433,12 +428,12 @@ def test_a_wrong_password_is_logged_with_the_client_s_address(
             lines.append({"event": event, **fields})
 
     monkeypatch.setattr("web.auth.access.log", Log())
-    via_front(shop, "203.0.113.7").log_in("guess")
+    via_proxy(shop, "203.0.113.7").log_in("guess")
     assert lines == [{"event": "operator not let in", "reason": "wrong password", "address": "203.0.113.7"}]
 
 
 def test_the_operator_can_log_out_everywhere(client: OperatorClient) -> None:
-    """One button ends every session."""
+    """One button ends all sessions."""
     other = OperatorClient(client.shop)
     other.log_in()
     client.log_in()
@@ -453,16 +448,15 @@ def test_the_operator_can_log_out_everywhere(client: OperatorClient) -> None:
     assert [client.get("/").status, other.get("/").status] == [303, 303]
 
 
-def test_a_pause_of_a_wrong_clock_is_none(client: OperatorClient) -> None:
-    """The clock was a day ahead when the password was wrong: nobody waits for a day."""
+def test_a_pause_from_a_wrong_clock_is_ignored(client: OperatorClient) -> None:
+    """The clock was a day ahead at the wrong password, and nobody should wait for a day."""
     client.shop.wait(days=1)
     client.log_in("wrong")
     client.shop.wait(days=-1)
     assert client.log_in().status == 303
 
 
-def test_old_mistakes_are_forgiven(client: OperatorClient) -> None:
-    """After an hour the next is the first again."""
+def test_wrong_passwords_are_forgotten_after_an_hour(client: OperatorClient) -> None:
     for _ in range(6):
         client.log_in("wrong")
         client.shop.wait(seconds=LONGEST_PAUSE.seconds)

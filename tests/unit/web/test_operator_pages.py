@@ -1,4 +1,4 @@
-"""The operator's pages show all that there is, and leave wishes for the daemon: they change no payment."""
+"""The operator's pages show all payments and store commands for the daemon. They change no payment."""
 
 import csv
 import io
@@ -27,27 +27,27 @@ MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' </textarea>{{
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A shop with an operator, on each kind of database."""
+    """Serve a web server with an operator, on each kind of database."""
     with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
         yield opened
 
 
 @pytest.fixture
 def operator(shop: WebServer) -> OperatorClient:
-    """The operator, logged in."""
+    """Return a client that is logged in as the operator."""
     client = OperatorClient(shop)
     assert client.log_in().status == 303
     return client
 
 
 def listed(page: Page) -> list[str]:
-    """The ids in the list of all payments, in its order."""
+    """Return the ids in the list of all payments, in its order."""
     assert page.status == 200, page.words
     return re.findall(r'<tr id="(PR-\w+)">', page.text)
 
 
-def asked(page: Page) -> dict[str, list[str]]:
-    """The ids in each list of what needs a decision."""
+def action_lists(page: Page) -> dict[str, list[str]]:
+    """Return the ids in each list of payments that need a decision."""
     found: dict[str, list[str]] = {}
     for need, reference in re.findall(r'<tr id="([a-z]+)-(PR-\w+)">', page.text):
         found.setdefault(need, []).append(reference)
@@ -62,7 +62,7 @@ def path_of(document: dict[str, object]) -> str:
 
 
 def test_payments_of_all_sellers_are_listed_newest_first(shop: WebServer, operator: OperatorClient) -> None:
-    """Fifty at a time, each once."""
+    """A page has fifty of them, and each payment is on one page."""
     add_seller("company2", "nt_company2")
     made = [shop.created(note=str(number))["payment_request_id"] for number in range(49)]
     shop.wait(seconds=1)
@@ -76,8 +76,10 @@ def test_payments_of_all_sellers_are_listed_newest_first(shop: WebServer, operat
     assert listed(first) + listed(operator.get("/" + older[1].replace("&amp;", "&"))) == everything[:40]
 
 
-def test_the_filters_are_those_of_the_api_and_more(shop: WebServer, operator: OperatorClient) -> None:
-    """Seller and days besides; what a form sends empty is no filter."""
+def test_the_filters_are_those_of_the_api_and_seller_and_days(
+    shop: WebServer, operator: OperatorClient
+) -> None:
+    """An empty field of a form is no filter."""
     old = shop.created(note="Alpaca socks")["payment_request_id"]
     shop.wait(days=1)
     operator.log_in()
@@ -105,8 +107,7 @@ def test_the_filters_are_those_of_the_api_and_more(shop: WebServer, operator: Op
     assert "No payments found." in operator.get("/?q=nothing").words
 
 
-def test_a_wrong_filter_is_told(operator: OperatorClient) -> None:
-    """422, on a page that names it."""
+def test_a_wrong_filter_is_named_with_422(operator: OperatorClient) -> None:
     for query in (
         "status=paid",
         "currency=eur",
@@ -123,8 +124,8 @@ def test_a_wrong_filter_is_told(operator: OperatorClient) -> None:
         assert query.partition("=")[0] in page.words
 
 
-def test_every_scene_is_shown(shop: WebServer, operator: OperatorClient) -> None:
-    """Whatever state a request is in, the list and its own page can be read."""
+def test_each_scene_is_shown(shop: WebServer, operator: OperatorClient) -> None:
+    """The list and the payment's page can be read in each state."""
     for scene in SCENES:
         made = create_in_scene(shop, scene, note=scene, label="b", metadata={"order": [1]})
         page = operator.get(path_of(made))
@@ -134,8 +135,8 @@ def test_every_scene_is_shown(shop: WebServer, operator: OperatorClient) -> None
     assert len(listed(operator.get("/"))) == len(SCENES)
 
 
-def test_what_strangers_wrote_is_text(shop: WebServer, operator: OperatorClient) -> None:
-    """In the list, on the payment's page, in the filter, in what an endpoint answered: never markup."""
+def test_text_of_strangers_is_never_markup(shop: WebServer, operator: OperatorClient) -> None:
+    """It is in the list, on the payment's page, in the filter, and in an endpoint's answer."""
     texts = {"note": MARKUP, "label": MARKUP, "metadata": {MARKUP: MARKUP}}
     made = create_in_scene(shop, "late", **texts)
     add_event(shop, made, "payment.late", webhook={"failed_at": shop.now, "last_error": MARKUP})
@@ -148,8 +149,8 @@ def test_what_strangers_wrote_is_text(shop: WebServer, operator: OperatorClient)
         assert str(7 * 7777) not in page.text
 
 
-def test_health_is_on_top(shop: WebServer, operator: OperatorClient) -> None:
-    """The same that /health tells, and what to do."""
+def test_health_is_at_the_top_of_the_page(shop: WebServer, operator: OperatorClient) -> None:
+    """It is the same as in /health, with advice."""
     words = operator.get("/").words
     assert f"block {TIP:,}" in words
     assert "50 free" in words
@@ -161,56 +162,60 @@ def test_health_is_on_top(shop: WebServer, operator: OperatorClient) -> None:
     assert all(problem in words for problem in problems)
 
 
-# What needs a decision
+# Payments that need a decision
 
 
-def test_what_needs_a_decision_is_on_top(shop: WebServer, operator: OperatorClient) -> None:
-    """Each kind, the most urgent first, with its number; and the rest is not among it."""
+def test_payments_that_need_a_decision_are_at_the_top(shop: WebServer, operator: OperatorClient) -> None:
+    """Each kind is there with its number, the most urgent first, and no other payment."""
     for scene in SCENES.keys() - {"late", "expired_partly"}:
         create_in_scene(shop, scene)
     made = create_action_needed(shop)
     page = operator.get("/")
-    assert asked(page) == {need: [document["payment_request_id"]] for need, document in made.items()}
-    assert list(asked(page)) == ["reverted", "late", "part", "extra", "undelivered"]
+    assert action_lists(page) == {need: [document["payment_request_id"]] for need, document in made.items()}
+    assert list(action_lists(page)) == ["reverted", "late", "part", "extra", "undelivered"]
     for need, document in made.items():
         assert action_counts()[need] == 1
         assert listed(operator.get(f"/?needs={need}")) == [document["payment_request_id"]]
 
 
-def test_of_many_the_newest_are_shown(shop: WebServer, operator: OperatorClient) -> None:
-    """Three of each kind, and a way to all of them."""
+def test_the_newest_three_of_each_kind_are_shown(shop: WebServer, operator: OperatorClient) -> None:
+    """A link leads to all of them."""
     made = [create_in_scene(shop, "late")["payment_request_id"] for _ in range(5)]
     page = operator.get("/")
-    assert asked(page) == {"late": made[:1:-1]}
+    assert action_lists(page) == {"late": made[:1:-1]}
     assert '<a href="?needs=late">all 5</a>' in page.text
     assert listed(operator.get("/?needs=late")) == made[::-1]
 
 
-def test_change_is_no_question(shop: WebServer, operator: OperatorClient) -> None:
-    """What is below the dust limit can't be sent back."""
+def test_extra_money_below_the_dust_limit_needs_no_decision(
+    shop: WebServer, operator: OperatorClient
+) -> None:
+    """It cannot be sent back."""
     made = create_in_scene(shop, "confirmed")
     change(made, overpaid_sats=545)
-    assert asked(operator.get("/")) == {}
+    assert action_lists(operator.get("/")) == {}
     change(made, overpaid_sats=546)
-    assert list(asked(operator.get("/"))) == ["extra"]
+    assert list(action_lists(operator.get("/"))) == ["extra"]
 
 
 def test_late_money_is_accepted_as_by_the_api(shop: WebServer, operator: OperatorClient) -> None:
-    """One wish for the daemon, however often it is pressed; until it is done the page says so."""
+    """Several clicks store one command. The page shows it until the daemon has done it."""
     made = create_in_scene(shop, "late")
     path = path_of(made)
     for _ in range(2):
         done = operator.post(f"{path}/accept")
         assert (done.status, done.leads_to) == (303, path)
-    assert [(hint.kind, hint.payment_id) for hint in DaemonCommand.select()] == [(ACCEPT, stored(made).id)]
+    assert [(command.kind, command.payment_id) for command in DaemonCommand.select()] == [
+        (ACCEPT, stored(made).id)
+    ]
     for page in (operator.get("/"), operator.get(path)):
         assert "Accepted: the daemon will count it." in page.words
         assert f"{path.removeprefix('/')}/accept" not in page.text
     assert stored(made).status == "expired"
 
 
-def test_what_is_not_late_cannot_be_accepted(shop: WebServer, operator: OperatorClient) -> None:
-    """409, on a page that says why; 404 for what is not there."""
+def test_money_that_is_not_late_cannot_be_accepted(shop: WebServer, operator: OperatorClient) -> None:
+    """It is 409 on a page with the reason. An unknown payment is 404."""
     path = path_of(create_in_scene(shop, "confirmed"))
     page = operator.post(f"{path}/accept")
     assert page.status == 409
@@ -220,8 +225,8 @@ def test_what_is_not_late_cannot_be_accepted(shop: WebServer, operator: Operator
     assert DaemonCommand.select().count() == 0
 
 
-def test_what_is_dealt_with_is_asked_no_more(shop: WebServer, operator: OperatorClient) -> None:
-    """Of every kind; and the payments themselves are as they were."""
+def test_an_acknowledged_payment_needs_no_decision(shop: WebServer, operator: OperatorClient) -> None:
+    """The payment itself does not change."""
     for document in create_action_needed(shop).values():
         before = stored(document)
         page = operator.get(path_of(document))
@@ -230,32 +235,32 @@ def test_what_is_dealt_with_is_asked_no_more(shop: WebServer, operator: Operator
         assert (done.status, done.leads_to) == (303, path_of(document))
         after = stored(document)
         assert (after.status, after.revision) == (before.status, before.revision)
-    assert asked(operator.get("/")) == {}
+    assert action_lists(operator.get("/")) == {}
 
 
-def test_it_is_asked_again_when_something_comes(shop: WebServer, operator: OperatorClient) -> None:
-    """More money, another reversal, another message that can't be delivered."""
+def test_a_new_change_needs_a_decision_again(shop: WebServer, operator: OperatorClient) -> None:
+    """Examples are more money, another reversal, and another undeliverable message."""
     made = create_action_needed(shop)
     for document in made.values():
         operator.post(f"{path_of(document)}/settle", revision="0")
-    assert asked(operator.get("/")) == {}
+    assert action_lists(operator.get("/")) == {}
     change(made[ActionNeeded.PART], received_sats=150_000)
     add_event(shop, made[ActionNeeded.REVERTED], "payment.reverted", revision=3)
     failed = {"failed_at": shop.now, "last_error": "HTTP 410"}
     add_event(shop, made[ActionNeeded.UNDELIVERED], "payment.extra", revision=3, webhook=failed)
-    assert list(asked(operator.get("/"))) == ["reverted", "part", "undelivered"]
+    assert list(action_lists(operator.get("/"))) == ["reverted", "part", "undelivered"]
 
 
-def test_only_what_was_seen_is_dealt_with(shop: WebServer, operator: OperatorClient) -> None:
-    """409 where something has happened since the page was made: it has to be looked at."""
+def test_an_outdated_revision_is_not_acknowledged(shop: WebServer, operator: OperatorClient) -> None:
+    """It is 409, because the operator has not seen the change since the page was made."""
     made = create_in_scene(shop, "late")
     for revision in ("1", "", "x", "-0", "0 ", "9" * 30):
         assert operator.post(f"{path_of(made)}/settle", revision=revision).status == 409
-    assert list(asked(operator.get("/"))) == ["late"]
+    assert list(action_lists(operator.get("/"))) == ["late"]
 
 
-def test_a_whole_list_is_dealt_with(shop: WebServer, operator: OperatorClient) -> None:
-    """What was on the page, and is as it was; what has changed or is none stays, and is no fault."""
+def test_a_whole_list_is_acknowledged(shop: WebServer, operator: OperatorClient) -> None:
+    """A changed or unknown payment stays, and causes no error."""
     made = [create_in_scene(shop, "expired_partly") for _ in range(4)]
     page = operator.get("/?needs=part&limit=3")
     shown = dict(re.findall(r'name="(PR-\w+)" value="(\d+)"', page.text))
@@ -274,8 +279,8 @@ def test_a_whole_list_is_dealt_with(shop: WebServer, operator: OperatorClient) -
 # One payment
 
 
-def test_a_payment_s_page_tells_its_story(shop: WebServer, operator: OperatorClient) -> None:
-    """In the order in which it happened, with who was told, and how that went."""
+def test_a_payment_s_page_has_its_timeline(shop: WebServer, operator: OperatorClient) -> None:
+    """It shows the events in order, with their messages and results."""
     made = create_in_scene(shop, "received", note="Alpaca\nsocks")
     shop.wait(minutes=1)
     add_event(
@@ -285,7 +290,7 @@ def test_a_payment_s_page_tells_its_story(shop: WebServer, operator: OperatorCli
         webhook={"attempts": 3, "last_error": "timed out", "next_attempt_at": NOW},
     )
     words = operator.get(path_of(made)).words
-    story = [
+    timeline = [
         "Timeline",
         "Created by company1",
         "seen, in",
@@ -293,14 +298,14 @@ def test_a_payment_s_page_tells_its_story(shop: WebServer, operator: OperatorCli
         "email, delivered 2026-11-23 12:01:01",
         "webhook, waiting after 3 attempts timed out",
     ]
-    places = [words.index(part) for part in story]
+    places = [words.index(part) for part in timeline]
     assert places == sorted(places)
     (output,) = Output.select()
     assert f"https://mempool.space/tx/{output.txid}" in operator.get(path_of(made)).text
 
 
-def test_a_message_is_sent_again(shop: WebServer, operator: OperatorClient) -> None:
-    """One wish for the daemon; the operator's own email too, which no seller can ask for."""
+def test_the_operator_can_send_a_message_again(shop: WebServer, operator: OperatorClient) -> None:
+    """Several clicks store one command. No seller can send the operator's email again."""
     made = create_action_needed(shop)[ActionNeeded.UNDELIVERED]
     page = operator.get(path_of(made))
     (event,) = Event.select().where(Event.payment == stored(made))
@@ -308,21 +313,20 @@ def test_a_message_is_sent_again(shop: WebServer, operator: OperatorClient) -> N
     for channel in ("webhook", "webhook", "email"):
         done = operator.post(f"{path}/{channel}")
         assert (done.status, done.leads_to) == (303, path_of(made))
-    wishes = (
+    commands = (
         DaemonCommand.select(DaemonCommand.kind, Message.channel)
         .join(Message)
         .order_by(DaemonCommand.id)
         .tuples()
     )
-    assert list(wishes) == [(REDELIVER, "webhook"), (REDELIVER, "email")]
+    assert list(commands) == [(REDELIVER, "webhook"), (REDELIVER, "email")]
     page = operator.get(path_of(made))
     assert page.words.count("The daemon will send it again.") == 2
     assert operator.post(f"{path}/pigeon").status == 404
     assert operator.post(f"{path}x/email").status == 404
 
 
-def test_what_is_not_there_is_not_found(operator: OperatorClient) -> None:
-    """404, on a page."""
+def test_an_unknown_payment_is_a_404_page(operator: OperatorClient) -> None:
     for name in ("PR-" + "x" * 22, "x", "%00", "PR-%ff"):
         page = operator.get(f"/operator/payments/{name}")
         assert page.status == 404
@@ -337,10 +341,10 @@ def rows_of(page: Page) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(page.body.decode("utf-8-sig"), newline="")))
 
 
-def test_the_csv_has_what_is_filtered(
+def test_the_csv_has_all_filtered_payments(
     shop: WebServer, operator: OperatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of it, however many pages the list has."""
+    """It has them all, however many pages the list has."""
     monkeypatch.setattr(export, "_AT_ONCE", 2)
     made = [shop.created(note=f"Socken für {number}") for number in range(5)]
     made.append(create_in_scene(shop, "confirmed", note="Lamas", label="Alpaca Direct"))
@@ -367,7 +371,7 @@ def test_the_csv_has_what_is_filtered(
 
 
 def test_no_cell_is_a_formula(shop: WebServer, operator: OperatorClient) -> None:
-    """What a stranger wrote is not carried out by the operator's spreadsheet."""
+    """A spreadsheet must not run the text of a stranger."""
     notes = [f'{start}HYPERLINK("http://evil.example","x"),2\nnext line' for start in "=+-@\t\n＝"]
     for note in notes:
         shop.created(note=note)
@@ -376,10 +380,10 @@ def test_no_cell_is_a_formula(shop: WebServer, operator: OperatorClient) -> None
 
 
 @pytest.mark.parametrize("separator", [";", "\t", ",", "|", "\n", "\r\n"])
-def test_no_cell_is_a_formula_whatever_it_is_split_by(
+def test_no_cell_is_a_formula_with_any_separator(
     shop: WebServer, operator: OperatorClient, separator: str
 ) -> None:
-    """German, French and Spanish spreadsheets split by semicolons, and see quotation marks elsewhere."""
+    """German, French and Spanish spreadsheets split at semicolons, and place quotation marks differently."""
     for start in ("=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", " =1", '"=1', '" "=1"', "\n=1"):
         shop.created(note=f"x{separator}{start}{separator}{separator}{start}", label="=1;=1")
     text = operator.get("/operator/payments.csv").body.decode("utf-8-sig")
@@ -394,8 +398,8 @@ def test_no_cell_is_a_formula_whatever_it_is_split_by(
 # Money
 
 
-def test_takings_are_added_up_by_day_and_currency(shop: WebServer, operator: OperatorClient) -> None:
-    """Exactly, by the day of the confirmation in UTC; what isn't confirmed is not counted."""
+def test_revenue_is_summed_by_day_and_currency(shop: WebServer, operator: OperatorClient) -> None:
+    """The sums are exact, by the day of the confirmation in UTC. Unconfirmed payments do not count."""
     midnight = datetime.fromisoformat("2026-11-23T00:00:00Z")
     for amount, confirmed_at in (
         ("0.10", midnight),
@@ -420,14 +424,13 @@ def test_takings_are_added_up_by_day_and_currency(shop: WebServer, operator: Ope
     assert "in 5 payments" in operator.get("/operator/money?days=92").words
 
 
-def test_no_money_is_no_fault(operator: OperatorClient) -> None:
-    """It is said; and a span that there is not is refused."""
+def test_a_period_without_payments_has_a_message(operator: OperatorClient) -> None:
+    """An unknown period is refused."""
     assert "No payment was confirmed in this period." in operator.get("/operator/money").words
     assert operator.get("/operator/money?days=365000").status == 422
 
 
-def test_extra_money_is_told_in_the_list(shop: WebServer, operator: OperatorClient) -> None:
-    """And what is missing."""
+def test_the_list_shows_overpaid_and_missing_amounts(shop: WebServer, operator: OperatorClient) -> None:
     create_action_needed(shop)
     words = operator.get("/").words
     assert f"0.000{EXTRA_SATS}\xa0BTC overpaid".replace("\xa0", " ") in words

@@ -1,4 +1,4 @@
-"""A seller finds each of its requests, newest first, page by page, and nobody else's."""
+"""A seller finds each of its requests, newest first, page by page, and no other seller's requests."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,25 +16,25 @@ TXID = "cd" * 32
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A shop on each kind of database."""
+    """Serve a web server on each kind of database."""
     with open_shop(tmp_path, database_url) as opened:
         yield opened
 
 
 def listed(shop: WebServer, **parameters: object) -> Reply:
-    """The list with these filters."""
+    """Return the list with these filters."""
     return shop.get(f"/api/v1/payments?{urlencode(parameters)}")
 
 
 def notes(shop: WebServer, **parameters: object) -> list[str]:
-    """The notes of the requests that are listed."""
+    """Return the notes of the listed requests."""
     reply = listed(shop, **parameters)
     assert reply.status == 200, reply.body
     return [document["note"] for document in reply.json["data"]]
 
 
-def test_pages_hold_each_request_once(shop: WebServer) -> None:
-    """Following next_cursor to its end gives all, newest first; a request made meanwhile disturbs nothing."""
+def test_each_request_is_on_one_page(shop: WebServer) -> None:
+    """The pages by next_cursor have all requests, newest first, also if another is created meanwhile."""
     made = [shop.created(note=str(number)) for number in range(5)]
     first = listed(shop, limit=2).json
     shop.created(note="new")
@@ -45,8 +45,8 @@ def test_pages_hold_each_request_once(shop: WebServer) -> None:
     assert listed(shop, limit=6).json["next_cursor"] is None
 
 
-def test_a_cursor_of_another_seller_is_none(shop: WebServer) -> None:
-    """422, as for one that is made up."""
+def test_a_cursor_of_another_seller_is_refused(shop: WebServer) -> None:
+    """It is 422, as for an invented one."""
     cursor = shop.created()["payment_request_id"]
     add_seller("company2", "nt_company2")
     for name in (cursor, "PR-" + "x" * 22):
@@ -54,8 +54,7 @@ def test_a_cursor_of_another_seller_is_none(shop: WebServer) -> None:
         assert reply.status == 422
 
 
-def test_filters_narrow_the_list_together(shop: WebServer) -> None:
-    """Status, currency and time from `created_after` up to `created_before`; all have to fit."""
+def test_a_request_must_match_all_filters(shop: WebServer) -> None:
     shop.created(note="a")
     shop.wait(minutes=1)
     shop.created(note="b", currency="JPY", amount_fiat=9000)
@@ -75,7 +74,7 @@ def test_filters_narrow_the_list_together(shop: WebServer) -> None:
 
 
 def test_a_search_finds_id_note_address_and_txid(shop: WebServer) -> None:
-    """The id or its beginning, a part of the note, the whole address or txid, in capitals too."""
+    """It matches the begin of the id, a part of the note, or the whole address or txid."""
     first = shop.created(note="100% wool_socks")
     shop.created(note="100 sheep")
     pay(first, TXID, state="replaced", replaced_by="ee" * 32)
@@ -93,8 +92,8 @@ def test_a_search_finds_id_note_address_and_txid(shop: WebServer) -> None:
 
 
 @pytest.mark.parametrize("text", ["ÄPFEL", "äpfel", "Äpfel"])
-def test_a_note_is_found_in_capitals_and_without(shop: WebServer, text: str) -> None:
-    """In whichever alphabet it is, and on each database."""
+def test_a_note_is_found_in_any_case(shop: WebServer, text: str) -> None:
+    """This holds for each alphabet and each database."""
     assert shop.created(note="Äpfel aus Tirol")
     assert shop.created(note="ÄPFEL")
     assert notes(shop, q=text) == ["ÄPFEL", "Äpfel aus Tirol"]
@@ -125,18 +124,17 @@ def test_a_note_is_found_in_capitals_and_without(shop: WebServer, text: str) -> 
     ],
 )
 def test_a_wrong_filter_is_refused_by_name(shop: WebServer, parameters: dict[str, Any]) -> None:
-    """422, rather than a list that isn't what was asked for."""
+    """An unfiltered list would mislead the client."""
     reply = listed(shop, **parameters)
     assert reply.status == 422
     assert [error["field"] for error in reply.json["errors"]] == list(parameters)
 
 
 @pytest.mark.parametrize("query", ["q=%ff", "%ed%a0%80=1", "&".join(f"a{n}=1" for n in range(30))])
-def test_a_query_that_cannot_be_read_is_refused(shop: WebServer, query: str) -> None:
-    """400: what is no UTF-8, or has no end."""
+def test_an_unreadable_query_is_refused(shop: WebServer, query: str) -> None:
     assert shop.get(f"/api/v1/payments?{query}").status == 400
 
 
-def test_a_filter_may_be_given_once_only(shop: WebServer) -> None:
-    """Of two it would not be known which is meant."""
+def test_a_repeated_filter_is_refused(shop: WebServer) -> None:
+    """The meaning of two values would be unclear."""
     assert shop.get("/api/v1/payments?limit=1&limit=2").status == 422

@@ -1,4 +1,4 @@
-"""A payment request is made once, at a price that holds, and shown to its seller alone."""
+"""A payment request is created once, at a fixed price, and shown only to its seller."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,13 +19,13 @@ TXID = "ab" * 32
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A shop on each kind of database."""
+    """Serve a web server on each kind of database."""
     with open_shop(tmp_path, database_url) as opened:
         yield opened
 
 
-def test_a_new_request_has_all_that_the_contract_names(shop: WebServer) -> None:
-    """The answer is 201 with the document of docs/spec.md 4, and the row agrees with it."""
+def test_a_new_request_has_all_fields_of_the_contract(shop: WebServer) -> None:
+    """It is 201 with the document of docs/spec.md 4, and the row agrees with it."""
     reply = shop.create(
         note="Alpaca socks\r\nblue",
         label="Socks & co",
@@ -75,8 +75,8 @@ def test_a_new_request_has_all_that_the_contract_names(shop: WebServer) -> None:
     assert row.address.claimed_at == NOW
 
 
-def test_what_is_left_out_comes_from_the_settings(tmp_path: Path, database_url: str) -> None:
-    """Expiry, confirmations, tolerance, spread, monitoring and late payments are the operator's."""
+def test_optional_fields_default_to_the_settings(tmp_path: Path, database_url: str) -> None:
+    """The operator sets expiry, confirmations, tolerance, spread, monitoring and late payments."""
     environ = {
         "PAYMENT_EXPIRY": "5",
         "CONFIRMATIONS": "0",
@@ -106,16 +106,16 @@ def test_what_is_left_out_comes_from_the_settings(tmp_path: Path, database_url: 
         ({"currency": "BTC", "amount_fiat": "21000000"}, 21_000_000 * 10**8),
     ],
 )
-def test_bitcoin_and_satoshis_need_no_source(shop: WebServer, fields: dict[str, Any], sats: int) -> None:
-    """An amount in bitcoin is what it is, without a spread, from the dust limit to all there is."""
+def test_amounts_in_bitcoin_need_no_rate_source(shop: WebServer, fields: dict[str, Any], sats: int) -> None:
+    """They have no spread, and reach from the dust limit to all bitcoin."""
     Rate.delete().execute()
     document = shop.created(**fields)
     assert document["amount_sats"] == sats
     assert document["price_source"] == "bitcoin"
 
 
-def test_a_request_is_read_as_it_was_made(shop: WebServer) -> None:
-    """GET gives the same document; HEAD the same headers and no body."""
+def test_a_request_is_read_as_it_was_created(shop: WebServer) -> None:
+    """HEAD has the same headers and no body."""
     made = shop.created(note="¿qué?")
     path = f"/api/v1/payments/{made['payment_request_id']}"
     assert shop.get(path).json == made
@@ -125,7 +125,7 @@ def test_a_request_is_read_as_it_was_made(shop: WebServer) -> None:
 
 
 def test_an_unchanged_request_is_304(shop: WebServer) -> None:
-    """If-None-Match with its ETag, alone, weak, in a list or as *: 304 and no body; 200 once it changed."""
+    """If-None-Match may have its ETag alone, weak, in a list, or *."""
     made = shop.created()
     path = f"/api/v1/payments/{made['payment_request_id']}"
     tag = shop.get(path).headers["etag"]
@@ -138,8 +138,8 @@ def test_an_unchanged_request_is_304(shop: WebServer) -> None:
     assert shop.get(path, {"If-None-Match": tag}).status == 200
 
 
-def test_the_same_key_and_body_is_the_same_request(shop: WebServer) -> None:
-    """A repeat is 200 with the request as it is by now, and no address is used up, prices or not."""
+def test_the_same_key_and_body_return_the_same_request(shop: WebServer) -> None:
+    """It is 200 with the present document. It needs no price, and uses no address."""
     first = shop.create(key="order 17", note="a", metadata={"a": 1, "b": 2}).json
     Rate.delete().execute()
     repeat = shop.post(
@@ -155,7 +155,7 @@ def test_the_same_key_and_body_is_the_same_request(shop: WebServer) -> None:
 
 
 def test_the_same_key_with_another_body_is_refused(shop: WebServer) -> None:
-    """422, and the first request stays as it is."""
+    """The first request does not change."""
     shop.create(key="k", note="a")
     reply = shop.create(key="k", note="b")
     assert reply.status == 422
@@ -163,8 +163,7 @@ def test_the_same_key_with_another_body_is_refused(shop: WebServer) -> None:
     assert PaymentRequest.select().count() == 1
 
 
-def test_a_key_is_its_sellers_own(shop: WebServer) -> None:
-    """Two sellers may happen to use the same Idempotency-Key."""
+def test_two_sellers_may_use_the_same_key(shop: WebServer) -> None:
     add_seller("company2", "nt_company2")
     shop.create(key="k")
     other = shop.post(
@@ -176,13 +175,13 @@ def test_a_key_is_its_sellers_own(shop: WebServer) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "k\tk", "ü"])
-def test_a_strange_idempotency_key_is_refused(shop: WebServer, key: str) -> None:
-    """1 to 255 printable ASCII characters."""
+def test_an_invalid_idempotency_key_is_refused(shop: WebServer, key: str) -> None:
+    """A key has 1 to 255 printable ASCII characters."""
     assert shop.create(key=key).status == 400
 
 
-def test_without_a_fresh_price_nothing_is_used_up(shop: WebServer) -> None:
-    """Rates that are too old: 503 with Retry-After, no address claimed, no request made."""
+def test_without_a_fresh_price_no_address_is_used(shop: WebServer) -> None:
+    """It is 503 with Retry-After."""
     shop.wait(seconds=601)
     reply = shop.create()
     assert reply.status == 503
@@ -192,22 +191,22 @@ def test_without_a_fresh_price_nothing_is_used_up(shop: WebServer) -> None:
     assert PaymentRequest.select().count() == 0
 
 
-def test_sources_that_disagree_make_no_price(shop: WebServer) -> None:
-    """Two that are more than 5 % apart, with no third."""
+def test_sources_that_disagree_give_no_price(shop: WebServer) -> None:
+    """Two of them differ by more than 5 %, and there is no third."""
     store_rates("bitpay", {"EUR": Decimal(70_000)}, NOW)
     assert shop.create().status == 503
 
 
-def test_a_currency_that_no_source_has_is_a_fault_of_the_body(shop: WebServer) -> None:
-    """422 that names those which have a price."""
+def test_a_currency_without_a_source_is_422(shop: WebServer) -> None:
+    """The message names the currencies that have a price."""
     reply = shop.create(currency="ISK", amount_fiat="100")
     assert reply.status == 422
     assert reply.json["errors"][0]["field"] == "currency"
     assert "EUR, JPY, BTC, SAT" in reply.json["errors"][0]["message"]
 
 
-def test_with_the_pool_empty_nothing_is_used_up(shop: WebServer) -> None:
-    """503 with Retry-After, and the same Idempotency-Key works once there is an address again."""
+def test_with_an_empty_pool_the_key_can_be_used_again(shop: WebServer) -> None:
+    """It is 503 with Retry-After, and the same Idempotency-Key works once an address is free."""
     Address.update(claimed_at=NOW).execute()
     reply = shop.create(key="k")
     assert reply.status == 503
@@ -217,31 +216,35 @@ def test_with_the_pool_empty_nothing_is_used_up(shop: WebServer) -> None:
     assert shop.create(key="k").status == 201
 
 
-def test_a_hint_changes_nothing_but_is_left_for_the_daemon(shop: WebServer) -> None:
-    """202 with the request as it was; the same txid twice, in capitals too, is one hint."""
+def test_a_posted_txid_is_only_stored_as_a_command(shop: WebServer) -> None:
+    """It is 202 with the unchanged request. The same txid twice, in capitals too, is one command."""
     made = shop.created()
     path = f"/api/v1/payments/{made['payment_request_id']}/transactions"
     for txid in (TXID, TXID.upper()):
         reply = shop.post(path, {"txid": txid})
         assert (reply.status, reply.json) == (202, made)
-    hint = DaemonCommand.get()
-    assert hint.payment is not None
-    assert (hint.kind, hint.txid, hint.payment.reference) == (TRANSACTION, TXID, made["payment_request_id"])
+    command = DaemonCommand.get()
+    assert command.payment is not None
+    assert (command.kind, command.txid, command.payment.reference) == (
+        TRANSACTION,
+        TXID,
+        made["payment_request_id"],
+    )
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"txid": 1}, {"txid": "ab"}, {"txid": TXID + "\n"}, {"txid": TXID, "x": 1}]
 )
-def test_a_hint_needs_a_txid_and_nothing_else(shop: WebServer, body: dict[str, Any]) -> None:
-    """422, and no hint."""
+def test_a_posted_transaction_needs_exactly_a_txid(shop: WebServer, body: dict[str, Any]) -> None:
+    """Any other body is 422 and stores no command."""
     made = shop.created()
     reply = shop.post(f"/api/v1/payments/{made['payment_request_id']}/transactions", body)
     assert reply.status == 422
     assert DaemonCommand.select().count() == 0
 
 
-def test_hints_without_end_are_refused(shop: WebServer) -> None:
-    """The hundred-and-first that waits: 429 with Retry-After; other sellers go on."""
+def test_the_number_of_waiting_transaction_checks_is_limited(shop: WebServer) -> None:
+    """With a hundred waiting commands it is 429 with Retry-After. Other sellers are not affected."""
     made = shop.created()
     row = stored(made)
     DaemonCommand.insert_many(
@@ -253,7 +256,7 @@ def test_hints_without_end_are_refused(shop: WebServer) -> None:
 
 
 def test_late_money_is_accepted_once(shop: WebServer) -> None:
-    """409 while it is not late; then 200, however often, and one wish for the daemon."""
+    """It is 409 for money that is not late. Repeated calls are 200 and store one command."""
     made = shop.created()
     path = f"/api/v1/payments/{made['payment_request_id']}/accept"
     refused = shop.post(path)
@@ -262,7 +265,7 @@ def test_late_money_is_accepted_once(shop: WebServer) -> None:
 
     PaymentRequest.update(status="expired", is_late=True).execute()
     assert [shop.post(path).status for _ in range(2)] == [200, 200]
-    assert [hint.kind for hint in DaemonCommand.select()] == [ACCEPT]
+    assert [command.kind for command in DaemonCommand.select()] == [ACCEPT]
 
     DaemonCommand.delete().execute()
     PaymentRequest.update(late_accepted_at=NOW, status="received").execute()
@@ -271,7 +274,7 @@ def test_late_money_is_accepted_once(shop: WebServer) -> None:
 
 
 def test_transactions_are_shown_with_their_depth(shop: WebServer) -> None:
-    """Confirmations are counted at the tip that the status was worked out at."""
+    """Confirmations are counted at the tip of the last assessment."""
     made = shop.created()
     pay(made, TXID, 222_402, state="mined", block_hash="00" * 32, block_height=906_999)
     PaymentRequest.update(status="confirming", covered_height=906_999).execute()
@@ -280,8 +283,11 @@ def test_transactions_are_shown_with_their_depth(shop: WebServer) -> None:
     assert [(part["txid"], part["confirmations"]) for part in document["transactions"]] == [(TXID, 2)]
 
 
-def test_a_key_acts_for_its_seller_alone(shop: WebServer) -> None:
-    """Another's request is the same 404 as one that is missing; another's name in a body is 403."""
+def test_a_key_acts_only_for_its_seller(shop: WebServer) -> None:
+    """Another seller's request and a missing one have the same 404.
+
+    Another seller's name in a body is 403.
+    """
     add_seller("company2", "nt_company2")
     other = {"Authorization": "Bearer nt_company2"}
     path = f"/api/v1/payments/{shop.created()['payment_request_id']}"
@@ -315,8 +321,8 @@ def test_a_key_acts_for_its_seller_alone(shop: WebServer) -> None:
         "Bearer nt_gone",
     ],
 )
-def test_without_a_good_key_nothing_is_told(shop: WebServer, credentials: str | None) -> None:
-    """401 with WWW-Authenticate, on every call that needs a key; a removed seller's key is no key."""
+def test_without_a_valid_key_each_call_is_401(shop: WebServer, credentials: str | None) -> None:
+    """The key of a removed seller is not valid."""
     add_seller("gone", "nt_gone", removed_at=NOW)
     for method, path in (("POST", "/api/v1/payments"), ("GET", "/api/v1/payments"), ("GET", "/api/v1/rates")):
         reply = shop.call(method, path, b"{", {"Authorization": credentials})

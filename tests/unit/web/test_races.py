@@ -1,4 +1,4 @@
-"""Many calls at once make no two of anything, and an outage of the database takes nothing."""
+"""Many calls at once create nothing twice, and an outage of the database loses nothing."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +20,13 @@ CALLERS = 32
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A shop on each kind of database, with a pool of a hundred addresses."""
+    """Serve a web server on each kind of database, with a pool of a hundred addresses."""
     with open_shop(tmp_path, database_url, addresses=100) as opened:
         yield opened
 
 
-def test_no_address_is_given_twice(shop: WebServer) -> None:
-    """A hundred and twenty requests from thirty-two callers for a hundred addresses: each is given once."""
+def test_no_address_is_assigned_twice(shop: WebServer) -> None:
+    """Thirty-two callers make a hundred and twenty requests for a hundred addresses."""
     with ThreadPoolExecutor(CALLERS) as pool:
         replies = list(pool.map(lambda number: shop.create(note=str(number)), range(120)))
     made = [reply.json for reply in replies if reply.status == 201]
@@ -38,8 +38,8 @@ def test_no_address_is_given_twice(shop: WebServer) -> None:
     assert free_count() == 0
 
 
-def test_one_key_makes_one_request(shop: WebServer) -> None:
-    """Thirty-two callers with one Idempotency-Key: one 201, the others 200, all with the same request."""
+def test_calls_with_one_key_create_one_request(shop: WebServer) -> None:
+    """One of thirty-two callers gets 201 and the others 200, all with the same request."""
     with ThreadPoolExecutor(CALLERS) as pool:
         replies = list(pool.map(lambda _: shop.create(key="order 17"), range(CALLERS)))
     assert sorted(reply.status for reply in replies) == [200] * (CALLERS - 1) + [201]
@@ -47,8 +47,8 @@ def test_one_key_makes_one_request(shop: WebServer) -> None:
     assert free_count() == 99
 
 
-def test_one_key_with_two_bodies_makes_one_request(shop: WebServer) -> None:
-    """Whoever comes first has it; the other body is 422."""
+def test_calls_with_one_key_and_two_bodies_create_one_request(shop: WebServer) -> None:
+    """The first call wins, and the other body is 422."""
     with ThreadPoolExecutor(CALLERS) as pool:
         replies = list(pool.map(lambda n: shop.create(key="k", note=str(n % 2)), range(CALLERS)))
     statuses = [reply.status for reply in replies]
@@ -57,8 +57,8 @@ def test_one_key_with_two_bodies_makes_one_request(shop: WebServer) -> None:
     assert PaymentRequest.select().count() == 1
 
 
-def test_a_number_and_its_text_are_two_bodies(shop: WebServer) -> None:
-    """The same key with another body is 422, though both mean the same amount or look the same."""
+def test_a_number_and_its_text_are_different_bodies(shop: WebServer) -> None:
+    """The same key with another body is 422, even if both mean the same amount."""
     assert shop.create(key="k", amount_fiat=5.5, metadata={"a": 1.5}).status == 201
     assert shop.create(key="k", amount_fiat=5.5, metadata={"a": 1.5}).status == 200
     assert shop.create(key="k", amount_fiat="5.5", metadata={"a": 1.5}).status == 422
@@ -66,8 +66,10 @@ def test_a_number_and_its_text_are_two_bodies(shop: WebServer) -> None:
     assert PaymentRequest.select().count() == 1
 
 
-def test_a_locked_database_is_503_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another process holds the lock nothing is made and reading goes on; the log tells of it once."""
+def test_a_locked_database_is_503_for_writes_until_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads still work. The log has the outage once."""
     log = Log()
     monkeypatch.setattr("web.http.database.log", log)
     monkeypatch.setattr("models.db.connection.LOCK_TIMEOUT_SECONDS", 0.05)
@@ -88,8 +90,8 @@ def test_a_locked_database_is_503_and_passes(tmp_path: Path, monkeypatch: pytest
     assert [event for event, _ in log.lines] == ["database unavailable", "database available again"]
 
 
-def test_a_database_that_is_gone_is_503(tmp_path: Path) -> None:
-    """Without its tables nothing can be told, and /health says why."""
+def test_a_database_without_tables_is_503(tmp_path: Path) -> None:
+    """/health has the reason."""
     url = f"sqlite:///{tmp_path / 'nodetill.db'}"
     with open_shop(tmp_path, url) as shop:
         bind(f"sqlite:///{tmp_path / 'empty.db'}")
@@ -100,8 +102,8 @@ def test_a_database_that_is_gone_is_503(tmp_path: Path) -> None:
         assert reply.json["chain"]["height"] is None
 
 
-def test_a_restart_of_postgresql_is_not_noticed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Connections that were cut while idle are opened again; no call fails for it."""
+def test_a_restart_of_postgresql_fails_no_call(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Connections that were cut while idle are opened again."""
     url = request.getfixturevalue("postgres").new_database()
     with open_shop(tmp_path, url) as shop:
         with ThreadPoolExecutor(CALLERS) as pool:
@@ -115,23 +117,23 @@ def test_a_restart_of_postgresql_is_not_noticed(tmp_path: Path, request: pytest.
         assert [shop.create().status for _ in range(CALLERS)] == [201] * CALLERS
 
 
-def test_a_cable_that_is_pulled_out_is_503_and_passes(tmp_path: Path, postgres: PostgresServer) -> None:
-    """Nobody says that the server is gone; the callers hear of it after some seconds, not a quarter hour."""
-    with NetworkLink(postgres.new_database()) as cable, open_shop(tmp_path, cable.url) as shop:
+def test_a_cut_network_link_is_503_until_it_is_restored(tmp_path: Path, postgres: PostgresServer) -> None:
+    """No packet reports the loss, so a timeout of some seconds must end the call."""
+    with NetworkLink(postgres.new_database()) as link, open_shop(tmp_path, link.url) as shop:
         assert shop.create(key="a").status == 201
-        cable.cut()
+        link.cut()
         reply = shop.create(key="b")
         assert reply.status == 503
         assert reply.json["type"].endswith("no-database")
-        cable.restore()
+        link.restore()
         assert shop.create(key="b").status == 201
         disconnect()
         assert PaymentRequest.select().count() == 2
         assert free_count() == 48
 
 
-def test_a_fault_of_ours_is_500_without_details(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client learns nothing of our insides; the log has the traceback, and no key."""
+def test_an_internal_error_is_500_without_details(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log has the traceback, and no key."""
     log = Log()
 
     def fail(*_: object) -> None:
@@ -148,13 +150,13 @@ def test_a_fault_of_ours_is_500_without_details(shop: WebServer, monkeypatch: py
 
 
 class Log:
-    """Remembers what is logged."""
+    """Keeps the log lines."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
 
     def write(self, event: str, **fields: Any) -> None:
-        """A line."""
+        """Keep a line."""
         self.lines.append((event, fields))
 
     info = error = exception = write

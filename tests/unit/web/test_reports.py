@@ -1,4 +1,4 @@
-"""Events, rates and health tell what is so."""
+"""Events, rates and health report the stored state."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,13 +19,13 @@ from tests.support.web_server import NOW, TIP, WebServer, open_shop, stored
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A shop on each kind of database."""
+    """Serve a web server on each kind of database."""
     with open_shop(tmp_path, database_url) as opened:
         yield opened
 
 
 def add_event(document: dict[str, Any], reference: str, *channels: str) -> Event:
-    """An event with a pending message for each channel, as the daemon stores it."""
+    """Store an event with a pending message for each channel, as the daemon does."""
     payment = stored(document)
     event: Event = Event.create(
         reference=reference,
@@ -64,18 +64,18 @@ def add_event(document: dict[str, Any], reference: str, *channels: str) -> Event
         (EMAIL, "the mail server answered 451 later", "the mail server answered 451 later"),
     ],
 )
-def test_a_seller_reads_the_status_of_his_endpoint_and_no_more(
+def test_a_seller_sees_only_the_http_status_of_its_endpoint(
     shop: WebServer, channel: str, stored: str | None, shown: str | None
 ) -> None:
-    """A key may choose the address: what the daemon finds there would map a private network."""
+    """A key may set the address, and other details would reveal a private network."""
     made = shop.created()
     Message.update(last_error=stored).where(Message.event == add_event(made, "evt_1", channel)).execute()
     [event] = shop.get(f"/api/v1/payments/{made['payment_request_id']}/events").json["data"]
     assert [delivery["last_error"] for delivery in event["deliveries"]] == [shown]
 
 
-def test_events_come_with_their_deliveries(shop: WebServer) -> None:
-    """In their order, each with its channels, what went wrong, and when it is tried again."""
+def test_events_are_listed_with_their_deliveries(shop: WebServer) -> None:
+    """A delivery has its channel, its last error, and its next attempt."""
     made = shop.created()
     add_event(made, "evt_1", WEBHOOK, EMAIL)
     add_event(made, "evt_2")
@@ -105,18 +105,18 @@ def test_events_come_with_their_deliveries(shop: WebServer) -> None:
 
 
 def test_a_webhook_is_sent_again_on_request(shop: WebServer) -> None:
-    """202 and one wish for the daemon, however often; the operator's email is not a seller's to send."""
+    """Repeated calls are 202 and store one command. A seller cannot send the operator's email again."""
     made = shop.created()
     event = add_event(made, "evt_1", WEBHOOK, EMAIL)
     path = f"/api/v1/payments/{made['payment_request_id']}/events/evt_1/redeliver"
     assert [shop.post(path).status for _ in range(2)] == [202, 202]
-    hint = DaemonCommand.get()
-    assert hint.message is not None
-    assert (hint.kind, hint.message.channel, hint.message.event_id) == (REDELIVER, WEBHOOK, event.id)
+    command = DaemonCommand.get()
+    assert command.message is not None
+    assert (command.kind, command.message.channel, command.message.event_id) == (REDELIVER, WEBHOOK, event.id)
 
 
-def test_there_may_be_nothing_to_send_again(shop: WebServer) -> None:
-    """409 for an event without a webhook; 404 for one that is another request's, or nobody's."""
+def test_a_redelivery_without_a_webhook_is_refused(shop: WebServer) -> None:
+    """It is 409 for an event without a webhook, and 404 for another request's event."""
     made, other = shop.created(), shop.created()
     add_event(made, "evt_1", EMAIL)
     add_event(other, "evt_2", WEBHOOK)
@@ -127,10 +127,10 @@ def test_there_may_be_nothing_to_send_again(shop: WebServer) -> None:
     assert DaemonCommand.select().count() == 0
 
 
-def test_what_is_pruned_while_it_is_asked_for_is_not_sent_again(
+def test_a_redelivery_of_a_message_pruned_meanwhile_is_409(
     shop: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """409, as a moment later; the daemon prunes whenever it likes."""
+    """The daemon may prune at any time."""
     made = shop.created()
     add_event(made, "evt_1", WEBHOOK)
 
@@ -145,8 +145,8 @@ def test_what_is_pruned_while_it_is_asked_for_is_not_sent_again(
     assert DaemonCommand.select().count() == 0
 
 
-def test_rates_are_what_a_request_would_be_made_at(tmp_path: Path, database_url: str) -> None:
-    """Each currency that has a price now, less the spread, with its sources and age."""
+def test_rates_are_the_prices_of_new_requests(tmp_path: Path, database_url: str) -> None:
+    """Each currency with a present price is listed, less the spread, with its sources and age."""
     with open_shop(tmp_path, database_url, {"RATE_SPREAD": "1"}) as shop:
         store_rates("old", {"ISK": Decimal(8_000_000)}, NOW - timedelta(hours=1))
         shop.wait(seconds=42)
@@ -163,8 +163,8 @@ def test_rates_are_what_a_request_would_be_made_at(tmp_path: Path, database_url:
     assert Decimal(data[0]["price"]) == Decimal("60534.837")
 
 
-def test_all_is_well(shop: WebServer) -> None:
-    """200 with the shape of docs/spec.md 4, to anyone."""
+def test_health_without_problems_is_200(shop: WebServer) -> None:
+    """It has the form of docs/spec.md 4, and is public."""
     Block.create(height=TIP, hash="00" * 32, chainwork="ff" * 32, mined_at=NOW - timedelta(minutes=8))
     shop.wait(seconds=7)
     reply = shop.get("/health", {"Authorization": None})
@@ -185,8 +185,8 @@ def test_all_is_well(shop: WebServer) -> None:
     }
 
 
-def problems(shop: WebServer) -> str:
-    """What /health has to say, which is 503 with something."""
+def health_problems(shop: WebServer) -> str:
+    """Return the problems of /health, which must be 503."""
     reply = shop.get("/health", {"Authorization": None})
     assert reply.status == 503
     assert reply.json["status"] == "failing"
@@ -194,52 +194,51 @@ def problems(shop: WebServer) -> str:
     return "\n".join(reply.json["problems"])
 
 
-def test_a_daemon_that_is_silent_is_a_problem(shop: WebServer) -> None:
-    """No heartbeat for half a minute, or none ever."""
+def test_a_missing_heartbeat_is_a_problem(shop: WebServer) -> None:
+    """It is missing for half a minute, or there never was one."""
     shop.wait(seconds=31)
-    assert "silent for 31 s" in problems(shop)
+    assert "silent for 31 s" in health_problems(shop)
     DaemonReport.delete().execute()
-    assert "never run" in problems(shop)
+    assert "never run" in health_problems(shop)
 
 
-def test_what_the_daemon_says_is_passed_on(shop: WebServer) -> None:
-    """Its own problems are in the list."""
+def test_problems_of_the_daemon_are_in_health(shop: WebServer) -> None:
     beat(NOW, TIP, ["bitcoind does not answer"])
-    assert problems(shop) == "bitcoind does not answer"
+    assert health_problems(shop) == "bitcoind does not answer"
 
 
 def test_blocks_behind_the_node_are_a_problem(shop: WebServer) -> None:
-    """Statuses are old meanwhile. The block that is being read just now is not."""
+    """Statuses are then outdated. A block that is being read is no problem."""
     beat(NOW, TIP + 2, [])
     assert shop.get("/health").status == 200
     beat(NOW, TIP + 10, [])
-    assert "10 blocks behind" in problems(shop)
+    assert "10 blocks behind" in health_problems(shop)
 
 
-def test_no_address_and_no_price_are_problems(shop: WebServer) -> None:
-    """Nobody can be given a request then."""
+def test_a_missing_address_and_a_missing_price_are_problems(shop: WebServer) -> None:
+    """No request can then be created."""
     Address.update(claimed_at=NOW).execute()
     Rate.delete().execute()
-    assert "no free address" in problems(shop)
-    assert "no currency" in problems(shop)
+    assert "no free address" in health_problems(shop)
+    assert "no currency" in health_problems(shop)
 
 
 def test_a_currency_in_use_without_a_fresh_price_is_a_problem(shop: WebServer) -> None:
-    """For seven days after a request in it. Bitcoin needs no price."""
+    """A currency is in use for seven days after a request. Bitcoin needs no price."""
     shop.created(currency="JPY", amount_fiat="5000")
     shop.created(currency="SAT", amount_fiat="5000")
     shop.wait(seconds=601)
     store_rates("kraken", {"EUR": Decimal(61_000)}, shop.now)
     beat(shop.now, TIP, [])
-    assert problems(shop).startswith("there is no fresh price for JPY")
+    assert health_problems(shop).startswith("there is no fresh price for JPY")
     shop.wait(days=7)
     store_rates("kraken", {"EUR": Decimal(61_000)}, shop.now)
     beat(shop.now, TIP, [])
     assert shop.get("/health").status == 200
 
 
-def test_an_email_that_waits_is_a_problem_and_a_webhook_is_not(shop: WebServer) -> None:
-    """A dead endpoint is its seller's; both are counted."""
+def test_a_waiting_email_is_a_problem_and_a_waiting_webhook_is_not(shop: WebServer) -> None:
+    """A dead endpoint is its seller's fault. Both are counted."""
     made = shop.created()
     add_event(made, "evt_1", WEBHOOK)
     shop.wait(seconds=901)
@@ -249,4 +248,4 @@ def test_an_email_that_waits_is_a_problem_and_a_webhook_is_not(shop: WebServer) 
     assert reply.status == 200
     assert reply.json["outbox"] == {"pending": 1, "oldest_age": 901}
     add_event(made, "evt_2", EMAIL)
-    assert "SMTP_URL" in problems(shop)
+    assert "SMTP_URL" in health_problems(shop)

@@ -1,4 +1,4 @@
-"""One key can't take all that there is: open requests, requests within a minute, and what is dear to make."""
+"""Limits of open requests and of requests per minute keep one key from using all resources."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +19,14 @@ TRIGGER = "/spellbook/triggers/PaymentProcessorNewPayment/post"
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """Two sellers, and low limits for each."""
+    """Serve a web server with two sellers and low limits."""
     with open_shop(tmp_path, database_url, LIMITS) as opened:
         add_seller("company2", "nt_company2")
         yield opened
 
 
-def test_a_seller_makes_so_many_requests_within_a_minute(shop: WebServer) -> None:
-    """429 with Retry-After, and nothing is used up; the next minute, and another seller, are free."""
+def test_requests_per_minute_of_a_seller_are_limited(shop: WebServer) -> None:
+    """Above the limit it is 429 with Retry-After, and no address is used. Another seller is not affected."""
     assert [shop.create(key=f"k{n}").status for n in range(4)] == [201, 201, 201, 429]
     refused = shop.create()
     assert refused.json["type"] == "urn:nodetill:problem:too-many-requests"
@@ -41,8 +41,8 @@ def test_a_seller_makes_so_many_requests_within_a_minute(shop: WebServer) -> Non
     assert shop.create(key="k3").status == 201
 
 
-def test_a_seller_has_so_many_open_requests(shop: WebServer) -> None:
-    """What is confirmed or expired does not count."""
+def test_open_requests_of_a_seller_are_limited(shop: WebServer) -> None:
+    """Confirmed and expired requests do not count."""
     for _ in range(5):
         shop.wait(minutes=1)
         assert shop.create().status == 201
@@ -57,36 +57,37 @@ def test_a_seller_has_so_many_open_requests(shop: WebServer) -> None:
 
 
 def test_zero_is_no_limit(tmp_path: Path, database_url: str) -> None:
-    """For whoever has limits elsewhere."""
     limits = {"MAX_OPEN_REQUESTS": "0", "MAX_REQUESTS_PER_MINUTE": "0"}
     with open_shop(tmp_path, database_url, limits) as opened:
         assert [opened.create().status for _ in range(10)] == [201] * 10
 
 
-def test_counting_goes_by_indexes_that_hold_no_other_requests(shop: WebServer) -> None:
-    """A seller with a million requests that are done waits no longer."""
+def test_the_limits_count_by_indexes_of_open_and_new_requests(shop: WebServer) -> None:
+    """A seller's finished requests must not slow the count down."""
     if not is_sqlite():
         # PostgreSQL reads a small table whole, whatever indexes there are.
         database.execute_sql("SET enable_seqscan = off")
     explain = "EXPLAIN QUERY PLAN" if is_sqlite() else "EXPLAIN"
-    asked: list[str] = []
+    statements: list[str] = []
 
     def note(query: str, *_parameters: object) -> int:
-        asked.append(query)
+        statements.append(query)
         return 0
 
     with pytest.MonkeyPatch.context() as then:
         then.setattr(request_counts, "_count", note)
         request_counts.open_requests("company1", 5)
         request_counts.requests_since("company1", shop.now, 5)
-    for query, index in zip(asked, ("payment_underway_of_seller", "payment_newest_of_seller"), strict=True):
+    for query, index in zip(
+        statements, ("payment_underway_of_seller", "payment_newest_of_seller"), strict=True
+    ):
         filled = query.replace("created_at > ?", "created_at > 1").replace("?", "'company1'", 1)
         plan = database.execute_sql(f"{explain} {filled.replace('?', '5')}").fetchall()
         assert any(index in str(row[-1]) for row in plan), plan
 
 
-def test_a_picture_is_drawn_once(shop: WebServer) -> None:
-    """Whoever asks for the same code again gets what was drawn; the description is written once, too."""
+def test_a_qr_code_is_drawn_once(shop: WebServer) -> None:
+    """A cache answers repeated calls. The description is written once, too."""
     made = shop.created()
     path = f"/pay/{made['payment_request_id']}/qr.svg"
     checkout.qr_svg.cache_clear()

@@ -1,4 +1,4 @@
-"""One seller's searches keep nobody else from being served."""
+"""The searches of one seller do not delay other clients."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ OTHER = {"Authorization": "Bearer nt_company2"}
 
 @pytest.fixture(scope="module")
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """A seller with ten thousand long notes, and another with one request."""
+    """Serve a web server with a seller who has ten thousand long notes, and a seller with one request."""
     directory = tmp_path_factory.mktemp("shop")
     url = f"sqlite:///{directory / 'nodetill.db'}"
     if request.param == "postgresql":
@@ -83,14 +83,14 @@ def search(shop: WebServer, text: str) -> Reply:
 
 
 def test_the_worst_search_is_answered(shop: WebServer) -> None:
-    """What is nearly in every note, and what is in each."""
+    """The text is nearly in each note, or in each note."""
     assert search(shop, WORST).json["data"] == []
     assert len(search(shop, "X" * 100).json["data"]) == 1
     assert search(shop, "x" * 101).status == 422
 
 
 def test_others_are_served_while_a_seller_searches(shop: WebServer) -> None:
-    """Each call of another seller is answered; of many searches at once most are refused, and told when."""
+    """Each call of another seller is answered. Most searches at the same time get 429 with Retry-After."""
     made = shop.post(
         "/api/v1/payments", {"seller_id": "company2", "amount_fiat": 10, "currency": "EUR"}, OTHER
     )
@@ -119,8 +119,8 @@ def test_others_are_served_while_a_seller_searches(shop: WebServer) -> None:
 
 
 @pytest.mark.parametrize("query", [f"q={WORST}", "q=PR-zzz", "currency=ZMW"])
-def test_a_search_has_an_end(shop: WebServer, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
-    """What takes longer is ended by the database itself, and the next search finds the way free."""
+def test_a_search_has_a_time_limit(shop: WebServer, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    """The database itself ends a longer search, and the next search can begin."""
     with monkeypatch.context() as then:
         then.setattr("web.api.search_limit.SELLER_SECONDS", 0.0)
         then.setattr("web.api.payment_list.SELLER_SECONDS", 0.0)
@@ -133,8 +133,8 @@ def test_a_search_has_an_end(shop: WebServer, monkeypatch: pytest.MonkeyPatch, q
     assert shop.get("/health").json["status"]
 
 
-def test_the_operator_s_search_has_an_end_too(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a page that says so."""
+def test_the_operator_s_search_has_a_time_limit(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is a page."""
     client = OperatorClient(shop)
     client.log_in()
     assert client.get(f"/?q={WORST}").status == 200

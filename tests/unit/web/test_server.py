@@ -1,4 +1,4 @@
-"""The server stands up to clients that are slow, broken or too many, and stops without losing a request."""
+"""The server withstands slow, broken and numerous clients, and stops without losing a request."""
 
 import http.client
 import json
@@ -85,7 +85,7 @@ def ask(server: Server) -> bytes:
     ],
     ids=lambda sent: sent[:60].decode(),
 )
-def test_what_is_no_http_is_refused(sent: bytes) -> None:
+def test_invalid_http_is_refused(sent: bytes) -> None:
     """The server closes the connection, and others are served."""
     with serving(hello) as server:
         with dial(server) as connection:
@@ -104,7 +104,7 @@ def test_what_is_no_http_is_refused(sent: bytes) -> None:
     ],
 )
 def test_no_second_request_is_smuggled_behind_a_body(head: bytes) -> None:
-    """A proxy may read the other length, and take what follows for a request of its client."""
+    """A proxy may use the other length, and treat the rest as a request of its client."""
     with serving(hello) as server, dial(server) as connection:
         connection.sendall(head + b"0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
         answers = all_of(connection)
@@ -123,8 +123,8 @@ def test_no_second_request_is_smuggled_behind_a_body(head: bytes) -> None:
     ],
     ids=lambda sent: sent[:60].decode(),
 )
-def test_a_body_that_is_too_large_is_a_problem(sent: bytes) -> None:
-    """The client reads 413 rather than a broken connection, and is asked for nothing more."""
+def test_a_body_that_is_too_large_is_413(sent: bytes) -> None:
+    """The client receives a problem and not a broken connection, and is not asked for more."""
     with serving(hello) as server, dial(server) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + sent)
         received = all_of(connection)
@@ -134,8 +134,7 @@ def test_a_body_that_is_too_large_is_a_problem(sent: bytes) -> None:
     assert str(BODY_LIMIT_BYTES) in json.loads(body)["detail"]
 
 
-def test_a_client_that_expects_it_is_asked_for_the_body() -> None:
-    """Expect: 100-continue, for a body of a good size."""
+def test_expect_100_continue_is_answered() -> None:
     with serving(hello) as server, dial(server) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -154,7 +153,7 @@ def test_a_chunked_body_is_read() -> None:
     assert body == b"POST 5"
 
 
-def test_a_header_with_an_underscore_is_none_of_a_proxy() -> None:
+def test_a_header_with_an_underscore_is_no_proxy_header() -> None:
     """WSGI spells X_Forwarded_For and X-Forwarded-For the same way."""
 
     def forwarded(environ: dict[str, Any], start_response: Start) -> list[bytes]:
@@ -167,8 +166,7 @@ def test_a_header_with_an_underscore_is_none_of_a_proxy() -> None:
     assert body == b"none"
 
 
-def test_the_server_tells_no_version() -> None:
-    """Nobody needs to know it."""
+def test_the_server_header_has_no_version() -> None:
     with serving(hello) as server:
         connection = http.client.HTTPConnection(*server.addresses[0], timeout=30)
         connection.request("GET", "/")
@@ -185,8 +183,8 @@ HALF_SENT = [
 
 
 @pytest.mark.parametrize("sent", HALF_SENT)
-def test_hundreds_of_half_sent_requests_block_nobody(sent: bytes) -> None:
-    """Five hundred clients send a part of a request and wait: others are served."""
+def test_hundreds_of_half_sent_requests_block_no_others(sent: bytes) -> None:
+    """Five hundred clients send a part of a request and wait."""
     assert CONNECTIONS >= 1000
     with serving(hello) as server, ExitStack() as stack:
         for _ in range(500):
@@ -195,8 +193,8 @@ def test_hundreds_of_half_sent_requests_block_nobody(sent: bytes) -> None:
             assert ask(server) == b"GET 0"
 
 
-def test_one_client_takes_no_connections_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client has so many connections, and no more; another client is served, and so is a proxy."""
+def test_connections_of_one_client_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another client is still served, and so is a proxy on this machine."""
     monkeypatch.setattr("web.http.connections.MAX_PER_CLIENT", 20)
     monkeypatch.setattr("web.http.connections.is_loopback", lambda address: address == "127.0.0.1")
     with serving(hello) as server, ExitStack() as stack:
@@ -223,7 +221,7 @@ def test_one_client_takes_no_connections_from_others(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("sent", HALF_SENT)
 def test_a_request_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    """One byte now and then does not keep a connection open for ever."""
+    """One byte at a time must not keep a connection open for ever."""
     monkeypatch.setattr("web.http.asgi.BODY_SECONDS", 0.5)
     monkeypatch.setattr("web.http.connections.IDLE_SECONDS", 0.5)
     with serving(hello) as server, dial(server) as connection:
@@ -271,14 +269,14 @@ def pipelining(server: Server, connections: int, request: bytes, count: int) -> 
             client.settimeout(30)
             client.connect(server.addresses[0])
             client.setblocking(False)
-            # What the server doesn't take stays unsent.
+            # The rest stays unsent if the server does not read it.
             client.send(request * count)
             opened.append(client)
         yield opened
 
 
-def test_responses_that_nobody_reads_cost_others_nothing() -> None:
-    """Pipelined requests: others are served at once, and the memory stays bounded."""
+def test_unread_responses_use_bounded_memory() -> None:
+    """Many requests are sent at once on each connection, and others are still served."""
     with serving(large) as server:
         assert ask(server) == b"short"
         before = resident_mib()
@@ -293,31 +291,31 @@ def test_responses_that_nobody_reads_cost_others_nothing() -> None:
         assert ask(server) == b"short"
 
 
-def test_a_response_that_nobody_reads_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server closes the connection, and frees what it holds for it."""
+def test_a_connection_with_unread_responses_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server frees its memory."""
     monkeypatch.setattr("web.http.connections.IDLE_SECONDS", 0.5)
     request = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(large) as server, pipelining(server, 3, request, 372) as clients:
         ended: set[socket.socket] = set()
 
         def are_reset() -> bool:
-            # Asking clears it.
+            # Reading SO_ERROR clears it.
             ended.update(each for each in clients if each.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
             return ended == set(clients)
 
         wait_until(are_reset, what="the connections to be reset")
 
 
-def test_a_body_does_not_wait_for_the_clients_word_on_the_head() -> None:
-    """The server sends them one after the other. A client may be slow to confirm the first."""
+def test_a_body_is_sent_without_waiting_for_the_client_s_ack() -> None:
+    """The server sends headers and body one after the other, and a client may confirm the first late."""
     with listener(("127.0.0.1", 0), socket.AF_INET, 1) as listening:
         listening.connections = Connections()
         with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_a_connection_ends_behind_some_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was sent behind them is dropped, and the client connects again."""
+def test_a_connection_is_closed_after_max_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later requests are dropped, and the client connects again."""
     monkeypatch.setattr("web.http.connections.MAX_REQUESTS", 5)
     with serving(hello) as server, dial(server) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
@@ -325,8 +323,8 @@ def test_a_connection_ends_behind_some_requests(monkeypatch: pytest.MonkeyPatch)
         assert ask(server) == b"GET 0"
 
 
-def test_a_large_response_comes_piece_by_piece_and_holds_no_thread() -> None:
-    """Clients that don't read a long list leave the threads to others."""
+def test_a_large_response_is_sent_in_pieces_without_holding_a_thread() -> None:
+    """Clients that read slowly leave the threads to others."""
 
     def endless(environ: dict[str, Any], start_response: Start) -> Iterator[bytes]:
         if environ["PATH_INFO"] != "/list":
@@ -342,8 +340,8 @@ def test_a_large_response_comes_piece_by_piece_and_holds_no_thread() -> None:
             assert ask(server) == b"GET 0"
 
 
-def test_a_client_that_leaves_ends_its_list() -> None:
-    """Nobody works on for it."""
+def test_a_closed_connection_ends_its_response() -> None:
+    """The server does no more work for it."""
     is_closed = threading.Event()
 
     def endless(_environ: dict[str, Any], start_response: Start) -> Iterator[bytes]:
@@ -361,8 +359,8 @@ def test_a_client_that_leaves_ends_its_list() -> None:
         assert is_closed.wait(30)
 
 
-def test_a_stop_lets_requests_under_way_finish() -> None:
-    """Those that were taken are answered; afterwards nobody listens."""
+def test_a_stop_finishes_the_running_requests() -> None:
+    """The server accepts no new connection meanwhile."""
     is_called, may_go_on = threading.Event(), threading.Event()
 
     def slow(environ: dict[str, Any], start_response: Start) -> list[bytes]:
@@ -392,8 +390,8 @@ def is_listening(address: tuple[str, int]) -> bool:
     return True
 
 
-def test_a_server_whose_threads_are_all_stuck_feeds_no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not while calls wait that nobody takes; busy threads alone are no sign of it."""
+def test_a_server_with_all_threads_stuck_sends_no_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls wait that no thread takes. Busy threads alone do not stop the pulse."""
     monkeypatch.setattr("web.http.server.PULSE_SECONDS", 0.05)
     go_on = threading.Event()
     pulses: list[None] = []
@@ -414,14 +412,14 @@ def test_a_server_whose_threads_are_all_stuck_feeds_no_watchdog(monkeypatch: pyt
             stack.enter_context(dial(server)).sendall(b"GET / HTTP/1.0\r\n\r\n")
         wait_until(lambda: server.is_stuck)
         seen = len(pulses)
-        # Ten of its beats; nothing happens that could be waited for.
+        # Half a second is ten pulses, and there is no condition to wait for.
         assert not go_on.wait(0.5)
         assert len(pulses) == seen
         go_on.set()
         assert pulses_again()
 
 
-def test_each_thread_ends_with_its_own_clean_up() -> None:
+def test_each_thread_runs_its_clean_up() -> None:
     """It closes the thread's connection to the database."""
     ended: list[str] = []
     server = Server(hello, "127.0.0.1", 0, lambda: ended.append(threading.current_thread().name), threads=3)
@@ -439,8 +437,8 @@ def unchanged(_environ: dict[str, Any], start_response: Start) -> list[bytes]:
     return []
 
 
-def test_a_checkout_page_keeps_its_connection_while_nothing_changes() -> None:
-    """Each of its questions is answered with 304, and a new connection costs more."""
+def test_a_304_keeps_the_connection_open() -> None:
+    """A checkout page polls its status, and a new connection costs more."""
     with serving(unchanged) as server, dial(server) as connection:
         for _ in range(3):
             connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
@@ -450,7 +448,7 @@ def test_a_checkout_page_keeps_its_connection_while_nothing_changes() -> None:
 
 
 def test_head_has_the_headers_of_get_and_no_body() -> None:
-    """The connection stays in step: the next response is read as it is."""
+    """The next response on the connection is read correctly."""
     with serving(hello) as server, dial(server) as connection:
         connection.sendall(
             b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -463,8 +461,7 @@ def test_head_has_the_headers_of_get_and_no_body() -> None:
 
 
 @pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1\r\nConnection: close", b"GET / HTTP/1.0"])
-def test_an_answer_without_a_body_ends_a_connection_that_is_not_to_be_kept(request_line: bytes) -> None:
-    """As any other answer does."""
+def test_a_304_closes_a_connection_without_keep_alive(request_line: bytes) -> None:
     with serving(unchanged) as server, dial(server) as connection:
         connection.sendall(request_line + b"\r\nHost: shop\r\n\r\n")
         answer = all_of(connection)

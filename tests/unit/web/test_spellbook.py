@@ -1,4 +1,4 @@
-"""A shop that speaks to the Spellbook's payment processor goes on as it was, here or with a key."""
+"""A shop that calls the Spellbook's payment processor works unchanged, from this machine or with a key."""
 
 import json
 from collections.abc import Iterator
@@ -27,41 +27,41 @@ NEW, STATUS, RECEIVED = (
     f"{TRIGGERS}{name}" for name in ("NewPayment/post", "PaymentStatus/get", "TransactionReceived/post")
 )
 TXID = "ab" * 32
-ASKED = {"seller_id": "company1", "amount_fiat": 135.99, "currency": "EUR", "note": "Alpaca socks"}
+BODY = {"seller_id": "company1", "amount_fiat": 135.99, "currency": "EUR", "note": "Alpaca socks"}
 
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    """A server with the triggers on, and a client that sends no key."""
+    """Serve a web server with the triggers on, and a client that sends no key."""
     with open_shop(tmp_path, database_url, {"SPELLBOOK_TRIGGERS": "on"}) as opened:
         key = opened.common_headers.pop("Authorization")
         assert KEY in key
         yield opened
 
 
-def ask(shop: WebServer, **fields: Any) -> Reply:
-    """A shop's request for a payment."""
-    return shop.post(NEW, {**ASKED, **fields})
+def post_payment(shop: WebServer, **fields: Any) -> Reply:
+    """Request a payment as a shop does."""
+    return shop.post(NEW, {**BODY, **fields})
 
 
-def asked(shop: WebServer, **fields: Any) -> dict[str, Any]:
-    """The same, answered."""
-    reply = ask(shop, **fields)
+def posted_payment(shop: WebServer, **fields: Any) -> dict[str, Any]:
+    """Request a payment, and return its document."""
+    reply = post_payment(shop, **fields)
     assert reply.status == 200, reply.body
     document: dict[str, Any] = reply.json
     return document
 
 
-def test_they_are_off_unless_asked_for(new_database: NewDatabase, tmp_path: Path) -> None:
-    """404 for each, as for any other address that is not there."""
+def test_the_triggers_are_off_by_default(new_database: NewDatabase, tmp_path: Path) -> None:
+    """Each is 404, as any unknown path."""
     with open_shop(tmp_path, new_database(tmp_path)) as shop:
-        for reply in (ask(shop), shop.get(STATUS), shop.get(NEW), shop.post(RECEIVED, {})):
+        for reply in (post_payment(shop), shop.get(STATUS), shop.get(NEW), shop.post(RECEIVED, {})):
             assert reply.status == 404
 
 
-def test_a_new_payment_is_told_in_the_spellbook_s_fields(shop: WebServer) -> None:
-    """These and no others, in this order; amounts are numbers with the digits that they have."""
-    reply = ask(shop)
+def test_a_new_payment_has_the_spellbook_s_fields(shop: WebServer) -> None:
+    """It has exactly these fields in this order. Amounts are numbers with all their digits."""
+    reply = post_payment(shop)
     request = reply.json
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert list(request.items()) == [
@@ -83,51 +83,50 @@ def test_a_new_payment_is_told_in_the_spellbook_s_fields(shop: WebServer) -> Non
     assert b'"price_btc":61146.30,' in reply.body
 
 
-def test_numbers_are_exact_both_ways(shop: WebServer) -> None:
-    """Of more digits than a float holds, too; and the noise of a shop's own floats is not held against it."""
-    reply = ask(shop, amount_fiat="12345678901.23")
+def test_numbers_are_exact_in_requests_and_responses(shop: WebServer) -> None:
+    """They may have more digits than a float. The rounding error of a shop's own floats is corrected."""
+    reply = post_payment(shop, amount_fiat="12345678901.23")
     assert b'"amount_fiat":12345678901.23,' in reply.body
-    assert b'"amount_fiat":0.30000001,' in ask(shop, amount_fiat=0.30000001, currency="BTC").body
-    noisy = json.dumps({**ASKED, "amount_fiat": 33.3 * 3}).encode()
+    assert b'"amount_fiat":0.30000001,' in post_payment(shop, amount_fiat=0.30000001, currency="BTC").body
+    noisy = json.dumps({**BODY, "amount_fiat": 33.3 * 3}).encode()
     assert b"99.89999999999999" in noisy
     assert b'"amount_fiat":99.90,' in shop.post(NEW, noisy).body
-    assert b'"amount_fiat":9000,' in ask(shop, amount_fiat=9000.0, currency="JPY").body
-    assert ask(shop, amount_fiat=135.999).status == 422
-    assert b'"amount_fiat":0.00005000,' in ask(shop, amount_fiat=5e-05, currency="BTC").body
+    assert b'"amount_fiat":9000,' in post_payment(shop, amount_fiat=9000.0, currency="JPY").body
+    assert post_payment(shop, amount_fiat=135.999).status == 422
+    assert b'"amount_fiat":0.00005000,' in post_payment(shop, amount_fiat=5e-05, currency="BTC").body
     for number in (b"1.0e1", b"1e1", b"1e999999999", b"1e-999999999", b"1.0e-301", b'"1.0e1"', b'"5e-05"'):
         body = b'{"seller_id": "company1", "currency": "BTC", "amount_fiat": ' + number + b"}"
         assert shop.post(NEW, body).status == 422, number
-    assert b'"amount_fiat":1000,' in ask(shop, amount_fiat="1000.00", currency="JPY").body
+    assert b'"amount_fiat":1000,' in post_payment(shop, amount_fiat="1000.00", currency="JPY").body
 
 
-def test_what_a_shop_leaves_out_or_sends_besides_does_no_harm(shop: WebServer) -> None:
-    """No note, a null, and fields that the Spellbook did not know either."""
-    without = {name: value for name, value in ASKED.items() if name != "note"}
+def test_missing_null_and_unknown_fields_are_accepted(shop: WebServer) -> None:
+    """The Spellbook accepted them, too."""
+    without = {name: value for name, value in BODY.items() if name != "note"}
     assert shop.post(NEW, without).json["note"] == ""
-    assert asked(shop, note=None)["note"] == ""
-    assert asked(shop, api_key="x", metadata=1)["status"] == "Created"
+    assert posted_payment(shop, note=None)["note"] == ""
+    assert posted_payment(shop, api_key="x", metadata=1)["status"] == "Created"
 
 
-def test_a_seller_who_is_new_is_added(shop: WebServer) -> None:
-    """Once, without a webhook, with a key that nobody has; and not for a request that came to nothing."""
-    assert ask(shop, seller_id="company7", currency="XXX").status == 422
+def test_a_new_seller_is_added_once(shop: WebServer) -> None:
+    """It has no webhook, and a key that nobody knows. A refused request adds no seller."""
+    assert post_payment(shop, seller_id="company7", currency="XXX").status == 422
     assert Seller.get_or_none(Seller.id == "company7") is None
     for _ in range(2):
-        assert asked(shop, seller_id="company7")["seller_id"] == "company7"
+        assert posted_payment(shop, seller_id="company7")["seller_id"] == "company7"
     seller = Seller.get(Seller.id == "company7")
     assert seller.webhook_url is None
     assert seller.webhook_secret.startswith("whsec_")
     assert seller.created_at == NOW
     for name in ("", " ", "a b", "../x", "x" * 65, "<b>", "a\nb"):
-        reply = ask(shop, seller_id=name)
+        reply = post_payment(shop, seller_id=name)
         assert (reply.status, list(reply.json)) == (422, ["error"])
     assert Seller.select().count() == 2
 
 
-def test_a_seller_who_was_removed_may_not_sell(shop: WebServer) -> None:
-    """403, and it is not brought back."""
+def test_a_removed_seller_is_refused(shop: WebServer) -> None:
     add_seller("gone", "nt_gone", removed_at=NOW)
-    reply = ask(shop, seller_id="gone")
+    reply = post_payment(shop, seller_id="gone")
     assert (reply.status, reply.json) == (403, {"error": "the seller gone was removed"})
 
 
@@ -149,7 +148,7 @@ WORDS = {
 
 
 def test_each_status_has_the_spellbook_s_word(shop: WebServer) -> None:
-    """In every state of a request; what goes on is counted in confirmations."""
+    """This holds for each scene; a payment in the chain has its confirmations."""
     assert WORDS.keys() == SCENES.keys()
     shop.common_headers["Authorization"] = f"Bearer {KEY}"
     for scene, word in WORDS.items():
@@ -159,9 +158,9 @@ def test_each_status_has_the_spellbook_s_word(shop: WebServer) -> None:
         assert status["confirmations"] == {"confirming": 2, "confirmed": 6}.get(scene, 0)
 
 
-def test_too_much_is_told_until_it_is_in_a_block(shop: WebServer) -> None:
-    """As the Spellbook did; then the confirmations count."""
-    made = asked(shop)
+def test_an_overpayment_is_reported_until_it_is_in_a_block(shop: WebServer) -> None:
+    """The Spellbook did the same; later the confirmations are reported."""
+    made = posted_payment(shop)
     paid = {"received_sats": DUE_SATS + 1, "overpaid_sats": 1, "due_sats": 0, "txid": TXID}
     change(made, status="received", **paid)
     query = f"{STATUS}?payment_request_id={made['payment_request_id']}"
@@ -171,24 +170,24 @@ def test_too_much_is_told_until_it_is_in_a_block(shop: WebServer) -> None:
     assert shop.get(query).json["status"] == "1 of 6 confirmations"
 
 
-def test_a_status_is_asked_for_by_a_json_body_or_the_query(shop: WebServer) -> None:
+def test_a_status_can_be_requested_by_a_json_body_or_the_query(shop: WebServer) -> None:
     """The Spellbook's own client sends a body with GET."""
-    made = asked(shop)
+    made = posted_payment(shop)
     name = {"payment_request_id": made["payment_request_id"]}
     by_body = shop.call("GET", STATUS, name, {"Content-Type": "application/json"})
     by_query = shop.get(f"{STATUS}?payment_request_id={made['payment_request_id']}")
     assert by_body.json == by_query.json == made
 
 
-def test_a_transaction_is_looked_at_and_not_believed(shop: WebServer) -> None:
-    """The request as it stands, however often; one hint for the daemon."""
-    made = asked(shop)
-    told = {"payment_request_id": made["payment_request_id"], "txid": TXID}
-    assert [shop.post(RECEIVED, told).json for _ in range(2)] == [made, made]
-    assert [hint.txid for hint in DaemonCommand.select()] == [TXID]
+def test_a_reported_transaction_is_only_stored_as_a_command(shop: WebServer) -> None:
+    """Repeated calls return the unchanged request and store one command."""
+    made = posted_payment(shop)
+    report = {"payment_request_id": made["payment_request_id"], "txid": TXID}
+    assert [shop.post(RECEIVED, report).json for _ in range(2)] == [made, made]
+    assert [command.txid for command in DaemonCommand.select()] == [TXID]
     pay(made, TXID, DUE_SATS)
     change(made, status="received", received_sats=DUE_SATS, due_sats=0, txid=TXID)
-    assert shop.post(RECEIVED, told).json["status"] == "Transaction received"
+    assert shop.post(RECEIVED, report).json["status"] == "Transaction received"
 
 
 @pytest.mark.parametrize(
@@ -198,14 +197,14 @@ def test_a_transaction_is_looked_at_and_not_believed(shop: WebServer) -> None:
         ("POST", NEW, b"[]", 400, "the body must be a JSON object"),
         ("POST", NEW, b" " * 20_000, 413, "a body has at most"),
         ("POST", NEW, {}, 422, "seller_id: is required; currency: is required; amount_fiat: is required"),
-        ("POST", NEW, {**ASKED, "amount_fiat": True}, 422, "amount_fiat: must be a plain decimal number"),
-        ("POST", NEW, {**ASKED, "amount_fiat": -1}, 422, "amount_fiat: must be more than 0"),
-        ("POST", NEW, {**ASKED, "amount_fiat": float("nan")}, 400, "NaN is not JSON"),
-        ("POST", NEW, {**ASKED, "currency": ["EUR"]}, 422, "currency: must be text"),
+        ("POST", NEW, {**BODY, "amount_fiat": True}, 422, "amount_fiat: must be a plain decimal number"),
+        ("POST", NEW, {**BODY, "amount_fiat": -1}, 422, "amount_fiat: must be more than 0"),
+        ("POST", NEW, {**BODY, "amount_fiat": float("nan")}, 400, "NaN is not JSON"),
+        ("POST", NEW, {**BODY, "currency": ["EUR"]}, 422, "currency: must be text"),
         (
             "POST",
             NEW,
-            {**ASKED, "amount_fiat": 100, "currency": "ISK"},
+            {**BODY, "amount_fiat": 100, "currency": "ISK"},
             422,
             "currency: no rate source has ISK",
         ),
@@ -219,10 +218,10 @@ def test_a_transaction_is_looked_at_and_not_believed(shop: WebServer) -> None:
         ("POST", RECEIVED, {"txid": TXID, "payment_request_id": "x"}, 404, "Unknown payment request id"),
     ],
 )
-def test_a_fault_is_one_line(
+def test_an_error_is_one_line(
     shop: WebServer, method: str, path: str, body: Any, status: int, error: str
 ) -> None:
-    """Under "error" and alone; nothing was made."""
+    """It is the only field, and no request is created."""
     reply = shop.call(method, path, body)
     assert reply.status == status
     assert reply.headers["content-type"] == "application/json"
@@ -231,10 +230,10 @@ def test_a_fault_is_one_line(
     assert PaymentRequest.select().count() == DaemonCommand.select().count() == 0
 
 
-def test_without_a_price_or_an_address_nothing_is_used_up(shop: WebServer) -> None:
-    """503 with Retry-After, and the fault."""
+def test_without_a_price_no_address_is_used(shop: WebServer) -> None:
+    """It is 503 with Retry-After."""
     Rate.delete().execute()
-    reply = ask(shop)
+    reply = post_payment(shop)
     assert (reply.status, list(reply.json)) == (503, ["error"])
     assert int(reply.headers["retry-after"]) > 0
     assert free_count() == 50
@@ -254,12 +253,12 @@ def test_without_a_price_or_an_address_nothing_is_used_up(shop: WebServer) -> No
         ("Host", "[::1"),
     ],
 )
-def test_what_came_through_somebody_else_needs_a_key(shop: WebServer, name: str, value: str) -> None:
-    """A proxy on this machine has a loopback address too, and so has a browser that a page misuses."""
-    made = asked(shop)
+def test_a_forwarded_call_needs_a_key(shop: WebServer, name: str, value: str) -> None:
+    """A proxy on this machine has a loopback address, and so has a browser that a page misuses."""
+    made = posted_payment(shop)
     query = f"{STATUS}?payment_request_id={made['payment_request_id']}"
-    told = {"payment_request_id": made["payment_request_id"], "txid": TXID}
-    for method, path, body in (("POST", NEW, ASKED), ("GET", query, None), ("POST", RECEIVED, told)):
+    report = {"payment_request_id": made["payment_request_id"], "txid": TXID}
+    for method, path, body in (("POST", NEW, BODY), ("GET", query, None), ("POST", RECEIVED, report)):
         reply = shop.call(method, path, body, {name: value})
         assert (reply.status, list(reply.json)) == (401, ["error"])
         assert reply.headers["www-authenticate"] == "Bearer"
@@ -268,9 +267,8 @@ def test_what_came_through_somebody_else_needs_a_key(shop: WebServer, name: str,
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080", "127.0.1.1", "[::1]:8080"])
-def test_a_neighbour_may_use_any_of_this_machine_s_own_names(shop: WebServer, host: str) -> None:
-    """Each of them is loopback."""
-    assert shop.post(NEW, ASKED, {"Host": host}).status == 200
+def test_a_local_shop_may_use_any_loopback_name(shop: WebServer, host: str) -> None:
+    assert shop.post(NEW, BODY, {"Host": host}).status == 200
 
 
 @pytest.mark.parametrize(
@@ -288,8 +286,8 @@ def test_a_neighbour_may_use_any_of_this_machine_s_own_names(shop: WebServer, ho
         ("", False),
     ],
 )
-def test_only_this_machine_is_a_neighbour(tmp_path: Path, address: str, *, is_neighbour: bool) -> None:
-    """The rest needs a key, from the same network too."""
+def test_only_a_loopback_address_needs_no_key(tmp_path: Path, address: str, *, is_neighbour: bool) -> None:
+    """Other machines need a key, also in the same network."""
     environ = {"REMOTE_ADDR": address, "HTTP_HOST": "localhost"}
     call = Request(load_settings({}, tmp_path), NOW, environ, Writers())
     if is_neighbour:
@@ -299,13 +297,13 @@ def test_only_this_machine_is_a_neighbour(tmp_path: Path, address: str, *, is_ne
             key_holder_or_neighbour(call)
 
 
-def test_a_key_acts_for_its_seller_alone_here_too(shop: WebServer) -> None:
-    """On this machine as well: who shows a key is taken at its word. A wrong one is refused."""
+def test_a_key_acts_only_for_its_seller_in_the_triggers(shop: WebServer) -> None:
+    """A call with a key is limited to its seller, also on this machine. A wrong key is refused."""
     add_seller("company2", "nt_company2")
-    made = asked(shop)
+    made = posted_payment(shop)
     other = {"Authorization": "Bearer nt_company2"}
-    assert shop.post(NEW, ASKED, other).status == 403
-    assert shop.post(NEW, {**ASKED, "seller_id": "company9"}, other).status == 403
+    assert shop.post(NEW, BODY, other).status == 403
+    assert shop.post(NEW, {**BODY, "seller_id": "company9"}, other).status == 403
     query = f"{STATUS}?payment_request_id={made['payment_request_id']}"
     assert shop.get(query, other).status == 404
     assert (

@@ -1,4 +1,4 @@
-"""What writes nothing does not wait for the one writer that SQLite has at a time."""
+"""Calls that write nothing do not wait for SQLite's single writer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ TXID = "ab" * 32
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
-    """A shop on SQLite, whose writers give up at once."""
+    """Serve a web server on SQLite, whose writers give up at once."""
     monkeypatch.setattr("models.db.connection.LOCK_TIMEOUT_SECONDS", 0.05)
     with open_shop(tmp_path, sqlite_in(tmp_path), {"OPERATOR_PASSWORD": PASSWORD}) as opened:
         yield opened
@@ -31,7 +31,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Another process writes all the time."""
+    """Hold the write lock as another process."""
     other = pysqlite3.connect(directory / "nodetill.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -40,8 +40,8 @@ def locked(directory: Path) -> Iterator[None]:
         other.close()
 
 
-def test_what_changes_nothing_is_answered_while_another_writes(shop: WebServer, tmp_path: Path) -> None:
-    """A command that waits already, one too many, an old form, a call for an address with none left."""
+def test_calls_that_write_nothing_are_answered_while_another_writes(shop: WebServer, tmp_path: Path) -> None:
+    """They include a repeated command, a refused one, an outdated form, and a request with an empty pool."""
     made, other = shop.created(), shop.created()
     own = f"/api/v1/payments/{made['payment_request_id']}"
     PaymentRequest.update(is_late=True, status="expired").where(
@@ -61,7 +61,7 @@ def test_what_changes_nothing_is_answered_while_another_writes(shop: WebServer, 
         assert client.post(f"{operator}/accept").status == 303
         assert client.post(f"{operator}/settle", revision="99").status == 409
         assert client.post("/operator/settle", **{made["payment_request_id"]: "99"}).status == 303
-        # What does write is refused, so the lock was really held.
+        # A call that writes is refused, so the lock is really held.
         assert shop.post(f"{own}/transactions", {"txid": "cd" * 32}).status == 503
     Address.update(claimed_at=NOW).execute()
     with locked(tmp_path):
@@ -72,8 +72,8 @@ def test_what_changes_nothing_is_answered_while_another_writes(shop: WebServer, 
         assert shop.post(f"{own}/transactions", {"txid": "ee" * 32}).status == 429
 
 
-def test_the_daemon_finds_out_without_the_lock_that_nothing_is_due(shop: WebServer, tmp_path: Path) -> None:
-    """Nothing to assess at a tip that was assessed, nothing found in the mempool."""
+def test_the_daemon_needs_no_lock_if_nothing_is_due(shop: WebServer, tmp_path: Path) -> None:
+    """There is nothing to assess at an assessed tip, and nothing new in the mempool."""
     shop.created()
     settings = settings_of(tmp_path, sqlite_in(tmp_path))
     assessor = Assessor(settings, lambda: None, Counters())

@@ -1,4 +1,4 @@
-"""Writing transactions of the web server: one at a time on SQLite, whole or not at all."""
+"""The web server writes one transaction at a time on SQLite, and completely or not at all."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +42,8 @@ def test_threads_write_one_after_the_other(writers: Writers) -> None:
     assert sorted(seller.id for seller in Seller.select()) == NAMES
 
 
-def test_a_block_that_fails_writes_nothing(writers: Writers) -> None:
-    """The next transaction goes on."""
+def test_a_failed_block_writes_nothing(writers: Writers) -> None:
+    """The next transaction works."""
 
     def add_and_fail() -> None:
         with writers.transaction():
@@ -58,7 +58,7 @@ def test_a_block_that_fails_writes_nothing(writers: Writers) -> None:
 
 
 def test_a_writer_that_waits_too_long_is_refused(writers: Writers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It doesn't wait without an end for the writer before it."""
+    """It must not wait without end for another writer."""
     monkeypatch.setattr("web.http.database.LOCK_TIMEOUT_SECONDS", 0.01)
 
     def add() -> None:
