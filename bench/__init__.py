@@ -1,1 +1,1 @@
-"""Benchmarks of what must hold, each figure beside others of the same run."""
+"""Benchmarks, each figure beside others of the same run."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure what must hold, print the table, and write it to bench/results.md."""
+"""`python -m bench` runs the benchmarks, prints their table, and writes it to bench/results.md."""
 
 import argparse
 import tempfile
@@ -12,7 +12,7 @@ from regtest.node import PROJECT, find_bitcoind
 
 
 class Part(Protocol):
-    """A module that measures something."""
+    """A module of benchmarks."""
 
     REMARKS: str
 

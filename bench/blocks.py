@@ -96,7 +96,7 @@ def _measure_round(
 ) -> float | None:
     """Measure blocks in turns, and return the daemon's memory after them in MiB."""
     with site.running() as daemon:
-        # The next block must hold nothing else than it should.
+        # The next block must have no other transactions.
         load.begin_mine()
         load.finish()
         wait_for_tip(load, site)
@@ -128,7 +128,7 @@ def _measure_block(load: Load, site: Site, raws: Sequence[bytes], paid: Request)
         came, _ = subscriber.message()
         done = watcher.wait_for(HEIGHT, is_it=lambda reached: reached == height + 1)
         load.finish()
-        # Else a later block would confirm the payment.
+        # Otherwise a later block would confirm the payment.
         load.mine(CONFIRMATIONS)
         wait_for_tip(load, site)
         watcher.wait_for(PENDING, is_it=lambda count: count == 0)

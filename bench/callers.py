@@ -32,7 +32,7 @@ class Traffic:
 
 
 class UnexpectedResponseError(RuntimeError):
-    """The server's response was another than it should be."""
+    """The status of a response differs from the expected one."""
 
 
 class Caller:

@@ -1,4 +1,4 @@
-"""The least that has to be stored of a payment, by the driver alone."""
+"""Stores the fewest rows that a payment needs, by the driver alone."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""A regtest chain with coins that anybody can spend: payments and full blocks without a wallet."""
+"""A regtest chain with coins that anyone can spend, for payments and full blocks without a wallet."""
 
 import base64
 import http.client
@@ -60,7 +60,7 @@ class Load:
         coinbase = self._rpc.call("getblock", block_hash)["tx"][0]
         share_sats = (SUBSIDY_SATS - SUBSIDY_SATS // 100) // count
         fan = signed(Coin(outpoint(coinbase, 0), SUBSIDY_SATS), [(share_sats, COIN_SCRIPT)] * count)
-        # Larger than what is relayed, so it goes straight into a block.
+        # Nodes relay no transaction of this size, so it goes directly into a block.
         self._rpc.call("generateblock", descriptor, [fan.hex()])
         txid = parse_transaction(fan).txid
         self._coins += [Coin(outpoint(txid, vout), share_sats) for vout in range(count)]
@@ -105,7 +105,7 @@ class Load:
         self._change = []
 
     def finish(self) -> Any:
-        """Return the result of what was begun."""
+        """Return the result of the call that was begun."""
         return self._rpc.receive()
 
     def height(self) -> int:
@@ -113,7 +113,7 @@ class Load:
         return int(self._rpc.call("getblockcount"))
 
     def mine(self, count: int) -> None:
-        """Mine `count` blocks, the first of what the mempool has."""
+        """Mine `count` blocks. The first has the transactions of the mempool."""
         self._rpc.call("generatetodescriptor", count, f"raw({COIN_SCRIPT.hex()})")
 
     def newest(self, count: int) -> list[str]:

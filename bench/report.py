@@ -25,7 +25,7 @@ class Row:
     is_reached: bool
 
 
-COLUMNS = ("what", "beside", "Nodetill", "compared", "to reach", "reached")
+COLUMNS = ("measurement", "beside", "Nodetill", "compared", "to reach", "reached")
 _VERDICTS = {True: "yes", False: "**no**"}
 
 
@@ -36,7 +36,7 @@ def document(rows: Iterable[Row], machine: Iterable[str], remarks: str) -> str:
     ]
     return "\n".join(
         [
-            "# What `make bench` measured",
+            "# Results of `make bench`",
             "",
             f"{datetime.now(UTC):%-d %B %Y}, on {'; '.join(machine)}.",
             "",

@@ -16,7 +16,7 @@ from regtest.process import Process
 SELLER = "bench"
 AMOUNT_EUR, AMOUNT_SATS = "5.00", 10_000
 FIRST_ADDRESS_ID = 2
-"""The first address of nobody."""
+"""The id of the first made-up address."""
 SPARE = 10
 TRIES, TRY_SECONDS = 20, 0.5
 
@@ -75,7 +75,7 @@ class Site:
 
     @property
     def port(self) -> int:
-        """The web server's."""
+        """The web server's port."""
         return int(self._installation.environ["WEB_PORT"])
 
     def requests(self, count: int) -> list[Request]:
@@ -102,7 +102,7 @@ class Site:
 
 
 def fill_addresses(database: Path, address_count: int, *, is_free: bool = False) -> None:
-    """Add addresses of nobody until there are `address_count`, claimed long ago or free."""
+    """Add made-up addresses until there are `address_count`, claimed long ago or free."""
     connection = connect(database)
     connection.execute("PRAGMA cache_size = -400000")
     missing = address_count - value(connection, "SELECT count(*) FROM address")

@@ -99,7 +99,7 @@ def _environ(load: Load, directory: Path, script: bytes) -> dict[str, str]:
         "RPC_PORT": str(load.node.rpc_port),
         "ZMQ_PORT": load.node.zmq_rawtx.rpartition(":")[2],
         "WATCHED_SCRIPT": script.hex(),
-        # Else bitcoinlib makes a directory in the user's home.
+        # Otherwise bitcoinlib makes a directory in the user's home.
         "BCL_DATA_DIR": str(directory / "bitcoinlib"),
     }
 

@@ -22,7 +22,7 @@ REMARKS = """\
 - Status reads and new requests: by clients in another process, while the web server has one core. The daemon
   is down, because it would hold the made-up addresses, which the wallet does not know.
 - Status reads: each page has a connection of its own open, and sends the ETag of what it shows, as the
-  checkout page does. As many are under way at once as there are clients.
+  checkout page does. The number of calls at one time is the number of clients.
 """
 
 

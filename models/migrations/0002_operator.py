@@ -1,4 +1,4 @@
-"""The operator's pages: their door, what has been dealt with, and indexes for their lists."""
+"""Add tables for the operator's login, columns for acknowledged payments, and indexes for the lists."""
 
 from typing import Any
 
@@ -36,8 +36,8 @@ def up(migrator: SchemaMigrator, db: Any) -> None:
     ):
         migrator.migrate(migrator.add_column(table, column, peewee.BigIntegerField(null=True)))
 
-    # What a list is narrowed by stands in the index that gives its order, so that a million rows can be gone
-    # through without reading them; none of it ever changes, so that no status is dearer to write.
+    # The index that orders a list has the columns of its filters, so that a filter reads no rows.
+    # These columns never change, so a new status does not write the index.
     narrowed = "created_at, id, currency, note"
     for name, columns, condition in (
         ("payment_newest", f"payment_request ({narrowed}, seller_id)", None),
@@ -57,6 +57,6 @@ def up(migrator: SchemaMigrator, db: Any) -> None:
         ("message_unsettled", "message (payment_id)", "failed_at IS NOT NULL AND settled_at IS NULL"),
     ):
         db.execute_sql(f"CREATE INDEX {name} ON {columns}{f' WHERE {condition}' if condition else ''}")
-    # The seller's lists had these.
+    # The seller's lists used these indexes.
     db.execute_sql("DROP INDEX payment_request_seller_id_id")
     db.execute_sql("DROP INDEX payment_request_seller_id")

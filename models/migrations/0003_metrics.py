@@ -1,4 +1,4 @@
-"""What the daemon has counted."""
+"""Add the daemon's counters to its report."""
 
 from typing import Any
 

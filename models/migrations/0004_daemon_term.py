@@ -1,4 +1,4 @@
-"""How many daemons have worked on this database, one after another."""
+"""Add the number of the daemon that leads, which grows with each daemon on this database."""
 
 from typing import Any
 

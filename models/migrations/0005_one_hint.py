@@ -1,4 +1,4 @@
-"""A wish that waits already is there once."""
+"""Allow each waiting command only once."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Since when an output has been there without a gap, and what else the age of money is decided by."""
+"""Add the time since when an output is live without a gap, and other facts for the age of a payment."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from playhouse.migrate import SchemaMigrator
 
 
 def up(_migrator: SchemaMigrator, db: Any) -> None:
-    # As peewee names these types itself.
+    # peewee uses the same names for these types.
     is_sqlite = isinstance(db, peewee.SqliteDatabase)
     moment, flag = ("INTEGER", "INTEGER") if is_sqlite else ("BIGINT", "BOOLEAN")
     for column in (

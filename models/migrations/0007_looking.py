@@ -1,4 +1,4 @@
-"""Find quickly what is believed in the mempool, and keep each order to follow a chain once."""
+"""Add an index for the outputs that are in the mempool, and allow each command to follow a chain once."""
 
 from typing import Any
 

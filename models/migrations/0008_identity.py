@@ -1,4 +1,4 @@
-"""Store which addresses the wallet does not know, which chain this is, and how many addresses are ordered."""
+"""Add held addresses, the identity of the chain, and the number of ordered addresses."""
 
 from typing import Any
 

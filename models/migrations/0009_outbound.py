@@ -1,4 +1,4 @@
-"""Add who has set a webhook address, and what finds a due message without reading those that wait."""
+"""Add the author of a webhook address, and indexes that find a due message without reading waiting ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Wrong passwords by client, for the operator's page, and an index for open requests."""
+"""Add the wrong passwords of each client, and an index for open requests."""
 
 from typing import Any
 

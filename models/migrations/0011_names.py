@@ -1,4 +1,4 @@
-"""Tables and columns by their field's names: "settled" and "told" mean other things elsewhere."""
+"""Rename tables and columns to the usual terms, as "settled" and "told" have other meanings elsewhere."""
 
 from typing import Any
 
