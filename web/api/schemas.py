@@ -240,6 +240,10 @@ class ProblemDocument(TypedDict):
     status: Annotated[int, Field(ge=400, le=599)]
     detail: Annotated[str, Field(description="The error and its cure")]
     errors: NotRequired[Annotated[list[Fault], Field(description="The errors of all fields")]]
+    payment_request_id: NotRequired[
+        Annotated[Reference, Field(description="The request that an `Idempotency-Key` belongs to")]
+    ]
+    payment_status: NotRequired[Annotated[Status, Field(description="The status of that request")]]
 
 
 class WebhookEvent(TypedDict):

@@ -10,7 +10,7 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from web.http.asgi import RAW_PATH
 from web.http.request import Environ
-from web.http.responses import HTML, Content, Problem, not_found, refused
+from web.http.responses import HTML, Content, Problem, not_found
 
 Callback = Callable[[Environ, dict[str, str]], Content]
 """The function of a route. It takes the WSGI environment and the variable parts of the path."""
@@ -59,7 +59,8 @@ def bottle_response(content: Content) -> HTTPResponse:
 
 def internal_error() -> Problem:
     """Return 500, for an error of the program."""
-    return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in Nodetill; its log has the details")
+    detail = "an error in Nodetill; its log has the details"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-server-error", detail)
 
 
 def check_spelling(environ: Environ) -> None:
@@ -107,6 +108,9 @@ def _not_allowed(error: HTTPError) -> HTTPResponse:
     methods = {*error.headers["Allow"].split(",")}
     if "GET" in methods:
         methods.add("HEAD")
-    allowed = ", ".join(sorted(methods))
-    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address accepts {allowed}", {"Allow": allowed})
+    names = sorted(methods)
+    verb = "is" if len(names) == 1 else "are"
+    detail = f"only {' and '.join(names)} {verb} allowed here"
+    headers = {"Allow": ", ".join(names)}
+    problem = Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, headers=headers)
     return bottle_response(problem.answer)
