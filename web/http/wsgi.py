@@ -10,10 +10,12 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from web.http.asgi import RAW_PATH
 from web.http.request import Environ
-from web.http.responses import HTML, Content, Problem, not_found
+from web.http.responses import HTML, Answer, Content, Problem, not_found
 
 Callback = Callable[[Environ, dict[str, str]], Content]
 """The function of a route. It takes the WSGI environment and the variable parts of the path."""
+Converter = Callable[[Answer, Environ], Content]
+"""A function that converts a problem for its reader, such as to a page for a browser."""
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
 _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
@@ -27,12 +29,16 @@ class Reader(Enum):
     CUSTOMER = "customer"
 
 
-def bottle_app() -> Bottle:
-    """Return a Bottle application without routes, which refuses requests by problems."""
+def bottle_app(convert: Converter) -> Bottle:
+    """Return a Bottle application without routes, which refuses requests by problems.
+
+    `convert` converts the problem of an unknown path.
+    """
     app = Bottle()
 
     def not_here(_error: HTTPError) -> HTTPResponse:
-        return bottle_response(_page_without_extra_slashes(app) or not_found().answer)
+        page = _page_without_extra_slashes(app)
+        return bottle_response(page or convert(not_found().answer, request.environ))
 
     app.error(HTTPStatus.NOT_FOUND)(not_here)
     app.error(HTTPStatus.METHOD_NOT_ALLOWED)(_not_allowed)

@@ -33,8 +33,8 @@ from web.auth.access import require_seller
 NOBODY: dict[str, str | None] = {"Authorization": None}
 EVENT = "evt_" + "0" * 32
 
-# Named in our own pages alone, and another after each change.
-UNDESCRIBED = {("GET", "/static/{name}")}
+# Files that only browsers and search engines load.
+UNDESCRIBED = {("GET", "/static/{name}"), ("GET", "/robots.txt"), ("GET", "/favicon.ico")}
 
 
 @pytest.fixture
