@@ -266,8 +266,8 @@ def test_the_page_has_all_of_it(shop: WebServer) -> None:
         assert f'<article id="{name}">' in page
         for field in schema.get("properties", {}):
             assert f"<code>{field}</code>" in page
-    targets = re.findall(r'href="#(\w+)"', page)
-    assert set(targets) <= set(re.findall(r'id="(\w+)"', page))
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert set(targets) <= set(re.findall(r'id="([^"]+)"', page))
 
 
 def test_the_page_loads_nothing_from_elsewhere(shop: WebServer) -> None:
