@@ -15,7 +15,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "first-call": "The first call",
         "checkout": "The checkout page",
-        "webhooks": "Webhooks",
+        "webhooks": "Receive webhooks",
         "verify": "Verify a webhook",
         "statuses": "Statuses",
         "events": "Events",
@@ -48,7 +48,7 @@ def guide(public_url: str) -> dict[str, Any]:
 
 
 def _create_call(public_url: str) -> str:
-    body = shlex.quote(_shown(examples.CREATE_BODY))
+    body = shlex.quote(_shown(examples.CREATE_BODY).replace("\n", "\n  "))
     return (
         f"curl {public_url}/api/v1/payments \\\n"
         '  -H "Authorization: Bearer $KEY" \\\n'
@@ -67,4 +67,4 @@ def _shown(document: Mapping[str, Any]) -> str:
 
 
 def _verifier(suffix: str) -> str:
-    return (_VIEWS / f"verify_webhook.{suffix}").read_text(encoding="utf-8").rstrip()
+    return (_VIEWS / f"verify_webhook.{suffix}.txt").read_text(encoding="utf-8").rstrip()

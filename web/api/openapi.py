@@ -214,7 +214,7 @@ def _webhook(schemas: _Schemas) -> dict[str, Any]:
     return {
         "operationId": "paymentEvent",
         "tags": ["Events"],
-        "summary": "Webhook",
+        "summary": "Webhooks",
         "description": _WEBHOOK,
         "security": [],
         "parameters": [_parameter(each, schemas, is_required=True) for each in _WEBHOOK_HEADERS],

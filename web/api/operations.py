@@ -101,7 +101,7 @@ _IDEMPOTENCY_KEY = Parameter(
     "header",
     Annotated[str, Field(pattern="^[ -~]+$", min_length=1, max_length=255)],
     "Your own name for this request, such as an order number. The same key and body always return the same "
-    "request, because Nodetill never forgets a key. If that request has expired and no money came for it, "
+    "request, because Nodetill keeps a key for ever. If that request has expired and no money came for it, "
     "send a new key",
 )
 _LANG = Parameter("lang", "query", str, "`en`, `de`, `fr` or `es`, instead of the browser's language")

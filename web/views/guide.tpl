@@ -20,7 +20,7 @@
 <h2 id="first-call">{{sections["first-call"]}}</h2>
 <p>The operator gives you an API key, which starts with <code>nt_</code>. Create a payment request:</p>
 % code("create-call", create_call)
-<p>Nodetill answers with 201 and the payment request. The price holds until <code>expires_at</code>. Times are text
+<p>Nodetill returns 201 and the payment request. The price holds until <code>expires_at</code>. Times are text
 in UTC, and only <code>price_timestamp</code> is a number, in seconds since 1970. <code>price_btc</code> is the price
 of one bitcoin.</p>
 % code("created", created)
@@ -60,33 +60,33 @@ Give them the body as it came, because parsed and written JSON has other bytes.<
 </section>
 <section>
 <h2 id="statuses">{{sections["statuses"]}}</h2>
-% meanings("status", statuses)
+% meanings("Values of status", statuses)
 <p>Two fields stand beside the status. <code>overpaid_sats</code> is the surplus, if the customer paid too much.
 <code>late</code> is true if the whole amount came after the price had expired. Late money counts only after you
 accept it (<a href="#acceptLatePayment">Accept a late payment</a>). Otherwise a customer could wait, and pay only if
-bitcoin fell. The call answers with the present status. The new status follows shortly, with its event.</p>
+bitcoin fell. The call returns the old status. The new status follows shortly, with its event.</p>
 <p>Refund only confirmed money. Until then a double-spend can take it back.</p>
 </section>
 <section>
 <h2 id="events">{{sections["events"]}}</h2>
-% meanings("type", events)
+% meanings("Values of type", events)
 <p>The events of one request come in their order.</p>
 </section>
 <section>
 <h2 id="idempotency">{{sections["idempotency"]}}</h2>
 <p>Send an <code>Idempotency-Key</code> with each new request, such as the number of your order. If the network fails,
-repeat the call with the same key and the same body. All these calls create one request. A repeat answers with 200
-and that request, as it is now.</p>
-<p>Nodetill never forgets a key, because it keeps each payment request. A key with a different body gets 422
+repeat the call with the same key and the same body. All these calls create one request. A repeat returns 200 and
+that request, as it is now.</p>
+<p>Nodetill keeps a key for ever, with its request. A key with a different body gets 422
 (<a href="#problem-idempotency-key-reused">idempotency-key-reused</a>). If the request of the key has expired and no
 money came for it, the key gets 422, too (<a href="#problem-idempotency-key-expired">idempotency-key-expired</a>). For
 another attempt at the same order, send a new key, such as <code>order-4711-2</code>. If any money came, even too late
-or too little, the repeat answers with that request. So nobody pays twice.</p>
+or too little, the repeat returns 200 and that request. So nobody pays twice.</p>
 </section>
 <section>
 <h2 id="problems">{{sections["problems"]}}</h2>
 <p>An error is JSON (RFC 9457, <code>application/problem+json</code>). It lists every fault of the request at once,
-and the allowed values:</p>
+and the allowed values. The first call with the currency <code>eur</code> and 1000 confirmations gets:</p>
 % code("problem", problem)
 <p>Your program can rely on <code>type</code> and <code>status</code>. <code>title</code> and <code>detail</code> are
 for people. The types are:</p>

@@ -127,7 +127,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
         ("/nothing/%ff/<b>/", "Page not found", "../../../"),
     ],
 )
-def test_a_browser_gets_a_page_at_an_unknown_path(shop: Shop, path: str, headline: str, root: str) -> None:
+def test_a_browser_gets_a_page_everywhere(shop: WebServer, path: str, headline: str, root: str) -> None:
     """With the style sheet, whatever the depth of the path, and in the browser's language."""
     reply = shop.get(path, BROWSER)
     assert (reply.status, reply.headers["content-type"]) == (404, "text/html; charset=utf-8")
@@ -141,7 +141,7 @@ def test_a_browser_gets_a_page_at_an_unknown_path(shop: Shop, path: str, headlin
 
 @pytest.mark.parametrize("path", ["/nothing", "/pay/", "/docs/x"])
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
-def test_a_program_gets_json_at_an_unknown_path(shop: Shop, path: str, accept: str | None) -> None:
+def test_a_program_gets_json_at_an_unknown_path(shop: WebServer, path: str, accept: str | None) -> None:
     """As RFC 9457 has it."""
     reply = shop.get(path, {"Accept": accept})
     assert reply.status == 404
@@ -149,19 +149,19 @@ def test_a_program_gets_json_at_an_unknown_path(shop: Shop, path: str, accept: s
 
 
 @pytest.mark.parametrize("path", ["/api/", "/api/v1/nothing", "/spellbook/nothing"])
-def test_the_api_returns_json_to_everybody(shop: Shop, path: str) -> None:
+def test_the_api_returns_json_to_everybody(shop: WebServer, path: str) -> None:
     """Some libraries of programs accept HTML too."""
     assert shop.get(path, BROWSER).json["status"] == 404
 
 
-def test_search_engines_read_nothing(shop: Shop) -> None:
+def test_search_engines_read_nothing(shop: WebServer) -> None:
     """A payment page belongs to its customer."""
     reply = shop.get("/robots.txt", {"Authorization": None})
     assert (reply.status, reply.body) == (200, b"User-agent: *\nDisallow: /\n")
     assert reply.headers["content-type"].startswith("text/plain")
 
 
-def test_a_document_without_an_icon_has_the_mark(shop: Shop) -> None:
+def test_a_document_without_an_icon_has_the_mark(shop: WebServer) -> None:
     """Browsers look for it at this path."""
     reply = shop.get("/favicon.ico", {"Authorization": None})
     assert (reply.status, reply.headers["content-type"]) == (200, "image/svg+xml")

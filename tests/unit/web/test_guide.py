@@ -17,7 +17,7 @@ from payments.notifications import webhook_body
 from payments.status import EventType, Status
 from tests.conftest import sqlite_in
 from tests.support.checkout_scenes import change
-from tests.support.web_server import NOW, TIP, Shop, open_shop, pay, stored
+from tests.support.web_server import NOW, TIP, WebServer, open_shop, pay, stored
 from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS
 from web.api.openapi import description
 from web.http.problem_types import PROBLEM_TYPES
@@ -29,14 +29,14 @@ OWN = ("payment_request_id", "address", "payment_uri", "checkout_url")
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def shop(tmp_path: Path) -> Iterator[WebServer]:
     """A shop at the time of the examples."""
     with open_shop(tmp_path, sqlite_in(tmp_path), {"PUBLIC_URL": URL}) as opened:
         yield opened
 
 
 @pytest.fixture
-def page(shop: Shop) -> str:
+def page(shop: WebServer) -> str:
     """The page, as anybody gets it."""
     return shop.get("/docs", {"Authorization": None}).body.decode()
 
@@ -53,7 +53,7 @@ def with_own(example: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, A
     return {**example, **{name: real[name] for name in OWN}}
 
 
-def first_call(shop: Shop, page: str) -> dict[str, Any]:
+def first_call(shop: WebServer, page: str) -> dict[str, Any]:
     """Make the call of the page, and return the new request."""
     call = code(page, "create-call")
     assert call.startswith(f"curl {URL}/api/v1/payments ")
@@ -67,7 +67,7 @@ def first_call(shop: Shop, page: str) -> dict[str, Any]:
     return created
 
 
-def test_the_first_call_returns_the_example(shop: Shop, page: str) -> None:
+def test_the_first_call_returns_the_example(shop: WebServer, page: str) -> None:
     """In each field but those that differ from request to request, in the same order and form."""
     real, example = first_call(shop, page), json.loads(code(page, "created"))
     assert real == with_own(example, real)
@@ -81,7 +81,7 @@ def test_the_first_call_returns_the_example(shop: Shop, page: str) -> None:
     assert f"curl {URL}/api/v1/payments/{reference} " in code(page, "read-call")
 
 
-def test_the_webhook_is_the_example(shop: Shop, page: str) -> None:
+def test_the_webhook_is_the_example(shop: WebServer, page: str) -> None:
     """The same request, paid and confirmed: the body that the daemon would send."""
     made, example = first_call(shop, page), json.loads(code(page, "event"))
     (part,) = example["data"]["transactions"]
@@ -119,7 +119,7 @@ def test_the_headers_of_the_webhook_have_their_form(page: str) -> None:
     assert headers == {}
 
 
-def test_the_error_is_a_real_one(shop: Shop, page: str) -> None:
+def test_the_error_is_a_real_one(shop: WebServer, page: str) -> None:
     """The same body gets the same problem."""
     example = json.loads(code(page, "problem"))
     reply = shop.create(currency="eur", confirmations=1000)
@@ -204,7 +204,7 @@ def test_each_field_of_the_contents_leads_to_a_heading(page: str) -> None:
     assert places == sorted(places)
 
 
-def test_the_key_of_the_example_expires_as_the_page_describes(shop: Shop, page: str) -> None:
+def test_the_key_of_the_example_expires_as_the_page_describes(shop: WebServer, page: str) -> None:
     """The guide names the problem, and the new key."""
     made = first_call(shop, page)
     shop.wait(hours=1)

@@ -12,7 +12,7 @@ from models.address import Address, free_count
 from models.command import ACCEPT, TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest, payment_by_idempotency_key
 from models.rate import Rate, store_rates
-from tests.support.checkout_scenes import SCENES, stage
+from tests.support.checkout_scenes import SCENES, create_in_scene
 from tests.support.web_server import BODY, KEY, NOW, WebServer, add_seller, open_shop, pay, stored
 
 TXID = "ab" * 32
@@ -198,13 +198,13 @@ def test_the_key_of_a_request_that_expired_unpaid_is_refused(shop: WebServer) ->
 @pytest.mark.parametrize("scene", sorted(SCENES.keys() - {"expired"}))
 def test_the_key_of_a_request_that_money_came_to_stays_valid(shop: WebServer, scene: str) -> None:
     """Also if the money was late, or too little, or is gone again, so nobody pays twice."""
-    made = stage(shop, scene, key="order-5000")
+    made = create_in_scene(shop, scene, key="order-5000")
     reply = shop.create(key="order-5000")
     assert reply.status == 200
     assert reply.json["payment_request_id"] == made["payment_request_id"]
 
 
-def test_a_payment_that_comes_between_two_reads_is_found(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_payment_between_two_reads_is_found(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key was read as expired without money, and then money comes."""
     made = shop.create(key="k").json
     PaymentRequest.update(status="expired").execute()
