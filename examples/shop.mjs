@@ -9,9 +9,9 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 
-const { NODETILL_URL, NODETILL_KEY, NODETILL_SELLER = "company1", WEBHOOK_SECRET } = process.env;
+const { NODETILL_URL, NODETILL_KEY, WEBHOOK_SECRET } = process.env;
 const { PORT = "8000", SHOP_URL = `http://127.0.0.1:${PORT}`, SHOP_DATA = "shop-data" } = process.env;
-const [GOODS, PRICE, CURRENCY] = ["Alpaca socks", "135.99", "EUR"];
+const [SHOP, GOODS, PRICE, CURRENCY] = ["Alpaca Direct", "Alpaca socks", "135.99", "EUR"];
 const WORDS = {
   new: "We are waiting for your payment.",
   underpaid: "A part of the money is there. Please pay the rest.",
@@ -19,6 +19,8 @@ const WORDS = {
   confirming: "Your payment is on its way.",
   confirmed: "Paid. We are packing your socks!",
   expired: "The price has expired. Please order again.",
+  partly: "A part of your money has arrived, but the price has expired. We are looking at it: please do not pay again.",
+  late: "Your money has arrived late. We are looking at it: please do not pay again.",
 };
 // With an empty secret anybody could sign a webhook.
 if (!/^whsec_.{32}/.test(WEBHOOK_SECRET)) throw new Error("WEBHOOK_SECRET is not set");
@@ -36,10 +38,10 @@ function showGoods() {
 async function takeOrder(body) {
   const order = new URLSearchParams(body.toString()).get("order") ?? "";
   if (!/^[0-9a-f]{16}$/.test(order)) return [400, "no such order"];
-  const answer = await requestPayment(order).catch(() => null);
-  if (!answer?.ok) return [503, "We can't take payments right now. Please try again in a minute."];
-  const payment = await answer.json();
-  if (!readOrder(order)) writeOrder(order, { status: payment.status, asOf: "" });
+  const payment = await requestPayment(order).then((answer) => answer.json()).catch(() => null);
+  if (payment?.type === "urn:nodetill:problem:idempotency-key-expired") return [410, WORDS.expired];
+  if (!payment?.checkout_url) return [503, "We can't take payments right now. Please try again in a minute."];
+  if (!readOrder(order)) writeOrder(order, { status: stateOf(payment), asOf: "" });
   return [303, "", { Location: payment.checkout_url }];
 }
 
@@ -47,9 +49,9 @@ async function takeOrder(body) {
 // same payment request.
 function requestPayment(order) {
   const body = {
-    seller_id: NODETILL_SELLER,
     amount_fiat: PRICE,
     currency: CURRENCY,
+    label: SHOP,
     note: `${GOODS}, order ${order}`,
     metadata: { order },
     redirect_url: `${SHOP_URL}/orders/${order}`,
@@ -60,6 +62,13 @@ function requestPayment(order) {
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(10_000),
   });
+}
+
+// Return the key of WORDS for a payment request. A customer who has paid late must not pay again.
+function stateOf({ status, late, received_sats }) {
+  if (status !== "expired") return status;
+  if (late) return "late";
+  return received_sats ? "partly" : "expired";
 }
 
 function showOrder(number) {
@@ -84,7 +93,7 @@ function receiveWebhook(body, headers) {
   const { type, timestamp, data } = JSON.parse(body);
   const order = readOrder(data.metadata.order);
   // Events come in their order, except a failed event that the operator sends again.
-  if (order && order.asOf <= timestamp) writeOrder(data.metadata.order, { status: data.status, asOf: timestamp });
+  if (order && order.asOf <= timestamp) writeOrder(data.metadata.order, { status: stateOf(data), asOf: timestamp });
   writeFileSync(received, ""); // last, so that Nodetill sends the event again if this function is cut short
   console.log(`order ${data.metadata.order}: ${type}`);
   return [204, ""];

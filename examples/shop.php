@@ -6,7 +6,7 @@
 //
 // The shop needs only PHP 8, and stores its orders as files in shop-data. A real shop has a database.
 
-const GOODS = 'Alpaca socks', PRICE = '135.99', CURRENCY = 'EUR';
+const SHOP = 'Alpaca Direct', GOODS = 'Alpaca socks', PRICE = '135.99', CURRENCY = 'EUR';
 const WORDS = [
     'new' => 'We are waiting for your payment.',
     'underpaid' => 'A part of the money is there. Please pay the rest.',
@@ -14,6 +14,9 @@ const WORDS = [
     'confirming' => 'Your payment is on its way.',
     'confirmed' => 'Paid. We are packing your socks!',
     'expired' => 'The price has expired. Please order again.',
+    'partly' => 'A part of your money has arrived, but the price has expired. '
+        . 'We are looking at it: please do not pay again.',
+    'late' => 'Your money has arrived late. We are looking at it: please do not pay again.',
 ];
 define('DATA', getenv('SHOP_DATA') ?: 'shop-data');
 define('SECRET', (string) getenv('WEBHOOK_SECRET'));
@@ -58,34 +61,48 @@ function take_order(string $order): void
         return;
     }
     $payment = request_payment($order);
-    if ($payment === null) {
+    if (($payment['type'] ?? '') === 'urn:nodetill:problem:idempotency-key-expired') {
+        answer(410, WORDS['expired']);
+        return;
+    }
+    if (!isset($payment['checkout_url'])) {
         answer(503, "We can't take payments right now. Please try again in a minute.");
         return;
     }
     if ($file = @fopen(DATA . "/order-$order", 'x')) { // mode x only creates a new file
-        fwrite($file, json_encode(['status' => $payment['status'], 'as_of' => '']));
+        fwrite($file, json_encode(['status' => state_of($payment), 'as_of' => '']));
     }
     header('Location: ' . $payment['checkout_url'], true, 303);
 }
 
-// Create and return the order's payment request. The order's number is the idempotency key, so a repeated call
-// returns the same payment request.
+// Create and return the order's payment request, or a problem (RFC 9457), or null. The order's number is the
+// idempotency key, so a repeated call returns the same payment request.
 function request_payment(string $order): ?array
 {
     $address = getenv('SHOP_URL') ?: 'http://' . $_SERVER['HTTP_HOST'];
     $body = [
-        'seller_id' => getenv('NODETILL_SELLER') ?: 'company1',
         'amount_fiat' => PRICE,
         'currency' => CURRENCY,
+        'label' => SHOP,
         'note' => GOODS . ", order $order",
         'metadata' => ['order' => $order],
         'redirect_url' => "$address/orders/$order",
     ];
     $headers = ['Authorization: Bearer ' . getenv('NODETILL_KEY'), 'Content-Type: application/json', "Idempotency-Key: $order"];
-    $call = ['method' => 'POST', 'header' => $headers, 'content' => json_encode($body), 'timeout' => 10];
+    $call = ['method' => 'POST', 'header' => $headers, 'content' => json_encode($body)];
+    $call += ['timeout' => 10, 'ignore_errors' => true]; // also return the body of a problem
     $url = getenv('NODETILL_URL') . '/api/v1/payments';
-    $text = @file_get_contents($url, false, stream_context_create(['http' => $call])); // false unless 2xx
+    $text = @file_get_contents($url, false, stream_context_create(['http' => $call])); // false without an answer
     return $text === false ? null : json_decode($text, true);
+}
+
+// Return the key of WORDS for a payment request. A customer who has paid late must not pay again.
+function state_of(array $payment): string
+{
+    if ($payment['status'] !== 'expired') {
+        return $payment['status'];
+    }
+    return $payment['late'] ? 'late' : ($payment['received_sats'] ? 'partly' : 'expired');
 }
 
 function show_order(string $order): void
@@ -112,7 +129,7 @@ function receive_webhook(string $body): void
     $text = @file_get_contents(DATA . "/order-$order");
     // Events come in their order, except a failed event that the operator sends again.
     if ($text !== false && json_decode($text)->as_of <= $event['timestamp']) {
-        $known = ['status' => $event['data']['status'], 'as_of' => $event['timestamp']];
+        $known = ['status' => state_of($event['data']), 'as_of' => $event['timestamp']];
         file_put_contents(DATA . "/order-$order", json_encode($known), LOCK_EX);
     }
     touch(DATA . "/received-$id"); // last, so that Nodetill sends the event again if this function is cut short

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import sqlite3
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -17,9 +18,9 @@ from bottle import Bottle, HTTPResponse, request
 from standardwebhooks import Webhook, WebhookVerificationError
 
 NODETILL, KEY = os.environ["NODETILL_URL"], os.environ["NODETILL_KEY"]
-SELLER, PORT = os.environ.get("NODETILL_SELLER", "company1"), int(os.environ.get("PORT", "8000"))
+PORT = int(os.environ.get("PORT", "8000"))
 ADDRESS = os.environ.get("SHOP_URL", f"http://127.0.0.1:{PORT}")
-GOODS, PRICE, CURRENCY = "Alpaca socks", "135.99", "EUR"
+SHOP, GOODS, PRICE, CURRENCY = "Alpaca Direct", "Alpaca socks", "135.99", "EUR"
 WORDS = {
     "new": "We are waiting for your payment.",
     "underpaid": "A part of the money is there. Please pay the rest.",
@@ -27,6 +28,9 @@ WORDS = {
     "confirming": "Your payment is on its way.",
     "confirmed": "Paid. We are packing your socks!",
     "expired": "The price has expired. Please order again.",
+    "partly": "A part of your money has arrived, but the price has expired. "
+    "We are looking at it: please do not pay again.",
+    "late": "Your money has arrived late. We are looking at it: please do not pay again.",
 }
 
 app = Bottle()
@@ -50,11 +54,17 @@ def take_order() -> HTTPResponse:
         return HTTPResponse("no such order", 400)
     try:
         payment = request_payment(order)
+    except ExpiredError:
+        return HTTPResponse(WORDS["expired"], 410)
     except OSError:  # the base class of urllib's errors and of a time-out
         return HTTPResponse("We can't take payments right now. Please try again in a minute.", 503)
     with db:
-        db.execute("INSERT OR IGNORE INTO orders VALUES (?, ?, '')", [order, payment["status"]])
+        db.execute("INSERT OR IGNORE INTO orders VALUES (?, ?, '')", [order, state_of(payment)])
     return HTTPResponse("", 303, {"Location": payment["checkout_url"]})
+
+
+class ExpiredError(Exception):
+    """The order's payment request expired, and no money came for it."""
 
 
 def request_payment(order: str) -> Any:
@@ -63,17 +73,31 @@ def request_payment(order: str) -> Any:
     The order's number is the idempotency key, so a repeated call returns the same payment request.
     """
     body = {
-        "seller_id": SELLER,
         "amount_fiat": PRICE,
         "currency": CURRENCY,
+        "label": SHOP,
         "note": f"{GOODS}, order {order}",
         "metadata": {"order": order},
         "redirect_url": f"{ADDRESS}/orders/{order}",
     }
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", "Idempotency-Key": order}
     call = urllib.request.Request(f"{NODETILL}/api/v1/payments", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(call, timeout=10) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(call, timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code == 422 and json.load(error)["type"] == "urn:nodetill:problem:idempotency-key-expired":
+            raise ExpiredError from error
+        raise
+
+
+def state_of(payment: Any) -> str:
+    """Return the key of WORDS for a payment request. A customer who has paid late must not pay again."""
+    if payment["status"] != "expired":
+        return str(payment["status"])
+    if payment["late"]:
+        return "late"
+    return "partly" if payment["received_sats"] else "expired"
 
 
 def show_order(order: str) -> HTTPResponse:
@@ -87,7 +111,7 @@ def receive_webhook() -> HTTPResponse:
         event = webhooks.verify(request.body.read(), dict(request.headers))
     except WebhookVerificationError:
         return HTTPResponse("not signed by Nodetill", 400)
-    order, status, as_of = event["data"]["metadata"].get("order"), event["data"]["status"], event["timestamp"]
+    order, status, as_of = event["data"]["metadata"].get("order"), state_of(event["data"]), event["timestamp"]
     with db:  # one transaction for both statements
         received = db.execute("INSERT OR IGNORE INTO received VALUES (?)", [request.headers["webhook-id"]])
         if received.rowcount:

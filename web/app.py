@@ -28,11 +28,19 @@ from web.auth.access import (
 )
 from web.checkout import page as checkout
 from web.html import static_files
-from web.html.templates import problem_page
+from web.html.templates import problem_page, unknown_path_page
 from web.http.database import Outage, Writers, connection
 from web.http.request import BrowserSession, Environ, Request
 from web.http.responses import Answer, Content, Problem, unavailable
-from web.http.wsgi import Callback, Reader, add_route, bottle_app, check_spelling, internal_error
+from web.http.wsgi import (
+    Callback,
+    Converter,
+    Reader,
+    add_route,
+    bottle_app,
+    check_spelling,
+    internal_error,
+)
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
 from web.operator import layout as operator_pages
@@ -65,6 +73,8 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/pay/<reference>/status", allow_anonymous, checkout.status),
     ("GET", "/pay/<reference>/qr.svg", allow_anonymous, checkout.qr),
     ("GET", "/static/<name>", allow_anonymous, static_files.serve),
+    ("GET", "/robots.txt", allow_anonymous, static_files.robots),
+    ("GET", "/favicon.ico", allow_anonymous, static_files.favicon),
     ("GET", "/health", allow_anonymous, health.health),
     ("GET", "/metrics", require_local_or_operator, metrics.metrics),
     ("GET", "/", operator, operator_list.show),
@@ -102,7 +112,7 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
 """Routes that exist only with SPELLBOOK_TRIGGERS on (docs/spec.md 6)."""
 
 # Routes that convert a problem: to a page for a browser, or to an error of the Spellbook for its shops.
-_CONVERTERS: Mapping[Handler, Callable[[Answer, Environ], Content]] = MappingProxyType(
+_CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
     {
         checkout.show: problem_page,
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
@@ -122,7 +132,7 @@ def utc_now() -> datetime:
 def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     """Return the WSGI application. The database must be open. Two applications share no state."""
     desk = Desk(settings, clock)
-    app = bottle_app()
+    app = bottle_app(unknown_path_page)
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
     for method, path, access, handler in ROUTES + OPERATOR + triggers_if_on:
         add_route(app, method, path, desk.callback(access, handler), _reader_of(path, handler))

@@ -31,9 +31,9 @@ from payments.status import EventType
 from regtest.child import end_with_parent, free_ports
 from regtest.fetch import fetched_command
 from tests.conftest import NewDatabase
-from tests.support.checkout_scenes import change
+from tests.support.checkout_scenes import DUE_SATS, change
 from tests.support.waiting import wait_until
-from tests.support.web_server import KEY, TIP, Reply, WebServer, open_shop, stored
+from tests.support.web_server import KEY, TIP, Reply, WebServer, open_shop, pay, stored
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -178,6 +178,7 @@ def test_an_order_is_paid_for(example: Example) -> None:
     """From the page to the packing: the order's number comes back with the payment, and each event counts."""
     number, payment = new_order(example)
     assert payment.metadata == {"order": number}
+    assert payment.label == "Alpaca Direct"
     assert payment.redirect_url == f"http://127.0.0.1:{example.port}/orders/{number}"
     assert example.shown(number) == "We are waiting for your payment."
     sender, now = WebhookSender(), datetime.now(UTC)
@@ -190,6 +191,42 @@ def test_an_order_is_paid_for(example: Example) -> None:
         sender.send(example.hook, [SECRET], f"evt_{number}{status}", body, now)
         assert example.shown(number) == words
     assert example.told(number) == ["payment.received", "payment.confirmed", "payment.reverted"]
+
+
+WAIT = "We are looking at it: please do not pay again."
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, "The price has expired. Please order again."),
+        ({"received_sats": 1000}, f"A part of your money has arrived, but the price has expired. {WAIT}"),
+        ({"received_sats": DUE_SATS, "is_late": True}, f"Your money has arrived late. {WAIT}"),
+    ],
+    ids=["unpaid", "partly paid", "late"],
+)
+def test_only_a_customer_who_has_not_paid_is_to_order_again(
+    example: Example, columns: dict[str, Any], words: str
+) -> None:
+    """An expired price alone is no reason to pay again."""
+    number, payment = new_order(example)
+    now = datetime.now(UTC)
+    kind = EventType.LATE if columns.get("is_late") else EventType.EXPIRED
+    body = event(payment, kind, now, status="expired", **columns)
+    WebhookSender().send(example.hook, [SECRET], f"evt_{number}", body, now)
+    assert example.shown(number) == words
+
+
+def test_an_order_that_expired_unpaid_is_over(example: Example) -> None:
+    """Whoever sends its form again reads that it has expired, and not that payments are off."""
+    number, payment = new_order(example)
+    change({"payment_request_id": payment.reference}, status="expired")
+    again = example.order(number)
+    assert (again.status, again.body) == (410, b"The price has expired. Please order again.")
+    pay({"payment_request_id": payment.reference}, number * 4)
+    again = example.order(number)
+    assert again.status == 303
+    assert again.headers["location"].endswith(payment.reference)
 
 
 def test_an_order_that_is_sent_twice_is_one(example: Example) -> None:

@@ -208,7 +208,15 @@ def call_api(call: Routes, reference: str, event: str) -> None:
         reference=reference,
         event_reference=event,
     )
-    for path in ("/api/v1/rates", "/health", "/metrics", "/openapi.json", "/docs"):
+    for path in (
+        "/api/v1/rates",
+        "/health",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/robots.txt",
+        "/favicon.ico",
+    ):
         call("GET", path)
     for path in ("/pay/<reference>/status", "/pay/<reference>/qr.svg"):
         call("GET", path, **new)

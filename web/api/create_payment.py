@@ -15,9 +15,11 @@ import structlog
 
 from models.address import has_free_address
 from models.db.connection import new_row
+from models.output import outputs_at
 from models.payment import PaymentRequest, insert_with_address, payment_by_idempotency_key
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, format_btc, to_plain, tolerance_sats
 from payments.price import Price
+from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import PaymentForm, read_form
 from web.api.pricing import price_now
@@ -41,8 +43,9 @@ def create(call: Request) -> Answer:
     key = _idempotency_key(call)
     body = call.body()
     form = read_form(PaymentForm, body)
-    check_seller(call.seller, form.seller_id)
-    digest = hashlib.sha256(strict_json.canonical(body)).hexdigest() if key else None
+    if form.seller_id is not None:
+        check_seller(call.seller, form.seller_id)
+    digest = _digest(body, call.seller.id) if key else None
 
     known = _known_request(call, key, digest)
     if known is not None:
@@ -125,13 +128,41 @@ def _idempotency_key(call: Request) -> str | None:
     return key
 
 
+def _digest(body: Mapping[str, Any], seller_id: str) -> str:
+    """Return a hash of the body. A body without `seller_id` means the same as a body with it."""
+    return hashlib.sha256(strict_json.canonical({**body, "seller_id": seller_id})).hexdigest()
+
+
 def _known_request(call: Request, key: str | None, digest: str | None) -> PaymentRequest | None:
-    """Return the earlier request of this key. Raise Problem 422 if its body was different."""
+    """Return the earlier request of this key.
+
+    Raise Problem 422 if its body was different, and if it has expired without any payment.
+    """
     payment = None if key is None else payment_by_idempotency_key(call.seller.id, key)
-    if payment is not None and payment.idempotency_digest != digest:
-        detail = "this Idempotency-Key was used before with another body; a new request needs a new key"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+    if payment is None:
+        return None
+    if payment.idempotency_digest != digest:
+        detail = (
+            f"this Idempotency-Key belongs to the request {payment.reference}, whose body was different and "
+            f"whose status is {payment.status}; repeat that body, or send a new key"
+        )
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail, members=_identity(payment)
+        )
+    # The outputs are read after the status, so a payment that comes between the two reads is found.
+    if payment.status == Status.EXPIRED and not outputs_at(payment.address_id):
+        detail = (
+            f"the request {payment.reference} of this Idempotency-Key has the status {payment.status}, and "
+            "no money came for it; send a new key, such as order-5000-2"
+        )
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-expired", detail, members=_identity(payment)
+        )
     return payment
+
+
+def _identity(payment: PaymentRequest) -> dict[str, str]:
+    return {"payment_request_id": payment.reference, "payment_status": payment.status}
 
 
 def _amount_sats(amount_fiat: Decimal, price: Price) -> int:

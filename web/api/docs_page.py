@@ -1,4 +1,4 @@
-"""The page /docs. It renders the OpenAPI document for people."""
+"""The page /docs: a guide by examples, and then the OpenAPI document for people."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any
 
+from web.api.guide import guide
 from web.api.openapi import description
 from web.html.languages import languages
 from web.html.templates import page, template
@@ -18,6 +19,7 @@ from web.http.responses import JSON, Content
 
 _PAGE = template("manual.tpl")
 _CODE = re.compile(r"`([^`]+)`")
+_STRONG = re.compile(r"\*\*([^*]+)\*\*")
 _MOST_CHOICES = 8
 _RENDERING = Lock()
 
@@ -80,8 +82,8 @@ def _rendered(public_url: str) -> Content:
             name: (schema.get("description", ""), [*_fields(schema)], _kind(schema))
             for name, schema in sorted(document["components"]["schemas"].items())
         },
-        public_url=public_url,
         marked=_marked,
+        **guide(public_url),
     )
 
 
@@ -126,6 +128,8 @@ def _outcome(status: str, reply: Schema) -> Outcome:
 
 
 def _fields(schema: Schema) -> Iterator[Field]:
+    for value in schema.get("oneOf", []):
+        yield Field(value["const"], "", value["description"], is_required=True)
     for name, part in schema.get("properties", {}).items():
         is_required = name in schema.get("required", [])
         yield Field(name, _kind(part), part.get("description", ""), is_required)
@@ -184,5 +188,5 @@ def _name(schema: Schema) -> str:
 
 
 def _marked(text: str) -> str:
-    """Convert plain text to HTML. Text between backticks becomes code."""
-    return _CODE.sub(r"<code>\1</code>", escape(text))
+    """Convert plain text to HTML. Text between backticks becomes code, and between asterisks strong."""
+    return _STRONG.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escape(text)))

@@ -121,7 +121,13 @@ class Form(BaseModel):
 class PaymentForm(Form):
     """The body that creates a payment request. In an optional field, null stands for the default."""
 
-    seller_id: Annotated[str, Field(description="The seller that owns the API key", examples=["company1"])]
+    seller_id: Annotated[
+        str | None,
+        Field(
+            description="The seller that owns the API key. The key names the seller, so leave it out",
+            examples=["company1"],
+        ),
+    ] = None
     # This field precedes the amount, because the currency limits the decimals of the amount.
     currency: Annotated[
         str,
@@ -224,6 +230,12 @@ class PaymentForm(Form):
     def _is_an_amount(cls, value: Any, info: ValidationInfo) -> Decimal:
         # If the currency is invalid, assume bitcoin, which allows the most decimals.
         return read_amount(value, info.data.get("currency", "BTC"))
+
+
+class OpenPaymentForm(PaymentForm):
+    """The body of a call that may come without an API key, so the body names the seller."""
+
+    seller_id: str
 
 
 class TransactionForm(Form):

@@ -9,10 +9,12 @@ from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from web.api import examples
+from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS, Meaning
 from web.api.operations import HEADERS, OPERATIONS, Operation, Parameter, Reply
 from web.api.schemas import EventReference, WebhookEvent
 from web.http.request import Request
-from web.http.responses import JSON, Content, encoded
+from web.http.responses import JSON, PROBLEM_JSON, Content, encoded
 
 _REF = "#/components/schemas/{model}"
 
@@ -20,9 +22,10 @@ _INTRODUCTION = """\
 Create a payment request in any currency. Nodetill returns an address and an amount in bitcoin, and notifies \
 you when the request is paid.
 
-Requests and responses are JSON in UTF-8. Decimal amounts are text, times are RFC 3339 in UTC, and satoshis \
-are whole numbers. An error is a problem (RFC 9457). It names the cure, and lists all errors of a body at \
-once. `503` with `Retry-After` means that nothing was used up, so try again."""
+Requests and responses are JSON in UTF-8. Decimal amounts are text, and satoshis are whole numbers. Times \
+are RFC 3339 in UTC, except `price_timestamp`, which is in seconds since 1970. Errors are JSON (RFC 9457). \
+They list every fault of the request at once, and what to do. `503` with `Retry-After` means that nothing \
+was used up, so try again."""
 
 _WEBHOOK = """\
 Nodetill posts each event to the URL that the operator has set for you. The signature follows Standard \
@@ -66,6 +69,8 @@ def description(public_url: str) -> dict[str, Any]:
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     webhook = _webhook(schemas)
+    _describe_values(schemas)
+    _add_examples(paths, webhook, public_url)
     return {
         "openapi": "3.1.1",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -116,6 +121,27 @@ class _Schemas:
             return schema
         self.definitions[name] = schema
         return {"$ref": _REF.format(model=name)}
+
+
+def _describe_values(schemas: _Schemas) -> None:
+    """Add a description of each value to the schemas of statuses and events."""
+    kinds: tuple[tuple[str, Mapping[Any, Meaning]], ...] = (
+        ("Status", STATUS_MEANINGS),
+        ("EventType", EVENT_MEANINGS),
+    )
+    for name, meanings in kinds:
+        schemas.definitions[name]["oneOf"] = [
+            {"const": value.value, "description": f"{each.meaning} {each.action}"}
+            for value, each in meanings.items()
+        ]
+
+
+def _add_examples(paths: Mapping[str, Any], webhook: Mapping[str, Any], public_url: str) -> None:
+    create = paths["/api/v1/payments"]["post"]
+    create["requestBody"]["content"][JSON]["example"] = {**examples.CREATE_BODY}
+    create["responses"]["201"]["content"][JSON]["example"] = examples.new_payment(public_url)
+    create["responses"]["422"]["content"][PROBLEM_JSON]["example"] = examples.problem()
+    webhook["requestBody"]["content"][JSON]["example"] = examples.webhook_event(public_url)
 
 
 def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
@@ -188,7 +214,7 @@ def _webhook(schemas: _Schemas) -> dict[str, Any]:
     return {
         "operationId": "paymentEvent",
         "tags": ["Events"],
-        "summary": "Webhook to your server",
+        "summary": "Webhooks",
         "description": _WEBHOOK,
         "security": [],
         "parameters": [_parameter(each, schemas, is_required=True) for each in _WEBHOOK_HEADERS],

@@ -101,7 +101,8 @@ _IDEMPOTENCY_KEY = Parameter(
     "header",
     Annotated[str, Field(pattern="^[ -~]+$", min_length=1, max_length=255)],
     "Your own name for this request, such as an order number. The same key and body always return the same "
-    "request, however often you send them",
+    "request, because Nodetill keeps a key for ever. If that request has expired and no money came for it, "
+    "send a new key",
 )
 _LANG = Parameter("lang", "query", str, "`en`, `de`, `fr` or `es`, instead of the browser's language")
 
@@ -110,7 +111,7 @@ _NO_DATABASE = _problem("The database is not available; nothing was used up, try
 _OPEN = {HTTPStatus.BAD_REQUEST: _UNREADABLE, HTTPStatus.SERVICE_UNAVAILABLE: _NO_DATABASE}
 _KEYED = {**_OPEN, HTTPStatus.UNAUTHORIZED: _problem("The key is missing or invalid", "WWW-Authenticate")}
 _NOT_FOUND = {HTTPStatus.NOT_FOUND: _problem("No object of this key has that id")}
-_INVALID = {HTTPStatus.UNPROCESSABLE_ENTITY: _problem("Some values are invalid; `errors` lists them")}
+_INVALID = {HTTPStatus.UNPROCESSABLE_ENTITY: _problem("The request is understood but invalid; see `errors`")}
 _TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _problem("The body has more than 16 KiB")}
 _TOO_MANY = {HTTPStatus.TOO_MANY_REQUESTS: _problem("Too many such requests already wait", "Retry-After")}
 _UNCHANGED = {
@@ -135,7 +136,10 @@ OPERATIONS: tuple[Operation, ...] = (
             HTTPStatus.OK: _json("The earlier request of this `Idempotency-Key`", Payment, "Location"),
             **_KEYED,
             **_TOO_LARGE,
-            **_INVALID,
+            HTTPStatus.UNPROCESSABLE_ENTITY: _problem(
+                "The request is understood but invalid; see `errors`. Or its `Idempotency-Key` belongs to "
+                "a request with another body, or to a request that expired unpaid"
+            ),
             HTTPStatus.FORBIDDEN: _problem("The key belongs to another seller than `seller_id`"),
             HTTPStatus.TOO_MANY_REQUESTS: _problem(
                 "This seller has too many open or recent requests", "Retry-After"
@@ -181,7 +185,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/payments/{id}/transactions",
         "lookAtTransaction",
         "Payments",
-        "Check a transaction now",
+        "Look up a transaction",
         "Nodetill finds payments by itself. This call only makes it check one transaction sooner. It trusts "
         "only bitcoind, so an invented transaction has no effect.",
         {
@@ -202,9 +206,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/payments/{id}/accept",
         "acceptLatePayment",
         "Payments",
-        "Count late money",
+        "Accept a late payment",
         "Money that comes after `expires_at` counts only if you accept it, because the price may have "
-        "changed. The status changes shortly after the response.",
+        "changed. The response still has the old status. The new status follows shortly, with its event.",
         {
             HTTPStatus.OK: _json("The money is accepted. The response is the request at present", Payment),
             **_KEYED,
@@ -253,7 +257,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/pay/{id}",
         "getCheckoutPage",
         "Checkout",
-        "The page for the customer",
+        "Checkout page",
         "Shows the amount, the address and the status, in the customer's language.",
         {
             HTTPStatus.OK: Reply("The page", {HTML: str}),
@@ -270,7 +274,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/pay/{id}/status",
         "getCheckoutStatus",
         "Checkout",
-        "The status for that page",
+        "Checkout status",
         "Returns only public fields, without the seller, the note and the metadata.",
         {
             HTTPStatus.OK: _json("The public fields", CheckoutStatus, "ETag"),
@@ -286,7 +290,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/pay/{id}/qr.svg",
         "getQrCode",
         "Checkout",
-        "The payment as a QR code",
+        "QR code",
         "Encodes the BIP21 URI of the payable amount.",
         {
             HTTPStatus.OK: Reply("The picture", {SVG: str}),
@@ -302,7 +306,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/health",
         "getHealth",
         "Server",
-        "Check the health",
+        "Health",
         "For a monitor. `problems` names the affected parts. With METRICS_TOKEN as Bearer, and for the "
         "operator, it lists each problem with its cure.",
         {
@@ -350,7 +354,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/openapi.json",
         "getDescription",
         "Server",
-        "This description, for programs",
+        "API description for programs",
         "OpenAPI 3.1.",
         {HTTPStatus.OK: _json("The description", dict[str, Any]), **_OPEN},
         needs_key=False,
@@ -360,8 +364,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "/docs",
         "getManual",
         "Server",
-        "This description, for people",
-        "A page with the content of `openapi.json`.",
+        "API description for people",
+        "A page with a guide, and with the content of `openapi.json`.",
         {HTTPStatus.OK: Reply("The page", {HTML: str}), **_OPEN},
         needs_key=False,
     ),

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from models.outbox import EMAIL, WEBHOOK
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
 from payments.status import EventType, Status
+from web.api.examples import ADDRESS, TXID
 
 Reference = Annotated[str, Field(pattern="^PR-[A-Za-z0-9]{22}$", examples=["PR-4NFvpU8duEamwKnDykOqhi"])]
 EventReference = Annotated[
@@ -15,10 +16,11 @@ EventReference = Annotated[
 ]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T16:04:27Z"])]
 Digits = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", examples=["135.99"])]
-Bitcoin = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{8}$", examples=["0.00222416"])]
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=["ab" * 32])]
+Price = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", examples=["61146.30"])]
+Bitcoin = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{8}$", examples=["0.00222402"])]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[TXID])]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
-Sats = Annotated[int, Field(ge=0, examples=[222416])]
+Sats = Annotated[int, Field(ge=0, examples=[222_402])]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[int, Field(ge=0)]
 
@@ -47,15 +49,18 @@ class Payment(TypedDict):
     """A payment request."""
 
     payment_request_id: Reference
-    seller_id: str
-    amount_fiat: Digits
+    seller_id: Annotated[str, Field(examples=["company1"])]
+    amount_fiat: Annotated[Digits, Field(description="The amount that you asked for")]
     currency: Currency
-    price_btc: Annotated[Digits, Field(description="The price of one bitcoin")]
-    price_timestamp: Annotated[int, Field(description="The time of the price, in seconds since 1970")]
-    price_source: Annotated[str, Field(examples=["coinbase, kraken"])]
-    amount_btc: Bitcoin
-    amount_sats: Sats
-    address: str
+    price_btc: Annotated[Price, Field(description="The price of one bitcoin")]
+    price_timestamp: Annotated[
+        int,
+        Field(description="The time of the price, in seconds since 1970, not as text", examples=[1795435200]),
+    ]
+    price_source: Annotated[str, Field(description="The sources of the price", examples=["coinbase, kraken"])]
+    amount_btc: Annotated[Bitcoin, Field(description="The amount due, in bitcoin")]
+    amount_sats: Annotated[Sats, Field(description="The amount due, in satoshis")]
+    address: Annotated[str, Field(description="The address that only this request has", examples=[ADDRESS])]
     payment_uri: Annotated[str, Field(description="A BIP21 URI, for a link or a QR code")]
     checkout_url: Annotated[str, Field(description="The payment page for the customer")]
     note: str
@@ -64,18 +69,25 @@ class Payment(TypedDict):
     redirect_url: str | None
     status: Status
     confirmations: Annotated[
-        Count, Field(description="The number of confirmations of the outputs that cover the amount")
+        Count,
+        Field(
+            description="Confirmations of the newest transaction that is needed to cover the amount",
+        ),
     ]
-    confirmations_required: Count
-    received_sats: Sats
+    confirmations_required: Annotated[
+        Count, Field(description="The confirmations at which the status becomes `confirmed`", examples=[6])
+    ]
+    received_sats: Annotated[Sats, Field(description="The money in mempool and chain, also late money")]
     due_sats: Annotated[Sats, Field(description="The missing amount")]
-    overpaid_sats: Sats
-    late: Annotated[bool, Field(description="True if money came after the price had expired")]
+    overpaid_sats: Annotated[Sats, Field(description="The surplus")]
+    late: Annotated[bool, Field(description="True if the whole amount came after the price had expired")]
     txid: Annotated[Hash | None, Field(description="The earliest transaction that counts")]
     transactions: list[Transaction]
     created_at: Moment
-    expires_at: Moment
-    received_at: Moment | None
+    expires_at: Annotated[Moment, Field(description="The time until which the price holds")]
+    received_at: Annotated[
+        Moment | None, Field(description="The time from which the whole amount has been there")
+    ]
     confirmed_at: Moment | None
 
 
@@ -128,7 +140,7 @@ class RateRecord(TypedDict):
     """The price of a bitcoin in one currency."""
 
     currency: Currency
-    price: Digits
+    price: Annotated[Price, Field(description="The price of one bitcoin")]
     source: Annotated[str, Field(examples=["coinbase, kraken"])]
     age: Seconds
     fetched_at: Moment
@@ -157,7 +169,10 @@ class CheckoutStatus(TypedDict):
     late: bool
     taken_back: Annotated[
         Annotated[str, Field(json_schema_extra={"enum": [REPLACED, DROPPED]})] | None,
-        Field(description="How an uncovered request lost a transaction"),
+        Field(
+            description="Why the last transaction no longer counts: `replaced` (double-spent) or `dropped` "
+            "(left the mempool)"
+        ),
     ]
     txid: Hash | None
     address: str
@@ -234,12 +249,21 @@ class ProblemDocument(TypedDict):
     """An error, as RFC 9457 defines it."""
 
     type: Annotated[
-        str, Field(pattern="^urn:nodetill:problem:[a-z-]+$", examples=["urn:nodetill:problem:no-price"])
+        str,
+        Field(
+            description="The type. The page `/docs` explains each",
+            pattern="^urn:nodetill:problem:[a-z-]+$",
+            examples=["urn:nodetill:problem:no-price"],
+        ),
     ]
-    title: str
+    title: Annotated[str, Field(description="The type for people", examples=["No fresh price"])]
     status: Annotated[int, Field(ge=400, le=599)]
     detail: Annotated[str, Field(description="The error and its cure")]
     errors: NotRequired[Annotated[list[Fault], Field(description="The errors of all fields")]]
+    payment_request_id: NotRequired[
+        Annotated[Reference, Field(description="The request that an `Idempotency-Key` belongs to")]
+    ]
+    payment_status: NotRequired[Annotated[Status, Field(description="The status of that request")]]
 
 
 class WebhookEvent(TypedDict):

@@ -15,13 +15,13 @@ from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_expone
 from payments.status import Status
 from web.api.create_payment import agreed_terms, store_request, tell_log
 from web.api.documents import document_as_now, document_of_new
-from web.api.forms import PaymentForm, TransactionForm, read_form
+from web.api.forms import OpenPaymentForm, TransactionForm, read_form
 from web.api.payments import leave_check
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http.request import Environ, Request
-from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid, refused
+from web.http.responses import JSON, Answer, Content, FieldError, Problem, invalid
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ def new_payment(call: Request) -> Content:
     body = call.body()
     # The Spellbook ignores unknown fields and nulls.
     known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
-    form = read_form(PaymentForm, {**known, **_rounded_amount(known)})
+    form = read_form(OpenPaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
     check_request_limits(call, form.seller_id)
     terms = agreed_terms(form, form.seller_id, call)
@@ -98,7 +98,7 @@ def _check_may_sell(call: Request, seller_id: str) -> bool:
         message = "must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit"
         raise invalid([FieldError("seller_id", message)])
     if seller is not None and seller.removed_at is not None:
-        raise refused(HTTPStatus.FORBIDDEN, f"the seller {seller_id} was removed")
+        raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"the seller {seller_id} was removed")
     return seller is not None
 
 

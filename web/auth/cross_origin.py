@@ -9,7 +9,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from web.http.request import Request
-from web.http.responses import Problem, refused
+from web.http.responses import Problem
 
 _OUR_SITES = {"same-origin", "none"}
 _BROWSERS = ("Mozilla/", "Opera/")
@@ -48,4 +48,4 @@ def _foreign_form() -> Problem:
     detail = (
         "this form did not come from a page of Nodetill; load the page in a current browser, then try again"
     )
-    return refused(HTTPStatus.FORBIDDEN, detail)
+    return Problem(HTTPStatus.FORBIDDEN, "foreign-form", detail)

@@ -16,6 +16,8 @@ _DIRECTORY = Path(__file__).parent.parent / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": SVG}
 _HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 _HASH_CHARACTERS = 12
+_TEXT = "text/plain; charset=utf-8"
+_A_DAY = {"Cache-Control": "public, max-age=86400"}
 
 
 def serve(_call: Request, name: str) -> Content:
@@ -23,6 +25,16 @@ def serve(_call: Request, name: str) -> Content:
     if name not in _FILES:
         raise not_found()
     return _FILES[name]
+
+
+def robots(_call: Request) -> Content:
+    """GET /robots.txt: search engines must read nothing, because a payment page belongs to its customer."""
+    return Content(HTTPStatus.OK, b"User-agent: *\nDisallow: /\n", _TEXT, _A_DAY)
+
+
+def favicon(_call: Request) -> Content:
+    """GET /favicon.ico, which a browser requests for a document that names no icon, such as JSON."""
+    return Content(HTTPStatus.OK, _FILES[HASHED["mark.svg"]].body, SVG, _A_DAY)
 
 
 def _named(path: Path) -> tuple[str, Content]:

@@ -8,8 +8,10 @@ from bottle import SimpleTemplate
 
 from web.html.languages import Language, language_for
 from web.html.static_files import HASHED
+from web.http.asgi import RAW_PATH
 from web.http.request import Environ
 from web.http.responses import HTML, PAGE_POLICY, Answer, Content
+from web.http.wsgi import root_of
 
 RELOAD_SECONDS = 10
 """The interval at which a page reloads if scripts are off."""
@@ -45,13 +47,32 @@ _PROBLEM = template("problem.tpl")
 _PROBLEM_WORDS = {HTTPStatus.NOT_FOUND: "missing", HTTPStatus.SERVICE_UNAVAILABLE: "unavailable"}
 
 
+_PROGRAMS_PATHS = ("/api/", "/spellbook/")
+
+
 def problem_page(problem: Answer, environ: Environ) -> Content:
     """Return a problem as a page, in the customer's language."""
+    return _problem_page(problem, environ, _PROBLEM_WORDS.get(HTTPStatus(problem.status), "fault"))
+
+
+def unknown_path_page(problem: Answer, environ: Environ) -> Content:
+    """Return the problem of an unknown path: a page for a browser, and JSON for a program.
+
+    The libraries of some programs accept HTML too, so the paths of the API always return JSON.
+    """
+    path: str = environ[RAW_PATH]
+    if path.startswith(_PROGRAMS_PATHS) or "text/html" not in environ.get("HTTP_ACCEPT", ""):
+        return problem
+    return _problem_page(problem, environ, "missing" if path.startswith("/pay/") else "nowhere")
+
+
+def _problem_page(problem: Answer, environ: Environ, words: str) -> Content:
     return page(
         _PROBLEM,
         language_for(environ.get("HTTP_ACCEPT_LANGUAGE")),
         status=problem.status,
         headers=problem.headers,
-        words=_PROBLEM_WORDS.get(HTTPStatus(problem.status), "fault"),
+        root=root_of(environ[RAW_PATH]),
+        words=words,
         is_passing=problem.status == HTTPStatus.SERVICE_UNAVAILABLE,
     )

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from web.http.connections import Connections
-from web.http.responses import Problem, encoded, refused
+from web.http.responses import Problem, encoded
 from web.http.strict_json import BODY_LIMIT_BYTES, too_large
 from web.http.threads import Threads
 
@@ -140,7 +140,8 @@ class WsgiAdapter:
                 self._reading.add(timeout)
                 return await _received(receive)
         except TimeoutError:
-            raise refused(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive") from None
+            detail = "the request took too long to arrive"
+            raise Problem(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", detail) from None
         finally:
             self._reading.discard(timeout)
 
@@ -158,12 +159,13 @@ def _check_head(scope: Scope) -> None:
     size = len(scope["raw_path"]) + len(scope["query_string"])
     if size + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD_BYTES:
         detail = f"the head of a request has at most {MAX_HEAD_BYTES} bytes"
-        raise refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+        raise Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "request-header-fields-too-large", detail)
     if any(_CONTROL.search(value) for _, value in scope["headers"]):
-        raise refused(HTTPStatus.BAD_REQUEST, "a header has a control character")
+        raise Problem(HTTPStatus.BAD_REQUEST, "bad-request", "a header has a control character")
     is_coded = b"transfer-encoding" in names
     if is_coded and (scope["http_version"] != "1.1" or b"content-length" in names):
-        raise refused(HTTPStatus.BAD_REQUEST, "Transfer-Encoding with a Content-Length, or before HTTP/1.1")
+        detail = "Transfer-Encoding with a Content-Length, or before HTTP/1.1"
+        raise Problem(HTTPStatus.BAD_REQUEST, "bad-request", detail)
 
 
 async def _disconnect(receive: Receive) -> None:

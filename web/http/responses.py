@@ -7,6 +7,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
+from web.http.problem_types import title_of
+
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 HTML = "text/html; charset=utf-8"
@@ -92,7 +94,10 @@ class FieldError:
 
 
 class Problem(Exception):
-    """A refusal as RFC 9457 defines it. `name` ends the `type`. `detail` names the error and the cure."""
+    """A refusal as RFC 9457 defines it. `name` ends the `type`. `detail` names the error and the cure.
+
+    `members` are further members of the document.
+    """
 
     def __init__(
         self,
@@ -102,22 +107,26 @@ class Problem(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.name = name
+        self.title = title_of(name)
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
+        self.members = members or {}
 
     @property
     def answer(self) -> Answer:
         """The response that the client receives."""
         document: dict[str, Any] = {
             "type": f"urn:nodetill:problem:{self.name}",
-            "title": self.status.phrase,
+            "title": self.title,
             "status": self.status.value,
             "detail": self.detail,
+            **self.members,
         }
         if self.errors:
             document["errors"] = [{"field": e.field, "message": e.message} for e in self.errors]
@@ -127,11 +136,6 @@ class Problem(Exception):
 def encoded(document: Mapping[str, Any]) -> bytes:
     """Encode a document as compact JSON in UTF-8."""
     return _ENCODER.encode(document).encode()
-
-
-def refused(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Problem:
-    """Return a problem that has the name of its status, such as "not-found" for 404."""
-    return Problem(status, status.name.lower().replace("_", "-"), detail, headers=headers)
 
 
 def malformed(detail: str) -> Problem:
@@ -147,7 +151,7 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 
 def not_found() -> Problem:
     """Return 404. The response is the same for a missing object and for an object of another seller."""
-    return refused(HTTPStatus.NOT_FOUND, "nothing exists at this address, or this key may not read it")
+    return Problem(HTTPStatus.NOT_FOUND, "not-found", "not found, or your key has no access to it")
 
 
 def unavailable(name: str, detail: str, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Problem:

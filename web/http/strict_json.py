@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from payments.money import ExponentDecimal
-from web.http.responses import Problem, malformed, refused
+from web.http.responses import Problem, malformed
 
 BODY_LIMIT_BYTES = 16 * 1024
 NESTING_LIMIT = 8
@@ -64,7 +64,8 @@ def _canonical(value: Any) -> str:
 
 def too_large() -> Problem:
     """Return the problem of a body above the limit."""
-    return refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_LIMIT_BYTES} bytes")
+    detail = f"a body has at most {BODY_LIMIT_BYTES} bytes"
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", detail)
 
 
 def _text(body: bytes) -> str:

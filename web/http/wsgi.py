@@ -10,10 +10,12 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from web.http.asgi import RAW_PATH
 from web.http.request import Environ
-from web.http.responses import HTML, Content, Problem, not_found, refused
+from web.http.responses import HTML, Answer, Content, Problem, not_found
 
 Callback = Callable[[Environ, dict[str, str]], Content]
 """The function of a route. It takes the WSGI environment and the variable parts of the path."""
+Converter = Callable[[Answer, Environ], Content]
+"""A function that converts a problem for its reader, such as to a page for a browser."""
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._~/-]*", re.ASCII)
 _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
@@ -27,12 +29,16 @@ class Reader(Enum):
     CUSTOMER = "customer"
 
 
-def bottle_app() -> Bottle:
-    """Return a Bottle application without routes, which refuses requests by problems."""
+def bottle_app(convert: Converter) -> Bottle:
+    """Return a Bottle application without routes, which refuses requests by problems.
+
+    `convert` converts the problem of an unknown path.
+    """
     app = Bottle()
 
     def not_here(_error: HTTPError) -> HTTPResponse:
-        return bottle_response(_page_without_extra_slashes(app) or not_found().answer)
+        page = _page_without_extra_slashes(app)
+        return bottle_response(page or convert(not_found().answer, request.environ))
 
     app.error(HTTPStatus.NOT_FOUND)(not_here)
     app.error(HTTPStatus.METHOD_NOT_ALLOWED)(_not_allowed)
@@ -59,7 +65,8 @@ def bottle_response(content: Content) -> HTTPResponse:
 
 def internal_error() -> Problem:
     """Return 500, for an error of the program."""
-    return refused(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in Nodetill; its log has the details")
+    detail = "an error in Nodetill; its log has the details"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-server-error", detail)
 
 
 def check_spelling(environ: Environ) -> None:
@@ -107,6 +114,9 @@ def _not_allowed(error: HTTPError) -> HTTPResponse:
     methods = {*error.headers["Allow"].split(",")}
     if "GET" in methods:
         methods.add("HEAD")
-    allowed = ", ".join(sorted(methods))
-    problem = refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this address accepts {allowed}", {"Allow": allowed})
+    names = sorted(methods)
+    verb = "is" if len(names) == 1 else "are"
+    detail = f"only {' and '.join(names)} {verb} allowed here"
+    headers = {"Allow": ", ".join(names)}
+    problem = Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, headers=headers)
     return bottle_response(problem.answer)

@@ -1,3 +1,4 @@
+% setdefault("root", "../")
 <!DOCTYPE html>
 <html lang="{{language.code}}">
 <head>
@@ -7,11 +8,11 @@
 <meta name="color-scheme" content="light dark">
 <meta name="format-detection" content="telephone=no">
 <meta name="robots" content="noindex, nofollow">
-<link rel="icon" href="../static/{{files['mark.svg']}}" type="image/svg+xml">
-<link rel="stylesheet" href="../static/{{files['colours.css']}}">
-<link rel="stylesheet" href="../static/{{files['checkout.css']}}">
+<link rel="icon" href="{{root}}static/{{files['mark.svg']}}" type="image/svg+xml">
+<link rel="stylesheet" href="{{root}}static/{{files['colours.css']}}">
+<link rel="stylesheet" href="{{root}}static/{{files['checkout.css']}}">
 % if script:
-<script src="../static/{{files['checkout.js']}}" defer></script>
+<script src="{{root}}static/{{files['checkout.js']}}" defer></script>
 % end
 % if reload == "always":
 <meta http-equiv="refresh" content="{{reload_seconds}}">

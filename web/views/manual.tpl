@@ -2,7 +2,7 @@
 <html lang="{{language.code}}">
 <head>
 <meta charset="utf-8">
-<title>Nodetill: the API</title>
+<title>Nodetill API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="static/{{files['mark.svg']}}" type="image/svg+xml">
@@ -10,17 +10,19 @@
 </head>
 <body>
 <header>
-<h1>Nodetill: the API</h1>
+<h1>Nodetill API</h1>
 % for paragraph in introduction:
 <p>{{!marked(paragraph)}}</p>
 % end
 <p>For programs: <a href="openapi.json">openapi.json</a>, in OpenAPI 3.1.</p>
-<pre><code>curl {{public_url}}/api/v1/payments \
-  -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \
-  -H "Idempotency-Key: order-4711" \
-  -d '{"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR", "note": "Alpaca socks"}'</code></pre>
 </header>
 <nav aria-label="Contents">
+<h2>Guide</h2>
+<ul>
+% for anchor, heading in sections.items():
+<li><a href="#{{anchor}}">{{heading}}</a></li>
+% end
+</ul>
 % for group, chapters in groups.items():
 <h2>{{group}}</h2>
 <ul>
@@ -32,6 +34,7 @@
 <h2><a href="#schemas">Schemas</a></h2>
 </nav>
 <main>
+% include("guide.tpl")
 % def table(caption, fields):
 <div class="scroll">
 <table>
@@ -91,7 +94,7 @@
 <h3>{{name}}</h3>
 <p>{{!marked(description)}}</p>
 % if fields:
-% table("Fields", fields)
+% table("Fields" if fields[0].kind else "Values", fields)
 % else:
 <p>{{!kind}}</p>
 % end

@@ -114,6 +114,60 @@ def test_a_page_has_one_spelling_of_its_path(shop: WebServer, path: str) -> None
     assert status_of(shop, "GET", path, {"Cookie": cookies}) != 404
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headline", "root"),
+    [
+        ("/pay/", "There is no such payment", "../"),
+        ("/pay/PR-x/y", "There is no such payment", "../../"),
+        ("/docs/x", "Page not found", "../"),
+        ("/nothing", "Page not found", ""),
+        ("/nothing/%ff/<b>/", "Page not found", "../../../"),
+    ],
+)
+def test_a_browser_gets_a_page_everywhere(shop: WebServer, path: str, headline: str, root: str) -> None:
+    """With the style sheet, whatever the depth of the path, and in the browser's language."""
+    reply = shop.get(path, BROWSER)
+    assert (reply.status, reply.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    page = reply.body.decode()
+    assert f"<h1>{headline}</h1>" in page
+    assert f'href="{root}static/checkout.' in page
+    assert path not in page
+    german = shop.get(path, {**BROWSER, "Accept-Language": "de"}).body.decode()
+    assert f"<h1>{headline}</h1>" not in german
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/pay/", "/docs/x"])
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
+def test_a_program_gets_json_at_an_unknown_path(shop: WebServer, path: str, accept: str | None) -> None:
+    """As RFC 9457 has it."""
+    reply = shop.get(path, {"Accept": accept})
+    assert reply.status == 404
+    assert reply.json["type"] == "urn:nodetill:problem:not-found"
+
+
+@pytest.mark.parametrize("path", ["/api/", "/api/v1/nothing", "/spellbook/nothing"])
+def test_the_api_returns_json_to_everybody(shop: WebServer, path: str) -> None:
+    """Some libraries of programs accept HTML too."""
+    assert shop.get(path, BROWSER).json["status"] == 404
+
+
+def test_search_engines_read_nothing(shop: WebServer) -> None:
+    """A payment page belongs to its customer."""
+    reply = shop.get("/robots.txt", {"Authorization": None})
+    assert (reply.status, reply.body) == (200, b"User-agent: *\nDisallow: /\n")
+    assert reply.headers["content-type"].startswith("text/plain")
+
+
+def test_a_document_without_an_icon_has_the_mark(shop: WebServer) -> None:
+    """Browsers look for it at this path."""
+    reply = shop.get("/favicon.ico", {"Authorization": None})
+    assert (reply.status, reply.headers["content-type"]) == (200, "image/svg+xml")
+    assert reply.body.startswith(b"<svg")
+
+
 @pytest.mark.parametrize(
     "path", ["/metrics", "/health", "/openapi.json", "/api/v1/payments", "/static/x.css"]
 )

@@ -10,8 +10,9 @@ import pytest
 
 from models.address import Address, free_count
 from models.command import ACCEPT, TRANSACTION, DaemonCommand
-from models.payment import PaymentRequest
+from models.payment import PaymentRequest, payment_by_idempotency_key
 from models.rate import Rate, store_rates
+from tests.support.checkout_scenes import SCENES, create_in_scene
 from tests.support.web_server import BODY, KEY, NOW, WebServer, add_seller, open_shop, pay, stored
 
 TXID = "ab" * 32
@@ -156,11 +157,76 @@ def test_the_same_key_and_body_return_the_same_request(shop: WebServer) -> None:
 
 def test_the_same_key_with_another_body_is_refused(shop: WebServer) -> None:
     """The first request does not change."""
-    shop.create(key="k", note="a")
+    made = shop.create(key="k", note="a").json
     reply = shop.create(key="k", note="b")
     assert reply.status == 422
-    assert reply.json["type"].endswith("idempotency-key-reused")
+    problem = reply.json
+    assert problem["type"].endswith("idempotency-key-reused")
+    assert problem["title"] == "Idempotency-Key of another request"
+    assert (problem["payment_request_id"], problem["payment_status"]) == (made["payment_request_id"], "new")
+    assert (
+        f"{made['payment_request_id']}, whose body was different and whose status is new;"
+        in problem["detail"]
+    )
     assert PaymentRequest.select().count() == 1
+
+
+def test_the_key_of_a_request_that_expired_unpaid_is_refused(shop: WebServer) -> None:
+    """422 names that request and its status, and a new key works. Only the daemon decides that it expired."""
+    made = shop.create(key="order-5000").json
+    shop.wait(hours=2)
+    store_rates("kraken", {"EUR": Decimal(61_000)}, shop.now)
+    store_rates("bitpay", {}, shop.now)
+    assert shop.create(key="order-5000").status == 200
+    PaymentRequest.update(status="expired").execute()
+    reply = shop.create(key="order-5000")
+    assert reply.status == 422
+    problem = reply.json
+    assert problem["type"] == "urn:nodetill:problem:idempotency-key-expired"
+    assert (problem["payment_request_id"], problem["payment_status"]) == (
+        made["payment_request_id"],
+        "expired",
+    )
+    assert problem["detail"] == (
+        f"the request {made['payment_request_id']} of this Idempotency-Key has the status expired, and no "
+        "money came for it; send a new key, such as order-5000-2"
+    )
+    assert shop.create(key="order-5000-2").status == 201
+    assert shop.create(key="order-5000", note="b").json["type"].endswith("idempotency-key-reused")
+
+
+@pytest.mark.parametrize("scene", sorted(SCENES.keys() - {"expired"}))
+def test_the_key_of_a_request_that_money_came_to_stays_valid(shop: WebServer, scene: str) -> None:
+    """Also if the money was late, or too little, or is gone again, so nobody pays twice."""
+    made = create_in_scene(shop, scene, key="order-5000")
+    reply = shop.create(key="order-5000")
+    assert reply.status == 200
+    assert reply.json["payment_request_id"] == made["payment_request_id"]
+
+
+def test_a_payment_between_two_reads_is_found(shop: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key was read as expired without money, and then money comes."""
+    made = shop.create(key="k").json
+    PaymentRequest.update(status="expired").execute()
+
+    def find(seller_id: str, key: str) -> PaymentRequest | None:
+        found = payment_by_idempotency_key(seller_id, key)
+        pay(made, TXID)
+        return found
+
+    monkeypatch.setattr("web.api.create_payment.payment_by_idempotency_key", find)
+    assert shop.create(key="k").status == 200
+
+
+def test_the_key_names_the_seller(shop: WebServer) -> None:
+    """So `seller_id` may be left out or null. A body with it and a body without it are the same body."""
+    body = {name: value for name, value in BODY.items() if name != "seller_id"}
+    made = shop.post("/api/v1/payments", body, {"Idempotency-Key": "k"})
+    assert (made.status, made.json["seller_id"]) == (201, "company1")
+    for seller_id in ("company1", None):
+        again = shop.create(key="k", seller_id=seller_id)
+        assert (again.status, again.json) == (200, made.json)
+    assert shop.create(key="k", seller_id="company2").status == 403
 
 
 def test_two_sellers_may_use_the_same_key(shop: WebServer) -> None:

@@ -47,6 +47,19 @@ def test_calls_with_one_key_create_one_request(shop: WebServer) -> None:
     assert free_count() == 99
 
 
+def test_many_repeats_of_an_expired_request_make_no_request(shop: WebServer) -> None:
+    """Thirty-two callers with its key: 422 for each. With a new key they create one request."""
+    shop.create(key="order 17")
+    PaymentRequest.update(status="expired").execute()
+    with ThreadPoolExecutor(CALLERS) as pool:
+        refused = list(pool.map(lambda _: shop.create(key="order 17"), range(CALLERS)))
+        replies = list(pool.map(lambda _: shop.create(key="order 17-2"), range(CALLERS)))
+    assert {reply.status for reply in refused} == {422}
+    assert sorted(reply.status for reply in replies) == [200] * (CALLERS - 1) + [201]
+    assert PaymentRequest.select().count() == 2
+    assert free_count() == 98
+
+
 def test_calls_with_one_key_and_two_bodies_create_one_request(shop: WebServer) -> None:
     """The first call wins, and the other body is 422."""
     with ThreadPoolExecutor(CALLERS) as pool:

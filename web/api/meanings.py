@@ -1,0 +1,59 @@
+"""The meaning of each status and event, and the action to take. /docs, OpenAPI and README share these texts.
+
+Text between backticks is code, and text between double asterisks is strong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from payments.status import EventType, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The meaning of a value, and the action to take."""
+
+    meaning: str
+    action: str
+
+
+STATUS_MEANINGS: Mapping[Status, Meaning] = MappingProxyType(
+    {
+        Status.NEW: Meaning("No money has come.", "Wait."),
+        Status.UNDERPAID: Meaning("A part has come. `due_sats` is missing.", "Show the rest."),
+        Status.RECEIVED: Meaning(
+            "The whole amount is in the mempool.",
+            "Thank the customer. **Hand nothing over**, because a double-spend can take it back.",
+        ),
+        Status.CONFIRMING: Meaning("The payment is in a block, `confirmations` deep.", "Wait."),
+        Status.CONFIRMED: Meaning("The payment is as deep as `confirmations_required`.", "Deliver."),
+        Status.EXPIRED: Meaning(
+            "The price held until `expires_at`, and the amount had not come by then.",
+            "If `received_sats` is 0, offer a new request, with a new key (`order-4711-2`). Otherwise ask "
+            "the customer **not to pay again**.",
+        ),
+    }
+)
+
+EVENT_MEANINGS: Mapping[EventType, Meaning] = MappingProxyType(
+    {
+        EventType.UNDERPAID: Meaning("A part of the amount has come, or a further part.", "Show the rest."),
+        EventType.RECEIVED: Meaning("The whole amount has come.", "Thank the customer. Hand nothing over."),
+        EventType.CONFIRMED: Meaning("The payment has the confirmations that it needs.", "Deliver."),
+        EventType.EXPIRED: Meaning(
+            "The price has expired, and the amount had not come.", "Act as the status `expired` describes."
+        ),
+        EventType.LATE: Meaning(
+            "The whole amount has come, but after the price had expired.",
+            "Accept the money, or refund it once it is confirmed.",
+        ),
+        EventType.REVERTED: Meaning(
+            "A double-spend or a reorg took a payment back.",
+            "Stop the delivery. Read `status`, because it has changed.",
+        ),
+        EventType.EXTRA: Meaning(
+            "More money has come than was due.", "Refund the surplus once it is confirmed, or keep it."
+        ),
+    }
+)
