@@ -13,9 +13,11 @@ from admin.payments import payment
 from admin.sellers import seller
 from admin.wallet import wallet
 from admin.web_role import grant_web
+from version import VERSION
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="Nodetill %(version)s")
 def manage() -> None:
     """Operate Nodetill.
 

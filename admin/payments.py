@@ -76,7 +76,7 @@ def show(reference: str, as_json: bool) -> None:
 def accept(reference: str, as_json: bool) -> None:
     """Count late money as if it had come in time.
 
-    This command does not wait for the daemon, which counts the money.
+    This only queues the task; the daemon does it within seconds.
 
     \b
     manage.py payment accept PR-4NFvpU8duEamwKnDykOqhi
