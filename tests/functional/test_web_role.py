@@ -277,6 +277,8 @@ FORGERIES = {
     "a report": "UPDATE daemon_report SET assessed_height = 1",
     "a webhook's address": "UPDATE seller SET webhook_url = 'http://thief.example/'",
     "a seller's key": "UPDATE seller SET api_key_hash = 'x'",
+    "a seller's previous key": "UPDATE seller SET previous_api_key_hash = 'x'",
+    "the end of a previous key": "UPDATE seller SET previous_api_key_until = NULL",
     "a seller with a webhook": "INSERT INTO seller (id, name, email, api_key_hash, webhook_url, "
     "webhook_secret, created_at) VALUES ('x', '', '', 'x', 'http://thief.example/', 'x', 1)",
     "a webhook's secret, read": "SELECT webhook_secret FROM seller",

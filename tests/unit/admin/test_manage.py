@@ -133,14 +133,14 @@ def test_a_person_is_shown_the_same_key_as_is_stored(run: Callable[..., Result])
     """Without --json the key stands in the text."""
     text = run("seller", "add", "company1").output
     (api_key,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", text)
-    assert seller_by_key_hash(hashed(api_key)) is not None
+    assert seller_by_key_hash(hashed(api_key), NOW) is not None
 
 
 def test_an_id_is_taken_once(run: Callable[..., Result]) -> None:
     """The second add is refused, and the first one's key still works."""
     added = document(run("seller", "add", "company1", "--json"))
     assert "company1 already" in refusal(run("seller", "add", "company1", "--json"))
-    assert seller_by_key_hash(hashed(added["api_key"])) is not None
+    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is not None
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_new_key_stops_the_old_one(run: Callable[..., Result]) -> None:
     """From the moment it is printed; the webhook secret stays."""
     added = document(run("seller", "add", "company1", "--json"))
     rotated = document(run("seller", "rotate-key", "company1", "--json"))
-    assert seller_by_key_hash(hashed(added["api_key"])) is None
+    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is None
     seller = stored_seller(rotated["api_key"])
     assert seller is not None
     assert seller.webhook_secret == added["webhook_secret"]
@@ -210,25 +210,29 @@ def test_a_removed_sellers_key_stops_and_its_payments_stay(run: Callable[..., Re
     """It is in no list but the whole one, and nothing can be set of it."""
     added = document(run("seller", "add", "company1", "--json"))
     make_payment()
-    run("seller", "remove", "company1")
-    assert seller_by_key_hash(hashed(added["api_key"])) is None
+    run("seller", "remove", "company1", "--yes")
+    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is None
     assert len(document(run("payment", "list", "--json"))) == 1
     assert document(run("seller", "list", "--json")) == []
     assert [row["seller_id"] for row in document(run("seller", "list", "--all", "--json"))] == ["company1"]
-    for arguments in (["set", "company1", "--name", "x"], ["rotate-key", "company1"], ["remove", "company1"]):
+    for arguments in (
+        ["set", "company1", "--name", "x"],
+        ["rotate-key", "company1"],
+        ["remove", "company1"],
+    ):
         assert "was removed" in refusal(run("seller", *arguments))
 
 
 def test_a_removed_seller_comes_back_only_where_that_is_said(run: Callable[..., Result]) -> None:
     """The new key opens the old payments, which may have been another shop's of the same name."""
     old = document(run("seller", "add", "company1", "--name", "Old", "--json"))
-    run("seller", "remove", "company1")
+    run("seller", "remove", "company1", "--yes")
     assert "--restore" in refusal(run("seller", "add", "company1"))
     new = document(run("seller", "add", "company1", "--restore", "--json"))
     assert new["name"] == "Old"
     assert new["removed_at"] is None
-    assert seller_by_key_hash(hashed(new["api_key"])) is not None
-    assert seller_by_key_hash(hashed(old["api_key"])) is None
+    assert seller_by_key_hash(hashed(new["api_key"]), NOW) is not None
+    assert seller_by_key_hash(hashed(old["api_key"]), NOW) is None
 
 
 def test_an_address_that_the_operator_sets_is_his(run: Callable[..., Result]) -> None:

@@ -1,5 +1,6 @@
 """A payment request is made once, at a price that holds, and shown to its seller alone."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from models.address import Address, free_count
 from models.command import ACCEPT, TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
+from models.seller import Seller
 from tests.support.web_server import BODY, KEY, NOW, WebServer, add_seller, open_shop, pay, stored
 
 TXID = "ab" * 32
@@ -323,3 +325,18 @@ def test_without_a_good_key_nothing_is_told(shop: WebServer, credentials: str | 
         assert reply.status == 401
         assert reply.headers["www-authenticate"].startswith("Bearer")
         assert reply.json["status"] == 401
+
+
+def test_a_previous_key_opens_the_api_until_its_time(shop: WebServer) -> None:
+    """The web server's clock decides. Both keys are the same seller's."""
+    made = shop.created()
+    new = {"Authorization": "Bearer nt_new"}
+    Seller.update(
+        api_key_hash=hashlib.sha256(b"nt_new").hexdigest(),
+        previous_api_key_hash=hashlib.sha256(KEY.encode()).hexdigest(),
+        previous_api_key_until=shop.now + timedelta(hours=1),
+    ).execute()
+    path = f"/api/v1/payments/{made['payment_request_id']}"
+    assert [shop.get(path).status, shop.get(path, new).status] == [200, 200]
+    shop.wait(hours=1)
+    assert [shop.get(path).status, shop.get(path, new).status] == [401, 200]
