@@ -1,4 +1,4 @@
-"""`manage.py payment`: list and show payment requests, and accept late money."""
+"""`manage.py payment`: list, show and cancel payment requests, and accept late money."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ import click
 from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
 from models.address import Address
-from models.command import NotLate, request_acceptance
+from models.command import NotCancellable, NotLate, request_acceptance, request_cancellation
 from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
 from models.payment import PaymentRequest, payment_by_reference
@@ -23,7 +23,7 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """List and show payment requests, and accept late money.
+    """List, show and cancel payment requests, and accept late money.
 
     \b
     manage.py payment list --status expired
@@ -93,6 +93,36 @@ def accept(reference: str, as_json: bool) -> None:
         found = document_as_now(row, settings)
         silence = daemon_silence(now)
     result = "its late money is accepted already" if is_done else "the daemon will count the late money now"
+    answer(found, f"Payment {reference}: {result}.", as_json)
+    if silence is not None and not is_done:
+        click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
+
+
+@payment.command()
+@reference_argument
+@json_option
+def cancel(reference: str, as_json: bool) -> None:
+    """Cancel a payment request that nobody has paid.
+
+    The price ends at once, and the request expires. Its address stays watched: money that still comes is
+    late, and counts only if you accept it. This only queues the task; the daemon does it within seconds. If
+    money comes at the same moment, the request is not cancelled.
+
+    \b
+    manage.py payment cancel PR-4NFvpU8duEamwKnDykOqhi
+    """
+    now = datetime.now(UTC)
+    with open_settings_and_database() as settings:
+        row = payment_named(reference)
+        is_done = row.is_cancelled
+        try:
+            request_cancellation(row, now, database.atomic)
+        except NotCancellable as error:
+            message = f"payment {row.reference} cannot be cancelled, because {error}"
+            raise CommandError(message) from error
+        found = document_as_now(row, settings)
+        silence = daemon_silence(now)
+    result = "it is cancelled already" if is_done else "the daemon will cancel it now, unless money has come"
     answer(found, f"Payment {reference}: {result}.", as_json)
     if silence is not None and not is_done:
         click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)

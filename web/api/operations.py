@@ -119,7 +119,14 @@ _UNCHANGED = {
     )
 }
 
-_TAKES_AN_ID = ("getPayment", "lookAtTransaction", "acceptLatePayment", "listEvents", "getCheckoutStatus")
+_TAKES_AN_ID = (
+    "getPayment",
+    "lookAtTransaction",
+    "acceptLatePayment",
+    "cancelPayment",
+    "listEvents",
+    "getCheckoutStatus",
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -210,6 +217,28 @@ OPERATIONS: tuple[Operation, ...] = (
             **_KEYED,
             **_NOT_FOUND,
             HTTPStatus.CONFLICT: _problem("The request is not late"),
+        },
+        parameters=(_ID,),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/payments/{id}/cancel",
+        "cancelPayment",
+        "Payments",
+        "Cancel a payment request",
+        "For a customer who chose another way to pay. The price ends at once: `expires_at` becomes the "
+        "present, the status becomes `expired` shortly after the response, and the event `payment.expired` "
+        "follows. Money that still comes is late, and counts only if you accept it. If money comes at the "
+        "same moment, the request is not cancelled. A repeated call has no further effect.",
+        {
+            HTTPStatus.ACCEPTED: _json(
+                "Nodetill will cancel the request. The response is the request at present", Payment
+            ),
+            HTTPStatus.OK: _json("The request is cancelled already", Payment),
+            **_KEYED,
+            **_NOT_FOUND,
+            **_TOO_MANY,
+            HTTPStatus.CONFLICT: _problem("Money has come to the request, or it has expired"),
         },
         parameters=(_ID,),
     ),

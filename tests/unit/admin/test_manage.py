@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from admin.doctor.nodetill import _of_webhook_addresses
 from manage import manage
 from models.address import Address
-from models.command import ACCEPT, REDELIVER, DaemonCommand
+from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
 from models.db.schema import open_database
@@ -334,6 +334,25 @@ def test_what_was_accepted_before_is_told_so(run: Callable[..., Result]) -> None
     reference = make_payment(status="confirmed", is_late=True, late_accepted_at=NOW)
     assert "already" in run("payment", "accept", reference).output
     assert DaemonCommand.select().count() == 0
+
+
+def test_a_request_is_cancelled_by_a_command_for_the_daemon(run: Callable[..., Result]) -> None:
+    """A silent daemon is named. A request that cannot be cancelled is an error with the reason."""
+    run("seller", "add", "company1")
+    reference = make_payment(expires_at=datetime.now(UTC) + timedelta(minutes=15))
+    assert "has never run" in run("payment", "cancel", reference).stderr
+    beat(datetime.now(UTC), 100, [])
+    again = run("payment", "cancel", reference)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert "the daemon will cancel it now" in again.stdout
+    assert [command.kind for command in DaemonCommand.select()] == [CANCEL]
+    assert "it has expired already" in refusal(run("payment", "cancel", make_payment(2)))
+    paid = make_payment(3, status="received", received_sats=1)
+    assert "money has come to it, and it is received" in refusal(run("payment", "cancel", paid, "--json"))
+    done = make_payment(4, status="expired", cancelled_at=NOW)
+    assert "cancelled already" in run("payment", "cancel", done).stdout
+    assert "no payment" in refusal(run("payment", "cancel", "PR-nothing"))
+    assert DaemonCommand.select().count() == 1
 
 
 def test_a_wrong_setting_ends_every_command_with_status_78(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models.address import Address, free_count
-from models.command import ACCEPT, TRANSACTION, DaemonCommand
+from models.command import ACCEPT, CANCEL, TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
 from models.seller import Seller
@@ -249,9 +249,10 @@ def test_hints_without_end_are_refused(shop: WebServer) -> None:
     DaemonCommand.insert_many(
         [{"kind": TRANSACTION, "payment": row, "txid": f"{n:064x}", "created_at": NOW} for n in range(100)]
     ).execute()
-    reply = shop.post(f"/api/v1/payments/{row.reference}/transactions", {"txid": TXID})
-    assert reply.status == 429
-    assert int(reply.headers["retry-after"]) > 0
+    for call, body in (("transactions", {"txid": TXID}), ("cancel", None)):
+        reply = shop.post(f"/api/v1/payments/{row.reference}/{call}", body)
+        assert reply.status == 429
+        assert int(reply.headers["retry-after"]) > 0
 
 
 def test_late_money_is_accepted_once(shop: WebServer) -> None:
@@ -270,6 +271,34 @@ def test_late_money_is_accepted_once(shop: WebServer) -> None:
     PaymentRequest.update(late_accepted_at=NOW, status="received").execute()
     assert shop.post(path).json["status"] == "received"
     assert DaemonCommand.select().count() == 0
+
+
+def test_a_request_is_cancelled_once(shop: WebServer) -> None:
+    """202 until the daemon has cancelled it, then 200. 409 names the reason why it cannot be cancelled."""
+    made = shop.created()
+    path = f"/api/v1/payments/{made['payment_request_id']}/cancel"
+    replies = [shop.post(path) for _ in range(2)]
+    assert [reply.status for reply in replies] == [202, 202]
+    assert replies[0].json["status"] == "new"
+    assert [command.kind for command in DaemonCommand.select()] == [CANCEL]
+
+    DaemonCommand.delete().execute()
+    PaymentRequest.update(status="expired", cancelled_at=NOW, expires_at=NOW).execute()
+    assert (shop.post(path).status, shop.post(path).json["status"]) == (200, "expired")
+    PaymentRequest.update(cancelled_at=None).execute()
+    assert "it has expired already" in shop.post(path).json["detail"]
+    PaymentRequest.update(status="underpaid", received_sats=1).execute()
+    refused = shop.post(path)
+    assert (refused.status, refused.json["type"]) == (409, "urn:nodetill:problem:not-cancellable")
+    assert "money has come to it, and it is underpaid" in refused.json["detail"]
+    assert DaemonCommand.select().count() == 0
+
+
+def test_a_request_whose_time_is_over_is_not_cancelled(shop: WebServer) -> None:
+    """The daemon may not have stored the expiry yet."""
+    path = f"/api/v1/payments/{shop.created()['payment_request_id']}/cancel"
+    shop.wait(minutes=15)
+    assert shop.post(path).status == 409
 
 
 def test_transactions_are_shown_with_their_depth(shop: WebServer) -> None:
@@ -292,6 +321,7 @@ def test_a_key_acts_for_its_seller_alone(shop: WebServer) -> None:
         shop.get(path, other),
         shop.get(f"{path}/events", other),
         shop.post(f"{path}/accept", None, other),
+        shop.post(f"{path}/cancel", None, other),
         shop.post(f"{path}/transactions", {"txid": TXID}, other),
     ):
         assert reply.status == 404
