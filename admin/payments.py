@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, json_option, open_settings_and_database
+from admin.payment_page import page
 from admin.terminal import table
 from models.address import Address
 from models.command import NotCancellable, NotLate, request_acceptance, request_cancellation
 from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
+from models.outbox import events_of
 from models.payment import PaymentRequest, payment_by_reference
 from payments.status import Status
 from web.api.documents import document_as_now, document_of, documents_of
@@ -60,14 +62,16 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show a payment request with its transactions.
+    """Show a payment request with its transactions and events.
 
     \b
     manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
     """
     with open_settings_and_database() as settings, snapshot():
-        found = document_of(payment_named(reference), settings)
-    answer(found, _page(found), as_json)
+        row = payment_named(reference)
+        found = document_of(row, settings)
+        shown = page(found, events_of(row), row.cancelled_at)
+    answer(found, shown, as_json)
 
 
 @payment.command()
@@ -162,13 +166,3 @@ def _table(found: list[Payment]) -> str:
         for each in found
     ]
     return table(headings, rows)
-
-
-def _page(found: Payment) -> str:
-    lines = [facts([(name, value) for name, value in found.items() if name != "transactions"])]
-    for part in found["transactions"]:
-        where = f"block {part['block_height']}, {part['confirmations']} deep"
-        state = where if part["state"] == "mined" else part["state"]
-        by = f" by {part['replaced_by']}" if part["replaced_by"] else ""
-        lines.append(f"  {part['txid']}:{part['vout']}  {part['amount_sats']} sats  {state}{by}")
-    return "\n".join(lines)

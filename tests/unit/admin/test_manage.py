@@ -294,6 +294,65 @@ def test_a_payment_is_shown_with_its_transactions(run: Callable[..., Result]) ->
     assert "Alpaca socks" in text
 
 
+def test_a_payment_is_shown_to_a_person_in_words(run: Callable[..., Result]) -> None:
+    """Times are text, events are in their order, and a fact without content has no line."""
+    run("seller", "add", "company1")
+    reference = make_payment(status="expired", cancelled_at=NOW, expires_at=NOW, note="Socks\x1b[2J")
+    payment = PaymentRequest.get()
+    later = NOW + timedelta(hours=1)
+    new_event(payment, reference="evt_1", type="payment.expired", created_at=NOW)
+    new_event(payment, reference="evt_2", revision=2, type="payment.late", created_at=later)
+    assert run("payment", "show", reference).stdout.splitlines() == [
+        "Payment         PR-1",
+        "Status          expired",
+        "Confirmations   0 of 6",
+        "Seller          company1",
+        "Amount          135.99 EUR, 0.00271980 BTC (271980 sats)",
+        "Price of 1 BTC  50000 EUR by fixed, 2026-11-23 12:00:00 UTC",
+        "Due             0.00271980 BTC (271980 sats)",
+        "Address         bcrt1q1",
+        "Page            http://127.0.0.1:8080/pay/PR-1",
+        "Note            Socks [2J",
+        "Created         2026-11-23 12:00:00 UTC",
+        "Cancelled       2026-11-23 12:00:00 UTC",
+        "Expired         2026-11-23 12:00:00 UTC",
+        "",
+        "Events",
+        "  2026-11-23 12:00:00 UTC  expired",
+        "  2026-11-23 13:00:00 UTC  late",
+    ]
+
+
+def test_a_paid_request_is_shown_with_all_its_facts(run: Callable[..., Result]) -> None:
+    """The metadata often has the order's number."""
+    run("seller", "add", "company1")
+    reference = make_payment(
+        status="confirmed",
+        is_late=True,
+        received_sats=271_981,
+        due_sats=0,
+        overpaid_sats=1,
+        label="Alpaca",
+        metadata={"order": "17 ä"},
+        redirect_url="https://shop.example/",
+        received_at=NOW,
+        confirmed_at=NOW,
+    )
+    lines = run("payment", "show", reference).stdout.splitlines()
+    assert {
+        "Status          confirmed (late)",
+        "Received        0.00271981 BTC (271981 sats)",
+        "Overpaid        0.00000001 BTC (1 sats)",
+        "Label           Alpaca",
+        'Metadata        {"order": "17 ä"}',
+        "Return link     https://shop.example/",
+        "Expires         2026-11-23 12:15:00 UTC",
+        "Received at     2026-11-23 12:00:00 UTC",
+        "Confirmed at    2026-11-23 12:00:00 UTC",
+    } <= {*lines}
+    assert not any(line.startswith(("Due", "Note", "Cancelled", "Events", "Transactions")) for line in lines)
+
+
 def test_a_note_cannot_act_on_the_operators_terminal(run: Callable[..., Result]) -> None:
     """Escape sequences and line ends of a shop's customer are not printed as such."""
     run("seller", "add", "company1")
