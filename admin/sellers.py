@@ -249,7 +249,7 @@ def remove(seller_id: str, yes: bool, as_json: bool) -> None:
     """
     with open_settings_and_database():
         seller_named(seller_id)
-        warning = f"The API key of seller {seller_id} stops at once and for ever. It gets no more webhooks."
+        warning = f"The API key of seller {seller_id} stops at once, and the seller gets no more webhooks."
         # The question comes before the transaction, because a waiting transaction would stop all writers.
         confirm(warning, f"Remove seller {seller_id}?", is_confirmed=yes)
         with database.atomic():
