@@ -36,12 +36,12 @@ def backup(path: Path, as_json: bool) -> None:
 @click.command("retire-pool")
 @json_option
 def retire_pool(as_json: bool) -> None:
-    """Retire the free addresses of a restored backup.
+    """After a restore: discard the unused addresses from the backup.
 
     \b
     manage.py database retire-pool
 
-    The addresses that are free in the backup may have gone to customers since. The daemon makes new ones.
+    Customers may have got these addresses since the backup. The daemon makes new ones.
     """
     with open_settings_and_database():
         retired = retire_free(datetime.now(UTC))
@@ -50,10 +50,16 @@ def retire_pool(as_json: bool) -> None:
 
 def _copy_checked(path: Path) -> int:
     """Write and check the copy, and return its size in bytes. Raise CommandError, and leave no file then."""
+    if os.path.lexists(path):
+        raise _is_there(path)
     part = path.with_name(f"{path.name}.part")
     try:
         # O_EXCL replaces no file, and mode 0600 lets no other user read the copy at any moment.
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError as error:
+        raise CommandError(
+            f"{part} is there already: if no other backup runs, remove this file and try again"
+        ) from error
     except OSError as error:
         raise CommandError(f"cannot write {part}: {error.strerror}") from error
     try:
@@ -68,11 +74,17 @@ def _copy_checked(path: Path) -> int:
         _sync(part)
         # link() refuses where rename() would replace.
         os.link(part, path)
+    except FileExistsError as error:
+        raise _is_there(path) from error
     except (sqlite3.Error, OSError) as error:
         raise CommandError(f"cannot write {path}: {error}") from error
     finally:
         part.unlink()
     return path.stat().st_size
+
+
+def _is_there(path: Path) -> CommandError:
+    return CommandError(f"{path} is there already: choose another name")
 
 
 def _sync(path: Path) -> None:

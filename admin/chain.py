@@ -28,7 +28,7 @@ def chain() -> None:
 @click.option("--yes", is_flag=True, help="Don't wait for a confirmation.")
 @json_option
 def follow(yes: bool, as_json: bool) -> None:
-    """Follow bitcoind's chain although it has less work, or is a new one.
+    """Follow bitcoind's chain although it has less work.
 
     After a crash bitcoind may have to catch up. So the daemon changes nothing while bitcoind's chain has less
     work than the chain already read. Use this command if bitcoind's chain is the right chain. Examples are a

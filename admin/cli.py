@@ -10,12 +10,13 @@ from typing import IO, Any
 import click
 import peewee
 
-from admin.terminal import printable
+from admin.terminal import is_interactive, printable
 from config import EX_CONFIG, Settings, SettingsError, load_settings
 from models.db.connection import TRANSIENT_ERRORS, DatabaseError, disconnect, one_line
 from models.db.schema import open_database
 from models.db.web_role import lacks_right
 
+yes_option = click.option("--yes", is_flag=True, help="Don't wait for a confirmation.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -87,6 +88,19 @@ def open_settings_and_database() -> Iterator[Settings]:
         ) from error
     finally:
         disconnect()
+
+
+def confirm(warning: str, question: str, *, is_confirmed: bool, is_for_scripts: bool = False) -> None:
+    """Return if the operator confirms, by --yes or by an answer. Otherwise end the command.
+
+    With `is_for_scripts`, no confirmation is needed where there is no terminal.
+    """
+    if is_confirmed or (is_for_scripts and not is_interactive()):
+        return
+    if not is_interactive():
+        raise CommandError(f"{warning} Nobody can confirm this without a terminal: add --yes to confirm")
+    click.echo(warning, err=True)
+    click.confirm(question, abort=True, err=True)
 
 
 def answer(document: Any, text: str, as_json: bool) -> None:

@@ -32,7 +32,7 @@ def events() -> None:
 @references_argument
 @json_option
 def list_(references: tuple[str, ...], as_json: bool) -> None:
-    """List messages that wait for the next attempt or have failed, oldest first.
+    """List waiting and failed messages, the oldest first.
 
     ID is the id of an event or of a payment. Without an ID all messages are listed.
 
@@ -53,13 +53,13 @@ def retry(references: tuple[str, ...], as_json: bool) -> None:
     """Try to deliver waiting and failed messages now.
 
     ID is the id of an event or of a payment. Without an ID all messages are tried, for example after a repair
-    of the mail server. Each message begins its schedule of attempts anew. This command does not wait for the
-    daemon, which delivers the messages.
+    of the mail server. Each message begins its schedule of attempts anew. This only queues the
+    task; the daemon does it within seconds.
 
     \b
     manage.py events retry
     manage.py events retry PR-4NFvpU8duEamwKnDykOqhi
-    manage.py events retry evt_2Zk6bW1vJrXq2nVhA8dUeK --json
+    manage.py events retry evt_9f86d081884c7d659a2feaa0c55ad015 --json
     """
     now = datetime.now(UTC)
     with open_settings_and_database():

@@ -11,16 +11,20 @@ from admin.doctor.command import doctor
 from admin.events import events
 from admin.payments import payment
 from admin.sellers import seller
+from admin.settings import settings
 from admin.wallet import wallet
 from admin.web_role import grant_web
+from version import VERSION
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, message="Nodetill %(version)s")
 def manage() -> None:
     """Operate Nodetill.
 
     \b
     manage.py doctor                           find errors of the set-up
+    manage.py settings                         list settings and their sources
     manage.py wallet create                    create the wallet for addresses
     manage.py seller add company1              add a shop, and print its key
     manage.py payment list --status confirmed  list confirmed payments
@@ -42,5 +46,5 @@ def manage() -> None:
 database.add_command(backup)
 database.add_command(retire_pool)
 database.add_command(grant_web)
-for command in (seller, payment, events, wallet, doctor, audit, chain, database):
+for command in (seller, payment, events, wallet, doctor, audit, chain, database, settings):
     manage.add_command(command)

@@ -1,15 +1,17 @@
-"""`manage.py payment`: list and show payment requests, and accept late money."""
+"""`manage.py payment`: list, show and cancel payment requests, and accept late money."""
 
 from datetime import UTC, datetime, timedelta
 
 import click
 
-from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, json_option, open_settings_and_database
+from admin.payment_page import page
 from admin.terminal import table
 from models.address import Address
-from models.command import NotLate, request_acceptance
+from models.command import NotCancellable, NotLate, request_acceptance, request_cancellation
 from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
+from models.outbox import events_of
 from models.payment import PaymentRequest, payment_by_reference
 from payments.status import Status
 from web.api.documents import document_as_now, document_of, documents_of
@@ -23,7 +25,7 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """List and show payment requests, and accept late money.
+    """List, show and cancel payment requests, and accept late money.
 
     \b
     manage.py payment list --status expired
@@ -60,14 +62,16 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show a payment request with its transactions.
+    """Show a payment request with its transactions and events.
 
     \b
     manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
     """
     with open_settings_and_database() as settings, snapshot():
-        found = document_of(payment_named(reference), settings)
-    answer(found, _page(found), as_json)
+        row = payment_named(reference)
+        found = document_of(row, settings)
+        shown = page(found, events_of(row), row.cancelled_at)
+    answer(found, shown, as_json)
 
 
 @payment.command()
@@ -76,7 +80,7 @@ def show(reference: str, as_json: bool) -> None:
 def accept(reference: str, as_json: bool) -> None:
     """Count late money as if it had come in time.
 
-    This command does not wait for the daemon, which counts the money.
+    This only queues the task; the daemon does it within seconds.
 
     \b
     manage.py payment accept PR-4NFvpU8duEamwKnDykOqhi
@@ -93,6 +97,36 @@ def accept(reference: str, as_json: bool) -> None:
         found = document_as_now(row, settings)
         silence = daemon_silence(now)
     result = "its late money is accepted already" if is_done else "the daemon will count the late money now"
+    answer(found, f"Payment {reference}: {result}.", as_json)
+    if silence is not None and not is_done:
+        click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
+
+
+@payment.command()
+@reference_argument
+@json_option
+def cancel(reference: str, as_json: bool) -> None:
+    """Cancel a payment request that nobody has paid.
+
+    The price ends at once, and the request expires. Its address stays watched: money that still comes is
+    late, and counts only if you accept it. This only queues the task; the daemon does it within seconds. If
+    money comes at the same moment, the request is not cancelled.
+
+    \b
+    manage.py payment cancel PR-4NFvpU8duEamwKnDykOqhi
+    """
+    now = datetime.now(UTC)
+    with open_settings_and_database() as settings:
+        row = payment_named(reference)
+        is_done = row.is_cancelled
+        try:
+            request_cancellation(row, now, database.atomic)
+        except NotCancellable as error:
+            message = f"payment {row.reference} cannot be cancelled, because {error}"
+            raise CommandError(message) from error
+        found = document_as_now(row, settings)
+        silence = daemon_silence(now)
+    result = "it is cancelled already" if is_done else "the daemon will cancel it now, unless money has come"
     answer(found, f"Payment {reference}: {result}.", as_json)
     if silence is not None and not is_done:
         click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
@@ -132,13 +166,3 @@ def _table(found: list[Payment]) -> str:
         for each in found
     ]
     return table(headings, rows)
-
-
-def _page(found: Payment) -> str:
-    lines = [facts([(name, value) for name, value in found.items() if name != "transactions"])]
-    for part in found["transactions"]:
-        where = f"block {part['block_height']}, {part['confirmations']} deep"
-        state = where if part["state"] == "mined" else part["state"]
-        by = f" by {part['replaced_by']}" if part["replaced_by"] else ""
-        lines.append(f"  {part['txid']}:{part['vout']}  {part['amount_sats']} sats  {state}{by}")
-    return "\n".join(lines)

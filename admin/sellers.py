@@ -2,21 +2,32 @@
 
 import hashlib
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 import peewee
 
-from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
+from admin.cli import (
+    CommandError,
+    answer,
+    confirm,
+    facts,
+    json_option,
+    open_settings_and_database,
+    yes_option,
+)
+from admin.seller_page import document, full_document, page
 from admin.terminal import table
-from config.addresses import email_address, http_url, without_credentials
+from config.addresses import email_address, http_url
 from config.types import InvalidValue, Kind
-from models.db.connection import database
+from models.db.connection import database, snapshot
 from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 
 LONGEST_NAME = 200
+MAX_OVERLAP_HOURS = 30 * 24
+_SECRETS = ("api_key", "webhook_secret")
 
 
 class Checked(click.ParamType[str]):
@@ -56,7 +67,9 @@ NAME_KIND = Kind(_read_name, f"up to {LONGEST_NAME} characters")
 id_argument = click.argument("seller_id", metavar="ID", type=Checked("id", SELLER_ID_KIND))
 name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The shop's name.")
 email_option = click.option(
-    "--email", type=Checked("address", email_address()), help="The shop's email address."
+    "--email",
+    type=Checked("address", email_address()),
+    help="The shop's email address; your emails show it as the contact.",
 )
 url_option = click.option(
     "--webhook-url", type=Checked("url", http_url(), hidden=True), help="The address that gets its webhooks."
@@ -65,11 +78,12 @@ url_option = click.option(
 
 @click.group()
 def seller() -> None:
-    """Add, list, change and remove sellers.
+    """Add, list, show, change and remove sellers.
 
     \b
     manage.py seller add company1 --name "Alpaca Direct"
     manage.py seller list
+    manage.py seller show company1
     """
 
 
@@ -81,9 +95,9 @@ def seller() -> None:
 @click.option("--restore", is_flag=True, help="Bring back a removed seller, with a new key.")
 @json_option
 def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> None:
-    """Add a seller, and print its API key and webhook secret.
+    """Add a seller, and print its API key and secret.
 
-    They are not shown again.
+    Save the API key and the webhook secret now: they are not shown again.
 
     \b
     manage.py seller add company1
@@ -124,6 +138,23 @@ def list_(with_removed: bool, as_json: bool) -> None:
     answer(documents, shown if rows else "There are no sellers.", as_json)
 
 
+@seller.command()
+@id_argument
+@json_option
+def show(seller_id: str, as_json: bool) -> None:
+    """Show a seller with its webhooks and requests.
+
+    Neither the API key nor the webhook secret is shown.
+
+    \b
+    manage.py seller show company1
+    manage.py seller show company1 --json
+    """
+    with open_settings_and_database(), snapshot():
+        found = full_document(_any_seller(seller_id), datetime.now(UTC))
+    answer(found, page(found), as_json)
+
+
 @seller.command("set")
 @id_argument
 @name_option
@@ -154,43 +185,78 @@ def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) 
 
 @seller.command()
 @id_argument
+@click.option(
+    "--keep-old-for",
+    "hours",
+    metavar="HOURS",
+    type=click.IntRange(0, MAX_OVERLAP_HOURS),
+    default=0,
+    show_default=True,
+    help=f"Let the old key work for so long: 0 to {MAX_OVERLAP_HOURS}.",
+)
 @click.option("--webhook-secret", is_flag=True, help="A new webhook secret; the API key stays as it is.")
+@yes_option
 @json_option
-def rotate_key(seller_id: str, webhook_secret: bool, as_json: bool) -> None:
-    """Make a new API key. The old key stops at once.
+def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_json: bool) -> None:
+    """Make a new API key.
+
+    The old key stops at once. With --keep-old-for both keys work for some hours, so the shop can change its
+    key without an interruption. At most two keys work at a time.
 
     With --webhook-secret, make a new webhook secret instead. Webhooks then have two signatures, by the new
     and by the previous secret. So the shop can change its secret at any time.
 
     \b
     manage.py seller rotate-key company1
+    manage.py seller rotate-key company1 --keep-old-for 24
     manage.py seller rotate-key company1 --webhook-secret
     """
-    with open_settings_and_database(), database.atomic():
-        row = seller_named(seller_id)
-        if webhook_secret:
-            row.previous_webhook_secret, row.webhook_secret = row.webhook_secret, new_webhook_secret()
-            new = {"webhook_secret": row.webhook_secret}
-        else:
-            new = {"api_key": new_api_key()}
-            row.api_key_hash = key_hash(new["api_key"])
-        row.save()
-    _print_secrets(row, "has a new secret" if webhook_secret else "has a new key", as_json, **new)
+    if webhook_secret and hours:
+        raise click.UsageError("--keep-old-for is for API keys; a previous webhook secret stays valid")
+    now = datetime.now(UTC)
+    with open_settings_and_database():
+        until = seller_named(seller_id).previous_key_until(now)
+        if hours and until is not None:
+            warning = (
+                f"Seller {seller_id} has a previous key that works until {timestamp(until)}. "
+                "At most two keys work at a time, so this previous key stops at once."
+            )
+            confirm(warning, "Make a new key?", is_confirmed=yes)
+        with database.atomic():
+            row = seller_named(seller_id)
+            if webhook_secret:
+                row.previous_webhook_secret, row.webhook_secret = row.webhook_secret, new_webhook_secret()
+                change, new = "has a new secret", {"webhook_secret": row.webhook_secret}
+            else:
+                change, new = _renew_api_key(row, timedelta(hours=hours), now)
+            row.save()
+    _print_secrets(row, change, as_json, **new)
 
 
 @seller.command()
 @id_argument
+@yes_option
 @json_option
-def remove(seller_id: str, as_json: bool) -> None:
-    """Remove a seller's key at once. Its payments stay open to their end.
+def remove(seller_id: str, yes: bool, as_json: bool) -> None:
+    """Remove a seller. Its keys stop at once.
+
+    Its payments stay open to their end, but it gets no more webhooks. `seller add ID --restore` brings the
+    seller back, with a new key. At a terminal the command waits for a confirmation.
 
     \b
     manage.py seller remove company1
+    manage.py seller remove company1 --yes
     """
-    with open_settings_and_database(), database.atomic():
-        row = seller_named(seller_id)
-        row.removed_at = datetime.now(UTC)
-        row.save()
+    with open_settings_and_database():
+        seller_named(seller_id)
+        warning = f"The API key of seller {seller_id} stops at once, and the seller gets no more webhooks."
+        # The question comes before the transaction, because a waiting transaction would stop all writers.
+        confirm(warning, f"Remove seller {seller_id}?", is_confirmed=yes, is_for_scripts=True)
+        with database.atomic():
+            row = seller_named(seller_id)
+            row.removed_at = datetime.now(UTC)
+            row.previous_api_key_hash = row.previous_api_key_until = None
+            row.save()
     answer(document(row), f"Seller {seller_id} is removed. Its payments stay.", as_json)
 
 
@@ -218,6 +284,7 @@ def add_seller(
             )
         _set(row, values)
         row.api_key_hash, row.removed_at = key_hash(api_key), None
+        row.previous_api_key_hash = row.previous_api_key_until = None
         row.webhook_secret, row.previous_webhook_secret = new_webhook_secret(), None
         _store(row, is_new=row.created_at == now)
     return row, api_key
@@ -225,24 +292,18 @@ def add_seller(
 
 def seller_named(seller_id: str) -> Seller:
     """Return the seller with this id. Raise CommandError where there is none, or where it is removed."""
-    row = Seller.get_or_none(Seller.id == seller_id)
-    if row is None:
-        raise CommandError(f"there is no seller {seller_id}; all sellers: seller list")
+    row = _any_seller(seller_id)
     if row.removed_at is not None:
         raise CommandError(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
     return row
 
 
-def document(row: Seller) -> dict[str, str | None]:
-    """Return the public fields of a seller. An old webhook address may hold a password, which is left out."""
-    return {
-        "seller_id": row.id,
-        "name": row.name,
-        "email": row.email,
-        "webhook_url": None if row.webhook_url is None else without_credentials(row.webhook_url),
-        "created_at": timestamp(row.created_at),
-        "removed_at": timestamp(row.removed_at),
-    }
+def _any_seller(seller_id: str) -> Seller:
+    """Return the seller with this id, even a removed one. Raise CommandError where there is none."""
+    row: Seller | None = Seller.get_or_none(Seller.id == seller_id)
+    if row is None:
+        raise CommandError(f"there is no seller {seller_id}; all sellers: seller list --all")
+    return row
 
 
 def new_api_key() -> str:
@@ -253,6 +314,22 @@ def new_api_key() -> str:
 def key_hash(api_key: str) -> str:
     """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
     return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+def _renew_api_key(row: Seller, keep_old_for: timedelta, now: datetime) -> tuple[str, dict[str, str]]:
+    """Give the row a new API key. Return the change in words, and the fields to print.
+
+    The key so far works on for `keep_old_for`. A key before it stops at once.
+    """
+    old_hash, new = row.api_key_hash, new_api_key()
+    row.api_key_hash = key_hash(new)
+    if not keep_old_for:
+        row.previous_api_key_hash = row.previous_api_key_until = None
+        return "has a new key, and the old key has stopped", {"api_key": new}
+    row.previous_api_key_hash, row.previous_api_key_until = old_hash, now + keep_old_for
+    until = timestamp(now + keep_old_for)
+    change = f"has a new key, and the old key works until {until}"
+    return change, {"api_key": new, "previous_key_until": until}
 
 
 def _set(row: Seller, values: dict[str, str | None]) -> None:
@@ -275,7 +352,9 @@ def _removed(row: Seller) -> str:
     return f"seller {row.id} was removed at {timestamp(row.removed_at)}"
 
 
-def _print_secrets(row: Seller, change: str, as_json: bool, **secret: str) -> None:
-    lines = facts([(name.replace("_", " "), key) for name, key in secret.items()])
-    text = f"Seller {row.id} {change}.\n\n{lines}\n\nStore this safely: it is not shown again."
-    answer({**document(row), **secret}, text, as_json)
+def _print_secrets(row: Seller, change: str, as_json: bool, **new: str) -> None:
+    shown = [(name.replace("_", " "), text) for name, text in new.items() if name in _SECRETS]
+    lines = facts(shown)
+    advice = "Save it now: it is not" if len(shown) == 1 else "Save both now: they are not"
+    text = f"Seller {row.id} {change}.\n\n{lines}\n\n{advice} shown again."
+    answer({**document(row), **new}, text, as_json)

@@ -26,6 +26,16 @@ def width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def is_interactive() -> bool:
+    """Return whether a person at a terminal can answer a question."""
+    return sys.stdin.isatty()
+
+
+def readable_time(moment: str) -> str:
+    """Return a document's time as people read it: 2026-11-23 16:19:27 UTC."""
+    return moment.replace("T", " ").replace("Z", " UTC")
+
+
 def printable(text: object) -> str:
     """Return the text on one line, without control characters: notes come from shops' customers."""
     return "".join(letter if letter.isprintable() else " " for letter in str(text))

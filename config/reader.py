@@ -15,6 +15,7 @@ from dotenv.parser import parse_stream
 from config.file_permissions import may_others_write
 from config.types import InvalidValue, Kind
 
+ENVIRONMENT, ENV_FILE, FILE, DEFAULT = "environment", ".env", "file", "default"
 LONGEST_VALUE = 65_536  # characters, of a value and of its file, so that even /dev/zero does no harm
 
 
@@ -50,6 +51,15 @@ class SettingsError(ValueError):
         self.faults = tuple(faults)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The text of a setting, and its source. With the source FILE, `path` is the file."""
+
+    text: str
+    source: str
+    path: str | None = None
+
+
 def variable_name(row: Field[Any]) -> str:
     return row.metadata["name"] or row.name.upper()
 
@@ -63,12 +73,19 @@ def read_values(
     for name, meant in slips(in_file, rows):
         faults.append(Fault(name, "is not a setting", f"{meant}, if that is the meaning"))
     values: dict[str, Any] = {}
+    sources = {ENVIRONMENT: environ, ENV_FILE: in_file}
     for row in rows:
         try:
-            values[row.name] = _value(row, [environ, in_file], directory)
+            values[row.name] = _value(row, _origin(row, sources, directory).text)
         except _Found as found:
             faults.append(found.fault)
     return values, faults
+
+
+def origins(rows: Iterable[Field[Any]], environ: Mapping[str, str], directory: Path) -> dict[str, Origin]:
+    """Return the origins of settings without an error, by attribute."""
+    sources = {ENVIRONMENT: environ, ENV_FILE: _env_file(directory / ".env")[0]}
+    return {row.name: _origin(row, sources, directory) for row in rows}
 
 
 class _Found(Exception):
@@ -77,9 +94,8 @@ class _Found(Exception):
         self.fault = Fault(*words)
 
 
-def _value(row: Field[Any], sources: list[Mapping[str, str]], directory: Path) -> Any:
+def _value(row: Field[Any], text: str) -> Any:
     name, kind = variable_name(row), row.metadata["kind"]
-    text = _text(name, sources, directory) or row.metadata["default"]
     if not text:
         return None
     try:
@@ -95,17 +111,18 @@ def _value(row: Field[Any], sources: list[Mapping[str, str]], directory: Path) -
         raise _Found(name, f"{shown} {wrong}", kind.allowed, example) from None
 
 
-def _text(name: str, sources: list[Mapping[str, str]], directory: Path) -> str:
-    """Return the variable's text from the first source that has it, or ""."""
-    for source in sources:
-        text, path = source.get(name, ""), source.get(f"{name}_FILE", "")
+def _origin(row: Field[Any], sources: Mapping[str, Mapping[str, str]], directory: Path) -> Origin:
+    """Return the variable's text from the first source that has it, or else its default."""
+    name = variable_name(row)
+    for source, variables in sources.items():
+        text, path = variables.get(name, ""), variables.get(f"{name}_FILE", "")
         if text and path:
             raise _Found(name, f"is set beside {name}_FILE", "one of the two")
         if path:
-            return _content(f"{name}_FILE", directory / path)
+            return Origin(_content(f"{name}_FILE", directory / path), FILE, path)
         if text:
-            return text
-    return ""
+            return Origin(text, source)
+    return Origin(row.metadata["default"], DEFAULT)
 
 
 def _content(variable: str, path: Path) -> str:

@@ -105,7 +105,7 @@ class AddressPool(Worker):
         except NodeRefused as refusal:
             if ordered:
                 raise
-            log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
+            log.warning("check for addresses missing from the database skipped", reason=str(refusal))
             return
         if 0 < len(strays) <= ordered:
             self._add(self._with_scripts(strays))

@@ -1,7 +1,7 @@
 """Execution of the commands of the web process and the operator. Calls to bitcoind precede all changes."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -9,9 +9,14 @@ from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
 from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, DaemonCommand, delete_commands
 from models.outbox import Message
-from models.payment import PaymentRequest, mark_for_reassessment
+from models.payment import PaymentRequest, cancel_payments, mark_for_reassessment
+from payments.cancellation import obstacle
+from payments.status import Status
 
 KINDS = (TRANSACTION, ACCEPT, REDELIVER, FOLLOW)
+"""The kinds that `handle` runs. Cancellations wait for a complete look at chain and mempool."""
+
+_MOMENT = timedelta(microseconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +47,26 @@ class CommandHandler:
             delete_commands(commands)
         for command in commands:
             log.info("transaction looked at", payment=_reference(command), txid=command.txid)
+
+
+def run_cancellations(commands: Sequence[DaemonCommand], as_of: datetime, now: datetime) -> None:
+    """Cancel requests, except those to which money has come, and those that have expired.
+
+    A complete look at chain and mempool must have begun at `as_of`, after the commands were stored, and all
+    statuses must include its result. A cancelled request expires just before `as_of`, so money that comes
+    later is late.
+    """
+    payments = [payment for command in commands if (payment := command.payment) is not None]
+    reasons = {p.id: obstacle(Status(p.status), p.expires_at, now) for p in payments}
+    with unit_of_work("cancellation"):
+        cancel_payments([p for p in payments if reasons[p.id] is None], as_of - _MOMENT, now)
+        delete_commands(commands)
+    for payment in payments:
+        reason = reasons[payment.id]
+        if reason is None:
+            log.info("payment cancelled", payment=payment.reference)
+        else:
+            log.info("payment not cancelled", payment=payment.reference, reason=reason)
 
 
 def _close_orders(commands: Sequence[DaemonCommand]) -> None:

@@ -19,6 +19,7 @@ TRANSACTIONS = (
     "assessed",
     "block-connected",
     "block-disconnected",
+    "cancellation",
     "chain-joined",
     "chain-named",
     "chain-read-again",

@@ -20,7 +20,7 @@ from daemon.chain.stalled import StalledChain
 from daemon.chain.statuses import Assessor
 from daemon.chain.transaction_handler import TransactionHandler
 from daemon.chain.watchlist import Watchlist
-from daemon.commands import CommandHandler
+from daemon.commands import CommandHandler, run_cancellations
 from daemon.counters import Counters
 from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.health import HasThread, HealthReporter
@@ -41,7 +41,7 @@ from daemon.node.types import NodeTip
 from daemon.state import State
 from daemon.worker import Stopping
 from models.block import stored_tip
-from models.command import pending_commands
+from models.command import CANCEL, DaemonCommand, pending_cancellations, pending_commands
 from models.db.connection import TRANSIENT_ERRORS, disconnect, one_line
 from models.db.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline, sample_addresses
@@ -154,6 +154,8 @@ class Loop:
     def _reconcile(self) -> None:
         """Compare the stored state with chain and mempool, and assess the requests that are due."""
         started = _now()
+        # A later command waits for the next look, because money may have come before the command.
+        cancellations = pending_cancellations()
         self._tip = None
         self._health.begin_look()
         self._watch.load()
@@ -172,6 +174,8 @@ class Loop:
             self._known_until = started
         self._reconcile_at = time.monotonic() + self._interval(is_complete)
         self._assess()
+        if is_complete and cancellations:
+            self._cancel(cancellations, started)
 
     def _catch_up(self, tip: NodeTip) -> NodeTip:
         """Read the chain up to its tip, and verify all unconfirmed payments. Return the tip of both.
@@ -229,8 +233,16 @@ class Loop:
         if self._assessor.is_any_waiting:
             self._look_within(0)
 
+    def _cancel(self, commands: list[DaemonCommand], looked_at: datetime) -> None:
+        """Run the commands to cancel a request, after a complete look that began at `looked_at`."""
+        now = _now()
+        run_cancellations(commands, min(looked_at, now), now)
+        self._assess()
+
     def _run_commands(self) -> None:
         commands = pending_commands()
+        if any(command.kind == CANCEL for command in commands):
+            self._look_within(0)
         if commands:
             self._commands.handle(commands, _now())
             self._assess()

@@ -22,8 +22,10 @@ from models.db.connection import (
 )
 from models.outbox import Message
 from models.payment import PaymentRequest
+from payments.cancellation import obstacle
+from payments.status import Status
 
-TRANSACTION, ACCEPT, REDELIVER, FOLLOW = "transaction", "accept", "redeliver", "follow"
+TRANSACTION, ACCEPT, CANCEL, REDELIVER, FOLLOW = "transaction", "accept", "cancel", "redeliver", "follow"
 
 MAX_CHECKS_PER_SELLER = 10
 """The transactions of one seller in one batch. The limit lets all sellers take turns."""
@@ -33,6 +35,10 @@ OpenTransaction = Callable[[], AbstractContextManager[Any]]
 
 class NotLate(Exception):
     """The request has no late money to accept."""
+
+
+class NotCancellable(Exception):
+    """The request cannot be cancelled. The text is the reason, as a clause."""
 
 
 class DaemonCommand(Table):
@@ -53,6 +59,7 @@ class DaemonCommand(Table):
 for _name, _kind, *_columns in (
     ("hint_one_transaction", TRANSACTION, DaemonCommand.payment, DaemonCommand.txid),
     ("hint_one_acceptance", ACCEPT, DaemonCommand.payment),
+    ("hint_one_cancellation", CANCEL, DaemonCommand.payment),
     ("hint_one_redelivery", REDELIVER, DaemonCommand.message),
     ("hint_one_follow", FOLLOW, DaemonCommand.txid),
 ):
@@ -84,6 +91,21 @@ def request_acceptance(payment: PaymentRequest, now: datetime, transaction: Open
     return True
 
 
+def request_cancellation(payment: PaymentRequest, now: datetime, transaction: OpenTransaction) -> bool:
+    """Store the command to cancel a request. Return False if it is cancelled, or if the command is pending.
+
+    Raise NotCancellable.
+    """
+    if payment.is_cancelled or is_cancellation_pending(payment):
+        return False
+    reason = obstacle(Status(payment.status), payment.expires_at, now)
+    if reason is not None:
+        raise NotCancellable(reason)
+    with transaction():
+        add_cancellation(payment, now)
+    return True
+
+
 def request_redelivery(message: Message, now: datetime, transaction: OpenTransaction) -> bool:
     """Store the command to send a message again. Return False if it is pending, or the message is pruned."""
     return request_redeliveries([message], now, transaction) == 1
@@ -107,6 +129,11 @@ def add_transaction_check(payment: PaymentRequest, txid: str, now: datetime) -> 
 def add_acceptance(payment: PaymentRequest, now: datetime) -> None:
     """Store the command to accept late money, unless it is pending."""
     _add(kind=ACCEPT, payment=payment, created_at=now)
+
+
+def add_cancellation(payment: PaymentRequest, now: datetime) -> None:
+    """Store the command to cancel a request, unless it is pending."""
+    _add(kind=CANCEL, payment=payment, created_at=now)
 
 
 def add_redelivery(message: Message, now: datetime) -> None:
@@ -137,6 +164,12 @@ def pending_commands(limit: int = 200) -> list[DaemonCommand]:
     return sorted(found, key=lambda command: command.id)
 
 
+def pending_cancellations(limit: int = 200) -> list[DaemonCommand]:
+    """Return the next commands to cancel a request, the oldest first."""
+    query = "SELECT * FROM daemon_command WHERE kind = 'cancel' ORDER BY id LIMIT ?"
+    return fetch_all(DaemonCommand, query, limit)
+
+
 def delete_commands(commands: Iterable[DaemonCommand]) -> None:
     """Delete commands that have been run."""
     for batch in chunked(command.id for command in commands):
@@ -164,6 +197,11 @@ def is_transaction_pending(payment: PaymentRequest, txid: str) -> bool:
 def is_acceptance_pending(payment: PaymentRequest) -> bool:
     """Return whether a command to accept the late money is pending."""
     return _exists((DaemonCommand.kind == ACCEPT) & (DaemonCommand.payment == payment))
+
+
+def is_cancellation_pending(payment: PaymentRequest) -> bool:
+    """Return whether a command to cancel the request is pending."""
+    return _exists((DaemonCommand.kind == CANCEL) & (DaemonCommand.payment == payment))
 
 
 def is_redelivery_pending(message: Message) -> bool:

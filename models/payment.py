@@ -32,6 +32,7 @@ ANY_HEIGHT = 0
 class PaymentRequest(Table):
     """A request for payment. The web process writes the first part, the daemon the second.
 
+    A cancelled request has its `expires_at` and `late_accepted_until` from the daemon, too.
     `acknowledged_sats` is the amount that was received when the operator last acknowledged the request.
     `required_depth` is the depth at which the cover is confirmed. None means `confirmations_required`.
     `unpublished_height` is the tip at which the status was computed. None means the published tip.
@@ -64,6 +65,7 @@ class PaymentRequest(Table):
     acknowledged_sats = peewee.BigIntegerField(null=True)
 
     late_accepted_at = UtcDateTimeField(null=True)
+    cancelled_at = UtcDateTimeField(null=True)
     status = peewee.CharField(max_length=10, default=Status.NEW.value)
     covered_height = peewee.IntegerField(null=True)
     received_sats = peewee.BigIntegerField(default=0)
@@ -83,6 +85,11 @@ class PaymentRequest(Table):
 
     class Meta:
         indexes = ((("seller", "idempotency_key"), True),)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Return whether the request was cancelled, and no late money was accepted since."""
+        return self.cancelled_at is not None and not Status(self.status).is_covered
 
     @property
     def terms(self) -> Terms:
@@ -217,6 +224,14 @@ def mark_for_reassessment(address_ids: Iterable[int]) -> int:
     condition = f"address_id IN ({placeholders(ids)})"
     query = with_paramstyle(f"UPDATE payment_request SET reassess_at_height = ? WHERE {condition}")  # noqa: S608
     return int(database.execute_sql(query, (ANY_HEIGHT, *ids)).rowcount) if ids else 0
+
+
+def cancel_payments(payments: Iterable[PaymentRequest], expires_at: datetime, now: datetime) -> None:
+    """End the price of these requests at `expires_at`. Money that comes later is late and under review."""
+    ids = [payment.id for payment in payments]
+    changes = {"cancelled_at": now, "expires_at": expires_at, "late_accepted_until": None}
+    is_one = PaymentRequest.id.in_(ids)
+    PaymentRequest.update(**changes, reassess_at_height=ANY_HEIGHT).where(is_one).execute()
 
 
 _IS_DUE = "(reassess_at_height <= ? OR reassess_at < ?)"

@@ -3,6 +3,7 @@
 import base64
 import re
 import secrets
+from datetime import datetime
 
 import peewee
 
@@ -16,12 +17,15 @@ class Seller(Table):
     """A shop. The API key is stored as a SHA-256 hash. The webhook secret is stored as it is, for signatures.
 
     `webhook_set_by` is OPERATOR or API_KEY. A webhook address that was set with an API key must be public.
+    The previous API key works before `previous_api_key_until`, by the web server's clock.
     """
 
     id = peewee.CharField(primary_key=True, max_length=64)
     name = peewee.TextField(default="")
     email = peewee.TextField(default="")
     api_key_hash = peewee.CharField(max_length=64, unique=True)
+    previous_api_key_hash = peewee.CharField(max_length=64, unique=True, null=True)
+    previous_api_key_until = UtcDateTimeField(null=True)
     webhook_url = peewee.TextField(null=True)
     webhook_secret = peewee.TextField()
     webhook_set_by = peewee.TextField(default=OPERATOR)
@@ -29,17 +33,30 @@ class Seller(Table):
     created_at = UtcDateTimeField()
     removed_at = UtcDateTimeField(null=True)
 
+    def previous_key_until(self, now: datetime) -> datetime | None:
+        """Return the time until which the previous API key works, or None where it does not work."""
+        until: datetime | None = self.previous_api_key_until
+        return until if until is not None and now < until and self.removed_at is None else None
+
 
 # All columns except the webhook secrets. On PostgreSQL the web server's role may not read these secrets
 # (models/db/web_role.py).
-_PUBLIC_COLUMNS = "id, name, email, api_key_hash, webhook_url, created_at, removed_at"
+_PUBLIC_COLUMNS = (
+    "id, name, email, api_key_hash, previous_api_key_hash, previous_api_key_until, webhook_url, created_at, "
+    "removed_at"
+)
 
 
-def seller_by_key_hash(api_key_hash: str) -> Seller | None:
-    """Return the seller whose key has this hash, without its webhook secrets, unless it was removed."""
+def seller_by_key_hash(api_key_hash: str, now: datetime) -> Seller | None:
+    """Return the seller whose key has this hash, without its webhook secrets, unless it was removed.
+
+    The previous key counts while it works.
+    """
     # The text contains only constants of this module.
-    query = f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE api_key_hash = ? AND removed_at IS NULL"  # noqa: S608
-    return fetch_one(Seller, query, api_key_hash)
+    query = f"""SELECT {_PUBLIC_COLUMNS} FROM seller
+        WHERE (api_key_hash = ? OR previous_api_key_hash = ? AND previous_api_key_until > ?)
+        AND removed_at IS NULL"""  # noqa: S608
+    return fetch_one(Seller, query, api_key_hash, api_key_hash, Seller.previous_api_key_until.db_value(now))
 
 
 def seller_by_id(seller_id: str) -> Seller | None:

@@ -61,6 +61,7 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/api/v1/payments/<reference>", require_seller, payments.show),
     ("POST", "/api/v1/payments/<reference>/transactions", require_seller, payments.look_at_transaction),
     ("POST", "/api/v1/payments/<reference>/accept", require_seller, payments.accept),
+    ("POST", "/api/v1/payments/<reference>/cancel", require_seller, payments.cancel),
     ("GET", "/api/v1/payments/<reference>/events", require_seller, events.list_events),
     (
         "POST",

@@ -86,9 +86,10 @@ def _line(finding: Finding) -> str:
 
 def _summary(findings: list[Finding]) -> str:
     faults, untried = _count(findings, State.WRONG), _count(findings, State.NOT_TRIED)
-    result = f"{faults} {'is' if faults == 1 else 'are'} wrong" if faults else "all is well"
-    more = f", {untried} could not be tried" if untried else ""
-    return f"\n{len(findings)} checks: {result}{more}."
+    result = f"{faults} failed" if faults else "all is well"
+    more = f", {untried} skipped" if untried else ""
+    first = next((f" Start with: {each.part}." for each in findings if each.state is State.WRONG), "")
+    return f"\n{len(findings)} checks: {result}{more}.{first}"
 
 
 def _document(findings: list[Finding]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class AddressImport:
                     return False
                 self._import(unknown, tip, now)
         except NodeRefused as refusal:
-            log.warning("addresses that the database may lack are not looked for", reason=str(refusal))
+            log.warning("check for addresses missing from the database skipped", reason=str(refusal))
         except RpcError:
             # The wallet is not loaded, and wallet_problems returns the reason.
             return False

@@ -76,7 +76,7 @@ def test_a_backup_replaces_nothing(till: Merchant, tmp_path: Path) -> None:
     there.write_text("last week's")
     refused = till.installation.manage("database", "backup", str(there))
     assert refused.returncode == 1
-    assert "File exists" in refused.stderr
+    assert refused.stderr == f"nodetill: {there} is there already: choose another name\n"
     assert there.read_text() == "last week's"
     refused = till.installation.manage("database", "backup", str(tmp_path / "nowhere" / "copy.db"))
     assert refused.returncode == 1

@@ -183,7 +183,7 @@ def test_every_route_is_served(place: Place, tmp_path: Path) -> None:
         kinds = owner.execute(
             "SELECT kind, count(*) FROM daemon_command GROUP BY kind ORDER BY kind"
         ).fetchall()
-        assert kinds == [("accept", 2), ("redeliver", 2), ("transaction", 2)]
+        assert kinds == [("accept", 2), ("cancel", 1), ("redeliver", 2), ("transaction", 2)]
         settled = owner.execute(
             "SELECT count(*) FROM payment_request WHERE acknowledged_sats = received_sats"
         )
@@ -201,6 +201,7 @@ def call_api(call: Routes, reference: str, event: str) -> None:
     call("GET", "/api/v1/payments")
     call("POST", f"{payment}/transactions", body={"txid": "ab" * 32}, **new)
     call("POST", f"{payment}/accept", reference=reference)
+    call("POST", f"{payment}/cancel", **new)
     call("GET", f"{payment}/events", reference=reference)
     call(
         "POST",
@@ -262,6 +263,8 @@ FORGERIES = {
     "a status": "UPDATE payment_request SET status = 'confirmed'",
     "an amount received": "UPDATE payment_request SET received_sats = 222416",
     "an acceptance": "UPDATE payment_request SET late_accepted_at = 1",
+    "a cancellation": "UPDATE payment_request SET cancelled_at = 1",
+    "another expiry": "UPDATE payment_request SET expires_at = 1",
     "another amount due": "UPDATE payment_request SET amount_sats = 1",
     "another address for a request": "UPDATE payment_request SET address_id = 1",
     "another idempotency key": "UPDATE payment_request SET idempotency_key = 'x'",
@@ -285,6 +288,8 @@ FORGERIES = {
     "a report": "UPDATE daemon_report SET assessed_height = 1",
     "a webhook's address": "UPDATE seller SET webhook_url = 'http://thief.example/'",
     "a seller's key": "UPDATE seller SET api_key_hash = 'x'",
+    "a seller's previous key": "UPDATE seller SET previous_api_key_hash = 'x'",
+    "the end of a previous key": "UPDATE seller SET previous_api_key_until = NULL",
     "a seller with a webhook": "INSERT INTO seller (id, name, email, api_key_hash, webhook_url, "
     "webhook_secret, created_at) VALUES ('x', '', '', 'x', 'http://thief.example/', 'x', 1)",
     "a webhook's secret, read": "SELECT webhook_secret FROM seller",

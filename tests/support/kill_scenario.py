@@ -95,6 +95,7 @@ class KillScenario:
     def _store_commands(self) -> None:
         assert self.paid is not None
         self.stage.name(self.stage.requests[-1], self.paid.txid)
+        self.stage.cancel(self.stage.request(2_000))
         for message in Message.select().where(Message.delivered_at.is_null(False)).limit(1):
             add_redelivery(message, datetime.now(UTC))
 

@@ -45,6 +45,7 @@ class RandomScenario:
             self.pay: 12,
             self.pay_several_at_once: 5,
             self.let_time_pass: 5,
+            self.cancel: 3,
             self.mine_the_mempool: 14,
             self.mine_some: 8,
             self.reorg: 13,
@@ -90,6 +91,9 @@ class RandomScenario:
     def accept(self) -> None:
         self.stage.note("accept a late payment")
         self.stage.accept(self.chance.choice(self.stage.late()))
+
+    def cancel(self) -> None:
+        self.stage.cancel(self._request())
 
     def name_a_transaction(self) -> None:
         self.stage.note("name a transaction")

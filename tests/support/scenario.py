@@ -7,7 +7,7 @@ from secrets import token_hex
 
 from config import Settings
 from models.address import add_addresses, claim_address, free_count
-from models.command import add_acceptance, add_transaction_check
+from models.command import add_acceptance, add_cancellation, add_transaction_check
 from models.db.connection import database
 from models.outbox import Event, Message
 from tests.support.chain_state import ChainState
@@ -132,6 +132,12 @@ class Scenario:
         """Accept late money as the seller. A stopped daemon meets it together with other changes."""
         self.is_rough |= not self.daemon.is_up
         add_acceptance(request.row(), datetime.now(UTC))
+
+    def cancel(self, request: TrackedRequest) -> None:
+        """Store the seller's command to cancel a request."""
+        self.is_rough = True
+        self.note(f"cancel {request.row().reference}")
+        add_cancellation(request.row(), datetime.now(UTC))
 
     def name(self, request: TrackedRequest, txid: str) -> None:
         """Store the command that checks a posted txid, as the web server does."""

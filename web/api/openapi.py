@@ -11,7 +11,8 @@ from pydantic_core import core_schema
 
 from web.api import examples
 from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS, Meaning
-from web.api.operations import HEADERS, OPERATIONS, Operation, Parameter, Reply
+from web.api.operation import HEADERS, Operation, Parameter, Reply
+from web.api.operations import OPERATIONS
 from web.api.schemas import EventReference, WebhookEvent
 from web.http.request import Request
 from web.http.responses import JSON, PROBLEM_JSON, Content, encoded

@@ -3,15 +3,13 @@
 One test compares the operations with the routes of web/app.py. Another compares them with real responses.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from web.api.forms import Form, PaymentForm, TransactionForm
+from web.api.forms import PaymentForm, TransactionForm
+from web.api.operation import Operation, Parameter, Reply
 from web.api.payment_list import Filters
 from web.api.schemas import (
     CheckoutStatus,
@@ -26,56 +24,6 @@ from web.api.schemas import (
     Reference,
 )
 from web.http.responses import HTML, JSON, PROBLEM_JSON, PROMETHEUS, SVG
-
-HEADERS: Mapping[str, tuple[str, Any]] = MappingProxyType(
-    {
-        "ETag": ("The version of this response. Send it as `If-None-Match`", str),
-        "Location": ("The URL of the request or page", str),
-        "Retry-After": ("Seconds to wait before the next attempt", Annotated[int, Field(ge=0)]),
-        "WWW-Authenticate": ("The required credentials (RFC 6750)", str),
-    }
-)
-"""The headers of responses: their meaning and type."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of an operation. `place` is path, query or header."""
-
-    name: str
-    place: str
-    type: Any
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A response: the meaning of its status, the type of each kind of content, and its headers.
-
-    `links` names operations that take the id of the request in the response.
-    """
-
-    description: str
-    content: Mapping[str, Any] = field(default_factory=dict)
-    headers: tuple[str, ...] = ()
-    links: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """An operation. Each name in braces in `path` is a parameter."""
-
-    method: str
-    path: str
-    name: str
-    group: str
-    summary: str
-    description: str
-    replies: Mapping[HTTPStatus, Reply]
-    parameters: tuple[Parameter, ...] = ()
-    query: type[Form] | None = None
-    body: type[Form] | None = None
-    needs_key: bool = True
 
 
 def _json(description: str, schema: Any, *headers: str, links: tuple[str, ...] = ()) -> Reply:
@@ -120,7 +68,14 @@ _UNCHANGED = {
     )
 }
 
-_TAKES_AN_ID = ("getPayment", "lookAtTransaction", "acceptLatePayment", "listEvents", "getCheckoutStatus")
+_TAKES_AN_ID = (
+    "getPayment",
+    "lookAtTransaction",
+    "acceptLatePayment",
+    "cancelPayment",
+    "listEvents",
+    "getCheckoutStatus",
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -214,6 +169,28 @@ OPERATIONS: tuple[Operation, ...] = (
             **_KEYED,
             **_NOT_FOUND,
             HTTPStatus.CONFLICT: _problem("The request is not late"),
+        },
+        parameters=(_ID,),
+    ),
+    Operation(
+        "POST",
+        "/api/v1/payments/{id}/cancel",
+        "cancelPayment",
+        "Payments",
+        "Cancel a payment request",
+        "For a customer who chose another way to pay. The price ends at once: `expires_at` becomes the "
+        "present, the status becomes `expired` shortly after the response, and the event `payment.expired` "
+        "follows. Money that still comes is late, and counts only if you accept it. If money comes at the "
+        "same moment, the request is not cancelled. A repeated call has no further effect.",
+        {
+            HTTPStatus.ACCEPTED: _json(
+                "Nodetill will cancel the request. The response is the request at present", Payment
+            ),
+            HTTPStatus.OK: _json("The request is cancelled already", Payment),
+            **_KEYED,
+            **_NOT_FOUND,
+            **_TOO_MANY,
+            HTTPStatus.CONFLICT: _problem("Money has come to the request, or it has expired"),
         },
         parameters=(_ID,),
     ),

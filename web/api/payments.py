@@ -1,10 +1,18 @@
-"""Operations on one payment request: read it, check a transaction, accept late money."""
+"""Operations on one payment request: read it, check a transaction, accept late money, cancel it."""
 
 from http import HTTPStatus
 
 import structlog
 
-from models.command import NotLate, is_transaction_pending, request_acceptance, request_check
+from models.command import (
+    NotCancellable,
+    NotLate,
+    is_cancellation_pending,
+    is_transaction_pending,
+    request_acceptance,
+    request_cancellation,
+    request_check,
+)
 from models.db.connection import snapshot
 from models.payment import PaymentRequest, payment_by_reference
 from web.api.command_limit import check_room
@@ -60,6 +68,33 @@ def leave_acceptance(call: Request, payment: PaymentRequest, by: str) -> None:
         raise Problem(HTTPStatus.CONFLICT, "not-late", detail) from error
     if is_new:
         log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=by)
+
+
+def cancel(call: Request, reference: str) -> Answer:
+    """POST /api/v1/payments/{id}/cancel: 202, or 200 if it is cancelled. The daemon cancels the request.
+
+    Raise Problem 409 if money has come or the request has expired, and 429.
+    """
+    payment = own_payment(call, reference)
+    leave_cancellation(call, payment, by="seller")
+    status = HTTPStatus.OK if payment.is_cancelled else HTTPStatus.ACCEPTED
+    return Answer(status, document_as_now(payment, call.settings))
+
+
+def leave_cancellation(call: Request, payment: PaymentRequest, by: str) -> None:
+    """Store a command to cancel a request, unless it is cancelled or one is pending.
+
+    Raise Problem 409 or 429.
+    """
+    if not payment.is_cancelled and not is_cancellation_pending(payment):
+        check_room(payment.seller_id)
+    try:
+        is_new = request_cancellation(payment, call.now, call.writers.transaction)
+    except NotCancellable as error:
+        detail = f"the request cannot be cancelled, because {error}"
+        raise Problem(HTTPStatus.CONFLICT, "not-cancellable", detail) from error
+    if is_new:
+        log.info("cancellation asked for", payment=payment.reference, seller=payment.seller_id, by=by)
 
 
 def own_payment(call: Request, reference: str) -> PaymentRequest:

@@ -5,7 +5,7 @@ import hmac
 import math
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 import structlog
@@ -43,7 +43,7 @@ def require_seller(call: Request) -> Seller:
     if not credentials:
         raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")
     match = _BEARER.fullmatch(credentials)
-    seller = _seller_with(match[1]) if match else None
+    seller = _seller_with(match[1], call.now) if match else None
     if seller is None:
         raise _unauthorized("this key is invalid", 'Bearer error="invalid_token"')
     return seller
@@ -185,12 +185,13 @@ def _with_form(session: BrowserSession, call: Request) -> BrowserSession:
     return replace(session, form=call.form())
 
 
-def _seller_with(key: str) -> Seller | None:
+def _seller_with(key: str, now: datetime) -> Seller | None:
     key_hash = hashlib.sha256(key.encode()).hexdigest()
-    seller = seller_by_key_hash(key_hash)
-    if seller is not None and hmac.compare_digest(seller.api_key_hash, key_hash):
-        return seller
-    return None
+    seller = seller_by_key_hash(key_hash, now)
+    if seller is None:
+        return None
+    hashes = (seller.api_key_hash, seller.previous_api_key_hash or "")
+    return seller if any(hmac.compare_digest(each, key_hash) for each in hashes) else None
 
 
 def _unauthorized(detail: str, challenge: str) -> Problem:

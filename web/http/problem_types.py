@@ -62,6 +62,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "`accept` counts late money, and this request has none.",
             "Call `accept` only while `late` is true.",
         ),
+        "not-cancellable": ProblemType(
+            409,
+            "Request can't be cancelled",
+            "Money has come, or the request has expired. `detail` names the reason.",
+            "Read the request, and act on its status.",
+        ),
         "nothing-to-redeliver": ProblemType(
             409,
             "No webhook to send again",

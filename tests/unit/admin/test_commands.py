@@ -15,9 +15,12 @@ import pytest
 from click.testing import CliRunner
 
 from admin import terminal
+from admin.doctor import command
+from admin.doctor.findings import Finding, State
 from admin.terminal import table, wrapped
 from manage import manage
 from regtest.node import PROJECT
+from version import VERSION
 
 COLUMNS = 80
 
@@ -37,7 +40,7 @@ LEAVES = dict(leaves(manage))
 
 
 def help_of(*path: str) -> str:
-    result = CliRunner().invoke(manage, [*path, "--help"], terminal_width=COLUMNS)
+    result = CliRunner(env={"COLUMNS": str(COLUMNS)}).invoke(manage, [*path, "--help"])
     assert result.exit_code == 0
     return result.stdout
 
@@ -64,7 +67,38 @@ def test_help_fits_a_terminal() -> None:
     for path in [*LEAVES, *groups]:
         for line in help_of(*path).splitlines():
             assert len(line) <= COLUMNS, (path, line)
-            assert not re.search(r"\w\.\.\.$", line), (path, line)
+            assert not re.search(r"[^\]]\.\.\.$", line), (path, line)
+
+
+def test_the_version_is_printed() -> None:
+    """It is the version of the servers, which a report of a fault names."""
+    result = CliRunner().invoke(manage, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"Nodetill {VERSION}\n")
+
+
+def test_the_help_names_ids_in_the_form_that_events_have() -> None:
+    """A reader compares them with the ids of `events list`."""
+    ids = re.findall(r"evt_\S+", help_of("events", "retry"))
+    assert ids
+    assert all(re.fullmatch(r"evt_[0-9a-f]{32}", each) for each in ids), ids
+
+
+@pytest.mark.parametrize(
+    ("states", "summary"),
+    [
+        ([State.OK, State.ADVICE], "2 checks: all is well."),
+        ([State.OK, State.NOT_TRIED], "2 checks: all is well, 1 skipped."),
+        (
+            [State.WRONG, State.NOT_TRIED, State.NOT_TRIED],
+            "3 checks: 1 failed, 2 skipped. Start with: part 0.",
+        ),
+        ([State.OK, State.WRONG, State.WRONG], "3 checks: 2 failed. Start with: part 1."),
+    ],
+)
+def test_the_doctors_last_line_names_the_fault_to_begin_with(states: list[State], summary: str) -> None:
+    """The first fault often is the cause of the others."""
+    findings = [Finding(f"part {number}", state, "") for number, state in enumerate(states)]
+    assert command._summary(findings).strip() == summary
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from admin.doctor.nodetill import _of_webhook_addresses
 from manage import manage
 from models.address import Address
-from models.command import ACCEPT, REDELIVER, DaemonCommand
+from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
 from models.db.schema import open_database
@@ -132,14 +132,14 @@ def test_the_key_is_shown_once(run: Callable[..., Result]) -> None:
 def test_the_key_in_the_text_is_the_stored_one(run: Callable[..., Result]) -> None:
     text = run("seller", "add", "company1").output
     (api_key,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", text)
-    assert seller_by_key_hash(hashed(api_key)) is not None
+    assert seller_by_key_hash(hashed(api_key), NOW) is not None
 
 
 def test_an_id_can_be_used_once(run: Callable[..., Result]) -> None:
     """The second `add` is refused, and the first key still works."""
     added = document(run("seller", "add", "company1", "--json"))
     assert "company1 already" in refusal(run("seller", "add", "company1", "--json"))
-    assert seller_by_key_hash(hashed(added["api_key"])) is not None
+    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is not None
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_new_key_disables_the_old_one_at_once(run: Callable[..., Result]) -> N
     """The webhook secret stays."""
     added = document(run("seller", "add", "company1", "--json"))
     rotated = document(run("seller", "rotate-key", "company1", "--json"))
-    assert seller_by_key_hash(hashed(added["api_key"])) is None
+    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is None
     seller = stored_seller(rotated["api_key"])
     assert seller is not None
     assert seller.webhook_secret == added["webhook_secret"]
@@ -209,25 +209,29 @@ def test_a_removed_sellers_key_is_disabled_and_its_payments_stay(run: Callable[.
     """Only `list --all` lists the seller, and no command can change it."""
     added = document(run("seller", "add", "company1", "--json"))
     make_payment()
-    run("seller", "remove", "company1")
-    assert seller_by_key_hash(hashed(added["api_key"])) is None
+    run("seller", "remove", "company1", "--yes")
+    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is None
     assert len(document(run("payment", "list", "--json"))) == 1
     assert document(run("seller", "list", "--json")) == []
     assert [row["seller_id"] for row in document(run("seller", "list", "--all", "--json"))] == ["company1"]
-    for arguments in (["set", "company1", "--name", "x"], ["rotate-key", "company1"], ["remove", "company1"]):
+    for arguments in (
+        ["set", "company1", "--name", "x"],
+        ["rotate-key", "company1"],
+        ["remove", "company1"],
+    ):
         assert "was removed" in refusal(run("seller", *arguments))
 
 
 def test_a_removed_seller_is_restored_only_with_the_option(run: Callable[..., Result]) -> None:
     """The new key gives access to the old payments, which may belong to another shop of the same name."""
     old = document(run("seller", "add", "company1", "--name", "Old", "--json"))
-    run("seller", "remove", "company1")
+    run("seller", "remove", "company1", "--yes")
     assert "--restore" in refusal(run("seller", "add", "company1"))
     new = document(run("seller", "add", "company1", "--restore", "--json"))
     assert new["name"] == "Old"
     assert new["removed_at"] is None
-    assert seller_by_key_hash(hashed(new["api_key"])) is not None
-    assert seller_by_key_hash(hashed(old["api_key"])) is None
+    assert seller_by_key_hash(hashed(new["api_key"]), NOW) is not None
+    assert seller_by_key_hash(hashed(old["api_key"]), NOW) is None
 
 
 def test_a_webhook_address_that_the_operator_sets_may_be_private(run: Callable[..., Result]) -> None:
@@ -287,6 +291,65 @@ def test_a_payment_is_shown_with_its_transactions(run: Callable[..., Result]) ->
     assert "Alpaca socks" in text
 
 
+def test_a_payment_is_shown_to_a_person_in_words(run: Callable[..., Result]) -> None:
+    """Times are text, events are in their order, and a fact without content has no line."""
+    run("seller", "add", "company1")
+    reference = make_payment(status="expired", cancelled_at=NOW, expires_at=NOW, note="Socks\x1b[2J")
+    payment = PaymentRequest.get()
+    later = NOW + timedelta(hours=1)
+    new_event(payment, reference="evt_1", type="payment.expired", created_at=NOW)
+    new_event(payment, reference="evt_2", revision=2, type="payment.late", created_at=later)
+    assert run("payment", "show", reference).stdout.splitlines() == [
+        "Payment         PR-1",
+        "Status          expired",
+        "Confirmations   0 of 6",
+        "Seller          company1",
+        "Amount          135.99 EUR, 0.00271980 BTC (271980 sats)",
+        "Price of 1 BTC  50000 EUR by fixed, 2026-11-23 12:00:00 UTC",
+        "Due             0.00271980 BTC (271980 sats)",
+        "Address         bcrt1q1",
+        "Page            http://127.0.0.1:8080/pay/PR-1",
+        "Note            Socks [2J",
+        "Created         2026-11-23 12:00:00 UTC",
+        "Cancelled       2026-11-23 12:00:00 UTC",
+        "Expired         2026-11-23 12:00:00 UTC",
+        "",
+        "Events",
+        "  2026-11-23 12:00:00 UTC  expired",
+        "  2026-11-23 13:00:00 UTC  late",
+    ]
+
+
+def test_a_paid_request_is_shown_with_all_its_facts(run: Callable[..., Result]) -> None:
+    """The metadata often has the order's number."""
+    run("seller", "add", "company1")
+    reference = make_payment(
+        status="confirmed",
+        is_late=True,
+        received_sats=271_981,
+        due_sats=0,
+        overpaid_sats=1,
+        label="Alpaca",
+        metadata={"order": "17 ä"},
+        redirect_url="https://shop.example/",
+        received_at=NOW,
+        confirmed_at=NOW,
+    )
+    lines = run("payment", "show", reference).stdout.splitlines()
+    assert {
+        "Status          confirmed (late)",
+        "Received        0.00271981 BTC (271981 sats)",
+        "Overpaid        0.00000001 BTC (1 sats)",
+        "Label           Alpaca",
+        'Metadata        {"order": "17 ä"}',
+        "Return link     https://shop.example/",
+        "Expires         2026-11-23 12:15:00 UTC",
+        "Received at     2026-11-23 12:00:00 UTC",
+        "Confirmed at    2026-11-23 12:00:00 UTC",
+    } <= {*lines}
+    assert not any(line.startswith(("Due", "Note", "Cancelled", "Events", "Transactions")) for line in lines)
+
+
 def test_a_note_cannot_control_the_operators_terminal(run: Callable[..., Result]) -> None:
     """Escape sequences and line ends of a customer's text are not printed."""
     run("seller", "add", "company1")
@@ -327,6 +390,25 @@ def test_a_second_acceptance_is_reported_as_already_accepted(run: Callable[..., 
     reference = make_payment(status="confirmed", is_late=True, late_accepted_at=NOW)
     assert "already" in run("payment", "accept", reference).output
     assert DaemonCommand.select().count() == 0
+
+
+def test_a_request_is_cancelled_by_a_command_for_the_daemon(run: Callable[..., Result]) -> None:
+    """A silent daemon is named. A request that cannot be cancelled is an error with the reason."""
+    run("seller", "add", "company1")
+    reference = make_payment(expires_at=datetime.now(UTC) + timedelta(minutes=15))
+    assert "has never run" in run("payment", "cancel", reference).stderr
+    beat(datetime.now(UTC), 100, [])
+    again = run("payment", "cancel", reference)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert "the daemon will cancel it now" in again.stdout
+    assert [command.kind for command in DaemonCommand.select()] == [CANCEL]
+    assert "it has expired already" in refusal(run("payment", "cancel", make_payment(2)))
+    paid = make_payment(3, status="received", received_sats=1)
+    assert "money has come to it, and it is received" in refusal(run("payment", "cancel", paid, "--json"))
+    done = make_payment(4, status="expired", cancelled_at=NOW)
+    assert "cancelled already" in run("payment", "cancel", done).stdout
+    assert "no payment" in refusal(run("payment", "cancel", "PR-nothing"))
+    assert DaemonCommand.select().count() == 1
 
 
 def test_a_wrong_setting_ends_each_command_with_status_78(tmp_path: Path) -> None:

@@ -9,13 +9,17 @@ import pytest
 from models.command import (
     MAX_CHECKS_PER_SELLER,
     DaemonCommand,
+    NotCancellable,
     NotLate,
     add_acceptance,
+    add_cancellation,
     add_redelivery,
     delete_commands,
+    pending_cancellations,
     pending_commands,
     pending_count,
     request_acceptance,
+    request_cancellation,
     request_check,
     request_redeliveries,
     request_redelivery,
@@ -79,6 +83,25 @@ def test_an_acceptance_needs_late_money() -> None:
         request_acceptance(new_payment(1), NOW, taken)
     assert not request_acceptance(new_payment(2, is_late=True, late_accepted_at=NOW), NOW, taken)
     assert taken.count == 0
+
+
+def test_a_request_is_cancelled_once_and_only_while_it_is_new() -> None:
+    """A repetition stores no second command, and takes no write lock."""
+    taken = TransactionCounter()
+    payment = new_payment(1)
+    assert request_cancellation(payment, NOW, taken)
+    assert not request_cancellation(payment, NOW, taken)
+    assert not request_cancellation(new_payment(2, status="expired", cancelled_at=NOW), NOW, taken)
+    for number, status in enumerate(("underpaid", "confirmed", "expired"), 3):
+        with pytest.raises(NotCancellable):
+            request_cancellation(new_payment(number, status=status), NOW, taken)
+    # Late money was accepted since.
+    with pytest.raises(NotCancellable):
+        request_cancellation(new_payment(6, status="received", cancelled_at=NOW), NOW, taken)
+    assert taken.count == 1
+    assert [command.payment_id for command in pending_cancellations()] == [payment.id]
+    add_cancellation(payment, NOW)
+    assert [command.kind for command in pending_commands()] == ["cancel"]
 
 
 def test_a_redelivery_of_a_pruned_message_is_ignored() -> None:

@@ -568,7 +568,24 @@ def test_parts_of_the_daemon_write_to_one_report() -> None:
 def test_a_removed_sellers_key_finds_no_seller() -> None:
     seller = new_seller("company1", api_key_hash="a")
     new_seller("company2", api_key_hash="b", removed_at=NOW)
-    assert [seller_by_key_hash(key) for key in "abc"] == [seller, None, None]
+    assert [seller_by_key_hash(key, NOW) for key in "abc"] == [seller, None, None]
+
+
+def test_a_previous_key_works_until_its_time() -> None:
+    """A key of a removed seller does not, whatever its time is."""
+    until = NOW + timedelta(hours=1)
+    before = {"previous_api_key_hash": "old", "previous_api_key_until": until}
+    seller = new_seller("company1", api_key_hash="a", **before)
+    new_seller("company2", api_key_hash="b", removed_at=NOW, **(before | {"previous_api_key_hash": "gone"}))
+    new_seller("company3", api_key_hash="c", previous_api_key_hash="never")
+    last = until - timedelta(microseconds=1)
+    assert [seller_by_key_hash(key, last) for key in ("a", "old", "gone", "never")] == [
+        seller,
+        seller,
+        None,
+        None,
+    ]
+    assert [seller_by_key_hash(key, until) for key in ("a", "old")] == [seller, None]
 
 
 def test_a_command_to_follow_a_chain_is_stored_once() -> None:

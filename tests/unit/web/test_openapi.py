@@ -141,6 +141,7 @@ def check_scene(shop: WebServer, described: Description, scene: str) -> None:
     ):
         described.check(shop.get(path), "GET", template)
     described.check(shop.post(f"{own}/accept"), "POST", "/api/v1/payments/{id}/accept")
+    described.check(shop.post(f"{own}/cancel"), "POST", "/api/v1/payments/{id}/cancel")
 
     row = stored(made)
     parts = outputs_at(row.address_id)
@@ -177,6 +178,7 @@ def test_each_other_response_is_as_described(shop: WebServer, described: Descrip
         (202, "POST", f"{own}/transactions", f"{payments}/{{id}}/transactions", {"txid": "ab" * 32}, {}),
         (422, "POST", f"{own}/transactions", f"{payments}/{{id}}/transactions", {"txid": "ab"}, {}),
         (409, "POST", f"{own}/accept", f"{payments}/{{id}}/accept", None, {}),
+        (202, "POST", f"{own}/cancel", f"{payments}/{{id}}/cancel", None, {}),
         (200, "GET", f"{own}/events", f"{payments}/{{id}}/events", None, {}),
         (202, "POST", again, f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (404, "POST", again + "x", f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),

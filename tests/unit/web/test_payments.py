@@ -1,5 +1,6 @@
 """A payment request is created once, at a fixed price, and shown only to its seller."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from models.address import Address, free_count
-from models.command import ACCEPT, TRANSACTION, DaemonCommand
+from models.command import ACCEPT, CANCEL, TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest, payment_by_idempotency_key
 from models.rate import Rate, store_rates
+from models.seller import Seller
 from tests.support.checkout_scenes import SCENES, create_in_scene
 from tests.support.web_server import BODY, KEY, NOW, WebServer, add_seller, open_shop, pay, stored
 
@@ -316,9 +318,10 @@ def test_the_number_of_waiting_transaction_checks_is_limited(shop: WebServer) ->
     DaemonCommand.insert_many(
         [{"kind": TRANSACTION, "payment": row, "txid": f"{n:064x}", "created_at": NOW} for n in range(100)]
     ).execute()
-    reply = shop.post(f"/api/v1/payments/{row.reference}/transactions", {"txid": TXID})
-    assert reply.status == 429
-    assert int(reply.headers["retry-after"]) > 0
+    for call, body in (("transactions", {"txid": TXID}), ("cancel", None)):
+        reply = shop.post(f"/api/v1/payments/{row.reference}/{call}", body)
+        assert reply.status == 429
+        assert int(reply.headers["retry-after"]) > 0
 
 
 def test_late_money_is_accepted_once(shop: WebServer) -> None:
@@ -337,6 +340,34 @@ def test_late_money_is_accepted_once(shop: WebServer) -> None:
     PaymentRequest.update(late_accepted_at=NOW, status="received").execute()
     assert shop.post(path).json["status"] == "received"
     assert DaemonCommand.select().count() == 0
+
+
+def test_a_request_is_cancelled_once(shop: WebServer) -> None:
+    """202 until the daemon has cancelled it, then 200. 409 names the reason why it cannot be cancelled."""
+    made = shop.created()
+    path = f"/api/v1/payments/{made['payment_request_id']}/cancel"
+    replies = [shop.post(path) for _ in range(2)]
+    assert [reply.status for reply in replies] == [202, 202]
+    assert replies[0].json["status"] == "new"
+    assert [command.kind for command in DaemonCommand.select()] == [CANCEL]
+
+    DaemonCommand.delete().execute()
+    PaymentRequest.update(status="expired", cancelled_at=NOW, expires_at=NOW).execute()
+    assert (shop.post(path).status, shop.post(path).json["status"]) == (200, "expired")
+    PaymentRequest.update(cancelled_at=None).execute()
+    assert "it has expired already" in shop.post(path).json["detail"]
+    PaymentRequest.update(status="underpaid", received_sats=1).execute()
+    refused = shop.post(path)
+    assert (refused.status, refused.json["type"]) == (409, "urn:nodetill:problem:not-cancellable")
+    assert "money has come to it, and it is underpaid" in refused.json["detail"]
+    assert DaemonCommand.select().count() == 0
+
+
+def test_a_request_whose_time_is_over_is_not_cancelled(shop: WebServer) -> None:
+    """The daemon may not have stored the expiry yet."""
+    path = f"/api/v1/payments/{shop.created()['payment_request_id']}/cancel"
+    shop.wait(minutes=15)
+    assert shop.post(path).status == 409
 
 
 def test_transactions_are_shown_with_their_depth(shop: WebServer) -> None:
@@ -362,6 +393,7 @@ def test_a_key_acts_only_for_its_seller(shop: WebServer) -> None:
         shop.get(path, other),
         shop.get(f"{path}/events", other),
         shop.post(f"{path}/accept", None, other),
+        shop.post(f"{path}/cancel", None, other),
         shop.post(f"{path}/transactions", {"txid": TXID}, other),
     ):
         assert reply.status == 404
@@ -395,3 +427,18 @@ def test_without_a_valid_key_each_call_is_401(shop: WebServer, credentials: str 
         assert reply.status == 401
         assert reply.headers["www-authenticate"].startswith("Bearer")
         assert reply.json["status"] == 401
+
+
+def test_a_previous_key_opens_the_api_until_its_time(shop: WebServer) -> None:
+    """The web server's clock decides. Both keys are the same seller's."""
+    made = shop.created()
+    new = {"Authorization": "Bearer nt_new"}
+    Seller.update(
+        api_key_hash=hashlib.sha256(b"nt_new").hexdigest(),
+        previous_api_key_hash=hashlib.sha256(KEY.encode()).hexdigest(),
+        previous_api_key_until=shop.now + timedelta(hours=1),
+    ).execute()
+    path = f"/api/v1/payments/{made['payment_request_id']}"
+    assert [shop.get(path).status, shop.get(path, new).status] == [200, 200]
+    shop.wait(hours=1)
+    assert [shop.get(path).status, shop.get(path, new).status] == [401, 200]

@@ -50,6 +50,8 @@ def test_calls_that_write_nothing_are_answered_while_another_writes(shop: WebSer
     shop.create(key="k")
     assert shop.post(f"{own}/transactions", {"txid": TXID}).status == 202
     assert shop.post(f"{own}/accept").status == 200
+    cancelled = f"/api/v1/payments/{other['payment_request_id']}/cancel"
+    assert shop.post(cancelled).status == 202
     client = OperatorClient(shop)
     client.log_in()
     operator = f"/operator/payments/{made['payment_request_id']}"
@@ -57,6 +59,8 @@ def test_calls_that_write_nothing_are_answered_while_another_writes(shop: WebSer
         assert shop.post(f"{own}/transactions", {"txid": TXID}).status == 202
         assert shop.post(f"{own}/accept").status == 200
         assert shop.post(f"/api/v1/payments/{other['payment_request_id']}/accept").status == 409
+        assert shop.post(cancelled).status == 202
+        assert shop.post(f"{own}/cancel").status == 409
         assert shop.create(key="k").status == 200
         assert client.post(f"{operator}/accept").status == 303
         assert client.post(f"{operator}/settle", revision="99").status == 409

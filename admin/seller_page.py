@@ -1,0 +1,90 @@
+"""The page of one seller for `manage.py seller show`: never a key or a secret."""
+
+from datetime import datetime
+from typing import Any
+
+from admin.cli import facts
+from admin.terminal import readable_time
+from config.addresses import without_credentials
+from models.queries.sellers import requests_by_status, webhook_figures
+from models.seller import OPERATOR, Seller
+from payments.document import timestamp
+
+
+def document(row: Seller) -> dict[str, str | None]:
+    """Return the public fields of a seller. An old webhook address may hold a password, which is left out."""
+    return {
+        "seller_id": row.id,
+        "name": row.name,
+        "email": row.email,
+        "webhook_url": None if row.webhook_url is None else without_credentials(row.webhook_url),
+        "created_at": timestamp(row.created_at),
+        "removed_at": timestamp(row.removed_at),
+    }
+
+
+def full_document(row: Seller, now: datetime) -> dict[str, Any]:
+    """Return the public fields with the state of the keys, of the webhooks, and of the requests."""
+    figures, requests = webhook_figures(row.id), requests_by_status(row.id)
+    return {
+        **document(row),
+        "previous_key_until": timestamp(row.previous_key_until(now)),
+        "webhook_set_by": "operator" if row.webhook_set_by == OPERATOR else "api_key",
+        "webhook_secrets": 1 if row.previous_webhook_secret is None else 2,
+        "webhooks": {
+            "delivered": figures.delivered,
+            "waiting": figures.waiting,
+            "failed": figures.failed,
+            "last_delivered_at": timestamp(figures.last_delivered_at),
+            "last_error": figures.last_error,
+        },
+        "requests": {"total": sum(requests.values()), **requests},
+    }
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the full document as lines for a person."""
+    return facts(
+        [
+            ("ID", found["seller_id"]),
+            ("Name", found["name"] or "none"),
+            ("Email", found["email"] or "none"),
+            ("Added", readable_time(found["created_at"])),
+            *([("Removed", readable_time(found["removed_at"]))] if found["removed_at"] else []),
+            ("API key", _api_key(found)),
+            ("Webhook", _endpoint(found)),
+            ("Webhook secret", _secret(found)),
+            ("Webhooks", _deliveries(found["webhooks"])),
+            *([("Last error", error)] if (error := found["webhooks"]["last_error"]) else []),
+            ("Requests", _requests(found["requests"])),
+        ]
+    )
+
+
+def _api_key(found: dict[str, Any]) -> str:
+    if found["removed_at"]:
+        return "stopped"
+    until = found["previous_key_until"]
+    return f"works; the previous key works until {readable_time(until)}" if until else "works"
+
+
+def _endpoint(found: dict[str, Any]) -> str:
+    if found["webhook_url"] is None:
+        return "none"
+    by = "the operator" if found["webhook_set_by"] == OPERATOR else "an API key"
+    return f"{found['webhook_url']} (set by {by})"
+
+
+def _secret(found: dict[str, Any]) -> str:
+    return "set" if found["webhook_secrets"] == 1 else "set; the previous secret signs, too"
+
+
+def _deliveries(figures: dict[str, Any]) -> str:
+    text = f"{figures['delivered']} delivered, {figures['waiting']} waiting, {figures['failed']} failed"
+    last = figures["last_delivered_at"]
+    return f"{text}; the last was delivered at {readable_time(last)}" if last else text
+
+
+def _requests(counts: dict[str, int]) -> str:
+    parts = [f"{count} {status}" for status, count in counts.items() if status != "total" and count]
+    return f"{counts['total']}{': ' if parts else ''}{', '.join(parts)}"

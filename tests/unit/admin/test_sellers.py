@@ -1,0 +1,242 @@
+"""A seller's keys change without an interruption, and its page shows no secret."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from manage import manage
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from models.outbox import WEBHOOK
+from models.seller import API_KEY, Seller, seller_by_key_hash
+from tests.support.rows import NOW, new_event, new_message, new_payment
+
+DAY = timedelta(days=1)
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Return a function that runs manage.py with arguments, on a database of its own."""
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner(env={"DATABASE_URL": database_url})
+
+    def invoke(*arguments: str, answer: str | None = None) -> Result:
+        disconnect()
+        result = runner.invoke(manage, ["seller", *arguments], input=answer)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    open_database(database_url)
+    yield invoke
+    disconnect()
+
+
+@pytest.fixture
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands take their input for a terminal."""
+    monkeypatch.setattr("admin.cli.is_interactive", lambda: True)
+
+
+def document(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def opens(api_key: str, now: datetime) -> bool:
+    """Return whether the API accepts this key then."""
+    return seller_by_key_hash(hashlib.sha256(api_key.encode()).hexdigest(), now) is not None
+
+
+def added(run: Run) -> str:
+    return str(document(run("add", "company1", "--json"))["api_key"])
+
+
+def rotated(run: Run, *options: str) -> str:
+    return str(document(run("rotate-key", "company1", *options, "--json"))["api_key"])
+
+
+# Keys
+
+
+def test_both_keys_work_during_the_overlap(run: Run) -> None:
+    """The old key stops at the time that the command and `seller show` name."""
+    old, before = added(run), datetime.now(UTC)
+    text = run("rotate-key", "company1", "--keep-old-for", "24").stdout
+    after = datetime.now(UTC)
+    (new,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", text)
+    for moment in (after, before + DAY - timedelta(seconds=1)):
+        assert opens(old, moment)
+        assert opens(new, moment)
+    assert not opens(old, after + DAY)
+    assert opens(new, after + DAY)
+    until = document(run("show", "company1", "--json"))["previous_key_until"]
+    assert before + DAY <= datetime.fromisoformat(until) + timedelta(seconds=1) <= after + DAY + DAY / 24
+    assert f"the old key works until {until}" in text
+    assert f"the previous key works until {until[:10]}" in run("show", "company1").stdout
+
+
+def test_a_new_key_without_an_overlap_stops_every_other(run: Run) -> None:
+    """A key may have leaked, so the key before it stops as well."""
+    first = added(run)
+    second = rotated(run, "--keep-old-for", "24")
+    third = rotated(run)
+    now = datetime.now(UTC)
+    assert [opens(key, now) for key in (first, second, third)] == [False, False, True]
+    assert document(run("show", "company1", "--json"))["previous_key_until"] is None
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_a_second_overlap_stops_the_oldest_key_only_once_that_is_confirmed(run: Run) -> None:
+    """The shop may still use that key."""
+    first = added(run)
+    second = rotated(run, "--keep-old-for", "24")
+    refused = run("rotate-key", "company1", "--keep-old-for", "24", answer="n\n")
+    assert refused.exit_code == 1
+    assert "this previous key stops at once" in refused.stderr
+    now = datetime.now(UTC)
+    assert [opens(key, now) for key in (first, second)] == [True, True]
+    third = rotated(run, "--keep-old-for", "24", "--yes")
+    now = datetime.now(UTC)
+    assert [opens(key, now) for key in (first, second, third)] == [False, True, True]
+
+
+def test_an_overlap_that_is_over_needs_no_confirmation(run: Run) -> None:
+    """The old key has stopped by itself."""
+    added(run)
+    second = rotated(run, "--keep-old-for", "1")
+    Seller.update(previous_api_key_until=NOW).execute()
+    assert "previous" not in run("show", "company1").stdout
+    rotated(run, "--keep-old-for", "1")
+    assert opens(second, datetime.now(UTC))
+
+
+def test_a_new_webhook_secret_leaves_the_keys_alone(run: Run) -> None:
+    """The overlap of the API keys goes on."""
+    first = added(run)
+    second = rotated(run, "--keep-old-for", "24")
+    document(run("rotate-key", "company1", "--webhook-secret", "--json"))
+    now = datetime.now(UTC)
+    assert [opens(key, now) for key in (first, second)] == [True, True]
+
+
+def test_a_removed_sellers_old_key_never_works_again(run: Run) -> None:
+    """It stays without effect after the seller has come back."""
+    first = added(run)
+    second = rotated(run, "--keep-old-for", "24")
+    document(run("remove", "company1", "--yes", "--json"))
+    assert [opens(key, datetime.now(UTC)) for key in (first, second)] == [False, False]
+    third = document(run("add", "company1", "--restore", "--json"))["api_key"]
+    assert [opens(key, datetime.now(UTC)) for key in (first, second, third)] == [False, False, True]
+
+
+@pytest.mark.parametrize("options", [["-1"], ["721"], ["1.5"], ["day"], ["1", "--webhook-secret"]])
+def test_an_overlap_that_cannot_be_is_a_usage_error(run: Run, options: list[str]) -> None:
+    """The error names the allowed hours."""
+    added(run)
+    result = run("rotate-key", "company1", "--keep-old-for", *options)
+    assert result.exit_code == 2, result.output
+    assert Seller.get().previous_api_key_hash is None
+
+
+# Removal
+
+
+def test_a_script_removes_a_seller_without_a_question(run: Run) -> None:
+    """A script has no terminal."""
+    key = added(run)
+    assert run("remove", "company1").exit_code == 0
+    assert not opens(key, NOW)
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_a_person_is_asked_before_a_seller_is_removed(run: Run) -> None:
+    """The question names what stops. `n` changes nothing."""
+    key = added(run)
+    refused = run("remove", "company1", answer="n\n")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "The API key of seller company1 stops at once" in refused.stderr
+    assert opens(key, NOW)
+    assert run("remove", "company1", answer="y\n").exit_code == 0
+    assert not opens(key, NOW)
+    assert "there is no seller nobody" in run("remove", "nobody", answer="y\n").stderr
+
+
+# The page
+
+
+def test_a_seller_is_shown_with_its_webhooks_and_requests(run: Run) -> None:
+    """To a program as numbers, to a person in lines."""
+    added(run)
+    run("set", "company1", "--name", "Alpaca", "--email", "a@b.c", "--webhook-url", "http://x/y")
+    for number, status in enumerate(("new", "confirmed", "confirmed"), 1):
+        new_payment(number, status=status)
+    payment = new_payment(4, status="expired")
+    states: list[dict[str, Any]] = [
+        {"next_attempt_at": None, "delivered_at": NOW, "last_error": "HTTP 500"},
+        {"last_error": "HTTP 502"},
+        {"next_attempt_at": None, "failed_at": NOW, "last_error": "HTTP 503"},
+        {},
+    ]
+    for number, state in enumerate(states):
+        event = new_event(payment, reference=f"evt_{number}", revision=number)
+        new_message(event, channel=WEBHOOK, recipient="company1", **state)
+        new_message(event)
+    shown = document(run("show", "company1", "--json"))
+    assert (shown["name"], shown["email"], shown["webhook_url"]) == ("Alpaca", "a@b.c", "http://x/y")
+    assert shown["webhook_set_by"] == "operator"
+    assert shown["webhooks"] == {
+        "delivered": 1,
+        "waiting": 2,
+        "failed": 1,
+        "last_delivered_at": "2026-11-23T12:00:00Z",
+        "last_error": "HTTP 503",
+    }
+    counts = {"new": 1, "underpaid": 0, "received": 0, "confirming": 0, "confirmed": 2, "expired": 1}
+    assert shown["requests"] == {"total": 4, **counts}
+    lines = run("show", "company1").stdout.splitlines()
+    assert "Requests        4: 1 new, 2 confirmed, 1 expired" in lines
+    assert "Webhook         http://x/y (set by the operator)" in lines
+    last = "the last was delivered at 2026-11-23 12:00:00 UTC"
+    assert f"Webhooks        1 delivered, 2 waiting, 1 failed; {last}" in lines
+    assert "Last error      HTTP 503" in lines
+
+
+def test_a_new_seller_is_shown_as_it_is(run: Run) -> None:
+    """Nothing has been sent to it yet."""
+    added(run)
+    lines = run("show", "company1").stdout.splitlines()
+    assert {"Name            none", "Webhook         none", "Requests        0"} <= {*lines}
+    assert "API key         works" in lines
+
+
+def test_no_secret_is_shown(run: Run) -> None:
+    """An old webhook address may hold a password, and a secret has its own command."""
+    key = added(run)
+    second = document(run("rotate-key", "company1", "--webhook-secret", "--json"))["webhook_secret"]
+    Seller.update(webhook_url="http://user:hunter2@host/paid", webhook_set_by=API_KEY).execute()
+    row = Seller.get()
+    hidden = [key, second, row.previous_webhook_secret, row.api_key_hash, "hunter2", "whsec_", "nt_"]
+    for options in ([], ["--json"]):
+        shown = run("show", "company1", *options).stdout
+        assert "http://***@host/paid" in shown
+        assert [text for text in hidden if text in shown] == []
+    assert "the previous secret signs, too" in run("show", "company1").stdout
+    assert "set by an API key" in run("show", "company1").stdout
+
+
+def test_a_removed_seller_is_shown_too(run: Run) -> None:
+    """Its payments are still there. An unknown seller is an error."""
+    added(run)
+    run("remove", "company1", "--yes")
+    assert document(run("show", "company1", "--json"))["removed_at"] is not None
+    assert re.search(r"^API key +stopped$", run("show", "company1").stdout, re.MULTILINE)
+    assert "there is no seller nobody" in run("show", "nobody").stderr
