@@ -10,7 +10,7 @@ import peewee
 
 from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
 from admin.terminal import table
-from config.addresses import email_address, http_url, without_credentials
+from config.addresses import email_address, http_url, support_contact, without_credentials
 from config.types import InvalidValue, Kind
 from models.db.connection import database
 from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
@@ -58,6 +58,11 @@ name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The 
 email_option = click.option(
     "--email", type=Checked("address", email_address()), help="The shop's email address."
 )
+support_option = click.option(
+    "--support",
+    type=Checked("address", support_contact()),
+    help="An email address or a web page. The customer's page links to it where something is wrong.",
+)
 url_option = click.option(
     "--webhook-url", type=Checked("url", http_url(), hidden=True), help="The address that gets its webhooks."
 )
@@ -77,6 +82,7 @@ def seller() -> None:
 @id_argument
 @name_option
 @email_option
+@support_option
 @url_option
 @click.option("--restore", is_flag=True, help="Bring back a removed seller, with a new key.")
 @json_option
@@ -87,6 +93,7 @@ def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> N
 
     \b
     manage.py seller add company1
+    manage.py seller add company1 --name "Alpaca Direct" --support help@example.com
     manage.py seller add company1 --webhook-url https://shop.example.com/paid
     manage.py seller add company1 --restore
     """
@@ -128,26 +135,27 @@ def list_(with_removed: bool, as_json: bool) -> None:
 @id_argument
 @name_option
 @email_option
+@support_option
+@click.option("--no-support", is_flag=True, help="Show no address for support any more.")
 @url_option
 @click.option("--no-webhook", is_flag=True, help="Send no more webhooks.")
 @json_option
-def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) -> None:
-    """Change a seller's name, email or webhook. The keys stay.
+def set_(seller_id: str, no_support: bool, no_webhook: bool, as_json: bool, **values: str | None) -> None:
+    """Change a seller's name, email, support address or webhook. The keys stay.
 
     \b
     manage.py seller set company1 --name "Alpaca Direct" --email a@example.com
+    manage.py seller set company1 --support https://shop.example.com/help
     manage.py seller set company1 --webhook-url https://shop.example.com/paid
     manage.py seller set company1 --no-webhook
     """
-    if no_webhook and values["webhook_url"] is not None:
-        raise click.UsageError("--webhook-url and --no-webhook contradict each other")
-    if not no_webhook and set(values.values()) == {None}:
-        raise click.UsageError("nothing to set: give --name, --email, --webhook-url or --no-webhook")
+    removed = {"support": no_support, "webhook_url": no_webhook}
+    _refuse_contradictions(values, removed)
     with open_settings_and_database(), database.atomic():
         row = seller_named(seller_id)
         _set(row, values)
-        if no_webhook:
-            row.webhook_url = None
+        for name in (name for name, is_removed in removed.items() if is_removed):
+            setattr(row, name, None)
         row.save()
     answer(document(row), facts(list(document(row).items())), as_json)
 
@@ -197,7 +205,7 @@ def remove(seller_id: str, as_json: bool) -> None:
 def add_seller(
     seller_id: str, values: dict[str, str | None], *, restore: bool, now: datetime
 ) -> tuple[Seller, str]:
-    """Store a seller, and return it with its API key. `values` has name, email and webhook_url, or None.
+    """Store a seller, and return it with its API key. `values` has its other fields, or None for each.
 
     A removed seller comes back only with `restore`, because the new key opens its old payments.
     Raise CommandError.
@@ -239,6 +247,7 @@ def document(row: Seller) -> dict[str, str | None]:
         "seller_id": row.id,
         "name": row.name,
         "email": row.email,
+        "support": row.support,
         "webhook_url": None if row.webhook_url is None else without_credentials(row.webhook_url),
         "created_at": timestamp(row.created_at),
         "removed_at": timestamp(row.removed_at),
@@ -253,6 +262,17 @@ def new_api_key() -> str:
 def key_hash(api_key: str) -> str:
     """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
     return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, bool]) -> None:
+    """Raise UsageError where an option is both set and removed, or where there is nothing to change."""
+    options = {"support": "support", "webhook_url": "webhook"}
+    for name, option in options.items():
+        if removed[name] and values[name] is not None:
+            raise click.UsageError(f"--{name.replace('_', '-')} and --no-{option} contradict each other")
+    if not any(removed.values()) and set(values.values()) == {None}:
+        allowed = "--name, --email, --support, --no-support, --webhook-url or --no-webhook"
+        raise click.UsageError(f"nothing to set: give {allowed}")
 
 
 def _set(row: Seller, values: dict[str, str | None]) -> None:

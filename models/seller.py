@@ -16,11 +16,13 @@ class Seller(Table):
     """A shop. The API key is stored as a SHA-256 hash. The webhook secret is stored as it is, for signatures.
 
     `webhook_set_by` is OPERATOR or API_KEY. A webhook address that was set with an API key must be public.
+    `support` is the email address or the web page at which customers get help.
     """
 
     id = peewee.CharField(primary_key=True, max_length=64)
     name = peewee.TextField(default="")
     email = peewee.TextField(default="")
+    support = peewee.TextField(null=True)
     api_key_hash = peewee.CharField(max_length=64, unique=True)
     webhook_url = peewee.TextField(null=True)
     webhook_secret = peewee.TextField()
@@ -32,7 +34,7 @@ class Seller(Table):
 
 # All columns except the webhook secrets. On PostgreSQL the web server's role may not read these secrets
 # (models/db/web_role.py).
-_PUBLIC_COLUMNS = "id, name, email, api_key_hash, webhook_url, created_at, removed_at"
+_PUBLIC_COLUMNS = "id, name, email, support, api_key_hash, webhook_url, created_at, removed_at"
 
 
 def seller_by_key_hash(api_key_hash: str) -> Seller | None:
