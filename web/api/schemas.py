@@ -160,6 +160,7 @@ class CheckoutStatus(TypedDict):
         Field(description="How an uncovered request lost a transaction"),
     ]
     txid: Hash | None
+    txids: Annotated[list[Hash], Field(description="The transactions that pay the request now")]
     address: str
     payment_uri: Annotated[
         str | None, Field(description="A BIP21 URI of the payable amount; null if nothing is payable")
