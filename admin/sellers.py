@@ -19,7 +19,7 @@ from admin.cli import (
 )
 from admin.seller_page import document, full_document, page
 from admin.terminal import table
-from config.addresses import email_address, http_url
+from config.addresses import email_address, http_url, support_contact
 from config.types import InvalidValue, Kind
 from models.db.connection import database, snapshot
 from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
@@ -71,6 +71,11 @@ email_option = click.option(
     type=Checked("address", email_address()),
     help="The shop's email address; your emails show it as the contact.",
 )
+support_option = click.option(
+    "--support",
+    type=Checked("address", support_contact()),
+    help="An email address or a web page. The customer's page links to it where something is wrong.",
+)
 url_option = click.option(
     "--webhook-url", type=Checked("url", http_url(), hidden=True), help="The address that gets its webhooks."
 )
@@ -91,6 +96,7 @@ def seller() -> None:
 @id_argument
 @name_option
 @email_option
+@support_option
 @url_option
 @click.option("--restore", is_flag=True, help="Bring back a removed seller, with a new key.")
 @json_option
@@ -101,6 +107,7 @@ def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> N
 
     \b
     manage.py seller add company1
+    manage.py seller add company1 --name "Alpaca Direct" --support help@example.com
     manage.py seller add company1 --webhook-url https://shop.example.com/paid
     manage.py seller add company1 --restore
     """
@@ -159,26 +166,27 @@ def show(seller_id: str, as_json: bool) -> None:
 @id_argument
 @name_option
 @email_option
+@support_option
+@click.option("--no-support", is_flag=True, help="Show no address for support any more.")
 @url_option
 @click.option("--no-webhook", is_flag=True, help="Send no more webhooks.")
 @json_option
-def set_(seller_id: str, no_webhook: bool, as_json: bool, **values: str | None) -> None:
-    """Change a seller's name, email or webhook. The keys stay.
+def set_(seller_id: str, no_support: bool, no_webhook: bool, as_json: bool, **values: str | None) -> None:
+    """Change a seller's name, email, support address or webhook. The keys stay.
 
     \b
     manage.py seller set company1 --name "Alpaca Direct" --email a@example.com
+    manage.py seller set company1 --support https://shop.example.com/help
     manage.py seller set company1 --webhook-url https://shop.example.com/paid
     manage.py seller set company1 --no-webhook
     """
-    if no_webhook and values["webhook_url"] is not None:
-        raise click.UsageError("--webhook-url and --no-webhook contradict each other")
-    if not no_webhook and set(values.values()) == {None}:
-        raise click.UsageError("nothing to set: give --name, --email, --webhook-url or --no-webhook")
+    removed = {"support": no_support, "webhook_url": no_webhook}
+    _refuse_contradictions(values, removed)
     with open_settings_and_database(), database.atomic():
         row = seller_named(seller_id)
         _set(row, values)
-        if no_webhook:
-            row.webhook_url = None
+        for name in (name for name, is_removed in removed.items() if is_removed):
+            setattr(row, name, None)
         row.save()
     answer(document(row), facts(list(document(row).items())), as_json)
 
@@ -263,7 +271,7 @@ def remove(seller_id: str, yes: bool, as_json: bool) -> None:
 def add_seller(
     seller_id: str, values: dict[str, str | None], *, restore: bool, now: datetime
 ) -> tuple[Seller, str]:
-    """Store a seller, and return it with its API key. `values` has name, email and webhook_url, or None.
+    """Store a seller, and return it with its API key. `values` has its other fields, or None for each.
 
     A removed seller comes back only with `restore`, because the new key opens its old payments.
     Raise CommandError.
@@ -330,6 +338,17 @@ def _renew_api_key(row: Seller, keep_old_for: timedelta, now: datetime) -> tuple
     until = timestamp(now + keep_old_for)
     change = f"has a new key, and the old key works until {until}"
     return change, {"api_key": new, "previous_key_until": until}
+
+
+def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, bool]) -> None:
+    """Raise UsageError where an option is both set and removed, or where there is nothing to change."""
+    options = {"support": "support", "webhook_url": "webhook"}
+    for name, option in options.items():
+        if removed[name] and values[name] is not None:
+            raise click.UsageError(f"--{name.replace('_', '-')} and --no-{option} contradict each other")
+    if not any(removed.values()) and set(values.values()) == {None}:
+        allowed = "--name, --email, --support, --no-support, --webhook-url or --no-webhook"
+        raise click.UsageError(f"nothing to set: give {allowed}")
 
 
 def _set(row: Seller, values: dict[str, str | None]) -> None:

@@ -62,6 +62,20 @@ def email_address() -> Kind[str]:
     return Kind(read, "one email address in ASCII, without a name", "till@example.com")
 
 
+def support_contact() -> Kind[str]:
+    """Return the type of an address that a page links to, so that customers can write to the shop."""
+    mailbox = email_address()
+
+    def read(text: str) -> str:
+        if "://" not in text:
+            return mailbox.read(text)
+        _web_address(text)
+        return text
+
+    allowed = "one email address in ASCII, or an address that starts with http:// or https://"
+    return Kind(read, allowed, "help@shop.example")
+
+
 def database_url() -> Kind[Secret]:
     def read(text: str) -> Secret:
         if text.startswith("sqlite:"):

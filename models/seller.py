@@ -18,11 +18,13 @@ class Seller(Table):
 
     `webhook_set_by` is OPERATOR or API_KEY. A webhook address that was set with an API key must be public.
     The previous API key works before `previous_api_key_until`, by the web server's clock.
+    `support` is the email address or the web page at which customers get help.
     """
 
     id = peewee.CharField(primary_key=True, max_length=64)
     name = peewee.TextField(default="")
     email = peewee.TextField(default="")
+    support = peewee.TextField(null=True)
     api_key_hash = peewee.CharField(max_length=64, unique=True)
     previous_api_key_hash = peewee.CharField(max_length=64, unique=True, null=True)
     previous_api_key_until = UtcDateTimeField(null=True)
@@ -42,8 +44,8 @@ class Seller(Table):
 # All columns except the webhook secrets. On PostgreSQL the web server's role may not read these secrets
 # (models/db/web_role.py).
 _PUBLIC_COLUMNS = (
-    "id, name, email, api_key_hash, previous_api_key_hash, previous_api_key_until, webhook_url, created_at, "
-    "removed_at"
+    "id, name, email, support, api_key_hash, previous_api_key_hash, previous_api_key_until, webhook_url, "
+    "created_at, removed_at"
 )
 
 

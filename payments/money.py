@@ -99,6 +99,15 @@ def fiat_to_sats(amount: Decimal, price: Decimal) -> int:
     return -(-amount_numerator * price_denominator * SATS_PER_BTC // (amount_denominator * price_numerator))
 
 
+def sats_to_fiat(amount_sats: int, price: Decimal, currency: str) -> Decimal:
+    """Return satoshis in `currency` at `price` for one bitcoin, rounded to its decimals, and half up."""
+    numerator, denominator = price.as_integer_ratio()
+    exponent = currency_exponent(currency)
+    doubled = 2 * amount_sats * numerator * 10**exponent
+    unit = SATS_PER_BTC * denominator
+    return EXACT.scaleb(Decimal((doubled + unit) // (2 * unit)), -exponent)
+
+
 def apply_spread(price: Decimal, percent: Decimal) -> Decimal:
     """Return the price less `percent` of it, exactly. A lower price makes the amount in bitcoin larger."""
     return EXACT.scaleb(EXACT.multiply(price, EXACT.subtract(Decimal(100), percent)), -2)

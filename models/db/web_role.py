@@ -41,7 +41,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         # The web server cannot read the webhook secrets, because they could be used to forge webhooks.
         "seller": {
             READ: (
-                "id name email api_key_hash previous_api_key_hash previous_api_key_until webhook_url "
+                "id name email support api_key_hash previous_api_key_hash previous_api_key_until webhook_url "
                 "webhook_set_by created_at removed_at"
             ).split(),
             INSERT: "id name email api_key_hash webhook_secret webhook_set_by created_at".split(),

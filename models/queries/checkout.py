@@ -12,13 +12,14 @@ class Part(NamedTuple):
     """An output to the request's address, with columns of `models.output.Output`."""
 
     txid: str
+    amount_sats: int
     state: str
     replaced_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """Columns of `models.payment.PaymentRequest`, and its outputs in the order in which they were found.
+    """Columns of `models.payment.PaymentRequest` and its seller, and its outputs in the order of their ids.
 
     `assessed_height` is the tip at which its status was computed.
     """
@@ -39,7 +40,11 @@ class Checkout:
     label: str | None
     redirect_url: str | None
     assessed_height: int
+    seller_id: str
+    seller_name: str
+    support: str | None
     expires_at: datetime
+    confirmed_at: datetime | None
     is_late: bool
     is_closed: bool
     parts: tuple[Part, ...]
@@ -50,9 +55,11 @@ _QUERY = """
         p.amount_fiat, p.currency, p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats,
         p.txid, a.address, p.label, p.redirect_url,
         coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
-        p.expires_at, p.is_late, p.closed_at IS NOT NULL, o.txid, o.state, o.replaced_by
+        s.id, s.name, s.support, p.expires_at, p.confirmed_at, p.is_late, p.closed_at IS NOT NULL,
+        o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id
+        JOIN seller s ON s.id = p.seller_id
         LEFT JOIN output o ON o.address_id = p.address_id
     WHERE p.reference = ? ORDER BY o.id
 """
@@ -65,8 +72,9 @@ def checkout_of(reference: str) -> Checkout | None:
     found = database.execute_sql(with_paramstyle(_QUERY), (reference,)).fetchall()
     if not found:
         return None
-    *columns, expires_at, is_late, is_closed, _, _, _ = found[0]
-    expires_at = PaymentRequest.expires_at.python_value(expires_at)
-    parts = tuple(Part(*row[-3:]) for row in found if row[-3] is not None)
-    values = [*columns, expires_at, bool(is_late), bool(is_closed), parts]
+    width = len(Part._fields)
+    parts = tuple(Part(*row[-width:]) for row in found if row[-width] is not None)
+    *columns, expires_at, confirmed_at, is_late, is_closed = found[0][:-width]
+    times = [PaymentRequest.expires_at.python_value(time) for time in (expires_at, confirmed_at)]
+    values = [*columns, *times, bool(is_late), bool(is_closed), parts]
     return Checkout(*values)

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
-from tests.support.web_server import WebServer, open_shop
+from tests.support.web_server import WebServer, open_shop, stored
 from web.html.languages import languages
 
 OpenPage = Callable[..., Page]
@@ -129,12 +129,15 @@ def test_all_can_be_done_by_keyboard(shop: WebServer, open_page: OpenPage) -> No
     """In the order in which it is read; Enter copies."""
     page = open_page(staged(shop, "new"), permissions=["clipboard-read", "clipboard-write"])
     reached = []
-    for _ in range(4):
+    for _ in range(6):
         page.keyboard.press("Tab")
         named = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
         reached.append(page.evaluate(named))
-    assert reached == ["Copy amount", "Open in wallet", "Copy address", "English"]
-    page.keyboard.press("Shift+Tab")
+    back = "Pay another way: back to the shop"
+    last = ["Copy address", back, "Copy payment number", "English"]
+    assert reached == ["Copy amount", "Open in wallet", *last]
+    for _ in last[1:]:
+        page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Copy address")).to_have_text("Copied")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -150,7 +153,11 @@ def test_what_is_copied_is_what_a_wallet_takes(shop: WebServer, open_page: OpenP
     if not is_secure:
         page.add_init_script("navigator.clipboard.writeText = () => Promise.reject()")
         page.reload()
-    for name, copied in (("Copy amount", document["amount_btc"]), ("Copy address", document["address"])):
+    for name, copied in (
+        ("Copy amount", document["amount_btc"]),
+        ("Copy address", document["address"]),
+        ("Copy payment number", document["payment_request_id"]),
+    ):
         button = page.get_by_role("button", name=name)
         expect(button).to_have_text("Copy")
         button.click()
@@ -170,7 +177,8 @@ def test_it_changes_without_being_loaded_anew(shop: WebServer, open_page: OpenPa
     expect(page.get_by_role("heading", level=1)).to_have_text("Zahlung eingegangen")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     expect(page).to_have_title("Zahlung eingegangen · 0.00222402\xa0BTC")
-    expect(page.get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("button")).to_have_count(1)
+    expect(page.get_by_role("button", name="Zahlungsnummer kopieren")).to_be_visible()
     assert page.evaluate("window.isTheSamePage")
 
 
@@ -244,3 +252,127 @@ def test_everything_comes_from_the_till(shop: WebServer, open_page: OpenPage) ->
     assert all(url.startswith(f"http://127.0.0.1:{shop.port}/") for url in loaded)
     assert page.evaluate("document.querySelector('.qr').naturalWidth") > 0
     assert page.evaluate("document.fonts.size") == 0
+
+
+# Each page at a large text, on paper, and on a wide screen
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_text_of_double_size_fits(shop: WebServer, open_page: OpenPage, scene: str) -> None:
+    """Nothing reaches out of the card of a small phone, and the copy button is below the address."""
+    page = open_page(staged(shop, scene, LONG_LABEL))
+    for code in languages():
+        page.goto(f"{page.url.partition('?')[0]}?lang={code}")
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        for details in page.locator("details").all():
+            details.locator("summary").click()
+        for width in (320, 360):
+            page.set_viewport_size({"width": width, "height": 740})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(OUTSIDE) == []
+            for row in page.locator(".to").all():
+                address, button = row.locator(".address").bounding_box(), row.locator("button").bounding_box()
+                assert address is not None
+                assert button is not None
+                assert button["y"] >= address["y"] + address["height"]
+                assert address["width"] > width / 2
+
+
+def test_on_a_wide_screen_the_qr_code_leads(shop: WebServer, open_page: OpenPage) -> None:
+    """A click may find no wallet on a desktop. On a phone, the wallet's button is filled."""
+    page = open_page(staged(shop, "new"), viewport={"width": 360, "height": 740})
+    wallet = page.get_by_role("link", name="Open in wallet")
+    background = "(element) => getComputedStyle(element).backgroundColor"
+    assert wallet.evaluate(background) == "rgb(21, 94, 72)"
+    page.set_viewport_size({"width": 1280, "height": 740})
+    assert wallet.evaluate(background) == "rgba(0, 0, 0, 0)"
+    code, button = page.locator(".qr").bounding_box(), wallet.bounding_box()
+    assert code is not None
+    assert button is not None
+    assert code["x"] + code["width"] < button["x"]
+    assert code["y"] < button["y"]
+    assert code["height"] > 4 * button["height"]
+
+
+def test_a_receipt_is_whole_and_has_no_button(shop: WebServer, open_page: OpenPage) -> None:
+    """Paper has the whole transaction and address, and a screen has neither."""
+    document = staged(shop, "confirmed")
+    change(document, confirmed_at=shop.now)
+    page = open_page(document)
+    txid = str(stored(document).txid)
+    whole = [page.get_by_text(text, exact=True) for text in (txid, document["address"])]
+    for each in whole:
+        expect(each).to_be_hidden()
+    page.emulate_media(media="print")
+    for each in whole:
+        expect(each).to_be_visible()
+    expect(page.get_by_text("2026-11-23 12:00 UTC")).to_be_visible()
+    expect(page.get_by_text("Price of 1 BTC")).to_be_visible()
+    expect(page.locator("button, a").locator("visible=true")).to_have_count(0)
+
+
+# A dropped transaction, the time, and a lost connection
+
+
+@pytest.mark.parametrize("has_script", [True, False], ids=["with a script", "without a script"])
+def test_paying_again_after_a_drop_takes_a_decision(
+    shop: WebServer, open_page: OpenPage, has_script: bool
+) -> None:
+    """The QR code, the amount and the wallet's button appear only after a click on the summary."""
+    page = open_page(staged(shop, "dropped"), java_script_enabled=has_script)
+    hidden = [page.locator(".qr"), page.locator(".amount"), page.locator(".open a"), page.locator("#clock")]
+    for each in hidden:
+        expect(each).to_be_hidden()
+    expect(page.get_by_role("link", name="Look it up in a block explorer")).to_be_visible()
+    page.get_by_text("I have cancelled the old transaction: pay again").click()
+    for each in hidden:
+        expect(each).to_be_visible()
+    expect(page.get_by_role("link", name="Keep this part open")).to_have_count(0 if has_script else 1)
+
+
+def test_an_unfolded_part_stays_so_when_the_page_changes(shop: WebServer, open_page: OpenPage) -> None:
+    """The script renews the part, and leaves it as the customer has it."""
+    document = staged(shop, "dropped")
+    page = open_page(document)
+    page.locator("summary").click()
+    change(document, due_sats=DUE_SATS - 5)
+    expect(page.locator(".amount")).to_contain_text("0.00222397")
+    expect(page.locator(".qr")).to_be_visible()
+
+
+def test_the_last_minute_is_announced_once(shop: WebServer, open_page: OpenPage) -> None:
+    """A screen reader gets it from a polite live region. The timer itself has a name and is silent."""
+    document = staged(shop, "new")
+    page = open_page(document)
+    timer = page.get_by_role("timer", name="Time left")
+    expect(timer).to_have_attribute("aria-live", "off")
+    page.route("**/status", lambda route: route.fulfill(status=304))
+    page.clock.install()
+    page.reload()
+    page.evaluate(
+        """window.said = [];
+        const region = document.getElementById("said");
+        new MutationObserver(() => region.textContent && window.said.push(region.textContent))
+            .observe(region, { childList: true })"""
+    )
+    page.clock.run_for(13 * 60_000)
+    assert page.evaluate("window.said") == []
+    page.clock.run_for(90_000)
+    assert page.evaluate("window.said") == ["One minute left to pay"]
+    expect(page.locator("#said")).to_have_text("")
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_lost_connection_is_on_the_screen(shop: WebServer, browser: Browser, width: int) -> None:
+    """The notice is at the bottom edge of the screen, however long the page is."""
+    context = browser.new_context(locale="en", viewport={"width": width, "height": 480})
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{shop.port}/pay/{staged(shop, 'new')['payment_request_id']}")
+    context.set_offline(True)
+    notice = page.get_by_text("No connection")
+    expect(notice).to_be_visible(timeout=20_000)
+    expect(notice).to_be_in_viewport(ratio=1)
+    box = notice.bounding_box()
+    assert box is not None
+    assert round(box["y"] + box["height"]) == 480
+    context.close()

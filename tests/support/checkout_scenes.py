@@ -44,6 +44,7 @@ SCENES: Mapping[str, tuple[Row, Row | None]] = MappingProxyType(
         "late": ({**RECEIVED, **EXPIRED, "is_late": True}, {"amount_sats": DUE_SATS}),
         "replaced": ({}, {"state": "replaced", "replaced_by": THIEF}),
         "dropped": ({}, {"state": "dropped"}),
+        "underpaid_dropped": ({"status": "underpaid", **PART}, {"amount_sats": PART_SATS}),
         "expired_replaced": (EXPIRED, {"state": "replaced", "replaced_by": THIEF}),
         "expired_dropped": (EXPIRED, {"state": "dropped"}),
     }
@@ -62,6 +63,8 @@ def create_in_scene(shop: WebServer, scene: str, **fields: Any) -> dict[str, Any
     change(document, **row, **overdue, **live)
     if output is not None:
         pay(document, txid, **output)
+    if scene == "underpaid_dropped":
+        pay(document, txid[::-1], state="dropped")
     return document
 
 

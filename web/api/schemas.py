@@ -175,6 +175,7 @@ class CheckoutStatus(TypedDict):
         ),
     ]
     txid: Hash | None
+    txids: Annotated[list[Hash], Field(description="The transactions that pay the request now")]
     address: str
     payment_uri: Annotated[
         str | None, Field(description="A BIP21 URI of the payable amount; null if nothing is payable")

@@ -15,6 +15,9 @@ from web.http.etag import revalidated, tag_of
 from web.http.request import Request
 from web.http.responses import SVG, Answer, Content, Problem, not_found
 
+UNFOLD = "again"
+"""The parameter that unfolds the way to pay again. Without a script, each reload would fold it up."""
+
 _PAGE = template("checkout.tpl")
 MAX_QR_CODES = 512
 
@@ -22,14 +25,14 @@ MAX_QR_CODES = 512
 def show(call: Request, reference: str) -> Content:
     """GET /pay/{id}: the page, in the language of `lang` or of the browser."""
     facts = _facts(call, reference)
-    language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
-    explorer = call.settings.explorer_url
-    transaction_url = explorer.replace("{txid}", facts.txid) if facts.txid else None
+    parameters = call.page_parameters()
+    language = language_for(call.header("Accept-Language"), parameters.get("lang"))
     return page(
         _PAGE,
         language,
-        view=View(facts, language, call.now, transaction_url),
+        view=View(facts, language, call.now, call.settings.explorer_url),
         facts=facts,
+        is_unfolded=UNFOLD in parameters,
         tag=tag_of(facts.document),
         now=call.now.isoformat(timespec="milliseconds"),
         languages=languages().values(),

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 
-from models.output import DROPPED, REPLACED
+from models.output import DROPPED, MEMPOOL, MINED, REPLACED
 from models.queries.checkout import Checkout, Part
 from payments.document import depth, payment_uri, timestamp
 from payments.money import DUST_LIMIT_SATS, format_btc
@@ -23,9 +23,11 @@ _QR_LABEL_CHARACTERS = 60
 class PublicFacts:
     """A payment request as its customer sees it.
 
-    `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `taken_back`
-    is "replaced" or "dropped" if an uncovered request has lost a transaction, else None. `is_final` means
-    that no further change is expected.
+    `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `transactions`
+    has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
+    uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
+    empty if the seller has no name. `payee` says whom the customer pays. `is_final` means that no further
+    change is expected.
     """
 
     reference: str
@@ -42,10 +44,16 @@ class PublicFacts:
     payable_sats: int
     is_late: bool
     taken_back: str | None
+    lost_txid: str | None
     txid: str | None
+    transactions: Mapping[str, int]
     address: str
     label: str | None
+    payee: str
+    seller_name: str
+    support: str | None
     expires_at: datetime
+    confirmed_at: datetime | None
     redirect_url: str | None
     is_final: bool
 
@@ -53,6 +61,7 @@ class PublicFacts:
     def read(cls, payment: Checkout, now: datetime) -> Self:
         """Return the facts of a stored request."""
         status = Status(payment.status)
+        lost = None if status.is_covered else _lost(payment.parts)
         is_payable = status in (Status.NEW, Status.UNDERPAID) and now < payment.expires_at
         return cls(
             reference=payment.reference,
@@ -69,26 +78,36 @@ class PublicFacts:
             # The network relays no output below the dust limit, so the customer has to pay a little more.
             payable_sats=max(payment.due_sats, DUST_LIMIT_SATS) if is_payable else 0,
             is_late=payment.is_late,
-            taken_back=None if status.is_covered else _taken_back(payment.parts),
+            taken_back=lost.state if lost else None,
+            lost_txid=lost.txid if lost else None,
             txid=payment.txid,
+            transactions=_live_transactions(payment.parts),
             address=payment.address,
             label=payment.label,
+            payee=payment.label or payment.seller_name or payment.seller_id,
+            seller_name=payment.seller_name,
+            support=payment.support,
             expires_at=payment.expires_at,
-            redirect_url=_web_address(payment.redirect_url),
+            confirmed_at=payment.confirmed_at,
+            redirect_url=web_address(payment.redirect_url),
             is_final=status is Status.CONFIRMED or payment.is_closed,
         )
 
     @property
     def payment_uri(self) -> str | None:
         """The BIP21 URI of the payable amount, or None if nothing is payable."""
-        return payment_uri(self.address, self.payable_sats, self.label) if self.payable_sats else None
+        return self._uri(self.label)
+
+    @property
+    def wallet_uri(self) -> str | None:
+        """The same URI for the page's link to a wallet. The seller's name stands for a missing label."""
+        return self._uri(self.label or self.seller_name)
 
     @property
     def qr_uri(self) -> str | None:
-        """The same URI for a QR code. It omits a long label, which would make the code hard to scan."""
-        is_short = len(quote(self.label or "", safe="")) <= _QR_LABEL_CHARACTERS
-        label = self.label if is_short else None
-        return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None
+        """`wallet_uri` for a QR code. It omits a long label, which would make the code hard to scan."""
+        label = self.label or self.seller_name
+        return self._uri(label if len(quote(label, safe="")) <= _QR_LABEL_CHARACTERS else None)
 
     @property
     def document(self) -> CheckoutStatus:
@@ -108,6 +127,7 @@ class PublicFacts:
             late=self.is_late,
             taken_back=self.taken_back,
             txid=self.txid,
+            txids=list(self.transactions),
             address=self.address,
             payment_uri=self.payment_uri,
             label=self.label,
@@ -116,23 +136,31 @@ class PublicFacts:
             final=self.is_final,
         )
 
+    def _uri(self, label: str | None) -> str | None:
+        return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None
 
-def _web_address(url: str | None) -> str | None:
+
+def web_address(url: str | None) -> str | None:
     """Return the URL if it is http or https, else None. The form has checked it; this is a second defence."""
     return url if url is not None and url.lower().startswith(("https://", "http://")) else None
 
 
-def _taken_back(parts: Sequence[Part]) -> str | None:
-    """Return the state of the latest lost transaction, or None.
+def _live_transactions(parts: Sequence[Part]) -> Mapping[str, int]:
+    """Return the satoshis of each live transaction to the address, by its id."""
+    found: dict[str, int] = {}
+    for part in parts:
+        if part.state in (MEMPOOL, MINED):
+            found[part.txid] = found.get(part.txid, 0) + part.amount_sats
+    return found
+
+
+def _lost(parts: Sequence[Part]) -> Part | None:
+    """Return the latest output of a lost transaction, or None.
 
     A transaction is not lost if its replacement pays the same request.
     """
     by_txid = {part.txid: part for part in parts}
-    lost = [
-        part.state
-        for part in parts
-        if part.state in (REPLACED, DROPPED) and not _is_still_paid(part, by_txid)
-    ]
+    lost = [part for part in parts if part.state in (REPLACED, DROPPED) and not _is_still_paid(part, by_txid)]
     return lost[-1] if lost else None
 
 

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
+from urllib.parse import quote
 
-from payments.money import currency_exponent, format_btc, price_of_bitcoin_unit, to_plain
+from models.output import DROPPED
+from payments.money import currency_exponent, format_btc, price_of_bitcoin_unit, sats_to_fiat, to_plain
 from payments.status import Status
-from web.checkout.status import PublicFacts
+from web.checkout.status import PublicFacts, web_address
 from web.html.languages import Language
 
 _BAR_WIDTH = 240
@@ -40,11 +42,29 @@ SCENES: Mapping[str, Tone] = MappingProxyType(
         "late": Tone.ATTENTION,
         "replaced": Tone.TROUBLE,
         "dropped": Tone.TROUBLE,
+        "underpaid_dropped": Tone.TROUBLE,
         "expired_replaced": Tone.TROUBLE,
         "expired_dropped": Tone.TROUBLE,
     }
 )
 """The scenes and their looks. Each scene has a headline and a lead in every language."""
+
+_WITHOUT_CONTACT = frozenset({"new", "underpaid", "ending", "received", "confirming", "confirmed"})
+"""The scenes in which a customer does not need the shop."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRow:
+    """A transaction on the page. `amount` is None where another row already has the amount."""
+
+    txid: str
+    url: str
+    amount: str | None
+
+    @property
+    def short(self) -> str:
+        """The beginning and the end of the id."""
+        return f"{self.txid[:8]}…{self.txid[-8:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +74,7 @@ class View:
     facts: PublicFacts
     language: Language
     now: datetime
-    transaction_url: str | None
+    explorer_url: str
 
     @property
     def scene(self) -> str:
@@ -73,12 +93,16 @@ class View:
     @property
     def lead(self) -> str:
         """The sentence below the headline: the situation and the next step."""
-        return self._say(f"{self.scene}.lead")
+        lead = self._say(f"{self.scene}.lead")
+        is_done = self.scene in ("received", "confirming") and not self.facts.overpaid_sats
+        return f"{lead} {self._say('page.nothing_to_do')}" if is_done else lead
 
     @property
     def notices(self) -> list[str]:
         """Further sentences for the customer."""
         notices = []
+        if self.scene == "expired":
+            notices.append(self._say("notice.sent_already"))
         if self.facts.taken_back and self.facts.taken_back not in self.scene:
             notices.append(self._say(f"notice.{self.facts.taken_back}"))
         if self.facts.overpaid_sats:
@@ -91,6 +115,15 @@ class View:
         facts = self.facts
         is_bitcoin = facts.currency == "BTC"
         return None if is_bitcoin else self.language.amount(facts.amount_fiat, facts.currency)
+
+    @property
+    def payable_fiat(self) -> str | None:
+        """The payable amount in the shop's currency, at the price of the request, or None for bitcoin."""
+        facts = self.facts
+        if not facts.received_sats or self.fiat is None:
+            return self.fiat
+        rest = sats_to_fiat(facts.payable_sats, Decimal(facts.price), facts.currency)
+        return self.language.amount(to_plain(rest), facts.currency)
 
     @property
     def rate(self) -> str | None:
@@ -107,14 +140,50 @@ class View:
         return self.facts.status.is_covered
 
     @property
-    def has_way_back(self) -> bool:
-        """True if the page links to the shop. It does not while the customer has to pay."""
-        return self.facts.redirect_url is not None and not self.facts.payable_sats
+    def is_folded(self) -> bool:
+        """True if the way to pay is folded up, because the dropped transaction may still arrive."""
+        return bool(self.facts.payable_sats) and self.facts.taken_back == DROPPED
+
+    @property
+    def transactions(self) -> list[TransactionRow]:
+        """The transactions that pay the request, or the lost one where there is none."""
+        found = self.facts.transactions
+        amounts = {txid: bitcoin(sats) if len(found) > 1 else None for txid, sats in found.items()}
+        rows = [self._row(txid, amount) for txid, amount in amounts.items()]
+        return rows or ([self.lost] if self.lost else [])
+
+    @property
+    def lost(self) -> TransactionRow | None:
+        """The replaced or dropped transaction, or None."""
+        return self._row(self.facts.lost_txid, None) if self.facts.lost_txid else None
+
+    @property
+    def support_url(self) -> str | None:
+        """The link to the shop's support, or None if the seller has none or the customer does not need it."""
+        facts = self.facts
+        if not facts.support or (self.scene in _WITHOUT_CONTACT and not facts.overpaid_sats):
+            return None
+        if "://" in facts.support:
+            return web_address(facts.support)
+        subject = quote(f"{self._say('label.payment')} {facts.reference}")
+        return f"mailto:{quote(facts.support, safe='@')}?subject={subject}"
+
+    @property
+    def confirmed_at(self) -> str | None:
+        """The time of the confirmation, such as "2026-11-23 12:00 UTC", or None."""
+        time = self.facts.confirmed_at
+        return None if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
     @property
     def address_groups(self) -> list[str]:
         """The address in short pieces, which a customer can compare with the wallet."""
-        return re.findall(".{1,4}", self.facts.address)
+        return _groups(self.facts.address)
+
+    @property
+    def reference_groups(self) -> list[str]:
+        """The payment number in short pieces, which a customer can read out on the telephone."""
+        prefix, dash, rest = self.facts.reference.partition("-")
+        return [prefix + dash, *_groups(rest)]
 
     @property
     def confirmations_shown(self) -> int:
@@ -150,6 +219,13 @@ class View:
         """Return a text of the page."""
         return self._say(key)
 
+    def look_up(self, row: TransactionRow) -> str:
+        """Return the name of the link to a transaction, for a screen reader."""
+        return self.language.say("action.look_up", txid=row.short)
+
+    def _row(self, txid: str, amount: str | None) -> TransactionRow:
+        return TransactionRow(txid, self.explorer_url.replace("{txid}", txid), amount)
+
     def _say(self, key: str) -> str:
         facts = self.facts
         return self.language.say(
@@ -169,6 +245,8 @@ def scene_of(facts: PublicFacts) -> str:
             return "ending"
         case Status.NEW:
             return facts.taken_back or "new"
+        case Status.UNDERPAID if facts.taken_back == DROPPED:
+            return "underpaid_dropped"
         case Status.EXPIRED if facts.is_late:
             return "late"
         case Status.EXPIRED if facts.received_sats:
@@ -176,6 +254,10 @@ def scene_of(facts: PublicFacts) -> str:
         case Status.EXPIRED if facts.taken_back:
             return f"expired_{facts.taken_back}"
     return facts.status.value
+
+
+def _groups(text: str) -> list[str]:
+    return re.findall(".{1,4}", text)
 
 
 def bitcoin(amount_sats: int) -> str:

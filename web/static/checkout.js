@@ -8,6 +8,7 @@
   const SLOWEST_MS = 15000;
   const TIMEOUT_MS = 10000;
   const COPIED_MS = 2000;
+  const ANNOUNCED_MS = 10000;
 
   const main = document.querySelector("main");
   const offline = document.getElementById("offline");
@@ -21,6 +22,7 @@
   let failures = 0;
   let unchanged = 0;
   let isAsking = false;
+  let lastSeconds = 0;
 
   async function ask() {
     if (isAsking || isFinal()) return;
@@ -80,6 +82,7 @@
 
   function takeOver(next) {
     const hadFocus = main.contains(document.activeElement);
+    const isUnfolded = document.querySelector("details")?.open;
     document.title = next.title;
     replaceAttributes(main, next.querySelector("main"));
     for (const region of regions) {
@@ -89,6 +92,8 @@
       sent.set(region.id, fresh.innerHTML);
       region.replaceChildren(...fresh.childNodes);
     }
+    const details = document.querySelector("details");
+    if (details && isUnfolded) details.open = true;
     // Keyboard users continue at the news, not at the top of the page.
     if (hadFocus && !main.contains(document.activeElement)) main.querySelector("h1").focus();
     prepare();
@@ -110,7 +115,16 @@
     const seconds = Math.max(Math.floor((Date.parse(clock.dataset.until) - Date.now() - clockLead) / 1000), 0);
     const text = written(seconds);
     if (clock.textContent !== text) clock.textContent = text;
-    clock.classList.toggle("soon", seconds < 60);
+    clock.classList.toggle("soon", seconds <= 60);
+    if (lastSeconds > 60 && seconds <= 60 && seconds > 0 && clock.checkVisibility()) announce(main.dataset.minute);
+    lastSeconds = seconds;
+  }
+
+  function announce(text) {
+    said.textContent = text;
+    setTimeout(() => {
+      if (said.textContent === text) said.textContent = "";
+    }, ANNOUNCED_MS);
   }
 
   function written(seconds) {

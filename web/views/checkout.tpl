@@ -5,16 +5,17 @@
 % if facts.is_final:
  data-final\\
 % end
- data-copied="{{say('action.copied')}}" data-offline="{{say('page.offline')}}">
-% if facts.label:
-<p class="label" dir="auto">{{facts.label}}</p>
-% end
+ data-copied="{{say('action.copied')}}" data-offline="{{say('page.offline')}}" data-minute="{{say('page.last_minute')}}">
+<p class="label" dir="auto">{{facts.payee}}</p>
 <section id="news" class="news {{view.tone}}" aria-live="polite" aria-atomic="true" data-live>
 % include("icon.tpl", tone=view.tone)
 <h1 tabindex="-1">{{view.headline}}</h1>
 <p>{{view.lead}}</p>
 % for notice in view.notices:
 <p class="notice">{{notice}}</p>
+% end
+% if view.support_url:
+<p>{{say("label.support")}} <a href="{{view.support_url}}" rel="noreferrer">{{facts.support}}</a></p>
 % end
 </section>
 <section id="progress" data-live>
@@ -28,14 +29,18 @@
 % end
 </section>
 <section id="payment" data-live>
-% if facts.payable_sats:
+% if view.is_folded:
+% include("folded.tpl", say=say)
+% elif facts.payable_sats:
 % include("payable.tpl", say=say)
 % else:
 % include("settled.tpl", say=say)
 % end
 </section>
 <section id="back" data-live>
-% if view.has_way_back:
+% if facts.redirect_url and facts.payable_sats and not view.is_folded:
+<a class="away" href="{{facts.redirect_url}}" rel="noreferrer">{{say("action.pay_another_way")}}</a>
+% elif facts.redirect_url and not facts.payable_sats:
 <a class="button {{'quiet' if view.is_settled and not facts.is_final else ''}}" href="{{facts.redirect_url}}" rel="noreferrer">{{say("action.back")}}</a>
 % end
 </section>
@@ -45,7 +50,11 @@
 % if reload:
 <noscript><p>{{language.say("page.reloads", seconds=reload_seconds)}}</p></noscript>
 % end
-<p class="reference">{{say("label.payment")}} <span>{{facts.reference}}</span></p>
+<p class="reference"><span>{{say("label.payment")}}</span> <span class="address">\\
+% for group in view.reference_groups:
+<span>{{group}}</span>\\
+% end
+</span> <button type="button" data-copy="{{facts.reference}}" aria-label="{{say('action.copy_payment')}}" hidden>{{say("action.copy")}}</button></p>
 <nav aria-label="{{say('label.languages')}}">
 % for each in languages:
 <a href="?lang={{each.code}}" lang="{{each.code}}" hreflang="{{each.code}}"\\

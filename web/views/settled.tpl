@@ -1,13 +1,29 @@
 <dl class="facts">
-<div><dt>{{say("label.amount")}}</dt> <dd>{{view.format_btc(facts.amount_sats)}}\\
+<div><dt>{{say("label.amount")}}</dt> <dd>{{view.plain_btc(facts.amount_sats)}} BTC\\
 % if view.fiat:
 <br><span class="fiat">{{view.fiat}}</span>\\
 % end
 </dd></div>
 % if facts.received_sats:
-<div><dt>{{say("label.received")}}</dt> <dd>{{view.format_btc(facts.received_sats)}}</dd></div>
+<div><dt>{{say("label.received")}}</dt> <dd>{{view.plain_btc(facts.received_sats)}} BTC</dd></div>
 % end
-% if view.transaction_url:
-<div><dt>{{say("label.transaction")}}</dt> <dd><a class="txid" href="{{view.transaction_url}}" rel="noreferrer">{{facts.txid[:8]}}…{{facts.txid[-8:]}}</a></dd></div>
+% for row in view.transactions:
+<div><dt>{{say("label.transaction")}}</dt> <dd><a class="txid" href="{{row.url}}" rel="noreferrer" aria-label="{{view.look_up(row)}}">{{row.short}}</a>\\
+% if row.amount:
+<span class="fiat part">{{row.amount}}</span>\\
+% end
+<span class="paper txid">{{row.txid}}</span></dd></div>
+% end
+% if view.confirmed_at and view.is_settled:
+<div><dt>{{say("label.confirmed_at")}}</dt> <dd>{{view.confirmed_at}}</dd></div>
+% end
+% if view.is_settled:
+% if view.rate:
+<div class="paper"><dt>{{say("label.rate")}}</dt> <dd>{{view.rate}}</dd></div>
+% end
+<div class="paper"><dt>{{say("label.address")}}</dt> <dd class="txid">{{facts.address}}</dd></div>
+% if facts.label and facts.seller_name:
+<div class="paper"><dt>{{say("label.shop")}}</dt> <dd dir="auto">{{facts.seller_name}}</dd></div>
+% end
 % end
 </dl>

@@ -160,7 +160,12 @@ def test_an_id_can_be_used_once(run: Callable[..., Result]) -> None:
         ["add", "a", "--name", "a\x1b[31m"],
         ["add", "a", "--name", "a" * 201],
         ["set", "company1"],
+        ["add", "a", "--support", "nobody"],
+        ["add", "a", "--support", "javascript://x/%0aalert(1)"],
+        ["add", "a", "--support", "mailto:help@shop.example"],
+        ["add", "a", "--support", "https://user:secret@shop.example/"],
         ["set", "company1", "--no-webhook", "--webhook-url", "http://x"],
+        ["set", "company1", "--no-support", "--support", "help@shop.example"],
         ["add"],
     ],
 )
@@ -182,6 +187,23 @@ def test_a_seller_s_data_can_be_changed(run: Callable[..., Result]) -> None:
     changed = document(run("seller", "set", "company1", "--name", "New", "--json"))
     assert (changed["name"], changed["email"], changed["webhook_url"]) == ("New", "a@b.c", "http://x")
     assert document(run("seller", "set", "company1", "--no-webhook", "--json"))["webhook_url"] is None
+
+
+@pytest.mark.parametrize("support", ["help@shop.example", "https://shop.example/help?from=till#form"])
+def test_a_seller_may_have_a_support_address(run: Callable[..., Result], support: str) -> None:
+    """`seller add` stores none by default. `seller set` stores one, or removes it."""
+    assert document(run("seller", "add", "company1", "--json"))["support"] is None
+    assert document(run("seller", "set", "company1", "--support", support, "--json"))["support"] == support
+    assert document(run("seller", "set", "company1", "--name", "New", "--json"))["support"] == support
+    assert document(run("seller", "set", "company1", "--no-support", "--json"))["support"] is None
+    assert document(run("seller", "add", "company2", "--support", support, "--json"))["support"] == support
+
+
+def test_a_wrong_support_address_is_refused_with_the_allowed_ones(run: Callable[..., Result]) -> None:
+    """The error names the fault and both allowed forms."""
+    error = run("seller", "add", "company1", "--support", "shop.example/help").stderr
+    assert "is not an email address" in error
+    assert "allowed: one email address in ASCII, or an address that starts with http:// or https://" in error
 
 
 def test_a_new_key_disables_the_old_one_at_once(run: Callable[..., Result]) -> None:

@@ -20,6 +20,7 @@ from payments.money import (
     price_of_bitcoin_unit,
     read_amount,
     read_number,
+    sats_to_fiat,
     to_plain,
     tolerance_sats,
 )
@@ -217,6 +218,24 @@ def test_a_spread_favours_the_merchant(amount: Decimal, price: Decimal, percent:
     with localcontext(Context(prec=200)):
         assert lower == price - price * percent / 100
     assert fiat_to_sats(amount, lower) >= fiat_to_sats(amount, price)
+
+
+@pytest.mark.parametrize(
+    ("sats", "price", "currency", "fiat"),
+    [
+        (122_402, "61146.30", "EUR", "74.84"),
+        (100_000_000, "61146.305", "EUR", "61146.31"),
+        (546, "9000000", "JPY", "49"),
+        (0, "61146.30", "EUR", "0.00"),
+        (1000, "100000000", "SAT", "1000"),
+    ],
+)
+def test_satoshis_have_a_value_with_the_currencys_decimals(
+    sats: int, price: str, currency: str, fiat: str
+) -> None:
+    """It is rounded half up, whatever the context of the program is."""
+    with localcontext(Context(prec=2)):
+        assert to_plain(sats_to_fiat(sats, Decimal(price), currency)) == fiat
 
 
 @given(st.integers(0, MAX_MONEY_SATS), percents)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
 from xml.etree import ElementTree
@@ -16,36 +15,14 @@ from models.output import Output
 from payments.money import format_btc
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, OVER, PART_SATS, SCENES, change, create_in_scene
+from tests.support.html_document import Document
 from tests.support.web_server import NOW, Reply, WebServer, open_shop, pay, stored
 from web.html.languages import languages
 
 HOSTILE = "\"'><script>alert(1)</script>{{7*7}}<!-- &amp; </title>"
+FOLDED = ("dropped", "underpaid_dropped")
 UNKNOWN = "PR-" + "A" * 22
 TOTAL_BYTES = 50 * 1024
-
-
-class Document(HTMLParser):
-    """A page's elements and text, as a browser finds them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        """Return the attributes of each element with this tag."""
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def links(self) -> list[str]:
-        """Return the targets of its links."""
-        return [str(attributes["href"]) for attributes in self.of("a")]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +37,10 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 def reset_clock(shop: WebServer) -> None:
     """Begin each test at the same time."""
     shop.now = NOW
+
+
+def outputs(document: dict[str, Any]) -> list[Output]:
+    return list(Output.select().where(Output.address == stored(document).address).order_by(Output.id))
 
 
 def path_of(document: dict[str, Any]) -> str:
@@ -85,7 +66,7 @@ def test_each_scene_has_its_text_in_each_language(shop: WebServer, scene: str, c
     """The page has the event, its meaning, and the number to give to the shop."""
     document = create_in_scene(shop, scene)
     page = read(shop, document, code)
-    received_sats = PART_SATS if scene in ("underpaid", "expired_partly") else DUE_SATS
+    received_sats = PART_SATS if "part" in scene or "underpaid" in scene else DUE_SATS
     values = {
         "received": f"{format_btc(received_sats)}\xa0BTC",
         "due": f"{format_btc(DUE_SATS - PART_SATS)}\xa0BTC",
@@ -97,7 +78,7 @@ def test_each_scene_has_its_text_in_each_language(shop: WebServer, scene: str, c
     assert language.say(f"{scene}.headline", **values) in page.text
     assert language.say(f"{scene}.lead", **values) in page.text
     assert document["payment_request_id"] in page.text
-    assert language.amount("135.99", "EUR") in page.text or scene == "underpaid"
+    assert language.amount("135.99", "EUR") in page.text or scene.startswith("underpaid")
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -105,17 +86,19 @@ def test_payment_details_are_shown_only_while_a_payment_counts(shop: WebServer, 
     """They are address, QR code and wallet link for the amount due."""
     document = create_in_scene(shop, scene)
     page = read(shop, document)
-    is_payable = scene in ("new", "underpaid", "replaced", "dropped")
-    due = DUE_SATS - PART_SATS if scene == "underpaid" else DUE_SATS
+    is_payable = scene in ("new", "underpaid", "replaced", "dropped", "underpaid_dropped")
+    due = DUE_SATS - PART_SATS if scene.startswith("underpaid") else DUE_SATS
     uri = f"bitcoin:{document['address'].upper()}?amount={format_btc(due)}"
     assert status(shop, document)["payment_uri"] == (uri if is_payable else None)
     assert [link for link in page.links() if link.startswith("bitcoin:")] == [uri] * is_payable
     assert len(page.of("img")) == is_payable
-    assert [each["data-copy"] for each in page.of("button")] == [
-        format_btc(due),
-        document["address"],
-    ] * is_payable
-    assert (document["address"] in page.text) is is_payable
+    lost = [each.txid for each in outputs(document) if scene in FOLDED and each.state == "dropped"]
+    payable = [format_btc(due), document["address"]] * is_payable
+    copied = [each["data-copy"] for each in page.of("button")]
+    assert copied == [*lost, *payable, document["payment_request_id"]]
+    # The receipt on paper has the address, too.
+    is_covered = scene in ("received", "confirming", "confirmed")
+    assert (document["address"] in page.text) is (is_payable or is_covered)
     assert visit(shop, f"{path_of(document)}/qr.svg").status == (200 if is_payable else 410)
 
 
@@ -144,6 +127,7 @@ def test_the_public_status_has_exactly_these_fields(shop: WebServer) -> None:
         "late": False,
         "taken_back": None,
         "txid": stored(document).txid,
+        "txids": [stored(document).txid],
         "address": document["address"],
         "payment_uri": None,
         "label": "Socks",
@@ -265,10 +249,20 @@ def test_the_link_to_the_shop_is_a_web_address_or_absent(shop: WebServer, url: s
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_the_link_to_the_shop_is_absent_while_a_payment_is_due(shop: WebServer, scene: str) -> None:
-    document = create_in_scene(shop, scene, redirect_url="https://shop.example/thanks")
-    is_payable = status(shop, document)["payment_uri"] is not None
-    assert ("https://shop.example/thanks" in read(shop, document).links()) is not is_payable
+def test_nobody_who_is_to_pay_is_sent_away(shop: WebServer, scene: str) -> None:
+    """The button to the shop is there once there is nothing more to pay. Until then there is a quiet link.
+
+    There is no link beside a dropped transaction, because that money can still arrive.
+    """
+    url = "https://shop.example/thanks"
+    document = create_in_scene(shop, scene, redirect_url=url)
+    page = read(shop, document)
+    classes = [str(link["class"]).split()[0] for link in page.of("a") if link["href"] == url]
+    if status(shop, document)["payment_uri"] is None:
+        assert classes == ["button"]
+    else:
+        assert classes == ([] if scene in FOLDED else ["away"])
+        assert ("Pay another way: back to the shop" in page.text) is (scene not in FOLDED)
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -357,8 +351,10 @@ def test_a_dropped_part_is_shown_below_the_received_part(shop: WebServer) -> Non
     document = create_in_scene(shop, "underpaid")
     pay(document, "e" * 64, state="dropped")
     page = read(shop, document)
-    assert page.of("main")[0]["data-scene"] == "underpaid"
-    assert "no longer has an earlier transaction" in page.text
+    assert page.of("main")[0]["data-scene"] == "underpaid_dropped"
+    assert "0.00100000\xa0BTC has arrived. The Bitcoin network has dropped another transaction" in page.text
+    change(document, status="expired")
+    assert "no longer has an earlier transaction" in read(shop, document).text
 
 
 # The QR code, the files, and their size
