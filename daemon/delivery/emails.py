@@ -12,6 +12,7 @@ from html import escape
 from daemon.delivery.advice import Advice, advice
 from payments.document import Document
 from payments.money import currency_exponent, format_btc, is_currency
+from payments.network import transaction_url
 from payments.notifications import is_urgent
 from payments.status import EventType
 
@@ -56,9 +57,9 @@ class _TableRow:
 
 
 def render_email(
-    event_type: EventType, document: Document, explorer_url: str, seller_contact: str = ""
+    event_type: EventType, document: Document, explorer_url: str | None, seller_contact: str = ""
 ) -> EmailContent:
-    """Return the operator's email about an event. `explorer_url` contains {txid}."""
+    """Return the operator's email about an event. `explorer_url` is the setting."""
     message = advice(event_type, document)
     facts = list(_facts(document, explorer_url, seller_contact))
     return EmailContent(
@@ -68,7 +69,7 @@ def render_email(
     )
 
 
-def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterator[_TableRow]:
+def _facts(document: Document, explorer_url: str | None, seller_contact: str) -> Iterator[_TableRow]:
     currency = _sanitize(document["currency"])
     yield _TableRow("Request", [document["payment_request_id"]], is_code=True)
     yield _TableRow("Seller", [_sanitize(document["seller_id"])])
@@ -106,19 +107,20 @@ def _price_origin(document: Document) -> Iterator[str]:
         yield f"from {_sanitize(document['price_source'])}"
 
 
-def _transactions(document: Document, explorer_url: str) -> Iterator[_TableRow]:
-    parts = document["transactions"]
+def _transactions(document: Document, explorer_url: str | None) -> Iterator[_TableRow]:
+    parts, network = document["transactions"], document.get("network")
+
+    def row(label: str, txid: str, *before: str) -> _TableRow:
+        link = transaction_url(txid, network, explorer_url) or ""
+        return _TableRow(label, [*before, txid], is_code=True, link=link)
+
     for part in parts[:MAX_TRANSACTIONS]:
         state = f"{format_btc(part['amount_sats'])} BTC, {_state(part)}"
-        yield _transaction("Transaction", part["txid"], explorer_url, state)
+        yield row("Transaction", part["txid"], state)
         if part["replaced_by"]:
-            yield _transaction("Replaced by", part["replaced_by"], explorer_url)
+            yield row("Replaced by", part["replaced_by"])
     if len(parts) > MAX_TRANSACTIONS:
         yield _TableRow("Transaction", [f"and {len(parts) - MAX_TRANSACTIONS} more"])
-
-
-def _transaction(label: str, txid: str, explorer_url: str, *before: str) -> _TableRow:
-    return _TableRow(label, [*before, txid], is_code=True, link=explorer_url.replace("{txid}", txid))
 
 
 def _state(part: Document) -> str:

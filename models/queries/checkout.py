@@ -20,7 +20,8 @@ class Part(NamedTuple):
 class Checkout:
     """Columns of `models.payment.PaymentRequest`, and its outputs in the order in which they were found.
 
-    `assessed_height` is the tip at which its status was computed.
+    `assessed_height` is the tip at which its status was computed. `network` is None before the
+    daemon has first reached bitcoind.
     """
 
     reference: str
@@ -39,6 +40,7 @@ class Checkout:
     label: str | None
     redirect_url: str | None
     assessed_height: int
+    network: str | None
     expires_at: datetime
     is_late: bool
     is_closed: bool
@@ -50,6 +52,7 @@ _QUERY = """
         p.amount_fiat, p.currency, p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats,
         p.txid, a.address, p.label, p.redirect_url,
         coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
+        (SELECT chain FROM daemon_report),
         p.expires_at, p.is_late, p.closed_at IS NOT NULL, o.txid, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id

@@ -14,6 +14,7 @@ import peewee
 import structlog
 
 from models.address import has_free_address
+from models.daemon_status import known_network
 from models.db.connection import new_row
 from models.payment import PaymentRequest, insert_with_address, payment_by_idempotency_key
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, format_btc, to_plain, tolerance_sats
@@ -50,6 +51,8 @@ def create(call: Request) -> Answer:
     check_request_limits(call, call.seller.id)
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
+    # This read comes before the transaction, so that a request that is stored needs no further query.
+    network = known_network()
     try:
         with call.writers.transaction():
             payment = store_request(terms)
@@ -60,7 +63,7 @@ def create(call: Request) -> Answer:
             raise
         return _known_answer(known, call)
     tell_log(payment)
-    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings), call)
+    return _answer(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, Any]:

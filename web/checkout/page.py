@@ -7,6 +7,7 @@ from http import HTTPStatus
 import segno
 
 from models.queries.checkout import checkout_of
+from payments.network import transaction_url
 from web.checkout.status import PublicFacts
 from web.checkout.view import View
 from web.html.languages import language_for, languages
@@ -24,11 +25,12 @@ def show(call: Request, reference: str) -> Content:
     facts = _facts(call, reference)
     language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
     explorer = call.settings.explorer_url
-    transaction_url = explorer.replace("{txid}", facts.txid) if facts.txid else None
+    link = transaction_url(facts.txid, facts.network, explorer) if facts.txid else None
     return page(
         _PAGE,
         language,
-        view=View(facts, language, call.now, transaction_url),
+        network=facts.network,
+        view=View(facts, language, call.now, link),
         facts=facts,
         tag=tag_of(facts.document),
         now=call.now.isoformat(timespec="milliseconds"),

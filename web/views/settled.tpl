@@ -9,5 +9,7 @@
 % end
 % if view.transaction_url:
 <div><dt>{{say("label.transaction")}}</dt> <dd><a class="txid" href="{{view.transaction_url}}" rel="noreferrer">{{facts.txid[:8]}}…{{facts.txid[-8:]}}</a></dd></div>
+% elif facts.txid:
+<div><dt>{{say("label.transaction")}}</dt> <dd class="txid">{{facts.txid}}</dd></div>
 % end
 </dl>
