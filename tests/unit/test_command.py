@@ -22,7 +22,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 def test_the_installed_program_is_named(programs: Path) -> None:
-    """Where docs/install.md was followed."""
+    """docs/install.md installs it."""
     python = Path("/opt/nodetill/.venv/bin/python")
     assert command_of(Path("/opt/nodetill"), python, Path("/var/lib/nodetill"), str(programs)) == "nodetill"
 

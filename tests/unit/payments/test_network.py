@@ -1,4 +1,4 @@
-"""A test network is told from real money, and each network has its explorer."""
+"""A test network is distinguished from real money, and each public network has an explorer."""
 
 import pytest
 
