@@ -156,7 +156,11 @@ def base_url() -> Kind[str]:
 
 
 def explorer_url() -> Kind[str]:
+    """Return the type of a link to a transaction. The value is "" for the word off, which means no links."""
+
     def read(text: str) -> str:
+        if text == "off":
+            return ""
         _web_address(text.replace("{txid}", "0"))
         if "{txid}" not in text:
             raise InvalidValue("has no {txid}")
@@ -164,7 +168,10 @@ def explorer_url() -> Kind[str]:
             raise InvalidValue("has braces beside those of {txid}")
         return text
 
-    return Kind(read, "an http:// or https:// address with {txid} where the transaction's id goes")
+    allowed = (
+        "an http:// or https:// address with {txid} where the transaction's id goes, or off for no links"
+    )
+    return Kind(read, allowed, "https://mempool.space/tx/{txid}")
 
 
 def mail_url() -> Kind[SmtpServer | Maildir]:

@@ -160,10 +160,10 @@ class Settings:
         addresses.email_address(),
         "The operator's address, which gets the emails about payments",
     )
-    explorer_url: str = setting(
-        "https://mempool.space/tx/{txid}",
+    explorer_url: str | None = setting(
+        "",
         addresses.explorer_url(),
-        "The link to a transaction in emails and pages; {txid} stands for the transaction's id",
+        "The link to a transaction, with {txid} for its id, or off; by default mempool.space for the network",
     )
     operator_password: Secret | None = setting(
         "",

@@ -6,7 +6,7 @@ from typing import Any
 
 import peewee
 
-from models.db.connection import JsonField, Table, UtcDateTimeField, fetch_one
+from models.db.connection import JsonField, Table, UtcDateTimeField, database, fetch_one
 
 _ONLY_ROW = 1
 
@@ -36,6 +36,12 @@ class DaemonReport(Table):
 def daemon_report() -> DaemonReport:
     """Return the current report, or an empty report before the daemon has written one."""
     return fetch_one(DaemonReport, "SELECT * FROM daemon_report") or DaemonReport()
+
+
+def known_network() -> str | None:
+    """Return the name in `payments.network`, or None before the daemon has first reached bitcoind."""
+    row = database.execute_sql("SELECT chain FROM daemon_report").fetchone()
+    return None if row is None else row[0]
 
 
 def update_report(**values: Any) -> None:

@@ -56,17 +56,25 @@ class Part(Protocol):
 
 
 def payment_document(
-    request: Request, address: str, parts: Iterable[Part], *, tip_height: int, public_url: str
+    request: Request,
+    address: str,
+    parts: Iterable[Part],
+    *,
+    tip_height: int,
+    network: str | None,
+    public_url: str,
 ) -> dict[str, Any]:
     """Return the request as JSON values, at the tip at which its status was computed.
 
-    `tip_height` is the published height. docs/spec.md 4 lists the field names. A cover that needs a coinbase
-    output requires more confirmations than agreed.
+    `tip_height` is the published height. `network` is None before the daemon has first reached bitcoind.
+    docs/spec.md 4 lists the field names. A cover that needs a coinbase output requires more confirmations
+    than agreed.
     """
     tip_height = tip_height if request.unpublished_height is None else request.unpublished_height
     return {
         "payment_request_id": request.reference,
         "seller_id": request.seller_id,
+        "network": network,
         "amount_fiat": request.amount_fiat,
         "currency": request.currency,
         "price_btc": request.price,

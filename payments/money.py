@@ -130,6 +130,12 @@ def format_btc(sats: int) -> str:
     return f"{'-' if sats < 0 else ''}{whole}.{rest:08d}"
 
 
+def group_digits(number: str) -> str:
+    """Return a plain number with a comma after each three digits: "1,234.50" for "1234.50"."""
+    whole, point, decimals = number.partition(".")
+    return f"{int(whole):,}{point}{decimals}"
+
+
 def to_plain(value: Decimal) -> str:
     """Return the number as text, never in exponent notation."""
     return format(value, "f")

@@ -11,7 +11,7 @@ from config import Settings
 from daemon.counters import Counters
 from daemon.unit_of_work import unit_of_work
 from models.address import references_for
-from models.daemon_status import update_report
+from models.daemon_status import known_network, update_report
 from models.outbox import EMAIL, WEBHOOK, add_event, add_message, outputs_in_last_event
 from models.output import Output, forget_spends, note_gaps, outputs_by_address
 from models.payment import (
@@ -150,6 +150,9 @@ class Assessor:
         return [line for change in changes for line in _lines(change)]
 
     def _add_events(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> None:
+        if not changes:
+            return
+        network = known_network()
         addresses = references_for({change.payment.address_id for change in changes})
         sellers = {change.payment.seller_id for change in changes}
         with_webhook = {seller_id for seller_id in sellers if has_webhook(seller_id)}
@@ -161,6 +164,7 @@ class Assessor:
                 address,
                 change.outputs,
                 tip_height=tip_height,
+                network=network,
                 public_url=self._settings.public_url,
             )
             for event_type in change.events:

@@ -18,17 +18,20 @@ class Advice:
     paragraphs: tuple[str, ...]
 
 
-def advice(event_type: EventType, document: Document) -> Advice:
-    """Return the text for the operator about an event. `document` is the request at that time."""
-    message = _message(event_type, document)
+def advice(event_type: EventType, document: Document, how_to_accept: tuple[str, ...]) -> Advice:
+    """Return the text for the operator about an event.
+
+    `document` is the request at that time. `how_to_accept` has the paragraphs on how to accept late money.
+    """
+    message = _message(event_type, document, how_to_accept)
     return _advice(message.headline, *message.paragraphs, *_caution(document))
 
 
-def _message(event_type: EventType, document: Document) -> Advice:
+def _message(event_type: EventType, document: Document, how_to_accept: tuple[str, ...]) -> Advice:
     match event_type:
         case EventType.UNDERPAID:
             return _advice(
-                "Payment incomplete", f"The customer paid a part. {_due(document)} are still missing."
+                "Payment incomplete", f"{_paid_part(document)} {_due(document)} are still missing."
             )
         case EventType.RECEIVED:
             return _received(document)
@@ -39,13 +42,13 @@ def _message(event_type: EventType, document: Document) -> Advice:
                 *_overpaid(document),
             )
         case EventType.EXPIRED:
-            return _expired(document)
+            return _expired(document, how_to_accept)
         case EventType.LATE:
-            return _late(document)
+            return _late(document, how_to_accept)
         case EventType.REVERTED:
-            return _reverted(document)
+            return _reverted(document, how_to_accept)
         case EventType.EXTRA:
-            return _extra(document)
+            return _extra(document, how_to_accept)
 
 
 def _received(document: Document) -> Advice:
@@ -62,19 +65,18 @@ def _received(document: Document) -> Advice:
     )
 
 
-def _expired(document: Document) -> Advice:
+def _expired(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
     received = _received_btc(document)
     if not document["due_sats"]:
-        return _late(document)
+        return _late(document, how_to_accept)
     return _advice(
         f"Payment expired with {received} received",
-        f"The time to pay is over. The customer paid {received}, and {_due(document)} are missing. "
-        "The payment does not count as paid.",
+        f"{_paid_part(document)} The time to pay is over, so the order is not paid.",
         f"{_SEND_BACK} If the rest comes, you will get another email. Then you can accept the payment.",
     )
 
 
-def _late(document: Document) -> Advice:
+def _late(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
     paid_late = "The customer paid the whole amount, but after the quoted price expired."
     if document["status"] != Status.EXPIRED:
         return _advice(
@@ -83,14 +85,13 @@ def _late(document: Document) -> Advice:
     return _advice(
         "Late payment, your decision",
         f"{paid_late} The payment counts only if you accept it.",
-        "To accept the payment at the old price, run this command:",
-        f"`manage.py payment accept {document['payment_request_id']}`",
+        *how_to_accept,
         "Otherwise ask the customer for an address, and send the money back.",
         *_overpaid(document),
     )
 
 
-def _reverted(document: Document) -> Advice:
+def _reverted(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
     if Status(document["status"]).is_covered:
         return _advice(
             "URGENT: payment no longer confirmed",
@@ -98,9 +99,11 @@ def _reverted(document: Document) -> Advice:
             "A double-spend can now reverse the payment.",
             f"Hold the delivery if you still can. {_ANOTHER_EMAIL}",
         )
+    is_late = bool(document["received_sats"]) and not document["due_sats"]
     return _advice(
         "URGENT: payment reverted",
         _taken_back(document),
+        *(how_to_accept if is_late else ()),
         f"Stop the delivery. If you have delivered already, contact the customer. {_ANOTHER_EMAIL}",
     )
 
@@ -108,10 +111,7 @@ def _reverted(document: Document) -> Advice:
 def _taken_back(document: Document) -> str:
     """Return the text on the rest of a payment that was complete."""
     if not document["received_sats"]:
-        return (
-            "The payment was complete, but now all of the money is missing. "
-            "It was double-spent, or the network dropped the transaction."
-        )
+        return "This payment has disappeared. It was double-spent, or the network dropped it."
     received = _received_btc(document)
     if document["due_sats"]:
         return (
@@ -125,16 +125,17 @@ def _taken_back(document: Document) -> str:
     )
 
 
-def _extra(document: Document) -> Advice:
+def _extra(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
     if document["status"] != Status.EXPIRED:
-        headline = "More money for a complete payment"
-        return _advice(headline, "More money came for a payment that was complete.", *_overpaid(document))
+        headline = "Surplus for a finished payment"
+        return _advice(
+            headline, "The customer sent money although everything was paid.", *_overpaid(document)
+        )
     if not document["due_sats"]:
-        return _late(document)
+        return _late(document, how_to_accept)
     return _advice(
         "More money for an expired payment",
-        f"More money came after the time to pay was over. {_received_btc(document)} are there now, "
-        f"and {_due(document)} are missing. The payment does not count as paid.",
+        f"More money came after the time to pay was over. {_paid_part(document)} The order is not paid.",
         _SEND_BACK,
     )
 
@@ -156,6 +157,10 @@ def _caution(document: Document) -> tuple[str, ...]:
     if not (is_to_be_sent_back and is_unconfirmed):
         return ()
     return ("Do not send money back before its transaction is in a block. It can still be double-spent.",)
+
+
+def _paid_part(document: Document) -> str:
+    return f"The customer paid {format_btc(document['received_sats'])} of {document['amount_btc']} BTC."
 
 
 def _due(document: Document) -> str:

@@ -11,12 +11,20 @@ from html import escape
 
 from daemon.delivery.advice import Advice, advice
 from payments.document import Document
-from payments.money import currency_exponent, format_btc, is_currency
+from payments.money import (
+    currency_exponent,
+    format_btc,
+    group_digits,
+    is_currency,
+    price_of_bitcoin_unit,
+    to_plain,
+)
+from payments.network import is_test_network, transaction_url
 from payments.notifications import is_urgent
 from payments.status import EventType
 
 MAX_SUBJECT_CHARACTERS = 120
-"""The limit of a subject. Only the seller's name is cut to keep the subject within it."""
+"""The limit of a subject. Only the seller's name and the note are cut to keep the subject within it."""
 
 MAX_TRANSACTIONS = 20
 """The limit of the list in an email, because anybody can send thousands of transactions to an address."""
@@ -30,6 +38,15 @@ _CELL = "padding: 6px 0; vertical-align: top; border-top: 1px solid rgba(128, 12
 _LABEL = (
     f"{_CELL} padding-right: 16px; text-align: left; font-weight: normal; white-space: nowrap; opacity: 0.7;"
 )
+_BAND = (
+    "margin: 0 0 16px; padding: 6px 12px; border-radius: 8px; background: #85480a; color: #ffffff; "
+    "font-size: 14px; font-weight: 600; text-align: center; text-wrap: balance;"
+)
+_BUTTON = (
+    "display: inline-block; padding: 10px 18px; border-radius: 8px; background: #155e48; color: #ffffff; "
+    "font-weight: 600; text-decoration: none;"
+)
+_LINK_TEXT = "Look at this payment"
 _VALUE = f"{_CELL} overflow-wrap: anywhere; word-break: break-word;"
 # These characters change the direction of the text that follows, so they can change its meaning for a reader.
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -55,27 +72,58 @@ class _TableRow:
     link: str = ""
 
 
-def render_email(
-    event_type: EventType, document: Document, explorer_url: str, seller_contact: str = ""
-) -> EmailContent:
-    """Return the operator's email about an event. `explorer_url` contains {txid}."""
-    message = advice(event_type, document)
-    facts = list(_facts(document, explorer_url, seller_contact))
+@dataclass(frozen=True, slots=True)
+class EmailContext:
+    """The facts of an email that its event's document lacks.
+
+    `explorer_url` is the setting, and `command` starts manage.py. `page_url` is the payment's page for the
+    operator, or "" if there is none.
+    """
+
+    explorer_url: str | None
+    command: str
+    page_url: str = ""
+    seller_name: str = ""
+    seller_contact: str = ""
+
+
+def render_email(event_type: EventType, document: Document, context: EmailContext) -> EmailContent:
+    """Return the operator's email about an event."""
+    message = advice(event_type, document, _how_to_accept(document, context))
+    facts = list(_facts(document, context))
+    mark = _network_mark(document)
     return EmailContent(
-        subject=_subject(message.headline, document),
-        text=_text(message, facts),
-        html=_html(message, facts, is_urgent=is_urgent(event_type)),
+        subject=_subject(message.headline, document, context.seller_name),
+        text=_text(message, facts, mark, context.page_url),
+        html=_html(message, facts, mark, context.page_url, is_urgent=is_urgent(event_type)),
     )
 
 
-def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterator[_TableRow]:
+def _how_to_accept(document: Document, context: EmailContext) -> tuple[str, ...]:
+    if context.page_url:
+        return ('To accept the payment at the old price, press "Accept" on its page.',)
+    return (
+        "To accept the payment at the old price, run this command on the server:",
+        f"`{context.command} payment accept {document['payment_request_id']}`",
+    )
+
+
+def _network_mark(document: Document) -> str:
+    """Return a line that marks a test network, or "". An event of an earlier version names no network."""
+    network = document.get("network")
+    return f"Test network ({network}): not real money" if is_test_network(network) else ""
+
+
+def _facts(document: Document, context: EmailContext) -> Iterator[_TableRow]:
     currency = _sanitize(document["currency"])
     yield _TableRow("Request", [document["payment_request_id"]], is_code=True)
-    yield _TableRow("Seller", [_sanitize(document["seller_id"])])
-    if seller_contact:
-        yield _TableRow("Contact", [_sanitize(seller_contact)])
-    yield _TableRow("Amount", [f"{document['amount_fiat']} {currency}", f"{document['amount_btc']} BTC"])
-    yield _TableRow("Price", [f"{_price(document)} {currency} for 1 BTC", *_price_origin(document)])
+    yield _TableRow("Seller", [_seller(document, context.seller_name)])
+    if context.seller_contact:
+        yield _TableRow("Contact", [_sanitize(context.seller_contact)])
+    amounts = [_fiat(document), f"{document['amount_btc']} BTC"]
+    yield _TableRow("Amount", amounts[1:] if currency == "BTC" else amounts)
+    if price_of_bitcoin_unit(currency) is None:
+        yield _TableRow("Price", [f"{_price(document)} {currency} for 1 BTC", *_price_origin(document)])
     yield _TableRow("Note", _note(document["note"]))
     yield _TableRow("Address", [document["address"]], is_code=True)
     yield _TableRow("Status", [_status(document)])
@@ -84,9 +132,18 @@ def _facts(document: Document, explorer_url: str, seller_contact: str) -> Iterat
         yield _TableRow("Missing", [f"{format_btc(document['due_sats'])} BTC"])
     if document["overpaid_sats"]:
         yield _TableRow("Too much", [f"{format_btc(document['overpaid_sats'])} BTC"])
-    yield from _transactions(document, explorer_url)
+    yield from _transactions(document, context.explorer_url)
     yield _TableRow("Created", [_readable_time(document["created_at"])])
     yield _TableRow("Expires", [_readable_time(document["expires_at"])])
+
+
+def _seller(document: Document, name: str) -> str:
+    seller_id = document["seller_id"]
+    return _sanitize(f"{name} ({seller_id})" if name and name != seller_id else seller_id)
+
+
+def _fiat(document: Document) -> str:
+    return _sanitize(f"{group_digits(document['amount_fiat'])} {document['currency']}")
 
 
 def _price(document: Document) -> str:
@@ -94,9 +151,10 @@ def _price(document: Document) -> str:
     text, currency = str(document["price_btc"]), document["currency"]
     decimals = len(text.partition(".")[2])
     if not is_currency(currency) or decimals <= currency_exponent(currency):
-        return text
+        return group_digits(text)
     unit = Decimal(1).scaleb(-currency_exponent(currency))
-    return f"about {Decimal(text).quantize(unit, ROUND_HALF_EVEN, Context(prec=100)):f}"
+    rounded = Decimal(text).quantize(unit, ROUND_HALF_EVEN, Context(prec=100))
+    return f"about {group_digits(to_plain(rounded))}"
 
 
 def _price_origin(document: Document) -> Iterator[str]:
@@ -106,19 +164,20 @@ def _price_origin(document: Document) -> Iterator[str]:
         yield f"from {_sanitize(document['price_source'])}"
 
 
-def _transactions(document: Document, explorer_url: str) -> Iterator[_TableRow]:
-    parts = document["transactions"]
+def _transactions(document: Document, explorer_url: str | None) -> Iterator[_TableRow]:
+    parts, network = document["transactions"], document.get("network")
+
+    def row(label: str, txid: str, *before: str) -> _TableRow:
+        link = transaction_url(txid, network, explorer_url) or ""
+        return _TableRow(label, [*before, txid], is_code=True, link=link)
+
     for part in parts[:MAX_TRANSACTIONS]:
         state = f"{format_btc(part['amount_sats'])} BTC, {_state(part)}"
-        yield _transaction("Transaction", part["txid"], explorer_url, state)
+        yield row("Transaction", part["txid"], state)
         if part["replaced_by"]:
-            yield _transaction("Replaced by", part["replaced_by"], explorer_url)
+            yield row("Replaced by", part["replaced_by"])
     if len(parts) > MAX_TRANSACTIONS:
         yield _TableRow("Transaction", [f"and {len(parts) - MAX_TRANSACTIONS} more"])
-
-
-def _transaction(label: str, txid: str, explorer_url: str, *before: str) -> _TableRow:
-    return _TableRow(label, [*before, txid], is_code=True, link=explorer_url.replace("{txid}", txid))
 
 
 def _state(part: Document) -> str:
@@ -137,22 +196,40 @@ def _status(document: Document) -> str:
     return f"{document['status']}, {confirmations}, {document['confirmations_required']} required"
 
 
-def _subject(headline: str, document: Document) -> str:
-    amount = f"{document['amount_fiat']} {document['currency']}"
-    seller = " ".join(_sanitize(document["seller_id"]).split())
-    room = MAX_SUBJECT_CHARACTERS - len(f"{headline}: {amount} for  ({document['payment_request_id']})")
-    if len(seller) > room:
-        seller = seller[: max(room - 1, 1)] + "…"
-    return _sanitize(f"{headline}: {amount} for {seller} ({document['payment_request_id']})")
+def _subject(headline: str, document: Document, seller_name: str) -> str:
+    """Return the subject. It shortens the seller and the note, which is often the number of an order."""
+    network = document.get("network")
+    mark = f"[{network}] " if is_test_network(network) else ""
+    start, end = f"{mark}{headline}: {_fiat(document)} for ", f" ({document['payment_request_id']})"
+    room = MAX_SUBJECT_CHARACTERS - len(start) - len(end)
+    seller, note = _one_line(seller_name or document["seller_id"]), _one_line(document["note"])
+    seller = _shortened(seller, max(room // 2, room - len(note) - 2) if note else room)
+    room -= len(seller) + 2
+    return _sanitize(f"{start}{seller}{f', {_shortened(note, room)}' if note and room > 1 else ''}{end}")
 
 
-def _text(message: Advice, facts: Sequence[_TableRow]) -> str:
-    paragraphs = [
-        textwrap.fill(_CODE.sub(r"\1", paragraph), _WIDTH, break_long_words=False, break_on_hyphens=False)
-        for paragraph in message.paragraphs
-    ]
+def _one_line(text: str) -> str:
+    return " ".join(_sanitize(text).split())
+
+
+def _shortened(text: str, max_characters: int) -> str:
+    return text if len(text) <= max_characters else text[: max(max_characters - 1, 0)].rstrip() + "…"
+
+
+def _text(message: Advice, facts: Sequence[_TableRow], mark: str, page_url: str) -> str:
+    paragraphs = map(_text_paragraph, message.paragraphs)
     table = [line for fact in facts for line in _text_lines(fact)]
-    return "\n\n".join([message.headline, *paragraphs, "\n".join(table)]) + "\n"
+    page = f"{_LINK_TEXT}:\n{page_url}" if page_url else ""
+    pieces = [mark, message.headline, page, *paragraphs, "\n".join(table)]
+    return "\n\n".join(filter(None, pieces)) + "\n"
+
+
+def _text_paragraph(paragraph: str) -> str:
+    """Return the paragraph in lines. A command stays on one line, so that it can be copied."""
+    text = _CODE.sub(r"\1", paragraph)
+    if _CODE.fullmatch(paragraph):
+        return text
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _text_lines(fact: _TableRow) -> Iterator[str]:
@@ -166,9 +243,11 @@ def _text_lines(fact: _TableRow) -> Iterator[str]:
             label = ""
 
 
-def _html(message: Advice, facts: Sequence[_TableRow], *, is_urgent: bool) -> str:
+def _html(message: Advice, facts: Sequence[_TableRow], mark: str, page_url: str, *, is_urgent: bool) -> str:
     # This red is readable on a light background and on a dark background.
     colour = "color: #d32f2f;" if is_urgent else ""
+    band = f'<p style="{_BAND}">{escape(mark)}</p>\n' if mark else ""
+    link = f'<p><a href="{escape(page_url)}" style="{_BUTTON}">{_LINK_TEXT}</a></p>\n' if page_url else ""
     paragraphs = "\n".join(f"<p>{_with_code_tags(paragraph)}</p>" for paragraph in message.paragraphs)
     rows = "\n".join(_html_row(fact) for fact in facts)
     return f"""\
@@ -181,8 +260,8 @@ def _html(message: Advice, facts: Sequence[_TableRow], *, is_urgent: bool) -> st
 <title>{escape(message.headline)}</title>
 </head>
 <body style="{_BODY}">
-<h1 style="margin: 0; font-size: 22px; line-height: 1.3; {colour}">{escape(message.headline)}</h1>
-{paragraphs}
+{band}<h1 style="margin: 0; font-size: 22px; line-height: 1.3; {colour}">{escape(message.headline)}</h1>
+{link}{paragraphs}
 <table style="width: 100%; margin-top: 24px; border-collapse: collapse;">
 {rows}
 </table>

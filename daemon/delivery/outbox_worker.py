@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import structlog
 
 from config import Settings
+from config.command import manage_command
 from daemon import failpoint
 from daemon.counters import Counters
-from daemon.delivery.emails import EmailContent, render_email
+from daemon.delivery.emails import EmailContent, EmailContext, render_email
 from daemon.delivery.queue import (
     bring_forward,
     due_queues,
@@ -33,6 +34,7 @@ from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.db.connection import chunked
 from models.outbox import EMAIL, Message, delete_delivered, prunable_messages
+from models.payment import PaymentRequest
 from models.seller import OPERATOR
 from payments.notifications import is_urgent, message_id, webhook_body
 from payments.status import EventType
@@ -200,7 +202,8 @@ class OutboxWorker(Worker):
         event, seller, now = message.event, message.event.payment.seller, self._clock()
         event_type = _render(EventType, event.type)
         if message.channel == EMAIL:
-            text = _render(render_email, event_type, event.payload, self._settings.explorer_url, seller.email)
+            context = _context(event.payment, self._settings)
+            text = _render(render_email, event_type, event.payload, context)
             reference = message_id(event.reference, self._settings.mail_from)
             urgent = is_urgent(event_type)
             self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=now)
@@ -257,6 +260,17 @@ class OutboxWorker(Worker):
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:
             log.info("messages pruned", count=pruned)
+
+
+def _context(payment: PaymentRequest, settings: Settings) -> EmailContext:
+    page_url = f"{settings.public_url}/operator/payments/{payment.reference}"
+    return EmailContext(
+        explorer_url=settings.explorer_url,
+        command=manage_command(),
+        page_url="" if settings.operator_password is None else page_url,
+        seller_name=payment.seller.name,
+        seller_contact=payment.seller.email,
+    )
 
 
 def _render(render: Callable[..., Any], *arguments: Any) -> Any:

@@ -21,7 +21,8 @@ class Part(NamedTuple):
 class Checkout:
     """Columns of `models.payment.PaymentRequest` and its seller, and its outputs in the order of their ids.
 
-    `assessed_height` is the tip at which its status was computed.
+    `assessed_height` is the tip at which its status was computed. `network` is None before the
+    daemon has first reached bitcoind.
     """
 
     reference: str
@@ -40,6 +41,7 @@ class Checkout:
     label: str | None
     redirect_url: str | None
     assessed_height: int
+    network: str | None
     seller_id: str
     seller_name: str
     support: str | None
@@ -55,6 +57,7 @@ _QUERY = """
         p.amount_fiat, p.currency, p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats,
         p.txid, a.address, p.label, p.redirect_url,
         coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
+        (SELECT chain FROM daemon_report),
         s.id, s.name, s.support, p.expires_at, p.confirmed_at, p.is_late, p.closed_at IS NOT NULL,
         o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p

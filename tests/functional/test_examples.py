@@ -169,7 +169,7 @@ def event(payment: PaymentRequest, kind: EventType, now: datetime, **columns: An
     row = stored({"payment_request_id": payment.reference})
     parts = outputs_at(row.address_id)
     document = payment_document(
-        row, row.address.address, parts, tip_height=TIP, public_url="https://pay.example.com"
+        row, row.address.address, parts, tip_height=TIP, network="main", public_url="https://pay.example.com"
     )
     return webhook_body(kind, now, document)
 

@@ -25,7 +25,8 @@ def post_office() -> Iterator[MailServer]:
 def mailing(make_till: MerchantMaker, post_office: MailServer) -> Merchant:
     """A till that sends its emails by SMTP."""
     address = post_office.address()
-    return make_till(SMTP_URL=f"smtp://{address.host}:{address.port}?starttls=never").open()
+    settings = {"SMTP_URL": f"smtp://{address.host}:{address.port}?starttls=never"}
+    return make_till(**settings, OPERATOR_PASSWORD="open sesame").open()
 
 
 def _errors(order: Order) -> str:
@@ -52,6 +53,31 @@ def test_emails_wait_for_a_busy_mail_server_and_come_once_each(
     assert post_office.recipients == ["operator@localhost"] * 2
 
 
+def test_emails_mark_play_money_and_lead_to_the_operator_s_page(
+    mailing: Merchant, post_office: MailServer, customer: Customer
+) -> None:
+    """A real mail server receives them. No link leads to an explorer, because none has this transaction."""
+    post_office.answers.clear()
+    mailing.installation.managed("seller", "set", SELLER, "--name", "Alpaca Direct")
+    order = mailing.request(confirmations=0, note="Order 5000\nAlpaca socks")
+    sent = customer.pay(order.address, order.amount_sats)
+    order.wait("confirmed")
+    mailing.wait(order.is_all_delivered, "deliver both")
+    letters = [letter for letter in post_office.taken if order.id in letter["Subject"]]
+    page = f"{order.now()['checkout_url'].removesuffix(f'/pay/{order.id}')}/operator/payments/{order.id}"
+    assert [letter["Subject"] for letter in letters] == [
+        f"[regtest] Payment {event}: 10.00 EUR for Alpaca Direct, Order 5000 Alpaca socks ({order.id})"
+        for event in ("received", "confirmed")
+    ]
+    for letter in letters:
+        lines = [line.strip() for line in body(letter).splitlines()]
+        assert lines[0] == "Test network (regtest): not real money"
+        assert lines[4:6] == ["Look at this payment:", page]
+        assert sent.txid in lines
+        assert "mempool.space" not in letter.as_string()
+    assert order.now()["network"] == "regtest"
+
+
 @pytest.fixture
 def shop(till: Merchant) -> Iterator[Endpoint]:
     """The seller's own server, which is told of its payments."""
@@ -76,6 +102,7 @@ def test_a_seller_is_told_in_order_and_can_check_who_says_so(
     assert [each["data"]["status"] for each in told] == ["received", "confirmed"]
     assert told[0]["data"] | {"status": "confirmed"} != told[1]["data"]
     assert all(each["data"]["metadata"] == {"cart": 7} for each in told)
+    assert all(each["data"]["network"] == "regtest" for each in told)
     identities = [request.headers["webhook-id"] for request in shop.requests]
     assert identities == [event["event_id"] for event in order.event_list()]
     assert told[1]["data"] == order.now()

@@ -2,7 +2,15 @@
 
 from typing import Any
 
+from daemon.delivery.emails import EmailContext
+
 TXID = "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"
+
+
+CONTEXT = EmailContext(
+    explorer_url=None, command="nodetill", seller_name="Alpaca Direct", seller_contact="shop@example.com"
+)
+"""The context of a shop whose operator's page is off."""
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -10,6 +18,7 @@ def document(**changes: Any) -> dict[str, Any]:
     return {
         "payment_request_id": "PR-3kTMd0Zk6bW1vJrXq2nVhA",
         "seller_id": "company1",
+        "network": "main",
         "amount_fiat": "135.99",
         "currency": "EUR",
         "price_btc": "61142.30",

@@ -253,5 +253,7 @@ def is_urgent(letter: EmailMessage) -> bool:
 
 
 def subjects(letters: Sequence[EmailMessage]) -> list[str]:
-    """Return each subject up to its colon, which names the event."""
-    return [str(letter["Subject"]).partition(":")[0].strip() for letter in letters]
+    """Return the part of each subject that names the event, between the network's mark and the colon."""
+    mark = "[regtest] "
+    assert all(letter["Subject"].startswith(mark) for letter in letters)
+    return [str(letter["Subject"]).removeprefix(mark).partition(":")[0].strip() for letter in letters]

@@ -138,7 +138,7 @@ def stock(addresses: int) -> None:
     store_rates("kraken", {"EUR": Decimal("61142.30"), "JPY": Decimal("9000000")}, NOW)
     store_rates("bitpay", {"EUR": Decimal("61150.30")}, NOW)
     beat(NOW, TIP, [])
-    update_report(assessed_height=TIP)
+    update_report(assessed_height=TIP, chain="main")
 
 
 def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:

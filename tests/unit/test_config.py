@@ -54,6 +54,7 @@ def test_each_setting_has_a_default(tmp_path: Path) -> None:
     assert (settings.rate_refresh, settings.rate_max_age) == (60, 600)
     assert settings.mail == Maildir(Path("var/mail"))
     assert settings.operator_password is None
+    assert settings.explorer_url is None
     assert settings.spellbook_triggers is False
     assert (settings.reconcile_interval, settings.log_format, settings.log_level) == (60, "logfmt", "info")
 
@@ -357,6 +358,8 @@ WRONG = {
         "https://mempool.space/tx/",
         "https://h/{txid}{x}",
         "javascript:{txid}",
+        "none",
+        "OFF",
         "{txid}",
     ],
     "OPERATOR_PASSWORD": ["a\tb"],
@@ -458,7 +461,7 @@ RIGHT = {
     "WEB_HOST": ["::1", "till_web", "localhost"],
     "PUBLIC_URL": ["https://example.com/pay", "https://h/a%20b/", "https://xn--mnchen-3ya.example"],
     "SMTP_URL": ["smtp://h:", "smtp://[::1]:25?starttls=never", "maildir:///srv/mail"],
-    "EXPLORER_URL": ["https://h/#/tx/{txid}", "http://[::1]:3002/tx/{txid}"],
+    "EXPLORER_URL": ["https://h/#/tx/{txid}", "http://[::1]:3002/tx/{txid}", "off"],
     "RATE_URL_KRAKEN": ["http://[::1]:8080/x?y=%20"],
     "CONFIRMATIONS": ["0", "144"],
     "WEBHOOK_PRIVATE_HOSTS": ["shop, 10.0.0.7,192.168.0.0/16", "fd00::/8,[::1]", "10.0.0.1/8", "my_shop."],
@@ -474,6 +477,12 @@ RIGHT = {
 def test_a_right_value_is_accepted(tmp_path: Path, name: str, text: str) -> None:
     """Examples are the limits of each range, IPv6 and Unix sockets."""
     load(tmp_path, **{name: text})
+
+
+def test_the_links_to_an_explorer_can_be_off(tmp_path: Path) -> None:
+    """An empty value counts as unset, so off has a word of its own."""
+    assert load(tmp_path, EXPLORER_URL="off").explorer_url == ""
+    assert load(tmp_path, EXPLORER_URL="").explorer_url is None
 
 
 def test_fixed_rates_replace_the_sources(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_units_have_a_low_exposure(analyze: list[str], unit: Path) -> None:
 def test_the_web_server_gets_no_secret_of_the_daemon() -> None:
     """An attacker in the web server then cannot call bitcoind or send the operator's mail."""
     daemon, web = map(_credentials, UNITS)
-    assert daemon == {"bitcoind-rpc-url", "smtp-url"}
+    assert daemon == {"bitcoind-rpc-url", "smtp-url", "operator-password"}
     assert web == {"operator-password"}
 
 

@@ -14,6 +14,7 @@ import peewee
 import structlog
 
 from models.address import has_free_address
+from models.daemon_status import known_network
 from models.db.connection import new_row
 from models.output import outputs_at
 from models.payment import PaymentRequest, insert_with_address, payment_by_idempotency_key
@@ -53,6 +54,8 @@ def create(call: Request) -> Answer:
     check_request_limits(call, call.seller.id)
     terms = agreed_terms(form, call.seller.id, call)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
+    # This read comes before the transaction, so that a request that is stored needs no further query.
+    network = known_network()
     try:
         with call.writers.transaction():
             payment = store_request(terms)
@@ -63,7 +66,7 @@ def create(call: Request) -> Answer:
             raise
         return _known_answer(known, call)
     tell_log(payment)
-    return _answer(HTTPStatus.CREATED, document_of_new(payment, call.settings), call)
+    return _answer(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
 
 
 def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, Any]:

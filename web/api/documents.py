@@ -25,22 +25,34 @@ def document_as_now(payment: PaymentRequest, settings: Settings) -> Payment:
         return document_of(current, settings)
 
 
-def document_of_new(payment: PaymentRequest, settings: Settings) -> Payment:
+def document_of_new(payment: PaymentRequest, network: str | None, settings: Settings) -> Payment:
     """Return the document of a new request. No query is needed, because nothing has paid it yet."""
-    return _document(payment, (), 0, settings)
+    return _document(payment, (), 0, network, settings)
 
 
 def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[Payment]:
     """Return the documents in the given order. Confirmations count from the tip of the last assessment."""
-    tip_height = daemon_report().assessed_height
+    report = daemon_report()
     parts = outputs_by_address([payment.address_id for payment in payments])
-    return [_document(p, parts.get(p.address_id, []), tip_height, settings) for p in payments]
+    return [
+        _document(p, parts.get(p.address_id, []), report.assessed_height, report.chain, settings)
+        for p in payments
+    ]
 
 
 def _document(
-    payment: PaymentRequest, parts: Iterable[Output], tip_height: int, settings: Settings
+    payment: PaymentRequest,
+    parts: Iterable[Output],
+    tip_height: int,
+    network: str | None,
+    settings: Settings,
 ) -> Payment:
     document = payment_document(
-        payment, payment.address.address, parts, tip_height=tip_height, public_url=settings.public_url
+        payment,
+        payment.address.address,
+        parts,
+        tip_height=tip_height,
+        network=network,
+        public_url=settings.public_url,
     )
     return cast(Payment, document)

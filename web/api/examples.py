@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from payments.document import payment_document
+from payments.network import MAIN
 from payments.notifications import webhook_body
 from payments.status import EventType, Status
 from web.api.forms import PaymentForm, read_form
@@ -89,7 +90,9 @@ class _Output:
 
 def new_payment(public_url: str) -> dict[str, Any]:
     """Return the response to `CREATE_BODY`."""
-    return payment_document(_Request(), ADDRESS, (), tip_height=_TIP_HEIGHT, public_url=public_url)
+    return payment_document(
+        _Request(), ADDRESS, (), tip_height=_TIP_HEIGHT, public_url=public_url, network=MAIN
+    )
 
 
 def webhook_event(public_url: str) -> dict[str, Any]:
@@ -105,7 +108,7 @@ def webhook_event(public_url: str) -> dict[str, Any]:
         confirmed_at=_CONFIRMED_AT,
     )
     document = payment_document(
-        confirmed, ADDRESS, [_Output()], tip_height=_TIP_HEIGHT, public_url=public_url
+        confirmed, ADDRESS, [_Output()], tip_height=_TIP_HEIGHT, public_url=public_url, network=MAIN
     )
     event: dict[str, Any] = json.loads(webhook_body(EventType.CONFIRMED, _CONFIRMED_AT, document))
     return event

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from models.outbox import EMAIL, WEBHOOK
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
+from payments.network import MAIN, NETWORKS
 from payments.status import EventType, Status
 from web.api.examples import ADDRESS, TXID
 
@@ -50,6 +51,14 @@ class Payment(TypedDict):
 
     payment_request_id: Reference
     seller_id: Annotated[str, Field(examples=["company1"])]
+    network: Annotated[
+        Annotated[str, Field(json_schema_extra={"enum": list(NETWORKS)})] | None,
+        Field(
+            description="The network, by bitcoind's name of its chain. Only `main` has real money. Null "
+            "before the daemon has first reached bitcoind",
+            examples=[MAIN],
+        ),
+    ]
     amount_fiat: Annotated[Digits, Field(description="The amount that you asked for")]
     currency: Currency
     price_btc: Annotated[Price, Field(description="The price of one bitcoin")]

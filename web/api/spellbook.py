@@ -46,7 +46,8 @@ def new_payment(call: Request) -> Content:
     if not is_known:
         log.info("seller added", seller=form.seller_id)
     tell_log(payment)
-    return _answer(document_of_new(payment, call.settings))
+    # The answer does not name the network.
+    return _answer(document_of_new(payment, None, call.settings))
 
 
 def payment_status(call: Request) -> Content:

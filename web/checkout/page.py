@@ -30,6 +30,7 @@ def show(call: Request, reference: str) -> Content:
     return page(
         _PAGE,
         language,
+        network=facts.network,
         view=View(facts, language, call.now, call.settings.explorer_url),
         facts=facts,
         is_unfolded=UNFOLD in parameters,

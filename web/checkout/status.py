@@ -31,6 +31,7 @@ class PublicFacts:
     """
 
     reference: str
+    network: str | None
     status: Status
     confirmations: int
     confirmations_required: int
@@ -65,6 +66,7 @@ class PublicFacts:
         is_payable = status in (Status.NEW, Status.UNDERPAID) and now < payment.expires_at
         return cls(
             reference=payment.reference,
+            network=payment.network,
             status=status,
             confirmations=depth(payment.covered_height, payment.assessed_height),
             confirmations_required=payment.confirmations_required,

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from models.output import DROPPED
 from payments.money import currency_exponent, format_btc, price_of_bitcoin_unit, sats_to_fiat, to_plain
+from payments.network import transaction_url
 from payments.status import Status
 from web.checkout.status import PublicFacts, web_address
 from web.html.languages import Language
@@ -55,10 +56,13 @@ _WITHOUT_CONTACT = frozenset({"new", "underpaid", "ending", "received", "confirm
 
 @dataclass(frozen=True, slots=True)
 class TransactionRow:
-    """A transaction on the page. `amount` is None where another row already has the amount."""
+    """A transaction on the page. `amount` is None where another row already has the amount.
+
+    `url` is None where there is no explorer.
+    """
 
     txid: str
-    url: str
+    url: str | None
     amount: str | None
 
     @property
@@ -74,7 +78,7 @@ class View:
     facts: PublicFacts
     language: Language
     now: datetime
-    explorer_url: str
+    explorer_url: str | None
 
     @property
     def scene(self) -> str:
@@ -224,7 +228,7 @@ class View:
         return self.language.say("action.look_up", txid=row.short)
 
     def _row(self, txid: str, amount: str | None) -> TransactionRow:
-        return TransactionRow(txid, self.explorer_url.replace("{txid}", txid), amount)
+        return TransactionRow(txid, transaction_url(txid, self.facts.network, self.explorer_url), amount)
 
     def _say(self, key: str) -> str:
         facts = self.facts

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bottle import SimpleTemplate
 
+from payments.network import is_test_network
 from web.html.languages import Language, language_for
 from web.html.static_files import HASHED
 from web.http.asgi import RAW_PATH
@@ -25,10 +26,14 @@ def page(
     *,
     status: int = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
+    network: str | None = None,
     **values: object,
 ) -> Content:
-    """Render a template."""
-    text: str = template.render(language=language, files=HASHED, reload_seconds=RELOAD_SECONDS, **values)
+    """Render a template. A test network is named in a band at the top."""
+    band = language.say("page.test_network", network=network) if is_test_network(network) else None
+    text: str = template.render(
+        language=language, files=HASHED, reload_seconds=RELOAD_SECONDS, band=band, **values
+    )
     ours = {
         "Content-Security-Policy": PAGE_POLICY,
         "Content-Language": language.code,

@@ -64,7 +64,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         ),
         "not-cancellable": ProblemType(
             409,
-            "Request can't be cancelled",
+            "Request not cancellable",
             "Money has come, or the request has expired. `detail` names the reason.",
             "Read the request, and act on its status.",
         ),

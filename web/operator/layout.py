@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 
 from bottle import SimpleTemplate
 
+from models.daemon_status import known_network
 from payments.money import format_btc
+from payments.network import is_test_network
 from web.html.languages import languages
 from web.html.static_files import HASHED
 from web.html.templates import template
@@ -22,8 +24,10 @@ _PROBLEM = template("operator_problem.tpl")
 def operator_page(
     name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
 ) -> Content:
-    """Render a template for a request."""
-    return _filled(name, call.environ, status, {}, values)
+    """Render a template for a request. A test network is named in a band at the top."""
+    network = known_network()
+    band = f"Test network ({network}): not real money" if is_test_network(network) else None
+    return _filled(name, call.environ, status, {}, {"band": band, **values})
 
 
 def see_other(path: str, call: Request, *cookies: str) -> Content:

@@ -14,6 +14,7 @@ from models.outbox import Event, Message, events_of, messages_of
 from models.output import Output, outputs_at
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import ActionNeeded, acknowledge, actions_for
+from payments.network import transaction_url
 from payments.status import EventType
 from web.api.documents import document_of
 from web.api.events import send_again
@@ -58,17 +59,18 @@ def show(call: Request, reference: str) -> Content:
     with snapshot():
         payment = _payment(reference)
         outputs = outputs_at(payment.address_id)
+        document = document_of(payment, call.settings)
         return operator_page(
             _PAGE,
             call,
-            payment=document_of(payment, call.settings),
+            payment=document,
             revision=payment.revision,
             row=payment,
             needs=[NEEDS[need] for need in actions_for(payment)],
             is_accepted=payment.late_accepted_at is not None or is_acceptance_pending(payment),
             sent_again=redeliveries_pending(payment),
             moments=_timeline(payment, outputs),
-            explorer_url=call.settings.explorer_url,
+            link_to=lambda txid: transaction_url(txid, document["network"], call.settings.explorer_url),
         )
 
 

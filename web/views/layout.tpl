@@ -21,6 +21,9 @@
 % end
 </head>
 <body>
+% if band:
+<aside class="band">{{band}}</aside>
+% end
 {{!base}}
 </body>
 </html>

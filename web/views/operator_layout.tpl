@@ -19,6 +19,9 @@
 % end
 </head>
 <body>
+% if get("band"):
+<aside class="band">{{band}}</aside>
+% end
 % if page:
 <a class="skip" href="#main">Skip to content</a>
 <header>

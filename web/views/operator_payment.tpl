@@ -56,14 +56,18 @@
 % for part in payment["transactions"]:
 <tr id="{{part['txid']}}-{{part['vout']}}">
 <td class="when"><time datetime="{{part['first_seen_at']}}">{{part["first_seen_at"][:10]}} {{part["first_seen_at"][11:19]}}</time></td>
-<td class="code"><a href="{{explorer_url.replace('{txid}', part['txid'])}}" rel="noreferrer">{{part["txid"][:10]}}…{{part["txid"][-6:]}}</a>:{{part["vout"]}}</td>
+<td class="code">\\
+% include("operator_txid.tpl", txid=part["txid"], link=link_to(part["txid"]))
+:{{part["vout"]}}</td>
 <td class="number">{{bitcoin(part["amount_sats"])}}</td>
 <td><span class="state {{part['state']}}">{{part["state"]}}</span>\\
 % if part["block_height"] is not None:
  in block {{part["block_height"]}}, {{part["confirmations"]}} deep\\
 % end
 % if part["replaced_by"]:
- by <a class="code" href="{{explorer_url.replace('{txid}', part['replaced_by'])}}" rel="noreferrer">{{part["replaced_by"][:10]}}…</a>\\
+ by <span class="code">\\
+% include("operator_txid.tpl", txid=part["replaced_by"], link=link_to(part["replaced_by"]))
+</span>\\
 % end
 </td>
 </tr>

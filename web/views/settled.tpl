@@ -8,11 +8,19 @@
 <div><dt>{{say("label.received")}}</dt> <dd>{{view.plain_btc(facts.received_sats)}} BTC</dd></div>
 % end
 % for row in view.transactions:
-<div><dt>{{say("label.transaction")}}</dt> <dd><a class="txid" href="{{row.url}}" rel="noreferrer" aria-label="{{view.look_up(row)}}">{{row.short}}</a>\\
+<div><dt>{{say("label.transaction")}}</dt> <dd>\\
+% if row.url:
+<a class="txid" href="{{row.url}}" rel="noreferrer" aria-label="{{view.look_up(row)}}">{{row.short}}</a>\\
+% else:
+<span class="txid">{{row.txid}}</span>\\
+% end
 % if row.amount:
 <span class="fiat part">{{row.amount}}</span>\\
 % end
-<span class="paper txid">{{row.txid}}</span></dd></div>
+% if row.url:
+<span class="paper txid">{{row.txid}}</span>\\
+% end
+</dd></div>
 % end
 % if view.confirmed_at and view.is_settled:
 <div><dt>{{say("label.confirmed_at")}}</dt> <dd>{{view.confirmed_at}}</dd></div>

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from daemon.delivery.emails import MAX_SUBJECT_CHARACTERS, MAX_TRANSACTIONS, EmailContent, render_email
 from payments.notifications import is_urgent, message_id, should_email_operator, webhook_body
 from payments.status import EventType, Status
-from tests.support.email_documents import TXID, document, transaction
+from tests.support.email_documents import CONTEXT, TXID, document, transaction
 
-EXPLORER = "https://mempool.space/tx/{txid}"
+PAGE = "https://pay.example.com/operator/payments/PR-3kTMd0Zk6bW1vJrXq2nVhA"
+WITH_PAGE = replace(CONTEXT, page_url=PAGE)
 REFERENCE = "PR-3kTMd0Zk6bW1vJrXq2nVhA"
 
 any_text = st.text(st.characters(codec=None), max_size=120)
@@ -25,7 +27,7 @@ events = st.sampled_from(EventType)
 
 def email(event_type: EventType, **changes: Any) -> EmailContent:
     """Return the email of an event whose document has these changes."""
-    return render_email(event_type, document(**changes), EXPLORER, "shop@example.com")
+    return render_email(event_type, document(**changes), CONTEXT)
 
 
 class Tags(HTMLParser):
@@ -88,8 +90,15 @@ def test_an_email_has_all_the_facts(event_type: EventType) -> None:
     mail = email(event_type, due_sats=100, overpaid_sats=23, status="expired")
     for form in (mail.text, unescape(mail.html)):
         for fact in (
-            *(REFERENCE, "company1", "shop@example.com", "135.99 EUR", "0.00222416 BTC", "Alpaca socks"),
-            *("61142.30 EUR for 1 BTC", "2026-12-10 10:53:20 UTC", "coinbase, kraken, bitpay"),
+            *(
+                REFERENCE,
+                "Alpaca Direct (company1)",
+                "shop@example.com",
+                "135.99 EUR",
+                "0.00222416 BTC",
+                "Alpaca socks",
+            ),
+            *("61,142.30 EUR for 1 BTC", "2026-12-10 10:53:20 UTC", "coinbase, kraken, bitpay"),
             *("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID, f"https://mempool.space/tx/{TXID}"),
             *("0.00000100 BTC", "0.00000023 BTC", "0 confirmations, 6 required", "2026-12-10 09:15:00 UTC"),
         ):
@@ -99,7 +108,21 @@ def test_an_email_has_all_the_facts(event_type: EventType) -> None:
 @pytest.mark.parametrize(
     ("event_type", "changes", "subject"),
     [
-        (EventType.RECEIVED, {}, "Payment received: 135.99 EUR for company1 (PR-3kTMd0Zk6bW1vJrXq2nVhA)"),
+        (
+            EventType.RECEIVED,
+            {},
+            "Payment received: 135.99 EUR for Alpaca Direct, Alpaca socks (PR-3kTMd0Zk6bW1vJrXq2nVhA)",
+        ),
+        (
+            EventType.RECEIVED,
+            {"note": "", "amount_fiat": "1234567.5"},
+            "Payment received: 1,234,567.5 EUR for Alpaca Direct (PR-3kTMd0Zk6bW1vJrXq2nVhA)",
+        ),
+        (
+            EventType.RECEIVED,
+            {"note": "17\n2 socks", "amount_fiat": "1", "currency": "BTC", "network": "regtest"},
+            "[regtest] Payment received: 1 BTC for Alpaca Direct, 17 2 socks (PR-3kTMd0Zk6bW1vJrXq2nVhA)",
+        ),
         (EventType.CONFIRMED, {"status": "confirmed"}, "Payment confirmed: 135.99 EUR"),
         (
             EventType.EXPIRED,
@@ -110,7 +133,7 @@ def test_an_email_has_all_the_facts(event_type: EventType) -> None:
         (EventType.LATE, {"status": "received", "late": True}, "Late payment counted: 135.99 EUR"),
         (EventType.REVERTED, {"status": "new"}, "URGENT: payment reverted: 135.99 EUR"),
         (EventType.REVERTED, {"status": "received"}, "URGENT: payment no longer confirmed: 135.99 EUR"),
-        (EventType.EXTRA, {"status": "confirmed"}, "More money for a complete payment: 135.99 EUR"),
+        (EventType.EXTRA, {"status": "confirmed"}, "Surplus for a finished payment: 135.99 EUR"),
         (
             EventType.EXTRA,
             {"status": "expired", "due_sats": 5},
@@ -130,13 +153,21 @@ def test_a_late_payment_email_has_the_command_to_accept_it() -> None:
     """The command has a line of its own, so that it can be copied."""
     text = email(EventType.LATE, status="expired", late=True).text
     assert "`" not in text
-    assert f"\nmanage.py payment accept {REFERENCE}\n" in text
+    assert f"\nnodetill payment accept {REFERENCE}\n" in text
+
+
+def test_a_long_command_stays_on_one_line() -> None:
+    """A command on two lines can't be copied."""
+    command = "'/home/me/a long/way/to/nodetill/.venv/bin/python' '/home/me/a long/way/to/nodetill/manage.py'"
+    context = replace(CONTEXT, command=command)
+    text = render_email(EventType.LATE, document(status="expired", late=True), context).text
+    assert f"\n{command} payment accept {REFERENCE}\n" in text
 
 
 def test_commands_addresses_and_txids_are_code_elements() -> None:
     """They are read letter by letter."""
     page = email(EventType.LATE, status="expired", late=True).html
-    for code in (f"manage.py payment accept {REFERENCE}", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID):
+    for code in (f"nodetill payment accept {REFERENCE}", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", TXID):
         assert f"<code>{code}</code>" in page
 
 
@@ -166,13 +197,13 @@ def test_an_email_links_the_replacing_transaction() -> None:
     [
         (
             {"status": "new", "received_sats": 0, "due_sats": 222416},
-            "now all of the money is missing",
+            "This payment has disappeared. It was double-spent, or the network dropped it.",
             "BTC are",
         ),
         (
             {"status": "underpaid", "received_sats": 200000, "due_sats": 22416},
             "now 0.00022416 BTC of the money are missing. 0.00200000 BTC are still there",
-            "all of the money",
+            "disappeared",
         ),
         (
             {"status": "expired", "received_sats": 222417, "due_sats": 0, "late": True},
@@ -206,9 +237,8 @@ def test_no_text_of_a_customer_or_seller_alters_the_form_of_an_email(
     event_type: EventType, status: Status, note: str, seller: str, contact: str
 ) -> None:
     """The subject is one line with the request's id. The HTML has only our elements and links."""
-    mail = render_email(
-        event_type, document(note=note, seller_id=seller, status=status.value), EXPLORER, contact
-    )
+    context = replace(CONTEXT, seller_name=seller, seller_contact=contact)
+    mail = render_email(event_type, document(note=note, seller_id=seller, status=status.value), context)
     assert mail.subject.isprintable() or not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", mail.subject)
     assert mail.subject.splitlines() == [mail.subject]
     assert REFERENCE in mail.subject
@@ -240,10 +270,10 @@ def test_no_text_of_a_customer_or_seller_alters_the_form_of_an_email(
 @given(any_text)
 def test_no_text_reverses_the_direction_of_other_text(note: str) -> None:
     """U+202E would reverse an amount or an address."""
-    mail = render_email(
-        EventType.RECEIVED, document(note=f"{note}\u202e\u2066", seller_id="a\u202eb"), EXPLORER
-    )
-    assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") & set(mail.text + mail.html)
+    context = replace(CONTEXT, seller_name=f"{note}\u202eb")
+    mail = render_email(EventType.RECEIVED, document(note=f"{note}\u202e\u2066"), context)
+    everything = set(mail.subject + mail.text + mail.html)
+    assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") & everything
 
 
 def test_a_note_keeps_its_lines() -> None:
@@ -281,17 +311,125 @@ def test_a_message_id_follows_from_the_event() -> None:
 @pytest.mark.parametrize(
     ("price", "currency", "shown"),
     [
-        ("61142.30", "EUR", "61142.30 EUR for 1 BTC"),
-        ("61142", "EUR", "61142 EUR for 1 BTC"),
-        ("61142.3456789012345678901234567890123456789", "EUR", "about 61142.35 EUR for 1 BTC"),
-        ("9612345.5", "JPY", "about 9612346 JPY for 1 BTC"),
-        ("18000.1234567", "KWD", "about 18000.123 KWD for 1 BTC"),
-        ("1", "BTC", "1 BTC for 1 BTC"),
+        ("61142.30", "EUR", "61,142.30 EUR for 1 BTC"),
+        ("61142", "EUR", "61,142 EUR for 1 BTC"),
+        ("61142.3456789012345678901234567890123456789", "EUR", "about 61,142.35 EUR for 1 BTC"),
+        ("9612345.5", "JPY", "about 9,612,346 JPY for 1 BTC"),
+        ("18000.1234567", "KWD", "about 18,000.123 KWD for 1 BTC"),
         ("1.2345", "???", "1.2345 ??? for 1 BTC"),
     ],
 )
 def test_a_price_has_the_decimals_of_its_currency(price: str, currency: str, shown: str) -> None:
     """A source may send forty decimals."""
-    sent = render_email(EventType.RECEIVED, document(price_btc=price, currency=currency), EXPLORER)
+    sent = email(EventType.RECEIVED, price_btc=price, currency=currency)
     assert f" {shown}\n" in sent.text
     assert f">{shown}<" in sent.html
+
+
+@pytest.mark.parametrize(("currency", "price"), [("BTC", "1"), ("SAT", "100000000")])
+def test_an_amount_in_bitcoin_has_no_price(currency: str, price: str) -> None:
+    """A row "1 BTC for 1 BTC" informs nobody."""
+    mail = email(EventType.RECEIVED, currency=currency, price_btc=price, price_source="bitcoin")
+    for form in (mail.text, mail.html):
+        assert "Price" not in form
+        assert "for 1 BTC" not in form
+
+
+def test_an_amount_in_btc_is_named_once() -> None:
+    """With the decimals that wallets show."""
+    text = email(EventType.RECEIVED, currency="BTC", amount_fiat="0.00222416").text
+    assert "\nAmount        0.00222416 BTC\nNote" in text
+
+
+@pytest.mark.parametrize("event_type", EventType)
+def test_an_email_links_to_the_operator_s_page(event_type: EventType) -> None:
+    """At its top, before the explanation; the link stands whole on a line of its own in the text."""
+    mail = render_email(event_type, document(status="expired", late=True), WITH_PAGE)
+    assert mail.text.split("\n\n")[1] == f"Look at this payment:\n{PAGE}"
+    assert Tags(mail.html).links[0] == PAGE
+    assert mail.html.index("Look at this payment") < mail.html.index("</p>")
+
+
+def test_an_email_names_the_command_only_without_the_page() -> None:
+    """A reader on a phone cannot run a command."""
+    for event_type in (EventType.LATE, EventType.EXTRA, EventType.EXPIRED):
+        mail = render_email(event_type, document(status="expired", late=True), WITH_PAGE)
+        assert "payment accept" not in mail.text + mail.html
+        assert 'press "Accept" on its page' in mail.text
+        mail = email(event_type, status="expired", late=True)
+        assert f"nodetill payment accept {REFERENCE}" in mail.text
+        assert "Look at this payment" not in mail.text + mail.html
+
+
+def test_a_late_replacement_names_the_way_to_accept_it() -> None:
+    """The email of a reverted payment has the command too where the new money came late."""
+    mail = email(EventType.REVERTED, status="expired", received_sats=222417, due_sats=0, late=True)
+    assert f"nodetill payment accept {REFERENCE}" in mail.text
+    mail = email(EventType.REVERTED, status="new", received_sats=0, due_sats=222416)
+    assert "payment accept" not in mail.text
+
+
+@pytest.mark.parametrize("network", ["test", "testnet4", "signet", "regtest"])
+def test_an_email_marks_a_test_network(network: str) -> None:
+    """In the subject, and in the first line of both forms."""
+    mail = email(EventType.CONFIRMED, status="confirmed", network=network)
+    mark = f"Test network ({network}): not real money"
+    assert mail.subject.startswith(f"[{network}] Payment confirmed: ")
+    assert mail.text.startswith(f"{mark}\n\nPayment confirmed\n")
+    assert mail.html.index(mark) < mail.html.index("<h1")
+
+
+@pytest.mark.parametrize("network", ["main", None])
+def test_an_email_about_real_money_has_no_mark(network: str | None) -> None:
+    """An event of an earlier version has no network at all."""
+    facts = document(network=network)
+    for given_facts in (facts, {name: value for name, value in facts.items() if name != "network"}):
+        mail = render_email(EventType.RECEIVED, given_facts, CONTEXT)
+        assert mail.subject.startswith("Payment received: ")
+        assert "Test network" not in mail.text + mail.html
+
+
+def test_a_transaction_without_an_explorer_has_no_link() -> None:
+    """The email then has its id alone."""
+    mail = email(EventType.RECEIVED, network="regtest")
+    assert "mempool.space" not in mail.text + mail.html
+    assert f"<code>{TXID}</code>" in mail.html
+    assert TXID in mail.text
+    assert not Tags(mail.html).links
+
+
+@pytest.mark.parametrize(
+    ("event_type", "changes", "said"),
+    [
+        (
+            EventType.EXPIRED,
+            {"status": "expired", "received_sats": 100_000, "due_sats": 122_416},
+            "paid 0.00100000 of 0.00222416 BTC. The time to pay is over, so the order is not paid.",
+        ),
+        (
+            EventType.EXTRA,
+            {"status": "expired", "received_sats": 100_000, "due_sats": 122_416},
+            "The customer paid 0.00100000 of 0.00222416 BTC. The order is not paid.",
+        ),
+        (
+            EventType.EXTRA,
+            {"status": "confirmed"},
+            "The customer sent money although everything was paid.",
+        ),
+    ],
+)
+def test_an_email_names_what_the_customer_did(
+    event_type: EventType, changes: dict[str, Any], said: str
+) -> None:
+    """In the first sentences, with the figures."""
+    assert said in " ".join(email(event_type, **changes).text.split())
+
+
+def test_a_long_note_or_name_leaves_room_for_the_other() -> None:
+    """Both are cut, and the id stays whole."""
+    long_name = replace(CONTEXT, seller_name="Alpaca " * 20)
+    subject = render_email(EventType.RECEIVED, document(note="Order 5000 " + "x" * 200), long_name).subject
+    assert len(subject) <= MAX_SUBJECT_CHARACTERS
+    assert re.fullmatch(r".* for Alpaca Alpaca.*…, Order 5000 x+… \(PR-3kTMd0Zk6bW1vJrXq2nVhA\)", subject)
+    subject = render_email(EventType.RECEIVED, document(note="17"), long_name).subject
+    assert subject.endswith(f"…, 17 ({REFERENCE})")

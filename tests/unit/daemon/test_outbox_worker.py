@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from config import Settings, load_settings
+from config.command import manage_command
 from daemon.chain.mempool import Mempool
 from daemon.commands import CommandHandler
 from daemon.counters import Counters
@@ -231,6 +232,27 @@ def test_messages_are_made_from_the_event_and_the_seller(outbox: Outbox) -> None
     assert outbox.webhooks.given[0]["url"] == "https://company1.example/hook"
     assert outbox.webhooks.given[0]["secrets"] == ["whsec_new", "whsec_old"]
     assert outbox.webhooks.given[0]["body"].startswith(b'{"type":"payment.received",')
+
+
+def test_an_email_leads_to_the_payment_s_page(outbox: Outbox, tmp_path: Path) -> None:
+    """The page is off without OPERATOR_PASSWORD. Then the email has the command instead."""
+    late = {"type": "payment.late", "payload": document(status="expired", late=True)}
+    payment = outbox.payment(outbox.seller())
+    Seller.update(name="Alpaca Direct").execute()
+    outbox.event(payment, EMAIL, **late)
+    outbox.work()
+    environ = {"OPERATOR_PASSWORD": "open sesame", "PUBLIC_URL": "https://pay.example.com"}
+    outbox.settings = load_settings(environ, tmp_path)
+    outbox.worker = outbox.new_worker(start_thread=lambda work: work())
+    outbox.event(payment, EMAIL, **late)
+    outbox.work()
+    without, with_page = (given["email"].text for given in outbox.mail.given)
+    page = f"https://pay.example.com/operator/payments/{payment.reference}"
+    assert f"{manage_command()} payment accept PR-" in without
+    assert "/operator/" not in without
+    assert f"\nLook at this payment:\n{page}\n" in with_page
+    assert "payment accept" not in with_page
+    assert "for Alpaca Direct, Alpaca socks (PR-" in outbox.mail.given[0]["email"].subject
 
 
 def test_only_a_reverted_payment_is_mailed_as_urgent(outbox: Outbox) -> None:

@@ -25,7 +25,7 @@ from daemon.delivery.smtp import Mailer
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from payments.status import EventType
 from tests.support.dead_address import NAME, dead_address, resolve
-from tests.support.email_documents import TXID, document
+from tests.support.email_documents import CONTEXT, TXID, document
 from tests.support.endpoint import CERTIFICATE
 from tests.support.mail_server import PASSWORD, USER, MailServer
 from tests.support.scripted_mail_server import Reply, ScriptedMailServer
@@ -39,7 +39,7 @@ FROM, OPERATOR, MESSAGE_ID = "till@shop.example", "operator@shop.example", "<evt
 
 def received_email(**changes: Any) -> EmailContent:
     """Return the email of a received payment."""
-    return render_email(EventType.RECEIVED, document(**changes), "https://mempool.space/tx/{txid}")
+    return render_email(EventType.RECEIVED, document(**changes), CONTEXT)
 
 
 def send(

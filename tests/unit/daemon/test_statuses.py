@@ -69,7 +69,7 @@ def check_all() -> None:
     for row in PaymentRequest.select():
         parts = outputs_at(row.address_id)
         document = payment_document(
-            row, "bcrt1q", parts, tip_height=published, public_url="https://a.example"
+            row, "bcrt1q", parts, tip_height=published, network="regtest", public_url="https://a.example"
         )
         shown = checkout_of(row.reference)
         assert shown is not None

@@ -144,7 +144,12 @@ def test_a_stored_request_has_each_field_of_its_document(opened: str) -> None:
     output = new_output(payment, state="mined", block_hash=BLOCK_HASH, block_height=99)
     stored = PaymentRequest.get_by_id(payment.id)
     found = payment_document(
-        stored, stored.address.address, [output], tip_height=100, public_url="https://pay.example"
+        stored,
+        stored.address.address,
+        [output],
+        tip_height=100,
+        network="main",
+        public_url="https://pay.example",
     )
     assert (found["seller_id"], found["status"], found["label"]) == ("company1", "new", "Socks")
     assert found["due_sats"] == found["amount_sats"]

@@ -68,7 +68,12 @@ def document(
     request: FakeRequest | None = None, *parts: FakeOutput, tip_height: int = 907002
 ) -> dict[str, Any]:
     return payment_document(
-        request or FakeRequest(), BECH32, parts, tip_height=tip_height, public_url="https://pay.example"
+        request or FakeRequest(),
+        BECH32,
+        parts,
+        tip_height=tip_height,
+        network="main",
+        public_url="https://pay.example",
     )
 
 
@@ -77,6 +82,7 @@ def test_a_document_is_the_example_of_the_contract() -> None:
     assert document(None, FakeOutput()) == {
         "payment_request_id": "PR-3kTMd0Zk6bW1vJrXq2nVhA",
         "seller_id": "company1",
+        "network": "main",
         "amount_fiat": "135.99",
         "currency": "EUR",
         "price_btc": "61142.30",

@@ -13,6 +13,7 @@ import pytest
 
 from models.output import Output, outputs_at
 from payments.document import payment_document
+from payments.network import MAIN
 from payments.notifications import webhook_body
 from payments.status import EventType, Status
 from tests.conftest import sqlite_in
@@ -100,7 +101,7 @@ def test_the_webhook_is_the_example(shop: WebServer, page: str) -> None:
     Output.update(first_seen_at=times["received_at"], vout=part["vout"]).execute()
     row = stored(made)
     document = payment_document(
-        row, row.address.address, outputs_at(row.address_id), tip_height=TIP, public_url=URL
+        row, row.address.address, outputs_at(row.address_id), tip_height=TIP, public_url=URL, network=MAIN
     )
     real = json.loads(webhook_body(EventType.CONFIRMED, times["confirmed_at"], document))
     assert real == {**example, "data": with_own(example["data"], real["data"])}

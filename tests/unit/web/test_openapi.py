@@ -146,7 +146,7 @@ def check_scene(shop: WebServer, described: Description, scene: str) -> None:
     row = stored(made)
     parts = outputs_at(row.address_id)
     document = payment_document(
-        row, row.address.address, parts, tip_height=TIP, public_url="https://a.example"
+        row, row.address.address, parts, tip_height=TIP, network="main", public_url="https://a.example"
     )
     for event in EventType:
         body = json.loads(webhook_body(event, NOW, document))

@@ -43,6 +43,7 @@ def test_a_new_request_has_all_fields_of_the_contract(shop: WebServer) -> None:
     assert document == {
         "payment_request_id": document["payment_request_id"],
         "seller_id": "company1",
+        "network": "main",
         "amount_fiat": "135.99",
         "currency": "EUR",
         "price_btc": "61146.30",

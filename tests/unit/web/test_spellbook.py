@@ -133,6 +133,7 @@ def test_a_removed_seller_is_refused(shop: WebServer) -> None:
 WORDS = {
     "new": "Created",
     "underpaid": "Insufficient amount received",
+    "underpaid_dropped": "Insufficient amount received",
     "ending": "Created",
     "received": "Transaction received",
     "confirming": "2 of 6 confirmations",

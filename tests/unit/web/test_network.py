@@ -1,0 +1,88 @@
+"""The API names the network, and the pages mark a test network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.daemon_status import update_report
+from models.output import Output
+from tests.support.checkout_scenes import create_in_scene
+from tests.support.operator_client import PASSWORD, OperatorClient
+from tests.support.web_server import WebServer, open_shop
+from web.html.languages import languages
+
+TEST_NETWORKS = ("test", "testnet4", "signet", "regtest")
+
+
+@pytest.fixture
+def shop(database_url: str, tmp_path: Path) -> Iterator[WebServer]:
+    """Yield a shop with the operator's page."""
+    with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def operator(shop: WebServer) -> OperatorClient:
+    """Return an operator who has logged in."""
+    client = OperatorClient(shop)
+    client.log_in()
+    return client
+
+
+def checkout(shop: WebServer, reference: str, language: str = "en") -> str:
+    headers = {"Authorization": None, "Accept-Language": language}
+    return shop.get(f"/pay/{reference}", headers).body.decode()
+
+
+@pytest.mark.parametrize("network", ["main", *TEST_NETWORKS, None])
+def test_each_answer_names_the_network(shop: WebServer, network: str | None) -> None:
+    """The network is null before the daemon has first reached bitcoind."""
+    update_report(chain=network)
+    made = shop.created()
+    path = f"/api/v1/payments/{made['payment_request_id']}"
+    assert made["network"] == network
+    assert shop.get(path).json["network"] == network
+    assert [each["network"] for each in shop.get("/api/v1/payments").json["data"]] == [network]
+
+
+@pytest.mark.parametrize("network", TEST_NETWORKS)
+@pytest.mark.parametrize("code", languages())
+def test_the_checkout_page_marks_a_test_network(shop: WebServer, code: str, network: str) -> None:
+    """In the customer's language, above all else."""
+    update_report(chain=network)
+    page = checkout(shop, shop.created()["payment_request_id"], code)
+    band = languages()[code].say("page.test_network", network=network)
+    assert network in band
+    assert 0 < page.index(f'<aside class="band">{band}</aside>') < page.index("<main")
+
+
+@pytest.mark.parametrize("network", ["main", None])
+def test_real_money_has_no_mark(shop: WebServer, operator: OperatorClient, network: str | None) -> None:
+    """An unknown network has none either."""
+    update_report(chain=network)
+    made = create_in_scene(shop, "received")
+    assert "band" not in checkout(shop, made["payment_request_id"])
+    assert 'class="band"' not in operator.get("/").text
+
+
+def test_the_operator_s_pages_mark_a_test_network(shop: WebServer, operator: OperatorClient) -> None:
+    """Each page, and the login."""
+    update_report(chain="regtest")
+    reference = create_in_scene(shop, "received")["payment_request_id"]
+    band = '<aside class="band">Test network (regtest): not real money</aside>'
+    for path in ("/", f"/operator/payments/{reference}", "/operator/money"):
+        assert band in operator.get(path).text
+    assert band in shop.get("/operator/login", {"Authorization": None}).body.decode()
+
+
+def test_a_transaction_without_an_explorer_has_no_link(shop: WebServer, operator: OperatorClient) -> None:
+    """The pages then show the whole id, so that it can be copied."""
+    reference = create_in_scene(shop, "received")["payment_request_id"]
+    (output,) = Output.select()
+    for network, link in (("signet", "https://mempool.space/signet/tx/"), ("regtest", None)):
+        update_report(chain=network)
+        for page in (checkout(shop, reference), operator.get(f"/operator/payments/{reference}").text):
+            assert ("mempool.space" in page) == (link is not None)
+            assert (f'href="{link}{output.txid}"' in page) == (link is not None)
+            assert output.txid in page
