@@ -3,6 +3,7 @@
 # make demo    run all of Nodetill on regtest; DEMO_ARGS=--once ends the demo after one payment
 # make setup-dev   add the packages of requirements-dev.lock (about 400 MB), for tests, lint and benchmarks
 # make test    run the tests; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
+# make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: about a minute
 # make check   run lint and tests, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
@@ -19,7 +20,7 @@ LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-.PHONY: setup setup-dev bitcoind browser demo test check lint lock bench soak clean
+.PHONY: setup setup-dev bitcoind browser demo test unit check lint lock bench soak clean
 
 setup: .venv/installed
 
@@ -36,6 +37,10 @@ browser: setup-dev
 
 test: setup-dev bitcoind browser
 	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
+
+unit: setup-dev
+	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope \
+		-m "not postgresql and not browser and not node" $(or $(TEST_ARGS),tests/unit)
 
 check: lint test
 
