@@ -1,6 +1,9 @@
-# make setup   make a virtual environment in .venv with the servers' packages, as requirements.lock pins them
+# make setup   make a virtual environment in .venv with the packages of requirements.lock (about 75 MB): those of
+#              the servers and the demo, and nothing else
 # make demo    run all of Nodetill on regtest; DEMO_ARGS=--once ends the demo after one payment
+# make setup-dev   add the packages of requirements-dev.lock (about 400 MB), for tests, lint and benchmarks
 # make test    run the tests; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
+# make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: about a minute
 # make check   run lint and tests, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
@@ -17,7 +20,7 @@ LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-.PHONY: setup setup-dev bitcoind browser demo test check lint lock bench soak clean
+.PHONY: setup setup-dev bitcoind browser demo test unit check lint lock bench soak clean
 
 setup: .venv/installed
 
@@ -26,7 +29,7 @@ setup-dev: .venv/installed-dev
 bitcoind: setup
 	@.venv/bin/python -m regtest.node
 
-demo: bitcoind
+demo: setup
 	@.venv/bin/python manage.py demo $(DEMO_ARGS)
 
 browser: setup-dev
@@ -34,6 +37,10 @@ browser: setup-dev
 
 test: setup-dev bitcoind browser
 	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
+
+unit: setup-dev
+	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope \
+		-m "not postgresql and not browser and not node" $(or $(TEST_ARGS),tests/unit)
 
 check: lint test
 
@@ -69,19 +76,35 @@ lock:
 	@{ echo "--only-binary :all:"; cat bench/peers.lock; } > bench/peers.new && mv bench/peers.new bench/peers.lock
 
 # Without isolation, what builds a package is what requirements-build.lock has, and nothing that pip picks itself.
-PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --require-hashes
 PIP_INSTALL_LOCKED = $(PIP_INSTALL) --use-pep517 --no-build-isolation
+
+# pip prints several lines for each package, and a line here stands for ten packages. A pipe hides pip's exit
+# status, so the file `succeeded` carries it.
+define pip_install
+	@echo "Installing the packages of $(2) into .venv"
+	@rm -f .venv/succeeded
+	@{ $(1) -r $(2) && touch .venv/succeeded; } | { \
+		total=$$(grep -c '^[a-zA-Z0-9].*==' $(2)); n=0; \
+		while read -r word rest; do case $$word in \
+			Collecting|Processing|Requirement|Ignoring) \
+				n=$$((n + 1)); [ $$((n % 10)) -ne 0 ] || echo "  package $$n of $$total" ;; \
+			Installing) echo "  unpacking" ;; \
+		esac; done; }
+	@rm .venv/succeeded 2> /dev/null || { echo "pip has failed: its error is above" >&2; exit 1; }
+endef
 
 # The file is touched last, so make repeats an installation that was cut short.
 .venv/installed: requirements-build.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Nodetill needs Python 3.11 or later: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x .venv/bin/python || echo "Making a virtual environment in .venv"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv \
 		|| { rm -rf .venv; echo "No virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
-	$(PIP_INSTALL) -r requirements-build.lock
-	$(PIP_INSTALL_LOCKED) -r requirements.lock
+	$(call pip_install,$(PIP_INSTALL),requirements-build.lock)
+	$(call pip_install,$(PIP_INSTALL_LOCKED),requirements.lock)
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.lock
-	$(PIP_INSTALL_LOCKED) -r requirements-dev.lock
+	$(call pip_install,$(PIP_INSTALL_LOCKED),requirements-dev.lock)
 	@touch $@

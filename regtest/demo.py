@@ -43,7 +43,8 @@ def demo(context: click.Context, once: bool, as_json: bool) -> None:
 
     The demo starts bitcoind, the daemon and the web server in a temporary directory and on free ports. Where
     there is no bitcoind, the demo fetches one. It creates a payment request, pays it, and mines six blocks.
-    The demo ignores your own settings. It runs until Ctrl-C, unless --once is given.
+    The demo ignores your own settings. It stays up, unless --once is given. In a terminal, single keys then
+    pay, mine, double-spend, and end the demo. Elsewhere it runs until Ctrl-C.
 
     \b
     manage.py demo
@@ -86,7 +87,7 @@ def _set_up(screen: Console, stack: ExitStack) -> Installation:
     screen.title("Nodetill on regtest: a real bitcoind, and play money")
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetill-demo-")))
     screen.step("Finding bitcoind, or fetching one")
-    program = find_bitcoind()
+    program = find_bitcoind(report=screen.detail)
     screen.detail(program[-1])
     node = stack.enter_context(RegtestNode.start(directory / "bitcoind", program))
     screen.step("bitcoind runs, with the settings of bitcoin.conf.example")

@@ -13,7 +13,13 @@ from regtest.installation import Installation
 from regtest.node import CUSTOMER
 
 SELLER = "company1"
-ORDER = {"seller_id": SELLER, "amount_fiat": "135.99", "currency": "EUR", "note": "Alpaca socks"}
+ORDER = {
+    "seller_id": SELLER,
+    "amount_fiat": "135.99",
+    "currency": "EUR",
+    "note": "Alpaca socks",
+    "label": "Demo shop",
+}
 CONFIRMATIONS = 6
 PATIENCE_SECONDS = 30.0
 

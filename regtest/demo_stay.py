@@ -1,75 +1,68 @@
-"""The demo after its payment: it keeps its servers running, and shows commands to try."""
+"""The demo after its payment: it keeps its servers running, and takes keys or shows commands."""
 
-import json
-import shlex
-import shutil
-import sys
 import time
-from pathlib import Path
+from contextlib import ExitStack
 
 from admin.terminal import GREEN
 from regtest.console import Console
-from regtest.demo_payment import ORDER, Mishap
+from regtest.demo_commands import show_commands
+from regtest.demo_keys import QUIT, Keys
+from regtest.demo_login import OneTimeLogin
+from regtest.demo_payment import Mishap
 from regtest.installation import Installation
-from regtest.node import CUSTOMER, PROJECT
+from regtest.keyboard import has_keyboard, single_keys
 
 POLL_SECONDS = 0.2
 
 
 def stay(installation: Installation, screen: Console, api_key: str) -> None:
-    """Wait until Ctrl-C, and report each further email. Raise Mishap where a server ends."""
-    reported = len(installation.letters())
+    """Wait until Ctrl-C or the key q, and report each further email. Raise Mishap where a server ends."""
+    watch = Watch(installation, screen)
     try:
-        _invite(installation, screen, api_key)
-        while True:
-            for server in (installation.daemon, installation.web):
-                if not server.is_running:
-                    raise Mishap(f"{server.name} has ended: {' '.join(server.lines()[-1:])}")
-            letters = installation.letters()
-            for letter in letters[reported:]:
-                screen.step(f"An email: {letter['Subject']}", GREEN)
-            reported = len(letters)
-            time.sleep(POLL_SECONDS)
+        if has_keyboard():
+            _take_keys(installation, screen, api_key, watch)
+        else:
+            show_commands(installation, screen, api_key)
+            while True:
+                watch.look()
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         screen.plain("")
 
 
-def _invite(installation: Installation, screen: Console, api_key: str) -> None:
-    payments = f"{installation.url}/api/v1/payments"
-    curl = f"curl -sS -H 'Authorization: Bearer {api_key}'"
-    order = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(ORDER))}"
-    bitcoin_cli, manage = _scripts(installation)
-    password = installation.settings["OPERATOR_PASSWORD"]
-    screen.title("The demo runs until Ctrl-C. Commands for another terminal:")
-    for purpose, line in {
-        "create a payment request": f"{curl} {order} {payments}",
-        "pay it": f"{bitcoin_cli} -rpcwallet={CUSTOMER} sendtoaddress ADDRESS AMOUNT_BTC",
-        "mine a block": f"{bitcoin_cli} -rpcwallet={CUSTOMER} -generate 1",
-        "show its status": f"{curl} {payments}/ID",
-        f"open the operator's page with the password {password}": installation.url,
-        "list all payments, and all commands": f"{manage} payment list\n    {manage} --help",
-        "follow the daemon's log": f"tail -f {installation.daemon.log_file}",
-        "list the emails": f"ls {installation.mail}/new",
-    }.items():
-        screen.plain(f"  {purpose}\n    {line}")
-    screen.plain("")
+class Watch:
+    """Looks after the servers and the emails, from now on."""
+
+    def __init__(self, installation: Installation, screen: Console) -> None:
+        self._installation = installation
+        self._screen = screen
+        self._reported = len(installation.letters())
+
+    def look(self) -> None:
+        """Report each new email. Raise Mishap where a server has ended."""
+        for server in (self._installation.daemon, self._installation.web):
+            if not server.is_running:
+                raise Mishap(f"{server.name} has ended: {' '.join(server.lines()[-1:])}")
+        letters = self._installation.letters()
+        for letter in letters[self._reported :]:
+            self._screen.step(f"An email: {letter['Subject']}", GREEN)
+        self._reported = len(letters)
 
 
-def _scripts(installation: Installation) -> tuple[Path, Path]:
-    """Write scripts that run bitcoin-cli for this node, and manage.py with these settings."""
-    node, directory = installation.node, installation.directory.parent
-    beside = Path(node.command[-1]).with_name("bitcoin-cli")
-    found = shutil.which("bitcoin-cli") or "bitcoin-cli"
-    client = [*node.command[:-1], str(beside)] if beside.exists() else [found]
-    options = [f"-datadir={node.datadir}", "-chain=regtest", f"-rpcport={node.rpc_port}"]
-    settings = [f"{name}={value}" for name, value in installation.settings.items()]
-    return (
-        _script(directory / "bitcoin-cli", [*client, *options]),
-        _script(directory / "manage", ["env", *settings, sys.executable, str(PROJECT / "manage.py")]),
-    )
-
-
-def _script(path: Path, line: list[str]) -> Path:
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(line)} "$@"\n')
-    path.chmod(0o700)
-    return path
+def _take_keys(installation: Installation, screen: Console, api_key: str, watch: Watch) -> None:
+    with ExitStack() as stack:
+        login = OneTimeLogin(installation.url, installation.settings["OPERATOR_PASSWORD"])
+        keys = Keys(installation, screen, installation.client(api_key), stack.enter_context(login))
+        keys.invite()
+        keyboard = stack.enter_context(single_keys())
+        while True:
+            try:
+                pressed = keyboard.keys(POLL_SECONDS)
+            except EOFError:
+                return
+            for key in pressed:
+                if key == QUIT:
+                    return
+                keys.press(key)
+            watch.look()
+            keys.report_changes()

@@ -6,12 +6,19 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
 SUITE = "sid"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
+MEGABYTE = 1_000_000
+REPORT_SECONDS = 2.0
+
+Report = Callable[[str], None]
+"""Shows a line that says how far a fetch is."""
 
 SIGNED_ALONE = {
     "APT::Get::AllowUnauthenticated": "false",
@@ -30,19 +37,23 @@ class FetchError(RuntimeError):
     """Debian's archive cannot be used on this machine. The message has the reason."""
 
 
-def fetch_bitcoind(cache: Path) -> list[str]:
+def silent(_line: str) -> None:
+    """Show nothing."""
+
+
+def fetch_bitcoind(cache: Path, report: Report = silent) -> list[str]:
     """Return the command that runs `cache`'s bitcoind. Fetch a missing bitcoind. Raise FetchError."""
-    return fetched_command("bitcoin-knots", cache, "bitcoind")
+    return fetched_command("bitcoin-knots", cache, "bitcoind", report)
 
 
-def fetched_command(package: str, cache: Path, program: str) -> list[str]:
+def fetched_command(package: str, cache: Path, program: str, report: Report = silent) -> list[str]:
     """Return the command that runs a program of a Debian package. Fetch a missing package.
 
     `program` is a pattern for a name in usr/bin or usr/sbin. `cache` is a directory for this package alone.
     Several processes may call this function at once. The command uses the fetched C library, because the
     system's own may be older. Raise FetchError.
     """
-    root = _fetched(package, cache)
+    root = _fetched(package, cache, report)
     loaders = [*root.glob("usr/lib/*/ld-linux-*.so.*"), *root.glob("usr/lib/ld-linux-*.so.*")]
     programs = sorted(root.glob(f"usr/*bin/{program}"))
     if not loaders or not programs:
@@ -52,26 +63,28 @@ def fetched_command(package: str, cache: Path, program: str) -> list[str]:
     return [str(loaders[0]), "--library-path", libraries, str(programs[0])]
 
 
-def _fetched(package: str, cache: Path) -> Path:
+def _fetched(package: str, cache: Path, report: Report) -> Path:
     root = cache / "root"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                _unpack(_download(package, Path(scratch)), Path(scratch) / "root")
+                packages = _download(package, Path(scratch), report)
+                report(f"Unpacking {len(packages)} packages")
+                _unpack(packages, Path(scratch) / "root")
                 # The rename comes last, so a root directory is always complete.
                 (Path(scratch) / "root").rename(root)
     return root
 
 
-def _download(package: str, scratch: Path) -> list[Path]:
+def _download(package: str, scratch: Path, report: Report) -> list[Path]:
     if not (shutil.which("apt-get") and shutil.which("dpkg") and KEYRING.exists()):
         raise FetchError("this is not Debian: apt-get, dpkg or Debian's keyring is missing")
     reasons = []
     for mirror in _mirrors():
         try:
-            return _download_from(mirror, package, scratch)
+            return _download_from(mirror, package, scratch, report)
         except FetchError as error:
             reasons.append(str(error))
     raise FetchError("; ".join(reasons) or "the machine's apt sources name no mirror of Debian")
@@ -85,13 +98,50 @@ def _mirrors() -> Iterable[str]:
     return dict.fromkeys(uri for uri in found if "debian" in uri and not uri.endswith("-security"))
 
 
-def _download_from(mirror: str, package: str, scratch: Path) -> list[Path]:
+def _download_from(mirror: str, package: str, scratch: Path, report: Report) -> list[Path]:
     """Download the package and all its dependencies, and return the .deb files."""
     options = _private_apt(mirror, scratch)
+    report(f"Fetching {package}: reading Debian's list of packages from {mirror}")
     _run(["apt-get", *options, "update"])
     # No package counts as installed, so apt downloads every library, and the C library too.
-    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", package])
-    return sorted((scratch / "cache/archives").glob("*.deb"))
+    install = ["apt-get", *options, "install", "-y", "--no-install-recommends"]
+    total = total_bytes(_run([*install, "--print-uris", package]))
+    report(f"Downloading {package} and its libraries: {total / MEGABYTE:.0f} MB")
+    archives = scratch / "cache/archives"
+    with progress(archives, total, report):
+        _run([*install, "--download-only", package])
+    return sorted(archives.glob("*.deb"))
+
+
+def total_bytes(uris: str) -> int:
+    """Return the sum of the sizes in apt-get's lines of the form 'URI' FILE SIZE HASH."""
+    return sum(map(int, re.findall(r"(?m)^'\S+' \S+ (\d+)", uris)))
+
+
+@contextmanager
+def progress(directory: Path, total: int, report: Report) -> Iterator[None]:
+    """Report every few seconds how many of `total` bytes are in `directory`."""
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(REPORT_SECONDS):
+            report(f"{_size(directory) / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB")
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _size(directory: Path) -> int:
+    size = 0
+    for path in directory.rglob("*"):
+        with suppress(OSError):  # apt has renamed the file meanwhile
+            size += path.stat().st_size
+    return size
 
 
 def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """A bitcoind in regtest mode, for the demo and the tests.
 
-`python -m regtest.node` finds or fetches bitcoind, and prints its command.
+`python -m regtest.node` finds or fetches bitcoind, and prints its path.
 """
 
 import hmac
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 from bitcoinrpc.authproxy import AuthServiceProxy, JSONRPCException
 
 from regtest.child import end_with_parent, free_ports
-from regtest.fetch import FetchError, fetch_bitcoind
+from regtest.fetch import FetchError, Report, fetch_bitcoind, silent
 
 __all__ = ["NoBitcoindError", "NodeError", "RegtestNode", "end_with_parent", "find_bitcoind", "free_ports"]
 
@@ -47,10 +47,11 @@ class NodeError(RuntimeError):
     """bitcoind did not start, or ended by itself. The message has the end of its output."""
 
 
-def find_bitcoind(cache: Path = PROJECT / ".bitcoind") -> list[str]:
+def find_bitcoind(cache: Path = PROJECT / ".bitcoind", report: Report = silent) -> list[str]:
     """Return the command that runs bitcoind, from $BITCOIND, $PATH or `cache`, in this order.
 
-    Fetch bitcoind into `cache` where all three have none. Raise NoBitcoindError.
+    Fetch bitcoind into `cache` where all three have none, and call `report` with each step of the fetch.
+    Raise NoBitcoindError.
     """
     named = os.environ.get("BITCOIND")
     if named:
@@ -61,7 +62,7 @@ def find_bitcoind(cache: Path = PROJECT / ".bitcoind") -> list[str]:
     if on_path:
         return [on_path]
     try:
-        return fetch_bitcoind(cache)
+        return fetch_bitcoind(cache, report)
     except FetchError as error:
         raise NoBitcoindError(
             f"no bitcoind found, and none could be fetched ({error}). Get Bitcoin Core from "
@@ -278,6 +279,6 @@ def accepted_options(command: tuple[str, ...]) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     try:
-        print(" ".join(find_bitcoind()))
+        print(f"bitcoind: {find_bitcoind(report=partial(print, flush=True))[-1]}")
     except NoBitcoindError as problem:
         sys.exit(f"nodetill: {problem}")

@@ -19,10 +19,30 @@ settings.load_profile("nodetill")
 
 NewDatabase = Callable[[Path], str]
 
-KINDS = {"sqlite": ["sqlite", "postgresql"], "postgresql": ["postgresql"]}[
-    os.environ.get("TEST_DATABASE", "sqlite")
-]
-"""With `make test DATABASE=postgresql`, only the tests of SQLite itself run on SQLite."""
+TEST_DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+KINDS = {
+    "sqlite": ["sqlite", "postgresql"],
+    "postgresql": ["postgresql"],
+    "sqlite-only": ["sqlite"],
+}[TEST_DATABASE]
+"""With `make test DATABASE=postgresql`, only the tests of SQLite itself run on SQLite.
+
+`make unit` sets TEST_DATABASE=sqlite-only, so no PostgreSQL server runs.
+"""
+
+MARKERS = {"postgres": "postgresql", "browser": "browser", "bitcoind": "node"}
+"""The marker that each of these fixtures gives to the tests that need it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a program which `make unit` does not run."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        for fixture, marker in MARKERS.items():
+            if fixture in item.fixturenames:
+                item.add_marker(marker)
+        if hasattr(item, "callspec") and "postgresql" in item.callspec.params.values():
+            item.add_marker("postgresql")
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +75,7 @@ def regtest_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
+    assert TEST_DATABASE != "sqlite-only", "this test lacks the marker postgresql"
     with PostgresServer() as server:
         yield server
 

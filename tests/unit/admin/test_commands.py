@@ -163,11 +163,26 @@ def test_a_line_to_be_copied_is_never_wrapped() -> None:
 # On a terminal
 
 
+# The doctor listens to the feed for a moment only, because nothing publishes there.
+IMPATIENT = """
+from admin.doctor import feed
+from manage import manage
+feed.LISTEN_SECONDS = 0.1
+manage()
+"""
+
+
 def run_on_a_terminal(tmp_path: Path, *arguments: str, **environ: str) -> str:
     """Return the output of manage.py on a terminal of its own."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
-    environ = {"PATH": os.defpath, "COLUMNS": str(COLUMNS), "TERM": "xterm", **environ}
+    command = [sys.executable, "-c", IMPATIENT, *arguments]
+    environ = {
+        "PYTHONPATH": str(PROJECT),
+        "PATH": os.defpath,
+        "COLUMNS": str(COLUMNS),
+        "TERM": "xterm",
+        **environ,
+    }
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         written = b""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from admin.doctor import feed
 from manage import manage
 from tests.support.endpoint import Endpoint, answers
 
@@ -18,7 +19,11 @@ ELSEWHERE = "node.example.com"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home directory with bitcoind's cookie. The name ELSEWHERE resolves to this machine."""
+    """Return a home directory with bitcoind's cookie. The name ELSEWHERE resolves to this machine.
+
+    The doctor listens to the feed for a moment only, because nothing publishes there.
+    """
+    monkeypatch.setattr(feed, "LISTEN_SECONDS", 0.1)
     (tmp_path / ".bitcoin").mkdir()
     (tmp_path / ".bitcoin" / ".cookie").write_text(COOKIE)
     find = socket.getaddrinfo

@@ -32,6 +32,8 @@ def server(sockets: Path) -> Iterator[PostgresServer]:
         yield started
 
 
+pytestmark = pytest.mark.postgresql
+
 FORMS = (
     "postgresql://{user}@[::1]:{port}/{name}",
     "postgresql://{user}@localhost:{port}/{name}",

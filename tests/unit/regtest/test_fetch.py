@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from regtest.fetch import SUITE, FetchError, fetched_command
+from regtest import fetch
+from regtest.fetch import SUITE, FetchError, fetched_command, progress, total_bytes
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="this is not Debian")
 
@@ -100,6 +102,31 @@ def test_the_machine_s_own_apt_accepts_the_unsigned_archive(permissive_apt: Path
 def test_an_unsigned_package_is_refused(permissive_apt: Path, tmp_path: Path) -> None:
     """No file of it is unpacked, because Nodetill would run it as bitcoind."""
     cache = tmp_path / "cache"
+    reported: list[str] = []
     with pytest.raises(FetchError, match=r"apt-get failed: .*not signed"):
-        fetched_command("bitcoin-knots", cache, "bitcoind")
+        fetched_command("bitcoin-knots", cache, "bitcoind", reported.append)
     assert not (cache / "root").exists()
+    source = f"file:{permissive_apt}"
+    assert reported == [f"Fetching bitcoin-knots: reading Debian's list of packages from {source}"]
+
+
+def test_a_download_reports_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are counted while they come, because apt prints nothing that a program may read."""
+    monkeypatch.setattr(fetch, "REPORT_SECONDS", 0.001)
+    (tmp_path / "partial").mkdir()
+    reported: list[str] = []
+    with progress(tmp_path, 30_000_000, reported.append):
+        wait_until(lambda: "0 of 30 MB" in reported)
+        (tmp_path / "partial" / "one.deb").write_bytes(bytes(2_000_000))
+        (tmp_path / "two.deb").write_bytes(bytes(5_000_000))
+        wait_until(lambda: "7 of 30 MB" in reported)
+
+
+def test_the_size_of_a_download_is_the_sum_of_its_files() -> None:
+    """The lines are those of apt-get install --print-uris; others are between them."""
+    uris = (
+        "Reading package lists...\n"
+        "'http://deb.debian.org/pool/libc6_2.42-5_amd64.deb' libc6_2.42-5_amd64.deb 1834608 SHA256:a1b2\n"
+        "'http://deb.debian.org/pool/libzmq5_4.3.5_amd64.deb' libzmq5_4.3.5_amd64.deb 1000 SHA256:c3d4\n"
+    )
+    assert total_bytes(uris) == 1_835_608

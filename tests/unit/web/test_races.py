@@ -115,9 +115,9 @@ def test_a_database_without_tables_is_503(tmp_path: Path) -> None:
         assert reply.json["chain"]["height"] is None
 
 
-def test_a_restart_of_postgresql_fails_no_call(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_restart_of_postgresql_fails_no_call(tmp_path: Path, postgres: PostgresServer) -> None:
     """Connections that were cut while idle are opened again."""
-    url = request.getfixturevalue("postgres").new_database()
+    url = postgres.new_database()
     with open_shop(tmp_path, url) as shop:
         with ThreadPoolExecutor(CALLERS) as pool:
             list(pool.map(lambda _: shop.get("/health"), range(100)))
