@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from html import escape
 
-from daemon.delivery.advice import Advice, advice
+from daemon.delivery.advice import Advice, advice, with_late_text
 from payments.document import Document
 from payments.money import currency_exponent, format_btc, is_currency
 from payments.notifications import is_urgent
@@ -56,10 +56,14 @@ class _TableRow:
 
 
 def render_email(
-    event_type: EventType, document: Document, explorer_url: str, seller_contact: str = ""
+    event_type: EventType,
+    document: Document,
+    explorer_url: str,
+    seller_contact: str = "",
+    late_text: str = "",
 ) -> EmailContent:
     """Return the operator's email about an event. `explorer_url` contains {txid}."""
-    message = advice(event_type, document)
+    message = with_late_text(advice(event_type, document), late_text)
     facts = list(_facts(document, explorer_url, seller_contact))
     return EmailContent(
         subject=_subject(message.headline, document),

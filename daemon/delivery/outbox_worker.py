@@ -200,7 +200,14 @@ class OutboxWorker(Worker):
         event, seller, now = message.event, message.event.payment.seller, self._clock()
         event_type = _render(EventType, event.type)
         if message.channel == EMAIL:
-            text = _render(render_email, event_type, event.payload, self._settings.explorer_url, seller.email)
+            text = _render(
+                render_email,
+                event_type,
+                event.payload,
+                self._settings.explorer_url,
+                seller.email,
+                event.late_text or "",
+            )
             reference = message_id(event.reference, self._settings.mail_from)
             urgent = is_urgent(event_type)
             self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=now)

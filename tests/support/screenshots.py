@@ -83,10 +83,11 @@ def _take_operator(
 ) -> None:
     beat(shop.now, TIP, [])
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
-    page.goto(f"http://127.0.0.1:{shop.port}{path}")
+    page.goto(f"http://127.0.0.1:{shop.port}/operator/login")
     page.get_by_label("Operator password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"**{path}")
+    page.wait_for_url("**/")
+    page.goto(f"http://127.0.0.1:{shop.port}{path}")
     page.screenshot(path=OPERATOR / f"{name}.png")
     page.close()
 

@@ -295,3 +295,13 @@ def test_a_price_has_the_decimals_of_its_currency(price: str, currency: str, sho
     sent = render_email(EventType.RECEIVED, document(price_btc=price, currency=currency), EXPLORER)
     assert f" {shown}\n" in sent.text
     assert f">{shown}<" in sent.html
+
+
+def test_the_worth_of_late_money_comes_after_the_first_paragraph() -> None:
+    """The email has the stored sentence, so that each attempt sends the same text."""
+    sentence = "Came 42 min late. Worth 131.20 EUR on 2026-11-23 at 12:00 UTC (asked for: 135.99 EUR)."
+    late = document(status="expired", late=True)
+    mail = render_email(EventType.LATE, late, EXPLORER, late_text=sentence)
+    text = " ".join(mail.text.split())
+    assert text.index("counts only if you accept it.") < text.index(sentence) < text.index("To accept")
+    assert f"<p>{sentence}</p>" in mail.html
