@@ -124,6 +124,7 @@ def show(call: Request) -> Content:
         older_query=_query(parameters, cursor=page.older),
         newer_query=_query(parameters, newer=page.newer),
         need=NEEDS.get(filters.needs) if filters.needs else None,
+        filters_beside_need=parameters.keys() - {"needs", "limit"},
         needs=NEEDS,
         rows=rows,
         total=_total(total, len(rows), MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL),

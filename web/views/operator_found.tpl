@@ -1,12 +1,16 @@
 <section id="list" aria-label="Payments" data-live>
 % if need:
 <h2>{{need[0]}}</h2>
+% if rows:
 <p>{{need[1]}}</p>
+% end
 % end
 % if rows:
 % include("operator_rows.tpl", caption="List of payments", prefix="", decide=need is not None, to=to)
 % elif is_first_day:
 % include("operator_first_day.tpl")
+% elif need and not filters_beside_need:
+<p class="none">Nothing is left to decide here. <a href="{{root or './'}}">To all payments</a></p>
 % else:
 <p class="none">No payments found.</p>
 % end

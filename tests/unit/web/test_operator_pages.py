@@ -320,6 +320,7 @@ def test_a_mark_as_done_is_undone(shop: WebServer, operator: OperatorClient) -> 
     back = operator.post(f"{path_of(made)}/settle", revision="0", to="?needs=part", comment=f" {comment} ")
     page = operator.get(back.leads_to)
     assert "Done. Undo" in page.words
+    assert "Nothing is left to decide here." in page.words
     assert action_lists(operator.get("/")) == {}
     at = moment(shop)
     shop.wait(seconds=60)
