@@ -53,8 +53,10 @@ def mark_settled(call: Request, reference: str) -> Content:
     if not is_comment(comment):
         message = f"must be one line with at most {MAX_COMMENT_CHARACTERS} characters"
         raise invalid([FieldError("comment", message)])
-    is_open = bool(actions_for(payment))
-    if not _acknowledge(call, [(payment, form.get("revision", ""))], comment) and is_open:
+    shown = form.get("revision", "")
+    # A second click on the same button finds the payment done, and is no fault.
+    is_repeated = shown == str(payment.revision) and not actions_for(payment)
+    if not is_repeated and not _acknowledge(call, [(payment, shown)], comment):
         detail = "this payment has changed since the page was loaded; look at it again, then decide"
         raise Problem(HTTPStatus.CONFLICT, "has-changed", detail)
     return _back(call, _page_of(reference))
