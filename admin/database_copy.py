@@ -15,6 +15,7 @@ from models.daemon_status import DaemonReport
 from models.db.connection import Table
 from models.db.leadership import DaemonEpoch
 from models.db.sqlite import sqlite3
+from models.decision import Decision
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
 from models.output import Output, WatchedOutpoint
@@ -31,6 +32,7 @@ TABLES: tuple[type[Table], ...] = (
     Block,
     Event,
     Message,
+    Decision,
     Rate,
     DaemonCommand,
     DaemonReport,

@@ -1,4 +1,4 @@
-"""`manage.py payment`: list, show and cancel payment requests, and accept late money."""
+"""`manage.py payment`: list, show, cancel and settle payment requests, and accept late money."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,13 +6,17 @@ import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from admin.payment_page import page
-from admin.terminal import table
+from admin.terminal import printable, table
 from models.address import Address
 from models.command import NotCancellable, NotLate, request_acceptance, request_cancellation
 from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
+from models.decision import MAX_COMMENT_CHARACTERS, DecidedBy, Decision, decisions_of, is_comment
 from models.outbox import events_of
+from models.output import outputs_at
 from models.payment import PaymentRequest, payment_by_reference
+from models.queries.attention import acknowledge, actions_for, reopen
+from models.queries.pricing import late_money_of
 from payments.status import Status
 from web.api.documents import document_as_now, document_of, documents_of
 from web.api.schemas import Payment
@@ -25,7 +29,7 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """List, show and cancel payment requests, and accept late money.
+    """List, show, cancel and settle payment requests, and accept late money.
 
     \b
     manage.py payment list --status expired
@@ -70,8 +74,12 @@ def show(reference: str, as_json: bool) -> None:
     with open_settings_and_database() as settings, snapshot():
         row = payment_named(reference)
         found = document_of(row, settings)
+        decisions, outputs = decisions_of(row), outputs_at(row.address_id)
+        late = late_money_of(row, outputs, datetime.now(UTC), settings.rate_max_age, settings.rate_spread)
         shown = page(found, events_of(row), row.cancelled_at)
-    answer(found, shown, as_json)
+    lines = [late.sentences()] if late is not None else []
+    lines += [_decided(each) for each in decisions]
+    answer(found, "\n".join([shown, *lines]), as_json)
 
 
 @payment.command()
@@ -90,7 +98,7 @@ def accept(reference: str, as_json: bool) -> None:
         row = payment_named(reference)
         is_done = row.late_accepted_at is not None
         try:
-            request_acceptance(row, now, database.atomic)
+            request_acceptance(row, now, database.atomic, DecidedBy.COMMAND)
         except NotLate as error:
             message = f"payment {row.reference} has no late money to accept: it is {row.status}"
             raise CommandError(message) from error
@@ -132,6 +140,47 @@ def cancel(reference: str, as_json: bool) -> None:
         click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
 
 
+@payment.command()
+@reference_argument
+@click.option("--comment", default="", metavar="TEXT", help="One line for the payment's timeline.")
+@click.option("--undo", is_flag=True, help="Undo the last mark as done.")
+@json_option
+def settle(reference: str, comment: str, undo: bool, as_json: bool) -> None:
+    """Mark a payment as done, so that it needs no decision any more.
+
+    \b
+    manage.py payment settle PR-4NFvpU8duEamwKnDykOqhi --comment "refunded"
+    manage.py payment settle PR-4NFvpU8duEamwKnDykOqhi --undo
+    """
+    now, comment = datetime.now(UTC), comment.strip()
+    if undo and comment:
+        raise click.UsageError("--undo takes no --comment")
+    if not is_comment(comment):
+        message = f"must be one line with at most {MAX_COMMENT_CHARACTERS} characters"
+        raise click.BadParameter(message, param_hint="--comment")
+    with open_settings_and_database() as settings:
+        row = payment_named(reference)
+        with database.atomic():
+            if undo:
+                _undo(row, now)
+            else:
+                _settle(row, now, comment)
+        found = document_as_now(row, settings)
+    answer(found, f"Payment {reference}: {'open again' if undo else 'marked as done'}.", as_json)
+
+
+def _settle(row: PaymentRequest, now: datetime, comment: str) -> None:
+    if not actions_for(row):
+        raise CommandError(f"payment {row.reference} needs no decision: it is {row.status}")
+    if not acknowledge(row, row.revision, now, DecidedBy.COMMAND, comment):
+        raise CommandError(f"payment {row.reference} has changed just now: look at it again, then decide")
+
+
+def _undo(row: PaymentRequest, now: datetime) -> None:
+    if not reopen(row, now, DecidedBy.COMMAND):
+        raise CommandError(f"the last decision on payment {row.reference} is not a mark as done")
+
+
 def payment_named(reference: str) -> PaymentRequest:
     """Return the request with this id. Raise CommandError where there is none."""
     row = payment_by_reference(reference)
@@ -148,6 +197,11 @@ def daemon_silence(now: datetime) -> str | None:
     if now - heartbeat_at <= SILENT_AFTER:
         return None
     return f"the daemon's last heartbeat was at {heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _decided(decision: Decision) -> str:
+    comment = f": {printable(decision.comment)}" if decision.comment else ""
+    return f"  {decision.at:%Y-%m-%d %H:%M:%S} UTC  {decision.kind}, by {decision.by}{comment}"
 
 
 def _table(found: list[Payment]) -> str:

@@ -107,7 +107,7 @@ def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> N
 
     \b
     manage.py seller add company1
-    manage.py seller add company1 --name "Alpaca Direct" --support help@example.com
+    manage.py seller add company1 --support help@example.com
     manage.py seller add company1 --webhook-url https://shop.example.com/paid
     manage.py seller add company1 --restore
     """

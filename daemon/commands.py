@@ -5,11 +5,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from config import Settings
 from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
 from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, DaemonCommand, delete_commands
 from models.outbox import Message
+from models.output import outputs_at
 from models.payment import PaymentRequest, cancel_payments, mark_for_reassessment
+from models.queries.pricing import late_money_of
 from payments.cancellation import obstacle
 from payments.status import Status
 
@@ -24,7 +27,8 @@ log = structlog.get_logger(__name__)
 class CommandHandler:
     """Runs the pending commands of the database, all of one kind together."""
 
-    def __init__(self, mempool: Mempool) -> None:
+    def __init__(self, settings: Settings, mempool: Mempool) -> None:
+        self._settings = settings
         self._mempool = mempool
 
     def handle(self, commands: Sequence[DaemonCommand], now: datetime) -> None:
@@ -33,7 +37,7 @@ class CommandHandler:
         if checks := by_kind[TRANSACTION]:
             self._check(checks, now)
         if acceptances := by_kind[ACCEPT]:
-            _accept(acceptances, now)
+            self._accept(acceptances, now)
         if redeliveries := by_kind[REDELIVER]:
             _redeliver(redeliveries, now)
         if orders := by_kind[FOLLOW]:
@@ -47,6 +51,33 @@ class CommandHandler:
             delete_commands(commands)
         for command in commands:
             log.info("transaction looked at", payment=_reference(command), txid=command.txid)
+
+    def _accept(self, commands: Sequence[DaemonCommand], now: datetime) -> None:
+        """Accept the late money of payments, unless it is accepted already."""
+        late = [p for c in commands if (p := c.payment) and p.is_late and p.late_accepted_at is None]
+        facts = [self._worth(payment, now) for payment in late]
+        with unit_of_work("acceptance"):
+            is_one = PaymentRequest.id.in_([payment.id for payment in late])
+            PaymentRequest.update(late_accepted_at=now).where(is_one).execute()
+            mark_for_reassessment(payment.address_id for payment in late)
+            delete_commands(commands)
+        for payment, worth in zip(late, facts, strict=True):
+            log.info("late payment accepted", payment=payment.reference, **worth)
+
+    def _worth(self, payment: PaymentRequest, now: datetime) -> dict[str, object]:
+        """Return the figures of the decision for the log. `worth` is None without a fresh price."""
+        outputs = outputs_at(payment.address_id)
+        settings = self._settings
+        late = late_money_of(payment, outputs, now, settings.rate_max_age, settings.rate_spread)
+        if late is None:
+            return {}
+        currency = payment.currency
+        return {
+            "late_seconds": int(late.late_by.total_seconds()),
+            "asked": f"{late.asked} {currency}",
+            "worth": None if late.worth is None else f"{late.worth} {currency}",
+            "difference_percent": None if late.difference_percent is None else str(late.difference_percent),
+        }
 
 
 def run_cancellations(commands: Sequence[DaemonCommand], as_of: datetime, now: datetime) -> None:
@@ -75,18 +106,6 @@ def _close_orders(commands: Sequence[DaemonCommand]) -> None:
         delete_commands(commands)
     for command in commands:
         log.warning("chain followed by the operator's order", block=command.txid)
-
-
-def _accept(commands: Sequence[DaemonCommand], now: datetime) -> None:
-    """Accept the late money of payments, unless it is accepted already."""
-    late = [p for command in commands if (p := command.payment) and p.is_late and p.late_accepted_at is None]
-    with unit_of_work("acceptance"):
-        is_one = PaymentRequest.id.in_([payment.id for payment in late])
-        PaymentRequest.update(late_accepted_at=now).where(is_one).execute()
-        mark_for_reassessment(payment.address_id for payment in late)
-        delete_commands(commands)
-    for payment in late:
-        log.info("late payment accepted", payment=payment.reference)
 
 
 def _redeliver(commands: Sequence[DaemonCommand], now: datetime) -> None:

@@ -99,7 +99,7 @@ class Loop:
         self._stalled = StalledChain()
         self._mempool = Mempool(node, self._watch)
         self._transactions = TransactionHandler(node, self._mempool, self._watch)
-        self._commands = CommandHandler(self._mempool)
+        self._commands = CommandHandler(settings, self._mempool)
         self._assessor = Assessor(settings, self._pulse, counters)
 
         self._reconcile_at = self._check_at = 0.0

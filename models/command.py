@@ -20,6 +20,7 @@ from models.db.connection import (
     placeholders,
     with_paramstyle,
 )
+from models.decision import DecidedBy, DecisionKind, add_decision
 from models.outbox import Message
 from models.payment import PaymentRequest
 from payments.cancellation import obstacle
@@ -77,8 +78,12 @@ def request_check(payment: PaymentRequest, txid: str, now: datetime, transaction
     return True
 
 
-def request_acceptance(payment: PaymentRequest, now: datetime, transaction: OpenTransaction) -> bool:
-    """Store the command to accept late money. Return False if it is accepted, or if the command is pending.
+def request_acceptance(
+    payment: PaymentRequest, now: datetime, transaction: OpenTransaction, by: DecidedBy
+) -> bool:
+    """Store the command to accept late money, and the decision.
+
+    Return False if the money is accepted already, or if the command is pending.
 
     Raise NotLate.
     """
@@ -88,6 +93,7 @@ def request_acceptance(payment: PaymentRequest, now: datetime, transaction: Open
         raise NotLate
     with transaction():
         add_acceptance(payment, now)
+        add_decision(payment, DecisionKind.ACCEPTED, now, by)
     return True
 
 
@@ -114,7 +120,7 @@ def request_redelivery(message: Message, now: datetime, transaction: OpenTransac
 def request_redeliveries(messages: Iterable[Message], now: datetime, transaction: OpenTransaction) -> int:
     """Store the commands to send these messages again. Return the number of new commands."""
     ids = [message.id for message in messages]
-    waiting = [id_ for id_ in ids if id_ not in _pending_messages(ids)]
+    waiting = [id_ for id_ in ids if id_ not in pending_redeliveries(ids)]
     if not waiting:
         return 0
     with transaction():
@@ -206,7 +212,7 @@ def is_cancellation_pending(payment: PaymentRequest) -> bool:
 
 def is_redelivery_pending(message: Message) -> bool:
     """Return whether a command to send the message again is pending."""
-    return bool(_pending_messages([message.id]))
+    return bool(pending_redeliveries([message.id]))
 
 
 def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:
@@ -237,7 +243,8 @@ def _pending_checks(limit: int) -> list[DaemonCommand]:
     return fetch_all(DaemonCommand, query, MAX_CHECKS_PER_SELLER, limit)
 
 
-def _pending_messages(message_ids: Iterable[int]) -> set[int]:
+def pending_redeliveries(message_ids: Iterable[int]) -> set[int]:
+    """Return the ids of those messages for which a command to send again is pending."""
     found: set[int] = set()
     for batch in chunked(message_ids):
         waiting = DaemonCommand.select(DaemonCommand.message).where(

@@ -21,7 +21,8 @@ class Event(Table):
     """A change of a request, with the request as it was then.
 
     `revision` is the revision of the request after the change. It prevents two events for one change.
-    `acknowledged_at` is the time at which the operator acknowledged the event.
+    `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` is the sentence on
+    late money for the operator's email, at the price of that time.
     """
 
     payment_id: int
@@ -33,6 +34,7 @@ class Event(Table):
     created_at = UtcDateTimeField()
     payload = JsonField()
     acknowledged_at = UtcDateTimeField(null=True)
+    late_text = peewee.TextField(null=True)
 
     class Meta:
         indexes = ((("payment", "revision", "type"), True),)
@@ -80,7 +82,13 @@ def error_for_seller(message: Message) -> str | None:
     return "no HTTP answer"
 
 
-def add_event(payment: PaymentRequest, event_type: EventType, document: Any, now: datetime) -> int:
+def add_event(
+    payment: PaymentRequest,
+    event_type: EventType,
+    document: Any,
+    now: datetime,
+    late_text: str | None = None,
+) -> int:
     """Store an event of this request, which is now `document`. Return the event's id."""
     return insert(
         Event,
@@ -90,6 +98,7 @@ def add_event(payment: PaymentRequest, event_type: EventType, document: Any, now
         type=event_type.value,
         created_at=now,
         payload=document,
+        late_text=late_text,
     )
 
 

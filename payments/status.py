@@ -240,7 +240,7 @@ def assess(
         overpaid_sats=max(received_sats - terms.amount_sats, 0),
         is_late=is_expired and not is_in_time and received_sats >= terms.needed_sats,
         is_closed=is_closed,
-        received_at=_received_at(counted, terms.needed_sats) if is_covered else None,
+        received_at=covered_since(counted, terms.needed_sats) if is_covered else None,
         txid=live[0].txid if live else None,
         reassess_at_height=None if is_closed else _next_height(status, confirmed_height, live),
         reassess_at=None if is_closed else _next_deadline(terms, is_in_time, as_of),
@@ -282,6 +282,12 @@ def events_between(before: LastKnownState, after: Assessment, *, has_new_part: b
     return tuple(events)
 
 
+def covered_since(outputs: Iterable[ReceivedOutput], needed_sats: int) -> datetime | None:
+    """Return the time from which live outputs have covered the request without a gap, or None."""
+    last = _last_needed(sorted(outputs, key=lambda r: r.present_since), needed_sats)
+    return last.present_since if last else None
+
+
 def _total(receipts: Iterable[ReceivedOutput]) -> int:
     return sum(r.amount_sats for r in receipts)
 
@@ -320,12 +326,6 @@ def _required(terms: Terms, tip_height: int, covered_height: int | None, confirm
     if covered_height is None:
         return max(terms.confirmations_required, CLOSING_DEPTH)
     return int(confirmed_height) - covered_height + 1
-
-
-def _received_at(counted: list[ReceivedOutput], needed_sats: int) -> datetime | None:
-    """Return the time from which the outputs have covered the request without a gap."""
-    last = _last_needed(sorted(counted, key=lambda r: r.present_since), needed_sats)
-    return last.present_since if last else None
 
 
 def _status_uncovered(is_expired: bool, is_anything_live: bool) -> Status:

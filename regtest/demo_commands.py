@@ -25,7 +25,7 @@ def show_commands(installation: Installation, screen: Console, api_key: str) -> 
         "pay it": f"{bitcoin_cli} -rpcwallet={CUSTOMER} sendtoaddress ADDRESS AMOUNT_BTC",
         "mine a block": f"{bitcoin_cli} -rpcwallet={CUSTOMER} -generate 1",
         "show its status": f"{curl} {payments}/ID",
-        f"open the operator's page with the password {password}": installation.url,
+        f"open the operator's page with the password {password}": f"{installation.url}/operator/login",
         "list all payments, and all commands": f"{manage} payment list\n    {manage} --help",
         "follow the daemon's log": f"tail -f {installation.daemon.log_file}",
         "list the emails": f"ls {installation.mail}/new",

@@ -18,6 +18,7 @@ from web.api import payment_list as catalogue
 from web.api import spellbook as triggers
 from web.auth.access import (
     allow_anonymous,
+    first_page,
     key_holder_or_neighbour,
     operator,
     operator_form,
@@ -43,10 +44,9 @@ from web.http.wsgi import (
 )
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
+from web.operator import decisions, front, login, sellers
 from web.operator import layout as operator_pages
-from web.operator import login
 from web.operator import payment as operator_payment
-from web.operator import payment_list as operator_list
 from web.operator import revenue as turnover
 
 log = structlog.get_logger(__name__)
@@ -78,7 +78,7 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/favicon.ico", allow_anonymous, static_files.favicon),
     ("GET", "/health", allow_anonymous, health.health),
     ("GET", "/metrics", require_local_or_operator, metrics.metrics),
-    ("GET", "/", operator, operator_list.show),
+    ("GET", "/", first_page, front.show),
     ("GET", "/openapi.json", allow_anonymous, openapi.show),
     ("GET", "/docs", allow_anonymous, manual.show),
 )
@@ -90,16 +90,19 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/operator/logout", operator_form, login.leave),
     ("POST", "/operator/logout/everywhere", operator_form, login.leave_everywhere),
     ("GET", "/operator/money", operator, turnover.show),
+    ("GET", "/operator/money.csv", operator, turnover.export),
+    ("GET", "/operator/sellers", operator, sellers.show),
     ("GET", "/operator/payments.csv", operator, export.show),
-    ("POST", "/operator/settle", operator_form, operator_payment.mark_all_settled),
+    ("POST", "/operator/settle", operator_form, decisions.mark_all_settled),
+    ("POST", "/operator/undo", operator_form, decisions.undo),
     ("GET", _PAYMENT, operator, operator_payment.show),
-    ("POST", f"{_PAYMENT}/accept", operator_form, operator_payment.accept),
-    ("POST", f"{_PAYMENT}/settle", operator_form, operator_payment.mark_settled),
+    ("POST", f"{_PAYMENT}/accept", operator_form, decisions.accept),
+    ("POST", f"{_PAYMENT}/settle", operator_form, decisions.mark_settled),
     (
         "POST",
         f"{_PAYMENT}/events/<event_reference>/<channel>",
         operator_form,
-        operator_payment.redeliver,
+        decisions.redeliver,
     ),
 )
 """Routes of the operator's pages. They serve people, so the API's description omits them."""
@@ -117,7 +120,7 @@ _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
     {
         checkout.show: problem_page,
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
-        **dict.fromkeys((operator_list.show, *(handler for *_, handler in OPERATOR)), operator_pages.told),
+        **dict.fromkeys((front.show, *(handler for *_, handler in OPERATOR)), operator_pages.told),
     }
 )
 

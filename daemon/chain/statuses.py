@@ -21,6 +21,7 @@ from models.payment import (
     publish_heights,
     store_assessments,
 )
+from models.queries.pricing import late_money_of
 from models.seller import has_webhook
 from payments.document import payment_document
 from payments.notifications import should_email_operator
@@ -167,13 +168,20 @@ class Assessor:
                 network=network,
                 public_url=self._settings.public_url,
             )
+            late_text = self._late_text(change, now)
             for event_type in change.events:
-                event_id = add_event(payment, event_type, document, now)
+                event_id = add_event(payment, event_type, document, now, late_text)
                 if should_email_operator(event_type, document):
                     add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
                 if payment.seller_id in with_webhook:
                     queue = f"{WEBHOOK}:{payment.seller_id}"
                     add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
+
+    def _late_text(self, change: _Change, now: datetime) -> str | None:
+        """Return the sentence on late money. It is stored, so that each attempt sends the same email."""
+        settings = self._settings
+        late = late_money_of(change.payment, change.outputs, now, settings.rate_max_age, settings.rate_spread)
+        return None if late is None else late.sentences(f"on {now:%Y-%m-%d} at {now:%H:%M} UTC")
 
 
 def _change(

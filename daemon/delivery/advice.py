@@ -27,6 +27,14 @@ def advice(event_type: EventType, document: Document, how_to_accept: tuple[str, 
     return _advice(message.headline, *message.paragraphs, *_caution(document))
 
 
+def with_late_text(message: Advice, late_text: str) -> Advice:
+    """Return the advice with the sentence on late money after its first paragraph."""
+    if not late_text:
+        return message
+    first, *others = message.paragraphs
+    return _advice(message.headline, first, late_text, *others)
+
+
 def _message(event_type: EventType, document: Document, how_to_accept: tuple[str, ...]) -> Advice:
     match event_type:
         case EventType.UNDERPAID:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from html import escape
 
-from daemon.delivery.advice import Advice, advice
+from daemon.delivery.advice import Advice, advice, with_late_text
 from payments.document import Document
 from payments.money import (
     currency_exponent,
@@ -77,7 +77,7 @@ class EmailContext:
     """The facts of an email that its event's document lacks.
 
     `explorer_url` is the setting, and `command` starts manage.py. `page_url` is the payment's page for the
-    operator, or "" if there is none.
+    operator, or "" if there is none. `late_text` is the sentence on late money.
     """
 
     explorer_url: str | None
@@ -85,11 +85,13 @@ class EmailContext:
     page_url: str = ""
     seller_name: str = ""
     seller_contact: str = ""
+    late_text: str = ""
 
 
 def render_email(event_type: EventType, document: Document, context: EmailContext) -> EmailContent:
     """Return the operator's email about an event."""
     message = advice(event_type, document, _how_to_accept(document, context))
+    message = with_late_text(message, context.late_text)
     facts = list(_facts(document, context))
     mark = _network_mark(document)
     return EmailContent(

@@ -33,8 +33,7 @@ from daemon.net.errors import PermanentFailure, TemporaryFailure, reason
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.db.connection import chunked
-from models.outbox import EMAIL, Message, delete_delivered, prunable_messages
-from models.payment import PaymentRequest
+from models.outbox import EMAIL, Event, Message, delete_delivered, prunable_messages
 from models.seller import OPERATOR
 from payments.notifications import is_urgent, message_id, webhook_body
 from payments.status import EventType
@@ -202,7 +201,7 @@ class OutboxWorker(Worker):
         event, seller, now = message.event, message.event.payment.seller, self._clock()
         event_type = _render(EventType, event.type)
         if message.channel == EMAIL:
-            context = _context(event.payment, self._settings)
+            context = _context(event, self._settings)
             text = _render(render_email, event_type, event.payload, context)
             reference = message_id(event.reference, self._settings.mail_from)
             urgent = is_urgent(event_type)
@@ -262,7 +261,8 @@ class OutboxWorker(Worker):
             log.info("messages pruned", count=pruned)
 
 
-def _context(payment: PaymentRequest, settings: Settings) -> EmailContext:
+def _context(event: Event, settings: Settings) -> EmailContext:
+    payment = event.payment
     page_url = f"{settings.public_url}/operator/payments/{payment.reference}"
     return EmailContext(
         explorer_url=settings.explorer_url,
@@ -270,6 +270,7 @@ def _context(payment: PaymentRequest, settings: Settings) -> EmailContext:
         page_url="" if settings.operator_password is None else page_url,
         seller_name=payment.seller.name,
         seller_contact=payment.seller.email,
+        late_text=event.late_text or "",
     )
 
 

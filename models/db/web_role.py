@@ -1,9 +1,9 @@
 """A PostgreSQL role for the web server, with the least rights that it needs.
 
 The tables belong to the daemon's role. The web server's role reads most of them. The role writes new
-requests, the time at which an address is claimed, commands for the daemon, and the operator's logins and
-acknowledgements. The role writes no outputs, events, messages or statuses. PostgreSQL refuses all other
-writes, even if an attacker runs code in the web process.
+requests, the time at which an address is claimed, commands for the daemon, and the operator's logins,
+acknowledgements and decisions. The role writes no outputs, events, messages or statuses. PostgreSQL refuses
+all other writes, even if an attacker runs code in the web process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,6 +58,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "message": {READ: WHOLE_ROW, UPDATE: ["acknowledged_at"]},
         "rate": _READ_ALONE,
         "daemon_command": {READ: WHOLE_ROW, INSERT: "kind payment_id txid message_id created_at".split()},
+        "decision": {READ: WHOLE_ROW, INSERT: "payment_id kind at by comment".split()},
         "daemon_report": _READ_ALONE,
         "operator_salt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW},
         "operator_session": {READ: WHOLE_ROW, INSERT: WHOLE_ROW, DELETE: WHOLE_ROW},
@@ -72,7 +73,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
 
 HOW_TO_GRANT = "as the daemon's role, run manage.py database grant-web with this role's name"
 
-_SEQUENCES = ("payment_request_id_seq", "hint_id_seq", "failed_login_id_seq")
+_SEQUENCES = ("payment_request_id_seq", "hint_id_seq", "failed_login_id_seq", "decision_id_seq")
 
 _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

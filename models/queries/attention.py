@@ -12,6 +12,7 @@ from typing import Any
 from peewee import SQL
 
 from models.db.connection import database
+from models.decision import DecidedBy, DecisionKind, add_decision, last_decision
 from models.outbox import Event, Message
 from models.payment import PaymentRequest
 from payments.money import DUST_LIMIT_SATS
@@ -25,7 +26,7 @@ UNDERWAY = SQL("status NOT IN ('confirmed', 'expired')")
 _MONEY_IN_QUESTION = SQL("((status = 'expired' AND received_sats > 0) OR overpaid_sats >= 546)")
 _UNACKNOWLEDGED = SQL("(acknowledged_sats IS NULL OR acknowledged_sats <> received_sats)")
 _REVERTED = SQL(f"type = '{EventType.REVERTED}' AND acknowledged_at IS NULL")
-_UNDELIVERED = SQL("failed_at IS NOT NULL AND acknowledged_at IS NULL")
+GIVEN_UP = SQL("failed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 MOST_COUNTED = 1000
 
@@ -58,7 +59,7 @@ def needs_action(need: ActionNeeded) -> Any:
             is_back = PaymentRequest.status == Status.CONFIRMED.value
             return PaymentRequest.id.in_(Event.select(Event.payment).where(_REVERTED)) & ~is_back
         case ActionNeeded.UNDELIVERED:
-            return PaymentRequest.id.in_(Message.select(Message.payment).where(_UNDELIVERED))
+            return PaymentRequest.id.in_(Message.select(Message.payment).where(GIVEN_UP))
 
 
 def action_counts() -> Mapping[ActionNeeded, int]:
@@ -70,10 +71,13 @@ def action_counts() -> Mapping[ActionNeeded, int]:
     return MappingProxyType({need: count for need, count in counts.items() if count})
 
 
-def acknowledge(payment: PaymentRequest, revision: int, now: datetime) -> bool:
+def acknowledge(
+    payment: PaymentRequest, revision: int, now: datetime, by: DecidedBy, comment: str = ""
+) -> bool:
     """Acknowledge the state of a request at this revision, so that it needs no decision.
 
-    Return False if the request has changed since this revision. Then nothing is acknowledged.
+    Return False if the request has changed since this revision. Then nothing is acknowledged. Must run inside
+    a transaction.
     """
     changed = (
         PaymentRequest.update(acknowledged_sats=PaymentRequest.received_sats)
@@ -82,8 +86,25 @@ def acknowledge(payment: PaymentRequest, revision: int, now: datetime) -> bool:
     )
     if changed:
         Event.update(acknowledged_at=now).where((Event.payment == payment) & _REVERTED).execute()
-        Message.update(acknowledged_at=now).where((Message.payment == payment) & _UNDELIVERED).execute()
+        Message.update(acknowledged_at=now).where((Message.payment == payment) & GIVEN_UP).execute()
+        add_decision(payment, DecisionKind.SETTLED, now, by, comment)
     return bool(changed)
+
+
+def reopen(payment: PaymentRequest, now: datetime, by: DecidedBy) -> bool:
+    """Undo the last acknowledgement of a request. Return False if its last decision is none.
+
+    Must run inside a transaction.
+    """
+    last = last_decision(payment)
+    if last is None or last.kind != DecisionKind.SETTLED:
+        return False
+    PaymentRequest.update(acknowledged_sats=None).where(PaymentRequest.id == payment.id).execute()
+    for table in (Event, Message):
+        is_its = (table.payment == payment) & (table.acknowledged_at == last.at)
+        table.update(acknowledged_at=None).where(is_its).execute()
+    add_decision(payment, DecisionKind.REOPENED, now, by)
+    return True
 
 
 def actions_for(payment: PaymentRequest) -> list[ActionNeeded]:

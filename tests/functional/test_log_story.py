@@ -131,6 +131,10 @@ def test_money_that_is_late_taken_back_and_too_much(till: Merchant, customer: Cu
     events = told(order)
     for event in ("payment.late", "payment.reverted", "acceptance asked for", "late payment accepted"):
         assert events.count(event) == 1, events
+    (accepted,) = (line for line in story(order) if line["event"] == "late payment accepted")
+    figures = [accepted[name] for name in ("asked", "worth", "difference_percent")]
+    assert figures == ["10.00 EUR", "10.00 EUR", "0.0"]
+    assert accepted["late_seconds"] >= 0
     levels = {line["event"]: line["level"] for line in story(order)}
     assert levels["payment.late"] == levels["payment.reverted"] == "warning"
     assert {levels[event] for event in ("payment.expired", "payment.received", "output seen")} == {"info"}

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from models.command import ACCEPT, REDELIVER, DaemonCommand
+from models.daemon_status import beat
 from models.operator_session import OperatorSession
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, needs_action
@@ -18,7 +19,7 @@ from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS
 from tests.support.checkout_scenes import DUE_SATS, change, create_in_scene
 from tests.support.operator_client import PASSWORD
 from tests.support.operator_scenes import add_event, create_action_needed
-from tests.support.web_server import WebServer, open_shop, stored
+from tests.support.web_server import TIP, WebServer, open_shop, stored
 
 OpenPage = Callable[..., Page]
 WIDTHS = (320, 360, 768, 1280)
@@ -69,7 +70,7 @@ def open_page(shop: WebServer, browser: Browser, key: Any) -> Iterator[OpenPage]
     assert faults == []
 
 
-def log_in(context: BrowserContext, shop: WebServer, path: str = "/") -> Page:
+def log_in(context: BrowserContext, shop: WebServer, path: str = "/operator/login") -> Page:
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{shop.port}{path}")
     page.get_by_label("Operator password").fill(PASSWORD)
@@ -88,7 +89,8 @@ def row_of(page: Page, document: dict[str, Any], need: str = "") -> Any:
 def all_paths() -> list[str]:
     """A page of each kind, and that of a payment for each kind of decision."""
     rows = [PaymentRequest.select().where(needs_action(need)).get() for need in ActionNeeded]
-    return ["/", "/?needs=late", "/operator/money", *(f"/operator/payments/{row.reference}" for row in rows)]
+    pages = ["/", "/?needs=late", "/?needs=undelivered", "/operator/money", "/operator/sellers"]
+    return [*pages, *(f"/operator/payments/{row.reference}" for row in rows)]
 
 
 def test_the_way_in_and_out(shop: WebServer, browser: Browser) -> None:
@@ -185,6 +187,7 @@ def test_the_list_keeps_up(shop: WebServer, open_page: OpenPage) -> None:
     """
     page = open_page()
     page.evaluate("window.isTheSamePage = true")
+    page.get_by_text("Find…").click()
     search = page.get_by_role("searchbox")
     search.fill("half a wo")
     made = create_in_scene(shop, "new", note="fresh")
@@ -202,12 +205,20 @@ def test_the_list_keeps_up(shop: WebServer, open_page: OpenPage) -> None:
 
 
 def test_late_money_is_accepted_with_a_click(shop: WebServer, open_page: OpenPage) -> None:
-    """The daemon is asked, and the page says so."""
+    """After a second look, on the list. The list then has a line on it, and its daemon gets the command."""
     made = create_in_scene(shop, "late")
-    page = open_page()
-    row_of(page, made, "late-").get_by_role("button", name="Accept").click()
-    page.wait_for_url(f"**{path_of(made)}")
-    expect(page.get_by_text("Accepted: the daemon will count it.")).to_be_visible()
+    page = open_page("/?needs=late")
+    row = row_of(page, made)
+    expect(row).to_contain_text("Came 1 s late.")
+    expect(row.get_by_role("button", name="Accept")).to_be_hidden()
+    row.get_by_text("Accept…").click()
+    other = create_in_scene(shop, "late")
+    expect(row_of(page, other)).to_be_visible(timeout=PATIENCE)
+    row.get_by_role("button", name="Accept at the old price").click()
+    page.wait_for_url("**/?needs=late&done=*")
+    expect(page.get_by_role("status").get_by_text("This cannot be undone.")).to_be_visible()
+    expect(row).to_contain_text("Accepted: the daemon will count it.")
+    page.goto(f"http://127.0.0.1:{shop.port}{path_of(made)}")
     assert (
         DaemonCommand.select()
         .where((DaemonCommand.kind == ACCEPT) & (DaemonCommand.payment == stored(made)))
@@ -225,17 +236,21 @@ def test_a_message_is_sent_again_with_a_click(shop: WebServer, open_page: OpenPa
     add_event(shop, made, "payment.confirmed", webhook={"failed_at": shop.now, "last_error": "HTTP 500"})
     page = open_page()
     row_of(page, made, "undelivered-").get_by_role("link").click()
-    expect(page.get_by_text("HTTP 500")).to_be_visible()
-    page.get_by_role("button", name="Send again the webhook").click()
-    expect(page.get_by_text("The daemon will send it again.")).to_be_visible()
+    box = page.locator(".attention")
+    expect(box.get_by_text("HTTP 500")).to_be_visible()
+    box.get_by_role("button", name="Send again").click()
+    expect(box.get_by_text("The daemon will send it again.")).to_be_visible()
     assert (
         DaemonCommand.select()
         .where((DaemonCommand.kind == REDELIVER) & (DaemonCommand.payment == stored(made)))
         .count()
         == 1
     )
+    page.get_by_label("Your comment").fill("The shop has a new address.")
     page.get_by_role("button", name="Mark as done").click()
-    expect(page.get_by_role("button", name="Mark as done")).to_have_count(0)
+    expect(page.get_by_role("status").get_by_text("Done.")).to_be_visible()
+    expect(page.get_by_text("The shop has a new address.")).to_be_visible()
+    expect(page.get_by_role("button", name="Mark as done PR")).to_have_count(0)
     page.goto(f"http://127.0.0.1:{shop.port}/")
     expect(row_of(page, made)).to_be_visible()
     expect(row_of(page, made, "undelivered-")).to_have_count(0)
@@ -249,7 +264,7 @@ def test_payments_are_found_and_exported(
     note = f"Ærø {has_script}"
     made, _ = create_in_scene(shop, "confirmed", note=note), create_in_scene(shop, "new", note=note)
     page = open_page(java_script_enabled=has_script)
-    page.get_by_role("searchbox").fill("ærø" if has_script else note)
+    page.get_by_text("Find…").click()
     page.get_by_role("searchbox").fill(note)
     page.get_by_label("Status").select_option("confirmed")
     page.get_by_label("To", exact=True).fill("2026-11-23")
@@ -263,7 +278,79 @@ def test_payments_are_found_and_exported(
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["payment_request_id"] for row in rows] == [made["payment_request_id"]]
     page.get_by_role("link", name="All payments").click()
+    expect(page.get_by_role("searchbox")).to_have_count(0)
+    page.get_by_text("Find…").click()
     expect(page.get_by_role("searchbox")).to_have_value("")
+
+
+def test_a_mark_as_done_is_undone_where_it_was_made(shop: WebServer, open_page: OpenPage) -> None:
+    """In the list with its filter, without JavaScript too."""
+    made = create_in_scene(shop, "expired_partly")
+    for has_script in (True, False):
+        # A moment names the decisions of one form.
+        shop.wait(seconds=1)
+        page = open_page("/?needs=part", java_script_enabled=has_script)
+        row = row_of(page, made)
+        row.get_by_role("button", name="Mark as done").click()
+        page.wait_for_url("**/?needs=part&done=*")
+        expect(row).to_have_count(0)
+        page.get_by_role("button", name="Undo").click()
+        expect(row).to_be_visible()
+
+
+def test_a_phone_shows_the_decisions_first(shop: WebServer, open_page: OpenPage) -> None:
+    """The first screen of a phone has a decision. Health is one line, and the filters are closed."""
+    page = open_page(viewport={"width": 360, "height": 800})
+    decision = page.locator("#questions tbody tr").first.bounding_box()
+    assert decision is not None
+    assert decision["y"] + decision["height"] <= 800
+    health = page.locator("#health").bounding_box()
+    assert health is not None
+    assert decision["y"] < health["y"]
+    assert health["height"] < 80
+    expect(page.get_by_text("All is well · block")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_be_hidden()
+    page.goto(f"http://127.0.0.1:{shop.port}/?q=x")
+    expect(page.get_by_role("searchbox")).to_be_visible()
+
+
+def test_health_unfolds_by_itself_when_something_is_wrong(shop: WebServer, open_page: OpenPage) -> None:
+    """And what the reader has opened stays open."""
+    page = open_page()
+    page.get_by_text("All is well").click()
+    beat(shop.now, TIP + 1, [])
+    expect(page.locator("#health")).to_contain_text(f"block {TIP + 1:,}", timeout=PATIENCE)
+    expect(page.get_by_text("Payments checked")).to_be_visible()
+    page.get_by_text("All is well").click()
+    beat(shop.now, TIP, ["bitcoind does not answer"])
+    expect(page.locator("#problems")).to_contain_text("bitcoind does not answer", timeout=PATIENCE)
+    expect(page.get_by_text("Payments checked")).to_be_visible()
+    beat(shop.now, TIP, [])
+
+
+def test_no_two_landmarks_have_the_same_name(shop: WebServer, open_page: OpenPage) -> None:
+    """A screen reader lists them (axe: landmark-unique)."""
+    page = open_page()
+    for path in all_paths():
+        page.goto(f"http://127.0.0.1:{shop.port}{path}")
+        names = page.evaluate(
+            """[...document.querySelectorAll("section[aria-label], section[aria-labelledby], [role=region]")]
+            .map((e) => e.getAttribute("aria-label")
+                ?? document.getElementById(e.getAttribute("aria-labelledby")).textContent)"""
+        )
+        assert len(names) == len(set(names)), (path, names)
+
+
+def test_a_visitor_finds_the_way_to_the_login(shop: WebServer, browser: Browser) -> None:
+    """The first page has a quiet link, and no password."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{shop.port}/")
+    expect(page.get_by_text("open the link that the shop gave you")).to_be_visible()
+    expect(page.get_by_label("Operator password")).to_have_count(0)
+    page.get_by_role("link", name="Operator login").click()
+    expect(page.get_by_label("Operator password")).to_be_visible()
+    context.close()
 
 
 def test_a_lost_connection_is_told(shop: WebServer, browser: Browser, key: Any) -> None:
@@ -311,3 +398,9 @@ def test_the_chart_has_its_table(shop: WebServer, open_page: OpenPage) -> None:
     section = page.get_by_role("region", name="CHF", exact=True)
     section.get_by_text("By day", exact=True).click()
     expect(section.get_by_role("row").nth(1)).to_contain_text("1,234.50\xa0CHF")
+    page.get_by_role("link", name="Months").click()
+    page.get_by_role("region", name="CHF", exact=True).get_by_text("By seller", exact=True).click()
+    expect(page.get_by_role("region", name="CHF by seller")).to_contain_text("1,234.50\xa0CHF")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download CSV").click()
+    assert "2026-11,CHF,company1,1,1234.50," in download.value.path().read_text("utf-8-sig")

@@ -62,7 +62,7 @@ def create_in_scene(shop: WebServer, scene: str, **fields: Any) -> dict[str, Any
     live = {"txid": txid} if row.get("received_sats") else {}
     change(document, **row, **overdue, **live)
     if output is not None:
-        pay(document, txid, **output)
+        pay(document, txid, **{"present_since": shop.now, **output})
     if scene == "underpaid_dropped":
         pay(document, txid[::-1], state="dropped")
     return document

@@ -64,9 +64,13 @@ def _fill(shop: WebServer) -> str:
     for scene in ("expired", "confirming", "underpaid", "received", "new"):
         shop.wait(seconds=7)
         create_in_scene(shop, scene, note=NOTES[len(scene) % len(NOTES)])
-    late: str = create_in_scene(shop, "late", note=NOTES[2], label="Alpaca Direct")["payment_request_id"]
+    document = create_in_scene(shop, "late", note=NOTES[2], label="Alpaca Direct")
+    late: str = document["payment_request_id"]
     shop.wait(seconds=5)
-    Output.update(first_seen_at=shop.now).execute()
+    Output.update(first_seen_at=shop.now, present_since=shop.now).execute()
+    change(document, expires_at=shop.now - timedelta(minutes=42))
+    for source in ("kraken", "bitpay"):
+        store_rates(source, {"EUR": Decimal("58988.50")}, shop.now)
     add_event(shop, {"payment_request_id": late}, "payment.late")
     return late
 
@@ -83,10 +87,11 @@ def _take_operator(
 ) -> None:
     beat(shop.now, TIP, [])
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
-    page.goto(f"http://127.0.0.1:{shop.port}{path}")
+    page.goto(f"http://127.0.0.1:{shop.port}/operator/login")
     page.get_by_label("Operator password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"**{path}")
+    page.wait_for_url("**/")
+    page.goto(f"http://127.0.0.1:{shop.port}{path}")
     page.screenshot(path=OPERATOR / f"{name}.png")
     page.close()
 

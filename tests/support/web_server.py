@@ -165,8 +165,6 @@ def pay(document: Mapping[str, Any], txid: str, amount_sats: int = 1000, **value
         txid=txid,
         vout=0,
         amount_sats=amount_sats,
-        first_seen_at=NOW,
-        present_since=NOW,
-        **{"state": "mempool", **values},
+        **{"first_seen_at": NOW, "present_since": NOW, "state": "mempool", **values},
     )
     return row

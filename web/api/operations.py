@@ -315,12 +315,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "getOperatorPage",
         "Server",
         "The operator's page",
-        "For a browser, with `OPERATOR_PASSWORD`: payments, open decisions, money received and health.",
+        "For a browser, with `OPERATOR_PASSWORD`: payments, open decisions, money received and health. "
+        "A visitor who is not logged in gets a short neutral page.",
         {
             HTTPStatus.OK: Reply("The page", {HTML: str}),
-            HTTPStatus.SEE_OTHER: Reply("A redirect to the login", headers=("Location",)),
+            HTTPStatus.SEE_OTHER: Reply(
+                "A redirect to the login, for a list with a filter", headers=("Location",)
+            ),
             HTTPStatus.BAD_REQUEST: _page("The request is malformed"),
-            HTTPStatus.NOT_FOUND: _page("`OPERATOR_PASSWORD` is not set, so this page is off"),
             HTTPStatus.UNPROCESSABLE_ENTITY: _page("A filter is invalid; the page gives the reason"),
             HTTPStatus.SERVICE_UNAVAILABLE: _page("The database is not available", "Retry-After"),
         },

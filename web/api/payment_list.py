@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from http import HTTPStatus
@@ -14,7 +15,7 @@ import peewee
 from pydantic import Field, PlainValidator
 
 from models.address import Address
-from models.db.connection import is_sqlite
+from models.db.connection import database, is_sqlite
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import DECIDED, UNDERWAY, ActionNeeded, needs_action
@@ -42,6 +43,10 @@ def _status(text: str) -> str:
     if text not in list(Status):
         raise ValueError(f"must be one of {', '.join(Status)}")
     return text
+
+
+def _currency_in_any_case(text: str) -> str:
+    return _currency(text.upper())
 
 
 def _currency(text: str) -> str:
@@ -155,8 +160,19 @@ class OperatorFilters(Filters):
 
     seller: Annotated[str | None, PlainValidator(_seller)] = None
     needs: Annotated[ActionNeeded | None, PlainValidator(_need)] = None
+    currency: Annotated[str | None, PlainValidator(_currency_in_any_case)] = None
     created_after: Annotated[datetime | None, PlainValidator(_day)] = None
     created_before: Annotated[datetime | None, PlainValidator(_day_after)] = None
+    newer: Annotated[str | None, PlainValidator(_cursor)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the operator's list. `older` and `newer` are the cursors of its neighbours, or None."""
+
+    rows: list[PaymentRequest]
+    older: str | None
+    newer: str | None
 
 
 def list_payments(call: Request) -> Answer:
@@ -176,6 +192,43 @@ def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[Paymen
     """
     page = list(newest(filters, seller_id).limit(filters.limit + 1))
     return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
+
+
+def operator_page_of(filters: OperatorFilters) -> Page:
+    """Return the page after `cursor`, or the page before `newer`. Raise Problem 422 for a wrong cursor."""
+    if filters.newer is not None:
+        limit = filters.limit
+        rows = list(_newer_than(filters, filters.newer).limit(limit + 1))
+        if len(rows) > limit:
+            shown = rows[:limit][::-1]
+            return Page(shown, shown[-1].reference, shown[0].reference)
+        # The newest page is always full.
+        filters = filters.model_copy(update={"newer": None, "cursor": None})
+    shown, older = page_of(filters)
+    return Page(shown, older, shown[0].reference if filters.cursor is not None and shown else None)
+
+
+def count_of(filters: OperatorFilters, most: int) -> int | None:
+    """Return the number of matching requests, at most `most`, or None for a search, which is too slow."""
+    if filters.q is not None:
+        return None
+    query = PaymentRequest.select(PaymentRequest.id)
+    for condition in _conditions(filters):
+        query = query.where(condition)
+    return int(query.limit(most).count(database))
+
+
+def _newer_than(filters: OperatorFilters, cursor: str) -> Any:
+    """Return the query for the matching requests that are newer than the cursor, oldest first."""
+    first = payment_by_reference(cursor)
+    if first is None:
+        raise invalid([FieldError("newer", "is not a cursor of this list")])
+    created_at = PaymentRequest.created_at
+    is_newer = (created_at >= first.created_at) & (
+        (created_at > first.created_at) | (PaymentRequest.id > first.id)
+    )
+    query = newest(filters.model_copy(update={"cursor": None})).where(is_newer)
+    return query.order_by(created_at, PaymentRequest.id)
 
 
 def newest(filters: Filters, seller_id: str | None = None) -> Any:

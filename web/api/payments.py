@@ -14,6 +14,7 @@ from models.command import (
     request_check,
 )
 from models.db.connection import snapshot
+from models.decision import DecidedBy
 from models.payment import PaymentRequest, payment_by_reference
 from web.api.command_limit import check_room
 from web.api.documents import document_as_now, document_of
@@ -55,19 +56,20 @@ def accept(call: Request, reference: str) -> Answer:
     The response has the present status. The daemon computes the new status shortly afterwards.
     """
     payment = own_payment(call, reference)
-    leave_acceptance(call, payment, by="seller")
+    leave_acceptance(call, payment, DecidedBy.API)
     return Answer(HTTPStatus.OK, document_as_now(payment, call.settings))
 
 
-def leave_acceptance(call: Request, payment: PaymentRequest, by: str) -> None:
+def leave_acceptance(call: Request, payment: PaymentRequest, by: DecidedBy) -> None:
     """Store a command to count late money, unless one is pending. Raise Problem 409."""
     try:
-        is_new = request_acceptance(payment, call.now, call.writers.transaction)
+        is_new = request_acceptance(payment, call.now, call.writers.transaction, by)
     except NotLate as error:
         detail = f"the request is {payment.status} and not late, so there is no late money to accept"
         raise Problem(HTTPStatus.CONFLICT, "not-late", detail) from error
     if is_new:
-        log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=by)
+        name = "operator" if by is DecidedBy.PAGE else "seller"
+        log.info("acceptance asked for", payment=payment.reference, seller=payment.seller_id, by=name)
 
 
 def cancel(call: Request, reference: str) -> Answer:

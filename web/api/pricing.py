@@ -1,13 +1,13 @@
 """The present price of bitcoin, from the stored rates. These functions use no network."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 
 from config import Settings
+from models.queries.pricing import offered_price
 from models.rate import quotes
-from payments.money import apply_spread, price_of_bitcoin_unit
-from payments.price import Price, Quote, aggregate_quotes
+from payments.money import price_of_bitcoin_unit
+from payments.price import Price
 from web.http.responses import FieldError, Problem, invalid, unavailable
 
 
@@ -20,7 +20,7 @@ def price_now(currency: str, settings: Settings, now: datetime) -> Price:
     if unit is not None:
         return Price(currency, unit, sources=("bitcoin",), fetched_at=now, left_out=())
     named = quotes(currency)
-    price = _price(named, settings, now)
+    price = offered_price(named, now, settings.rate_max_age, settings.rate_spread)
     if price is None:
         raise _no_price(currency, settings, now, is_named=bool(named))
     return price
@@ -29,16 +29,10 @@ def price_now(currency: str, settings: Settings, now: datetime) -> Price:
 def prices_now(settings: Settings, now: datetime) -> list[Price]:
     """Return all present prices, in the order of the currencies' codes."""
     by_currency = groupby(quotes(), key=lambda quote: quote.currency)
-    prices = (_price(named, settings, now) for _, named in by_currency)
+    prices = (
+        offered_price(named, now, settings.rate_max_age, settings.rate_spread) for _, named in by_currency
+    )
     return [price for price in prices if price is not None]
-
-
-def _price(named: Iterable[Quote], settings: Settings, now: datetime) -> Price | None:
-    price = aggregate_quotes(named, now, timedelta(seconds=settings.rate_max_age))
-    if price is None or not settings.rate_spread:
-        return price
-    offered = apply_spread(price.price, settings.rate_spread)
-    return Price(price.currency, offered, price.sources, price.fetched_at, price.left_out)
 
 
 def _no_price(currency: str, settings: Settings, now: datetime, *, is_named: bool) -> Problem:

@@ -105,6 +105,19 @@ def operator(call: Request) -> BrowserSession:
     return BrowserSession(session, is_known=True)
 
 
+def first_page(call: Request) -> BrowserSession | None:
+    """Return the operator's session, or None for a visitor of the bare first page.
+
+    Raise Problem 401 for a visitor of a filtered list, which only the operator uses.
+    """
+    if call.settings.operator_password is None:
+        return None
+    if call.environ.get("QUERY_STRING"):
+        return operator(call)
+    session = _session(call)
+    return None if session is None else BrowserSession(session, is_known=True)
+
+
 def operator_form(call: Request) -> BrowserSession:
     """Return the same as `operator`, with the form. Raise Problem 403 for a form of another site."""
     return _with_form(operator(call), call)

@@ -2,13 +2,16 @@
 
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
 from http import HTTPStatus
+from itertools import chain
 
 from models.payment import PaymentRequest
-from payments.document import timestamp
-from payments.money import format_btc
+from payments.money import EXACT, currency_exponent, format_btc, to_plain
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
@@ -27,31 +30,41 @@ _FORMULA = re.compile(r'((?:\A|[;,|\t\r\n])[\s"\u200b\ufeff]*)(?=[=+\-@＝＋－
 _STARTS_LIKE_FORMULA = ("\t", "\r", "\n")
 
 COLUMNS = (
-    "payment_request_id", "created_at", "seller_id", "status", "late", "amount_fiat", "currency", "price_btc",
-    "amount_btc", "received_btc", "due_btc", "overpaid_btc", "address", "txid", "expires_at", "received_at",
-    "confirmed_at", "note", "label",
+    "payment_request_id", "created_utc", "seller_id", "status", "late", "amount_fiat", "currency",
+    "price_btc", "amount_btc", "received_btc", "received_fiat", "due_btc", "overpaid_btc", "address", "txid",
+    "expires_utc", "received_utc", "confirmed_utc", "note", "label", "metadata",
 )  # fmt: skip
+"""`received_fiat` is the received money at the price of the request."""
 
 
 def show(call: Request) -> Content:
     """GET /operator/payments.csv: all requests that match the filters of the list, newest first."""
-    given = {name: value for name, value in filled_in(call).items() if name != "cursor"}
+    given = {name: value for name, value in filled_in(call).items() if name not in ("cursor", "newer")}
     filters = read_form(OperatorFilters, given)
-    name = f"payments-{call.now:%Y-%m-%d}.csv"
+    return csv_file(f"payments-{call.now:%Y-%m-%d}.csv", _lines(filters))
+
+
+def csv_file(name: str, lines: Iterator[bytes]) -> Content:
+    """Return a download. `lines` are parts of `csv_of`."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Content(HTTPStatus.OK, _lines(filters), CSV, headers)
+    # Without a byte order mark, spreadsheets assume the system's old code page.
+    return Content(HTTPStatus.OK, chain([b"\xef\xbb\xbf"], lines), CSV, headers)
+
+
+def decimals_of(amount: Decimal, currency: str) -> str:
+    """Return an amount with as many decimals as its currency has, rounded half to even."""
+    return to_plain(round(amount, currency_exponent(currency)))
 
 
 def _lines(filters: OperatorFilters) -> Iterator[bytes]:
     """Yield the file in parts. Each part has its own transaction, so a slow client keeps none open."""
-    # Without a byte order mark, spreadsheets assume the system's old code page.
-    yield b"\xef\xbb\xbf" + _csv_of([COLUMNS])
+    yield csv_of([COLUMNS])
     cursor: str | None = None
     while True:
         part = filters.model_copy(update={"limit": _AT_ONCE, "cursor": cursor})
         with connection(), bounded_reading(OPERATOR_SECONDS):
             page, cursor = page_of(part)
-        yield _csv_of([_cells(payment) for payment in page])
+        yield csv_of([_cells(payment) for payment in page])
         if cursor is None:
             return
 
@@ -59,28 +72,44 @@ def _lines(filters: OperatorFilters) -> Iterator[bytes]:
 def _cells(payment: PaymentRequest) -> tuple[object, ...]:
     return (
         payment.reference,
-        timestamp(payment.created_at),
+        _time(payment.created_at),
         payment.seller_id,
         payment.status,
         "yes" if payment.is_late else "no",
-        payment.amount_fiat,
+        decimals_of(Decimal(payment.amount_fiat), payment.currency),
         payment.currency,
         payment.price,
         format_btc(payment.amount_sats),
         format_btc(payment.received_sats),
+        decimals_of(_received_fiat(payment), payment.currency),
         format_btc(payment.due_sats),
         format_btc(payment.overpaid_sats),
         payment.address.address,
         payment.txid,
-        timestamp(payment.expires_at),
-        timestamp(payment.received_at),
-        timestamp(payment.confirmed_at),
+        _time(payment.expires_at),
+        _time(payment.received_at),
+        _time(payment.confirmed_at),
         payment.note,
         payment.label,
+        _json(payment.metadata),
     )
 
 
-def _csv_of(rows: Iterable[tuple[object, ...]]) -> bytes:
+def _received_fiat(payment: PaymentRequest) -> Decimal:
+    return EXACT.scaleb(EXACT.multiply(Decimal(payment.price), Decimal(payment.received_sats)), -8)
+
+
+def _time(moment: datetime | None) -> str | None:
+    """Return a time as spreadsheets read it. They take a time with T and Z for text."""
+    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _json(metadata: Mapping[str, object]) -> str:
+    return json.dumps(metadata, ensure_ascii=False) if metadata else ""
+
+
+def csv_of(rows: Iterable[tuple[object, ...]]) -> bytes:
+    """Return rows as CSV, without cells that a spreadsheet would run."""
     text = io.StringIO()
     csv.writer(text).writerows([[_defused(cell) for cell in row] for row in rows])
     return text.getvalue().encode()

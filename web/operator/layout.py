@@ -1,8 +1,10 @@
 """Common parts of the operator's pages: their frame, number formats, redirects and problems."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
+from types import MappingProxyType
 from urllib.parse import urlencode
 
 from bottle import SimpleTemplate
@@ -19,6 +21,22 @@ from web.http.request import Environ, Request
 from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
 _PROBLEM = template("operator_problem.tpl")
+_OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.ASCII)
+
+_HEADINGS: Mapping[int, str] = MappingProxyType(
+    {
+        HTTPStatus.BAD_REQUEST: "Nodetill cannot read this request",
+        HTTPStatus.FORBIDDEN: "This is not allowed",
+        HTTPStatus.NOT_FOUND: "There is no such page",
+        HTTPStatus.CONFLICT: "This is not possible now",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "This is too much text",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "Please check your input",
+        HTTPStatus.TOO_MANY_REQUESTS: "Please wait a moment",
+        HTTPStatus.INTERNAL_SERVER_ERROR: "An error in Nodetill",
+        HTTPStatus.SERVICE_UNAVAILABLE: "Nodetill is not available now",
+    }
+)
+_NOTHING_HERE = "no page and no payment has this address; check it, or find the payment in the list"
 
 
 def operator_page(
@@ -44,13 +62,23 @@ def told(problem: Answer, environ: Environ) -> Content:
         location = f"{login}?{urlencode({'to': _path_of(environ)})}" if is_page else login
         return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})
     document = problem.document
-    words = {"title": document["title"], "detail": document["detail"], "errors": document.get("errors", ())}
+    is_missing = problem.status == HTTPStatus.NOT_FOUND
+    words = {
+        "title": _HEADINGS.get(problem.status, document["title"]),
+        "detail": _NOTHING_HERE if is_missing else document["detail"],
+        "errors": document.get("errors", ()),
+    }
     return _filled(_PROBLEM, environ, problem.status, problem.headers, words)
 
 
 def root_of(environ: Environ) -> str:
     """Return the relative URL from the requested page to the first page. A proxy may add a prefix to both."""
     return wsgi.root_of(environ[RAW_PATH])
+
+
+def is_our_path(path: str) -> bool:
+    """Return whether this is a page of the operator's. A form must not redirect to another site."""
+    return _OUR_PATH.fullmatch(path) is not None
 
 
 def bitcoin(amount_sats: int) -> str:

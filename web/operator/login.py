@@ -5,7 +5,6 @@ an IPv4 address, an IPv6 network, or a browser that has logged in before. Theref
 do not lock the operator out.
 """
 
-import re
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -29,12 +28,11 @@ from web.auth.origin import client_address
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, Problem
-from web.operator.layout import operator_page, see_other
+from web.operator.layout import is_our_path, operator_page, see_other
 
 log = structlog.get_logger(__name__)
 
 _PAGE = template("login.tpl")
-_OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9-]+)+(\.csv)?)?(\?[!-~]*)?", re.ASCII)
 
 
 def show(call: Request) -> Content:
@@ -106,8 +104,5 @@ def _form(
 
 
 def _checked(to: str) -> str:
-    """Return the path if it is a page of the operator's, else the first page.
-
-    The form must not redirect to another site.
-    """
-    return to if _OUR_PATH.fullmatch(to) else ""
+    """Return the path if it is a page of the operator's, else the first page."""
+    return to if is_our_path(to) else ""

@@ -1,32 +1,59 @@
-"""Money received by day, as a chart and a table for each currency."""
+"""Money received by day, month or year, and by seller: charts, tables and a CSV file."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import reduce
+from operator import add
+from typing import TypeVar
 
-from models.db.connection import snapshot
-from models.queries.revenue import DailyTotal, daily_totals
-from payments.money import currency_exponent, to_plain
+from models.queries.revenue import DayOfSeller, Total, totals
+from payments.money import format_btc
+from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, FieldError, invalid
+from web.operator.csv_export import csv_file, csv_of, decimals_of
 from web.operator.layout import operator_page
 
 _PAGE = template("operator_money.tpl")
 
-SPANS = (7, 31, 92)
-"""The selectable periods in days. They are short, because the page reads each payment of the period."""
-_DEFAULT_SPAN = 31
+DAYS = ("7", "31", "92")
+_DEFAULT_DAYS = "31"
+UNITS = {"month": 12, "year": 10}
+"""The number of calendar months or years in a chart, with the current one."""
+
+COLUMNS = ("period", "currency", "seller_id", "payments", "amount_fiat", "received_btc")
 
 _STEP, _BAR, _HEIGHT = 10, 8, 100
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The selected time. `periods` are the names of its days, months or years, oldest first."""
+
+    query: str
+    words: str
+    unit: str
+    first: date
+    last: date
+    periods: list[str]
+
+    def period_of(self, day: date) -> str:
+        """Return the name of the period of a day, such as 2026-11 in a chart of months."""
+        return day.isoformat()[: {"day": 10, "month": 7, "year": 4}[self.unit]]
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A day's bar in the chart, in the units of the viewBox, and the day's total."""
+    """A period's bar in the chart, in the units of the viewBox, and the period's total."""
 
-    day: date
-    taking: DailyTotal
+    period: str
+    taking: Total
     x: int
     height: float
 
@@ -38,10 +65,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One currency's days, oldest first."""
+    """One currency's periods, oldest first, and its totals by seller, the largest first."""
 
     currency: str
     bars: list[Bar]
+    sellers: list[tuple[str, Total]]
 
     @property
     def width(self) -> int:
@@ -49,59 +77,125 @@ class Chart:
         return _STEP * len(self.bars)
 
     @property
-    def days(self) -> list[Bar]:
-        """The days with payments, newest first."""
+    def filled(self) -> list[Bar]:
+        """The periods with payments, newest first."""
         return [bar for bar in reversed(self.bars) if bar.taking.payments]
 
     @property
     def highest(self) -> Decimal:
-        """The best day's amount."""
+        """The best period's amount."""
         return max(bar.taking.amount for bar in self.bars)
 
     @property
-    def total(self) -> DailyTotal:
-        """The total of all days."""
-        parts = [bar.taking for bar in self.bars]
-        return DailyTotal(
-            sum(part.payments for part in parts),
-            sum((part.amount for part in parts), Decimal(0)),
-            sum(part.received_sats for part in parts),
-        )
+    def total(self) -> Total:
+        """The total of all periods."""
+        return reduce(add, (bar.taking for bar in self.bars), Total())
 
     def written(self, amount: Decimal) -> str:
         """Format an amount with the currency's decimals."""
-        return to_plain(round(amount, currency_exponent(self.currency)))
+        return decimals_of(amount, self.currency)
 
 
 def show(call: Request) -> Content:
-    """GET /operator/money: the last `days` days."""
-    span = _span(call.page_parameters().get("days", str(_DEFAULT_SPAN)))
-    today = call.now.date()
-    days = [today - timedelta(days=number) for number in reversed(range(span))]
-    with snapshot():
-        found = daily_totals(days[0], today)
-    currencies = sorted({currency for currency, _ in found})
-    charts = [
-        _chart(currency, [(day, found.get((currency, day), DailyTotal())) for day in days])
-        for currency in currencies
-    ]
+    """GET /operator/money: the last `days` days, or the last months or years by `by`."""
+    parameters, today = call.page_parameters(), call.now.date()
+    span = _span(parameters, today)
+    with bounded_reading(OPERATOR_SECONDS):
+        found = totals(span.first, span.last)
     return operator_page(
-        _PAGE, call, charts=charts, span=span, spans=SPANS, bar_width=_BAR, height=_HEIGHT, days=days
+        _PAGE,
+        call,
+        charts=_charts(span, found),
+        span=span,
+        spans=_all_spans(today),
+        bar_width=_BAR,
+        height=_HEIGHT,
     )
 
 
-def _span(text: str) -> int:
-    if text not in map(str, SPANS):
-        raise invalid([FieldError("days", f"must be one of {', '.join(map(str, SPANS))}")])
-    return int(text)
+def export(call: Request) -> Content:
+    """GET /operator/money.csv: the same figures by period, currency and seller, newest first."""
+    span = _span(call.page_parameters(), call.now.date())
+    with bounded_reading(OPERATOR_SECONDS):
+        found = totals(span.first, span.last)
+    return csv_file(f"money-{call.now:%Y-%m-%d}.csv", _lines(span, found))
 
 
-def _chart(currency: str, days: list[tuple[date, DailyTotal]]) -> Chart:
-    highest = max(taking.amount for _, taking in days)
-    return Chart(
-        currency,
-        [
-            Bar(day, taking, number * _STEP, float(round(taking.amount / highest * _HEIGHT, 2)))
-            for number, (day, taking) in enumerate(days)
-        ],
+def _lines(span: Span, found: Mapping[DayOfSeller, Total]) -> Iterator[bytes]:
+    grouped = _sums(
+        ((span.period_of(key.day), key.currency, key.seller_id), taking) for key, taking in found.items()
     )
+    yield csv_of([COLUMNS])
+    ordered = sorted(grouped.items(), key=lambda item: item[0])
+    ordered.sort(key=lambda item: item[0][0], reverse=True)
+    yield csv_of(
+        (*key, taking.payments, decimals_of(taking.amount, key[1]), format_btc(taking.received_sats))
+        for key, taking in ordered
+    )
+
+
+def _span(parameters: Mapping[str, str], today: date) -> Span:
+    """Return the selected time. Raise Problem 422."""
+    unit = parameters.get("by")
+    if unit is not None:
+        if unit not in UNITS:
+            raise invalid([FieldError("by", f"must be one of {', '.join(UNITS)}")])
+        return _span_of_units(unit, today)
+    days = parameters.get("days", _DEFAULT_DAYS)
+    if days not in DAYS:
+        raise invalid([FieldError("days", f"must be one of {', '.join(DAYS)}")])
+    return _span_of_days(int(days), today)
+
+
+def _all_spans(today: date) -> list[Span]:
+    return [
+        *(_span_of_days(int(days), today) for days in DAYS),
+        *(_span_of_units(unit, today) for unit in UNITS),
+    ]
+
+
+def _span_of_days(count: int, today: date) -> Span:
+    days = [today - timedelta(days=number) for number in reversed(range(count))]
+    return Span(f"days={count}", f"{count} days", "day", days[0], today, [day.isoformat() for day in days])
+
+
+def _span_of_units(unit: str, today: date) -> Span:
+    count = UNITS[unit]
+    if unit == "year":
+        years = range(today.year - count + 1, today.year + 1)
+        return Span("by=year", "Years", unit, date(years[0], 1, 1), today, [str(year) for year in years])
+    numbers = range(today.year * 12 + today.month - count, today.year * 12 + today.month)
+    months = [date(number // 12, number % 12 + 1, 1) for number in numbers]
+    names = [month.isoformat()[:7] for month in months]
+    return Span("by=month", "Months", unit, months[0], today, names)
+
+
+def _charts(span: Span, found: Mapping[DayOfSeller, Total]) -> list[Chart]:
+    by_period = _sums(((key.currency, span.period_of(key.day)), taking) for key, taking in found.items())
+    by_seller = _sums(((key.currency, key.seller_id), taking) for key, taking in found.items())
+    return [
+        Chart(
+            currency,
+            _bars([(period, by_period.get((currency, period), Total())) for period in span.periods]),
+            sorted(
+                ((seller, taking) for (code, seller), taking in by_seller.items() if code == currency),
+                key=lambda pair: (-pair[1].amount, pair[0]),
+            ),
+        )
+        for currency in sorted({currency for currency, _ in by_period})
+    ]
+
+
+def _bars(periods: list[tuple[str, Total]]) -> list[Bar]:
+    highest = max(taking.amount for _, taking in periods)
+    return [
+        Bar(period, taking, number * _STEP, float(round(taking.amount / highest * _HEIGHT, 2)))
+        for number, (period, taking) in enumerate(periods)
+    ]
+
+
+def _sums(parts: Iterable[tuple[Key, Total]]) -> dict[Key, Total]:
+    found: dict[Key, Total] = defaultdict(Total)
+    for key, taking in parts:
+        found[key] += taking
+    return found

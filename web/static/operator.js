@@ -78,7 +78,12 @@
   function isAlike(old, fresh) {
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) return false;
     if (old.nodeType !== Node.ELEMENT_NODE) return old.nodeValue === fresh.nodeValue;
-    const attributes = (element) => [...element.attributes].map((each) => `${each.name}=${each.value}`).join();
+    // A reader opens and closes details, which sets their attribute "open".
+    const attributes = (element) =>
+      [...element.attributes]
+        .filter((each) => each.name !== "open")
+        .map((each) => `${each.name}=${each.value}`)
+        .join();
     return attributes(old) === attributes(fresh);
   }
 

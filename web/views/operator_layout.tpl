@@ -26,7 +26,7 @@
 <a class="skip" href="#main">Skip to content</a>
 <header>
 <nav aria-label="Pages">
-% for name, path in (("Payments", ""), ("Money", "operator/money")):
+% for name, path in (("Payments", ""), ("Money", "operator/money"), ("Sellers", "operator/sellers")):
 <a href="{{root + path or './'}}"\\
 % if name == page:
  aria-current="page"\\
@@ -36,13 +36,19 @@
 </nav>
 <form method="post" action="{{root}}operator/logout">
 <button>Log out</button>
-<button formaction="{{root}}operator/logout/everywhere" title="End all sessions, in all browsers">Log out everywhere</button>
 </form>
 </header>
 % end
 <main id="main" tabindex="-1">
 {{!base}}
 </main>
+% if page:
+<footer>
+<form method="post" action="{{root}}operator/logout/everywhere">
+<button title="End all sessions, in all browsers">Log out everywhere</button>
+</form>
+</footer>
+% end
 % if live:
 <p id="offline" class="offline" role="status"></p>
 % end

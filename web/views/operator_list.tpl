@@ -1,10 +1,28 @@
-% rebase("operator_layout.tpl", title="Payments", page="Payments", live=True)
+% rebase("operator_layout.tpl", title=(f"({decision_count}) " if decision_count else "") + "Payments", page="Payments", live=True)
+% to = "?" + place if place else ""
 <h1 class="unseen">Payments</h1>
 <p id="news" class="unseen" role="status" data-live>\\
 % if problems:
 There are problems. \\
 % end
 {{", ".join(f"{each.title}: {each.count}" for each in questions)}}</p>
+% include("operator_notice.tpl", to=to)
+<section id="problems" aria-label="Problems" data-live>
+% include("operator_problems.tpl")
+</section>
+<section id="questions" class="questions" aria-label="Open decisions" data-live>
+% if questions:
+<h2>Open decisions</h2>
+% for question in questions:
+<h3>{{question.title}} <a href="{{root}}?needs={{question.need}}">all {{question.count}}</a></h3>
+<p>{{question.advice}}</p>
+% include("operator_rows.tpl", rows=question.rows, caption=question.title, prefix=question.need + "-", decide=True, to=to)
+% end
+% end
+</section>
+% if need:
+% include("operator_found.tpl", to=to)
+% end
 <section id="health" aria-label="Health" data-live>
 % include("operator_health.tpl")
 </section>
@@ -23,17 +41,10 @@ longer OPERATOR_PASSWORD. A new password also ends all sessions.</p>
 </ul>
 % end
 </section>
-<section id="questions" class="questions" aria-label="Open decisions" data-live>
-% if questions:
-<h2>Open decisions</h2>
-% for question in questions:
-<h3>{{question.title}} <a href="{{root}}?needs={{question.need}}">all {{question.count}}</a></h3>
-<p>{{question.advice}}</p>
-% include("operator_rows.tpl", rows=question.rows, caption=question.title, prefix=question.need + "-", decide=True)
-% end
-% end
-</section>
+% if not is_first_day:
 <section aria-label="Find payments">
+<details class="find" {{"open" if query else ""}}>
+<summary>Find…</summary>
 <form class="filters" method="get" action="{{root or './'}}" role="search">
 <label class="wide">Id, note, address or transaction <input type="search" name="q" value="{{given.get('q', '')}}" maxlength="100"></label>
 <label>Status <select name="status"><option value="">any</option>
@@ -46,7 +57,7 @@ longer OPERATOR_PASSWORD. A new password also ends all sessions.</p>
 <option {{"selected" if given.get("seller") == seller else ""}}>{{seller}}</option>
 % end
 </select></label>
-<label>Currency <input name="currency" value="{{given.get('currency', '')}}" size="4" maxlength="3" pattern="[A-Z]{3}" title="Three capital letters, such as EUR" autocapitalize="characters"></label>
+<label>Currency <input name="currency" value="{{given.get('currency', '')}}" size="4" maxlength="3" pattern="[A-Za-z]{3}" title="Three letters, such as EUR" autocapitalize="characters"></label>
 <label>From <input type="date" name="created_after" value="{{given.get('created_after', '')}}"></label>
 <label>To <input type="date" name="created_before" value="{{given.get('created_before', '')}}"></label>
 <label>Needs <select name="needs"><option value="">anything</option>
@@ -60,27 +71,9 @@ longer OPERATOR_PASSWORD. A new password also ends all sessions.</p>
 % end
 <a href="{{root}}operator/payments.csv{{'?' + query if query else ''}}" download>Download CSV</a></p>
 </form>
+</details>
 </section>
-<section id="list" aria-label="Payments" data-live>
-% if need:
-<h2>{{need[0]}}</h2>
-<p>{{need[1]}}</p>
 % end
-% if rows:
-% include("operator_rows.tpl", caption="Payments", prefix="", decide=need is not None)
-% else:
-<p class="none">No payments found.</p>
+% if not need:
+% include("operator_found.tpl", to=to)
 % end
-% if need and rows:
-<form class="actions" method="post" action="{{root}}operator/settle">
-<input type="hidden" name="needs" value="{{given['needs']}}">
-% for row in rows:
-<input type="hidden" name="{{row.payment["payment_request_id"]}}" value="{{row.revision}}">
-% end
-<button>Mark all as done</button>
-</form>
-% end
-% if next_query:
-<p class="actions"><a class="button" href="{{root}}?{{next_query}}" rel="next">Older</a></p>
-% end
-</section>

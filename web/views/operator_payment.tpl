@@ -1,6 +1,7 @@
 % rebase("operator_layout.tpl", title=payment["payment_request_id"], page="Payment", live=True)
 % id = payment["payment_request_id"]
 <h1 class="id">{{id}}</h1>
+% include("operator_notice.tpl", to=to)
 <section id="facts" class="card" data-live aria-label="Facts">
 <p class="standing">\\
 % include("operator_status.tpl", payment=payment)
@@ -11,8 +12,14 @@
 <h2>{{title}}</h2>
 <p>{{advice}}</p>
 % end
+% if late:
+<p class="worth">{{late.replace(" %", "\u00a0%")}}</p>
+% end
+% if failed:
+% include("operator_failed.tpl", failed=failed, to=to)
+% end
 <div class="decide">
-% include("operator_decide.tpl", payment=payment, revision=revision, is_accepted=is_accepted)
+% include("operator_decide.tpl", payment=payment, revision=revision, is_accepted=is_accepted, to=to, most_comment=most_comment)
 </div>
 </div>
 % end
@@ -38,7 +45,7 @@
 <div><dt>Label</dt> <dd dir="auto">{{payment["label"]}}</dd></div>
 % end
 % if payment["redirect_url"]:
-<div><dt>Redirect URL</dt> <dd>{{payment["redirect_url"]}}</dd></div>
+<div><dt>Return link</dt> <dd>{{payment["redirect_url"]}}</dd></div>
 % end
 % for name, value in payment["metadata"].items():
 <div><dt dir="auto">{{name}}</dt> <dd class="text" dir="auto">{{value}}</dd></div>
@@ -48,7 +55,7 @@
 <section id="transactions" data-live aria-labelledby="transactions-title">
 <h2 id="transactions-title">Transactions</h2>
 % if payment["transactions"]:
-<div class="scroll" role="region" aria-label="Transactions" tabindex="0">
+<div class="scroll" role="region" aria-label="Table of transactions" tabindex="0">
 <table class="transactions">
 <caption class="unseen">Transactions</caption>
 <thead><tr><th scope="col">First seen (UTC)</th><th scope="col">Transaction</th><th scope="col" class="number">Amount</th><th scope="col">State</th></tr></thead>
@@ -86,6 +93,9 @@
 <li id="moment-{{number}}">
 <time datetime="{{each.at.isoformat(timespec='seconds')}}">{{moment(each.at)}}</time>
 <p>{{each.words}}</p>
+% if each.comment:
+<p class="comment" dir="auto">{{each.comment}}</p>
+% end
 % if each.messages:
 <ul class="deliveries">
 % for message in each.messages:
@@ -105,6 +115,7 @@
 <span class="said">The daemon will send it again.</span>
 % elif message.delivered_at or message.failed_at:
 <form method="post" action="{{root}}operator/payments/{{id}}/events/{{each.event.reference}}/{{message.channel}}">
+<input type="hidden" name="to" value="{{to}}">
 <button>Send again<span class="unseen"> the {{to}} of {{each.words}}</span></button>
 </form>
 % end
@@ -115,5 +126,13 @@
 </li>
 % end
 </ol>
+% if undo_at:
+<form method="post" action="{{root}}operator/undo">
+<input type="hidden" name="at" value="{{undo_at}}">
+<input type="hidden" name="payment" value="{{id}}">
+<input type="hidden" name="to" value="{{to}}">
+<button>Undo "Mark as done"</button>
+</form>
+% end
 <p class="note">All times are UTC.</p>
 </section>

@@ -36,7 +36,13 @@
 </td>
 % if decide:
 <td class="decide">
-% include("operator_decide.tpl", payment=payment, revision=row.revision, is_accepted=row.is_accepted)
+% if row.late:
+<p class="worth">{{row.late.replace(" %", "\u00a0%")}}</p>
+% end
+% if row.failed:
+% include("operator_failed.tpl", failed=row.failed, to=to)
+% end
+% include("operator_decide.tpl", payment=payment, revision=row.revision, is_accepted=row.is_accepted, to=to)
 </td>
 % end
 </tr>

@@ -25,6 +25,7 @@ from models.db.connection import Table, bind, database, disconnect
 from models.db.leadership import DaemonEpoch
 from models.db.lock import database_lock
 from models.db.schema import open_database
+from models.decision import DecidedBy, DecisionKind, add_decision
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.output import WatchedOutpoint
 from models.payment import payment_by_reference
@@ -80,6 +81,7 @@ def fill() -> None:
     event = new_event(paid, payload={"note": NASTY})
     message = new_message(event, last_error=NASTY, delivered_at=NOW, next_attempt_at=None)
     add_redelivery(message, NOW)
+    add_decision(paid, DecisionKind.SETTLED, NOW, DecidedBy.PAGE, NASTY)
     Rate.create(source="kraken", currency="EUR", price="61142.300", fetched_at=NOW)
     Rate.create(source="Kraken", currency="EUR", price="1", fetched_at=NOW)
     beat(NOW, 7, [NASTY])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from models.db.schema import open_database
 from models.outbox import Event, Message
 from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
+from models.queries.attention import ActionNeeded, action_counts
+from models.rate import store_rates
 from models.seller import API_KEY, OPERATOR, Seller, seller_by_key_hash
 from regtest.node import PROJECT
 from tests.support.postgres import PostgresServer
@@ -404,6 +407,56 @@ def test_money_that_is_not_late_cannot_be_accepted(run: Callable[..., Result]) -
         assert "no payment" in refusal(run("payment", "accept", reference))
         assert "no payment" in refusal(run("payment", "show", reference))
     assert DaemonCommand.select().count() == 0
+
+
+def test_a_payment_is_marked_as_done_and_opened_again(run: Callable[..., Result]) -> None:
+    """With a comment. `payment show` lists the decisions, and its JSON stays the API's document."""
+    run("seller", "add", "company1")
+    reference = make_payment(status="expired", received_sats=1000)
+    done = run("payment", "settle", reference, "--comment", " refunded in tx ")
+    assert (done.exit_code, done.output) == (0, f"Payment {reference}: marked as done.\n")
+    assert action_counts() == {}
+    assert "needs no decision" in refusal(run("payment", "settle", reference))
+    assert (
+        document(run("payment", "settle", reference, "--undo", "--json"))["payment_request_id"] == reference
+    )
+    assert list(action_counts()) == [ActionNeeded.PART]
+    assert "not a mark as done" in refusal(run("payment", "settle", reference, "--undo"))
+    shown = run("payment", "show", reference).output
+    assert "settled, by command: refunded in tx" in " ".join(shown.split())
+    assert "UTC reopened, by command" in " ".join(shown.split())
+    assert "decisions" not in document(run("payment", "show", reference, "--json"))
+
+
+def test_a_wrong_comment_is_a_usage_error(run: Callable[..., Result]) -> None:
+    run("seller", "add", "company1")
+    reference = make_payment(status="expired", received_sats=1000)
+    for arguments in (["--comment", "x" * 201], ["--comment", "a\nb"], ["--undo", "--comment", "x"]):
+        assert run("payment", "settle", reference, *arguments).exit_code == 2
+    assert "no payment" in refusal(run("payment", "settle", "PR-nothing"))
+    assert list(action_counts()) == [ActionNeeded.PART]
+
+
+def test_late_money_is_shown_with_its_worth(run: Callable[..., Result]) -> None:
+    run("seller", "add", "company1")
+    reference = make_payment(status="expired", is_late=True, received_sats=271_980)
+    row = PaymentRequest.get()
+    late = NOW + timedelta(minutes=57)
+    Output.create(
+        address=row.address,
+        txid=TXID,
+        vout=0,
+        amount_sats=271_980,
+        first_seen_at=late,
+        present_since=late,
+        state=MEMPOOL,
+    )
+    unknown = "Came 42 min late. Its worth today is unknown, because there is no fresh price for EUR."
+    assert unknown in run("payment", "show", reference).output
+    store_rates("kraken", {"EUR": Decimal(48_250)}, datetime.now(UTC))
+    assert "Came 42 min late. Worth 131.23 EUR today (asked for: 135.99 EUR, 3.5 % less)." in (
+        run("payment", "show", reference).output
+    )
 
 
 def test_a_second_acceptance_is_reported_as_already_accepted(run: Callable[..., Result]) -> None:

@@ -433,3 +433,13 @@ def test_a_long_note_or_name_leaves_room_for_the_other() -> None:
     assert re.fullmatch(r".* for Alpaca Alpaca.*…, Order 5000 x+… \(PR-3kTMd0Zk6bW1vJrXq2nVhA\)", subject)
     subject = render_email(EventType.RECEIVED, document(note="17"), long_name).subject
     assert subject.endswith(f"…, 17 ({REFERENCE})")
+
+
+def test_the_worth_of_late_money_comes_after_the_first_paragraph() -> None:
+    """The email has the stored sentence, so that each attempt sends the same text."""
+    sentence = "Came 42 min late. Worth 131.20 EUR on 2026-11-23 at 12:00 UTC (asked for: 135.99 EUR)."
+    late = document(status="expired", late=True)
+    mail = render_email(EventType.LATE, late, replace(CONTEXT, late_text=sentence))
+    text = " ".join(mail.text.split())
+    assert text.index("counts only if you accept it.") < text.index(sentence) < text.index("To accept")
+    assert f"<p>{sentence}</p>" in mail.html

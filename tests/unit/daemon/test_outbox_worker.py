@@ -387,7 +387,7 @@ def test_a_redelivery_requested_during_an_attempt_is_made_at_once(
     def request_redelivery(_reference: str) -> None:
         outbox.webhooks.before_sending = lambda _reference: outbox.webhooks.failures.clear()
         add_redelivery(message(reference), outbox.clock.now)
-        CommandHandler(cast(Mempool, None)).handle(
+        CommandHandler(cast(Settings, None), cast(Mempool, None)).handle(
             pending_commands(), outbox.clock.now + timedelta(seconds=1)
         )
 
@@ -403,7 +403,7 @@ def test_a_redelivery_of_a_pruned_message_is_dropped(outbox: Outbox) -> None:
     add_redelivery(message(reference), NOW)
     commands = pending_commands()
     message(reference).delete_instance()
-    CommandHandler(cast(Mempool, None)).handle(commands, NOW)
+    CommandHandler(cast(Settings, None), cast(Mempool, None)).handle(commands, NOW)
     assert pending_commands() == []
 
 
@@ -663,7 +663,7 @@ def test_a_redelivery_goes_before_later_messages(outbox: Outbox) -> None:
     assert outbox.webhooks.sent == [first]
     outbox.webhooks.failures[first] = TemporaryFailure("HTTP 500")
     add_redelivery(message(first), outbox.clock.now)
-    CommandHandler(cast(Mempool, None)).handle(pending_commands(), outbox.clock.now)
+    CommandHandler(cast(Settings, None), cast(Mempool, None)).handle(pending_commands(), outbox.clock.now)
     outbox.work(1)
     outbox.webhooks.given.clear()
     outbox.webhooks.failures.clear()

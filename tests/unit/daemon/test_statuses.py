@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from models.outbox import events_of
 from models.output import Output, add_spends, all_spends, forget_spends, outputs_at
 from models.payment import PaymentRequest, mark_for_reassessment, payment_by_reference
 from models.queries.checkout import checkout_of
+from models.rate import store_rates
 from payments.document import depth, payment_document
 from tests.support.rows import NOW, new_output, new_payment
 from web.api.documents import document_as_now
@@ -196,3 +198,20 @@ def test_watched_outpoints_are_deleted_when_no_request_needs_them(
     add_spends([(output.txid, b"outpoint", output.txid)])
     forget_spends([output.txid], HEIGHT)
     assert (list(all_spends()) == []) == is_forgotten
+
+
+def test_an_event_of_late_money_keeps_its_worth_at_that_time(tmp_path: Path) -> None:
+    """The price may change before the email goes; and no other event has such a sentence."""
+    store_rates("kraken", {"EUR": Decimal("58988.5")}, NOW)
+    payment = new_payment(1, expires_at=NOW - timedelta(minutes=42), reassess_at_height=0)
+    new_output(payment, amount_sats=222_416)
+    other = new_payment(2, expires_at=NOW - timedelta(minutes=42), reassess_at_height=0)
+    new_output(other, amount_sats=1000, txid="cc" * 32)
+    CheckedAssessor(tmp_path).assess(HEIGHT)
+    sentence = (
+        "Came 42 min late. Worth 131.20 EUR on 2026-11-23 at 12:00 UTC (asked for: 135.99 EUR, 3.5 % less)."
+    )
+    found = {event.type: event.late_text for event in events_of(payment)}
+    assert found["payment.late"] == sentence
+    assert [event.late_text for event in events_of(other)] == [None]
+    assert "late_text" not in events_of(payment)[0].payload

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import peewee
@@ -9,8 +10,10 @@ import pytest
 
 from models.db import schema
 from models.db.connection import database, disconnect
+from models.decision import DecidedBy, decisions_of
+from models.outbox import Event
 from models.payment import PaymentRequest
-from models.queries.attention import ActionNeeded, acknowledge, action_counts, needs_action
+from models.queries.attention import ActionNeeded, acknowledge, action_counts, needs_action, reopen
 from payments.status import Status
 from tests.support.rows import NOW, new_event, new_message, new_payment
 from web.api.forms import read_form
@@ -68,10 +71,37 @@ def test_only_the_given_revision_is_acknowledged(database_url: str) -> None:
     first, second = new_payment(1, **late), new_payment(2, **late)
     for payment in (first, second):
         new_message(new_event(payment, type="payment.reverted"), failed_at=NOW, next_attempt_at=None)
-    assert not acknowledge(first, 1, NOW)
+    assert not acknowledge(first, 1, NOW, DecidedBy.PAGE)
     assert action_counts() == {ActionNeeded.LATE: 2, ActionNeeded.REVERTED: 2, ActionNeeded.UNDELIVERED: 2}
-    assert acknowledge(first, 0, NOW)
+    assert acknowledge(first, 0, NOW, DecidedBy.PAGE)
     assert action_counts() == {ActionNeeded.LATE: 1, ActionNeeded.REVERTED: 1, ActionNeeded.UNDELIVERED: 1}
     PaymentRequest.update(received_sats=6000).execute()
     assert action_counts()[ActionNeeded.LATE] == 2
+    disconnect()
+
+
+def test_an_acknowledgement_is_undone(database_url: str) -> None:
+    """All that it acknowledged needs a decision again, and nothing that was acknowledged before."""
+    schema.open_database(database_url)
+    payment = new_payment(1, status="expired", is_late=True, received_sats=5000)
+    for number, earlier in enumerate((NOW - timedelta(days=1), None)):
+        event = new_event(payment, type="payment.reverted", revision=number, reference=f"evt_{number}")
+        new_message(event, failed_at=NOW, next_attempt_at=None, acknowledged_at=earlier)
+        event.acknowledged_at = earlier
+        event.save()
+    assert not reopen(payment, NOW, DecidedBy.PAGE)
+    before = action_counts()
+    assert acknowledge(payment, 0, NOW, DecidedBy.COMMAND, "refunded")
+    assert action_counts() == {}
+    assert reopen(payment, NOW + timedelta(seconds=1), DecidedBy.PAGE)
+    assert action_counts() == before
+    assert [event.acknowledged_at for event in Event.select().order_by(Event.id)] == [
+        NOW - timedelta(days=1),
+        None,
+    ]
+    assert not reopen(payment, NOW, DecidedBy.PAGE)
+    assert [(each.kind, each.by, each.comment) for each in decisions_of(payment)] == [
+        ("settled", "command", "refunded"),
+        ("reopened", "page", ""),
+    ]
     disconnect()

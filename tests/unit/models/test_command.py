@@ -26,6 +26,7 @@ from models.command import (
 )
 from models.db.connection import database, disconnect, is_sqlite
 from models.db.schema import open_database
+from models.decision import DecidedBy
 from models.payment import PaymentRequest
 from tests.support.rows import NOW, TXID, new_event, new_message, new_payment, new_seller
 
@@ -58,11 +59,11 @@ def test_a_waiting_command_is_not_stored_again() -> None:
     )
     for _ in range(2):
         request_check(payment, TXID, NOW, taken)
-        request_acceptance(payment, NOW, taken)
+        request_acceptance(payment, NOW, taken, DecidedBy.API)
         request_redelivery(first, NOW, taken)
     assert taken.count == 3
     assert not request_check(payment, TXID, NOW, taken)
-    assert not request_acceptance(payment, NOW, taken)
+    assert not request_acceptance(payment, NOW, taken, DecidedBy.API)
     assert not request_redelivery(first, NOW, taken)
     assert request_redeliveries([first, second], NOW, taken) == 1
     assert request_redeliveries([first, second], NOW, taken) == 0
@@ -80,8 +81,10 @@ def test_an_acceptance_needs_late_money() -> None:
     """A second acceptance stores nothing, and one without late money is refused."""
     taken = TransactionCounter()
     with pytest.raises(NotLate):
-        request_acceptance(new_payment(1), NOW, taken)
-    assert not request_acceptance(new_payment(2, is_late=True, late_accepted_at=NOW), NOW, taken)
+        request_acceptance(new_payment(1), NOW, taken, DecidedBy.API)
+    assert not request_acceptance(
+        new_payment(2, is_late=True, late_accepted_at=NOW), NOW, taken, DecidedBy.API
+    )
     assert taken.count == 0
 
 

@@ -183,7 +183,7 @@ def test_each_other_response_is_as_described(shop: WebServer, described: Descrip
         (202, "POST", again, f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (404, "POST", again + "x", f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (200, "GET", "/api/v1/rates", "/api/v1/rates", None, {}),
-        (404, "GET", "/", "/", None, NOBODY),
+        (200, "GET", "/", "/", None, NOBODY),
         (404, "GET", "/pay/x", "/pay/{id}", None, NOBODY),
         (404, "GET", "/pay/x/status", "/pay/{id}/status", None, NOBODY),
         (200, "GET", "/health", "/health", None, NOBODY),

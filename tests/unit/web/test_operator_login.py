@@ -19,7 +19,7 @@ from models.operator_session import (
     pause_after,
 )
 from tests.conftest import NewDatabase
-from tests.support.operator_client import PASSWORD, OperatorClient
+from tests.support.operator_client import PASSWORD, OperatorClient, Page
 from tests.support.web_server import WebServer, open_shop, serving
 from web.app import OPERATOR
 from web.auth.cookies import SESSION_SECONDS
@@ -46,8 +46,38 @@ def test_without_a_password_the_operators_pages_are_404(new_database: NewDatabas
         client = OperatorClient(shop)
         for method, path, _access, _handler in OPERATOR:
             assert client.call(method, path.replace("<", "").replace(">", "")).status == 404, path
-        assert client.get("/").status == 404
         assert client.cookies == {}
+
+
+def test_without_a_password_the_first_page_names_the_setting_on_this_machine(
+    new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """From elsewhere it reveals nothing."""
+    with open_shop(tmp_path, new_database(tmp_path)) as shop:
+        client = OperatorClient(shop)
+        page = client.get("/")
+        assert page.status == 200
+        for words in ("Nodetill runs", "OPERATOR_PASSWORD", "/docs", "/health"):
+            assert words in page.words
+        assert_neutral(client.get("/", **{"X-Forwarded-For": "203.0.113.7"}))
+        assert client.cookies == {}
+
+
+def test_a_visitor_of_the_first_page_meets_no_password(client: OperatorClient) -> None:
+    """A customer may shorten the address of a payment. The operator finds a link to the login."""
+    page = client.get("/")
+    assert_neutral(page)
+    assert '<a href="operator/login">Operator login</a>' in page.text
+    assert 'http-equiv="refresh"' not in page.text
+    # The browser withholds the cookies after a click on a link in webmail, and sends them after a reload.
+    assert 'http-equiv="refresh"' in client.get("/", **{"Sec-Fetch-Site": "cross-site"}).text
+
+
+def assert_neutral(page: Page) -> None:
+    assert page.status == 200
+    assert "To pay, open the link that the shop gave you." in page.words
+    for words in ("password", "PASSWORD", "Nodetill runs", "/docs"):
+        assert words not in page.words
 
 
 def test_a_page_redirects_to_the_login_and_back(client: OperatorClient) -> None:
@@ -84,7 +114,7 @@ def test_the_cookies_are_hidden_from_scripts_and_other_sites(client: OperatorCli
         assert {"HttpOnly", "SameSite=Strict", "Path=/"} < attributes
         assert "Secure" not in attributes
     assert f"Max-Age={SESSION_SECONDS}" in lines[0]
-    assert client.get("/").status == 200
+    assert client.get("/operator/money").status == 200
 
 
 def test_behind_tls_the_cookies_are_secure(new_database: NewDatabase, tmp_path: Path) -> None:
@@ -94,7 +124,7 @@ def test_behind_tls_the_cookies_are_secure(new_database: NewDatabase, tmp_path: 
         client = OperatorClient(shop)
         lines = client.log_in().headers.get_all("Set-Cookie", [])
         assert all(line.startswith("__Host-nodetill-") and line.endswith("; Secure") for line in lines)
-        assert client.get("/").status == 200
+        assert client.get("/operator/money").status == 200
 
 
 def test_a_forged_or_changed_cookie_is_ignored(client: OperatorClient) -> None:
@@ -114,18 +144,18 @@ def test_a_forged_or_changed_cookie_is_ignored(client: OperatorClient) -> None:
         "é",
     ):
         client.cookies["nodetill-session"] = value.encode().decode("latin-1")
-        assert client.get("/").status == 303, value
+        assert client.get("/operator/money").status == 303, value
     client.cookies["nodetill-session"] = good
-    assert client.get("/").status == 200
+    assert client.get("/operator/money").status == 200
 
 
 def test_a_session_expires(shop: WebServer, client: OperatorClient) -> None:
     """The server's clock decides, whatever the browser keeps. The next login deletes its row."""
     client.log_in()
     shop.wait(seconds=SESSION_SECONDS - 1)
-    assert client.get("/").status == 200
+    assert client.get("/operator/money").status == 200
     shop.wait(seconds=1)
-    assert client.get("/").status == 303
+    assert client.get("/operator/money").status == 303
     client.log_in()
     assert OperatorSession.select().count() == 1
 
@@ -140,8 +170,8 @@ def test_a_logout_ends_the_session_for_copies_of_the_cookie(client: OperatorClie
     assert left.leads_to == "/operator/login"
     assert "nodetill-session" not in client.cookies
     client.cookies = copied
-    assert client.get("/").status == 303
-    assert other.get("/").status == 200
+    assert client.get("/operator/money").status == 303
+    assert other.get("/operator/money").status == 200
 
 
 def test_sessions_survive_a_restart_but_not_a_new_password(tmp_path: Path, database_url: str) -> None:
@@ -155,7 +185,7 @@ def test_sessions_survive_a_restart_but_not_a_new_password(tmp_path: Path, datab
         with serving(load_settings(settings, tmp_path)) as shop:
             assert shop.port != port
             client.shop = shop
-            assert client.get("/").status == status
+            assert client.get("/operator/money").status == status
         disconnect()
 
 
@@ -213,7 +243,7 @@ def test_a_form_of_another_site_is_refused(client: OperatorClient, headers: dict
     """Another site's form, or an old browser's form without an origin, is 403 and changes nothing."""
     client.log_in()
     assert post_form(client, headers, "/operator/logout", "") == 403
-    assert client.get("/").status == 200
+    assert client.get("/operator/money").status == 200
     assert post_form(client, headers, "/operator/login", f"password={PASSWORD}") == 403
     assert LoginAttempt.select().count() == 0
 
@@ -223,7 +253,7 @@ def test_a_form_of_our_own_is_accepted(client: OperatorClient, headers: dict[str
     """The browser's headers decide. A program that is no browser sends only its own cookies."""
     client.log_in()
     assert post_form(client, headers, "/operator/logout", "") == 303
-    assert client.get("/").status == 303
+    assert client.get("/operator/money").status == 303
 
 
 def test_a_browser_sends_its_origin_with_our_forms(client: OperatorClient) -> None:
@@ -237,7 +267,7 @@ def test_a_form_needs_the_session(client: OperatorClient) -> None:
     client.log_in()
     stranger = OperatorClient(client.shop)
     assert stranger.post("/operator/logout").leads_to == "/operator/login"
-    assert client.get("/").status == 200
+    assert client.get("/operator/money").status == 200
 
 
 def test_an_unreadable_form_is_refused_with_a_page(client: OperatorClient) -> None:
@@ -441,11 +471,11 @@ def test_the_operator_can_log_out_everywhere(client: OperatorClient) -> None:
     assert "Log out everywhere" in page.words
     away = {"Origin": "https://elsewhere.example"}
     assert client.call("POST", "/operator/logout/everywhere", "", away).status == 403
-    assert other.get("/").status == 200
+    assert other.get("/operator/money").status == 200
     left = client.post("/operator/logout/everywhere")
     assert left.leads_to == "/operator/login"
     assert "nodetill-session" not in client.cookies
-    assert [client.get("/").status, other.get("/").status] == [303, 303]
+    assert [client.get("/operator/money").status, other.get("/operator/money").status] == [303, 303]
 
 
 def test_a_pause_from_a_wrong_clock_is_ignored(client: OperatorClient) -> None:

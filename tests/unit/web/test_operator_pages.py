@@ -2,20 +2,27 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from pathlib import Path
+from urllib.parse import quote, urljoin
 
 import pytest
 
 from models.command import ACCEPT, REDELIVER, DaemonCommand
+from models.daemon_status import beat
+from models.decision import Decision
 from models.outbox import Event, Message
 from models.output import Output
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, action_counts
-from models.queries.revenue import DailyTotal, daily_totals
+from models.queries.revenue import DayOfSeller, Total, totals
+from models.rate import store_rates
+from models.seller import Seller
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
 from tests.support.operator_client import PASSWORD, OperatorClient, Page
 from tests.support.operator_scenes import EXTRA_SATS, add_event, create_action_needed
@@ -52,6 +59,11 @@ def action_lists(page: Page) -> dict[str, list[str]]:
     for need, reference in re.findall(r'<tr id="([a-z]+)-(PR-\w+)">', page.text):
         found.setdefault(need, []).append(reference)
     return found
+
+
+def moment(shop: WebServer) -> str:
+    """The name of the shop's present moment in links."""
+    return str(Decision.at.db_value(shop.now))
 
 
 def path_of(document: dict[str, object]) -> str:
@@ -110,7 +122,9 @@ def test_the_filters_are_those_of_the_api_and_seller_and_days(
 def test_a_wrong_filter_is_named_with_422(operator: OperatorClient) -> None:
     for query in (
         "status=paid",
-        "currency=eur",
+        "currency=euros",
+        "newer=x",
+        f"newer=PR-{'x' * 22}",
         "created_after=2026-13-01",
         "needs=money",
         "seller=%00",
@@ -149,17 +163,22 @@ def test_text_of_strangers_is_never_markup(shop: WebServer, operator: OperatorCl
         assert str(7 * 7777) not in page.text
 
 
-def test_health_is_at_the_top_of_the_page(shop: WebServer, operator: OperatorClient) -> None:
+def test_health_is_on_the_first_page(shop: WebServer, operator: OperatorClient) -> None:
     """It is the same as in /health, with advice."""
     words = operator.get("/").words
-    assert f"block {TIP:,}" in words
-    assert "50 free" in words
+    assert f"All is well · block {TIP:,} · 50 addresses" in words
+    assert f"Payments checked up to block {TIP:,} (latest)" in words
+    assert "Daemon running last sign of life 0 s ago" in words
+    assert "Emails and webhooks all delivered" in words
+    assert '<details id="health-well" >' in operator.get("/").text
     assert "There are problems" not in words
     shop.wait(minutes=5)
     problems = shop.get("/health").json["problems"]
     assert problems
-    words = operator.get("/").words
-    assert all(problem in words for problem in problems)
+    page = operator.get("/")
+    assert all(problem in page.words for problem in problems)
+    assert '<details id="health-trouble" open>' in page.text
+    assert "Something needs your attention" in page.words
 
 
 # Payments that need a decision
@@ -204,13 +223,17 @@ def test_late_money_is_accepted_as_by_the_api(shop: WebServer, operator: Operato
     path = path_of(made)
     for _ in range(2):
         done = operator.post(f"{path}/accept")
-        assert (done.status, done.leads_to) == (303, path)
+        assert (done.status, done.leads_to) == (303, f"{path}?done={moment(shop)}")
     assert [(command.kind, command.payment_id) for command in DaemonCommand.select()] == [
         (ACCEPT, stored(made).id)
     ]
     for page in (operator.get("/"), operator.get(path)):
         assert "Accepted: the daemon will count it." in page.words
         assert f"{path.removeprefix('/')}/accept" not in page.text
+    words = operator.get(done.leads_to).words
+    assert "Accepted. The daemon counts the money now. This cannot be undone." in words
+    assert words.count("Acceptance of the late money ordered on the operator's page") == 1
+    assert "Undo" not in words
     assert stored(made).status == "expired"
 
 
@@ -232,7 +255,7 @@ def test_an_acknowledged_payment_needs_no_decision(shop: WebServer, operator: Op
         page = operator.get(path_of(document))
         revision = page.text.partition('name="revision" value="')[2].partition('"')[0]
         done = operator.post(f"{path_of(document)}/settle", revision=revision)
-        assert (done.status, done.leads_to) == (303, path_of(document))
+        assert (done.status, done.leads_to) == (303, f"{path_of(document)}?done={moment(shop)}")
         after = stored(document)
         assert (after.status, after.revision) == (before.status, before.revision)
     assert action_lists(operator.get("/")) == {}
@@ -270,10 +293,173 @@ def test_a_whole_list_is_acknowledged(shop: WebServer, operator: OperatorClient)
     ).execute()
     shown |= {"PR-" + "x" * 22: "0", "x": "0"}
     done = operator.post("/operator/settle", needs="part", **shown)
-    assert (done.status, done.leads_to) == (303, "/?needs=part")
+    assert (done.status, done.leads_to) == (303, f"/?needs=part&done={moment(shop)}")
     left = [made[2]["payment_request_id"], made[0]["payment_request_id"]]
     assert listed(operator.get("/?needs=part")) == left
-    assert operator.post("/operator/settle", needs="//x").leads_to == "/"
+    assert operator.post("/operator/settle", needs="//x").leads_to == f"/?done={moment(shop)}"
+
+
+def test_a_decision_leads_back_to_its_list(shop: WebServer, operator: OperatorClient) -> None:
+    """With its filter and its place. A path of another site is refused."""
+    made = create_action_needed(shop)
+    part, late = made[ActionNeeded.PART], made[ActionNeeded.LATE]
+    page = operator.get("/?needs=part&limit=20")
+    assert '<input type="hidden" name="to" value="?limit=20&amp;needs=part">' in page.text
+    done = operator.post(f"{path_of(part)}/settle", revision="0", to="?needs=part&limit=20")
+    assert done.leads_to == f"/?needs=part&limit=20&done={moment(shop)}"
+    assert operator.post(f"{path_of(late)}/accept", to="").leads_to == f"/?done={moment(shop)}"
+    for to in ("//evil.example", "https://evil.example/", "x", "?a b"):
+        done = operator.post(f"{path_of(late)}/settle", revision="0", to=to)
+        assert done.leads_to == f"{path_of(late)}?done={moment(shop)}"
+
+
+def test_a_mark_as_done_is_undone(shop: WebServer, operator: OperatorClient) -> None:
+    """From the line on the next page, once. The timeline keeps both with their times."""
+    made = create_in_scene(shop, "expired_partly")
+    comment = "refunded in <b>tx</b>"
+    back = operator.post(f"{path_of(made)}/settle", revision="0", to="?needs=part", comment=f" {comment} ")
+    page = operator.get(back.leads_to)
+    assert "Done. Undo" in page.words
+    assert "Nothing is left to decide here." in page.words
+    assert action_lists(operator.get("/")) == {}
+    at = moment(shop)
+    shop.wait(seconds=60)
+    undone = operator.post("/operator/undo", at=at, to="?needs=part")
+    assert undone.leads_to == f"/?needs=part&done={moment(shop)}"
+    page = operator.get(undone.leads_to)
+    assert "Undone. The decision is open again." in page.words
+    assert list(action_lists(operator.get("/"))) == ["part"]
+    page = operator.get(path_of(made))
+    assert "2026-11-23 12:00:00 Marked as done on the operator's page refunded in <b>tx</b>" in page.words
+    assert "2026-11-23 12:01:00 Mark as done undone on the operator's page" in page.words
+    assert "&lt;b&gt;tx" in page.text
+    shop.wait(seconds=1)
+    operator.post("/operator/undo", at=at)
+    assert list(action_lists(operator.get("/"))) == ["part"]
+    assert "Undo " not in operator.get(f"/?needs=part&done={at}").words
+
+
+def test_of_a_whole_list_one_or_all_are_undone(shop: WebServer, operator: OperatorClient) -> None:
+    made = [create_in_scene(shop, "expired_partly") for _ in range(3)]
+    shown = {each["payment_request_id"]: "0" for each in made}
+    back = operator.post("/operator/settle", needs="part", **shown)
+    assert "Done: 3 payments. Undo" in operator.get(back.leads_to).words
+    at = moment(shop)
+    first = made[0]["payment_request_id"]
+    assert f'name="payment" value="{first}"' in operator.get(path_of(made[0])).text
+    shop.wait(seconds=1)
+    operator.post("/operator/undo", at=at, payment=first)
+    assert action_lists(operator.get("/")) == {"part": [first]}
+    shop.wait(seconds=1)
+    operator.post("/operator/undo", at=at)
+    assert action_lists(operator.get("/"))["part"] == list(shown)[::-1]
+
+
+def test_a_wrong_undo_changes_nothing(shop: WebServer, operator: OperatorClient) -> None:
+    made = create_in_scene(shop, "expired_partly")
+    operator.post(f"{path_of(made)}/settle", revision="0")
+    for at in ("", "x", "-1", "1.5", "9" * 40, "\u0661", str(int(moment(shop)) + 1)):
+        assert operator.post("/operator/undo", at=at).status == 303
+        assert operator.get(f"/?done={quote(at)}").status == 200
+    assert operator.post("/operator/undo", at=moment(shop), payment="//x").leads_to.startswith("/?done=")
+    assert action_lists(operator.get("/")) == {}
+
+
+def test_a_comment_is_one_line_of_at_most_200_characters(shop: WebServer, operator: OperatorClient) -> None:
+    made = create_in_scene(shop, "expired_partly")
+    for comment in ("x" * 201, "a\nb", "a\0b"):
+        page = operator.post(f"{path_of(made)}/settle", revision="0", comment=comment)
+        assert page.status == 422
+        assert "comment must be one line with at most 200 characters" in page.words
+    assert list(action_lists(operator.get("/"))) == ["part"]
+    assert operator.post(f"{path_of(made)}/settle", revision="0", comment="x" * 200).status == 303
+
+
+def test_late_money_is_shown_with_its_worth(shop: WebServer, operator: OperatorClient) -> None:
+    """On its page and in the list of decisions. Without a fresh price the pages name that."""
+    made, other = create_in_scene(shop, "late"), create_in_scene(shop, "expired_partly")
+    change(made, expires_at=shop.now - timedelta(minutes=42))
+    store_rates("kraken", {"EUR": Decimal("58988.5")}, shop.now)
+    store_rates("bitpay", {"EUR": Decimal("58988.5")}, shop.now)
+    for path in ("/", "/?needs=late", path_of(made)):
+        words = operator.get(path).words
+        sentence = "Came 42 min late. Worth 131.19 EUR today (asked for: 135.99 EUR, 3.5 % less)."
+        assert sentence in words
+        assert "You cannot undo this." in words
+    shop.wait(seconds=601)
+    for path in ("/", path_of(made)):
+        words = operator.get(path).words
+        assert "Its worth today is unknown, because there is no fresh price for EUR." in words
+    assert "late. " not in operator.get(path_of(other)).words
+
+
+def test_a_failed_message_is_sent_again_from_its_box(shop: WebServer, operator: OperatorClient) -> None:
+    """The box has the endpoint and its answer, in the list, on the page and among the sellers."""
+    made = create_action_needed(shop)[ActionNeeded.UNDELIVERED]
+    Seller.update(webhook_url="https://shop.example/hook").execute()
+    for path in ("/", path_of(made), "/operator/sellers"):
+        page = operator.get(path)
+        assert "Webhook https://shop.example/hook HTTP 500 after 10 attempts" in page.words
+        form = re.search(r'action="([^"]*/webhook)">\s*<input[^>]*name="to" value="([^"]*)"', page.text)
+        assert form is not None
+        assert operator.post(urljoin(path, form[1]), to=form[2]).leads_to == path
+        assert "The daemon will send it again." in operator.get(path).words
+        DaemonCommand.delete().execute()
+
+
+def test_sellers_are_listed_with_their_endpoints(shop: WebServer, operator: OperatorClient) -> None:
+    add_seller("company2", "nt_company2", removed_at=NOW)
+    Seller.update(webhook_url="https://shop.example/hook?a=<b>").where(Seller.id == "company1").execute()
+    words = operator.get("/operator/sellers").words
+    assert "company1 https://shop.example/hook?a=<b> none – –" in words
+    assert "company2 removed none none – –" in words
+    assert "none has failed" in words
+    create_action_needed(shop)
+    assert "2026-11-23 12:00 – 1 given up" in operator.get("/operator/sellers").words
+
+
+def test_the_title_has_the_number_of_open_decisions(shop: WebServer, operator: OperatorClient) -> None:
+    assert "<title>Payments · Nodetill</title>" in operator.get("/").text
+    create_action_needed(shop)
+    for path in ("/", "/?status=new"):
+        assert "<title>(5) Payments · Nodetill</title>" in operator.get(path).text
+
+
+def test_the_first_day_has_three_steps(shop: WebServer, operator: OperatorClient) -> None:
+    """With ticks, until the first payment."""
+    words = operator.get("/").words
+    assert "✓ Connect bitcoind." in words
+    assert "✓ Add a shop. Done: company1." in words
+    assert "curl http://127.0.0.1:8080/api/v1/payments" in words
+    Seller.delete().execute()
+    beat(NOW, None, ["bitcoind does not answer"])
+    words = operator.get("/").words
+    assert "✓" not in words
+    assert "manage.py seller add SHOP" in words
+    assert "Three steps" not in operator.get("/?status=new").words
+
+
+def test_a_long_list_has_a_count_and_a_way_back(shop: WebServer, operator: OperatorClient) -> None:
+    """Each page leads to the newer one and to the newest. A search is not counted."""
+    made = [shop.created(note="n")["payment_request_id"] for _ in range(7)][::-1]
+    first = operator.get("/?limit=3&currency=eur")
+    assert (listed(first), "3 of 7" in first.words) == (made[:3], True)
+    assert "Newer" not in first.words
+    second = followed(operator, first, "next")
+    third = followed(operator, second, "next")
+    assert (listed(second), listed(third)) == (made[3:6], made[6:])
+    assert 'rel="next"' not in third.text
+    assert listed(followed(operator, third, "prev")) == made[3:6]
+    assert listed(followed(operator, second, "prev")) == made[:3]
+    assert '<a href="./?currency=eur&amp;limit=3">Newest</a>' in second.text
+    assert " of 7" not in operator.get("/?limit=3&q=n").words
+
+
+def followed(operator: OperatorClient, page: Page, relation: str) -> Page:
+    """The page behind a link of this relation."""
+    link = re.search(rf'href="([^"]*)" rel="{relation}"', page.text)
+    assert link is not None
+    return operator.get(f"/{unescape(link[1])}")
 
 
 # One payment
@@ -321,7 +507,7 @@ def test_the_operator_can_send_a_message_again(shop: WebServer, operator: Operat
     )
     assert list(commands) == [(REDELIVER, "webhook"), (REDELIVER, "email")]
     page = operator.get(path_of(made))
-    assert page.words.count("The daemon will send it again.") == 2
+    assert page.words.count("The daemon will send it again.") == 3
     assert operator.post(f"{path}/pigeon").status == 404
     assert operator.post(f"{path}x/email").status == 404
 
@@ -331,6 +517,8 @@ def test_an_unknown_payment_is_a_404_page(operator: OperatorClient) -> None:
         page = operator.get(f"/operator/payments/{name}")
         assert page.status == 404
         assert page.headers["Content-Type"].startswith("text/html")
+        assert "There is no such page" in page.words
+        assert "key" not in page.words
 
 
 # CSV
@@ -360,6 +548,7 @@ def test_the_csv_has_all_filtered_payments(
         "135.99",
         "0.00222402",
     )
+    assert (first["created_utc"], first["metadata"]) == ("2026-11-23 12:00:00", "")
     assert [row["note"] for row in rows_of(operator.get("/operator/payments.csv?q=f%C3%BCr+3"))] == [
         "Socken für 3"
     ]
@@ -368,6 +557,18 @@ def test_the_csv_has_all_filtered_payments(
     ]
     assert rows_of(operator.get("/operator/payments.csv?q=nothing")) == []
     assert operator.get("/operator/payments.csv?status=paid").status == 422
+
+
+def test_the_csv_has_decimals_by_currency_and_metadata(shop: WebServer, operator: OperatorClient) -> None:
+    """The amounts of a column have the same decimals, and metadata is JSON."""
+    made = create_in_scene(shop, "confirmed", amount_fiat="10", metadata={"order": "é 17", "x": [1]})
+    change(made, received_sats=16_354)
+    create_in_scene(shop, "confirmed", amount_fiat="9000", currency="JPY")
+    yen, euros = rows_of(operator.get("/operator/payments.csv"))
+    assert (euros["amount_fiat"], euros["received_fiat"]) == ("10.00", "10.00")
+    assert json.loads(euros["metadata"]) == {"order": "é 17", "x": [1]}
+    assert (yen["amount_fiat"], yen["received_fiat"]) == ("9000", "20016")
+    assert euros["received_utc"] == ""
 
 
 def test_no_cell_is_a_formula(shop: WebServer, operator: OperatorClient) -> None:
@@ -385,7 +586,8 @@ def test_no_cell_is_a_formula_with_any_separator(
 ) -> None:
     """German, French and Spanish spreadsheets split at semicolons, and place quotation marks differently."""
     for start in ("=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", " =1", '"=1', '" "=1"', "\n=1"):
-        shop.created(note=f"x{separator}{start}{separator}{separator}{start}", label="=1;=1")
+        note = f"x{separator}{start}{separator}{separator}{start}"
+        shop.created(note=note, label="=1;=1", metadata={"-1": start, "=1": [note, "=1"]})
     text = operator.get("/operator/payments.csv").body.decode("utf-8-sig")
     cells = [
         cell for each in ";\t,|" for row in csv.reader(io.StringIO(text), delimiter=each) for cell in row
@@ -412,16 +614,46 @@ def test_revenue_is_summed_by_day_and_currency(shop: WebServer, operator: Operat
     change(create_in_scene(shop, "confirmed"), confirmed_at=midnight - timedelta(days=40))
     create_in_scene(shop, "received")
     today, yesterday = date(2026, 11, 23), date(2026, 11, 22)
-    assert daily_totals(yesterday, today) == {
-        ("EUR", today): DailyTotal(3, Decimal("0.40"), 3 * DUE_SATS),
-        ("EUR", yesterday): DailyTotal(1, Decimal("5.05"), DUE_SATS),
-        ("JPY", today): DailyTotal(1, Decimal(9000), DUE_SATS),
+    assert totals(yesterday, today) == {
+        DayOfSeller(today, "EUR", "company1"): Total(3, Decimal("0.40"), 3 * DUE_SATS),
+        DayOfSeller(yesterday, "EUR", "company1"): Total(1, Decimal("5.05"), DUE_SATS),
+        DayOfSeller(today, "JPY", "company1"): Total(1, Decimal(9000), DUE_SATS),
     }
     words = operator.get("/operator/money").words
     assert "5.45 EUR 0.00889608 BTC in 4 payments" in words
     assert "9,000 JPY 0.00222402 BTC in 1 payment" in words
     assert "Best day: 5.05 EUR" in words
     assert "in 5 payments" in operator.get("/operator/money?days=92").words
+
+
+def test_takings_are_added_up_by_month_year_and_seller(shop: WebServer, operator: OperatorClient) -> None:
+    """On the page and in its CSV."""
+    add_seller("company2", "nt_company2")
+    for amount, seller, days in (
+        ("1.00", "company1", 0),
+        ("2.00", "company2", 40),
+        ("4.00", "company1", 400),
+    ):
+        made = create_in_scene(shop, "confirmed")
+        change(made, amount_fiat=amount, seller=seller, confirmed_at=NOW - timedelta(days=days))
+    months = operator.get("/operator/money?by=month").words
+    assert "3.00 EUR 0.00444804 BTC in 2 payments" in months
+    assert "2026-11 1 1.00 EUR" in months
+    assert "2026-10 1 2.00 EUR" in months
+    assert "company2 1 2.00 EUR" in months
+    years = operator.get("/operator/money?by=year").words
+    assert "2025 1 4.00 EUR" in years
+    assert "company1 2 5.00 EUR" in years
+    page = operator.get("/operator/money.csv?by=year")
+    assert page.headers["Content-Disposition"] == 'attachment; filename="money-2026-11-23.csv"'
+    assert [list(row.values()) for row in rows_of(page)] == [
+        ["2026", "EUR", "company1", "1", "1.00", "0.00222402"],
+        ["2026", "EUR", "company2", "1", "2.00", "0.00222402"],
+        ["2025", "EUR", "company1", "1", "4.00", "0.00222402"],
+    ]
+    assert rows_of(operator.get("/operator/money.csv?days=7"))[0]["period"] == "2026-11-23"
+    for path in ("/operator/money", "/operator/money.csv"):
+        assert operator.get(f"{path}?by=week").status == 422
 
 
 def test_a_period_without_payments_has_a_message(operator: OperatorClient) -> None:

@@ -1,0 +1,168 @@
+"""The operator's decisions: accept late money, mark payments as done and undo that, send messages again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+import structlog
+
+from models.db.connection import from_microseconds
+from models.decision import (
+    MAX_COMMENT_CHARACTERS,
+    DecidedBy,
+    Decision,
+    DecisionKind,
+    decisions_at,
+    is_comment,
+    last_decision,
+)
+from models.outbox import events_of, messages_of
+from models.payment import PaymentRequest, payment_by_reference
+from models.queries.attention import ActionNeeded, acknowledge, actions_for, reopen
+from web.api.events import send_again
+from web.api.payments import leave_acceptance
+from web.http.request import Request
+from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.operator.layout import is_our_path, see_other
+
+log = structlog.get_logger(__name__)
+
+_OPERATOR = "operator"
+_MAX_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The line about the decision that was just made. `undo_at` is set if the decision can be undone."""
+
+    text: str
+    undo_at: str | None = None
+
+
+def accept(call: Request, reference: str) -> Content:
+    """POST /operator/payments/{id}/accept: request that the daemon counts late money, as the API does."""
+    leave_acceptance(call, payment_or_404(reference), DecidedBy.PAGE)
+    return _back(call, _page_of(reference))
+
+
+def mark_settled(call: Request, reference: str) -> Content:
+    """POST /operator/payments/{id}/settle: acknowledge all that the form showed."""
+    payment, form = payment_or_404(reference), call.visitor.form
+    comment = form.get("comment", "").strip()
+    if not is_comment(comment):
+        message = f"must be one line with at most {MAX_COMMENT_CHARACTERS} characters"
+        raise invalid([FieldError("comment", message)])
+    shown = form.get("revision", "")
+    # A second click on the same button finds the payment done, and is no fault.
+    is_repeated = shown == str(payment.revision) and not actions_for(payment)
+    if not is_repeated and not _acknowledge(call, [(payment, shown)], comment):
+        detail = "this payment has changed since the page was loaded; look at it again, then decide"
+        raise Problem(HTTPStatus.CONFLICT, "has-changed", detail)
+    return _back(call, _page_of(reference))
+
+
+def mark_all_settled(call: Request) -> Content:
+    """POST /operator/settle: acknowledge a whole list. A payment that has changed since stays on it."""
+    form = call.visitor.form
+    found = [(payment_by_reference(name), shown) for name, shown in form.items()]
+    _acknowledge(call, [(payment, shown) for payment, shown in found if payment is not None])
+    needs = form.get("needs", "")
+    return _back(call, f"?needs={needs}" if needs in list(ActionNeeded) else "")
+
+
+def undo(call: Request) -> Content:
+    """POST /operator/undo: undo the marks as done of one form, or of one of its payments."""
+    form = call.visitor.form
+    only = form.get("payment")
+    for decision in _decisions_of(form.get("at", "")):
+        if only in (None, decision.payment.reference) and _can_undo(decision):
+            with call.writers.transaction():
+                is_undone = reopen(decision.payment, call.now, DecidedBy.PAGE)
+            if is_undone:
+                log.info("settlement undone", payment=decision.payment.reference, by=_OPERATOR)
+    return _back(call, "" if only is None else _page_of(only))
+
+
+def redeliver(call: Request, reference: str, event_reference: str, channel: str) -> Content:
+    """POST /operator/payments/{id}/events/{event_id}/{channel}: request that the daemon sends it again."""
+    payment = payment_or_404(reference)
+    messages = messages_of(event for event in events_of(payment) if event.reference == event_reference)
+    wanted = [message for message in messages if message.channel == channel]
+    if not wanted:
+        raise not_found()
+    for message in wanted:
+        send_again(call, payment, message, by=_OPERATOR)
+    return see_other(_return_path(call, _page_of(reference)), call)
+
+
+def notice_of(call: Request) -> Notice | None:
+    """Return the line about the decision that the page's `done` names, or None."""
+    at = call.page_parameters().get("done", "")
+    decisions = _decisions_of(at)
+    if not decisions:
+        return None
+    match decisions[0].kind:
+        case DecisionKind.ACCEPTED:
+            return Notice("Accepted. The daemon counts the money now. This cannot be undone.")
+        case DecisionKind.REOPENED:
+            return Notice("Undone. The decision is open again.")
+    count = len(decisions)
+    text = "Done." if count == 1 else f"Done: {count} payments."
+    return Notice(text, at if any(map(_can_undo, decisions)) else None)
+
+
+def decision_moment(decision: Decision) -> str:
+    """Return the name of the moment of a decision, for links and forms."""
+    return str(Decision.at.db_value(decision.at))
+
+
+def payment_or_404(reference: str) -> PaymentRequest:
+    """Return the request of that id. Raise Problem 404."""
+    payment = payment_by_reference(reference)
+    if payment is None:
+        raise not_found()
+    return payment
+
+
+def _acknowledge(call: Request, listed: Iterable[tuple[PaymentRequest, str]], comment: str = "") -> int:
+    """Acknowledge the open payments that still have the revision on the page. Return their number."""
+    unchanged = [p for p, shown in listed if shown == str(p.revision) and actions_for(p)]
+    if not unchanged:
+        return 0
+    with call.writers.transaction():
+        done = [p for p in unchanged if acknowledge(p, p.revision, call.now, DecidedBy.PAGE, comment)]
+    for payment in done:
+        log.info("payment settled", payment=payment.reference, by=_OPERATOR)
+    return len(done)
+
+
+def _decisions_of(at: str) -> list[Decision]:
+    """Return the decisions of one form on the operator's page. `at` names its moment."""
+    if not (at.isascii() and at.isdecimal() and len(at) <= _MAX_DIGITS):
+        return []
+    return [each for each in decisions_at(from_microseconds(int(at))) if each.by == DecidedBy.PAGE]
+
+
+def _can_undo(decision: Decision) -> bool:
+    """Return whether this is the last decision on its payment, and a mark as done."""
+    last = last_decision(decision.payment)
+    return decision.kind == DecisionKind.SETTLED and last is not None and last.id == decision.id
+
+
+def _back(call: Request, otherwise: str) -> Content:
+    """Redirect to the page with the form, which shows a line about this decision."""
+    path = _return_path(call, otherwise)
+    moment = urlencode({"done": Decision.at.db_value(call.now)})
+    return see_other(f"{path}{'&' if '?' in path else '?'}{moment}", call)
+
+
+def _return_path(call: Request, otherwise: str) -> str:
+    """Return the path of the page with the form, without a leading slash."""
+    to = call.visitor.form.get("to")
+    return to if to is not None and is_our_path(to) else otherwise
+
+
+def _page_of(reference: str) -> str:
+    path = f"operator/payments/{reference}"
+    return path if is_our_path(path) else ""

@@ -1,0 +1,83 @@
+"""Messages that Nodetill has given up, with their endpoints and the answers."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models.command import pending_redeliveries
+from models.outbox import EMAIL, Event, Message
+from models.payment import PaymentRequest
+from models.queries.attention import GIVEN_UP
+from models.seller import Seller
+
+MAX_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDelivery:
+    """A message that was given up. `is_queued`: the daemon will send it again."""
+
+    reference: str
+    event_reference: str
+    event_type: str
+    channel: str
+    endpoint: str
+    error: str
+    attempts: int
+    failed_at: datetime
+    is_queued: bool
+
+    @property
+    def path(self) -> str:
+        """The path to which a form orders to send the message again."""
+        return f"operator/payments/{self.reference}/events/{self.event_reference}/{self.channel}"
+
+    @property
+    def kind(self) -> str:
+        """The channel in words."""
+        return "Email" if self.channel == EMAIL else "Webhook"
+
+
+def failed_deliveries(payments: Iterable[PaymentRequest]) -> Mapping[str, list[FailedDelivery]]:
+    """Return the given-up messages of these requests, by the id of the request."""
+    found = defaultdict(list)
+    ids = [payment.id for payment in payments]
+    given_up = Message.select(Message.id).where(Message.payment.in_(ids) & GIVEN_UP)
+    for each in _found(given_up) if ids else ():
+        found[each.reference].append(each)
+    return found
+
+
+def newest_failed_deliveries() -> list[FailedDelivery]:
+    """Return the newest messages that were given up, at most MAX_SHOWN, the newest first."""
+    newest = Message.select(Message.id).where(GIVEN_UP).order_by(Message.id.desc()).limit(MAX_SHOWN)
+    return _found([message.id for message in newest])[::-1]
+
+
+def _found(given_up: Any) -> list[FailedDelivery]:
+    """Return the deliveries of these messages. `given_up` is a query of their ids."""
+    query = Message.select(Message, Event, PaymentRequest).join(Event).join(PaymentRequest)
+    messages = list(query.where(Message.id.in_(given_up)).order_by(Message.id))
+    queued = pending_redeliveries(message.id for message in messages)
+    sellers = {message.event.payment.seller_id for message in messages}
+    rows = Seller.select(Seller.id, Seller.webhook_url).where(Seller.id.in_(list(sellers)))
+    urls: dict[str, str | None] = {seller.id: seller.webhook_url for seller in rows}
+    return [_delivery(message, urls, is_queued=message.id in queued) for message in messages]
+
+
+def _delivery(message: Message, urls: Mapping[str, str | None], *, is_queued: bool) -> FailedDelivery:
+    payment = message.event.payment
+    url = message.recipient if message.channel == EMAIL else urls.get(payment.seller_id)
+    return FailedDelivery(
+        payment.reference,
+        message.event.reference,
+        message.event.type,
+        message.channel,
+        url or "no address now",
+        message.last_error or "",
+        message.attempts,
+        message.failed_at,
+        is_queued,
+    )

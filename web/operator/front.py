@@ -1,0 +1,28 @@
+"""The first page: the operator's list, or a short page for a visitor who is not logged in."""
+
+from web.auth.origin import is_from_this_machine
+from web.html.templates import template
+from web.http.request import Request
+from web.http.responses import Content
+from web.operator import payment_list
+from web.operator.layout import operator_page
+
+_PAGE = template("front.tpl")
+
+
+def show(call: Request) -> Content:
+    """GET /: the operator's list. A visitor reads nothing about this installation.
+
+    Without OPERATOR_PASSWORD a visitor on this machine reads how to switch on the operator's page.
+    """
+    if call.caller is not None:
+        return payment_list.show(call)
+    has_password = call.settings.operator_password is not None
+    return operator_page(
+        _PAGE,
+        call,
+        has_login=has_password,
+        is_setup=not has_password and is_from_this_machine(call.environ, call.settings),
+        # SameSite=Strict: after a click on a link in webmail, the browser withholds our cookies.
+        reload_at_once=has_password and call.header("Sec-Fetch-Site") == "cross-site",
+    )

@@ -1,0 +1,26 @@
+% node_ok = findings["chain"]["node_height"] is not None and not complaints and not any("daemon" in each for each in problems)
+<section class="card first-day" aria-labelledby="first-day-title">
+<h2 id="first-day-title">Three steps to the first payment</h2>
+<ol>
+<li class="{{'ticked' if node_ok else ''}}"><b>{{"✓ " if node_ok else ""}}Connect bitcoind.</b> \\
+% if node_ok:
+Nodetill reads bitcoind, at block {{f'{findings["chain"]["node_height"]:,}'}}.\\
+% else:
+Not yet: <code>manage.py doctor</code> names the cause and the cure.\\
+% end
+</li>
+<li class="{{'ticked' if sellers else ''}}"><b>{{"✓ " if sellers else ""}}Add a shop.</b> \\
+% if sellers:
+Done: {{", ".join(sellers[:3])}}{{"…" if len(sellers) > 3 else ""}}.\\
+% else:
+<code>manage.py seller add SHOP</code> prints its API key.\\
+% end
+</li>
+<li><b>Ask for the first payment.</b> Put the shop's API key in the place of KEY:
+<pre tabindex="0">curl {{public_url}}/api/v1/payments \
+  -H 'Authorization: Bearer KEY' \
+  -H 'Content-Type: application/json' \
+  -d '{"seller_id": "{{sellers[0] if sellers else 'SHOP'}}", "amount_fiat": "1.00", "currency": "EUR"}'</pre>
+Then open the <code>checkout_url</code> of the answer, and pay it. All fields are at <a href="{{root}}docs">/docs</a>.</li>
+</ol>
+</section>
