@@ -23,16 +23,15 @@ def files_finding(settings: Settings, environ: Mapping[str, str], directory: Pat
     return advice("files", f"other users can read or write {names}: {cures}")
 
 
-def password_findings(settings: Settings) -> Iterator[Finding]:
-    """Yield whether the operator's password is long enough. Yield nothing where no password is set."""
+def password_finding(settings: Settings) -> Finding:
+    """Return whether there is a password for the operator's page, and whether it is long enough."""
     password = settings.operator_password
+    cure = f"set one of at least {MIN_PASSWORD_LENGTH} characters, such as five random words"
     if password is None:
-        return
+        return advice("password", f"OPERATOR_PASSWORD is unset, so the operator's page is off: {cure}")
     if len(password.reveal()) < MIN_PASSWORD_LENGTH:
-        cure = f"set one of at least {MIN_PASSWORD_LENGTH} characters, such as five random words"
-        yield advice("password", f"OPERATOR_PASSWORD is short enough to be guessed: {cure}")
-    else:
-        yield ok("password", f"OPERATOR_PASSWORD has at least {MIN_PASSWORD_LENGTH} characters")
+        return advice("password", f"OPERATOR_PASSWORD is short enough to be guessed: {cure}")
+    return ok("password", f"OPERATOR_PASSWORD has at least {MIN_PASSWORD_LENGTH} characters")
 
 
 def _secret_paths(settings: Settings, environ: Mapping[str, str], directory: Path) -> Iterator[Path]:
