@@ -3,13 +3,15 @@
 import os
 import stat
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import peewee
+from dotenv import dotenv_values
 
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
-from config import Settings, misspelt
+from config import Settings, misspelt, variable_name
 from config.addresses import http_url
 from config.types import InvalidValue
 from models.address import held_count
@@ -36,8 +38,10 @@ def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
     env_file = directory / ".env"
     if not env_file.exists():
         return ok("settings", f"from the environment; there is no .env in {directory}")
-    if stat.S_IMODE(env_file.stat().st_mode) & 0o077:
-        return advice("settings", f"other users can read {env_file}, passwords and all: chmod 600 {env_file}")
+    secrets = _secrets_in(env_file) if stat.S_IMODE(env_file.stat().st_mode) & 0o077 else []
+    if secrets:
+        names = ", ".join(secrets)
+        return advice("settings", f"other users can read {names} in {env_file}: chmod 600 {env_file}")
     return ok("settings", f"from the environment and {env_file}")
 
 
@@ -94,6 +98,18 @@ def asked_currencies() -> dict[str, str]:
     """Return the currencies of recent requests, each with a seller that used the currency."""
     newest = PaymentRequest.select().order_by(PaymentRequest.id.desc()).limit(LOOKED_BACK)
     return {row.currency: row.seller_id for row in newest if row.currency not in ("BTC", "SAT")}
+
+
+def _secrets_in(env_file: Path) -> list[str]:
+    """Return the settings of the file whose values may hold a password."""
+    hidden = {variable_name(row) for row in fields(Settings) if row.metadata["hidden"]}
+    values = dotenv_values(env_file, interpolate=False)
+    return [name for name, value in values.items() if name in hidden and value and _is_secret(name, value)]
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Return whether the value may hold a password. These three URLs have one only before an @."""
+    return name not in ("DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL") or "@" in value
 
 
 def _of_absence(path: Path) -> Finding:

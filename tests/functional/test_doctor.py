@@ -613,8 +613,9 @@ def test_what_may_be_meant_for_us_is_told(patient: Patient) -> None:
     assert "BITCOIN_RPC_URL is no setting, did you mean BITCOIND_RPC_URL?" in patient.examine(
         BITCOIN_RPC_URL="x"
     ).text("settings")
-    Path(".env").write_text("CONFIRMATIONS=3\n")
+    Path(".env").write_text("CONFIRMATIONS=3\nMETRICS_TOKEN=0123456789abcdef0123456789abcdef\n")
     Path(".env").chmod(0o644)
+    assert "other users can read METRICS_TOKEN in" in patient.examine().text("settings")
     assert "chmod 600" in patient.examine().text("settings")
     Path(".env").chmod(0o600)
     assert patient.examine().state("settings") == "ok"

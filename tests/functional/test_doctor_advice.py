@@ -9,6 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from admin.doctor import feed as feed_diagnosis
+from admin.doctor.nodetill import settings_finding
 from admin.sellers import add_seller
 from models.db.connection import disconnect
 from models.seller import API_KEY, Seller
@@ -94,6 +95,29 @@ def test_sellers_without_a_webhook_are_named(patient: Patient) -> None:
     assert found.state("sellers") == "advice"
     assert found.text("sellers").startswith("company1, company2, company3 and 2 more without a webhook")
     assert "manage.py seller set company1 --webhook-url URL" in found.text("sellers")
+
+
+@pytest.mark.parametrize(
+    ("line", "is_secret"),
+    [
+        ("PUBLIC_URL=https://pay.example.com", False),
+        ("SMTP_URL=maildir:post", False),
+        ("DATABASE_URL=postgresql:///nodetill?host=/run/postgresql", False),
+        ("SMTP_URL=smtp://till:hunter2@mail.example.com:587", True),
+        ("RATE_URL_COINBASE=https://rates.example.com/?key=hunter2", True),
+        ("OPERATOR_PASSWORD=correct-horse-battery-staple", True),
+    ],
+)
+def test_a_file_of_settings_is_private_where_it_has_a_secret(
+    tmp_path: Path, line: str, is_secret: bool
+) -> None:
+    """The Debian install has its secrets elsewhere, and a file of settings that all users can read."""
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"CONFIRMATIONS=3\n{line}\n")
+    env_file.chmod(0o644)
+    finding = settings_finding({}, tmp_path)
+    assert ("chmod 600" in finding.text) is is_secret
+    assert "hunter2" not in finding.text
 
 
 # The test email

@@ -240,8 +240,8 @@ def test_a_refusal_for_now_blames_no_setting(patient: Patient, command: str, ans
 
 
 def test_the_cure_of_an_env_file(patient: Patient, tmp_path: Path) -> None:
-    """Others can read it."""
-    (tmp_path / ".env").write_text("CONFIRMATIONS=3\n")
+    """Others can read a password in it."""
+    (tmp_path / ".env").write_text("CONFIRMATIONS=3\nOPERATOR_PASSWORD=tulip-hammer-of\n")
     (tmp_path / ".env").chmod(0o644)
     text = patient.examine().text("settings")
     subprocess.run(shlex.split(text.rpartition(": ")[2]), check=True)
