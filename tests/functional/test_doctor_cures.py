@@ -203,6 +203,19 @@ def test_files_that_others_can_read(patient: Patient, tmp_path: Path) -> None:
         path.chmod(before)
 
 
+def test_the_group_of_a_shared_directory_keeps_its_rights(patient: Patient, tmp_path: Path) -> None:
+    """In the Debian install each server has a user of its own, and both write the database."""
+    tmp_path.chmod(0o2770)
+    with patient.database():
+        assert patient.examine().state("files") == "ok"
+    database = tmp_path / "nodetill.db"
+    database.chmod(0o664)
+    found = patient.examine()
+    assert found.text("files").endswith(f": chmod o-rwx {database}")
+    database.chmod(0o660)
+    assert patient.examine().state("files") == "ok"
+
+
 def test_a_password_that_can_be_guessed(patient: Patient) -> None:
     """The doctor does not show it."""
     found = patient.examine(OPERATOR_PASSWORD="tulip-hammer")
