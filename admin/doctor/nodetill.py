@@ -87,7 +87,7 @@ def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
         if heartbeat_age is None:
             yield from not_tried(["addresses"], "the daemon has never run; it fills the pool")
         else:
-            yield _of_addresses(seen["addresses"]["free"] or 0, settings, by_part.get("addresses"))
+            yield _of_addresses(seen["addresses"]["free"] or 0, settings)
             if "rates" in by_part:
                 yield wrong("rates", by_part["rates"])
         yield _of_messages(seen["outbox"]["pending"] or 0, by_part.get("messages"), now)
@@ -147,9 +147,9 @@ def _of_daemon(heartbeat_age: int | None, found: list[str]) -> Iterator[Finding]
         yield ok("daemon", f"at work: its last heartbeat was {heartbeat_age} s ago")
 
 
-def _of_addresses(free: int, settings: Settings, problem: str | None) -> Finding:
-    wanted = settings.address_pool
-    if problem is None and free < wanted * LOW_SHARE:
+def _of_addresses(free: int, settings: Settings) -> Finding:
+    wanted, problem = settings.address_pool, None
+    if not free or free < wanted * LOW_SHARE:
         problem = (
             f"{free} of {wanted} addresses are left: the daemon gets new ones from bitcoind's wallet; "
             "see its log, and raise ADDRESS_POOL where shops need more at once"

@@ -451,6 +451,16 @@ def test_a_daemon_that_is_silent_or_in_trouble_is_told(at_work: Patient) -> None
     assert found.state("daemon") == "advice"
 
 
+def test_an_empty_pool_has_a_cure_that_is_not_the_doctor(at_work: Patient) -> None:
+    """/health names the doctor, and the doctor names the daemon's log."""
+    with at_work.database():
+        Address.delete().execute()
+    text = at_work.examine().wrong["addresses"]
+    assert text.startswith("0 of 20 addresses are left")
+    assert "see its log" in text
+    assert "doctor" not in text
+
+
 def test_messages_that_were_given_up_and_few_addresses_are_told(at_work: Patient) -> None:
     """With the commands that help."""
     with at_work.database():
