@@ -1,6 +1,8 @@
 # make setup   make a virtual environment in .venv with the servers' packages, as requirements.lock pins them
 # make demo    run all of Nodetill on regtest; DEMO_ARGS=--once ends the demo after one payment
 # make test    run the tests; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
+# make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root,
+#              debootstrap and ten minutes
 # make check   run lint and tests, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
@@ -17,7 +19,7 @@ LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-.PHONY: setup setup-dev bitcoind browser demo test check lint lock bench soak clean
+.PHONY: setup setup-dev bitcoind browser demo test install-test check lint lock bench soak clean
 
 setup: .venv/installed
 
@@ -34,6 +36,9 @@ browser: setup-dev
 
 test: setup-dev bitcoind browser
 	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
+
+install-test: setup-dev bitcoind
+	NODETILL_INSTALL_TEST=1 .venv/bin/python -m pytest -s --timeout 0 tests/functional/test_install_page.py
 
 check: lint test
 
@@ -52,7 +57,7 @@ soak: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.fault_figures
 
 clean:
-	rm -rf .venv .bitcoind .peers .php .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bitcoind .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # One lock file is for every Python from 3.11 on and for every platform. The options of requirements.txt come
 # first, because pip takes a package without a wheel only where these options name the package.
