@@ -4,6 +4,8 @@
 # make setup-dev   add the packages of requirements-dev.lock (about 400 MB), for tests, lint and benchmarks
 # make test    run the tests; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
 # make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: about a minute
+# make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root,
+#              debootstrap and ten minutes
 # make check   run lint and tests, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
@@ -20,7 +22,7 @@ LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-.PHONY: setup setup-dev bitcoind browser demo test unit check lint lock bench soak clean
+.PHONY: setup setup-dev bitcoind browser demo test unit install-test check lint lock bench soak clean
 
 setup: .venv/installed
 
@@ -42,6 +44,9 @@ unit: setup-dev
 	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope \
 		-m "not postgresql and not browser and not node" $(or $(TEST_ARGS),tests/unit)
 
+install-test: setup-dev bitcoind
+	NODETILL_INSTALL_TEST=1 .venv/bin/python -m pytest -s --timeout 0 tests/functional/test_install_page.py
+
 check: lint test
 
 lint: setup-dev
@@ -59,7 +64,7 @@ soak: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.fault_figures
 
 clean:
-	rm -rf .venv .bitcoind .peers .php .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bitcoind .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # One lock file is for every Python from 3.11 on and for every platform. The options of requirements.txt come
 # first, because pip takes a package without a wheel only where these options name the package.

@@ -29,7 +29,7 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """List, show, cancel and settle payment requests, and accept late money.
+    """List, show and cancel payment requests, and decide on late money.
 
     \b
     manage.py payment list --status expired

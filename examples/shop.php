@@ -125,6 +125,9 @@ function receive_webhook(string $body): void
         return;
     }
     $event = json_decode($body, true);
+    if ($event['type'] === 'test') { // the operator tries the webhook
+        return;
+    }
     $order = $event['data']['metadata']['order'] ?? '';
     $text = @file_get_contents(DATA . "/order-$order");
     // Events come in their order, except a failed event that the operator sends again.

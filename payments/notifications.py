@@ -1,6 +1,7 @@
 """The recipients of events, and the form of a webhook."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 
 from payments.document import Document, timestamp
@@ -21,7 +22,16 @@ def is_urgent(event_type: EventType) -> bool:
 
 def webhook_body(event_type: EventType, created_at: datetime, document: Document) -> bytes:
     """Return the JSON of an event, in ASCII. Each attempt sends the same bytes, so its signature matches."""
-    body = {"type": event_type.value, "timestamp": timestamp(created_at), "data": document}
+    return _body(event_type.value, created_at, document)
+
+
+def trial_body(seller_id: str, created_at: datetime) -> bytes:
+    """Return the JSON of the event `test`, which reports no payment."""
+    return _body("test", created_at, {"seller_id": seller_id})
+
+
+def _body(event_type: str, created_at: datetime, data: Mapping[str, object]) -> bytes:
+    body = {"type": event_type, "timestamp": timestamp(created_at), "data": data}
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 

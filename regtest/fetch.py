@@ -82,7 +82,7 @@ def _download(package: str, scratch: Path, report: Report) -> list[Path]:
     if not (shutil.which("apt-get") and shutil.which("dpkg") and KEYRING.exists()):
         raise FetchError("this is not Debian: apt-get, dpkg or Debian's keyring is missing")
     reasons = []
-    for mirror in _mirrors():
+    for mirror in debian_mirrors():
         try:
             return _download_from(mirror, package, scratch, report)
         except FetchError as error:
@@ -90,7 +90,7 @@ def _download(package: str, scratch: Path, report: Report) -> list[Path]:
     raise FetchError("; ".join(reasons) or "the machine's apt sources name no mirror of Debian")
 
 
-def _mirrors() -> Iterable[str]:
+def debian_mirrors() -> Iterable[str]:
     """Return the addresses of the machine's apt sources that may be Debian's archive, in their order."""
     # This call prints the addresses of an update, and needs neither the network nor existing lists.
     uris = _run(["apt-get", "update", "--print-uris"])

@@ -7,7 +7,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from statistics import median
 
-from admin.doctor.findings import Finding, judged, not_tried, ok, wrong
+from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from config import Maildir, Settings
 from daemon.delivery.smtp import Mailer
 from daemon.net.errors import HttpError, NotReady
@@ -28,20 +28,21 @@ SYNCHRONISE = "this machine needs NTP"
 def mail_finding(settings: Settings) -> Finding:
     """Return whether the mail server would accept an email. Send none."""
     mail = settings.mail
-    if isinstance(mail, Maildir):
-        how = (
-            f"goes into the Maildir {mail.path}; for a mail server set SMTP_URL=smtp://USER:PASSWORD@HOST:587"
-        )
-    else:
-        login = "takes our login" if mail.username is not None else "needs no login"
-        tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
-        how = f"{mail.host}:{mail.port} {login} {tls}, and accepts mail for {settings.operator_email}"
     try:
         Mailer(mail, settings.mail_from, MAIL_SECONDS).check(settings.operator_email)
     except NotReady as problem:
         where = "" if isinstance(mail, Maildir) else f" (the server is {mail.host}:{mail.port})"
         return wrong("mail", f"{problem}{where}")
-    return ok("mail", how)
+    if isinstance(mail, Maildir):
+        return advice(
+            "mail",
+            f"emails go into the Maildir {mail.path}, and to no mailbox: "
+            "for a mail server set SMTP_URL=smtp://USER:PASSWORD@HOST:587",
+        )
+    login = "takes our login" if mail.username is not None else "needs no login"
+    tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
+    accepts = f"accepts mail for {settings.operator_email}"
+    return ok("mail", f"{mail.host}:{mail.port} {login} {tls}, and {accepts}")
 
 
 class RateDiagnosis:

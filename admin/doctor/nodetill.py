@@ -3,13 +3,15 @@
 import os
 import stat
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import peewee
+from dotenv import dotenv_values
 
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
-from config import Settings, misspelt
+from config import Settings, misspelt, variable_name
 from config.addresses import http_url
 from config.types import InvalidValue
 from models.address import held_count
@@ -36,8 +38,10 @@ def settings_finding(environ: Mapping[str, str], directory: Path) -> Finding:
     env_file = directory / ".env"
     if not env_file.exists():
         return ok("settings", f"from the environment; there is no .env in {directory}")
-    if stat.S_IMODE(env_file.stat().st_mode) & 0o077:
-        return advice("settings", f"other users can read {env_file}, passwords and all: chmod 600 {env_file}")
+    secrets = _secrets_in(env_file) if stat.S_IMODE(env_file.stat().st_mode) & 0o077 else []
+    if secrets:
+        names = ", ".join(secrets)
+        return advice("settings", f"other users can read {names} in {env_file}: chmod 600 {env_file}")
     return ok("settings", f"from the environment and {env_file}")
 
 
@@ -83,7 +87,7 @@ def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
         if heartbeat_age is None:
             yield from not_tried(["addresses"], "the daemon has never run; it fills the pool")
         else:
-            yield _of_addresses(seen["addresses"]["free"] or 0, settings, by_part.get("addresses"))
+            yield _of_addresses(seen["addresses"]["free"] or 0, settings)
             if "rates" in by_part:
                 yield wrong("rates", by_part["rates"])
         yield _of_messages(seen["outbox"]["pending"] or 0, by_part.get("messages"), now)
@@ -94,6 +98,18 @@ def asked_currencies() -> dict[str, str]:
     """Return the currencies of recent requests, each with a seller that used the currency."""
     newest = PaymentRequest.select().order_by(PaymentRequest.id.desc()).limit(LOOKED_BACK)
     return {row.currency: row.seller_id for row in newest if row.currency not in ("BTC", "SAT")}
+
+
+def _secrets_in(env_file: Path) -> list[str]:
+    """Return the settings of the file whose values may hold a password."""
+    hidden = {variable_name(row) for row in fields(Settings) if row.metadata["hidden"]}
+    values = dotenv_values(env_file, interpolate=False)
+    return [name for name, value in values.items() if name in hidden and value and _is_secret(name, value)]
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Return whether the value may hold a password. These three URLs have one only before an @."""
+    return name not in ("DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL") or "@" in value
 
 
 def _of_absence(path: Path) -> Finding:
@@ -131,9 +147,9 @@ def _of_daemon(heartbeat_age: int | None, found: list[str]) -> Iterator[Finding]
         yield ok("daemon", f"at work: its last heartbeat was {heartbeat_age} s ago")
 
 
-def _of_addresses(free: int, settings: Settings, problem: str | None) -> Finding:
-    wanted = settings.address_pool
-    if problem is None and free < wanted * LOW_SHARE:
+def _of_addresses(free: int, settings: Settings) -> Finding:
+    wanted, problem = settings.address_pool, None
+    if not free or free < wanted * LOW_SHARE:
         problem = (
             f"{free} of {wanted} addresses are left: the daemon gets new ones from bitcoind's wallet; "
             "see its log, and raise ADDRESS_POOL where shops need more at once"

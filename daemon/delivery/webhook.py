@@ -8,7 +8,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from config import HostList
 from daemon.net.addresses import IPAddress, is_public, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
-from daemon.net.http_client import exchange
+from daemon.net.http_client import Answer, exchange
 
 DEADLINE_SECONDS = 10.0
 BODY_SECONDS = 1.0
@@ -46,6 +46,23 @@ class WebhookSender:
         `is_public_only` refuses hosts in private networks. Raise TemporaryFailure, or PermanentFailure for
         410 Gone.
         """
+        response = self.post(url, secrets, event_reference, body, now, is_public_only=is_public_only)
+        if response.status == GONE:
+            raise PermanentFailure("HTTP 410: the address is gone")
+        if not is_accepted(response):
+            raise TemporaryFailure(f"HTTP {response.status}")
+
+    def post(
+        self,
+        url: str,
+        secrets: Sequence[str],
+        event_reference: str,
+        body: bytes,
+        now: datetime,
+        *,
+        is_public_only: bool = False,
+    ) -> Answer:
+        """Post `body` as `send` does, and return the response of any status. Raise TemporaryFailure."""
         headers = {
             "Content-Type": "application/json",
             "webhook-id": event_reference,
@@ -53,7 +70,7 @@ class WebhookSender:
             "webhook-signature": _signatures(secrets, event_reference, body, now),
         }
         try:
-            response = exchange(
+            return exchange(
                 "POST",
                 url,
                 headers=headers,
@@ -65,13 +82,13 @@ class WebhookSender:
             )
         except HttpError as error:
             raise TemporaryFailure(str(error)) from error
-        if response.status == GONE:
-            raise PermanentFailure("HTTP 410: the address is gone")
-        if not 200 <= response.status < 300:
-            raise TemporaryFailure(f"HTTP {response.status}")
 
     def _may_connect(self, host: str, address: IPAddress) -> bool:
         return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
+
+
+def is_accepted(response: Answer) -> bool:
+    return 200 <= response.status < 300
 
 
 def _signatures(secrets: Sequence[str], event_reference: str, body: bytes, now: datetime) -> str:

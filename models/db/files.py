@@ -18,12 +18,13 @@ def open_private(path: Path) -> int:
     except FileNotFoundError:
         pass
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
-    if _is_shared(path.parent):
+    if is_shared(path.parent):
         # The umask of the servers removes the group's rights from a new file.
         os.fchmod(descriptor, _SHARED)
     return descriptor
 
 
-def _is_shared(directory: Path) -> bool:
+def is_shared(directory: Path) -> bool:
+    """Return whether the directory has the set-group-ID bit, and its group may write."""
     wanted = stat.S_ISGID | stat.S_IWGRP
     return directory.stat().st_mode & wanted == wanted

@@ -20,6 +20,7 @@ import models.db.connection
 from admin.doctor import feed as feed_diagnosis
 from admin.doctor.feed import FeedDiagnosis
 from admin.doctor.findings import State
+from admin.sellers import add_seller
 from config import load_settings
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import RPC_CALLS
@@ -46,6 +47,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 
 WALLET = "nodetill"
 SOMEBODY = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"  # BIP 173's, in regtest's prefix
+READY = {
+    "PUBLIC_URL": "https://pay.example.com",
+    "MAIL_FROM": "till@example.com",
+    "OPERATOR_EMAIL": "you@example.com",
+    "OPERATOR_PASSWORD": "correct-horse-battery-staple",
+}
 COINBASE = b'{"data": {"currency": "BTC", "rates": {"EUR": "50000", "USD": "54000"}}}'
 
 
@@ -78,10 +85,10 @@ class Patient:
         self.node = node
         self.settings = settings_for(node, directory)
 
-    def examine(self, **settings: str) -> Diagnosis:
-        """By the doctor, with these settings besides."""
+    def examine(self, *options: str, **settings: str) -> Diagnosis:
+        """By the doctor, with these options and settings besides."""
         disconnect()
-        result = CliRunner(env=self.settings | settings).invoke(manage, ["doctor", "--json"])
+        result = CliRunner(env=self.settings | settings).invoke(manage, ["doctor", "--json", *options])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert result.stderr == ""
         return Diagnosis(result.exit_code, json.loads(result.stdout))
@@ -157,14 +164,17 @@ def test_before_the_first_start_all_is_well_and_what_is_missing_is_said(patient:
     found = patient.examine()
     assert found.wrong == {}
     assert found.exit_status == 0
-    assert {found.state(part) for part in ("daemon", "addresses", "messages")} == {"not tried"}
+    assert {found.state(part) for part in ("daemon", "addresses", "messages", "sellers")} == {"not tried"}
     assert "can't spend" in found.text("rpc user")
     assert not Path("nodetill.db").exists()
 
 
 def test_beside_a_daemon_at_work_all_is_well(at_work: Patient) -> None:
-    """Every part is ok."""
-    found = at_work.examine()
+    """Every part is ok, because the settings are those of a shop that customers can reach."""
+    with at_work.database():
+        add_seller("company1", {"webhook_url": "https://shop.example/hook"}, restore=False, now=_now())
+    with MailServer() as server:
+        found = at_work.examine(**READY, SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never")
     assert {state for _, state, _ in found.found} == {"ok"}, found.found
 
 
@@ -221,7 +231,7 @@ def test_a_bitcoind_that_is_off_is_named_and_the_rest_looked_at(patient: Patient
     assert "BITCOIND_RPC_URL" in found.wrong["bitcoind"]
     unasked = ("chain", "sync", "pruning", "rpc user", "blocks", "wallet", "rawtx", "hashblock")
     assert {found.state(part) for part in unasked} == {"not tried"}
-    assert found.state("mail") == found.state("prices") == "ok"
+    assert (found.state("mail"), found.state("prices")) == ("advice", "ok")
     assert "s3cret" not in str(found.found)
 
 
@@ -441,6 +451,16 @@ def test_a_daemon_that_is_silent_or_in_trouble_is_told(at_work: Patient) -> None
     assert found.state("daemon") == "advice"
 
 
+def test_an_empty_pool_has_a_cure_that_is_not_the_doctor(at_work: Patient) -> None:
+    """/health names the doctor, and the doctor names the daemon's log."""
+    with at_work.database():
+        Address.delete().execute()
+    text = at_work.examine().wrong["addresses"]
+    assert text.startswith("0 of 20 addresses are left")
+    assert "see its log" in text
+    assert "doctor" not in text
+
+
 def test_messages_that_were_given_up_and_few_addresses_are_told(at_work: Patient) -> None:
     """With the commands that help."""
     with at_work.database():
@@ -497,7 +517,7 @@ def test_a_server_without_starttls_is_told(patient: Patient) -> None:
 
 def test_a_maildir_that_can_not_be_written_is_told(patient: Patient) -> None:
     """And one that isn't there yet is not made."""
-    assert patient.examine(SMTP_URL="maildir:post").state("mail") == "ok"
+    assert patient.examine(SMTP_URL="maildir:post").state("mail") == "advice"
     assert not Path("post").exists()
     Path("file").write_text("")
     found = patient.examine(SMTP_URL="maildir:file/mail")
@@ -582,7 +602,20 @@ def test_people_get_a_line_each_and_no_colours_in_a_file(patient: Patient) -> No
     *lines, empty, summary = result.stdout.splitlines()
     assert all(line.split("  ")[0].strip() in ("ok", "advice", "wrong", "not tried") for line in lines)
     assert (empty, "\x1b" in result.stdout) == ("", False)
-    assert summary == f"{len(lines)} checks: all is well, 3 skipped."
+    assert summary == f"{len(lines)} checks: none failed, 4 have advice, 4 skipped."
+    ready = {**READY, "SMTP_URL": "smtp://127.0.0.1:1"}
+    refused = CliRunner(env=patient.settings | ready).invoke(manage, ["doctor"])
+    assert refused.stdout.endswith(" checks: 1 failed, 4 skipped. Start with: mail.\n")
+
+
+def test_the_last_line_names_the_first_cause(at_work: Patient) -> None:
+    """bitcoind is off, so the daemon has a problem, and most checks cannot be tried."""
+    with at_work.database():
+        beat(_now(), 3, ["bitcoind does not answer"])
+    result = CliRunner(env=at_work.settings | {"BITCOIND_RPC_URL": "http://x:y@127.0.0.1:1"}).invoke(
+        manage, ["doctor"]
+    )
+    assert result.stdout.splitlines()[-1].endswith(" skipped. Start with: bitcoind.")
 
 
 def test_what_may_be_meant_for_us_is_told(patient: Patient) -> None:
@@ -590,8 +623,9 @@ def test_what_may_be_meant_for_us_is_told(patient: Patient) -> None:
     assert "BITCOIN_RPC_URL is no setting, did you mean BITCOIND_RPC_URL?" in patient.examine(
         BITCOIN_RPC_URL="x"
     ).text("settings")
-    Path(".env").write_text("CONFIRMATIONS=3\n")
+    Path(".env").write_text("CONFIRMATIONS=3\nMETRICS_TOKEN=0123456789abcdef0123456789abcdef\n")
     Path(".env").chmod(0o644)
+    assert "other users can read METRICS_TOKEN in" in patient.examine().text("settings")
     assert "chmod 600" in patient.examine().text("settings")
     Path(".env").chmod(0o600)
     assert patient.examine().state("settings") == "ok"

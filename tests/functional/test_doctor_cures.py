@@ -203,6 +203,19 @@ def test_files_that_others_can_read(patient: Patient, tmp_path: Path) -> None:
         path.chmod(before)
 
 
+def test_the_group_of_a_shared_directory_keeps_its_rights(patient: Patient, tmp_path: Path) -> None:
+    """In the Debian install each server has a user of its own, and both write the database."""
+    tmp_path.chmod(0o2770)
+    with patient.database():
+        assert patient.examine().state("files") == "ok"
+    database = tmp_path / "nodetill.db"
+    database.chmod(0o664)
+    found = patient.examine()
+    assert found.text("files").endswith(f": chmod o-rwx {database}")
+    database.chmod(0o660)
+    assert patient.examine().state("files") == "ok"
+
+
 def test_a_password_that_can_be_guessed(patient: Patient) -> None:
     """The doctor does not show it."""
     found = patient.examine(OPERATOR_PASSWORD="tulip-hammer")
@@ -240,8 +253,8 @@ def test_a_refusal_for_now_blames_no_setting(patient: Patient, command: str, ans
 
 
 def test_the_cure_of_an_env_file(patient: Patient, tmp_path: Path) -> None:
-    """Others can read it."""
-    (tmp_path / ".env").write_text("CONFIRMATIONS=3\n")
+    """Others can read a password in it."""
+    (tmp_path / ".env").write_text("CONFIRMATIONS=3\nOPERATOR_PASSWORD=tulip-hammer-of\n")
     (tmp_path / ".env").chmod(0o644)
     text = patient.examine().text("settings")
     subprocess.run(shlex.split(text.rpartition(": ")[2]), check=True)

@@ -5,6 +5,7 @@ import hmac
 import http.client
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from models.output import outputs_at
 from models.payment import PaymentRequest
 from models.seller import new_webhook_secret
 from payments.document import payment_document
-from payments.notifications import webhook_body
+from payments.notifications import trial_body, webhook_body
 from payments.status import EventType
 from regtest.child import end_with_parent, free_ports
 from regtest.fetch import fetched_command
@@ -247,6 +248,12 @@ def test_a_webhook_that_comes_twice_counts_once(example: Example) -> None:
         sender.send(example.hook, [SECRET], f"evt_{number}{reference}", body, now)
     assert example.shown(number) == "Paid. We are packing your socks!"
     assert example.told(number) == ["payment.received", "payment.confirmed"]
+
+
+def test_a_test_webhook_is_accepted(example: Example) -> None:
+    """The operator orders it by `manage.py doctor --test-webhook`. It belongs to no order."""
+    now = datetime.now(UTC)
+    WebhookSender().send(example.hook, [SECRET], secrets.token_hex(16), trial_body("company1", now), now)
 
 
 def test_an_old_event_that_comes_late_undoes_no_new_one(example: Example) -> None:

@@ -1,25 +1,33 @@
 """nginx/nodetill.conf, with a real nginx and a real web server behind it."""
 
+import html
 import http.client
 import json
 import socket
 import ssl
 import subprocess
+import threading
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
+from config import load_settings
+from models.db.connection import disconnect
 from regtest.child import end_with_parent, free_ports
 from tests.support.debian_program import find_program
 from tests.support.waiting import wait_until
 from tests.support.web_server import KEY, Reply, WebServer, open_shop
+from web.app import create_app
+from web.http.server import Server
 
 ROOT = Path(__file__).parent.parent.parent
 CERTIFICATE = ROOT / "tests" / "support" / "localhost.pem"
@@ -319,7 +327,65 @@ def test_while_nodetill_is_away_there_is_an_answer(nginx: list[str], tmp_path: P
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-CUSTOMER, FLOOD, SHOP, HOLDER = "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7"
+def test_while_nodetill_is_away_a_customer_gets_a_page(nginx: list[str], tmp_path: Path) -> None:
+    """The page is small, and has the checkout page's own sentence in each of its languages."""
+    with serving(nginx, tmp_path, free_ports(1)[0]) as front:
+        answer = front.call("GET", "/pay/PR-3kTMd0Zk6bW1vJrXq2nVhA")
+    assert answer.status == 503
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["retry-after"] == "10"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    page = html.unescape(answer.body.decode())
+    assert '<meta http-equiv="refresh" content="10">' in page
+    translations = (ROOT / "web" / "translations").glob("*.toml")
+    for texts in (tomllib.loads(path.read_text(encoding="utf-8")) for path in translations):
+        assert texts["unavailable"]["lead"] in page
+    assert len(answer.body) < 2000
+
+
+def test_a_customers_page_comes_back_by_itself_without_javascript(
+    nginx: list[str], shop: WebServer, browser: Browser, tmp_path: Path
+) -> None:
+    """A browser that opened the page while Nodetill was away shows the payment later."""
+    reference = shop.created()["payment_request_id"]
+    (upstream_port,) = free_ports(1)
+    faster = {'http-equiv="refresh" content="10"': 'http-equiv="refresh" content="1"'}
+    context = browser.new_context(java_script_enabled=False, ignore_https_errors=True)
+    with serving(nginx, tmp_path, upstream_port, faster) as front, closing(context):
+        page = context.new_page()
+        page.goto(f"https://127.0.0.1:{front.https_port}/pay/{reference}")
+        assert "A payment you have sent is not lost." in page.inner_text("body")
+        with _serving_at(upstream_port, shop):
+            page.wait_for_selector(f"text={reference}")
+
+
+@contextmanager
+def _serving_at(port: int, shop: WebServer) -> Iterator[None]:
+    """A second web server on the shop's database."""
+    server = Server(
+        create_app(load_settings({}, Path.cwd()), lambda: shop.now), "127.0.0.1", port, disconnect
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.stop()
+        thread.join()
+
+
+def test_a_flood_of_customers_pages_is_refused_too(front: Front) -> None:
+    """The location of these pages has the limits of the others."""
+    with ThreadPoolExecutor(4) as pool:
+        each = pool.map(lambda _: ask_often(front, CUSTOMERS, "/pay/PR-1", 250), range(4))
+        replies = [reply for of_one in each for reply in of_one]
+    refused = next(reply for reply in replies if reply.status == 429)
+    assert refused.json["type"] == "urn:nodetill:problem:too-many-requests"
+
+
+CUSTOMER, FLOOD, SHOP, HOLDER, CUSTOMERS = "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7", "127.0.0.8"
 """Clients with an address each. 127.0.0.1 alone is this machine to nginx."""
 
 

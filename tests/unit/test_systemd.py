@@ -11,8 +11,10 @@ from config import EX_CONFIG
 from tests.support.debian_program import CACHE, find_program
 
 ROOT = Path(__file__).parent.parent.parent
-UNITS = sorted((ROOT / "systemd").glob("*.service"))
+UNITS = sorted((ROOT / "systemd").glob("nodetill-*.service"))
+BITCOIND = ROOT / "systemd" / "bitcoind.service"
 PYTHON = "/opt/nodetill/.venv/bin/python"
+PROGRAMS = {**dict.fromkeys(UNITS, PYTHON), BITCOIND: "/usr/local/bin/bitcoind"}
 SECRETS = ("BITCOIND_RPC_URL", "SMTP_URL", "OPERATOR_PASSWORD", "DATABASE_URL")
 
 
@@ -31,11 +33,11 @@ def _run(command: list[str], *arguments: str, **environ: str) -> subprocess.Comp
 def test_systemd_accepts_the_units(analyze: list[str], tmp_path: Path) -> None:
     """Python's path is replaced by this machine's."""
     units = []
-    for unit in UNITS:
+    for unit, program in PROGRAMS.items():
         text = unit.read_text()
-        assert PYTHON in text
+        assert program in text
         units.append(tmp_path / unit.name)
-        units[-1].write_text(text.replace(PYTHON, sys.executable))
+        units[-1].write_text(text.replace(program, sys.executable))
     fetched = CACHE / "systemd" / "root" / "usr/lib/systemd/system"
     # A fetched systemd has the units that ours need. It refuses the installed units of another version.
     path = {} if len(analyze) == 1 else {"SYSTEMD_UNIT_PATH": f"{tmp_path}:{fetched}"}
@@ -50,6 +52,12 @@ def test_the_units_have_a_low_exposure(analyze: list[str], unit: Path) -> None:
     done = _run(analyze, "security", "--offline=true", "--threshold=15", "--no-pager", str(unit))
     assert done.returncode == 0, done.stdout
     assert "Overall exposure level" in done.stdout
+
+
+def test_bitcoinds_unit_has_a_low_exposure(analyze: list[str]) -> None:
+    """bitcoind calls the whole internet, so its limit is 4 of 10, above that of the servers."""
+    done = _run(analyze, "security", "--offline=true", "--threshold=40", "--no-pager", str(BITCOIND))
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_web_server_gets_no_secret_of_the_daemon() -> None:

@@ -118,7 +118,7 @@ def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Ite
     if not findings["addresses"]["free"]:
         yield (
             "addresses",
-            "no free address is left; new requests are refused until the daemon gets addresses from bitcoind",
+            "no free addresses: new requests are refused; run manage.py doctor to find out why",
         )
     yield from _of_prices(settings, now)
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)

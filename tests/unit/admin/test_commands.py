@@ -15,8 +15,6 @@ import pytest
 from click.testing import CliRunner
 
 from admin import terminal
-from admin.doctor import command
-from admin.doctor.findings import Finding, State
 from admin.terminal import table, wrapped
 from manage import manage
 from regtest.node import PROJECT
@@ -81,24 +79,6 @@ def test_the_help_names_ids_in_the_form_that_events_have() -> None:
     ids = re.findall(r"evt_\S+", help_of("events", "retry"))
     assert ids
     assert all(re.fullmatch(r"evt_[0-9a-f]{32}", each) for each in ids), ids
-
-
-@pytest.mark.parametrize(
-    ("states", "summary"),
-    [
-        ([State.OK, State.ADVICE], "2 checks: all is well."),
-        ([State.OK, State.NOT_TRIED], "2 checks: all is well, 1 skipped."),
-        (
-            [State.WRONG, State.NOT_TRIED, State.NOT_TRIED],
-            "3 checks: 1 failed, 2 skipped. Start with: part 0.",
-        ),
-        ([State.OK, State.WRONG, State.WRONG], "3 checks: 2 failed. Start with: part 1."),
-    ],
-)
-def test_the_doctors_last_line_names_the_fault_to_begin_with(states: list[State], summary: str) -> None:
-    """The first fault often is the cause of the others."""
-    findings = [Finding(f"part {number}", state, "") for number, state in enumerate(states)]
-    assert command._summary(findings).strip() == summary
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)

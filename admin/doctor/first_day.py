@@ -1,0 +1,54 @@
+"""Checks of what a working installation still needs before it can do business."""
+
+from urllib.parse import urlsplit
+
+from admin.doctor.findings import Finding, advice, ok
+from config import Settings
+from config.addresses import is_loopback
+from models.seller import Seller
+
+MOST_NAMED = 3
+DEFAULT_DOMAIN = "localhost"
+
+
+def public_url_finding(settings: Settings) -> Finding:
+    """Return whether customers on other machines can open their links."""
+    url = settings.public_url
+    host = urlsplit(url).hostname or ""
+    if host == DEFAULT_DOMAIN or is_loopback(host):
+        return advice(
+            "public url",
+            f"the links for customers begin with {url}, which opens on this machine only: "
+            "set PUBLIC_URL=https://YOUR.NAME",
+        )
+    return ok("public url", f"the links for customers begin with {url}")
+
+
+def email_finding(settings: Settings) -> Finding:
+    """Return whether the sender and the recipient of the operator's emails are on other machines."""
+    named = {"MAIL_FROM": settings.mail_from, "OPERATOR_EMAIL": settings.operator_email}
+    local = [name for name, address in named.items() if address.rpartition("@")[2] == DEFAULT_DOMAIN]
+    if local:
+        shown = " and ".join(f"{name} is {named[name]}" for name in local)
+        cure = ", ".join(f"{name}=NAME@YOUR.DOMAIN" for name in local)
+        return advice("email", f"{shown}, an address of this machine only: set {cure}")
+    return ok("email", f"from {settings.mail_from} to {settings.operator_email}")
+
+
+def seller_finding() -> Finding:
+    """Return whether there is a seller, and whether each one gets webhooks. The database must be readable."""
+    sellers = list(Seller.select().where(Seller.removed_at.is_null()).order_by(Seller.id))
+    if not sellers:
+        return advice(
+            "sellers", "there is none, so no shop can create a request: manage.py seller add company1"
+        )
+    silent = [row.id for row in sellers if not row.webhook_url]
+    if not silent:
+        return ok("sellers", f"{len(sellers)}, each with a webhook")
+    names = ", ".join(silent[:MOST_NAMED])
+    more = f" and {len(silent) - MOST_NAMED} more" if len(silent) > MOST_NAMED else ""
+    return advice(
+        "sellers",
+        f"{names}{more} without a webhook, so the shop has to read each status: "
+        f"manage.py seller set {silent[0]} --webhook-url URL",
+    )

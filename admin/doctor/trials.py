@@ -1,0 +1,74 @@
+"""Test messages that the operator orders: an email and a webhook, sent as the daemon sends them."""
+
+import secrets
+from datetime import datetime
+
+from admin.doctor.findings import Finding, ok, wrong
+from config import Maildir, Settings
+from daemon.delivery.emails import EmailContent
+from daemon.delivery.smtp import Mailer
+from daemon.delivery.webhook import WebhookSender, is_accepted
+from daemon.net.errors import OutboundError, reason
+from daemon.net.http_client import Answer
+from models.seller import OPERATOR, Seller
+from payments.notifications import message_id, trial_body
+
+EMAIL, WEBHOOK = "test email", "test webhook"
+TEST_EMAIL = EmailContent(
+    "Nodetill test email",
+    "This is a test email of manage.py doctor. Nodetill can reach your mailbox.\n",
+    "<p>This is a test email of <code>manage.py doctor</code>. Nodetill can reach your mailbox.</p>\n",
+)
+REFUSALS = (400, 401, 403)
+"""The statuses with which shops usually refuse a signature."""
+
+
+def email_trial(settings: Settings, now: datetime) -> Finding:
+    """Send a test email to the operator, and return whether the mail server accepted it."""
+    recipient = settings.operator_email
+    reference = message_id(secrets.token_hex(16), settings.mail_from)
+    try:
+        Mailer(settings.mail, settings.mail_from).send(
+            recipient, TEST_EMAIL, reference, is_urgent=False, now=now
+        )
+    except OutboundError as failure:
+        return wrong(EMAIL, f"{failure}: the line mail has the correction, or the mail server's log")
+    if isinstance(settings.mail, Maildir):
+        return ok(EMAIL, f"stored in the Maildir {settings.mail.path}")
+    return ok(EMAIL, f"sent to {recipient}: look for it there, and in the spam folder")
+
+
+def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
+    """Send the seller's shop a signed webhook of the type `test`, and return the shop's answer."""
+    seller = Seller.get_or_none(Seller.id == seller_id, Seller.removed_at.is_null())
+    if seller is None:
+        return wrong(WEBHOOK, f"there is no seller {seller_id}; all sellers: manage.py seller list")
+    cure = f"manage.py seller set {seller_id} --webhook-url URL"
+    if not seller.webhook_url:
+        return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
+    sender = WebhookSender(private_hosts=settings.webhook_private_hosts)
+    used = [secret for secret in (seller.webhook_secret, seller.previous_webhook_secret) if secret]
+    body = trial_body(seller_id, now)
+    is_public_only = seller.webhook_set_by != OPERATOR
+    try:
+        answer = sender.post(
+            seller.webhook_url, used, secrets.token_hex(16), body, now, is_public_only=is_public_only
+        )
+    except OutboundError as failure:
+        return wrong(WEBHOOK, f"no answer from {seller_id} ({failure}): correct the address: {cure}")
+    return _of_answer(seller_id, answer)
+
+
+def _of_answer(seller_id: str, answer: Answer) -> Finding:
+    said = reason(answer.body.decode("utf-8", "replace"))
+    shown = f"{seller_id} answered HTTP {answer.status}{f': {said}' if said else ''}"
+    if is_accepted(answer):
+        return ok(WEBHOOK, shown)
+    if answer.status in REFUSALS:
+        cure = (
+            "the shop may have another webhook secret; "
+            f"for a new one: manage.py seller rotate-key {seller_id} --webhook-secret"
+        )
+    else:
+        cure = "read the shop's log; a shop must answer 2xx to each webhook, also to a type that it ignores"
+    return wrong(WEBHOOK, f"{shown} ({cure})")

@@ -1,0 +1,219 @@
+"""`manage.py doctor` before the first customer: advice on what business needs, and test messages."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from admin.doctor import feed as feed_diagnosis
+from admin.doctor.nodetill import settings_finding
+from admin.sellers import add_seller
+from models.db.connection import disconnect
+from models.seller import API_KEY, Seller
+from regtest.node import RegtestNode
+from tests.functional.test_doctor import READY, WALLET, Patient
+from tests.support.endpoint import Endpoint, answers
+from tests.support.mail_server import PASSWORD, USER, MailServer
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
+    node = start_node()
+    node.rpc("createwallet", WALLET, False, False, "", False, True, True)
+    node.mine(1)
+    return node
+
+
+@pytest.fixture
+def patient(node: RegtestNode, tmp_path: Path) -> Iterator[Patient]:
+    """Yield an installation with an empty database."""
+    patient = Patient(node, tmp_path)
+    with patient.database():
+        pass
+    yield patient
+    disconnect()
+
+
+def _add(patient: Patient, seller_id: str, webhook_url: str | None = None) -> Seller:
+    with patient.database():
+        row, _ = add_seller(seller_id, {"webhook_url": webhook_url}, restore=False, now=datetime.now(UTC))
+    return row
+
+
+# Advice
+
+
+def test_default_settings_get_advice_and_are_no_fault(patient: Patient) -> None:
+    """Each line names the setting to change, and the exit status is 0."""
+    found = patient.examine()
+    parts = ("public url", "email", "mail", "password", "sellers")
+    assert [found.state(part) for part in parts] == ["advice"] * len(parts)
+    assert "set PUBLIC_URL=https://YOUR.NAME" in found.text("public url")
+    assert "MAIL_FROM is nodetill@localhost and OPERATOR_EMAIL is operator@localhost" in found.text("email")
+    assert "set SMTP_URL=smtp://" in found.text("mail")
+    assert "OPERATOR_PASSWORD is unset" in found.text("password")
+    assert "manage.py seller add company1" in found.text("sellers")
+    assert (found.wrong, found.exit_status) == ({}, 0)
+
+
+def test_a_business_that_is_ready_gets_none(patient: Patient) -> None:
+    _add(patient, "company1", "https://shop.example/hook")
+    found = patient.examine(**READY)
+    assert found.text("public url") == "the links for customers begin with https://pay.example.com"
+    assert found.text("email") == "from till@example.com to you@example.com"
+    assert found.text("sellers") == "1, each with a webhook"
+    assert {found.state(part) for part in ("public url", "email", "password", "sellers")} == {"ok"}
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080"])
+def test_a_public_url_of_this_machine_gets_advice(patient: Patient, url: str) -> None:
+    assert patient.examine(**READY | {"PUBLIC_URL": url}).state("public url") == "advice"
+
+
+def test_one_local_email_address_is_named_alone(patient: Patient) -> None:
+    text = patient.examine(**READY | {"OPERATOR_EMAIL": "root@localhost"}).text("email")
+    assert text.startswith("OPERATOR_EMAIL is root@localhost, ")
+    assert "MAIL_FROM" not in text
+
+
+def test_sellers_without_a_webhook_are_named(patient: Patient) -> None:
+    for number in range(1, 6):
+        _add(patient, f"company{number}")
+    _add(patient, "webshop", "https://shop.example/hook")
+    found = patient.examine()
+    assert found.state("sellers") == "advice"
+    assert found.text("sellers").startswith("company1, company2, company3 and 2 more without a webhook")
+    assert "manage.py seller set company1 --webhook-url URL" in found.text("sellers")
+
+
+@pytest.mark.parametrize(
+    ("line", "is_secret"),
+    [
+        ("PUBLIC_URL=https://pay.example.com", False),
+        ("SMTP_URL=maildir:post", False),
+        ("DATABASE_URL=postgresql:///nodetill?host=/run/postgresql", False),
+        ("SMTP_URL=smtp://till:hunter2@mail.example.com:587", True),
+        ("RATE_URL_COINBASE=https://rates.example.com/?key=hunter2", True),
+        ("OPERATOR_PASSWORD=correct-horse-battery-staple", True),
+    ],
+)
+def test_a_file_of_settings_is_private_where_it_has_a_secret(
+    tmp_path: Path, line: str, is_secret: bool
+) -> None:
+    """The Debian install has its secrets elsewhere, and a file of settings that all users can read."""
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"CONFIRMATIONS=3\n{line}\n")
+    env_file.chmod(0o644)
+    finding = settings_finding({}, tmp_path)
+    assert ("chmod 600" in finding.text) is is_secret
+    assert "hunter2" not in finding.text
+
+
+# The test email
+
+
+def test_a_test_email_is_sent_on_request_only(patient: Patient) -> None:
+    with MailServer(wants_login=True) as server:
+        url = f"smtp://{USER}:{PASSWORD}@127.0.0.1:{server.address().port}?starttls=never"
+        assert "test email" not in [part for part, *_ in patient.examine(**READY, SMTP_URL=url).found]
+        assert server.taken == []
+        found = patient.examine("--send-mail", **READY, SMTP_URL=url)
+        (letter,) = server.taken
+        assert server.recipients == ["you@example.com"]
+    assert (found.state("test email"), found.exit_status) == ("ok", 0)
+    assert found.text("test email") == "sent to you@example.com: look for it there, and in the spam folder"
+    assert (letter["From"], letter["Subject"]) == ("till@example.com", "Nodetill test email")
+    assert letter["Message-ID"].endswith("@example.com>")
+
+
+def test_a_refused_test_email_is_a_fault(patient: Patient) -> None:
+    """The server accepts the addresses, and refuses the content."""
+    with MailServer() as server:
+        server.answers["DATA"] = "554 looks like spam"
+        url = f"smtp://127.0.0.1:{server.address().port}?starttls=never"
+        found = patient.examine("--send-mail", **READY, SMTP_URL=url)
+    assert set(found.wrong) == {"test email"}
+    assert "554 looks like spam" in found.wrong["test email"]
+
+
+def test_a_test_email_goes_into_the_maildir(patient: Patient, tmp_path: Path) -> None:
+    found = patient.examine("--send-mail", SMTP_URL="maildir:post")
+    assert found.text("test email") == "stored in the Maildir post"
+    (stored,) = (tmp_path / "post" / "new").iterdir()
+    assert b"Subject: Nodetill test email" in stored.read_bytes()
+
+
+# The test webhook
+
+
+def test_a_test_webhook_is_signed_and_its_answer_is_shown(patient: Patient) -> None:
+    """A library of Standard Webhooks accepts it. It names no payment."""
+    with Endpoint(answers(200, b"thank you")) as shop:
+        secret = _add(patient, "company1", shop.url).webhook_secret
+        found = patient.examine("--test-webhook", "company1")
+        (request,) = shop.requests
+    assert (found.state("test webhook"), found.exit_status) == ("ok", 0)
+    assert found.text("test webhook") == "company1 answered HTTP 200: thank you"
+    body = Webhook(secret).verify(request.body, request.headers)
+    assert body == json.loads(request.body)
+    assert set(body) == {"type", "timestamp", "data"}
+    assert (body["type"], body["data"]) == ("test", {"seller_id": "company1"})
+
+
+@pytest.mark.parametrize(
+    ("status", "cure"),
+    [(401, "manage.py seller rotate-key company1 --webhook-secret"), (500, "read the shop's log")],
+)
+def test_a_refused_test_webhook_is_a_fault(patient: Patient, status: int, cure: str) -> None:
+    with Endpoint(answers(status, b"no\x1b[31m")) as shop:
+        _add(patient, "company1", shop.url)
+        found = patient.examine("--test-webhook", "company1")
+    assert set(found.wrong) == {"test webhook"}
+    assert found.wrong["test webhook"].startswith(f"company1 answered HTTP {status}: no [31m (")
+    assert cure in found.wrong["test webhook"]
+
+
+def test_a_shop_that_does_not_answer_is_named(patient: Patient) -> None:
+    """The address may hold a password, so it is not shown."""
+    _add(patient, "company1", "http://127.0.0.1:1/hook?key=secret")
+    found = patient.examine("--test-webhook", "company1")
+    assert "Connection refused" in found.wrong["test webhook"]
+    assert "manage.py seller set company1 --webhook-url URL" in found.wrong["test webhook"]
+    assert "key=secret" not in str(found.found)
+
+
+def test_an_address_that_the_shop_has_set_must_be_public(patient: Patient) -> None:
+    """The daemon has the same rule."""
+    with Endpoint(answers(200)) as shop:
+        _add(patient, "company1", shop.url)
+        with patient.database():
+            Seller.update(webhook_set_by=API_KEY).execute()
+        found = patient.examine("--test-webhook", "company1")
+        assert shop.requests == []
+        allowed = patient.examine("--test-webhook", "company1", WEBHOOK_PRIVATE_HOSTS="127.0.0.1")
+    assert "WEBHOOK_PRIVATE_HOSTS" in found.wrong["test webhook"]
+    assert allowed.state("test webhook") == "ok"
+
+
+def test_a_seller_that_gets_no_webhook_is_named(patient: Patient) -> None:
+    _add(patient, "company1")
+    none = patient.examine("--test-webhook", "company1")
+    assert "--webhook-url URL" in none.wrong["test webhook"]
+    unknown = patient.examine("--test-webhook", "company2")
+    assert "there is no seller company2" in unknown.wrong["test webhook"]
+
+
+def test_without_a_database_no_webhook_is_sent(patient: Patient, tmp_path: Path) -> None:
+    found = patient.examine("--test-webhook", "company1", DATABASE_URL=f"sqlite:///{tmp_path / 'none.db'}")
+    assert found.state("test webhook") == "not tried"

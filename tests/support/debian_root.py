@@ -1,0 +1,115 @@
+"""A fresh Debian 13 in a directory, and a root shell in it. Needs root, debootstrap and Debian's archive."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from regtest.child import end_with_parent
+from regtest.fetch import debian_mirrors
+
+SUITE = "trixie"
+CACHE = Path(__file__).parent.parent.parent / ".install"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LOCAL_AUTHORITIES = "usr/local/share/ca-certificates"
+PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_PROXY", "PIP_CERT")
+"""The variables with which this machine's apt and pip reach their archives."""
+
+# The shell runs this command for each step. A failure of any command of the step fails the step.
+STEP = ". /run/step.sh < /dev/null > /run/step.out 2>&1; echo $? > /run/step.rc; echo done\n"
+
+
+def fresh_debian(directory: Path) -> Path:
+    """Return a new Debian 13 in `directory`, with this machine's access to Debian's archive and to PyPI."""
+    root = directory / "debian"
+    subprocess.run(["cp", "-a", "--reflink=auto", str(_cached()), str(root)], check=True)
+    mirror = _mirror()
+    sources = [f"deb {mirror} {suite} main" for suite in (SUITE, f"{SUITE}-updates")]
+    (root / "etc/apt/sources.list").write_text("\n".join([*sources, ""]))
+    acquire = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True)
+    (root / "etc/apt/apt.conf.d/90host").write_text(acquire.stdout)
+    for name in ("etc/resolv.conf", "etc/pip.conf"):
+        if Path("/", name).exists():
+            (root / name).unlink(missing_ok=True)
+            shutil.copy(Path("/", name), root / name)
+    if Path("/", LOCAL_AUTHORITIES).is_dir():
+        shutil.copytree(Path("/", LOCAL_AUTHORITIES), root / LOCAL_AUTHORITIES, dirs_exist_ok=True)
+    # A package must not start its server, because no systemd runs. (invoke-rc.d)
+    (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+    (root / "usr/sbin/policy-rc.d").chmod(0o755)
+    return root
+
+
+class Shell:
+    """A root shell in the new Debian. All its processes end with it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "run").mkdir(exist_ok=True)
+        enter = (
+            f"mount -t proc proc {root}/proc && mount --bind /dev {root}/dev && "
+            f"exec chroot {root} /bin/bash --noprofile --norc"
+        )
+        environ = {"PATH": PATH, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "TERM": "dumb"}
+        environ |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self._process = subprocess.Popen(
+            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", enter],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**environ, "DEBIAN_FRONTEND": "noninteractive"},
+            preexec_fn=end_with_parent(),
+        )
+        self.run("update-ca-certificates")
+
+    def run(self, command: str) -> str:
+        """Run a command in the shell, which keeps its variables and directory. Return what it printed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        (self.root / "run/step.sh").write_text(f"{command}\n")
+        self._process.stdin.write(STEP)
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "done\n", f"the shell ended at: {command}"
+        printed = (self.root / "run/step.out").read_text(errors="replace")
+        status = int((self.root / "run/step.rc").read_text())
+        assert status == 0, f"exit status {status} of: {command}\n{printed[-4000:]}"
+        return printed
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def debian_shell() -> Iterator[Shell]:
+    """Yield a shell in a fresh Debian, and remove both afterwards."""
+    assert os.geteuid() == 0, "only root can enter another Debian"
+    assert shutil.which("debootstrap"), "apt install debootstrap"
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="run-", ignore_cleanup_errors=True) as directory:
+        shell = Shell(fresh_debian(Path(directory)))
+        try:
+            yield shell
+        finally:
+            shell.close()
+
+
+def _cached() -> Path:
+    """Return the directory with the Debian that each test copies. Make it where it is missing."""
+    cached = CACHE / SUITE
+    if not cached.exists():
+        scratch = CACHE / f"{SUITE}.new"
+        shutil.rmtree(scratch, ignore_errors=True)
+        command = ["debootstrap", "--include=ca-certificates", SUITE, str(scratch), _mirror()]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        scratch.rename(cached)
+    return cached
+
+
+def _mirror() -> str:
+    mirror = next(iter(debian_mirrors()), None)
+    assert mirror is not None, "the machine's apt sources name no mirror of Debian"
+    return mirror
