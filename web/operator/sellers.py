@@ -1,7 +1,7 @@
 """The sellers with their endpoints, and the messages that Nodetill could not deliver."""
 
 from models.db.connection import snapshot
-from models.queries.seller_list import seller_facts
+from models.queries.sellers import seller_facts
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content
