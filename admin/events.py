@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database
-from admin.payments import daemon_silence
+from admin.daemon import daemon_silence, warn_of
 from admin.terminal import table
 from models.command import request_redeliveries
 from models.db.connection import database, snapshot
@@ -73,8 +73,7 @@ def retry(references: tuple[str, ...], as_json: bool) -> None:
         else "Everything has been delivered."
     )
     answer(found, text, as_json)
-    if silence is not None and found:
-        click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
+    warn_of(silence if found else None)
 
 
 def undelivered(references: Iterable[str]) -> list[Message]:

@@ -1,4 +1,4 @@
-"""The page of one payment request for `manage.py payment show`: facts, transactions and events."""
+"""The page of one payment request for `manage.py payment show`: facts, transactions, events and decisions."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,24 +6,36 @@ from datetime import UTC, datetime
 
 from admin.cli import facts
 from admin.terminal import printable, readable_time
+from models.decision import Decision
 from models.outbox import Event
 from payments.document import timestamp
+from payments.late import LateMoney
 from payments.money import format_btc
 from web.api.schemas import Payment, Transaction
 
 
-def page(found: Payment, events: Iterable[Event], cancelled_at: datetime | None) -> str:
-    """Return the request as lines for a person. A fact without content has no line."""
-    lines = [facts([(name, text) for name, text in _facts(found, cancelled_at) if text])]
-    if found["transactions"]:
-        lines += ["", "Transactions", *map(_transaction, found["transactions"])]
-    happened = [f"  {_time(event.created_at)}  {event.type.removeprefix('payment.')}" for event in events]
-    if happened:
-        lines += ["", "Events", *happened]
+def page(
+    found: Payment,
+    events: Iterable[Event],
+    decisions: Iterable[Decision],
+    late: LateMoney | None,
+    cancelled_at: datetime | None,
+) -> str:
+    """Return the request as lines for a person. A fact or a section without content has no line."""
+    sections = {
+        "Transactions": [_transaction(part) for part in found["transactions"]],
+        "Events": [f"  {_time(event.created_at)}  {event.type.removeprefix('payment.')}" for event in events],
+        "Decisions": [_decision(each) for each in decisions],
+    }
+    lines = [facts([(name, text) for name, text in _facts(found, late, cancelled_at) if text])]
+    for heading, content in sections.items():
+        lines += ["", heading, *content] if content else []
     return "\n".join(lines)
 
 
-def _facts(found: Payment, cancelled_at: datetime | None) -> Iterator[tuple[str, str | None]]:
+def _facts(
+    found: Payment, late: LateMoney | None, cancelled_at: datetime | None
+) -> Iterator[tuple[str, str | None]]:
     currency = found["currency"]
     yield "Payment", found["payment_request_id"]
     yield "Status", f"{found['status']}{' (late)' if found['late'] else ''}"
@@ -38,6 +50,7 @@ def _facts(found: Payment, cancelled_at: datetime | None) -> Iterator[tuple[str,
         ("Overpaid", found["overpaid_sats"]),
     ):
         yield name, _bitcoin(sats) if sats else None
+    yield "Late money", None if late is None else late.sentences()
     yield "Address", found["address"]
     yield "Page", found["checkout_url"]
     yield "Note", found["note"]
@@ -58,6 +71,11 @@ def _transaction(part: Transaction) -> str:
     outpoint = f"{part['txid']}:{part['vout']}"
     since = readable_time(part["first_seen_at"])
     return printable(f"  {outpoint}  {part['amount_sats']} sats  {state}{by}  first seen {since}")
+
+
+def _decision(decision: Decision) -> str:
+    comment = f": {decision.comment}" if decision.comment else ""
+    return printable(f"  {_time(decision.at)}  {decision.kind}, by {decision.by}{comment}")
 
 
 def _bitcoin(sats: int) -> str:

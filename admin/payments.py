@@ -1,17 +1,17 @@
 """`manage.py payment`: list, show, cancel and settle payment requests, and accept late money."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database
+from admin.daemon import daemon_silence, warn_of
 from admin.payment_page import page
-from admin.terminal import printable, table
+from admin.terminal import table
 from models.address import Address
 from models.command import NotCancellable, NotLate, request_acceptance, request_cancellation
-from models.daemon_status import daemon_report
 from models.db.connection import database, snapshot
-from models.decision import MAX_COMMENT_CHARACTERS, DecidedBy, Decision, decisions_of, is_comment
+from models.decision import MAX_COMMENT_CHARACTERS, DecidedBy, decisions_of, is_comment
 from models.outbox import events_of
 from models.output import outputs_at
 from models.payment import PaymentRequest, payment_by_reference
@@ -21,7 +21,6 @@ from payments.status import Status
 from web.api.documents import document_as_now, document_of, documents_of
 from web.api.schemas import Payment
 
-SILENT_AFTER = timedelta(seconds=30)
 LONGEST_LIST = 1000
 
 reference_argument = click.argument("reference", metavar="ID")
@@ -66,7 +65,7 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show a payment request with its transactions and events.
+    """Show a payment request with its transactions, events and decisions.
 
     \b
     manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
@@ -74,12 +73,10 @@ def show(reference: str, as_json: bool) -> None:
     with open_settings_and_database() as settings, snapshot():
         row = payment_named(reference)
         found = document_of(row, settings)
-        decisions, outputs = decisions_of(row), outputs_at(row.address_id)
-        late = late_money_of(row, outputs, datetime.now(UTC), settings.rate_max_age, settings.rate_spread)
-        shown = page(found, events_of(row), row.cancelled_at)
-    lines = [late.sentences()] if late is not None else []
-    lines += [_decided(each) for each in decisions]
-    answer(found, "\n".join([shown, *lines]), as_json)
+        outputs, now = outputs_at(row.address_id), datetime.now(UTC)
+        late = late_money_of(row, outputs, now, settings.rate_max_age, settings.rate_spread)
+        shown = page(found, events_of(row), decisions_of(row), late, row.cancelled_at)
+    answer(found, shown, as_json)
 
 
 @payment.command()
@@ -106,8 +103,7 @@ def accept(reference: str, as_json: bool) -> None:
         silence = daemon_silence(now)
     result = "its late money is accepted already" if is_done else "the daemon will count the late money now"
     answer(found, f"Payment {reference}: {result}.", as_json)
-    if silence is not None and not is_done:
-        click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
+    warn_of(None if is_done else silence)
 
 
 @payment.command()
@@ -136,8 +132,7 @@ def cancel(reference: str, as_json: bool) -> None:
         silence = daemon_silence(now)
     result = "it is cancelled already" if is_done else "the daemon will cancel it now, unless money has come"
     answer(found, f"Payment {reference}: {result}.", as_json)
-    if silence is not None and not is_done:
-        click.echo(f"nodetill: {silence}: nothing happens until the daemon runs", err=True)
+    warn_of(None if is_done else silence)
 
 
 @payment.command()
@@ -187,21 +182,6 @@ def payment_named(reference: str) -> PaymentRequest:
     if row is None:
         raise CommandError(f"there is no payment {reference[:80]!a}; the newest payments: payment list")
     return row
-
-
-def daemon_silence(now: datetime) -> str | None:
-    """Return a clause about the daemon's last heartbeat, or None while the daemon is at work."""
-    heartbeat_at = daemon_report().heartbeat_at
-    if heartbeat_at is None:
-        return "the daemon has never run on this database"
-    if now - heartbeat_at <= SILENT_AFTER:
-        return None
-    return f"the daemon's last heartbeat was at {heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _decided(decision: Decision) -> str:
-    comment = f": {printable(decision.comment)}" if decision.comment else ""
-    return f"  {decision.at:%Y-%m-%d %H:%M:%S} UTC  {decision.kind}, by {decision.by}{comment}"
 
 
 def _table(found: list[Payment]) -> str:
