@@ -100,13 +100,12 @@
 <ul class="deliveries">
 % for message in each.messages:
 <li>
-% to = "email" if message.channel == "email" else "webhook"
 % if message.delivered_at:
-{{to}}, delivered {{moment(message.delivered_at)}}
+{{message.channel}}, delivered {{moment(message.delivered_at)}}
 % elif message.failed_at:
-<span class="trouble">{{to}}, given up {{moment(message.failed_at)}} after {{message.attempts}} attempts</span>
+<span class="trouble">{{message.channel}}, given up {{moment(message.failed_at)}} after {{message.attempts}} attempts</span>
 % else:
-{{to}}, waiting{{f" after {message.attempts} attempts" if message.attempts else ""}}
+{{message.channel}}, waiting{{f" after {message.attempts} attempts" if message.attempts else ""}}
 % end
 % if message.last_error and not message.delivered_at:
 <span class="why" dir="auto">{{message.last_error}}</span>
@@ -116,7 +115,7 @@
 % elif message.delivered_at or message.failed_at:
 <form method="post" action="{{root}}operator/payments/{{id}}/events/{{each.event.reference}}/{{message.channel}}">
 <input type="hidden" name="to" value="{{to}}">
-<button>Send again<span class="unseen"> the {{to}} of {{each.words}}</span></button>
+<button>Send again<span class="unseen"> the {{message.channel}} of {{each.words}}</span></button>
 </form>
 % end
 </li>
