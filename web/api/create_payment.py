@@ -65,7 +65,7 @@ def create(call: Request) -> Answer:
         if known is None:
             raise
         return _known_answer(known, call)
-    tell_log(payment)
+    log_request(payment)
     return _answer(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
 
 
@@ -111,7 +111,7 @@ def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
     return payment
 
 
-def tell_log(payment: PaymentRequest) -> None:
+def log_request(payment: PaymentRequest) -> None:
     """Log a new request. Call this after its transaction is committed."""
     log.info(
         "payment requested",
@@ -156,7 +156,7 @@ def _known_request(call: Request, key: str | None, digest: str | None) -> Paymen
     if payment.status == Status.EXPIRED and not outputs_at(payment.address_id):
         detail = (
             f"the request {payment.reference} of this Idempotency-Key has the status {payment.status}, and "
-            "no money came for it; send a new key, such as order-5000-2"
+            "no money came for it; send a new key, such as order-4711-2"
         )
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-expired", detail, members=_identity(payment)

@@ -9,12 +9,10 @@ from models.outbox import EMAIL, WEBHOOK
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
 from payments.network import MAIN, NETWORKS
 from payments.status import EventType, Status
-from web.api.examples import ADDRESS, TXID
+from web.api.examples import ADDRESS, EVENT_ID, REFERENCE, TXID
 
-Reference = Annotated[str, Field(pattern="^PR-[A-Za-z0-9]{22}$", examples=["PR-4NFvpU8duEamwKnDykOqhi"])]
-EventReference = Annotated[
-    str, Field(pattern="^evt_[0-9a-f]{32}$", examples=["evt_5f1d7a84c0a94f1d8a6f2f0e6c1b2a39"])
-]
+Reference = Annotated[str, Field(pattern="^PR-[A-Za-z0-9]{22}$", examples=[REFERENCE])]
+EventReference = Annotated[str, Field(pattern="^evt_[0-9a-f]{32}$", examples=[EVENT_ID])]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T16:04:27Z"])]
 Digits = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", examples=["135.99"])]
 Price = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", examples=["61146.30"])]

@@ -13,7 +13,7 @@ from models.payment import PaymentRequest, payment_by_reference
 from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
 from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
 from payments.status import Status
-from web.api.create_payment import agreed_terms, store_request, tell_log
+from web.api.create_payment import agreed_terms, log_request, store_request
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import OpenPaymentForm, TransactionForm, read_form
 from web.api.payments import leave_check
@@ -45,7 +45,7 @@ def new_payment(call: Request) -> Content:
         payment = store_request(terms)
     if not is_known:
         log.info("seller added", seller=form.seller_id)
-    tell_log(payment)
+    log_request(payment)
     # The answer does not name the network.
     return _answer(document_of_new(payment, None, call.settings))
 

@@ -104,7 +104,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "Idempotency-Key of an expired request",
             "The request of this key has expired, and no money came for it. `payment_request_id` and "
             "`payment_status` name that request.",
-            "Send a new key, such as `order-5000-2`.",
+            "Send a new key, such as `order-4711-2`.",
         ),
         "too-many-requests": ProblemType(
             429,

@@ -176,13 +176,13 @@ def test_the_same_key_with_another_body_is_refused(shop: WebServer) -> None:
 
 def test_the_key_of_a_request_that_expired_unpaid_is_refused(shop: WebServer) -> None:
     """422 names that request and its status, and a new key works. Only the daemon decides that it expired."""
-    made = shop.create(key="order-5000").json
+    made = shop.create(key="order-4711").json
     shop.wait(hours=2)
     store_rates("kraken", {"EUR": Decimal(61_000)}, shop.now)
     store_rates("bitpay", {}, shop.now)
-    assert shop.create(key="order-5000").status == 200
+    assert shop.create(key="order-4711").status == 200
     PaymentRequest.update(status="expired").execute()
-    reply = shop.create(key="order-5000")
+    reply = shop.create(key="order-4711")
     assert reply.status == 422
     problem = reply.json
     assert problem["type"] == "urn:nodetill:problem:idempotency-key-expired"
@@ -192,17 +192,17 @@ def test_the_key_of_a_request_that_expired_unpaid_is_refused(shop: WebServer) ->
     )
     assert problem["detail"] == (
         f"the request {made['payment_request_id']} of this Idempotency-Key has the status expired, and no "
-        "money came for it; send a new key, such as order-5000-2"
+        "money came for it; send a new key, such as order-4711-2"
     )
-    assert shop.create(key="order-5000-2").status == 201
-    assert shop.create(key="order-5000", note="b").json["type"].endswith("idempotency-key-reused")
+    assert shop.create(key="order-4711-2").status == 201
+    assert shop.create(key="order-4711", note="b").json["type"].endswith("idempotency-key-reused")
 
 
 @pytest.mark.parametrize("scene", sorted(SCENES.keys() - {"expired"}))
 def test_the_key_of_a_request_that_money_came_to_stays_valid(shop: WebServer, scene: str) -> None:
     """Also if the money was late, or too little, or is gone again, so nobody pays twice."""
-    made = create_in_scene(shop, scene, key="order-5000")
-    reply = shop.create(key="order-5000")
+    made = create_in_scene(shop, scene, key="order-4711")
+    reply = shop.create(key="order-4711")
     assert reply.status == 200
     assert reply.json["payment_request_id"] == made["payment_request_id"]
 
