@@ -22,6 +22,11 @@ def is_test_network(network: str | None) -> bool:
     return network not in (None, MAIN)
 
 
+def network_mark(network: str | None) -> str | None:
+    """Return the English line that marks a test network, or None for another network."""
+    return f"Test network ({network}): not real money" if is_test_network(network) else None
+
+
 def transaction_url(txid: str, network: str | None, explorer_url: str | None) -> str | None:
     """Return the link to a transaction, or None where there is no explorer.
 

@@ -45,9 +45,9 @@ from web.http.wsgi import (
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
 from web.operator import decisions, front, login, sellers
-from web.operator import layout as operator_pages
 from web.operator import payment as operator_payment
 from web.operator import revenue as turnover
+from web.operator.layout import operator_problem_page
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +120,7 @@ _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
     {
         checkout.show: problem_page,
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
-        **dict.fromkeys((front.show, *(handler for *_, handler in OPERATOR)), operator_pages.told),
+        **dict.fromkeys((front.show, *(handler for *_, handler in OPERATOR)), operator_problem_page),
     }
 )
 

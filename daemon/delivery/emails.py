@@ -19,7 +19,7 @@ from payments.money import (
     price_of_bitcoin_unit,
     to_plain,
 )
-from payments.network import is_test_network, transaction_url
+from payments.network import is_test_network, network_mark, transaction_url
 from payments.notifications import is_urgent
 from payments.status import EventType
 
@@ -93,7 +93,8 @@ def render_email(event_type: EventType, document: Document, context: EmailContex
     message = advice(event_type, document, _how_to_accept(document, context))
     message = with_late_text(message, context.late_text)
     facts = list(_facts(document, context))
-    mark = _network_mark(document)
+    # An event of an earlier version names no network.
+    mark = network_mark(document.get("network")) or ""
     return EmailContent(
         subject=_subject(message.headline, document, context.seller_name),
         text=_text(message, facts, mark, context.page_url),
@@ -108,12 +109,6 @@ def _how_to_accept(document: Document, context: EmailContext) -> tuple[str, ...]
         "To accept the payment at the old price, run this command on the server:",
         f"`{context.command} payment accept {document['payment_request_id']}`",
     )
-
-
-def _network_mark(document: Document) -> str:
-    """Return a line that marks a test network, or "". An event of an earlier version names no network."""
-    network = document.get("network")
-    return f"Test network ({network}): not real money" if is_test_network(network) else ""
 
 
 def _facts(document: Document, context: EmailContext) -> Iterator[_TableRow]:

@@ -14,7 +14,7 @@ from payments.money import currency_exponent, format_btc, price_of_bitcoin_unit,
 from payments.network import transaction_url
 from payments.status import Status
 from web.checkout.status import PublicFacts, web_address
-from web.html.languages import Language
+from web.html.languages import Language, bitcoin
 
 _BAR_WIDTH = 240
 _GAP = 3
@@ -262,8 +262,3 @@ def scene_of(facts: PublicFacts) -> str:
 
 def _groups(text: str) -> list[str]:
     return re.findall(".{1,4}", text)
-
-
-def bitcoin(amount_sats: int) -> str:
-    """Format an amount with its unit and a no-break space."""
-    return f"{format_btc(amount_sats)}\N{NO-BREAK SPACE}BTC"

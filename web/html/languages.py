@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from payments.money import format_btc
+
 _DIRECTORY = Path(__file__).parent.parent / "translations"
 _DEFAULT = "en"
 _RANGE = re.compile(
@@ -42,6 +44,11 @@ class Language:
             whole = f"{int(whole):,}".replace(",", self.group_mark)
         number = f"{whole}{self.decimal_mark}{decimals}" if decimals else whole
         return f"{number}{_NO_BREAK_SPACE}{currency}"
+
+
+def bitcoin(amount_sats: int) -> str:
+    """Format an amount in bitcoin, in the same form for all languages."""
+    return f"{format_btc(amount_sats)}{_NO_BREAK_SPACE}BTC"
 
 
 def language_for(accept_language: str | None, wanted: str | None = None) -> Language:

@@ -18,6 +18,8 @@ RELOAD_SECONDS = 10
 """The interval at which a page reloads if scripts are off."""
 
 _DIRECTORY = str(Path(__file__).parent.parent / "views")
+_PROBLEM_WORDS = {HTTPStatus.NOT_FOUND: "missing", HTTPStatus.SERVICE_UNAVAILABLE: "unavailable"}
+_PROGRAMS_PATHS = ("/api/", "/spellbook/")
 
 
 def page(
@@ -49,10 +51,6 @@ def template(name: str) -> SimpleTemplate:
 
 
 _PROBLEM = template("problem.tpl")
-_PROBLEM_WORDS = {HTTPStatus.NOT_FOUND: "missing", HTTPStatus.SERVICE_UNAVAILABLE: "unavailable"}
-
-
-_PROGRAMS_PATHS = ("/api/", "/spellbook/")
 
 
 def problem_page(problem: Answer, environ: Environ) -> Content:

@@ -5,7 +5,7 @@ from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content
 from web.operator import payment_list
-from web.operator.layout import operator_page
+from web.operator.layout import is_from_elsewhere, operator_page
 
 _PAGE = template("front.tpl")
 
@@ -23,6 +23,5 @@ def show(call: Request) -> Content:
         call,
         has_login=has_password,
         is_setup=not has_password and is_from_this_machine(call.environ, call.settings),
-        # SameSite=Strict: after a click on a link in webmail, the browser withholds our cookies.
-        reload_at_once=has_password and call.header("Sec-Fetch-Site") == "cross-site",
+        reload_at_once=has_password and is_from_elsewhere(call),
     )

@@ -10,9 +10,8 @@ from urllib.parse import urlencode
 from bottle import SimpleTemplate
 
 from models.daemon_status import known_network
-from payments.money import format_btc
-from payments.network import is_test_network
-from web.html.languages import languages
+from payments.network import network_mark
+from web.html.languages import bitcoin, languages
 from web.html.static_files import HASHED
 from web.html.templates import template
 from web.http import wsgi
@@ -43,9 +42,7 @@ def operator_page(
     name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
 ) -> Content:
     """Render a template for a request. A test network is named in a band at the top."""
-    network = known_network()
-    band = f"Test network ({network}): not real money" if is_test_network(network) else None
-    return _filled(name, call.environ, status, {}, {"band": band, **values})
+    return _filled(name, call.environ, status, {}, {"band": network_mark(known_network()), **values})
 
 
 def see_other(path: str, call: Request, *cookies: str) -> Content:
@@ -54,7 +51,7 @@ def see_other(path: str, call: Request, *cookies: str) -> Content:
     return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
 
 
-def told(problem: Answer, environ: Environ) -> Content:
+def operator_problem_page(problem: Answer, environ: Environ) -> Content:
     """Return a problem as a page. For 401, redirect to the login, which later redirects back."""
     if problem.status == HTTPStatus.UNAUTHORIZED:
         login = f"{root_of(environ)}operator/login"
@@ -71,6 +68,14 @@ def told(problem: Answer, environ: Environ) -> Content:
     return _filled(_PROBLEM, environ, problem.status, problem.headers, words)
 
 
+def is_from_elsewhere(call: Request) -> bool:
+    """Return whether a link of another site, such as webmail, led here.
+
+    The browser then withholds our cookies, because they are SameSite=Strict.
+    """
+    return call.header("Sec-Fetch-Site") == "cross-site"
+
+
 def root_of(environ: Environ) -> str:
     """Return the relative URL from the requested page to the first page. A proxy may add a prefix to both."""
     return wsgi.root_of(environ[RAW_PATH])
@@ -79,11 +84,6 @@ def root_of(environ: Environ) -> str:
 def is_our_path(path: str) -> bool:
     """Return whether this is a page of the operator's. A form must not redirect to another site."""
     return _OUR_PATH.fullmatch(path) is not None
-
-
-def bitcoin(amount_sats: int) -> str:
-    """Format an amount with its unit and a no-break space."""
-    return f"{format_btc(amount_sats)}\N{NO-BREAK SPACE}BTC"
 
 
 def money(amount: str, currency: str) -> str:

@@ -28,7 +28,7 @@ from web.auth.origin import client_address
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, Problem
-from web.operator.layout import is_our_path, operator_page, see_other
+from web.operator.layout import is_from_elsewhere, is_our_path, operator_page, see_other
 
 log = structlog.get_logger(__name__)
 
@@ -40,9 +40,7 @@ def show(call: Request) -> Content:
     to = call.page_parameters().get("to", "")
     if is_inside(call):
         return see_other(_checked(to), call)
-    # SameSite=Strict: after a click on a link in webmail, the browser withholds our cookies.
-    is_from_elsewhere = call.header("Sec-Fetch-Site") == "cross-site"
-    return _form(call, to, is_from_elsewhere=is_from_elsewhere)
+    return _form(call, to, reload_at_once=is_from_elsewhere(call))
 
 
 def enter(call: Request) -> Content:
@@ -86,9 +84,7 @@ def _to_login(call: Request) -> Content:
     return see_other("operator/login", call, cookie(SESSION, "", 0, call.settings))
 
 
-def _form(
-    call: Request, to: str, *, is_from_elsewhere: bool = False, problem: Problem | None = None
-) -> Content:
+def _form(call: Request, to: str, *, reload_at_once: bool = False, problem: Problem | None = None) -> Content:
     visitor = call.visitor
     page = operator_page(
         _PAGE,
@@ -96,7 +92,7 @@ def _form(
         status=problem.status if problem else HTTPStatus.OK,
         to=_checked(to),
         fault=problem.detail if problem else None,
-        is_from_elsewhere=is_from_elsewhere,
+        reload_at_once=reload_at_once,
     )
     sealed = seal_of(call).sealed(KNOWN if visitor.is_known else STRANGER, visitor.id)
     ours = cookie(BROWSER, sealed, BROWSER_SECONDS, call.settings)

@@ -16,12 +16,13 @@ from models.queries.pricing import late_money_of
 from payments.network import transaction_url
 from payments.status import EventType
 from web.api.documents import document_of
+from web.html.languages import bitcoin
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content
 from web.operator.decisions import decision_moment, notice_of, payment_or_404
 from web.operator.deliveries import failed_deliveries
-from web.operator.layout import bitcoin, operator_page
+from web.operator.layout import operator_page
 from web.operator.payment_list import NEEDS
 
 _PAGE = template("operator_payment.tpl")

@@ -1,4 +1,4 @@
-% rebase("operator_layout.tpl", title="Log in", page=None, live=False, reload_at_once=is_from_elsewhere)
+% rebase("operator_layout.tpl", title="Log in", page=None, live=False, reload_at_once=reload_at_once)
 <form class="card login" method="post" action="{{root}}operator/login">
 <h1>Nodetill</h1>
 % if fault:

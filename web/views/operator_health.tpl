@@ -15,7 +15,7 @@
 <br><small>{{text(chain["behind"])}} behind</small>\\
 % end
 </dd></div>
-<div><dt>Daemon</dt> <dd>{{"problem: see above" if complaints else "running"}}<br><small>last sign of life {{text(findings["daemon"]["heartbeat_age"], " s")}} ago</small></dd></div>
+<div><dt>Daemon</dt> <dd>{{"problem: see above" if complaints else "running"}}<br><small>last heartbeat {{text(findings["daemon"]["heartbeat_age"], " s")}} ago</small></dd></div>
 <div><dt>Emails and webhooks</dt> <dd>\\
 % if outbox["pending"] == 0:
 all delivered\\

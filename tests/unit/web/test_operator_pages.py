@@ -168,7 +168,7 @@ def test_health_is_on_the_first_page(shop: WebServer, operator: OperatorClient) 
     words = operator.get("/").words
     assert f"All is well · block {TIP:,} · 50 addresses" in words
     assert f"Payments checked up to block {TIP:,} (latest)" in words
-    assert "Daemon running last sign of life 0 s ago" in words
+    assert "Daemon running last heartbeat 0 s ago" in words
     assert "Emails and webhooks all delivered" in words
     assert '<details id="health-well" >' in operator.get("/").text
     assert "There are problems" not in words
