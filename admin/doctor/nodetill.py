@@ -26,7 +26,7 @@ from web.monitoring.health import figures, problems
 LOOKED_BACK = 1000
 """The number of newest requests that decide which currencies need a price."""
 LOW_SHARE = 0.1
-TOLD_FOR = timedelta(days=30)
+REPORTED_FOR = timedelta(days=30)
 """An older failed message is no longer reported, because its shop may be gone for good."""
 
 
@@ -170,7 +170,7 @@ def _of_webhook_addresses() -> Iterator[Finding]:
 
 
 def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:
-    given_up = Message.select().where(Message.failed_at > now - TOLD_FOR)
+    given_up = Message.select().where(Message.failed_at > now - REPORTED_FOR)
     count = given_up.count()
     if count:
         last = given_up.order_by(Message.failed_at.desc()).first()
