@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from admin.doctor.findings import Finding, advice, ok
 from config import Settings
 from config.addresses import is_loopback
+from config.command import manage_command
 from models.seller import Seller
 
 MOST_NAMED = 3
@@ -40,7 +41,8 @@ def seller_finding() -> Finding:
     sellers = list(Seller.select().where(Seller.removed_at.is_null()).order_by(Seller.id))
     if not sellers:
         return advice(
-            "sellers", "there is none, so no shop can create a request: manage.py seller add company1"
+            "sellers",
+            f"there is none, so no shop can create a request: {manage_command()} seller add company1",
         )
     silent = [row.id for row in sellers if not row.webhook_url]
     if not silent:
@@ -50,5 +52,5 @@ def seller_finding() -> Finding:
     return advice(
         "sellers",
         f"{names}{more} without a webhook, so the shop has to read each status: "
-        f"manage.py seller set {silent[0]} --webhook-url URL",
+        f"{manage_command()} seller set {silent[0]} --webhook-url URL",
     )

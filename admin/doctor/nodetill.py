@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from config import Settings, misspelt, variable_name
 from config.addresses import http_url
+from config.command import manage_command
 from config.types import InvalidValue
 from models.address import held_count
 from models.daemon_status import DaemonReport
@@ -165,7 +166,7 @@ def _of_webhook_addresses() -> Iterator[Finding]:
         try:
             http_url().read(seller.webhook_url or "")
         except InvalidValue as wrong_value:
-            cure = f"manage.py seller set {seller.id} --webhook-url URL"
+            cure = f"{manage_command()} seller set {seller.id} --webhook-url URL"
             yield wrong("webhooks", f"the address of seller {seller.id} {wrong_value}; correct it: {cure}")
 
 
@@ -173,10 +174,10 @@ def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:
     given_up = Message.select().where(Message.failed_at > now - REPORTED_FOR)
     count = given_up.count()
     if count:
-        last = given_up.order_by(Message.failed_at.desc()).first()
+        last, command = given_up.order_by(Message.failed_at.desc()).first(), manage_command()
         problem = (
             f"{count} could not be delivered, the last by {last.channel} to {last.recipient} "
-            f"({last.last_error}): see manage.py events list; once mended, manage.py events retry"
+            f"({last.last_error}): see {command} events list; once mended, {command} events retry"
         )
     return judged(
         "messages", problem, f"all delivered, except {pending} on their way" if pending else "all delivered"

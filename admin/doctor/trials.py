@@ -5,6 +5,7 @@ from datetime import datetime
 
 from admin.doctor.findings import Finding, ok, wrong
 from config import Maildir, Settings
+from config.command import manage_command
 from daemon.delivery.emails import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender, is_accepted
@@ -42,8 +43,8 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     """Send the seller's shop a signed webhook of the type `test`, and return the shop's answer."""
     seller = Seller.get_or_none(Seller.id == seller_id, Seller.removed_at.is_null())
     if seller is None:
-        return wrong(WEBHOOK, f"there is no seller {seller_id}; all sellers: manage.py seller list")
-    cure = f"manage.py seller set {seller_id} --webhook-url URL"
+        return wrong(WEBHOOK, f"there is no seller {seller_id}; all sellers: {manage_command()} seller list")
+    cure = f"{manage_command()} seller set {seller_id} --webhook-url URL"
     if not seller.webhook_url:
         return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
     sender = WebhookSender(private_hosts=settings.webhook_private_hosts)
@@ -67,7 +68,7 @@ def _of_answer(seller_id: str, answer: Answer) -> Finding:
     if answer.status in REFUSALS:
         cure = (
             "the shop may have another webhook secret; "
-            f"for a new one: manage.py seller rotate-key {seller_id} --webhook-secret"
+            f"for a new one: {manage_command()} seller rotate-key {seller_id} --webhook-secret"
         )
     else:
         cure = "read the shop's log; a shop must answer 2xx to each webhook, also to a type that it ignores"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from config import Settings
 from config.addresses import is_ip_address
+from config.command import manage_command
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
 from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeRefused, RpcError
 from daemon.node.types import NodeTip, Publication
@@ -77,7 +78,7 @@ def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | N
     return (
         f"bitcoind follows another {tip.chain} chain than this database: its block 1 is {first_block}, the "
         f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain "
-        "that was reset, set DATABASE_URL to a new database, or follow it by manage.py chain follow"
+        f"that was reset, set DATABASE_URL to a new database, or follow it by {manage_command()} chain follow"
     )
 
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from config import Settings
+from config.command import manage_command
 from models.address import free_count
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
@@ -118,7 +119,7 @@ def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Ite
     if not findings["addresses"]["free"]:
         yield (
             "addresses",
-            "no free addresses: new requests are refused; run manage.py doctor to find out why",
+            f"no free addresses: new requests are refused; run {manage_command()} doctor to find out why",
         )
     yield from _of_prices(settings, now)
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import urlencode
 
+from config.command import manage_command
 from models.command import acceptances_pending
 from models.daemon_status import daemon_report
 from models.operator_session import failed_logins
@@ -139,6 +140,7 @@ def show(call: Request) -> Content:
         findings=findings,
         is_first_day=not given and not rows,
         public_url=call.settings.public_url,
+        command=manage_command(),
     )
 
 

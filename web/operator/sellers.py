@@ -1,5 +1,6 @@
 """The sellers with their endpoints, and the messages that Nodetill could not deliver."""
 
+from config.command import manage_command
 from models.db.connection import snapshot
 from models.queries.sellers import seller_facts
 from web.html.templates import template
@@ -22,4 +23,5 @@ def show(call: Request) -> Content:
             failed=newest_failed_deliveries(),
             most=MAX_SHOWN,
             notice=notice_of(call),
+            command=manage_command(),
         )

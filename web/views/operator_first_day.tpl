@@ -6,21 +6,21 @@
 % if node_ok:
 Nodetill reads bitcoind, at block {{f'{findings["chain"]["node_height"]:,}'}}.\\
 % else:
-Not yet: <code>manage.py doctor</code> names the cause and the cure.\\
+Not yet: <code>{{command}} doctor</code> names the cause and the cure.\\
 % end
 </li>
 <li class="{{'ticked' if sellers else ''}}"><b>{{"✓ " if sellers else ""}}Add a shop.</b> \\
 % if sellers:
 Done: {{", ".join(sellers[:3])}}{{"…" if len(sellers) > 3 else ""}}.\\
 % else:
-<code>manage.py seller add SHOP</code> prints its API key.\\
+<code>{{command}} seller add SHOP</code> prints its API key.\\
 % end
 </li>
 <li><b>Ask for the first payment.</b> Put the shop's API key in the place of KEY:
 <pre tabindex="0">curl {{public_url}}/api/v1/payments \
   -H 'Authorization: Bearer KEY' \
   -H 'Content-Type: application/json' \
-  -d '{"seller_id": "{{sellers[0] if sellers else 'SHOP'}}", "amount_fiat": "1.00", "currency": "EUR"}'</pre>
+  -d '{"amount_fiat": "1.00", "currency": "EUR"}'</pre>
 Then open the <code>checkout_url</code> of the answer, and pay it. All fields are at <a href="{{root}}docs">/docs</a>.</li>
 </ol>
 </section>

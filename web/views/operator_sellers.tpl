@@ -49,6 +49,6 @@
 </table>
 </div>
 % else:
-<p class="none">No seller yet: <code>manage.py seller add SHOP</code> adds one.</p>
+<p class="none">No seller yet: <code>{{command}} seller add SHOP</code> adds one.</p>
 % end
 </section>
