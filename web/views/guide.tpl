@@ -66,6 +66,8 @@ Give them the body as it came, because parsed and written JSON has other bytes.<
 accept it (<a href="#acceptLatePayment">Accept a late payment</a>). Otherwise a customer could wait, and pay only if
 bitcoin fell. The call returns the old status. The new status follows shortly, with its event.</p>
 <p>Refund only confirmed money. Until then a double-spend can take it back.</p>
+<p>If a customer chooses another way to pay, cancel the request
+(<a href="#cancelPayment">Cancel a payment request</a>). It expires at once. Money that still comes is late.</p>
 </section>
 <section>
 <h2 id="events">{{sections["events"]}}</h2>
