@@ -19,8 +19,8 @@ from config.reader import DEFAULT, Origin, origins
 def settings(as_json: bool) -> None:
     """Print the settings in force and their sources.
 
-    The source is the environment, .env, a file that NAME_FILE names, or the default. Of a secret that is not
-    the default only "set" is printed. The servers may have another environment and another directory: run
+    The source is the environment, .env, a file that NAME_FILE names, or the default. A secret that is not the
+    default is shown as "set". The servers may have another environment and another directory: run
     this command with theirs.
 
     \b

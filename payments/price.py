@@ -54,8 +54,8 @@ def aggregate_quotes(quotes: Iterable[Quote], now: datetime, max_age: timedelta)
     """Return the price of one bitcoin by these quotes, or None if they give no price to trust.
 
     `quotes` are of one currency, one quote from each source. A quote that is more than `max_age` in the past
-    or in the future does not count. The price is the median of the quotes within 5 % of the median of all. Of
-    two or more sources, two must agree. A single source is trusted. Raise ValueError for quotes of several
+    or in the future does not count. The price is the median of the quotes within 5 % of the median of all. A
+    single source is trusted. Two of several sources must agree. Raise ValueError for quotes of several
     currencies, or for two quotes of one source.
     """
     fresh = [quote for quote in quotes if abs(now - quote.fetched_at) <= max_age]
