@@ -12,6 +12,7 @@ from models.outbox import Event, Message, events_of, messages_of
 from models.output import Output, outputs_at
 from models.payment import PaymentRequest
 from models.queries.attention import actions_for
+from models.queries.failed_deliveries import failed_deliveries
 from models.queries.pricing import late_money_of
 from payments.network import transaction_url
 from payments.status import EventType
@@ -21,7 +22,6 @@ from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content
 from web.operator.decisions import decision_moment, notice_of, payment_or_404
-from web.operator.deliveries import failed_deliveries
 from web.operator.layout import operator_page
 from web.operator.payment_list import NEEDS
 

@@ -12,6 +12,7 @@ from models.operator_session import failed_logins
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from models.queries.attention import MOST_COUNTED, ActionNeeded, action_counts
+from models.queries.failed_deliveries import FailedDelivery, failed_deliveries
 from models.queries.pricing import late_money_of
 from models.seller import Seller
 from payments.status import Status
@@ -25,7 +26,6 @@ from web.http.request import Request
 from web.http.responses import Content
 from web.monitoring.health import look
 from web.operator.decisions import notice_of
-from web.operator.deliveries import FailedDelivery, failed_deliveries
 from web.operator.layout import operator_page
 
 _PAGE = template("operator_list.tpl")

@@ -29,16 +29,6 @@ class FailedDelivery:
     failed_at: datetime
     is_queued: bool
 
-    @property
-    def path(self) -> str:
-        """The path to which a form orders to send the message again."""
-        return f"operator/payments/{self.reference}/events/{self.event_reference}/{self.channel}"
-
-    @property
-    def kind(self) -> str:
-        """The channel in words."""
-        return "Email" if self.channel == EMAIL else "Webhook"
-
 
 def failed_deliveries(payments: Iterable[PaymentRequest]) -> Mapping[str, list[FailedDelivery]]:
     """Return the given-up messages of these requests, by the id of the request."""
