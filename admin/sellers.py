@@ -1,7 +1,5 @@
 """`manage.py seller`: the shops that may create payment requests, and their keys."""
 
-import hashlib
-import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +15,7 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
+from admin.seller_keys import key_hash, new_api_key, renew_api_key, renew_webhook_secret
 from admin.seller_page import document, full_document, page
 from admin.terminal import table
 from config.addresses import email_address, http_url, support_contact
@@ -223,20 +222,14 @@ def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_j
         raise click.UsageError("--keep-old-for is for API keys; a previous webhook secret stays valid")
     now = datetime.now(UTC)
     with open_settings_and_database():
-        until = seller_named(seller_id).previous_key_until(now)
-        if hours and until is not None:
-            warning = (
-                f"Seller {seller_id} has a previous key that works until {timestamp(until)}. "
-                "At most two keys work at a time, so this previous key stops at once."
-            )
-            confirm(warning, "Make a new key?", is_confirmed=yes)
+        if hours:
+            _confirm_third_key(seller_named(seller_id), now, is_confirmed=yes)
         with database.atomic():
             row = seller_named(seller_id)
             if webhook_secret:
-                row.previous_webhook_secret, row.webhook_secret = row.webhook_secret, new_webhook_secret()
-                change, new = "has a new secret", {"webhook_secret": row.webhook_secret}
+                change, new = renew_webhook_secret(row)
             else:
-                change, new = _renew_api_key(row, timedelta(hours=hours), now)
+                change, new = renew_api_key(row, timedelta(hours=hours), now)
             row.save()
     _print_secrets(row, change, as_json, **new)
 
@@ -314,30 +307,16 @@ def _any_seller(seller_id: str) -> Seller:
     return row
 
 
-def new_api_key() -> str:
-    """Return a key of 256 random bits."""
-    return f"nt_{secrets.token_urlsafe(32)}"
-
-
-def key_hash(api_key: str) -> str:
-    """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
-    return hashlib.sha256(api_key.encode()).hexdigest()
-
-
-def _renew_api_key(row: Seller, keep_old_for: timedelta, now: datetime) -> tuple[str, dict[str, str]]:
-    """Give the row a new API key. Return the change in words, and the fields to print.
-
-    The key so far works on for `keep_old_for`. A key before it stops at once.
-    """
-    old_hash, new = row.api_key_hash, new_api_key()
-    row.api_key_hash = key_hash(new)
-    if not keep_old_for:
-        row.previous_api_key_hash = row.previous_api_key_until = None
-        return "has a new key, and the old key has stopped", {"api_key": new}
-    row.previous_api_key_hash, row.previous_api_key_until = old_hash, now + keep_old_for
-    until = timestamp(now + keep_old_for)
-    change = f"has a new key, and the old key works until {until}"
-    return change, {"api_key": new, "previous_key_until": until}
+def _confirm_third_key(row: Seller, now: datetime, *, is_confirmed: bool) -> None:
+    """Wait for a confirmation if a previous key still works, because a new key stops the previous one."""
+    until = row.previous_key_until(now)
+    if until is None:
+        return
+    warning = (
+        f"Seller {row.id} has a previous key that works until {timestamp(until)}. "
+        "At most two keys work at a time, so this previous key stops at once."
+    )
+    confirm(warning, "Make a new key?", is_confirmed=is_confirmed)
 
 
 def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, bool]) -> None:
