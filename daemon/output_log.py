@@ -30,13 +30,13 @@ class _Pending(local):
 _pending = _Pending()
 
 
-def tell(event: str, address_id: int, **facts: Any) -> None:
+def log_output(event: str, address_id: int, **facts: Any) -> None:
     """Log an event of an output to this address after the commit. Call this inside a transaction."""
     _pending.lines.append(_Line(event, address_id, facts))
 
 
 @contextmanager
-def told_when_done() -> Iterator[None]:
+def lines_after_commit() -> Iterator[None]:
     """Log the lines of the database transaction inside. A transaction that fails logs nothing."""
     _pending.lines = []
     yield

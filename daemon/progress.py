@@ -17,10 +17,10 @@ class Progress:
         self._event = event
         self._total = total
         self._monotonic = monotonic
-        self._tell_at = monotonic() + TELL_SECONDS
+        self._report_at = monotonic() + TELL_SECONDS
 
-    def tell(self, done: int, **facts: object) -> None:
+    def report(self, done: int, **facts: object) -> None:
         """Log that `done` of the total is finished, if a line is due."""
-        if self._monotonic() >= self._tell_at:
-            self._tell_at = self._monotonic() + TELL_SECONDS
+        if self._monotonic() >= self._report_at:
+            self._report_at = self._monotonic() + TELL_SECONDS
             log.info(self._event, done=done, total=self._total, **facts)

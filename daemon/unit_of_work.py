@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from daemon.failpoint import reach
-from daemon.output_log import told_when_done
+from daemon.output_log import lines_after_commit
 from models.db.connection import database
 from models.db.leadership import fence
 
@@ -15,7 +15,7 @@ def unit_of_work(name: str) -> Iterator[None]:
 
     Raise LockLost if another daemon has taken over.
     """
-    with told_when_done():
+    with lines_after_commit():
         with database.atomic():
             fence()
             yield

@@ -18,7 +18,7 @@ MEGABYTE = 1_000_000
 REPORT_SECONDS = 2.0
 
 Report = Callable[[str], None]
-"""Shows a line that says how far a fetch is."""
+"""Shows a line with the progress of a fetch."""
 
 SIGNED_ALONE = {
     "APT::Get::AllowUnauthenticated": "false",

@@ -61,8 +61,8 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
 
 
 def _of_answer(seller_id: str, answer: Answer) -> Finding:
-    said = reason(answer.body.decode("utf-8", "replace"))
-    shown = f"{seller_id} answered HTTP {answer.status}{f': {said}' if said else ''}"
+    text = reason(answer.body.decode("utf-8", "replace"))
+    shown = f"{seller_id} answered HTTP {answer.status}{f': {text}' if text else ''}"
     if is_accepted(answer):
         return ok(WEBHOOK, shown)
     if answer.status in REFUSALS:

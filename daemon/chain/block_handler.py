@@ -179,7 +179,7 @@ class BlockHandler:
         progress = Progress("catching up", node_tip.height - fork.height)
         reached: StoredBlock | None = fork
         while reached is not None:
-            progress.tell(reached.height - fork.height, height=reached.height)
+            progress.report(reached.height - fork.height, height=reached.height)
             self._pulse()
             reached = self._read_batch(reached, hashes, now)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon.chain.watchlist import PayingTransaction, Watchlist
-from daemon.output_log import tell
+from daemon.output_log import log_output
 from models.address import retire
 from models.daemon_status import daemon_report
 from models.db.connection import chunked, insert
@@ -200,7 +200,7 @@ def _insert(
         **location,
     )
     height = location.get("block_height")
-    tell("output seen", address_id, txid=txid, vout=vout, amount_sats=amount_sats, block_height=height)
+    log_output("output seen", address_id, txid=txid, vout=vout, amount_sats=amount_sats, block_height=height)
 
 
 def _bounded(moment: datetime, now: datetime, *floors: datetime | None) -> datetime:
@@ -250,4 +250,4 @@ def _change(event: str, condition: Any, **values: Any) -> None:
     mark_for_reassessment({address_id for address_id, _, _ in outputs})
     facts = {name: value for name, value in values.items() if name in _LOGGED_VALUES and value is not None}
     for address_id, txid, vout in outputs:
-        tell(event, address_id, txid=txid, vout=vout, **facts)
+        log_output(event, address_id, txid=txid, vout=vout, **facts)

@@ -35,7 +35,7 @@ def _problem(description: str, *headers: str) -> Reply:
 
 
 def _page(description: str, *headers: str) -> Reply:
-    # The server refuses malformed HTTP before it knows the path, so that response is no page.
+    # The server refuses malformed HTTP before it reads the path, so that response is no page.
     return Reply(description, {HTML: str, PROBLEM_JSON: ProblemDocument}, headers)
 
 

@@ -26,7 +26,7 @@ class PublicFacts:
     `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `transactions`
     has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
     uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
-    empty if the seller has no name. `payee` says whom the customer pays. `is_final` means that no further
+    empty if the seller has no name. `payee` names whom the customer pays. `is_final` means that no further
     change is expected.
     """
 

@@ -22,7 +22,7 @@ def test_progress_is_logged_each_five_seconds(logged: Callable[[], list[dict[str
     seconds = count(0, TELL_SECONDS / 2)
     work = Progress("catching up", 4, lambda: next(seconds))
     for done in range(1, 5):
-        work.tell(done, height=100 + done)
+        work.report(done, height=100 + done)
     first, *_ = lines = logged()
     assert first == {"event": "catching up", "done": 2, "total": 4, "height": 102}
     assert len(lines) < 4
@@ -32,5 +32,5 @@ def test_short_work_logs_no_progress(logged: Callable[[], list[dict[str, object]
     """A block or two have log lines of their own."""
     work = Progress("catching up", 100, lambda: 0)
     for done in range(100):
-        work.tell(done)
+        work.report(done)
     assert logged() == []
