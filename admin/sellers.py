@@ -73,7 +73,7 @@ email_option = click.option(
 support_option = click.option(
     "--support",
     type=Checked("address", support_contact()),
-    help="An email address or a web page. The customer's page links to it where something is wrong.",
+    help="An email address or a web page. The checkout page links to it where something is wrong.",
 )
 url_option = click.option(
     "--webhook-url", type=Checked("url", http_url(), hidden=True), help="The address that gets its webhooks."

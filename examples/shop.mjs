@@ -34,7 +34,7 @@ function showGoods() {
 <input type="hidden" name="order" value="${order}"><button>Pay with bitcoin</button></form>`];
 }
 
-// Create the payment request, and redirect the customer to its payment page.
+// Create the payment request, and redirect the customer to its checkout page.
 async function takeOrder(body) {
   const order = new URLSearchParams(body.toString()).get("order") ?? "";
   if (!/^[0-9a-f]{16}$/.test(order)) return [400, "no such order"];

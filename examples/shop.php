@@ -53,7 +53,7 @@ function show_goods(): void
 <input type="hidden" name="order" value="' . $order . '"><button>Pay with bitcoin</button></form>');
 }
 
-// Create the payment request, and redirect the customer to its payment page.
+// Create the payment request, and redirect the customer to its checkout page.
 function take_order(string $order): void
 {
     if (!preg_match('/^[0-9a-f]{16}$/D', $order)) {

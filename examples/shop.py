@@ -48,7 +48,7 @@ def show_goods() -> str:
 
 
 def take_order() -> HTTPResponse:
-    """Create the payment request, and redirect the customer to its payment page."""
+    """Create the payment request, and redirect the customer to its checkout page."""
     order = request.forms.get("order", "")
     if not re.fullmatch("[0-9a-f]{16}", order):
         return HTTPResponse("no such order", 400)

@@ -61,7 +61,7 @@ class Purchase:
         self.payment = answer.document
         screen.step(f"Nodetill returns: {self.payment['amount_btc']} BTC to {self.payment['address']}")
         screen.block(json.dumps(self.payment, indent=2))
-        screen.detail(f"the customer's page: {self.payment['checkout_url']}")
+        screen.detail(f"the checkout page: {self.payment['checkout_url']}")
 
     def _pay(self) -> None:
         amount, address = self.payment["amount_btc"], self.payment["address"]

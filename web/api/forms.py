@@ -175,7 +175,7 @@ class PaymentForm(Form):
             ),
         ]
         | None,
-        Field(description="Text on the payment page and in the wallet, such as the name of your shop"),
+        Field(description="Text on the checkout page and in the wallet, such as the name of your shop"),
     ] = None
     redirect_url: Annotated[
         Annotated[
@@ -191,7 +191,7 @@ class PaymentForm(Form):
         ]
         | None,
         Field(
-            description="The page of your shop that the payment page links to",
+            description="The page of your shop that the checkout page links to",
             examples=["https://shop.example/thanks?order=4711"],
         ),
     ] = None

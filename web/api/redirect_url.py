@@ -1,4 +1,4 @@
-"""Validate redirect_url, the URL that the payment page links to. A valid URL works in each browser."""
+"""Validate redirect_url, the URL that the checkout page links to. A valid URL works in each browser."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address

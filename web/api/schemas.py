@@ -69,7 +69,7 @@ class Payment(TypedDict):
     amount_sats: Annotated[Sats, Field(description="The amount due, in satoshis")]
     address: Annotated[str, Field(description="The address that only this request has", examples=[ADDRESS])]
     payment_uri: Annotated[str, Field(description="A BIP21 URI, for a link or a QR code")]
-    checkout_url: Annotated[str, Field(description="The payment page for the customer")]
+    checkout_url: Annotated[str, Field(description="The checkout page for the customer")]
     note: str
     label: str | None
     metadata: dict[str, Any]

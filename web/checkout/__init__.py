@@ -1,1 +1,1 @@
-"""The customer's page."""
+"""The customer's checkout page."""

@@ -28,7 +28,7 @@ def serve(_call: Request, name: str) -> Content:
 
 
 def robots(_call: Request) -> Content:
-    """GET /robots.txt: search engines must read nothing, because a payment page belongs to its customer."""
+    """GET /robots.txt: search engines must read nothing, because a checkout page belongs to its customer."""
     return Content(HTTPStatus.OK, b"User-agent: *\nDisallow: /\n", _TEXT, _A_DAY)
 
 

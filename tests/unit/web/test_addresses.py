@@ -154,7 +154,7 @@ def test_the_api_returns_json_to_everybody(shop: WebServer, path: str) -> None:
 
 
 def test_search_engines_read_nothing(shop: WebServer) -> None:
-    """A payment page belongs to its customer."""
+    """A checkout page belongs to its customer."""
     reply = shop.get("/robots.txt", {"Authorization": None})
     assert (reply.status, reply.body) == (200, b"User-agent: *\nDisallow: /\n")
     assert reply.headers["content-type"].startswith("text/plain")
