@@ -164,7 +164,7 @@ def _caution(document: Document) -> tuple[str, ...]:
     is_unconfirmed = any(part["state"] == "mempool" for part in document["transactions"])
     if not (is_to_be_sent_back and is_unconfirmed):
         return ()
-    return ("Do not send money back before its transaction is in a block. It can still be double-spent.",)
+    return ("Do not send money back before it is confirmed. It can still be double-spent.",)
 
 
 def _paid_part(document: Document) -> str:

@@ -70,7 +70,7 @@ def test_events_are_mailed_as_the_specification_lists(event_type: EventType, is_
 )
 def test_an_email_warns_against_sending_back_unconfirmed_money(changes: dict[str, Any]) -> None:
     """A customer can double-spend an unconfirmed payment, and keep the money that was sent back."""
-    caution = "Do not send money back before its transaction is in a block."
+    caution = "Do not send money back before it is confirmed."
     for event_type in (EventType.LATE, EventType.EXTRA, EventType.EXPIRED):
         waiting = email(event_type, **changes, transactions=[transaction(state="mempool")])
         assert caution in " ".join(waiting.text.split())
