@@ -11,7 +11,7 @@ import pytest
 
 from models.address import Address, free_count
 from models.command import ACCEPT, CANCEL, TRANSACTION, DaemonCommand
-from models.payment import PaymentRequest, payment_by_idempotency_key
+from models.payment import PaymentRequest, cancel_payments, payment_by_idempotency_key
 from models.rate import Rate, store_rates
 from models.seller import Seller
 from tests.support.checkout_scenes import SCENES, create_in_scene
@@ -196,6 +196,16 @@ def test_the_key_of_a_request_that_expired_unpaid_is_refused(shop: WebServer) ->
     )
     assert shop.create(key="order-4711-2").status == 201
     assert shop.create(key="order-4711", note="b").json["type"].endswith("idempotency-key-reused")
+
+
+def test_the_key_of_a_cancelled_request_is_refused(shop: WebServer) -> None:
+    """It expired without money, like any other such request."""
+    made = shop.create(key="order-4711").json
+    cancel_payments(list(PaymentRequest.select()), shop.now, shop.now)
+    PaymentRequest.update(status="expired").execute()
+    reply = shop.create(key="order-4711")
+    assert (reply.status, reply.json["payment_request_id"]) == (422, made["payment_request_id"])
+    assert reply.json["type"] == "urn:nodetill:problem:idempotency-key-expired"
 
 
 @pytest.mark.parametrize("scene", sorted(SCENES.keys() - {"expired"}))
