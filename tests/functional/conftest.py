@@ -1,44 +1,56 @@
-"""What the functional tests start: a node with a customer, and tills on it."""
+"""Fixtures of the functional tests: a node with a customer, and merchants on it."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from config import load_settings
-from daemon import health as vitals
-from daemon import loop
+from daemon import health, loop
 from daemon.chain import mempool
-from models.db.connection import disconnect
-from models.db.lock import database_lock
-from models.db.schema import open_database
 from regtest.installation import settings_for
 from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
-from tests.support.chain_state import ChainState
 from tests.support.customer import Customer
-from tests.support.in_process_daemon import InProcessDaemon
+from tests.support.in_memory_bitcoind import InMemoryBitcoind
+from tests.support.in_process_daemon import OFTEN, connect_to_bitcoind
 from tests.support.merchant import Merchant
-from tests.support.rows import new_seller
 from tests.support.scenario import Scenario
+from tests.support.scenario_setup import scenario_in_memory, scenario_on
 
 MerchantMaker = Callable[..., Merchant]
 
+EVERYWHERE = os.environ.get("TEST_NODE") == "bitcoind"
+"""With TEST_NODE=bitcoind, as in `make soak`, all modules use a real bitcoind."""
+
 
 @pytest.fixture(scope="module")
-def regtest_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
-    """A bitcoind that the tests of a module share; its customer has coins.
+def regtest_node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RegtestNode]:
+    """Yield the module's node, whose customer has coins: a bitcoind, or a node in memory with its interfaces.
 
-    They were mined an hour ago: blocks that are mined at once have times ahead of the clock, each six of them
+    The coins are an hour old. Blocks that are mined at once have times ahead of the clock, each six of them
     by a second more, and a payment is as old as its block.
     """
-    node = start_node()
-    node.rpc("setmocktime", int(datetime.now(UTC).timestamp()) - 3600)
-    node.fund_customer()
-    node.rpc("setmocktime", 0)
-    return node
+    with ExitStack() as stack:
+        if _needs_bitcoind(request):
+            node = request.getfixturevalue("start_node")()
+        else:
+            node = InMemoryBitcoind(tmp_path_factory.mktemp("node"))
+            node.launch()
+            stack.callback(node.stop)
+        node.rpc("setmocktime", int(datetime.now(UTC).timestamp()) - 3600)
+        node.fund_customer()
+        node.rpc("setmocktime", 0)
+        yield cast(RegtestNode, node)
+
+
+def _needs_bitcoind(request: pytest.FixtureRequest) -> bool:
+    return EVERYWHERE or request.node.get_closest_marker("bitcoind") is not None
 
 
 @pytest.fixture(scope="module")
@@ -76,29 +88,28 @@ def till(make_till: MerchantMaker) -> Merchant:
 
 @pytest.fixture
 def stage(
-    start_node: Callable[..., RegtestNode],
+    request: pytest.FixtureRequest,
     new_database: NewDatabase,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scenario]:
-    """A node, a database and a daemon, in a hurry."""
-    monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3))
-    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(loop, "CHECK_SECONDS", 0.2)
-    monkeypatch.setattr(vitals, "FIRST_RETRY_SECONDS", 0.05)
-    node = start_node()
-    # …, load_on_startup: it is there again after a restart.
-    node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
-    variables = settings_for(node, tmp_path) | {"DATABASE_URL": new_database(tmp_path)}
-    settings = load_settings(variables, tmp_path)
-    world = ChainState(node).begin()
-    open_database(settings.database_url.reveal())
-    lock = database_lock("daemon")
-    assert lock.acquire()
-    new_seller()
-    daemon = InProcessDaemon(settings, lock)
-    yield Scenario(world, daemon, settings)
-    if daemon.is_up:
-        daemon.stop()
-    lock.release()
-    disconnect()
+    """Yield a node, a database and a daemon with short times. The node is in memory as in `regtest_node`."""
+    with ExitStack() as stack:
+        if _needs_bitcoind(request):
+            _shorten_times(monkeypatch, 1.0)
+            node = request.getfixturevalue("start_node")()
+            # The last argument is load_on_startup, so bitcoind loads the wallet after a restart.
+            node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
+            variables = settings_for(node, tmp_path) | {"DATABASE_URL": new_database(tmp_path)}
+            context = scenario_on(node, variables, tmp_path, connect_to_bitcoind, OFTEN)
+        else:
+            _shorten_times(monkeypatch, 0.1)
+            context = scenario_in_memory(new_database(tmp_path), tmp_path, OFTEN / 10)
+        yield stack.enter_context(context)
+
+
+def _shorten_times(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3 * factor))
+    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.1 * factor)
+    monkeypatch.setattr(loop, "CHECK_SECONDS", 0.2 * factor)
+    monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.05 * factor)

@@ -21,6 +21,8 @@ from tests.support.customer import Customer
 from tests.support.merchant import Merchant, Order
 from tests.support.postgres import PostgresServer
 
+pytestmark = pytest.mark.bitcoind
+
 NOBODY = "ab" * 32
 
 

@@ -13,6 +13,8 @@ from tests.support.merchant import Merchant, subjects
 from tests.support.scenario import Scenario
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.bitcoind
+
 
 @contextmanager
 def down(till: Merchant) -> Iterator[None]:

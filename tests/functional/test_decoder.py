@@ -25,6 +25,8 @@ from payments.transaction import (
 from regtest.installation import settings_for
 from regtest.node import CUSTOMER, RegtestNode
 
+pytestmark = pytest.mark.bitcoind
+
 AT_ONCE, TIMES = 100, 20
 
 SIZES = (0, 1, 22, 25, 34, 252, 253, 254, 520, 5_000)

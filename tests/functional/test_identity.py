@@ -16,6 +16,8 @@ from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import SELLER, Merchant
 
+pytestmark = pytest.mark.bitcoind
+
 POOL = 5
 
 

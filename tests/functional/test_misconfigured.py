@@ -14,6 +14,8 @@ from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 
+pytestmark = pytest.mark.bitcoind
+
 
 def _complain(till: Merchant, event: str, *parts: str) -> None:
     """/health names it, and the log has exactly one such line, however often it is tried again."""

@@ -5,6 +5,7 @@ NODETILL_MODEL_STORIES is the number of stories that are told; where it is set, 
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,6 +18,8 @@ from hypothesis.stateful import (
 
 from tests.support.random_scenario import RandomScenario
 from tests.support.scenario import Scenario
+
+pytestmark = pytest.mark.bitcoind
 
 STORIES, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 

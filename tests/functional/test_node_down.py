@@ -1,8 +1,12 @@
 """bitcoind goes away and comes back: nothing is lost, nothing untrue is told."""
 
+import pytest
+
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant, is_urgent
+
+pytestmark = pytest.mark.bitcoind
 
 
 def test_without_bitcoind_requests_are_still_answered(till: Merchant, customer: Customer) -> None:

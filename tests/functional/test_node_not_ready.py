@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bitcoinrpc.authproxy import JSONRPCException
 
 from models.block import stored_tip
@@ -17,6 +18,8 @@ from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.bitcoind
 
 AMOUNT_SATS = 2_000
 DAYS_AHEAD = 3

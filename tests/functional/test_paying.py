@@ -1,8 +1,12 @@
 """Customers pay: the right amount, too little, too much, twice, and in every shape a transaction can have."""
 
+import pytest
+
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant, Order, body, subjects
+
+pytestmark = pytest.mark.bitcoind
 
 
 def test_the_exact_amount_is_received_and_then_confirmed(till: Merchant, customer: Customer) -> None:

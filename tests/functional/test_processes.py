@@ -11,6 +11,8 @@ from regtest.process import Process
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 
+pytestmark = pytest.mark.bitcoind
+
 CONTRACT_SECONDS = 5.0
 """docs/spec.md 1: both servers stop, and a standby takes over, within this time."""
 

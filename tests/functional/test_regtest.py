@@ -23,6 +23,8 @@ from regtest.node import (
 )
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.bitcoind
+
 
 def whitelist() -> list[str]:
     text = (PROJECT / "bitcoin.conf.example").read_text(encoding="utf-8")

@@ -16,6 +16,8 @@ from tests.support.customer import Customer
 from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
 from tests.support.tx_builder import BuiltTransaction
 
+pytestmark = pytest.mark.bitcoind
+
 AMOUNT_SATS = 2_000
 ADDRESSES = 30
 

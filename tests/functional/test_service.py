@@ -19,6 +19,8 @@ from tests.support.merchant import Merchant
 from tests.support.notify_socket import NotifySocket
 from tests.support.scenario import Scenario
 
+pytestmark = pytest.mark.bitcoind
+
 
 @dataclass
 class Services:

@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from manage import manage
 from regtest.node import RegtestNode
 
+pytestmark = pytest.mark.bitcoind
+
 # BIP 32's second test vector, as a public and as a private key of the test networks.
 XPUB = (
     "tpubD6NzVbkrYhZ4WaWSyoBvQwbpLkojyoTZPRsgXELWz3Popb3qkjcJyJUGLnL4qHHoQvao8ESaAstxYSnhyswJ76uZPStJRJCTKvo"

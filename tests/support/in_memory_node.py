@@ -98,6 +98,8 @@ class InMemoryNode:
         self._blocks = {GENESIS: genesis}
         self._chain = [genesis]
         self._flushed_height = 0
+        self._invalid: set[str] = set()
+        self._mock_time = 0
         self._utxos: dict[bytes, Utxo] = {}
         self._spent: dict[str, list[tuple[bytes, Utxo]]] = {}
         self._mempool: dict[str, Entry] = {}
@@ -281,7 +283,7 @@ class InMemoryNode:
         return sorted(times)[len(times) // 2]
 
     def _time(self) -> int:
-        return int(self._now().timestamp())
+        return self._mock_time or int(self._now().timestamp())
 
     # The mempool
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
+from typing import Protocol
 
 from payments.transaction import outpoint
 
@@ -67,12 +68,21 @@ def build_transaction(
     return _serialised(tuple(coins), inputs, complete, [_WITNESS] * len(inputs), version)
 
 
+class Mineable(Protocol):
+    """A transaction with its id and its bytes."""
+
+    @property
+    def txid(self) -> str: ...
+    @property
+    def raw(self) -> bytes: ...
+
+
 def build_block(
-    previous_hash: str, height: int, time: int, content: Sequence[BuiltTransaction]
+    previous_hash: str, height: int, time: int, content: Sequence[Mineable], script: bytes = ANYONE_CAN_SPEND
 ) -> tuple[str, bytes]:
-    """Return the hash and the bytes of a block that has `content` in this order."""
-    transactions = [_coinbase(height, content), *content]
-    root = _merkle_root([_double(t.stripped) for t in transactions])
+    """Return the hash and the bytes of a block that has `content` in this order. Its coins go to `script`."""
+    transactions = [_coinbase(height, content, script), *content]
+    root = _merkle_root([bytes.fromhex(t.txid)[::-1] for t in transactions])
     start = struct.pack("<i", 0x20000000) + bytes.fromhex(previous_hash)[::-1] + root
     for nonce in count():
         header = start + struct.pack("<III", time, EASIEST_BITS, nonce)
@@ -83,14 +93,14 @@ def build_block(
     return digest[::-1].hex(), raw
 
 
-def _coinbase(height: int, content: Sequence[BuiltTransaction]) -> BuiltTransaction:
+def _coinbase(height: int, content: Sequence[Mineable], pays: bytes) -> BuiltTransaction:
     """Return a coinbase with a number of its own, so that two blocks with the same content differ."""
     witness_root = _merkle_root([bytes(32), *(_double(t.raw) for t in content)])
     commitment = b"\x6a\x24\xaa\x21\xa9\xed" + _double(witness_root + _RESERVED)
     script = _pushed_number(height) + b"\x08" + struct.pack("<Q", next(_extra_nonces))
     spent = bytes(32) + b"\xff" * 4 + _size(len(script)) + script + b"\xff" * 4
     subsidy_sats = SUBSIDY_SATS >> (height // HALVING_BLOCKS)
-    outputs = ((ANYONE_CAN_SPEND, subsidy_sats), (commitment, 0))
+    outputs = ((pays, subsidy_sats), (commitment, 0))
     return _serialised((), [spent], outputs, [b"\x01\x20" + _RESERVED])
 
 

@@ -12,21 +12,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from config import Settings, load_settings
 from daemon import health, loop
 from daemon.chain import mempool
-from daemon.node.client import Bitcoind
-from models.db.connection import disconnect
-from models.db.lock import database_lock
-from models.db.schema import open_database
 from tests.support import random_scenario, scenario
-from tests.support.chain_state import ChainState
-from tests.support.in_memory_client import InMemoryFeed, InMemoryRpc
-from tests.support.in_memory_node import InMemoryNode
-from tests.support.in_process_daemon import AnyFeed, InProcessDaemon
 from tests.support.random_scenario import RandomScenario
-from tests.support.rows import new_seller
 from tests.support.scenario import Scenario
+from tests.support.scenario_setup import scenario_in_memory
 
 SCENARIOS, STEPS = int(os.environ.get("NODETILL_MEMORY_STORIES", "0")), 15
 
@@ -54,30 +45,9 @@ def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sce
         "EXPIRIES",
         (scenario.LONG,) * 4 + (timedelta(seconds=0.02), timedelta(seconds=0.1)),
     )
-    node = InMemoryNode()
-    node.rpc("createwallet", "nodetill")
-    variables = {
-        "DATABASE_URL": f"sqlite:///{fast_directory / 'nodetill.db'}",
-        "RATE_SOURCES": "fixed:EUR=50000",
-        "BITCOIND_REST": "off",
-        "SMTP_URL": f"maildir:{fast_directory / 'mail'}",
-    }
-    settings = load_settings(variables, fast_directory)
-
-    def connect(settings: Settings) -> tuple[Bitcoind, AnyFeed]:
-        return Bitcoind(settings, InMemoryRpc(settings, node)), InMemoryFeed(node)
-
-    world = ChainState(node).begin()
-    open_database(settings.database_url.reveal())
-    lock = database_lock("daemon")
-    assert lock.acquire()
-    new_seller()
-    daemon = InProcessDaemon(settings, lock, connect, often_seconds=0.02)
-    yield Scenario(world, daemon, settings)
-    if daemon.is_up:
-        daemon.stop()
-    lock.release()
-    disconnect()
+    database_url = f"sqlite:///{fast_directory / 'nodetill.db'}"
+    with scenario_in_memory(database_url, fast_directory, often_seconds=0.02) as scenario_:
+        yield scenario_
 
 
 def test_the_database_is_right_after_each_step_of_a_random_scenario(stage: Scenario) -> None:

@@ -1,0 +1,173 @@
+"""A node in memory behind bitcoind's interfaces: JSON-RPC over HTTP, and the ZMQ feed.
+
+It stands in for regtest.node.RegtestNode where a test needs a whole daemon and no property that only a real
+bitcoind has. Formats: Bitcoin Core's doc/JSON-RPC-interface.md and doc/zmq.md.
+"""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote
+
+import zmq
+from bitcoinrpc.authproxy import JSONRPCException
+
+from regtest.child import free_ports
+from tests.support.in_memory_miner import MiningNode
+
+MISC_ERROR, NO_SUCH_WALLET = -1, -18  # Core's rpc/protocol.h
+MAX_PARAMETERS = 15
+POLL_SECONDS = 0.01
+
+
+class InMemoryBitcoind(MiningNode):
+    """A node that listens on ports of 127.0.0.1 while it runs."""
+
+    def __init__(self, directory: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        super().__init__(now)
+        self.password = secrets.token_urlsafe()
+        self.rpc_port, self._rawtx_port, self._hashblock_port = free_ports(3)
+        self.zmq_rawtx = f"tcp://127.0.0.1:{self._rawtx_port}"
+        self.zmq_hashblock = f"tcp://127.0.0.1:{self._hashblock_port}"
+        self.cookie_file = directory / ".cookie"
+        self._lock = threading.RLock()
+        self._server: ThreadingHTTPServer | None = None
+        self._feed: _Publisher | None = None
+
+    @property
+    def rpc_url(self) -> str:
+        return f"http://nodetill:{self.password}@127.0.0.1:{self.rpc_port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._server is not None
+
+    def launch(self) -> None:
+        self._feed = _Publisher(self.zmq_rawtx, self.zmq_hashblock, self._tip_hash)
+        self.feeds.append(self._feed)
+        node = self
+
+        class Handler(_Handler):
+            bitcoind = node
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.rpc_port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the ports. The chain and the mempool stay, as on a disk."""
+        if self._server is None or self._feed is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self.feeds.remove(self._feed)
+        self._feed.close()
+        self._server = self._feed = None
+
+    def kill(self) -> None:
+        """Close the ports, and lose all that was not on the disk."""
+        self.stop()
+        super().kill()
+
+    def restart(self, *extra: str) -> None:
+        self.stop()
+        self.launch()
+
+    def rpc(self, method: str, *arguments: Any, wallet: str | None = None, seconds: float = 0) -> Any:
+        with self._lock:
+            return super().rpc(method, *arguments, wallet=wallet)
+
+    def answer(self, path: str, call: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to one call of a client."""
+        wallet = unquote(path.removeprefix("/wallet/")) if path.startswith("/wallet/") else None
+        result, problem = None, None
+        try:
+            if len(call["params"]) > MAX_PARAMETERS:
+                raise JSONRPCException({"code": MISC_ERROR, "message": "too many parameters"})
+            if wallet is not None and wallet not in self._wallets:
+                raise JSONRPCException({"code": NO_SUCH_WALLET, "message": "Requested wallet does not exist"})
+            result = self.rpc(call["method"], *call["params"], wallet=wallet)
+        except JSONRPCException as error:
+            problem = error.error
+        return {"result": result, "error": problem, "id": call.get("id")}
+
+    def _tip_hash(self) -> str:
+        return self._tip.hash
+
+    def _rpc_getzmqnotifications(self) -> list[dict[str, Any]]:
+        return [
+            {"type": "pubrawtx", "address": self.zmq_rawtx, "hwm": 0},
+            {"type": "pubhashblock", "address": self.zmq_hashblock, "hwm": 0},
+        ]
+
+
+class _Publisher:
+    """The publisher of both topics. The messages of each have a number of their own."""
+
+    def __init__(self, rawtx: str, hashblock: str, tip_hash: Callable[[], str]) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._sockets = {b"rawtx": self._bound(rawtx), b"hashblock": self._bound(hashblock)}
+        self._numbers = dict.fromkeys(self._sockets, 0)
+        self._tip_hash = tip_hash
+
+    def publish(self, raw: bytes) -> None:
+        self._send(b"rawtx", raw)
+
+    def publish_tip(self) -> None:
+        self._send(b"hashblock", bytes.fromhex(self._tip_hash()))
+
+    def reconnect(self) -> None:
+        """Do nothing: a restart makes another publisher."""
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def _send(self, topic: bytes, body: bytes) -> None:
+        self._sockets[topic].send_multipart([topic, body, self._numbers[topic].to_bytes(4, "little")])
+        self._numbers[topic] += 1
+
+    def _bound(self, address: str) -> "zmq.Socket[bytes]":
+        socket = self._context.socket(zmq.PUB)
+        socket.set(zmq.SNDHWM, 0)
+        socket.bind(address)
+        return socket
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """A connection to the node."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    bitcoind: InMemoryBitcoind
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        calls = body if isinstance(body, list) else [body]
+        answers = [self.bitcoind.answer(self.path, call) for call in calls]
+        has_failed = isinstance(body, dict) and answers[0]["error"] is not None
+        self._send(500 if has_failed else 200, answers if isinstance(body, list) else answers[0])
+
+    def do_GET(self) -> None:
+        """Refuse REST, as bitcoind does without rest=1."""
+        self._send(404, None)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+    def _send(self, status: int, document: Any) -> None:
+        body = json.dumps(document, default=_number).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _number(value: object) -> float:
+    return float(cast(Decimal, value))
