@@ -10,7 +10,8 @@
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
 #              newest versions of packages that those files do not pin
-# make soak    run the long tests (half an hour): a thousand kills, and the delay of payments that a fault hides
+# make soak    run the slow tests, a thousand kills, and all functional tests on a real bitcoind (an hour), and
+#              measure how long a fault hides a payment
 
 PYTHON ?= python3
 TEST_WORKERS ?= 4
@@ -42,7 +43,7 @@ test: setup-dev bitcoind browser
 
 unit: setup-dev
 	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope \
-		-m "not postgresql and not browser and not node" $(or $(TEST_ARGS),tests/unit)
+		-m "not slow and not postgresql and not browser and not bitcoind" $(or $(TEST_ARGS),tests/unit)
 
 install-test: setup-dev bitcoind
 	NODETILL_INSTALL_TEST=1 .venv/bin/python -m pytest -s --timeout 0 tests/functional/test_install_page.py
@@ -59,8 +60,10 @@ bench: setup-dev bitcoind
 
 soak: setup-dev bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
-		--timeout 0 tests/functional/test_killed.py tests/functional/test_deep_reorgs.py \
+		--timeout 0 -m "" tests/functional/test_killed.py tests/functional/test_deep_reorgs.py \
 		tests/functional/test_model.py
+	TEST_NODE=bitcoind .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope -m "" \
+		tests/functional
 	@.venv/bin/python -m tests.support.fault_figures
 
 clean:

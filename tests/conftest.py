@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from shutil import disk_usage
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,11 @@ from playwright.sync_api import Browser
 from regtest.node import RegtestNode, find_bitcoind
 from tests.support.browser import open_browser
 from tests.support.postgres import PostgresServer
+
+MEMORY, MIN_FREE_BYTES = Path("/dev/shm"), 4_000_000_000
+if MEMORY.is_dir() and disk_usage(MEMORY).free > MIN_FREE_BYTES:
+    # No test is about a power cut, and a disk's fsync takes longer than the test.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # The duration of an example depends on the load of the machine, so no deadline applies.
 settings.register_profile("nodetill", deadline=None)
@@ -30,12 +36,15 @@ KINDS = {
 `make unit` sets TEST_DATABASE=sqlite-only, so no PostgreSQL server runs.
 """
 
-MARKERS = {"postgres": "postgresql", "browser": "browser", "bitcoind": "node"}
+MARKERS = {"postgres": "postgresql", "browser": "browser", "bitcoind": "bitcoind"}
 """The marker that each of these fixtures gives to the tests that need it."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a program which `make unit` does not run."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that need a program which `make unit` does not run.
+
+    A module with the marker `one_database` runs on PostgreSQL only with `make test DATABASE=postgresql`.
+    """
     for item in items:
         assert isinstance(item, pytest.Function)
         for fixture, marker in MARKERS.items():
@@ -43,6 +52,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(marker)
         if hasattr(item, "callspec") and "postgresql" in item.callspec.params.values():
             item.add_marker("postgresql")
+    if TEST_DATABASE == "sqlite":
+        repeated = [item for item in items if _is_repeated(item)]
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if not _is_repeated(item)]
+
+
+def _is_repeated(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    is_on_postgresql = callspec is not None and "postgresql" in callspec.params.values()
+    return is_on_postgresql and item.get_closest_marker("one_database") is not None
 
 
 @pytest.fixture(scope="session")

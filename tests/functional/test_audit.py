@@ -241,7 +241,10 @@ def test_what_an_older_whitelist_forbids_is_said(
     node.fund_customer()
     till = Merchant(node, tmp_path).open()
     try:
-        till.daemon.wait_for_line("not looked for", "getaddressesbylabel: add it to rpcwhitelist")
+        till.daemon.wait_for_line(
+            "check for addresses missing from the database skipped",
+            "getaddressesbylabel: add it to rpcwhitelist",
+        )
         customer, order = Customer(node), till.request(confirmations=1)
         # It is first met in a block, and the wallet can't be asked when it came.
         customer.mine_only(customer.write({order.address: order.amount_sats}).raw)

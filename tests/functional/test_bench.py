@@ -39,7 +39,9 @@ PARTS = {
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "part", [part if part == "web" else pytest.param(part, marks=pytest.mark.slow) for part in PARTS]
+)
 def test_a_quick_run_writes_its_table(tmp_path: Path, bitcoind: list[str], part: str) -> None:
     """Every figure has a line with a verdict; nothing in the table names a place on the machine."""
     table = tmp_path / "results.md"

@@ -12,7 +12,7 @@ from tests.support.in_process_daemon import FeedDelivery
 from tests.support.scenario import Scenario
 from tests.support.tx_builder import ANYONE_CAN_SPEND
 
-pytestmark = pytest.mark.bitcoind
+pytestmark = [pytest.mark.bitcoind, pytest.mark.slow]
 
 IS_SOAK = bool(os.environ.get("NODETILL_SOAK_KILLS"))
 DEPTHS = (1, 2, 3, 9, 10, 11, 50, 99, 100, 143, 150) if IS_SOAK else (1, 2, 11, 150)

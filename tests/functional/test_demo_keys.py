@@ -166,7 +166,7 @@ def test_the_link_to_the_operator_s_page_works_once(terminal: Terminal, browser:
         expect(page.get_by_label("Password")).to_have_count(0)
         late = second.new_page()
         late.goto(link)
-        expect(late.get_by_label("Password")).to_be_visible()
+        expect(late.get_by_role("link", name="Operator login")).to_be_visible()
 
 
 def test_a_new_link_ends_the_one_before(terminal: Terminal) -> None:

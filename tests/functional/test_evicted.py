@@ -2,11 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from models.outbox import events_of
 from models.output import DROPPED, Output
 from payments.status import Status
 from tests.support.in_process_daemon import FeedDelivery
 from tests.support.scenario import Scenario
+
+pytestmark = pytest.mark.bitcoind
 
 AMOUNT_SATS = 2_000
 EXPIRY = timedelta(days=15)

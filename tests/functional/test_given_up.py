@@ -3,10 +3,14 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.mail_server import MailServer
 from tests.support.merchant import Merchant
+
+pytestmark = pytest.mark.bitcoind
 
 
 def _ask_doctor(till: Merchant) -> tuple[int, dict[str, tuple[str, str]]]:

@@ -16,6 +16,8 @@ from tests.support.merchant import Merchant
 from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
 from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
 
+pytestmark = pytest.mark.bitcoind
+
 AMOUNT_SATS = 2_000
 QUESTIONS = 7
 """As many as one message of the feed makes the daemon ask."""

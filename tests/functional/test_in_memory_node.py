@@ -10,7 +10,7 @@ from bitcoinrpc.authproxy import JSONRPCException
 from payments.transaction import split_outpoint
 from regtest.node import RegtestNode
 from tests.support.chain_state import AnyNode, ChainState, View
-from tests.support.in_memory_node import InMemoryNode
+from tests.support.in_memory_miner import MiningNode
 from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction
 
 STEPS = 250
@@ -50,7 +50,7 @@ COMPARED: dict[str, Callable[[Any], Any]] = {
 class TwinNode:
     """A real bitcoind and a node in memory: each call goes to both, and both must answer alike."""
 
-    def __init__(self, real: RegtestNode, memory: InMemoryNode) -> None:
+    def __init__(self, real: RegtestNode, memory: MiningNode) -> None:
         self.real = real
         self.memory = memory
 
@@ -102,6 +102,7 @@ class Walk:
             self.mine_the_mempool: 6,
             self.mine_some: 8,
             self.reorg: 12,
+            self.invalidate: 4,
         }
 
     def _new_script(self) -> bytes:
@@ -171,6 +172,14 @@ class Walk:
         depth = self.chance.choice((1, 1, 2, 3, 6))
         self.world.reorg(depth, [self._some() for _ in range(self.chance.choice((0, 1, depth + 1)))])
 
+    def invalidate(self) -> None:
+        """Take blocks off the chain, compare, and put them back."""
+        height = self.world.view().tip.height - self.chance.choice((0, 1, 4))
+        block_hash = self.twin.rpc("getblockhash", height)
+        self.twin.rpc("invalidateblock", block_hash)
+        self.compare()
+        self.twin.rpc("reconsiderblock", block_hash)
+
     def _made(self, coins: Any, outputs: Any, fee_sats: int) -> None:
         sent = self.world.build_transaction(list(coins), list(outputs), fee_sats)
         self.sent.append(sent)
@@ -192,7 +201,7 @@ def _refused(rpc: Callable[..., Any], txid: str) -> None:
 
 def test_both_nodes_answer_alike(start_node: Callable[..., RegtestNode]) -> None:
     """A random walk of payments, replacements, blocks and reorgs leaves both nodes with the same chain."""
-    real, memory = start_node(), InMemoryNode()
+    real, memory = start_node(), MiningNode()
     real.rpc("createwallet", WALLET)
     memory.rpc("createwallet", WALLET)
     walk = Walk(TwinNode(real, memory), seed=20_261_130)

@@ -18,6 +18,8 @@ from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
+pytestmark = pytest.mark.bitcoind
+
 AMOUNT_SATS = 2_000
 KEPT = 5
 

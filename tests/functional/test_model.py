@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from tests.support.random_scenario import RandomScenario
 from tests.support.scenario import Scenario
 
-pytestmark = pytest.mark.bitcoind
+pytestmark = [pytest.mark.bitcoind, pytest.mark.slow]
 
 STORIES, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 

@@ -17,6 +17,8 @@ from tests.support.in_process_daemon import Fault, FaultyNode
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.bitcoind
+
 PAYMENTS = 3
 
 

@@ -1,5 +1,6 @@
 """The rest of a regtest node in memory: its miner, its operator's calls, and a wallet that can spend."""
 
+import struct
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.support.in_memory_node import MISSING_INPUTS, InMemoryNode, StoredBlo
 from tests.support.tx_builder import build_block
 
 SATS = 100_000_000
+DESERIALIZATION_ERROR = -22  # Core's rpc/protocol.h
 MAX_RESURRECTED_BLOCKS = 10
 """A deeper `invalidateblock` leaves the mempool as it is (Core's Chainstate::InvalidateBlock)."""
 
@@ -88,8 +90,12 @@ class MiningNode(InMemoryNode):
         self._follow_best()
 
     def _follow_best(self) -> None:
+        """Follow the block with the most work. Of several, the node prefers the one that it received first.
+
+        That order is CBlockIndexWorkComparator of Core's node/blockstorage.cpp.
+        """
         best = max(self._valid_blocks(), key=lambda block: block.work)
-        if best.work > self._tip.work:
+        if best != self._tip:
             self._activate(best)
 
     # The customer's wallet
@@ -116,7 +122,10 @@ class MiningNode(InMemoryNode):
         return {"hex": raw_hex, "complete": True}
 
     def _rpc_decoderawtransaction(self, raw_hex: str) -> dict[str, Any]:
-        return {"txid": parse_transaction(bytes.fromhex(raw_hex)).txid}
+        try:
+            return {"txid": parse_transaction(bytes.fromhex(raw_hex)).txid}
+        except (ValueError, IndexError, struct.error) as problem:
+            raise error(DESERIALIZATION_ERROR, "TX decode failed") from problem
 
     def _valid_blocks(self) -> list[StoredBlock]:
         """Return the blocks that are neither invalid nor after an invalid one."""

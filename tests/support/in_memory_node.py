@@ -473,7 +473,7 @@ class InMemoryNode:
         return list(self._wallets)
 
     def _rpc_getwalletinfo(self, *, wallet: str) -> dict[str, Any]:
-        return {"walletname": wallet, "scanning": False}
+        return {"walletname": wallet, "scanning": False, "private_keys_enabled": True}
 
     def _rpc_listsinceblock(self, block_hash: str, *, wallet: str) -> dict[str, Any]:
         """Return the transactions to the wallet since `block_hash`, and those in no block."""
@@ -508,7 +508,7 @@ class InMemoryNode:
         ]
 
     def _rpc_getnetworkinfo(self) -> dict[str, Any]:
-        return {"version": 290000, "localrelay": True}
+        return {"version": 290000, "subversion": "/Satoshi:29.0.0/", "localrelay": True}
 
     def _rpc_syncwithvalidationinterfacequeue(self) -> None:
         return None

@@ -11,7 +11,7 @@ from models.db.lock import database_lock
 from models.db.schema import open_database
 from tests.support.chain_state import AnyNode, ChainState
 from tests.support.in_memory_client import InMemoryFeed, InMemoryRpc
-from tests.support.in_memory_node import InMemoryNode
+from tests.support.in_memory_miner import MiningNode
 from tests.support.in_process_daemon import AnyFeed, Connect, InProcessDaemon
 from tests.support.rows import new_seller
 from tests.support.scenario import Scenario
@@ -39,7 +39,7 @@ def scenario_on(
 @contextmanager
 def scenario_in_memory(database_url: str, directory: Path, often_seconds: float) -> Iterator[Scenario]:
     """Yield a scenario on a node in memory."""
-    node = InMemoryNode()
+    node = MiningNode()
     node.rpc("createwallet", "nodetill")
     variables = {
         "DATABASE_URL": database_url,

@@ -33,6 +33,8 @@ from regtest.node import PROJECT
 from tests.support.postgres import PostgresServer
 from tests.support.rows import new_event, new_message
 
+pytestmark = pytest.mark.one_database
+
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TXID = "5e" * 32
 

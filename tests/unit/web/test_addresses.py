@@ -14,6 +14,8 @@ from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import BODY, WebServer, open_shop
 from web.app import OPERATOR, ROUTES, TRIGGERS
 
+pytestmark = pytest.mark.one_database
+
 ALL = [(method, path) for method, path, *_ in (*ROUTES, *OPERATOR, *TRIGGERS)]
 EURO = "%E2%82%AC"
 ODD_PARTS = [

@@ -20,6 +20,8 @@ from tests.support.web_server import BODY, KEY, WebServer, open_shop, pay, store
 from web.app import ROUTES, TRIGGERS
 from web.auth.access import key_holder_or_neighbour, require_seller
 
+pytestmark = pytest.mark.one_database
+
 PUBLIC = "https://pay.example.com"
 PAYMENTS = "/api/v1/payments"
 TXID = "ab" * 32

@@ -19,6 +19,8 @@ from tests.support.html_document import Document
 from tests.support.web_server import NOW, Reply, WebServer, open_shop, pay, stored
 from web.html.languages import languages
 
+pytestmark = pytest.mark.one_database
+
 HOSTILE = "\"'><script>alert(1)</script>{{7*7}}<!-- &amp; </title>"
 FOLDED = ("dropped", "underpaid_dropped")
 UNKNOWN = "PR-" + "A" * 22

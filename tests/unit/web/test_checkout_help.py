@@ -15,6 +15,8 @@ from tests.support.html_document import Document
 from tests.support.web_server import NOW, Reply, WebServer, open_shop, pay, stored
 from web.html.languages import languages
 
+pytestmark = pytest.mark.one_database
+
 FOLDED = ("dropped", "underpaid_dropped")
 NEEDS_NO_SHOP = ("new", "underpaid", "ending", "received", "confirming", "confirmed")
 OTHER = "e7" * 32

@@ -23,6 +23,8 @@ from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS
 from web.api.openapi import description
 from web.http.problem_types import PROBLEM_TYPES
 
+pytestmark = pytest.mark.one_database
+
 README = Path(__file__).parent.parent.parent.parent / "README.md"
 URL = "https://pay.example.com"
 OWN = ("payment_request_id", "address", "payment_uri", "checkout_url")

@@ -17,6 +17,8 @@ from tests.support.web_server import BODY, Reply, WebServer, open_shop
 from web.http.responses import Problem
 from web.http.strict_json import _STRING_OR_BRACKET, BODY_LIMIT_BYTES, canonical, read_object
 
+pytestmark = pytest.mark.one_database
+
 PAYMENTS = "/api/v1/payments"
 
 

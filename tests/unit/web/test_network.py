@@ -12,6 +12,8 @@ from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import WebServer, open_shop
 from web.html.languages import languages
 
+pytestmark = pytest.mark.one_database
+
 TEST_NETWORKS = ("test", "testnet4", "signet", "regtest")
 
 

@@ -30,6 +30,8 @@ from web.api.operations import OPERATIONS
 from web.app import ROUTES
 from web.auth.access import require_seller
 
+pytestmark = pytest.mark.one_database
+
 NOBODY: dict[str, str | None] = {"Authorization": None}
 EVENT = "evt_" + "0" * 32
 

@@ -22,6 +22,8 @@ from web.http.database import Writers
 from web.http.request import Request
 from web.http.responses import Problem
 
+pytestmark = pytest.mark.one_database
+
 TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 NEW, STATUS, RECEIVED = (
     f"{TRIGGERS}{name}" for name in ("NewPayment/post", "PaymentStatus/get", "TransactionReceived/post")
