@@ -97,6 +97,7 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/operator/undo", operator_form, decisions.undo),
     ("GET", _PAYMENT, operator, operator_payment.show),
     ("POST", f"{_PAYMENT}/accept", operator_form, decisions.accept),
+    ("POST", f"{_PAYMENT}/cancel", operator_form, decisions.cancel),
     ("POST", f"{_PAYMENT}/settle", operator_form, decisions.mark_settled),
     (
         "POST",

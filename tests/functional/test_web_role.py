@@ -176,15 +176,15 @@ def test_every_route_is_served(place: Place, tmp_path: Path) -> None:
     with shop_of(place, tmp_path) as shop:
         call = Routes(shop)
         call_api(call, reference, event)
-        call_triggers(call)
-        call_pages(call, f"evt_{1003:032x}", others)
+        unpaid = call_triggers(call)
+        call_pages(call, f"evt_{1003:032x}", others, unpaid)
         every = {(method, path) for method, path, *_ in ROUTES + OPERATOR + TRIGGERS}
         assert every - call.called == set()
     with place.as_owner() as owner:
         kinds = owner.execute(
             "SELECT kind, count(*) FROM daemon_command GROUP BY kind ORDER BY kind"
         ).fetchall()
-        assert kinds == [("accept", 2), ("cancel", 1), ("redeliver", 2), ("transaction", 2)]
+        assert kinds == [("accept", 2), ("cancel", 2), ("redeliver", 2), ("transaction", 2)]
         settled = owner.execute(
             "SELECT count(*) FROM payment_request WHERE acknowledged_sats = received_sats"
         )
@@ -228,7 +228,7 @@ def call_api(call: Routes, reference: str, event: str) -> None:
     call("GET", "/static/<name>", name=linked[1])
 
 
-def call_triggers(call: Routes) -> None:
+def call_triggers(call: Routes) -> str:
     """Without a key, from this machine: a seller that is new is added."""
     call.shop.common_headers.clear()
     trigger = "/spellbook/triggers/PaymentProcessor"
@@ -240,9 +240,10 @@ def call_triggers(call: Routes) -> None:
     named = {"payment_request_id": made["payment_request_id"]}
     call("GET", f"{trigger}PaymentStatus/get", body=named)
     call("POST", f"{trigger}TransactionReceived/post", body={**named, "txid": "cd" * 32})
+    return str(made["payment_request_id"])
 
 
-def call_pages(call: Routes, event: str, others: list[str]) -> None:
+def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None:
     call.log_in()
     for path in (
         "/",
@@ -257,6 +258,7 @@ def call_pages(call: Routes, event: str, others: list[str]) -> None:
     call.page(payment, reference=first)
     at_first, at_second = f"/operator/payments/{first}", f"/operator/payments/{second}"
     call.form(f"{payment}/accept", at_first, reference=first)
+    call.form(f"{payment}/cancel", f"/operator/payments/{unpaid}", reference=unpaid)
     redeliver = f"{payment}/events/<event_reference>/<channel>"
     call.form(redeliver, at_second, reference=second, event_reference=event, channel="webhook")
     call.form(f"{payment}/settle", at_second, {"revision": "0"}, reference=second)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from models.command import is_acceptance_pending, redeliveries_pending
+from models.command import is_acceptance_pending, is_cancellation_pending, redeliveries_pending
 from models.db.connection import snapshot
 from models.decision import MAX_COMMENT_CHARACTERS, DecidedBy, Decision, DecisionKind, decisions_of
 from models.outbox import Event, Message, events_of, messages_of
@@ -14,8 +14,9 @@ from models.payment import PaymentRequest
 from models.queries.attention import actions_for
 from models.queries.failed_deliveries import failed_deliveries
 from models.queries.pricing import late_money_of
+from payments.cancellation import obstacle
 from payments.network import transaction_url
-from payments.status import EventType
+from payments.status import EventType, Status
 from web.api.documents import document_of
 from web.html.languages import bitcoin
 from web.html.templates import template
@@ -86,6 +87,8 @@ def show(call: Request, reference: str) -> Content:
             late=late.sentences() if late else None,
             failed=failed_deliveries([payment])[reference],
             is_accepted=payment.late_accepted_at is not None or is_acceptance_pending(payment),
+            is_cancellable=obstacle(Status(payment.status), payment.expires_at, call.now) is None,
+            is_cancelling=is_cancellation_pending(payment),
             sent_again=redeliveries_pending(payment),
             moments=_timeline(payment, outputs, decisions),
             undo_at=_undo_at(decisions),
@@ -124,6 +127,7 @@ def _timeline(payment: PaymentRequest, outputs: list[Output], decisions: list[De
     ]
     moments += [Moment(each.at, _decided(each), comment=each.comment) for each in decisions]
     for at, words in (
+        (payment.cancelled_at, "Cancelled"),
         (payment.late_accepted_at, "Late money accepted"),
         (payment.closed_at, "Closed. Nodetill still watches its address"),
     ):

@@ -51,6 +51,17 @@
 <div><dt dir="auto">{{name}}</dt> <dd class="text" dir="auto">{{value}}</dd></div>
 % end
 </dl>
+% if is_cancelling:
+<p class="said">The daemon will cancel it, unless money has come.</p>
+% elif is_cancellable:
+<details class="confirm">
+<summary>Cancel this request…</summary>
+<form method="post" action="{{root}}operator/payments/{{id}}/cancel">
+<p>Its price ends at once. Money that still comes is late and waits for your decision. You cannot undo this.</p>
+<button class="main">Cancel the request</button>
+</form>
+</details>
+% end
 </section>
 <section id="transactions" data-live aria-labelledby="transactions-title">
 <h2 id="transactions-title">Transactions</h2>

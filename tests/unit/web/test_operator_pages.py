@@ -13,7 +13,7 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
-from models.command import ACCEPT, REDELIVER, DaemonCommand
+from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.decision import Decision
 from models.outbox import Event, Message
@@ -235,6 +235,37 @@ def test_late_money_is_accepted_as_by_the_api(shop: WebServer, operator: Operato
     assert words.count("Acceptance of the late money ordered on the operator's page") == 1
     assert "Undo" not in words
     assert stored(made).status == "expired"
+
+
+def test_the_operator_cancels_a_request_as_the_api_does(shop: WebServer, operator: OperatorClient) -> None:
+    """The page asks a second time. Several clicks store one command, and the timeline has the result."""
+    made = shop.create().json
+    path = path_of(made)
+    assert "You cannot undo this." in operator.get(path).words
+    for _ in range(2):
+        done = operator.post(f"{path}/cancel")
+        assert (done.status, done.leads_to) == (303, path)
+    assert [command.kind for command in DaemonCommand.select()] == [CANCEL]
+    page = operator.get(path)
+    assert "The daemon will cancel it, unless money has come." in page.words
+    assert f"{path.removeprefix('/')}/cancel" not in page.text
+    DaemonCommand.delete().execute()
+    change(made, status="expired", cancelled_at=shop.now)
+    page = operator.get(path)
+    assert "Cancelled" in page.words
+    assert f"{path.removeprefix('/')}/cancel" not in page.text
+
+
+def test_a_request_with_money_cannot_be_cancelled_by_the_operator(
+    shop: WebServer, operator: OperatorClient
+) -> None:
+    """The page has no button for it, and a form that was open before gets 409 with the reason."""
+    path = path_of(create_in_scene(shop, "underpaid"))
+    assert f"{path.removeprefix('/')}/cancel" not in operator.get(path).text
+    page = operator.post(f"{path}/cancel")
+    assert page.status == 409
+    assert "money has come to it" in page.words
+    assert DaemonCommand.select().count() == 0
 
 
 def test_money_that_is_not_late_cannot_be_accepted(shop: WebServer, operator: OperatorClient) -> None:
