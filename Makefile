@@ -6,6 +6,8 @@
 # make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: about a minute
 # make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root,
 #              debootstrap and ten minutes
+# make fresh-test   run the tests in a fresh, minimal Debian 13 as an ordinary user: needs root, debootstrap and
+#              half an hour; FRESH_ARGS are options that `python -m tests.support.fresh_machine --help` lists
 # make check   run lint and tests, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
@@ -19,11 +21,12 @@ DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+FRESH_ARGS ?=
 LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-.PHONY: setup setup-dev bitcoind browser demo test unit install-test check lint lock bench soak clean
+.PHONY: setup setup-dev bitcoind browser demo test unit install-test fresh-test check lint lock bench soak clean
 
 setup: .venv/installed
 
@@ -38,7 +41,9 @@ demo: setup
 browser: setup-dev
 	@.venv/bin/python -m tests.support.browser
 
-test: setup-dev bitcoind browser
+# Without Chromium the tests that need it are skipped, but not in CI and not in `make check`.
+test: setup-dev bitcoind
+	@.venv/bin/python -m tests.support.browser || test -z "$(CI)$(TEST_COMPLETE)"
 	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
 
 unit: setup-dev
@@ -48,6 +53,10 @@ unit: setup-dev
 install-test: setup-dev bitcoind
 	NODETILL_INSTALL_TEST=1 .venv/bin/python -m pytest -s --timeout 0 tests/functional/test_install_page.py
 
+fresh-test: setup-dev
+	@.venv/bin/python -m tests.support.fresh_machine $(FRESH_ARGS)
+
+check: export TEST_COMPLETE = 1
 check: lint test
 
 lint: setup-dev

@@ -17,6 +17,9 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MEGABYTE = 1_000_000
 REPORT_SECONDS = 2.0
 
+_LIBRARY_DIRECTORIES = ("systemd", "pulseaudio")
+"""The private libraries of some packages, beside the libraries that all packages share."""
+
 Report = Callable[[str], None]
 """Shows a line with the progress of a fetch."""
 
@@ -49,42 +52,55 @@ def fetch_bitcoind(cache: Path, report: Report = silent) -> list[str]:
 def fetched_command(package: str, cache: Path, program: str, report: Report = silent) -> list[str]:
     """Return the command that runs a program of a Debian package. Fetch a missing package.
 
-    `program` is a pattern for a name in usr/bin or usr/sbin. `cache` is a directory for this package alone.
-    Several processes may call this function at once. The command uses the fetched C library, because the
-    system's own may be older. Raise FetchError.
+    `program` is a pattern for a name in usr/bin or usr/sbin. See `fetched_root` and `loader_command`.
     """
-    root = _fetched(package, cache, report)
-    loaders = [*root.glob("usr/lib/*/ld-linux-*.so.*"), *root.glob("usr/lib/ld-linux-*.so.*")]
+    root = fetched_root(package, cache, report)
     programs = sorted(root.glob(f"usr/*bin/{program}"))
-    if not loaders or not programs:
-        raise FetchError(f"no loader, or no {program}, under {root}")
-    directories = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("usr/lib/*-linux-gnu*/systemd")]
-    libraries = os.pathsep.join(map(str, directories))
-    return [str(loaders[0]), "--library-path", libraries, str(programs[0])]
+    if not programs:
+        raise FetchError(f"no {program} under {root}")
+    return loader_command(root, programs[0])
 
 
-def _fetched(package: str, cache: Path, report: Report) -> Path:
+def loader_command(root: Path, program: Path) -> list[str]:
+    """Return the command that runs a program with the libraries under `root`. Raise FetchError.
+
+    The command uses the fetched C library, because the system's own may be older.
+    """
+    loaders = [*root.glob("usr/lib/*/ld-linux-*.so.*"), *root.glob("usr/lib/ld-linux-*.so.*")]
+    if not loaders:
+        raise FetchError(f"no loader under {root}")
+    patterns = ("usr/lib/*-linux-gnu*", *(f"usr/lib/*-linux-gnu*/{name}" for name in _LIBRARY_DIRECTORIES))
+    libraries = os.pathsep.join(str(found) for pattern in patterns for found in root.glob(pattern))
+    return [str(loaders[0]), "--library-path", libraries, str(program)]
+
+
+def fetched_root(packages: str, cache: Path, report: Report = silent) -> Path:
+    """Return the directory with Debian packages and all their libraries. Fetch missing packages.
+
+    Spaces separate the names of `packages`. `cache` is a directory for these packages alone. Several
+    processes may call this function at once. Raise FetchError.
+    """
     root = cache / "root"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                packages = _download(package, Path(scratch), report)
-                report(f"Unpacking {len(packages)} packages")
-                _unpack(packages, Path(scratch) / "root")
+                archives = _download(packages, Path(scratch), report)
+                report(f"Unpacking {len(archives)} packages")
+                _unpack(archives, Path(scratch) / "root")
                 # The rename comes last, so a root directory is always complete.
                 (Path(scratch) / "root").rename(root)
     return root
 
 
-def _download(package: str, scratch: Path, report: Report) -> list[Path]:
+def _download(packages: str, scratch: Path, report: Report) -> list[Path]:
     if not (shutil.which("apt-get") and shutil.which("dpkg") and KEYRING.exists()):
         raise FetchError("this is not Debian: apt-get, dpkg or Debian's keyring is missing")
     reasons = []
     for mirror in debian_mirrors():
         try:
-            return _download_from(mirror, package, scratch, report)
+            return _download_from(mirror, packages, scratch, report)
         except FetchError as error:
             reasons.append(str(error))
     raise FetchError("; ".join(reasons) or "the machine's apt sources name no mirror of Debian")
@@ -98,18 +114,18 @@ def debian_mirrors() -> Iterable[str]:
     return dict.fromkeys(uri for uri in found if "debian" in uri and not uri.endswith("-security"))
 
 
-def _download_from(mirror: str, package: str, scratch: Path, report: Report) -> list[Path]:
-    """Download the package and all its dependencies, and return the .deb files."""
+def _download_from(mirror: str, packages: str, scratch: Path, report: Report) -> list[Path]:
+    """Download the packages and all their dependencies, and return the .deb files."""
     options = _private_apt(mirror, scratch)
-    report(f"Fetching {package}: reading Debian's list of packages from {mirror}")
+    report(f"Fetching {packages}: reading Debian's list of packages from {mirror}")
     _run(["apt-get", *options, "update"])
     # No package counts as installed, so apt downloads every library, and the C library too.
     install = ["apt-get", *options, "install", "-y", "--no-install-recommends"]
-    total = total_bytes(_run([*install, "--print-uris", package]))
-    report(f"Downloading {package} and its libraries: {total / MEGABYTE:.0f} MB")
+    total = total_bytes(_run([*install, "--print-uris", *packages.split()]))
+    report(f"Downloading {packages} with all libraries: {total / MEGABYTE:.0f} MB")
     archives = scratch / "cache/archives"
     with progress(archives, total, report):
-        _run([*install, "--download-only", package])
+        _run([*install, "--download-only", *packages.split()])
     return sorted(archives.glob("*.deb"))
 
 
@@ -171,9 +187,10 @@ def _private_apt(mirror: str, scratch: Path) -> Sequence[str]:
 def _unpack(packages: Iterable[Path], root: Path) -> None:
     for package in packages:
         _run(["dpkg", "-x", str(package), str(root)])
-    # The demo and the tests need only programs, libraries and units.
-    for unused in ("etc", "var", "usr/share"):
-        shutil.rmtree(root / unused, ignore_errors=True)
+    # The demo and the tests need only programs, libraries, units and fonts.
+    shared = [path for path in root.glob("usr/share/*") if path.name != "fonts"]
+    for unused in (root / "etc", root / "var", *shared):
+        shutil.rmtree(unused, ignore_errors=True)
 
 
 def _run(command: Sequence[str]) -> str:

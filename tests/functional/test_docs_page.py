@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import playwright
 import pytest
 from playwright.sync_api import Browser, Page
 from standardwebhooks import Webhook
@@ -19,6 +18,7 @@ from models.seller import new_webhook_secret
 from regtest.fetch import fetched_command
 from tests.conftest import NewDatabase
 from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS
+from tests.support.nodejs import node_command
 from tests.support.web_server import WebServer, open_shop
 
 ROOT = Path(__file__).parent.parent.parent
@@ -119,13 +119,12 @@ def php_verifier(code: str, directory: Path) -> Verify:
 
 def javascript_verifier(code: str, directory: Path) -> Verify:
     """Return the verifier of the page, in the Node.js of playwright."""
-    node = Path(playwright.__file__).with_name("driver") / "node"
     runner = (
         'import { readFileSync } from "node:fs";\n'
         "const { secret, headers, body } = JSON.parse(readFileSync(0));\n"
         "console.log(JSON.stringify(isSigned(secret, headers, Buffer.from(body))));\n"
     )
-    return _verifier([str(node)], directory / "verify.mjs", f"{code}\n{runner}")
+    return _verifier(node_command(), directory / "verify.mjs", f"{code}\n{runner}")
 
 
 def _verifier(command: list[str], path: Path, program: str) -> Verify:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import playwright
 import pytest
 
 from daemon.delivery.webhook import WebhookSender
@@ -33,6 +32,7 @@ from regtest.child import end_with_parent, free_ports
 from regtest.fetch import fetched_command
 from tests.conftest import NewDatabase
 from tests.support.checkout_scenes import DUE_SATS, change
+from tests.support.nodejs import node_command
 from tests.support.waiting import wait_until
 from tests.support.web_server import KEY, TIP, Reply, WebServer, open_shop, pay, stored
 
@@ -48,7 +48,7 @@ def python(_port: int) -> list[str]:
 
 def javascript(_port: int) -> list[str]:
     """The Node.js that playwright brings with it."""
-    return [str(Path(playwright.__file__).with_name("driver") / "node"), str(EXAMPLES / "shop.mjs")]
+    return [*node_command(), str(EXAMPLES / "shop.mjs")]
 
 
 def php(port: int) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from regtest.fetch import fetch_bitcoind
-from tests.support.debian_root import Shell, debian_shell
+from tests.support.debian_root import Shell, commit_sources, debian_shell
 from tests.support.endpoint import Endpoint, answers
 from tests.support.mail_server import PASSWORD, USER, MailServer
 from tests.support.page_commands import Command, page_commands
@@ -95,27 +95,9 @@ def shell() -> Iterator[Shell]:
         shutil.copy(ROOT / "tests" / "support" / "systemctl.py", systemctl)
         systemctl.chmod(0o755)
         (shell.root / "etc/hosts").write_text(f"127.0.0.1 localhost {NAME} {socket.gethostname()}\n")
-        _commit_sources(shell.root / "srv" / "nodetill")
+        commit_sources(shell.root / "srv" / "nodetill")
         _pack_bitcoind(shell.root / "srv")
         yield shell
-
-
-def _commit_sources(directory: Path) -> None:
-    """Make a repository with one commit that has the files of this working tree."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file() and not (ROOT / name).is_symlink():
-            (directory / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, directory / name)
-    author = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    for arguments in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "Sources"]):
-        subprocess.run(["git", *arguments], cwd=directory, check=True)
 
 
 def _pack_bitcoind(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""A fresh Debian 13 in a directory, and a root shell in it. Needs root, debootstrap and Debian's archive."""
+"""A fresh Debian in a directory, and a root shell in it. Needs root, debootstrap and Debian's archive."""
 
 import os
 import shutil
@@ -12,7 +12,8 @@ from regtest.child import end_with_parent
 from regtest.fetch import debian_mirrors
 
 SUITE = "trixie"
-CACHE = Path(__file__).parent.parent.parent / ".install"
+_PROJECT = Path(__file__).parent.parent.parent
+CACHE = _PROJECT / ".install"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOCAL_AUTHORITIES = "usr/local/share/ca-certificates"
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_PROXY", "PIP_CERT")
@@ -22,12 +23,15 @@ PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_PROX
 STEP = ". /run/step.sh < /dev/null > /run/step.out 2>&1; echo $? > /run/step.rc; echo done\n"
 
 
-def fresh_debian(directory: Path) -> Path:
-    """Return a new Debian 13 in `directory`, with this machine's access to Debian's archive and to PyPI."""
+def fresh_debian(directory: Path, suite: str = SUITE, *, is_minimal: bool = False) -> Path:
+    """Return a new Debian in `directory`, with this machine's access to Debian's archive and to PyPI."""
     root = directory / "debian"
-    subprocess.run(["cp", "-a", "--reflink=auto", str(_cached()), str(root)], check=True)
+    cached = _cached(suite, is_minimal=is_minimal)
+    subprocess.run(["cp", "-a", "--reflink=auto", str(cached), str(root)], check=True)
     mirror = _mirror()
-    sources = [f"deb {mirror} {suite} main" for suite in (SUITE, f"{SUITE}-updates")]
+    # Sid has no updates beside it.
+    suites = [suite] if suite == "sid" else [suite, f"{suite}-updates"]
+    sources = [f"deb {mirror} {name} main" for name in suites]
     (root / "etc/apt/sources.list").write_text("\n".join([*sources, ""]))
     acquire = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True)
     (root / "etc/apt/apt.conf.d/90host").write_text(acquire.stdout)
@@ -50,7 +54,7 @@ class Shell:
         self.root = root
         (root / "run").mkdir(exist_ok=True)
         enter = (
-            f"mount -t proc proc {root}/proc && mount --bind /dev {root}/dev && "
+            f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && "
             f"exec chroot {root} /bin/bash --noprofile --norc"
         )
         environ = {"PATH": PATH, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "TERM": "dumb"}
@@ -84,26 +88,45 @@ class Shell:
 
 
 @contextmanager
-def debian_shell() -> Iterator[Shell]:
+def debian_shell(suite: str = SUITE, *, is_minimal: bool = False) -> Iterator[Shell]:
     """Yield a shell in a fresh Debian, and remove both afterwards."""
     assert os.geteuid() == 0, "only root can enter another Debian"
     assert shutil.which("debootstrap"), "apt install debootstrap"
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="run-", ignore_cleanup_errors=True) as directory:
-        shell = Shell(fresh_debian(Path(directory)))
+        shell = Shell(fresh_debian(Path(directory), suite, is_minimal=is_minimal))
         try:
             yield shell
         finally:
             shell.close()
 
 
-def _cached() -> Path:
+def commit_sources(directory: Path) -> None:
+    """Make a repository with one commit that has the files of this working tree."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=_PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (_PROJECT / name).is_file() and not (_PROJECT / name).is_symlink():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(_PROJECT / name, directory / name)
+    author = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "Sources"]):
+        subprocess.run(["git", *arguments], cwd=directory, check=True)
+
+
+def _cached(suite: str, *, is_minimal: bool) -> Path:
     """Return the directory with the Debian that each test copies. Make it where it is missing."""
-    cached = CACHE / SUITE
+    cached = CACHE / (f"{suite}-minimal" if is_minimal else suite)
     if not cached.exists():
-        scratch = CACHE / f"{SUITE}.new"
+        scratch = cached.with_suffix(".new")
         shutil.rmtree(scratch, ignore_errors=True)
-        command = ["debootstrap", "--include=ca-certificates", SUITE, str(scratch), _mirror()]
+        variant = ["--variant=minbase"] if is_minimal else []
+        command = ["debootstrap", *variant, "--include=ca-certificates", suite, str(scratch), _mirror()]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         scratch.rename(cached)
     return cached

@@ -33,7 +33,9 @@ def read_object(body: bytes) -> dict[str, Any]:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise malformed(f"the body is not JSON: {error}") from error
+        # The error's text differs between versions of Python.
+        place = f"line {error.lineno}, column {error.colno}"
+        raise malformed(f"the body is not JSON: look at {place} or just before it") from error
     if not isinstance(value, dict):
         raise malformed("the body must be a JSON object")
     # Valid UTF-8 has no lone surrogates, so only an escape can create one.
@@ -72,7 +74,7 @@ def _text(body: bytes) -> str:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise malformed(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise malformed(f"the body is not UTF-8: look at byte {error.start}") from error
     if text.startswith("\ufeff"):
         raise malformed("the body must not begin with a byte order mark")
     return text

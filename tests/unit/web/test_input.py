@@ -80,6 +80,18 @@ def test_a_body_that_is_not_strict_json_is_400(shop: WebServer, body: bytes) -> 
     assert_problem(shop.post(PAYMENTS, body), 400)
 
 
+@pytest.mark.parametrize("body", [b'{"a": 1,}', b"{'a': 1}", b"{", b'{"a": "\n"}'])
+def test_the_detail_of_broken_json_names_the_place(shop: WebServer, body: bytes) -> None:
+    """No word of it is Python's, because these texts differ between versions of Python."""
+    detail = shop.post(PAYMENTS, body).json["detail"]
+    assert re.fullmatch(r"the body is not JSON: look at line \d, column \d or just before it", detail), detail
+
+
+def test_the_detail_of_broken_utf_8_names_the_byte(shop: WebServer) -> None:
+    detail = shop.post(PAYMENTS, b'{"a": "\xff"}').json["detail"]
+    assert detail == "the body is not UTF-8: look at byte 7"
+
+
 NO_AMOUNTS: list[Any] = [
     *("", "0", "-1", "+1", "1e3", "1_000", "٣", " 1", "1 ", ".5", "5.", "NaN", "Infinity", "0x10"),
     *("135.999", 135.999, 0, -1, True, None, [], {}),
