@@ -14,7 +14,7 @@ from tests.support.merchant import Merchant
 pytestmark = pytest.mark.bitcoind
 
 CONTRACT_SECONDS = 5.0
-"""docs/spec.md 1: both servers stop, and a standby takes over, within this time."""
+"""Both servers stop, and a standby takes over, within this time (docs/spec.md 1)."""
 
 
 @pytest.fixture(scope="module", autouse=True)
