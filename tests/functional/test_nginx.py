@@ -56,13 +56,13 @@ http {{
 
 @dataclass(frozen=True)
 class Front:
-    """nginx, by its two ports; `upstream_port` is where it looks for Nodetill."""
+    """A running nginx, by its two ports."""
 
     http_port: int
     https_port: int
 
     def connect(self, address: str = "127.0.0.1") -> http.client.HTTPSConnection:
-        """A connection by TLS, of a client with this address."""
+        """Open a TLS connection from a client with this address."""
         return http.client.HTTPSConnection(
             "127.0.0.1", self.https_port, timeout=30, context=_context(), source_address=(address, 0)
         )
@@ -75,13 +75,13 @@ class Front:
         headers: Mapping[str, str] | None = None,
         address: str = "127.0.0.1",
     ) -> Reply:
-        """One request by TLS, to the shop's public name."""
+        """Send one request over TLS, with the shop's public name as its Host."""
         connection = self.connect(address)
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         return _reply(connection, method, path, raw, {"Host": NAME, **(headers or {})})
 
     def plain(self, path: str) -> Reply:
-        """One request without TLS."""
+        """Send one request without TLS."""
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=30)
         return _reply(connection, "GET", path, None, {"Host": NAME})
 
@@ -89,7 +89,7 @@ class Front:
 @cache
 def _context() -> ssl.SSLContext:
     context = ssl.create_default_context()
-    # The certificate is localhost's, and nobody's.
+    # The certificate is for localhost, and no authority has signed it.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
@@ -111,7 +111,7 @@ def _reply(
 
 @pytest.fixture(scope="module")
 def nginx() -> list[str]:
-    """The command that runs it."""
+    """Return the command that runs nginx."""
     return find_program("nginx", "nginx")
 
 
@@ -119,10 +119,10 @@ def nginx() -> list[str]:
 def serving(
     nginx: list[str], directory: Path, upstream_port: int, changes: Mapping[str, str] | None = None
 ) -> Iterator[Front]:
-    """nginx with our configuration, but for the ports, the upstream, the certificate, and `changes`."""
+    """Run nginx with our configuration. Only ports, upstream, certificate and `changes` differ."""
     http_port, https_port = free_ports(2)
     site = (ROOT / "nginx" / "nodetill.conf").read_text()
-    for written, meant in {
+    for original, replacement in {
         "listen 80;": f"listen 127.0.0.1:{http_port};",
         "listen [::]:80;": "",
         "listen 443 ssl;": f"listen 127.0.0.1:{https_port} ssl;",
@@ -132,8 +132,8 @@ def serving(
         f"/etc/letsencrypt/live/{NAME}/privkey.pem": str(CERTIFICATE),
         **(changes or {}),
     }.items():
-        assert written in site, written
-        site = site.replace(written, meant)
+        assert original in site, original
+        site = site.replace(original, replacement)
     (directory / "site.conf").write_text(site)
     (directory / "nginx.conf").write_text(MAIN.format(directory=directory))
     command = [*nginx, "-p", str(directory), "-e", "stderr", "-c", str(directory / "nginx.conf")]
@@ -156,7 +156,7 @@ def _is_open(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """A shop that serves the triggers and the operator's pages, too."""
+    """Open a shop that also serves the triggers and the operator's pages."""
     directory = tmp_path_factory.mktemp("shop")
     settings = {
         "SPELLBOOK_TRIGGERS": "on",
@@ -169,13 +169,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
 
 @pytest.fixture(scope="module")
 def front(nginx: list[str], shop: WebServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    """nginx before the shop."""
+    """Run nginx in front of the shop."""
     with serving(nginx, tmp_path_factory.mktemp("nginx"), shop.port) as opened:
         yield opened
 
 
-def test_customers_and_shops_are_served_by_tls(front: Front) -> None:
-    """And by nothing else; a browser remembers that."""
+def test_pages_and_api_are_served_only_over_tls(front: Front) -> None:
+    """A plain request is redirected. Browsers use TLS from then on (Strict-Transport-Security)."""
     assert front.call("GET", "/health").status == 200
     made = front.call("POST", "/api/v1/payments", BODY, KEYED)
     assert made.status == 201, made.body
@@ -198,15 +198,15 @@ HEADERS: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("headers", HEADERS)
-def test_nobody_outside_is_taken_for_a_program_on_this_machine(front: Front, headers: dict[str, str]) -> None:
-    """Though nginx is one: a trigger needs a key, whatever a client says of itself."""
+def test_no_client_of_nginx_counts_as_this_machine(front: Front, headers: dict[str, str]) -> None:
+    """nginx connects from this machine. A trigger still needs a key, whatever headers the client sends."""
     body = {"seller_id": "nobody-yet", "amount_fiat": 10, "currency": "EUR", "note": ""}
     assert front.call("POST", TRIGGER, body, headers).status == 401
     assert front.call("POST", TRIGGER, {**body, "seller_id": "company1"}, {**headers, **KEYED}).status == 200
 
 
 def test_metrics_are_not_public(front: Front) -> None:
-    """Not even with a password to guess."""
+    """A guessed password and other spellings of the path do not help."""
     assert front.call("GET", "/metrics").status == 404
     assert front.call("GET", "/metrics?x", headers={"Authorization": "Basic eDp5"}).status == 404
     assert front.call("GET", "//metrics").status == 404
@@ -216,7 +216,7 @@ def test_metrics_are_not_public(front: Front) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused(front: Front) -> None:
-    """By Nodetill, in its own words; what is larger still does not get so far."""
+    """Nodetill itself answers a body that is too large, and nginx refuses a much larger one."""
     refused = front.call("POST", "/api/v1/payments", b"x" * 20_000, KEYED)
     assert refused.status == 413
     assert refused.json["type"] == "urn:nodetill:problem:request-entity-too-large"
@@ -264,8 +264,8 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("target", SPELLINGS)
-def test_no_proxy_s_rule_is_passed_by_another_spelling(front: Front, target: str) -> None:
-    """nginx and Nodetill read each address the same way: what nginx guards, nobody else serves."""
+def test_no_spelling_of_a_path_avoids_a_rule_of_the_proxy(front: Front, target: str) -> None:
+    """nginx and Nodetill read each path in the same way."""
     assert front.call("GET", target, headers={"Authorization": "Bearer x"}).status in (400, 404)
 
 
@@ -293,16 +293,18 @@ OPERATOR_SPELLINGS = [
 ]
 
 
-def test_rules_for_the_operators_pages_hold_too(nginx: list[str], shop: WebServer, tmp_path: Path) -> None:
-    """An operator may let nobody but the own network to these pages."""
+def test_no_spelling_avoids_a_rule_for_the_operators_pages(
+    nginx: list[str], shop: WebServer, tmp_path: Path
+) -> None:
+    """An operator may limit these pages to one network."""
     with serving(nginx, tmp_path, shop.port, {"    # Prometheus reads": GUARD}) as guarded:
         for target in OPERATOR_SPELLINGS:
             assert guarded.call("GET", target).status in (400, 403, 404), target
     assert shop.get("/operator/login").status == 200
 
 
-def test_two_lengths_are_refused_before_and_behind_nginx(front: Front) -> None:
-    """Neither sees a second request in the body of the first."""
+def test_a_request_with_two_lengths_is_refused(front: Front) -> None:
+    """Neither nginx nor Nodetill reads a second request in the body of the first."""
     two = {"Transfer-Encoding": "chunked", "Content-Length": "5"}
     answer = front.call(
         "POST", "/api/v1/payments", b"0\r\n\r\nGET /health HTTP/1.1\r\n\r\n", {**KEYED, **two}
@@ -311,14 +313,14 @@ def test_two_lengths_are_refused_before_and_behind_nginx(front: Front) -> None:
 
 
 def test_each_call_gets_its_own_answer(front: Front) -> None:
-    """nginx sends many over one connection."""
+    """nginx sends many requests over one connection."""
     for number in range(20):
         made = front.call("POST", "/api/v1/payments", {**BODY, "note": f"order {number}"}, KEYED)
         assert made.json["note"] == f"order {number}"
 
 
-def test_while_nodetill_is_away_there_is_an_answer(nginx: list[str], tmp_path: Path) -> None:
-    """That a program can read, and that says to try again."""
+def test_a_program_gets_503_while_nodetill_is_down(nginx: list[str], tmp_path: Path) -> None:
+    """The answer is JSON, and has Retry-After."""
     with serving(nginx, tmp_path, free_ports(1)[0]) as front:
         answer = front.call("POST", "/api/v1/payments", BODY, KEYED)
     assert answer.status == 503
@@ -327,7 +329,7 @@ def test_while_nodetill_is_away_there_is_an_answer(nginx: list[str], tmp_path: P
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_while_nodetill_is_away_a_customer_gets_a_page(nginx: list[str], tmp_path: Path) -> None:
+def test_a_customer_gets_a_page_while_nodetill_is_down(nginx: list[str], tmp_path: Path) -> None:
     """The page is small, and has the checkout page's own sentence in each of its languages."""
     with serving(nginx, tmp_path, free_ports(1)[0]) as front:
         answer = front.call("GET", "/pay/PR-3kTMd0Zk6bW1vJrXq2nVhA")
@@ -345,10 +347,10 @@ def test_while_nodetill_is_away_a_customer_gets_a_page(nginx: list[str], tmp_pat
     assert len(answer.body) < 2000
 
 
-def test_a_customers_page_comes_back_by_itself_without_javascript(
+def test_the_customers_page_reloads_itself_without_javascript(
     nginx: list[str], shop: WebServer, browser: Browser, tmp_path: Path
 ) -> None:
-    """A browser that opened the page while Nodetill was away shows the payment later."""
+    """A browser that opens the page while Nodetill is down shows the payment later."""
     reference = shop.created()["payment_request_id"]
     (upstream_port,) = free_ports(1)
     faster = {'http-equiv="refresh" content="10"': 'http-equiv="refresh" content="1"'}
@@ -363,7 +365,7 @@ def test_a_customers_page_comes_back_by_itself_without_javascript(
 
 @contextmanager
 def _serving_at(port: int, shop: WebServer) -> Iterator[None]:
-    """A second web server on the shop's database."""
+    """Run a second web server on the shop's database."""
     server = Server(
         create_app(load_settings({}, Path.cwd()), lambda: shop.now), "127.0.0.1", port, disconnect
     )
@@ -376,23 +378,23 @@ def _serving_at(port: int, shop: WebServer) -> Iterator[None]:
         thread.join()
 
 
-def test_a_flood_of_customers_pages_is_refused_too(front: Front) -> None:
-    """The location of these pages has the limits of the others."""
+def test_too_many_requests_for_checkout_pages_are_refused(front: Front) -> None:
+    """The location of these pages has the same limits as the others."""
     with ThreadPoolExecutor(4) as pool:
-        each = pool.map(lambda _: ask_often(front, CUSTOMERS, "/pay/PR-1", 250), range(4))
+        each = pool.map(lambda _: send_often(front, CUSTOMERS, "/pay/PR-1", 250), range(4))
         replies = [reply for of_one in each for reply in of_one]
     refused = next(reply for reply in replies if reply.status == 429)
     assert refused.json["type"] == "urn:nodetill:problem:too-many-requests"
 
 
 CUSTOMER, FLOOD, SHOP, HOLDER, CUSTOMERS = "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7", "127.0.0.8"
-"""Clients with an address each. 127.0.0.1 alone is this machine to nginx."""
+"""Clients, each with an address of its own. nginx counts only 127.0.0.1 as this machine."""
 
 
-def ask_often(
+def send_often(
     front: Front, address: str, path: str, count: int, headers: Mapping[str, str] | None = None
 ) -> list[Reply]:
-    """The answers to so many requests on one connection, each made as soon as the one before is answered."""
+    """Send `count` requests one after another over one connection, and return the answers."""
     replies = []
     connection = front.connect(address)
     for _ in range(count):
@@ -403,10 +405,10 @@ def ask_often(
     return replies
 
 
-def test_a_flood_is_refused_and_delays_nobody_else(front: Front) -> None:
-    """Whoever asks for pages without end is told to wait; a customer at another address is served."""
+def test_too_many_requests_are_refused_without_delaying_others(front: Front) -> None:
+    """The client that floods nginx gets 429. A customer at another address is served."""
     with ThreadPoolExecutor(4) as pool:
-        each = pool.map(lambda _: ask_often(front, FLOOD, "/docs", 250), range(4))
+        each = pool.map(lambda _: send_often(front, FLOOD, "/docs", 250), range(4))
         replies = [reply for of_one in each for reply in of_one]
     assert {reply.status for reply in replies} == {200, 429}
     refused = next(reply for reply in replies if reply.status == 429)
@@ -417,14 +419,14 @@ def test_a_flood_is_refused_and_delays_nobody_else(front: Front) -> None:
     assert front.call("GET", "/docs").status == 200
 
 
-def test_a_shop_s_server_has_room(front: Front) -> None:
-    """Hundreds of orders at once from one address: each is answered."""
+def test_a_shops_server_can_send_many_requests(front: Front) -> None:
+    """Hundreds of requests at once from one address are all answered."""
     with ThreadPoolExecutor(8) as pool:
-        each = pool.map(lambda _: ask_often(front, SHOP, "/api/v1/rates", 100, KEYED), range(8))
+        each = pool.map(lambda _: send_often(front, SHOP, "/api/v1/rates", 100, KEYED), range(8))
         assert Counter(reply.status for of_one in each for reply in of_one) == {200: 800}
 
 
-def test_customers_behind_one_address_have_room(front: Front) -> None:
+def test_many_customers_can_share_one_address(front: Front) -> None:
     """Twenty people in one office open a checkout page at the same time."""
     made = front.call("POST", "/api/v1/payments", BODY, KEYED).json
     page = f"/pay/{made['payment_request_id']}"
@@ -434,8 +436,8 @@ def test_customers_behind_one_address_have_room(front: Front) -> None:
     assert Counter(each) == {200: 80}
 
 
-def test_connections_of_one_address_are_counted(front: Front) -> None:
-    """Requests that are under way: past 64 from one address nginx refuses more, and serves others."""
+def test_connections_of_one_address_are_limited(front: Front) -> None:
+    """nginx refuses more than 64 open requests of one address, and serves others."""
     opened = []
     try:
         for _ in range(70):

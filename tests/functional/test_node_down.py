@@ -1,4 +1,4 @@
-"""bitcoind goes away and comes back: nothing is lost, nothing untrue is told."""
+"""An outage of bitcoind loses no payment, and causes no false event."""
 
 import pytest
 
@@ -9,8 +9,8 @@ from tests.support.merchant import Merchant, is_urgent
 pytestmark = pytest.mark.bitcoind
 
 
-def test_without_bitcoind_requests_are_still_answered(till: Merchant, customer: Customer) -> None:
-    """From the pool; /health says what is wrong; and a payment made as soon as it is back is received."""
+def test_requests_are_answered_while_bitcoind_is_down(till: Merchant, customer: Customer) -> None:
+    """Addresses come from the pool, and /health names the problem. A payment at the restart is received."""
     till.node.stop()
     problem = till.wait_problem("bitcoind at", "cannot be reached")
     assert "BITCOIND_RPC_URL" in problem
@@ -27,7 +27,7 @@ def test_without_bitcoind_requests_are_still_answered(till: Merchant, customer: 
 
 
 def test_an_outage_is_logged_at_its_start_and_at_its_end(till: Merchant) -> None:
-    """One line each, however often was tried."""
+    """Retries add no lines."""
     till.daemon.restart()
     till.wait_well()
     till.node.stop()
@@ -38,8 +38,8 @@ def test_an_outage_is_logged_at_its_start_and_at_its_end(till: Merchant) -> None
     assert ["level=error" in line for line in lines] == [True, False], lines
 
 
-def test_a_restart_takes_no_payment_back(till: Merchant, customer: Customer) -> None:
-    """bitcoind's saved mempool has it again; the feed is joined anew and brings the next one."""
+def test_a_restart_of_bitcoind_reverts_no_payment(till: Merchant, customer: Customer) -> None:
+    """bitcoind loads its saved mempool. The daemon connects to the feed again, and receives new payments."""
     order, other = till.request(confirmations=1), till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -53,10 +53,10 @@ def test_a_restart_takes_no_payment_back(till: Merchant, customer: Customer) -> 
         each.wait_told("received", "confirmed")
 
 
-def test_a_killed_bitcoind_that_forgot_blocks_takes_no_payment_back(
+def test_a_killed_bitcoind_without_its_last_blocks_reverts_no_payment(
     till: Merchant, customer: Customer
 ) -> None:
-    """It comes back with a lower tip and without its mempool: that is waited out, and nobody is told."""
+    """bitcoind restarts with a lower tip and an empty mempool. The daemon waits, and stores no event."""
     till.node.restart()
     confirmed, received = till.request(confirmations=2), till.request(confirmations=1)
     customer.pay(confirmed.address, confirmed.amount_sats)
@@ -78,10 +78,8 @@ def test_a_killed_bitcoind_that_forgot_blocks_takes_no_payment_back(
     received.wait_told("received", "confirmed")
 
 
-def test_what_a_restarted_bitcoind_does_not_have_any_more_is_dropped(
-    till: Merchant, customer: Customer
-) -> None:
-    """Without a saved mempool and the wallets' copies a payment is gone, until somebody sends it again."""
+def test_a_payment_that_bitcoind_loses_in_a_restart_is_dropped(till: Merchant, customer: Customer) -> None:
+    """bitcoind has no saved mempool, and its wallet sends no copy. A payment that returns counts again."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -95,22 +93,22 @@ def test_what_a_restarted_bitcoind_does_not_have_any_more_is_dropped(
     order.wait_told("received", "reverted", "received")
 
 
-def test_a_double_spend_made_while_the_feed_was_cut_is_found(till: Merchant, customer: Customer) -> None:
-    """A new connection is a reason to look at everything that is in no block."""
+def test_a_double_spend_without_a_feed_is_found(till: Merchant, customer: Customer) -> None:
+    """After each new connection, the daemon checks all unconfirmed payments."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
     till.daemon.stop()
     till.node.restart()
-    thief = customer.double_spend(sent)
+    double_spend = customer.double_spend(sent)
     till.daemon.start()
     order.wait("new")
-    assert order.transactions()[sent.txid]["replaced_by"] == thief.txid
+    assert order.transactions()[sent.txid]["replaced_by"] == double_spend.txid
     order.wait_told("received", "reverted")
 
 
 def test_an_unloaded_wallet_is_loaded_again(make_till: MerchantMaker, customer: Customer) -> None:
-    """By the daemon, which needs it for new addresses; payments are found without it."""
+    """The daemon loads the wallet, because new addresses need it. Payments are found without it."""
     till = make_till(RECONCILE_INTERVAL="1").open()
     till.node.rpc("unloadwallet", till.wallet)
     order = till.request()
@@ -123,7 +121,7 @@ def test_an_unloaded_wallet_is_loaded_again(make_till: MerchantMaker, customer: 
 
 
 def test_a_locked_wallet_is_enough(make_till: MerchantMaker, customer: Customer) -> None:
-    """Nodetill spends nothing: it gets its addresses and finds its payments without the passphrase."""
+    """The daemon gets addresses and finds payments without the passphrase, because it spends nothing."""
     till = make_till(ADDRESS_POOL="5", RECONCILE_INTERVAL="1").open()
     till.node.rpc("encryptwallet", "correct horse", wallet=till.wallet)
     assert till.node.rpc("getwalletinfo", wallet=till.wallet)["unlocked_until"] == 0

@@ -1,4 +1,4 @@
-"""bitcoind answers, and does not know everything yet: what it lacks is not taken for gone, nor for late."""
+"""While bitcoind loads or syncs, a payment that it lacks counts neither as dropped nor as late."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.bitcoind
 
 AMOUNT_SATS = 2_000
 DAYS_AHEAD = 3
-"""Of the newest block: bitcoind takes itself for being in initial download after one."""
+"""The age of the newest block for bitcoind. After one day, bitcoind is in initial download."""
 MANY_BLOCKS = 500
-"""Enough for bitcoind to prune some: it keeps 288, and deletes whole files."""
+"""bitcoind prunes some of so many blocks. It keeps 288, and deletes only whole files."""
 
 
-def test_nothing_is_gone_while_bitcoind_reads_its_mempool(stage: Scenario) -> None:
-    """It takes minutes on a large one; no payment that was there before is called dropped."""
+def test_no_payment_is_dropped_while_bitcoind_loads_its_mempool(stage: Scenario) -> None:
+    """bitcoind needs minutes to load a large mempool."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
     stage.pay([(account, AMOUNT_SATS)])
@@ -40,25 +40,25 @@ def test_nothing_is_gone_while_bitcoind_reads_its_mempool(stage: Scenario) -> No
     stage.end()
 
 
-def test_nothing_expires_while_bitcoind_reads_its_mempool(stage: Scenario) -> None:
-    """A payment in it that nobody has seen yet may have come in time."""
+def test_no_request_expires_while_bitcoind_loads_its_mempool(stage: Scenario) -> None:
+    """The mempool may contain a payment that came in time, and that the daemon has not seen yet."""
     stage.begin()
     stage.daemon.stop()
     account = stage.request(AMOUNT_SATS, expiry=timedelta(seconds=1))
     stage.pay([(account, AMOUNT_SATS)])
     expires_at = account.row().expires_at
-    wait_until(lambda: datetime.now(UTC) > expires_at, PATIENCE_SECONDS, "the request to be over")
+    wait_until(lambda: datetime.now(UTC) > expires_at, PATIENCE_SECONDS, "the request to expire")
     with stage.daemon.loading():
         stage.daemon.start()
-        stage.hold("told what a node says that has yet to read its mempool")
+        stage.hold("an event follows from a node that has yet to load its mempool")
     stage.settle()
     assert account.row().status == Status.RECEIVED
     assert [event.type for event in events_of(account.row())] == ["payment.received"]
     stage.end()
 
 
-def test_in_initial_download_blocks_are_read_and_nothing_is_told(stage: Scenario) -> None:
-    """The newest of them is old: what came after it may change everything."""
+def test_no_event_is_stored_in_initial_download(stage: Scenario) -> None:
+    """The daemon reads the blocks, but newer blocks may change every status."""
     stage.begin()
     paid = stage.request(AMOUNT_SATS, confirmations=2)
     unpaid = stage.request(AMOUNT_SATS, expiry=timedelta(seconds=1))
@@ -71,7 +71,7 @@ def test_in_initial_download_blocks_are_read_and_nothing_is_told(stage: Scenario
         lambda: stored_tip().hash == tip and datetime.now(UTC) > expires_at,  # type: ignore[union-attr]
         PATIENCE_SECONDS,
     )
-    stage.hold("told what a node says that is in initial download")
+    stage.hold("an event follows from a node in initial download")
     assert Event.select().count() == 0
 
     stage.world.node.restart()
@@ -82,22 +82,20 @@ def test_in_initial_download_blocks_are_read_and_nothing_is_told(stage: Scenario
     stage.end()
 
 
-def test_a_block_that_is_pruned_is_not_skipped(
-    start_node: Callable[..., RegtestNode], tmp_path: Path
-) -> None:
-    """/health and the log say how to get it back; that done, all is found that was in it."""
+def test_a_pruned_block_is_not_skipped(start_node: Callable[..., RegtestNode], tmp_path: Path) -> None:
+    """/health and the log name the command that fetches the block. Then the payments in it are found."""
     (port,) = free_ports(1)
     keeper = start_node("-listen=1", f"-bind=127.0.0.1:{port}")
     node = start_node("-fastprune", "-prune=1", f"-connect=127.0.0.1:{port}")
     keeper.fund_customer()
-    _wait_agreement(keeper, node)
+    _wait_for_one_tip(keeper, node)
     till = Merchant(node, tmp_path).open()
     try:
         order = till.request(confirmations=1)
         till.daemon.stop()
         Customer(keeper).pay(order.address, order.amount_sats)
         keeper.mine(MANY_BLOCKS)
-        _wait_agreement(keeper, node)
+        _wait_for_one_tip(keeper, node)
         first = till.health().document["chain"]["height"] + 1
         last = node.rpc("pruneblockchain", node.rpc("getblockcount"))
         assert last >= first
@@ -117,11 +115,13 @@ def test_a_block_that_is_pruned_is_not_skipped(
         till.close()
 
 
-def _wait_agreement(*nodes: RegtestNode) -> None:
-    wait_until(lambda: len({node.rpc("getbestblockhash") for node in nodes}) == 1, what="one chain")
+def _wait_for_one_tip(*nodes: RegtestNode) -> None:
+    wait_until(
+        lambda: len({node.rpc("getbestblockhash") for node in nodes}) == 1, what="the nodes to have one tip"
+    )
 
 
 def _fetch(node: RegtestNode, block_hash: str, peer: Any) -> None:
-    """As the operator is told to; bitcoind refuses to fetch what it has."""
+    """Fetch a block as /health advises. bitcoind refuses to fetch a block that it has."""
     with suppress(JSONRPCException):
         node.rpc("getblockfrompeer", block_hash, peer)

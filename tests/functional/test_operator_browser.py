@@ -1,4 +1,4 @@
-"""The operator's pages in a real browser: they keep up, can be used by everybody, and run nobody's script."""
+"""The operator's pages in a real browser update themselves, are accessible, and run no foreign script."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ PATIENCE = 20_000
 
 @pytest.fixture(scope="module")
 def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """A shop with an operator, and something of every kind to decide."""
+    """Open a shop with an operator, and with a payment for each kind of decision."""
     directory = tmp_path_factory.mktemp("shop")
     settings = {"OPERATOR_PASSWORD": PASSWORD}
     with open_shop(directory, new_database(directory), settings, addresses=200) as opened:
@@ -41,7 +41,7 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def key(shop: WebServer, browser: Browser) -> Any:
-    """The cookies of a browser that has logged in: to do so again for each test would only take time."""
+    """Return the cookies of a browser that has logged in once, because a login takes time."""
     context = browser.new_context()
     log_in(context, shop).wait_for_url("**/")
     cookies = context.cookies()
@@ -51,7 +51,10 @@ def key(shop: WebServer, browser: Browser) -> Any:
 
 @pytest.fixture
 def open_page(shop: WebServer, browser: Browser, key: Any) -> Iterator[OpenPage]:
-    """Opens a page as the operator, in a browser of these properties. No page may have had a fault."""
+    """Return a function that opens a page as the operator, in a browser with these properties.
+
+    The test fails if a page logs a message or an error.
+    """
     faults: list[str] = []
     contexts = []
 
@@ -87,14 +90,14 @@ def row_of(page: Page, document: dict[str, Any], need: str = "") -> Any:
 
 
 def all_paths() -> list[str]:
-    """A page of each kind, and that of a payment for each kind of decision."""
+    """Return the path of a page of each kind, and of a payment for each kind of decision."""
     rows = [PaymentRequest.select().where(needs_action(need)).get() for need in ActionNeeded]
     pages = ["/", "/?needs=late", "/?needs=undelivered", "/operator/money", "/operator/sellers"]
     return [*pages, *(f"/operator/payments/{row.reference}" for row in rows)]
 
 
-def test_the_way_in_and_out(shop: WebServer, browser: Browser) -> None:
-    """A wrong password is told; the right one leads on; the keyboard is enough; then all is closed again."""
+def test_an_operator_logs_in_and_out(shop: WebServer, browser: Browser) -> None:
+    """The keyboard is enough for the login, which leads to the requested page. A logout closes all pages."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{shop.port}/operator/money")
@@ -118,8 +121,8 @@ def test_the_way_in_and_out(shop: WebServer, browser: Browser) -> None:
     context.close()
 
 
-def test_all_text_can_be_read(shop: WebServer, open_page: OpenPage) -> None:
-    """Contrast of at least 4.5 to 1 (WCAG AA), in light and in dark."""
+def test_all_text_has_enough_contrast(shop: WebServer, open_page: OpenPage) -> None:
+    """The contrast is at least 4.5 to 1 (WCAG AA), in the light and in the dark scheme."""
     page = open_page()
     for path in all_paths():
         page.goto(f"http://127.0.0.1:{shop.port}{path}")
@@ -130,8 +133,8 @@ def test_all_text_can_be_read(shop: WebServer, open_page: OpenPage) -> None:
             assert [(text, ratio) for text, ratio in contrasts if ratio < AA_CONTRAST] == [], (path, scheme)
 
 
-def test_nothing_is_wider_than_the_screen(shop: WebServer, open_page: OpenPage) -> None:
-    """From the smallest phone to a desktop, with the longest of words in it."""
+def test_no_page_is_wider_than_the_screen(shop: WebServer, open_page: OpenPage) -> None:
+    """The screens go from the smallest phone to a desktop, and the pages have a very long word."""
     page = open_page()
     for path in all_paths():
         page.goto(f"http://127.0.0.1:{shop.port}{path}")
@@ -140,8 +143,8 @@ def test_nothing_is_wider_than_the_screen(shop: WebServer, open_page: OpenPage) 
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
 
 
-def test_a_screen_reader_finds_its_way(shop: WebServer, open_page: OpenPage) -> None:
-    """One main part and one headline on each page; every table, field, button and link has a name."""
+def test_a_screen_reader_can_use_each_page(shop: WebServer, open_page: OpenPage) -> None:
+    """Each page has one main part and one headline. Each table, field, button and link has a name."""
     page = open_page()
     for path in all_paths():
         page.goto(f"http://127.0.0.1:{shop.port}{path}")
@@ -162,8 +165,8 @@ def test_a_screen_reader_finds_its_way(shop: WebServer, open_page: OpenPage) -> 
     assert len(names) == len(set(names)) > 1
 
 
-def test_nobody_s_script_runs(shop: WebServer, open_page: OpenPage) -> None:
-    """What is in a note, a label or an answer is shown as it was written."""
+def test_no_script_in_a_text_runs(shop: WebServer, open_page: OpenPage) -> None:
+    """Notes, labels and metadata are shown as they were written."""
     page = open_page()
     for path in all_paths():
         page.goto(f"http://127.0.0.1:{shop.port}{path}")
@@ -172,19 +175,15 @@ def test_nobody_s_script_runs(shop: WebServer, open_page: OpenPage) -> None:
     expect(page.get_by_text("<script>document.title").first).to_be_visible()
 
 
-def test_everything_comes_from_the_till(shop: WebServer, open_page: OpenPage) -> None:
-    """No third party learns anything."""
+def test_pages_load_only_files_of_this_server(shop: WebServer, open_page: OpenPage) -> None:
     page = open_page()
     loaded = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
     assert loaded
     assert all(url.startswith(f"http://127.0.0.1:{shop.port}/") for url in loaded)
 
 
-def test_the_list_keeps_up(shop: WebServer, open_page: OpenPage) -> None:
-    """A new payment, a status that changes, something to decide: shown without loading the page anew.
-
-    What somebody types or has the focus on stays.
-    """
+def test_the_list_updates_itself(shop: WebServer, open_page: OpenPage) -> None:
+    """New payments, statuses and decisions appear without a reload. The focus and a half-typed text stay."""
     page = open_page()
     page.evaluate("window.isTheSamePage = true")
     page.get_by_text("Find…").click()
@@ -205,7 +204,7 @@ def test_the_list_keeps_up(shop: WebServer, open_page: OpenPage) -> None:
 
 
 def test_late_money_is_accepted_with_a_click(shop: WebServer, open_page: OpenPage) -> None:
-    """After a second look, on the list. The list then has a line on it, and its daemon gets the command."""
+    """The list asks before it accepts. The row then has a line on it, and the daemon gets the command."""
     made = create_in_scene(shop, "late")
     page = open_page("/?needs=late")
     row = row_of(page, made)
@@ -231,7 +230,7 @@ def test_late_money_is_accepted_with_a_click(shop: WebServer, open_page: OpenPag
 
 
 def test_a_message_is_sent_again_with_a_click(shop: WebServer, open_page: OpenPage) -> None:
-    """And what is dealt with goes from the list."""
+    """A decision that is marked as done leaves the list."""
     made = create_in_scene(shop, "confirmed")
     add_event(shop, made, "payment.confirmed", webhook={"failed_at": shop.now, "last_error": "HTTP 500"})
     page = open_page()
@@ -260,7 +259,7 @@ def test_a_message_is_sent_again_with_a_click(shop: WebServer, open_page: OpenPa
 def test_payments_are_found_and_exported(
     shop: WebServer, open_page: OpenPage, tmp_path: Path, has_script: bool
 ) -> None:
-    """By what is filled in; the CSV has the same."""
+    """The list and the CSV have the payments that match the form."""
     note = f"Ærø {has_script}"
     made, _ = create_in_scene(shop, "confirmed", note=note), create_in_scene(shop, "new", note=note)
     page = open_page(java_script_enabled=has_script)
@@ -283,11 +282,11 @@ def test_payments_are_found_and_exported(
     expect(page.get_by_role("searchbox")).to_have_value("")
 
 
-def test_a_mark_as_done_is_undone_where_it_was_made(shop: WebServer, open_page: OpenPage) -> None:
-    """In the list with its filter, without JavaScript too."""
+def test_a_mark_as_done_can_be_undone_in_the_list(shop: WebServer, open_page: OpenPage) -> None:
+    """The undo keeps the list's filter, and needs no JavaScript."""
     made = create_in_scene(shop, "expired_partly")
     for has_script in (True, False):
-        # A moment names the decisions of one form.
+        # The time of a form identifies its decisions, so two forms need different times.
         shop.wait(seconds=1)
         page = open_page("/?needs=part", java_script_enabled=has_script)
         row = row_of(page, made)
@@ -314,8 +313,8 @@ def test_a_phone_shows_the_decisions_first(shop: WebServer, open_page: OpenPage)
     expect(page.get_by_role("searchbox")).to_be_visible()
 
 
-def test_health_unfolds_by_itself_when_something_is_wrong(shop: WebServer, open_page: OpenPage) -> None:
-    """And what the reader has opened stays open."""
+def test_a_problem_opens_the_health_section(shop: WebServer, open_page: OpenPage) -> None:
+    """A section that the reader has opened stays open."""
     page = open_page()
     page.get_by_text("All is well").click()
     beat(shop.now, TIP + 1, [])
@@ -329,7 +328,7 @@ def test_health_unfolds_by_itself_when_something_is_wrong(shop: WebServer, open_
 
 
 def test_no_two_landmarks_have_the_same_name(shop: WebServer, open_page: OpenPage) -> None:
-    """A screen reader lists them (axe: landmark-unique)."""
+    """A screen reader lists the landmarks by their names (axe: landmark-unique)."""
     page = open_page()
     for path in all_paths():
         page.goto(f"http://127.0.0.1:{shop.port}{path}")
@@ -341,8 +340,8 @@ def test_no_two_landmarks_have_the_same_name(shop: WebServer, open_page: OpenPag
         assert len(names) == len(set(names)), (path, names)
 
 
-def test_a_visitor_finds_the_way_to_the_login(shop: WebServer, browser: Browser) -> None:
-    """The first page has a quiet link, and no password."""
+def test_a_visitor_finds_the_link_to_the_login(shop: WebServer, browser: Browser) -> None:
+    """The first page has an inconspicuous link, and no password field."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{shop.port}/")
@@ -353,8 +352,8 @@ def test_a_visitor_finds_the_way_to_the_login(shop: WebServer, browser: Browser)
     context.close()
 
 
-def test_a_lost_connection_is_told(shop: WebServer, browser: Browser, key: Any) -> None:
-    """What is shown may be old, and says so until it is not."""
+def test_a_lost_connection_is_shown(shop: WebServer, browser: Browser, key: Any) -> None:
+    """The page may be out of date, and shows a message until the connection is back."""
     context = browser.new_context()
     context.add_cookies(key)
     page = context.new_page()
@@ -366,8 +365,8 @@ def test_a_lost_connection_is_told(shop: WebServer, browser: Browser, key: Any) 
     context.close()
 
 
-def test_a_session_that_is_over_leads_to_the_login(shop: WebServer, browser: Browser) -> None:
-    """By itself: nobody sits before a page that is not kept up any more. Afterwards it is that page again."""
+def test_an_ended_session_leads_to_the_login(shop: WebServer, browser: Browser) -> None:
+    """The page redirects by itself. The login leads back to the same page."""
     context = browser.new_context()
     page = log_in(context, shop, "/?status=confirmed")
     page.wait_for_url("**/?status=confirmed")
@@ -381,8 +380,8 @@ def test_a_session_that_is_over_leads_to_the_login(shop: WebServer, browser: Bro
     context.close()
 
 
-def test_a_link_on_another_site_leads_in(shop: WebServer, open_page: OpenPage) -> None:
-    """Though SameSite=Strict keeps the cookies back at first: who is logged in need not do so again."""
+def test_a_link_on_another_site_needs_no_second_login(shop: WebServer, open_page: OpenPage) -> None:
+    """SameSite=Strict withholds the cookies at first, but an operator with a session is still logged in."""
     page = open_page()
     page.goto(f"http://localhost:{shop.port}/docs")
     page.evaluate(f"location.href = 'http://127.0.0.1:{shop.port}/operator/money?days=7'")
@@ -390,8 +389,8 @@ def test_a_link_on_another_site_leads_in(shop: WebServer, open_page: OpenPage) -
     expect(page.get_by_role("heading", level=1)).to_have_text("Money received")
 
 
-def test_the_chart_has_its_table(shop: WebServer, open_page: OpenPage) -> None:
-    """What the bars show can be read."""
+def test_each_chart_has_a_table(shop: WebServer, open_page: OpenPage) -> None:
+    """The table has the amounts that the bars show."""
     change(create_in_scene(shop, "confirmed"), confirmed_at=shop.now, currency="CHF", amount_fiat="1234.50")
     page = open_page("/operator/money")
     expect(page.get_by_role("img", name="CHF by day")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The operator's page while customers really pay: what it shows by itself, and what its buttons do."""
+"""The operator's pages update themselves and send commands while customers pay."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,13 +18,16 @@ Visit = Callable[[Merchant], Page]
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker) -> Merchant:
-    """A till with an operator, whose prices hold for some seconds."""
+    """Open a till with an operator. Its requests expire after six seconds."""
     return make_till(OPERATOR_PASSWORD=PASSWORD, PAYMENT_EXPIRY="6").open()
 
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
-    """Opens a till's first page in a new browser, and logs in. The page may have no fault."""
+    """Return a function that opens a till's first page in a new browser, and logs in.
+
+    The test fails if a page logs a message or an error.
+    """
     context = browser.new_context(locale="en-GB")
     faults: list[str] = []
 
@@ -53,8 +56,8 @@ def see(place: Locator, words: str) -> None:
     expect(place).to_contain_text(words, timeout=PATIENCE_MS)
 
 
-def test_a_payment_is_seen_as_it_goes(till: Merchant, customer: Customer, visit: Visit) -> None:
-    """Asked for, received, each confirmation, confirmed, the day's money: on the page as it was opened."""
+def test_the_page_follows_a_payment(till: Merchant, customer: Customer, visit: Visit) -> None:
+    """The open page shows the request, the payment and each confirmation without a reload."""
     page = visit(till)
     expect(page.get_by_text("Something needs your attention")).to_have_count(0)
     order = till.request(confirmations=2, expires_in=600, note="Alpaca socks")
@@ -80,7 +83,7 @@ def test_a_payment_is_seen_as_it_goes(till: Merchant, customer: Customer, visit:
 
 
 def test_late_money_is_accepted_on_the_page(till: Merchant, customer: Customer, visit: Visit) -> None:
-    """It comes to the top by itself; a click, and the daemon counts it."""
+    """Late money appears at the top of the open page. After a click, the daemon counts it."""
     order = till.request()
     order.wait("expired")
     page = visit(till)
@@ -99,8 +102,9 @@ def test_late_money_is_accepted_on_the_page(till: Merchant, customer: Customer, 
     expect(question).to_have_count(0)
 
 
-def test_a_double_spend_comes_to_the_top(till: Merchant, customer: Customer, visit: Visit) -> None:
-    """Until the operator has dealt with it."""
+def test_a_double_spend_is_listed_until_it_is_marked_as_done(
+    till: Merchant, customer: Customer, visit: Visit
+) -> None:
     order = till.request(expires_in=600)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -119,7 +123,7 @@ def test_a_double_spend_comes_to_the_top(till: Merchant, customer: Customer, vis
 
 
 def test_a_webhook_that_was_given_up_is_sent_again(till: Merchant, customer: Customer, visit: Visit) -> None:
-    """The endpoint was gone; it is back; the page tells of both."""
+    """The endpoint answers 410 and later 204. The page shows both results."""
     page = visit(till)
     with Endpoint(answers(410)) as endpoint:
         till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)

@@ -1,4 +1,4 @@
-"""The servers start, stop and take over as an operator's service manager expects it."""
+"""The servers start, stop and take over as an operator's service manager expects."""
 
 import os
 import stat
@@ -14,12 +14,12 @@ from tests.support.merchant import Merchant
 pytestmark = pytest.mark.bitcoind
 
 CONTRACT_SECONDS = 5.0
-"""docs/spec.md 1: both servers stop, and a standby takes over, within this time."""
+"""Both servers stop, and a standby takes over, within this time (docs/spec.md 1)."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def careless_umask() -> Iterator[None]:
-    """As it may be where nobody has thought of it: what is made is open to all."""
+    """Clear the umask, so that a file without an explicit mode is open to all."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -27,17 +27,17 @@ def careless_umask() -> Iterator[None]:
 
 @pytest.fixture
 def standby(till: Merchant) -> Iterator[Process]:
-    """A second daemon on the till's database, which waits."""
+    """Start a second daemon on the till's database, which stands by."""
     second = Process("run_daemon.py", till.installation.environ, till.installation.directory, "standby")
     with second:
         second.wait_for_line("standby", "another daemon works on this database")
         yield second
 
 
-def test_a_second_daemon_waits_and_takes_over_when_the_first_is_killed(
+def test_a_standby_takes_over_when_the_first_daemon_is_killed(
     till: Merchant, standby: Process, customer: Customer
 ) -> None:
-    """Within five seconds, and with everything that happened meanwhile."""
+    """The standby takes over within five seconds, and finds the payments made meanwhile."""
     order = till.request(confirmations=1)
     till.daemon.kill()
     customer.pay(order.address, order.amount_sats)
@@ -56,14 +56,13 @@ def test_a_second_daemon_waits_and_takes_over_when_the_first_is_killed(
     order.wait_told("received", "confirmed")
 
 
-def test_a_standby_stops_when_it_is_told_to(till: Merchant, standby: Process) -> None:
-    """It waits for the other daemon, and listens all the same."""
+def test_a_standby_stops_on_sigterm(till: Merchant, standby: Process) -> None:
     assert standby.stop(CONTRACT_SECONDS) == 0
     assert till.daemon.is_running
 
 
 def test_both_servers_stop_in_time_and_lose_nothing(till: Merchant, customer: Customer) -> None:
-    """SIGTERM: exit status 0 within five seconds, also when a payment has just come."""
+    """After SIGTERM the exit status is 0 within five seconds, even just after a payment."""
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     assert till.daemon.stop(CONTRACT_SECONDS) == 0
@@ -76,8 +75,8 @@ def test_both_servers_stop_in_time_and_lose_nothing(till: Merchant, customer: Cu
     order.wait_told("received", "confirmed")
 
 
-def test_the_web_server_needs_no_daemon_to_answer(till: Merchant) -> None:
-    """Requests come from the pool; when it is empty, 503 with Retry-After and nothing is used up."""
+def test_requests_are_answered_while_the_daemon_is_down(till: Merchant) -> None:
+    """Addresses come from the pool. With an empty pool the answer is 503 with Retry-After."""
     till.daemon.stop()
     body = {"seller_id": "company1", "amount_fiat": "10.00", "currency": "EUR"}
     answers = [till.client.post("/api/v1/payments", body) for _ in range(25)]
@@ -90,8 +89,8 @@ def test_the_web_server_needs_no_daemon_to_answer(till: Merchant) -> None:
     till.wait_well()
 
 
-def test_what_the_servers_write_is_their_owner_s_alone(till: Merchant, customer: Customer) -> None:
-    """Database, journals, locks, mails and logs: no right for anybody else, whatever the umask."""
+def test_only_the_owner_can_access_files_of_the_servers(till: Merchant, customer: Customer) -> None:
+    """Databases, journals, locks, emails and logs are closed to others, even with an open umask."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
     order.wait_told("received", "confirmed")
@@ -103,16 +102,15 @@ def test_what_the_servers_write_is_their_owner_s_alone(till: Merchant, customer:
 
 
 def test_no_secret_is_in_any_log_or_command_line(till: Merchant) -> None:
-    """Neither the seller's key and webhook secret nor bitcoind's password; what is tried and fails is no
-    more seen."""
+    """The secrets are the seller's key and webhook secret, bitcoind's password, and a wrong key."""
     for key in ("nt_a-guess", None):
         till.installation.client(key).post("/api/v1/payments", {"seller_id": till.webhook_secret})
     till.node.rpc("unloadwallet", till.wallet)
     till.daemon.restart()
     till.wait_well()
-    said = till.daemon.log_file.read_text() + till.web.log_file.read_text()
+    text = till.daemon.log_file.read_text() + till.web.log_file.read_text()
     for server in (till.daemon, till.web):
-        said += Path(f"/proc/{server.pid}/cmdline").read_text()
+        text += Path(f"/proc/{server.pid}/cmdline").read_text()
     assert till.client.api_key is not None
     for secret in (till.client.api_key, till.webhook_secret, till.node.password, "nt_a-guess"):
-        assert secret not in said
+        assert secret not in text

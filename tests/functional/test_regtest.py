@@ -1,4 +1,4 @@
-"""regtest/node.py, bitcoin.conf.example and what they promise, on a real bitcoind."""
+"""regtest/node.py and bitcoin.conf.example, on a real bitcoind."""
 
 import os
 import stat
@@ -32,8 +32,8 @@ def whitelist() -> list[str]:
     return line.partition(":")[2].split(",")
 
 
-def test_the_example_publishes_each_topic_with_a_mark_that_loses_nothing(regtest_node: RegtestNode) -> None:
-    """What bitcoind says it publishes is what the configuration asks for, each on an address of its own."""
+def test_the_example_publishes_each_topic_without_a_queue_limit(regtest_node: RegtestNode) -> None:
+    """Each topic has its own address, and a high-water mark of 0, which means no limit."""
     published = {row["type"]: (row["address"], row["hwm"]) for row in regtest_node.rpc("getzmqnotifications")}
     assert published == {
         "pubrawtx": (regtest_node.zmq_rawtx, 0),
@@ -41,14 +41,14 @@ def test_the_example_publishes_each_topic_with_a_mark_that_loses_nothing(regtest
     }
 
 
-def test_the_whitelist_is_what_the_daemon_calls_and_no_more() -> None:
-    """A call that is missing would fail on the operator's node alone; one too many is a risk for nothing."""
+def test_the_whitelist_has_exactly_the_daemons_calls() -> None:
+    """A missing call would fail only on the operator's node. A needless call would be a risk."""
     assert set(whitelist()) == RPC_CALLS
     assert len(whitelist()) == len(RPC_CALLS)
 
 
-def test_nodetills_user_may_make_no_call_but_those_of_the_whitelist(regtest_node: RegtestNode) -> None:
-    """Every call on the list is let through; any other, such as spending or reading keys, is refused."""
+def test_nodetills_user_can_make_only_the_calls_of_the_whitelist(regtest_node: RegtestNode) -> None:
+    """bitcoind refuses all other calls, such as those that spend or that return keys."""
     known = {line.split()[0] for line in regtest_node.rpc("help").splitlines() if line and line[0] != "="}
     assert set(whitelist()) <= known
     refused = {method for method in known if status_of(regtest_node, method) == 403}
@@ -56,7 +56,10 @@ def test_nodetills_user_may_make_no_call_but_those_of_the_whitelist(regtest_node
 
 
 def status_of(node: RegtestNode, method: str) -> int:
-    """403 if the whitelist refuses the call, else 200. Too many arguments, so that none does anything."""
+    """Return 403 if the whitelist refuses the call, else 200.
+
+    The call has too many arguments, so that it has no effect.
+    """
     try:
         call(node.rpc_url, method, *["too", "many"] * 10)
     except JSONRPCException as error:
@@ -64,15 +67,14 @@ def status_of(node: RegtestNode, method: str) -> int:
     return 200
 
 
-def test_the_cookies_user_is_not_bound_by_the_whitelist(regtest_node: RegtestNode) -> None:
-    """Else the operator's own bitcoin-cli would stop working."""
+def test_the_whitelist_does_not_limit_the_cookies_user(regtest_node: RegtestNode) -> None:
+    """The operator's own bitcoin-cli uses the cookie."""
     assert regtest_node.rpc("getbalance", wallet=CUSTOMER) > 0
 
 
-def test_a_node_comes_back_after_a_kill_with_the_same_ports_and_wallets(
+def test_a_killed_node_restarts_with_the_same_ports_and_wallets(
     start_node: Callable[..., RegtestNode],
 ) -> None:
-    """As bitcoind does after a crash, so that a daemon can wait for it."""
     node = start_node()
     node.rpc("createwallet", "nodetill")
     node.mine(3)
@@ -85,8 +87,8 @@ def test_a_node_comes_back_after_a_kill_with_the_same_ports_and_wallets(
     assert set(node.rpc("listwallets")) == {"nodetill", CUSTOMER}
 
 
-def test_a_node_that_does_not_start_says_why(bitcoind: list[str], tmp_path: Path) -> None:
-    """A wrong option is named in the error."""
+def test_the_error_of_a_failed_start_has_the_reason(bitcoind: list[str], tmp_path: Path) -> None:
+    """The error names the wrong option."""
     with pytest.raises(NodeError, match="nosuchoption"):
         RegtestNode.start(tmp_path / "node", bitcoind, ["-nosuchoption"])
 
@@ -103,7 +105,7 @@ def test_a_node_ends_with_the_process_that_started_it(bitcoind: list[str], tmp_p
         assert starter.stdout is not None
         pid = int(starter.stdout.readline())
         starter.kill()
-    wait_until(lambda: not is_alive(pid), what="bitcoind to be gone")
+    wait_until(lambda: not is_alive(pid), what="bitcoind to end")
 
 
 def is_alive(pid: int) -> bool:
@@ -113,8 +115,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_a_named_bitcoind_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """$BITCOIND wins over the path and the cache; an error names it where it isn't there."""
+def test_the_variable_bitcoind_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """$BITCOIND comes before the path and the cache. If its file is missing, the error names the variable."""
     program = tmp_path / "bitcoind"
     program.touch()
     program.chmod(stat.S_IRWXU)
@@ -125,18 +127,18 @@ def test_a_named_bitcoind_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path:
         find_bitcoind()
 
 
-def test_where_there_is_no_apt_the_error_says_what_to_do(
+def test_without_apt_the_error_names_the_variable_to_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without bitcoind and without Debian, the operator learns where to get one and which variable to set."""
+    """The system has no bitcoind, and is not Debian."""
     monkeypatch.delenv("BITCOIND", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoBitcoindError, match="set BITCOIND"):
         find_bitcoind(tmp_path / "cache")
 
 
-def test_options_that_this_bitcoind_does_not_know_are_left_out(tmp_path: Path) -> None:
-    """Bitcoin Core has no -blockmaxsize, and would refuse to start."""
+def test_options_that_bitcoind_lacks_are_left_out(tmp_path: Path) -> None:
+    """Bitcoin Core has no -blockmaxsize, and would refuse to start with it."""
     program = tmp_path / "bitcoind"
     program.write_text("#!/bin/sh\necho '  -checkmempool=<n>'\necho '  -blockmaxweight=<n>'\n")
     program.chmod(stat.S_IRWXU)

@@ -1,4 +1,4 @@
-"""The chain is rewritten under a till: only what that changes for a payment is told."""
+"""Reorgs cause only the events of payments whose status changes."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.support.merchant import Merchant, Order, is_urgent
 
 
 def _mined(till: Merchant, customer: Customer, blocks: int, **more: Any) -> tuple[Order, Sent]:
-    """A paid request that is `blocks` deep."""
+    """Return a paid request with `blocks` confirmations, and its payment."""
     order = till.request(**more)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -16,8 +16,8 @@ def _mined(till: Merchant, customer: Customer, blocks: int, **more: Any) -> tupl
     return order, sent
 
 
-def test_a_reorg_that_leaves_a_payment_as_deep_tells_nobody(till: Merchant, customer: Customer) -> None:
-    """Two blocks are replaced by three, the payment is in the first: one confirmation more, no event."""
+def test_a_reorg_that_keeps_a_payment_causes_no_event(till: Merchant, customer: Customer) -> None:
+    """Three blocks replace two, and the first has the payment, which gets one confirmation more."""
     order, sent = _mined(till, customer, 2)
     order.wait("confirming", confirmations=2)
     customer.reorg(2, [sent.txid])
@@ -29,10 +29,8 @@ def test_a_reorg_that_leaves_a_payment_as_deep_tells_nobody(till: Merchant, cust
     order.wait_told("received", "confirmed")
 
 
-def test_a_payment_that_falls_back_into_the_mempool_stays_received(
-    till: Merchant, customer: Customer
-) -> None:
-    """Before it was confirmed, losing its block is no event: the status shows it."""
+def test_a_payment_that_returns_to_the_mempool_stays_received(till: Merchant, customer: Customer) -> None:
+    """The payment loses its block before it is confirmed. The status changes, and no event is stored."""
     order, sent = _mined(till, customer, 1)
     order.wait("confirming", confirmations=1)
     customer.reorg(1)
@@ -43,7 +41,7 @@ def test_a_payment_that_falls_back_into_the_mempool_stays_received(
 
 
 def test_a_confirmed_payment_that_is_mined_again_stays_confirmed(till: Merchant, customer: Customer) -> None:
-    """It may even be less deep than was asked for: it is in the chain, and nobody is told anything."""
+    """The payment has fewer confirmations than required, but is in the chain. No event is stored."""
     order, sent = _mined(till, customer, 2, confirmations=2)
     order.wait("confirmed", confirmations=2)
     customer.reorg(2, [], [], [sent.txid])
@@ -52,8 +50,8 @@ def test_a_confirmed_payment_that_is_mined_again_stays_confirmed(till: Merchant,
     order.wait_told("received", "confirmed")
 
 
-def test_another_block_of_the_same_height_is_no_outage(till: Merchant, customer: Customer) -> None:
-    """It is read like any other, and the log speaks of a reorg and of nothing worse."""
+def test_another_block_of_the_same_height_is_logged_as_a_reorg(till: Merchant, customer: Customer) -> None:
+    """The log has no outage."""
     order, sent = _mined(till, customer, 1)
     before = len(till.daemon.lines())
     customer.invalidate(1)
@@ -62,13 +60,13 @@ def test_another_block_of_the_same_height_is_no_outage(till: Merchant, customer:
     assert order.now()["confirmations"] == 1
     till.node.mine()
     order.wait("confirming", confirmations=2)
-    said = till.daemon.lines()[before:]
-    assert any("event=reorg" in line for line in said)
-    assert not any("event=outage" in line for line in said)
+    lines = till.daemon.lines()[before:]
+    assert any("event=reorg" in line for line in lines)
+    assert not any("event=outage" in line for line in lines)
 
 
 def test_a_confirmed_payment_that_leaves_the_chain_is_reverted(till: Merchant, customer: Customer) -> None:
-    """It is only received then, and confirmed anew by its next block: all of it is told."""
+    """The request is received again, and new blocks confirm it again. Each change has its event."""
     order, sent = _mined(till, customer, 2, confirmations=2)
     order.wait("confirmed")
     customer.reorg(2)
@@ -86,20 +84,20 @@ def test_a_confirmed_payment_that_leaves_the_chain_is_reverted(till: Merchant, c
 def test_a_confirmed_payment_that_is_double_spent_in_another_chain_is_reverted(
     till: Merchant, customer: Customer
 ) -> None:
-    """The worst that can happen is told once, urgently, and what is left is a request without money."""
+    """One urgent email reports it, and the request has no money."""
     order, sent = _mined(till, customer, 3, confirmations=3)
     order.wait("confirmed")
-    thief = customer.sign_double_spend(sent)
-    customer.reorg(3, [thief.raw])
+    double_spend = customer.sign_double_spend(sent)
+    customer.reorg(3, [double_spend.raw])
     till.wait_tip()
     reverted = order.wait("new", received_sats=0, confirmed_at=None)
-    assert [part["replaced_by"] for part in reverted["transactions"]] == [thief.txid]
+    assert [part["replaced_by"] for part in reverted["transactions"]] == [double_spend.txid]
     letters = order.wait_told("received", "confirmed", "reverted")
     assert is_urgent(letters[-1])
 
 
 def test_a_double_spend_is_undone_by_another_reorg(till: Merchant, customer: Customer) -> None:
-    """The chain that wins is the truth, whichever came first."""
+    """The active chain decides, whichever transaction came first."""
     order, sent = _mined(till, customer, 1, confirmations=1)
     order.wait("confirmed")
     customer.reorg(1, [customer.sign_double_spend(sent).raw])
@@ -109,10 +107,13 @@ def test_a_double_spend_is_undone_by_another_reorg(till: Merchant, customer: Cus
     order.wait_told("received", "confirmed", "reverted", "received", "confirmed")
 
 
-def test_a_payment_that_a_deep_reorg_forgets_is_reverted_and_can_come_back(
+def test_a_payment_lost_in_a_deep_reorg_is_reverted_and_can_come_back(
     till: Merchant, customer: Customer
 ) -> None:
-    """bitcoind puts nothing back from below ten blocks: the payment is gone until somebody sends it again."""
+    """bitcoind returns no transaction to its mempool from more than ten blocks deep.
+
+    The payment counts again once it is sent again.
+    """
     order, sent = _mined(till, customer, 12)
     order.wait("confirmed", confirmations=12)
     customer.reorg(12)
@@ -127,8 +128,8 @@ def test_a_payment_that_a_deep_reorg_forgets_is_reverted_and_can_come_back(
     order.wait_told("received", "confirmed", "reverted", "received", "confirmed")
 
 
-def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Merchant, customer: Customer) -> None:
-    """The next start walks back to the common ancestor and reads what came instead."""
+def test_a_reorg_while_the_daemon_is_down_is_found(till: Merchant, customer: Customer) -> None:
+    """At its start the daemon goes back to the common ancestor, and reads the new blocks."""
     robbed, stolen = _mined(till, customer, 2, confirmations=2)
     kept, moved = _mined(till, customer, 2, confirmations=2)
     robbed.wait("confirmed", confirmations=4)
@@ -142,46 +143,43 @@ def test_a_reorg_that_happens_while_the_daemon_is_down_is_found(till: Merchant, 
     kept.wait_told("received", "confirmed")
 
 
-def test_a_double_spend_of_a_payment_that_was_first_met_in_a_block_is_known_for_what_it_is(
+def test_a_double_spend_of_a_payment_first_seen_in_a_block_is_found(
     till: Merchant, customer: Customer
 ) -> None:
-    """Its inputs are remembered too: it is replaced, not only gone."""
+    """The daemon stores the inputs of such a payment too. The payment is replaced, and not only dropped."""
     order = till.request(confirmations=1)
     unsent = customer.write({order.address: order.amount_sats})
     customer.mine_only(unsent.raw)
     order.wait("confirmed")
-    thief = customer.sign_double_spend(unsent)
-    customer.reorg(1, [thief.raw])
+    double_spend = customer.sign_double_spend(unsent)
+    customer.reorg(1, [double_spend.raw])
     order.wait("new")
-    assert order.transactions()[unsent.txid]["replaced_by"] == thief.txid
+    assert order.transactions()[unsent.txid]["replaced_by"] == double_spend.txid
     order.wait_told("received", "confirmed", "reverted")
 
 
-def test_a_payment_that_fell_out_of_its_block_can_be_double_spent(till: Merchant, customer: Customer) -> None:
-    """Back in the mempool it is as unsafe as any other."""
+def test_a_payment_that_left_its_block_can_be_double_spent(till: Merchant, customer: Customer) -> None:
     order = till.request(confirmations=1)
     unsent = customer.write({order.address: order.amount_sats})
     customer.mine_only(unsent.raw)
     order.wait("confirmed")
     customer.reorg(1)
     order.wait("received")
-    thief = customer.double_spend(unsent)
+    double_spend = customer.double_spend(unsent)
     order.wait("new")
-    assert order.transactions()[unsent.txid]["replaced_by"] == thief.txid
+    assert order.transactions()[unsent.txid]["replaced_by"] == double_spend.txid
     order.wait_told("received", "confirmed", "reverted", "reverted")
 
 
-def test_a_double_spend_that_a_deep_reorg_forgets_has_replaced_nothing(
-    till: Merchant, customer: Customer
-) -> None:
-    """Neither is anywhere then: the payment is only gone, and can come back."""
+def test_a_double_spend_lost_in_a_deep_reorg_replaces_nothing(till: Merchant, customer: Customer) -> None:
+    """Neither transaction is in the chain or the mempool. The payment is dropped, and can come back."""
     order = till.request(confirmations=1)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    thief = customer.sign_double_spend(sent)
-    customer.mine_only(thief.raw)
+    double_spend = customer.sign_double_spend(sent)
+    customer.mine_only(double_spend.raw)
     order.wait("new")
-    assert order.transactions()[sent.txid]["replaced_by"] == thief.txid
+    assert order.transactions()[sent.txid]["replaced_by"] == double_spend.txid
     till.node.mine(11)
     customer.reorg(12)
     assert order.wait_state(sent.txid, "dropped")["replaced_by"] is None
@@ -190,10 +188,10 @@ def test_a_double_spend_that_a_deep_reorg_forgets_has_replaced_nothing(
     order.wait_told("received", "reverted", "received", "confirmed")
 
 
-def test_a_parent_that_fell_back_into_the_mempool_takes_its_child_with_it(
+def test_a_double_spent_parent_that_left_its_block_reverts_its_child(
     till: Merchant, customer: Customer
 ) -> None:
-    """The payment never left the mempool, and was made of money that was confirmed then."""
+    """The payment itself never left the mempool. Its parent was confirmed when the payment came."""
     order = till.request()
     parent = customer.pay(customer.address(), 1_000_000)
     till.node.mine()
@@ -202,7 +200,7 @@ def test_a_parent_that_fell_back_into_the_mempool_takes_its_child_with_it(
     order.wait("received", txid=child.txid)
     customer.reorg(1)
     till.wait_tip()
-    thief = customer.double_spend(parent)
+    double_spend = customer.double_spend(parent)
     order.wait("new")
-    assert order.wait_state(child.txid, "replaced")["replaced_by"] == thief.txid
+    assert order.wait_state(child.txid, "replaced")["replaced_by"] == double_spend.txid
     order.wait_told("received", "reverted")

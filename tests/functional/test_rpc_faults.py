@@ -1,4 +1,4 @@
-"""bitcoind answers badly, or not at all: that is waited out, told of, and nothing untrue comes of it."""
+"""The daemon waits out and reports each fault of bitcoind's RPC, and stores no false event."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.bitcoind
 CONTRACT_SECONDS = 5.0
 CALLS_AT_ONCE = 8
 
-TOLD = {
+PROBLEMS = {
     RpcFault.BUSY: "gave no answer",
     RpcFault.WARMUP: "is starting",
     RpcFault.GARBAGE: "BITCOIND_RPC_URL",
@@ -27,32 +27,32 @@ TOLD = {
     RpcFault.DROP: "cannot be reached",
     RpcFault.LOWER_TIP: "behind the one already read",
 }
-"""What /health says of each."""
+"""The text in /health for each fault."""
 
 
 @pytest.fixture(scope="module")
 def server(regtest_node: RegtestNode) -> Iterator[RpcFaultServer]:
-    """What the till takes for bitcoind."""
+    """Start a server that the till uses as its bitcoind, and that can return faults."""
     with RpcFaultServer(regtest_node) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker, server: RpcFaultServer) -> Merchant:
-    """It looks at bitcoind by itself every second."""
+    """Open a till that reconciles each second."""
     return make_till(RECONCILE_INTERVAL="1", **server.settings).open()
 
 
-def test_every_fault_has_its_line() -> None:
-    """Those below are all that there are."""
-    assert TOLD.keys() == set(RpcFault) - {RpcFault.NONE, RpcFault.SCANNING}
+def test_each_fault_has_its_problem() -> None:
+    """SCANNING has a test of its own."""
+    assert PROBLEMS.keys() == set(RpcFault) - {RpcFault.NONE, RpcFault.SCANNING}
 
 
-@pytest.mark.parametrize("fault", TOLD, ids=lambda fault: fault.name.lower())
-def test_a_fault_takes_nothing_back_and_loses_nothing(
+@pytest.mark.parametrize("fault", PROBLEMS, ids=lambda fault: fault.name.lower())
+def test_no_fault_of_rpc_reverts_or_loses_a_payment(
     till: Merchant, server: RpcFaultServer, customer: Customer, fault: RpcFault
 ) -> None:
-    """/health says what is wrong; requests are answered; what came meanwhile is found when it is over."""
+    """/health names the fault, and requests are answered. Payments made meanwhile are found afterwards."""
     confirmed, received = till.request(confirmations=1), till.request(confirmations=3)
     customer.pay(confirmed.address, confirmed.amount_sats)
     confirmed.wait("received")
@@ -63,11 +63,11 @@ def test_a_fault_takes_nothing_back_and_loses_nothing(
     till.wait_well()
 
     server.begin(fault)
-    till.wait_problem(TOLD[fault])
+    till.wait_problem(PROBLEMS[fault])
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     before = till.heartbeat_at()
-    till.wait(lambda: till.heartbeat_at() != before, "go on living")
+    till.wait(lambda: till.heartbeat_at() != before, "send another heartbeat")
     assert order.now() == order.document
     assert confirmed.events() == ["received", "confirmed"]
     assert received.events() == ["received"]
@@ -82,10 +82,10 @@ def test_a_fault_takes_nothing_back_and_loses_nothing(
     received.wait_told("received")
 
 
-def test_without_its_wallet_s_word_payments_are_found(
+def test_payments_are_found_while_the_wallet_is_rescanning(
     till: Merchant, server: RpcFaultServer, customer: Customer
 ) -> None:
-    """It rescans: new addresses have to wait, which /health says, and detection goes on without it."""
+    """/health reports that new addresses have to wait."""
     server.begin(RpcFault.SCANNING)
     till.wait_problem(f"wallet {till.wallet} is rescanning")
     order = till.request(confirmations=1)
@@ -105,7 +105,7 @@ def test_without_its_wallet_s_word_payments_are_found(
 
 
 def test_a_daemon_that_waits_for_bitcoind_stops_in_time(till: Merchant, server: RpcFaultServer) -> None:
-    """Whatever it waits for: exit status 0 within five seconds."""
+    """The exit status is 0 within five seconds, at the start and later."""
     server.begin(RpcFault.SILENCE)
     till.wait_problem("has not answered")
     assert till.daemon.stop(CONTRACT_SECONDS) == 0
@@ -117,6 +117,6 @@ def test_a_daemon_that_waits_for_bitcoind_stops_in_time(till: Merchant, server: 
     till.wait_well()
 
 
-def test_bitcoind_is_never_asked_too_much_at_once(server: RpcFaultServer) -> None:
-    """Its queue is for others too."""
+def test_bitcoind_never_gets_too_many_calls_at_once(server: RpcFaultServer) -> None:
+    """bitcoind's queue is for other programs too."""
     assert 1 <= server.most_at_once <= CALLS_AT_ONCE

@@ -30,7 +30,7 @@ CHANGE = f"wpkh({XPUB}/1/*)"
 def create(
     regtest_node: RegtestNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """Runs `wallet create` for the wallet named, as Nodetill's own user, who has the cookie file too."""
+    """Return a function that runs `wallet create` with Nodetill's RPC user and bitcoind's cookie file."""
     monkeypatch.chdir(tmp_path)
 
     def invoke(wallet: str, *arguments: str, **environ: str) -> Result:
@@ -58,10 +58,10 @@ def refusal(result: Result) -> str:
     return line
 
 
-def test_a_hot_wallet_is_made_once_and_loaded_ever_after(
+def test_a_hot_wallet_is_created_once_and_then_loaded(
     regtest_node: RegtestNode, create: Callable[..., Result]
 ) -> None:
-    """Also where bitcoind has it but doesn't have it loaded."""
+    """The command also loads a wallet that bitcoind has unloaded."""
     made = {"wallet": "hot", "created": True, "watch_only": False}
     assert document(create("hot", "--json")) == made
     assert regtest_node.rpc("getwalletinfo", wallet="hot")["descriptors"]
@@ -71,10 +71,9 @@ def test_a_hot_wallet_is_made_once_and_loaded_ever_after(
     assert "hot" in regtest_node.rpc("listwallets")
 
 
-def test_a_wallet_is_loaded_when_bitcoind_starts_again(
+def test_a_created_wallet_is_loaded_when_bitcoind_restarts(
     start_node: Callable[..., RegtestNode], create: Callable[..., Result]
 ) -> None:
-    """Whatever its name, and also one that was only loaded."""
     node = start_node()
     environ = {"BITCOIND_RPC_URL": node.rpc_url, "BITCOIND_COOKIE_FILE": str(node.cookie_file)}
     assert create("shop", **environ).exit_code == 0
@@ -83,10 +82,10 @@ def test_a_wallet_is_loaded_when_bitcoind_starts_again(
 
 
 @pytest.mark.parametrize("arguments", [[f"wpkh({XPUB}/<0;1>/*)"], [RECEIVING, "--change-descriptor", CHANGE]])
-def test_a_watch_only_wallet_gives_the_descriptors_addresses(
+def test_a_watch_only_wallet_has_the_descriptors_addresses(
     regtest_node: RegtestNode, create: Callable[..., Result], arguments: list[str]
 ) -> None:
-    """From the first on; its change is watched; it can't spend. Asked for again, it is there."""
+    """The wallet begins with the first address, watches its change, and can't spend."""
     wallet = f"watch{len(arguments)}"
     made = document(create(wallet, "--watch-only", *arguments, "--json"))
     assert made == {"wallet": wallet, "created": True, "watch_only": True}
@@ -100,10 +99,8 @@ def test_a_watch_only_wallet_gives_the_descriptors_addresses(
     assert not document(create(wallet, "--watch-only", *arguments, "--json"))["created"]
 
 
-def test_a_descriptor_may_bring_its_checksum(
-    regtest_node: RegtestNode, create: Callable[..., Result]
-) -> None:
-    """A right one is taken; a wrong one is a slip of the pen, and refused before any wallet is made."""
+def test_a_descriptor_may_have_its_checksum(regtest_node: RegtestNode, create: Callable[..., Result]) -> None:
+    """A wrong checksum is a typing error, and is refused before a wallet is created."""
     checked = regtest_node.rpc("getdescriptorinfo", RECEIVING)["descriptor"]
     assert document(create("checked", "--watch-only", checked, "--json"))["created"]
     wrong = checked[:-1] + ("q" if checked[-1] != "q" else "p")
@@ -126,10 +123,10 @@ def test_a_descriptor_may_bring_its_checksum(
         ([RECEIVING, "--change-descriptor", f"wpkh({XPRV}/1/*)"], "private key"),
     ],
 )
-def test_what_can_not_be_watched_is_refused_before_a_wallet_is_made(
+def test_an_unusable_descriptor_is_refused_before_a_wallet_is_created(
     regtest_node: RegtestNode, create: Callable[..., Result], arguments: list[str], reason: str
 ) -> None:
-    """In one line that says what is wrong, and that doesn't repeat a private key."""
+    """One line gives the reason, without the private key."""
     line = refusal(create("unmade", "--watch-only", *arguments))
     assert reason in line
     assert XPRV not in line
@@ -144,37 +141,37 @@ def test_what_can_not_be_watched_is_refused_before_a_wallet_is_made(
         ("legacy", f"pkh({XPUB}/0/*)"),
     ],
 )
-def test_every_address_type_has_its_descriptor(
+def test_each_address_type_has_its_descriptor(
     regtest_node: RegtestNode, create: Callable[..., Result], kind: str, descriptor: str
 ) -> None:
-    """What ADDRESS_TYPE names, getnewaddress then gives."""
+    """getnewaddress returns addresses of the type that ADDRESS_TYPE names."""
     assert create(kind, "--watch-only", descriptor, ADDRESS_TYPE=kind).exit_code == 0
     assert regtest_node.rpc("getnewaddress", "", kind, wallet=kind)
 
 
-def test_another_wallet_of_the_same_name_is_left_alone(
+def test_another_wallet_of_the_same_name_is_refused(
     regtest_node: RegtestNode, create: Callable[..., Result]
 ) -> None:
-    """A wallet with keys, or with another descriptor, doesn't become the one that is asked for."""
+    """The command changes no wallet with private keys or with another descriptor."""
     create("taken")
     assert "private keys" in refusal(create("taken", "--watch-only", RECEIVING))
     create("watched", "--watch-only", RECEIVING)
     assert "another descriptor" in refusal(create("watched", "--watch-only", CHANGE))
 
 
-def test_a_watch_only_wallet_that_was_left_empty_gets_its_descriptor(
+def test_an_empty_watch_only_wallet_gets_its_descriptor(
     regtest_node: RegtestNode, create: Callable[..., Result]
 ) -> None:
-    """As after a crash between the two steps."""
+    """A crash between the two steps leaves an empty wallet."""
     regtest_node.rpc("createwallet", "empty", True, True)
     assert not document(create("empty", "--watch-only", RECEIVING, "--json"))["created"]
     assert regtest_node.rpc("getnewaddress", "", "bech32", wallet="empty")
 
 
-def test_without_the_cookie_the_operator_is_told_what_to_run(
+def test_without_the_cookie_the_error_has_the_command_to_run(
     create: Callable[..., Result], tmp_path: Path
 ) -> None:
-    """Nodetill's own user may load a wallet, and make none."""
+    """Nodetill's RPC user may load a wallet, but not create one."""
     create("there")
     nowhere = {"BITCOIND_COOKIE_FILE": str(tmp_path / "nowhere")}
     assert "already" in create("there", **nowhere).output
@@ -184,8 +181,10 @@ def test_without_the_cookie_the_operator_is_told_what_to_run(
     assert "disable_private_keys=true" in refusal(create("not", "--watch-only", RECEIVING, **nowhere))
 
 
-def test_a_bitcoind_that_is_not_there_is_one_line(create: Callable[..., Result], tmp_path: Path) -> None:
-    """It says where it was looked for, and never the password."""
+def test_an_unreachable_bitcoind_is_reported_in_one_line(
+    create: Callable[..., Result], tmp_path: Path
+) -> None:
+    """The line has the address, and never the password."""
     line = refusal(create("any", BITCOIND_RPC_URL="http://nodetill:s3cret@127.0.0.1:1"))
     assert "http://127.0.0.1:1 cannot be reached" in line
     assert "s3cret" not in line
@@ -194,5 +193,5 @@ def test_a_bitcoind_that_is_not_there_is_one_line(create: Callable[..., Result],
 
 
 def test_a_change_descriptor_alone_is_a_usage_error(create: Callable[..., Result]) -> None:
-    """It belongs to a watch-only wallet."""
+    """Only a watch-only wallet has a change descriptor."""
     assert create("any", "--change-descriptor", CHANGE).exit_code == 2

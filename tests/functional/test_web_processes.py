@@ -1,4 +1,4 @@
-"""Several web processes on one PostgreSQL: what is promised of one holds of all of them together."""
+"""Several web processes on one PostgreSQL database keep the promises of one process."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,19 +27,19 @@ from tests.support.web_server import KEY, NOW, stock
 PROCESSES, CALLERS_OF_EACH = 4, 8
 POOL = 100
 CREATE = "/api/v1/payments"
-# Satoshis need no rate, and so no daemon.
+# An amount in satoshis needs no rate, and so no daemon.
 BODY = {"seller_id": "company1", "amount_fiat": "20000", "currency": "SAT"}
 
 
 class Fleet:
-    """The processes, and callers who go to each of them in turn, all at once."""
+    """The web processes, and threads that call each of them in turn."""
 
     def __init__(self, clients: list[Client]) -> None:
         self._clients = clients
         self._callers = ThreadPoolExecutor(PROCESSES * CALLERS_OF_EACH)
 
     def post(self, path: str, bodies: list[Any], key: str | None = None) -> list[Answer]:
-        """Their answers."""
+        """Send all bodies at once, and return the answers."""
         headers = {"Idempotency-Key": key} if key else {}
 
         def call(number: int) -> Answer:
@@ -50,7 +50,7 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """On one database, which stays open to the test."""
+    """Start the processes on one database, which is open in the test too."""
     url, directory = postgres.new_database(), tmp_path_factory.mktemp("fleet")
     open_database(url)
     stock(POOL)
@@ -70,8 +70,8 @@ def statuses(answers: list[Answer]) -> Counter[int]:
     return Counter(answer.status for answer in answers)
 
 
-def test_one_key_makes_one_request_in_all_of_them(fleet: Fleet) -> None:
-    """Whichever process the caller's second try comes to; another body under the key is refused."""
+def test_one_idempotency_key_creates_one_request_in_all_processes(fleet: Fleet) -> None:
+    """A repeat may reach any process. Another body with the same key is refused."""
     free, made = free_count(), PaymentRequest.select().count()
     answers = fleet.post(CREATE, [BODY] * 32, key="order 17")
     assert statuses(answers) == {201: 1, 200: 31}
@@ -81,8 +81,8 @@ def test_one_key_makes_one_request_in_all_of_them(fleet: Fleet) -> None:
     assert (free_count(), PaymentRequest.select().count()) == (free - 2, made + 2)
 
 
-def test_a_wish_that_many_have_at_once_is_one(fleet: Fleet) -> None:
-    """Late money is accepted once, a webhook sent again once, a transaction looked at once."""
+def test_a_command_that_many_send_at_once_is_stored_once(fleet: Fleet) -> None:
+    """The commands accept late money, send a webhook again, and check a transaction."""
     (created,) = fleet.post(CREATE, [BODY])
     path = f"{CREATE}/{created.document['payment_request_id']}"
     row = PaymentRequest.get(PaymentRequest.reference == created.document["payment_request_id"])
@@ -92,15 +92,15 @@ def test_a_wish_that_many_have_at_once_is_one(fleet: Fleet) -> None:
     assert statuses(fleet.post(f"{path}/accept", [None] * 32)) == {200: 32}
     assert statuses(fleet.post(f"{path}/events/{event.reference}/redeliver", [None] * 32)) == {202: 32}
     assert statuses(fleet.post(f"{path}/transactions", [{"txid": "ab" * 32}] * 32)) == {202: 32}
-    assert Counter(hint.kind for hint in DaemonCommand.select()) == {
+    assert Counter(command.kind for command in DaemonCommand.select()) == {
         "accept": 1,
         "redeliver": 1,
         "transaction": 1,
     }
 
 
-def test_no_address_is_given_twice_and_none_is_used_up(fleet: Fleet) -> None:
-    """More callers than addresses: each address goes to one, and the others hear that there is none."""
+def test_each_address_is_assigned_once_and_none_is_lost(fleet: Fleet) -> None:
+    """There are more calls than addresses. The other calls get 503."""
     free, made = free_count(), PaymentRequest.select().count()
     answers = fleet.post(CREATE, [BODY] * (free + 60))
     assert statuses(answers) == {201: free, 503: 60}

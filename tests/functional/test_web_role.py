@@ -1,4 +1,4 @@
-"""The web server as a PostgreSQL role: it serves every route, and writes nothing that is the daemon's."""
+"""The web server's PostgreSQL role can serve every route, and can't write the daemon's data."""
 
 import json
 import re
@@ -36,13 +36,13 @@ from tests.support.web_server import KEY, NOW, WebServer, serving, stock
 from web.app import OPERATOR, ROUTES, TRIGGERS
 
 WEB = "nodetill-web"
-"""The name of Debian's system user for the web server, which PostgreSQL knows by it (docs/install.md)."""
+"""The system user and the PostgreSQL role of the web server on Debian (docs/install.md)."""
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Place:
-    """A database that an ordinary role owns, and the URL of each role."""
+    """A database that an ordinary role owns, and the URL for each role."""
 
     owner: str
     web: str
@@ -59,7 +59,7 @@ def manage_as(url: str, *arguments: str) -> Result:
 
 
 def new_place(server: PostgresServer) -> Place:
-    """A fresh database without tables. The web server's role is there, and has no rights yet."""
+    """Create a database without tables. The web server's role exists, and has no rights yet."""
     admin = server.new_database()
     owner = f"owner_{secrets.token_hex(4)}"
     name = admin.rpartition("/")[2]
@@ -76,7 +76,7 @@ def new_place(server: PostgresServer) -> Place:
 
 @pytest.fixture
 def place(postgres: PostgresServer) -> Iterator[Place]:
-    """A database with a seller, prices and addresses, and the web server's role with its rights."""
+    """Create a database with a seller, prices and addresses, and grant the web server's rights."""
     made = new_place(postgres)
     open_database(made.owner)
     stock(20)
@@ -88,7 +88,7 @@ def place(postgres: PostgresServer) -> Iterator[Place]:
 
 @contextmanager
 def shop_of(place: Place, directory: Path) -> Iterator[WebServer]:
-    """A web server whose database is opened as its own role."""
+    """Run a web server that opens the database with its own role."""
     environ = {
         "DATABASE_URL": place.web,
         "SPELLBOOK_TRIGGERS": "on",
@@ -101,15 +101,15 @@ def shop_of(place: Place, directory: Path) -> Iterator[WebServer]:
         yield shop
 
 
-def test_every_table_is_named(place: Place) -> None:
-    """Whoever adds a table decides what the web server may do with it."""
+def test_the_web_rights_name_each_table(place: Place) -> None:
+    """Each new table needs a decision on the web server's rights."""
     with place.as_owner() as owner:
         tables = owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
     assert {name for (name,) in tables} == {*WEB_RIGHTS}
 
 
 class Routes:
-    """Calls a shop's routes, and notes which of them have been called."""
+    """Calls of a shop's routes, with a list of the called routes."""
 
     def __init__(self, shop: WebServer) -> None:
         self.shop = shop
@@ -117,20 +117,20 @@ class Routes:
         self.called: set[tuple[str, str]] = set()
 
     def __call__(self, method: str, template: str, *, body: Any = None, key: str = "", **parts: str) -> Any:
-        """One call of a program, which has to succeed; its document."""
+        """Call a route as a program does, and return the document. The call has to succeed."""
         headers = {"Idempotency-Key": key} if key else {}
         reply = self.shop.call(method, self._path(method, template, parts), body, headers)
         assert reply.status in (200, 201, 202), (template, reply.status, reply.body)
         return reply.json if "json" in reply.headers["content-type"] else reply.body
 
     def page(self, template: str, **parts: str) -> str:
-        """One page of the operator's browser."""
+        """Return the text of one page in the operator's browser."""
         page = self.operator.get(self._path("GET", template, parts))
         assert page.status == 200, (template, page.status, page.text)
         return page.text
 
     def form(self, template: str, shown_at: str, fields: Mapping[str, str] = EMPTY, **parts: str) -> None:
-        """One form of a page, as a browser sends it."""
+        """Send one form of the page `shown_at`, as a browser does."""
         path = self._path("POST", template, parts)
         token = re.search(r'name="token" value="([0-9a-f]+)"', self.operator.get(shown_at).text)
         hidden = {"token": token[1]} if token else {}
@@ -151,7 +151,10 @@ class Routes:
 
 
 def late_payment(number: int) -> tuple[str, str]:
-    """An expired request with late money, and a webhook about it that was given up."""
+    """Store an expired request with late money, and a webhook about it that was given up.
+
+    Return the references of the request and of its event.
+    """
     row = new_payment(
         number,
         reference=f"PR-{number:022d}",
@@ -167,8 +170,7 @@ def late_payment(number: int) -> tuple[str, str]:
     return row.reference, event.reference
 
 
-def test_every_route_is_served(place: Place, tmp_path: Path) -> None:
-    """With the rights of the web server's role and no others."""
+def test_the_web_role_can_serve_every_route(place: Place, tmp_path: Path) -> None:
     open_database(place.owner)
     reference, event = late_payment(1001)
     others = [late_payment(number)[0] for number in (1002, 1003)]
@@ -229,7 +231,7 @@ def call_api(call: Routes, reference: str, event: str) -> None:
 
 
 def call_triggers(call: Routes) -> str:
-    """Without a key, from this machine: a seller that is new is added."""
+    """Call the triggers without a key from this machine, which adds a new seller. Return a request's id."""
     call.shop.common_headers.clear()
     trigger = "/spellbook/triggers/PaymentProcessor"
     made = call(
@@ -294,7 +296,7 @@ FORGERIES = {
     "an address's text": "UPDATE address SET address = 'bc1qthief' WHERE id = 1",
     "an address's script": "UPDATE address SET script = '\\x00' WHERE id = 1",
     "a rate": "UPDATE rate SET price = '1'",
-    "a rate of its own": "INSERT INTO rate (source, currency, price, fetched_at) VALUES ('x', 'EUR', '1', 1)",
+    "a new rate": "INSERT INTO rate (source, currency, price, fetched_at) VALUES ('x', 'EUR', '1', 1)",
     "a block": "INSERT INTO block (height, hash, chainwork, mined_at) VALUES (1, 'a', '1', 1)",
     "a report": "UPDATE daemon_report SET assessed_height = 1",
     "a webhook's address": "UPDATE seller SET webhook_url = 'http://thief.example/'",
@@ -304,7 +306,7 @@ FORGERIES = {
     "a seller with a webhook": "INSERT INTO seller (id, name, email, api_key_hash, webhook_url, "
     "webhook_secret, created_at) VALUES ('x', '', '', 'x', 'http://thief.example/', 'x', 1)",
     "a webhook's secret, read": "SELECT webhook_secret FROM seller",
-    "a secret of before, read": "SELECT previous_webhook_secret FROM seller",
+    "a previous webhook secret, read": "SELECT previous_webhook_secret FROM seller",
     "a row as a whole": "SELECT * FROM seller",
     "a term": "UPDATE daemon_epoch SET number = number + 1",
     "a migration": "DELETE FROM schema_migration",
@@ -315,14 +317,14 @@ FORGERIES = {
     "requests": "DELETE FROM payment_request",
     "outputs": "TRUNCATE output",
     "a table": "CREATE TABLE mine (id integer)",
-    "a table's end": "DROP TABLE rate",
-    "a policy's end": "ALTER TABLE address DISABLE ROW LEVEL SECURITY",
+    "a dropped table": "DROP TABLE rate",
+    "a disabled policy": "ALTER TABLE address DISABLE ROW LEVEL SECURITY",
 }
 
 
 @pytest.fixture(scope="module")
 def filled(postgres: PostgresServer) -> Place:
-    """A database with a row in each of the daemon's tables."""
+    """Create a database with a row in each of the daemon's tables."""
     made = new_place(postgres)
     open_database(made.owner)
     stock(20)
@@ -332,19 +334,19 @@ def filled(postgres: PostgresServer) -> Place:
     return made
 
 
-@pytest.mark.parametrize("what", FORGERIES)
-def test_a_web_process_that_was_taken_over_cannot_write(filled: Place, what: str) -> None:
-    """PostgreSQL refuses it by its own rules, whatever the process sends."""
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_the_web_role_cannot_write_the_daemons_data(filled: Place, forgery: str) -> None:
+    """PostgreSQL itself refuses each statement of a web process that an attacker controls."""
     with filled.as_web() as web, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        web.execute(FORGERIES[what])
+        web.execute(FORGERIES[forgery])
 
 
 @pytest.mark.parametrize(
     "column",
     ["status", "due_sats", "received_sats", "overpaid_sats", "notified_sats", "revision", "is_late"],
 )
-def test_a_new_request_begins_as_a_new_one(filled: Place, column: str) -> None:
-    """A request that is confirmed from its first moment is refused, as is each other trace of a payment."""
+def test_the_web_role_can_insert_only_a_new_request(filled: Place, column: str) -> None:
+    """A request with any trace of a payment is refused."""
     values = new_request_values()
     forged = {"status": "confirmed", "is_late": True}.get(column, 222_416 * 2)
     columns = ", ".join(values)
@@ -386,14 +388,14 @@ def new_request_values() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("column", ["covered_height", "txid", "received_at", "confirmed_at", "closed_at"])
-def test_a_new_request_has_nothing_of_the_daemon(filled: Place, column: str) -> None:
-    """The columns that are empty at first are the daemon's alone."""
+def test_the_web_role_cannot_insert_the_daemons_columns(filled: Place, column: str) -> None:
+    """These columns are empty at first, and only the daemon writes them."""
     with filled.as_web() as web, pytest.raises(psycopg.errors.InsufficientPrivilege):
         web.execute(f"INSERT INTO payment_request ({column}) VALUES (NULL)")
 
 
-def test_an_address_that_was_claimed_stays_claimed(filled: Place) -> None:
-    """Else it could be given to a second customer."""
+def test_the_web_role_cannot_release_a_claimed_address(filled: Place) -> None:
+    """A released address could be assigned to a second customer."""
     with filled.as_web() as web:
         claimed = web.execute("UPDATE address SET claimed_at = 5 WHERE id = 3 RETURNING id").fetchone()
         assert claimed == (3,)
@@ -404,7 +406,7 @@ def test_an_address_that_was_claimed_stays_claimed(filled: Place) -> None:
 
 
 def test_a_real_server_works_and_the_daemon_refuses_the_role(place: Place, tmp_path: Path) -> None:
-    """run_web.py answers with its own role's URL; run_daemon.py with the same ends with one line."""
+    """run_web.py serves requests with the role's URL. run_daemon.py exits with one line."""
     port = free_ports(1)[0]
     environ = environment({"DATABASE_URL": place.web, "WEB_PORT": str(port)})
     with Process("run_web.py", environ, tmp_path):
@@ -426,10 +428,10 @@ def client_log(directory: Path, name: str) -> list[str]:
     return (directory / f"{name}.log").read_text().splitlines()
 
 
-def test_before_the_daemon_has_made_the_tables_the_server_says_so(
+def test_the_web_server_exits_if_the_daemon_has_created_no_tables(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """It ends with one line; systemd starts it again until the tables are there."""
+    """The exit has one line. systemd restarts the web server until the tables exist."""
     made = new_place(postgres)
     environ = environment({"DATABASE_URL": made.web})
     web = Process("run_web.py", environ, tmp_path).start()
@@ -439,8 +441,8 @@ def test_before_the_daemon_has_made_the_tables_the_server_says_so(
     assert line.endswith("start the daemon first, whose role owns them")
 
 
-def test_without_its_rights_the_server_names_the_command(postgres: PostgresServer, tmp_path: Path) -> None:
-    """Neither a traceback nor a server that answers each call with 500."""
+def test_without_rights_the_web_server_names_the_command(postgres: PostgresServer, tmp_path: Path) -> None:
+    """The web server exits with one line, and without a traceback."""
     made = new_place(postgres)
     open_database(made.owner)
     disconnect()
@@ -456,8 +458,8 @@ def test_without_its_rights_the_server_names_the_command(postgres: PostgresServe
 @pytest.mark.parametrize(
     "taken", ["UPDATE (claimed_at) ON address", "INSERT ON daemon_command", "SELECT ON rate"]
 )
-def test_a_right_that_is_missing_is_named(place: Place, taken: str) -> None:
-    """The server refuses to start, where each call that needs it would fail."""
+def test_a_missing_right_is_named(place: Place, taken: str) -> None:
+    """The web server refuses to start, because calls that need the right would fail."""
     with place.as_owner() as owner:
         owner.execute(f'REVOKE {taken} FROM "{WEB}"')
     open_database(place.web)
@@ -467,7 +469,7 @@ def test_a_right_that_is_missing_is_named(place: Place, taken: str) -> None:
 
 
 def test_an_upgrade_renews_the_rights(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A migration that makes a table anew takes its rights away; the daemon's start gives them back."""
+    """A migration that creates a table again removes its rights. The daemon's start grants them again."""
     copytree(schema.MIGRATIONS, tmp_path / "migrations")
     (tmp_path / "migrations" / "9999_anew.py").write_text(
         "def up(migrator, db):\n"
@@ -486,8 +488,8 @@ def test_an_upgrade_renews_the_rights(place: Place, tmp_path: Path, monkeypatch:
     assert database.execute_sql("SELECT count(*) FROM rate").fetchone() == (0,)
 
 
-def test_the_command_says_what_it_did_and_may_run_again(place: Place) -> None:
-    """A role that was given rights by hand loses them."""
+def test_the_grant_command_can_run_again(place: Place) -> None:
+    """The command revokes rights that were granted by hand."""
     with place.as_owner() as owner:
         owner.execute(f'GRANT UPDATE (status) ON payment_request TO "{WEB}"')
     done = manage_as(place.owner, "database", "grant-web", WEB, "--json")
@@ -499,7 +501,7 @@ def test_the_command_says_what_it_did_and_may_run_again(place: Place) -> None:
 def test_a_grant_that_limits_nothing_is_refused(
     postgres: PostgresServer, place: Place, tmp_path: Path
 ) -> None:
-    """One line says why: a grant would be a promise that nothing holds."""
+    """One line gives the reason, because such a grant would protect nothing."""
     with psycopg.connect(postgres.new_database(), autocommit=True) as admin:
         owner = place.owner.rpartition("//")[2].partition("@")[0]
         member = f"member_{secrets.token_hex(4)}"

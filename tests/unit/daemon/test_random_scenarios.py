@@ -1,7 +1,7 @@
 """The database is right after each step of random scenarios, on a node in memory.
 
 NODETILL_MEMORY_STORIES is the number of scenarios. If it is set, they differ at each run.
-tests/functional/test_model.py runs the same scenarios on a real bitcoind."""
+tests/functional/test_random_scenarios.py runs the same scenarios on a real bitcoind."""
 
 import os
 from collections.abc import Iterator

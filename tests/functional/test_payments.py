@@ -1,4 +1,4 @@
-"""Customers pay: the right amount, too little, too much, twice, and in every shape a transaction can have."""
+"""Customers pay the right amount, too little, too much or twice, in transactions of every shape."""
 
 import pytest
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.bitcoind
 
 
 def test_the_exact_amount_is_received_and_then_confirmed(till: Merchant, customer: Customer) -> None:
-    """Received at once, confirmed at the sixth block and not before; one email for each event."""
+    """The sixth block confirms the payment, and no earlier block does. Each event has one email."""
     order = till.request(note="Alpaca socks")
     assert order.now()["status"] == "new"
     assert order.amount_sats == 20_000
@@ -33,12 +33,12 @@ def test_the_exact_amount_is_received_and_then_confirmed(till: Merchant, custome
     assert subjects(letters) == ["Payment received", "Payment confirmed"]
     assert [letter["Message-ID"] for letter in letters] == order.mailed()
     for letter in letters:
-        for said in (order.id, order.address, sent.txid, "10.00 EUR", "0.00020000", "Alpaca socks"):
-            assert said in body(letter)
+        for text in (order.id, order.address, sent.txid, "10.00 EUR", "0.00020000", "Alpaca socks"):
+            assert text in body(letter)
 
 
-def test_a_delivery_is_marked_once_it_is_made(till: Merchant, customer: Customer) -> None:
-    """The API's list of events says through which channel each was told, in how many attempts, and when."""
+def test_each_event_lists_its_delivery(till: Merchant, customer: Customer) -> None:
+    """The API returns the channel, the attempts and the time of each delivery."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
     order.wait_told("received", "confirmed")
@@ -48,8 +48,8 @@ def test_a_delivery_is_marked_once_it_is_made(till: Merchant, customer: Customer
         assert delivery["delivered_at"] is not None
 
 
-def test_a_part_is_underpaid_and_the_rest_makes_it_received(till: Merchant, customer: Customer) -> None:
-    """What is still due is told; the email comes when nothing is."""
+def test_a_partial_payment_is_underpaid_until_the_rest_comes(till: Merchant, customer: Customer) -> None:
+    """The document has the amount that is still due. The first email comes when nothing is due."""
     order = till.request()
     first = customer.pay(order.address, 5_000)
     underpaid = order.wait("underpaid", txid=first.txid)
@@ -65,7 +65,7 @@ def test_a_part_is_underpaid_and_the_rest_makes_it_received(till: Merchant, cust
 
 
 def test_the_part_mined_last_counts_for_the_confirmations(till: Merchant, customer: Customer) -> None:
-    """A request is as deep as the output that completes it."""
+    """A request has as many confirmations as the output that completes it."""
     order = till.request(confirmations=3)
     customer.pay(order.address, 15_000)
     order.wait("underpaid")
@@ -79,8 +79,8 @@ def test_the_part_mined_last_counts_for_the_confirmations(till: Merchant, custom
     order.wait_told("underpaid", "received", "confirmed")
 
 
-def test_too_much_is_received_and_the_surplus_named(till: Merchant, customer: Customer) -> None:
-    """Nothing is due, and overpaid_sats is what to send back."""
+def test_an_overpayment_is_received_with_its_surplus(till: Merchant, customer: Customer) -> None:
+    """Nothing is due, and overpaid_sats is the surplus."""
     order = till.request()
     customer.pay(order.address, 20_001)
     received = order.wait("received")
@@ -97,8 +97,8 @@ def test_one_satoshi_less_is_not_enough(till: Merchant, customer: Customer) -> N
     assert order.wait_told("underpaid") == []
 
 
-def test_what_the_tolerance_allows_may_be_missing(make_till: MerchantMaker, customer: Customer) -> None:
-    """Five percent below the amount is enough, one satoshi less is not."""
+def test_an_amount_within_the_tolerance_may_be_missing(make_till: MerchantMaker, customer: Customer) -> None:
+    """Five percent below the amount is enough, and one satoshi less is not."""
     till = make_till(UNDERPAYMENT_TOLERANCE="5").open()
     enough, less = till.request(), till.request()
     customer.pay_all({enough.address: 19_000, less.address: 18_999})
@@ -121,8 +121,8 @@ def test_one_transaction_pays_two_requests(till: Merchant, customer: Customer) -
         order.wait_told("received", "confirmed")
 
 
-def test_a_request_paid_twice_tells_of_the_extra_money(till: Merchant, customer: Customer) -> None:
-    """The second payment is overpaid, told by payment.extra, and takes no confirmation back."""
+def test_a_second_payment_is_reported_as_extra(till: Merchant, customer: Customer) -> None:
+    """The second payment is overpaid, causes payment.extra, and changes no confirmations."""
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -135,8 +135,10 @@ def test_a_request_paid_twice_tells_of_the_extra_money(till: Merchant, customer:
     assert len(letters) == 3
 
 
-def test_without_confirmations_it_is_confirmed_at_first_sight(till: Merchant, customer: Customer) -> None:
-    """A request for 0 confirmations is received and confirmed in the mempool, and told in this order."""
+def test_a_request_for_0_confirmations_is_confirmed_in_the_mempool(
+    till: Merchant, customer: Customer
+) -> None:
+    """The events are first received and then confirmed."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
     order.wait("confirmed", confirmations=0)
@@ -144,8 +146,7 @@ def test_without_confirmations_it_is_confirmed_at_first_sight(till: Merchant, cu
     assert subjects(letters) == ["Payment received", "Payment confirmed"]
 
 
-def test_one_confirmation_is_one_block(till: Merchant, customer: Customer) -> None:
-    """A request for 1 confirmation is confirmed by the block that has it."""
+def test_a_request_for_1_confirmation_is_confirmed_by_one_block(till: Merchant, customer: Customer) -> None:
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -155,10 +156,10 @@ def test_one_confirmation_is_one_block(till: Merchant, customer: Customer) -> No
     order.wait_told("received", "confirmed")
 
 
-def test_a_payment_first_met_in_a_block_is_received_then_confirmed(
+def test_a_payment_first_seen_in_a_block_is_received_then_confirmed(
     till: Merchant, customer: Customer
 ) -> None:
-    """What no mempool ever had is told as if it had come the usual way."""
+    """The payment was never in bitcoind's mempool, but its events are the usual ones."""
     order = till.request(confirmations=1)
     unsent = customer.write({order.address: order.amount_sats})
     customer.mine_only(unsent.raw)
@@ -167,7 +168,7 @@ def test_a_payment_first_met_in_a_block_is_received_then_confirmed(
 
 
 def test_hundreds_of_outputs_in_one_transaction_are_one_event(till: Merchant, customer: Customer) -> None:
-    """A transaction is recorded whole before anybody is told, however many of its outputs are ours."""
+    """The daemon stores all outputs of a transaction before it stores an event."""
     order = till.request("300.00")
     customer.pay_in_parts(order.address, order.amount_sats, parts=500)
     received = order.wait("received")
@@ -189,8 +190,8 @@ def test_many_requests_are_paid_at_once(till: Merchant, customer: Customer) -> N
         order.wait_told("received", "confirmed")
 
 
-def test_a_payment_of_another_currency_is_matched_by_its_satoshis(till: Merchant, customer: Customer) -> None:
-    """The price of each currency makes the amount; a bitcoin amount has none."""
+def test_an_amount_in_another_currency_is_matched_in_satoshis(till: Merchant, customer: Customer) -> None:
+    """Each currency has its price, and an amount in bitcoin needs none."""
     dollars, satoshis = till.request("54.00", "USD"), till.request("12345", "SAT")
     assert (dollars.amount_sats, satoshis.amount_sats) == (100_000, 12_345)
     customer.pay_all({each.address: each.amount_sats for each in (dollars, satoshis)})

@@ -1,4 +1,4 @@
-"""Blocks and what follows on what come by REST where it is served, and are the same without it."""
+"""Blocks and block hashes come by REST if bitcoind serves REST, and are the same by RPC."""
 
 import select
 from collections.abc import Callable
@@ -14,32 +14,34 @@ from regtest.node import RegtestNode
 from tests.support.waiting import wait_until
 
 
-def test_a_connection_that_was_idle_too_long_is_made_anew(
+def test_a_rest_connection_that_bitcoind_closed_is_opened_again(
     start_node: Callable[..., RegtestNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Most blocks come minutes after the last; as hex by RPC, each would take ten times as long."""
+    """Most blocks come minutes after the last one. They still come by REST, because hex by RPC is slow."""
     node = start_node("-rpcservertimeout=1")
     (tip,) = node.mine(1)
     bitcoind = Bitcoind(load_settings(settings_for(node, tmp_path), tmp_path))
 
     def refuse(method: str, *_parameters: Any, **_options: Any) -> None:
-        raise AssertionError(f"{method} was asked for by RPC")
+        raise AssertionError(f"{method} was called by RPC")
 
     monkeypatch.setattr(bitcoind._rpc, "call", refuse)
     assert bitcoind.block(tip).hash == tip
     connection = bitcoind._rest._connection
     assert connection is not None
     assert connection.sock is not None
-    wait_until(lambda: select.select([connection.sock], [], [], 0)[0], what="bitcoind to close it")
+    wait_until(
+        lambda: select.select([connection.sock], [], [], 0)[0], what="bitcoind to close the connection"
+    )
     assert bitcoind.block(tip).hash == tip
     bitcoind.close()
 
 
 @pytest.mark.parametrize("rest", ["auto", "off"])
-def test_the_blocks_above_one_are_those_of_the_active_chain(
+def test_the_blocks_after_a_block_are_those_of_the_active_chain(
     start_node: Callable[..., RegtestNode], tmp_path: Path, rest: str
 ) -> None:
-    """As far as was asked, and none above a block that has left the chain."""
+    """The list ends at the requested height. After a block that has left the chain, the list is empty."""
     node = start_node()
     hashes = node.mine(6)
     settings = {**settings_for(node, tmp_path), "BITCOIND_REST": rest}

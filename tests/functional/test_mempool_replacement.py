@@ -1,11 +1,11 @@
-"""Customers change their minds before a block has it: more fee, or the money back."""
+"""Customers replace a payment before a block contains it, with a higher fee or a double-spend."""
 
 from tests.support.customer import NO_SIGNAL, Customer
 from tests.support.merchant import Merchant, Order, body, is_urgent, subjects
 
 
-def test_a_fee_bump_changes_the_transaction_and_tells_nobody(till: Merchant, customer: Customer) -> None:
-    """The request is as old as before; the old transaction is shown as replaced by the new one."""
+def test_a_fee_bump_changes_the_transaction_without_an_event(till: Merchant, customer: Customer) -> None:
+    """received_at stays. The new transaction is shown as the replacement of the old one."""
     order = till.request()
     old = customer.pay(order.address, order.amount_sats)
     received_at = order.wait("received", txid=old.txid)["received_at"]
@@ -22,27 +22,27 @@ def test_a_fee_bump_changes_the_transaction_and_tells_nobody(till: Merchant, cus
     order.wait_told("received", "confirmed")
 
 
-def test_a_double_spend_takes_a_received_payment_back(till: Merchant, customer: Customer) -> None:
-    """The request is new again, its transaction replaced, and the operator told urgently. Once."""
+def test_a_double_spend_reverts_a_received_payment(till: Merchant, customer: Customer) -> None:
+    """The request is new again, and one urgent email names the double-spend."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    thief = customer.double_spend(sent)
+    double_spend = customer.double_spend(sent)
 
     reverted = order.wait("new", received_sats=0, txid=None, due_sats=order.amount_sats)
     assert reverted["received_at"] is None
-    assert reverted["transactions"][0]["replaced_by"] == thief.txid
+    assert reverted["transactions"][0]["replaced_by"] == double_spend.txid
     letters = order.wait_told("received", "reverted")
     assert [is_urgent(letter) for letter in letters] == [False, True]
-    assert thief.txid in letters[1].as_string()
+    assert double_spend.txid in letters[1].as_string()
 
     till.node.mine()
     till.wait_tip()
     order.wait_told("received", "reverted")
 
 
-def test_a_payment_confirmed_at_first_sight_can_be_taken_back(till: Merchant, customer: Customer) -> None:
-    """Whoever asks for 0 confirmations is told of the double-spend all the same."""
+def test_a_payment_confirmed_in_the_mempool_can_be_reverted(till: Merchant, customer: Customer) -> None:
+    """A double-spend is reported for a request with 0 confirmations too."""
     order = till.request(confirmations=0)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("confirmed")
@@ -51,10 +51,10 @@ def test_a_payment_confirmed_at_first_sight_can_be_taken_back(till: Merchant, cu
     assert is_urgent(order.wait_told("received", "confirmed", "reverted")[-1])
 
 
-def test_a_payment_that_does_not_signal_replaceability_is_replaced_all_the_same(
+def test_a_payment_that_does_not_signal_replaceability_can_be_replaced(
     till: Merchant, customer: Customer
 ) -> None:
-    """Full RBF: the sequence number protects nobody."""
+    """bitcoind uses full RBF, so the sequence number protects no payment."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats, sequence=NO_SIGNAL)
     order.wait("received")
@@ -63,36 +63,32 @@ def test_a_payment_that_does_not_signal_replaceability_is_replaced_all_the_same(
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_that_only_a_miner_saw_takes_a_payment_back(
-    till: Merchant, customer: Customer
-) -> None:
-    """The block that has it is enough: no mempool need have shown it."""
+def test_a_double_spend_seen_only_in_a_block_reverts_a_payment(till: Merchant, customer: Customer) -> None:
+    """The double-spend was never in bitcoind's mempool."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    thief = customer.sign_double_spend(sent)
-    customer.mine_only(thief.raw)
+    double_spend = customer.sign_double_spend(sent)
+    customer.mine_only(double_spend.raw)
     order.wait("new")
-    assert order.wait_state(sent.txid, "replaced")["replaced_by"] == thief.txid
+    assert order.wait_state(sent.txid, "replaced")["replaced_by"] == double_spend.txid
     order.wait_told("received", "reverted")
 
 
-def test_a_parent_s_double_spend_takes_its_child_back(till: Merchant, customer: Customer) -> None:
-    """A payment made of unconfirmed money goes when that money is spent otherwise."""
+def test_a_double_spend_of_a_parent_reverts_its_child(till: Merchant, customer: Customer) -> None:
+    """The payment spends an unconfirmed output, and its parent is double-spent."""
     order = till.request()
     parent = customer.pay(customer.address(), 1_000_000)
     child = customer.pay(order.address, order.amount_sats, coin=parent.change)
     order.wait("received", txid=child.txid)
-    thief = customer.double_spend(parent)
+    double_spend = customer.double_spend(parent)
     order.wait("new")
-    assert order.wait_state(child.txid, "replaced")["replaced_by"] == thief.txid
+    assert order.wait_state(child.txid, "replaced")["replaced_by"] == double_spend.txid
     order.wait_told("received", "reverted")
 
 
-def test_a_grandparent_s_double_spend_in_a_block_takes_the_grandchild_back(
-    till: Merchant, customer: Customer
-) -> None:
-    """However long the chain of unconfirmed money is."""
+def test_a_double_spend_of_a_grandparent_reverts_the_grandchild(till: Merchant, customer: Customer) -> None:
+    """The chain of unconfirmed transactions may have any length."""
     order = till.request()
     first = customer.pay(customer.address(), 1_000_000)
     second = customer.pay(customer.address(), 1_000_000, coin=first.change)
@@ -103,10 +99,8 @@ def test_a_grandparent_s_double_spend_in_a_block_takes_the_grandchild_back(
     order.wait_told("received", "reverted")
 
 
-def test_a_payment_that_is_replaced_by_a_smaller_one_is_taken_back(
-    till: Merchant, customer: Customer
-) -> None:
-    """What counts is what is there: the replacement pays a part, and the rest can come after it."""
+def test_a_payment_replaced_by_a_smaller_one_is_reverted(till: Merchant, customer: Customer) -> None:
+    """The replacement pays a part, and the rest can come later."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -118,8 +112,8 @@ def test_a_payment_that_is_replaced_by_a_smaller_one_is_taken_back(
     order.wait_told("received", "reverted", "underpaid", "received")
 
 
-def test_one_transaction_replaces_the_payments_of_two_requests(till: Merchant, customer: Customer) -> None:
-    """Each request is told of its own loss, and of nothing else."""
+def test_a_double_spend_reverts_the_payments_of_two_requests(till: Merchant, customer: Customer) -> None:
+    """Each request gets one event of its own."""
     socks, scarf = till.request(), till.request()
     sent = customer.pay_all({socks.address: socks.amount_sats, scarf.address: scarf.amount_sats})
     for order in (socks, scarf):
@@ -130,8 +124,8 @@ def test_one_transaction_replaces_the_payments_of_two_requests(till: Merchant, c
         order.wait_told("received", "reverted")
 
 
-def test_the_original_is_mined_after_all(till: Merchant, customer: Customer) -> None:
-    """A replacement in the mempool loses to a block; a payment that counts again is told again."""
+def test_a_replaced_payment_that_is_mined_counts_again(till: Merchant, customer: Customer) -> None:
+    """A block outranks the replacement in the mempool. The payment is reported again."""
     order = till.request(confirmations=1)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -143,8 +137,7 @@ def test_the_original_is_mined_after_all(till: Merchant, customer: Customer) -> 
     assert len(letters) == 4
 
 
-def test_other_payments_go_on_meanwhile(till: Merchant, customer: Customer) -> None:
-    """A double-spend touches the request that it robs, and no other."""
+def test_a_double_spend_changes_no_other_request(till: Merchant, customer: Customer) -> None:
     robbed, honest = till.request(), till.request()
     sent = customer.pay(robbed.address, robbed.amount_sats)
     customer.pay(honest.address, honest.amount_sats)
@@ -157,10 +150,8 @@ def test_other_payments_go_on_meanwhile(till: Merchant, customer: Customer) -> N
     robbed.wait_told("received", "reverted")
 
 
-def test_extra_money_in_the_place_of_double_spent_extra_money_is_told(
-    till: Merchant, customer: Customer
-) -> None:
-    """Though there had been more before; the operator reads what there is now."""
+def test_extra_money_after_double_spent_extra_money_is_reported(till: Merchant, customer: Customer) -> None:
+    """The new extra money is less than the first. The email has the current amount."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
     order.wait("confirmed")

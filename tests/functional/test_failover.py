@@ -1,6 +1,7 @@
-"""Two daemons, each with a bitcoind of its own, on one PostgreSQL server: one works, one stands by.
+"""Two daemons share one PostgreSQL server. One works, and the other stands by.
 
-Both nodes watch the same descriptor, and are connected to each other as the README says.
+Each daemon has a bitcoind of its own. Both nodes watch the same descriptor, and are connected as README
+describes.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +32,10 @@ PACE_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """`till` has the web server and the second machine; the first hangs on the cable."""
+    """Two machines. `till` has the web server and the second machine.
+
+    The first machine reaches PostgreSQL through `cable`.
+    """
 
     till: Merchant
     customer: Customer
@@ -41,24 +45,27 @@ class Site:
     peer: str
 
     def reconnect(self) -> None:
-        """After `setnetworkactive false`: bitcoind itself would wait for a minute before it tries again."""
+        """Connect the nodes after `setnetworkactive false`, because bitcoind itself waits for a minute."""
         second_node = self.till.node
         second_node.rpc("setnetworkactive", True)
         second_node.rpc("addnode", self.peer, "onetry")
         nodes = (self.first_node, second_node)
-        wait_until(lambda: len({node.rpc("getbestblockhash") for node in nodes}) == 1, what="one tip")
+        wait_until(
+            lambda: len({node.rpc("getbestblockhash") for node in nodes}) == 1,
+            what="the nodes to have one tip",
+        )
 
     @property
     def second(self) -> Process:
         return self.till.daemon
 
-    def wait_in_office(self, daemon: Process, term: int) -> None:
-        """Until this daemon works for the so-manieth time, which has to be as soon as is promised."""
+    def wait_active(self, daemon: Process, term: int) -> None:
+        """Wait until this daemon takes over for the `term`-th time, within the limit of docs/spec.md 1."""
         daemon.wait_until(lambda: _times(daemon, "daemon started") >= term, "take over", CONTRACT_SECONDS)
 
 
-def _times(daemon: Process, what: str) -> int:
-    return sum(f'"{what}"' in line or f"event={what}" in line for line in daemon.lines())
+def _times(daemon: Process, event: str) -> int:
+    return sum(f'"{event}"' in line or f"event={event}" in line for line in daemon.lines())
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +74,9 @@ def site(
     postgres: PostgresServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    """The first machine's daemon works, the second's stands by."""
+    """Start both machines. The first daemon works, and the second stands by."""
     (port,) = free_ports(1)
-    # …noban: payments are passed on at once, and not after some seconds of chance.
+    # With noban, the nodes relay transactions at once, and not after a random delay.
     trust = "-whitelist=in,out,noban@127.0.0.1"
     first_node = start_node("-listen=1", f"-bind=127.0.0.1:{port}", trust)
     second_node = start_node(f"-addnode=127.0.0.1:{port}", trust)
@@ -82,15 +89,15 @@ def site(
         cable = stack.enter_context(NetworkLink(url))
         till = Merchant(second_node, directory, DATABASE_URL=url)
         stack.callback(till.close)
-        theirs = settings_for(first_node, directory / "first") | {
+        first_settings = settings_for(first_node, directory / "first") | {
             "DATABASE_URL": cable.url,
             "BITCOIND_WALLET": till.wallet,
             "SMTP_URL": till.installation.settings["SMTP_URL"],
             "LOG_LEVEL": "debug",
         }
         till.installation.managed("wallet", "create", "--watch-only", RECEIVING)
-        first = Process("run_daemon.py", environment(theirs), directory / "first", "first")
-        watched = Merchant(first_node, directory / "wallet", **theirs)
+        first = Process("run_daemon.py", environment(first_settings), directory / "first", "first")
+        watched = Merchant(first_node, directory / "wallet", **first_settings)
         watched.installation.managed("wallet", "create", "--watch-only", RECEIVING)
         stack.enter_context(first)
         first.wait_for_line("daemon started")
@@ -100,7 +107,7 @@ def site(
 
 
 class Trade:
-    """Somebody orders and pays without a pause, and somebody mines, from `with` on to its end."""
+    """Create, pay and mine requests without a pause, from `with` to its end."""
 
     def __init__(self, site: Site) -> None:
         self.orders: list[Order] = []
@@ -117,13 +124,13 @@ class Trade:
         self._thread.join()
 
     def wait_received(self, number: int) -> None:
-        """Until so many have been paid, and the daemon at work knows of it."""
-        self._site.till.wait(lambda: len(self.orders) >= number, "sell")
-        self._site.till.wait(lambda: self.orders[number - 1].now()["status"] != "new", "see the payment")
+        """Wait until `number` requests are paid, and the daemon has received the last payment."""
+        self._site.till.wait(lambda: len(self.orders) >= number, "create enough requests")
+        self._site.till.wait(lambda: self.orders[number - 1].now()["status"] != "new", "receive the payment")
 
     def _go_on(self) -> None:
-        till, purse = self._site.till, None
-        # A client of its own, because this is a thread of its own.
+        till, coin = self._site.till, None
+        # This thread needs a client of its own.
         client = till.installation.client(till.client.api_key)
         body = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR", "confirmations": 1}
         while not self._is_over.wait(PACE_SECONDS):
@@ -132,30 +139,30 @@ class Trade:
                 continue
             assert answer.status == 201, answer.body
             order = Order(till, answer.document)
-            purse = self._site.customer.pay(order.address, order.amount_sats, coin=purse).change
+            coin = self._site.customer.pay(order.address, order.amount_sats, coin=coin).change
             self.orders.append(order)
             if len(self.orders) % 3 == 0:
                 self._site.till.node.mine()
 
 
-def check_told(till: Merchant, orders: list[Order], most_repeats: int) -> None:
-    """Each payment was received and confirmed, in this order, and told so: once, but for so many repeats.
+def check_delivered(till: Merchant, orders: list[Order], most_repeats: int) -> None:
+    """Check that each payment is received and then confirmed, and that each email arrives.
 
-    The email has one message on its way at a time: so many takeovers, so many repeats at the most.
+    Emails are sent one at a time, so each takeover repeats at most one of them.
     """
     for order in orders:
         order.wait("confirmed")
         till.wait(order.is_all_delivered, "deliver all")
         assert order.events() == ["received", "confirmed"]
     wanted = {message_id for order in orders for message_id in order.mailed()}
-    told = [letter["Message-ID"] for letter in till.letters() if letter["Message-ID"] in wanted]
-    assert set(told) == wanted
+    delivered = [letter["Message-ID"] for letter in till.letters() if letter["Message-ID"] in wanted]
+    assert set(delivered) == wanted
     assert len(wanted) == 2 * len(orders)
-    assert len(told) - len(wanted) <= most_repeats
+    assert len(delivered) - len(wanted) <= most_repeats
 
 
-def test_a_daemon_whose_lock_is_cut_stands_by(site: Site) -> None:
-    """The server ends its session, all else is well: the other daemon works, and nobody is told twice."""
+def test_a_daemon_that_loses_its_lock_stands_by(site: Site) -> None:
+    """PostgreSQL ends only the session with the lock. The other daemon takes over."""
     with Trade(site) as trade:
         trade.wait_received(FEW)
         with psycopg.connect(site.till.installation.settings["DATABASE_URL"], autocommit=True) as operator:
@@ -163,75 +170,75 @@ def test_a_daemon_whose_lock_is_cut_stands_by(site: Site) -> None:
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
-        site.wait_in_office(site.second, 1)
+        site.wait_active(site.second, 1)
         site.first.wait_for_line("lock lost")
         site.first.wait_for_line("standby", "another daemon works on this database")
         trade.wait_received(len(trade.orders) + FEW)
     site.till.node.mine()
-    check_told(site.till, trade.orders, most_repeats=1)
-    # And back.
+    check_delivered(site.till, trade.orders, most_repeats=1)
+    # The first daemon takes over again.
     site.second.kill()
-    site.wait_in_office(site.first, 2)
+    site.wait_active(site.first, 2)
     site.second.start()
     site.second.wait_for_line("standby")
 
 
-def test_a_payment_that_only_the_other_node_has_seen_is_not_taken_back(site: Site) -> None:
-    """The node of the daemon that takes over gets it later, by whatever way."""
+def test_a_payment_seen_only_by_the_other_node_is_not_reverted(site: Site) -> None:
+    """The node of the daemon that takes over receives the payment later."""
     order = site.till.request(confirmations=1)
     site.till.node.rpc("setnetworkactive", False)
     sent = site.customer.write({order.address: order.amount_sats})
     site.first_node.rpc("sendrawtransaction", sent.raw)
     order.wait("received")
     site.first.kill()
-    site.wait_in_office(site.second, 1)
+    site.wait_active(site.second, 1)
     begun = datetime.now(UTC)
-    site.till.wait(lambda: datetime.now(UTC) > begun + DROP_GRACE * 1.5, "look at the mempool for a while")
+    site.till.wait(lambda: datetime.now(UTC) > begun + DROP_GRACE * 1.5, "wait longer than the grace period")
     assert sent.txid not in site.till.node.rpc("getrawmempool")
     assert order.now()["status"] == "received"
     site.customer.publish(sent)
     site.till.node.mine()
-    check_told(site.till, [order], most_repeats=1)
+    check_delivered(site.till, [order], most_repeats=1)
     site.reconnect()
     site.first.start()
     site.first.wait_for_line("standby")
     site.second.stop()
-    site.wait_in_office(site.first, 1)
+    site.wait_active(site.first, 1)
     site.second.start()
     site.second.wait_for_line("standby")
 
 
 def test_a_machine_that_is_cut_off_stands_by_and_comes_back(site: Site) -> None:
-    """Its daemon and its bitcoind live on, and see nothing of the server; the other one takes over."""
+    """Its daemon and bitcoind continue without PostgreSQL, and the other daemon takes over."""
     started, lost = _times(site.first, "daemon started"), _times(site.first, "lock lost")
     with Trade(site) as trade:
         trade.wait_received(FEW)
         site.cable.cut()
-        site.wait_in_office(site.second, 1)
+        site.wait_active(site.second, 1)
         trade.wait_received(len(trade.orders) + FEW)
-        site.first.wait_until(lambda: _times(site.first, "lock lost") > lost, "notice")
+        site.first.wait_until(lambda: _times(site.first, "lock lost") > lost, "log the lost lock")
     site.till.node.mine()
-    check_told(site.till, trade.orders, most_repeats=1)
+    check_delivered(site.till, trade.orders, most_repeats=1)
     site.cable.restore()
     late = site.till.request(confirmations=1)
     site.second.kill()
     site.customer.pay(late.address, late.amount_sats)
     site.first.wait_until(lambda: _times(site.first, "daemon started") > started, "take over")
     site.till.node.mine()
-    check_told(site.till, [late], most_repeats=0)
+    check_delivered(site.till, [late], most_repeats=0)
     site.second.start()
     site.second.wait_for_line("standby")
 
 
 def test_a_machine_that_loses_its_power_is_replaced(site: Site) -> None:
-    """Under load, daemon and bitcoind at once, and without a word to the server: nothing is lost."""
+    """Daemon and bitcoind end at once under load, and PostgreSQL gets no message. Nothing is lost."""
     with Trade(site) as trade:
         trade.wait_received(MANY)
         site.cable.cut()
         site.first.kill()
         site.first_node.kill()
-        site.wait_in_office(site.second, 1)
+        site.wait_active(site.second, 1)
         trade.wait_received(len(trade.orders) + FEW)
     site.till.node.mine()
-    check_told(site.till, trade.orders, most_repeats=1)
+    check_delivered(site.till, trade.orders, most_repeats=1)
     assert "payment.reverted" not in site.second.log_file.read_text()

@@ -1,4 +1,4 @@
-"""A database that is older than its wallet: money for what was given since is seen, and named."""
+"""Payments to addresses that a restored database lacks are recorded and reported."""
 
 import json
 import shutil
@@ -22,8 +22,8 @@ AMOUNT_SATS = 2_000
 ADDRESSES = 30
 
 
-def _given_since(stage: Scenario, count: int) -> dict[str, bytes]:
-    """Addresses of the wallet that the database lacks, each with its script."""
+def _addresses_since_backup(stage: Scenario, count: int) -> dict[str, bytes]:
+    """Create addresses that the database lacks, and return the script of each."""
     rpc, wallet = stage.world.node.rpc, stage.settings.bitcoind_wallet
     named = [rpc("getnewaddress", "nodetill", "bech32", wallet=wallet) for _ in range(count)]
     return {each: bytes.fromhex(rpc("validateaddress", each)["scriptPubKey"]) for each in named}
@@ -45,11 +45,11 @@ def _wait_stored(stage: Scenario, mined: list[BuiltTransaction], unconfirmed: li
     assert stage.daemon.work_until(are_stored, PATIENCE_SECONDS), list(Output.select().tuples())
 
 
-def test_what_paid_an_address_given_since_the_backup_is_recorded(stage: Scenario) -> None:
-    """The addresses are imported before the blocks are read."""
+def test_a_payment_to_an_address_created_since_the_backup_is_recorded(stage: Scenario) -> None:
+    """The daemon imports the addresses before it reads the blocks."""
     stage.begin()
     stage.daemon.stop()
-    scripts = list(_given_since(stage, ADDRESSES).values())
+    scripts = list(_addresses_since_backup(stage, ADDRESSES).values())
     mined = [_pay(stage, script, is_public=False) for script in scripts[:-1]]
     stage.world.mine(mined)
     waiting = _pay(stage, scripts[-1], is_public=True)
@@ -60,7 +60,7 @@ def test_what_paid_an_address_given_since_the_backup_is_recorded(stage: Scenario
 
 @contextmanager
 def _wallet_away(stage: Scenario) -> Iterator[None]:
-    """bitcoind can't load the wallet."""
+    """Move the wallet's directory away, so that bitcoind can't load the wallet."""
     node, name = stage.world.node, stage.settings.bitcoind_wallet
     assert isinstance(node, RegtestNode)
     [wallet] = [path for path in Path(node.datadir).rglob(name) if path.is_dir()]
@@ -72,12 +72,12 @@ def _wallet_away(stage: Scenario) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("has_restarted", [False, True])
-def test_a_wallet_that_comes_too_late_has_its_blocks_read_again(stage: Scenario, has_restarted: bool) -> None:
-    """The blocks are read without it; what paid its addresses is found when it is there."""
+def test_blocks_are_read_again_once_the_wallet_is_loaded(stage: Scenario, has_restarted: bool) -> None:
+    """The blocks are read without the wallet. Payments to its addresses are found once the wallet is back."""
     stage.begin()
     paid = stage.request(AMOUNT_SATS)
     stage.daemon.stop()
-    scripts = list(_given_since(stage, 2).values())
+    scripts = list(_addresses_since_backup(stage, 2).values())
     mined = [_pay(stage, script, is_public=False) for script in scripts]
     known = stage.pay([(paid, AMOUNT_SATS)])
     stage.world.mine([*mined, known])
@@ -91,7 +91,7 @@ def test_a_wallet_that_comes_too_late_has_its_blocks_read_again(stage: Scenario,
     if has_restarted:
         stage.daemon.start()
     stage.is_rough = True
-    # A new block makes no look at everything; a new connection does.
+    # A new connection makes the daemon reconcile, and a new block does not.
     if not has_restarted:
         stage.world.node.restart()
     _wait_stored(stage, [known, *mined], [])
@@ -99,10 +99,10 @@ def test_a_wallet_that_comes_too_late_has_its_blocks_read_again(stage: Scenario,
     stage.end()
 
 
-def test_the_audit_names_what_came_to_addresses_without_a_request(
+def test_the_audit_names_payments_to_addresses_without_a_request(
     make_till: MerchantMaker, customer: Customer, tmp_path: Path
 ) -> None:
-    """A restored database lacks their requests: addresses of its pool, and addresses given since."""
+    """A restored database lacks requests, both for addresses of its pool and for later addresses."""
     till = make_till(ADDRESS_POOL="3", DATABASE_URL=sqlite_in(tmp_path)).open()
     till.request()
     till.wait(lambda: till.health().document["addresses"]["free"] == 3, "fill the pool")
@@ -122,7 +122,7 @@ def test_the_audit_names_what_came_to_addresses_without_a_request(
     with till.database():
         wanted = len(paid) + 1
         till.wait(
-            lambda: Output.select().count() == wanted, "record what came to addresses without a request"
+            lambda: Output.select().count() == wanted, "record the payments to addresses without a request"
         )
     done = till.installation.manage("audit")
     assert done.returncode == 1
@@ -131,9 +131,9 @@ def test_the_audit_names_what_came_to_addresses_without_a_request(
     assert f"address {paid[0].address} belongs to no request, and 25000 sats came to it" in done.stdout
     assert waiting.txid in done.stdout
     assert unpaid.address not in done.stdout
-    said = json.loads(till.installation.manage("audit", "--json").stdout)
-    assert unpaid.address in said["addresses_without_request"]
-    assert len(said["differences"]) == len(paid)
+    report = json.loads(till.installation.manage("audit", "--json").stdout)
+    assert unpaid.address in report["addresses_without_request"]
+    assert len(report["differences"]) == len(paid)
 
     till.daemon.stop()
     with till.database():

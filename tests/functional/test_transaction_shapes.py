@@ -1,4 +1,4 @@
-"""Money can come in every form that the consensus rules allow."""
+"""Payments have every shape that the consensus rules allow."""
 
 from datetime import UTC, datetime
 
@@ -9,8 +9,8 @@ from tests.support.scenario import PATIENCE_SECONDS, Scenario
 TWO_HOURS = 7200  # Core's MAX_FUTURE_BLOCK_TIME
 
 
-def test_money_of_every_form_is_counted_for_what_it_is(stage: Scenario) -> None:
-    """Nothing, thousands of outputs, a chain of unconfirmed money, a miner ahead of the clock."""
+def test_payments_of_unusual_shapes_are_counted_correctly(stage: Scenario) -> None:
+    """The shapes are an empty output, many outputs, unconfirmed ancestors, and a block ahead of the clock."""
     stage.begin()
     world, now = stage.world, int(datetime.now(UTC).timestamp())
 
@@ -44,8 +44,8 @@ def test_money_of_every_form_is_counted_for_what_it_is(stage: Scenario) -> None:
     stage.end()
 
 
-def test_what_the_chain_has_replaced_no_mempool_replaces(stage: Scenario) -> None:
-    """A payment of two coins, each spent otherwise: it is named what is in a block, not what may never be."""
+def test_a_replacement_in_a_block_outranks_one_in_the_mempool(stage: Scenario) -> None:
+    """The payment has two coins, and each is double-spent. Only the transaction in the block is certain."""
     stage.begin()
     account, coins = stage.request(2_000), [stage.world.coin(), stage.world.coin()]
     payment = stage.world.build_transaction(coins, [(account.script, 2_000)], 2_000)

@@ -1,4 +1,4 @@
-"""bitcoind goes on while it is asked: of two answers that do not fit together nothing untrue is made."""
+"""bitcoind's chain and mempool change between two calls of the daemon, and no false status is stored."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,10 +10,10 @@ from tests.support.scenario import Scenario
 from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction
 
 AMOUNT_SATS = 2_000
-QUESTIONS = 9
-"""That a block makes the daemon ask while one payment is in none; the more payments, the more questions."""
+CALLS = 9
+"""The number of calls after a new block while one payment is unconfirmed. More payments cause more calls."""
 
-Thing = Callable[[Scenario, TrackedRequest, BuiltTransaction], None]
+Change = Callable[[Scenario, TrackedRequest, BuiltTransaction], None]
 
 
 def _mine(stage: Scenario, _: TrackedRequest, sent: BuiltTransaction) -> None:
@@ -36,16 +36,16 @@ def _steal_in_a_block(stage: Scenario, _: TrackedRequest, sent: BuiltTransaction
     stage.world.mine([stage.replace(sent, [(ANYONE_CAN_SPEND, 1_000)], is_public=False)])
 
 
-@pytest.mark.parametrize("thing", [_mine, _mine_in_another_chain, _replace, _steal, _steal_in_a_block])
-def test_what_happens_between_two_questions_is_told_as_it_is(stage: Scenario, thing: Thing) -> None:
-    """Before the first that a new block makes the daemon ask, before the second, and so on to the last."""
+@pytest.mark.parametrize("change", [_mine, _mine_in_another_chain, _replace, _steal, _steal_in_a_block])
+def test_changes_between_two_calls_are_recorded_correctly(stage: Scenario, change: Change) -> None:
+    """The change comes before the daemon's first call for a new block, then before the second, and so on."""
     stage.begin()
-    for question in range(1, QUESTIONS + 1):
+    for call in range(1, CALLS + 1):
         account = stage.request(AMOUNT_SATS)
         sent = stage.pay([(account, AMOUNT_SATS)])
         stage.settle()
-        stage.note(f"before question {question}")
-        stage.meanwhile(partial(thing, stage, account, sent), question)
+        stage.note(f"before call {call}")
+        stage.meanwhile(partial(change, stage, account, sent), call)
         stage.world.mine()
         stage.settle()
     stage.end()

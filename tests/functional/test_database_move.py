@@ -1,4 +1,4 @@
-"""A till moves from SQLite to PostgreSQL in the midst of its work, and goes on as if nothing had been."""
+"""An installation moves from SQLite to PostgreSQL while payments are open."""
 
 import pytest
 
@@ -13,17 +13,25 @@ pytestmark = pytest.mark.bitcoind
 
 @pytest.fixture(scope="session")
 def new_database() -> NewDatabase:
-    """SQLite, whatever the other tests run on: it is moved away from."""
+    """Start on SQLite with each TEST_DATABASE, because the test copies from SQLite."""
     return sqlite_in
 
 
 def _move(till: Merchant, url: str) -> dict[str, int]:
-    """As the README says: stop, copy, change the setting, start. How many rows each table had."""
+    """Stop the servers, copy the database, change DATABASE_URL and start again, as README describes.
+
+    Return the number of copied rows of each table.
+    """
     till.installation.stop()
     (till.installation.directory / "new-url").write_text(url)
     report = till.installation.managed("database", "copy", "--to-file", "new-url")
-    places = (till.installation.settings, till.installation.environ, till.daemon.environ, till.web.environ)
-    for settings in places:
+    environments = (
+        till.installation.settings,
+        till.installation.environ,
+        till.daemon.environ,
+        till.web.environ,
+    )
+    for settings in environments:
         settings["DATABASE_URL"] = url
     till.daemon.start()
     till.web.start()
@@ -32,8 +40,10 @@ def _move(till: Merchant, url: str) -> dict[str, int]:
     return copied
 
 
-def test_a_till_that_moves_goes_on(till: Merchant, postgres: PostgresServer, customer: Customer) -> None:
-    """With its keys, its requests, and what was not told yet; and nothing is told again."""
+def test_a_moved_installation_continues_its_work(
+    till: Merchant, postgres: PostgresServer, customer: Customer
+) -> None:
+    """Keys, requests and undelivered messages move too. No message is delivered twice."""
     done, paid, unpaid = (till.request(confirmations=1, note="Alpakasöckchen") for _ in range(3))
     customer.pay(done.address, done.amount_sats)
     till.node.mine()

@@ -1,4 +1,4 @@
-"""The operator takes another wallet: from then on it gets the money, and nothing sent before is lost."""
+"""A new BITCOIND_WALLET gives the addresses, and payments to the old wallet are still found."""
 
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
@@ -6,7 +6,7 @@ from tests.support.merchant import Merchant
 
 
 def _owner(till: Merchant, address: str) -> str:
-    """The wallet whose address it is."""
+    """Return the name of the wallet that owns the address."""
     wallets: list[str] = till.node.rpc("listwallets")
     return next(name for name in wallets if till.node.rpc("getaddressinfo", address, wallet=name)["ismine"])
 
@@ -14,7 +14,7 @@ def _owner(till: Merchant, address: str) -> str:
 def test_a_new_wallet_gives_the_addresses_and_payments_to_the_old_one_are_found(
     make_till: MerchantMaker, customer: Customer
 ) -> None:
-    """The addresses that were ready are never handed out; the old wallet may be one that was lost."""
+    """Free addresses of the old wallet are never assigned, because that wallet may be lost."""
     till = make_till(ADDRESS_POOL="5").open()
     before = till.request()
     till.daemon.stop()

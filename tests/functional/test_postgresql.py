@@ -1,4 +1,4 @@
-"""The same on PostgreSQL: one whole story, two daemons, and connections that are cut."""
+"""A whole payment, a second daemon and cut connections, on PostgreSQL."""
 
 import psycopg
 import pytest
@@ -12,12 +12,12 @@ from tests.support.postgres import PostgresServer
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker, postgres: PostgresServer) -> Merchant:
-    """A till with a database on a PostgreSQL server."""
+    """Open a till with a database on a PostgreSQL server."""
     return make_till(DATABASE_URL=postgres.new_database()).open()
 
 
 def _cut_connections(till: Merchant) -> None:
-    """As a restart of the server does."""
+    """Cut all other connections to the database, as a restart of the server does."""
     with psycopg.connect(till.installation.settings["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -25,8 +25,8 @@ def _cut_connections(till: Merchant) -> None:
         )
 
 
-def test_one_whole_story(till: Merchant, customer: Customer) -> None:
-    """In part, in full, bumped, confirmed, and taken back by a reorg: as on SQLite."""
+def test_a_payment_gets_all_its_statuses(till: Merchant, customer: Customer) -> None:
+    """The payment comes in two parts, gets a higher fee, is confirmed, and leaves the chain in a reorg."""
     order = till.request(note="Alpakasöckchen", metadata={"cart": [1, "ü"]}, confirmations=2)
     customer.pay(order.address, 5_000)
     order.wait("underpaid", due_sats=15_000)
@@ -45,7 +45,7 @@ def test_one_whole_story(till: Merchant, customer: Customer) -> None:
 
 
 def test_a_second_daemon_takes_over(till: Merchant, customer: Customer) -> None:
-    """The lock is the server's, and ends with the session of the daemon that had it."""
+    """PostgreSQL holds the lock, and releases it when the session of the first daemon ends."""
     second = Process("run_daemon.py", till.installation.environ, till.installation.directory, "standby")
     with second:
         second.wait_for_line("standby", "another daemon works on this database")
@@ -58,8 +58,7 @@ def test_a_second_daemon_takes_over(till: Merchant, customer: Customer) -> None:
     till.wait_well()
 
 
-def test_cut_connections_are_made_again(till: Merchant, customer: Customer) -> None:
-    """Both servers go on by themselves, and nothing is lost."""
+def test_both_servers_connect_again_after_cut_connections(till: Merchant, customer: Customer) -> None:
     order = till.request(confirmations=1)
     _cut_connections(till)
     customer.pay(order.address, order.amount_sats)

@@ -1,4 +1,4 @@
-"""The operator's mail server and the seller's endpoint, with the real daemon before them."""
+"""The real daemon sends emails to a mail server and webhooks to a seller's endpoint."""
 
 import json
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from tests.support.merchant import SELLER, Merchant, Order, body
 
 @pytest.fixture(scope="module")
 def post_office() -> Iterator[MailServer]:
-    """The operator's mail server."""
+    """Start the operator's mail server."""
     with MailServer() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def mailing(make_till: MerchantMaker, post_office: MailServer) -> Merchant:
-    """A till that sends its emails by SMTP."""
+    """Open a till that sends its emails by SMTP."""
     address = post_office.address()
     settings = {"SMTP_URL": f"smtp://{address.host}:{address.port}?starttls=never"}
     return make_till(**settings, OPERATOR_PASSWORD="open sesame").open()
@@ -33,36 +33,36 @@ def _errors(order: Order) -> str:
     return str([each["last_error"] for event in order.event_list() for each in event["deliveries"]])
 
 
-def test_emails_wait_for_a_busy_mail_server_and_come_once_each(
+def test_emails_wait_for_a_busy_mail_server_and_arrive_once(
     mailing: Merchant, post_office: MailServer, customer: Customer
 ) -> None:
-    """In their order, to the operator, under Message-IDs made from the events; also over a restart."""
+    """The emails arrive in order, under Message-IDs made from the events, also after a restart."""
     post_office.answers["DATA"] = "451 later"
     order = mailing.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    mailing.wait(lambda: "451" in _errors(order), "be told to come later")
+    mailing.wait(lambda: "451" in _errors(order), "store the error 451")
     mailing.daemon.kill()
     post_office.answers.clear()
     mailing.node.mine()
     mailing.daemon.start()
     order.wait("confirmed")
-    mailing.wait(order.is_all_delivered, "deliver both")
+    mailing.wait(order.is_all_delivered, "deliver both emails")
     assert [letter["Message-ID"] for letter in post_office.taken] == order.mailed()
     assert all(order.id in body(letter) for letter in post_office.taken)
     assert post_office.recipients == ["operator@localhost"] * 2
 
 
-def test_emails_mark_play_money_and_lead_to_the_operator_s_page(
+def test_emails_mark_a_test_network_and_link_to_the_operators_page(
     mailing: Merchant, post_office: MailServer, customer: Customer
 ) -> None:
-    """A real mail server receives them. No link leads to an explorer, because none has this transaction."""
+    """The emails link to no explorer, because none has this transaction."""
     post_office.answers.clear()
     mailing.installation.managed("seller", "set", SELLER, "--name", "Alpaca Direct")
     order = mailing.request(confirmations=0, note="Order 5000\nAlpaca socks")
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("confirmed")
-    mailing.wait(order.is_all_delivered, "deliver both")
+    mailing.wait(order.is_all_delivered, "deliver both emails")
     letters = [letter for letter in post_office.taken if order.id in letter["Subject"]]
     page = f"{order.now()['checkout_url'].removesuffix(f'/pay/{order.id}')}/operator/payments/{order.id}"
     assert [letter["Subject"] for letter in letters] == [
@@ -80,38 +80,38 @@ def test_emails_mark_play_money_and_lead_to_the_operator_s_page(
 
 @pytest.fixture
 def shop(till: Merchant) -> Iterator[Endpoint]:
-    """The seller's own server, which is told of its payments."""
+    """Start the seller's endpoint, and set it as the webhook's address."""
     with Endpoint(answers(204)) as endpoint:
         till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
         yield endpoint
         till.installation.managed("seller", "set", SELLER, "--no-webhook")
 
 
-def test_a_seller_is_told_in_order_and_can_check_who_says_so(
+def test_webhooks_arrive_in_order_with_a_valid_signature(
     till: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """Signed with the secret that `seller add` printed; the body is the request as it was then."""
+    """`seller add` prints the secret. Each body has the request at the time of its event."""
     order = till.request(confirmations=1, metadata={"cart": 7})
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
     till.node.mine()
     order.wait("confirmed")
     till.wait(order.is_all_delivered, "deliver all")
-    told = [_checked(till, request) for request in shop.requests]
-    assert [each["type"] for each in told] == ["payment.received", "payment.confirmed"]
-    assert [each["data"]["status"] for each in told] == ["received", "confirmed"]
-    assert told[0]["data"] | {"status": "confirmed"} != told[1]["data"]
-    assert all(each["data"]["metadata"] == {"cart": 7} for each in told)
-    assert all(each["data"]["network"] == "regtest" for each in told)
-    identities = [request.headers["webhook-id"] for request in shop.requests]
-    assert identities == [event["event_id"] for event in order.event_list()]
-    assert told[1]["data"] == order.now()
+    bodies = [_checked(till, request) for request in shop.requests]
+    assert [each["type"] for each in bodies] == ["payment.received", "payment.confirmed"]
+    assert [each["data"]["status"] for each in bodies] == ["received", "confirmed"]
+    assert bodies[0]["data"] | {"status": "confirmed"} != bodies[1]["data"]
+    assert all(each["data"]["metadata"] == {"cart": 7} for each in bodies)
+    assert all(each["data"]["network"] == "regtest" for each in bodies)
+    ids = [request.headers["webhook-id"] for request in shop.requests]
+    assert ids == [event["event_id"] for event in order.event_list()]
+    assert bodies[1]["data"] == order.now()
 
 
-def test_an_event_is_told_again_until_it_is_taken_and_then_the_next(
+def test_a_webhook_is_repeated_until_the_seller_accepts_it(
     till: Merchant, shop: Endpoint, customer: Customer
 ) -> None:
-    """Under the same id; the operator's emails do not wait for the seller."""
+    """Repeats have the same id, and then the next event follows. Emails do not wait for the seller."""
     shop.behave = answers(500)
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
@@ -119,34 +119,32 @@ def test_an_event_is_told_again_until_it_is_taken_and_then_the_next(
     till.node.mine()
     order.wait("confirmed")
     till.wait(lambda: len(order.letters()) == 2, "send both emails")
-    till.wait(lambda: "500" in _errors(order), "be refused")
+    till.wait(lambda: "500" in _errors(order), "store the error 500")
     shop.behave = answers(200)
     till.wait(order.is_all_delivered, "deliver all")
     first, second = (event["event_id"] for event in order.event_list())
-    identities = [request.headers["webhook-id"] for request in shop.requests]
-    assert identities[-1] == second
-    assert set(identities[:-1]) == {first}
-    assert len(identities) >= 3
+    ids = [request.headers["webhook-id"] for request in shop.requests]
+    assert ids[-1] == second
+    assert set(ids[:-1]) == {first}
+    assert len(ids) >= 3
 
 
-def test_an_event_is_told_again_where_the_seller_asks_for_it(
-    till: Merchant, shop: Endpoint, customer: Customer
-) -> None:
-    """The same event under the same id, and no second email."""
+def test_a_seller_can_request_a_webhook_again(till: Merchant, shop: Endpoint, customer: Customer) -> None:
+    """The webhook has the same id and body. No second email is sent."""
     order = till.request(confirmations=0)
     customer.pay(order.address, order.amount_sats)
     till.wait(lambda: order.is_all_delivered() and len(shop.requests) == 2, "deliver all")
     event = order.event_list()[0]
     answer = till.client.post(f"{order.path}/events/{event['event_id']}/redeliver")
     assert answer.status == 202, answer.body
-    till.wait(lambda: len(shop.requests) == 3, "tell it again")
+    till.wait(lambda: len(shop.requests) == 3, "send the webhook again")
     assert shop.requests[2].headers["webhook-id"] == event["event_id"]
     assert shop.requests[2].body == shop.requests[0].body
     order.wait_told("received", "confirmed")
 
 
 def _checked(till: Merchant, request: Request) -> dict[str, Any]:
-    """The body of a webhook whose signature is right."""
+    """Return the body of a webhook after a check of its signature."""
     checked = Webhook(till.webhook_secret).verify(request.body.decode(), request.headers)
     assert checked == json.loads(request.body)
     document: dict[str, Any] = checked

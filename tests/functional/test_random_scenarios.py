@@ -1,6 +1,7 @@
-"""Anything that can happen, in any order: after each step the database says what is true.
+"""The database is right after each step of random scenarios, on a real bitcoind.
 
-NODETILL_MODEL_STORIES is the number of stories that are told; where it is set, they are others each time.
+NODETILL_MODEL_STORIES is the number of scenarios. If it is set, they differ at each run.
+tests/unit/daemon/test_random_scenarios.py runs the same scenarios on a node in memory.
 """
 
 import os
@@ -21,45 +22,43 @@ from tests.support.scenario import Scenario
 
 pytestmark = [pytest.mark.bitcoind, pytest.mark.slow]
 
-STORIES, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
+SCENARIOS, STEPS = int(os.environ.get("NODETILL_MODEL_STORIES", "0")), 15
 
 
-class Stories(RuleBasedStateMachine):
-    """One story a run; `stage` is set by the test."""
+class Scenarios(RuleBasedStateMachine):
+    """One random scenario. The test sets `stage`."""
 
     stage: Scenario
-    story: RandomScenario
+    scenario: RandomScenario
 
     @initialize(seed=st.integers(1, 2**32))
     def begin(self, seed: int) -> None:
-        """There is something to pay for."""
         self.stage.begin()
-        self.story = RandomScenario(self.stage, seed)
+        self.scenario = RandomScenario(self.stage, seed)
 
     @rule()
     def go_on(self) -> None:
-        """Something happens."""
-        self.story.go_on()
+        self.scenario.go_on()
 
     @invariant()
     def the_database_is_right(self) -> None:
-        """It is, once the daemon has come to rest."""
+        """Wait until the database has the expected state."""
         self.stage.settle()
 
     def teardown(self) -> None:
-        """Nothing is left to be told."""
+        """Check that each message has arrived."""
         self.stage.end()
 
 
-def test_the_database_is_right_after_each_step_of_any_story(stage: Scenario) -> None:
-    """Whatever customers, miners, merchants and the machine do: outputs, statuses and events are true."""
-    Stories.stage = stage
+def test_the_database_is_right_after_each_step_of_a_random_scenario(stage: Scenario) -> None:
+    """Customers, miners, merchants and faults act in random order."""
+    Scenarios.stage = stage
     run_state_machine_as_test(
-        Stories,
+        Scenarios,
         settings=settings(
-            max_examples=STORIES or 8,
+            max_examples=SCENARIOS or 8,
             stateful_step_count=STEPS,
-            derandomize=not STORIES,
+            derandomize=not SCENARIOS,
             database=None,
             deadline=None,
             phases=[Phase.generate],

@@ -1,4 +1,4 @@
-"""The mempool is read again for what the feed did not bring, and nothing of it is left out."""
+"""The daemon reads the mempool again for payments that the feed did not bring."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ PAYMENTS = 3
 
 @pytest.fixture
 def node(stage: Scenario) -> Iterator[FaultyNode]:
-    """A bitcoind with payments in its mempool; the daemon, now down, knows nothing of them."""
+    """Return a bitcoind with payments in its mempool that the stopped daemon has not seen."""
     stage.begin()
     assert stage.daemon.look(PATIENCE_SECONDS)
     stage.daemon.stop()
@@ -45,29 +45,29 @@ def rescan(reader: Mempool, *, by_wallet: bool = False) -> bool:
     return reader.rescan(tip.hash, datetime.now(UTC), by_wallet=by_wallet)
 
 
-def test_a_payment_is_read_again_where_bitcoind_broke_off(node: FaultyNode) -> None:
-    """At whichever call: what could not be stored has not been read."""
-    # The list, the transactions all at once, each one's entry.
+def test_a_scan_that_fails_is_repeated(node: FaultyNode) -> None:
+    """Each call fails in turn. A transaction that is not stored is read again."""
+    # The calls are for the list, for all transactions at once, and for the entry of each one.
     for calls in range(1, PAYMENTS + 3):
         Output.delete().execute()
-        newcomer = reader(node)
+        scanner = reader(node)
         node.plan(Fault.REFUSE, calls)
         with pytest.raises(NodeError):
-            rescan(newcomer)
-        assert rescan(newcomer)
+            rescan(scanner)
+        assert rescan(scanner)
         assert Output.select().count() == PAYMENTS
 
 
-def test_a_large_mempool_is_read_in_several_looks(node: FaultyNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each takes the next of those that are new; the last says that it was."""
+def test_a_large_mempool_is_read_in_several_scans(node: FaultyNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scan reads the next new transactions. Only the last scan returns True."""
     monkeypatch.setattr(mempool, "MAX_FOREIGN_PER_SCAN", 2)
-    newcomer = reader(node)
-    assert [rescan(newcomer) for _ in range(2)] == [False, True]
+    scanner = reader(node)
+    assert [rescan(scanner) for _ in range(2)] == [False, True]
     assert Output.select().count() == PAYMENTS
 
 
-def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Scenario) -> None:
-    """The wallet names it for ever; to look each second whether it comes back would be work for ever."""
+def test_a_dropped_payment_does_not_count_as_missing(stage: Scenario) -> None:
+    """The wallet lists the payment for ever, so a search each second would never end."""
     stage.begin()
     stage.pay([(stage.request(2_000), 2_000)])
     stage.settle()
@@ -82,12 +82,12 @@ def test_a_payment_that_was_dropped_is_asked_after_and_not_waited_for(stage: Sce
     bitcoind.close()
 
 
-def test_transactions_are_asked_for_all_at_once(node: FaultyNode, stage: Scenario) -> None:
-    """In their order, without those that the mempool does not have; and anew where bitcoind hung up."""
+def test_transactions_are_requested_in_one_batch(node: FaultyNode, stage: Scenario) -> None:
+    """The result has their order, and leaves out absent ones. A closed connection is opened again."""
     ours = sorted(stage.world.node.rpc("getrawmempool"))
-    stranger = "ab" * 32
-    assert [t.txid for t in node.mempool_transactions([stranger, *ours])] == ours
-    assert node.mempool_transactions([stranger]) == []
+    absent = "ab" * 32
+    assert [t.txid for t in node.mempool_transactions([absent, *ours])] == ours
+    assert node.mempool_transactions([absent]) == []
     stage.world.node.restart()
     wait_until(lambda: stage.world.node.rpc("getmempoolinfo")["loaded"], what="the mempool to be loaded")
     assert [t.txid for t in node.mempool_transactions(ours)] == ours

@@ -1,4 +1,4 @@
-"""The servers as services: what they say of themselves to systemd, and when they fall silent."""
+"""The servers report their state to systemd, and a stuck server feeds no watchdog."""
 
 import signal
 import threading
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.bitcoind
 
 @dataclass
 class Services:
-    """A till whose two servers were started as systemd would, and what each is heard to say."""
+    """A till whose servers run as under systemd, and the sockets that receive their messages."""
 
     till: Merchant
     daemon: NotifySocket
@@ -33,7 +33,7 @@ class Services:
 
 @pytest.fixture(scope="module")
 def services(make_till: MerchantMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Running, with a look at bitcoind each second."""
+    """Start both servers, each with a socket. The daemon reconciles each second."""
     till = make_till(RECONCILE_INTERVAL="1")
     with ExitStack() as stack:
         daemon, web = (
@@ -46,8 +46,8 @@ def services(make_till: MerchantMaker, tmp_path_factory: pytest.TempPathFactory)
         till.close()
 
 
-def test_they_are_ready_when_they_work_and_feed_the_watchdog(services: Services) -> None:
-    """The daemon has looked at bitcoind by then; `systemctl status` shows where it is."""
+def test_both_servers_report_ready_and_feed_the_watchdog(services: Services) -> None:
+    """The daemon is ready once it has called bitcoind. `systemctl status` shows the height of its block."""
     services.daemon.wait("READY=1", "WATCHDOG=1")
     services.daemon.wait_status(f"at block {services.till.node.rpc('getblockcount')}")
     services.web.wait("READY=1", "STATUS=serving", "WATCHDOG=1")
@@ -55,8 +55,8 @@ def test_they_are_ready_when_they_work_and_feed_the_watchdog(services: Services)
     services.daemon.wait_status(f"at block {services.till.node.rpc('getblockcount')}")
 
 
-def test_while_bitcoind_is_silent_the_daemon_lives_and_says_so(services: Services) -> None:
-    """It is bitcoind that hangs: to restart the daemon would mend nothing."""
+def test_the_daemon_feeds_the_watchdog_while_bitcoind_hangs(services: Services) -> None:
+    """A restart of the daemon would not help. The status names bitcoind."""
     process = services.till.node.process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
@@ -70,9 +70,9 @@ def test_while_bitcoind_is_silent_the_daemon_lives_and_says_so(services: Service
     services.daemon.wait_status("at block")
 
 
-def test_a_stop_is_told_of(services: Services) -> None:
-    """systemd knows then that it was no crash."""
-    # What nobody reads fills the socket.
+def test_a_stop_is_reported(services: Services) -> None:
+    """With this message, systemd distinguishes a stop from a crash."""
+    # Unread messages fill the socket.
     services.daemon.forget()
     services.web.forget()
     assert services.till.installation.stop() == (0, 0)
@@ -83,8 +83,8 @@ def test_a_stop_is_told_of(services: Services) -> None:
     services.till.installation.wait_ready()
 
 
-def test_a_start_without_bitcoind_is_a_start(services: Services) -> None:
-    """It may take an hour to warm up; the status says what is missing."""
+def test_the_daemon_reports_ready_without_bitcoind(services: Services) -> None:
+    """bitcoind may need an hour to start. The status names bitcoind meanwhile."""
     services.till.daemon.stop()
     services.daemon.forget()
     services.till.node.stop()
@@ -95,45 +95,44 @@ def test_a_start_without_bitcoind_is_a_start(services: Services) -> None:
     services.daemon.wait_status("at block")
 
 
-def test_a_standby_is_ready_and_says_what_it_waits_for(services: Services, tmp_path: Path) -> None:
-    """It does what it is there for."""
-    with NotifySocket(tmp_path) as heard:
-        environ = services.till.installation.environ | heard.environ
+def test_a_standby_reports_ready_and_its_status(services: Services, tmp_path: Path) -> None:
+    with NotifySocket(tmp_path) as socket:
+        environ = services.till.installation.environ | socket.environ
         with Process("run_daemon.py", environ, services.till.installation.directory, "standby"):
-            heard.wait("READY=1", "WATCHDOG=1", "STATUS=standby: another daemon works on this database")
+            socket.wait("READY=1", "WATCHDOG=1", "STATUS=standby: another daemon works on this database")
 
 
-def test_a_loop_that_is_stuck_feeds_no_watchdog(
+def test_a_stuck_loop_feeds_no_watchdog(
     stage: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However alive the process is beside it: systemd restarts it then."""
+    """The process still runs, so only the missing messages make systemd restart it."""
     stuck, go_on, is_over = threading.Event(), threading.Event(), threading.Event()
     monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0.1)
     poll = Feed.poll
 
     def hang(self: Feed, timeout_seconds: float) -> Batch:
-        if not go_on.is_set() and "WATCHDOG=1" in heard.received():
+        if not go_on.is_set() and "WATCHDOG=1" in socket.received():
             stuck.set()
             assert go_on.wait(60)
         return poll(self, timeout_seconds)
 
-    def turn() -> None:
+    def work() -> None:
         stage.daemon.work_until(is_over.is_set, 60)
-        # A connection is a thread's own.
+        # Each thread has a connection of its own.
         disconnect()
 
     monkeypatch.setattr(Feed, "poll", hang)
-    with NotifySocket(tmp_path) as heard:
-        stage.daemon.manager = ServiceManager(heard.environ)
+    with NotifySocket(tmp_path) as socket:
+        stage.daemon.manager = ServiceManager(socket.environ)
         stage.daemon.start()
-        turning = threading.Thread(target=turn)
-        turning.start()
+        worker = threading.Thread(target=work)
+        worker.start()
         assert stuck.wait(30)
-        heard.forget()
-        # Ten of its beats; nothing happens that could be waited for.
+        socket.forget()
+        # Ten heartbeats pass. No condition ends this wait, because no message is expected.
         assert not go_on.wait(1)
-        assert heard.received() == []
+        assert socket.received() == []
         go_on.set()
-        heard.wait("WATCHDOG=1")
+        socket.wait("WATCHDOG=1")
         is_over.set()
-        turning.join()
+        worker.join()

@@ -1,4 +1,4 @@
-"""Mail servers and shops at their worst, with the real daemon before them: nobody waits for another."""
+"""Mail servers and webhook endpoints fail in many ways, and no delivery waits for another."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,13 +19,13 @@ BODY = {"amount_fiat": "10.00", "currency": "EUR", "confirmations": 1}
 
 @pytest.fixture(scope="module")
 def post_office() -> MailServer:
-    """The operator's mail server; it is down until a test opens it."""
+    """Return the operator's mail server, which is down until a test opens it."""
     return MailServer()
 
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker, post_office: MailServer) -> Merchant:
-    """A till that sends its emails by SMTP."""
+    """Open a till that sends its emails by SMTP."""
     address = post_office.address()
     return make_till(SMTP_URL=f"smtp://{address.host}:{address.port}?starttls=never").open()
 
@@ -49,12 +49,15 @@ def _paid(till: Merchant, customer: Customer) -> Order:
     return order
 
 
-def test_no_email_is_lost_or_out_of_order_whatever_the_server_does(
+def test_no_fault_of_a_mail_server_loses_or_reorders_emails(
     till: Merchant, post_office: MailServer, customer: Customer
 ) -> None:
-    """Down, cut, refused for good: repeated under the same Message-ID, or told and out of the way."""
+    """The server is down, cuts a connection, or refuses an email.
+
+    An email is repeated under the same Message-ID. After a final refusal the email is reported as given up.
+    """
     first = _paid(till, customer)
-    till.wait(lambda: "refused" in _errors(first), "find nobody at the mail server")
+    till.wait(lambda: "refused" in _errors(first), "store the refused connection")
     till.node.mine()
     first.wait("confirmed")
     with post_office:
@@ -63,23 +66,23 @@ def test_no_email_is_lost_or_out_of_order_whatever_the_server_does(
 
         post_office.is_cut_after_data = True
         second = _paid(till, customer)
-        till.wait(lambda: post_office.cut, "be cut off")
+        till.wait(lambda: post_office.cut, "lose the connection after DATA")
         post_office.is_cut_after_data = False
         post_office.answers["DATA"] = "451 later"
         poisoned = _paid(till, customer)
-        till.wait(lambda: "451" in _errors(poisoned), "be told to come later")
+        till.wait(lambda: "451" in _errors(poisoned), "store the error 451")
         with till.database():
             Event.update(payload={}).where(Event.reference == poisoned.event_list()[0]["event_id"]).execute()
         post_office.answers["DATA"] = "554 never"
         refused = _paid(till, customer)
-        till.wait(lambda: "554" in _errors(refused), "be refused for good")
+        till.wait(lambda: "554" in _errors(refused), "store the error 554")
         post_office.answers.clear()
-        till.wait(second.is_all_delivered, "deliver what was cut off")
+        till.wait(second.is_all_delivered, "deliver the email that was cut off")
         assert [letter["Message-ID"] for letter in post_office.cut] == second.mailed()
         assert post_office.taken[-1]["Message-ID"] == second.mailed()[0]
-        till.wait(lambda: "can't be written" in _errors(poisoned), "give up what can't be written")
-        for order, why in ((refused, "554"), (poisoned, "can't be written")):
-            till.daemon.wait_for_line("message given up", order.id, why)
+        till.wait(lambda: "can't be written" in _errors(poisoned), "give up the email that can't be written")
+        for order, reason in ((refused, "554"), (poisoned, "can't be written")):
+            till.daemon.wait_for_line("message given up", order.id, reason)
             assert _deliveries(order)[0]["delivered_at"] is None
 
         till.node.mine()
@@ -99,22 +102,22 @@ class Shops:
         self.orders: dict[str, Order] = {}
 
     def open(self, name: str, behave: Behaviour) -> Endpoint:
-        """With one request."""
+        """Add a seller with this endpoint, and create one request."""
         endpoint = self.endpoints[name] = self._stack.enter_context(Endpoint(behave))
         added = self._till.installation.managed("seller", "add", name, "--webhook-url", endpoint.url)
         client = self._till.installation.client(added["api_key"])
         answer = client.post("/api/v1/payments", {"seller_id": name, **BODY})
         assert answer.status == 201, answer.body
-        self.orders[name] = Order(_Counter(self._till, client), answer.document)
+        self.orders[name] = Order(_OtherSeller(self._till, client), answer.document)
         return endpoint
 
-    def told(self, name: str) -> list[str]:
-        """The events' ids in the order of their arrival, as often as they came."""
+    def received(self, name: str) -> list[str]:
+        """Return the ids of the events in the order of their arrival, with repeats."""
         return [request.headers["webhook-id"] for request in self.endpoints[name].requests]
 
 
-class _Counter(Merchant):
-    """The same till, seen by another seller."""
+class _OtherSeller(Merchant):
+    """The same till, with the client of another seller."""
 
     def __init__(self, till: Merchant, client: Any) -> None:
         self.__dict__.update(till.__dict__)
@@ -123,13 +126,13 @@ class _Counter(Merchant):
 
 @pytest.fixture
 def shops(make_till: MerchantMaker) -> Iterator[Shops]:
-    """At a till of their own."""
+    """Return the shops of a new till."""
     with ExitStack() as stack:
         yield Shops(make_till().open(), stack)
 
 
-def test_nobody_waits_for_somebody_else_s_dead_endpoint(shops: Shops, customer: Customer) -> None:
-    """It hangs, trickles, redirects, fails, is gone: the others are told at once, and each in its order."""
+def test_no_seller_waits_for_another_sellers_endpoint(shops: Shops, customer: Customer) -> None:
+    """Endpoints hang, trickle, redirect, fail or are gone. The others get their events at once, in order."""
     elsewhere = shops.open("elsewhere", answers(204))
     shops.open("hangs", hangs)
     shops.open("trickles", trickles(b"HTTP/1.1 200 OK\r\n"))
@@ -139,13 +142,16 @@ def test_nobody_waits_for_somebody_else_s_dead_endpoint(shops: Shops, customer: 
     shops.open("well", answers(204))
     orders, till = shops.orders, shops.orders["well"].till
     customer.pay_all({order.address: order.amount_sats for order in orders.values()})
-    till.wait(lambda: all(shops.endpoints[name].requests for name in orders), "tell everybody at once")
-    till.node.mine()
-    till.wait(lambda: len(shops.told("well")) == 2, "tell of the next event")
-    assert len(shops.told("hangs")) == len(shops.told("trickles")) == 1
-    till.wait(lambda: len(shops.told("gone")) == 2, "go on after 410")
     till.wait(
-        lambda: [each["attempts"] for each in _hooks(orders["gone"])] == [1, 1], "mark both, tried once each"
+        lambda: all(shops.endpoints[name].requests for name in orders), "send to every endpoint at once"
+    )
+    till.node.mine()
+    till.wait(lambda: len(shops.received("well")) == 2, "send the next event")
+    assert len(shops.received("hangs")) == len(shops.received("trickles")) == 1
+    till.wait(lambda: len(shops.received("gone")) == 2, "continue after 410")
+    till.wait(
+        lambda: [each["attempts"] for each in _hooks(orders["gone"])] == [1, 1],
+        "store one attempt for each event",
     )
 
     slow = ("hangs", "trickles", "redirects", "fails")
@@ -155,10 +161,10 @@ def test_nobody_waits_for_somebody_else_s_dead_endpoint(shops: Shops, customer: 
     for name in (*slow, "well", "elsewhere"):
         order = orders[name]
         till.wait(order.is_all_delivered, f"deliver everything to {name}")
-        told, ids = shops.told(name), [event["event_id"] for event in order.event_list()]
-        assert list(dict.fromkeys(told)) == ids
-        assert told[-1] == ids[-1]
-    assert len(shops.told("elsewhere")) == len(shops.told("well")) == 2
+        received, ids = shops.received(name), [event["event_id"] for event in order.event_list()]
+        assert list(dict.fromkeys(received)) == ids
+        assert received[-1] == ids[-1]
+    assert len(shops.received("elsewhere")) == len(shops.received("well")) == 2
 
 
 def _hooks(order: Order) -> list[dict[str, Any]]:
