@@ -1,4 +1,4 @@
-"""A machine without a browser is told what to do."""
+"""The search for a browser for the tests, and its advice where there is none."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from tests.support.browser import NoBrowserError, find_browser
 
 
-def test_the_one_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Or none, where that is no program."""
+def test_the_browser_of_the_variable_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CHROMIUM must name a program."""
     chromium = tmp_path / "chromium"
     monkeypatch.setenv("CHROMIUM", str(chromium))
     with pytest.raises(NoBrowserError, match="is no program"):
@@ -18,8 +18,8 @@ def test_the_one_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert find_browser() == str(chromium)
 
 
-def test_without_root_nothing_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What to install is said instead."""
+def test_without_root_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without root, the search installs no package."""
     monkeypatch.delenv("CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
