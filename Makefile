@@ -69,7 +69,7 @@ bench: setup-dev bitcoind
 
 soak: setup-dev bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
-		--timeout 0 -m "" tests/functional/test_killed.py tests/functional/test_deep_reorgs.py \
+		--timeout 0 -m "" tests/functional/test_daemon_killed.py tests/functional/test_deep_reorgs.py \
 		tests/functional/test_random_scenarios.py
 	TEST_NODE=bitcoind .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope -m "" \
 		tests/functional

@@ -33,8 +33,8 @@ def regtest_node(
 ) -> Iterator[RegtestNode]:
     """Yield the module's node, whose customer has coins: a bitcoind, or a node in memory with its interfaces.
 
-    The coins are an hour old. Blocks that are mined at once have times ahead of the clock, each six of them
-    by a second more, and a payment is as old as its block.
+    The coins are an hour old. Blocks that are mined at once have times ahead of the clock, by a second for
+    every six of them. A payment is as old as its block.
     """
     with ExitStack() as stack:
         if _needs_bitcoind(request):
@@ -55,7 +55,7 @@ def _needs_bitcoind(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="module")
 def customer(regtest_node: RegtestNode) -> Customer:
-    """Whoever pays, on the module's node."""
+    """Return the customer on the module's node."""
     return Customer(regtest_node)
 
 
@@ -66,7 +66,7 @@ def make_till(
     new_database: NewDatabase,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[MerchantMaker]:
-    """Tills on the module's node, with these settings: not open yet; they close with the module."""
+    """Yield a maker of merchants on the module's node. They are not open yet, and close with the module."""
     with ExitStack() as stack:
 
         def make(**settings: str) -> Merchant:
@@ -82,7 +82,7 @@ def make_till(
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker) -> Merchant:
-    """A till with the default settings, which the tests of a module share."""
+    """Return an open merchant with the default settings, for all tests of a module."""
     return make_till().open()
 
 

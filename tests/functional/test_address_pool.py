@@ -1,4 +1,4 @@
-"""An address that the wallet has made cannot be unmade: a pool that fails does not order more and more."""
+"""The address pool. A pool that fails does not order new addresses with each attempt."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -37,10 +37,10 @@ def _made(node: RegtestNode, wallet: str) -> int:
 
 
 def _wait_full(till: Merchant) -> None:
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
+    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the address pool")
 
 
-def test_a_disk_that_is_full_burns_no_address(make_till: MerchantMaker) -> None:
+def test_a_full_disk_wastes_no_addresses(make_till: MerchantMaker) -> None:
     """The daemon cannot store addresses, so it orders none, though the pool lacks three."""
     till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1").open()
     if not till.installation.settings["DATABASE_URL"].startswith("sqlite:"):
@@ -50,7 +50,7 @@ def test_a_disk_that_is_full_burns_no_address(make_till: MerchantMaker) -> None:
     resource.prlimit(till.daemon.pid, resource.RLIMIT_FSIZE, (SMALL_FILE, resource.RLIM_INFINITY))
     for _ in range(3):
         till.request()
-    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have no heartbeat")
+    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have an old heartbeat")
     assert till.health().document["addresses"]["free"] == POOL - 3
     assert _made(till.node, till.wallet) == made
     resource.prlimit(till.daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
@@ -60,7 +60,7 @@ def test_a_disk_that_is_full_burns_no_address(make_till: MerchantMaker) -> None:
 
 @pytest.fixture
 def node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
-    """Return a node with a user who may make addresses, but may not ask for their scripts."""
+    """Return a node with a user who may make addresses, but may not call validateaddress."""
     node = start_node(
         f"-{rpcauth('poor', 'p')}", f"-rpcwhitelist=poor:{','.join(RPC_CALLS - {'validateaddress'})}"
     )
@@ -102,10 +102,10 @@ def _try_often(pool: AddressPool) -> None:
         pool.take_turn()
 
 
-def test_a_call_that_is_refused_burns_no_second_order(
+def test_a_refused_rpc_call_wastes_no_addresses(
     node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
 ) -> None:
-    """The wallet makes addresses, and the next call fails. Once it works, these addresses are the pool."""
+    """The wallet makes addresses, and the next call fails. Later that call works, and fills the pool."""
     poor = pool_settings | {"BITCOIND_RPC_URL": f"http://poor:p@127.0.0.1:{node.rpc_port}"}
     pool = make_pool(poor)
     _try_often(pool)
@@ -117,10 +117,10 @@ def test_a_call_that_is_refused_burns_no_second_order(
     assert (_made(node, WALLET), free_count()) == (POOL, POOL)
 
 
-def test_a_table_that_takes_no_address_burns_no_second_order(
+def test_a_failed_insert_wastes_no_addresses(
     node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
 ) -> None:
-    """The database takes the order and not the addresses, as a disk does that is nearly full."""
+    """The database stores the order but not the addresses, as on a disk that is nearly full."""
     if not is_sqlite():
         pytest.skip("the number of a database's pages is SQLite's")
     pool = make_pool(pool_settings | {"ADDRESS_POOL": str(BATCH_SIZE)})
@@ -136,10 +136,10 @@ def test_a_table_that_takes_no_address_burns_no_second_order(
     assert (_made(node, WALLET), free_count()) == (BATCH_SIZE, BATCH_SIZE)
 
 
-def test_an_interrupted_order_is_the_next_ones_beginning(
+def test_the_pool_completes_an_interrupted_order(
     node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
 ) -> None:
-    """The daemon was killed with the wallet's answer in its hands."""
+    """The daemon was killed before it stored the wallet's addresses."""
     update_report(addresses_ordered=BATCH_SIZE)
     for _ in range(3):
         node.rpc("getnewaddress", LABEL, "bech32", wallet=WALLET)
@@ -147,18 +147,17 @@ def test_an_interrupted_order_is_the_next_ones_beginning(
     assert (_made(node, WALLET), free_count(), Address.select().count()) == (POOL, POOL, POOL)
 
 
-def test_the_pool_works_in_its_own_thread(pool_settings: dict[str, str], make_pool: PoolMaker) -> None:
-    """It fills the pool, and ends when it is told to."""
+def test_the_pool_fills_in_a_thread_and_stops(pool_settings: dict[str, str], make_pool: PoolMaker) -> None:
     pool = make_pool(pool_settings)
     pool.start()
     wait_until(lambda: free_count() == POOL, what="a full pool")
     assert pool.stop(10)
 
 
-def test_a_node_that_is_behind_makes_no_address(
+def test_a_node_with_less_work_makes_no_addresses(
     node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
 ) -> None:
-    """Nobody knows yet whether it is the node of this database."""
+    """The node may not be the node of this database."""
     Block.update(chainwork="f" * 64).execute()
     pool = make_pool(pool_settings)
     _try_often(pool)

@@ -1,4 +1,4 @@
-"""Every setting with an address of a kind that is rarer than 127.0.0.1: what is accepted works."""
+"""Settings with network addresses: IPv6, Unix sockets, 0.0.0.0, and a password beyond ASCII."""
 
 import http.server
 import shutil
@@ -19,14 +19,14 @@ from tests.support.mail_server import MailServer
 from tests.support.merchant import Merchant
 from tests.support.waiting import wait_until
 
-# The feed alone finds the payments of these tests: nothing else looks so early.
-FEED_ALONE = {"RECONCILE_INTERVAL": "86400"}
+# Only the feed finds the payments of these tests, because the first reconciliation is a day later.
+FEED_ONLY = {"RECONCILE_INTERVAL": "86400"}
 USER, PASSWORD = "kasse-ü", "pässwörd"
 
 
 @pytest.fixture(scope="module")
 def sockets() -> Iterator[Path]:
-    """Return a directory whose name is short enough for a socket's path."""
+    """Yield a directory whose name is short enough for a socket's path."""
     directory = tempfile.mkdtemp(prefix="nt")
     yield Path(directory)
     shutil.rmtree(directory)
@@ -39,7 +39,7 @@ def ipv6_ports() -> list[int]:
 
 @pytest.fixture(scope="module")
 def regtest_node(start_node: Callable[..., RegtestNode], sockets: Path, ipv6_ports: list[int]) -> RegtestNode:
-    """A node that also listens on ::1, and publishes on Unix sockets and on ::1."""
+    """Return a node that also listens on ::1, and publishes on Unix sockets and on ::1."""
     rawtx_port, hashblock_port = ipv6_ports
     node = start_node(
         f"-{rpcauth(USER, PASSWORD)}",
@@ -54,10 +54,10 @@ def regtest_node(start_node: Callable[..., RegtestNode], sockets: Path, ipv6_por
 class Shop(http.server.BaseHTTPRequestHandler):
     """A seller's endpoint on ::1."""
 
-    got: list[tuple[str, str]]
+    received: list[tuple[str, str]]
 
     def do_POST(self) -> None:
-        self.got.append((self.headers["Host"], self.path))
+        self.received.append((self.headers["Host"], self.path))
         self.send_response(204)
         self.end_headers()
 
@@ -71,15 +71,15 @@ class Ipv6Server(http.server.ThreadingHTTPServer):
 
 @pytest.fixture
 def shop() -> Iterator[Ipv6Server]:
-    Shop.got = []
+    Shop.received = []
     with Ipv6Server(("::1", 0), Shop) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
 
-def assert_doctor_content(till: Merchant) -> None:
-    """The doctor reaches bitcoind and its feed at the same addresses."""
+def assert_doctor_reaches_bitcoind(till: Merchant) -> None:
+    """Assert that the doctor reaches bitcoind and its feed at these addresses."""
     findings = till.installation.manage("doctor").stdout.splitlines()
     reached = {line.split()[1] for line in findings if line.startswith("ok")}
     assert {"bitcoind", "rawtx", "hashblock"} <= reached, findings
@@ -91,7 +91,7 @@ def mail() -> Iterator[MailServer]:
         yield server
 
 
-def test_ipv6_works_wherever_an_address_is_set(
+def test_ipv6_works_in_each_setting(
     make_till: MerchantMaker,
     regtest_node: RegtestNode,
     customer: Customer,
@@ -99,7 +99,7 @@ def test_ipv6_works_wherever_an_address_is_set(
     mail: MailServer,
     shop: Ipv6Server,
 ) -> None:
-    """Payment, email and webhook, by ::1 alone."""
+    """A payment, its emails and its webhooks use only ::1."""
     rawtx_port, hashblock_port = ipv6_ports
     till = make_till(
         BITCOIND_RPC_URL=regtest_node.rpc_url.replace("127.0.0.1", "[::1]"),
@@ -107,7 +107,7 @@ def test_ipv6_works_wherever_an_address_is_set(
         BITCOIND_ZMQ_HASHBLOCK=f"tcp://[::1]:{hashblock_port}",
         SMTP_URL=f"smtp://[::1]:{mail.address().port}?starttls=never",
         WEB_HOST="::1",
-        **FEED_ALONE,
+        **FEED_ONLY,
     )
     url = f"http://[::1]:{till.installation.environ['WEB_PORT']}"
     till.client = Client(url)
@@ -121,43 +121,41 @@ def test_ipv6_works_wherever_an_address_is_set(
     order.wait("received")
     till.node.mine()
     order.wait("confirmed")
-    till.wait(order.is_all_delivered, "deliver everything")
+    till.wait(order.is_all_delivered, "deliver all events")
     assert len(mail.taken) == 2
-    assert_doctor_content(till)
-    assert Shop.got == [(f"[::1]:{shop.server_port}", "/paid?shop=1")] * 2
+    assert_doctor_reaches_bitcoind(till)
+    assert Shop.received == [(f"[::1]:{shop.server_port}", "/paid?shop=1")] * 2
     assert till.daemon.stop() == 0
 
 
 @pytest.mark.parametrize("scheme", ["unix:", "unix://", "ipc://"])
-def test_the_feed_comes_by_a_unix_socket(
+def test_the_feed_works_over_a_unix_socket(
     make_till: MerchantMaker, customer: Customer, sockets: Path, scheme: str
 ) -> None:
-    """As bitcoin.conf writes it, and as libzmq does."""
+    """The tests use the spellings of bitcoin.conf and of libzmq."""
     addresses = {
         "BITCOIND_ZMQ_RAWTX": f"{scheme}{sockets}/rawtx",
         "BITCOIND_ZMQ_HASHBLOCK": f"{scheme}{sockets}/hashblock",
     }
-    till = make_till(**addresses, **FEED_ALONE).open()
+    till = make_till(**addresses, **FEED_ONLY).open()
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
     till.node.mine()
     order.wait_told("received", "confirmed")
-    assert_doctor_content(till)
+    assert_doctor_reaches_bitcoind(till)
     till.close()
 
 
-def test_letters_beyond_ascii_are_right_in_the_rpc_password(
-    make_till: MerchantMaker, regtest_node: RegtestNode
-) -> None:
+def test_an_rpc_password_beyond_ascii_works(make_till: MerchantMaker, regtest_node: RegtestNode) -> None:
     """bitcoind compares the bytes of UTF-8."""
     url = f"http://{USER}:{PASSWORD}@localhost:{regtest_node.rpc_port}"
     done = make_till(BITCOIND_RPC_URL=url).installation.manage("doctor")
     assert f"answers at http://localhost:{regtest_node.rpc_port}" in done.stdout
 
 
-def test_an_address_that_stands_for_all_of_the_machine_needs_a_public_one(make_till: MerchantMaker) -> None:
-    """A server that would give customers links to 0.0.0.0 does not start; with PUBLIC_URL it does."""
+def test_a_wildcard_web_host_requires_a_public_url(make_till: MerchantMaker) -> None:
+    """The web server would give customers links to 0.0.0.0, so it exits. With PUBLIC_URL it starts."""
     till = make_till(WEB_HOST="0.0.0.0")
     till.web.start()
     assert till.web.wait() == 78

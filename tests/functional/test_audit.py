@@ -1,4 +1,4 @@
-"""`manage.py audit` finds whatever is not as bitcoind has it, and nothing else."""
+"""`manage.py audit` reports each difference between the database and bitcoind, and nothing else."""
 
 import json
 from collections.abc import Callable
@@ -23,11 +23,11 @@ from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.bitcoind
 
-NOBODY = "ab" * 32
+UNKNOWN_TXID = "ab" * 32
 
 
 def _set(table: Any, order: Order, **values: Any) -> None:
-    """Change the only row of a confirmed order's in this table."""
+    """Change the order's only row in `table`."""
     column = table.address if table is Output else table.id
     row = _row(order)
     table.update(**values).where(column == (row.address_id if table is Output else row.id)).execute()
@@ -48,12 +48,12 @@ def _delete_output(order: Order) -> None:
     Output.delete().where(Output.address == _row(order).address_id).execute()
 
 
-def _invent_output(order: Order) -> None:
+def _add_output(order: Order) -> None:
     here = _output(order)
     place = {"state": "mined", "block_hash": here.block_hash, "block_height": here.block_height}
     Output.create(
         address=here.address_id,
-        txid=NOBODY,
+        txid=UNKNOWN_TXID,
         vout=0,
         amount_sats=500,
         first_seen_at=here.first_seen_at,
@@ -62,16 +62,16 @@ def _invent_output(order: Order) -> None:
     )
 
 
-def _see_late(order: Order) -> None:
+def _delay_first_seen(order: Order) -> None:
     _set(Output, order, first_seen_at=_output(order).first_seen_at + timedelta(hours=3))
 
 
-def _forget_event(order: Order, kind: str) -> None:
+def _delete_event(order: Order, kind: str) -> None:
     row = _row(order)
     Event.delete().where((Event.payment == row) & (Event.type == f"payment.{kind}")).execute()
 
 
-def _forget_email(order: Order) -> None:
+def _delete_email(order: Order) -> None:
     Message.delete().where(Message.payment == _row(order)).execute()
 
 
@@ -80,54 +80,54 @@ def _change_script(order: Order) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Plant:
-    """A lie about a confirmed payment, and what the audit says to it."""
+class Fault:
+    """A wrong value of a confirmed payment, and the parts of the audit's report of it."""
 
-    tell: Callable[[Order], None]
-    found: tuple[str, ...]
+    plant: Callable[[Order], None]
+    report: tuple[str, ...]
 
 
-PLANTS = {
-    "an output deleted": Plant(_delete_output, ("is not stored",)),
-    "an output invented": Plant(_invent_output, (f"output {NOBODY}:0 is not in the chain",)),
-    "an amount changed": Plant(
+FAULTS = {
+    "an output deleted": Fault(_delete_output, ("is not stored",)),
+    "an output added": Fault(_add_output, (f"output {UNKNOWN_TXID}:0 is not in the chain",)),
+    "an amount changed": Fault(
         lambda order: _set(Output, order, amount_sats=19_999), ("has 20000 sats, stored are 19999",)
     ),
-    "an output called dropped": Plant(
+    "an output stored as dropped": Fault(
         lambda order: _set(Output, order, state="dropped", block_hash=None, block_height=None),
         ("is in block", "stored as dropped"),
     ),
-    "a block that isn't in the chain": Plant(
-        lambda order: _set(Output, order, block_hash=NOBODY), ("is in block", f"({NOBODY})")
+    "a block outside the chain": Fault(
+        lambda order: _set(Output, order, block_hash=UNKNOWN_TXID), ("is in block", f"({UNKNOWN_TXID})")
     ),
-    "a wrong height": Plant(lambda order: _set(Output, order, block_height=7), ("stored as in block 7 ",)),
-    "a first sight that is too late": Plant(_see_late, ("was first seen by",)),
-    "a status forged": Plant(
+    "a wrong height": Fault(lambda order: _set(Output, order, block_height=7), ("stored as in block 7 ",)),
+    "a first_seen_at too late": Fault(_delay_first_seen, ("was first seen by",)),
+    "a wrong status": Fault(
         lambda order: _set(PaymentRequest, order, status="received"),
         ("the status is confirmed, stored is received",),
     ),
-    "what was received forged": Plant(
+    "a wrong received_sats": Fault(
         lambda order: _set(PaymentRequest, order, received_sats=1),
         ("received_sats is 20000, stored is 1",),
     ),
-    "the cover's height forged": Plant(
+    "a wrong covered_height": Fault(
         lambda order: _set(PaymentRequest, order, covered_height=1), ("the height of cover is",)
     ),
-    "lateness forged": Plant(
+    "a wrong is_late": Fault(
         lambda order: _set(PaymentRequest, order, is_late=True), ("late is False, stored is True",)
     ),
-    "a request that would never be looked at again": Plant(
+    "no next assessment": Fault(
         lambda order: _set(PaymentRequest, order, reassess_at_height=None, reassess_at=None),
         ("the next time to look is",),
     ),
-    "an event of receipt missing": Plant(
-        lambda order: _forget_event(order, "received"), ("event payment.received is missing",)
+    "no event of receipt": Fault(
+        lambda order: _delete_event(order, "received"), ("event payment.received is missing",)
     ),
-    "an event of confirmation missing": Plant(
-        lambda order: _forget_event(order, "confirmed"), ("event payment.confirmed is missing",)
+    "no event of confirmation": Fault(
+        lambda order: _delete_event(order, "confirmed"), ("event payment.confirmed is missing",)
     ),
-    "an email missing": Plant(_forget_email, ("event payment.confirmed evt_", "has no email")),
-    "a script that is not the address's": Plant(_change_script, ("has the script",)),
+    "no email": Fault(_delete_email, ("event payment.confirmed evt_", "has no email")),
+    "a wrong script": Fault(_change_script, ("has the script",)),
 }
 
 
@@ -137,9 +137,9 @@ def audited(make_till: MerchantMaker) -> Merchant:
 
 
 @pytest.fixture(scope="module")
-def planted(audited: Merchant, customer: Customer) -> dict[str, list[str]]:
-    """What one audit says of each lie, with the daemon stopped so that it mends none."""
-    orders = {name: audited.request() for name in [*PLANTS, "a forged confirmation", "nothing"]}
+def differences_found(audited: Merchant, customer: Customer) -> dict[str, list[str]]:
+    """Return one audit's report of each fault. The daemon is stopped, so it corrects none."""
+    orders = {name: audited.request() for name in [*FAULTS, "a forged confirmation", "nothing"]}
     unpaid = orders["a forged confirmation"]
     for order in orders.values():
         if order is not unpaid:
@@ -151,43 +151,43 @@ def planted(audited: Merchant, customer: Customer) -> dict[str, list[str]]:
             order.wait_told("received", "confirmed")
     audited.daemon.stop()
     with audited.database():
-        for name, plant in PLANTS.items():
-            plant.tell(orders[name])
+        for name, fault in FAULTS.items():
+            fault.plant(orders[name])
         _set(PaymentRequest, unpaid, status="confirmed")
     before = _stored(audited)
     done = audited.installation.manage("audit", "--json", "--patience", "0")
     assert done.returncode == 1, done.stderr
     assert _stored(audited) == before
-    said = json.loads(done.stdout)
-    assert said["requests"] == len(orders)
-    assert said["height"] == audited.node.rpc("getblockcount")
+    report = json.loads(done.stdout)
+    assert report["requests"] == len(orders)
+    assert report["height"] == audited.node.rpc("getblockcount")
     names = {order.id: name for name, order in orders.items()}
     found: dict[str, list[str]] = {name: [] for name in orders}
-    for each in said["differences"]:
+    for each in report["differences"]:
         found[names[each["payment_request_id"]]].append(each["difference"])
     return found
 
 
-@pytest.mark.parametrize("name", PLANTS)
-def test_a_planted_difference_is_found(planted: dict[str, list[str]], name: str) -> None:
-    """Each lie about a payment is named for what it is."""
-    assert any(all(part in said for part in PLANTS[name].found) for said in planted[name]), planted[name]
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_planted_fault_is_reported(differences_found: dict[str, list[str]], name: str) -> None:
+    found = differences_found[name]
+    assert any(all(part in text for part in FAULTS[name].report) for text in found), found
 
 
-def test_a_forged_confirmation_is_found(planted: dict[str, list[str]]) -> None:
-    """Nobody has paid, whatever the status says; and nobody was told, either."""
-    said = planted["a forged confirmation"]
-    assert "the status is new, stored is confirmed" in said
-    assert "event payment.confirmed is missing" in said
+def test_a_forged_confirmation_is_reported(differences_found: dict[str, list[str]]) -> None:
+    """The status is confirmed, without a payment and without an event."""
+    found = differences_found["a forged confirmation"]
+    assert "the status is new, stored is confirmed" in found
+    assert "event payment.confirmed is missing" in found
 
 
-def test_of_what_is_right_nothing_is_said(planted: dict[str, list[str]]) -> None:
-    """One lie casts no doubt on another payment."""
-    assert planted["nothing"] == []
+def test_a_correct_payment_has_no_difference(differences_found: dict[str, list[str]]) -> None:
+    """Faults of other payments do not matter."""
+    assert differences_found["nothing"] == []
 
 
-def test_all_is_well_beside_a_daemon_at_work(make_till: MerchantMaker, customer: Customer) -> None:
-    """Paid, confirmed, replaced, double-spent, late: none of it is a difference; exit status 0."""
+def test_a_running_daemon_has_no_difference(make_till: MerchantMaker, customer: Customer) -> None:
+    """Paid, confirmed, replaced, double-spent and late payments are all correct."""
     till = make_till(PAYMENT_EXPIRY="3").open()
     paid, bumped, robbed, late = (till.request(confirmations=1) for _ in range(4))
     customer.pay(paid.address, paid.amount_sats)
@@ -214,10 +214,8 @@ def test_all_is_well_beside_a_daemon_at_work(make_till: MerchantMaker, customer:
     assert done.stdout.splitlines()[-1].endswith("no difference.")
 
 
-def test_an_address_of_the_wallet_that_the_table_lacks_is_found(
-    make_till: MerchantMaker, customer: Customer
-) -> None:
-    """Money to it would not be seen. The daemon's next start mends it, and gives it to nobody."""
+def test_an_address_missing_from_the_table_is_reported(make_till: MerchantMaker, customer: Customer) -> None:
+    """The daemon would not see money to the address. The next start stores it, and no request gets it."""
     till = make_till(ADDRESS_POOL="3").open()
     lost = till.node.rpc("getnewaddress", "nodetill", "bech32", wallet=till.wallet)
     done = till.installation.manage("audit", "--patience", "0")
@@ -229,13 +227,16 @@ def test_an_address_of_the_wallet_that_the_table_lacks_is_found(
     assert lost not in {till.request().address for _ in range(6)}
     customer.pay(lost, 5_000)
     with till.database():
-        till.wait(lambda: Output.select().join(Address).where(Address.address == lost).count() == 1, "see it")
+        till.wait(
+            lambda: Output.select().join(Address).where(Address.address == lost).count() == 1,
+            "store the output",
+        )
 
 
-def test_what_an_older_whitelist_forbids_is_said(
+def test_a_check_that_the_whitelist_forbids_is_reported(
     start_node: Callable[..., RegtestNode], tmp_path: Path
 ) -> None:
-    """The daemon does without; the audit does not call right what it could not see."""
+    """The daemon works without these calls. The audit names the checks that it skipped."""
     allowed = ",".join(sorted(RPC_CALLS - {"getaddressesbylabel", "gettransaction"}))
     node = start_node(f"-rpcwhitelist=nodetill:{allowed}")
     node.fund_customer()
@@ -246,19 +247,18 @@ def test_what_an_older_whitelist_forbids_is_said(
             "getaddressesbylabel: add it to rpcwhitelist",
         )
         customer, order = Customer(node), till.request(confirmations=1)
-        # It is first met in a block, and the wallet can't be asked when it came.
+        # The daemon first sees the payment in a block, and can't request its time from the wallet.
         customer.mine_only(customer.write({order.address: order.amount_sats}).raw)
         order.wait("confirmed")
         till.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
-        said = till.installation.managed("audit")
-        assert said["differences"] == []
-        assert "getaddressesbylabel" in said["not_checked"][0]
+        report = till.installation.managed("audit")
+        assert report["differences"] == []
+        assert "getaddressesbylabel" in report["not_checked"][0]
     finally:
         till.close()
 
 
 def test_a_daemon_that_is_behind_is_a_difference(make_till: MerchantMaker) -> None:
-    """What can't be compared is not called right."""
     till = make_till().open()
     till.request()
     till.daemon.stop()
@@ -268,10 +268,9 @@ def test_a_daemon_that_is_behind_is_a_difference(make_till: MerchantMaker) -> No
     assert "does not end at bitcoind's tip" in done.stdout
 
 
-def test_on_postgresql_it_is_the_same(
+def test_the_audit_works_on_postgresql(
     make_till: MerchantMaker, postgres: PostgresServer, customer: Customer
 ) -> None:
-    """Nothing is said of what is right, and a lie is found."""
     till = make_till(DATABASE_URL=postgres.new_database()).open()
     order = till.request()
     customer.pay(order.address, order.amount_sats)
@@ -286,8 +285,8 @@ def test_on_postgresql_it_is_the_same(
     assert "has 20000 sats, stored are 30000" in done.stdout
 
 
-def test_a_database_that_is_not_there_is_not_made(make_till: MerchantMaker, tmp_path: Path) -> None:
-    """The audit creates nothing: no file, no table."""
+def test_a_missing_database_is_not_created(make_till: MerchantMaker, tmp_path: Path) -> None:
+    """The audit creates no file and no table."""
     path = tmp_path / "nodetill.db"
     till = make_till(DATABASE_URL=f"sqlite:///{path}")
     done = till.installation.manage("audit")
@@ -297,6 +296,6 @@ def test_a_database_that_is_not_there_is_not_made(make_till: MerchantMaker, tmp_
 
 
 def _stored(till: Merchant) -> list[list[str]]:
-    """Every row of every table."""
+    """Return each row of each table."""
     with till.database():
         return [sorted(map(repr, table.select().tuples())) for table in Table.__subclasses__()]

@@ -1,4 +1,4 @@
-"""What is backed up while the servers work can be gone back to, and nothing that was paid is lost by it."""
+"""A backup of a database in use can be restored, without the loss of a payment."""
 
 import importlib.util
 import shutil
@@ -19,22 +19,22 @@ pytestmark = pytest.mark.bitcoind
 
 @pytest.fixture(scope="module")
 def new_database() -> NewDatabase:
-    """PostgreSQL has pg_dump."""
+    """Use SQLite on each kind of database, because PostgreSQL has pg_dump."""
     return sqlite_in
 
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker) -> Merchant:
-    """A till of this module's own: its database is replaced."""
+    """Return an open merchant, whose database the tests replace."""
     return make_till().open()
 
 
-def test_a_backup_of_a_live_database_is_gone_back_to(
+def test_a_backup_of_a_database_in_use_can_be_restored(
     till: Merchant, customer: Customer, tmp_path: Path
 ) -> None:
-    """What was paid since is found in the chain; no address is given to a second customer.
+    """The daemon finds later payments in the chain, and no address is used for a second request.
 
-    The audit names the addresses that the wallet gave since, and that the backup can't know.
+    The audit names the later addresses of the wallet, which the backup does not have.
     """
     before, paid_later = till.request(confirmations=1), till.request(confirmations=1)
     customer.pay(before.address, before.amount_sats)
@@ -49,7 +49,7 @@ def test_a_backup_of_a_live_database_is_gone_back_to(
     paid_later.wait("confirmed")
 
     till.installation.stop()
-    _put_back(till, copy)
+    _restore(till, copy)
     retired = till.installation.managed("database", "retire-pool")["retired"]
     assert retired > 0
     till.daemon.start()
@@ -64,16 +64,16 @@ def test_a_backup_of_a_live_database_is_gone_back_to(
     assert all("is not in the database" in line for line in differences), differences
 
 
-def _put_back(till: Merchant, copy: Path) -> None:
-    """As docs/install.md says."""
+def _restore(till: Merchant, copy: Path) -> None:
+    """Replace the database by the copy, with the steps of docs/install.md."""
     name = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     for beside in ("", "-wal", "-shm"):
         Path(name + beside).unlink(missing_ok=True)
     shutil.copy(copy, name)
 
 
-def test_a_backup_replaces_nothing(till: Merchant, tmp_path: Path) -> None:
-    """Nor leaves half of one where it can't be written."""
+def test_a_backup_replaces_no_file(till: Merchant, tmp_path: Path) -> None:
+    """A backup that fails leaves no partial file."""
     there = tmp_path / "there.db"
     there.write_text("last week's")
     refused = till.installation.manage("database", "backup", str(there))
@@ -86,10 +86,9 @@ def test_a_backup_replaces_nothing(till: Merchant, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["there.db"]
 
 
-def test_a_dump_of_postgresql_can_be_gone_back_to(
+def test_a_dump_of_postgresql_can_be_restored(
     make_till: MerchantMaker, customer: Customer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """The same by PostgreSQL's own means."""
     till = make_till(DATABASE_URL=postgres.new_database()).open()
     order = till.request(confirmations=1)
     dump = tmp_path / "nodetill.dump"

@@ -43,7 +43,7 @@ PARTS = {
     "part", [part if part == "web" else pytest.param(part, marks=pytest.mark.slow) for part in PARTS]
 )
 def test_a_quick_run_writes_its_table(tmp_path: Path, bitcoind: list[str], part: str) -> None:
-    """Every figure has a line with a verdict; nothing in the table names a place on the machine."""
+    """Each figure has a line with a verdict. The table has no path of the machine."""
     table = tmp_path / "results.md"
     command = [sys.executable, "-m", "bench", "--quick", "--only", part]
     options = ["--out", str(table), "--directory", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""The tests find or fetch a browser, or name the cure."""
+"""The search for a browser for the tests, and its advice where there is none."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ from tests.support import browser, nodejs
 from tests.support.browser import PACKAGE, NoBrowserError, find_browser, name_node
 
 
-def test_the_one_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Or none, where that is no program."""
+def test_the_browser_of_the_variable_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CHROMIUM must name a program."""
     chromium = tmp_path / "chromium"
     monkeypatch.setenv("CHROMIUM", str(chromium))
     with pytest.raises(NoBrowserError, match="is no program"):

@@ -1,4 +1,4 @@
-"""A cancelled request expires at once. Money that still comes is late, and no payment is lost by it."""
+"""A cancelled request expires at once. Money that comes later is late, and no payment is lost."""
 
 from functools import partial
 
@@ -13,13 +13,11 @@ from tests.support.scenario import Scenario
 
 AMOUNT_SATS = 2_000
 CALLS = 60
-"""More calls to bitcoind than one look makes for a single payment."""
+"""The daemon makes fewer calls to bitcoind for a single payment."""
 
 
-def test_a_cancelled_request_expires_and_money_that_still_comes_is_late(
-    till: Merchant, customer: Customer
-) -> None:
-    """The seller may accept the money, as any late money. Afterwards the request is no longer cancelled."""
+def test_a_cancelled_request_expires_and_later_money_is_late(till: Merchant, customer: Customer) -> None:
+    """The seller can accept the money, like any late money. Afterwards the request is no longer cancelled."""
     order = till.request(confirmations=1)
     answer = till.client.post(f"{order.path}/cancel")
     assert answer.status == 202, answer.body
@@ -45,7 +43,7 @@ def test_a_cancelled_request_expires_and_money_that_still_comes_is_late(
     order.wait_told("expired", "late", "received", "confirmed")
 
 
-def test_a_request_is_cancelled_by_the_operators_command(till: Merchant) -> None:
+def test_the_operators_command_cancels_a_request(till: Merchant) -> None:
     """`manage.py payment cancel` does what the API does, and names a repetition."""
     order = till.request()
     till.installation.managed("payment", "cancel", order.id)
@@ -100,7 +98,7 @@ def is_paid(request: TrackedRequest) -> bool:
 
 
 def is_cancelled(request: TrackedRequest) -> bool:
-    """Return whether the daemon has cancelled the request. It has decided, and money has come."""
+    """Return True if the daemon has cancelled the request. Money has come, and the daemon has decided."""
     row = request.row()
     assert row.received_sats > 0
     assert (row.status == "expired") == (row.cancelled_at is not None), row.status
@@ -109,7 +107,7 @@ def is_cancelled(request: TrackedRequest) -> bool:
 
 
 @pytest.mark.parametrize("part_sats", [AMOUNT_SATS, AMOUNT_SATS - 1])
-def test_money_that_came_before_the_command_prevents_it(stage: Scenario, part_sats: int) -> None:
+def test_money_before_the_command_prevents_the_cancellation(stage: Scenario, part_sats: int) -> None:
     """The daemon has not received the payment yet, so it looks at chain and mempool first."""
     stage.begin()
     request = stage.request(AMOUNT_SATS)
@@ -126,7 +124,7 @@ def test_money_that_came_before_the_command_prevents_it(stage: Scenario, part_sa
 
 @pytest.mark.parametrize("part_sats", [AMOUNT_SATS, AMOUNT_SATS - 1])
 def test_a_payment_during_the_cancellation_counts_or_is_late(stage: Scenario, part_sats: int) -> None:
-    """It comes before the first call to bitcoind, before the second, and so on until it is late."""
+    """The payment comes before the first call to bitcoind, before the second, and so on until it is late."""
     stage.begin()
     outcomes = []
     for call in range(1, CALLS):

@@ -1,4 +1,4 @@
-"""A daemon that has blocks to read says how far it is."""
+"""A daemon that reads missed blocks reports its progress, and reads the address table once."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,20 +14,22 @@ from tests.support.scenario import PATIENCE_SECONDS, Scenario
 MISSED = 5
 
 
-def test_health_knows_how_far_the_daemon_is_behind(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it reads what it has missed: then statuses are old, and whoever looks must know it."""
+def test_the_heartbeat_has_the_number_of_missed_blocks(
+    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statuses are old while the daemon reads missed blocks, and /health shows the distance."""
     stage.begin()
     stage.daemon.stop()
     for _ in range(MISSED):
         stage.world.mine()
     seen: list[int] = []
 
-    def heard(now: Any, node_height: int | None, *rest: Any) -> None:
+    def record_beat(now: Any, node_height: int | None, *rest: Any) -> None:
         if node_height is not None:
             seen.append(node_height - daemon_report().assessed_height)
         beat(now, node_height, *rest)
 
-    monkeypatch.setattr(vitals, "beat", heard)
+    monkeypatch.setattr(vitals, "beat", record_beat)
     monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0)
     stage.daemon.start()
     assert stage.daemon.look(PATIENCE_SECONDS)
@@ -35,19 +37,21 @@ def test_health_knows_how_far_the_daemon_is_behind(stage: Scenario, monkeypatch:
     assert seen[-1] == 0
 
 
-def test_what_was_missed_is_looked_through_at_once(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address table is asked once for all of it, not for each block: it may be on another machine."""
+def test_the_scripts_of_all_missed_blocks_are_looked_up_at_once(
+    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database may be on another machine, so the daemon sends one query for all blocks."""
     stage.begin()
     stage.daemon.stop()
     for _ in range(MISSED):
         stage.world.mine()
-    asked: list[set[bytes]] = []
+    queried: list[set[bytes]] = []
 
-    def ask(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
-        asked.append(set(scripts))
-        return find_scripts(asked[-1])
+    def record_query(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
+        queried.append(set(scripts))
+        return find_scripts(queried[-1])
 
-    monkeypatch.setattr(addresses, "find_scripts", ask)
+    monkeypatch.setattr(addresses, "find_scripts", record_query)
     stage.daemon.start()
     assert stage.daemon.look(PATIENCE_SECONDS)
-    assert len(asked) == 1
+    assert len(queried) == 1

@@ -1,4 +1,4 @@
-"""The checkout page in a real browser: every scene can be read, reached and used by everybody."""
+"""The checkout page in a real browser: contrast, width, keyboard, screen reader, script and print."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -40,7 +40,7 @@ CONTRASTS = """() => {
   return found;
 }"""
 
-# What is shown and reaches out of the card.
+# The visible elements that reach out of the card.
 OUTSIDE = """() => {
   const card = document.querySelector("main").getBoundingClientRect();
   return [...document.querySelectorAll("main *")].filter((each) => {
@@ -52,7 +52,7 @@ OUTSIDE = """() => {
 
 @pytest.fixture(scope="module")
 def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """A shop with a label on everything, and a way back."""
+    """Yield a web server with addresses for many requests."""
     directory = tmp_path_factory.mktemp("shop")
     with open_shop(directory, new_database(directory), addresses=200) as opened:
         yield opened
@@ -60,7 +60,10 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def open_page(shop: WebServer, browser: Browser) -> Iterator[OpenPage]:
-    """Opens a request's page in a browser of these properties. No page may have had a fault."""
+    """Yield a function that opens a request's page in a browser with these properties.
+
+    At the end, no page may have had a fault.
+    """
     faults: list[str] = []
     contexts = []
 
@@ -78,14 +81,14 @@ def open_page(shop: WebServer, browser: Browser) -> Iterator[OpenPage]:
     assert faults == []
 
 
-def staged(shop: WebServer, scene: str, label: str = "Alpaca Direct") -> dict[str, Any]:
+def create_staged(shop: WebServer, scene: str, label: str = "Alpaca Direct") -> dict[str, Any]:
     return create_in_scene(shop, scene, label=label, redirect_url="https://shop.example/thanks")
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_all_text_can_be_read(shop: WebServer, open_page: OpenPage, scene: str) -> None:
-    """Contrast of at least 4.5 to 1 (WCAG AA), in light and in dark."""
-    page = open_page(staged(shop, scene))
+def test_all_text_has_enough_contrast(shop: WebServer, open_page: OpenPage, scene: str) -> None:
+    """WCAG AA requires 4.5 to 1, in light and in dark."""
+    page = open_page(create_staged(shop, scene))
     grounds = set()
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
@@ -97,9 +100,9 @@ def test_all_text_can_be_read(shop: WebServer, open_page: OpenPage, scene: str) 
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_nothing_is_cut_off(shop: WebServer, open_page: OpenPage, scene: str) -> None:
-    """From the smallest phone to a desktop, in every language, with the longest of words in it."""
-    page = open_page(staged(shop, scene, LONG_LABEL))
+def test_nothing_on_the_page_is_cut_off(shop: WebServer, open_page: OpenPage, scene: str) -> None:
+    """The test uses all widths from a small phone to a desktop, all languages, and a very long word."""
+    page = open_page(create_staged(shop, scene, LONG_LABEL))
     for code in languages():
         page.goto(f"{page.url.partition('?')[0]}?lang={code}")
         for width in WIDTHS:
@@ -109,9 +112,9 @@ def test_nothing_is_cut_off(shop: WebServer, open_page: OpenPage, scene: str) ->
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_screen_reader_finds_its_way(shop: WebServer, open_page: OpenPage, scene: str) -> None:
-    """One headline, news that is announced when it changes, a name for whatever can be used or seen."""
-    page = open_page(staged(shop, scene))
+def test_a_screen_reader_can_use_the_page(shop: WebServer, open_page: OpenPage, scene: str) -> None:
+    """The page has one headline, a live region for changes, and a name for each link, button and image."""
+    page = open_page(create_staged(shop, scene))
     expect(page.get_by_role("main")).to_have_count(1)
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     news = page.locator("[aria-live=polite]").first
@@ -125,9 +128,9 @@ def test_a_screen_reader_finds_its_way(shop: WebServer, open_page: OpenPage, sce
     assert len(ids) == len(set(ids))
 
 
-def test_all_can_be_done_by_keyboard(shop: WebServer, open_page: OpenPage) -> None:
-    """In the order in which it is read; Enter copies."""
-    page = open_page(staged(shop, "new"), permissions=["clipboard-read", "clipboard-write"])
+def test_a_keyboard_reaches_all_controls(shop: WebServer, open_page: OpenPage) -> None:
+    """The order is that of the text. Enter copies."""
+    page = open_page(create_staged(shop, "new"), permissions=["clipboard-read", "clipboard-write"])
     reached = []
     for _ in range(6):
         page.keyboard.press("Tab")
@@ -144,10 +147,10 @@ def test_all_can_be_done_by_keyboard(shop: WebServer, open_page: OpenPage) -> No
     assert outline == "solid"
 
 
-@pytest.mark.parametrize("is_secure", [True, False], ids=["with TLS or here", "without TLS"])
-def test_what_is_copied_is_what_a_wallet_takes(shop: WebServer, open_page: OpenPage, is_secure: bool) -> None:
-    """The bare amount and the bare address; it is said, and the button goes back to what it was."""
-    document = staged(shop, "new")
+@pytest.mark.parametrize("is_secure", [True, False], ids=["with TLS or on localhost", "without TLS"])
+def test_copied_text_fits_a_wallet(shop: WebServer, open_page: OpenPage, is_secure: bool) -> None:
+    """The text is the bare amount or address. A live region announces the copy."""
+    document = create_staged(shop, "new")
     permissions = ["clipboard-read", "clipboard-write"]
     page = open_page(document, permissions=permissions)
     if not is_secure:
@@ -167,9 +170,9 @@ def test_what_is_copied_is_what_a_wallet_takes(shop: WebServer, open_page: OpenP
         expect(button).to_have_text("Copy")
 
 
-def test_it_changes_without_being_loaded_anew(shop: WebServer, open_page: OpenPage) -> None:
-    """And who was about to copy something finds the focus at the news, not at the top of the page."""
-    document = staged(shop, "new")
+def test_the_page_changes_without_a_reload(shop: WebServer, open_page: OpenPage) -> None:
+    """The focus moves from a button that is gone to the headline, not to the top of the page."""
+    document = create_staged(shop, "new")
     page = open_page(document, "?lang=de")
     page.evaluate("window.isTheSamePage = true")
     page.get_by_role("button", name="Betrag kopieren").focus()
@@ -182,29 +185,27 @@ def test_it_changes_without_being_loaded_anew(shop: WebServer, open_page: OpenPa
     assert page.evaluate("window.isTheSamePage")
 
 
-@pytest.mark.parametrize(("scene", "is_asking"), [("confirmed", False), ("confirming", True)])
-def test_it_asks_no_more_once_all_is_done(
-    shop: WebServer, open_page: OpenPage, scene: str, is_asking: bool
+@pytest.mark.parametrize(("scene", "is_requesting"), [("confirmed", False), ("confirming", True)])
+def test_a_confirmed_page_sends_no_requests(
+    shop: WebServer, open_page: OpenPage, scene: str, is_requesting: bool
 ) -> None:
-    """The page of a confirmed payment sends nothing, however long it is open; another's does."""
-    page = open_page(staged(shop, scene))
+    """Any other page sends requests for its status."""
+    page = open_page(create_staged(shop, scene))
     page.clock.install()
     page.reload()
-    asked: list[str] = []
+    requested: list[str] = []
 
     def note(request: Request) -> None:
-        asked.append(request.url)
+        requested.append(request.url)
 
     page.on("request", note)
     page.clock.run_for(60_000)
-    assert any("/pay/" in url for url in asked) is is_asking
+    assert any("/pay/" in url for url in requested) is is_requesting
 
 
-def test_a_hidden_page_asks_seldom_and_catches_up_when_it_is_seen(
-    shop: WebServer, open_page: OpenPage
-) -> None:
-    """A page in the background costs the till little."""
-    document = staged(shop, "new")
+def test_a_hidden_page_is_up_to_date_when_it_is_visible_again(shop: WebServer, open_page: OpenPage) -> None:
+    """A page in the background sends few requests."""
+    document = create_staged(shop, "new")
     page = open_page(document)
     hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true})"
     page.evaluate(hide % "true")
@@ -215,9 +216,9 @@ def test_a_hidden_page_asks_seldom_and_catches_up_when_it_is_seen(
     expect(page.get_by_role("heading", level=1)).to_have_text("Payment received")
 
 
-def test_a_lost_connection_is_told_and_found_again(shop: WebServer, browser: Browser) -> None:
-    """What happened meanwhile is shown when it is back."""
-    document = staged(shop, "new")
+def test_a_page_without_connection_shows_it_and_recovers(shop: WebServer, browser: Browser) -> None:
+    """After the connection is back, the page shows the new status."""
+    document = create_staged(shop, "new")
     context = browser.new_context(locale="en")
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{shop.port}/pay/{document['payment_request_id']}")
@@ -230,9 +231,9 @@ def test_a_lost_connection_is_told_and_found_again(shop: WebServer, browser: Bro
     context.close()
 
 
-def test_it_works_without_a_script(shop: WebServer, open_page: OpenPage) -> None:
-    """All is there but what needs one, and the page reloads itself."""
-    document = staged(shop, "new")
+def test_the_page_works_without_a_script(shop: WebServer, open_page: OpenPage) -> None:
+    """Only the copy buttons are missing. The page reloads by itself."""
+    document = create_staged(shop, "new")
     page = open_page(document, java_script_enabled=False)
     # Playwright finds no text in <noscript>.
     expect(page.locator("footer noscript p")).to_be_visible()
@@ -243,9 +244,9 @@ def test_it_works_without_a_script(shop: WebServer, open_page: OpenPage) -> None
     expect(page.get_by_role("heading", level=1)).to_have_text("Payment received", timeout=30_000)
 
 
-def test_everything_comes_from_the_till(shop: WebServer, open_page: OpenPage) -> None:
-    """No third party learns that somebody pays."""
-    document = staged(shop, "new")
+def test_the_page_loads_nothing_from_others(shop: WebServer, open_page: OpenPage) -> None:
+    """No third party receives a request from the customer's browser."""
+    document = create_staged(shop, "new")
     page = open_page(document)
     loaded = page.evaluate("performance.getEntriesByType('resource').map((each) => each.name)")
     assert loaded
@@ -260,7 +261,7 @@ def test_everything_comes_from_the_till(shop: WebServer, open_page: OpenPage) ->
 @pytest.mark.parametrize("scene", SCENES)
 def test_text_of_double_size_fits(shop: WebServer, open_page: OpenPage, scene: str) -> None:
     """Nothing reaches out of the card of a small phone, and the copy button is below the address."""
-    page = open_page(staged(shop, scene, LONG_LABEL))
+    page = open_page(create_staged(shop, scene, LONG_LABEL))
     for code in languages():
         page.goto(f"{page.url.partition('?')[0]}?lang={code}")
         page.evaluate("document.documentElement.style.fontSize = '200%'")
@@ -278,9 +279,9 @@ def test_text_of_double_size_fits(shop: WebServer, open_page: OpenPage, scene: s
                 assert address["width"] > width / 2
 
 
-def test_on_a_wide_screen_the_qr_code_leads(shop: WebServer, open_page: OpenPage) -> None:
+def test_the_qr_code_comes_first_on_a_wide_screen(shop: WebServer, open_page: OpenPage) -> None:
     """A click may find no wallet on a desktop. On a phone, the wallet's button is filled."""
-    page = open_page(staged(shop, "new"), viewport={"width": 360, "height": 740})
+    page = open_page(create_staged(shop, "new"), viewport={"width": 360, "height": 740})
     wallet = page.get_by_role("link", name="Open in wallet")
     background = "(element) => getComputedStyle(element).backgroundColor"
     assert wallet.evaluate(background) == "rgb(21, 94, 72)"
@@ -294,9 +295,9 @@ def test_on_a_wide_screen_the_qr_code_leads(shop: WebServer, open_page: OpenPage
     assert code["height"] > 4 * button["height"]
 
 
-def test_a_receipt_is_whole_and_has_no_button(shop: WebServer, open_page: OpenPage) -> None:
-    """Paper has the whole transaction and address, and a screen has neither."""
-    document = staged(shop, "confirmed")
+def test_a_printed_receipt_is_complete_and_has_no_button(shop: WebServer, open_page: OpenPage) -> None:
+    """The print has the full txid and the full address. The screen has neither."""
+    document = create_staged(shop, "confirmed")
     change(document, confirmed_at=shop.now)
     page = open_page(document)
     txid = str(stored(document).txid)
@@ -315,11 +316,11 @@ def test_a_receipt_is_whole_and_has_no_button(shop: WebServer, open_page: OpenPa
 
 
 @pytest.mark.parametrize("has_script", [True, False], ids=["with a script", "without a script"])
-def test_paying_again_after_a_drop_takes_a_decision(
+def test_paying_again_after_a_drop_needs_a_click(
     shop: WebServer, open_page: OpenPage, has_script: bool
 ) -> None:
     """The QR code, the amount and the wallet's button appear only after a click on the summary."""
-    page = open_page(staged(shop, "dropped"), java_script_enabled=has_script)
+    page = open_page(create_staged(shop, "dropped"), java_script_enabled=has_script)
     hidden = [page.locator(".qr"), page.locator(".amount"), page.locator(".open a"), page.locator("#clock")]
     for each in hidden:
         expect(each).to_be_hidden()
@@ -330,9 +331,9 @@ def test_paying_again_after_a_drop_takes_a_decision(
     expect(page.get_by_role("link", name="Keep this part open")).to_have_count(0 if has_script else 1)
 
 
-def test_an_unfolded_part_stays_so_when_the_page_changes(shop: WebServer, open_page: OpenPage) -> None:
-    """The script renews the part, and leaves it as the customer has it."""
-    document = staged(shop, "dropped")
+def test_an_open_part_stays_open_when_the_page_changes(shop: WebServer, open_page: OpenPage) -> None:
+    """The script renews the part, and does not close it."""
+    document = create_staged(shop, "dropped")
     page = open_page(document)
     page.locator("summary").click()
     change(document, due_sats=DUE_SATS - 5)
@@ -341,8 +342,8 @@ def test_an_unfolded_part_stays_so_when_the_page_changes(shop: WebServer, open_p
 
 
 def test_the_last_minute_is_announced_once(shop: WebServer, open_page: OpenPage) -> None:
-    """A screen reader gets it from a polite live region. The timer itself has a name and is silent."""
-    document = staged(shop, "new")
+    """A polite live region announces the minute. The timer itself has a name and is silent."""
+    document = create_staged(shop, "new")
     page = open_page(document)
     timer = page.get_by_role("timer", name="Time left")
     expect(timer).to_have_attribute("aria-live", "off")
@@ -363,11 +364,11 @@ def test_the_last_minute_is_announced_once(shop: WebServer, open_page: OpenPage)
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_a_lost_connection_is_on_the_screen(shop: WebServer, browser: Browser, width: int) -> None:
+def test_the_notice_of_a_lost_connection_is_visible(shop: WebServer, browser: Browser, width: int) -> None:
     """The notice is at the bottom edge of the screen, however long the page is."""
     context = browser.new_context(locale="en", viewport={"width": width, "height": 480})
     page = context.new_page()
-    page.goto(f"http://127.0.0.1:{shop.port}/pay/{staged(shop, 'new')['payment_request_id']}")
+    page.goto(f"http://127.0.0.1:{shop.port}/pay/{create_staged(shop, 'new')['payment_request_id']}")
     context.set_offline(True)
     notice = page.get_by_text("No connection")
     expect(notice).to_be_visible(timeout=20_000)

@@ -1,4 +1,4 @@
-"""A clock that is wrong for a while: what it did is over when it is right again."""
+"""A clock that was wrong for a while has no effect after its correction."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,14 +11,14 @@ from tests.support.scenario import PATIENCE_SECONDS, Scenario
 def test_a_clock_that_was_a_day_ahead_expires_no_later_request(
     stage: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that starts with a wrong clock and is set right by NTP: a new request has its whole time."""
+    """A machine starts with a wrong clock, and NTP corrects it. A new request then has its full time."""
     stage.begin()
     stage.daemon.stop()
     with monkeypatch.context() as wrong:
         wrong.setattr(loop, "_now", lambda: datetime.now(UTC) + timedelta(days=1))
         stage.daemon.start()
         assert stage.daemon.look(PATIENCE_SECONDS)
-    account = stage.request(2_000, expiry=timedelta(hours=1))
-    stage.pay([(account, 1_000)])
+    request = stage.request(2_000, expiry=timedelta(hours=1))
+    stage.pay([(request, 1_000)])
     stage.settle()
-    assert account.row().status == "underpaid"
+    assert request.row().status == "underpaid"

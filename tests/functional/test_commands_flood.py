@@ -1,4 +1,4 @@
-"""A seller that sends invented transaction ids keeps nobody else's payment from being seen."""
+"""Invented transaction ids of one seller do not delay the payments of others."""
 
 import secrets
 from threading import Event, Thread
@@ -16,12 +16,12 @@ CONNECTIONS = 3
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker) -> Merchant:
-    """A till that finds what the feed does not bring only after an hour."""
+    """Return a merchant whose daemon reconciles only after an hour."""
     return make_till(RECONCILE_INTERVAL="3600").open()
 
 
-def test_invented_transactions_delay_nobody_else(till: Merchant, customer: Customer) -> None:
-    """Others' payments are seen while the flood goes on, and another seller's hints are looked at."""
+def test_invented_transaction_ids_delay_no_other_payment(till: Merchant, customer: Customer) -> None:
+    """During the flood, the daemon sees payments of others and accepts another seller's hints."""
     loud = till.installation.client(till.installation.managed("seller", "add", LOUD)["api_key"])
     body = {"seller_id": LOUD, "amount_fiat": "10.00", "currency": "EUR"}
     made = till.wait(lambda: _created(loud.post("/api/v1/payments", body)), "answer the loud seller")
@@ -36,7 +36,7 @@ def test_invented_transactions_delay_nobody_else(till: Merchant, customer: Custo
     for each in flooding:
         each.start()
     try:
-        till.wait(lambda: len(statuses) > 100, "take in the flood")
+        till.wait(lambda: len(statuses) > 100, "answer the flood")
         for _ in range(PAYMENTS):
             before = len(statuses)
             order = till.request(confirmations=1)
@@ -44,7 +44,7 @@ def test_invented_transactions_delay_nobody_else(till: Merchant, customer: Custo
             answer = till.client.post(f"{order.path}/transactions", {"txid": sent.txid})
             assert answer.status == 202
             order.wait("received")
-            assert len(statuses) > before, "the flood goes on meanwhile"
+            assert len(statuses) > before, "the flood has ended"
     finally:
         is_done.set()
         for each in flooding:

@@ -1,4 +1,4 @@
-"""What happens while the daemon is down is told when it is back, as if it had been there."""
+"""Payments, fee bumps, double-spends and blocks while the daemon is down. Its next start reports them all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.bitcoind
 
 @contextmanager
 def down(till: Merchant) -> Iterator[None]:
-    """Without the daemon meanwhile."""
+    """Stop the daemon for the length of the block."""
     assert till.daemon.stop() == 0
     yield
     till.daemon.start()
 
 
-def test_a_payment_made_meanwhile_is_as_old_as_the_mempool_says(till: Merchant, customer: Customer) -> None:
-    """It is received at the start, and first seen when bitcoind first had it."""
+def test_a_missed_payment_has_the_time_of_its_mempool_entry(till: Merchant, customer: Customer) -> None:
+    """The request is received at the start. The payment's first_seen_at is bitcoind's time."""
     order = till.request()
     with down(till):
         sent = customer.pay(order.address, order.amount_sats)
@@ -36,20 +36,20 @@ def test_a_payment_made_meanwhile_is_as_old_as_the_mempool_says(till: Merchant, 
     order.wait_told("received")
 
 
-def test_a_double_spend_made_meanwhile_is_found_at_the_start(till: Merchant, customer: Customer) -> None:
-    """The start asks after every payment that is in no block."""
+def test_a_missed_double_spend_is_found_at_the_start(till: Merchant, customer: Customer) -> None:
+    """The start looks up each unconfirmed payment at bitcoind."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
     with down(till):
-        thief = customer.double_spend(sent)
+        double_spend = customer.double_spend(sent)
     order.wait("new")
-    assert order.transactions()[sent.txid]["replaced_by"] == thief.txid
+    assert order.transactions()[sent.txid]["replaced_by"] == double_spend.txid
     order.wait_told("received", "reverted")
 
 
-def test_a_double_spend_mined_meanwhile_is_found_in_its_block(till: Merchant, customer: Customer) -> None:
-    """Also where the payment itself was never seen to leave the mempool."""
+def test_a_missed_double_spend_in_a_block_is_found(till: Merchant, customer: Customer) -> None:
+    """The daemon did not see the payment leave the mempool."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -60,8 +60,8 @@ def test_a_double_spend_mined_meanwhile_is_found_in_its_block(till: Merchant, cu
     order.wait_told("received", "reverted")
 
 
-def test_a_fee_bump_made_meanwhile_tells_nobody(till: Merchant, customer: Customer) -> None:
-    """The replacement is found together with what it replaces, and the request is as old as before."""
+def test_a_missed_fee_bump_has_no_event(till: Merchant, customer: Customer) -> None:
+    """The daemon finds the replacement and the original together. received_at stays the same."""
     order = till.request()
     sent = customer.pay(order.address, order.amount_sats)
     received_at = order.wait("received")["received_at"]
@@ -71,10 +71,8 @@ def test_a_fee_bump_made_meanwhile_tells_nobody(till: Merchant, customer: Custom
     order.wait_told("received")
 
 
-def test_ten_blocks_missed_are_read_though_the_coin_is_swept_already(
-    till: Merchant, customer: Customer
-) -> None:
-    """What is in the chain is found there, whether or not the wallet still has it."""
+def test_payments_in_ten_missed_blocks_are_found_after_a_sweep(till: Merchant, customer: Customer) -> None:
+    """The daemon finds payments in the chain, also if the wallet has spent them."""
     order, other = till.request(), till.request()
     with down(till):
         customer.pay(order.address, order.amount_sats)
@@ -88,8 +86,8 @@ def test_ten_blocks_missed_are_read_though_the_coin_is_swept_already(
     other.wait_told("received")
 
 
-def test_a_thousand_blocks_missed_confirm_all_that_is_in_them(till: Merchant, customer: Customer) -> None:
-    """Everything is told of each, and the depth is that of the chain."""
+def test_payments_in_a_thousand_missed_blocks_are_confirmed(till: Merchant, customer: Customer) -> None:
+    """Each payment has all its events and emails, and the confirmations of the chain."""
     orders = [till.request() for _ in range(3)]
     with down(till):
         for order in orders:
@@ -102,16 +100,14 @@ def test_a_thousand_blocks_missed_confirm_all_that_is_in_them(till: Merchant, cu
     assert orders[0].now()["confirmations"] == 1050
 
 
-def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(
-    till: Merchant, customer: Customer
-) -> None:
-    """Wherever the kill comes, the next start goes on; a repeated email would have the same Message-ID."""
+def test_a_killed_daemon_sends_each_event_once(till: Merchant, customer: Customer) -> None:
+    """The next start continues after each kill. A repeated email has the same Message-ID."""
     orders = [till.request(confirmations=1) for _ in range(6)]
     for number, order in enumerate(orders):
         till.daemon.wait_for_line("daemon started")
         customer.pay(order.address, order.amount_sats)
         if number % 2:
-            till.wait(order.events, "tell of it")
+            till.wait(order.events, "store an event")
         till.daemon.kill()
         till.daemon.start()
     till.node.mine()
@@ -119,13 +115,13 @@ def test_a_daemon_that_is_killed_tells_everything_and_nothing_twice(
     till.daemon.start()
     for order in orders:
         order.wait("confirmed", confirmations=1)
-        till.wait(order.is_all_delivered, "deliver everything")
+        till.wait(order.is_all_delivered, "deliver all events")
         assert order.events() == ["received", "confirmed"]
         assert {letter["Message-ID"] for letter in order.letters()} == set(order.mailed())
 
 
-def test_catching_up_tells_how_far_it_is(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the log, with the block that was read and how many there are."""
+def test_the_log_has_the_progress_of_catching_up(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line has the number of blocks that the daemon has read, and the total."""
     stage.begin()
     stage.daemon.stop()
     for _ in range(3):
@@ -135,5 +131,5 @@ def test_catching_up_tells_how_far_it_is(stage: Scenario, monkeypatch: pytest.Mo
     monkeypatch.setattr(progress, "TELL_SECONDS", 0.0)
     stage.daemon.start()
     stage.settle()
-    told = [(call.args[0], call.kwargs["done"], call.kwargs["total"]) for call in logger.calls]
-    assert told[-1] == ("catching up", 3, 3)
+    lines = [(call.args[0], call.kwargs["done"], call.kwargs["total"]) for call in logger.calls]
+    assert lines[-1] == ("catching up", 3, 3)

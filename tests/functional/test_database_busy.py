@@ -1,4 +1,4 @@
-"""Somebody else holds the database: nothing is half done, and all goes on by itself afterwards."""
+"""Another program locks the database. No work is half done, and the servers continue after the lock."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ BODY = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
 
 @pytest.fixture(scope="session")
 def new_database() -> NewDatabase:
-    """SQLite, whatever the other tests run on: its lock is one for the whole file."""
+    """Use SQLite on each kind of database, because its lock is for the whole file."""
     return sqlite_in
 
 
 @contextmanager
-def _held(till: Merchant) -> Iterator[None]:
-    """Nobody else can write."""
+def _locked(till: Merchant) -> Iterator[None]:
+    """Lock the database for the length of the block."""
     path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
@@ -29,10 +29,10 @@ def _held(till: Merchant) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def test_a_locked_database_delays_everything_and_loses_nothing(till: Merchant, customer: Customer) -> None:
-    """A request is refused with 503 meanwhile; a payment and its block are recorded when the lock is gone."""
+def test_a_locked_database_delays_payments_without_loss(till: Merchant, customer: Customer) -> None:
+    """A new request gets 503. The daemon stores a payment and its block after the end of the lock."""
     order = till.request(confirmations=1)
-    with _held(till):
+    with _locked(till):
         customer.pay(order.address, order.amount_sats)
         till.node.mine()
         answer = till.client.post("/api/v1/payments", BODY)

@@ -1,4 +1,4 @@
-"""The database can't be written: nothing is half done, and all goes on by itself afterwards."""
+"""The database can't be written. No work is half done, and the servers continue by themselves afterwards."""
 
 import resource
 import sqlite3
@@ -35,7 +35,7 @@ MANY = 20
 
 @pytest.fixture(scope="session")
 def new_database() -> NewDatabase:
-    """SQLite, whatever the other tests run on: a full disk, and a lock on the file."""
+    """Use SQLite on each kind of database, because these faults are a full disk and a lock on the file."""
     return sqlite_in
 
 
@@ -44,13 +44,13 @@ def _read_only() -> dict[str, int]:
 
 
 def _full() -> dict[str, int]:
-    """Not one page more."""
+    """Return a limit that permits no further page."""
     return {"max_page_count": int(database.obj.pragma("page_count"))}
 
 
 @contextmanager
 def _unwritable(pragmas: dict[str, int]) -> Iterator[None]:
-    """For all connections of this process."""
+    """Set these pragmas on all connections of this process."""
     usual = database.obj._pragmas
     database.obj._pragmas = [*usual, *pragmas.items()]
     disconnect()
@@ -59,44 +59,44 @@ def _unwritable(pragmas: dict[str, int]) -> Iterator[None]:
     disconnect()
 
 
-def _fill_free_pages() -> None:
-    """So that the next rows need new ones."""
+def _remove_free_pages() -> None:
+    """Make the next rows need new pages."""
     database.obj.execute_sql("VACUUM")
 
 
 @pytest.mark.parametrize("fault", [_read_only, _full])
-def test_a_database_that_cannot_be_written_is_waited_out(stage: Scenario, fault: Any) -> None:
-    """Payments, blocks and a reorg come meanwhile: nothing is told until it can be stored."""
+def test_the_daemon_continues_after_an_unwritable_database(stage: Scenario, fault: Any) -> None:
+    """Payments, blocks and a reorg come during the fault. No event comes before it is stored."""
     stage.begin()
-    accounts = [stage.request(2_000) for _ in range(MANY)]
+    requests = [stage.request(2_000) for _ in range(MANY)]
     stage.world.mine()
     stage.settle()
     stage.daemon.stop()
-    _fill_free_pages()
-    tip, told = stored_tip(), Event.select().count()
+    _remove_free_pages()
+    tip, events = stored_tip(), Event.select().count()
     with _unwritable(fault()):
         stage.daemon.start()
         stage.is_rough = True
-        sent = [stage.pay([(account, 2_000)], is_public=False) for account in accounts]
+        sent = [stage.pay([(request, 2_000)], is_public=False) for request in requests]
         stage.world.mine(sent)
         stage.world.reorg(1, [sent])
         until = datetime.now(UTC) + A_WHILE
         stage.daemon.work_until(lambda: datetime.now(UTC) > until, 30)
         assert stored_tip() == tip or fault is _full
-        assert Event.select().count() == told
-        assert {account.row().status for account in accounts} == {"new"}
+        assert Event.select().count() == events
+        assert {request.row().status for request in requests} == {"new"}
     stage.settle()
-    assert {account.row().status for account in accounts} == {"confirmed"}
+    assert {request.row().status for request in requests} == {"confirmed"}
     stage.end()
 
 
 @pytest.mark.parametrize("fault", [_read_only, _full])
-def test_a_request_that_cannot_be_kept_is_refused(tmp_path: Path, fault: Any) -> None:
-    """503 with Retry-After and nothing used up; what can be read is read; afterwards all is as before."""
+def test_a_request_that_cannot_be_stored_gets_503(tmp_path: Path, fault: Any) -> None:
+    """The answer has Retry-After, and no address is used. Reads work during the fault, writes after it."""
     url = f"sqlite:///{tmp_path / 'nodetill.db'}"
     with open_shop(tmp_path, url) as shop:
         first = shop.post("/api/v1/payments", BODY).json
-        _fill_free_pages()
+        _remove_free_pages()
         free = Address.select().where(Address.claimed_at.is_null()).count()
         with _unwritable(fault()), serving(settings_of(tmp_path, url)) as hindered:
             answers = [hindered.post("/api/v1/payments", BODY) for _ in range(40)]
@@ -110,7 +110,7 @@ def test_a_request_that_cannot_be_kept_is_refused(tmp_path: Path, fault: Any) ->
 
 
 def _limit_files(till: Merchant, size: int) -> None:
-    """No file of the till's servers can be written beyond this, its log no more than its database."""
+    """Limit each file that the merchant's servers write: database, Maildir and log."""
     for server in (till.daemon, till.web):
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
@@ -120,8 +120,8 @@ def _create(till: Merchant) -> Answer:
     return till.client.post("/api/v1/payments", body)
 
 
-def test_a_full_disk_delays_everything_and_loses_nothing(till: Merchant, customer: Customer) -> None:
-    """Database, Maildir and log can't grow; when there is room again, everything comes by itself."""
+def test_a_full_disk_delays_payments_without_loss(till: Merchant, customer: Customer) -> None:
+    """Database, Maildir and log can't grow. The servers continue by themselves when there is space again."""
     paid, order = till.request(confirmations=1), till.request(confirmations=1)
     _limit_files(till, FULL_BYTES)
     customer.pay(paid.address, paid.amount_sats)
@@ -129,7 +129,7 @@ def test_a_full_disk_delays_everything_and_loses_nothing(till: Merchant, custome
     refused = _create(till)
     assert refused.status == 503, refused.body
     assert refused.headers["Retry-After"].isdigit()
-    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have no heartbeat")
+    till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > 3, "have an old heartbeat")
     assert paid.now() == paid.document
     assert till.daemon.is_running
 
@@ -144,12 +144,12 @@ def test_a_full_disk_delays_everything_and_loses_nothing(till: Merchant, custome
 
 
 def test_both_servers_stop_in_time_while_the_database_is_locked(till: Merchant) -> None:
-    """Whoever holds the lock, and however long: exit status 0 within five seconds."""
+    """The exit status is 0 within five seconds."""
     path = till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         age = till.health().document["daemon"]["heartbeat_age"]
-        till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > age + 2, "be kept waiting")
+        till.wait(lambda: till.health().document["daemon"]["heartbeat_age"] > age + 2, "wait for the lock")
         statuses: list[int] = []
         caller = threading.Thread(target=lambda: statuses.append(_create(till).status))
         caller.start()
@@ -172,11 +172,11 @@ def _has_sold_more(answers: list[Answer], than: int) -> bool:
     return _sold(answers) > than
 
 
-def test_postgresql_restarts_under_load(make_till: MerchantMaker, customer: Customer) -> None:
-    """Calls get 503 meanwhile; what was answered with 201 is there; payments of the time are found."""
+def test_restarts_of_postgresql_under_load_lose_nothing(make_till: MerchantMaker, customer: Customer) -> None:
+    """Calls get 503 during a restart. Each request with the answer 201 is stored. No payment is missing."""
     with PostgresServer() as server:
         till = make_till(DATABASE_URL=server.new_database(), ADDRESS_POOL="200").open()
-        till.wait(lambda: till.health().document["addresses"]["free"] == 200, "fill the pool")
+        till.wait(lambda: till.health().document["addresses"]["free"] == 200, "fill the address pool")
         orders = [till.request(confirmations=1) for _ in range(3)]
         customer.pay(orders[0].address, orders[0].amount_sats)
         orders[0].wait("received")
@@ -220,15 +220,15 @@ def test_postgresql_restarts_under_load(make_till: MerchantMaker, customer: Cust
         till.close()
 
 
-def test_a_postgresql_that_may_only_be_read_is_waited_out(
+def test_the_daemon_continues_after_a_read_only_postgresql(
     make_till: MerchantMaker, postgres: PostgresServer, customer: Customer
 ) -> None:
-    """As a standby is, after a failover to the wrong side: no crash, and nothing is lost."""
+    """A standby is read-only. The servers continue without a crash and without loss."""
     till = make_till(DATABASE_URL=postgres.new_database()).open()
     order = till.request(confirmations=1)
     _set_read_only(till, "on")
     customer.pay(order.address, order.amount_sats)
-    till.wait(lambda: _create(till).status == 503, "refuse")
+    till.wait(lambda: _create(till).status == 503, "refuse requests")
     till.daemon.wait_for_line("standby", "read-only")
     _set_read_only(till, "off")
     till.node.mine()
@@ -238,7 +238,7 @@ def test_a_postgresql_that_may_only_be_read_is_waited_out(
 
 
 def _set_read_only(till: Merchant, value: str) -> None:
-    """For the connections that are made from now on: there are no others."""
+    """Set it for new connections, and end all others."""
     with psycopg.connect(till.installation.settings["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         name = connection.info.dbname

@@ -1,4 +1,4 @@
-"""Our parser reads what bitcoind reads, as bitcoind reads it, and refuses what bitcoind refuses."""
+"""Our parser of transactions and blocks has the same results as bitcoind, also for invalid bytes."""
 
 import json
 import struct
@@ -27,14 +27,14 @@ from regtest.node import CUSTOMER, RegtestNode
 
 pytestmark = pytest.mark.bitcoind
 
-AT_ONCE, TIMES = 100, 20
+BATCH_SIZE, BATCHES = 100, 20
 
 SIZES = (0, 1, 22, 25, 34, 252, 253, 254, 520, 5_000)
 LARGE = 70_000
 IMPOSSIBLE = (MAX_MONEY_SATS + 1, 2**63 - 1, 2**63, 2**64 - 1)
 COUNTS = (0, 1, 1, 2, 2, 3, 4)
 COINBASE = bytes(32) + b"\xff" * 4
-TELLING = (0, 1, 252, 253, 254, 255)
+BOUNDARY_BYTES = (0, 1, 252, 253, 254, 255)
 
 
 def _script(chance: Random) -> bytes:
@@ -48,7 +48,7 @@ def _amount(chance: Random) -> bytes:
 
 
 def _generated(chance: Random) -> bytes:
-    """A transaction, or nearly one: the flag and the witnesses need not agree with one another."""
+    """Return a transaction, or nearly one. The flag and the witnesses may contradict each other."""
     inputs = [
         (COINBASE if chance.random() < 0.2 else chance.randbytes(36))
         + _sized(_script(chance))
@@ -71,13 +71,13 @@ def _generated(chance: Random) -> bytes:
 
 
 def _damaged(chance: Random) -> bytes:
-    """A transaction with a few bytes changed, cut out or put in, near its start more often than not."""
+    """Return a transaction with a few bytes changed, removed or inserted, mostly near its start."""
     raw = bytearray(_generated(chance))
     for _ in range(chance.randint(1, 2)):
         place = chance.randrange(min(60, len(raw)) if chance.random() < 0.6 else len(raw))
         kind = chance.choice(("change", "cut", "end", "insert"))
         if kind == "change":
-            raw[place] = chance.choice(TELLING) if chance.random() < 0.5 else chance.randrange(256)
+            raw[place] = chance.choice(BOUNDARY_BYTES) if chance.random() < 0.5 else chance.randrange(256)
         elif kind == "cut" and len(raw) > 12:
             del raw[place : place + chance.randint(1, 4)]
         elif kind == "end" and place > 12:
@@ -96,7 +96,7 @@ def _counted(items: Sequence[bytes]) -> bytes:
 
 
 def _compact_size(size: int) -> bytes:
-    """BIP 144 and Core's serialize.h."""
+    """Encode a size as BIP 144 and Bitcoin Core's serialize.h do."""
     if size < 253:
         return bytes([size])
     return struct.pack("<BH", 253, size) if size < 0x10000 else struct.pack("<BI", 254, size)
@@ -104,7 +104,7 @@ def _compact_size(size: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def daemons_node(regtest_node: RegtestNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bitcoind]:
-    """The daemon's own connection to the node."""
+    """Yield the daemon's own connection to the node."""
     directory: Path = tmp_path_factory.mktemp("decoder")
     with closing(Bitcoind(load_settings(settings_for(regtest_node, directory), directory))) as node:
         yield node
@@ -114,21 +114,21 @@ def daemons_node(regtest_node: RegtestNode, tmp_path_factory: pytest.TempPathFac
 def test_our_parser_agrees_with_bitcoind(
     regtest_node: RegtestNode, daemons_node: Bitcoind, make: Callable[[Random], bytes]
 ) -> None:
-    """Thousands of transactions, most of them odd: the same txid, inputs and outputs, or both refuse."""
+    """Both return the same txid, inputs and outputs for thousands of odd transactions, or both refuse."""
     chance = Random(make.__name__)
     read = 0
-    for _ in range(TIMES):
-        raws = [make(chance) for _ in range(AT_ONCE)]
+    for _ in range(BATCHES):
+        raws = [make(chance) for _ in range(BATCH_SIZE)]
         decoded = _decoded_by_bitcoind(regtest_node, raws)
         read += sum(each is not None for each in decoded)
-        for raw, said in zip(raws, decoded, strict=True):
-            _compare(daemons_node, raw, said)
-    # Neither all of them nor none: both sides of the border are tried.
-    assert AT_ONCE < read < (TIMES - 1) * AT_ONCE
+        for raw, expected in zip(raws, decoded, strict=True):
+            _compare(daemons_node, raw, expected)
+    # Some transactions are valid, and some are not.
+    assert BATCH_SIZE < read < (BATCHES - 1) * BATCH_SIZE
 
 
-def test_our_parser_agrees_on_every_transaction_of_a_real_chain(regtest_node: RegtestNode) -> None:
-    """Coinbases, payments with and without witness, many outputs: from their blocks' bytes."""
+def test_our_parser_agrees_on_all_transactions_of_a_chain(regtest_node: RegtestNode) -> None:
+    """The blocks have coinbases, payments with and without a witness, and many outputs."""
     senders = [_address(regtest_node, kind) for kind in ("bech32", "bech32m", "p2sh-segwit", "legacy")]
     for sender in senders:
         regtest_node.rpc("sendtoaddress", sender, 1, wallet=CUSTOMER)
@@ -149,9 +149,10 @@ def _address(node: RegtestNode, kind: str) -> str:
 
 
 def _decoded_by_bitcoind(node: RegtestNode, raws: Sequence[bytes]) -> list[dict[str, Any] | None]:
-    """bitcoind's reading of each, None where it refuses; in one HTTP request.
+    """Return bitcoind's result for each transaction, by one HTTP request. None means that bitcoind refuses.
 
-    `iswitness` true: as on the wire. Without it an input count of 0 might be read as one, too.
+    `iswitness` is true, as in the P2P protocol. Otherwise bitcoind could also read the bytes as a transaction
+    without a witness and without inputs.
     """
     calls = [
         {"id": number, "method": "decoderawtransaction", "params": [raw.hex(), True]}
@@ -170,7 +171,10 @@ def _decoded_by_bitcoind(node: RegtestNode, raws: Sequence[bytes]) -> list[dict[
 
 
 def _compare(daemons_node: Bitcoind, raw: bytes, decoded: dict[str, Any] | None) -> None:
-    """Where only ours refuses, bitcoind's decoder takes over, but for money that can't exist."""
+    """Compare both results. If only our parser refuses, the daemon must get the result by bitcoind's decoder.
+
+    The exception is an impossible amount, which the daemon may refuse.
+    """
     try:
         ours: Transaction | None = parse_transaction(raw)
     except MalformedTransaction:

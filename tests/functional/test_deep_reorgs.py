@@ -1,4 +1,4 @@
-"""Reorgs of every depth, live and while the daemon is down: payments move, go, and are stolen."""
+"""Reorgs of many depths, with the daemon running or down. Payments move, leave, and are double-spent."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -18,27 +18,31 @@ IS_SOAK = bool(os.environ.get("NODETILL_SOAK_KILLS"))
 DEPTHS = (1, 2, 3, 9, 10, 11, 50, 99, 100, 143, 150) if IS_SOAK else (1, 2, 11, 150)
 
 AMOUNT_SATS = 2_000
-KEPT = 5
+BLOCKS_KEPT = 5
 
 
 def _fork(stage: Scenario, depth: int, *, is_live: bool) -> None:
-    """One payment stays, one moves to another block, one goes, one is stolen, one is new."""
+    """Replace blocks. One payment stays, one moves, one leaves, one is double-spent, and one is new."""
     for _ in range(5):
         stage.request(AMOUNT_SATS, confirmations=2)
-    same, moved, gone, stolen = [stage.pay([(account, AMOUNT_SATS)]) for account in stage.requests[:4]]
+    same, moved, dropped, double_spent = [
+        stage.pay([(account, AMOUNT_SATS)]) for account in stage.requests[:4]
+    ]
     stage.settle()
-    stage.world.mine([same, moved, gone, stolen])
+    stage.world.mine([same, moved, dropped, double_spent])
     for _ in range(depth - 1):
         stage.world.mine()
     stage.settle()
     if not is_live:
         stage.daemon.stop()
     stage.is_rough = True
-    # What a closed request spent is forgotten: a theft looks as if the payment were simply gone.
+    # A closed request has no stored inputs, so its double-spend looks like a payment that left the mempool.
     is_closed = depth >= CLOSING_DEPTH
-    thieves = [] if is_closed else [stage.replace(stolen, [(ANYONE_CAN_SPEND, 1_000)], is_public=False)]
-    fresh = stage.pay([(stage.requests[4], AMOUNT_SATS)], is_public=False)
-    stage.world.reorg(depth, [[same, *thieves], [moved, fresh]])
+    double_spends = (
+        [] if is_closed else [stage.replace(double_spent, [(ANYONE_CAN_SPEND, 1_000)], is_public=False)]
+    )
+    new = stage.pay([(stage.requests[4], AMOUNT_SATS)], is_public=False)
+    stage.world.reorg(depth, [[same, *double_spends], [moved, new]])
     if not is_live:
         stage.daemon.start()
     stage.settle()
@@ -46,25 +50,25 @@ def _fork(stage: Scenario, depth: int, *, is_live: bool) -> None:
 
 
 def _check(stage: Scenario, depth: int) -> None:
-    """bitcoind has what went in its mempool again, whatever the depth."""
-    is_stolen = depth < CLOSING_DEPTH
+    """Assert the statuses. At each depth bitcoind has the removed payments in its mempool again."""
+    is_double_spent = depth < CLOSING_DEPTH
     assert [account.row().status for account in stage.requests] == [
         _mined(depth, 1),
         _mined(depth, 2),
         Status.RECEIVED,
-        Status.NEW if is_stolen else Status.RECEIVED,
+        Status.NEW if is_double_spent else Status.RECEIVED,
         _mined(depth, 2),
     ]
 
 
 def _mined(depth: int, place: int) -> Status:
-    """Of a payment in the fork's first or second block, of `depth` + 1."""
+    """Return the status of a payment in block `place` of the new branch, which has `depth` + 1 blocks."""
     return Status.CONFIRMED if depth + 2 - place >= 2 or depth >= 2 else Status.CONFIRMING
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_a_fork_of_any_depth_is_followed(stage: Scenario, depth: int) -> None:
-    """Live, and while the daemon is down: outputs, statuses and events are true, and all emails come once."""
+def test_a_reorg_of_any_depth_is_followed(stage: Scenario, depth: int) -> None:
+    """The daemon runs or is down. Outputs, statuses and events are correct, and each email comes once."""
     for is_live in (True, False):
         stage.begin()
         for _ in range(depth):
@@ -74,31 +78,31 @@ def test_a_fork_of_any_depth_is_followed(stage: Scenario, depth: int) -> None:
 
 
 @pytest.fixture
-def forgetful(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> Scenario:
-    """A daemon that keeps only a few blocks to find its way back by."""
-    monkeypatch.setattr(block, "BLOCKS_KEPT", KEPT)
+def few_blocks(stage: Scenario, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    """Return a scenario whose daemon keeps only a few blocks."""
+    monkeypatch.setattr(block, "BLOCKS_KEPT", BLOCKS_KEPT)
     return stage
 
 
 @pytest.mark.parametrize("is_live", [True, False])
-def test_a_fork_below_all_that_was_kept_is_read_again(forgetful: Scenario, is_live: bool) -> None:
-    """From the oldest open request on: it is as if the daemon had been there."""
-    forgetful.begin()
-    _fork(forgetful, 3 * KEPT, is_live=is_live)
-    forgetful.end()
+def test_a_reorg_below_the_kept_blocks_is_read_again(few_blocks: Scenario, is_live: bool) -> None:
+    """The daemon reads the chain again from the oldest open request on."""
+    few_blocks.begin()
+    _fork(few_blocks, 3 * BLOCKS_KEPT, is_live=is_live)
+    few_blocks.end()
 
 
-def test_a_fork_below_all_that_was_kept_opens_what_had_closed(forgetful: Scenario) -> None:
-    """A closed request whose payment is gone is older than all that are open; it is not forgotten."""
-    stage = forgetful
+def test_a_reorg_below_the_kept_blocks_opens_closed_requests(few_blocks: Scenario) -> None:
+    """A closed request whose payment left the chain is older than each open request."""
+    stage = few_blocks
     stage.begin()
-    gone, moved = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
-    sent = [stage.pay([(account, AMOUNT_SATS)], is_public=False) for account in (gone, moved)]
+    dropped, moved = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
+    sent = [stage.pay([(account, AMOUNT_SATS)], is_public=False) for account in (dropped, moved)]
     stage.world.mine(sent)
     for _ in range(99):
         stage.world.mine()
     stage.settle()
-    assert all(account.row().closed_at for account in (gone, moved))
+    assert all(account.row().closed_at for account in (dropped, moved))
 
     young = stage.request(AMOUNT_SATS).row()
     young.created_at = datetime.now(UTC) + timedelta(hours=4)
@@ -106,21 +110,21 @@ def test_a_fork_below_all_that_was_kept_opens_what_had_closed(forgetful: Scenari
     stage.is_rough = True
     stage.world.reorg(100, [[], sent[1:]])
     stage.settle()
-    assert gone.row().status == Status.RECEIVED
+    assert dropped.row().status == Status.RECEIVED
     assert moved.row().status == Status.CONFIRMED
-    assert [event.type for event in events_of(gone.row())][-1] == "payment.reverted"
+    assert [event.type for event in events_of(dropped.row())][-1] == "payment.reverted"
     stage.end()
 
 
-def test_what_lies_below_the_blocks_that_are_read_again_stays_mined(forgetful: Scenario) -> None:
-    """Also a payment in the very block that holds another's double-spend."""
-    stage = forgetful
+def test_payments_below_the_blocks_that_are_read_again_stay_mined(few_blocks: Scenario) -> None:
+    """One of them is in the same block as the double-spend of another payment."""
+    stage = few_blocks
     stage.begin()
     account = stage.request(AMOUNT_SATS)
-    stolen = stage.pay([(account, AMOUNT_SATS)])
+    double_spent = stage.pay([(account, AMOUNT_SATS)])
     stage.settle()
-    thief = stage.replace(stolen, [(ANYONE_CAN_SPEND, 1_000)], is_public=False)
-    stage.world.mine([thief, stage.pay([(account, AMOUNT_SATS)], is_public=False)])
+    double_spend = stage.replace(double_spent, [(ANYONE_CAN_SPEND, 1_000)], is_public=False)
+    stage.world.mine([double_spend, stage.pay([(account, AMOUNT_SATS)], is_public=False)])
     for _ in range(99):
         stage.world.mine()
     stage.settle()
@@ -130,21 +134,19 @@ def test_what_lies_below_the_blocks_that_are_read_again_stays_mined(forgetful: S
     young.created_at = datetime.now(UTC) + timedelta(hours=4)
     young.save(only=[type(young).created_at])
     stage.is_rough = True
-    stage.world.reorg(2 * KEPT, [])
+    stage.world.reorg(2 * BLOCKS_KEPT, [])
     stage.settle()
     assert account.row().status == Status.CONFIRMED
     assert "payment.reverted" not in [event.type for event in events_of(account.row())][2:]
     stage.end()
 
 
-@pytest.mark.parametrize("hearing", FeedDelivery)
-def test_a_node_that_lost_its_blocks_and_gets_others_is_followed(
-    stage: Scenario, hearing: FeedDelivery
-) -> None:
-    """After a crash it is waited for; where it comes to another chain, that one is true."""
+@pytest.mark.parametrize("delivery", FeedDelivery)
+def test_the_daemon_follows_a_node_that_lost_its_blocks(stage: Scenario, delivery: FeedDelivery) -> None:
+    """After a crash of the node, the daemon waits for its blocks. Another chain of the node counts."""
     stage.begin()
     stage.daemon.stop()
-    stage.daemon.start(hearing)
+    stage.daemon.start(delivery)
     account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS, confirmations=3)
     sent = stage.pay([(account, AMOUNT_SATS)])
     stage.pay([(other, AMOUNT_SATS)], is_public=False)

@@ -1,4 +1,4 @@
-"""The demo does what it says, and leaves nothing behind, however it ends."""
+"""The demo shows a payment, and leaves no file and no process after any kind of end."""
 
 import json
 import os
@@ -18,21 +18,21 @@ from tests.support.waiting import wait_until
 
 MANAGE = [sys.executable, str(PROJECT / "manage.py")]
 BITCOIND_RUNS = "bitcoind runs"
-STAYS_UP = "follow the daemon's log"
+LAST_LINE = "follow the daemon's log"
 
 StartDemo = Callable[..., tuple[subprocess.Popen[bytes], Path]]
 
 
 @pytest.fixture
 def environ(tmp_path: Path, bitcoind: list[str]) -> dict[str, str]:
-    """The demo's temporary directory is in one that can be looked at."""
+    """Return the demo's environment, with its temporary directory inside `tmp_path`."""
     (tmp_path / "tmp").mkdir()
     return dict(os.environ) | {"TMPDIR": str(tmp_path / "tmp")}
 
 
 @pytest.fixture
 def start_demo(tmp_path: Path, environ: dict[str, str]) -> Iterator[StartDemo]:
-    """Starts a demo that stays up; the process, and the file that it prints to."""
+    """Yield a function that starts a demo, and returns its process and the file with its output."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
@@ -49,7 +49,7 @@ def start_demo(tmp_path: Path, environ: dict[str, str]) -> Iterator[StartDemo]:
 
 
 def left_behind(directory: Path) -> list[str]:
-    """Processes that work in `directory` or were given it, and what is left in it."""
+    """Return the files in `directory`, and the processes that work in it or have it as an argument."""
     found = [str(path) for path in directory.rglob("*")]
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -63,8 +63,8 @@ def wait_for(output: Path, text: str) -> None:
     wait_until(lambda: text in output.read_text(), 60, f"the demo to print {text!r}")
 
 
-def test_everything_happens(tmp_path: Path, environ: dict[str, str]) -> None:
-    """From the request to the second email, whatever the operator's own settings are."""
+def test_the_demo_runs_a_payment_to_its_confirmation(tmp_path: Path, environ: dict[str, str]) -> None:
+    """Two emails come. The operator's own settings do not matter."""
     environ |= {"CONFIRMATIONS": "many", "DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "WEB_PORT": "0"}
     done = subprocess.run(
         [*MANAGE, "demo", "--once", "--json"], cwd=tmp_path, env=environ, capture_output=True
@@ -83,8 +83,8 @@ def test_everything_happens(tmp_path: Path, environ: dict[str, str]) -> None:
     assert not (tmp_path / "own.db").exists()
 
 
-def test_each_step_is_shown(tmp_path: Path, environ: dict[str, str]) -> None:
-    """In plain text where there is no terminal."""
+def test_the_demo_prints_each_step(tmp_path: Path, environ: dict[str, str]) -> None:
+    """The output is plain text where there is no terminal."""
     done = subprocess.run(
         [*MANAGE, "demo", "--once"], cwd=tmp_path, env=environ, capture_output=True, text=True
     )
@@ -107,10 +107,12 @@ def test_each_step_is_shown(tmp_path: Path, environ: dict[str, str]) -> None:
     assert [f"{n} of 6" in shown for n in range(1, 7)] == [True] * 6
 
 
-def test_it_stays_up_for_what_it_invites_to(start_demo: StartDemo, environ: dict[str, str]) -> None:
-    """Its lines work as they are printed, a further email is told of, and Ctrl-C ends it all well."""
+def test_the_printed_commands_work_while_the_demo_runs(
+    start_demo: StartDemo, environ: dict[str, str]
+) -> None:
+    """The demo also prints a further email. Ctrl-C ends it with exit status 0."""
     demo, output = start_demo()
-    wait_for(output, STAYS_UP)
+    wait_for(output, LAST_LINE)
     lines = [line.strip() for line in output.read_text().splitlines()]
 
     def line_after(what: str) -> list[str]:
@@ -131,10 +133,10 @@ def test_it_stays_up_for_what_it_invites_to(start_demo: StartDemo, environ: dict
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_before_its_end_it_fails_and_cleans_up(
+def test_an_interrupted_demo_fails_and_cleans_up(
     start_demo: StartDemo, environ: dict[str, str], number: signal.Signals
 ) -> None:
-    """Not all of it happened, so the exit status is 1."""
+    """Some steps are missing, so the exit status is 1."""
     demo, output = start_demo("--once")
     wait_for(output, BITCOIND_RUNS)
     demo.send_signal(number)
@@ -143,20 +145,22 @@ def test_interrupted_before_its_end_it_fails_and_cleans_up(
     assert left_behind(Path(environ["TMPDIR"])) == []
 
 
-def test_killed_it_takes_its_servers_with_it(start_demo: StartDemo, environ: dict[str, str]) -> None:
-    """Its directory stays, but no process does."""
+def test_a_killed_demo_leaves_no_process(start_demo: StartDemo, environ: dict[str, str]) -> None:
+    """Only its directory stays."""
     demo, output = start_demo()
-    wait_for(output, STAYS_UP)
+    wait_for(output, LAST_LINE)
     directory = Path(environ["TMPDIR"])
     demo.kill()
     demo.wait()
-    wait_until(lambda: not [it for it in left_behind(directory) if not Path(it).exists()], 30, "all to end")
+    wait_until(
+        lambda: not [it for it in left_behind(directory) if not Path(it).exists()], 30, "all processes to end"
+    )
 
 
-def test_a_server_that_ends_ends_the_demo(start_demo: StartDemo, environ: dict[str, str]) -> None:
-    """It says which one, and fails."""
+def test_a_failed_server_ends_the_demo(start_demo: StartDemo, environ: dict[str, str]) -> None:
+    """The output names the server, and the exit status is 1."""
     demo, output = start_demo()
-    wait_for(output, STAYS_UP)
+    wait_for(output, LAST_LINE)
     os.kill(child_of(demo.pid, "run_daemon.py"), signal.SIGKILL)
     assert demo.wait(60) == 1
     assert "run_daemon has ended" in output.read_text()
@@ -164,14 +168,13 @@ def test_a_server_that_ends_ends_the_demo(start_demo: StartDemo, environ: dict[s
 
 
 def child_of(parent: int, script: str) -> int:
-    """The process that runs `script`, started by the main thread of `parent`."""
+    """Return the id of the process that runs `script`, a child of the main thread of `parent`."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     (found,) = [pid for pid in children if script in Path(f"/proc/{pid}/cmdline").read_text()]
     return int(found)
 
 
-def test_without_bitcoind_it_says_so(tmp_path: Path, environ: dict[str, str]) -> None:
-    """In one line, and with exit status 1."""
+def test_a_demo_without_bitcoind_fails_with_one_line(tmp_path: Path, environ: dict[str, str]) -> None:
     environ["BITCOIND"] = "/no/such/bitcoind"
     done = subprocess.run(
         [*MANAGE, "demo", "--once"], cwd=tmp_path, env=environ, capture_output=True, text=True
@@ -182,7 +185,7 @@ def test_without_bitcoind_it_says_so(tmp_path: Path, environ: dict[str, str]) ->
     assert left_behind(tmp_path / "tmp") == []
 
 
-def test_json_needs_an_end(tmp_path: Path, environ: dict[str, str]) -> None:
-    """A demo that stays up has no one document to print."""
+def test_json_requires_once(tmp_path: Path, environ: dict[str, str]) -> None:
+    """A demo without --once has no end, so it has no document to print."""
     done = subprocess.run([*MANAGE, "demo", "--json"], cwd=tmp_path, env=environ, capture_output=True)
     assert done.returncode == 2

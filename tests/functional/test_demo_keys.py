@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Terminal:
-    """A demo on a terminal of its own."""
+    """A demo on its own terminal."""
 
     def __init__(self, directory: Path) -> None:
         self._hand, terminal = pty.openpty()
@@ -58,7 +58,7 @@ class Terminal:
         return self.wait_for(pattern)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Return the first output that fits `pattern`, after what the call before has returned."""
+        """Return the first output that fits `pattern`, after the match of the previous call."""
 
         def look() -> re.Match[str] | None:
             return re.compile(pattern).search(self._text(), self._place)
@@ -86,7 +86,7 @@ class Terminal:
 
 @contextmanager
 def open_terminal(directory: Path) -> Iterator[tuple[Terminal, str]]:
-    """A demo that waits for a key, and the address of the checkout page that it names."""
+    """Yield a demo that waits for a key, and the printed address of its checkout page."""
     terminal = Terminal(directory)
     with ExitStack() as stack:
         stack.callback(terminal.close)
@@ -108,7 +108,7 @@ def terminal(demo: tuple[Terminal, str]) -> Terminal:
     return demo[0]
 
 
-def test_one_key_pays_the_page_that_is_open(demo: tuple[Terminal, str], browser: Browser) -> None:
+def test_one_key_pays_the_open_page(demo: tuple[Terminal, str], browser: Browser) -> None:
     """The page follows the payment by itself, and a second payment is refused."""
     terminal, address = demo
     with browser.new_context(locale="en-GB") as context:
@@ -125,7 +125,7 @@ def test_one_key_pays_the_page_that_is_open(demo: tuple[Terminal, str], browser:
     terminal.press("p", "The newest request is paid. Press n for a new one")
 
 
-def test_half_a_payment_and_its_double_spend(terminal: Terminal) -> None:
+def test_keys_pay_half_and_double_spend(terminal: Terminal) -> None:
     """Only a payment in the mempool can be double-spent."""
     terminal.press("m", "is mined")
     terminal.press("d", "No payment is unconfirmed")
@@ -150,13 +150,13 @@ def test_a_payment_that_spends_change_can_be_double_spent(terminal: Terminal) ->
         terminal.wait_for("transaction replaced")
 
 
-def test_a_request_that_expires_has_its_page(terminal: Terminal) -> None:
+def test_one_key_makes_a_request_that_expires_soon(terminal: Terminal) -> None:
     found = terminal.press("e", rf"A new request expires in 60 s\. .*: ({PAGE})")
     assert urllib3.request("GET", found[1]).status == 200
 
 
-def test_the_link_to_the_operator_s_page_works_once(terminal: Terminal, browser: Browser) -> None:
-    """The browser that opens it first is logged in. Any other one is asked for the password."""
+def test_the_link_to_the_operators_page_works_once(terminal: Terminal, browser: Browser) -> None:
+    """The first browser that opens the link is logged in. Any other browser gets the login page."""
     link = terminal.press("o", r"this link logs you in, once\): (http://127\.0\.0\.1:\d+/\S{20,})")[1]
     with browser.new_context() as first, browser.new_context() as second:
         page = first.new_page()
@@ -170,7 +170,7 @@ def test_the_link_to_the_operator_s_page_works_once(terminal: Terminal, browser:
 
 
 def test_a_new_link_ends_the_one_before(terminal: Terminal) -> None:
-    """A link that somebody reads on the screen later is worth nothing. A wrong link uses up none."""
+    """Only the newest link logs in. A wrong link does not use it up."""
     old, new = (terminal.press("o", r"once\): (http\S+)")[1] for _ in range(2))
     assert cookies(old) == []
     assert cookies(new[:-1]) == []
@@ -189,13 +189,13 @@ def test_other_keys_show_the_keys_and_commands(terminal: Terminal) -> None:
     terminal.press("c", "list the emails")
 
 
-@pytest.mark.parametrize("way_out", ["q", "\x03", signal.SIGHUP, "server"])
-def test_the_terminal_is_restored_at_the_end(tmp_path: Path, way_out: str | signal.Signals) -> None:
-    """q, Ctrl-C and a signal end all well. A server that ends makes the demo fail."""
+@pytest.mark.parametrize("end", ["q", "\x03", signal.SIGHUP, "server"])
+def test_the_terminal_is_restored_at_the_end(tmp_path: Path, end: str | signal.Signals) -> None:
+    """q, Ctrl-C and a signal end the demo with exit status 0. A failed server makes it 1."""
     with open_terminal(tmp_path) as (terminal, _page):
-        if isinstance(way_out, signal.Signals):
-            terminal.process.send_signal(way_out)
-        elif way_out == "server":
+        if isinstance(end, signal.Signals):
+            terminal.process.send_signal(end)
+        elif end == "server":
             children = Path(f"/proc/{terminal.process.pid}/task/{terminal.process.pid}/children").read_text()
             (web,) = [
                 it for it in children.split() if "run_web.py" in Path(f"/proc/{it}/cmdline").read_text()
@@ -203,7 +203,7 @@ def test_the_terminal_is_restored_at_the_end(tmp_path: Path, way_out: str | sign
             os.kill(int(web), signal.SIGKILL)
             terminal.wait_for("Not all steps worked")
         else:
-            terminal.press(way_out, "Stopped. Nothing is left behind")
-        assert terminal.process.wait(60) == (1 if way_out == "server" else 0)
+            terminal.press(end, "Stopped. Nothing is left behind")
+        assert terminal.process.wait(60) == (1 if end == "server" else 0)
         assert terminal.present_mode == terminal.mode
         assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,7 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def page(shop: WebServer, browser: Browser) -> Iterator[Page]:
-    """The page in a browser. It may have no fault."""
+    """Yield the page in a browser. At the end, it may have had no fault."""
     faults: list[str] = []
     opened = browser.new_page()
     opened.on("console", lambda message: faults.append(message.text))
@@ -56,22 +56,22 @@ def page(shop: WebServer, browser: Browser) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_cut_off(page: Page, width: int) -> None:
-    """No line of code, no table and no word reaches out of its place."""
+def test_nothing_on_the_docs_page_is_cut_off(page: Page, width: int) -> None:
+    """No line of code, no table and no word is wider than its element."""
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate(CUT_OFF) == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_everything_can_be_read(page: Page, scheme: Literal["light", "dark"]) -> None:
-    """With the contrast of WCAG 2.2, AA."""
+def test_text_on_the_docs_page_has_enough_contrast(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """The minimum is that of WCAG 2.2, AA."""
     page.emulate_media(color_scheme=scheme)
     weak = [text for text, contrast in page.evaluate(CONTRASTS) if contrast < AA_CONTRAST]
     assert weak == []
 
 
 def test_a_keyboard_reaches_each_example(page: Page) -> None:
-    """A reader may have to scroll in it, if the font is large."""
+    """A reader with a large font has to scroll in an example."""
     examples = page.locator("pre")
     assert examples.count() >= 8
     for index in range(examples.count()):
@@ -80,15 +80,15 @@ def test_a_keyboard_reaches_each_example(page: Page) -> None:
         assert examples.nth(index).evaluate("each => each === document.activeElement")
 
 
-def test_the_headings_have_an_order(page: Page) -> None:
-    """For a screen reader: no level is left out."""
+def test_the_headings_leave_out_no_level(page: Page) -> None:
+    """A screen reader uses the levels for navigation."""
     levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map((h) => Number(h.tagName[1]))")
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_a_link_leads_to_a_type_of_problem(page: Page) -> None:
-    """The link is on the page itself, and a program's author can open it, too."""
+def test_the_link_of_a_problem_type_leads_to_its_row(page: Page) -> None:
+    """The link is on the page, and the author of a program can open it too."""
     page.get_by_role("link", name="idempotency-key-expired").click()
     assert page.url.endswith("#problem-idempotency-key-expired")
     row = page.locator("#problem-idempotency-key-expired")
@@ -156,7 +156,7 @@ VERIFIERS = {"python": python_verifier, "php": php_verifier, "javascript": javas
 
 @pytest.mark.parametrize("language", VERIFIERS)
 def test_the_code_verifies_a_webhook(page: Page, language: str, tmp_path: Path) -> None:
-    """As the page shows it: a real signature is accepted, and a forged or old one is refused."""
+    """The code accepts a real signature, and refuses a forged or old one."""
     shown = page.locator(f"#verify-{language}").inner_text()
     verify = VERIFIERS[language](shown, tmp_path)
     body, now = '{"type":"payment.confirmed","data":{"note":"Wörter"}}'.encode(), datetime.now(UTC)

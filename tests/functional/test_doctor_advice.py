@@ -14,7 +14,7 @@ from admin.sellers import add_seller
 from models.db.connection import disconnect
 from models.seller import API_KEY, Seller
 from regtest.node import RegtestNode
-from tests.functional.test_doctor import READY, WALLET, Patient
+from tests.functional.test_doctor import READY, WALLET, Installation
 from tests.support.endpoint import Endpoint, answers
 from tests.support.mail_server import PASSWORD, USER, MailServer
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def short_listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
     monkeypatch.chdir(tmp_path)
 
@@ -36,17 +36,17 @@ def node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
 
 
 @pytest.fixture
-def patient(node: RegtestNode, tmp_path: Path) -> Iterator[Patient]:
+def installation(node: RegtestNode, tmp_path: Path) -> Iterator[Installation]:
     """Yield an installation with an empty database."""
-    patient = Patient(node, tmp_path)
-    with patient.database():
+    installation = Installation(node, tmp_path)
+    with installation.database():
         pass
-    yield patient
+    yield installation
     disconnect()
 
 
-def _add(patient: Patient, seller_id: str, webhook_url: str | None = None) -> Seller:
-    with patient.database():
+def _add(installation: Installation, seller_id: str, webhook_url: str | None = None) -> Seller:
+    with installation.database():
         row, _ = add_seller(seller_id, {"webhook_url": webhook_url}, restore=False, now=datetime.now(UTC))
     return row
 
@@ -54,9 +54,9 @@ def _add(patient: Patient, seller_id: str, webhook_url: str | None = None) -> Se
 # Advice
 
 
-def test_default_settings_get_advice_and_are_no_fault(patient: Patient) -> None:
+def test_default_settings_get_advice_and_are_no_fault(installation: Installation) -> None:
     """Each line names the setting to change, and the exit status is 0."""
-    found = patient.examine()
+    found = installation.diagnose()
     parts = ("public url", "email", "mail", "password", "sellers")
     assert [found.state(part) for part in parts] == ["advice"] * len(parts)
     assert "set PUBLIC_URL=https://YOUR.NAME" in found.text("public url")
@@ -67,9 +67,9 @@ def test_default_settings_get_advice_and_are_no_fault(patient: Patient) -> None:
     assert (found.wrong, found.exit_status) == ({}, 0)
 
 
-def test_a_business_that_is_ready_gets_none(patient: Patient) -> None:
-    _add(patient, "company1", "https://shop.example/hook")
-    found = patient.examine(**READY)
+def test_complete_settings_get_no_advice(installation: Installation) -> None:
+    _add(installation, "company1", "https://shop.example/hook")
+    found = installation.diagnose(**READY)
     assert found.text("public url") == "the links for customers begin with https://pay.example.com"
     assert found.text("email") == "from till@example.com to you@example.com"
     assert found.text("sellers") == "1, each with a webhook"
@@ -77,21 +77,21 @@ def test_a_business_that_is_ready_gets_none(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080"])
-def test_a_public_url_of_this_machine_gets_advice(patient: Patient, url: str) -> None:
-    assert patient.examine(**READY | {"PUBLIC_URL": url}).state("public url") == "advice"
+def test_a_public_url_of_this_machine_gets_advice(installation: Installation, url: str) -> None:
+    assert installation.diagnose(**READY | {"PUBLIC_URL": url}).state("public url") == "advice"
 
 
-def test_one_local_email_address_is_named_alone(patient: Patient) -> None:
-    text = patient.examine(**READY | {"OPERATOR_EMAIL": "root@localhost"}).text("email")
+def test_the_advice_names_only_the_local_email_address(installation: Installation) -> None:
+    text = installation.diagnose(**READY | {"OPERATOR_EMAIL": "root@localhost"}).text("email")
     assert text.startswith("OPERATOR_EMAIL is root@localhost, ")
     assert "MAIL_FROM" not in text
 
 
-def test_sellers_without_a_webhook_are_named(patient: Patient) -> None:
+def test_sellers_without_a_webhook_are_named(installation: Installation) -> None:
     for number in range(1, 6):
-        _add(patient, f"company{number}")
-    _add(patient, "webshop", "https://shop.example/hook")
-    found = patient.examine()
+        _add(installation, f"company{number}")
+    _add(installation, "webshop", "https://shop.example/hook")
+    found = installation.diagnose()
     assert found.state("sellers") == "advice"
     assert found.text("sellers").startswith("company1, company2, company3 and 2 more without a webhook")
     assert "manage.py seller set company1 --webhook-url URL" in found.text("sellers")
@@ -108,10 +108,8 @@ def test_sellers_without_a_webhook_are_named(patient: Patient) -> None:
         ("OPERATOR_PASSWORD=correct-horse-battery-staple", True),
     ],
 )
-def test_a_file_of_settings_is_private_where_it_has_a_secret(
-    tmp_path: Path, line: str, is_secret: bool
-) -> None:
-    """The Debian install has its secrets elsewhere, and a file of settings that all users can read."""
+def test_a_settings_file_with_a_secret_must_be_private(tmp_path: Path, line: str, is_secret: bool) -> None:
+    """In the Debian install, all users can read the settings file, which has no secrets."""
     env_file = tmp_path / ".env"
     env_file.write_text(f"CONFIRMATIONS=3\n{line}\n")
     env_file.chmod(0o644)
@@ -123,32 +121,32 @@ def test_a_file_of_settings_is_private_where_it_has_a_secret(
 # The test email
 
 
-def test_a_test_email_is_sent_on_request_only(patient: Patient) -> None:
+def test_a_test_email_needs_the_option(installation: Installation) -> None:
     with MailServer(wants_login=True) as server:
         url = f"smtp://{USER}:{PASSWORD}@127.0.0.1:{server.address().port}?starttls=never"
-        assert "test email" not in [part for part, *_ in patient.examine(**READY, SMTP_URL=url).found]
+        assert "test email" not in [part for part, *_ in installation.diagnose(**READY, SMTP_URL=url).found]
         assert server.taken == []
-        found = patient.examine("--send-mail", **READY, SMTP_URL=url)
-        (letter,) = server.taken
+        found = installation.diagnose("--send-mail", **READY, SMTP_URL=url)
+        (email,) = server.taken
         assert server.recipients == ["you@example.com"]
     assert (found.state("test email"), found.exit_status) == ("ok", 0)
     assert found.text("test email") == "sent to you@example.com: look for it there, and in the spam folder"
-    assert (letter["From"], letter["Subject"]) == ("till@example.com", "Nodetill test email")
-    assert letter["Message-ID"].endswith("@example.com>")
+    assert (email["From"], email["Subject"]) == ("till@example.com", "Nodetill test email")
+    assert email["Message-ID"].endswith("@example.com>")
 
 
-def test_a_refused_test_email_is_a_fault(patient: Patient) -> None:
+def test_a_refused_test_email_is_a_fault(installation: Installation) -> None:
     """The server accepts the addresses, and refuses the content."""
     with MailServer() as server:
         server.answers["DATA"] = "554 looks like spam"
         url = f"smtp://127.0.0.1:{server.address().port}?starttls=never"
-        found = patient.examine("--send-mail", **READY, SMTP_URL=url)
+        found = installation.diagnose("--send-mail", **READY, SMTP_URL=url)
     assert set(found.wrong) == {"test email"}
     assert "554 looks like spam" in found.wrong["test email"]
 
 
-def test_a_test_email_goes_into_the_maildir(patient: Patient, tmp_path: Path) -> None:
-    found = patient.examine("--send-mail", SMTP_URL="maildir:post")
+def test_a_test_email_goes_into_the_maildir(installation: Installation, tmp_path: Path) -> None:
+    found = installation.diagnose("--send-mail", SMTP_URL="maildir:post")
     assert found.text("test email") == "stored in the Maildir post"
     (stored,) = (tmp_path / "post" / "new").iterdir()
     assert b"Subject: Nodetill test email" in stored.read_bytes()
@@ -157,11 +155,11 @@ def test_a_test_email_goes_into_the_maildir(patient: Patient, tmp_path: Path) ->
 # The test webhook
 
 
-def test_a_test_webhook_is_signed_and_its_answer_is_shown(patient: Patient) -> None:
-    """A library of Standard Webhooks accepts it. It names no payment."""
+def test_a_test_webhook_is_signed_and_its_answer_is_shown(installation: Installation) -> None:
+    """A library of Standard Webhooks accepts the webhook, which names no payment."""
     with Endpoint(answers(200, b"thank you")) as shop:
-        secret = _add(patient, "company1", shop.url).webhook_secret
-        found = patient.examine("--test-webhook", "company1")
+        secret = _add(installation, "company1", shop.url).webhook_secret
+        found = installation.diagnose("--test-webhook", "company1")
         (request,) = shop.requests
     assert (found.state("test webhook"), found.exit_status) == ("ok", 0)
     assert found.text("test webhook") == "company1 answered HTTP 200: thank you"
@@ -175,45 +173,47 @@ def test_a_test_webhook_is_signed_and_its_answer_is_shown(patient: Patient) -> N
     ("status", "cure"),
     [(401, "manage.py seller rotate-key company1 --webhook-secret"), (500, "read the shop's log")],
 )
-def test_a_refused_test_webhook_is_a_fault(patient: Patient, status: int, cure: str) -> None:
+def test_a_refused_test_webhook_is_a_fault(installation: Installation, status: int, cure: str) -> None:
     with Endpoint(answers(status, b"no\x1b[31m")) as shop:
-        _add(patient, "company1", shop.url)
-        found = patient.examine("--test-webhook", "company1")
+        _add(installation, "company1", shop.url)
+        found = installation.diagnose("--test-webhook", "company1")
     assert set(found.wrong) == {"test webhook"}
     assert found.wrong["test webhook"].startswith(f"company1 answered HTTP {status}: no [31m (")
     assert cure in found.wrong["test webhook"]
 
 
-def test_a_shop_that_does_not_answer_is_named(patient: Patient) -> None:
-    """The address may hold a password, so it is not shown."""
-    _add(patient, "company1", "http://127.0.0.1:1/hook?key=secret")
-    found = patient.examine("--test-webhook", "company1")
+def test_a_shop_that_does_not_answer_is_a_fault(installation: Installation) -> None:
+    """The webhook's URL may have a password, so the text does not show it."""
+    _add(installation, "company1", "http://127.0.0.1:1/hook?key=secret")
+    found = installation.diagnose("--test-webhook", "company1")
     assert "Connection refused" in found.wrong["test webhook"]
     assert "manage.py seller set company1 --webhook-url URL" in found.wrong["test webhook"]
     assert "key=secret" not in str(found.found)
 
 
-def test_an_address_that_the_shop_has_set_must_be_public(patient: Patient) -> None:
+def test_a_webhook_url_from_the_api_must_be_public(installation: Installation) -> None:
     """The daemon has the same rule."""
     with Endpoint(answers(200)) as shop:
-        _add(patient, "company1", shop.url)
-        with patient.database():
+        _add(installation, "company1", shop.url)
+        with installation.database():
             Seller.update(webhook_set_by=API_KEY).execute()
-        found = patient.examine("--test-webhook", "company1")
+        found = installation.diagnose("--test-webhook", "company1")
         assert shop.requests == []
-        allowed = patient.examine("--test-webhook", "company1", WEBHOOK_PRIVATE_HOSTS="127.0.0.1")
+        allowed = installation.diagnose("--test-webhook", "company1", WEBHOOK_PRIVATE_HOSTS="127.0.0.1")
     assert "WEBHOOK_PRIVATE_HOSTS" in found.wrong["test webhook"]
     assert allowed.state("test webhook") == "ok"
 
 
-def test_a_seller_that_gets_no_webhook_is_named(patient: Patient) -> None:
-    _add(patient, "company1")
-    none = patient.examine("--test-webhook", "company1")
+def test_a_seller_without_a_webhook_is_a_fault(installation: Installation) -> None:
+    _add(installation, "company1")
+    none = installation.diagnose("--test-webhook", "company1")
     assert "--webhook-url URL" in none.wrong["test webhook"]
-    unknown = patient.examine("--test-webhook", "company2")
+    unknown = installation.diagnose("--test-webhook", "company2")
     assert "there is no seller company2" in unknown.wrong["test webhook"]
 
 
-def test_without_a_database_no_webhook_is_sent(patient: Patient, tmp_path: Path) -> None:
-    found = patient.examine("--test-webhook", "company1", DATABASE_URL=f"sqlite:///{tmp_path / 'none.db'}")
+def test_without_a_database_the_webhook_is_not_tried(installation: Installation, tmp_path: Path) -> None:
+    found = installation.diagnose(
+        "--test-webhook", "company1", DATABASE_URL=f"sqlite:///{tmp_path / 'none.db'}"
+    )
     assert found.state("test webhook") == "not tried"

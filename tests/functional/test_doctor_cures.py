@@ -1,4 +1,4 @@
-"""Each cure of the doctor is applied as it says, and the doctor finds that it worked."""
+"""The tests apply each cure as the doctor prints it. Afterwards the doctor finds no fault."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from manage import manage
 from models.db.connection import disconnect
 from regtest.child import free_ports
 from regtest.node import RegtestNode, rpcauth
-from tests.functional.test_doctor import SOMEBODY, Diagnosis, Patient
+from tests.functional.test_doctor import FOREIGN_ADDRESS, Diagnosis, Installation
 from tests.support.endpoint import Endpoint, answers
 from tests.support.mail_server import PASSWORD, USER, MailServer
 
@@ -27,7 +27,7 @@ LINE = re.compile(r"(?:zmqpub\w+|rpcwhitelist\w*|rest|wallet)=[^ ,;]+(?:,[^ ,;]+
 
 
 @pytest.fixture(autouse=True)
-def haste(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def short_listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
     monkeypatch.chdir(tmp_path)
 
@@ -36,15 +36,15 @@ def haste(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
     """Return a node whose options the tests change."""
     node = start_node()
-    node.mine(1, SOMEBODY)
+    node.mine(1, FOREIGN_ADDRESS)
     return node
 
 
 @pytest.fixture
-def patient(node: RegtestNode, tmp_path: Path) -> Iterator[Patient]:
+def installation(node: RegtestNode, tmp_path: Path) -> Iterator[Installation]:
     """Yield an installation. Afterwards the node has its usual options."""
     usual = list(node.extra)
-    yield Patient(node, tmp_path)
+    yield Installation(node, tmp_path)
     node.extra = usual
     disconnect()
 
@@ -57,7 +57,7 @@ def _restart(node: RegtestNode, *options: str) -> None:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines for bitcoin.conf in a finding, as options."""
+    """Return the lines for bitcoin.conf in a finding's text, as bitcoind's options."""
     return [f"-{line}" for line in LINE.findall(text)]
 
 
@@ -69,170 +69,171 @@ def _places(topic: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("topic", ["rawtx", "hashblock"])
-def test_the_line_that_publishes_a_topic(patient: Patient, topic: str) -> None:
-    """bitcoind starts with it, whatever form the address has."""
+def test_the_printed_lines_publish_a_topic(installation: Installation, topic: str) -> None:
+    """bitcoind accepts each form of the address."""
     with TemporaryDirectory() as directory:
         for place in (*_places(topic), f"ipc://{directory}/{topic}.sock"):
             setting = {f"BITCOIND_ZMQ_{topic.upper()}": place}
-            _restart(patient.node, f"-nozmqpub{topic}")
-            advised = patient.examine(**setting).wrong[topic]
+            _restart(installation.node, f"-nozmqpub{topic}")
+            advised = installation.diagnose(**setting).wrong[topic]
             lines = _lines(advised)
             assert len(lines) == 2
             assert not any("ipc:" in line for line in lines)
-            _restart(patient.node, *lines)
-            assert patient.examine(**setting).state(topic) == "ok", advised
-            patient.node.extra = [e for e in patient.node.extra if topic not in e]
+            _restart(installation.node, *lines)
+            assert installation.diagnose(**setting).state(topic) == "ok", advised
+            installation.node.extra = [e for e in installation.node.extra if topic not in e]
 
 
-def test_the_setting_that_follows_a_topic(patient: Patient) -> None:
+def test_the_printed_setting_finds_the_topic(installation: Installation) -> None:
     """bitcoind publishes at a Unix socket, and the setting names a port."""
     with TemporaryDirectory() as directory:
-        _restart(patient.node, "-nozmqpubrawtx", f"-zmqpubrawtx=unix:{directory}/feed", "-zmqpubrawtxhwm=0")
+        _restart(
+            installation.node, "-nozmqpubrawtx", f"-zmqpubrawtx=unix:{directory}/feed", "-zmqpubrawtxhwm=0"
+        )
         (port,) = free_ports(1)
-        advised = patient.examine(BITCOIND_ZMQ_RAWTX=f"tcp://127.0.0.1:{port}").wrong["rawtx"]
+        advised = installation.diagnose(BITCOIND_ZMQ_RAWTX=f"tcp://127.0.0.1:{port}").wrong["rawtx"]
         name, _, value = advised.rpartition("set ")[2].partition("=")
-        assert patient.examine(**{name: value}).state("rawtx") == "ok"
+        assert installation.diagnose(**{name: value}).state("rawtx") == "ok"
 
 
-def test_the_high_water_mark_and_rest(patient: Patient) -> None:
+def test_the_printed_lines_set_the_high_water_mark_and_rest(installation: Installation) -> None:
     """Each is one line."""
-    _restart(patient.node, "-zmqpubrawtxhwm=1000", "-rest=0")
-    found = patient.examine()
+    _restart(installation.node, "-zmqpubrawtxhwm=1000", "-rest=0")
+    found = installation.diagnose()
     lines = _lines(found.wrong["rawtx"]) + _lines(found.text("blocks"))
-    assert patient.examine(BITCOIND_REST="off").state("blocks") == "ok"
-    patient.node.extra = [e for e in patient.node.extra if "hwm" not in e and "rest" not in e]
-    _restart(patient.node, *lines)
-    found = patient.examine()
+    assert installation.diagnose(BITCOIND_REST="off").state("blocks") == "ok"
+    installation.node.extra = [e for e in installation.node.extra if "hwm" not in e and "rest" not in e]
+    _restart(installation.node, *lines)
+    found = installation.diagnose()
     assert (found.state("rawtx"), found.state("blocks")) == ("ok", "ok")
 
 
-def test_a_node_without_wallets_and_with_blocks_alone(patient: Patient) -> None:
-    """No whitelist has to do with it. Without the two lines, one command makes the wallet."""
-    _restart(patient.node, "-disablewallet=1", "-blocksonly=1")
-    by_cookie = {"BITCOIND_RPC_URL": f"http://127.0.0.1:{patient.node.rpc_port}"}
+def test_the_cures_of_disablewallet_and_blocksonly_work(installation: Installation) -> None:
+    """The text names no whitelist. After the removal of the two lines, one command makes the wallet."""
+    _restart(installation.node, "-disablewallet=1", "-blocksonly=1")
+    by_cookie = {"BITCOIND_RPC_URL": f"http://127.0.0.1:{installation.node.rpc_port}"}
     for settings in ({}, by_cookie):
-        found = patient.examine(**settings)
+        found = installation.diagnose(**settings)
         assert set(found.wrong) == {"wallet", "relay"}
         assert "remove disablewallet=1 from bitcoin.conf" in found.wrong["wallet"]
         assert "remove blocksonly=1 from bitcoin.conf" in found.wrong["relay"]
         assert "rpcwhitelist" not in str(found.wrong)
-    patient.node.extra = [e for e in patient.node.extra if "disablewallet" not in e and "blocksonly" not in e]
-    _restart(patient.node)
-    found = patient.examine()
+    installation.node.extra = [
+        e for e in installation.node.extra if "disablewallet" not in e and "blocksonly" not in e
+    ]
+    _restart(installation.node)
+    found = installation.diagnose()
     assert set(found.wrong) == {"wallet"}
     assert "manage.py wallet create" in found.wrong["wallet"]
-    assert CliRunner(env=patient.settings).invoke(manage, ["wallet", "create"]).exit_code == 0
-    assert patient.examine().wrong == {}
+    assert CliRunner(env=installation.settings).invoke(manage, ["wallet", "create"]).exit_code == 0
+    assert installation.diagnose().wrong == {}
 
 
-def test_the_line_that_loads_the_wallet(patient: Patient) -> None:
-    """bitcoind loads it at its start."""
-    patient.node.stop()
-    patient.node.launch()
-    names = patient.node.rpc("listwallets")
+def test_the_printed_line_loads_the_wallet(installation: Installation) -> None:
+    installation.node.stop()
+    installation.node.launch()
+    names = installation.node.rpc("listwallets")
     if WALLET not in names:
-        patient.node.rpc("createwallet", WALLET)
-    patient.node.rpc("unloadwallet", WALLET, False)
-    found = patient.examine()
+        installation.node.rpc("createwallet", WALLET)
+    installation.node.rpc("unloadwallet", WALLET, False)
+    found = installation.diagnose()
     assert found.state("wallet") == "advice"
     (line,) = _lines(found.text("wallet"))
-    _restart(patient.node, line)
-    assert WALLET in patient.node.rpc("listwallets")
-    assert patient.examine().state("wallet") == "ok"
+    _restart(installation.node, line)
+    assert WALLET in installation.node.rpc("listwallets")
+    assert installation.diagnose().state("wallet") == "ok"
 
 
-def _of(found: Diagnosis) -> list[str]:
+def _whitelist_lines(found: Diagnosis) -> list[str]:
     return _lines(found.text("rpc user"))
 
 
-def test_the_whitelist_of_a_user_who_may_too_little_or_too_much(patient: Patient) -> None:
-    """It takes the place of the user's other one: of two lines bitcoind allows what both have."""
-    if WALLET not in patient.node.rpc("listwallets"):
-        patient.node.rpc("createwallet", WALLET)
-    url = {"BITCOIND_RPC_URL": f"http://poor:p@127.0.0.1:{patient.node.rpc_port}"}
+def test_the_printed_whitelist_cures_a_wrong_one(installation: Installation) -> None:
+    """The line replaces the other one, because bitcoind allows only the calls that both lines have."""
+    if WALLET not in installation.node.rpc("listwallets"):
+        installation.node.rpc("createwallet", WALLET)
+    url = {"BITCOIND_RPC_URL": f"http://poor:p@127.0.0.1:{installation.node.rpc_port}"}
     for calls in (RPC_CALLS - {"getnewaddress"}, RPC_CALLS | {"sendtoaddress"}):
         short = f"-rpcwhitelist=poor:{','.join(calls)}"
-        _restart(patient.node, f"-{rpcauth('poor', 'p')}", short)
-        found = patient.examine(**url)
+        _restart(installation.node, f"-{rpcauth('poor', 'p')}", short)
+        found = installation.diagnose(**url)
         assert "and no other rpcwhitelist of poor" in found.text("rpc user")
-        lines = _of(found)
-        patient.node.extra.remove(short)
-        _restart(patient.node, *lines)
-        assert patient.examine(**url).state("rpc user") == "ok"
-        patient.node.extra = [e for e in patient.node.extra if "poor" not in e]
+        lines = _whitelist_lines(found)
+        installation.node.extra.remove(short)
+        _restart(installation.node, *lines)
+        assert installation.diagnose(**url).state("rpc user") == "ok"
+        installation.node.extra = [e for e in installation.node.extra if "poor" not in e]
 
 
-def test_a_user_of_its_own_in_the_place_of_the_cookie(patient: Patient) -> None:
-    """With the URL that the doctor prints."""
-    found = patient.examine(BITCOIND_RPC_URL=f"http://127.0.0.1:{patient.node.rpc_port}")
+def test_the_printed_user_replaces_the_cookie(installation: Installation) -> None:
+    found = installation.diagnose(BITCOIND_RPC_URL=f"http://127.0.0.1:{installation.node.rpc_port}")
     url = found.text("rpc user").partition("BITCOIND_RPC_URL=")[2].partition(";")[0]
-    lines = _of(found)
+    lines = _whitelist_lines(found)
     # The node has a user of that name already, with this whitelist.
     assert f"-rpcwhitelist=nodetill:{','.join(sorted(RPC_CALLS))}" in lines
-    found = patient.examine(BITCOIND_RPC_URL=url.replace("PASSWORD", patient.node.password))
+    found = installation.diagnose(BITCOIND_RPC_URL=url.replace("PASSWORD", installation.node.password))
     assert found.state("rpc user") == "ok"
 
 
-def test_an_address_that_is_not_let_in_is_no_matter_of_the_whitelist(patient: Patient) -> None:
-    """bitcoind answers so where rpcallowip does not have the address: 403, also without a user."""
+def test_the_cure_of_a_refused_ip_address_is_rpcallowip(installation: Installation) -> None:
+    """bitcoind answers 403 before it checks the user, where rpcallowip does not have the address."""
     with Endpoint(answers(403)) as server:
         port = server.url.rpartition(":")[2].partition("/")[0]
-        found = patient.examine(BITCOIND_RPC_URL=f"http://nodetill:s3cret@127.0.0.1:{port}")
+        found = installation.diagnose(BITCOIND_RPC_URL=f"http://nodetill:s3cret@127.0.0.1:{port}")
     assert "rpcallowip" in found.wrong["bitcoind"]
     assert "rpcwhitelist" not in found.wrong["bitcoind"]
 
 
-def test_files_that_others_can_read(patient: Patient, tmp_path: Path) -> None:
-    """The database, its directory, what lies beside it, and a file with a secret. chmod is the cure."""
-    with patient.database():
+def test_the_printed_chmod_makes_files_private(installation: Installation, tmp_path: Path) -> None:
+    """The files are the database, its directory, and a file with a secret."""
+    with installation.database():
         pass
     secret = tmp_path / "secret"
     secret.write_text("a-long-enough-password")
     secret.chmod(0o600)
     database = tmp_path / "nodetill.db"
     settings = {"OPERATOR_PASSWORD_FILE": str(secret)}
-    assert patient.examine(**settings).state("files") == "ok"
+    assert installation.diagnose(**settings).state("files") == "ok"
     for path, mode in ((database, 0o644), (tmp_path, 0o755), (secret, 0o604), (database, 0o620)):
         before = path.stat().st_mode
         path.chmod(mode)
-        found = patient.examine(**settings)
+        found = installation.diagnose(**settings)
         assert found.state("files") == "advice"
         assert f"{path}" in found.text("files")
         subprocess.run(["sh", "-c", found.text("files").rpartition(": ")[2]], check=True)
-        assert patient.examine(**settings).state("files") == "ok"
+        assert installation.diagnose(**settings).state("files") == "ok"
         path.chmod(before)
 
 
-def test_the_group_of_a_shared_directory_keeps_its_rights(patient: Patient, tmp_path: Path) -> None:
+def test_the_group_of_a_shared_directory_keeps_its_rights(installation: Installation, tmp_path: Path) -> None:
     """In the Debian install each server has a user of its own, and both write the database."""
     tmp_path.chmod(0o2770)
-    with patient.database():
-        assert patient.examine().state("files") == "ok"
+    with installation.database():
+        assert installation.diagnose().state("files") == "ok"
     database = tmp_path / "nodetill.db"
     database.chmod(0o664)
-    found = patient.examine()
+    found = installation.diagnose()
     assert found.text("files").endswith(f": chmod o-rwx {database}")
     database.chmod(0o660)
-    assert patient.examine().state("files") == "ok"
+    assert installation.diagnose().state("files") == "ok"
 
 
-def test_a_password_that_can_be_guessed(patient: Patient) -> None:
-    """The doctor does not show it."""
-    found = patient.examine(OPERATOR_PASSWORD="tulip-hammer")
+def test_a_short_operator_password_gets_advice(installation: Installation) -> None:
+    """The text does not show the password."""
+    found = installation.diagnose(OPERATOR_PASSWORD="tulip-hammer")
     assert found.state("password") == "advice"
     assert "at least 15 characters" in found.text("password")
     assert "tulip" not in str(found.found)
-    assert patient.examine(OPERATOR_PASSWORD="tulip-hammer-of").state("password") == "ok"
+    assert installation.diagnose(OPERATOR_PASSWORD="tulip-hammer-of").state("password") == "ok"
 
 
-def test_a_mail_server_that_takes_no_login(patient: Patient) -> None:
-    """Its address without the user is the cure."""
+def test_a_mail_server_without_login_needs_a_url_without_user(installation: Installation) -> None:
     with MailServer() as server:
         place = f"127.0.0.1:{server.address().port}?starttls=never"
-        found = patient.examine(SMTP_URL=f"smtp://{USER}:{PASSWORD}@{place}")
+        found = installation.diagnose(SMTP_URL=f"smtp://{USER}:{PASSWORD}@{place}")
         assert "remove USER:PASSWORD@ from SMTP_URL" in found.wrong["mail"]
         assert "correct the user and the password" not in found.wrong["mail"]
-        assert patient.examine(SMTP_URL=f"smtp://{place}").state("mail") == "ok"
+        assert installation.diagnose(SMTP_URL=f"smtp://{place}").state("mail") == "ok"
 
 
 @pytest.mark.parametrize(
@@ -244,18 +245,19 @@ def test_a_mail_server_that_takes_no_login(patient: Patient) -> None:
         ("RCPT", "550 no such user", "correct OPERATOR_EMAIL"),
     ],
 )
-def test_a_refusal_for_now_blames_no_setting(patient: Patient, command: str, answer: str, cure: str) -> None:
-    """Only a final refusal does."""
+def test_a_temporary_refusal_of_mail_blames_no_setting(
+    installation: Installation, command: str, answer: str, cure: str
+) -> None:
+    """Only a final refusal names a setting."""
     with MailServer() as server:
         server.answers[command] = answer
-        found = patient.examine(SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never")
+        found = installation.diagnose(SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never")
     assert cure in found.wrong["mail"]
 
 
-def test_the_cure_of_an_env_file(patient: Patient, tmp_path: Path) -> None:
-    """Others can read a password in it."""
+def test_the_printed_chmod_cures_an_env_file(installation: Installation, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("CONFIRMATIONS=3\nOPERATOR_PASSWORD=tulip-hammer-of\n")
     (tmp_path / ".env").chmod(0o644)
-    text = patient.examine().text("settings")
+    text = installation.diagnose().text("settings")
     subprocess.run(shlex.split(text.rpartition(": ")[2]), check=True)
-    assert patient.examine().state("settings") == "ok"
+    assert installation.diagnose().state("settings") == "ok"

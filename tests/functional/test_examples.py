@@ -1,4 +1,4 @@
-"""The examples are shops that work: an order is paid for once, whatever comes twice, forged or late."""
+"""The example shops work. An order is paid once, although webhooks come twice, forged or late."""
 
 import hashlib
 import hmac
@@ -42,38 +42,37 @@ SECRET, OTHER_SECRET = new_webhook_secret(), new_webhook_secret()
 
 
 def python(_port: int) -> list[str]:
-    """This Python."""
+    """Return the command that runs the shop in this Python."""
     return [sys.executable, str(EXAMPLES / "shop.py")]
 
 
 def javascript(_port: int) -> list[str]:
-    """The Node.js that playwright brings with it."""
+    """Return the command that runs the shop in the Node.js of playwright."""
     return [*node_command(), str(EXAMPLES / "shop.mjs")]
 
 
 def php(port: int) -> list[str]:
-    """The path's PHP, or Debian's."""
+    """Return the command that runs the shop in the PHP of the path or of Debian."""
     found = shutil.which("php")
     command = [found] if found else fetched_command("php-cli", ROOT / ".php", "php[0-9]*")
-    # -n: as it comes, whatever the machine's php.ini says.
+    # The option -n ignores the machine's php.ini.
     return [*command, "-n", "-S", f"127.0.0.1:{port}", str(EXAMPLES / "shop.php")]
 
 
 @dataclass
 class Example:
-    """A shop that runs, and the Nodetill that it uses."""
+    """A shop that runs, and the web server of its Nodetill."""
 
     till: WebServer
     port: int
     output: Path
 
     @property
-    def hook(self) -> str:
-        """Where it is told of payments."""
+    def webhook_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/webhook"
 
     def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
-        """A request of a customer, or of somebody who is none."""
+        """Send a request to the shop."""
         return call(self.port, method, path, body, **headers)
 
     def order(self, order: str) -> Reply:
@@ -81,19 +80,18 @@ class Example:
         body = urlencode({"order": order}).encode()
         return self.call("POST", "/orders", body, **{"Content-Type": "application/x-www-form-urlencoded"})
 
-    def shown(self, order: str) -> str:
-        """How the order stands."""
+    def page_text(self, order: str) -> str:
         reply = self.call("GET", f"/orders/{order}")
         assert reply.status == 200
         return reply.body.decode()
 
-    def told(self, order: str) -> list[str]:
-        """What it says that it was told of an order."""
+    def logged_events(self, order: str) -> list[str]:
+        """Return the types of an order's events in the shop's output."""
         return re.findall(rf"order {order}: ([a-z.]+)", self.output.read_text())
 
 
 def call(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Reply:
-    """A request to the shop on this port."""
+    """Send a request to the shop on this port."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, body, headers)
@@ -107,7 +105,7 @@ def call(port: int, method: str, path: str, body: bytes = b"", **headers: str) -
 def example(
     request: pytest.FixtureRequest, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Example]:
-    """Each of them, in turn."""
+    """Yield each example shop in turn."""
     directory = tmp_path_factory.mktemp("shop")
     (port,) = free_ports(1)
     with open_shop(directory, new_database(directory)) as till:
@@ -126,7 +124,7 @@ def example(
 
 @contextmanager
 def running(command: Sequence[str], directory: Path, environ: dict[str, str]) -> Iterator[Path]:
-    """The program, and the file that it writes to."""
+    """Run the program, and yield the file with its output."""
     path = directory / "output"
     with path.open("wb") as output:
         process = subprocess.Popen(
@@ -145,7 +143,6 @@ def running(command: Sequence[str], directory: Path, environ: dict[str, str]) ->
 
 
 def is_open(shop: Example) -> bool:
-    """Whether it takes calls."""
     try:
         return shop.call("GET", "/").status == 200
     except ConnectionError:
@@ -153,7 +150,7 @@ def is_open(shop: Example) -> bool:
 
 
 def new_order(shop: Example) -> tuple[str, PaymentRequest]:
-    """An order by somebody who comes to the shop's page; its number, and its payment request."""
+    """Order on the shop's page. Return the order's number and its payment request."""
     page = shop.call("GET", "/").body.decode()
     assert "135.99 EUR" in page
     number = re.search(r'name="order" value="([0-9a-f]{16})"', page)
@@ -165,7 +162,7 @@ def new_order(shop: Example) -> tuple[str, PaymentRequest]:
 
 
 def event(payment: PaymentRequest, kind: EventType, now: datetime, **columns: Any) -> bytes:
-    """What the daemon tells of a payment that has come to be so."""
+    """Change the payment, and return the body of the daemon's webhook for it."""
     change({"payment_request_id": payment.reference}, **columns)
     row = stored({"payment_request_id": payment.reference})
     parts = outputs_at(row.address_id)
@@ -175,13 +172,13 @@ def event(payment: PaymentRequest, kind: EventType, now: datetime, **columns: An
     return webhook_body(kind, now, document)
 
 
-def test_an_order_is_paid_for(example: Example) -> None:
-    """From the page to the packing: the order's number comes back with the payment, and each event counts."""
+def test_an_order_follows_the_events_of_its_payment(example: Example) -> None:
+    """The payment request has the order's number. The shop's page changes with each event."""
     number, payment = new_order(example)
     assert payment.metadata == {"order": number}
     assert payment.label == "Alpaca Direct"
     assert payment.redirect_url == f"http://127.0.0.1:{example.port}/orders/{number}"
-    assert example.shown(number) == "We are waiting for your payment."
+    assert example.page_text(number) == "We are waiting for your payment."
     sender, now = WebhookSender(), datetime.now(UTC)
     for kind, status, words in (
         (EventType.RECEIVED, "received", "Your payment is on its way."),
@@ -189,9 +186,9 @@ def test_an_order_is_paid_for(example: Example) -> None:
         (EventType.REVERTED, "new", "We are waiting for your payment."),
     ):
         body = event(payment, kind, now, status=status)
-        sender.send(example.hook, [SECRET], f"evt_{number}{status}", body, now)
-        assert example.shown(number) == words
-    assert example.told(number) == ["payment.received", "payment.confirmed", "payment.reverted"]
+        sender.send(example.webhook_url, [SECRET], f"evt_{number}{status}", body, now)
+        assert example.page_text(number) == words
+    assert example.logged_events(number) == ["payment.received", "payment.confirmed", "payment.reverted"]
 
 
 WAIT = "We are looking at it: please do not pay again."
@@ -206,20 +203,20 @@ WAIT = "We are looking at it: please do not pay again."
     ],
     ids=["unpaid", "partly paid", "late"],
 )
-def test_only_a_customer_who_has_not_paid_is_to_order_again(
+def test_only_an_unpaid_expired_order_invites_to_order_again(
     example: Example, columns: dict[str, Any], words: str
 ) -> None:
-    """An expired price alone is no reason to pay again."""
+    """A customer whose money has arrived must not pay again."""
     number, payment = new_order(example)
     now = datetime.now(UTC)
     kind = EventType.LATE if columns.get("is_late") else EventType.EXPIRED
     body = event(payment, kind, now, status="expired", **columns)
-    WebhookSender().send(example.hook, [SECRET], f"evt_{number}", body, now)
-    assert example.shown(number) == words
+    WebhookSender().send(example.webhook_url, [SECRET], f"evt_{number}", body, now)
+    assert example.page_text(number) == words
 
 
-def test_an_order_that_expired_unpaid_is_over(example: Example) -> None:
-    """Whoever sends its form again reads that it has expired, and not that payments are off."""
+def test_an_order_that_expired_unpaid_gets_410(example: Example) -> None:
+    """A repeated form then gets the text of expiry. After a payment it leads to the checkout page again."""
     number, payment = new_order(example)
     change({"payment_request_id": payment.reference}, status="expired")
     again = example.order(number)
@@ -230,8 +227,8 @@ def test_an_order_that_expired_unpaid_is_over(example: Example) -> None:
     assert again.headers["location"].endswith(payment.reference)
 
 
-def test_an_order_that_is_sent_twice_is_one(example: Example) -> None:
-    """The same payment request: nobody pays twice because a button was pressed twice."""
+def test_a_repeated_order_has_one_payment_request(example: Example) -> None:
+    """A customer who clicks twice does not pay twice."""
     number, payment = new_order(example)
     again = example.order(number)
     assert again.status == 303
@@ -239,37 +236,41 @@ def test_an_order_that_is_sent_twice_is_one(example: Example) -> None:
 
 
 def test_a_webhook_that_comes_twice_counts_once(example: Example) -> None:
-    """Taken with thanks both times, and done once: a repeat of an old event undoes no new one."""
+    """The shop accepts both webhooks. A repeat of an old event does not replace a newer event."""
     number, payment = new_order(example)
     sender, now = WebhookSender(), datetime.now(UTC)
     received = event(payment, EventType.RECEIVED, now, status="received")
     confirmed = event(payment, EventType.CONFIRMED, now, status="confirmed")
     for reference, body in (("1", received), ("2", confirmed), ("1", received), ("2", confirmed)):
-        sender.send(example.hook, [SECRET], f"evt_{number}{reference}", body, now)
-    assert example.shown(number) == "Paid. We are packing your socks!"
-    assert example.told(number) == ["payment.received", "payment.confirmed"]
+        sender.send(example.webhook_url, [SECRET], f"evt_{number}{reference}", body, now)
+    assert example.page_text(number) == "Paid. We are packing your socks!"
+    assert example.logged_events(number) == ["payment.received", "payment.confirmed"]
 
 
 def test_a_test_webhook_is_accepted(example: Example) -> None:
-    """The operator orders it by `manage.py doctor --test-webhook`. It belongs to no order."""
+    """`manage.py doctor --test-webhook` sends such a webhook, which belongs to no order."""
     now = datetime.now(UTC)
-    WebhookSender().send(example.hook, [SECRET], secrets.token_hex(16), trial_body("company1", now), now)
+    WebhookSender().send(
+        example.webhook_url, [SECRET], secrets.token_hex(16), trial_body("company1", now), now
+    )
 
 
-def test_an_old_event_that_comes_late_undoes_no_new_one(example: Example) -> None:
-    """It was given up while the shop was down, and is sent again by hand: the shop never saw its id."""
+def test_an_old_event_that_comes_late_does_not_replace_a_newer_one(example: Example) -> None:
+    """The event was given up, and the operator sends it again. The shop has never received its id."""
     number, payment = new_order(example)
     sender, now = WebhookSender(), datetime.now(UTC)
     received = event(payment, EventType.RECEIVED, now - timedelta(hours=1), status="received")
     confirmed = event(payment, EventType.CONFIRMED, now, status="confirmed")
     for reference, body in (("2", confirmed), ("1", received)):
-        sender.send(example.hook, [SECRET], f"evt_{number}{reference}", body, now)
-    assert example.shown(number) == "Paid. We are packing your socks!"
+        sender.send(example.webhook_url, [SECRET], f"evt_{number}{reference}", body, now)
+    assert example.page_text(number) == "Paid. We are packing your socks!"
 
 
 @pytest.mark.parametrize("find", [python, javascript, php])
-def test_without_a_secret_nobody_is_believed(find: Callable[[int], list[str]], tmp_path: Path) -> None:
-    """A shop without its secret does not run, or refuses all: an empty one is known to everybody."""
+def test_without_a_secret_the_shop_refuses_all_webhooks(
+    find: Callable[[int], list[str]], tmp_path: Path
+) -> None:
+    """A shop without its secret exits, or answers 500. Anybody could sign with an empty secret."""
     (port,) = free_ports(1)
     environ = {"NODETILL_URL": "http://127.0.0.1:1", "NODETILL_KEY": KEY, "WEBHOOK_SECRET": ""}
     environ |= {"PORT": str(port), "PATH": os.environ["PATH"]}
@@ -287,17 +288,17 @@ def test_without_a_secret_nobody_is_believed(find: Callable[[int], list[str]], t
         wait_until(has_refused, what="the shop to refuse")
 
 
-def test_a_secret_can_be_changed(example: Example) -> None:
-    """Of several signatures one has to be right."""
+def test_one_correct_signature_of_several_is_enough(example: Example) -> None:
+    """A webhook has several signatures while a secret is changed."""
     number, payment = new_order(example)
     now = datetime.now(UTC)
     body = event(payment, EventType.RECEIVED, now, status="received")
-    WebhookSender().send(example.hook, [OTHER_SECRET, SECRET], f"evt_{number}", body, now)
-    assert example.told(number) == ["payment.received"]
+    WebhookSender().send(example.webhook_url, [OTHER_SECRET, SECRET], f"evt_{number}", body, now)
+    assert example.logged_events(number) == ["payment.received"]
 
 
-def test_what_is_forged_or_old_is_refused(example: Example) -> None:
-    """By somebody without the secret, with another body, another id, without a signature, or an hour late."""
+def test_forged_and_old_webhooks_are_refused(example: Example) -> None:
+    """The secret, the body, the id, the time or the signature is wrong."""
     number, payment = new_order(example)
     now = datetime.now(UTC)
     body = event(payment, EventType.CONFIRMED, now, status="confirmed")
@@ -308,7 +309,7 @@ def test_what_is_forged_or_old_is_refused(example: Example) -> None:
         (SECRET, now + timedelta(hours=1)),
     ):
         with pytest.raises(TemporaryFailure, match="HTTP 400"):
-            sender.send(example.hook, [secret], f"evt_{number}", body, moment)
+            sender.send(example.webhook_url, [secret], f"evt_{number}", body, moment)
     reference = f"evt_{number}"
     good = signed(reference, body, now)
     for headers, sent in (
@@ -322,13 +323,13 @@ def test_what_is_forged_or_old_is_refused(example: Example) -> None:
         ({}, b""),
     ):
         assert example.call("POST", "/webhook", sent, **headers).status == 400
-    assert example.told(number) == []
-    assert example.shown(number) == "We are waiting for your payment."
+    assert example.logged_events(number) == []
+    assert example.page_text(number) == "We are waiting for your payment."
     assert example.call("POST", "/webhook", body, **good).status == 204
 
 
 def signed(reference: str, body: bytes, now: datetime, secret: str = SECRET) -> dict[str, str]:
-    """Headers by the letter of the specification."""
+    """Return a webhook's headers, computed as Standard Webhooks specifies them."""
     moment = str(int(now.timestamp()))
     key = b64decode(secret.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{reference}.{moment}.".encode() + body, hashlib.sha256)
@@ -339,20 +340,20 @@ def signed(reference: str, body: bytes, now: datetime, secret: str = SECRET) -> 
     }
 
 
-def test_what_is_not_its_own_does_no_harm(example: Example) -> None:
-    """An event of a request that has no order, and orders with no good number."""
+def test_unknown_events_and_orders_do_no_harm(example: Example) -> None:
+    """One event's request has no order, and some orders have an invalid number."""
     made = example.till.created(metadata={})
     now = datetime.now(UTC)
     body = event(stored(made), EventType.CONFIRMED, now, status="confirmed")
-    WebhookSender().send(example.hook, [SECRET], f"evt_{made['payment_request_id']}", body, now)
+    WebhookSender().send(example.webhook_url, [SECRET], f"evt_{made['payment_request_id']}", body, now)
     for number in ("", "x", "../../etc/passwd", "0" * 17, "0" * 16 + "\n", "<b>"):
         assert example.order(number).status == 400
     assert example.call("GET", f"/orders/{'0' * 16}").status == 404
     assert example.call("GET", "/nothing").status == 404
 
 
-def test_a_till_that_is_closed_is_told(example: Example) -> None:
-    """503 while there is no price; the same order works afterwards."""
+def test_an_order_without_a_price_gets_503(example: Example) -> None:
+    """The same order works after a price is there again."""
     number = "f" * 16
     example.till.wait(hours=2)
     try:

@@ -1,4 +1,4 @@
-"""Requests run out: unpaid, paid in part, and paid in time though that was found later."""
+"""Requests expire unpaid, with a part, or not at all because the payment was in time."""
 
 from datetime import UTC, datetime
 
@@ -10,25 +10,25 @@ from tests.support.merchant import Merchant
 from tests.support.waiting import wait_until
 
 SOON = "4"
-"""Seconds: enough for a payment that is to be in time, on a busy machine too."""
+"""The seconds are enough for a payment in time, on a busy machine too."""
 
 
 @pytest.fixture(scope="module")
 def hasty(make_till: MerchantMaker) -> Merchant:
-    """A till whose prices hold for a moment; late money waits for the merchant."""
+    """Return a merchant whose requests expire after a few seconds. Late money waits for the seller."""
     return make_till(PAYMENT_EXPIRY=SOON).open()
 
 
 def test_an_unpaid_request_expires_and_no_email_is_sent(hasty: Merchant) -> None:
-    """Not before its time, and the operator has nothing to do about it."""
+    """The request does not expire before its time. The operator has nothing to do."""
     order = hasty.request()
     order.wait("expired", late=False, received_sats=0)
     assert datetime.now(UTC) >= order.expires_at
     assert order.wait_told("expired") == []
 
 
-def test_a_request_with_a_part_in_it_expires_with_an_email(hasty: Merchant, customer: Customer) -> None:
-    """Money is stuck in it, and somebody has to send it back."""
+def test_a_request_with_a_part_expires_with_an_email(hasty: Merchant, customer: Customer) -> None:
+    """The seller has to decide about the part."""
     order = hasty.request()
     customer.pay(order.address, 5_000)
     order.wait("underpaid")
@@ -38,7 +38,7 @@ def test_a_request_with_a_part_in_it_expires_with_an_email(hasty: Merchant, cust
 
 
 def test_a_request_paid_in_time_never_expires(hasty: Merchant, customer: Customer) -> None:
-    """Blocks may take as long as they like."""
+    """The payment's block can come after expiry."""
     order = hasty.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
@@ -51,10 +51,10 @@ def test_a_request_paid_in_time_never_expires(hasty: Merchant, customer: Custome
 
 
 @pytest.mark.parametrize("mined", [False, True], ids=["in the mempool", "in a block"])
-def test_a_payment_in_time_is_in_time_though_it_is_found_after_expiry(
+def test_a_payment_in_time_that_is_found_after_expiry_counts(
     hasty: Merchant, customer: Customer, mined: bool
 ) -> None:
-    """Nothing expires before bitcoind has been asked: it is received, and never was late or expired."""
+    """The daemon looks at bitcoind before it lets a request expire."""
     order = hasty.request()
     hasty.daemon.stop()
     customer.pay(order.address, order.amount_sats)
@@ -67,8 +67,8 @@ def test_a_payment_in_time_is_in_time_though_it_is_found_after_expiry(
     order.wait_told("received")
 
 
-def test_parts_in_time_and_late_make_a_late_payment(hasty: Merchant, customer: Customer) -> None:
-    """The price was for the whole amount in time."""
+def test_a_part_in_time_and_a_late_part_are_a_late_payment(hasty: Merchant, customer: Customer) -> None:
+    """The price was for the full amount in time."""
     order = hasty.request()
     customer.pay(order.address, 5_000)
     order.wait("underpaid")
@@ -79,7 +79,7 @@ def test_parts_in_time_and_late_make_a_late_payment(hasty: Merchant, customer: C
 
 
 def test_a_fee_bump_after_expiry_is_not_late(hasty: Merchant, customer: Customer) -> None:
-    """The replacement is as old as what it replaces."""
+    """The replacement is as old as the original."""
     order = hasty.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")

@@ -1,4 +1,4 @@
-"""The feed loses messages, a third of them or all: what they told of is found all the same."""
+"""The feed loses a third of its messages, or all. The daemon finds the transactions and blocks later."""
 
 from collections.abc import Iterator
 
@@ -15,22 +15,25 @@ GARBAGE = b"\x02\x00\x00\x00\x00\x01\xff"
 
 @pytest.fixture(scope="module")
 def feed(regtest_node: RegtestNode) -> Iterator[ZmqForwarder]:
-    """What the till takes for bitcoind's feed."""
+    """Yield a forwarder of bitcoind's feed, which can lose messages."""
     with ZmqForwarder(regtest_node) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker, feed: ZmqForwarder) -> Merchant:
-    """It looks at bitcoind by itself every two seconds, and finds fault with the address of its feed."""
+    """Return a merchant whose daemon reconciles every two seconds.
+
+    It reports a problem, because bitcoind does not publish at the forwarder's address.
+    """
     return make_till(RECONCILE_INTERVAL="2", **feed.settings).open(is_well=False)
 
 
 @pytest.mark.parametrize("loss", [0.34, 1.0])
-def test_what_a_lossy_feed_told_of_is_found(
+def test_transactions_and_blocks_of_a_lossy_feed_are_found(
     till: Merchant, feed: ZmqForwarder, customer: Customer, loss: float
 ) -> None:
-    """Payments, a fee bump, a double-spend, blocks and a reorg; each is told once."""
+    """The test has payments, a fee bump, a double-spend, blocks and a reorg. Each event comes once."""
     feed.loss = loss
     lost = feed.lost
     orders = [till.request(confirmations=1) for _ in range(4)]
@@ -52,10 +55,10 @@ def test_what_a_lossy_feed_told_of_is_found(
     assert feed.lost > lost
 
 
-def test_what_bitcoind_never_published_changes_nothing(
+def test_forged_messages_of_the_feed_change_nothing(
     till: Merchant, feed: ZmqForwarder, customer: Customer
 ) -> None:
-    """A payment that was only signed, a transaction that can't be read, a tip that is none."""
+    """The messages have an unsent payment, an unreadable transaction, and an unknown block."""
     feed.loss = 0.0
     order = till.request()
     unsent = customer.write({order.address: order.amount_sats})

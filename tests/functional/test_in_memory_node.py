@@ -1,4 +1,4 @@
-"""The node in memory answers as a real bitcoind does: the same story on both, the same answers."""
+"""The node in memory returns the same answers as a real bitcoind after the same random steps."""
 
 from collections.abc import Callable
 from random import Random
@@ -44,11 +44,11 @@ COMPARED: dict[str, Callable[[Any], Any]] = {
     "sendrawtransaction": lambda answer: answer,
     "submitblock": lambda answer: answer,
 }
-"""The part of each answer that Nodetill or its tests read."""
+"""Functions that return the compared part of an answer: the part that Nodetill or its tests read."""
 
 
 class TwinNode:
-    """A real bitcoind and a node in memory: each call goes to both, and both must answer alike."""
+    """A real bitcoind and a node in memory. Each call goes to both, and the answers must be equal."""
 
     def __init__(self, real: RegtestNode, memory: MiningNode) -> None:
         self.real = real
@@ -113,7 +113,7 @@ class Walk:
         memory.adopt(address, script, LABEL, WALLET)
         return script
 
-    def go_on(self) -> None:
+    def take_step(self) -> None:
         """Take one step, and compare both nodes."""
         (step,) = self.chance.choices([*self.steps], [*self.steps.values()])
         if self.sent or step == self.pay:
@@ -121,7 +121,7 @@ class Walk:
         self.compare()
 
     def compare(self) -> None:
-        """Put every question about the chain, the mempool and the wallet to both nodes."""
+        """Compare the chain, the mempool and the wallet of both nodes."""
         rpc = self.twin.rpc
         view = self.world.view()
         self.twin.real.rpc("syncwithvalidationinterfacequeue")
@@ -138,26 +138,26 @@ class Walk:
         assert self._unconfirmed(self.twin.real, view) == self._unconfirmed(self.twin.memory, view)
 
     def _unconfirmed(self, node: AnyNode, view: View) -> set[str]:
-        """Return what the wallet names of the mempool. It may name other transactions, which left it."""
+        """Return the wallet's transactions in the mempool. The wallet also lists some that left it."""
         rows = node.rpc("listsinceblock", view.tip.block_hash, wallet=WALLET)["transactions"]
         return {row["txid"] for row in rows if row["confirmations"] == 0} & view.mempool
 
     def pay(self) -> None:
-        self._made([self.world.coin()], self._outputs(), FEE_SATS)
+        self._make([self.world.coin()], self._outputs(), FEE_SATS)
 
     def spend_change(self) -> None:
         coin = self.chance.choice(self.sent).coin(-1)
         if coin.amount_sats > 100_000:
-            self._made([coin], self._outputs(), FEE_SATS)
+            self._make([coin], self._outputs(), FEE_SATS)
 
     def replace(self) -> None:
-        """Spend the same coins again, with a fee that may be enough or not."""
+        """Spend the same coins again, with a fee that may be too low."""
         old = self.chance.choice(self.sent[-6:])
         spent = sum(coin.amount_sats for coin in old.coins)
         fee_sats = spent - sum(sats for _, sats in old.outputs) + self.chance.choice((1, 200, 5_000, 50_000))
         outputs = self.chance.choice((old.outputs[:-1], [(ANYONE_CAN_SPEND, 1_000)], self._outputs()))
         if fee_sats + sum(sats for _, sats in outputs) < spent - 1_000:
-            self._made(old.coins, outputs, fee_sats)
+            self._make(old.coins, outputs, fee_sats)
 
     def send_again(self) -> None:
         self.world.publish(self.chance.choice(self.sent))
@@ -180,7 +180,7 @@ class Walk:
         self.compare()
         self.twin.rpc("reconsiderblock", block_hash)
 
-    def _made(self, coins: Any, outputs: Any, fee_sats: int) -> None:
+    def _make(self, coins: Any, outputs: Any, fee_sats: int) -> None:
         sent = self.world.build_transaction(list(coins), list(outputs), fee_sats)
         self.sent.append(sent)
         if self.chance.random() < 0.8:
@@ -199,12 +199,12 @@ def _refused(rpc: Callable[..., Any], txid: str) -> None:
         rpc("getmempoolentry", txid)
 
 
-def test_both_nodes_answer_alike(start_node: Callable[..., RegtestNode]) -> None:
+def test_both_nodes_return_the_same_answers(start_node: Callable[..., RegtestNode]) -> None:
     """A random walk of payments, replacements, blocks and reorgs leaves both nodes with the same chain."""
     real, memory = start_node(), MiningNode()
     real.rpc("createwallet", WALLET)
     memory.rpc("createwallet", WALLET)
     walk = Walk(TwinNode(real, memory), seed=20_261_130)
     for _ in range(STEPS):
-        walk.go_on()
+        walk.take_step()
     assert len(walk.sent) > STEPS / 5

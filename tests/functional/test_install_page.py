@@ -1,9 +1,9 @@
-"""docs/install.md, line by line in a fresh Debian 13, from nothing to a payment: `make install-test`.
+"""docs/install.md, line by line in a fresh Debian 13 until a payment. `make install-test` runs it.
 
 The test needs root, debootstrap, the network, and the ports 80, 443, 8080, 8332, 28332 and 28333. `_replaced`
-has the texts that it replaces. It differs from a real installation in four points more. No systemd runs, so
+has the texts that it replaces. It differs from a real installation in four other points. No systemd runs, so
 tests/support/systemctl.py starts the units without their sandbox. bitcoind comes from Debian's sid, and runs
-on regtest. The mail server and the shop are the test's. Nobody looks at the pages.
+on regtest. The mail server and the shop are the test's. No browser opens the pages.
 """
 
 import json
@@ -52,7 +52,7 @@ pytestmark = [
 
 
 class Walk:
-    """One walk through the page. It keeps each command with what the command printed."""
+    """One walk through the page. It keeps each command with its output."""
 
     def __init__(self, shell: Shell, replaced: dict[str, str]) -> None:
         self.shell = shell
@@ -73,11 +73,11 @@ class Walk:
         self.printed.append((command.text, self.shell.run(text)))
 
     def find(self, pattern: str) -> str:
-        """Return the last match in what the commands printed."""
+        """Return the last match in the output of all commands."""
         return str(re.findall(pattern, "\n".join(out for _, out in self.printed))[-1])
 
-    def of(self, start: str) -> str:
-        """Return what the last command printed that starts so."""
+    def output_of(self, start: str) -> str:
+        """Return the output of the last command that begins with `start`."""
         return next(out for text, out in reversed(self.printed) if text.startswith(start))
 
     def assert_all_replaced(self) -> None:
@@ -120,7 +120,7 @@ def _pack_bitcoind(directory: Path) -> None:
     (directory / "SHA256SUMS").write_bytes(sums.stdout)
 
 
-def test_the_page_leads_from_nothing_to_a_payment(shell: Shell) -> None:
+def test_the_page_leads_from_a_fresh_debian_to_a_payment(shell: Shell) -> None:
     with MailServer(wants_login=True) as mail, Endpoint(answers(204)) as shop:
         walk = Walk(shell, _replaced(mail, shop))
         commands = [each for each in page_commands(PAGE.read_text()) if each.section not in OPTIONAL]
@@ -167,10 +167,10 @@ def _begin_the_chain(shell: Shell) -> None:
 
 
 def _check_the_start(walk: Walk, mail: MailServer) -> None:
-    """The doctor found nothing wrong, and the reader got the test email."""
-    assert [str(letter["Subject"]) for letter in mail.taken] == ["Nodetill test email"]
+    """Assert that the doctor found no fault, and that the reader received the test email."""
+    assert [str(email["Subject"]) for email in mail.taken] == ["Nodetill test email"]
     assert mail.recipients == ["you@example.com"]
-    last = walk.of("nodetill doctor")
+    last = walk.output_of("nodetill doctor")
     assert " none failed, " in last, last
     assert "not tried" not in last, last
     advised = [re.split(r"\s{2,}", line)[1] for line in last.splitlines() if line.startswith("advice")]
@@ -178,10 +178,10 @@ def _check_the_start(walk: Walk, mail: MailServer) -> None:
 
 
 def _pay(walk: Walk, mail: MailServer, shop: Endpoint) -> None:
-    """The customer pays the request that the reader made, and opens the page."""
-    assert '"status": "ok"' in walk.of('curl -f "https://$NAME/health"').replace('":"', '": "')
+    """Pay the reader's request as a customer, and open its page."""
+    assert '"status": "ok"' in walk.output_of('curl -f "https://$NAME/health"').replace('":"', '": "')
     assert json.loads(shop.requests[0].body)["type"] == "test"
-    request = json.loads(_document(walk.of('curl -f "https://$NAME/api/v1/payments"')))
+    request = json.loads(_json_part(walk.output_of('curl -f "https://$NAME/api/v1/payments"')))
     assert request["checkout_url"].startswith(f"https://{NAME}/pay/")
     assert (request["amount_fiat"], request["currency"]) == ("1", "EUR")
     walk.shell.run(f"{CUSTOMER} sendtoaddress {request['address']} {request['amount_btc']}")
@@ -194,8 +194,8 @@ def _pay(walk: Walk, mail: MailServer, shop: Endpoint) -> None:
     assert types == ["test", "payment.received", "payment.confirmed"]
 
 
-def _document(printed: str) -> str:
-    """Return the JSON in what curl printed, without curl's progress."""
+def _json_part(printed: str) -> str:
+    """Return the JSON in curl's output, without curl's progress."""
     return printed[printed.index("{") : printed.rindex("}") + 1]
 
 
@@ -203,9 +203,9 @@ def _wait_for_email(mail: MailServer, subject: str) -> EmailMessage:
     def found() -> EmailMessage | None:
         return next((each for each in mail.taken if str(each["Subject"]).startswith(subject)), None)
 
-    letter = wait_until(found, 60, f"the email {subject}")
-    assert letter is not None
-    return letter
+    email = wait_until(found, 60, f"the email {subject}")
+    assert email is not None
+    return email
 
 
 def _run_the_night(shell: Shell) -> None:

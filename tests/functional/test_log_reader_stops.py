@@ -1,4 +1,4 @@
-"""The reader of both servers' outputs stands still. The servers go on working, and stop in time."""
+"""The reader of both servers' logs has stopped. The servers continue to work, and stop in time."""
 
 import os
 
@@ -10,10 +10,10 @@ CONTRACT_SECONDS = 5.0
 """docs/spec.md 1: both servers stop within this time."""
 
 
-def test_payments_messages_and_stops_do_not_wait_for_the_reader_of_the_log(
+def test_the_servers_do_not_wait_for_the_reader_of_the_log(
     make_till: MerchantMaker, customer: Customer
 ) -> None:
-    """The daemon finds a payment and mails; the web server answers; SIGTERM ends both with status 0."""
+    """The daemon finds a payment and sends emails. SIGTERM ends both servers with exit status 0."""
     till = make_till()
     reader, writer = stuck_pipe()
     till.daemon.output = till.web.output = writer

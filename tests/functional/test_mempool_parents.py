@@ -1,15 +1,13 @@
-"""What the model-based test has found: each failure again, told by hand."""
+"""A payment whose unconfirmed parent is replaced. The model-based test has found both cases."""
 
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 
 
-def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(
-    till: Merchant, customer: Customer
-) -> None:
-    """Both were met in a block, where no parent need be watched; back in the mempool it must be.
+def test_a_payment_back_in_the_mempool_leaves_with_its_parent(till: Merchant, customer: Customer) -> None:
+    """The daemon first sees both in a block, and does not watch the parent there. After the reorg it must.
 
-    The payment counted as received until the next block, though nobody had it any more.
+    In the failure, the payment counted as received until the next block.
     """
     order = till.request(confirmations=1)
     parent = customer.write({customer.address(): 1_000_000})
@@ -19,18 +17,16 @@ def test_a_payment_that_fell_out_of_its_block_goes_with_its_parent(
     customer.reorg(1)
     till.wait_tip()
     order.wait("received", txid=child.txid)
-    thief = customer.double_spend(parent)
+    double_spend = customer.double_spend(parent)
     order.wait("new")
-    assert order.transactions()[child.txid]["replaced_by"] == thief.txid
+    assert order.transactions()[child.txid]["replaced_by"] == double_spend.txid
     order.wait_told("received", "confirmed", "reverted", "reverted")
 
 
-def test_a_payment_that_takes_the_place_of_the_parent_of_another_is_as_old(
-    till: Merchant, customer: Customer
-) -> None:
-    """The customer pays the same request otherwise: it is not late, and nobody is told of a loss.
+def test_a_replacement_of_the_parent_is_as_old_as_the_payment(till: Merchant, customer: Customer) -> None:
+    """The replacement pays the same request, so it is not late, and there is no event.
 
-    Here it was the story that knew no better.
+    In the failure, the model was wrong.
     """
     order = till.request()
     parent = customer.pay(customer.address(), 1_000_000)

@@ -1,4 +1,4 @@
-"""`grep PR-…` over the logs of both servers tells a payment's whole story, each change of a fact once."""
+"""`grep PR-…` over the logs of both servers finds each change of a payment once."""
 
 import json
 from collections.abc import Iterator
@@ -19,21 +19,21 @@ Line = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker) -> Merchant:
-    """Prices hold for three seconds; the logs are JSON."""
+    """Return a merchant whose requests expire after three seconds, with logs in JSON."""
     return make_till(PAYMENT_EXPIRY="3", MONITORING_PERIOD="2", LOG_FORMAT="json", LOG_LEVEL="info").open()
 
 
 @pytest.fixture
 def shop(till: Merchant) -> Iterator[Endpoint]:
-    """The seller's own server; it is busy at first."""
+    """Yield the seller's own server, which answers 503 at first."""
     with Endpoint(answers(503)) as endpoint:
         till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
         yield endpoint
         till.installation.managed("seller", "set", SELLER, "--no-webhook")
 
 
-def story(order: Order) -> list[Line]:
-    """What grep finds, in the order of its time."""
+def lines_of(order: Order) -> list[Line]:
+    """Return the lines with the order's id, sorted by time."""
     servers = (order.till.web, order.till.daemon)
     lines = [line for server in servers for line in server.log_file.read_text().splitlines()]
     found = [json.loads(line) for line in lines if order.id in line]
@@ -41,24 +41,28 @@ def story(order: Order) -> list[Line]:
     return sorted(found, key=lambda line: str(line["time"]))
 
 
-def told(order: Order) -> list[str]:
-    return [line["event"] for line in story(order) if not line["event"].startswith("message ")]
+def events_logged(order: Order) -> list[str]:
+    return [line["event"] for line in lines_of(order) if not line["event"].startswith("message ")]
 
 
-def delivered(order: Order) -> list[tuple[str, str, str]]:
-    """What became of the messages: the event's type, the channel, the outcome."""
-    lines = [line for line in story(order) if line["event"].startswith("message ")]
+def outcomes_of(order: Order) -> list[tuple[str, str, str]]:
+    """Return each message's type of event, channel and outcome."""
+    lines = [line for line in lines_of(order) if line["event"].startswith("message ")]
     return [(line["event_type"], line["channel"], line["event"].removeprefix("message ")) for line in lines]
 
 
-def test_a_payment_in_two_parts_with_a_fee_bump(till: Merchant, shop: Endpoint, customer: Customer) -> None:
-    """From the request to its end, a hundred blocks deep."""
+def test_the_log_has_each_change_of_a_payment_in_two_parts(
+    till: Merchant, shop: Endpoint, customer: Customer
+) -> None:
+    """The lines reach from the request to its end after a hundred blocks."""
     order = till.request(confirmations=2, expires_in=600)
     first = customer.pay(order.address, 5_000)
     order.wait("underpaid")
     rest = customer.pay(order.address, 15_000)
     order.wait("received")
-    till.wait(lambda: ("payment.underpaid", "webhook", "delayed") in delivered(order), "be refused")
+    till.wait(
+        lambda: ("payment.underpaid", "webhook", "delayed") in outcomes_of(order), "log the refused webhook"
+    )
     shop.behave = answers(204)
     bumped = customer.bump_fee(rest)
     order.wait_state(rest.txid, "replaced")
@@ -66,11 +70,11 @@ def test_a_payment_in_two_parts_with_a_fee_bump(till: Merchant, shop: Endpoint, 
     order.wait("confirming")
     till.node.mine()
     order.wait("confirmed")
-    till.wait(order.is_all_delivered, "deliver all")
+    till.wait(order.is_all_delivered, "deliver all messages")
     till.node.mine(100)
-    till.wait(lambda: "payment closed" in told(order), "close it")
+    till.wait(lambda: "payment closed" in events_logged(order), "close the request")
 
-    events = told(order)
+    events = events_logged(order)
     assert events == [
         "payment requested",
         "output seen",
@@ -81,23 +85,23 @@ def test_a_payment_in_two_parts_with_a_fee_bump(till: Merchant, shop: Endpoint, 
         "output replaced",
         "output mined",
         "output mined",
-        # Now by a block, and so for good.
+        # The replacement is in a block now, so this state is final.
         "output replaced",
         "status changed",
         "payment.confirmed",
         "payment closed",
     ]
-    lines = {line["event"]: line for line in story(order)}
+    lines = {line["event"]: line for line in lines_of(order)}
     assert lines["payment requested"]["address"] == order.address
     assert (lines["output replaced"]["txid"], lines["output replaced"]["replaced_by"]) == (
         rest.txid,
         bumped.txid,
     )
-    assert {line["txid"] for line in story(order) if line["event"] == "output mined"} == {
+    assert {line["txid"] for line in lines_of(order) if line["event"] == "output mined"} == {
         first.txid,
         bumped.txid,
     }
-    outcomes = delivered(order)
+    outcomes = outcomes_of(order)
     assert outcomes.count(("payment.underpaid", "webhook", "delivered")) == 1
     assert [each for each in outcomes if each[1] == "email"] == [
         ("payment.received", "email", "delivered"),
@@ -109,14 +113,17 @@ def test_a_payment_in_two_parts_with_a_fee_bump(till: Merchant, shop: Endpoint, 
 
     event = order.event_list()[0]
     assert till.client.post(f"{order.path}/events/{event['event_id']}/redeliver").status == 202
-    till.wait(lambda: delivered(order)[-1] == ("payment.underpaid", "webhook", "delivered"), "send it again")
-    *_, one, other, last = [each["event"] for each in story(order)]
-    # The daemon may be quicker to tell of it than the web server, whose wish it is.
+    till.wait(
+        lambda: outcomes_of(order)[-1] == ("payment.underpaid", "webhook", "delivered"),
+        "send the webhook again",
+    )
+    *_, one, other, last = [each["event"] for each in lines_of(order)]
+    # The daemon may log its line before the web server logs the request.
     assert ({one, other}, last) == ({"redelivery asked for", "redelivery queued"}, "message delivered")
 
 
-def test_money_that_is_late_taken_back_and_too_much(till: Merchant, customer: Customer) -> None:
-    """What asks for a decision is a warning, and a decision has a line too."""
+def test_the_log_has_late_money_and_its_double_spend(till: Merchant, customer: Customer) -> None:
+    """An event that needs a decision is a warning, and the decision has a line too."""
     order = till.request(confirmations=1)
     order.wait("expired")
     late = customer.pay(order.address, 20_000)
@@ -125,24 +132,24 @@ def test_money_that_is_late_taken_back_and_too_much(till: Merchant, customer: Cu
     order.wait("received")
     customer.double_spend(late)
     order.wait("expired", late=False)
-    till.wait(lambda: "payment.reverted" in told(order), "tell of it")
+    till.wait(lambda: "payment.reverted" in events_logged(order), "log the double-spend")
     till.node.mine()
-    till.wait(lambda: told(order)[-1] == "payment closed", "close it")
-    events = told(order)
+    till.wait(lambda: events_logged(order)[-1] == "payment closed", "close the request")
+    events = events_logged(order)
     for event in ("payment.late", "payment.reverted", "acceptance asked for", "late payment accepted"):
         assert events.count(event) == 1, events
-    (accepted,) = (line for line in story(order) if line["event"] == "late payment accepted")
+    (accepted,) = (line for line in lines_of(order) if line["event"] == "late payment accepted")
     figures = [accepted[name] for name in ("asked", "worth", "difference_percent")]
     assert figures == ["10.00 EUR", "10.00 EUR", "0.0"]
     assert accepted["late_seconds"] >= 0
-    levels = {line["event"]: line["level"] for line in story(order)}
+    levels = {line["event"]: line["level"] for line in lines_of(order)}
     assert levels["payment.late"] == levels["payment.reverted"] == "warning"
     assert {levels[event] for event in ("payment.expired", "payment.received", "output seen")} == {"info"}
 
 
-def test_the_figures_tell_the_same(till: Merchant) -> None:
-    """The daemon counts what it logs; a real scrape is as Prometheus wants it."""
-    text = till.wait(_scrape_of(till), "store its counters")
+def test_the_metrics_agree_with_the_log(till: Merchant) -> None:
+    """The daemon counts the events that it logs. promtool accepts the metrics."""
+    text = till.wait(_scrape_after_heartbeat(till), "store its counters")
     samples = {
         (s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(text) for s in f.samples
     }
@@ -156,8 +163,8 @@ def test_the_figures_tell_the_same(till: Merchant) -> None:
     assert run(find_program("promtool", "promtool"), "check", "metrics", text=text) == ""
 
 
-def _scrape_of(till: Merchant) -> Any:
-    """Once the heartbeat after the last event has brought the counters up to date."""
+def _scrape_after_heartbeat(till: Merchant) -> Any:
+    """Return a function that returns the metrics after the next heartbeat, which stores the counters."""
     seen = till.heartbeat_at()
 
     def look() -> str | None:

@@ -1,4 +1,4 @@
-"""A message that was given up is told of by the doctor, and delivered once the operator asks for it."""
+"""A message that was given up: the doctor reports the message, and `manage.py events retry` delivers it."""
 
 import json
 from typing import Any
@@ -13,21 +13,21 @@ from tests.support.merchant import Merchant
 pytestmark = pytest.mark.bitcoind
 
 
-def _ask_doctor(till: Merchant) -> tuple[int, dict[str, tuple[str, str]]]:
-    """The doctor's exit status, and what is said of each part; beside the daemon at work."""
+def _run_doctor(till: Merchant) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Return the doctor's exit status, and the state and text of each part."""
     done = till.installation.manage("doctor", "--json")
     assert done.stderr == ""
     found = json.loads(done.stdout)["findings"]
     return done.returncode, {each["part"]: (each["state"], each["text"]) for each in found}
 
 
-def test_an_email_that_was_refused_is_delivered_after_all(
+def test_events_retry_delivers_an_email_that_was_given_up(
     make_till: MerchantMaker, customer: Customer
 ) -> None:
-    """Refused for good by the mail server; told by the doctor; mended; tried again, and taken once."""
+    """The mail server refuses the email, and the doctor reports that. After a retry the email comes once."""
     with MailServer() as server:
         till = make_till(SMTP_URL=f"smtp://127.0.0.1:{server.address().port}?starttls=never").open()
-        status, before = _ask_doctor(till)
+        status, before = _run_doctor(till)
         assert status == 0, before
         assert before["daemon"][0] == before["mail"][0] == "ok"
 
@@ -36,7 +36,7 @@ def test_an_email_that_was_refused_is_delivered_after_all(
         customer.pay(order.address, order.amount_sats)
         order.wait("received")
         till.wait(lambda: _deliveries(order.event_list())[0]["failed_at"], "give the email up")
-        status, ill = _ask_doctor(till)
+        status, ill = _run_doctor(till)
         assert status == 1
         assert {part for part, (state, _) in ill.items() if state == "wrong"} == {"messages", "mail"}
         (listed,) = till.installation.managed("events", "list")
@@ -46,8 +46,8 @@ def test_an_email_that_was_refused_is_delivered_after_all(
         del server.answers["RCPT"]
         till.installation.managed("events", "retry", order.id)
         till.wait(lambda: server.taken, "deliver the email")
-        till.wait(order.is_all_delivered, "mark it")
-        status, well = _ask_doctor(till)
+        till.wait(order.is_all_delivered, "mark the email as delivered")
+        status, well = _run_doctor(till)
         assert status == 0, well
         assert till.installation.managed("events", "list") == []
         assert len(server.taken) == 1

@@ -1,4 +1,4 @@
-"""A wallet, a chain or a database is exchanged under its old name: no address and no status comes of it."""
+"""Another wallet, chain or database under the old name gives no address, and changes no status."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def new_database() -> NewDatabase:
 
 @pytest.fixture
 def till(make_till: MerchantMaker) -> Iterator[Merchant]:
-    """Yield a till that notices nothing by its regular looks."""
+    """Yield a merchant whose daemon reconciles only after an hour."""
     till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="3600").open()
     _wait_full(till)
     yield till
@@ -37,7 +37,7 @@ def till(make_till: MerchantMaker) -> Iterator[Merchant]:
 
 
 def _wait_full(till: Merchant) -> None:
-    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
+    till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the address pool")
 
 
 def _wallet_path(till: Merchant) -> Path:
@@ -54,7 +54,7 @@ def _lose_wallet(till: Merchant) -> Path:
 
 
 def _restore_wallet(till: Merchant, lost: Path) -> None:
-    """Put the wallet in the place of another one of its name."""
+    """Put the wallet back, in the place of another wallet with its name."""
     till.node.stop()
     shutil.rmtree(_wallet_path(till), ignore_errors=True)
     lost.rename(_wallet_path(till))
@@ -72,68 +72,68 @@ def _post(till: Merchant) -> int:
     ).status
 
 
-def _is_known(till: Merchant, address: str) -> bool:
+def _is_in_wallet(till: Merchant, address: str) -> bool:
     return bool(till.node.rpc("getaddressinfo", address, wallet=till.wallet)["ismine"])
 
 
-def _sell_known_ones(till: Merchant, *, but: list[str]) -> None:
-    """Sell more than the pool holds, each at an address that the wallet knows."""
+def _request_addresses_of_the_wallet(till: Merchant, *, but: list[str]) -> None:
+    """Make more requests than the pool has addresses, each with an address of the wallet."""
     given = [till.request().address for _ in range(POOL + 2)]
-    assert all(_is_known(till, address) for address in given)
+    assert all(_is_in_wallet(till, address) for address in given)
     assert not set(given) & set(but)
 
 
-def test_wallet_create_takes_the_lost_wallets_addresses_out_of_the_pool(
+def test_wallet_create_removes_the_lost_wallets_addresses_from_the_pool(
     till: Merchant, customer: Customer
 ) -> None:
-    """The command does so at once, because the web server also sells while the daemon is down."""
+    """The command does it at once, because the web server also makes requests while the daemon is down."""
     order, old = till.request(), _free(till)
     till.daemon.stop()
     _lose_wallet(till)
     assert till.installation.managed("wallet", "create")["created"]
     assert _post(till) == 503
     till.daemon.start()
-    _sell_known_ones(till, but=old)
+    _request_addresses_of_the_wallet(till, but=old)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
 
 
-def test_a_daemon_that_starts_finds_the_new_wallet(till: Merchant) -> None:
-    """Somebody made the wallet by bitcoin-cli."""
+def test_a_daemon_that_starts_detects_a_new_wallet(till: Merchant) -> None:
+    """bitcoin-cli made the wallet."""
     old = _free(till)
     till.daemon.stop()
     _lose_wallet(till)
     till.node.rpc("createwallet", till.wallet)
     till.daemon.start()
     till.daemon.wait_for_line("free addresses held", f"count={POOL}")
-    _sell_known_ones(till, but=old)
+    _request_addresses_of_the_wallet(till, but=old)
     assert f"{POOL} more are held" in " ".join(till.installation.manage("doctor").stdout.split())
 
 
-def test_a_daemon_at_work_finds_the_new_wallet_and_the_old_one(till: Merchant) -> None:
+def test_a_running_daemon_detects_a_new_wallet_and_the_old_one(till: Merchant) -> None:
     """The old wallet comes back, and its addresses are free again."""
     old = _free(till)
     lost = _lose_wallet(till)
     till.node.rpc("createwallet", till.wallet)
     till.daemon.wait_for_line("free addresses held", f"count={POOL}")
-    _sell_known_ones(till, but=old)
+    _request_addresses_of_the_wallet(till, but=old)
     _restore_wallet(till, lost)
     till.wait(lambda: set(old) <= set(_free(till)), "free the old addresses")
     assert till.request().address in old
 
 
-def test_a_wallet_that_is_gone_gives_no_address(till: Merchant) -> None:
-    """Nobody knows whether its keys are lost. Once the wallet is back, the till sells again."""
+def test_a_missing_wallet_gives_no_address(till: Merchant) -> None:
+    """The wallet's keys may be lost. After the wallet is back, requests get addresses again."""
     lost = _lose_wallet(till)
-    till.wait(lambda: _post(till) == 503, "refuse")
+    till.wait(lambda: _post(till) == 503, "refuse requests")
     till.wait_problem(f"no new addresses from wallet {till.wallet}")
     _restore_wallet(till, lost)
-    till.wait(lambda: _post(till) == 201, "sell again")
+    till.wait(lambda: _post(till) == 201, "accept requests again")
     till.wait_well()
 
 
 def test_a_database_of_another_chain_gets_no_address_of_this_one(make_till: MerchantMaker) -> None:
-    """Customers on the main chain would pay to nobody."""
+    """Payments of customers on the main chain would be lost."""
     till = make_till()
     with till.database():
         update_report(chain="main")
@@ -143,7 +143,7 @@ def test_a_database_of_another_chain_gets_no_address_of_this_one(make_till: Merc
 
 
 def test_an_old_copy_of_the_database_gives_no_address_twice(till: Merchant, tmp_path: Path) -> None:
-    """The wallet has made addresses since, so each that the copy has as free may be given."""
+    """The wallet has made addresses since the copy, so each free address in the copy may be in use."""
     copy = tmp_path / "copy.db"
     till.installation.managed("database", "backup", str(copy))
     since = [till.request() for _ in range(POOL - 1)]
@@ -153,13 +153,13 @@ def test_an_old_copy_of_the_database_gives_no_address_twice(till: Merchant, tmp_
     till.daemon.wait_for_line("addresses of the wallet taken in", f"free_retired={POOL}")
     till.web.start()
     till.installation.wait_ready()
-    _sell_known_ones(till, but=[order.address for order in since])
+    _request_addresses_of_the_wallet(till, but=[order.address for order in since])
 
 
-def test_payments_since_a_backup_are_found_though_the_wallet_comes_late(
+def test_payments_since_a_backup_are_found_after_a_late_wallet(
     till: Merchant, customer: Customer, tmp_path: Path
 ) -> None:
-    """The blocks are read before the wallet can list its addresses, and the pool gets the wallet first."""
+    """The daemon reads the blocks before the wallet is back. Then the pool is the first to use the wallet."""
     copy = tmp_path / "copy.db"
     till.installation.managed("database", "backup", str(copy))
     for _ in range(POOL):
@@ -192,10 +192,10 @@ def _restore(till: Merchant, copy: Path) -> None:
     shutil.copy(copy, name)
 
 
-def test_a_chain_that_was_begun_anew_decides_nothing(
+def test_a_chain_that_began_again_changes_no_status(
     start_node: Callable[..., RegtestNode], tmp_path: Path
 ) -> None:
-    """It has the same genesis block, more work, and a wallet of the same name."""
+    """The new chain has the same genesis block, more work, and a wallet of the same name."""
     node = start_node()
     node.fund_customer()
     till = Merchant(node, tmp_path, ADDRESS_POOL=str(POOL)).open()
@@ -217,7 +217,7 @@ def test_a_chain_that_was_begun_anew_decides_nothing(
         assert (paid.now()["status"], order.now()["status"]) == ("confirmed", "new")
         assert paid.events() == ["received", "confirmed"]
         assert "follows another regtest chain" in till.installation.manage("doctor").stdout
-        # The way out, if the operator means that chain.
+        # The operator can order the daemon to follow that chain.
         followed = till.installation.managed("chain", "follow", "--yes", "--json")
         assert (followed["is_begun_anew"], followed["outputs_taken_back"]) == (True, 1)
         paid.wait("new")
@@ -230,8 +230,8 @@ def test_a_chain_that_was_begun_anew_decides_nothing(
         till.close()
 
 
-def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Merchant, tmp_path: Path) -> None:
-    """They have the old file open, and all that they wrote to it would be lost."""
+def test_servers_follow_a_database_that_replaces_theirs(till: Merchant, tmp_path: Path) -> None:
+    """The servers have the old file open, and later writes to it would be lost."""
     copy = tmp_path / "copy.db"
     till.installation.managed("database", "backup", str(copy))
     lost = till.request()
@@ -251,7 +251,7 @@ def test_servers_follow_the_database_that_takes_the_place_of_theirs(till: Mercha
 
 
 def test_two_paths_to_one_database_have_one_daemon(till: Merchant, tmp_path: Path) -> None:
-    """The second one stands by, though its DATABASE_URL is a link."""
+    """The second daemon is a standby, although its DATABASE_URL is a link."""
     path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
     link = tmp_path / "link.db"
     link.symlink_to(path)

@@ -1,4 +1,4 @@
-"""A chain with less work than the one already read: it is held, named, and followed by order."""
+"""A node on a chain with less work. The daemon reports it, and follows it only by the operator's command."""
 
 import json
 from datetime import UTC, datetime
@@ -21,11 +21,11 @@ from tests.support.scenario import PATIENCE_SECONDS, Scenario
 pytestmark = pytest.mark.bitcoind
 
 AMOUNT_SATS = 2_000
-KEPT = 5
+BLOCKS_KEPT = 5
 
 
-def test_the_operator_s_order_makes_the_daemon_follow(make_till: MerchantMaker, customer: Customer) -> None:
-    """It says first what will be taken back; without the order everything holds."""
+def test_the_operators_command_makes_the_daemon_follow(make_till: MerchantMaker, customer: Customer) -> None:
+    """The command first prints its effect. No status changes before it."""
     till = make_till().open()
     kept, lost = till.request(confirmations=1), till.request(confirmations=1)
     customer.pay(kept.address, kept.amount_sats)
@@ -39,7 +39,7 @@ def test_the_operator_s_order_makes_the_daemon_follow(make_till: MerchantMaker, 
     lost.wait("confirmed")
     top = till.node.rpc("getblockhash", till.node.rpc("getblockcount") - 1)
     till.node.rpc("invalidateblock", top)
-    # Nobody has it any more: a block on the other branch spends its coin.
+    # The payment is in no mempool now, because a block on the other branch spends its coin.
     customer.mine_only(customer.sign_double_spend(sent).raw)
     till.wait_problem("behind the one already read")
     assert lost.now()["status"] == "confirmed"
@@ -56,49 +56,49 @@ def test_the_operator_s_order_makes_the_daemon_follow(make_till: MerchantMaker, 
     assert unsure.returncode == 1
     assert "1 outputs to your addresses are in those blocks" in unsure.stderr
     assert lost.now()["status"] == "confirmed"
-    said = json.loads(till.installation.manage("chain", "follow", "--yes", "--json").stdout)
-    assert (said["read_height"] - said["fork_height"], said["outputs_taken_back"]) == (2, 1)
+    followed = json.loads(till.installation.manage("chain", "follow", "--yes", "--json").stdout)
+    assert (followed["read_height"] - followed["fork_height"], followed["outputs_taken_back"]) == (2, 1)
     lost.wait("new")
     lost.wait_told("received", "confirmed", "reverted")
     till.wait_well()
     kept.wait_told("received", "confirmed")
 
-    # The other chain is the better one again, once bitcoind may follow it.
+    # bitcoind may follow the other chain again, which has more work.
     till.node.rpc("reconsiderblock", top)
     lost.wait("confirmed")
     till.wait_well()
 
 
-def test_a_chain_that_stays_behind_is_named_with_the_command(
+def test_a_stalled_chain_is_reported_with_the_command(
     stage: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After an hour of it; nothing is told meanwhile, and after the order all is as the chain has it."""
+    """The report comes after an hour, and no event comes before the command. Then the new chain counts."""
     monkeypatch.setattr(stalled, "STALLED_SECONDS", 0.0)
     stage.begin()
-    account = stage.request(AMOUNT_SATS)
-    stage.world.mine([stage.pay([(account, AMOUNT_SATS)])])
+    request = stage.request(AMOUNT_SATS)
+    stage.world.mine([stage.pay([(request, AMOUNT_SATS)])])
     stage.settle()
     rpc = stage.world.node.rpc
     rpc("invalidateblock", rpc("getbestblockhash"))
     stage.daemon.stop()
     stage.daemon.start()
     assert stage.daemon.work_until(lambda: STALLED in daemon_report().problems, PATIENCE_SECONDS)
-    stage.hold("told what a chain with less work says")
-    assert account.row().status == Status.CONFIRMED
+    stage.hold("stored events of a chain with less work")
+    assert request.row().status == Status.CONFIRMED
 
     add_chain_to_follow(rpc("getbestblockhash"), datetime.now(UTC))
-    assert stage.daemon.work_until(lambda: account.row().status == Status.RECEIVED, PATIENCE_SECONDS)
+    assert stage.daemon.work_until(lambda: request.row().status == Status.RECEIVED, PATIENCE_SECONDS)
     assert stage.daemon.work_until(lambda: not pending_commands(), PATIENCE_SECONDS)
-    told = [event.type for event in events_of(account.row())]
-    assert told == ["payment.received", "payment.confirmed", "payment.reverted"]
+    events = [event.type for event in events_of(request.row())]
+    assert events == ["payment.received", "payment.confirmed", "payment.reverted"]
     assert stage.daemon.work_until(lambda: not daemon_report().problems, PATIENCE_SECONDS)
 
 
-def test_an_order_holds_for_the_chain_that_it_was_given_for(stage: Scenario) -> None:
-    """Where bitcoind has left that chain, another one with less work is held again."""
+def test_the_command_holds_only_for_its_chain(stage: Scenario) -> None:
+    """bitcoind has left that chain. The daemon does not follow another chain with less work."""
     stage.begin()
-    account = stage.request(AMOUNT_SATS)
-    stage.world.mine([stage.pay([(account, AMOUNT_SATS)])])
+    request = stage.request(AMOUNT_SATS)
+    stage.world.mine([stage.pay([(request, AMOUNT_SATS)])])
     tip = stage.world.mine()
     stage.settle()
     rpc = stage.world.node.rpc
@@ -106,29 +106,29 @@ def test_an_order_holds_for_the_chain_that_it_was_given_for(stage: Scenario) -> 
     add_chain_to_follow(tip, datetime.now(UTC))
     rpc("invalidateblock", rpc("getblockhash", rpc("getblockcount") - 1))
     stage.daemon.start()
-    stage.hold("told what a chain with less work says, which nobody meant")
-    assert account.row().status == Status.CONFIRMED
+    stage.hold("stored events of another chain with less work")
+    assert request.row().status == Status.CONFIRMED
 
 
-def test_a_chain_that_shares_no_block_that_is_kept_can_be_followed(
+def test_a_chain_without_a_shared_kept_block_can_be_followed(
     stage: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a test network was begun anew."""
-    monkeypatch.setattr(block, "BLOCKS_KEPT", KEPT)
+    """A test network that began again has such a chain."""
+    monkeypatch.setattr(block, "BLOCKS_KEPT", BLOCKS_KEPT)
     stage.begin()
-    account = stage.request(AMOUNT_SATS)
-    sent = stage.pay([(account, AMOUNT_SATS)])
+    request = stage.request(AMOUNT_SATS)
+    sent = stage.pay([(request, AMOUNT_SATS)])
     stage.world.mine([sent])
-    for _ in range(3 * KEPT):
+    for _ in range(3 * BLOCKS_KEPT):
         stage.world.mine()
     stage.settle()
     rpc = stage.world.node.rpc
     stage.daemon.stop()
-    rpc("invalidateblock", rpc("getblockhash", rpc("getblockcount") - 3 * KEPT))
+    rpc("invalidateblock", rpc("getblockhash", rpc("getblockcount") - 3 * BLOCKS_KEPT))
     stage.world.mine()
     tip = stage.world.mine([sent])
     stage.daemon.start()
-    stage.hold("told what a chain with less work says")
+    stage.hold("stored events of a chain with less work")
     add_chain_to_follow(tip, datetime.now(UTC))
 
     def is_followed() -> bool:
@@ -136,6 +136,6 @@ def test_a_chain_that_shares_no_block_that_is_kept_can_be_followed(
         return stored is not None and stored.hash == tip and not pending_commands()
 
     assert stage.daemon.work_until(is_followed, PATIENCE_SECONDS)
-    [output] = outputs_at(account.row().address_id)
+    [output] = outputs_at(request.row().address_id)
     assert (output.txid, output.block_hash) == (sent.txid, tip)
-    assert account.row().status == Status.CONFIRMED
+    assert request.row().status == Status.CONFIRMED

@@ -1,4 +1,4 @@
-"""The age of money: a price holds only for money that has been there without a gap."""
+"""The age of a payment: the price holds only for money that stays in mempool or chain without a gap."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -47,10 +47,13 @@ def _paid(stage: Scenario, *, is_late_counted: bool = False) -> tuple[TrackedReq
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-def test_a_payment_that_left_the_mempools_and_comes_back_is_as_old_as_its_return(
+def test_a_payment_that_left_the_mempool_has_the_age_of_its_return(
     stage: Scenario, is_restarted: bool
 ) -> None:
-    """After expiry it is late, after the end extra, before expiry in time; a restart forgets nothing."""
+    """A return before expiry is in time, after expiry late, and after the monitoring extra.
+
+    A restart changes none of these results.
+    """
     stage.begin()
     late, closed, early = [_paid(stage) for _ in range(3)]
     for _, sent in (late, closed, early):
@@ -79,8 +82,8 @@ def test_a_payment_that_left_the_mempools_and_comes_back_is_as_old_as_its_return
     stage.end()
 
 
-def test_a_part_that_went_after_expiry_and_comes_back_to_a_closed_request_is_extra(stage: Scenario) -> None:
-    """Though as much had been told of before."""
+def test_a_part_that_returns_to_a_closed_request_is_extra(stage: Scenario) -> None:
+    """The part had an event before. The part leaves the mempool after expiry and returns after monitoring."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
     part = stage.pay([(account, AMOUNT_SATS // 2)])
@@ -97,8 +100,8 @@ def test_a_part_that_went_after_expiry_and_comes_back_to_a_closed_request_is_ext
     stage.end()
 
 
-def test_late_money_that_was_accepted_went_and_came_back_is_accepted_anew(stage: Scenario) -> None:
-    """The acceptance was for what was there then."""
+def test_accepted_late_money_that_returns_needs_a_new_acceptance(stage: Scenario) -> None:
+    """The first acceptance ends when the money leaves the mempool."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
     stage.expire(account)
@@ -116,13 +119,12 @@ def test_late_money_that_was_accepted_went_and_came_back_is_accepted_anew(stage:
     stage.accept(account)
     stage.settle()
     assert account.row().status == Status.RECEIVED
-    told = ["expired", "late", "received", "reverted", "expired", "late", "received"]
-    assert _events(account) == told
+    events = ["expired", "late", "received", "reverted", "expired", "late", "received"]
+    assert _events(account) == events
     stage.end()
 
 
-def test_a_block_a_reorg_and_restarts_are_no_gap(stage: Scenario) -> None:
-    """Nobody took the money away: the payment keeps its age through all of them."""
+def test_a_payment_keeps_its_age_through_blocks_reorgs_and_restarts(stage: Scenario) -> None:
     stage.begin()
     account, sent = _paid(stage)
     since = _output(account, sent).present_since
@@ -144,8 +146,8 @@ def test_a_block_a_reorg_and_restarts_are_no_gap(stage: Scenario) -> None:
 # A fee bump
 
 
-def test_a_bump_of_a_covering_payment_may_bring_more_after_expiry(stage: Scenario) -> None:
-    """By its own input or by its parent's; the satoshi on top is extra, and nothing is late."""
+def test_extra_satoshis_of_a_fee_bump_after_expiry_are_not_late(stage: Scenario) -> None:
+    """The fee bump replaces the payment or its parent. The additional satoshi is extra."""
     stage.begin()
     direct, sent = _paid(stage)
     parent = stage.pay([])
@@ -166,8 +168,8 @@ def test_a_bump_of_a_covering_payment_may_bring_more_after_expiry(stage: Scenari
     stage.end()
 
 
-def test_a_bump_through_an_ancestor_in_a_block_keeps_its_age(stage: Scenario) -> None:
-    """Parent and child in one block, in two blocks, or the parent in a block and the child in the mempool."""
+def test_a_fee_bump_of_the_parent_in_a_block_keeps_the_age(stage: Scenario) -> None:
+    """Parent and child are in one block, in two blocks, or the child is still in the mempool."""
     stage.begin()
     for place in ("one block", "two blocks", "mempool"):
         parent = stage.pay([])
@@ -191,8 +193,8 @@ def test_a_bump_through_an_ancestor_in_a_block_keeps_its_age(stage: Scenario) ->
     stage.end()
 
 
-def test_an_original_that_is_mined_in_the_place_of_its_bump_is_not_late(stage: Scenario) -> None:
-    """It was replaced by a bump that nobody was told of, and takes that one's place in turn."""
+def test_a_mined_original_of_a_fee_bump_is_not_late(stage: Scenario) -> None:
+    """A fee bump without an event replaces the original. Then a miner mines the original."""
     stage.begin()
     account, sent = _paid(stage)
     stage.replace(sent, [(account.script, AMOUNT_SATS)])
@@ -205,8 +207,8 @@ def test_an_original_that_is_mined_in_the_place_of_its_bump_is_not_late(stage: S
     stage.end()
 
 
-def test_a_small_part_in_time_makes_no_late_money_good(stage: Scenario) -> None:
-    """Not by one replacement of both, and not by several children that each bring as much as it did."""
+def test_a_small_part_in_time_does_not_make_late_money_count(stage: Scenario) -> None:
+    """One transaction replaces both parts, or several children each pay as much as the part."""
     stage.begin()
     merged, split = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
     small = stage.pay([(merged, 600)])
@@ -231,18 +233,18 @@ def test_a_small_part_in_time_makes_no_late_money_good(stage: Scenario) -> None:
 # A kill, a closed request
 
 
-def test_a_kill_in_the_midst_of_a_reorg_forgets_no_age(stage: Scenario) -> None:
-    """At each question of the daemon's: the bump that the new branch mined is as old as the payment."""
+def test_a_kill_during_a_reorg_keeps_the_age(stage: Scenario) -> None:
+    """The kill comes at each RPC call in turn. The new branch has a fee bump, as old as the payment."""
     stage.begin()
-    for question in range(1, 9):
+    for call in range(1, 9):
         account, sent = _paid(stage)
         stage.world.mine([sent])
         stage.settle()
         stage.expire(account)
         bump = stage.replace(sent, [(account.script, AMOUNT_SATS)], is_public=False)
-        stage.note(f"killed at question {question}")
+        stage.note(f"killed at call {call}")
         stage.is_rough = True
-        stage.daemon.plan(Fault.KILL, question)
+        stage.daemon.plan(Fault.KILL, call)
         stage.world.reorg(1, [[bump]])
         stage.settle()
         assert (account.row().status, account.row().is_late) == (Status.CONFIRMED, False)
@@ -250,8 +252,8 @@ def test_a_kill_in_the_midst_of_a_reorg_forgets_no_age(stage: Scenario) -> None:
     stage.end()
 
 
-def test_what_a_closed_request_forgets_nobody_else_needs(stage: Scenario) -> None:
-    """One payment of two requests, or a payment that is not buried: a reorg can still bring its bump."""
+def test_a_closed_request_keeps_the_payments_that_a_reorg_can_change(stage: Scenario) -> None:
+    """One payment is for two requests, and one has few confirmations. A reorg replaces both by fee bumps."""
     stage.begin()
     first, second, alone = [stage.request(AMOUNT_SATS) for _ in range(3)]
     both = stage.pay([(first, AMOUNT_SATS), (second, AMOUNT_SATS)])
@@ -280,12 +282,12 @@ def test_what_a_closed_request_forgets_nobody_else_needs(stage: Scenario) -> Non
     stage.end()
 
 
-# The moment that is judged by
+# The time that decides
 
 
 @pytest.mark.parametrize("is_late_counted", [False, True])
-def test_a_change_right_after_expiry_is_judged_as_of_then(stage: Scenario, is_late_counted: bool) -> None:
-    """Though bitcoind was last looked at before: no part is asked for any more, and nothing is told twice."""
+def test_a_change_right_after_expiry_counts_as_after_expiry(stage: Scenario, is_late_counted: bool) -> None:
+    """The last look at bitcoind was before expiry. No event asks for the rest, and none comes twice."""
     stage.begin()
     account = stage.request(AMOUNT_SATS, is_late_counted=is_late_counted)
     part = stage.pay([(account, AMOUNT_SATS // 2)])
@@ -302,8 +304,8 @@ def test_a_change_right_after_expiry_is_judged_as_of_then(stage: Scenario, is_la
     stage.end()
 
 
-def test_a_payment_that_was_in_time_while_the_daemon_was_down_is_in_time(stage: Scenario) -> None:
-    """It was mined after expiry; the wallet received it before."""
+def test_a_payment_before_expiry_counts_after_a_later_start(stage: Scenario) -> None:
+    """The daemon was down. The wallet received the payment before expiry, and a miner mined it afterwards."""
     stage.begin()
     account = stage.request(AMOUNT_SATS)
     stage.settle()
@@ -321,8 +323,11 @@ def test_a_payment_that_was_in_time_while_the_daemon_was_down_is_in_time(stage: 
     stage.end()
 
 
-def test_no_slow_clock_makes_late_money_good(stage: Scenario) -> None:
-    """A miner's clock is behind: the payment was not there when last looked, nor before the request was."""
+def test_late_money_in_a_block_with_an_early_time_is_late(stage: Scenario) -> None:
+    """A miner's clock is slow. The daemon had looked after the block's time and found no payment.
+
+    The first sight of a payment is never before its request.
+    """
     stage.begin()
     time = stage.world.earliest_time()
     wait_until(lambda: datetime.now(UTC).timestamp() > time + 2, 30)
@@ -340,8 +345,8 @@ def test_no_slow_clock_makes_late_money_good(stage: Scenario) -> None:
     stage.end()
 
 
-def test_a_coinbase_output_is_confirmed_at_a_hundred(till: Merchant, customer: Customer) -> None:
-    """Whatever the request requires; until then the document shows what it waits for."""
+def test_a_coinbase_output_needs_a_hundred_confirmations(till: Merchant, customer: Customer) -> None:
+    """The number that the request requires does not matter. The document shows the hundred."""
     order = till.request(confirmations=1)
     till.node.rpc("generatetoaddress", 1, order.address)
     order.wait("confirming", confirmations=1, confirmations_required=100)

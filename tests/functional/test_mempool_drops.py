@@ -1,4 +1,4 @@
-"""A payment that leaves the mempool without a word from the feed is noticed soon, not at the next block."""
+"""Payments that leave the mempool without a message of the feed. The daemon drops them soon."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,12 +19,12 @@ from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
 pytestmark = pytest.mark.bitcoind
 
 AMOUNT_SATS = 2_000
-QUESTIONS = 7
-"""As many as one message of the feed makes the daemon ask."""
+CALLS = 7
+"""The number of RPC calls that the daemon makes for one message of the feed."""
 EXPIRY = timedelta(days=15)
 """bitcoind keeps a transaction for 14 days (-mempoolexpiry)."""
 
-Thing = Callable[[Scenario, TrackedRequest, int], None]
+Change = Callable[[Scenario, TrackedRequest, int], None]
 
 
 def _publish(
@@ -36,56 +36,58 @@ def _publish(
 
 
 def _publish_meanwhile(
-    stage: Scenario, question: int, coins: list[Coin], outputs: list[tuple[bytes, int]]
+    stage: Scenario, call: int, coins: list[Coin], outputs: list[tuple[bytes, int]]
 ) -> None:
-    """Publish it before this question, at a fee that takes the place of all others."""
+    """Publish the transaction before this RPC call, with a fee that replaces all others."""
 
     def publish() -> None:
         _publish(stage, coins, outputs, 50 * FEE_SATS)
 
-    stage.meanwhile(publish, question)
+    stage.meanwhile(publish, call)
 
 
-def _replace_the_double_spend(stage: Scenario, account: TrackedRequest, question: int) -> None:
-    """D spends what the payment spends and another coin; E spends that other coin alone."""
+def _replace_the_double_spend(stage: Scenario, account: TrackedRequest, call: int) -> None:
+    """D replaces the payment, and also spends another coin. Before the call, E replaces D by that coin."""
     sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
     stage.settle()
-    _publish_meanwhile(stage, question, [other], [])
+    _publish_meanwhile(stage, call, [other], [])
     _publish(stage, [*sent.coins, other], [], 10 * FEE_SATS)
 
 
-def _replace_the_smaller_bump(stage: Scenario, account: TrackedRequest, question: int) -> None:
-    """The same where D pays the request, too: the two never count together."""
+def _replace_the_smaller_bump(stage: Scenario, account: TrackedRequest, call: int) -> None:
+    """Do the same with a D that also pays the request. Both payments never count together."""
     sent, other = stage.pay([(account, AMOUNT_SATS)]), stage.world.coin()
     stage.settle()
-    _publish_meanwhile(stage, question, [other], [])
+    _publish_meanwhile(stage, call, [other], [])
     _publish(stage, [*sent.coins, other], [(account.script, AMOUNT_SATS)], 10 * FEE_SATS)
 
 
-def _replace_the_parent(stage: Scenario, account: TrackedRequest, question: int) -> None:
-    """The parent goes while bitcoind is asked about its child, which pays."""
+def _replace_the_parent(stage: Scenario, account: TrackedRequest, call: int) -> None:
+    """Replace the parent while the daemon calls bitcoind about its child, which pays the request."""
     parent = _publish(stage, [stage.world.coin()], [], FEE_SATS)
     stage.settle()
-    _publish_meanwhile(stage, question, list(parent.coins), [(ANYONE_CAN_SPEND, 1_000)])
+    _publish_meanwhile(stage, call, list(parent.coins), [(ANYONE_CAN_SPEND, 1_000)])
     stage.pay([(account, AMOUNT_SATS)], parent.coin(-1))
 
 
-@pytest.mark.parametrize("thing", [_replace_the_double_spend, _replace_the_smaller_bump, _replace_the_parent])
-def test_what_is_gone_before_bitcoind_is_asked_does_not_stay(stage: Scenario, thing: Thing) -> None:
-    """Before the first question, before the second, and so on; no block and no long silence is needed."""
+@pytest.mark.parametrize(
+    "change", [_replace_the_double_spend, _replace_the_smaller_bump, _replace_the_parent]
+)
+def test_payments_that_leave_during_the_daemons_calls_are_dropped(stage: Scenario, change: Change) -> None:
+    """The change comes before the first call, before the second, and so on. No block is needed."""
     stage.begin()
-    for question in range(1, QUESTIONS + 1):
-        account = stage.request(AMOUNT_SATS, confirmations=question % 2)
-        stage.note(f"before question {question}")
+    for call in range(1, CALLS + 1):
+        account = stage.request(AMOUNT_SATS, confirmations=call % 2)
+        stage.note(f"before call {call}")
         stage.is_rough = True
-        thing(stage, account, question)
+        change(stage, account, call)
         stage.settle()
-        # What no question of this message came to happens at one of the next.
+        # Remove a change that no call has reached yet.
         stage.daemon.meanwhile(lambda: None, 1)
     stage.end()
 
 
-def test_a_sibling_that_takes_the_place_of_a_payment_conflicts_with_nothing(stage: Scenario) -> None:
+def test_a_payment_evicted_by_a_sibling_is_dropped(stage: Scenario) -> None:
     """A version-3 parent has one unconfirmed child. A second child evicts it, by another output."""
     stage.begin()
     if "Knots" in stage.world.node.rpc("getnetworkinfo")["subversion"]:
@@ -111,8 +113,8 @@ def test_a_sibling_that_takes_the_place_of_a_payment_conflicts_with_nothing(stag
     stage.end()
 
 
-def test_a_payment_that_bitcoind_forgets_is_missed_though_the_feed_is_whole(stage: Scenario) -> None:
-    """bitcoind publishes nothing about a transaction that expires, or that a full mempool loses."""
+def test_a_payment_that_expires_from_the_mempool_is_dropped(stage: Scenario) -> None:
+    """bitcoind publishes nothing about an expired transaction, or about one that a full mempool evicts."""
     stage.begin()
     account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
     sent = stage.pay([(account, AMOUNT_SATS)])
@@ -128,8 +130,8 @@ def test_a_payment_that_bitcoind_forgets_is_missed_though_the_feed_is_whole(stag
     stage.end()
 
 
-def test_the_replacement_of_a_payment_can_go_as_well(stage: Scenario) -> None:
-    """The payment is not called replaced by something that nobody has."""
+def test_a_payment_whose_replacement_leaves_is_dropped(stage: Scenario) -> None:
+    """The state is not `replaced`, because the replacement is in no mempool."""
     stage.begin()
     account, other = stage.request(AMOUNT_SATS), stage.world.coin()
     sent = stage.pay([(account, AMOUNT_SATS)])
@@ -142,8 +144,8 @@ def test_the_replacement_of_a_payment_can_go_as_well(stage: Scenario) -> None:
     stage.end()
 
 
-def test_an_output_without_a_request_is_followed_to_its_end(stage: Scenario) -> None:
-    """It does not stay in the mempool for ever: it is dropped, replaced, or mined like any other."""
+def test_an_output_without_a_request_gets_its_final_state(stage: Scenario) -> None:
+    """Such an output is dropped, replaced or mined like any other."""
     stage.begin()
     world, wallet = stage.world, stage.settings.bitcoind_wallet
     address = world.node.rpc("getnewaddress", "nodetill", "bech32", wallet=wallet)
@@ -171,10 +173,10 @@ def test_an_output_without_a_request_is_followed_to_its_end(stage: Scenario) -> 
 
 
 @pytest.mark.parametrize("option", ["-txindex=1", "-txindex=0"])
-def test_a_payment_in_a_block_that_left_the_chain_unread_holds_nothing_up(
+def test_a_payment_in_an_unread_stale_block_delays_nothing(
     start_node: Callable[..., RegtestNode], tmp_path: Path, option: str
 ) -> None:
-    """With txindex=1 bitcoind still has it, though no chain and no mempool does."""
+    """With txindex=1 bitcoind still returns the transaction, although it is in no chain and no mempool."""
     node = start_node(option)
     node.fund_customer()
     customer = Customer(node)

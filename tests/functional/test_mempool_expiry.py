@@ -1,4 +1,4 @@
-"""A payment that nobody mines is forgotten by bitcoind: it does not count, and is not forgotten by us."""
+"""A payment that expires from bitcoind's mempool does not count until it returns."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,15 +17,15 @@ EXPIRY = timedelta(days=15)
 """bitcoind keeps a transaction for 14 days (-mempoolexpiry)."""
 
 
-def test_a_payment_that_leaves_a_mempool_is_dropped_and_live_again_when_it_comes_back(
+def test_a_payment_that_leaves_the_mempool_is_dropped_until_it_returns(
     stage: Scenario,
 ) -> None:
-    """bitcoind says nothing of it: in silence, too, each that is in no block is asked after."""
+    """bitcoind publishes nothing about the expiry, so the daemon looks up each unconfirmed payment."""
     stage.begin()
     stage.daemon.stop()
     stage.daemon.start(FeedDelivery.NOTHING)
-    account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
-    sent = stage.pay([(account, AMOUNT_SATS)])
+    request, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
+    sent = stage.pay([(request, AMOUNT_SATS)])
     stage.settle()
     try:
         stage.world.node.rpc("setmocktime", int((datetime.now(UTC) + EXPIRY).timestamp()))
@@ -34,12 +34,12 @@ def test_a_payment_that_leaves_a_mempool_is_dropped_and_live_again_when_it_comes
         stage.settle()
     finally:
         stage.world.node.rpc("setmocktime", 0)
-    assert account.row().status == Status.NEW
+    assert request.row().status == Status.NEW
     assert Output.get(Output.txid == sent.txid).state == DROPPED
 
     assert stage.world.publish(sent)
     stage.settle()
-    assert account.row().status == Status.RECEIVED
-    told = [event.type for event in events_of(account.row())]
-    assert told == ["payment.received", "payment.reverted", "payment.received"]
+    assert request.row().status == Status.RECEIVED
+    events = [event.type for event in events_of(request.row())]
+    assert events == ["payment.received", "payment.reverted", "payment.received"]
     stage.end()

@@ -1,6 +1,7 @@
-"""The daemon is killed between any two of its steps: the next start converges, and tells everything.
+"""The daemon is killed between any two of its steps. The next start continues, and sends all events.
 
-NODETILL_SOAK_KILLS is the number of kills at random moments, and has each place reached up to three times.
+NODETILL_SOAK_KILLS is the number of kills at random moments. With it, each failpoint is reached up to three
+times.
 """
 
 import os
@@ -32,8 +33,13 @@ from tests.support.zmq_forwarder import ZmqForwarder
 KILLS = int(os.environ.get("NODETILL_SOAK_KILLS", "0"))
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-FIRST = ("chain-named.written", "chain-named.committed", "chain-joined.written", "chain-joined.committed")
-"""Only a daemon with a new database comes by these."""
+FIRST_START = (
+    "chain-named.written",
+    "chain-named.committed",
+    "chain-joined.written",
+    "chain-joined.committed",
+)
+"""Failpoints that only a daemon with a new database reaches."""
 
 SPECIAL = {
     "rpc.getblock": {"BITCOIND_REST": "off"},
@@ -41,21 +47,21 @@ SPECIAL = {
     "pool-checked.written": {"BITCOIND_WALLET": "nowhere"},
     "pool-checked.committed": {"BITCOIND_WALLET": "nowhere"},
 }
-"""Where a daemon with the usual settings doesn't come by."""
+"""Failpoints that a daemon with the usual settings does not reach, with the settings that they need."""
 
-FORGETFUL = ("chain-read-again.written", "chain-read-again.committed", "rpc.getblockheader")
-FEW = 6
-"""Blocks kept: the tale has a reorg of 8."""
+READ_AGAIN = ("chain-read-again.written", "chain-read-again.committed", "rpc.getblockheader")
+FEW_BLOCKS = 6
+"""The number of kept blocks at these failpoints, because the scenario has a reorg of 8 blocks."""
 
 
 @pytest.fixture(scope="module")
-def tale(
+def scenario(
     start_node: Callable[..., RegtestNode],
     new_database: NewDatabase,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[KillScenario]:
-    """A node, a database, a feed and a shop; the daemon has not been started."""
-    directory = tmp_path_factory.mktemp("tale")
+    """Yield a node, a database, a feed and a shop. The daemon has not started yet."""
+    directory = tmp_path_factory.mktemp("scenario")
     node = start_node()
     node.rpc("createwallet", "nodetill", False, False, "", False, True, True)
     world = ChainState(node).begin()
@@ -72,40 +78,40 @@ def tale(
         yield KillScenario(Scenario(world, as_in_process_daemon(daemon), settings), daemon, feed, shop)
 
 
-def test_a_daemon_that_dies_at_its_very_first_start_begins_again(tale: KillScenario) -> None:
-    """With a new database it has to find out which chain it is on, and where that ends."""
-    for place in FIRST:
-        tale.daemon.start(place)
-        wait_until(lambda: tale.daemon.is_dead, what=f"a death at {place}")
+def test_a_daemon_killed_at_its_first_start_starts_again(scenario: KillScenario) -> None:
+    """With a new database the daemon first stores its chain and the tip."""
+    for place in FIRST_START:
+        scenario.daemon.start(place)
+        wait_until(lambda: scenario.daemon.is_dead, what=f"a kill at {place}")
 
 
-@pytest.mark.parametrize("place", [name for name in failpoint.names(RPC_CALLS) if name not in FIRST])
-def test_a_daemon_that_dies_anywhere_loses_nothing(tale: KillScenario, place: str) -> None:
-    """Started again, it comes to the truth, and tells it at least once, in order, under the same ids."""
-    daemon = tale.daemon
+@pytest.mark.parametrize("place", [name for name in failpoint.names(RPC_CALLS) if name not in FIRST_START])
+def test_a_daemon_killed_at_any_failpoint_loses_nothing(scenario: KillScenario, place: str) -> None:
+    """After the next start all statuses are correct. Each event comes at least once, in order."""
+    daemon = scenario.daemon
     for arrival in range(1, 4 if KILLS else 2):
-        tale.begin()
+        scenario.begin()
         if place == "rpc.loadwallet":
-            tale.stage.world.node.rpc("unloadwallet", "nodetill")
+            scenario.stage.world.node.rpc("unloadwallet", "nodetill")
         if place.startswith("pool-checked"):
-            wait_until(free_count, what="free addresses, to be held")
+            wait_until(free_count, what="free addresses, which the daemon will hold")
         daemon.stop()
-        daemon.blocks_kept = FEW if place in FORGETFUL else BLOCKS_KEPT
+        daemon.blocks_kept = FEW_BLOCKS if place in READ_AGAIN else BLOCKS_KEPT
         daemon.start(f"{place}:{arrival}", **SPECIAL.get(place, {}))
-        tale.run()
+        scenario.run()
         assert daemon.is_dead or arrival > 1, f"{place} was not reached; the log:\n{daemon.words()}"
-        tale.finish()
+        scenario.finish()
 
 
-def test_a_daemon_that_is_killed_again_and_again_loses_nothing(tale: KillScenario) -> None:
-    """At random moments, while customers pay and blocks come; a message comes twice only by a kill."""
+def test_a_daemon_killed_at_random_moments_loses_nothing(scenario: KillScenario) -> None:
+    """The kills come during payments and blocks. A message comes twice only because of a kill."""
     chance = random.Random(KILLS)
-    daemon, kills = tale.daemon, tale.daemon.kills + (KILLS or 15)
+    daemon, kills = scenario.daemon, scenario.daemon.kills + (KILLS or 15)
     daemon.blocks_kept = BLOCKS_KEPT
     while daemon.kills < kills:
-        tale.begin()
-        before = repeats(tale), daemon.kills
-        tale.run(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
-        tale.finish()
-        # In each tale one message is asked for again.
-        assert repeats(tale) - before[0] <= daemon.kills - before[1] + 1
+        scenario.begin()
+        before = repeats(scenario), daemon.kills
+        scenario.run(lambda: daemon.be_killed_within(chance.uniform(0, 0.6)))
+        scenario.finish()
+        # In each scenario the API requests one message again.
+        assert repeats(scenario) - before[0] <= daemon.kills - before[1] + 1

@@ -1,4 +1,4 @@
-"""Requests close, and their addresses are watched all the same."""
+"""Requests close, and the daemon still watches their addresses."""
 
 import pytest
 
@@ -9,29 +9,29 @@ from tests.support.merchant import Merchant, Order
 
 
 @pytest.fixture(scope="module")
-def forgetful(make_till: MerchantMaker) -> Merchant:
-    """A till that waits a second for payment, and another for late money."""
+def hasty(make_till: MerchantMaker) -> Merchant:
+    """Return a merchant whose requests expire after a second, and close a second later."""
     return make_till(PAYMENT_EXPIRY="1", MONITORING_PERIOD="1").open()
 
 
 def _is_closed(order: Order) -> bool:
-    """The API does not say so; the database does."""
+    """Read it from the database, because the API does not have it."""
     with order.till.database():
         row = payment_by_reference(order.id)
         return row is not None and row.closed_at is not None
 
 
-def _closed(till: Merchant) -> Order:
-    """A request that expired unpaid and is closed."""
+def _closed_request(till: Merchant) -> Order:
+    """Return a request that expired unpaid and is closed."""
     order = till.request()
     till.wait(lambda: _is_closed(order), "close the request")
     assert order.now()["status"] == "expired"
     return order
 
 
-def test_money_for_a_closed_request_is_extra(forgetful: Merchant, customer: Customer) -> None:
-    """It counts for nothing, and is told by event and email: money is never ignored."""
-    order = _closed(forgetful)
+def test_money_for_a_closed_request_is_extra(hasty: Merchant, customer: Customer) -> None:
+    """The money does not count, and an event and an email report it."""
+    order = _closed_request(hasty)
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("expired", received_sats=order.amount_sats, txid=sent.txid)
     (letter,) = order.wait_told("expired", "extra")
@@ -42,23 +42,21 @@ def test_money_for_a_closed_request_is_extra(forgetful: Merchant, customer: Cust
     assert again.txid in letters[1].as_string()
 
 
-def test_money_that_a_closed_request_got_while_the_daemon_was_down_is_found(
-    forgetful: Merchant, customer: Customer
-) -> None:
-    """Closed requests cost no work, and lose nothing."""
-    order = _closed(forgetful)
-    forgetful.daemon.stop()
+def test_money_for_a_closed_request_is_found_at_the_next_start(hasty: Merchant, customer: Customer) -> None:
+    """A miner mines the payment while the daemon is down."""
+    order = _closed_request(hasty)
+    hasty.daemon.stop()
     unsent = customer.write({order.address: 5_000})
     customer.mine_only(unsent.raw)
-    forgetful.daemon.start()
+    hasty.daemon.start()
     order.wait("expired", received_sats=5_000)
     order.wait_told("expired", "extra")
 
 
-def test_a_confirmed_request_closes_a_hundred_blocks_deep_and_a_reorg_opens_it(
+def test_a_request_closes_after_a_hundred_blocks_and_a_reorg_opens_it(
     till: Merchant, customer: Customer
 ) -> None:
-    """What lies below a hundred blocks needs no work; if it is dug out all the same, that is told."""
+    """A reorg of a hundred blocks reverts the payment, with an event."""
     order = till.request(confirmations=1)
     customer.pay(order.address, order.amount_sats)
     order.wait("received")

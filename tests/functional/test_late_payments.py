@@ -1,4 +1,4 @@
-"""Money comes after the price has run out: it waits for the merchant, or counts, as the setting says."""
+"""Late money waits for the seller, or counts with LATE_PAYMENTS=accept."""
 
 import subprocess
 from datetime import UTC, datetime
@@ -13,12 +13,12 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def hasty(make_till: MerchantMaker) -> Merchant:
-    """A till whose prices hold for a second; late money waits for the merchant."""
+    """Return a merchant whose requests expire after a second. Late money waits for the seller."""
     return make_till(PAYMENT_EXPIRY="1").open()
 
 
 def _paid_late(till: Merchant, customer: Customer, amount_sats: int = 20_000) -> Order:
-    """A request that expired before this was paid."""
+    """Return a request that expired, and got this amount afterwards."""
     order = till.request()
     order.wait("expired")
     customer.pay(order.address, amount_sats)
@@ -26,10 +26,8 @@ def _paid_late(till: Merchant, customer: Customer, amount_sats: int = 20_000) ->
     return order
 
 
-def test_late_money_waits_for_the_merchant_and_counts_once_accepted(
-    hasty: Merchant, customer: Customer
-) -> None:
-    """It is told and stays expired however deep it gets; the API's accept makes it what it is."""
+def test_late_money_counts_after_the_sellers_acceptance(hasty: Merchant, customer: Customer) -> None:
+    """The request stays expired at each number of confirmations. The API's accept makes the money count."""
     order = _paid_late(hasty, customer)
     late = order.wait("expired", late=True, due_sats=0, confirmations=0)
     assert late["received_at"] is None
@@ -47,8 +45,8 @@ def test_late_money_waits_for_the_merchant_and_counts_once_accepted(
     assert len(order.wait_told("expired", "late", "received", "confirmed")) == 3
 
 
-def test_late_money_is_accepted_by_the_operator_s_command(hasty: Merchant, customer: Customer) -> None:
-    """The command that the email names, as a shell runs it, does what the API does."""
+def test_the_operators_command_accepts_late_money(hasty: Merchant, customer: Customer) -> None:
+    """The email has the command, and a shell can run it."""
     order = _paid_late(hasty, customer)
     (letter,) = order.wait_told("expired", "late")
     (command,) = [line for line in body(letter).splitlines() if line.endswith(f" payment accept {order.id}")]
@@ -58,8 +56,8 @@ def test_late_money_is_accepted_by_the_operator_s_command(hasty: Merchant, custo
     order.wait_told("expired", "late", "received")
 
 
-def test_what_is_not_late_cannot_be_accepted(hasty: Merchant, customer: Customer) -> None:
-    """409 from the API, exit status 1 from the command; and a part that came late is not enough."""
+def test_a_late_part_cannot_be_accepted(hasty: Merchant, customer: Customer) -> None:
+    """The API answers 409, and the command has exit status 1."""
     order = _paid_late(hasty, customer, 19_999)
     order.wait("expired", due_sats=1, late=False)
     assert hasty.client.post(f"{order.path}/accept").status == 409
@@ -67,8 +65,8 @@ def test_what_is_not_late_cannot_be_accepted(hasty: Merchant, customer: Customer
     assert order.events() == ["expired", "extra"]
 
 
-def test_late_money_that_is_taken_back_is_late_no_more(hasty: Merchant, customer: Customer) -> None:
-    """A double-spend of money that never counted takes nothing back that was promised."""
+def test_double_spent_late_money_is_no_longer_late(hasty: Merchant, customer: Customer) -> None:
+    """The money never counted, so there is no payment.reverted."""
     order = hasty.request()
     order.wait("expired")
     sent = customer.pay(order.address, order.amount_sats)
@@ -78,10 +76,10 @@ def test_late_money_that_is_taken_back_is_late_no_more(hasty: Merchant, customer
     order.wait_told("expired", "late")
 
 
-def test_late_money_counts_by_itself_where_the_setting_says_so(
+def test_late_money_counts_by_itself_with_late_payments_accept(
     make_till: MerchantMaker, customer: Customer
 ) -> None:
-    """LATE_PAYMENTS=accept: received and confirmed, and `late` all the same."""
+    """The request is received and confirmed, and `late` is true."""
     lenient = make_till(PAYMENT_EXPIRY="1", LATE_PAYMENTS="accept").open()
     order = lenient.request(confirmations=1)
     order.wait("expired")
@@ -93,20 +91,22 @@ def test_late_money_counts_by_itself_where_the_setting_says_so(
     assert subjects(letters)[0] == "Late payment counted"
 
 
-def test_what_was_taken_back_in_time_keeps_no_price(hasty: Merchant, customer: Customer) -> None:
-    """Who pays, takes it back, and pays again from the same coin when bitcoin has fallen is late."""
+def test_a_new_payment_with_a_double_spent_coin_is_late(hasty: Merchant, customer: Customer) -> None:
+    """A customer can't take the payment back, and pay again later if the price has fallen."""
     order = hasty.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    thief = customer.double_spend(sent)
+    double_spend = customer.double_spend(sent)
     order.wait("expired", received_sats=0)
-    customer.pay(order.address, order.amount_sats, coin=thief.coin, fee_sats=100_000)
+    customer.pay(order.address, order.amount_sats, coin=double_spend.coin, fee_sats=100_000)
     order.wait("expired", late=True, received_sats=order.amount_sats)
     order.wait_told("received", "reverted", "expired", "late")
 
 
-def test_a_small_part_keeps_no_price_for_the_whole(hasty: Merchant, customer: Customer) -> None:
-    """More money in its place is no fee bump: it came when it came."""
+def test_a_replacement_of_a_small_part_by_the_full_amount_is_late(
+    hasty: Merchant, customer: Customer
+) -> None:
+    """A replacement with more money is no fee bump."""
     order = hasty.request()
     part = customer.pay(order.address, 600)
     order.wait("expired", received_sats=600)
@@ -115,8 +115,7 @@ def test_a_small_part_keeps_no_price_for_the_whole(hasty: Merchant, customer: Cu
     order.wait_told("underpaid", "expired", "late")
 
 
-def test_a_fee_bump_is_not_late(hasty: Merchant, customer: Customer) -> None:
-    """However late it comes: the same money was there in time."""
+def test_a_late_fee_bump_of_a_payment_in_time_is_not_late(hasty: Merchant, customer: Customer) -> None:
     order = hasty.request()
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("received")
