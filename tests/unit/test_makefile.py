@@ -1,5 +1,6 @@
 """The Makefile's installation of packages, with a pip that downloads nothing."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,7 +32,9 @@ def setup(checkout: Path, end: str) -> subprocess.CompletedProcess[str]:
     python = checkout / ".venv" / "bin" / "python"
     python.write_text(PIP.format(end=end))
     python.chmod(0o700)
-    return subprocess.run(["make", "setup"], cwd=checkout, capture_output=True, text=True)
+    # The make that runs these tests passes its options on, such as -w, which prints directories.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(["make", "setup"], cwd=checkout, capture_output=True, text=True, env=environ)
 
 
 def test_it_shows_how_many_packages_it_has(checkout: Path) -> None:
