@@ -112,6 +112,11 @@ class _LoginRefused(smtplib.SMTPException):
         self.code = code
 
 
+def _expect(code: int, reply: tuple[int, bytes]) -> None:
+    if reply[0] != code:
+        raise smtplib.SMTPResponseException(*reply)
+
+
 class _Connection(smtplib.SMTP):
     """An encrypted connection to the operator's mail server, with a deadline.
 
@@ -189,10 +194,19 @@ class _Connection(smtplib.SMTP):
             raise _Refused(error.smtp_code, _bytes(error.smtp_error)) from error
 
     def _encrypt(self) -> None:
-        if self._server.security == "starttls":
-            self.starttls(context=tls_context())
-            # An attacker on the network may have sent these bytes before the encryption began.
-            self._received.clear()
+        """Begin TLS where STARTTLS is set. In Python 3.14, `starttls` fails after a `connect` of our own."""
+        if self._server.security != "starttls":
+            return
+        self.ehlo_or_helo_if_needed()
+        if not self.has_extn("starttls"):
+            raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
+        _expect(220, self.docmd("STARTTLS"))
+        assert self.sock is not None
+        self.sock = tls_context().wrap_socket(self.sock, server_hostname=self._server.host)
+        # An attacker on the network may have sent these bytes before the encryption began.
+        self._received.clear()
+        # RFC 3207 4.2: the client forgets the extensions that the server named before.
+        _expect(250, self.ehlo())
 
     def _authenticate(self, mechanism: str) -> None:
         respond: dict[str, Any] = {

@@ -3,6 +3,7 @@
 import base64
 import mailbox
 import os
+import smtplib
 import socketserver
 import ssl
 import stat
@@ -175,6 +176,15 @@ def test_a_greeting_of_5xx_is_tried_again() -> None:
 def test_an_email_is_sent_by_tls_with_a_login(security: Any) -> None:
     """TLS begins with the first byte, or after STARTTLS."""
     with MailServer(security, wants_login=True) as server:
+        send(server.address())
+        assert server.taken[0]["Message-ID"] == MESSAGE_ID
+
+
+@pytest.mark.usefixtures("trusting")
+def test_starttls_needs_no_private_part_of_smtplib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.14's `starttls` reads an attribute that only its own `connect` sets."""
+    monkeypatch.delattr(smtplib.SMTP, "starttls")
+    with MailServer("starttls", wants_login=True) as server:
         send(server.address())
         assert server.taken[0]["Message-ID"] == MESSAGE_ID
 
