@@ -1,5 +1,6 @@
 """A payment whose unconfirmed parent is replaced. The model-based test has found both cases."""
 
+from models.output import Output
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 
@@ -31,10 +32,11 @@ def test_a_replacement_of_the_parent_is_as_old_as_the_payment(till: Merchant, cu
     order = till.request()
     parent = customer.pay(customer.address(), 1_000_000)
     child = customer.pay(order.address, order.amount_sats, coin=parent.change)
-    first_seen_at = order.wait("received", txid=child.txid)["transactions"][0]["first_seen_at"]
+    order.wait("received", txid=child.txid)
     other = customer.pay(order.address, order.amount_sats, coin=parent.coin, fee_sats=100_000)
     order.wait("received", txid=other.txid)
-    parts = order.transactions()
-    assert parts[child.txid]["replaced_by"] == other.txid
-    assert parts[other.txid]["first_seen_at"] == first_seen_at
+    assert order.transactions()[child.txid]["replaced_by"] == other.txid
+    with till.database():
+        replaced, replacement = (Output.get(Output.txid == sent.txid) for sent in (child, other))
+    assert replacement.present_since == replaced.present_since
     order.wait_told("received")
