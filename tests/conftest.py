@@ -16,8 +16,12 @@ from tests.support.needs import cannot_run
 from tests.support.postgres import PostgresServer
 
 MEMORY, MIN_FREE_BYTES = Path("/dev/shm"), 4_000_000_000
-if MEMORY.is_dir() and disk_usage(MEMORY).free > MIN_FREE_BYTES:
-    # No test is about a power cut, and a disk's fsync takes longer than the test.
+if (
+    MEMORY.is_dir()
+    and disk_usage(MEMORY).free > MIN_FREE_BYTES
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+):
+    # No test is about a power cut, and a disk's fsync takes longer than many a test.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # The duration of an example depends on the load of the machine, so no deadline applies.

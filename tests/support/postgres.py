@@ -21,15 +21,17 @@ import psycopg
 from regtest.child import end_with_parent, free_ports
 from tests.support.waiting import wait_until
 
-# The data is not needed after the tests, so no write has to reach the disk.
-SPEED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# The data is not needed after the tests, so no write has to reach the disk. Autovacuum would visit hundreds
+# of databases.
+SPEED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 
 
 class PostgresServer:
     """A server on a free port of 127.0.0.1, which runs inside the `with` block."""
 
-    def __init__(self, parent: Path | None = None, settings: tuple[str, ...] = SPEED) -> None:
+    def __init__(self, parent: Path | str | None = None, settings: tuple[str, ...] = SPEED) -> None:
         # Not under pytest's directory, which a user other than root can't enter.
+        parent = parent or os.environ.get("PYTEST_DEBUG_TEMPROOT")
         self.directory = Path(tempfile.mkdtemp(prefix="nodetill-postgres-", dir=parent))
         self.settings = ("max_connections=100", *settings)
         self.port = free_ports(1)[0]
