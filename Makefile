@@ -4,16 +4,16 @@
 # make setup-dev   add the packages of requirements-dev.lock (about 400 MB), for tests, lint and benchmarks
 # make test    run the tests; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
 # make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: about a minute
-# make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root,
-#              debootstrap and ten minutes
-# make fresh-test   run the tests in a fresh, minimal Debian 13 as an ordinary user: needs root, debootstrap and
-#              half an hour; FRESH_ARGS are options that `python -m tests.support.fresh_machine --help` lists
+# make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root
+#              and debootstrap
+# make fresh-test   run the tests in a fresh, minimal Debian 13 as an ordinary user: needs root and debootstrap;
+#              FRESH_ARGS are options that `python -m tests.support.fresh_machine --help` lists
 # make check   run lint and tests, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
 #              newest versions of packages that those files do not pin
-# make soak    run the slow tests, a thousand kills, and all functional tests on a real bitcoind (an hour), and
-#              measure how long a fault hides a payment
+# make soak    run the slow tests, a thousand kills, and all functional tests on a real bitcoind, and measure how
+#              long a fault hides a payment
 
 PYTHON ?= python3
 TEST_WORKERS ?= 4
@@ -26,7 +26,7 @@ LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-.PHONY: setup setup-dev bitcoind browser demo test unit install-test fresh-test check lint lock bench soak clean
+.PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test check lint lock bench soak clean
 
 setup: .venv/installed
 
@@ -38,9 +38,6 @@ bitcoind: setup
 demo: setup
 	@.venv/bin/python manage.py demo $(DEMO_ARGS)
 
-browser: setup-dev
-	@.venv/bin/python -m tests.support.browser
-
 # Without Chromium the tests that need it are skipped, but not in CI and not in `make check`.
 test: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.browser || test -z "$(CI)$(TEST_COMPLETE)"
@@ -51,7 +48,7 @@ unit: setup-dev
 		-m "not slow and not postgresql and not browser and not bitcoind" $(or $(TEST_ARGS),tests/unit)
 
 install-test: setup-dev bitcoind
-	NODETILL_INSTALL_TEST=1 .venv/bin/python -m pytest -s --timeout 0 tests/functional/test_install_page.py
+	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_install_page.py
 
 fresh-test: setup-dev
 	@.venv/bin/python -m tests.support.fresh_machine $(FRESH_ARGS)
@@ -71,7 +68,7 @@ soak: setup-dev bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
 		--timeout 0 -m "" tests/functional/test_daemon_killed.py tests/functional/test_deep_reorgs.py \
 		tests/functional/test_random_scenarios.py
-	TEST_NODE=bitcoind .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope -m "" \
+	TEST_NODE=bitcoind .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope -m "not install" \
 		tests/functional
 	@.venv/bin/python -m tests.support.fault_figures
 

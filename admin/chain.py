@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from admin.cli import CommandError, answer, json_option, open_settings_and_database
+from admin.cli import CommandError, answer, json_option, open_settings_and_database, yes_option
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from models.block import block_at, stored_tip
 from models.command import add_chain_to_follow
@@ -25,7 +25,7 @@ def chain() -> None:
 
 
 @chain.command()
-@click.option("--yes", is_flag=True, help="Don't wait for a confirmation.")
+@yes_option
 @json_option
 def follow(yes: bool, as_json: bool) -> None:
     """Follow bitcoind's chain although it has less work.

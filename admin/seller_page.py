@@ -31,7 +31,7 @@ def full_document(row: Seller, now: datetime) -> dict[str, Any]:
         **document(row),
         "previous_key_until": timestamp(row.previous_key_until(now)),
         "webhook_set_by": "operator" if row.webhook_set_by == OPERATOR else "api_key",
-        "webhook_secrets": 1 if row.previous_webhook_secret is None else 2,
+        "webhook_secrets": len(row.signing_secrets),
         "webhooks": {
             "delivered": figures.delivered,
             "waiting": figures.waiting,

@@ -35,6 +35,16 @@ class Seller(Table):
     created_at = UtcDateTimeField()
     removed_at = UtcDateTimeField(null=True)
 
+    @property
+    def signing_secrets(self) -> list[str]:
+        """Return the secrets that sign the seller's webhooks, the present one first."""
+        return [secret for secret in (self.webhook_secret, self.previous_webhook_secret) if secret]
+
+    @property
+    def needs_public_address(self) -> bool:
+        """Return whether webhooks may go to public addresses only, because an API key has set the URL."""
+        return bool(self.webhook_set_by != OPERATOR)
+
     def previous_key_until(self, now: datetime) -> datetime | None:
         """Return the time until which the previous API key works, or None where it does not work."""
         until: datetime | None = self.previous_api_key_until

@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from payments.money import EXACT, SATS_PER_BTC, currency_exponent, price_of_bitcoin_unit
+from payments.money import EXACT, currency_exponent, exact_fiat, price_of_bitcoin_unit
 from payments.status import ReceivedOutput, Terms, covered_since
 
 
@@ -23,19 +23,18 @@ class LateMoney:
     @property
     def worth(self) -> Decimal | None:
         """Return the worth of the received money, rounded half to even to the currency's decimals."""
-        if self.price is None:
-            return None
-        return _rounded(self._exact_worth(self.price), currency_exponent(self.currency))
+        exact = self._exact_worth
+        return None if exact is None else _rounded(exact, currency_exponent(self.currency))
 
     @property
     def difference_percent(self) -> Decimal | None:
         """Return the worth compared with the amount of the request, in percent with one decimal."""
-        if self.price is None:
-            return None
-        return _rounded((self._exact_worth(self.price) / Fraction(self.asked) - 1) * 100, 1)
+        exact = self._exact_worth
+        return None if exact is None else _rounded((exact / Fraction(self.asked) - 1) * 100, 1)
 
-    def _exact_worth(self, price: Decimal) -> Fraction:
-        return Fraction(price) * self.received_sats / SATS_PER_BTC
+    @property
+    def _exact_worth(self) -> Fraction | None:
+        return None if self.price is None else Fraction(exact_fiat(self.received_sats, self.price))
 
     def sentences(self, when: str = "today") -> str:
         """Return the figures as text. `when` is the time of the price."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Set
-from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from functools import cache
 from typing import cast
 
@@ -99,13 +99,15 @@ def fiat_to_sats(amount: Decimal, price: Decimal) -> int:
     return -(-amount_numerator * price_denominator * SATS_PER_BTC // (amount_denominator * price_numerator))
 
 
+def exact_fiat(amount_sats: int, price: Decimal) -> Decimal:
+    """Return satoshis at `price` for one bitcoin, with all decimals."""
+    return EXACT.scaleb(EXACT.multiply(price, Decimal(amount_sats)), -8)
+
+
 def sats_to_fiat(amount_sats: int, price: Decimal, currency: str) -> Decimal:
     """Return satoshis in `currency` at `price` for one bitcoin, rounded to its decimals, and half up."""
-    numerator, denominator = price.as_integer_ratio()
-    exponent = currency_exponent(currency)
-    doubled = 2 * amount_sats * numerator * 10**exponent
-    unit = SATS_PER_BTC * denominator
-    return EXACT.scaleb(Decimal((doubled + unit) // (2 * unit)), -exponent)
+    unit = Decimal(1).scaleb(-currency_exponent(currency))
+    return exact_fiat(amount_sats, price).quantize(unit, ROUND_HALF_UP, Context(prec=EXACT.prec))
 
 
 def apply_spread(price: Decimal, percent: Decimal) -> Decimal:

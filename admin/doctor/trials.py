@@ -11,7 +11,7 @@ from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender, is_accepted
 from daemon.net.errors import OutboundError, reason
 from daemon.net.http_client import Answer
-from models.seller import OPERATOR, Seller
+from models.seller import Seller
 from payments.notifications import message_id, trial_body
 
 EMAIL, WEBHOOK = "test email", "test webhook"
@@ -48,12 +48,14 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     if not seller.webhook_url:
         return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
     sender = WebhookSender(private_hosts=settings.webhook_private_hosts)
-    used = [secret for secret in (seller.webhook_secret, seller.previous_webhook_secret) if secret]
-    body = trial_body(seller_id, now)
-    is_public_only = seller.webhook_set_by != OPERATOR
     try:
         answer = sender.post(
-            seller.webhook_url, used, secrets.token_hex(16), body, now, is_public_only=is_public_only
+            seller.webhook_url,
+            seller.signing_secrets,
+            secrets.token_hex(16),
+            trial_body(seller_id, now),
+            now,
+            is_public_only=seller.needs_public_address,
         )
     except OutboundError as failure:
         return wrong(WEBHOOK, f"no answer from {seller_id} ({failure}): correct the address: {cure}")

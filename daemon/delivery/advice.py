@@ -107,11 +107,10 @@ def _reverted(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
             "A double-spend can now reverse the payment.",
             f"Hold the delivery if you still can. {_ANOTHER_EMAIL}",
         )
-    is_late = bool(document["received_sats"]) and not document["due_sats"]
     return _advice(
         "URGENT: payment reverted",
         _taken_back(document),
-        *(how_to_accept if is_late else ()),
+        *(how_to_accept if document["late"] else ()),
         f"Stop the delivery. If you have delivered already, contact the customer. {_ANOTHER_EMAIL}",
     )
 

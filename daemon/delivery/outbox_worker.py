@@ -34,7 +34,6 @@ from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.db.connection import chunked
 from models.outbox import EMAIL, Event, Message, delete_delivered, prunable_messages
-from models.seller import OPERATOR
 from payments.notifications import is_urgent, message_id, webhook_body
 from payments.status import EventType
 
@@ -209,11 +208,14 @@ class OutboxWorker(Worker):
             return
         if seller.removed_at is not None or not seller.webhook_url:
             raise PermanentFailure("the seller has no webhook address any more")
-        secrets = [secret for secret in (seller.webhook_secret, seller.previous_webhook_secret) if secret]
         body = _render(webhook_body, event_type, event.created_at, event.payload)
-        is_public_only = seller.webhook_set_by != OPERATOR
         self._webhooks.send(
-            seller.webhook_url, secrets, event.reference, body, now, is_public_only=is_public_only
+            seller.webhook_url,
+            seller.signing_secrets,
+            event.reference,
+            body,
+            now,
+            is_public_only=seller.needs_public_address,
         )
 
     def _mark_outcomes(self) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from models.db.connection import database, from_microseconds, with_paramstyle
 from models.outbox import WEBHOOK, Message
+from models.queries.attention import GIVEN_UP
 from payments.status import Status
 
 MAX_SELLERS = 500
@@ -19,9 +20,7 @@ FROM seller ORDER BY id LIMIT {MAX_SELLERS}
 
 # Each condition is that of a partial index, word for word.
 _WAITING = "SELECT queue, COUNT(*) FROM message WHERE next_attempt_at IS NOT NULL GROUP BY queue"
-_GIVEN_UP = """
-SELECT queue, COUNT(*) FROM message WHERE failed_at IS NOT NULL AND acknowledged_at IS NULL GROUP BY queue
-"""
+_GIVEN_UP = f"SELECT queue, COUNT(*) FROM message WHERE {GIVEN_UP.sql} GROUP BY queue"  # noqa: S608 (a constant)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from admin.doctor import feed as feed_diagnosis
 from daemon import health, loop
 from daemon.chain import mempool
 from regtest.installation import settings_for
@@ -113,3 +114,10 @@ def _shorten_times(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     monkeypatch.setattr(loop, "RETRY_SECONDS", 0.1 * factor)
     monkeypatch.setattr(loop, "CHECK_SECONDS", 0.2 * factor)
     monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.05 * factor)
+
+
+@pytest.fixture
+def short_listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the doctor listen to a quiet node for a short time only, in a directory without .env."""
+    monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
+    monkeypatch.chdir(tmp_path)

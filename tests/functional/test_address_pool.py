@@ -14,10 +14,11 @@ from daemon.node.rpc import RPC_CALLS
 from models.address import Address, free_count
 from models.block import Block
 from models.daemon_status import update_report
-from models.db.connection import database, disconnect, is_sqlite
+from models.db.connection import database, disconnect
 from models.db.schema import open_database
 from regtest.installation import settings_for
 from regtest.node import RegtestNode, rpcauth
+from tests.conftest import sqlite_in
 from tests.functional.conftest import MerchantMaker
 from tests.support.merchant import Merchant
 from tests.support.waiting import wait_until
@@ -40,11 +41,10 @@ def _wait_full(till: Merchant) -> None:
     till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the address pool")
 
 
-def test_a_full_disk_wastes_no_addresses(make_till: MerchantMaker) -> None:
+def test_a_full_disk_wastes_no_addresses(make_till: MerchantMaker, tmp_path: Path) -> None:
     """The daemon cannot store addresses, so it orders none, though the pool lacks three."""
-    till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1").open()
-    if not till.installation.settings["DATABASE_URL"].startswith("sqlite:"):
-        pytest.skip("a limit of the daemon's files does not concern PostgreSQL's")
+    url = sqlite_in(tmp_path)  # PostgreSQL's files are not the daemon's
+    till = make_till(ADDRESS_POOL=str(POOL), RECONCILE_INTERVAL="1", DATABASE_URL=url).open()
     _wait_full(till)
     made = _made(till.node, till.wallet)
     resource.prlimit(till.daemon.pid, resource.RLIMIT_FSIZE, (SMALL_FILE, resource.RLIM_INFINITY))
@@ -117,12 +117,11 @@ def test_a_refused_rpc_call_wastes_no_addresses(
     assert (_made(node, WALLET), free_count()) == (POOL, POOL)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # only SQLite limits its pages
 def test_a_failed_insert_wastes_no_addresses(
     node: RegtestNode, pool_settings: dict[str, str], make_pool: PoolMaker
 ) -> None:
     """The database stores the order but not the addresses, as on a disk that is nearly full."""
-    if not is_sqlite():
-        pytest.skip("the number of a database's pages is SQLite's")
     pool = make_pool(pool_settings | {"ADDRESS_POOL": str(BATCH_SIZE)})
     update_report(chain="regtest")
     database.execute_sql("VACUUM")

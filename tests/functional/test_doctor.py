@@ -1,15 +1,13 @@
 """`manage.py doctor` names each fault of an installation, with its cure."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -34,8 +32,8 @@ from models.db.schema import open_database
 from models.outbox import Message
 from models.rate import store_rates
 from regtest.child import free_ports
-from regtest.installation import settings_for
 from regtest.node import RegtestNode, rpcauth
+from tests.support.doctor import READY, WALLET, Diagnosis, Installation
 from tests.support.endpoint import Endpoint, answers
 from tests.support.mail_server import PASSWORD, USER, MailServer
 from tests.support.postgres import PostgresServer
@@ -43,64 +41,13 @@ from tests.support.rows import new_event, new_message, new_payment, script
 from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("short_listening"),
+    pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning"),
+]
 
-WALLET = "nodetill"
 FOREIGN_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"  # BIP 173's, in regtest's prefix
-READY = {
-    "PUBLIC_URL": "https://pay.example.com",
-    "MAIL_FROM": "till@example.com",
-    "OPERATOR_EMAIL": "you@example.com",
-    "OPERATOR_PASSWORD": "correct-horse-battery-staple",
-}
 COINBASE = b'{"data": {"currency": "BTC", "rates": {"EUR": "50000", "USD": "54000"}}}'
-
-
-class Diagnosis:
-    """The findings of one run of the doctor."""
-
-    def __init__(self, exit_status: int, document: dict[str, Any]) -> None:
-        self.exit_status = exit_status
-        self.found: list[tuple[str, str, str]] = [
-            (each["part"], each["state"], each["text"]) for each in document["findings"]
-        ]
-        assert document["is_well"] == (exit_status == 0)
-
-    @property
-    def wrong(self) -> dict[str, str]:
-        """Return the parts that are wrong, with the doctor's text."""
-        return {part: text for part, state, text in self.found if state == "wrong"}
-
-    def state(self, part: str) -> str:
-        return next(state for name, state, _ in self.found if name == part)
-
-    def text(self, part: str) -> str:
-        return next(text for name, _, text in self.found if name == part)
-
-
-class Installation:
-    """An installation whose daemon does not run, on the module's node."""
-
-    def __init__(self, node: RegtestNode, directory: Path) -> None:
-        self.node = node
-        self.settings = settings_for(node, directory)
-
-    def diagnose(self, *options: str, **settings: str) -> Diagnosis:
-        """Run the doctor with these additional options and settings."""
-        disconnect()
-        result = CliRunner(env=self.settings | settings).invoke(manage, ["doctor", "--json", *options])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert result.stderr == ""
-        return Diagnosis(result.exit_code, json.loads(result.stdout))
-
-    @contextmanager
-    def database(self) -> Iterator[None]:
-        """Open the database for the length of the block."""
-        open_database(self.settings["DATABASE_URL"])
-        try:
-            yield
-        finally:
-            disconnect()
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +65,6 @@ def poor_node(start_node: Callable[..., RegtestNode]) -> RegtestNode:
     node = start_node("-zmqpubrawtxhwm=1000", "-nozmqpubhashblock", "-rest=0", "-fastprune", "-prune=1")
     node.mine(3)
     return node
-
-
-@pytest.fixture(autouse=True)
-def short_listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Listen to a quiet node for a short time only."""
-    monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

@@ -8,23 +8,19 @@ from pathlib import Path
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from admin.doctor import feed as feed_diagnosis
 from admin.doctor.nodetill import settings_finding
 from admin.sellers import add_seller
 from models.db.connection import disconnect
 from models.seller import API_KEY, Seller
 from regtest.node import RegtestNode
-from tests.functional.test_doctor import READY, WALLET, Installation
+from tests.support.doctor import READY, WALLET, Installation
 from tests.support.endpoint import Endpoint, answers
 from tests.support.mail_server import PASSWORD, USER, MailServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
-
-
-@pytest.fixture(autouse=True)
-def short_listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
-    monkeypatch.chdir(tmp_path)
+pytestmark = [
+    pytest.mark.usefixtures("short_listening"),
+    pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")

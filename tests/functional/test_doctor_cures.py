@@ -10,26 +10,22 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner
 
-from admin.doctor import feed as feed_diagnosis
 from daemon.node.rpc import RPC_CALLS
 from manage import manage
 from models.db.connection import disconnect
 from regtest.child import free_ports
 from regtest.node import RegtestNode, rpcauth
-from tests.functional.test_doctor import FOREIGN_ADDRESS, Diagnosis, Installation
+from tests.functional.test_doctor import FOREIGN_ADDRESS
+from tests.support.doctor import WALLET, Diagnosis, Installation
 from tests.support.endpoint import Endpoint, answers
 from tests.support.mail_server import PASSWORD, USER, MailServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("short_listening"),
+    pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning"),
+]
 
-WALLET = "nodetill"
 LINE = re.compile(r"(?:zmqpub\w+|rpcwhitelist\w*|rest|wallet)=[^ ,;]+(?:,[^ ,;]+)*")
-
-
-@pytest.fixture(autouse=True)
-def short_listening(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(feed_diagnosis, "LISTEN_SECONDS", 0.3)
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

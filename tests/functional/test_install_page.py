@@ -45,7 +45,7 @@ CERTIFICATE = (
 )
 
 pytestmark = [
-    pytest.mark.skipif("NODETILL_INSTALL_TEST" not in os.environ, reason="make install-test runs it"),
+    pytest.mark.install,
     pytest.mark.timeout(3600),
     pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning"),
 ]

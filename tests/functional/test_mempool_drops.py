@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from models.address import add_addresses
+from models.outbox import events_of
 from models.output import DROPPED, Output
 from payments.status import Status
 from regtest.node import RegtestNode
 from tests.support.customer import Customer
 from tests.support.expected_state import TrackedRequest
+from tests.support.in_process_daemon import FeedDelivery
 from tests.support.merchant import Merchant
 from tests.support.scenario import FEE_SATS, PATIENCE_SECONDS, Scenario
 from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
@@ -113,12 +115,8 @@ def test_a_payment_evicted_by_a_sibling_is_dropped(stage: Scenario) -> None:
     stage.end()
 
 
-def test_a_payment_that_expires_from_the_mempool_is_dropped(stage: Scenario) -> None:
-    """bitcoind publishes nothing about an expired transaction, or about one that a full mempool evicts."""
-    stage.begin()
-    account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
-    sent = stage.pay([(account, AMOUNT_SATS)])
-    stage.settle()
+def _let_expire(stage: Scenario, sent: BuiltTransaction, other: TrackedRequest) -> None:
+    """Set bitcoind's clock past the expiry. A further payment lets bitcoind look through its mempool."""
     try:
         stage.world.node.rpc("setmocktime", int((datetime.now(UTC) + EXPIRY).timestamp()))
         stage.pay([(other, AMOUNT_SATS)])
@@ -126,7 +124,36 @@ def test_a_payment_that_expires_from_the_mempool_is_dropped(stage: Scenario) -> 
         stage.settle()
     finally:
         stage.world.node.rpc("setmocktime", 0)
+
+
+def test_a_payment_that_expires_from_the_mempool_is_dropped(stage: Scenario) -> None:
+    """bitcoind publishes nothing about an expired transaction, or about one that a full mempool evicts."""
+    stage.begin()
+    account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
+    sent = stage.pay([(account, AMOUNT_SATS)])
+    stage.settle()
+    _let_expire(stage, sent, other)
     assert account.row().status == Status.NEW
+    stage.end()
+
+
+def test_a_payment_that_leaves_the_mempool_is_dropped_until_it_returns(stage: Scenario) -> None:
+    """Without a feed, the daemon looks up each unconfirmed payment."""
+    stage.begin()
+    stage.daemon.stop()
+    stage.daemon.start(FeedDelivery.NOTHING)
+    account, other = stage.request(AMOUNT_SATS), stage.request(AMOUNT_SATS)
+    sent = stage.pay([(account, AMOUNT_SATS)])
+    stage.settle()
+    _let_expire(stage, sent, other)
+    assert account.row().status == Status.NEW
+    assert Output.get(Output.txid == sent.txid).state == DROPPED
+
+    assert stage.world.publish(sent)
+    stage.settle()
+    assert account.row().status == Status.RECEIVED
+    events = [event.type for event in events_of(account.row())]
+    assert events == ["payment.received", "payment.reverted", "payment.received"]
     stage.end()
 
 

@@ -23,5 +23,5 @@ class Document(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     def links(self) -> list[str]:
-        """Where its links lead."""
+        """Return the targets of its links."""
         return [str(attributes["href"]) for attributes in self.of("a")]

@@ -90,9 +90,9 @@ class MiningNode(InMemoryNode):
         self._follow_best()
 
     def _follow_best(self) -> None:
-        """Follow the block with the most work. Of several, the node prefers the one that it received first.
+        """Follow the block with the most work, and among equal blocks the first that the node received.
 
-        That order is CBlockIndexWorkComparator of Core's node/blockstorage.cpp.
+        Core's CBlockIndexWorkComparator (node/blockstorage.cpp) has this order.
         """
         best = max(self._valid_blocks(), key=lambda block: block.work)
         if best != self._tip:

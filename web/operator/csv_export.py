@@ -11,7 +11,7 @@ from http import HTTPStatus
 from itertools import chain
 
 from models.payment import PaymentRequest
-from payments.money import EXACT, currency_exponent, format_btc, to_plain
+from payments.money import currency_exponent, exact_fiat, format_btc, to_plain
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
 from web.api.search_limit import OPERATOR_SECONDS, bounded_reading
@@ -81,7 +81,7 @@ def _cells(payment: PaymentRequest) -> tuple[object, ...]:
         payment.price,
         format_btc(payment.amount_sats),
         format_btc(payment.received_sats),
-        decimals_of(_received_fiat(payment), payment.currency),
+        decimals_of(exact_fiat(payment.received_sats, Decimal(payment.price)), payment.currency),
         format_btc(payment.due_sats),
         format_btc(payment.overpaid_sats),
         payment.address.address,
@@ -93,10 +93,6 @@ def _cells(payment: PaymentRequest) -> tuple[object, ...]:
         payment.label,
         _json(payment.metadata),
     )
-
-
-def _received_fiat(payment: PaymentRequest) -> Decimal:
-    return EXACT.scaleb(EXACT.multiply(Decimal(payment.price), Decimal(payment.received_sats)), -8)
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -101,9 +101,11 @@ def show(call: Request, reference: str) -> Content:
 
 def _undo_at(decisions: list[Decision]) -> str | None:
     """Return the moment of the last decision if it can be undone on this page, else None."""
-    last = decisions[-1] if decisions else None
-    is_undoable = last is not None and last.kind == DecisionKind.SETTLED and last.by == DecidedBy.PAGE
-    return decision_moment(last) if last is not None and is_undoable else None
+    if not decisions:
+        return None
+    last = decisions[-1]
+    is_undoable = last.kind == DecisionKind.SETTLED and last.by == DecidedBy.PAGE
+    return decision_moment(last) if is_undoable else None
 
 
 def _timeline(payment: PaymentRequest, outputs: list[Output], decisions: list[Decision]) -> list[Moment]:

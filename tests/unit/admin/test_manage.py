@@ -412,7 +412,7 @@ def test_money_that_is_not_late_cannot_be_accepted(run: Callable[..., Result]) -
 
 
 def test_a_payment_is_marked_as_done_and_opened_again(run: Callable[..., Result]) -> None:
-    """With a comment. `payment show` lists the decisions, and its JSON stays the API's document."""
+    """`payment show` lists the decisions with their comments. Its JSON stays the API's document."""
     run("seller", "add", "company1")
     reference = make_payment(status="expired", received_sats=1000)
     done = run("payment", "settle", reference, "--comment", " refunded in tx ")

@@ -174,7 +174,7 @@ def test_a_person_is_asked_before_a_seller_is_removed(run: Run) -> None:
 
 
 def test_a_seller_is_shown_with_its_webhooks_and_requests(run: Run) -> None:
-    """To a program as numbers, to a person in lines."""
+    """A program gets numbers, and a person gets lines."""
     added(run)
     run("set", "company1", "--name", "Alpaca", "--email", "a@b.c", "--webhook-url", "http://x/y")
     for number, status in enumerate(("new", "confirmed", "confirmed"), 1):

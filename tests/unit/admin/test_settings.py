@@ -58,7 +58,7 @@ def test_a_value_that_follows_from_other_settings_is_shown() -> None:
 
 
 def test_no_secret_is_printed(tmp_path: Path) -> None:
-    """Each of them is set or unset. The default of an address is no secret."""
+    """The command prints only if each secret is set. The default of an address is no secret."""
     (tmp_path / "password").write_text("hunter2-in-a-file")
     (tmp_path / ".env").write_text("SMTP_URL=smtp://user:hunter2@mail.example.com\nMETRICS_TOKEN=hunter2\n")
     secrets = {

@@ -336,14 +336,14 @@ def test_an_amount_in_bitcoin_has_no_price(currency: str, price: str) -> None:
 
 
 def test_an_amount_in_btc_is_named_once() -> None:
-    """With the decimals that wallets show."""
+    """The amount has the decimals that wallets show."""
     text = email(EventType.RECEIVED, currency="BTC", amount_fiat="0.00222416").text
     assert "\nAmount        0.00222416 BTC\nNote" in text
 
 
 @pytest.mark.parametrize("event_type", EventType)
 def test_an_email_links_to_the_operator_s_page(event_type: EventType) -> None:
-    """At its top, before the explanation; the link stands whole on a line of its own in the text."""
+    """The link comes before the explanation. In the text it has a line of its own."""
     mail = render_email(event_type, document(status="expired", late=True), WITH_PAGE)
     assert mail.text.split("\n\n")[1] == f"Look at this payment:\n{PAGE}"
     assert Tags(mail.html).links[0] == PAGE
@@ -371,7 +371,7 @@ def test_a_late_replacement_names_the_way_to_accept_it() -> None:
 
 @pytest.mark.parametrize("network", ["test", "testnet4", "signet", "regtest"])
 def test_an_email_marks_a_test_network(network: str) -> None:
-    """In the subject, and in the first line of both forms."""
+    """The subject and the first line of both forms have the mark."""
     mail = email(EventType.CONFIRMED, status="confirmed", network=network)
     mark = f"Test network ({network}): not real money"
     assert mail.subject.startswith(f"[{network}] Payment confirmed: ")
@@ -421,7 +421,7 @@ def test_a_transaction_without_an_explorer_has_no_link() -> None:
 def test_an_email_names_what_the_customer_did(
     event_type: EventType, changes: dict[str, Any], said: str
 ) -> None:
-    """In the first sentences, with the figures."""
+    """The first sentences have the figures."""
     assert said in " ".join(email(event_type, **changes).text.split())
 
 

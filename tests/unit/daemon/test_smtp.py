@@ -412,7 +412,7 @@ def test_only_a_reply_to_the_message_can_be_final(command: str, is_final: bool) 
 
 
 def test_a_reply_without_end_is_cut_off() -> None:
-    """Each of its lines is valid."""
+    """Every line of the reply is valid."""
 
     class Endless(socketserver.BaseRequestHandler):
         def handle(self) -> None:

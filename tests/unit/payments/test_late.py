@@ -53,7 +53,7 @@ def test_the_worth_has_the_currencys_decimals(currency: str, price: str, worth: 
     ("sats", "worth"), [(500_000, "0.00"), (1_500_000, "0.02"), (1_500_001, "0.02"), (2_500_000, "0.02")]
 )
 def test_a_half_is_rounded_to_even(sats: int, worth: str) -> None:
-    """As in the emails."""
+    """The price in emails is rounded in the same way."""
     late = replace(LATE_MONEY, received_sats=sats, price=Decimal(1))
     assert str(late.worth) == worth
 

@@ -27,7 +27,7 @@ def test_the_default_explorer_follows_the_network(network: str | None, address: 
 
 @pytest.mark.parametrize("network", [*NETWORKS, None])
 def test_the_setting_wins_over_the_default(network: str | None) -> None:
-    """Both an address and the word off, which the settings return as an empty text."""
+    """The setting is an address, or the word off, which the settings return as an empty text."""
     assert transaction_url(TXID, network, OWN) == f"https://explorer.example/{TXID}"
     assert transaction_url(TXID, network, "") is None
 

@@ -47,7 +47,7 @@ def test_arrows_and_other_letters_are_no_keys(hand: int) -> None:
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, RuntimeError])
 def test_the_terminal_is_restored(hand: int, error: type[BaseException] | None) -> None:
-    """After an error, too."""
+    """This holds after an error, too."""
     before = mode(hand)
     with suppress(KeyboardInterrupt, RuntimeError), single_keys():
         assert mode(hand) != before

@@ -129,7 +129,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
     ],
 )
 def test_a_browser_gets_a_page_everywhere(shop: WebServer, path: str, headline: str, root: str) -> None:
-    """With the style sheet, whatever the depth of the path, and in the browser's language."""
+    """The page has its style sheet at any depth of the path, and the browser's language."""
     reply = shop.get(path, BROWSER)
     assert (reply.status, reply.headers["content-type"]) == (404, "text/html; charset=utf-8")
     page = reply.body.decode()
@@ -143,7 +143,7 @@ def test_a_browser_gets_a_page_everywhere(shop: WebServer, path: str, headline: 
 @pytest.mark.parametrize("path", ["/nothing", "/pay/", "/docs/x"])
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json"])
 def test_a_program_gets_json_at_an_unknown_path(shop: WebServer, path: str, accept: str | None) -> None:
-    """As RFC 9457 has it."""
+    """The problem has the form of RFC 9457."""
     reply = shop.get(path, {"Accept": accept})
     assert reply.status == 404
     assert reply.json["type"] == "urn:nodetill:problem:not-found"

@@ -71,7 +71,7 @@ def first_call(shop: WebServer, page: str) -> dict[str, Any]:
 
 
 def test_the_first_call_returns_the_example(shop: WebServer, page: str) -> None:
-    """In each field but those that differ from request to request, in the same order and form."""
+    """All fields are equal, except those that differ from request to request."""
     real, example = first_call(shop, page), json.loads(code(page, "created"))
     assert real == with_own(example, real)
     assert list(real) == list(example)
@@ -110,7 +110,7 @@ def test_the_webhook_is_the_example(shop: WebServer, page: str) -> None:
 
 
 def test_the_headers_of_the_webhook_have_their_form(page: str) -> None:
-    """As OpenAPI describes them, and of the time of the event."""
+    """OpenAPI describes the same headers. The timestamp is that of the event."""
     headers = dict(line.split(": ") for line in code(page, "webhook-headers").splitlines())
     for parameter in description(URL)["webhooks"]["payment"]["post"]["parameters"]:
         value: Any = headers.pop(parameter["name"])
@@ -152,7 +152,7 @@ def examples_of(part: Any) -> Iterator[tuple[Mapping[str, Any], Any]]:
 
 
 def test_each_example_in_openapi_is_valid() -> None:
-    """Of a field and of a whole body."""
+    """This holds for fields and for whole bodies."""
     document = json.loads(json.dumps(description(URL)))
     found = list(examples_of(document))
     assert len(found) > 30
@@ -163,7 +163,7 @@ def test_each_example_in_openapi_is_valid() -> None:
 
 
 def test_a_price_is_the_price_of_a_bitcoin() -> None:
-    """And not the amount of an order."""
+    """The example is not the amount of an order."""
     schemas = description(URL)["components"]["schemas"]
     for schema, name in (("Payment", "price_btc"), ("RateRecord", "price")):
         field = schemas[schema]["properties"][name]
@@ -172,7 +172,7 @@ def test_a_price_is_the_price_of_a_bitcoin() -> None:
 
 
 def test_each_value_has_a_description_in_openapi() -> None:
-    """Of the status and of the event."""
+    """This holds for statuses and events."""
     schemas = description(URL)["components"]["schemas"]
     for name, values in (("Status", Status), ("EventType", EventType)):
         described = {each["const"]: each["description"] for each in schemas[name]["oneOf"]}
@@ -181,7 +181,7 @@ def test_each_value_has_a_description_in_openapi() -> None:
 
 
 def test_each_value_is_explained_on_the_page_and_in_the_readme(page: str) -> None:
-    """With the same words."""
+    """README and /docs have the same words."""
     readme = README.read_text(encoding="utf-8")
     for value, each in [*STATUS_MEANINGS.items(), *EVENT_MEANINGS.items()]:
         assert f"<code>{value.value}</code>" in page
@@ -191,7 +191,7 @@ def test_each_value_is_explained_on_the_page_and_in_the_readme(page: str) -> Non
 
 
 def test_each_type_of_problem_has_its_place_on_the_page(page: str) -> None:
-    """To link to it, with its title."""
+    """A link can lead to the type, and its title is there."""
     for name, kind in PROBLEM_TYPES.items():
         row = re.search(rf'<tr id="problem-{name}">(.*?)</tr>', page, re.DOTALL)
         assert row

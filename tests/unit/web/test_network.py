@@ -51,7 +51,7 @@ def test_each_answer_names_the_network(shop: WebServer, network: str | None) -> 
 @pytest.mark.parametrize("network", TEST_NETWORKS)
 @pytest.mark.parametrize("code", languages())
 def test_the_checkout_page_marks_a_test_network(shop: WebServer, code: str, network: str) -> None:
-    """In the customer's language, above all else."""
+    """The band is in the customer's language, above all else."""
     update_report(chain=network)
     page = checkout(shop, shop.created()["payment_request_id"], code)
     band = languages()[code].say("page.test_network", network=network)

@@ -331,7 +331,7 @@ def test_a_whole_list_is_acknowledged(shop: WebServer, operator: OperatorClient)
 
 
 def test_a_decision_leads_back_to_its_list(shop: WebServer, operator: OperatorClient) -> None:
-    """With its filter and its place. A path of another site is refused."""
+    """The list has its filter and its place. A path of another site is refused."""
     made = create_action_needed(shop)
     part, late = made[ActionNeeded.PART], made[ActionNeeded.LATE]
     page = operator.get("/?needs=part&limit=20")
@@ -345,7 +345,7 @@ def test_a_decision_leads_back_to_its_list(shop: WebServer, operator: OperatorCl
 
 
 def test_a_mark_as_done_is_undone(shop: WebServer, operator: OperatorClient) -> None:
-    """From the line on the next page, once. The timeline keeps both with their times."""
+    """The line on the next page undoes it, once. The timeline keeps both with their times."""
     made = create_in_scene(shop, "expired_partly")
     comment = "refunded in <b>tx</b>"
     back = operator.post(f"{path_of(made)}/settle", revision="0", to="?needs=part", comment=f" {comment} ")
@@ -407,7 +407,7 @@ def test_a_comment_is_one_line_of_at_most_200_characters(shop: WebServer, operat
 
 
 def test_late_money_is_shown_with_its_worth(shop: WebServer, operator: OperatorClient) -> None:
-    """On its page and in the list of decisions. Without a fresh price the pages name that."""
+    """Its page and the list of decisions show the worth. Without a fresh price the pages name that."""
     made, other = create_in_scene(shop, "late"), create_in_scene(shop, "expired_partly")
     change(made, expires_at=shop.now - timedelta(minutes=42))
     store_rates("kraken", {"EUR": Decimal("58988.5")}, shop.now)
@@ -457,7 +457,7 @@ def test_the_title_has_the_number_of_open_decisions(shop: WebServer, operator: O
 
 
 def test_the_first_day_has_three_steps(shop: WebServer, operator: OperatorClient) -> None:
-    """With ticks, until the first payment."""
+    """The steps have ticks, and disappear with the first payment."""
     words = operator.get("/").words
     assert "✓ Connect bitcoind." in words
     assert "✓ Add a shop. Done: company1." in words
@@ -658,7 +658,7 @@ def test_revenue_is_summed_by_day_and_currency(shop: WebServer, operator: Operat
 
 
 def test_takings_are_added_up_by_month_year_and_seller(shop: WebServer, operator: OperatorClient) -> None:
-    """On the page and in its CSV."""
+    """The page and its CSV have the same figures."""
     add_seller("company2", "nt_company2")
     for amount, seller, days in (
         ("1.00", "company1", 0),

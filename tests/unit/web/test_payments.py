@@ -210,7 +210,7 @@ def test_the_key_of_a_cancelled_request_is_refused(shop: WebServer) -> None:
 
 @pytest.mark.parametrize("scene", sorted(SCENES.keys() - {"expired"}))
 def test_the_key_of_a_request_that_money_came_to_stays_valid(shop: WebServer, scene: str) -> None:
-    """Also if the money was late, or too little, or is gone again, so nobody pays twice."""
+    """This holds for late money, too little money, and lost money, so nobody pays twice."""
     made = create_in_scene(shop, scene, key="order-4711")
     reply = shop.create(key="order-4711")
     assert reply.status == 200
@@ -232,7 +232,7 @@ def test_a_payment_between_two_reads_is_found(shop: WebServer, monkeypatch: pyte
 
 
 def test_the_key_names_the_seller(shop: WebServer) -> None:
-    """So `seller_id` may be left out or null. A body with it and a body without it are the same body."""
+    """`seller_id` may be left out or null. A body with it and a body without it are the same body."""
     body = {name: value for name, value in BODY.items() if name != "seller_id"}
     made = shop.post("/api/v1/payments", body, {"Idempotency-Key": "k"})
     assert (made.status, made.json["seller_id"]) == (201, "company1")

@@ -30,7 +30,7 @@ def names_in_code() -> Iterator[tuple[Path, str]]:
 
 
 def test_each_problem_in_the_code_has_a_type() -> None:
-    """And the title is more than the phrase of its HTTP status."""
+    """The title is more specific than the phrase of the HTTP status."""
     names = {name for _, name in names_in_code()} | {"malformed", "invalid", "not-found"}
     phrases = {status.phrase for status in HTTPStatus} - {"Not Found", "Method Not Allowed"}
     for name in names:
@@ -52,7 +52,7 @@ def test_each_type_is_used() -> None:
 
 @pytest.mark.parametrize("name", PROBLEM_TYPES)
 def test_a_type_has_a_meaning_and_a_cure(name: str) -> None:
-    """In whole sentences."""
+    """The meaning and the cure are whole sentences."""
     kind = PROBLEM_TYPES[name]
     assert 400 <= kind.status <= 599
     for text in (kind.meaning, kind.cure):
@@ -71,7 +71,7 @@ def test_nginx_gives_the_same_titles() -> None:
 
 
 def test_a_problem_can_have_further_members() -> None:
-    """As RFC 9457, 3.2 allows. The members of the standard stay."""
+    """RFC 9457, 3.2 allows them. The members of the standard stay."""
     problem = Problem(HTTPStatus.CONFLICT, "not-late", "it is paid", members={"payment_status": "confirmed"})
     assert problem.answer.document == {
         "type": "urn:nodetill:problem:not-late",
