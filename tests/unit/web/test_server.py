@@ -197,26 +197,22 @@ def test_connections_of_one_client_are_limited(monkeypatch: pytest.MonkeyPatch) 
     """Another client is still served, and so is a proxy on this machine."""
     monkeypatch.setattr("web.http.connections.MAX_PER_CLIENT", 20)
     monkeypatch.setattr("web.http.connections.is_loopback", lambda address: address == "127.0.0.1")
-    with serving(hello) as server, ExitStack() as stack:
+    with serving(hello) as server, ExitStack() as held:
 
-        def dial_from(address: str) -> socket.socket:
-            connection = socket.create_connection(server.addresses[0], 30, (address, 0))
-            return stack.enter_context(connection)
-
-        def is_served(connection: socket.socket) -> bool:
+        def is_served(address: str) -> bool:
+            """Send a request from the address, and hold the connection. A refused one ends at any moment."""
             try:
+                connection = held.enter_context(socket.create_connection(server.addresses[0], 30, (address, 0)))
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return connection.recv(65536).startswith(b"HTTP/1.1 200")
             except ConnectionError:
                 return False
 
-        held = [dial_from("127.0.0.2") for _ in range(40)]
-        assert sum(is_served(connection) for connection in held) == 20
-        assert is_served(dial_from("127.0.0.3"))
-        assert all(is_served(dial_from("127.0.0.1")) for _ in range(40))
-        for connection in held:
-            connection.close()
-        wait_until(lambda: is_served(dial_from("127.0.0.2")), what="a place for the client again")
+        assert [is_served("127.0.0.2") for _ in range(40)] == [True] * 20 + [False] * 20
+        assert is_served("127.0.0.3")
+        assert all(is_served("127.0.0.1") for _ in range(40))
+        held.close()
+        wait_until(lambda: is_served("127.0.0.2"), what="a place for the client again")
 
 
 @pytest.mark.parametrize("sent", HALF_SENT)
