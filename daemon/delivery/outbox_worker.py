@@ -148,10 +148,13 @@ class OutboxWorker(Worker):
         return started_at + timedelta(seconds=self._monotonic() - started_seconds)
 
     def _send_due(self) -> None:
-        """Send the next message of each due queue. The queue that has waited the longest comes first."""
+        """Send the next message of each due queue: webhooks, then emails, whose text takes longer to write.
+
+        Among the webhooks, the queue that has waited the longest comes first.
+        """
         now = self._retry_time()
         free = [queue for queue in due_queues(now) if queue not in self._on_their_way]
-        for queue in sorted(free, key=lambda name: self._last_sends.get(name, 0)):
+        for queue in sorted(free, key=lambda name: (name == EMAIL, self._last_sends.get(name, 0))):
             if self._has_room(queue):
                 self._send_next(queue, now)
 

@@ -338,6 +338,18 @@ def test_the_email_of_an_event_does_not_wait_for_its_webhook(outbox: Outbox) -> 
     assert outbox.mail.sent == [reference]
 
 
+def test_webhooks_are_sent_before_emails(outbox: Outbox) -> None:
+    """The text of an email takes longer to write, and a shop waits for its webhook."""
+    order: list[str] = []
+    outbox.mail.before_sending = lambda _: order.append(EMAIL)
+    outbox.webhooks.before_sending = lambda _: order.append(WEBHOOK)
+    payment = outbox.payment(outbox.seller())
+    for _ in range(2):
+        outbox.event(payment)
+        outbox.work()
+    assert order == [WEBHOOK, EMAIL] * 2
+
+
 @pytest.mark.parametrize("changes", [{"webhook_url": None}, {"removed_at": NOW}])
 def test_a_seller_whose_webhook_was_removed_receives_nothing(outbox: Outbox, changes: dict[str, Any]) -> None:
     """The message's error names the reason."""
