@@ -26,6 +26,9 @@ LOCK_ARGS ?=
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
+# A module's tests share its servers, so one worker runs them all. The modules start in their order.
+PARALLEL = -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
+
 .PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test check lint lock bench soak clean
 
 setup: .venv/installed
@@ -41,10 +44,10 @@ demo: setup
 # Without Chromium the tests that need it are skipped, but not in CI and not in `make check`.
 test: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.browser || test -z "$(CI)$(TEST_COMPLETE)"
-	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(TEST_ARGS)
+	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest $(PARALLEL) $(TEST_ARGS)
 
 unit: setup-dev
-	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope \
+	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest $(PARALLEL) \
 		-m "not slow and not postgresql and not browser and not bitcoind" $(or $(TEST_ARGS),tests/unit)
 
 install-test: setup-dev bitcoind
@@ -68,7 +71,7 @@ soak: setup-dev bitcoind
 	NODETILL_SOAK_KILLS=$(SOAK_KILLS) NODETILL_MODEL_STORIES=$(SOAK_STORIES) .venv/bin/python -m pytest \
 		--timeout 0 -m "" tests/functional/test_daemon_killed.py tests/functional/test_deep_reorgs.py \
 		tests/functional/test_random_scenarios.py
-	TEST_NODE=bitcoind .venv/bin/python -m pytest -n $(TEST_WORKERS) --dist loadscope -m "not install" \
+	TEST_NODE=bitcoind .venv/bin/python -m pytest $(PARALLEL) -m "not install" \
 		tests/functional
 	@.venv/bin/python -m tests.support.fault_figures
 

@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,23 +16,27 @@ from config import Settings
 from config.reader import variable_name
 from regtest.child import free_ports
 from regtest.client import Client
-from regtest.node import PROJECT, RegtestNode
-from regtest.process import READY_SECONDS, Process, ProcessError
+from regtest.node import RegtestNode
+from regtest.process import READY_SECONDS, Process, ProcessError, StartPython, start_python
 
 
 class Installation:
     """A whole Nodetill on `node`: the settings, the two servers, and a directory for all their files.
 
-    `settings` are variables of docs/spec.md 2 that override those of `settings_for`.
+    `settings` are variables of docs/spec.md 2 that override those of `settings_for`. `start` starts each
+    program.
     """
 
-    def __init__(self, node: RegtestNode, directory: Path, **settings: str) -> None:
+    def __init__(
+        self, node: RegtestNode, directory: Path, start: StartPython = start_python, **settings: str
+    ) -> None:
         self.node = node
         self.directory = directory
         self.settings = settings_for(node, directory) | settings
         self.environ = environment(self.settings)
-        self.daemon = Process("run_daemon.py", self.environ, directory)
-        self.web = Process("run_web.py", self.environ, directory)
+        self.daemon = Process("run_daemon.py", self.environ, directory, start=start)
+        self.web = Process("run_web.py", self.environ, directory, start=start)
+        self._start_python = start
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
@@ -79,15 +83,14 @@ class Installation:
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run manage.py with this installation's settings. The caller checks the exit status."""
-        return subprocess.run(
-            [sys.executable, str(PROJECT / "manage.py"), *arguments],
-            cwd=self.directory,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=READY_SECONDS,
-        )
+        with NamedTemporaryFile() as output, NamedTemporaryFile() as errors:
+            child = self._start_python("manage.py", arguments, self.environ, self.directory, output, errors)
+            try:
+                status = child.wait(READY_SECONDS)
+            finally:
+                child.kill()
+            texts = [Path(stream.name).read_text() for stream in (output, errors)]
+        return subprocess.CompletedProcess(["manage.py", *arguments], status, *texts)
 
     def managed(self, *arguments: str) -> Any:
         """Run manage.py and return its JSON document. Raise ProcessError where manage.py fails."""

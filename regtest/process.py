@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Protocol, Self, TypeVar
 
 from regtest.child import end_with_parent
 from regtest.node import PROJECT
@@ -23,6 +23,57 @@ class ProcessError(RuntimeError):
     """A server ended by itself, or did not reach a state in time. The message has the end of its log."""
 
 
+class Child(Protocol):
+    """The members of subprocess.Popen that this package uses."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class StartPython(Protocol):
+    """A function that starts a script of the project. `environ` is its whole environment."""
+
+    def __call__(
+        self,
+        script: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        directory: Path,
+        output: IO[bytes],
+        errors: IO[bytes],
+    ) -> Child: ...
+
+
+def start_python(
+    script: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    directory: Path,
+    output: IO[bytes] | int,
+    errors: IO[bytes] | int,
+) -> Child:
+    """Start `script` in a new Python interpreter, which ends together with the calling thread."""
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / script), *arguments],
+        cwd=directory,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=errors,
+        # Ctrl-C must reach only this process, which then stops the server in order.
+        start_new_session=True,
+        preexec_fn=end_with_parent(),
+    )
+
+
 class Process:
     """A server that runs `script` in `directory`. `environ` is its whole environment.
 
@@ -30,15 +81,23 @@ class Process:
     thread that started it ends.
     """
 
-    def __init__(self, script: str, environ: Mapping[str, str], directory: Path, name: str = "") -> None:
+    def __init__(
+        self,
+        script: str,
+        environ: Mapping[str, str],
+        directory: Path,
+        name: str = "",
+        start: StartPython = start_python,
+    ) -> None:
         self.name = name or Path(script).stem
         self.environ = dict(environ)
         self.directory = directory
         self.log_file = directory / f"{self.name}.log"
         self.output: int | None = None
         """A file descriptor that gets both streams instead of `log_file`."""
-        self._command = [sys.executable, str(PROJECT / script)]
-        self._child: subprocess.Popen[bytes] | None = None
+        self._script = script
+        self._start_python = start
+        self._child: Child | None = None
         self._log_start = 0
 
     @property
@@ -57,17 +116,11 @@ class Process:
         self.log_file.touch(mode=0o600)
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
-            self._child = subprocess.Popen(
-                self._command,
-                cwd=self.directory,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log if self.output is None else self.output,
-                stderr=log if self.output is None else self.output,
-                # Ctrl-C must reach only this process, which then stops the server in order.
-                start_new_session=True,
-                preexec_fn=end_with_parent(),
-            )
+            if self.output is None:
+                self._child = self._start_python(self._script, [], self.environ, self.directory, log, log)
+            else:
+                streams = (self.output, self.output)
+                self._child = start_python(self._script, [], self.environ, self.directory, *streams)
         return self
 
     def stop(self, seconds: float = STOP_SECONDS) -> int:
@@ -113,11 +166,11 @@ class Process:
         deadline = time.monotonic() + seconds
         while True:
             # The check for the end comes before look(), so the last actions of a server still count.
-            ended = self._child.poll() is not None
+            status = self._child.poll()
             if found := look():
                 return found
-            if ended:
-                raise self._trouble(f"ended with exit status {self._child.returncode}: did not {what}")
+            if status is not None:
+                raise self._trouble(f"ended with exit status {status}: did not {what}")
             if time.monotonic() > deadline:
                 raise self._trouble(f"did not {what} within {seconds:g} s")
             time.sleep(POLL_SECONDS)

@@ -14,8 +14,10 @@ from daemon import health, loop
 from daemon.chain import mempool
 from regtest.installation import settings_for
 from regtest.node import RegtestNode
+from regtest.process import StartPython, start_python
 from tests.conftest import NewDatabase
 from tests.support.customer import Customer
+from tests.support.fork_server import fork_python
 from tests.support.in_memory_bitcoind import InMemoryBitcoind
 from tests.support.in_process_daemon import OFTEN, connect_to_bitcoind
 from tests.support.merchant import Merchant
@@ -25,7 +27,7 @@ from tests.support.scenario_setup import scenario_in_memory, scenario_on
 MerchantMaker = Callable[..., Merchant]
 
 EVERYWHERE = os.environ.get("TEST_NODE") == "bitcoind"
-"""With TEST_NODE=bitcoind, as in `make soak`, all modules use a real bitcoind."""
+"""With TEST_NODE=bitcoind, as in `make soak`, all modules use a real bitcoind and new interpreters."""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,15 @@ def customer(regtest_node: RegtestNode) -> Customer:
 
 
 @pytest.fixture(scope="module")
+def start_program() -> StartPython:
+    """Return the function that starts each program of a till. In `make soak` it starts a new interpreter."""
+    return start_python if EVERYWHERE else fork_python
+
+
+@pytest.fixture(scope="module")
 def make_till(
     regtest_node: RegtestNode,
+    start_program: StartPython,
     customer: Customer,
     new_database: NewDatabase,
     tmp_path_factory: pytest.TempPathFactory,
@@ -74,7 +83,7 @@ def make_till(
             directory = tmp_path_factory.mktemp("till")
             if "DATABASE_URL" not in settings:
                 settings["DATABASE_URL"] = new_database(directory)
-            till = Merchant(regtest_node, directory, **settings)
+            till = Merchant(regtest_node, directory, start_program, **settings)
             stack.callback(till.close)
             return till
 

@@ -17,7 +17,7 @@ from daemon.chain.mempool import DROP_GRACE
 from regtest.child import free_ports
 from regtest.installation import environment, settings_for
 from regtest.node import RegtestNode
-from regtest.process import Process
+from regtest.process import Process, start_python
 from tests.functional.test_wallet_commands import RECEIVING
 from tests.support.customer import Customer
 from tests.support.merchant import SELLER, Merchant, Order
@@ -97,7 +97,7 @@ def site(
         }
         till.installation.managed("wallet", "create", "--watch-only", RECEIVING)
         first = Process("run_daemon.py", environment(first_settings), directory / "first", "first")
-        watched = Merchant(first_node, directory / "wallet", **first_settings)
+        watched = Merchant(first_node, directory / "wallet", start_python, **first_settings)
         watched.installation.managed("wallet", "create", "--watch-only", RECEIVING)
         stack.enter_context(first)
         first.wait_for_line("daemon started")

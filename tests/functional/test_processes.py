@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regtest.process import Process
+from regtest.process import Process, StartPython, start_python
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
 
@@ -23,6 +23,12 @@ def careless_umask() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+@pytest.fixture(scope="module")
+def start_program() -> StartPython:
+    """Return the function that starts each program in an interpreter of its own, as systemd does."""
+    return start_python
 
 
 @pytest.fixture

@@ -1,27 +1,27 @@
 """The daemon as a process that starts quickly, and that a test kills as often as it likes."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from email import message_from_bytes
+from functools import partial
 from pathlib import Path
 from threading import Timer
 from types import TracebackType
 from typing import Self
 
+from daemon import health, loop
+from daemon.chain import mempool
 from daemon.failpoint import VARIABLE
-from models.block import BLOCKS_KEPT
-from regtest.child import end_with_parent
+from models import block
 from regtest.installation import environment
+from tests.support.fork_server import ForkedChild, fork_python
 from tests.support.in_process_daemon import RecordingMailer
 from tests.support.waiting import wait_until
 
 LOOKS_UNTIL_CHECK = 4
-ROOT = Path(__file__).parent.parent.parent
 
 
 class ChildDaemon:
@@ -33,21 +33,13 @@ class ChildDaemon:
     def __init__(self, settings: Mapping[str, str], directory: Path) -> None:
         self.mailer = RecordingMailer()
         self.kills = 0
-        self.blocks_kept = BLOCKS_KEPT
+        self.blocks_kept = block.BLOCKS_KEPT
         self.log_file = directory / "daemon.log"
         self._settings = dict(settings)
         self._directory = directory
         self._read: set[str] = set()
-        self._pid: int | None = None
+        self._child: ForkedChild | None = None
         self._timers: list[Timer] = []
-        self._fork_server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.prefork"],
-            cwd=ROOT,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            preexec_fn=end_with_parent(),
-        )
 
     @property
     def is_up(self) -> bool:
@@ -55,12 +47,12 @@ class ChildDaemon:
 
         It may have ended by itself.
         """
-        return self._pid is not None
+        return self._child is not None
 
     @property
     def is_dead(self) -> bool:
         """True if the daemon has ended by itself."""
-        return self._pid is not None and not _exists(self._pid)
+        return self._child is not None and self._child.poll() is not None
 
     def start(self, failpoint: str | None = None, **settings: str) -> None:
         """Start the daemon with these settings besides the usual ones. It is killed at `failpoint`."""
@@ -68,17 +60,16 @@ class ChildDaemon:
         environ = environment(self._settings | settings)
         if failpoint is not None:
             environ[VARIABLE] = failpoint
-        order = {
-            "environ": environ,
-            "directory": str(self._directory),
-            "log": str(self.log_file),
-            "blocks_kept": self.blocks_kept,
-        }
-        assert self._fork_server.stdin is not None
-        assert self._fork_server.stdout is not None
-        self._fork_server.stdin.write(json.dumps(order) + "\n")
-        self._fork_server.stdin.flush()
-        self._pid = int(self._fork_server.stdout.readline())
+        with self.log_file.open("ab") as log:
+            self._child = fork_python(
+                "run_daemon.py",
+                [],
+                environ,
+                self._directory,
+                log,
+                log,
+                prepare=partial(_shorten_waits, self.blocks_kept),
+            )
 
     def work_until(self, is_done: Callable[[], bool], seconds: float) -> bool:
         """Wait until `is_done`. Return False after a timeout, or if the daemon ends by itself."""
@@ -109,8 +100,8 @@ class ChildDaemon:
         """Kill the daemon after `seconds`. A daemon that has ended is started first."""
         if self.is_dead:
             self.start()
-        assert self._pid is not None
-        timer = Timer(seconds, self._kill, [self._pid])
+        assert self._child is not None
+        timer = Timer(seconds, self._kill, [self._child])
         timer.start()
         self._timers.append(timer)
 
@@ -137,28 +128,24 @@ class ChildDaemon:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pid is not None:
+        if self._child is not None:
             self.kill()
-        self._fork_server.communicate()
 
-    def _kill(self, pid: int) -> None:
+    def _kill(self, child: ForkedChild) -> None:
         """Kill a process, and count the kill if the process still runs."""
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(child.pid, signal.SIGKILL)
             self.kills += 1
 
     def _end(self, number: signal.Signals) -> None:
-        assert self._pid is not None
-        if _exists(self._pid):
-            os.kill(self._pid, number)
-        wait_until(lambda: self.is_dead, what="the daemon to end")
-        self._pid = None
+        assert self._child is not None
+        self._child.send_signal(number)
+        self._child.wait()
+        self._child = None
 
 
-def _exists(pid: int) -> bool:
-    """Return whether a process runs. The fork server ignores SIGCHLD, so its children become no zombies."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _shorten_waits(blocks_kept: int) -> None:
+    """Shorten the waits of the calling daemon, which a test then has in tenths of a second."""
+    mempool.DROP_GRACE = timedelta(seconds=0.3)
+    loop.RETRY_SECONDS, health.FIRST_RETRY_SECONDS = 0.1, 0.05
+    block.BLOCKS_KEPT = blocks_kept

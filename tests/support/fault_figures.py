@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from regtest.node import PROJECT, RegtestNode
+from regtest.process import start_python
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant, Order
 from tests.support.rpc_fault_server import RpcFault, RpcFaultServer
@@ -71,7 +72,10 @@ def _with_rpc(node: RegtestNode, customer: Customer, directory: Path) -> Iterabl
 
 
 def _till(node: RegtestNode, directory: Path, settings: dict[str, str]) -> Merchant:
-    return Merchant(node, directory, RECONCILE_INTERVAL=str(INTERVAL_SECONDS), **settings).open(is_well=False)
+    interval = str(INTERVAL_SECONDS)
+    return Merchant(node, directory, start_python, RECONCILE_INTERVAL=interval, **settings).open(
+        is_well=False
+    )
 
 
 def _payment_delay(till: Merchant, customer: Customer) -> float:

@@ -15,7 +15,7 @@ from models.db.schema import open_database
 from regtest.client import Answer, Client
 from regtest.installation import Installation
 from regtest.node import RegtestNode
-from regtest.process import ProcessError
+from regtest.process import ProcessError, StartPython, start_python
 
 T = TypeVar("T")
 
@@ -26,11 +26,13 @@ PATIENCE_SECONDS = 30.0
 class Merchant:
     """An installation with a wallet of its own, a seller, and the seller's key."""
 
-    def __init__(self, node: RegtestNode, directory: Path, **settings: str) -> None:
+    def __init__(
+        self, node: RegtestNode, directory: Path, start: StartPython = start_python, **settings: str
+    ) -> None:
         self.node = node
         self.wallet = f"till-{directory.name}"
         ours = {"BITCOIND_WALLET": self.wallet, "LOG_LEVEL": "debug", **settings}
-        self.installation = Installation(node, directory, **ours)
+        self.installation = Installation(node, directory, start, **ours)
         self.daemon = self.installation.daemon
         self.web = self.installation.web
         self.client: Client = self.installation.client()

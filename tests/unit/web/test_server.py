@@ -202,7 +202,9 @@ def test_connections_of_one_client_are_limited(monkeypatch: pytest.MonkeyPatch) 
         def is_served(address: str) -> bool:
             """Send a request from the address, and hold the connection. A refused one ends at any moment."""
             try:
-                connection = held.enter_context(socket.create_connection(server.addresses[0], 30, (address, 0)))
+                connection = held.enter_context(
+                    socket.create_connection(server.addresses[0], 30, (address, 0))
+                )
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return connection.recv(65536).startswith(b"HTTP/1.1 200")
             except ConnectionError:
