@@ -189,7 +189,9 @@ def test_other_keys_show_the_keys_and_commands(terminal: Terminal) -> None:
     terminal.press("c", "list the emails")
 
 
-@pytest.mark.parametrize("end", ["q", "\x03", signal.SIGHUP, "server"])
+@pytest.mark.parametrize(
+    "end", ["q", "server", *(pytest.param(end, marks=pytest.mark.slow) for end in ("\x03", signal.SIGHUP))]
+)
 def test_the_terminal_is_restored_at_the_end(tmp_path: Path, end: str | signal.Signals) -> None:
     """q, Ctrl-C and a signal end the demo with exit status 0. A failed server makes it 1."""
     with open_terminal(tmp_path) as (terminal, _page):

@@ -17,9 +17,10 @@ from daemon.chain.mempool import DROP_GRACE
 from regtest.child import free_ports
 from regtest.installation import environment, settings_for
 from regtest.node import RegtestNode
-from regtest.process import Process, start_python
+from regtest.process import Process
 from tests.functional.test_wallet_commands import RECEIVING
 from tests.support.customer import Customer
+from tests.support.fork_server import fork_python
 from tests.support.merchant import SELLER, Merchant, Order
 from tests.support.network_cut import NetworkLink
 from tests.support.postgres import PostgresServer
@@ -97,7 +98,7 @@ def site(
         }
         till.installation.managed("wallet", "create", "--watch-only", RECEIVING)
         first = Process("run_daemon.py", environment(first_settings), directory / "first", "first")
-        watched = Merchant(first_node, directory / "wallet", start_python, **first_settings)
+        watched = Merchant(first_node, directory / "wallet", fork_python, **first_settings)
         watched.installation.managed("wallet", "create", "--watch-only", RECEIVING)
         stack.enter_context(first)
         first.wait_for_line("daemon started")

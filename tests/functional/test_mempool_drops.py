@@ -199,7 +199,7 @@ def test_an_output_without_a_request_gets_its_final_state(stage: Scenario) -> No
     stage.end()
 
 
-@pytest.mark.parametrize("option", ["-txindex=1", "-txindex=0"])
+@pytest.mark.parametrize("option", ["-txindex=1", pytest.param("-txindex=0", marks=pytest.mark.slow)])
 def test_a_payment_in_an_unread_stale_block_delays_nothing(
     start_node: Callable[..., RegtestNode], tmp_path: Path, option: str
 ) -> None:

@@ -9,10 +9,10 @@ from config import EX_CONFIG
 from models.daemon_status import update_report
 from regtest.child import free_ports
 from regtest.node import RegtestNode
-from regtest.process import start_python
 from tests.conftest import NewDatabase
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
+from tests.support.fork_server import fork_python
 from tests.support.merchant import Merchant
 
 pytestmark = pytest.mark.bitcoind
@@ -77,7 +77,7 @@ def test_an_unpublished_topic_is_reported(
     node = start_node(option)
     node.fund_customer()
     settings = {"RECONCILE_INTERVAL": "1", "DATABASE_URL": new_database(tmp_path)}
-    till = Merchant(node, tmp_path, start_python, **settings).open(is_well=False)
+    till = Merchant(node, tmp_path, fork_python, **settings).open(is_well=False)
     try:
         address = getattr(node, f"zmq_{topic}")
         _check_reported(till, "needs attention", f"zmqpub{topic}={address}", f"zmqpub{topic}hwm=0")

@@ -15,7 +15,8 @@ from models.db.schema import open_database
 from regtest.client import Answer, Client
 from regtest.installation import Installation
 from regtest.node import RegtestNode
-from regtest.process import ProcessError, StartPython, start_python
+from regtest.process import ProcessError, StartPython
+from tests.support.fork_server import fork_python
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class Merchant:
     """An installation with a wallet of its own, a seller, and the seller's key."""
 
     def __init__(
-        self, node: RegtestNode, directory: Path, start: StartPython = start_python, **settings: str
+        self, node: RegtestNode, directory: Path, start: StartPython = fork_python, **settings: str
     ) -> None:
         self.node = node
         self.wallet = f"till-{directory.name}"
