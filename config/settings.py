@@ -17,6 +17,7 @@ from config import addresses, hosts
 from config import rates as rate_rows
 from config import types as kinds
 from config.hosts import HostList
+from config.proxy import Proxy, proxy_url
 from config.rates import Header
 from config.reader import Fault, SettingsError, read_values, setting, slips
 from config.types import CUSTOM_SOURCE, DEFAULT_SOURCES, SOURCES, Maildir, RateSources, Secret, SmtpServer
@@ -165,6 +166,12 @@ class Settings:
         "",
         addresses.explorer_url(),
         "The link to a transaction, with {txid} for its id, or off; by default mempool.space for the network",
+    )
+    proxy: Proxy | None = setting(
+        "",
+        proxy_url(),
+        "A SOCKS5 proxy such as Tor, socks5h://127.0.0.1:9050, for rates, webhooks and emails",
+        hidden=True,
     )
     operator_password: Secret | None = setting(
         "",

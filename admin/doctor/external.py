@@ -12,7 +12,8 @@ from admin.doctor.findings import Finding, advice, not_tried, ok, wrong
 from config import Maildir, Settings
 from config.types import CUSTOM_SOURCE
 from daemon.delivery.smtp import Mailer
-from daemon.net.errors import HttpError, NotReady
+from daemon.net.errors import HttpError, NotReady, ProxyError
+from daemon.net.socks import check_proxy
 from daemon.rates.client import fetch_rates
 from daemon.rates.sources import NoRates, OldRates
 from payments.price import Price, Quote, aggregate_quotes
@@ -20,6 +21,7 @@ from payments.price import Price, Quote, aggregate_quotes
 Clock = Callable[[], datetime]
 
 MAIL_SECONDS = 10.0
+PROXY_SECONDS = 10.0
 LARGEST_DIFFERENCE_SECONDS = 60.0
 LARGEST_LEAP = timedelta(minutes=10)
 """The median time of blocks is in the past (BIP 113), unless a test has mined thousands of blocks at once."""
@@ -31,7 +33,7 @@ def mail_finding(settings: Settings) -> Finding:
     """Return whether the mail server would accept an email. Send none."""
     mail = settings.mail
     try:
-        Mailer(mail, settings.mail_from, MAIL_SECONDS).check(settings.operator_email)
+        Mailer(mail, settings.mail_from, MAIL_SECONDS, settings.proxy).check(settings.operator_email)
     except NotReady as problem:
         where = "" if isinstance(mail, Maildir) else f" (the server is {mail.host}:{mail.port})"
         return wrong("mail", f"{problem}{where}")
@@ -45,6 +47,21 @@ def mail_finding(settings: Settings) -> Finding:
     tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
     accepts = f"accepts mail for {settings.operator_email}"
     return ok("mail", f"{mail.host}:{mail.port} {login} {tls}, and {accepts}")
+
+
+def proxy_finding(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the proxy of PROXY can be used. Yield nothing without that setting."""
+    proxy = settings.proxy
+    if proxy is None:
+        return
+    where = f"{proxy.host}:{proxy.port}"
+    try:
+        check_proxy(proxy, PROXY_SECONDS)
+    except ProxyError as error:
+        cure = "start the proxy, or correct PROXY; until then no rate, webhook or email gets out"
+        yield wrong("proxy", f"{error.strerror} ({where}): {cure}")
+    else:
+        yield ok("proxy", f"{where} is a SOCKS5 proxy; rates, webhooks and emails go through it")
 
 
 class RateDiagnosis:
@@ -83,8 +100,9 @@ class RateDiagnosis:
     def _cure(self, name: str, error: HttpError | NoRates) -> str:
         if isinstance(error, OldRates):
             return "raise RATE_MAX_AGE, or PRICE_UPDATES_PER_HOUR of a mempool of your own"
+        by = "this machine" if self._settings.proxy is None else "the proxy (some sources refuse Tor)"
         more = " and RATE_PATH_CUSTOM" if name == CUSTOM_SOURCE else ""
-        return f"see that this machine can reach it, correct RATE_URL_{name.upper()}{more}"
+        return f"see that {by} can reach it, correct RATE_URL_{name.upper()}{more}"
 
     def _note_clock(self, name: str, date: str) -> None:
         difference = seconds_ahead(self._clock(), date)

@@ -29,7 +29,7 @@ def email_trial(settings: Settings, now: datetime) -> Finding:
     recipient = settings.operator_email
     reference = message_id(secrets.token_hex(16), settings.mail_from)
     try:
-        Mailer(settings.mail, settings.mail_from).send(
+        Mailer(settings.mail, settings.mail_from, proxy=settings.proxy).send(
             recipient, TEST_EMAIL, reference, is_urgent=False, now=now
         )
     except OutboundError as failure:
@@ -47,7 +47,7 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     cure = f"{manage_command()} seller set {seller_id} --webhook-url URL"
     if not seller.webhook_url:
         return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
-    sender = WebhookSender(private_hosts=settings.webhook_private_hosts)
+    sender = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     try:
         answer = sender.post(
             seller.webhook_url,

@@ -33,6 +33,14 @@ class ForbiddenAddress(OSError):
     """The host has no address that this connection may use."""
 
 
+class NeedsProxy(OSError):
+    """Only a proxy can reach the host, and PROXY is unset."""
+
+
+class ProxyError(OSError):
+    """The proxy cannot be used, or it makes no connection. `strerror` is the cause, for the operator."""
+
+
 def reason(text: str) -> str:
     """Return a text of another machine as one printable line of limited length."""
     line = "".join(character if character.isprintable() else " " for character in text)

@@ -99,6 +99,7 @@ class _Source:
             },
             deadline_seconds=self._deadline_seconds,
             most_bytes=MOST_BYTES,
+            proxy=self._settings.proxy,
         )
         if answer.date is not None:
             self._note_date(answer.date)

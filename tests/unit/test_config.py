@@ -12,6 +12,7 @@ import pytest
 
 from config import (
     Maildir,
+    Proxy,
     Secret,
     Settings,
     SettingsError,
@@ -54,6 +55,7 @@ def test_each_setting_has_a_default(tmp_path: Path) -> None:
     assert settings.rate_urls["mempool"] == "https://mempool.space/api/v1/prices"
     assert settings.rate_urls["yadio"] == "https://api.yadio.io/exrates/BTC"
     assert settings.rate_headers == {}
+    assert settings.proxy is None
     assert (settings.rate_refresh, settings.rate_max_age) == (60, 600)
     assert settings.mail == Maildir(Path("var/mail"))
     assert settings.operator_password is None
@@ -322,6 +324,28 @@ WRONG = {
         "name: ü",
         "content-length: 5",
     ],
+    "PROXY": [
+        "127.0.0.1:9050",
+        "socks5://127.0.0.1:9050",
+        "socks4a://127.0.0.1:9050",
+        "http://127.0.0.1:3128",
+        "socks5h://",
+        "socks5h://127.0.0.1",
+        "socks5h://:9050",
+        "socks5h://127.0.0.1:0",
+        "socks5h://127.0.0.1:99999",
+        "socks5h://127.1:9050",
+        "socks5h://::1:9050",
+        "socks5h://till@127.0.0.1:9050",
+        "socks5h://:p@127.0.0.1:9050",
+        "socks5h://till:@127.0.0.1:9050",
+        f"socks5h://till:{'p' * 256}@127.0.0.1:9050",
+        "socks5h://till:p w@127.0.0.1:9050",
+        "socks5h://till:p/w@127.0.0.1:9050",
+        "socks5h://127.0.0.1:9050/tor",
+        "socks5h://127.0.0.1:9050?a",
+        "socks5h://münchen.example:9050",
+    ],
     "RATE_REFRESH": ["0"],
     "RATE_MAX_AGE": ["0", "59"],
     "RATE_SPREAD": ["100", "-0.1"],
@@ -445,6 +469,10 @@ def test_the_example_of_a_right_value_is_accepted(tmp_path: Path, name: str) -> 
         ("LOG_LEVEL", "INFO", "not in lower case"),
         ("UNDERPAYMENT_TOLERANCE", "1%", "without the % sign"),
         ("RATE_SOURCES", "kraken,", "an extra comma"),
+        ("PROXY", "socks5://127.0.0.1:9050", "write socks5h://"),
+        ("PROXY", "http://127.0.0.1:3128", "other kinds of proxies are not supported"),
+        ("PROXY", "socks5h://127.0.0.1", "has no port"),
+        ("PROXY", "socks5h://till@127.0.0.1:9050", "a user without a password"),
         ("RATE_PATH_CUSTOM", "data.{coin}.last", "{currency_lower} (eur)"),
         ("RATE_HEADER_YADIO", "Host: h", "a header that Nodetill sets itself"),
         ("RATE_SOURCES", "fixed:EUR", "without a price"),
@@ -489,6 +517,7 @@ RIGHT = {
     "RATE_PATH_CUSTOM": ["{currency}", "data.0.{currency_lower}.last price", "XBT{currency}.c.0"],
     "RATE_CURRENCIES_CUSTOM": ["CLP", "EUR, USD"],
     "RATE_HEADER_COINGECKO": ["x-cg-demo-api-key: CG-1", "Authorization: Bearer a:b", "a:b"],
+    "PROXY": ["socks5h://u%40x:p%2Fw@[::1]:9050", "socks5h://tor:9050/", "socks5h://till:pässwörd@h:1"],
     "CONFIRMATIONS": ["0", "144"],
     "WEBHOOK_PRIVATE_HOSTS": ["shop, 10.0.0.7,192.168.0.0/16", "fd00::/8,[::1]", "10.0.0.1/8", "my_shop."],
     "ADDRESS_POOL": ["1", "100000"],
@@ -533,6 +562,12 @@ def test_smtp_url_names_a_server_or_a_directory(
 ) -> None:
     """TLS is required unless it is explicitly disabled."""
     assert load(tmp_path, SMTP_URL=url).mail == server
+
+
+def test_the_credentials_of_the_proxy_are_percent_decoded(tmp_path: Path) -> None:
+    proxy = load(tmp_path, PROXY="socks5h://u%40x:p%2Fw@[::1]:9050").proxy
+    assert proxy == Proxy("::1", 9050, "u@x", Secret("p/w"))
+    assert "p/w" not in repr(proxy)
 
 
 @pytest.mark.parametrize(
