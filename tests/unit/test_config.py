@@ -689,6 +689,8 @@ SECRETS: Mapping[str, str] = {
     "BITCOIND_RPC_URL": "http://till:hunter2@127.0.0.1:8332",
     "SMTP_URL": "smtp://till:hunter2@mail.example.com",
     "OPERATOR_PASSWORD": "hunter2",
+    "PROXY": "socks5h://till:hunter2@127.0.0.1:9050",
+    "RATE_HEADER_COINGECKO": "x-cg-demo-api-key: hunter2",
 }
 
 
@@ -701,9 +703,10 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
     assert settings.rpc_password.reveal() == "hunter2"
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL", "PROXY"])
 @pytest.mark.parametrize(
-    "mistake", ["\t{}", "x{}", "{}:[", "http://u:{}@h:x", "smtp://u:{}@", "postgresql://u:{}@h"]
+    "mistake",
+    ["\t{}", "x{}", "{}:[", "http://u:{}@h:x", "smtp://u:{}@", "postgresql://u:{}@h", "socks5h://u:{}@h"],
 )
 def test_no_error_shows_a_secret(tmp_path: Path, name: str, mistake: str) -> None:
     """No error has a part of a wrong value, and no traceback has one."""
