@@ -16,6 +16,7 @@ from daemon.rates.client import DEADLINE_SECONDS, fetch_rates
 from daemon.rates.sources import NoRates, Rates
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
+from models.queries.request_counts import CURRENCY_USE, used_since
 from models.rate import Rate, quotes, store_rates
 from payments.price import aggregate_quotes
 
@@ -134,7 +135,11 @@ class RateKeeper(Worker):
         source.fetch_at = answer.answered_seconds + min(delay, refresh)
 
     def _log_disagreements(self) -> None:
-        """Log the sources that are newly left out, and the currencies that have newly lost their price."""
+        """Log the sources that are newly left out, and the currencies that have newly lost their price.
+
+        It is a warning only if a shop uses one of the currencies. Some sources have the market's rate of a
+        currency and others the official rate, so they always differ in currencies that few shops use.
+        """
         max_age = timedelta(seconds=self._settings.rate_max_age)
         left_out: set[tuple[str, str]] = set()
         unpriced: set[str] = set()
@@ -145,8 +150,13 @@ class RateKeeper(Worker):
             if fresh and price is None:
                 unpriced.add(currency)
         for source, pairs in groupby(sorted(left_out - self._left_out), key=lambda pair: pair[0]):
-            currencies = " ".join(currency for _, currency in pairs)
-            log.warning("rate source left out", source=source, currencies=currencies, reason="over 5 % off")
+            currencies = {currency for _, currency in pairs}
+            self._log_currencies("rate source left out", currencies, source=source, reason="over 5 % off")
         if unpriced - self._unpriced:
-            log.warning("no price: the sources disagree", currencies=" ".join(sorted(unpriced)))
+            self._log_currencies("no price: the sources disagree", unpriced)
         self._left_out, self._unpriced = left_out, unpriced
+
+    def _log_currencies(self, event: str, currencies: set[str], **more: str) -> None:
+        is_used = bool(used_since(currencies, self._clock() - CURRENCY_USE))
+        write = log.warning if is_used else log.info
+        write(event, currencies=" ".join(sorted(currencies)), **more)

@@ -1,10 +1,13 @@
 """Counts of a seller's requests. They use indexes, and they stop at the seller's limits."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from models.db.connection import database, with_paramstyle
 from models.payment import PaymentRequest
+
+CURRENCY_USE = timedelta(days=7)
+"""A currency is in use for so long after a request."""
 
 
 def open_requests(seller_id: str, limit: int) -> int:

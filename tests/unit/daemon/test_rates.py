@@ -27,6 +27,7 @@ from models.rate import quotes, store_rates
 from tests.conftest import NewDatabase
 from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.endpoint import Behaviour, Endpoint, Request, answers, hangs, sends, trickles
+from tests.support.rows import new_payment
 from tests.support.waiting import wait_until
 
 NOW = datetime(2026, 12, 10, 9, 0, tzinfo=UTC)
@@ -468,6 +469,20 @@ def test_two_sources_that_disagree_are_logged(market: Market) -> None:
     assert [(line["event"], line["currencies"]) for line in lines] == [
         ("no price: the sources disagree", "EUR")
     ]
+
+
+@pytest.mark.parametrize(("days", "level"), [(8, "info"), (6, "warning")])
+def test_a_disagreement_is_a_warning_only_in_a_currency_that_shops_use(
+    market: Market, days: int, level: str
+) -> None:
+    """A currency is in use for seven days after a request."""
+    new_payment(currency="EUR", created_at=NOW - timedelta(days=days))
+    new_payment(1001, currency="USD", created_at=NOW)
+    far_off = KRAKEN.replace(b"61140.10000", b"71140.10000")
+    keeper = market.keeper({"coinbase": answers(200, COINBASE), "kraken": answers(200, far_off)})
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert [(line["currencies"], line["log_level"]) for line in lines] == [("EUR", level)]
 
 
 def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Market) -> None:
