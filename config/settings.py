@@ -303,11 +303,13 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _faults_of_custom(url: str | None, path: tuple[str, ...] | None) -> Iterator[Fault]:
-    needed = "needed, because RATE_SOURCES has custom"
+    problem = "is unset, and RATE_SOURCES has custom"
     if url is None:
-        yield Fault("RATE_URL_CUSTOM", "is unset", needed, "https://rates.example.com/btc")
+        allowed = "the address of the source's prices"
+        yield Fault("RATE_URL_CUSTOM", problem, allowed, "https://rates.example.com/btc")
     if path is None:
-        yield Fault("RATE_PATH_CUSTOM", "is unset", needed, "data.{currency}.last")
+        allowed = rate_rows.price_path().allowed
+        yield Fault("RATE_PATH_CUSTOM", problem, allowed, "data.{currency}.last")
     if url is not None and path is not None and not rate_rows.has_currency(url + ".".join(path)):
         allowed = "{currency} in RATE_PATH_CUSTOM or in RATE_URL_CUSTOM, for the code of a currency"
         yield Fault("RATE_PATH_CUSTOM", "has no {currency}", allowed, "data.{currency}.last")

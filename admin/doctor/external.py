@@ -11,8 +11,9 @@ from statistics import median
 from admin.doctor.findings import Finding, advice, not_tried, ok, wrong
 from config import Maildir, Settings
 from config.types import CUSTOM_SOURCE
+from daemon.delivery.cures import START_PROXY
 from daemon.delivery.smtp import Mailer
-from daemon.net.errors import HttpError, NotReady, ProxyError
+from daemon.net.errors import HttpError, NotReady, ProxyUnusable
 from daemon.net.socks import check_proxy
 from daemon.rates.client import fetch_rates
 from daemon.rates.sources import NoRates, OldRates
@@ -57,8 +58,8 @@ def proxy_finding(settings: Settings) -> Iterator[Finding]:
     where = f"{proxy.host}:{proxy.port}"
     try:
         check_proxy(proxy, PROXY_SECONDS)
-    except ProxyError as error:
-        cure = "start the proxy, or correct PROXY; until then no rate, webhook or email gets out"
+    except ProxyUnusable as error:
+        cure = f"{START_PROXY}; until then no rate, webhook or email gets out"
         yield wrong("proxy", f"{error.strerror} ({where}): {cure}")
     else:
         yield ok("proxy", f"{where} is a SOCKS5 proxy; rates, webhooks and emails go through it")
@@ -91,7 +92,7 @@ class RateDiagnosis:
         try:
             rates = fetch_rates(name, self._settings, self._clock, note_date=partial(self._note_clock, name))
         except (HttpError, NoRates) as error:
-            return wrong(part, f"{error}: {self._cure(name, error)}, or leave {name} out of RATE_SOURCES")
+            return wrong(part, f"{error}: {self._cure(name, error)}")
         now = self._clock()
         for currency, price in rates.prices.items():
             self._quotes.setdefault(currency, []).append(Quote(name, currency, price, now))
@@ -99,10 +100,16 @@ class RateDiagnosis:
 
     def _cure(self, name: str, error: HttpError | NoRates) -> str:
         if isinstance(error, OldRates):
-            return "raise RATE_MAX_AGE, or PRICE_UPDATES_PER_HOUR of a mempool of your own"
+            return (
+                "raise RATE_MAX_AGE, or PRICE_UPDATES_PER_HOUR of a mempool of your own, "
+                f"or leave {name} out of RATE_SOURCES"
+            )
+        if isinstance(error.__cause__, ProxyUnusable):
+            return START_PROXY
         by = "this machine" if self._settings.proxy is None else "the proxy (some sources refuse Tor)"
         more = " and RATE_PATH_CUSTOM" if name == CUSTOM_SOURCE else ""
-        return f"see that {by} can reach it, correct RATE_URL_{name.upper()}{more}"
+        url = f"RATE_URL_{name.upper()}{more}"
+        return f"see that {by} can reach it, correct {url}, or leave {name} out of RATE_SOURCES"
 
     def _note_clock(self, name: str, date: str) -> None:
         difference = seconds_ahead(self._clock(), date)

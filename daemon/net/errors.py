@@ -38,7 +38,11 @@ class NeedsProxy(OSError):
 
 
 class ProxyError(OSError):
-    """The proxy cannot be used, or it makes no connection. `strerror` is the cause, for the operator."""
+    """The proxy makes no connection to the host. `strerror` is the cause, for the operator."""
+
+
+class ProxyUnusable(ProxyError):
+    """The proxy makes no connection to any host: it is down, or it accepts no login."""
 
 
 def reason(text: str) -> str:

@@ -11,7 +11,7 @@ from socket import socket
 from config.proxy import Proxy
 from daemon.net.addresses import IPAddress
 from daemon.net.connection import open_connection
-from daemon.net.errors import ProxyError, explain
+from daemon.net.errors import ProxyError, ProxyUnusable, explain
 
 VERSION = b"\x05"
 NO_LOGIN, LOGIN, NONE_ACCEPTABLE = 0x00, 0x02, 0xFF
@@ -53,18 +53,21 @@ def connect_by_proxy(
 
 
 def check_proxy(proxy: Proxy, timeout_seconds: float) -> None:
-    """Connect to the proxy and log in, but connect to no host. Raise ProxyError."""
+    """Connect to the proxy and log in, but connect to no host. Raise ProxyUnusable."""
     _greeted(proxy, time.monotonic() + timeout_seconds).close()
 
 
 def _greeted(proxy: Proxy, ends_at: float) -> socket:
-    """Return a connection to the proxy, which has accepted the login. Raise ProxyError."""
+    """Return a connection to the proxy, which has accepted the login. Raise ProxyUnusable."""
     try:
         connection = open_connection(proxy.host, proxy.port, max(ends_at - time.monotonic(), 0.0))
     except OSError as error:
-        raise _failure(f"the proxy cannot be reached: {explain(error)}") from error
+        raise ProxyUnusable(errno.EIO, f"the proxy cannot be reached: {explain(error)}") from error
     try:
         _Dialogue(connection, ends_at).greet(proxy)
+    except ProxyError as error:
+        connection.close()
+        raise ProxyUnusable(error.errno, error.strerror) from error
     except BaseException:
         connection.close()
         raise

@@ -1,10 +1,12 @@
 """A daemon with PROXY reaches rates, a shop and a mail server by their names, and looks up none of them."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from admin.sellers import add_seller
 from models.db.connection import disconnect
 from regtest.node import RegtestNode
 from tests.functional.conftest import MerchantMaker
@@ -99,14 +101,25 @@ def test_the_doctor_checks_the_proxy_and_the_rates_through_it(installation: Inst
         }
         good = installation.diagnose(**rates, PROXY=f"socks5h://till:hunter2@127.0.0.1:{socks.port}")
         refused = installation.diagnose(**rates, PROXY=f"socks5h://till:wrong@127.0.0.1:{socks.port}")
-    down = installation.diagnose(**rates, PROXY=f"socks5h://127.0.0.1:{socks.port}")
+    with installation.database():
+        add_seller("company1", {"webhook_url": "http://shop.example/"}, restore=False, now=datetime.now(UTC))
+    mail = {"SMTP_URL": "smtp://mail.example:25?starttls=never"}
+    trial = ("--test-webhook", "company1")
+    down = installation.diagnose(*trial, **rates, **mail, PROXY=f"socks5h://127.0.0.1:{socks.port}")
+    with SocksServer(refusal=2) as strict:
+        refuses = installation.diagnose(*trial, **rates, **mail, PROXY=strict.url)
     assert good.text("proxy").startswith(f"127.0.0.1:{socks.port} is a SOCKS5 proxy")
     assert (good.state("proxy"), good.state("rates: coinbase")) == ("ok", "ok")
     assert refused.wrong["proxy"].startswith("the proxy refuses the user or the password of PROXY")
     assert "wrong" not in str(refused.found).replace("'wrong'", "")
     assert down.wrong["proxy"].startswith("the proxy cannot be reached: Connection refused")
-    assert "the proxy cannot be reached" in down.wrong["rates: coinbase"]
-    assert "some sources refuse Tor" in down.wrong["rates: coinbase"]
+    cure = "the proxy cannot be reached: Connection refused: start the proxy, or correct PROXY"
+    assert down.wrong["rates: coinbase"] == cure
+    assert down.wrong["test webhook"].endswith("start the proxy, or correct PROXY")
+    assert down.wrong["mail"].startswith(cure)
+    assert "the proxy (some sources refuse Tor) can reach it" in refuses.wrong["rates: coinbase"]
+    assert "the proxy does not allow this address: correct PROXY, or the host" in refuses.wrong["mail"]
+    assert "correct the address: " in refuses.wrong["test webhook"]
 
 
 def test_the_doctor_names_a_server_that_is_no_proxy(installation: Installation) -> None:

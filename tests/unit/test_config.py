@@ -573,8 +573,14 @@ def test_the_credentials_of_the_proxy_are_percent_decoded(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("environ", "fault"),
     [
-        ({"RATE_SOURCES": "custom", "RATE_PATH_CUSTOM": "{currency}"}, "RATE_URL_CUSTOM: is unset"),
-        ({"RATE_SOURCES": "custom", "RATE_URL_CUSTOM": "https://h/{currency}"}, "RATE_PATH_CUSTOM: is unset"),
+        (
+            {"RATE_SOURCES": "custom", "RATE_PATH_CUSTOM": "{currency}"},
+            "RATE_URL_CUSTOM: is unset, and RATE_SOURCES has custom",
+        ),
+        (
+            {"RATE_SOURCES": "custom", "RATE_URL_CUSTOM": "https://h/{currency}"},
+            "RATE_PATH_CUSTOM: is unset, and RATE_SOURCES has custom",
+        ),
         (
             {"RATE_SOURCES": "custom", "RATE_URL_CUSTOM": "https://h/", "RATE_PATH_CUSTOM": "last"},
             "RATE_PATH_CUSTOM: has no {currency}",

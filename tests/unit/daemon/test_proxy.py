@@ -182,7 +182,7 @@ def test_an_email_names_the_proxy_that_is_down() -> None:
         mailer = Mailer(replace(server.address(), host="mail.example"), "till@shop.example", proxy=proxy)
         with pytest.raises(TemporaryFailure) as caught:
             mailer.send("you@shop.example", EMAIL, "<1@shop.example>", is_urgent=False, now=NOW)
-        with pytest.raises(NotReady, match="Connection refused: correct PROXY, or the host"):
+        with pytest.raises(NotReady, match="Connection refused: start the proxy, or correct PROXY"):
             mailer.check("you@shop.example")
     assert str(caught.value) == "the proxy cannot be reached: Connection refused"
 
