@@ -145,9 +145,9 @@ def work(
     feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
     pool = AddressPool(settings, Bitcoind(settings), clock)
     rates = RateKeeper(settings, clock)
-    mailer = Mailer(settings.mail, settings.mail_from)
+    mailer = Mailer(settings.mail, settings.mail_from, proxy=settings.proxy)
     counters = Counters()
-    webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts)
+    webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     outbox_worker = OutboxWorker(settings, mailer, webhooks, clock, time.monotonic, counters)
     workers = (pool, rates, outbox_worker)
     # The loaded modules stay for ever, and a full garbage collection is much shorter without them.

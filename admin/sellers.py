@@ -18,7 +18,9 @@ from admin.cli import (
 from admin.seller_keys import key_hash, new_api_key, renew_api_key, renew_webhook_secret
 from admin.seller_page import document, full_document, page
 from admin.terminal import table
+from config import Settings
 from config.addresses import email_address, http_url, support_contact
+from config.proxy import check_reachable
 from config.types import InvalidValue, Kind
 from models.db.connection import database, snapshot
 from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
@@ -110,7 +112,8 @@ def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> N
     manage.py seller add company1 --webhook-url https://shop.example.com/paid
     manage.py seller add company1 --restore
     """
-    with open_settings_and_database():
+    with open_settings_and_database() as settings:
+        _refuse_unreachable(values.get("webhook_url"), settings)
         row, api_key = add_seller(seller_id, values, restore=restore, now=datetime.now(UTC))
     _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
 
@@ -181,7 +184,8 @@ def set_(seller_id: str, no_support: bool, no_webhook: bool, as_json: bool, **va
     """
     removed = {"support": no_support, "webhook_url": no_webhook}
     _refuse_contradictions(values, removed)
-    with open_settings_and_database(), database.atomic():
+    with open_settings_and_database() as settings, database.atomic():
+        _refuse_unreachable(values["webhook_url"], settings)
         row = seller_named(seller_id)
         _set(row, values)
         for name in (name for name, is_removed in removed.items() if is_removed):
@@ -328,6 +332,14 @@ def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, boo
     if not any(removed.values()) and set(values.values()) == {None}:
         allowed = "--name, --email, --support, --no-support, --webhook-url or --no-webhook"
         raise click.UsageError(f"nothing to set: give {allowed}")
+
+
+def _refuse_unreachable(webhook_url: str | None, settings: Settings) -> None:
+    """Raise CommandError for a webhook address that the daemon can't reach without PROXY."""
+    try:
+        check_reachable(webhook_url or "", settings.proxy)
+    except InvalidValue as wrong:
+        raise CommandError(f"the webhook address {wrong}") from None
 
 
 def _set(row: Seller, values: dict[str, str | None]) -> None:

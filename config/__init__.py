@@ -1,6 +1,7 @@
 """Settings: settings.py has the table, reader.py reads it, types.py and addresses.py have the types."""
 
 from config.hosts import HostList
+from config.proxy import Proxy
 from config.reader import SettingsError, variable_name
 from config.settings import EX_CONFIG, Settings, load_settings, misspelt, settings_or_exit
 from config.types import Maildir, Secret, SmtpServer
@@ -9,6 +10,7 @@ __all__ = [
     "EX_CONFIG",
     "HostList",
     "Maildir",
+    "Proxy",
     "Secret",
     "Settings",
     "SettingsError",

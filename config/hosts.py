@@ -18,7 +18,10 @@ class HostList:
 
     def contains(self, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         """Return whether the list has the name `host`, or a network with `address` in it."""
-        return _plain(host) in self.names or any(address in network for network in self.networks)
+        return self.has_name(host) or any(address in network for network in self.networks)
+
+    def has_name(self, host: str) -> bool:
+        return _plain(host) in self.names
 
 
 def host_list() -> Kind[HostList]:

@@ -14,14 +14,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config import addresses, hosts
+from config import rates as rate_rows
 from config import types as kinds
 from config.hosts import HostList
+from config.proxy import Proxy, proxy_url
+from config.rates import Header
 from config.reader import Fault, SettingsError, read_values, setting, slips
-from config.types import PUBLIC_SOURCES, Maildir, RateSources, Secret, SmtpServer
+from config.types import CUSTOM_SOURCE, DEFAULT_SOURCES, SOURCES, Maildir, RateSources, Secret, SmtpServer
 
 EX_CONFIG = 78  # sysexits.h
 YEAR = 31_536_000  # seconds
-_KRAKEN_PAIRS = "XXBTZEUR,XXBTZUSD,XXBTZGBP,XXBTZCAD,XXBTZJPY,XBTAUD,XBTCHF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,35 +107,35 @@ class Settings:
         "Late money: review leaves the decision to the operator, accept counts the money",
     )
     rates: RateSources = setting(
-        ",".join(PUBLIC_SOURCES),
+        ",".join(DEFAULT_SOURCES),
         kinds.rate_sources(),
         "The sources of prices, or prices of your own: fixed:EUR=50000,USD=54000",
         name="RATE_SOURCES",
     )
-    rate_url_coinbase: str = setting(
-        "https://api.coinbase.com/v2/exchange-rates?currency=BTC",
-        addresses.http_url(),
-        "The address of coinbase's prices",
-        hidden=True,
+    rate_url_coinbase: str = setting(*rate_rows.address("coinbase"), hidden=True)
+    rate_url_kraken: str = setting(*rate_rows.address("kraken"), hidden=True)
+    rate_url_bitpay: str = setting(*rate_rows.address("bitpay"), hidden=True)
+    rate_url_mempool: str = setting(*rate_rows.address("mempool"), hidden=True)
+    rate_url_yadio: str = setting(*rate_rows.address("yadio"), hidden=True)
+    rate_url_coingecko: str = setting(*rate_rows.address("coingecko"), hidden=True)
+    rate_url_custom: str | None = setting(*rate_rows.address("custom"), hidden=True)
+    rate_path_custom: tuple[str, ...] | None = setting(
+        "",
+        rate_rows.price_path(),
+        "The names and numbers that lead to a custom price in its JSON, such as data.{currency}.last",
     )
-    rate_url_kraken: str = setting(
-        f"https://api.kraken.com/0/public/Ticker?pair={_KRAKEN_PAIRS}",
-        addresses.http_url(),
-        "The address of kraken's prices",
-        hidden=True,
+    rate_currencies_custom: tuple[str, ...] = setting(
+        "EUR,USD,GBP,CHF,CAD,AUD,JPY",
+        rate_rows.currency_list(),
+        "The currencies that are asked for if RATE_URL_CUSTOM has {currency}",
     )
-    rate_url_bitpay: str = setting(
-        "https://bitpay.com/rates",
-        addresses.http_url(),
-        "The address of bitpay's prices",
-        hidden=True,
-    )
-    rate_url_coingecko: str = setting(
-        "https://api.coingecko.com/api/v3/exchange_rates",
-        addresses.http_url(),
-        "The address of coingecko's prices",
-        hidden=True,
-    )
+    rate_header_coinbase: Header | None = setting(*rate_rows.header("coinbase"), hidden=True)
+    rate_header_kraken: Header | None = setting(*rate_rows.header("kraken"), hidden=True)
+    rate_header_bitpay: Header | None = setting(*rate_rows.header("bitpay"), hidden=True)
+    rate_header_mempool: Header | None = setting(*rate_rows.header("mempool"), hidden=True)
+    rate_header_yadio: Header | None = setting(*rate_rows.header("yadio"), hidden=True)
+    rate_header_coingecko: Header | None = setting(*rate_rows.header("coingecko"), hidden=True)
+    rate_header_custom: Header | None = setting(*rate_rows.header("custom"), hidden=True)
     rate_refresh: int = setting(
         "60", kinds.whole_number(1, 86_400, " of seconds"), "Seconds between two requests for rates"
     )
@@ -164,6 +166,12 @@ class Settings:
         "",
         addresses.explorer_url(),
         "The link to a transaction, with {txid} for its id, or off; by default mempool.space for the network",
+    )
+    proxy: Proxy | None = setting(
+        "",
+        proxy_url(),
+        "A SOCKS5 proxy such as Tor, socks5h://127.0.0.1:9050, for rates, webhooks and emails",
+        hidden=True,
     )
     operator_password: Secret | None = setting(
         "",
@@ -221,8 +229,14 @@ class Settings:
 
     @property
     def rate_urls(self) -> Mapping[str, str]:
-        """Return the address of each public source by the source's name."""
-        return MappingProxyType({name: getattr(self, f"rate_url_{name}") for name in PUBLIC_SOURCES})
+        """Return the address of each source by the source's name. A custom source may have none."""
+        return MappingProxyType({name: getattr(self, f"rate_url_{name}") or "" for name in SOURCES})
+
+    @property
+    def rate_headers(self) -> Mapping[str, Header]:
+        """Return the headers of the sources that want one, by the source's name."""
+        headers = {name: getattr(self, f"rate_header_{name}") for name in SOURCES}
+        return MappingProxyType({name: header for name, header in headers.items() if header is not None})
 
     @property
     def rpc_username(self) -> str | None:
@@ -284,6 +298,21 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[Fault]:
         refresh = values["rate_refresh"]
         allowed = f"at least RATE_REFRESH, which is {refresh}, or no rate would last until the next"
         yield Fault("RATE_MAX_AGE", f"'{values['rate_max_age']}' is too short", allowed, str(10 * refresh))
+    if CUSTOM_SOURCE in values["rates"].names:
+        yield from _faults_of_custom(values["rate_url_custom"], values["rate_path_custom"])
+
+
+def _faults_of_custom(url: str | None, path: tuple[str, ...] | None) -> Iterator[Fault]:
+    problem = "is unset, and RATE_SOURCES has custom"
+    if url is None:
+        allowed = "the address of the source's prices"
+        yield Fault("RATE_URL_CUSTOM", problem, allowed, "https://rates.example.com/btc")
+    if path is None:
+        allowed = rate_rows.price_path().allowed
+        yield Fault("RATE_PATH_CUSTOM", problem, allowed, "data.{currency}.last")
+    if url is not None and path is not None and not rate_rows.has_currency(url + ".".join(path)):
+        allowed = "{currency} in RATE_PATH_CUSTOM or in RATE_URL_CUSTOM, for the code of a currency"
+        yield Fault("RATE_PATH_CUSTOM", "has no {currency}", allowed, "data.{currency}.last")
 
 
 def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -17,7 +17,11 @@ T = TypeVar("T")
 LONGEST_NUMBER = 15
 """In digits."""
 
-PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "coingecko")
+PUBLIC_SOURCES = ("coinbase", "kraken", "bitpay", "mempool", "yadio", "coingecko")
+DEFAULT_SOURCES = ("coinbase", "kraken", "bitpay", "mempool", "yadio")
+"""CoinGecko by now refuses requests without an API key."""
+CUSTOM_SOURCE = "custom"
+SOURCES = (*PUBLIC_SOURCES, CUSTOM_SOURCE)
 
 
 class InvalidValue(ValueError):
@@ -50,7 +54,7 @@ class Maildir:
 
 @dataclass(frozen=True, slots=True)
 class RateSources:
-    """Names of public sources, or ("fixed",) with the price of one bitcoin by currency."""
+    """Names of sources, or ("fixed",) with the price of one bitcoin by currency."""
 
     names: tuple[str, ...]
     fixed: Mapping[str, Decimal]
@@ -148,13 +152,13 @@ def rate_sources() -> Kind[RateSources]:
         names = tuple(name.strip() for name in text.split(","))
         if "" in names:
             raise InvalidValue("has an extra comma")
-        if set(names) - set(PUBLIC_SOURCES):
+        if set(names) - set(SOURCES):
             raise InvalidValue("names an unknown source")
         if len(set(names)) < len(names):
             raise InvalidValue("names a source twice")
         return RateSources(names, MappingProxyType({}))
 
-    return Kind(read, f"some of {', '.join(PUBLIC_SOURCES)}; or fixed:EUR=50000,USD=54000", "kraken,bitpay")
+    return Kind(read, f"some of {', '.join(SOURCES)}; or fixed:EUR=50000,USD=54000", "kraken,bitpay")
 
 
 def path_from(text: str) -> Path:

@@ -11,7 +11,7 @@ import click
 import peewee
 
 from admin.cli import CommandError, json_option, print_json, read_settings
-from admin.doctor.external import RateDiagnosis, clock_finding, mail_finding
+from admin.doctor.external import RateDiagnosis, clock_finding, mail_finding, proxy_finding
 from admin.doctor.feed import FeedDiagnosis
 from admin.doctor.files import files_finding, password_finding
 from admin.doctor.findings import Finding, State, not_tried
@@ -26,7 +26,7 @@ from models.db.connection import disconnect
 
 COLOURS = {State.OK: GREEN, State.ADVICE: YELLOW, State.WRONG: RED, State.NOT_TRIED: YELLOW}
 TILL_PARTS = ("daemon", "addresses", "messages", "sellers")
-CAUSES = ("database", "bitcoind")
+CAUSES = ("database", "bitcoind", "proxy")
 """Where one of these parts is wrong, other checks fail for this reason, or cannot be tried."""
 STATE_WIDTH, PART_WIDTH = 9, 16
 
@@ -88,6 +88,7 @@ def examine(settings: Settings, *, send_mail: bool, seller_id: str | None) -> It
         else:
             yield from not_tried(TILL_PARTS, "there is no database to read")
         yield from bitcoind.findings(has_database=has_database)
+        yield from proxy_finding(settings)
         yield email_finding(settings)
         yield mail_finding(settings)
         if send_mail:

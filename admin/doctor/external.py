@@ -2,22 +2,27 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import partial
 from statistics import median
 
-from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
+from admin.doctor.findings import Finding, advice, not_tried, ok, wrong
 from config import Maildir, Settings
+from config.types import CUSTOM_SOURCE
+from daemon.delivery.cures import START_PROXY
 from daemon.delivery.smtp import Mailer
-from daemon.net.errors import HttpError, NotReady
-from daemon.rates.sources import NoRates, UnknownPair
-from daemon.rates.updater import FIXED, ask_source, prices_by_pair, prices_of
+from daemon.net.errors import HttpError, NotReady, ProxyUnusable
+from daemon.net.socks import check_proxy
+from daemon.rates.client import fetch_rates
+from daemon.rates.sources import NoRates, OldRates
 from payments.price import Price, Quote, aggregate_quotes
 
 Clock = Callable[[], datetime]
 
 MAIL_SECONDS = 10.0
+PROXY_SECONDS = 10.0
 LARGEST_DIFFERENCE_SECONDS = 60.0
 LARGEST_LEAP = timedelta(minutes=10)
 """The median time of blocks is in the past (BIP 113), unless a test has mined thousands of blocks at once."""
@@ -29,7 +34,7 @@ def mail_finding(settings: Settings) -> Finding:
     """Return whether the mail server would accept an email. Send none."""
     mail = settings.mail
     try:
-        Mailer(mail, settings.mail_from, MAIL_SECONDS).check(settings.operator_email)
+        Mailer(mail, settings.mail_from, MAIL_SECONDS, settings.proxy).check(settings.operator_email)
     except NotReady as problem:
         where = "" if isinstance(mail, Maildir) else f" (the server is {mail.host}:{mail.port})"
         return wrong("mail", f"{problem}{where}")
@@ -43,6 +48,21 @@ def mail_finding(settings: Settings) -> Finding:
     tls = {"starttls": "with STARTTLS", "tls": "with TLS", "none": "without TLS"}[mail.security]
     accepts = f"accepts mail for {settings.operator_email}"
     return ok("mail", f"{mail.host}:{mail.port} {login} {tls}, and {accepts}")
+
+
+def proxy_finding(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the proxy of PROXY can be used. Yield nothing without that setting."""
+    proxy = settings.proxy
+    if proxy is None:
+        return
+    where = f"{proxy.host}:{proxy.port}"
+    try:
+        check_proxy(proxy, PROXY_SECONDS)
+    except ProxyUnusable as error:
+        cure = f"{START_PROXY}; until then no rate, webhook or email gets out"
+        yield wrong("proxy", f"{error.strerror} ({where}): {cure}")
+    else:
+        yield ok("proxy", f"{where} is a SOCKS5 proxy; rates, webhooks and emails go through it")
 
 
 class RateDiagnosis:
@@ -68,29 +88,28 @@ class RateDiagnosis:
             yield from not_tried(["prices"], "no rate source answers")
 
     def _of_source(self, name: str) -> Finding:
-        part, variable = f"rates: {name}", f"RATE_URL_{name.upper()}"
+        part = f"rates: {name}"
         try:
-            prices = self._ask(name)
+            rates = fetch_rates(name, self._settings, self._clock, note_date=partial(self._note_clock, name))
         except (HttpError, NoRates) as error:
-            cure = (
-                f"see that this machine can reach it, correct {variable}, or leave {name} out of RATE_SOURCES"
-            )
-            return wrong(part, f"{error}: {cure}")
+            return wrong(part, f"{error}: {self._cure(name, error)}")
         now = self._clock()
-        for currency, price in prices.items():
+        for currency, price in rates.prices.items():
             self._quotes.setdefault(currency, []).append(Quote(name, currency, price, now))
-        return ok(part, f"names prices in {_listed(prices)}")
+        return ok(part, f"names prices in {_listed(rates.prices)}")
 
-    def _ask(self, name: str) -> Mapping[str, Decimal]:
-        if name == FIXED:
-            return self._settings.fixed_rates
-        answer = ask_source(self._settings.rate_urls[name])
-        if answer.date is not None:
-            self._note_clock(name, answer.date)
-        try:
-            return prices_of(name, answer)
-        except UnknownPair:
-            return prices_by_pair(name, self._settings.rate_urls[name])
+    def _cure(self, name: str, error: HttpError | NoRates) -> str:
+        if isinstance(error, OldRates):
+            return (
+                "raise RATE_MAX_AGE, or PRICE_UPDATES_PER_HOUR of a mempool of your own, "
+                f"or leave {name} out of RATE_SOURCES"
+            )
+        if isinstance(error.__cause__, ProxyUnusable):
+            return START_PROXY
+        by = "this machine" if self._settings.proxy is None else "the proxy (some sources refuse Tor)"
+        more = " and RATE_PATH_CUSTOM" if name == CUSTOM_SOURCE else ""
+        url = f"RATE_URL_{name.upper()}{more}"
+        return f"see that {by} can reach it, correct {url}, or leave {name} out of RATE_SOURCES"
 
     def _note_clock(self, name: str, date: str) -> None:
         difference = seconds_ahead(self._clock(), date)
@@ -101,15 +120,17 @@ class RateDiagnosis:
         now, max_age = self._clock(), timedelta(seconds=self._settings.rate_max_age)
         chosen = (aggregate_quotes(quotes, now, max_age) for quotes in self._quotes.values())
         prices = {price.currency: price for price in chosen if price is not None}
-        problems = [
-            *(
-                self._unpriced(currency, seller)
-                for currency, seller in sellers.items()
-                if currency not in prices
-            ),
-            *_left_out(prices.values()),
-        ]
-        return judged("prices", "; ".join(problems) or None, f"there is one in {_listed(prices)}")
+        unpriced = [self._unpriced(code, seller) for code, seller in sellers.items() if code not in prices]
+        left_out = _left_out(prices.values())
+        broken = [each for each in left_out if 2 * len(each.left_out) >= len(each.compared)]
+        problems = [*unpriced, *(f"{each}: see RATE_URL_{each.source.upper()}" for each in broken)]
+        if problems:
+            return wrong("prices", "; ".join(problems))
+        used = [str(each) for each in left_out if not sellers.keys().isdisjoint(each.left_out)]
+        if used:
+            cure = "it may have the market's rate where others have the official one: choose by RATE_SOURCES"
+            return advice("prices", f"{'; '.join(used)}: {cure}")
+        return ok("prices", f"there is one in {_listed(prices)}")
 
     def _unpriced(self, currency: str, seller: str) -> str:
         if currency in self._quotes:
@@ -165,12 +186,27 @@ def _listed(currencies: Collection[str]) -> str:
     return f"{len(currencies)} currencies" if len(currencies) > MOST_SHOWN else ", ".join(sorted(currencies))
 
 
-def _left_out(prices: Iterable[Price]) -> Iterator[str]:
-    """Yield a sentence for each source whose price is too far from the others to be used."""
-    currencies: dict[str, list[str]] = {}
-    for price in prices:
-        for source in price.left_out:
-            currencies.setdefault(source, []).append(price.currency)
-    for source, named in sorted(currencies.items()):
-        where = f"RATE_URL_{source.upper()}"
-        yield f"{source} is more than 5 % off the others in {_listed(named)}, and left out: see {where}"
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """The currencies in which a source was compared with others, and those in which it was left out."""
+
+    source: str
+    compared: frozenset[str]
+    left_out: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"{self.source} is more than 5 % off the others in {_listed(self.left_out)}, and left out"
+
+
+def _left_out(prices: Iterable[Price]) -> list[_LeftOut]:
+    """Return the sources that are left out in some currency."""
+    shared = [price for price in prices if len(price.sources) + len(price.left_out) > 1]
+    names = sorted({source for price in shared for source in price.left_out})
+    return [
+        _LeftOut(
+            name,
+            frozenset(price.currency for price in shared if name in price.sources + price.left_out),
+            frozenset(price.currency for price in shared if name in price.left_out),
+        )
+        for name in names
+    ]

@@ -14,6 +14,7 @@ from admin.doctor.findings import Finding, advice, judged, not_tried, ok, wrong
 from config import Settings, misspelt, variable_name
 from config.addresses import http_url
 from config.command import manage_command
+from config.proxy import check_reachable
 from config.types import InvalidValue
 from models.address import held_count
 from models.daemon_status import DaemonReport
@@ -92,7 +93,7 @@ def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
             if "rates" in by_part:
                 yield wrong("rates", by_part["rates"])
         yield _of_messages(seen["outbox"]["pending"] or 0, by_part.get("messages"), now)
-        yield from _of_webhook_addresses()
+        yield from _of_webhook_addresses(settings)
 
 
 def asked_currencies() -> dict[str, str]:
@@ -109,8 +110,8 @@ def _secrets_in(env_file: Path) -> list[str]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    """Return whether the value may hold a password. These three URLs have one only before an @."""
-    return name not in ("DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL") or "@" in value
+    """Return whether the value may hold a password. These URLs have one only before an @."""
+    return name not in ("DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL", "PROXY") or "@" in value
 
 
 def _of_absence(path: Path) -> Finding:
@@ -160,11 +161,11 @@ def _of_addresses(free: int, settings: Settings) -> Finding:
     return judged("addresses", problem, f"{free} free ones of {wanted}{more}")
 
 
-def _of_webhook_addresses() -> Iterator[Finding]:
-    """Yield the webhook addresses that an older version accepted, but that no webhook reaches."""
+def _of_webhook_addresses(settings: Settings) -> Iterator[Finding]:
+    """Yield the webhook addresses that were accepted once, but that no webhook reaches now."""
     for seller in Seller.select().where(Seller.removed_at.is_null(), Seller.webhook_url.is_null(False)):
         try:
-            http_url().read(seller.webhook_url or "")
+            check_reachable(http_url().read(seller.webhook_url or ""), settings.proxy)
         except InvalidValue as wrong_value:
             cure = f"{manage_command()} seller set {seller.id} --webhook-url URL"
             yield wrong("webhooks", f"the address of seller {seller.id} {wrong_value}; correct it: {cure}")

@@ -6,10 +6,11 @@ from datetime import datetime
 from admin.doctor.findings import Finding, ok, wrong
 from config import Maildir, Settings
 from config.command import manage_command
+from daemon.delivery.cures import START_PROXY
 from daemon.delivery.emails import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender, is_accepted
-from daemon.net.errors import OutboundError, reason
+from daemon.net.errors import OutboundError, ProxyUnusable, reason
 from daemon.net.http_client import Answer
 from models.seller import Seller
 from payments.notifications import message_id, trial_body
@@ -29,7 +30,7 @@ def email_trial(settings: Settings, now: datetime) -> Finding:
     recipient = settings.operator_email
     reference = message_id(secrets.token_hex(16), settings.mail_from)
     try:
-        Mailer(settings.mail, settings.mail_from).send(
+        Mailer(settings.mail, settings.mail_from, proxy=settings.proxy).send(
             recipient, TEST_EMAIL, reference, is_urgent=False, now=now
         )
     except OutboundError as failure:
@@ -47,7 +48,7 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     cure = f"{manage_command()} seller set {seller_id} --webhook-url URL"
     if not seller.webhook_url:
         return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
-    sender = WebhookSender(private_hosts=settings.webhook_private_hosts)
+    sender = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     try:
         answer = sender.post(
             seller.webhook_url,
@@ -58,8 +59,14 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
             is_public_only=seller.needs_public_address,
         )
     except OutboundError as failure:
-        return wrong(WEBHOOK, f"no answer from {seller_id} ({failure}): correct the address: {cure}")
+        cure = START_PROXY if _is_proxy_unusable(failure) else f"correct the address: {cure}"
+        return wrong(WEBHOOK, f"no answer from {seller_id} ({failure}): {cure}")
     return _of_answer(seller_id, answer)
+
+
+def _is_proxy_unusable(failure: OutboundError) -> bool:
+    cause = failure.__cause__
+    return cause is not None and isinstance(cause.__cause__, ProxyUnusable)
 
 
 def _of_answer(seller_id: str, answer: Answer) -> Finding:

@@ -2,6 +2,10 @@
 
 import smtplib
 
+from daemon.net.errors import ProxyError, ProxyUnusable
+
+START_PROXY = "start the proxy, or correct PROXY"
+CORRECT_PROXY = "correct PROXY, or the host and the port in SMTP_URL"
 CORRECT_ADDRESS = "correct the host, the port and the kind of TLS in SMTP_URL"
 CORRECT_LOGIN = "correct the user and the password in SMTP_URL"
 NO_LOGIN = "this port accepts no login; remove USER:PASSWORD@ from SMTP_URL, or correct the port"
@@ -15,6 +19,10 @@ _HAS_NO_LOGIN = frozenset({500, 502, 503, 504})
 
 def cure_for(error: Exception, cure: str) -> str:
     """Return `cure` if the server refused the setting that it names, else the cure of this failure."""
+    if isinstance(error.__cause__, ProxyUnusable):
+        return START_PROXY
+    if isinstance(error.__cause__, ProxyError):
+        return CORRECT_PROXY
     if cure == CORRECT_ADDRESS:
         return cure
     if isinstance(error, smtplib.SMTPNotSupportedError):

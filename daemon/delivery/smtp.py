@@ -14,11 +14,19 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
-from config import Maildir, SmtpServer
+from config import Maildir, Proxy, SmtpServer
 from daemon.delivery.cures import CORRECT_ADDRESS, CORRECT_LOGIN, cure_for
 from daemon.delivery.emails import MAX_SUBJECT_CHARACTERS, EmailContent
-from daemon.net.connection import open_connection
-from daemon.net.errors import NotReady, PermanentFailure, TemporaryFailure, explain, reason
+from daemon.net.errors import (
+    NeedsProxy,
+    NotReady,
+    PermanentFailure,
+    ProxyError,
+    TemporaryFailure,
+    explain,
+    reason,
+)
+from daemon.net.outbound import open_outbound
 from daemon.net.tls import tls_context
 
 DEADLINE_SECONDS = 20.0
@@ -34,10 +42,15 @@ class Mailer:
     """Sends emails from one address to one mail server or Maildir."""
 
     def __init__(
-        self, mail: SmtpServer | Maildir, mail_from: str, deadline_seconds: float = DEADLINE_SECONDS
+        self,
+        mail: SmtpServer | Maildir,
+        mail_from: str,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        proxy: Proxy | None = None,
     ) -> None:
         self._mail = mail
         self._mail_from = mail_from
+        self._proxy = proxy
         self._deadline_seconds = deadline_seconds
 
     def send(
@@ -86,7 +99,7 @@ class Mailer:
     def _connected(self, server: SmtpServer) -> Iterator["_Connection"]:
         own_name = self._mail_from.rpartition("@")[2]
         try:
-            connection = _Connection(server, self._deadline_seconds, own_name)
+            connection = _Connection(server, self._deadline_seconds, own_name, self._proxy)
         except (smtplib.SMTPException, OSError, ValueError) as error:
             raise _failure(error) from error
         with closing(connection):
@@ -124,8 +137,9 @@ class _Connection(smtplib.SMTP):
     `getreply` turns a long line into a reply with code 500. It also waits without end for a slow reply.
     """
 
-    def __init__(self, server: SmtpServer, seconds: float, own_name: str) -> None:
+    def __init__(self, server: SmtpServer, seconds: float, own_name: str, proxy: Proxy | None) -> None:
         self._server = server
+        self._proxy = proxy
         self._ends_at = time.monotonic() + seconds
         self._received = bytearray()
         # Without a name, smtplib looks up the name of this machine in the DNS, which can take long.
@@ -139,7 +153,7 @@ class _Connection(smtplib.SMTP):
 
     def connect(self, host: str = "", port: int = 0, source_address: object = None) -> tuple[int, bytes]:  # noqa: ARG002
         """Connect to any address of `host`, and return its greeting. Raise SMTPException or OSError."""
-        connection = open_connection(host, port, self._seconds_left())
+        connection = open_outbound(host, port, self._seconds_left(), self._proxy)
         try:
             if self._server.security == "tls":
                 connection = tls_context().wrap_socket(connection, server_hostname=host)
@@ -322,6 +336,8 @@ def _failure(error: Exception) -> TemporaryFailure | PermanentFailure:
             return TemporaryFailure(reason(str(_Refused(error.smtp_code, _bytes(error.smtp_error)))))
         case smtplib.SMTPException():
             return TemporaryFailure(reason(f"the mail server: {error}"))
+        case ProxyError() | NeedsProxy():
+            return TemporaryFailure(explain(error))
         case OSError():
             return TemporaryFailure(f"the mail server: {explain(error)}")
     return TemporaryFailure("the reply of the mail server is not valid")

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from config import HostList
-from daemon.net.addresses import IPAddress, is_public, without_mapping
+from config import HostList, Proxy
+from daemon.net.addresses import IPAddress, is_public, is_public_name, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
 from daemon.net.http_client import Answer, exchange
 
@@ -25,10 +25,14 @@ class WebhookSender:
     """
 
     def __init__(
-        self, deadline_seconds: float = DEADLINE_SECONDS, private_hosts: HostList | None = None
+        self,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        private_hosts: HostList | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self._deadline_seconds = deadline_seconds
         self._private_hosts = private_hosts or HostList()
+        self._proxy = proxy
 
     def send(
         self,
@@ -77,13 +81,17 @@ class WebhookSender:
                 body=body,
                 deadline_seconds=self._deadline_seconds,
                 most_bytes=MOST_BYTES,
+                proxy=self._proxy,
                 body_seconds=BODY_SECONDS,
                 may_connect=self._may_connect if is_public_only else None,
             )
         except HttpError as error:
             raise TemporaryFailure(str(error)) from error
 
-    def _may_connect(self, host: str, address: IPAddress) -> bool:
+    def _may_connect(self, host: str, address: IPAddress | None) -> bool:
+        if address is None:
+            # The proxy looks up the name. So this machine can check the name, and the proxy the address.
+            return is_public_name(host) or self._private_hosts.has_name(host)
         return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
 
 

@@ -1,4 +1,4 @@
-"""The rules for public IP addresses."""
+"""The rules for public IP addresses and host names."""
 
 import ipaddress
 
@@ -7,6 +7,11 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 # This range contains all unicast addresses that IANA has assigned (RFC 4291 2.4).
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+# Names that lead to this machine or to a private network: RFC 6761, RFC 6762, RFC 8375, ICANN's resolution
+# 2024.07.29.06 (internal), and names that routers and containers use.
+_PRIVATE_DOMAINS = frozenset("localhost local localdomain internal intranet private corp home lan".split())
+_PRIVATE_SUFFIXES = (".home.arpa",)
 
 
 def is_public(address: IPAddress) -> bool:
@@ -18,6 +23,16 @@ def is_public(address: IPAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
     return address.is_global and not address.is_multicast
+
+
+def is_public_name(host: str) -> bool:
+    """Return whether a host name can belong to the public internet. Ask no name server.
+
+    A name of one part is private, such as the name of a container. An onion service is public.
+    """
+    name = host.lower().rstrip(".")
+    _, dot, domain = name.rpartition(".")
+    return bool(dot) and domain not in _PRIVATE_DOMAINS and not f".{name}".endswith(_PRIVATE_SUFFIXES)
 
 
 def without_mapping(address: IPAddress) -> IPAddress:

@@ -19,8 +19,11 @@ ATTEMPT_DELAY_SECONDS = 0.25
 
 LOOKUP_POLL_SECONDS = 0.02
 
-MayConnect = Callable[[str, IPAddress], bool]
-"""A function that returns whether a connection to this host may use this address."""
+MayConnect = Callable[[str, IPAddress | None], bool]
+"""A function that returns whether a connection to this host may use this address.
+
+The address is None if a proxy looks up the host's name.
+"""
 
 
 class _Address(NamedTuple):

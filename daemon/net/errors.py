@@ -33,6 +33,18 @@ class ForbiddenAddress(OSError):
     """The host has no address that this connection may use."""
 
 
+class NeedsProxy(OSError):
+    """Only a proxy can reach the host, and PROXY is unset."""
+
+
+class ProxyError(OSError):
+    """The proxy makes no connection to the host. `strerror` is the cause, for the operator."""
+
+
+class ProxyUnusable(ProxyError):
+    """The proxy makes no connection to any host: it is down, or it accepts no login."""
+
+
 def reason(text: str) -> str:
     """Return a text of another machine as one printable line of limited length."""
     line = "".join(character if character.isprintable() else " " for character in text)

@@ -1,4 +1,4 @@
-"""HTTP requests to other machines, with one deadline, without redirects and without a proxy."""
+"""HTTP requests to other machines, with one deadline and without redirects."""
 
 import errno
 import re
@@ -12,8 +12,10 @@ from urllib.parse import quote, urlsplit
 
 import h11
 
-from daemon.net.connection import MayConnect, open_connection
+from config.proxy import Proxy
+from daemon.net.connection import MayConnect
 from daemon.net.errors import HttpError, explain
+from daemon.net.outbound import open_outbound
 from daemon.net.tls import tls_context
 
 USER_AGENT = "Nodetill"
@@ -58,12 +60,14 @@ def exchange(
     body: bytes | None = None,
     deadline_seconds: float,
     most_bytes: int,
+    proxy: Proxy | None,
     body_seconds: float | None = None,
     may_connect: MayConnect | None = None,
 ) -> Answer:
     """Send one request on a new connection. Return the response with at most `most_bytes` of its body.
 
-    `deadline_seconds` is the limit for everything, from the look-up of the name to the last byte.
+    `deadline_seconds` is the limit for everything, from the look-up of the name to the last byte. The proxy
+    of the environment is not used.
     `body_seconds` is the limit for the body, from the end of the head. Raise HttpError.
     """
     ends_at = time.monotonic() + deadline_seconds
@@ -71,7 +75,7 @@ def exchange(
         target = _target(url)
         protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         request = _request(protocol, method, target, headers, body)
-        with closing(_open(target, ends_at, may_connect)) as connection:
+        with closing(_open(target, ends_at, proxy, may_connect)) as connection:
             # A server may respond and close the connection before it has read the whole request.
             with suppress(ConnectionError):
                 _send(connection, request, ends_at)
@@ -185,8 +189,8 @@ def _request(
     return b"".join(to_bytes(event) or b"" for event in events)
 
 
-def _open(target: _Target, ends_at: float, may_connect: MayConnect | None) -> socket:
-    connection = open_connection(target.host, target.port, _seconds_until(ends_at), may_connect)
+def _open(target: _Target, ends_at: float, proxy: Proxy | None, may_connect: MayConnect | None) -> socket:
+    connection = open_outbound(target.host, target.port, _seconds_until(ends_at), proxy, may_connect)
     if not target.is_tls:
         return connection
     connection.settimeout(_seconds_until(ends_at))

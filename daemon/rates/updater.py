@@ -2,74 +2,36 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from itertools import groupby
 
 import structlog
 
 from config import Settings
-from daemon.net import http_client
 from daemon.net.errors import HttpError, reason
-from daemon.rates.sources import NoRates, UnknownPair, addresses_by_pair, read_rates
+from daemon.rates.client import DEADLINE_SECONDS, fetch_rates
+from daemon.rates.sources import NoRates, Rates
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
+from models.queries.request_counts import CURRENCY_USE, used_since
 from models.rate import Rate, quotes, store_rates
 from payments.price import aggregate_quotes
 
 log = structlog.get_logger(__name__)
 
-FIXED = "fixed"
-DEADLINE_SECONDS = 10.0
-MOST_BYTES = 1024 * 1024
 FIRST_RETRY_SECONDS = 5.0
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 
-def ask_source(url: str, deadline_seconds: float = DEADLINE_SECONDS) -> http_client.Answer:
-    """Return the response of a source at its address. Raise HttpError."""
-    return http_client.exchange(
-        "GET",
-        url,
-        headers={"Accept": "application/json"},
-        deadline_seconds=deadline_seconds,
-        most_bytes=MOST_BYTES,
-    )
-
-
-def prices_of(name: str, answer: http_client.Answer) -> dict[str, Decimal]:
-    """Return the prices by currency in a source's response. Raise NoRates."""
-    if answer.status != 200:
-        raise NoRates(f"HTTP {answer.status}")
-    if answer.defect is not None:
-        raise NoRates(answer.defect)
-    return read_rates(name, answer.body)
-
-
-def prices_by_pair(name: str, url: str, deadline_seconds: float = DEADLINE_SECONDS) -> dict[str, Decimal]:
-    """Return the prices of the supported pairs in a source's address, with one request for each pair.
-
-    Raise HttpError, or NoRates if the source supports no pair.
-    """
-    prices: dict[str, Decimal] = {}
-    for address in addresses_by_pair(url):
-        with suppress(UnknownPair):
-            prices |= prices_of(name, ask_source(address, deadline_seconds))
-    if not prices:
-        raise UnknownPair("the source supports none of the pairs in its address")
-    return prices
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The prices by currency, or the problem. Both clocks give the time of the response."""
+    """The prices, or the problem. `answered_seconds` is the time of the response on the monotonic clock."""
 
     source: str
-    prices: Mapping[str, Decimal]
+    rates: Rates
     answered_at: datetime
     answered_seconds: float
     problem: str | None = None
@@ -133,33 +95,25 @@ class RateKeeper(Worker):
             self._has_forgotten = True
 
     def _fetch(self, name: str) -> None:
-        """Fetch the prices of one source. All other methods but `_prices` run in the updater's own thread."""
-        prices: Mapping[str, Decimal] = {}
+        """Fetch the prices of one source. All other methods run in the updater's own thread."""
+        rates = Rates({})
         problem: str | None = "an error in Nodetill; its log has the details"
         try:
-            prices, problem = self._prices(name), None
+            rates = fetch_rates(name, self._settings, self._clock, self._deadline_seconds)
+            problem = None
         except (HttpError, NoRates) as error:
             problem = reason(str(error))
         finally:
             # The prices keep the time of their response, because the database may accept them much later.
-            self._answers.append(_Answer(name, prices, self._clock(), self._monotonic(), problem))
+            self._answers.append(_Answer(name, rates, self._clock(), self._monotonic(), problem))
             self.wake()
-
-    def _prices(self, name: str) -> Mapping[str, Decimal]:
-        if name == FIXED:
-            return self._settings.fixed_rates
-        url = self._settings.rate_urls[name]
-        try:
-            return prices_of(name, ask_source(url, self._deadline_seconds))
-        except UnknownPair:
-            return prices_by_pair(name, url, self._deadline_seconds)
 
     def _store_answers(self) -> None:
         while self._answers:
             answer = self._answers[0]
             if answer.problem is None:
                 with unit_of_work("rates-stored"):
-                    store_rates(answer.source, answer.prices, answer.answered_at)
+                    store_rates(answer.source, answer.rates.prices, answer.rates.as_of or answer.answered_at)
             self._answers.popleft()
             self._schedule(answer)
 
@@ -181,7 +135,11 @@ class RateKeeper(Worker):
         source.fetch_at = answer.answered_seconds + min(delay, refresh)
 
     def _log_disagreements(self) -> None:
-        """Log the sources that are newly left out, and the currencies that have newly lost their price."""
+        """Log the sources that are newly left out, and the currencies that have newly lost their price.
+
+        It is a warning only if a shop uses one of the currencies. Some sources have the market's rate of a
+        currency and others the official rate, so they always differ in currencies that few shops use.
+        """
         max_age = timedelta(seconds=self._settings.rate_max_age)
         left_out: set[tuple[str, str]] = set()
         unpriced: set[str] = set()
@@ -192,8 +150,13 @@ class RateKeeper(Worker):
             if fresh and price is None:
                 unpriced.add(currency)
         for source, pairs in groupby(sorted(left_out - self._left_out), key=lambda pair: pair[0]):
-            currencies = " ".join(currency for _, currency in pairs)
-            log.warning("rate source left out", source=source, currencies=currencies, reason="over 5 % off")
+            currencies = {currency for _, currency in pairs}
+            self._log_currencies("rate source left out", currencies, source=source, reason="over 5 % off")
         if unpriced - self._unpriced:
-            log.warning("no price: the sources disagree", currencies=" ".join(sorted(unpriced)))
+            self._log_currencies("no price: the sources disagree", unpriced)
         self._left_out, self._unpriced = left_out, unpriced
+
+    def _log_currencies(self, event: str, currencies: set[str], **more: str) -> None:
+        is_used = bool(used_since(currencies, self._clock() - CURRENCY_USE))
+        write = log.warning if is_used else log.info
+        write(event, currencies=" ".join(sorted(currencies)), **more)

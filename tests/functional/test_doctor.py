@@ -504,6 +504,34 @@ def test_a_rate_far_from_the_others_is_wrong(installation: Installation) -> None
     assert found.wrong["prices"].startswith("bitpay is more than 5 % off the others in EUR")
 
 
+def test_a_market_rate_beside_official_ones_is_advice(running: Installation) -> None:
+    """Only a currency that a shop uses is named. A source that is off in a few currencies is not broken."""
+    coinbase = b'{"data":{"currency":"BTC","rates":{"EUR":"50000","USD":"54000","ARS":"50000000"}}}'
+    bitpay = b'{"data":[{"code":"EUR","rate":50000},{"code":"ARS","rate":50000000}]}'
+    yadio = b'{"BTC":{"EUR":50000,"USD":54000,"ARS":70000000},"base":"BTC"}'
+    with (
+        Endpoint(answers(200, coinbase)) as first,
+        Endpoint(answers(200, bitpay)) as second,
+        Endpoint(answers(200, yadio)) as third,
+    ):
+        urls = {"RATE_URL_COINBASE": first.url, "RATE_URL_BITPAY": second.url, "RATE_URL_YADIO": third.url}
+        unused = running.diagnose(RATE_SOURCES="coinbase,bitpay,yadio", **urls)
+        with running.database():
+            new_payment(address=Address.get(), currency="ARS", created_at=_now())
+        used = running.diagnose(RATE_SOURCES="coinbase,bitpay,yadio", **urls)
+    assert (unused.state("prices"), used.state("prices")) == ("ok", "advice")
+    assert used.text("prices").startswith("yadio is more than 5 % off the others in ARS, and left out")
+
+
+def test_old_prices_of_a_source_have_their_cure(installation: Installation) -> None:
+    """A mempool of one's own asks the exchanges once an hour."""
+    an_hour_ago = int(_now().timestamp()) - 3600
+    with Endpoint(answers(200, b'{"time":%d,"EUR":50000}' % an_hour_ago)) as source:
+        found = installation.diagnose(RATE_SOURCES="mempool", RATE_URL_MEMPOOL=source.url)
+    assert "the source's own prices are 36" in found.wrong["rates: mempool"]
+    assert "PRICE_UPDATES_PER_HOUR" in found.wrong["rates: mempool"]
+
+
 def test_a_clock_ahead_of_the_rate_sources_is_wrong(installation: Installation) -> None:
     an_hour_ago = format_datetime(_now() - timedelta(hours=1), usegmt=True)
     with Endpoint(answers(200, COINBASE, f"Date: {an_hour_ago}")) as source:

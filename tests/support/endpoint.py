@@ -12,6 +12,9 @@ from typing import Self
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
 """A self-signed certificate for localhost and 127.0.0.1, with its key. It is valid for a hundred years."""
 
+PUBLIC_CERTIFICATE = CERTIFICATE.with_name("shop.example.pem")
+"""A self-signed certificate for shop.example, mail.example and rates.example."""
+
 
 class Request:
     """A received request: the first line, headers with names in lower case, the body."""
@@ -29,7 +32,7 @@ Behaviour = Callable[["Endpoint", socket.socket, Request], None]
 class Endpoint:
     """Reads one request from each connection in a thread of its own, and calls `behave` for the answer."""
 
-    def __init__(self, behave: Behaviour, *, is_tls: bool = False) -> None:
+    def __init__(self, behave: Behaviour, *, is_tls: bool = False, certificate: Path = CERTIFICATE) -> None:
         self.behave = behave
         self.requests: list[Request] = []
         self.released = threading.Event()
@@ -49,7 +52,7 @@ class Endpoint:
 
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if is_tls else None
         if self._tls is not None:
-            self._tls.load_cert_chain(CERTIFICATE)
+            self._tls.load_cert_chain(certificate)
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 

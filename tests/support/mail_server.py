@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -29,6 +30,7 @@ class MailServer:
         *,
         wants_login: bool = False,
         host: str = "127.0.0.1",
+        certificate: Path = CERTIFICATE,
     ) -> None:
         self.answers: dict[str, str] = {}
         self.is_cut_after_data = False
@@ -39,6 +41,7 @@ class MailServer:
         self._security = security
         self._wants_login = wants_login
         self._host = host
+        self._certificate = certificate
         self._port = free_ports(1)[0]
         self._controller = Controller(self, hostname=host, port=self._port, **self._options())
 
@@ -91,7 +94,7 @@ class MailServer:
         options: dict[str, Any] = {}
         if self._security != "none":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(CERTIFICATE)
+            context.load_cert_chain(self._certificate)
             options["ssl_context" if self._security == "tls" else "tls_context"] = context
         if self._wants_login:
             options |= {"authenticator": self._check_login, "auth_required": True, "auth_require_tls": False}

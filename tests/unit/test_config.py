@@ -12,6 +12,7 @@ import pytest
 
 from config import (
     Maildir,
+    Proxy,
     Secret,
     Settings,
     SettingsError,
@@ -48,9 +49,13 @@ def test_each_setting_has_a_default(tmp_path: Path) -> None:
     assert (settings.confirmations, settings.payment_expiry) == (6, 900)
     assert (settings.monitoring_period, settings.late_payments) == (604_800, "review")
     assert settings.underpayment_tolerance == settings.rate_spread == Decimal(0)
-    assert settings.rate_sources == ("coinbase", "kraken", "bitpay", "coingecko")
+    assert settings.rate_sources == ("coinbase", "kraken", "bitpay", "mempool", "yadio")
     assert settings.fixed_rates == {}
     assert settings.rate_urls["bitpay"] == "https://bitpay.com/rates"
+    assert settings.rate_urls["mempool"] == "https://mempool.space/api/v1/prices"
+    assert settings.rate_urls["yadio"] == "https://api.yadio.io/exrates/BTC"
+    assert settings.rate_headers == {}
+    assert settings.proxy is None
     assert (settings.rate_refresh, settings.rate_max_age) == (60, 600)
     assert settings.mail == Maildir(Path("var/mail"))
     assert settings.operator_password is None
@@ -302,6 +307,45 @@ WRONG = {
         "kraken",
         "http://h h/",
     ],
+    "RATE_URL_CUSTOM": [
+        "rates.example",
+        "https://h/{coin}",
+        "https://h/{currency",
+        "https://u:p@h/{currency}",
+    ],
+    "RATE_PATH_CUSTOM": [".last", "data..last", "last.", " last", "data.{coin}.last", "{", "last "],
+    "RATE_CURRENCIES_CUSTOM": ["eur", "EUR,", "EUR,EUR", "BTC", "EURO", "XXX,QQQ", ",".join(["EUR"] * 30)],
+    "RATE_HEADER_COINGECKO": [
+        "key",
+        ": value",
+        "name:",
+        "na me: value",
+        "Host: h",
+        "name: ü",
+        "content-length: 5",
+    ],
+    "PROXY": [
+        "127.0.0.1:9050",
+        "socks5://127.0.0.1:9050",
+        "socks4a://127.0.0.1:9050",
+        "http://127.0.0.1:3128",
+        "socks5h://",
+        "socks5h://127.0.0.1",
+        "socks5h://:9050",
+        "socks5h://127.0.0.1:0",
+        "socks5h://127.0.0.1:99999",
+        "socks5h://127.1:9050",
+        "socks5h://::1:9050",
+        "socks5h://till@127.0.0.1:9050",
+        "socks5h://:p@127.0.0.1:9050",
+        "socks5h://till:@127.0.0.1:9050",
+        f"socks5h://till:{'p' * 256}@127.0.0.1:9050",
+        "socks5h://till:p w@127.0.0.1:9050",
+        "socks5h://till:p/w@127.0.0.1:9050",
+        "socks5h://127.0.0.1:9050/tor",
+        "socks5h://127.0.0.1:9050?a",
+        "socks5h://münchen.example:9050",
+    ],
     "RATE_REFRESH": ["0"],
     "RATE_MAX_AGE": ["0", "59"],
     "RATE_SPREAD": ["100", "-0.1"],
@@ -425,6 +469,12 @@ def test_the_example_of_a_right_value_is_accepted(tmp_path: Path, name: str) -> 
         ("LOG_LEVEL", "INFO", "not in lower case"),
         ("UNDERPAYMENT_TOLERANCE", "1%", "without the % sign"),
         ("RATE_SOURCES", "kraken,", "an extra comma"),
+        ("PROXY", "socks5://127.0.0.1:9050", "write socks5h://"),
+        ("PROXY", "http://127.0.0.1:3128", "other kinds of proxies are not supported"),
+        ("PROXY", "socks5h://127.0.0.1", "has no port"),
+        ("PROXY", "socks5h://till@127.0.0.1:9050", "a user without a password"),
+        ("RATE_PATH_CUSTOM", "data.{coin}.last", "{currency_lower} (eur)"),
+        ("RATE_HEADER_YADIO", "Host: h", "a header that Nodetill sets itself"),
         ("RATE_SOURCES", "fixed:EUR", "without a price"),
         ("EXPLORER_URL", "https://mempool.space/tx/", "has no {txid}"),
         ("MAIL_FROM", "Merchant <till@example.com>", "without a name"),
@@ -463,6 +513,11 @@ RIGHT = {
     "SMTP_URL": ["smtp://h:", "smtp://[::1]:25?starttls=never", "maildir:///srv/mail"],
     "EXPLORER_URL": ["https://h/#/tx/{txid}", "http://[::1]:3002/tx/{txid}", "off"],
     "RATE_URL_KRAKEN": ["http://[::1]:8080/x?y=%20"],
+    "RATE_URL_CUSTOM": ["https://h/{currency}?x={currency_lower}", "http://127.0.0.1:8080/rates"],
+    "RATE_PATH_CUSTOM": ["{currency}", "data.0.{currency_lower}.last price", "XBT{currency}.c.0"],
+    "RATE_CURRENCIES_CUSTOM": ["CLP", "EUR, USD"],
+    "RATE_HEADER_COINGECKO": ["x-cg-demo-api-key: CG-1", "Authorization: Bearer a:b", "a:b"],
+    "PROXY": ["socks5h://u%40x:p%2Fw@[::1]:9050", "socks5h://tor:9050/", "socks5h://till:pässwörd@h:1"],
     "CONFIRMATIONS": ["0", "144"],
     "WEBHOOK_PRIVATE_HOSTS": ["shop, 10.0.0.7,192.168.0.0/16", "fd00::/8,[::1]", "10.0.0.1/8", "my_shop."],
     "ADDRESS_POOL": ["1", "100000"],
@@ -507,6 +562,36 @@ def test_smtp_url_names_a_server_or_a_directory(
 ) -> None:
     """TLS is required unless it is explicitly disabled."""
     assert load(tmp_path, SMTP_URL=url).mail == server
+
+
+def test_the_credentials_of_the_proxy_are_percent_decoded(tmp_path: Path) -> None:
+    proxy = load(tmp_path, PROXY="socks5h://u%40x:p%2Fw@[::1]:9050").proxy
+    assert proxy == Proxy("::1", 9050, "u@x", Secret("p/w"))
+    assert "p/w" not in repr(proxy)
+
+
+@pytest.mark.parametrize(
+    ("environ", "fault"),
+    [
+        (
+            {"RATE_SOURCES": "custom", "RATE_PATH_CUSTOM": "{currency}"},
+            "RATE_URL_CUSTOM: is unset, and RATE_SOURCES has custom",
+        ),
+        (
+            {"RATE_SOURCES": "custom", "RATE_URL_CUSTOM": "https://h/{currency}"},
+            "RATE_PATH_CUSTOM: is unset, and RATE_SOURCES has custom",
+        ),
+        (
+            {"RATE_SOURCES": "custom", "RATE_URL_CUSTOM": "https://h/", "RATE_PATH_CUSTOM": "last"},
+            "RATE_PATH_CUSTOM: has no {currency}",
+        ),
+    ],
+)
+def test_settings_that_need_another_are_refused(tmp_path: Path, environ: dict[str, str], fault: str) -> None:
+    """A source that is not used needs nothing."""
+    (found,) = faults_of(tmp_path, **environ)
+    assert found.startswith(fault)
+    load(tmp_path, **{**environ, "RATE_SOURCES": "kraken"})
 
 
 def test_the_rpc_credentials_are_percent_decoded(tmp_path: Path) -> None:
@@ -610,6 +695,8 @@ SECRETS: Mapping[str, str] = {
     "BITCOIND_RPC_URL": "http://till:hunter2@127.0.0.1:8332",
     "SMTP_URL": "smtp://till:hunter2@mail.example.com",
     "OPERATOR_PASSWORD": "hunter2",
+    "PROXY": "socks5h://till:hunter2@127.0.0.1:9050",
+    "RATE_HEADER_COINGECKO": "x-cg-demo-api-key: hunter2",
 }
 
 
@@ -622,9 +709,10 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
     assert settings.rpc_password.reveal() == "hunter2"
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "BITCOIND_RPC_URL", "SMTP_URL", "PROXY"])
 @pytest.mark.parametrize(
-    "mistake", ["\t{}", "x{}", "{}:[", "http://u:{}@h:x", "smtp://u:{}@", "postgresql://u:{}@h"]
+    "mistake",
+    ["\t{}", "x{}", "{}:[", "http://u:{}@h:x", "smtp://u:{}@", "postgresql://u:{}@h", "socks5h://u:{}@h"],
 )
 def test_no_error_shows_a_secret(tmp_path: Path, name: str, mistake: str) -> None:
     """No error has a part of a wrong value, and no traceback has one."""

@@ -1,7 +1,7 @@
 """Health checks for a monitor, a load balancer and the operator."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +12,7 @@ from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import snapshot
 from models.outbox import EMAIL, Message
-from models.queries.request_counts import used_since
+from models.queries.request_counts import CURRENCY_USE, used_since
 from models.rate import Rate
 from payments.document import timestamp
 from payments.money import currency_codes
@@ -25,7 +25,6 @@ from web.http.responses import Answer
 SILENCE_SECONDS = 30
 BLOCKS_BEHIND = 2
 EMAIL_WAIT_SECONDS = 900
-CURRENCY_USE = timedelta(days=7)
 
 
 Problems = list[tuple[str, str]]

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from admin.doctor.nodetill import _of_webhook_addresses
+from config import load_settings
 from manage import manage
 from models.address import Address
 from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
@@ -666,7 +667,9 @@ def test_an_invalid_webhook_address_is_refused_with_advice(
     assert "hunter2" not in result.output
 
 
-def test_the_password_of_an_old_webhook_address_is_not_shown(run: Callable[..., Result]) -> None:
+def test_the_password_of_an_old_webhook_address_is_not_shown(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
     """An older version accepted one. The doctor names the seller, and the correction."""
     run("seller", "add", "company1")
     Seller.update(webhook_url="http://user:hunter2@host/paid").execute()
@@ -678,6 +681,6 @@ def test_the_password_of_an_old_webhook_address_is_not_shown(run: Callable[..., 
         shown = run(*arguments).output
         assert "hunter2" not in shown
         assert "http://***@host/paid" in shown
-    (finding,) = _of_webhook_addresses()
+    (finding,) = _of_webhook_addresses(load_settings({}, tmp_path))
     assert "manage.py seller set company1 --webhook-url" in finding.text
     assert "hunter2" not in finding.text

@@ -240,3 +240,27 @@ def test_a_removed_seller_is_shown_too(run: Run) -> None:
     assert document(run("show", "company1", "--json"))["removed_at"] is not None
     assert re.search(r"^API key +stopped$", run("show", "company1").stdout, re.MULTILINE)
     assert "there is no seller nobody" in run("show", "nobody").stderr
+
+
+# Onion services
+
+
+ONION = "http://mempoolhqx4isw62xs7abwphsq7ldayuidyx2v2oethdhhj6mlo2r6ad.onion/hook"
+
+
+def test_an_onion_service_as_a_webhook_address_needs_a_proxy(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without PROXY nothing is stored. The line names the setting and an example."""
+    refused = run("add", "company1", "--webhook-url", ONION)
+    assert refused.exit_code == 1
+    assert (
+        "is an onion service, which only Tor can reach: set PROXY, such as PROXY=socks5h://" in refused.stderr
+    )
+    assert document(run("list", "--json")) == []
+    added(run)
+    assert run("set", "company1", "--name", "Alpaca", "--webhook-url", ONION).exit_code == 1
+    shown = document(run("show", "company1", "--json"))
+    assert (shown["name"], shown["webhook_url"]) == ("", None)
+    monkeypatch.setenv("PROXY", "socks5h://127.0.0.1:9050")
+    assert document(run("set", "company1", "--webhook-url", ONION, "--json"))["webhook_url"] == ONION

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -17,14 +18,16 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from config import load_settings
+from daemon.rates.client import MOST_BYTES
 from daemon.rates.sources import NoRates, read_rates
-from daemon.rates.updater import MOST_BYTES, RateKeeper
+from daemon.rates.updater import RateKeeper
 from models.db.connection import database, disconnect, is_sqlite
 from models.db.schema import open_database
 from models.rate import quotes, store_rates
 from tests.conftest import NewDatabase
 from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.endpoint import Behaviour, Endpoint, Request, answers, hangs, sends, trickles
+from tests.support.rows import new_payment
 from tests.support.waiting import wait_until
 
 NOW = datetime(2026, 12, 10, 9, 0, tzinfo=UTC)
@@ -48,7 +51,19 @@ COINGECKO = b"""{"rates":{"btc":{"name":"Bitcoin","unit":"BTC","value":1.0,"type
 "usd":{"name":"US Dollar","unit":"$","value":66118.901,"type":"fiat"},
 "eur":{"name":"Euro","unit":"\\u20ac","value":61139.9,"type":"fiat"},
 "xau":{"name":"Gold - Troy Ounce","unit":"XAU","value":14.9,"type":"commodity"}}}"""
-ANSWERS = {"coinbase": COINBASE, "kraken": KRAKEN, "bitpay": BITPAY, "coingecko": COINGECKO}
+# 1796900000 is ten days after NOW, so it counts as NOW.
+MEMPOOL = b"""{"time":1796900000,"USD":66121,"EUR":61140,"GBP":53001,"CAD":-1,"CHF":52990,"AUD":0,
+"JPY":9612345}"""
+YADIO = b"""{"BTC":{"AED":242840.01,"ARS":93012345.67,"BTC":1,"EUR":61139.9,"USD":66119.2,"XAU":14.9},
+"base":"BTC","timestamp":1796900000123}"""
+ANSWERS = {
+    "coinbase": COINBASE,
+    "kraken": KRAKEN,
+    "bitpay": BITPAY,
+    "mempool": MEMPOOL,
+    "yadio": YADIO,
+    "coingecko": COINGECKO,
+}
 
 
 class Clock:
@@ -116,18 +131,27 @@ def stored(currency: str = "EUR") -> dict[str, Decimal]:
     return {quote.source: quote.price for quote in quotes(currency)}
 
 
+def prices_in(source: str, answer: bytes) -> Mapping[str, Decimal]:
+    return read_rates(source, answer).prices
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("coinbase", {"AED": "224548.12", "EUR": "61142.3", "JPY": "9612345.5", "USD": "66123.455"}),
         ("kraken", {"AUD": "100998.70000", "CHF": "52990.20000", "EUR": "61140.10000"}),
         ("bitpay", {"USD": "66120.07", "EUR": "61150.2"}),
+        (
+            "mempool",
+            {"USD": "66121", "EUR": "61140", "GBP": "53001", "CHF": "52990", "JPY": "9612345"},
+        ),
+        ("yadio", {"AED": "242840.01", "ARS": "93012345.67", "EUR": "61139.9", "USD": "66119.2"}),
         ("coingecko", {"USD": "66118.901", "EUR": "61139.9"}),
     ],
 )
 def test_a_sources_answer_is_read_to_the_last_digit(source: str, expected: dict[str, str]) -> None:
     """Only money is read: no coin, no metal, and no bitcoin in bitcoin."""
-    rates = read_rates(source, ANSWERS[source])
+    rates = prices_in(source, ANSWERS[source])
     assert {currency: str(price) for currency, price in rates.items()} == expected
 
 
@@ -154,6 +178,8 @@ ODD_ENTRIES = {
         '{{"code":{value},"rate":70000}}',
         '{{"code":"CHF"}}',
     ],
+    "mempool": ['"PLN":{value}', '"":{value}'],
+    "yadio": ['"CHF":{value}', '"":{value}'],
     "coingecko": [
         *(
             '"chf":{value}',
@@ -167,6 +193,8 @@ FIRST_ENTRY = {
     "coinbase": b'"AED":',
     "kraken": b'"XBTAUD":',
     "bitpay": b'{"code":"BTC"',
+    "mempool": b'"USD":',
+    "yadio": b'"AED":',
     "coingecko": b'"btc":',
 }
 
@@ -177,15 +205,15 @@ FIRST_ENTRY = {
 )
 def test_an_invalid_entry_removes_no_other_price(source: str, entry: str, value: str) -> None:
     answer, first = ANSWERS[source], FIRST_ENTRY[source]
-    expected = read_rates(source, answer)
+    expected = prices_in(source, answer)
     odd = entry.format(value=value).encode("latin-1")
-    assert read_rates(source, answer.replace(first, odd + b"," + first)) == expected
+    assert prices_in(source, answer.replace(first, odd + b"," + first)) == expected
 
 
 def test_a_price_beside_an_invalid_one_of_the_same_currency_counts() -> None:
     good, odd = '{"code":"EUR","rate":61150.2}', '{"code":"EUR","rate":null}'
     for entries in (f"{good},{odd}", f"{odd},{good}"):
-        assert read_rates("bitpay", f'{{"data":[{entries}]}}'.encode()) == {"EUR": Decimal("61150.2")}
+        assert prices_in("bitpay", f'{{"data":[{entries}]}}'.encode()) == {"EUR": Decimal("61150.2")}
 
 
 @pytest.mark.parametrize(
@@ -194,15 +222,15 @@ def test_a_price_beside_an_invalid_one_of_the_same_currency_counts() -> None:
 def test_a_warning_of_kraken_is_no_error(error: str) -> None:
     """The prices beside a warning are valid."""
     answer = KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode())
-    assert read_rates("kraken", answer) == read_rates("kraken", KRAKEN)
-    assert read_rates("kraken", KRAKEN.replace(b'"error":[],', b"")) == read_rates("kraken", KRAKEN)
+    assert prices_in("kraken", answer) == prices_in("kraken", KRAKEN)
+    assert prices_in("kraken", KRAKEN.replace(b'"error":[],', b"")) == prices_in("kraken", KRAKEN)
 
 
 @pytest.mark.parametrize("error", ['["EService:Unavailable"]', '["WGeneral:x","EGeneral:y"]', '["other"]'])
 def test_an_error_of_kraken_gives_no_rates(error: str) -> None:
     """The prices beside an error are not used, and its text is not quoted."""
     with pytest.raises(NoRates) as caught:
-        read_rates("kraken", KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode()))
+        prices_in("kraken", KRAKEN.replace(b'"error":[]', f'"error":{error}'.encode()))
     assert str(caught.value) == "the source returned an error"
 
 
@@ -219,6 +247,11 @@ def test_an_error_of_kraken_gives_no_rates(error: str) -> None:
         ("coinbase", b'{"data":{"currency":"BTC","rates":{"EUR":1e999999}}}'),
         ("coinbase", b'{"data":{"currency":"BTC","rates":{"EUR":' + b"9" * 5000 + b"}}}"),
         ("bitpay", b'{"data":{"EUR":1}}'),
+        ("mempool", b'{"time":1796900000,"USD":-1,"EUR":-1}'),
+        ("mempool", b"[1]"),
+        ("yadio", b'{"error":"unknown base"}'),
+        ("yadio", b'{"BCH":{"EUR":500},"base":"BCH","timestamp":1796900000123}'),
+        ("yadio", YADIO.replace(b'"base":"BTC"', b'"base":"USD"')),
         ("bitpay", b"[" * 100_000),
         ("coingecko", COINGECKO[:100]),
         ("coingecko", b"\xff\xfe"),
@@ -228,7 +261,7 @@ def test_an_error_of_kraken_gives_no_rates(error: str) -> None:
 )
 def test_an_answer_of_another_form_gives_no_rates(source: str, answer: bytes) -> None:
     with pytest.raises(NoRates):
-        read_rates(source, answer)
+        prices_in(source, answer)
 
 
 json_values = st.recursive(
@@ -237,7 +270,7 @@ json_values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["data", "rates", "error", "result", "c", "code", "rate", "type", "eur", "XXBTZEUR"]
+                "data rates error result c code rate type eur XXBTZEUR BTC EUR time timestamp".split()
             ),
             inner,
             max_size=4,
@@ -250,7 +283,7 @@ json_values = st.recursive(
 @given(st.sampled_from(sorted(ANSWERS)), json_values)
 def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
     try:
-        rates = read_rates(source, json.dumps(document).encode())
+        rates = prices_in(source, json.dumps(document).encode())
     except NoRates:
         return
     assert rates
@@ -272,7 +305,7 @@ def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
 def test_no_answer_is_read_more_than_once(answer: bytes) -> None:
     """These are the largest answers, each of a form that takes a backtracking search hours."""
     with pytest.raises(NoRates):
-        read_rates("kraken", answer)
+        prices_in("kraken", answer)
 
 
 def test_all_sources_are_requested_and_stored(market: Market) -> None:
@@ -284,6 +317,8 @@ def test_all_sources_are_requested_and_stored(market: Market) -> None:
         "coinbase": Decimal("61142.3"),
         "coingecko": Decimal("61139.9"),
         "kraken": Decimal("61140.10000"),
+        "mempool": Decimal(61140),
+        "yadio": Decimal("61139.9"),
     }
     assert {quote.fetched_at for quote in quotes()} == {NOW}
     request = market.endpoints["coinbase"].requests[0]
@@ -436,6 +471,20 @@ def test_two_sources_that_disagree_are_logged(market: Market) -> None:
     ]
 
 
+@pytest.mark.parametrize(("days", "level"), [(8, "info"), (6, "warning")])
+def test_a_disagreement_is_a_warning_only_in_a_currency_that_shops_use(
+    market: Market, days: int, level: str
+) -> None:
+    """A currency is in use for seven days after a request."""
+    new_payment(currency="EUR", created_at=NOW - timedelta(days=days))
+    new_payment(1001, currency="USD", created_at=NOW)
+    far_off = KRAKEN.replace(b"61140.10000", b"71140.10000")
+    keeper = market.keeper({"coinbase": answers(200, COINBASE), "kraken": answers(200, far_off)})
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert [(line["currencies"], line["log_level"]) for line in lines] == [("EUR", level)]
+
+
 def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Market) -> None:
     """After three hours without the database the source is requested again at once."""
     keeper = market.keeper({"coinbase": answers(200, COINBASE)})
@@ -449,6 +498,140 @@ def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Ma
     assert {quote.fetched_at for quote in quotes()} == {NOW}
     keeper.take_turn()
     assert {quote.fetched_at for quote in quotes()} == {NOW + timedelta(hours=3)}
+
+
+# The source's own time
+
+
+@pytest.mark.parametrize("source", ["mempool", "yadio"])
+def test_a_price_is_as_old_as_its_source_says(market: Market, source: str) -> None:
+    """It counts for RATE_MAX_AGE from that time on, and is then refused."""
+    stated = {"mempool": int(NOW.timestamp()), "yadio": int(NOW.timestamp() * 1000)}[source]
+    answer = re.sub(rb'("time(?:stamp)?":)\d+', rb"\g<1>%d" % stated, ANSWERS[source])
+    keeper = market.keeper({source: answers(200, answer)})
+    market.clock.advance(600)
+    refresh(keeper)
+    assert {quote.fetched_at for quote in quotes()} == {NOW}
+    market.clock.advance(60)
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert {quote.fetched_at for quote in quotes()} == {NOW}
+    assert [line["reason"] for line in lines] == [
+        "the source's own prices are 660 s old, and RATE_MAX_AGE is 600"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stated", "as_of"),
+    [
+        ("1796900000", 1_796_900_000),
+        ("1796900000123", 1_796_900_000),
+        ('"1796900000"', 1_796_900_000),
+        ("0", 0),
+        *((text, None) for text in ("null", '"soon"', "{}", "[]", "1e999", "NaN", "9" * 400)),
+    ],
+)
+def test_the_time_of_an_answer_is_read_in_seconds_or_milliseconds(stated: str, as_of: int | None) -> None:
+    """An invalid time is no time, and removes no price."""
+    rates = read_rates("mempool", f'{{"time":{stated},"EUR":61140}}'.encode())
+    assert rates.prices == {"EUR": Decimal(61140)}
+    assert (None if rates.as_of is None else int(rates.as_of.timestamp())) == as_of
+
+
+# A source of the operator's own
+
+
+def custom(environ: Mapping[str, str], endpoint: Endpoint, path: str, query: str = "") -> dict[str, str]:
+    url = f"http://127.0.0.1:{endpoint.port}/ticker{query}"
+    return {"RATE_SOURCES": "custom", "RATE_URL_CUSTOM": url, "RATE_PATH_CUSTOM": path, **environ}
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ('{"data":{"EUR":{"last":"61142.30"},"CHF":{"last":0},"BTC":{"last":1}}}', "data.{currency}.last"),
+        ('{"result":{"XBTEUR":{"c":["61142.30","1"]}}}', "result.XBT{currency}.c.0"),
+        ('[{},{"eur":61142.30,"usd":null}]', "1.{currency_lower}"),
+        ('{"EUR":61142.30,"0":{}}', "{currency}"),
+    ],
+)
+def test_a_custom_source_names_all_its_currencies_in_one_answer(
+    market: Market, document: str, path: str
+) -> None:
+    """Names lead into objects, and numbers into arrays."""
+    endpoint = market.endpoint(answers(200, document.encode()))
+    refresh(market.keeper_with(custom({}, endpoint, path)))
+    assert [(quote.currency, str(quote.price)) for quote in quotes()] == [("EUR", "61142.30")]
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (b"<html>", "the response is no JSON"),
+        (b'{"data":{}}', "the response contains no prices"),
+        (b'{"data":[]}', "the response contains no prices"),
+        (b"7", "the response contains no prices"),
+    ],
+)
+def test_a_custom_answer_without_prices_is_logged(market: Market, document: bytes, reason: str) -> None:
+    keeper = market.keeper_with(custom({}, market.endpoint(answers(200, document)), "data.{currency}.last"))
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert [line["reason"] for line in lines] == [reason]
+    assert quotes() == []
+
+
+def ticker(endpoint: Endpoint, connection: socket.socket, request: Request) -> None:
+    """Answer for one currency of the address: EUR has a price, CHF an odd answer, any other is unknown."""
+    known = {"btceur": b'{"last":"61142.30"}', "btcchf": b'{"error":"closed"}'}
+    body = known.get(urlsplit(request.line.split(" ")[1]).query)
+    answers(404 if body is None else 200, body or b"{}")(endpoint, connection, request)
+
+
+def test_a_custom_source_can_have_an_address_for_each_currency(market: Market) -> None:
+    """A currency that it does not have removes no other."""
+    endpoint = market.endpoint(ticker)
+    currencies = {"RATE_CURRENCIES_CUSTOM": "SEK,EUR,CHF"}
+    keeper = market.keeper_with(custom(currencies, endpoint, "last", "?btc{currency_lower}"))
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert [(quote.currency, str(quote.price)) for quote in quotes()] == [("EUR", "61142.30")]
+    assert [request.line.split("?")[1].split(" ")[0] for request in endpoint.requests] == [
+        "btcsek",
+        "btceur",
+        "btcchf",
+    ]
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("behave", "reason"),
+    [
+        (ticker, "the responses contain no prices at RATE_PATH_CUSTOM"),
+        (answers(503), "HTTP 503"),
+        (answers(429), "HTTP 429"),
+    ],
+)
+def test_a_failing_custom_source_removes_no_price(market: Market, behave: Behaviour, reason: str) -> None:
+    store_rates("custom", {"EUR": Decimal(60000)}, NOW - MINUTE)
+    keeper = market.keeper_with(custom({}, market.endpoint(behave), "ask", "?btc{currency_lower}"))
+    with capture_logs() as lines:
+        refresh(keeper)
+    assert [line["reason"] for line in lines] == [reason]
+    assert stored() == {"custom": Decimal(60000)}
+
+
+def test_a_source_gets_its_header_and_no_other(market: Market) -> None:
+    """The value is a secret."""
+    environ = {"RATE_HEADER_COINGECKO": "x-cg-demo-api-key: hunter2", "RATE_SOURCES": "coingecko,coinbase"}
+    for name in ("coingecko", "coinbase"):
+        market.endpoints[name] = market.endpoint(answers(200, ANSWERS[name]))
+        environ[f"RATE_URL_{name.upper()}"] = market.endpoints[name].url
+    refresh(market.keeper_with(environ))
+    assert market.endpoints["coingecko"].requests[0].headers["x-cg-demo-api-key"] == "hunter2"
+    assert "hunter2" not in str(market.endpoints["coinbase"].requests[0].headers)
+    assert len(stored()) == 2
 
 
 def test_fixed_rates_are_stored_at_each_refresh(market: Market) -> None:

@@ -1,7 +1,9 @@
 """Limits of open requests and of requests per minute keep one key from using all resources."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +86,34 @@ def test_the_limits_count_by_indexes_of_open_and_new_requests(shop: WebServer) -
         filled = query.replace("created_at > ?", "created_at > 1").replace("?", "'company1'", 1)
         plan = database.execute_sql(f"{explain} {filled.replace('?', '5')}").fetchall()
         assert any(index in str(row[-1]) for row in plan), plan
+
+
+def test_the_currencies_in_use_are_found_by_their_index(
+    shop: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each currency is one look-up, however many requests were made in it."""
+    shop.created(currency="EUR")
+    asked = {"EUR", "JPY", "CHF"}
+    assert request_counts.used_since(asked, shop.now - timedelta(days=7)) == {"EUR"}
+    assert request_counts.used_since(asked, shop.now) == set()
+    assert request_counts.used_since(set(), shop.now - timedelta(days=7)) == set()
+    if not is_sqlite():
+        # PostgreSQL reads a small table whole, whatever indexes there are.
+        database.execute_sql("SET enable_seqscan = off")
+    execute = database.obj.execute_sql
+    plans: list[str] = []
+
+    def explained(sql: str, parameters: Any = None, *more: Any) -> Any:
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite() else "EXPLAIN"
+        plans.extend(str(row[-1]) for row in execute(f"{explain} {sql}", parameters).fetchall())
+        return execute(sql, parameters, *more)
+
+    monkeypatch.setattr(database.obj, "execute_sql", explained)
+    request_counts.used_since(asked, shop.now)
+    monkeypatch.undo()
+    about = [line for line in plans if "payment_" in line]
+    assert about
+    assert all("payment_currency" in line for line in about), plans
 
 
 def test_a_qr_code_is_drawn_once(shop: WebServer) -> None:
