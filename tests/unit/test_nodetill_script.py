@@ -21,7 +21,8 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.units, self.secrets, self.state = (directory / name for name in ("units", "secrets", "state"))
-        for folder in (self.units, self.secrets, self.state, directory / "bin"):
+        self.package = directory / "package"
+        for folder in (self.units, self.package, self.secrets, self.state, directory / "bin"):
             folder.mkdir()
         for unit in UNITS:
             shutil.copy(ROOT / "systemd" / f"{unit}.service", self.units)
@@ -63,9 +64,12 @@ class Machine:
 
     def _place(self, path: Path) -> None:
         text = path.read_text().replace(SECRETS, str(self.secrets))
-        text = text.replace("/etc/systemd/system", str(self.units)).replace(
-            "/var/lib/nodetill", str(self.state)
-        )
+        for real, place in (
+            ("/etc/systemd/system", self.units),
+            ("/usr/lib/systemd/system", self.package),
+            ("/var/lib/nodetill", self.state),
+        ):
+            text = text.replace(real, str(place))
         path.write_text(text)
 
     def _program(self, name: str, line: str) -> None:
@@ -143,6 +147,20 @@ def test_a_missing_unit_is_named(machine: Machine) -> None:
     (machine.units / "nodetill-web.service").unlink()
     done = machine.run("doctor")
     assert (done.returncode, "nodetill-web.service is missing: copy it" in done.stderr) == (1, True)
+
+
+def test_the_units_of_the_debian_package_are_read(machine: Machine) -> None:
+    """The package has its units in /usr. The administrator's edits of them are in /etc."""
+    for unit in UNITS:
+        (machine.units / f"{unit}.service").rename(machine.package / f"{unit}.service")
+    machine.keep("metrics-token", "a token")
+    machine.edit(
+        "nodetill-web",
+        f"LoadCredential=metrics-token:{SECRETS}/metrics-token",
+        "Environment=METRICS_TOKEN_FILE=%d/metrics-token",
+    )
+    environ = machine.environ()
+    assert (environ["SMTP_URL"], environ["METRICS_TOKEN"]) == ("the smtp-url", "a token")
 
 
 def test_only_root_may_run_it(machine: Machine) -> None:
