@@ -17,6 +17,8 @@ ENVIRONMENT = ROOT / ".venv"
 
 def command_instead() -> str:
     """Return this command with the Python of .venv, or the command that makes .venv."""
+    if not (ROOT / "Makefile").exists():
+        return "apt install --reinstall nodetill"
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists() or ENVIRONMENT.resolve() == Path(sys.prefix).resolve():
         return f"make -C {shlex.quote(str(ROOT))} setup"

@@ -1,6 +1,7 @@
 """A program that runs outside the virtual environment prints the command to type, and no traceback."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,12 @@ def test_the_printed_command_works(tmp_path: Path) -> None:
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0
     assert "seller add" in again.stdout
+
+
+def test_the_debian_package_is_installed_again(tmp_path: Path) -> None:
+    """It has no Makefile."""
+    shutil.copy(PROJECT / "packages.py", tmp_path)
+    (tmp_path / "manage.py").write_text("import packages\nimport bottle\n")
+    command = [sys.executable, "-S", str(tmp_path / "manage.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("; run: apt install --reinstall nodetill\n")
