@@ -8,6 +8,12 @@
 #              and debootstrap
 # make fresh-test   run the tests in a fresh, minimal Debian 13 as an ordinary user: needs root and debootstrap;
 #              FRESH_ARGS are options that `python -m tests.support.fresh_machine --help` lists
+# make deb     build the Debian package in dist/; DEB_ARCH=arm64 builds the one for ARM
+# make deb-test    install, upgrade, remove and purge the package in a fresh Debian 13, with a payment: needs root
+#              and debootstrap
+# make image   build the OCI image in dist/ with buildah; IMAGE_BASE=docker.io/library/debian:trixie-slim takes that
+#              base, else root makes one by debootstrap
+# make image-test  run both servers from the image, with a payment: needs root, buildah and debootstrap
 # make check   run lint and tests, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
@@ -23,13 +29,17 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 FRESH_ARGS ?=
 LOCK_ARGS ?=
+DEB_ARCH ?= $(shell dpkg --print-architecture)
+# Debian sorts a version with a tilde before the version without it.
+DEB_VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' version.py | tr - '~')
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
 # A module's tests share its servers, so one worker runs them all. The modules start in their order.
 PARALLEL = -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test check lint lock bench soak clean
+.PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test deb deb-test image image-test check lint \
+	lock bench soak clean
 
 setup: .venv/installed
 
@@ -56,6 +66,18 @@ install-test: setup-dev bitcoind
 fresh-test: setup-dev
 	@.venv/bin/python -m tests.support.fresh_machine $(FRESH_ARGS)
 
+deb: setup-dev
+	@debian/build $(DEB_ARCH) '$(DEB_VERSION)' dist
+
+deb-test: setup-dev bitcoind
+	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_debian_package.py
+
+image: deb
+	@container/build $(DEB_ARCH) '$(DEB_VERSION)' dist
+
+image-test: setup-dev bitcoind
+	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_container_image.py
+
 check: export TEST_COMPLETE = 1
 check: lint test
 
@@ -76,7 +98,7 @@ soak: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.fault_figures
 
 clean:
-	rm -rf .venv .bitcoind .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist .venv .bitcoind .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # One lock file is for every Python from 3.11 on and for every platform. The options of requirements.txt come
 # first, because pip takes a package without a wheel only where these options name the package.

@@ -1,5 +1,6 @@
-"""The commands that the test of docs/install.md takes from the page."""
+"""The commands that tests take from the pages about installations."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from tests.support.page_commands import Command, page_commands
 
-INSTALL = Path(__file__).parent.parent.parent / "docs" / "install.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
+FIVE_STEPS = ("debian", "containers", "umbrel-start9-raspiblitz")
 
 PAGE = """\
 # A page
@@ -57,10 +59,20 @@ def test_a_block_without_an_end_is_a_fault_of_the_page(page: str) -> None:
         list(page_commands(page))
 
 
-def test_each_command_of_the_install_page_is_whole() -> None:
+@pytest.mark.parametrize("name", ["install", *FIVE_STEPS])
+def test_each_command_of_a_page_is_whole(name: str) -> None:
     """bash can parse each of them by itself."""
-    commands = list(page_commands(INSTALL.read_text(encoding="utf-8")))
-    assert {command.section.partition(".")[0] for command in commands} >= set(map(str, range(1, 11)))
-    for command in commands:
+    for command in page_commands((DOCS / f"{name}.md").read_text(encoding="utf-8")):
         done = subprocess.run(["bash", "-n", "-c", command.text], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), command
+
+
+def test_the_install_page_has_commands_in_each_section() -> None:
+    commands = list(page_commands((DOCS / "install.md").read_text(encoding="utf-8")))
+    assert {command.section.partition(".")[0] for command in commands} >= set(map(str, range(1, 11)))
+
+
+@pytest.mark.parametrize("name", FIVE_STEPS)
+def test_the_other_pages_have_five_steps(name: str) -> None:
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^## (\d+)\. ", text) == ["1", "2", "3", "4", "5"]
