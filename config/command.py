@@ -9,6 +9,8 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 _NAME = "nodetill"
+_PROGRAMS = (_NAME, "manage")
+"""The scripts that may start manage.py: on Debian, and in a container."""
 
 
 @cache
@@ -22,9 +24,10 @@ def command_of(root: Path, python: Path, directory: Path, search_path: str | Non
 
     `python` is the program's Python, `directory` its working directory, and `search_path` a PATH variable.
     """
-    found = shutil.which(_NAME, path=search_path)
-    if found is not None and _starts(Path(found), root):
-        return _NAME
+    for program in _PROGRAMS:
+        found = shutil.which(program, path=search_path)
+        if found is not None and _starts(Path(found), root):
+            return program
     if root.name == "site-packages":
         # pip has put the program beside its Python.
         return shlex.quote(str(python.with_name(_NAME)))

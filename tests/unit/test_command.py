@@ -27,6 +27,15 @@ def test_the_installed_program_is_named(programs: Path) -> None:
     assert command_of(Path("/opt/nodetill"), python, Path("/var/lib/nodetill"), str(programs)) == "nodetill"
 
 
+def test_the_program_of_a_container_is_named(tmp_path: Path) -> None:
+    """An image has it as `manage`."""
+    program = tmp_path / "manage"
+    program.write_text((ROOT / "container" / "manage").read_text())
+    program.chmod(0o755)
+    root = Path("/usr/lib/nodetill")
+    assert command_of(root, root / ".venv/bin/python", Path("/var/lib/nodetill"), str(tmp_path)) == "manage"
+
+
 def test_the_program_of_another_copy_is_not_named(programs: Path) -> None:
     """It would work on another database."""
     root = Path("/home/me/nodetill")
