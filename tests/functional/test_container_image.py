@@ -126,7 +126,9 @@ def test_a_payment_is_made_through_the_image(
     containers: Containers, node: RegtestNode, start: Callable[[str], Server]
 ) -> None:
     daemon, web = start("daemon"), start("web")
-    wait_until(lambda: containers.run("web", "health").returncode == 0, 120, "health to report that all is well")
+    wait_until(
+        lambda: containers.run("web", "health").returncode == 0, 120, "health to report that all is well"
+    )
     report = containers.run("daemon", "manage", "doctor")
     assert " none failed, " in report.stdout, report.stdout
     client = Client(f"http://127.0.0.1:{containers.port}")
