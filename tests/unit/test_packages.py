@@ -12,8 +12,9 @@ from regtest.node import PROJECT
 
 
 def _run(program: str, *arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program by a Python that has no packages."""
-    command = [sys.executable, "-S", str(PROJECT / program), *arguments]
+    """Run a program by a Python outside the virtual environment that has no packages."""
+    python = Path(sys.executable).resolve()
+    command = [str(python), "-S", str(PROJECT / program), *arguments]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60)
 
 
