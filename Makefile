@@ -22,7 +22,7 @@
 #              long a fault hides a payment
 
 PYTHON ?= python3
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 6
 DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=
