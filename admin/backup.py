@@ -11,6 +11,8 @@ from models.address import retire_free
 from models.db.connection import database, is_sqlite
 from models.db.sqlite import sqlite3
 
+MAX_SKIPPED = 1_000_000
+
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
@@ -34,17 +36,27 @@ def backup(path: Path, as_json: bool) -> None:
 
 
 @click.command("retire-pool")
+@click.option(
+    "--skip",
+    type=click.IntRange(0, MAX_SKIPPED),
+    default=0,
+    metavar="N",
+    help="Descriptors: skip so many more addresses.",
+)
 @json_option
-def retire_pool(as_json: bool) -> None:
+def retire_pool(skip: int, as_json: bool) -> None:
     """After a restore: discard the unused addresses from the backup.
 
     \b
     manage.py database retire-pool
+    manage.py database retire-pool --skip 5000
 
-    Customers may have got these addresses since the backup. The daemon makes new ones.
+    Customers may have got these addresses since the backup. The daemon makes new ones. For a wallet with a
+    descriptor the daemon begins behind the 1,000 addresses that it watches beyond the pool. If more requests
+    may have been made since the backup, give their number by --skip.
     """
-    with open_settings_and_database():
-        retired = retire_free(datetime.now(UTC))
+    with open_settings_and_database(), database.atomic():
+        retired = retire_free(datetime.now(UTC), skip)
     answer({"retired": retired}, f"{retired} addresses are retired: no customer gets them.", as_json)
 
 

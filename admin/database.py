@@ -16,10 +16,16 @@ from admin.database_copy import Differs, compare_rows, copy_rows, row_counts, wr
 from admin.terminal import table
 from config.addresses import database_url
 from config.types import InvalidValue
+from models.daemon_status import daemon_report, update_report
 from models.db.connection import DatabaseError, disconnect, one_line
 from models.db.leadership import DaemonEpoch
 from models.db.lock import database_lock
 from models.db.schema import open_database
+from models.db.witness import is_original, renewed_mark
+from models.wallet import Wallet
+
+_ROWS_OF_NEW = {DaemonEpoch._meta.table_name: 1, Wallet._meta.table_name: 1}
+"""The rows of a new database, by table."""
 
 
 @click.group()
@@ -112,15 +118,20 @@ def _copy(source_url: str, target_url: str) -> dict[str, int]:
         refusal = "the daemon works on the old database: stop both servers first"
         source = stack.enter_context(_opened_alone(source_url, refusal))
         stack.enter_context(write_locked(source))
+        mark = daemon_report().witness
+        is_moved = mark is not None and is_original(mark)
         counts = row_counts(source)
         target = stack.enter_context(_opened_alone(target_url, "a daemon works on the new database"))
         stack.enter_context(write_locked(target))
-        if any(rows for name, rows in row_counts(target).items() if name != DaemonEpoch._meta.table_name):
+        if any(rows > _ROWS_OF_NEW.get(name, 0) for name, rows in row_counts(target).items()):
             raise DatabaseError("the new database has rows already; the copy needs an empty database")
         with _progress("copying", counts) as advance:
             copy_rows(source, target, advance)
         with _progress("checking", counts) as advance:
             compare_rows(source, target, advance)
+        if is_moved:
+            # Otherwise the daemon would take the new database for an older copy.
+            update_report(witness=renewed_mark(None))
     return counts
 
 

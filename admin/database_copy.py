@@ -22,8 +22,10 @@ from models.output import Output, WatchedOutpoint
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
+from models.wallet import Wallet
 
 TABLES: tuple[type[Table], ...] = (
+    Wallet,
     Seller,
     Address,
     PaymentRequest,

@@ -16,8 +16,7 @@ from config import Settings
 from daemon.node.rpc import METHOD_NOT_FOUND, NO_CREDENTIALS
 
 # Creating a wallet is fast, but loading an old one may need a rescan from its birthday.
-# urllib3 tries a name's addresses in turn, and `connect` is the limit for each of them.
-TIMEOUT = urllib3.Timeout(connect=3.0, read=600.0)
+CONNECT_SECONDS, READ_SECONDS = 3.0, 600.0
 RPC_IN_WARMUP = -28
 TOO_MANY_PARAMETERS = 50
 
@@ -50,15 +49,21 @@ class OperatorRpc:
         self.wallet = settings.bitcoind_wallet
         self._settings = settings
         self._address = settings.rpc_url_without_credentials
-        self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+        self._pool = urllib3.PoolManager(maxsize=2, timeout=_timeout(READ_SECONDS), retries=False)
 
-    def call(self, method: str, *parameters: Any, in_wallet: bool = False) -> Any:
-        """Return the result. Raise RpcFault or Forbidden, or CommandError where bitcoind can't be reached."""
-        return self._call(_wallet_path(self.wallet) if in_wallet else "/", method, parameters)
+    def call(
+        self, method: str, *parameters: Any, in_wallet: bool = False, seconds: float = READ_SECONDS
+    ) -> Any:
+        """Return the result. Wait for it for so many seconds.
 
-    def _call(self, path: str, method: str, parameters: Sequence[Any]) -> Any:
+        Raise RpcFault or Forbidden, or CommandError where bitcoind can't be reached.
+        """
+        return self._call(_wallet_path(self.wallet) if in_wallet else "/", method, parameters, seconds)
+
+    def _call(self, path: str, method: str, parameters: Sequence[Any], seconds: float = READ_SECONDS) -> Any:
+        call = {"method": method, "params": parameters, "id": method}
         for credentials in self._users():
-            answer = self._post(path, credentials, {"method": method, "params": parameters, "id": method})
+            answer = self._post(path, credentials, call, seconds)
             if answer.status not in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
                 return self._result(method, answer)
         cookie = self._settings.bitcoind_cookie_file
@@ -131,9 +136,12 @@ class OperatorRpc:
                 "is bitcoind running, and is BITCOIND_COOKIE_FILE right?"
             ) from error
 
-    def _post(self, path: str, credentials: str, call: dict[str, Any]) -> urllib3.BaseHTTPResponse:
+    def _post(
+        self, path: str, credentials: str, call: dict[str, Any], seconds: float = READ_SECONDS
+    ) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
-        return self._request("POST", path, body=json.dumps(call), headers=headers)
+        body = json.dumps(call)
+        return self._request("POST", path, body=body, headers=headers, timeout=_timeout(seconds))
 
     def _get(self, path: str) -> urllib3.BaseHTTPResponse:
         return self._request("GET", path)
@@ -160,6 +168,11 @@ class OperatorRpc:
         if fault["code"] == RPC_IN_WARMUP:
             raise CommandError(f"bitcoind is starting ({fault['message']}); try again")
         raise RpcFault(method, fault["code"], fault["message"])
+
+
+def _timeout(seconds: float) -> urllib3.Timeout:
+    # urllib3 tries a name's addresses in turn, and `connect` is the limit for each of them.
+    return urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds)
 
 
 def _wallet_path(name: str) -> str:

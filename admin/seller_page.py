@@ -8,6 +8,7 @@ from admin.terminal import readable_time
 from config.addresses import without_credentials
 from models.queries.sellers import requests_by_status, webhook_figures
 from models.seller import OPERATOR, Seller
+from models.wallet import wallet_name
 from payments.document import timestamp
 
 
@@ -19,6 +20,7 @@ def document(row: Seller) -> dict[str, str | None]:
         "email": row.email,
         "support": row.support,
         "webhook_url": None if row.webhook_url is None else without_credentials(row.webhook_url),
+        "wallet": wallet_name(row.wallet_id),
         "created_at": timestamp(row.created_at),
         "removed_at": timestamp(row.removed_at),
     }
@@ -51,6 +53,7 @@ def page(found: dict[str, Any]) -> str:
             ("Name", found["name"] or "none"),
             ("Email", found["email"] or "none"),
             ("Support", found["support"] or "none"),
+            ("Wallet", found["wallet"] or "the default wallet"),
             ("Added", readable_time(found["created_at"])),
             *([("Removed", readable_time(found["removed_at"]))] if found["removed_at"] else []),
             ("API key", _api_key(found)),

@@ -1,11 +1,11 @@
 """`manage.py seller`: the shops that may create payment requests, and their keys."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 import peewee
 
+from admin.checked import Checked
 from admin.cli import (
     CommandError,
     answer,
@@ -18,6 +18,7 @@ from admin.cli import (
 from admin.seller_keys import key_hash, new_api_key, renew_api_key, renew_webhook_secret
 from admin.seller_page import document, full_document, page
 from admin.terminal import table
+from admin.wallet_choice import chosen_wallet, wallets_change
 from config import Settings
 from config.addresses import email_address, http_url, support_contact
 from config.proxy import check_reachable
@@ -28,26 +29,8 @@ from payments.document import timestamp
 
 LONGEST_NAME = 200
 MAX_OVERLAP_HOURS = 30 * 24
+_COLUMNS = {"wallet": "wallet_id"}
 _SECRETS = ("api_key", "webhook_secret")
-
-
-class Checked(click.ParamType[str]):
-    """A parameter with one of the settings' types. No error quotes a `hidden` value: it may be a password."""
-
-    def __init__(self, name: str, kind: Kind[str], *, hidden: bool = False) -> None:
-        self.name = name
-        self._kind = kind
-        self._hidden = hidden
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text. End the command with exit status 2 where the text is not of this type."""
-        try:
-            if not value.isprintable():
-                raise InvalidValue("has control characters")
-            return self._kind.read(value)
-        except InvalidValue as wrong:
-            shown = "the value" if self._hidden else ascii(value[:80])
-            self.fail(f"{shown} {wrong}; allowed: {self._kind.allowed}", param, ctx)
 
 
 def _read_seller_id(text: str) -> str:
@@ -77,6 +60,9 @@ support_option = click.option(
     type=Checked("address", support_contact()),
     help="An email address or a web page. The checkout page links to it where something is wrong.",
 )
+wallet_option = click.option(
+    "--wallet", metavar="NAME", help="The wallet of its addresses; by default the default wallet."
+)
 url_option = click.option(
     "--webhook-url", type=Checked("url", http_url(), hidden=True), help="The address that gets its webhooks."
 )
@@ -99,9 +85,10 @@ def seller() -> None:
 @email_option
 @support_option
 @url_option
+@wallet_option
 @click.option("--restore", is_flag=True, help="Bring back a removed seller, with a new key.")
 @json_option
-def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> None:
+def add(seller_id: str, wallet: str | None, restore: bool, as_json: bool, **values: str | None) -> None:
     """Add a seller, and print its API key and secret.
 
     Save the API key and the webhook secret now: they are not shown again.
@@ -110,12 +97,13 @@ def add(seller_id: str, restore: bool, as_json: bool, **values: str | None) -> N
     manage.py seller add company1
     manage.py seller add company1 --support help@example.com
     manage.py seller add company1 --webhook-url https://shop.example.com/paid
+    manage.py seller add company1 --wallet vault
     manage.py seller add company1 --restore
     """
     with open_settings_and_database() as settings:
         _refuse_unreachable(values.get("webhook_url"), settings)
-        row, api_key = add_seller(seller_id, values, restore=restore, now=datetime.now(UTC))
-    _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
+        row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=datetime.now(UTC))
+        _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
 
 
 @seller.command("list")
@@ -131,17 +119,20 @@ def list_(with_removed: bool, as_json: bool) -> None:
     with open_settings_and_database():
         query = Seller.select().order_by(Seller.id)
         sellers = list(query if with_removed else query.where(Seller.removed_at.is_null()))
-    documents = [document(row) for row in sellers]
+        documents = [document(row) for row in sellers]
     columns = {
         "ID": "seller_id",
         "ADDED": "created_at",
         "REMOVED": "removed_at",
         "EMAIL": "email",
         "NAME": "name",
+        "WALLET": "wallet",
         "WEBHOOK": "webhook_url",
     }
     if not with_removed:
         del columns["REMOVED"]
+    if not any(each["wallet"] for each in documents):
+        del columns["WALLET"]
     rows = [[each[field] or "" for field in columns.values()] for each in documents]
     shown = table(list(columns), rows)
     answer(documents, shown if rows else "There are no sellers.", as_json)
@@ -172,26 +163,42 @@ def show(seller_id: str, as_json: bool) -> None:
 @click.option("--no-support", is_flag=True, help="Show no address for support any more.")
 @url_option
 @click.option("--no-webhook", is_flag=True, help="Send no more webhooks.")
+@wallet_option
+@click.option("--no-wallet", is_flag=True, help="Use the default wallet again.")
 @json_option
-def set_(seller_id: str, no_support: bool, no_webhook: bool, as_json: bool, **values: str | None) -> None:
-    """Change a seller's name, email, support address or webhook. The keys stay.
+def set_(
+    seller_id: str,
+    no_support: bool,
+    no_webhook: bool,
+    no_wallet: bool,
+    as_json: bool,
+    **values: str | None,
+) -> None:
+    """Change a seller's fields, such as its wallet. The keys stay.
+
+    A new wallet is for new requests. Requests that exist keep their addresses.
 
     \b
     manage.py seller set company1 --name "Alpaca Direct" --email a@example.com
     manage.py seller set company1 --support https://shop.example.com/help
     manage.py seller set company1 --webhook-url https://shop.example.com/paid
     manage.py seller set company1 --no-webhook
+    manage.py seller set company1 --wallet vault
     """
-    removed = {"support": no_support, "webhook_url": no_webhook}
+    removed = {"support": no_support, "webhook_url": no_webhook, "wallet": no_wallet}
     _refuse_contradictions(values, removed)
-    with open_settings_and_database() as settings, database.atomic():
+    wallet = values.pop("wallet")
+    now = datetime.now(UTC)
+    with open_settings_and_database() as settings:
         _refuse_unreachable(values["webhook_url"], settings)
-        row = seller_named(seller_id)
-        _set(row, values)
-        for name in (name for name, is_removed in removed.items() if is_removed):
-            setattr(row, name, None)
-        row.save()
-    answer(document(row), facts(list(document(row).items())), as_json)
+        with database.atomic(), wallets_change(now):
+            row = seller_named(seller_id)
+            _set(row, values, wallet)
+            for name in (name for name, is_removed in removed.items() if is_removed):
+                setattr(row, _COLUMNS.get(name, name), None)
+            row.save()
+        changed = document(row)
+    answer(changed, facts(list(changed.items())), as_json)
 
 
 @seller.command()
@@ -235,7 +242,7 @@ def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_j
             else:
                 change, new = renew_api_key(row, timedelta(hours=hours), now)
             row.save()
-    _print_secrets(row, change, as_json, **new)
+        _print_secrets(row, change, as_json, **new)
 
 
 @seller.command()
@@ -262,19 +269,25 @@ def remove(seller_id: str, yes: bool, as_json: bool) -> None:
             row.removed_at = datetime.now(UTC)
             row.previous_api_key_hash = row.previous_api_key_until = None
             row.save()
-    answer(document(row), f"Seller {seller_id} is removed. Its payments stay.", as_json)
+        removed = document(row)
+    answer(removed, f"Seller {seller_id} is removed. Its payments stay.", as_json)
 
 
 def add_seller(
-    seller_id: str, values: dict[str, str | None], *, restore: bool, now: datetime
+    seller_id: str,
+    values: dict[str, str | None],
+    wallet: str | None = None,
+    *,
+    restore: bool,
+    now: datetime,
 ) -> tuple[Seller, str]:
     """Store a seller, and return it with its API key. `values` has its other fields, or None for each.
 
-    A removed seller comes back only with `restore`, because the new key opens its old payments.
-    Raise CommandError.
+    `wallet` is the name of its wallet, or None. A removed seller comes back only with `restore`, because the
+    new key opens its old payments. Raise CommandError.
     """
     api_key = new_api_key()
-    with database.atomic():
+    with database.atomic(), wallets_change(now):
         row = Seller.get_or_none(Seller.id == seller_id)
         if row is None:
             row = Seller(id=seller_id, created_at=now)
@@ -287,7 +300,7 @@ def add_seller(
                 f"{_removed(row)} and its payments are still there; "
                 f"to give them a new key: seller add {seller_id} --restore"
             )
-        _set(row, values)
+        _set(row, values, wallet)
         row.api_key_hash, row.removed_at = key_hash(api_key), None
         row.previous_api_key_hash = row.previous_api_key_until = None
         row.webhook_secret, row.previous_webhook_secret = new_webhook_secret(), None
@@ -325,12 +338,14 @@ def _confirm_third_key(row: Seller, now: datetime, *, is_confirmed: bool) -> Non
 
 def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, bool]) -> None:
     """Raise UsageError where an option is both set and removed, or where there is nothing to change."""
-    options = {"support": "support", "webhook_url": "webhook"}
+    options = {"support": "support", "webhook_url": "webhook", "wallet": "wallet"}
     for name, option in options.items():
         if removed[name] and values[name] is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} and --no-{option} contradict each other")
     if not any(removed.values()) and set(values.values()) == {None}:
-        allowed = "--name, --email, --support, --no-support, --webhook-url or --no-webhook"
+        allowed = (
+            "--name, --email, --support, --no-support, --webhook-url, --no-webhook, --wallet or --no-wallet"
+        )
         raise click.UsageError(f"nothing to set: give {allowed}")
 
 
@@ -342,7 +357,9 @@ def _refuse_unreachable(webhook_url: str | None, settings: Settings) -> None:
         raise CommandError(f"the webhook address {wrong}") from None
 
 
-def _set(row: Seller, values: dict[str, str | None]) -> None:
+def _set(row: Seller, values: dict[str, str | None], wallet: str | None) -> None:
+    if wallet is not None:
+        row.wallet_id = chosen_wallet(wallet).id
     for name, value in values.items():
         if value is not None:
             setattr(row, name, value)

@@ -50,7 +50,7 @@ class Settings:
     bitcoind_wallet: str = setting(
         "nodetill",
         kinds.plain_text("the name of a wallet, as bitcoin-cli listwallets shows it"),
-        "The wallet that makes the addresses, hot or watch-only",
+        "The wallet in bitcoind that makes addresses, hot or watch-only",
     )
     bitcoind_zmq_rawtx: str = setting(
         "tcp://127.0.0.1:28332",
@@ -70,10 +70,12 @@ class Settings:
     address_type: str = setting(
         "bech32",
         kinds.choice("bech32", "bech32m", "p2sh-segwit", "legacy"),
-        "The type of new addresses: bech32, bech32m, p2sh-segwit or legacy",
+        "The type of that wallet's new addresses: bech32, bech32m, p2sh-segwit or legacy",
     )
     address_pool: int = setting(
-        "500", kinds.whole_number(1, 100_000), "The number of free addresses that are kept ready"
+        "500",
+        kinds.whole_number(1, 100_000),
+        "The number of free addresses that are kept ready in each wallet in use",
     )
     web_host: str = setting("127.0.0.1", addresses.host_name(), "The address on which the web server listens")
     web_port: int = setting("8080", kinds.whole_number(1, 65_535), "The port on which the web server listens")

@@ -1,4 +1,7 @@
-"""A pool of fresh wallet addresses in the database, so that a new request needs no call to bitcoind.
+"""Pools of fresh addresses in the database, so that a new request needs no call to bitcoind.
+
+Each wallet in use has a pool of its own. daemon/descriptor_pool.py fills the pools of descriptors, and this
+module the pool of the wallet in bitcoind, if that wallet is in use. Otherwise nothing calls that wallet.
 
 The wallet's keys are its identity, not its name. The pool compares its free addresses with the wallet at the
 start and after each failure. It also does so when the wallet no longer knows the oldest or newest free
@@ -16,7 +19,8 @@ from datetime import datetime
 import structlog
 
 from config import Settings
-from daemon.node.checks import CATCHING_UP, WrongChain, check_chain
+from daemon.descriptor_pool import DescriptorPool
+from daemon.node.checks import WrongChain, check_chain, refuse_other_chain
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.unit_of_work import unit_of_work
@@ -28,7 +32,7 @@ from models.address import (
     held_count,
     hold_unclaimed,
     pool_ends,
-    retire_free,
+    retire_bitcoinds,
     retire_others,
     unclaimed_addresses,
     unknown_addresses,
@@ -36,6 +40,7 @@ from models.address import (
 from models.block import stored_tip
 from models.daemon_status import daemon_report, update_report
 from models.db.connection import TRANSIENT_ERRORS, chunked
+from models.wallet import BITCOIND_NAME, Wallet, wallets_in_use
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +51,7 @@ RETRY_SECONDS = 2.0
 
 
 class AddressPool(Worker):
-    """The thread that fills and checks the pool, with its own connection to bitcoind."""
+    """The thread that fills and checks the pools, with its own connection to bitcoind."""
 
     def __init__(
         self,
@@ -65,8 +70,11 @@ class AddressPool(Worker):
         self._may_have_strays = True
         self._must_check_all = True
         self._check_at = monotonic()
+        self._descriptors = DescriptorPool(settings, node, clock, lambda: self.is_stopping)
+        self._is_bitcoind_used = True
+        self._problems: dict[str, str] = {}
         self.problem: str | None = None
-        """The reason why the pool can't be filled, as one line with the cure, or None."""
+        """The reasons why pools can't be filled, as one line with the cures, or None."""
 
     def begin(self) -> None:
         """Start to fill the pool, because the loop has imported the addresses that the wallet lists."""
@@ -129,10 +137,7 @@ class AddressPool(Worker):
 
     def _order(self, count: int) -> None:
         """Get `count` fresh addresses from the wallet. The database stores the order first."""
-        tip, stored = self._node.tip(), stored_tip()
-        check_chain(self._node, tip)
-        if stored is not None and tip.chainwork < stored.chainwork:
-            raise NodeError(CATCHING_UP)
+        refuse_other_chain(self._node)
         with unit_of_work("addresses-ordered"):
             update_report(addresses_ordered=count)
         self._may_have_strays = True
@@ -148,19 +153,19 @@ class AddressPool(Worker):
             retired = retire_others(wallet, now)
         if retired:
             log.warning("free addresses of another wallet retired", count=retired, wallet=wallet)
-        self._note(None)
+        self._note(BITCOIND_NAME, None)
 
     def _end_order(self) -> None:
         with unit_of_work("addresses-added"):
             update_report(addresses_ordered=0)
 
     def _watch_only(self, strays: Sequence[str]) -> None:
-        """Watch these addresses, and retire all free addresses of the table."""
+        """Watch these addresses, and retire all free addresses of this wallet."""
         retired = 0
         for batch in chunked(strays):
             pairs = self._with_scripts(batch)
             with unit_of_work("addresses-added"):
-                retired += retire_free(self._clock())
+                retired += retire_bitcoinds(self._clock())
                 add_addresses(pairs, self._settings.bitcoind_wallet, self._clock(), are_free=False)
                 update_report(addresses_ordered=0)
         log.warning(
@@ -196,21 +201,38 @@ class AddressPool(Worker):
         return [row.id for row in addresses if row.address not in known]
 
     def _turn(self) -> None:
+        used = wallets_in_use()
+        for name in self._problems.keys() - {wallet.name for wallet in used}:
+            self._note(name, None)
+        self._is_bitcoind_used = any(wallet.is_bitcoind for wallet in used)
+        if not self._is_bitcoind_used:
+            # Once the wallet is used again, all its addresses are compared first.
+            self._must_check_all = self._may_have_strays = True
+        for wallet in used:
+            self._attend_to(wallet)
+
+    def _attend_to(self, wallet: Wallet) -> None:
         try:
-            self._check_if_possible()
-            if not self._may_fill:
-                return
-            if self._may_have_strays:
-                self.take_in_strays()
-                self._may_have_strays = False
-            self.fill()
-            self._note(None)
-        except (NodeError, RpcError, WrongChain) as error:
-            self._note(f"no new addresses from wallet {self._settings.bitcoind_wallet}: {error}")
+            if wallet.is_bitcoind:
+                self._fill_from_bitcoind()
+            elif self._may_fill and stored_tip() is not None:
+                self._descriptors.fill(wallet)
+            self._note(wallet.name, None)
+        except (NodeError, RpcError, WrongChain, OSError) as error:
+            name = self._settings.bitcoind_wallet if wallet.is_bitcoind else wallet.name
+            self._note(wallet.name, f"no new addresses from wallet {name}: {error}")
             self._node.close()
         except TRANSIENT_ERRORS:
             self._must_check_all = True
             raise
+
+    def _fill_from_bitcoind(self) -> None:
+        self._check_if_possible()
+        if self._may_fill:
+            if self._may_have_strays:
+                self.take_in_strays()
+                self._may_have_strays = False
+            self.fill()
 
     def _check_if_possible(self) -> None:
         """Check the pool. While bitcoind returns no result, the pool stays unchanged."""
@@ -227,13 +249,15 @@ class AddressPool(Worker):
             raise Stopping
 
     def _pause(self) -> float:
-        is_in_trouble = self.problem or self._may_have_strays or self._must_check_all
-        return RETRY_SECONDS if is_in_trouble else LOOK_SECONDS
+        is_open = self._is_bitcoind_used and (self._may_have_strays or self._must_check_all)
+        return RETRY_SECONDS if self._problems or is_open else LOOK_SECONDS
 
-    def _note(self, problem: str | None) -> None:
-        """Log the start and the end of an outage, but not each attempt."""
-        if problem and not self.problem:
-            log.warning("address pool not filled", reason=problem)
-        elif self.problem and not problem:
-            log.info("new addresses come again", wallet=self._settings.bitcoind_wallet)
-        self.problem = problem
+    def _note(self, wallet: str, problem: str | None) -> None:
+        """Log the start and the end of an outage of a wallet, but not each attempt."""
+        if problem is not None:
+            if wallet not in self._problems:
+                log.warning("address pool not filled", reason=problem)
+            self._problems[wallet] = problem
+        elif self._problems.pop(wallet, None) is not None:
+            log.info("new addresses come again", wallet=wallet)
+        self.problem = "; ".join(self._problems.values()) or None

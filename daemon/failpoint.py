@@ -15,7 +15,9 @@ VARIABLE = "NODETILL_FAILPOINT"
 TRANSACTIONS = (
     "acceptance",
     "addresses-added",
+    "addresses-derived",
     "addresses-ordered",
+    "addresses-skipped",
     "assessed",
     "block-connected",
     "block-disconnected",

@@ -16,6 +16,7 @@ from daemon.address_pool import AddressPool
 from daemon.chain.address_import import AddressImport
 from daemon.chain.block_handler import BlockHandler, Sync
 from daemon.chain.mempool import Mempool, MempoolUpdate
+from daemon.chain.restored_database import RestoredDatabase
 from daemon.chain.stalled import StalledChain
 from daemon.chain.statuses import Assessor
 from daemon.chain.transaction_handler import TransactionHandler
@@ -23,6 +24,7 @@ from daemon.chain.watchlist import Watchlist
 from daemon.commands import CommandHandler, run_cancellations
 from daemon.counters import Counters
 from daemon.delivery.outbox_worker import OutboxWorker
+from daemon.descriptor_pool import DescriptorPool
 from daemon.health import HasThread, HealthReporter
 from daemon.node.checks import (
     CATCHING_UP,
@@ -45,6 +47,7 @@ from models.command import CANCEL, DaemonCommand, pending_cancellations, pending
 from models.db.connection import TRANSIENT_ERRORS, disconnect, one_line
 from models.db.lock import AdvisoryLock, FileLock
 from models.payment import earliest_deadline, sample_addresses
+from models.wallet import descriptor_wallets, is_bitcoind_used
 from sd_notify import ServiceManager
 
 log = structlog.get_logger(__name__)
@@ -95,6 +98,7 @@ class Loop:
         node.while_waiting(self._pulse)
         self._watch = Watchlist()
         self._blocks = BlockHandler(node, self._watch, self._pulse)
+        self._restored = RestoredDatabase(DescriptorPool(settings, node, _now, should_stop))
         self._import = AddressImport(node, self._blocks, settings.bitcoind_wallet)
         self._stalled = StalledChain()
         self._mempool = Mempool(node, self._watch)
@@ -161,9 +165,11 @@ class Loop:
         self._watch.load()
         tip = self._node.tip()
         check_chain(self._node, tip)
-        has_wallet = self._check_node()
-        # The import precedes the blocks, because the daemon ignores payments to unknown addresses.
-        if self._import.run(tip, _now()):
+        uses_bitcoind = is_bitcoind_used()
+        has_wallet = self._check_node(uses_bitcoind=uses_bitcoind)
+        # New addresses precede the blocks, because the daemon ignores payments to unknown addresses.
+        self._restored.check(tip, _now())
+        if not uses_bitcoind or self._import.run(tip, _now()):
             self._pool.begin()
         # A payment in the unread part may have come in time, or may be the payment that is missing.
         if not self._node.is_mempool_loaded():
@@ -266,14 +272,16 @@ class Loop:
         deadline = earliest_deadline()
         return deadline is not None and deadline < _now()
 
-    def _check_node(self) -> bool:
-        """Log what is wrong with the node's settings. Return whether its wallet knows the open requests.
+    def _check_node(self, *, uses_bitcoind: bool) -> bool:
+        """Log what is wrong with the node's settings. Return whether its wallet knows all of our addresses.
 
-        AddressPool checks the free addresses.
+        AddressPool checks the free addresses. Without an address from the wallet nothing calls that wallet.
         """
-        lacking = wallet_problems(self._settings, self._node, sample_addresses(with_free=False))
+        lacking = []
+        if uses_bitcoind:
+            lacking = wallet_problems(self._settings, self._node, sample_addresses(with_free=False))
         self._health.note_node(feed_problems(self._settings, self._node) + lacking)
-        return not lacking
+        return uses_bitcoind and not lacking and not descriptor_wallets()
 
     def _note(self, batch: Batch) -> None:
         self._count(batch)

@@ -17,12 +17,15 @@ from models.db.connection import (
     placeholders,
     with_paramstyle,
 )
+from models.wallet import BITCOIND, Wallet, skip_watched
 
 
 class Address(Table):
-    """An address of the wallet. A claim is final, and the address stays watched for ever.
+    """An address of a wallet. A claim is final, and the address stays watched for ever.
 
-    While `held_at` is set, the wallet does not contain the address, so no request can claim it.
+    `wallet` is the name of the wallet in bitcoind, or of the descriptor. `wallet_id` is the row of `Wallet`,
+    and `derivation_index` the index in its descriptor. While `held_at` is set, no request can claim the
+    address. Either bitcoind's wallet does not contain it, or the pool has not taken it from the descriptor.
     """
 
     id = peewee.BigAutoField()
@@ -32,6 +35,8 @@ class Address(Table):
     created_at = UtcDateTimeField()
     claimed_at = UtcDateTimeField(null=True)
     held_at = UtcDateTimeField(null=True)
+    wallet_id = peewee.IntegerField(default=BITCOIND)
+    derivation_index = peewee.BigIntegerField(null=True)
 
     @classmethod
     def is_free(cls) -> Any:
@@ -42,6 +47,17 @@ class Address(Table):
     def is_held(cls) -> Any:
         """Return the condition that the address is unclaimed and held."""
         return cls.claimed_at.is_null() & cls.held_at.is_null(False)
+
+
+Address.add_index(
+    Address.index(
+        Address.wallet_id,
+        Address.derivation_index,
+        name="address_derivation",
+        unique=True,
+        where=Address.derivation_index.is_null(False),
+    )
+)
 
 
 def find_scripts(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
@@ -89,10 +105,16 @@ def unknown_addresses(addresses: Iterable[str]) -> list[str]:
     return unknown
 
 
+def known_positions(addresses: Sequence[str]) -> list[int]:
+    """Return the positions in the list of the addresses that the table has."""
+    unknown = set(unknown_addresses(addresses))
+    return [position for position, address in enumerate(addresses) if address not in unknown]
+
+
 def add_addresses(
     pairs: Sequence[tuple[str, bytes]], wallet: str, now: datetime, *, are_free: bool = True
 ) -> None:
-    """Add new addresses with their scripts to the pool. An address that is in the table stays unchanged.
+    """Add new addresses of bitcoind's wallet with their scripts. Those in the table stay unchanged.
 
     With `are_free` False the addresses are only watched, and no request can claim them.
     """
@@ -110,6 +132,36 @@ def add_addresses(
     Address.insert_many(rows).on_conflict_ignore().execute()
 
 
+def add_derived(wallet: Wallet, first_index: int, pairs: Sequence[tuple[str, bytes]], now: datetime) -> None:
+    """Add addresses of a descriptor with their scripts. The first one has the index `first_index`.
+
+    Those below the wallet's next index are only watched, and the others wait for the pool. An address that is
+    in the table stays unchanged, so no request gets it again.
+    """
+    rows = [
+        {
+            "address": address,
+            "script": script,
+            "wallet": wallet.name,
+            "wallet_id": wallet.id,
+            "derivation_index": index,
+            "created_at": now,
+            "claimed_at": now if index < wallet.next_index else None,
+            "held_at": None if index < wallet.next_index else now,
+        }
+        for index, (address, script) in enumerate(pairs, first_index)
+    ]
+    for batch in chunked(rows):
+        Address.insert_many(batch).on_conflict_ignore().execute()
+
+
+def release_derived(wallet: Wallet, until_index: int) -> None:
+    """Let requests claim the addresses of a descriptor from the wallet's next index to `until_index`."""
+    is_next = (Address.derivation_index >= wallet.next_index) & (Address.derivation_index < until_index)
+    is_its = (Address.wallet_id == wallet.id) & is_next & Address.claimed_at.is_null()
+    Address.update(held_at=None).where(is_its).execute()
+
+
 def free_count(wallet: str | None = None) -> int:
     """Return the number of addresses that can be claimed, of all wallets or of one."""
     is_wanted = Address.is_free()
@@ -118,32 +170,62 @@ def free_count(wallet: str | None = None) -> int:
     return Address.select().where(is_wanted).count()
 
 
-def has_free_address() -> bool:
-    """Return whether the pool has a free address, without the write lock of a claim."""
-    return bool(Address.select(Address.id).where(Address.is_free()).exists())
+def free_count_of(wallet: Wallet) -> int:
+    """Return the number of addresses of a wallet that can be claimed."""
+    return Address.select().where(Address.is_free() & (Address.wallet_id == wallet.id)).count()
 
 
-def claim_address(now: datetime) -> Address | None:
-    """Claim the oldest free address. Return None if the pool is empty. Must run inside a transaction."""
-    oldest = "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1"
+_FREE_OF_SELLER = """SELECT id FROM address
+    WHERE wallet_id = coalesce(
+        (SELECT wallet_id FROM seller WHERE id = ?), (SELECT id FROM wallet WHERE is_default)
+    ) AND claimed_at IS NULL AND held_at IS NULL"""
+"""The free addresses of the wallet of a seller, or of the default wallet where the seller has none."""
+
+
+def has_free_address(seller_id: str) -> bool:
+    """Return whether the seller's wallet has a free address, without the write lock of a claim."""
+    query = with_paramstyle(f"{_FREE_OF_SELLER} LIMIT 1")
+    return database.execute_sql(query, (seller_id,)).fetchone() is not None
+
+
+def claim_address(now: datetime, seller_id: str = "") -> Address | None:
+    """Claim the oldest free address of the seller's wallet. Return None if that wallet has none.
+
+    Must run inside a transaction.
+    """
     # SQLite needs no row lock, because it allows one writer at a time.
     lock = "" if is_sqlite() else " FOR UPDATE SKIP LOCKED"
-    query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}{lock}) RETURNING *"  # noqa: S608
-    return fetch_one(Address, query, Address.claimed_at.db_value(now))
+    # The text contains only constants.
+    oldest = f"{_FREE_OF_SELLER} ORDER BY id LIMIT 1{lock}"
+    query = f"UPDATE address SET claimed_at = ? WHERE id = ({oldest}) RETURNING *"  # noqa: S608
+    return fetch_one(Address, query, Address.claimed_at.db_value(now), seller_id)
 
 
 def retire(address_ids: Iterable[int], now: datetime) -> None:
-    """Remove addresses from the pool that received money before a request claimed them."""
-    (
-        Address.update(claimed_at=now)
-        .where(Address.id.in_(list(address_ids)) & Address.claimed_at.is_null())
-        .execute()
-    )
+    """Remove addresses from the pool that received money before a request claimed them.
+
+    A descriptor's addresses are assigned in their order. So somebody has got such an address from an older
+    copy of this database or from another program, and may have got all addresses before it, too.
+    """
+    is_one = Address.id.in_(list(address_ids)) & Address.claimed_at.is_null()
+    is_derived = Address.derivation_index.is_null(False)
+    # The wallet's row is locked before its addresses, as the pool does.
+    for row in Address.select().where(is_one & is_derived).order_by(Address.wallet_id):
+        _retire_up_to(row.wallet_id, int(row.derivation_index or 0), now)
+    Address.update(claimed_at=now).where(is_one).execute()
+
+
+def _retire_up_to(wallet_id: int, index: int, now: datetime) -> None:
+    """Retire the unclaimed addresses of a descriptor up to this index, and go on behind it."""
+    is_before = (Wallet.id == wallet_id) & (Wallet.next_index <= index)
+    Wallet.update(next_index=index + 1).where(is_before).execute()
+    is_its = (Address.wallet_id == wallet_id) & (Address.derivation_index <= index)
+    Address.update(claimed_at=now).where(is_its & Address.claimed_at.is_null()).execute()
 
 
 def retire_others(wallet: str, now: datetime) -> int:
-    """Remove the unclaimed addresses of all other wallets from the pool. Return their number."""
-    return _retire_unclaimed(Address.wallet != wallet, now)
+    """Remove the unclaimed addresses of bitcoind's other wallets from the pool. Return their number."""
+    return _retire_unclaimed((Address.wallet != wallet) & (Address.wallet_id == BITCOIND), now)
 
 
 def references_for(address_ids: Collection[int]) -> dict[int, tuple[str, str | None]]:
@@ -160,30 +242,45 @@ def references_for(address_ids: Collection[int]) -> dict[int, tuple[str, str | N
     return found
 
 
-def retire_free(now: datetime) -> int:
-    """Remove every address from the pool for ever. Return their number. They stay watched."""
-    return _retire_unclaimed(Address.id > 0, now)
+def retire_bitcoinds(now: datetime) -> int:
+    """Remove every address of bitcoind's wallet from the pool for ever. Return their number."""
+    return _retire_unclaimed(Address.wallet_id == BITCOIND, now)
+
+
+def retire_free(now: datetime, skipped: int = 0) -> int:
+    """Remove every address from the pools for ever. Return the number of free ones. They stay watched.
+
+    Descriptors go on behind all addresses that the table has, and `skipped` further ones.
+    """
+    skip_watched(skipped)
+    retired = _retire_unclaimed(Address.held_at.is_null() | (Address.wallet_id == BITCOIND), now)
+    _retire_unclaimed(Address.id > 0, now)
+    return retired
 
 
 def unclaimed_addresses() -> list[Address]:
-    """Return the addresses that no request has claimed, including the held addresses."""
+    """Return the addresses of bitcoind's wallet that no request has claimed, including the held ones."""
     selects = [Address.select().where(is_wanted).order_by(Address.id) for is_wanted in _unclaimed()]
     return [row for select in selects for row in select]
 
 
 def pool_ends() -> list[Address]:
-    """Return the oldest and the newest address that a request can claim."""
-    ends = Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id)).where(Address.is_free())
+    """Return the oldest and the newest address of bitcoind's wallet that a request can claim."""
+    is_wanted = Address.is_free() & (Address.wallet_id == BITCOIND)
+    ends = Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id)).where(is_wanted)
     return list(Address.select().where(Address.id.in_(ends.tuples().get())).order_by(Address.id))
 
 
 def held_count() -> int:
-    """Return the number of unclaimed addresses that are held."""
-    return Address.select().where(Address.is_held()).count()
+    """Return the number of unclaimed addresses of bitcoind's wallet that are held."""
+    return Address.select().where(Address.is_held() & (Address.wallet_id == BITCOIND)).count()
 
 
 def hold_unclaimed(strangers: Iterable[int], now: datetime) -> int:
-    """Hold these unclaimed addresses, and release all others. Return the number that are newly held."""
+    """Hold these unclaimed addresses of bitcoind's wallet, and release its others.
+
+    Return the number that are newly held.
+    """
     ids = set(strangers)
     free, held = [[row.id for row in Address.select(Address.id).where(each)] for each in _unclaimed()]
     newly_held = [address_id for address_id in free if address_id in ids]
@@ -193,12 +290,14 @@ def hold_unclaimed(strangers: Iterable[int], now: datetime) -> int:
 
 
 def _unclaimed() -> tuple[Any, Any]:
-    """Return the two conditions of unclaimed addresses. Each condition has its own partial index."""
-    return Address.is_free(), Address.is_held()
+    """Return the two conditions of unclaimed addresses of bitcoind's wallet. Each has a partial index."""
+    is_its = Address.wallet_id == BITCOIND
+    return Address.is_free() & is_its, Address.is_held() & is_its
 
 
 def _retire_unclaimed(is_wanted: Any, now: datetime) -> int:
-    updates = (Address.update(claimed_at=now).where(each & is_wanted) for each in _unclaimed())
+    unclaimed = Address.is_free(), Address.is_held()
+    updates = (Address.update(claimed_at=now).where(each & is_wanted) for each in unclaimed)
     return sum(int(update.execute()) for update in updates)
 
 

@@ -18,7 +18,7 @@ class DaemonReport(Table):
     Each payment that was there at that time is stored. `first_block` is the hash of block 1, which differs
     between two chains with the same genesis block. `addresses_ordered` is the number of addresses that the
     wallet was ordered to create and that are not stored yet. `counters` is the last
-    `daemon.counters.Counters.document`.
+    `daemon.counters.Counters.document`. `witness` is the mark of models/db/witness.py.
     """
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
@@ -31,6 +31,7 @@ class DaemonReport(Table):
     counters = JsonField(default=dict)
     first_block = peewee.CharField(max_length=64, null=True)
     addresses_ordered = peewee.IntegerField(default=0)
+    witness = peewee.TextField(null=True)
 
 
 def daemon_report() -> DaemonReport:

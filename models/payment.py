@@ -21,6 +21,7 @@ from models.db.connection import (
     with_paramstyle,
 )
 from models.seller import Seller
+from models.wallet import BITCOIND
 from payments.status import Assessment, LastKnownState, Status, Terms
 
 _LATEST = 5_000
@@ -161,11 +162,11 @@ _STORE = f"UPDATE payment_request SET {_CHANGES}, revision = ? WHERE id = ? AND 
 
 
 def insert_with_address(payment: PaymentRequest) -> bool:
-    """Claim the oldest free address, and store a new request with it. Return False if no address is free.
+    """Claim the oldest free address of the seller's wallet, and store a new request with it.
 
-    Must run inside a transaction.
+    Return False if no address is free. Must run inside a transaction.
     """
-    address = claim_address(payment.created_at)
+    address = claim_address(payment.created_at, payment.seller_id)
     if address is None:
         return False
     payment.id = insert(PaymentRequest, **payment.__data__, address=address)
@@ -201,11 +202,11 @@ def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
 
 
 def sample_addresses(*, with_free: bool = True) -> list[Address]:
-    """Return addresses that identify the right wallet. They are the oldest and the newest of each wallet.
+    """Return addresses that identify the right wallet in bitcoind: the oldest and the newest of each name.
 
     Only the latest addresses count. They must have an open request, or be free if `with_free`.
     """
-    is_latest = Address.id > newest_address_id() - _LATEST
+    is_latest = (Address.id > newest_address_id() - _LATEST) & (Address.wallet_id == BITCOIND)
     is_open = PaymentRequest.id.is_null(False) & PaymentRequest.closed_at.is_null()
     awaited = (
         Address.select(peewee.fn.MIN(Address.id), peewee.fn.MAX(Address.id))

@@ -18,7 +18,8 @@ class Seller(Table):
 
     `webhook_set_by` is OPERATOR or API_KEY. A webhook address that was set with an API key must be public.
     The previous API key works before `previous_api_key_until`, by the web server's clock.
-    `support` is the email address or the web page at which customers get help.
+    `support` is the email address or the web page at which customers get help. `wallet_id` is the wallet
+    of its addresses, or None for the default wallet.
     """
 
     id = peewee.CharField(primary_key=True, max_length=64)
@@ -34,6 +35,7 @@ class Seller(Table):
     previous_webhook_secret = peewee.TextField(null=True)
     created_at = UtcDateTimeField()
     removed_at = UtcDateTimeField(null=True)
+    wallet_id = peewee.IntegerField(null=True)
 
     @property
     def signing_secrets(self) -> list[str]:

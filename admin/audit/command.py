@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from admin.audit.compare import Auditor, Difference, unrequested_differences
-from admin.audit.node import NodeReader, NodeState, WalletPayment
+from admin.audit.node import FoundOutput, NodeReader, NodeState, WalletPayment
 from admin.audit.stored import StoredPayment, StoredState, open_read_only, read_stored_state
 from admin.cli import answer, json_option, read_settings
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
@@ -17,6 +17,7 @@ from admin.terminal import printable
 from daemon.node.client import LABEL
 from models.address import Address
 from models.db.connection import disconnect, snapshot
+from models.wallet import BITCOIND, descriptor_wallets, is_bitcoind_used
 
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 8.0
@@ -137,7 +138,10 @@ class Audit:
             before = read_stored_state()
         created = [entry.payment.created_at for entry in before.entries]
         since = min(created, default=datetime.now(UTC))
-        node_state = self.node.read_state({entry.payment.address.script for entry in before.entries}, since)
+        scripts = {entry.payment.address.script for entry in before.entries}
+        # No wallet in bitcoind lists the payments to the addresses of a descriptor.
+        scripts |= {row.address.script for row in before.unrequested if row.address.wallet_id != BITCOIND}
+        node_state = self.node.read_state(scripts, since)
         with snapshot():
             stored = read_stored_state()
             table = {row.address: bytes(row.script) for row in Address.select()}
@@ -164,10 +168,18 @@ class Audit:
         self._not_checked = auditor.not_checked
 
     def _of_wallet(self, stored: StoredState, table: dict[str, bytes]) -> Iterator[Difference]:
-        """Yield stored addresses that the wallet lacks, and the wallet's addresses that the table lacks."""
+        """Yield stored addresses that their wallet lacks, and the wallet's addresses that the table lacks."""
+        descriptors = {wallet.id: str(wallet.descriptor) for wallet in descriptor_wallets()}
         try:
             for entry in stored.entries:
-                yield from self._of_address(entry)
+                yield from self._of_address(entry, descriptors.get(entry.payment.address.wallet_id))
+        except Forbidden as forbidden:
+            self._not_checked.add(f"whether the wallets have the addresses of the requests: {forbidden}")
+        except RpcFault as fault:
+            self._not_checked.add(f"the addresses of the requests: {fault}")
+        if not is_bitcoind_used():
+            return
+        try:
             yield from self._of_unknown(self.node.labelled(LABEL) - table.keys())
         except Forbidden as forbidden:
             self._not_checked.add(f"whether the database has all of the wallet's addresses: {forbidden}")
@@ -189,26 +201,47 @@ class Audit:
     def _of_unrequested(self, stored: StoredState, node_state: NodeState) -> Iterator[Difference]:
         """Yield the money at claimed addresses that have no request."""
         payments: Mapping[str, Sequence[WalletPayment]] = {}
+        derived = [row for row in stored.unrequested if row.address.wallet_id != BITCOIND]
         try:
-            payments = self.node.wallet_payments() if stored.unrequested else {}
+            if len(derived) < len(stored.unrequested):
+                payments = self.node.wallet_payments()
         except (Forbidden, RpcFault) as fault:
             self._not_checked.add(f"payments to addresses without a request: {fault}")
+        if derived:
+            self._not_checked.add(
+                f"payments before block {node_state.first_height} to descriptors' addresses without a request"
+            )
         unpaid = []
         for row in stored.unrequested:
-            differences = [*unrequested_differences(row, payments.get(row.address, ()), node_state.mempool)]
+            received = payments.get(row.address.address, ())
+            if row.address.wallet_id != BITCOIND:
+                received = [*map(_as_payment, node_state.found.get(row.address.script, ()))]
+            differences = [*unrequested_differences(row, received, node_state.mempool)]
             if not differences:
-                unpaid.append(row.address)
+                unpaid.append(row.address.address)
             yield from differences
         self._unpaid = tuple(unpaid)
 
-    def _of_address(self, entry: StoredPayment) -> Iterator[Difference]:
+    def _of_address(self, entry: StoredPayment, descriptor: str | None) -> Iterator[Difference]:
         row = entry.payment.address
-        known = self.node.address(row.address)
+        if descriptor is not None:
+            [derived] = self.node.derived(descriptor, row.derivation_index or 0)
+            if derived != row.address:
+                text = (
+                    f"address {row.address} is not address {row.derivation_index} of its wallet, {derived} is"
+                )
+                yield Difference(entry.payment.reference, text)
+        known = self.node.address(row.address, in_wallet=descriptor is None)
         if known["scriptPubKey"] != row.script.hex():
             text = (
                 f"address {row.address} has the script {known['scriptPubKey']}, stored is {row.script.hex()}"
             )
             yield Difference(entry.payment.reference, text)
-        if not (known["ismine"] or known.get("iswatchonly")):
+        if descriptor is None and not (known["ismine"] or known.get("iswatchonly")):
             text = f"address {row.address} does not belong to the wallet {self.node.rpc.wallet}"
             yield Difference(entry.payment.reference, text)
+
+
+def _as_payment(found: FoundOutput) -> WalletPayment:
+    height = found.block.height if found.block else None
+    return WalletPayment(found.txid, found.vout, found.amount_sats, height)

@@ -162,8 +162,8 @@ def unrequested_differences(
         names = ", ".join(f"{txid}:{vout}" for txid, vout in sorted(received))
         yield Difference(
             None,
-            f"address {row.address} belongs to no request, and {sum(received.values())} sats came to it "
-            f"({names}): its request may be lost with a restored database",
+            f"address {row.address.address} belongs to no request, and {sum(received.values())} sats came to "
+            f"it ({names}): its request may be lost with a restored database",
         )
     for each in live:
         if (each.txid, each.vout) not in stored:

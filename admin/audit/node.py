@@ -94,6 +94,7 @@ class NodeReader:
     _blocks: dict[str, tuple[FoundOutput, ...] | None] = field(default_factory=dict)
     _unconfirmed: dict[str, tuple[FoundOutput, ...]] = field(default_factory=dict)
     _addresses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _derived: dict[str, list[str]] = field(default_factory=dict)
     _first_height: int | None = None
 
     def read_state(self, scripts: Collection[bytes], since: datetime) -> NodeState | None:
@@ -125,11 +126,19 @@ class NodeReader:
         block = self._or_none("getblock", block_hash, 1)
         return None if block is None else frozenset(block["tx"])
 
-    def address(self, address: str) -> Mapping[str, Any]:
-        """Return the wallet's getaddressinfo. Raise RpcFault."""
+    def address(self, address: str, *, in_wallet: bool) -> Mapping[str, Any]:
+        """Return the wallet's getaddressinfo, or validateaddress without a wallet. Raise RpcFault."""
         if address not in self._addresses:
-            self._addresses[address] = self.rpc.call("getaddressinfo", address, in_wallet=True)
+            method = "getaddressinfo" if in_wallet else "validateaddress"
+            self._addresses[address] = self.rpc.call(method, address, in_wallet=in_wallet)
         return self._addresses[address]
+
+    def derived(self, descriptor: str, index: int) -> list[str]:
+        """Return the address of a descriptor at this index. Raise RpcFault or Forbidden."""
+        key = f"{index} {descriptor}"
+        if key not in self._derived:
+            self._derived[key] = self.rpc.call("deriveaddresses", descriptor, [index, index])
+        return self._derived[key]
 
     def labelled(self, label: str) -> frozenset[str]:
         """Return the wallet's addresses with this label. Raise Forbidden."""

@@ -33,7 +33,7 @@ class StoredPayment:
 class Unrequested:
     """A claimed address that has no request, with its stored outputs."""
 
-    address: str
+    address: Address
     outputs: tuple[Output, ...]
 
 
@@ -81,7 +81,7 @@ def _read_unrequested() -> Iterator[Unrequested]:
     )
     outputs = _grouped(paid, "address_id")
     for row in addresses.order_by(Address.id):
-        yield Unrequested(row.address, tuple(outputs.get(row.id, ())))
+        yield Unrequested(row, tuple(outputs.get(row.id, ())))
 
 
 def open_read_only(url: str) -> None:

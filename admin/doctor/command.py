@@ -10,6 +10,7 @@ from typing import Any
 import click
 import peewee
 
+from admin.checked import Checked
 from admin.cli import CommandError, json_option, print_json, read_settings
 from admin.doctor.external import RateDiagnosis, clock_finding, mail_finding, proxy_finding
 from admin.doctor.feed import FeedDiagnosis
@@ -19,7 +20,7 @@ from admin.doctor.first_day import email_finding, public_url_finding, seller_fin
 from admin.doctor.node import NodeDiagnosis
 from admin.doctor.nodetill import asked_currencies, database_findings, settings_finding, till_findings
 from admin.doctor.trials import email_trial, webhook_trial
-from admin.sellers import SELLER_ID_KIND, Checked
+from admin.sellers import SELLER_ID_KIND
 from admin.terminal import GREEN, RED, YELLOW, coloured, printable, wrapped
 from config import Settings
 from models.db.connection import disconnect

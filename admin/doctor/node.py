@@ -18,23 +18,18 @@ from daemon.node.checks import (
     wallet_problems,
 )
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import RPC_CALLS, NodeError, RpcError
+from daemon.node.rpc import ADDING_CALLS, DESCRIPTOR_CALLS, RPC_CALLS, WALLET_CALLS, NodeError, RpcError
 from daemon.node.types import NodeTip
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.payment import sample_addresses
+from models.wallet import BITCOIND, BITCOIND_NAME, Wallet, wallets_in_use
 
 SPENDING_CALLS = (
     "sendtoaddress sendmany send sendall bumpfee signrawtransactionwithwallet walletprocesspsbt "
     "listdescriptors gethdkeys dumpprivkey dumpwallet backupwallet"
 ).split()
 """The calls that move coins or reveal private keys."""
-
-WALLET_CALLS = frozenset(
-    "getnewaddress getaddressesbylabel getaddressinfo getwalletinfo loadwallet listwallets "
-    "listsinceblock gettransaction".split()
-)
-"""The calls of RPC_CALLS that a bitcoind without wallets does not have."""
 
 QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
 LONGEST_SILENCE = timedelta(hours=6)
@@ -52,6 +47,7 @@ class NodeDiagnosis:
         self._node = Bitcoind(settings)
         self._rpc = OperatorRpc(settings)
         self._has_database = False
+        self._wallets: list[Wallet] = []
 
     @property
     def node(self) -> Bitcoind:
@@ -78,6 +74,8 @@ class NodeDiagnosis:
     def findings(self, *, has_database: bool) -> Iterator[Finding]:
         """Yield all findings by RPC and REST. With `has_database`, compare bitcoind with the database."""
         self._has_database = has_database
+        # A new database has only the wallet in bitcoind.
+        self._wallets = wallets_in_use() if has_database else [Wallet(id=BITCOIND, name=BITCOIND_NAME)]
         parts: dict[str, Callable[[NodeTip], Iterator[Finding]]] = {
             "chain": self._chain,
             "sync": self._sync,
@@ -85,7 +83,7 @@ class NodeDiagnosis:
             "relay": self._relay,
             "rpc user": self._rights,
             "blocks": self._blocks,
-            "wallet": self._wallet,
+            "wallet": self._of_each_wallet,
         }
         try:
             tip = self._node.tip()
@@ -144,13 +142,14 @@ class NodeDiagnosis:
             yield judged("relay", relay_problem(self._node), "bitcoind gets transactions from its peers")
 
     def _rights(self, _tip: NodeTip) -> Iterator[Finding]:
-        found = {method: self._rpc.access_to(method) for method in (*sorted(RPC_CALLS), *SPENDING_CALLS)}
-        lacking = [method for method in sorted(RPC_CALLS) if found[method] is Access.FORBIDDEN]
+        needed = self._needed_calls()
+        found = {method: self._rpc.access_to(method) for method in (*sorted(needed), *SPENDING_CALLS)}
+        lacking = [method for method in sorted(needed) if found[method] is Access.FORBIDDEN]
         if lacking:
             calls = ", ".join(lacking)
             yield wrong("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
         # The check "wallet" reports a bitcoind without wallets.
-        absent = [m for m in sorted(RPC_CALLS - WALLET_CALLS) if found[m] is Access.ABSENT]
+        absent = [m for m in sorted(needed - WALLET_CALLS) if found[m] is Access.ABSENT]
         if absent:
             calls = ", ".join(absent)
             yield wrong("rpc user", f"bitcoind has no call {calls}: run Bitcoin Core 28 or later, with ZMQ")
@@ -159,6 +158,15 @@ class NodeDiagnosis:
             yield self._of_spending(spending)
         elif not lacking and not absent:
             yield ok("rpc user", f"{self._user()} may make all calls that Nodetill needs, and can't spend")
+
+    def _needed_calls(self) -> frozenset[str]:
+        """Return the calls that the daemon makes with the wallets in use."""
+        unneeded: frozenset[str] = frozenset()
+        if not any(wallet.is_bitcoind for wallet in self._wallets):
+            unneeded |= WALLET_CALLS
+        if all(wallet.is_bitcoind for wallet in self._wallets):
+            unneeded |= DESCRIPTOR_CALLS
+        return RPC_CALLS - unneeded
 
     def _of_spending(self, calls: list[str]) -> Finding:
         """Return `wrong` where a loaded wallet has private keys, else `advice`."""
@@ -181,7 +189,7 @@ class NodeDiagnosis:
         bitcoind allows a user with two whitelists only the calls that both whitelists have.
         """
         username = self._settings.rpc_username
-        calls = ",".join(sorted(RPC_CALLS))
+        calls = ",".join(sorted(RPC_CALLS | ADDING_CALLS))
         lines = f"rpcwhitelist={username or 'nodetill'}:{calls} and rpcwhitelistdefault=0"
         if username is not None:
             return f"let bitcoin.conf have {lines}, and no other rpcwhitelist of {username}"
@@ -201,6 +209,22 @@ class NodeDiagnosis:
                 "blocks",
                 "by RPC, which takes ten times as long as by REST: add rest=1 to bitcoin.conf, "
                 "or set BITCOIND_REST=off to leave it so",
+            )
+
+    def _of_each_wallet(self, tip: NodeTip) -> Iterator[Finding]:
+        for wallet in self._wallets:
+            yield from self._wallet(tip) if wallet.is_bitcoind else self._descriptor(wallet)
+
+    def _descriptor(self, wallet: Wallet) -> Iterator[Finding]:
+        """Yield whether bitcoind derives the address that identifies the wallet."""
+        addresses = self._node.derive(str(wallet.descriptor), 0, 1)
+        if self._node.scripts_of(addresses) == [wallet.first_script]:
+            yield ok(
+                "wallet", f"bitcoind derives the addresses of {wallet.name}, and needs no wallet for that"
+            )
+        else:
+            yield wrong(
+                "wallet", f"bitcoind derives other addresses of {wallet.name}; correct BITCOIND_RPC_URL"
             )
 
     def _wallet(self, _tip: NodeTip) -> Iterator[Finding]:

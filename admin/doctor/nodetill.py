@@ -22,7 +22,9 @@ from models.db.connection import DatabaseError, bind, database, disconnect, is_s
 from models.db.schema import pending_migrations
 from models.outbox import Message
 from models.payment import PaymentRequest
+from models.queries.wallets import free_addresses, wallet_figures
 from models.seller import Seller
+from payments.gap import gap_advice
 from web.monitoring.health import figures, problems
 
 LOOKED_BACK = 1000
@@ -89,10 +91,11 @@ def till_findings(settings: Settings, now: datetime) -> Iterator[Finding]:
         if heartbeat_age is None:
             yield from not_tried(["addresses"], "the daemon has never run; it fills the pool")
         else:
-            yield _of_addresses(seen["addresses"]["free"] or 0, settings)
+            yield _of_addresses(free_addresses(), settings)
             if "rates" in by_part:
                 yield wrong("rates", by_part["rates"])
         yield _of_messages(seen["outbox"]["pending"] or 0, by_part.get("messages"), now)
+        yield from _of_wallets()
         yield from _of_webhook_addresses(settings)
 
 
@@ -149,16 +152,34 @@ def _of_daemon(heartbeat_age: int | None, found: list[str]) -> Iterator[Finding]
         yield ok("daemon", f"at work: its last heartbeat was {heartbeat_age} s ago")
 
 
-def _of_addresses(free: int, settings: Settings) -> Finding:
+def _of_addresses(free: Mapping[str, int], settings: Settings) -> Finding:
+    """Return whether each wallet in use has enough free addresses. `free` has their number by wallet."""
     wanted, problem = settings.address_pool, None
-    if not free or free < wanted * LOW_SHARE:
+    low = [name for name, count in free.items() if not count or count < wanted * LOW_SHARE]
+    if low:
+        left = ", ".join(_of_pool(free[name], name, free) for name in low)
         problem = (
-            f"{free} of {wanted} addresses are left: the daemon gets new ones from bitcoind's wallet; "
+            f"{left} of {wanted} addresses are left: the daemon gets new ones from bitcoind; "
             "see its log, and raise ADDRESS_POOL where shops need more at once"
         )
     held = held_count()
     more = f"; {held} more are held, because the wallet does not have them" if held else ""
-    return judged("addresses", problem, f"{free} free ones of {wanted}{more}")
+    counts = ", ".join(_of_pool(count, name, free) for name, count in free.items())
+    return judged("addresses", problem, f"{counts} free ones of {wanted}{more}")
+
+
+def _of_pool(count: int, name: str, free: Mapping[str, int]) -> str:
+    return f"{count} ({name})" if len(free) > 1 else str(count)
+
+
+def _of_wallets() -> Iterator[Finding]:
+    """Yield the advice about each wallet whose unpaid addresses exceed a usual gap limit."""
+    figures = wallet_figures()
+    lines = [line for each in figures if (line := gap_advice(each.name, each.gap)) is not None]
+    yield from (advice("wallets", line) for line in lines)
+    if not lines:
+        names = ", ".join(each.name for each in figures if each.is_used)
+        yield ok("wallets", f"in use: {names}")
 
 
 def _of_webhook_addresses(settings: Settings) -> Iterator[Finding]:

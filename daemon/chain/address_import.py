@@ -13,7 +13,7 @@ from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeRefused, RpcError
 from daemon.node.types import NodeTip
 from daemon.unit_of_work import unit_of_work
-from models.address import add_addresses, retire_free, unknown_addresses
+from models.address import add_addresses, retire_bitcoinds, unknown_addresses
 from models.block import oldest_block, stored_tip
 from models.daemon_status import daemon_report, update_report
 from models.db.connection import chunked
@@ -59,7 +59,7 @@ class AddressImport:
         # Blocks come first. After a kill in between, the next start imports before it reads blocks again.
         self._disconnect_paying_blocks(set(unknown), tip)
         with unit_of_work("addresses-added"):
-            retired = retire_free(now)
+            retired = retire_bitcoinds(now)
             update_report(addresses_ordered=0)
             for batch in chunked(list(zip(unknown, scripts, strict=True))):
                 add_addresses(batch, self._wallet, now, are_free=False)

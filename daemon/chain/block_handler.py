@@ -30,6 +30,7 @@ from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
 from models.output import Output, forget_spends, states_of, txids_in_blocks
 from models.payment import PaymentRequest
+from models.wallet import is_bitcoind_used
 from payments.status import CLOSING_DEPTH
 from payments.transaction import Block, Transaction, outpoint
 
@@ -258,7 +259,7 @@ class BlockHandler:
         ]
 
     def _foreword(self, contents: Sequence[_Content]) -> Foreword:
-        """Request the wallet's times for transactions that are new here, and collect the lineages."""
+        """Request when bitcoind's wallet received new transactions, and collect the lineages."""
         matches = [match for content in contents for match in content.matches]
         known = states_of(match.transaction.txid for match in matches)
         new = {
@@ -266,7 +267,8 @@ class BlockHandler:
             for match in matches
             if any((match.transaction.txid, vout) not in known for vout, _, _ in match.outputs)
         }
-        times = {txid: self._node.wallet_received_at(txid) for txid in new}
+        asked = new if new and is_bitcoind_used() else ()
+        times = {txid: self._node.wallet_received_at(txid) for txid in asked}
         received_at = {txid: time for txid, time in times.items() if time is not None}
         return Foreword(received_at, _replacing_lineages(contents))
 

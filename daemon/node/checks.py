@@ -10,7 +10,7 @@ from config import Settings
 from config.addresses import is_ip_address
 from config.command import manage_command
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
-from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeRefused, RpcError
+from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.node.types import NodeTip, Publication
 from daemon.unit_of_work import unit_of_work
 from models.address import Address
@@ -18,7 +18,10 @@ from models.block import stored_tip
 from models.command import blocks_to_follow
 from models.daemon_status import DaemonReport, daemon_report, update_report
 
-NO_WALLETS = "bitcoind runs without wallets: remove disablewallet=1 from bitcoin.conf"
+NO_WALLETS = (
+    "bitcoind runs without wallets: add a wallet by its descriptor, which needs none (manage.py wallet add), "
+    "or remove disablewallet=1 from bitcoin.conf"
+)
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
 STALLED = (
     "bitcoind's chain has less work than the one already read, and has not caught up for an hour; nothing is "
@@ -56,6 +59,14 @@ def check_chain(node: Bitcoind, tip: NodeTip) -> None:
     if found:
         with unit_of_work("chain-named"):
             update_report(**found)
+
+
+def refuse_other_chain(node: Bitcoind) -> None:
+    """Raise WrongChain, or NodeError where the node's chain has less work than the chain already read."""
+    tip, stored = node.tip(), stored_tip()
+    check_chain(node, tip)
+    if stored is not None and tip.chainwork < stored.chainwork:
+        raise NodeError(CATCHING_UP)
 
 
 def is_ordered(node: Bitcoind) -> bool:

@@ -251,6 +251,13 @@ class Bitcoind:
         addresses = self._rpc.batch("getnewaddress", [call] * count, wallet=True)
         return list(zip(addresses, self.scripts_of(addresses), strict=True))
 
+    def derive(self, descriptor: str, begin: int, end: int) -> list[str]:
+        """Return the addresses of a descriptor from index `begin` to `end`, without the last."""
+        if begin >= end:
+            return []
+        found: list[str] = self._rpc.call("deriveaddresses", descriptor, [begin, end - 1])
+        return found
+
     def scripts_of(self, addresses: Sequence[str]) -> list[bytes]:
         """Return the output script of each of these addresses."""
         answers = self._rpc.batch("validateaddress", [[address] for address in addresses])

@@ -25,9 +25,24 @@ RPC_CALLS = frozenset(
     "getblockchaininfo getblockhash getblockheader getblock getmempoolinfo getmempoolentry "
     "getmempoolancestors getrawmempool getrawtransaction gettxspendingprevout decoderawtransaction "
     "getzmqnotifications getnetworkinfo getnewaddress getaddressesbylabel validateaddress getaddressinfo "
-    "getwalletinfo loadwallet listwallets listsinceblock gettransaction".split()
+    "getwalletinfo loadwallet listwallets listsinceblock gettransaction deriveaddresses".split()
 )
-"""All RPC methods that the daemon calls. A test compares rpcwhitelist in bitcoin.conf.example with them."""
+"""All RPC methods that the daemon calls."""
+
+WALLET_CALLS = frozenset(
+    "getnewaddress getaddressesbylabel getaddressinfo getwalletinfo loadwallet listwallets "
+    "listsinceblock gettransaction".split()
+)
+"""The calls of RPC_CALLS that bitcoind's own wallet needs. A bitcoind without wallets does not have them."""
+
+DESCRIPTOR_CALLS = frozenset({"deriveaddresses"})
+"""The calls of RPC_CALLS that wallets of descriptors need."""
+
+ADDING_CALLS = frozenset({"getdescriptorinfo", "scantxoutset"})
+"""Further calls of `manage.py wallet add`.
+
+A test compares rpcwhitelist in bitcoin.conf.example with RPC_CALLS and these.
+"""
 
 NO_CREDENTIALS = (
     "BITCOIND_RPC_URL names another machine and has no password; this machine's cookie is not sent there: "

@@ -42,11 +42,13 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "seller": {
             READ: (
                 "id name email support api_key_hash previous_api_key_hash previous_api_key_until webhook_url "
-                "webhook_set_by created_at removed_at"
+                "webhook_set_by created_at removed_at wallet_id"
             ).split(),
             INSERT: "id name email api_key_hash webhook_secret webhook_set_by created_at".split(),
         },
         "address": {READ: WHOLE_ROW, UPDATE: ["claimed_at"]},
+        # The web server needs no descriptor, which names all addresses, also those of the future.
+        "wallet": {READ: "id name address_type is_default start_index next_index".split()},
         "payment_request": {
             READ: WHOLE_ROW,
             INSERT: [*_TERMS, *_STARTING_VALUES],

@@ -41,6 +41,17 @@ FIRST_START = (
 )
 """Failpoints that only a daemon with a new database reaches."""
 
+OF_DESCRIPTORS = (
+    "addresses-derived.written",
+    "addresses-derived.committed",
+    "addresses-skipped.written",
+    "addresses-skipped.committed",
+    "rpc.deriveaddresses",
+)
+"""Failpoints of wallets that have a descriptor: see test_descriptor_wallets.py."""
+
+USUAL = [name for name in failpoint.names(RPC_CALLS) if name not in (*FIRST_START, *OF_DESCRIPTORS)]
+
 SPECIAL = {
     "rpc.getblock": {"BITCOIND_REST": "off"},
     "rpc.getrawmempool": {"BITCOIND_WALLET": "nowhere"},
@@ -85,7 +96,7 @@ def test_a_daemon_killed_at_its_first_start_starts_again(scenario: KillScenario)
         wait_until(lambda: scenario.daemon.is_dead, what=f"a kill at {place}")
 
 
-@pytest.mark.parametrize("place", [name for name in failpoint.names(RPC_CALLS) if name not in FIRST_START])
+@pytest.mark.parametrize("place", USUAL)
 def test_a_daemon_killed_at_any_failpoint_loses_nothing(scenario: KillScenario, place: str) -> None:
     """After the next start all statuses are correct. Each event comes at least once, in order."""
     daemon = scenario.daemon

@@ -21,7 +21,7 @@ from admin.doctor.findings import State
 from admin.sellers import add_seller
 from config import load_settings
 from daemon.node.client import Bitcoind
-from daemon.node.rpc import RPC_CALLS
+from daemon.node.rpc import ADDING_CALLS, RPC_CALLS
 from daemon.node.types import NodeTip
 from manage import manage
 from models.address import Address, add_addresses
@@ -262,7 +262,7 @@ def test_a_user_that_may_spend_gets_a_whitelist(installation: Installation) -> N
     found = installation.diagnose(BITCOIND_RPC_URL=f"http://127.0.0.1:{installation.node.rpc_port}")
     assert set(found.wrong) == {"rpc user"}
     assert "sendtoaddress" in found.wrong["rpc user"]
-    assert f"rpcwhitelist=nodetill:{','.join(sorted(RPC_CALLS))}" in found.wrong["rpc user"]
+    assert f"rpcwhitelist=nodetill:{','.join(sorted(RPC_CALLS | ADDING_CALLS))}" in found.wrong["rpc user"]
     assert installation.node.rpc("getwalletinfo", wallet=WALLET) == before
 
 

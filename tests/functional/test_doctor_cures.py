@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner
 
-from daemon.node.rpc import RPC_CALLS
+from daemon.node.rpc import ADDING_CALLS, RPC_CALLS
 from manage import manage
 from models.db.connection import disconnect
 from regtest.child import free_ports
@@ -166,7 +166,7 @@ def test_the_printed_user_replaces_the_cookie(installation: Installation) -> Non
     url = found.text("rpc user").partition("BITCOIND_RPC_URL=")[2].partition(";")[0]
     lines = _whitelist_lines(found)
     # The node has a user of that name already, with this whitelist.
-    assert f"-rpcwhitelist=nodetill:{','.join(sorted(RPC_CALLS))}" in lines
+    assert f"-rpcwhitelist=nodetill:{','.join(sorted(RPC_CALLS | ADDING_CALLS))}" in lines
     found = installation.diagnose(BITCOIND_RPC_URL=url.replace("PASSWORD", installation.node.password))
     assert found.state("rpc user") == "ok"
 

@@ -30,6 +30,7 @@ ROOMS = {
         ("net", "worker", "counters", "failpoint", "progress", "output_log", "state"),
         ("unit_of_work",),
         ("node", "rates", "delivery"),
+        ("descriptor_pool",),
         ("chain", "address_pool"),
         ("commands", "health"),
         ("loop",),

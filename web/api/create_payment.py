@@ -74,7 +74,7 @@ def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, 
     settings = call.settings
     price = price_now(form.currency, settings, call.now)
     amount_sats = _amount_sats(form.amount_fiat, price)
-    if not has_free_address():
+    if not has_free_address(seller_id):
         raise _no_address()
     needed = settings.confirmations if form.confirmations is None else form.confirmations
     lifetime = settings.payment_expiry if form.expires_in is None else form.expires_in

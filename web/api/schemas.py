@@ -222,7 +222,7 @@ class RatesHealth(TypedDict):
 
 
 class AddressHealth(TypedDict):
-    """The number of free addresses."""
+    """The number of free addresses in the wallets in use."""
 
     free: Count | None
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from config import Settings
 from config.command import manage_command
-from models.address import free_count
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import snapshot
 from models.outbox import EMAIL, Message
 from models.queries.request_counts import CURRENCY_USE, used_since
+from models.queries.wallets import free_addresses
 from models.rate import Rate
 from payments.document import timestamp
 from payments.money import currency_codes
@@ -89,7 +89,7 @@ def figures(now: datetime) -> HealthFindings:
             "oldest_age": _age(_oldest(_waiting()), now),
         },
         rates={"age": _age(newest_rate, now)},
-        addresses={"free": free_count()},
+        addresses={"free": sum(free_addresses().values())},
     )
 
 
@@ -115,15 +115,23 @@ def problems(settings: Settings, now: datetime, findings: HealthFindings) -> Ite
             "daemon",
             f"{behind} blocks behind the node; statuses are out of date until the daemon has caught up",
         )
-    if not findings["addresses"]["free"]:
-        yield (
-            "addresses",
-            f"no free addresses: new requests are refused; run {manage_command()} doctor to find out why",
-        )
+    yield from _of_addresses()
     yield from _of_prices(settings, now)
     waited = _age(_oldest(_waiting().where(Message.channel == EMAIL)), now)
     if waited is not None and waited > EMAIL_WAIT_SECONDS:
         yield "messages", f"an email has waited for {waited} s; check SMTP_URL, and read the daemon's log"
+
+
+def _of_addresses() -> Iterator[tuple[str, str]]:
+    """Report each wallet in use that has no free address, as requests of its sellers are refused."""
+    free = free_addresses()
+    for name in (name for name, count in free.items() if not count):
+        whose = f" in wallet {name}" if len(free) > 1 else ""
+        refused = "requests of its sellers" if len(free) > 1 else "new requests"
+        yield (
+            "addresses",
+            f"no free addresses{whose}: {refused} are refused; run {manage_command()} doctor to find out why",
+        )
 
 
 def _of_prices(settings: Settings, now: datetime) -> Iterator[tuple[str, str]]:

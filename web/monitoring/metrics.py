@@ -12,11 +12,11 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from models.address import free_count
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import is_sqlite, snapshot
 from models.queries import metrics as statistics
+from models.queries.wallets import free_addresses
 from payments.status import EventType, Status
 from version import VERSION
 from web.api.pricing import prices_now
@@ -57,7 +57,8 @@ def _of_installation(call: Request) -> Iterator[Metric]:
     yield _gauge("build_info", "Version, schema and database of this Nodetill", [(build, 1)])
     faults = list(problems(call.settings, call.now, figures(call.now)))
     yield _gauge("problems", "Problems that /health reports", [({}, len(faults))])
-    yield _gauge("free_addresses", "Free addresses for new requests", [({}, free_count())])
+    free = [({"wallet": name}, count) for name, count in free_addresses().items()]
+    yield _gauge("free_addresses", "Free addresses for new requests, of each wallet in use", free)
 
 
 def _of_payments() -> Iterator[Metric]:

@@ -14,7 +14,9 @@ from models.payment import PaymentRequest
 from models.queries.attention import MOST_COUNTED, ActionNeeded, action_counts
 from models.queries.failed_deliveries import FailedDelivery, failed_deliveries
 from models.queries.pricing import late_money_of
+from models.queries.wallets import NEWEST, wallet_figures
 from models.seller import Seller
+from payments.gap import gap_advice
 from payments.status import Status
 from web.api.documents import documents_of
 from web.api.forms import read_form
@@ -114,6 +116,7 @@ def show(call: Request) -> Content:
         counts = action_counts()
         open_questions = [] if given else _questions(call, counts)
         sellers = [seller.id for seller in Seller.select(Seller.id).order_by(Seller.id)]
+        gaps = _gap_lines()
         total = count_of(filters, MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL)
     problems, findings = look(call)
     return operator_page(
@@ -135,6 +138,7 @@ def show(call: Request) -> Content:
         sellers=sellers,
         statuses=list(Status),
         problems=problems,
+        gaps=gaps,
         complaints=daemon_report().problems,
         failed_logins=failed_logins(),
         findings=findings,
@@ -142,6 +146,12 @@ def show(call: Request) -> Content:
         public_url=call.settings.public_url,
         command=manage_command(),
     )
+
+
+def _gap_lines() -> list[str]:
+    """Return the advice about the gap limits of the wallet programs."""
+    lines = (gap_advice(each.name, each.gap) for each in wallet_figures(NEWEST))
+    return [line for line in lines if line is not None]
 
 
 def filled_in(call: Request) -> dict[str, str]:

@@ -8,3 +8,13 @@
 </ul>
 </div>
 % end
+% if gaps:
+<div class="attention">
+<h2>Your wallet program</h2>
+<ul>
+% for line in gaps:
+<li>{{line}}</li>
+% end
+</ul>
+</div>
+% end

@@ -20,16 +20,18 @@ from manage import manage
 from models.address import Address, newest_address_id
 from models.block import Block
 from models.command import add_redelivery
-from models.daemon_status import beat
+from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import Table, bind, database, disconnect
 from models.db.leadership import DaemonEpoch
 from models.db.lock import database_lock
 from models.db.schema import open_database
+from models.db.witness import is_original, renewed_mark
 from models.decision import DecidedBy, DecisionKind, add_decision
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.output import WatchedOutpoint
 from models.payment import payment_by_reference
 from models.rate import Rate
+from models.wallet import make_default, wallet_added
 from tests.conftest import sqlite_in
 from tests.support.postgres import PostgresServer
 from tests.support.rows import (
@@ -85,6 +87,7 @@ def fill() -> None:
     Rate.create(source="kraken", currency="EUR", price="61142.300", fetched_at=NOW)
     Rate.create(source="Kraken", currency="EUR", price="1", fetched_at=NOW)
     beat(NOW, 7, [NASTY])
+    make_default(wallet_added("shop", NASTY, bytes(range(256)), "bech32", 5, NOW))
     DaemonEpoch.update(number=41).execute()
     OperatorSalt.create(salt=bytes(range(255, -1, -1)))
     OperatorSession.create(id="s" * 22, expires_at=NOW)
@@ -205,6 +208,7 @@ def test_a_new_database_with_a_row_is_refused(old_url: str, new_url: str) -> Non
     disconnect()
     assert "the new database has rows already" in refusal(copy(old_url, "--to", new_url))
     assert [row for row in contents(new_url).values() if row] == [
+        contents(new_url)["Wallet"],
         contents(new_url)["Seller"],
         contents(new_url)["DaemonEpoch"],
     ]
@@ -232,6 +236,28 @@ def test_a_database_of_a_newer_version_is_refused(old_url: str, new_url: str) ->
     assert "changed by a newer Nodetill" in refusal(copy(old_url, "--to", new_url))
 
 
+def test_a_move_is_no_restore(old_url: str, new_url: str) -> None:
+    """Only an older copy of the database skips addresses. A copy of an older copy stays one."""
+    open_database(old_url)
+    update_report(witness=renewed_mark(None))
+    disconnect()
+    assert copy(old_url, "--to", new_url).exit_code == 0
+    open_database(new_url)
+    assert is_original(daemon_report().witness)
+    assert daemon_report().witness is not None
+    disconnect()
+
+
+def test_a_copy_of_an_older_copy_stays_one(old_url: str, new_url: str) -> None:
+    open_database(old_url)
+    update_report(witness="1:1")
+    disconnect()
+    assert copy(old_url, "--to", new_url).exit_code == 0
+    open_database(new_url)
+    assert not is_original(daemon_report().witness)
+    disconnect()
+
+
 def test_a_copy_onto_itself_is_refused(old_url: str) -> None:
     """Another spelling of the same file is refused, too."""
     assert "is the old one" in refusal(copy(old_url, "--to", old_url))
@@ -246,7 +272,7 @@ def test_a_value_that_the_new_database_refuses_leaves_it_empty(old_url: str, new
     Address.create(script=b"x", address="x" * 200, wallet="", created_at=NOW)
     disconnect()
     assert "nothing was copied" in refusal(copy(old_url, "--to", new_url))
-    assert [name for name, rows in contents(new_url).items() if rows] == ["DaemonEpoch"]
+    assert [name for name, rows in contents(new_url).items() if rows] == ["Wallet", "DaemonEpoch"]
 
 
 def test_a_damaged_file_is_not_copied(old_url: str, new_url: str) -> None:
@@ -257,7 +283,7 @@ def test_a_damaged_file_is_not_copied(old_url: str, new_url: str) -> None:
         file.seek(size // 2)
         file.write(b"\xff" * (size // 4))
     assert "nothing was copied: " in refusal(copy(old_url, "--to", new_url))
-    assert [name for name, rows in contents(new_url).items() if rows] == ["DaemonEpoch"]
+    assert [name for name, rows in contents(new_url).items() if rows] == ["Wallet", "DaemonEpoch"]
 
 
 def test_a_changed_row_is_found_and_nothing_kept(
@@ -271,7 +297,7 @@ def test_a_changed_row_is_found_and_nothing_kept(
     assert "row 2 of the table payment_request differs from its original" in refusal(
         copy(old_url, "--to", new_url)
     )
-    assert [name for name, rows in contents(new_url).items() if rows] == ["DaemonEpoch"]
+    assert [name for name, rows in contents(new_url).items() if rows] == ["Wallet", "DaemonEpoch"]
 
 
 def test_a_missing_row_is_found(old_url: str, new_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

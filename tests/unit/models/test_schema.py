@@ -12,17 +12,25 @@ import peewee
 import pytest
 
 import models
-from models.address import Address
+from models.address import Address, claim_address, free_count
 from models.block import Block
 from models.command import DaemonCommand
 from models.daemon_status import DaemonReport, daemon_report
 from models.db import schema
-from models.db.connection import DatabaseError, Table, database, disconnect, is_sqlite
+from models.db.connection import (
+    DatabaseError,
+    Table,
+    database,
+    disconnect,
+    is_sqlite,
+    with_paramstyle,
+)
 from models.outbox import Event, Message
 from models.output import Output, WatchedOutpoint
 from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
+from models.wallet import Wallet
 from tests.support.programs import run_program
 from tests.support.rows import (
     BLOCK_HASH,
@@ -141,6 +149,41 @@ def test_the_migration_to_present_since_keeps_the_age_of_outputs(
     there, gone = Output.select().order_by(Output.vout)
     assert (there.present_since, there.gone_since, there.is_coinbase) == (NOW, None, False)
     assert (gone.present_since, gone.gone_since) == (NOW, NOW)
+    disconnect()
+
+
+def test_addresses_of_before_belong_to_the_wallet_in_bitcoind(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installation from before wallets of descriptors goes on with its wallet, which is the default."""
+    with monkeypatch.context() as then:
+        for path in schema.MIGRATIONS.glob("00*.py"):
+            if path.name < "0016":
+                (tmp_path / path.name).write_text(path.read_text())
+        then.setattr(schema, "MIGRATIONS", tmp_path)
+        schema.open_database(database_url)
+        for number, claimed_at in enumerate((None, 5, None)):
+            database.execute_sql(
+                with_paramstyle(
+                    "INSERT INTO address (script, address, wallet, created_at, claimed_at) "
+                    "VALUES (?, ?, 'till', 5, ?)"
+                ),
+                (script(number), f"bcrt1q{number}", claimed_at),
+            )
+        database.execute_sql(
+            "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at, webhook_set_by) "
+            "VALUES ('company1', '', '', 'x', 'y', 5, 'operator')"
+        )
+        disconnect()
+    schema.open_database(database_url)
+    assert [(wallet.id, wallet.name, wallet.is_default) for wallet in Wallet.select()] == [
+        (1, "bitcoind", True)
+    ]
+    assert free_count("till") == 2
+    claimed = [claim_address(NOW, "company1") for _ in range(3)]
+    assert [address and address.address for address in claimed] == ["bcrt1q0", "bcrt1q2", None]
+    new = Wallet.create(name="shop", descriptor="d")
+    assert new.id > 1
     disconnect()
 
 
@@ -352,7 +395,9 @@ def test_frequent_queries_use_their_indexes(opened: str) -> None:
         database.execute_sql("SET enable_seqscan = off")
     for query, index in [
         (
-            "SELECT id FROM address WHERE claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1",
+            """SELECT id FROM address WHERE wallet_id = coalesce(
+                (SELECT wallet_id FROM seller WHERE id = 'a'), (SELECT id FROM wallet WHERE is_default)
+            ) AND claimed_at IS NULL AND held_at IS NULL ORDER BY id LIMIT 1""",
             "address_free",
         ),
         ("SELECT id FROM payment_request WHERE reassess_at_height <= 5", "payment_next_height"),

@@ -107,7 +107,7 @@ def test_open_requests_and_waiting_messages_are_counted(shop: WebServer) -> None
     assert values(text, "outbox_pending_messages") == {"email": 1, "webhook": 0}
     assert values(text, "outbox_oldest_timestamp_seconds") == {"email": NOW.timestamp() - 90}
     assert values(text, "outbox_undeliverable_messages") == {"": 1}
-    assert values(text, "free_addresses") == {"": 47}
+    assert values(text, "free_addresses") == {"bitcoind": 47}
     assert values(text, "problems") == {"": 1}
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urljoin
 
 import pytest
 
+from models.address import Address
 from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.decision import Decision
@@ -23,9 +24,11 @@ from models.queries.attention import ActionNeeded, action_counts
 from models.queries.revenue import DayOfSeller, Total, totals
 from models.rate import store_rates
 from models.seller import Seller
+from models.wallet import wallet_added
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
 from tests.support.operator_client import PASSWORD, OperatorClient, Page
 from tests.support.operator_scenes import EXTRA_SATS, add_event, create_action_needed
+from tests.support.rows import new_output, new_payment
 from tests.support.web_server import NOW, TIP, WebServer, add_seller, open_shop, stored
 from web.operator import csv_export as export
 
@@ -179,6 +182,26 @@ def test_health_is_on_the_first_page(shop: WebServer, operator: OperatorClient) 
     assert all(problem in page.words for problem in problems)
     assert '<details id="health-trouble" open>' in page.text
     assert "Something needs your attention" in page.words
+
+
+def test_the_first_page_names_the_gap_limit_to_set(shop: WebServer, operator: OperatorClient) -> None:
+    """It is advice, so /health stays as it is."""
+    wallet = wallet_added("vault", "wpkh(xpub/0/*)", b"first", "bech32", 0, NOW)
+    for index in range(15):
+        address = Address.create(
+            script=b"vault-%d" % index,
+            address=f"vault-{index}",
+            wallet="vault",
+            wallet_id=wallet.id,
+            derivation_index=index,
+            created_at=NOW,
+            claimed_at=NOW,
+        )
+    page = operator.get("/")
+    assert "15 addresses in a row of wallet vault are unpaid" in page.words
+    assert "All is well" in page.words
+    new_output(new_payment(500, address=address))
+    assert "addresses in a row" not in operator.get("/").words
 
 
 # Payments that need a decision
