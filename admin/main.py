@@ -13,6 +13,7 @@ from admin.payments import payment
 from admin.sellers import seller
 from admin.settings import settings
 from admin.wallet import wallet
+from admin.wallets import add, default, labels, list_
 from admin.web_role import grant_web
 from version import VERSION
 
@@ -25,7 +26,8 @@ def manage() -> None:
     \b
     manage.py doctor                           find errors of the set-up
     manage.py settings                         list settings and their sources
-    manage.py wallet create                    create the wallet for addresses
+    manage.py wallet create                    create a wallet in bitcoind
+    manage.py wallet add shop KEY --default    use a descriptor or a public key
     manage.py seller add company1              add a shop, and print its key
     manage.py payment list --status confirmed  list confirmed payments
     manage.py events retry                     deliver failed messages again
@@ -46,5 +48,7 @@ def manage() -> None:
 database.add_command(backup)
 database.add_command(retire_pool)
 database.add_command(grant_web)
+for command in (add, list_, default, labels):
+    wallet.add_command(command)
 for command in (seller, payment, events, wallet, doctor, audit, chain, database, settings):
     manage.add_command(command)

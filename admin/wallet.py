@@ -26,10 +26,12 @@ ADDRESS_TYPES = {"tr(": "bech32m", "wpkh(": "bech32", "wsh(": "bech32", "sh(w": 
 
 @click.group()
 def wallet() -> None:
-    """Create the wallet that makes the addresses.
+    """Manage the wallets that customers pay to.
 
     \b
-    manage.py wallet create --watch-only "wpkh([d34db33f/84h/0h/0h]xpub.../0/*)"
+    manage.py wallet add shop KEY --default    a descriptor or a public key
+    manage.py wallet create                    a wallet in bitcoind
+    manage.py wallet list
     """
 
 
