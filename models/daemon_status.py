@@ -1,6 +1,6 @@
 """The daemon's report on its own state. The web process, `doctor` and the standby read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,8 @@ class DaemonReport(Table):
     """A table with one row. `assessed_height` is the tip at which every status was last computed.
 
     `complete_look_at` is the time at which the last complete reconciliation with chain and mempool began.
-    Each payment that was there at that time is stored. `first_block` is the hash of block 1, which differs
+    Each payment that was there at that time is stored. `problems` keep payments from being seen, decided or
+    reported. `advice` is what bitcoind could do better. `first_block` is the hash of block 1, which differs
     between two chains with the same genesis block. `addresses_ordered` is the number of addresses that the
     wallet was ordered to create and that are not stored yet. `counters` is the last
     `daemon.counters.Counters.document`.
@@ -28,6 +29,7 @@ class DaemonReport(Table):
     node_height = peewee.IntegerField(null=True)
     complete_look_at = UtcDateTimeField(null=True)
     problems = JsonField(default=list)
+    advice = JsonField(default=list)
     counters = JsonField(default=dict)
     first_block = peewee.CharField(max_length=64, null=True)
     addresses_ordered = peewee.IntegerField(default=0)
@@ -52,7 +54,17 @@ def update_report(**values: Any) -> None:
 
 
 def beat(
-    now: datetime, node_height: int | None, problems: list[str], counters: Mapping[str, Any] | None = None
+    now: datetime,
+    node_height: int | None,
+    problems: list[str],
+    counters: Mapping[str, Any] | None = None,
+    advice: Sequence[str] = (),
 ) -> None:
     """Store the daemon's heartbeat."""
-    update_report(heartbeat_at=now, node_height=node_height, problems=problems, counters=counters or {})
+    update_report(
+        heartbeat_at=now,
+        node_height=node_height,
+        problems=problems,
+        advice=list(advice),
+        counters=counters or {},
+    )

@@ -36,6 +36,9 @@ WALLET_CALLS = frozenset(
 )
 """The calls of RPC_CALLS that a bitcoind without wallets does not have."""
 
+OPTIONAL_CALLS = frozenset({"getzmqnotifications"})
+"""The calls of RPC_CALLS without which the daemon is only slower."""
+
 QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
 LONGEST_SILENCE = timedelta(hours=6)
 """The median time lags by an hour. On the main chain five more hours without a block are no coincidence."""
@@ -147,13 +150,15 @@ class NodeDiagnosis:
         found = {method: self._rpc.access_to(method) for method in (*sorted(RPC_CALLS), *SPENDING_CALLS)}
         lacking = [method for method in sorted(RPC_CALLS) if found[method] is Access.FORBIDDEN]
         if lacking:
+            judge = advice if OPTIONAL_CALLS.issuperset(lacking) else wrong
             calls = ", ".join(lacking)
-            yield wrong("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
+            yield judge("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
         # The check "wallet" reports a bitcoind without wallets.
         absent = [m for m in sorted(RPC_CALLS - WALLET_CALLS) if found[m] is Access.ABSENT]
         if absent:
+            judge = advice if OPTIONAL_CALLS.issuperset(absent) else wrong
             calls = ", ".join(absent)
-            yield wrong("rpc user", f"bitcoind has no call {calls}: run Bitcoin Core 28 or later, with ZMQ")
+            yield judge("rpc user", f"bitcoind has no call {calls}: run Bitcoin Core 28 or later, with ZMQ")
         spending = [method for method in SPENDING_CALLS if found[method] is Access.ALLOWED]
         if spending:
             yield self._of_spending(spending)

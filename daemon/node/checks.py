@@ -3,15 +3,13 @@
 The daemon's log, /health and `manage.py doctor` show the same lines.
 """
 
-from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Iterable
 
 from config import Settings
-from config.addresses import is_ip_address
 from config.command import manage_command
 from daemon.node.client import GET_BLOCKS_BACK, Bitcoind
 from daemon.node.rpc import METHOD_NOT_FOUND, WALLET_NOT_FOUND, NodeRefused, RpcError
-from daemon.node.types import NodeTip, Publication
+from daemon.node.types import NodeTip
 from daemon.unit_of_work import unit_of_work
 from models.address import Address
 from models.block import stored_tip
@@ -30,9 +28,6 @@ DOWNLOADING = "bitcoind is in initial block download; nothing is decided until i
 
 MIN_HEIGHT = 100
 """Above this height no reorg replaces block 1, so block 1 identifies the chain."""
-
-LEAST_MARK = 20_000
-"""More transactions than a block has. Each has at least 60 bytes, and all share one million bytes."""
 
 
 class WrongChain(Exception):
@@ -97,13 +92,6 @@ def pruning_problem(tip: NodeTip, read_height: int) -> str | None:
     )
 
 
-def feed_problems(settings: Settings, node: Bitcoind) -> list[str]:
-    """Return a line for each problem that keeps transactions or blocks from the feed."""
-    published = node.publications()
-    problems = [place_problem(*topic, published) for topic in topics(settings)]
-    return [problem for problem in (*problems, relay_problem(node)) if problem is not None]
-
-
 def relay_problem(node: Bitcoind) -> str | None:
     """Return a line if bitcoind gets no transactions from its peers. Return None if that is unknown."""
     if node.relays_transactions() is not False:
@@ -111,46 +99,6 @@ def relay_problem(node: Bitcoind) -> str | None:
     return (
         "bitcoind requests no transactions from its peers, so a payment is unknown until it is in a block: "
         "remove blocksonly=1 from bitcoin.conf"
-    )
-
-
-def topics(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return the topics of the feed, each with its ZMQ address."""
-    return ("rawtx", settings.bitcoind_zmq_rawtx), ("hashblock", settings.bitcoind_zmq_hashblock)
-
-
-def place_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
-    """Return a line if bitcoind does not publish `topic` at `address`."""
-    published_at = [each.address for each in published if each.topic == topic]
-    if not published_at:
-        return (
-            f"bitcoind does not publish {topic} over ZMQ: "
-            f"add zmqpub{topic}={_as_published(address)} and zmqpub{topic}hwm=0 to bitcoin.conf"
-        )
-    if any(_is_same_port(each, address) for each in published_at):
-        return None
-    setting = f"BITCOIND_ZMQ_{topic.upper()}"
-    return (
-        f"bitcoind publishes {topic} at {', '.join(published_at)}, but {setting} is {address}: "
-        f"set {setting}={_seen_from_here(published_at[0], address)}"
-    )
-
-
-def mark_problem(topic: str, address: str, published: Sequence[Publication]) -> str | None:
-    """Return a line if a full block has more messages than bitcoind queues for a slow subscriber.
-
-    Topics at one address share one queue. Its high-water mark is that of the first topic in the alphabet.
-    """
-    marks = sorted(
-        (each.topic, each.high_water_mark) for each in published if _is_same_port(each.address, address)
-    )
-    shared = [name for name, _ in marks]
-    if topic not in shared or "rawtx" not in shared or marks[0][1] == 0 or marks[0][1] >= LEAST_MARK:
-        return None
-    lines = " and ".join(f"zmqpub{name}hwm=0" for name in shared)
-    return (
-        f"bitcoind keeps {marks[0][1]} messages at {address} and loses the others, "
-        f"but a block may have more: add {lines} to bitcoin.conf"
     )
 
 
@@ -178,34 +126,3 @@ def wallet_problems(settings: Settings, node: Bitcoind, addresses: Iterable[Addr
         problem = f"wallet {name} does not know address {unknown[0]}, which is in the address table"
         return [f"{problem}: correct BITCOIND_WALLET, or restore that wallet"]
     return []
-
-
-def _as_published(address: str) -> str:
-    """Return the address for bitcoin.conf that publishes at our address."""
-    if address.startswith("ipc://"):
-        # Bitcoin Core does not accept libzmq's own form.
-        return f"unix:{address.removeprefix('ipc://')}"
-    parts = urlsplit(address)
-    if parts.scheme != "tcp" or parts.hostname is None or is_ip_address(parts.hostname):
-        return address
-    # libzmq does not bind to a host name.
-    return f"tcp://{'127.0.0.1' if parts.hostname == 'localhost' else '0.0.0.0'}:{parts.port}"  # noqa: S104
-
-
-def _seen_from_here(published: str, listened: str) -> str:
-    """Return the address that bitcoind publishes at, with our name for its host."""
-    theirs, ours = urlsplit(published), urlsplit(listened)
-    if theirs.scheme != "tcp" or ours.scheme != "tcp":
-        return published
-    return f"tcp://{ours.netloc.rpartition(':')[0]}:{theirs.port}"
-
-
-def _is_same_port(published: str, listened: str) -> bool:
-    """Compare the ports alone, because bitcoind may have a wildcard where we have a host."""
-    if not published.startswith("tcp:"):
-        return _socket_path(published) == _socket_path(listened)
-    return urlsplit(published).port == urlsplit(listened).port
-
-
-def _socket_path(address: str) -> str:
-    return address.removeprefix("ipc://").removeprefix("unix:")

@@ -116,6 +116,7 @@ def show(call: Request) -> Content:
         sellers = [seller.id for seller in Seller.select(Seller.id).order_by(Seller.id)]
         total = count_of(filters, MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL)
     problems, findings = look(call)
+    report = daemon_report()
     return operator_page(
         _PAGE,
         call,
@@ -135,7 +136,8 @@ def show(call: Request) -> Content:
         sellers=sellers,
         statuses=list(Status),
         problems=problems,
-        complaints=daemon_report().problems,
+        complaints=report.problems,
+        advice=report.advice,
         failed_logins=failed_logins(),
         findings=findings,
         is_first_day=not given and not rows,
