@@ -16,14 +16,17 @@ class DaemonReport(Table):
 
     `complete_look_at` is the time at which the last complete reconciliation with chain and mempool began.
     Each payment that was there at that time is stored. `problems` keep payments from being seen, decided or
-    reported. `advice` is what bitcoind could do better. `first_block` is the hash of block 1, which differs
-    between two chains with the same genesis block. `addresses_ordered` is the number of addresses that the
-    wallet was ordered to create and that are not stored yet. `counters` is the last
-    `daemon.counters.Counters.document`.
+    reported. `advice` is what bitcoind could do better. `chain` is bitcoind's name, and `network` the name in
+    `payments.network`. `first_block` is the hash of block 1, which differs between two chains with the same
+    genesis block. `signet_challenge` is in hex, and differs between two signets. `addresses_ordered` is the
+    number of addresses that the wallet was ordered to create and that are not stored yet. `counters` is the
+    last `daemon.counters.Counters.document`.
     """
 
     id = peewee.IntegerField(primary_key=True, default=_ONLY_ROW)
     chain = peewee.CharField(max_length=16, null=True)
+    network = peewee.CharField(max_length=16, null=True)
+    signet_challenge = peewee.TextField(null=True)
     heartbeat_at = UtcDateTimeField(null=True)
     assessed_height = peewee.IntegerField(default=0)
     node_height = peewee.IntegerField(null=True)
@@ -42,7 +45,7 @@ def daemon_report() -> DaemonReport:
 
 def known_network() -> str | None:
     """Return the name in `payments.network`, or None before the daemon has first reached bitcoind."""
-    row = database.execute_sql("SELECT chain FROM daemon_report").fetchone()
+    row = database.execute_sql("SELECT coalesce(network, chain) FROM daemon_report").fetchone()
     return None if row is None else row[0]
 
 

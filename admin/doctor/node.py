@@ -23,6 +23,7 @@ from daemon.node.types import NodeTip
 from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.payment import sample_addresses
+from payments.network import network_of
 
 SPENDING_CALLS = (
     "sendtoaddress sendmany send sendall bumpfee signrawtransactionwithwallet walletprocesspsbt "
@@ -110,7 +111,8 @@ class NodeDiagnosis:
             # The database's blocks and addresses belong to another chain.
             self._has_database = False
         whose = "as this database's" if report.chain else "which this database will belong to"
-        yield judged("chain", problem, f"{tip.chain}, {whose}")
+        name = network_of(tip.chain, tip.signet_challenge, None)
+        yield judged("chain", problem, f"{name}, {whose}")
 
     def _sync(self, tip: NodeTip) -> Iterator[Finding]:
         stored = stored_tip() if self._has_database else None

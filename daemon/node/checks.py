@@ -15,6 +15,7 @@ from models.address import Address
 from models.block import stored_tip
 from models.command import blocks_to_follow
 from models.daemon_status import DaemonReport, daemon_report, update_report
+from payments.network import SIGNET, network_of
 
 NO_WALLETS = "bitcoind runs without wallets: remove disablewallet=1 from bitcoin.conf"
 CATCHING_UP = "bitcoind's chain is behind the one already read; nothing is decided until it has caught up"
@@ -26,6 +27,9 @@ STALLED = (
 LOADING = "bitcoind is still loading its mempool; nothing is decided until it is done"
 DOWNLOADING = "bitcoind is in initial block download; nothing is decided until it is done"
 
+SHOWN_CHARACTERS = 24
+"""The part of a signet's challenge that a line shows. A challenge may have thousands of characters."""
+
 MIN_HEIGHT = 100
 """Above this height no reorg replaces block 1, so block 1 identifies the chain."""
 
@@ -35,22 +39,24 @@ class WrongChain(Exception):
 
 
 def check_chain(node: Bitcoind, tip: NodeTip) -> None:
-    """Raise WrongChain unless the node is on the chain of this database. Store the chain's name.
+    """Raise WrongChain unless the node is on the chain of this database. Store the chain's names.
 
     The operator may order to follow another chain of the same name. Its first block is stored later.
     """
     report = daemon_report()
     problem = chain_problem(node, tip, report)
-    if problem is not None and not (report.chain == tip.chain and is_ordered(node)):
+    if problem is not None and (network_problem(tip, report) is not None or not is_ordered(node)):
         raise WrongChain(problem)
-    found: dict[str, str | None] = {"chain": tip.chain} if report.chain is None else {}
+    found: dict[str, str | None] = {"chain": tip.chain, "network": _network(node, tip)}
+    found["signet_challenge"] = tip.signet_challenge or report.signet_challenge
     if problem is not None:
         found["first_block"] = None
     elif report.first_block is None and tip.height >= MIN_HEIGHT and _has_stored_tip(node):
         found["first_block"] = str(node.block_hash(1))
-    if found:
+    changed = {name: value for name, value in found.items() if value != getattr(report, name)}
+    if changed:
         with unit_of_work("chain-named"):
-            update_report(**found)
+            update_report(**changed)
 
 
 def is_ordered(node: Bitcoind) -> bool:
@@ -61,11 +67,9 @@ def is_ordered(node: Bitcoind) -> bool:
 
 def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | None:
     """Return a line if the node is on another chain than the database. Return None if both may agree."""
-    if report.chain not in (None, tip.chain):
-        return (
-            f"bitcoind is on chain {tip.chain}, but this database belongs to {report.chain}: "
-            "correct BITCOIND_RPC_URL or DATABASE_URL"
-        )
+    problem = network_problem(tip, report)
+    if problem is not None:
+        return problem
     first_block = node.block_hash(1) if report.first_block is not None else None
     # A node without block 1 has not downloaded any block yet.
     if first_block in (None, report.first_block):
@@ -75,6 +79,31 @@ def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | N
         f"database's is {report.first_block}. Correct BITCOIND_RPC_URL or DATABASE_URL; for a chain "
         f"that was reset, set DATABASE_URL to a new database, or follow it by {manage_command()} chain follow"
     )
+
+
+def network_problem(tip: NodeTip, report: DaemonReport) -> str | None:
+    """Return a line if the node is on another network than the database, by name or by signet's challenge."""
+    cure = "correct BITCOIND_RPC_URL or DATABASE_URL"
+    if report.chain not in (None, tip.chain):
+        return f"bitcoind is on chain {tip.chain}, but this database belongs to {report.chain}: {cure}"
+    if None in (report.signet_challenge, tip.signet_challenge):
+        return None
+    if report.signet_challenge != tip.signet_challenge:
+        return (
+            f"bitcoind is on the signet with the challenge {_short(tip.signet_challenge)}, but this database "
+            f"belongs to the signet with the challenge {_short(report.signet_challenge)}: {cure}"
+        )
+    return None
+
+
+def _short(challenge: str | None) -> str:
+    text = challenge or ""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _network(node: Bitcoind, tip: NodeTip) -> str:
+    is_unclear = tip.chain == SIGNET and tip.signet_challenge is None
+    return network_of(tip.chain, tip.signet_challenge, node.block_hash(1) if is_unclear else None)
 
 
 def _has_stored_tip(node: Bitcoind) -> bool:
