@@ -301,6 +301,8 @@ def test_a_whitelist_that_is_too_long_or_too_short_is_named(
         f"-rpcwhitelist=spender:{','.join(RPC_CALLS)},sendtoaddress",
         f"-{rpcauth('poor', 'b')}",
         f"-rpcwhitelist=poor:{few}",
+        f"-{rpcauth('slow', 'c')}",
+        f"-rpcwhitelist=slow:{','.join(sorted(RPC_CALLS - {'getzmqnotifications'}))}",
     )
     node.mine(1, FOREIGN_ADDRESS)
     node.rpc("createwallet", WALLET, True)
@@ -315,6 +317,13 @@ def test_a_whitelist_that_is_too_long_or_too_short_is_named(
     poor = installation.diagnose(BITCOIND_RPC_URL=f"http://poor:b@127.0.0.1:{node.rpc_port}")
     assert set(poor.wrong) == {"rpc user"}
     assert "does not let us call getnewaddress: " in poor.wrong["rpc user"]
+    auto = {"BITCOIND_ZMQ_RAWTX": "auto", "BITCOIND_ZMQ_HASHBLOCK": "auto"}
+    slow = installation.diagnose(BITCOIND_RPC_URL=f"http://slow:c@127.0.0.1:{node.rpc_port}", **auto)
+    assert slow.wrong == {}
+    assert "rpcwhitelist=slow:…,getzmqnotifications" in slow.text("feed")
+    assert "does not let us call getzmqnotifications: let bitcoin.conf have rpcwhitelist=slow:" in slow.text(
+        "rpc user"
+    )
 
 
 # The wallet
