@@ -7,7 +7,6 @@ from typing import Protocol
 
 import structlog
 
-from config import Settings
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
 from daemon.node.feed import Feed
@@ -41,7 +40,6 @@ class HealthReporter:
 
     def __init__(
         self,
-        settings: Settings,
         feed: Feed,
         pool: AddressPool,
         workers: Sequence[HasThread],
@@ -49,7 +47,6 @@ class HealthReporter:
         manager: ServiceManager,
         counters: Counters,
     ) -> None:
-        self._settings = settings
         self._feed = feed
         self._pool = pool
         self._workers = workers
@@ -178,9 +175,8 @@ class HealthReporter:
             return []
         lines = list(self._set_up.advice)
         if self._state is State.WORKING:
-            host, published = self._settings.rpc_host, self._set_up.published
             silent = [source for source in self._feed.silent_sources() if source.is_found]
-            lines += [silence_advice(source, published, host) for source in silent]
+            lines += [silence_advice(source) for source in silent]
         if self._lost:
             lines.append(
                 f"the feed has lost {self._lost:,} messages since the daemon started. Nodetill noticed it, "

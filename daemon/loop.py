@@ -93,9 +93,7 @@ class Loop:
         self._outbox_worker = outbox_worker
         self._should_stop = should_stop
         self._counters = counters
-        self._health = HealthReporter(
-            settings, feed, pool, (pool, outbox_worker, rates), lock, manager, counters
-        )
+        self._health = HealthReporter(feed, pool, (pool, outbox_worker, rates), lock, manager, counters)
 
         node.while_waiting(self._pulse)
         self._watch = Watchlist()

@@ -89,16 +89,16 @@ class FeedDiagnosis:
             yield wrong(part.name, problem)
             return
         if part.source is not None:
-            yield self._of_messages(part, part.source, found, chain)
+            yield self._of_messages(part, part.source, chain)
         if published is not None:
             lines = part_advice(part, published, self._settings.rpc_host)
             yield from (advice(part.name, line) for line in lines)
 
-    def _of_messages(self, part: Part, source: Source, found: FeedSetUp, chain: str) -> Finding:
+    def _of_messages(self, part: Part, source: Source, chain: str) -> Finding:
         """Return whether messages arrive, or whether the connection stands."""
         if source in self._feed.silent_sources():
             if source.is_found:
-                return advice(part.name, silence_advice(source, found.published, self._settings.rpc_host))
+                return advice(part.name, silence_advice(source))
             return wrong(part.name, _why_silent(part.setting, source.address))
         if part.name in self._received:
             return ok(part.name, _comes_from(part, source))

@@ -103,14 +103,7 @@ def place_problem(part: Part, published: Sequence[Publication]) -> str | None:
 def part_advice(part: Part, published: Sequence[Publication], host: str) -> Iterator[str]:
     """Yield a line for each thing that bitcoind could do better. `host` is that of BITCOIND_RPC_URL."""
     if part.configured is None and part.source is None:
-        port = _free_port(part, published)
-        address = f"tcp://{'127.0.0.1' if is_this_machine(host) else '0.0.0.0'}:{port}"  # noqa: S104
-        absent = "rawtx" if part.name == RAWTX else "neither hashblock nor rawblock"
-        verb = "does not publish" if part.name == RAWTX else "publishes"
-        yield (
-            f"bitcoind {verb} {absent} over ZMQ. {MEANWHILE}. To be faster, "
-            f"add zmqpub{part.name}={address} and zmqpub{part.name}hwm=0 to bitcoin.conf"
-        )
+        yield _absence_advice(part, published, host)
     mark = mark_advice(part, published)
     if mark is not None:
         yield mark
@@ -131,20 +124,30 @@ def mark_advice(part: Part, published: Sequence[Publication]) -> str | None:
     return None
 
 
-def silence_advice(source: Source, published: Sequence[Publication] | None, host: str) -> str:
+def silence_advice(source: Source) -> str:
     """Return a line for a source that bitcoind names, but to which there is no connection."""
-    named = [each for each in published or () if _is_source(source, each)]
-    topic = source.topics[0]
-    if named and all(is_out_of_reach(each, host) for each in named):
-        port = port_of(named[0].address) or FIRST_PORT
+    return (
+        f"there is no ZMQ connection to {source}, which bitcoind names. {MEANWHILE}. "
+        "See that no firewall is between"
+    )
+
+
+def _absence_advice(part: Part, published: Sequence[Publication], host: str) -> str:
+    """Return a line for a part that bitcoind does not publish, or not where we can reach it."""
+    named = [each for each in published if each.topic in part.topics and is_out_of_reach(each, host)]
+    if named:
+        topic, port = named[0].topic, port_of(named[0].address) or _free_port(part, published)
         return (
             f"bitcoind publishes {topic} at {named[0].address}, which only programs on its own machine can "
             f"reach. {MEANWHILE}. To be faster, let bitcoin.conf have zmqpub{topic}=tcp://0.0.0.0:{port}, "
             "and let no stranger reach that port"
         )
+    lack = "does not publish rawtx" if part.name == RAWTX else "publishes neither hashblock nor rawblock"
+    listens = "127.0.0.1" if is_this_machine(host) else "0.0.0.0"  # noqa: S104
     return (
-        f"there is no ZMQ connection to {source}, which bitcoind names. {MEANWHILE}. "
-        "See that no firewall is between"
+        f"bitcoind {lack} over ZMQ. {MEANWHILE}. To be faster, add "
+        f"zmqpub{part.name}=tcp://{listens}:{_free_port(part, published)} and zmqpub{part.name}hwm=0 to "
+        "bitcoin.conf"
     )
 
 

@@ -74,21 +74,24 @@ def published_topics(
 
 
 def _best(topics: tuple[str, ...], published: Sequence[Publication], host: str) -> Source | None:
-    """Return the source that can be reached best, then that loses the fewest messages, or None."""
+    """Return the source that loses the fewest messages, or None where none can be reached."""
     candidates = [
-        (is_out_of_reach(each, host), small_mark(each, published) is not None, topics.index(each.topic), seen)
+        (small_mark(each, published) is not None, topics.index(each.topic), seen)
         for each in published
-        if each.topic in topics
+        if each.topic in topics and not is_out_of_reach(each, host)
         for seen in _seen_from(each.address, host)
     ]
     if not candidates:
         return None
-    *_, topic, address = min(candidates, key=lambda each: each[:3])
+    _, topic, address = min(candidates, key=lambda each: each[:2])
     return Source((topics[topic],), address, is_found=True)
 
 
 def is_out_of_reach(publication: Publication, host: str) -> bool:
-    """Return whether only programs on bitcoind's own machine can connect, and RPC's `host` is another one."""
+    """Return whether only programs on bitcoind's own machine can connect, and RPC's `host` is another one.
+
+    The same address on this machine may belong to another bitcoind.
+    """
     parts = urlsplit(publication.address)
     is_local = parts.scheme != "tcp" or is_this_machine(parts.hostname or "")
     return is_local and not is_this_machine(host)

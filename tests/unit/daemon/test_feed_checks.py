@@ -109,6 +109,18 @@ def test_an_address_that_another_machine_reaches_is_chosen(settings_of: LoadSett
     assert chosen(settings_of(REMOTE), *topics)[0] == "tcp://node.internal:28334"
 
 
+@pytest.mark.parametrize("place", [OTHER, "tcp://[::1]:28333", "ipc:///run/a"])
+def test_an_address_of_another_machine_alone_is_advice(settings_of: LoadSettings, place: str) -> None:
+    """On this machine, the same address may belong to another bitcoind."""
+    topics = published(("rawtx", place, 0), ("hashblock", "tcp://0.0.0.0:28334"))
+    it = found(settings_of(REMOTE), topics)
+    assert it.sources.transactions is None
+    (line,) = it.advice
+    assert f"publishes rawtx at {place}, which only programs on its own machine can reach" in line
+    assert f"zmqpubrawtx=tcp://0.0.0.0:{28332 if 'ipc' in place else 28333}, and" in line
+    assert found(settings_of(), topics).advice == ()
+
+
 def test_a_setting_wins_over_what_bitcoind_names(settings_of: LoadSettings) -> None:
     """At its address either of hashblock and rawblock is taken, and both where bitcoind does not answer."""
     settings = settings_of(BITCOIND_ZMQ_RAWTX=OTHER, BITCOIND_ZMQ_HASHBLOCK=OTHER)

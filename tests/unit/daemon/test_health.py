@@ -1,12 +1,10 @@
 """/health and systemd show the daemon's state, and the log has its changes."""
 
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from config import load_settings
 from daemon.counters import Counters
 from daemon.health import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, HealthReporter
 from daemon.node.feed_checks import FeedSetUp
@@ -48,10 +46,9 @@ def feed() -> HealthyPart:
 
 
 @pytest.fixture
-def vitals(manager: FakeManager, feed: HealthyPart, tmp_path: Path) -> HealthReporter:
+def vitals(manager: FakeManager, feed: HealthyPart) -> HealthReporter:
     quiet = cast(Any, feed)
-    settings = load_settings({}, tmp_path)
-    return HealthReporter(settings, quiet, quiet, (), cast(Any, None), cast(Any, manager), Counters())
+    return HealthReporter(quiet, quiet, (), cast(Any, None), cast(Any, manager), Counters())
 
 
 def events(logged: list[Any]) -> list[tuple[str, str]]:
