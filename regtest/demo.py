@@ -21,7 +21,7 @@ from regtest.demo_payment import SELLER, Mishap, Purchase
 from regtest.demo_stay import stay
 from regtest.installation import Installation
 from regtest.node import NoBitcoindError, NodeError, RegtestNode, find_bitcoind
-from regtest.process import ProcessError
+from regtest.process import ProcessError, start_python
 
 FAILURES = (
     Mishap,
@@ -102,7 +102,7 @@ def _set_up(screen: Console, stack: ExitStack) -> Installation:
         "BITCOIND_ZMQ_RAWTX": "auto",
         "BITCOIND_ZMQ_HASHBLOCK": "auto",
     }
-    installation = stack.enter_context(Installation(node, directory / "nodetill", **settings))
+    installation = stack.enter_context(Installation(node, directory / "nodetill", start_python, **settings))
     command(installation, screen, "wallet", "create")
     installation.start()
     screen.step("The daemon and the web server are ready")

@@ -12,6 +12,7 @@ import pytest
 
 from regtest.node import RegtestNode
 from tests.conftest import NewDatabase
+from tests.support.fork_server import fork_python
 from tests.support.merchant import Merchant
 from tests.support.operator_client import PASSWORD
 
@@ -39,7 +40,7 @@ def open_till(bitcoind: list[str], new_database: NewDatabase, tmp_path: Path) ->
                 "BITCOIND_ZMQ_RAWTX": "auto",
                 "BITCOIND_ZMQ_HASHBLOCK": "auto",
             }
-            till = Merchant(node, tmp_path / "till", **settings)
+            till = Merchant(node, tmp_path / "till", fork_python, **settings)
             stack.callback(till.close)
             return till.open()
 
