@@ -62,8 +62,8 @@ CHECK_SECONDS = 2.0
 
 With DROP_GRACE and RETRY_SECONDS, a dropped payment is found in less than ten seconds.
 """
-PAUSE_PER_LOOK = 20
-"""While a part of the feed is missing, a pause is this number of times as long as a look, or longer."""
+PAUSE_PER_LOOK, LONGEST_PAUSE_SECONDS = 10, 10.0
+"""While a part of the feed is missing, a pause is so many times as long as a look, up to this limit."""
 
 
 class NotReady(Exception):
@@ -317,7 +317,9 @@ class Loop:
         if not is_complete or self._mempool.is_missing_any or has_just_connected:
             return RETRY_SECONDS
         usual = float(self._settings.reconcile_interval)
-        return usual if self._feed.is_whole else min(usual, max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds))
+        if self._feed.is_whole:
+            return usual
+        return min(max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds), LONGEST_PAUSE_SECONDS, usual)
 
     def _poll_seconds(self) -> float:
         if not self._watch.addresses.is_read and self._health.state is not State.OUT_OF_TOUCH:
