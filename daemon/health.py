@@ -174,7 +174,8 @@ class HealthReporter:
         if self._set_up is None:
             return []
         lines = list(self._set_up.advice)
-        if self._state is State.WORKING:
+        # An outage of bitcoind explains the silence of its feed.
+        if self._state is not State.OUT_OF_TOUCH:
             silent = [source for source in self._feed.silent_sources() if source.is_found]
             lines += [silence_advice(source) for source in silent]
         if self._lost:

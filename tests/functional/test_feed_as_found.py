@@ -82,12 +82,17 @@ def addresses(count: int, host: str = "127.0.0.1") -> list[str]:
 
 
 def wait_advice(till: Merchant, *parts: str) -> None:
-    """Wait until the daemon gives this advice, as one line for each of `parts`, and all is well."""
+    """Wait until the daemon gives this advice, as one line for each of `parts`, and all is well.
+
+    The feed is connected then, because a source without a connection gets a line, too.
+    """
 
     def has_advice() -> bool:
         with till.database():
-            lines = daemon_report().advice
-        return len(lines) == len(parts) and all(any(part in line for line in lines) for part in parts)
+            report = daemon_report()
+        lines = report.advice
+        is_given = len(lines) == len(parts) and all(any(part in line for line in lines) for part in parts)
+        return is_given and not report.problems
 
     till.wait(has_advice, f"give the advice {parts}")
     till.wait_well()
