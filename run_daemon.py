@@ -142,7 +142,7 @@ def work(
     settings: Settings, lock: FileLock | AdvisoryLock, should_stop: SignalWaiter, manager: ServiceManager
 ) -> None:
     """Run as the only daemon of this database until a stop, or until the lock is lost."""
-    feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
+    feed = Feed()
     pool = AddressPool(settings, Bitcoind(settings), clock)
     rates = RateKeeper(settings, clock)
     mailer = Mailer(settings.mail, settings.mail_from, proxy=settings.proxy)

@@ -71,6 +71,11 @@ def _compared(rpc: OperatorRpc) -> dict[str, Any]:
             f"bitcoind is on chain {info['chain']}, but this database belongs to {stored_chain}: "
             "correct BITCOIND_RPC_URL or DATABASE_URL"
         )
+    if report.signet_challenge not in (None, info.get("signet_challenge", report.signet_challenge)):
+        raise CommandError(
+            "bitcoind is on another signet than this database, with another challenge: "
+            "correct BITCOIND_RPC_URL or DATABASE_URL"
+        )
     is_begun_anew = report.first_block not in (None, _block_hash(rpc, 1))
     if not is_begun_anew and info["chainwork"] >= stored.chainwork:
         raise CommandError(

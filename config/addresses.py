@@ -101,10 +101,15 @@ def rpc_url() -> Kind[Secret]:
     return Kind(read, allowed, "http://nodetill:PASSWORD@127.0.0.1:8332")
 
 
-def zmq_address() -> Kind[str]:
-    """Return the type of bitcoind's feed. bitcoin.conf writes unix:/path for libzmq's ipc:///path."""
+def zmq_address() -> Kind[str | None]:
+    """Return the type of bitcoind's feed. bitcoin.conf writes unix:/path for libzmq's ipc:///path.
 
-    def read(text: str) -> str:
+    The value is None for the word auto, with which bitcoind names the address itself.
+    """
+
+    def read(text: str) -> str | None:
+        if text == "auto":
+            return None
         if text.startswith(("ipc:", "unix:")):
             return _socket_address(text)
         if text.startswith("tcp://*"):
@@ -116,7 +121,8 @@ def zmq_address() -> Kind[str]:
             raise InvalidValue("has more than a host and a port")
         return text
 
-    return Kind(read, "tcp://HOST:PORT, unix:/PATH or ipc:///PATH, as bitcoin.conf has it")
+    allowed = "tcp://HOST:PORT, unix:/PATH or ipc:///PATH, as bitcoin.conf has it, or auto"
+    return Kind(read, allowed, "tcp://127.0.0.1:28332")
 
 
 def http_url() -> Kind[str]:
@@ -232,10 +238,20 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
+def is_this_machine(host: str) -> bool:
+    """Return whether this is localhost or a loopback address."""
+    return host == "localhost" or is_loopback(host)
+
+
 def is_unspecified(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether this is 0.0.0.0 or ::, on which a server can listen but to which no client connects."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address.is_unspecified or (mapped is not None and mapped.is_unspecified)
+
+
+def is_unspecified_host(host: str) -> bool:
+    """Return whether this is the text of 0.0.0.0 or ::, see `is_unspecified`."""
+    return is_ip_address(host) and is_unspecified(ipaddress.ip_address(host))
 
 
 def netloc_of(host: str, port: int | None) -> str:

@@ -52,15 +52,16 @@ class Settings:
         kinds.plain_text("the name of a wallet, as bitcoin-cli listwallets shows it"),
         "The wallet in bitcoind that makes addresses, hot or watch-only",
     )
-    bitcoind_zmq_rawtx: str = setting(
-        "tcp://127.0.0.1:28332",
+    # None stands for auto in both.
+    bitcoind_zmq_rawtx: str | None = setting(
+        "auto",
         addresses.zmq_address(),
-        "zmqpubrawtx of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
+        "zmqpubrawtx of bitcoin.conf: tcp://HOST:PORT or unix:/PATH; auto takes it from bitcoind",
     )
-    bitcoind_zmq_hashblock: str = setting(
-        "tcp://127.0.0.1:28333",
+    bitcoind_zmq_hashblock: str | None = setting(
+        "auto",
         addresses.zmq_address(),
-        "zmqpubhashblock of bitcoin.conf: tcp://HOST:PORT or unix:/PATH",
+        "zmqpubhashblock or zmqpubrawblock: tcp://HOST:PORT or unix:/PATH; auto takes it from bitcoind",
     )
     bitcoind_rest: str = setting(
         "auto",
@@ -252,6 +253,11 @@ class Settings:
         return None if password is None else Secret(password)
 
     @property
+    def rpc_host(self) -> str:
+        """Return the host of BITCOIND_RPC_URL, an IPv6 address without brackets."""
+        return urlsplit(self.bitcoind_rpc_url.reveal()).hostname or ""
+
+    @property
     def rpc_url_without_credentials(self) -> str:
         """Return http://HOST:PORT, always with the port, never with a slash at the end."""
         return _rpc_address(self.bitcoind_rpc_url)
@@ -325,7 +331,8 @@ def _fill_in(values: dict[str, Any], environ: Mapping[str, str]) -> None:
         values["webhook_private_hosts"] = HostList()
     rpc_url = values["bitcoind_rpc_url"]
     # Another machine's bitcoind does not get this machine's cookie, unless the operator names the file.
-    if values["bitcoind_cookie_file"] is None and _is_this_machine(urlsplit(rpc_url.reveal()).hostname or ""):
+    host = urlsplit(rpc_url.reveal()).hostname or ""
+    if values["bitcoind_cookie_file"] is None and addresses.is_this_machine(host):
         values["bitcoind_cookie_file"] = _default_cookie(rpc_url, environ)
 
 
@@ -339,10 +346,6 @@ def _default_cookie(rpc_url: Secret, environ: Mapping[str, str]) -> Path:
     data = home / ("Library/Application Support/Bitcoin" if sys.platform == "darwin" else ".bitcoin")
     port = urlsplit(_rpc_address(rpc_url)).port or 0
     return data / _CHAIN_DIRECTORIES.get(port, "") / ".cookie"
-
-
-def _is_this_machine(host: str) -> bool:
-    return host == "localhost" or addresses.is_loopback(host)
 
 
 def _rpc_address(rpc_url: Secret) -> str:

@@ -10,6 +10,7 @@ import structlog
 from daemon.address_pool import AddressPool
 from daemon.counters import Counters
 from daemon.node.feed import Feed
+from daemon.node.feed_checks import FeedSetUp, silence_advice
 from daemon.state import State
 from daemon.unit_of_work import unit_of_work
 from models.daemon_status import beat
@@ -55,6 +56,8 @@ class HealthReporter:
         self._beat_at = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._node_problems: list[str] = []
+        self._set_up: FeedSetUp | None = None
+        self._lost = 0
         self._state = State.STARTING
         self._reason: str | None = None
         self._slow_call: str | None = None
@@ -110,8 +113,16 @@ class HealthReporter:
         """Note the problem of a slow call to bitcoind, or that no call is slow."""
         self._slow_call = problem
 
-    def note_node(self, problems: list[str]) -> None:
-        """Note the problems of bitcoind's settings, and log the changes."""
+    def note_lost(self, count: int) -> None:
+        """Note that messages of the feed were lost."""
+        self._lost += count
+
+    def note_node(self, problems: list[str], set_up: FeedSetUp) -> None:
+        """Note the problems of bitcoind's settings, and what its feed could do better. Log the changes."""
+        for line in set_up.advice:
+            if self._set_up is None or line not in self._set_up.advice:
+                log.info("advice", reason=line)
+        self._set_up = set_up
         for problem in problems:
             if problem not in self._node_problems:
                 log.warning("bitcoind needs attention", reason=problem)
@@ -136,7 +147,7 @@ class HealthReporter:
         if not all(worker.is_alive() for worker in self._workers):
             raise WorkerDied
         with unit_of_work("heartbeat"):
-            beat(now, self._node_height, self.problems(), self._counters.document())
+            beat(now, self._node_height, self.problems(), self._counters.document(), self.advice())
 
     def tell_alive(self) -> None:
         """Report to systemd that the daemon works, and its state."""
@@ -149,12 +160,30 @@ class HealthReporter:
 
     def problems(self) -> list[str]:
         """Return a line for each thing that is wrong."""
-        lost = [f"no ZMQ connection to {topic}" for topic in self._feed.silent_topics()]
+        lost = [
+            f"no ZMQ connection to {source}" for source in self._feed.silent_sources() if not source.is_found
+        ]
         # An outage of bitcoind explains the problem of the pool.
         is_away = self._state is State.OUT_OF_TOUCH or self._slow_call is not None
         pool = None if is_away else self._pool.problem
         found = [self._reason, self._slow_call, pool, *self._node_problems, *lost]
         return list(dict.fromkeys(problem for problem in found if problem))
+
+    def advice(self) -> list[str]:
+        """Return a line for each thing that bitcoind could do better. None of them hides a payment."""
+        if self._set_up is None:
+            return []
+        lines = list(self._set_up.advice)
+        # An outage of bitcoind explains the silence of its feed.
+        if self._state is not State.OUT_OF_TOUCH:
+            silent = [source for source in self._feed.silent_sources() if source.is_found]
+            lines += [silence_advice(source) for source in silent]
+        if self._lost:
+            lines.append(
+                f"the feed has lost {self._lost:,} messages since the daemon started. Nodetill noticed it, "
+                "and looked at the chain and the mempool each time"
+            )
+        return lines
 
     def _text(self) -> str:
         if problems := self.problems():

@@ -33,11 +33,12 @@ from daemon.node.checks import (
     STALLED,
     WrongChain,
     check_chain,
-    feed_problems,
+    relay_problem,
     wallet_problems,
 )
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Batch, Feed
+from daemon.node.feed_checks import LOOK_SECONDS, find_feed
 from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
 from daemon.state import State
@@ -64,6 +65,8 @@ CHECK_SECONDS = 2.0
 
 With DROP_GRACE and RETRY_SECONDS, a dropped payment is found in less than ten seconds.
 """
+PAUSE_PER_LOOK, LONGEST_PAUSE_SECONDS = 10, 10.0
+"""While a part of the feed is missing, a pause is so many times as long as a look, up to this limit."""
 
 
 class NotReady(Exception):
@@ -107,6 +110,7 @@ class Loop:
         self._assessor = Assessor(settings, self._pulse, counters)
 
         self._reconcile_at = self._check_at = 0.0
+        self._connected_at = -RETRY_SECONDS
         self._tip: NodeTip | None = None
         self._known_until: datetime | None = None
 
@@ -157,7 +161,7 @@ class Loop:
 
     def _reconcile(self) -> None:
         """Compare the stored state with chain and mempool, and assess the requests that are due."""
-        started = _now()
+        started, began = _now(), time.monotonic()
         # A later command waits for the next look, because money may have come before the command.
         cancellations = pending_cancellations()
         self._tip = None
@@ -178,7 +182,7 @@ class Loop:
         is_complete = self._mempool.rescan(tip.hash, _now(), by_wallet=has_wallet)
         if is_complete:
             self._known_until = started
-        self._reconcile_at = time.monotonic() + self._interval(is_complete)
+        self._reconcile_at = time.monotonic() + self._interval(is_complete, time.monotonic() - began)
         self._assess()
         if is_complete and cancellations:
             self._cancel(cancellations, started)
@@ -273,24 +277,30 @@ class Loop:
         return deadline is not None and deadline < _now()
 
     def _check_node(self, *, uses_bitcoind: bool) -> bool:
-        """Log what is wrong with the node's settings. Return whether its wallet knows all of our addresses.
+        """Subscribe to the node's feed, and log what is wrong with the node's settings.
 
-        AddressPool checks the free addresses. Without an address from the wallet nothing calls that wallet.
+        Return whether its wallet knows all of our addresses. AddressPool checks the free addresses. Where no
+        address comes from the wallet, nothing calls it.
         """
         lacking = []
         if uses_bitcoind:
             lacking = wallet_problems(self._settings, self._node, sample_addresses(with_free=False))
-        self._health.note_node(feed_problems(self._settings, self._node) + lacking)
+        # After a restart, bitcoind may publish at other addresses.
+        found = find_feed(self._settings, self._node)
+        self._feed.subscribe(found.sources)
+        relay = relay_problem(self._node)
+        self._health.note_node([*found.problems, *([relay] if relay else []), *lacking], found)
         return uses_bitcoind and not lacking and not descriptor_wallets()
 
     def _note(self, batch: Batch) -> None:
         self._count(batch)
         if batch.lost:
             log.warning("feed messages lost", count=batch.lost)
+            self._health.note_lost(batch.lost)
         if batch.has_connected:
             log.info("feed connected")
             self._pool.check_soon()
-            self._look_within(RETRY_SECONDS)
+            self._connected_at = time.monotonic()
         if batch.is_incomplete:
             self._look_within(0)
 
@@ -310,9 +320,15 @@ class Loop:
         if self._health.state is not State.OUT_OF_TOUCH:
             self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
 
-    def _interval(self, is_complete: bool) -> float:
-        is_busy = not is_complete or self._mempool.is_missing_any
-        return RETRY_SECONDS if is_busy else float(self._settings.reconcile_interval)
+    def _interval(self, is_complete: bool, seconds: float) -> float:
+        """Return the seconds until the next look. `seconds` is the duration of this look."""
+        has_just_connected = time.monotonic() < self._connected_at + RETRY_SECONDS
+        if not is_complete or self._mempool.is_missing_any or has_just_connected:
+            return RETRY_SECONDS
+        usual = float(self._settings.reconcile_interval)
+        if self._feed.is_whole:
+            return usual
+        return min(max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds), LONGEST_PAUSE_SECONDS, usual)
 
     def _poll_seconds(self) -> float:
         if not self._watch.addresses.is_read and self._health.state is not State.OUT_OF_TOUCH:

@@ -21,7 +21,7 @@ from regtest.demo_payment import SELLER, Mishap, Purchase
 from regtest.demo_stay import stay
 from regtest.installation import Installation
 from regtest.node import NoBitcoindError, NodeError, RegtestNode, find_bitcoind
-from regtest.process import ProcessError
+from regtest.process import ProcessError, start_python
 
 FAILURES = (
     Mishap,
@@ -96,9 +96,13 @@ def _set_up(screen: Console, stack: ExitStack) -> Installation:
     )
     node.fund_customer()
     screen.step("A customer has mined 101 blocks, and can spend the coins of the first")
-    installation = stack.enter_context(
-        Installation(node, directory / "nodetill", OPERATOR_PASSWORD=secrets.token_hex(4))
-    )
+    settings = {
+        "OPERATOR_PASSWORD": secrets.token_hex(4),
+        # As an operator has it, without these two settings.
+        "BITCOIND_ZMQ_RAWTX": "auto",
+        "BITCOIND_ZMQ_HASHBLOCK": "auto",
+    }
+    installation = stack.enter_context(Installation(node, directory / "nodetill", start_python, **settings))
     command(installation, screen, "wallet", "create")
     installation.start()
     screen.step("The daemon and the web server are ready")

@@ -71,15 +71,23 @@ def find_bitcoind(cache: Path = PROJECT / ".bitcoind", report: Report = silent) 
         ) from error
 
 
+DIRECTORIES = {"test": "testnet3"}
+"""The names of the chains' directories, where they differ from those of the chains."""
+
+
 class RegtestNode:
     """A bitcoind that runs in `datadir` with the settings of bitcoin.conf.example, on free ports.
 
+    Its chain is regtest, unless a test needs another one. It has no peers.
     The kernel kills this bitcoind when the thread that started it ends. `rpc` calls as the cookie's user, who
     may make all calls. `rpc_url` is for Nodetill's own user, whom the whitelist restricts.
     """
 
-    def __init__(self, datadir: Path, command: Sequence[str], extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self, datadir: Path, command: Sequence[str], extra: Sequence[str] = (), chain: str = "regtest"
+    ) -> None:
         self.datadir = datadir
+        self.chain = chain
         self.command = list(command)
         self.extra = list(extra)
         self.password = secrets.token_urlsafe()
@@ -96,6 +104,7 @@ class RegtestNode:
         extra: Sequence[str] = (),
         *,
         fast: bool = True,
+        chain: str = "regtest",
     ) -> Self:
         """Return a node that is ready. `command` is find_bitcoind's by default. Raise NodeError.
 
@@ -103,12 +112,12 @@ class RegtestNode:
         """
         command = command or find_bitcoind()
         options = [*(accepted_options(tuple(command)) if fast else ()), *extra]
-        node = cls(datadir, command, options)
+        node = cls(datadir, command, options, chain)
         try:
             node.launch()
         except NodeError:
             # Probably another process has taken one of the ports meanwhile.
-            node = cls(datadir, command, options)
+            node = cls(datadir, command, options, chain)
             node.launch()
         return node
 
@@ -123,7 +132,7 @@ class RegtestNode:
 
     @property
     def cookie_file(self) -> Path:
-        return self.datadir / "regtest" / ".cookie"
+        return self._chain_directory / ".cookie"
 
     @property
     def is_running(self) -> bool:
@@ -135,9 +144,10 @@ class RegtestNode:
         (self.datadir / "bitcoin.conf").write_text(self._configuration())
         options = [
             f"-datadir={self.datadir}",
-            "-chain=regtest",
+            f"-chain={self.chain}",
             f"-rpcport={self.rpc_port}",
             "-listen=0",
+            *(() if self.chain == "regtest" else ("-connect=0", "-dnsseed=0")),
             "-fallbackfee=0.0001",
             "-printtoconsole=0",
         ]
@@ -212,6 +222,10 @@ class RegtestNode:
             assert count == 1, f"bitcoin.conf.example has {count} lines {pattern}"
         return text
 
+    @property
+    def _chain_directory(self) -> Path:
+        return self.datadir / DIRECTORIES.get(self.chain, self.chain)
+
     def _is_ready(self) -> bool:
         try:
             self.rpc("getblockchaininfo", seconds=10)
@@ -229,7 +243,7 @@ class RegtestNode:
 
     def _end_of_output(self) -> str:
         output = (self.datadir / "output.log").read_text(errors="replace").strip()
-        return output[-2000:] or f"no output; see {self.datadir / 'regtest' / 'debug.log'}"
+        return output[-2000:] or f"no output; see {self._chain_directory / 'debug.log'}"
 
     def _end(self, number: signal.Signals) -> None:
         if self.process is None:

@@ -18,7 +18,13 @@ from admin.doctor.files import files_finding, password_finding
 from admin.doctor.findings import Finding, State, not_tried
 from admin.doctor.first_day import email_finding, public_url_finding, seller_finding
 from admin.doctor.node import NodeDiagnosis
-from admin.doctor.nodetill import asked_currencies, database_findings, settings_finding, till_findings
+from admin.doctor.nodetill import (
+    asked_currencies,
+    database_findings,
+    lost_messages,
+    settings_finding,
+    till_findings,
+)
 from admin.doctor.trials import email_trial, webhook_trial
 from admin.sellers import SELLER_ID_KIND
 from admin.terminal import GREEN, RED, YELLOW, coloured, printable, wrapped
@@ -77,7 +83,10 @@ def doctor(send_mail: bool, seller_id: str | None, as_json: bool) -> None:
 
 def examine(settings: Settings, *, send_mail: bool, seller_id: str | None) -> Iterator[Finding]:
     """Yield each finding as soon as its check is done. `seller_id` gets a test webhook."""
-    with closing(FeedDiagnosis(settings)) as feed, closing(NodeDiagnosis(settings)) as bitcoind:
+    with (
+        closing(NodeDiagnosis(settings)) as bitcoind,
+        closing(FeedDiagnosis(settings, bitcoind.node)) as feed,
+    ):
         yield settings_finding(os.environ, Path.cwd())
         yield files_finding(settings, os.environ, Path.cwd())
         yield password_finding(settings)
@@ -99,7 +108,7 @@ def examine(settings: Settings, *, send_mail: bool, seller_id: str | None) -> It
         rates = RateDiagnosis(settings, _now)
         yield from rates.findings(asked_currencies() if has_database else {})
         yield clock_finding(_now(), bitcoind.date(), bitcoind.median_time(), rates.clock_differences)
-        yield from feed.findings(bitcoind.node)
+        yield from feed.findings(bitcoind.node, lost_messages() if has_database else 0)
 
 
 def _of_webhook(settings: Settings, seller_id: str, *, has_database: bool) -> Iterator[Finding]:

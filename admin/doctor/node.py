@@ -24,12 +24,16 @@ from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.payment import sample_addresses
 from models.wallet import BITCOIND, BITCOIND_NAME, Wallet, wallets_in_use
+from payments.network import network_of
 
 SPENDING_CALLS = (
     "sendtoaddress sendmany send sendall bumpfee signrawtransactionwithwallet walletprocesspsbt "
     "listdescriptors gethdkeys dumpprivkey dumpwallet backupwallet"
 ).split()
 """The calls that move coins or reveal private keys."""
+
+OPTIONAL_CALLS = frozenset({"getzmqnotifications"})
+"""The calls of RPC_CALLS without which the daemon is only slower."""
 
 QUIET_CHAINS = ("regtest", "signet", "test", "testnet4")
 LONGEST_SILENCE = timedelta(hours=6)
@@ -105,7 +109,8 @@ class NodeDiagnosis:
             # The database's blocks and addresses belong to another chain.
             self._has_database = False
         whose = "as this database's" if report.chain else "which this database will belong to"
-        yield judged("chain", problem, f"{tip.chain}, {whose}")
+        name = network_of(tip.chain, tip.signet_challenge, None)
+        yield judged("chain", problem, f"{name}, {whose}")
 
     def _sync(self, tip: NodeTip) -> Iterator[Finding]:
         stored = stored_tip() if self._has_database else None
@@ -146,13 +151,15 @@ class NodeDiagnosis:
         found = {method: self._rpc.access_to(method) for method in (*sorted(needed), *SPENDING_CALLS)}
         lacking = [method for method in sorted(needed) if found[method] is Access.FORBIDDEN]
         if lacking:
+            judge = advice if OPTIONAL_CALLS.issuperset(lacking) else wrong
             calls = ", ".join(lacking)
-            yield wrong("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
+            yield judge("rpc user", f"bitcoind does not let us call {calls}: {self._whitelist()}")
         # The check "wallet" reports a bitcoind without wallets.
         absent = [m for m in sorted(needed - WALLET_CALLS) if found[m] is Access.ABSENT]
         if absent:
+            judge = advice if OPTIONAL_CALLS.issuperset(absent) else wrong
             calls = ", ".join(absent)
-            yield wrong("rpc user", f"bitcoind has no call {calls}: run Bitcoin Core 28 or later, with ZMQ")
+            yield judge("rpc user", f"bitcoind has no call {calls}: run Bitcoin Core 28 or later, with ZMQ")
         spending = [method for method in SPENDING_CALLS if found[method] is Access.ALLOWED]
         if spending:
             yield self._of_spending(spending)

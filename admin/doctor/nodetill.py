@@ -17,7 +17,7 @@ from config.command import manage_command
 from config.proxy import check_reachable
 from config.types import InvalidValue
 from models.address import held_count
-from models.daemon_status import DaemonReport
+from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import DatabaseError, bind, database, disconnect, is_sqlite, one_line, snapshot
 from models.db.schema import pending_migrations
 from models.outbox import Message
@@ -103,6 +103,12 @@ def asked_currencies() -> dict[str, str]:
     """Return the currencies of recent requests, each with a seller that used the currency."""
     newest = PaymentRequest.select().order_by(PaymentRequest.id.desc()).limit(LOOKED_BACK)
     return {row.currency: row.seller_id for row in newest if row.currency not in ("BTC", "SAT")}
+
+
+def lost_messages() -> int:
+    """Return the number of messages of the feed that the daemon has lost since its start."""
+    counters: Mapping[str, Mapping[str, int]] = daemon_report().counters
+    return counters.get("feed_messages_lost", {}).get("", 0)
 
 
 def _secrets_in(env_file: Path) -> list[str]:

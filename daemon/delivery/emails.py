@@ -19,7 +19,7 @@ from payments.money import (
     price_of_bitcoin_unit,
     to_plain,
 )
-from payments.network import is_test_network, network_mark, transaction_url
+from payments.network import is_test_network, network_label, network_mark, transaction_url
 from payments.notifications import is_urgent
 from payments.status import EventType
 
@@ -196,7 +196,7 @@ def _status(document: Document) -> str:
 def _subject(headline: str, document: Document, seller_name: str) -> str:
     """Return the subject. It shortens the seller and the note, which is often the number of an order."""
     network = document.get("network")
-    mark = f"[{network}] " if is_test_network(network) else ""
+    mark = f"[{network_label(network)}] " if network is not None and is_test_network(network) else ""
     start, end = f"{mark}{headline}: {_fiat(document)} for ", f" ({document['payment_request_id']})"
     room = MAX_SUBJECT_CHARACTERS - len(start) - len(end)
     seller, note = _one_line(seller_name or document["seller_id"]), _one_line(document["note"])

@@ -78,6 +78,7 @@ class Bitcoind:
             median_time=datetime.fromtimestamp(info["mediantime"], UTC),
             pruned_below=info.get("pruneheight", 0),
             is_initial_download=info["initialblockdownload"],
+            signet_challenge=info.get("signet_challenge"),
         )
 
     def block_hash(self, height: int) -> str | None:

@@ -15,12 +15,15 @@ import zmq
 
 from config.addresses import is_ip_address, netloc_of
 from daemon.net.connection import open_connection
+from daemon.node.feed_places import Source, Sources
 
 BATCH_SIZE, BATCH_BYTES = 250, 100_000
 """The limits of one batch of raw transactions. A new tip never waits for more than one batch."""
 
 CHOICE_SECONDS, CHOICE_PAUSE_SECONDS = 1.0, 5.0
 """The time limit to choose an address of a host, and the pause after a choice that has not connected."""
+
+NO_SOURCES = Sources()
 
 _EVENT = struct.Struct("=hi")
 _SEQUENCE = struct.Struct("<I")
@@ -46,46 +49,72 @@ class Batch:
 
 
 class Feed:
-    """The subscriptions to both topics, each on a socket of its own."""
+    """The subscriptions to transactions and to new tips, each on a socket of its own.
 
-    def __init__(self, rawtx_address: str, hashblock_address: str) -> None:
+    bitcoind has a queue for each socket. So transactions never push a tip out, even at one address.
+    """
+
+    def __init__(self, sources: Sources = NO_SOURCES) -> None:
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._hashblock = _Topic(self._context, self._poller, b"hashblock", hashblock_address)
-        self._rawtx = _Topic(self._context, self._poller, b"rawtx", rawtx_address)
+        self._transactions: _Subscription | None = None
+        self._tips: _Subscription | None = None
+        self.subscribe(sources)
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether transactions and new tips have a source, and both are connected."""
+        both = (self._transactions, self._tips)
+        return all(each is not None and each.is_connected for each in both)
+
+    def subscribe(self, sources: Sources) -> None:
+        """Change to these sources. A source that stays keeps its connection."""
+        self._tips = self._changed(self._tips, sources.tips)
+        self._transactions = self._changed(self._transactions, sources.transactions)
 
     def poll(self, timeout_seconds: float) -> Batch:
         """Wait for messages, and return a batch. The batch is empty after the timeout."""
         batch = Batch()
-        for topic in (self._hashblock, self._rawtx):
-            topic.choose_again()
+        for each in self._subscriptions():
+            each.choose_again()
         if self._poller.poll(int(max(timeout_seconds, 0) * 1000)):
-            for topic in (self._hashblock, self._rawtx):
-                topic.take_connection_events(batch)
-            batch.tips = len(self._hashblock.take(batch))
+            for each in self._subscriptions():
+                each.take_connection_events(batch)
+            if self._tips is not None:
+                batch.tips = len(self._tips.take(batch))
             # bitcoind publishes a block's transactions before its tip. The tip need not wait for them.
-            if not batch.has_new_tip:
-                batch.transactions = self._rawtx.take(batch)
+            if self._transactions is not None and not batch.has_new_tip:
+                batch.transactions = self._transactions.take(batch)
         return batch
 
-    def silent_topics(self) -> list[str]:
-        """Return each topic whose publisher is not connected, with its address."""
-        return [f"{t.name} at {t.address}" for t in (self._rawtx, self._hashblock) if not t.is_connected]
+    def silent_sources(self) -> list[Source]:
+        """Return each source whose publisher is not connected."""
+        return [each.source for each in self._subscriptions() if not each.is_connected]
 
     def close(self) -> None:
         """Close the sockets."""
         self._context.destroy(linger=0)
 
+    def _subscriptions(self) -> "list[_Subscription]":
+        return [each for each in (self._transactions, self._tips) if each is not None]
 
-class _Topic:
-    def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", poller: zmq.Poller, topic: bytes, address: str
-    ):
-        self.name = topic.decode()
-        self.address = address
+    def _changed(self, present: "_Subscription | None", source: Source | None) -> "_Subscription | None":
+        if present is not None and present.source == source:
+            return present
+        if present is not None:
+            present.close()
+        return None if source is None else _Subscription(self._context, self._poller, source)
+
+
+class _Subscription:
+    """A socket that is subscribed to the topics of one source."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", poller: zmq.Poller, source: Source):
+        self.source = source
         self.is_connected = False
-        self._topic = topic
-        self._expected: int | None = None
+        self._poller = poller
+        self._expected: dict[bytes, int] = {}
+        self._topics = [topic.encode() for topic in source.topics]
         self._socket = context.socket(zmq.SUB)
         # The default of 1000 loses most of a full block's messages even to an idle subscriber.
         self._socket.set(zmq.RCVHWM, 0)
@@ -97,21 +126,30 @@ class _Topic:
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
-        self._socket.set(zmq.SUBSCRIBE, topic)
+        for topic in self._topics:
+            self._socket.set(zmq.SUBSCRIBE, topic)
         self._endpoint: str | None = None
         self._choose_at = 0.0
         self._connect()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
 
+    def close(self) -> None:
+        """Close the sockets. Messages that wait in them are lost."""
+        for socket in (self._socket, self._monitor):
+            self._poller.unregister(socket)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=0)
+
     def choose_again(self) -> None:
-        """Choose another address of the host if the topic has not been connected for a while."""
+        """Choose another address of the host if there has been no connection for a while."""
         if not self.is_connected and time.monotonic() >= self._choose_at:
             self._connect()
 
     def _connect(self) -> None:
         """Connect to the first address of the host that accepts a connection: libzmq tries only one."""
-        endpoint = _reachable(self.address)
+        endpoint = _reachable(self.source.address)
         if endpoint != self._endpoint:
             if self._endpoint is not None:
                 self._socket.disconnect(self._endpoint)
@@ -141,20 +179,21 @@ class _Topic:
         bodies: list[bytes] = []
         size = 0
         while len(bodies) < BATCH_SIZE and size < BATCH_BYTES and (frames := _receive(self._socket)):
-            if len(frames) != 3 or frames[0] != self._topic or len(frames[2]) != _SEQUENCE.size:
+            if len(frames) != 3 or frames[0] not in self._topics or len(frames[2]) != _SEQUENCE.size:
                 batch.is_incomplete = True
                 continue
             bodies.append(frames[1])
             size += len(frames[1])
-            self._count(_SEQUENCE.unpack(frames[2])[0], batch)
+            self._count(frames[0], _SEQUENCE.unpack(frames[2])[0], batch)
         return bodies
 
-    def _count(self, sequence: int, batch: Batch) -> None:
+    def _count(self, topic: bytes, sequence: int, batch: Batch) -> None:
         """Count missing numbers. Each message of a topic adds one, and a restart of bitcoind begins at 0."""
-        if self._expected is not None and sequence != self._expected:
+        expected = self._expected.get(topic, sequence)
+        if sequence != expected:
             batch.is_incomplete = True
-            batch.lost += max(sequence - self._expected, 0)
-        self._expected = (sequence + 1) & 0xFFFFFFFF
+            batch.lost += max(sequence - expected, 0)
+        self._expected[topic] = (sequence + 1) & 0xFFFFFFFF
 
 
 def _receive(socket: "zmq.Socket[bytes]") -> list[bytes] | None:

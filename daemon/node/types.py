@@ -9,7 +9,8 @@ class NodeTip:
     """The tip of the node's active chain.
 
     `chainwork` has 64 hex digits, which compare as text. `headers` is the height of the best header,
-    `pruned_below` that of the lowest block kept. `median_time` is the median time past (BIP 113).
+    `pruned_below` that of the lowest block kept. `signet_challenge` is in hex, and None on another chain and
+    before Bitcoin Core 29. `median_time` is the median time past (BIP 113).
     """
 
     chain: str
@@ -20,6 +21,7 @@ class NodeTip:
     median_time: datetime
     pruned_below: int
     is_initial_download: bool
+    signet_challenge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

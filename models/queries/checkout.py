@@ -57,7 +57,7 @@ _QUERY = """
         p.amount_fiat, p.currency, p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats,
         p.txid, a.address, p.label, p.redirect_url,
         coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
-        (SELECT chain FROM daemon_report),
+        (SELECT coalesce(network, chain) FROM daemon_report),
         s.id, s.name, s.support, p.expires_at, p.confirmed_at, p.is_late, p.closed_at IS NOT NULL,
         o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p

@@ -154,7 +154,7 @@ def test_a_silent_feed_on_the_main_chain_gets_advice(installation: Installation,
             return replace(super().tip(), chain="main")
 
     settings = load_settings(installation.settings, tmp_path)
-    with closing(FeedDiagnosis(settings)) as feed, closing(OnMain(settings)) as node:
+    with closing(OnMain(settings)) as node, closing(FeedDiagnosis(settings, node)) as feed:
         found = {finding.part: finding for finding in feed.findings(node)}
     assert found["rawtx"].state is State.ADVICE
     assert "getconnectioncount" in found["rawtx"].text
@@ -227,8 +227,9 @@ def test_missing_lines_of_bitcoin_conf_are_printed(poor_node: RegtestNode, tmp_p
     """A topic, a high-water mark, the wallet and REST are missing."""
     found = Installation(poor_node, tmp_path).diagnose()
     assert found.exit_status == 1
-    assert "keeps 1000 messages" in found.wrong["rawtx"]
-    assert "add zmqpubrawtxhwm=0 to bitcoin.conf" in found.wrong["rawtx"]
+    (mark,) = [text for part, state, text in found.found if (part, state) == ("rawtx", "advice")]
+    assert "keeps 1000 messages" in mark
+    assert "add zmqpubrawtxhwm=0 to bitcoin.conf" in mark
     assert (
         f"add zmqpubhashblock={poor_node.zmq_hashblock} and zmqpubhashblockhwm=0" in found.wrong["hashblock"]
     )
@@ -251,6 +252,27 @@ def test_an_unreachable_publisher_is_wrong(installation: Installation) -> None:
     port = installation.node.zmq_rawtx.rpartition(":")[2]
     found = installation.diagnose(BITCOIND_ZMQ_RAWTX=f"tcp://127.0.0.2:{port}")
     assert "cannot be reached (Connection refused)" in found.wrong["rawtx"]
+
+
+@pytest.mark.parametrize("is_auto", [True, False])
+def test_the_choice_of_auto_is_printed(installation: Installation, is_auto: bool) -> None:
+    """The doctor prints the two settings also where the settings have addresses of their own."""
+    auto = {"BITCOIND_ZMQ_RAWTX": "auto", "BITCOIND_ZMQ_HASHBLOCK": "auto"} if is_auto else {}
+    found = installation.diagnose(**auto)
+    node = installation.node
+    assert found.text("feed") == (
+        f"auto chooses BITCOIND_ZMQ_RAWTX={node.zmq_rawtx} and BITCOIND_ZMQ_HASHBLOCK={node.zmq_hashblock}"
+    )
+    assert [found.state(part) for part in ("feed", "rawtx", "hashblock")] == ["ok"] * 3
+
+
+def test_a_node_without_a_feed_gets_advice(poor_node: RegtestNode, tmp_path: Path) -> None:
+    """With auto, a topic that bitcoind does not publish is no fault."""
+    auto = {"BITCOIND_ZMQ_RAWTX": "auto", "BITCOIND_ZMQ_HASHBLOCK": "auto"}
+    found = Installation(poor_node, tmp_path).diagnose(**auto)
+    assert not found.wrong.keys() & {"feed", "rawtx", "hashblock"}
+    assert found.text("feed") == f"auto chooses BITCOIND_ZMQ_RAWTX={poor_node.zmq_rawtx}"
+    assert "neither hashblock nor rawblock" in found.text("hashblock")
 
 
 # The RPC user
@@ -279,6 +301,8 @@ def test_a_whitelist_that_is_too_long_or_too_short_is_named(
         f"-rpcwhitelist=spender:{','.join(RPC_CALLS)},sendtoaddress",
         f"-{rpcauth('poor', 'b')}",
         f"-rpcwhitelist=poor:{few}",
+        f"-{rpcauth('slow', 'c')}",
+        f"-rpcwhitelist=slow:{','.join(sorted(RPC_CALLS - {'getzmqnotifications'}))}",
     )
     node.mine(1, FOREIGN_ADDRESS)
     node.rpc("createwallet", WALLET, True)
@@ -293,6 +317,13 @@ def test_a_whitelist_that_is_too_long_or_too_short_is_named(
     poor = installation.diagnose(BITCOIND_RPC_URL=f"http://poor:b@127.0.0.1:{node.rpc_port}")
     assert set(poor.wrong) == {"rpc user"}
     assert "does not let us call getnewaddress: " in poor.wrong["rpc user"]
+    auto = {"BITCOIND_ZMQ_RAWTX": "auto", "BITCOIND_ZMQ_HASHBLOCK": "auto"}
+    slow = installation.diagnose(BITCOIND_RPC_URL=f"http://slow:c@127.0.0.1:{node.rpc_port}", **auto)
+    assert slow.wrong == {}
+    assert "rpcwhitelist=slow:…,getzmqnotifications" in slow.text("feed")
+    assert "does not let us call getzmqnotifications: let bitcoin.conf have rpcwhitelist=slow:" in slow.text(
+        "rpc user"
+    )
 
 
 # The wallet

@@ -96,7 +96,8 @@ def test_the_printed_lines_set_the_high_water_mark_and_rest(installation: Instal
     """Each is one line."""
     _restart(installation.node, "-zmqpubrawtxhwm=1000", "-rest=0")
     found = installation.diagnose()
-    lines = _lines(found.wrong["rawtx"]) + _lines(found.text("blocks"))
+    (mark,) = [text for part, state, text in found.found if (part, state) == ("rawtx", "advice")]
+    lines = _lines(mark) + _lines(found.text("blocks"))
     assert installation.diagnose(BITCOIND_REST="off").state("blocks") == "ok"
     installation.node.extra = [e for e in installation.node.extra if "hwm" not in e and "rest" not in e]
     _restart(installation.node, *lines)

@@ -1,11 +1,15 @@
 """The feed brings nothing. The daemon finds payments and blocks later, and /health reports the fault."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from regtest.child import free_ports
+from regtest.node import RegtestNode
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
 from tests.support.merchant import Merchant
+from tests.support.zmq_forwarder import ZmqForwarder
 
 UNKNOWN_TXID = "ab" * 32
 
@@ -19,9 +23,10 @@ def _without_feed(make_till: MerchantMaker, **settings: str) -> Merchant:
 
 
 @pytest.fixture(scope="module")
-def hourly(make_till: MerchantMaker) -> Merchant:
-    """Return a merchant without a feed, whose daemon reconciles once an hour."""
-    return _without_feed(make_till, RECONCILE_INTERVAL="3600")
+def hourly(make_till: MerchantMaker, regtest_node: RegtestNode) -> Iterator[Merchant]:
+    """Yield a merchant whose feed is connected and brings nothing, and whose daemon reconciles hourly."""
+    with ZmqForwarder(regtest_node, loss=1.0) as feed:
+        yield make_till(RECONCILE_INTERVAL="3600", **feed.settings).open(is_well=False)
 
 
 @pytest.fixture(scope="module")

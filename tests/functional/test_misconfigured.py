@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from config import EX_CONFIG
+from daemon.node.rpc import RPC_CALLS
 from models.daemon_status import update_report
 from regtest.child import free_ports
-from regtest.node import RegtestNode
+from regtest.node import RegtestNode, rpcauth
 from tests.conftest import NewDatabase
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
@@ -92,6 +93,30 @@ def test_an_unpublished_topic_is_reported(
         node.extra.remove(option)
         node.restart()
         till.wait_well()
+    finally:
+        till.close()
+
+
+def test_a_user_who_may_not_list_the_topics_gets_advice(
+    start_node: Callable[..., RegtestNode], new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """The daemon then works without a feed, and /health is 200. The log has the line to set."""
+    calls = ",".join(sorted(RPC_CALLS - {"getzmqnotifications"}))
+    node = start_node(f"-{rpcauth('slow', 'c')}", f"-rpcwhitelist=slow:{calls}")
+    node.fund_customer()
+    settings = {
+        "DATABASE_URL": new_database(tmp_path),
+        "BITCOIND_RPC_URL": f"http://slow:c@127.0.0.1:{node.rpc_port}",
+        "BITCOIND_ZMQ_RAWTX": "auto",
+        "BITCOIND_ZMQ_HASHBLOCK": "auto",
+        "RECONCILE_INTERVAL": "3600",
+    }
+    till = Merchant(node, tmp_path, fork_python, **settings).open()
+    try:
+        till.daemon.wait_for_line("advice", "rpcwhitelist=slow:", "getzmqnotifications")
+        order = till.request()
+        Customer(node).pay(order.address, order.amount_sats)
+        order.wait("received")
     finally:
         till.close()
 

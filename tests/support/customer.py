@@ -17,6 +17,8 @@ COIN_SATS = 50_000_000
 FEE_SATS = 2_000
 SATS = 100_000_000
 
+OP_RETURN = b"\x6a"
+
 NO_SIGNAL = 0xFFFFFFFF
 """A sequence number without BIP 125's signal for replacement. With full RBF it prevents no replacement."""
 
@@ -96,6 +98,10 @@ class Customer:
             self.sign(self._coins.pop(), [(script, amount_sats // parts)] * parts, fee_sats=30_000)
         )
 
+    def write_data(self, size_bytes: int) -> Sent:
+        """Sign a transaction with an output of data. A large one is valid only in a block."""
+        return self.sign(self._coins.pop(), [(OP_RETURN + bytes(size_bytes), 0)], fee_sats=size_bytes)
+
     def publish(self, sent: Sent) -> Sent:
         """Send a transaction to bitcoind."""
         assert self.node.rpc("sendrawtransaction", sent.raw) == sent.txid
@@ -170,15 +176,23 @@ def format_btc(amount_sats: int) -> Decimal:
 
 
 def _serialised(coin: Coin, outputs: tuple[tuple[bytes, int], ...], sequence: int) -> bytes:
-    count = len(outputs)
-    written = [struct.pack("<QB", amount_sats, len(script)) + script for script, amount_sats in outputs]
+    written = [
+        struct.pack("<Q", amount_sats) + _size(len(script)) + script for script, amount_sats in outputs
+    ]
     return b"".join(
         (
             struct.pack("<iB", 2, 1),
             outpoint(coin.txid, coin.vout),
             struct.pack("<BI", 0, sequence),
-            bytes([count]) if count < 253 else struct.pack("<BH", 253, count),
+            _size(len(outputs)),
             *written,
             bytes(4),
         )
     )
+
+
+def _size(number: int) -> bytes:
+    """Return a number as Core's serialize.h has it (WriteCompactSize)."""
+    if number < 253:
+        return bytes([number])
+    return struct.pack("<BH", 253, number) if number < 2**16 else struct.pack("<BI", 254, number)

@@ -7,7 +7,7 @@ bitcoind has. Formats: Bitcoin Core's doc/JSON-RPC-interface.md and doc/zmq.md.
 import json
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from regtest.child import free_ports
 from tests.support.in_memory_miner import MiningNode
+from tests.support.in_memory_node import StoredBlock
 
 MISC_ERROR, NO_SUCH_WALLET = -1, -18  # Core's rpc/protocol.h
 MAX_PARAMETERS = 15
@@ -35,6 +36,8 @@ class InMemoryBitcoind(MiningNode):
         self.rpc_port, self._rawtx_port, self._hashblock_port = free_ports(3)
         self.zmq_rawtx = f"tcp://127.0.0.1:{self._rawtx_port}"
         self.zmq_hashblock = f"tcp://127.0.0.1:{self._hashblock_port}"
+        self.topics = [("rawtx", self.zmq_rawtx, 0), ("hashblock", self.zmq_hashblock, 0)]
+        """The published topics with their addresses and high-water marks, from the next launch on."""
         self.cookie_file = directory / ".cookie"
         self._lock = threading.RLock()
         self._server: ThreadingHTTPServer | None = None
@@ -49,7 +52,7 @@ class InMemoryBitcoind(MiningNode):
         return self._server is not None
 
     def launch(self) -> None:
-        self._feed = _Publisher(self.zmq_rawtx, self.zmq_hashblock, self._tip_hash)
+        self._feed = _Publisher(self.topics, lambda: self._tip)
         self.feeds.append(self._feed)
         node = self
 
@@ -97,30 +100,33 @@ class InMemoryBitcoind(MiningNode):
             problem = error.error
         return {"result": result, "error": problem, "id": call.get("id")}
 
-    def _tip_hash(self) -> str:
-        return self._tip.hash
-
     def _rpc_getzmqnotifications(self) -> list[dict[str, Any]]:
-        return [
-            {"type": "pubrawtx", "address": self.zmq_rawtx, "hwm": 0},
-            {"type": "pubhashblock", "address": self.zmq_hashblock, "hwm": 0},
-        ]
+        return [{"type": f"pub{topic}", "address": place, "hwm": mark} for topic, place, mark in self.topics]
 
 
 class _Publisher:
-    """The publisher of both topics. The messages of each have a number of their own."""
+    """The publisher of these topics. The messages of each have a number of their own.
 
-    def __init__(self, rawtx: str, hashblock: str, tip_hash: Callable[[], str]) -> None:
+    Topics at one address share a socket, whose high-water mark is that of the first topic in the alphabet.
+    """
+
+    def __init__(self, topics: Sequence[tuple[str, str, int]], tip: Callable[[], StoredBlock]) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._sockets = {b"rawtx": self._bound(rawtx), b"hashblock": self._bound(hashblock)}
+        bound: dict[str, zmq.Socket[bytes]] = {}
+        self._sockets: dict[bytes, zmq.Socket[bytes]] = {}
+        for topic, address, mark in sorted(topics):
+            if address not in bound:
+                bound[address] = self._bound(address, mark)
+            self._sockets[topic.encode()] = bound[address]
         self._numbers = dict.fromkeys(self._sockets, 0)
-        self._tip_hash = tip_hash
+        self._tip = tip
 
     def publish(self, raw: bytes) -> None:
         self._send(b"rawtx", raw)
 
     def publish_tip(self) -> None:
-        self._send(b"hashblock", bytes.fromhex(self._tip_hash()))
+        self._send(b"hashblock", bytes.fromhex(self._tip().hash))
+        self._send(b"rawblock", self._tip().raw)
 
     def reconnect(self) -> None:
         """Do nothing: a restart makes another publisher."""
@@ -129,12 +135,14 @@ class _Publisher:
         self._context.destroy(linger=0)
 
     def _send(self, topic: bytes, body: bytes) -> None:
+        if topic not in self._sockets:
+            return
         self._sockets[topic].send_multipart([topic, body, self._numbers[topic].to_bytes(4, "little")])
         self._numbers[topic] += 1
 
-    def _bound(self, address: str) -> "zmq.Socket[bytes]":
+    def _bound(self, address: str, mark: int) -> "zmq.Socket[bytes]":
         socket = self._context.socket(zmq.PUB)
-        socket.set(zmq.SNDHWM, 0)
+        socket.set(zmq.SNDHWM, mark)
         socket.bind(address)
         return socket
 

@@ -9,6 +9,7 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from config import Settings
 from daemon.node.feed import BATCH_SIZE, Batch
+from daemon.node.feed_places import Source, Sources
 from daemon.node.rpc import RPC_CALLS, Rpc, RpcError
 from tests.support.in_memory_node import InMemoryNode
 
@@ -71,7 +72,15 @@ class InMemoryFeed:
             batch.transactions = [self._raws.popleft() for _ in range(min(len(self._raws), BATCH_SIZE))]
         return batch
 
-    def silent_topics(self) -> list[str]:
+    @property
+    def is_whole(self) -> bool:
+        """Return True: both topics are connected."""
+        return True
+
+    def subscribe(self, sources: Sources) -> None:
+        """Do nothing, because this feed has no addresses."""
+
+    def silent_sources(self) -> list[Source]:
         """Return none: both topics are connected."""
         return []
 

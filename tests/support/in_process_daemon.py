@@ -21,6 +21,7 @@ from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.loop import Loop
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Batch, Feed
+from daemon.node.feed_places import Source, Sources
 from daemon.node.rpc import NodeError
 from models.db.connection import disconnect
 from models.db.lock import AdvisoryLock, FileLock
@@ -127,8 +128,11 @@ class FaultyNode:
 class AnyFeed(Protocol):
     """A daemon's feed: daemon.node.feed.Feed, or one in memory."""
 
+    @property
+    def is_whole(self) -> bool: ...
+    def subscribe(self, sources: Sources) -> None: ...
     def poll(self, timeout_seconds: float) -> Batch: ...
-    def silent_topics(self) -> list[str]: ...
+    def silent_sources(self) -> list[Source]: ...
     def close(self) -> None: ...
 
 
@@ -149,9 +153,18 @@ class LossyFeed:
         batch.tips = batch.tips if self._is_delivered() else 0
         return batch
 
-    def silent_topics(self) -> list[str]:
-        """Return the topics that are not connected."""
-        return self._feed.silent_topics()
+    @property
+    def is_whole(self) -> bool:
+        """Return whether both topics are connected."""
+        return self._feed.is_whole
+
+    def subscribe(self, sources: Sources) -> None:
+        """Change to these sources."""
+        self._feed.subscribe(sources)
+
+    def silent_sources(self) -> list[Source]:
+        """Return the sources that are not connected."""
+        return self._feed.silent_sources()
 
     def close(self) -> None:
         """Close the feed."""
@@ -198,8 +211,7 @@ Connect = Callable[[Settings], tuple[Bitcoind, AnyFeed]]
 
 def connect_to_bitcoind(settings: Settings) -> tuple[Bitcoind, AnyFeed]:
     """Return the client and the feed of a real bitcoind."""
-    feed = Feed(settings.bitcoind_zmq_rawtx, settings.bitcoind_zmq_hashblock)
-    return Bitcoind(settings), feed
+    return Bitcoind(settings), Feed()
 
 
 class InProcessDaemon:

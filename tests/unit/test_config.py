@@ -42,8 +42,7 @@ def test_each_setting_has_a_default(tmp_path: Path) -> None:
     assert settings.rpc_url_without_credentials == "http://127.0.0.1:8332"
     assert settings.bitcoind_cookie_file == Path("/home/till/.bitcoin/.cookie")
     assert (settings.bitcoind_wallet, settings.bitcoind_rest) == ("nodetill", "auto")
-    assert settings.bitcoind_zmq_rawtx == "tcp://127.0.0.1:28332"
-    assert settings.bitcoind_zmq_hashblock == "tcp://127.0.0.1:28333"
+    assert settings.bitcoind_zmq_rawtx is settings.bitcoind_zmq_hashblock is None
     assert (settings.address_type, settings.address_pool) == ("bech32", 500)
     assert settings.public_url == "http://127.0.0.1:8080"
     assert (settings.confirmations, settings.payment_expiry) == (6, 900)
@@ -231,7 +230,7 @@ WRONG = {
         "tcp://h:0",
         f"ipc:///{'x' * 120}",
     ],
-    "BITCOIND_ZMQ_HASHBLOCK": ["udp://h:1"],
+    "BITCOIND_ZMQ_HASHBLOCK": ["udp://h:1", "AUTO", "off"],
     "BITCOIND_REST": ["on", "AUTO"],
     "ADDRESS_TYPE": ["p2wpkh"],
     "ADDRESS_POOL": ["0", "100001", "-1", "1e3", "٣", "1_000", " 5"],
@@ -507,6 +506,7 @@ RIGHT = {
         "ipc:///run/bitcoind/zmq",
         "tcp://[::1]:28332",
         "tcp://node.internal:1",
+        "auto",
     ],
     "WEB_HOST": ["::1", "till_web", "localhost"],
     "PUBLIC_URL": ["https://example.com/pay", "https://h/a%20b/", "https://xn--mnchen-3ya.example"],

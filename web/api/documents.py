@@ -33,10 +33,10 @@ def document_of_new(payment: PaymentRequest, network: str | None, settings: Sett
 def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list[Payment]:
     """Return the documents in the given order. Confirmations count from the tip of the last assessment."""
     report = daemon_report()
+    network = report.network or report.chain
     parts = outputs_by_address([payment.address_id for payment in payments])
     return [
-        _document(p, parts.get(p.address_id, []), report.assessed_height, report.chain, settings)
-        for p in payments
+        _document(p, parts.get(p.address_id, []), report.assessed_height, network, settings) for p in payments
     ]
 
 

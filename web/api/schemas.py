@@ -52,8 +52,9 @@ class Payment(TypedDict):
     network: Annotated[
         Annotated[str, Field(json_schema_extra={"enum": list(NETWORKS)})] | None,
         Field(
-            description="The network, by bitcoind's name of its chain. Only `main` has real money. Null "
-            "before the daemon has first reached bitcoind",
+            description="The network, by bitcoind's name of its chain, and `custom-signet` for a signet with "
+            "a challenge of its own. Only `main` has real money. Null before the daemon has first reached "
+            "bitcoind",
             examples=[MAIN],
         ),
     ]

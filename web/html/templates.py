@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bottle import SimpleTemplate
 
-from payments.network import is_test_network
+from payments.network import CUSTOM_SIGNET, is_test_network, network_label
 from web.html.languages import Language, language_for
 from web.html.static_files import HASHED
 from web.http.asgi import RAW_PATH
@@ -32,7 +32,7 @@ def page(
     **values: object,
 ) -> Content:
     """Render a template. A test network is named in a band at the top."""
-    band = language.say("page.test_network", network=network) if is_test_network(network) else None
+    band = network_band(language, network)
     text: str = template.render(
         language=language, files=HASHED, reload_seconds=RELOAD_SECONDS, band=band, **values
     )
@@ -43,6 +43,15 @@ def page(
         **(headers or {}),
     }
     return Content(status, text.encode(), HTML, ours)
+
+
+def network_band(language: Language, network: str | None) -> str | None:
+    """Return the line that names a test network, or None for another network."""
+    if network is None or not is_test_network(network):
+        return None
+    is_custom = network == CUSTOM_SIGNET
+    label = language.say("page.custom_signet") if is_custom else network_label(network)
+    return language.say("page.test_network", network=label)
 
 
 def template(name: str) -> SimpleTemplate:

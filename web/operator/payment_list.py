@@ -119,6 +119,7 @@ def show(call: Request) -> Content:
         gaps = _gap_lines()
         total = count_of(filters, MAX_COUNTED if parameters else MAX_COUNTED_OF_ALL)
     problems, findings = look(call)
+    report = daemon_report()
     return operator_page(
         _PAGE,
         call,
@@ -138,8 +139,9 @@ def show(call: Request) -> Content:
         sellers=sellers,
         statuses=list(Status),
         problems=problems,
+        complaints=report.problems,
+        advice=report.advice,
         gaps=gaps,
-        complaints=daemon_report().problems,
         failed_logins=failed_logins(),
         findings=findings,
         is_first_day=not given and not rows,

@@ -1,7 +1,11 @@
 % chain, outbox = findings["chain"], findings["outbox"]
 % text = lambda value, unit="": "unknown" if value is None else f"{value:,}{unit}"
 <details id="health-{{'trouble' if problems else 'well'}}" {{"open" if problems else ""}}>
-<summary>{{"Something needs your attention" if problems else "All is well"}} · block {{text(chain["node_height"])}} · {{text(findings["addresses"]["free"])}} addresses</summary>
+<summary>{{"Something needs your attention" if problems else "All is well"}} · block {{text(chain["node_height"])}} · {{text(findings["addresses"]["free"])}} addresses\\
+% if advice:
+ · {{len(advice)}} {{"piece" if len(advice) == 1 else "pieces"}} of advice\\
+% end
+</summary>
 <dl class="health" aria-label="Health">
 <div><dt>Node</dt> <dd>block {{text(chain["node_height"])}}\\
 % if chain["last_block_at"]:
@@ -29,4 +33,12 @@ all delivered\\
 <div><dt>Prices</dt> <dd>{{text(findings["rates"]["age"], " s")}} old</dd></div>
 <div><dt>Addresses</dt> <dd>{{text(findings["addresses"]["free"])}} free</dd></div>
 </dl>
+% if advice:
+<p>This works, but could work better:</p>
+<ul class="advice">
+% for line in advice:
+<li>{{line}}</li>
+% end
+</ul>
+% end
 </details>

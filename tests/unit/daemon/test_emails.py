@@ -369,12 +369,21 @@ def test_a_late_replacement_names_the_way_to_accept_it() -> None:
     assert "payment accept" not in mail.text
 
 
-@pytest.mark.parametrize("network", ["test", "testnet4", "signet", "regtest"])
-def test_an_email_marks_a_test_network(network: str) -> None:
+@pytest.mark.parametrize(
+    ("network", "label"),
+    [
+        ("test", "testnet3"),
+        ("testnet4", "testnet4"),
+        ("signet", "signet"),
+        ("custom-signet", "custom signet"),
+        ("regtest", "regtest"),
+    ],
+)
+def test_an_email_marks_a_test_network(network: str, label: str) -> None:
     """The subject and the first line of both forms have the mark."""
     mail = email(EventType.CONFIRMED, status="confirmed", network=network)
-    mark = f"Test network ({network}): not real money"
-    assert mail.subject.startswith(f"[{network}] Payment confirmed: ")
+    mark = f"Test network ({label}): not real money"
+    assert mail.subject.startswith(f"[{label}] Payment confirmed: ")
     assert mail.text.startswith(f"{mark}\n\nPayment confirmed\n")
     assert mail.html.index(mark) < mail.html.index("<h1")
 

@@ -7,6 +7,8 @@ from structlog.testing import capture_logs
 
 from daemon.counters import Counters
 from daemon.health import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, HealthReporter
+from daemon.node.feed_checks import FeedSetUp
+from daemon.node.feed_places import Source, Sources
 from daemon.state import State
 
 
@@ -15,8 +17,11 @@ class HealthyPart:
 
     problem = None
 
-    def silent_topics(self) -> list[str]:
-        return []
+    def __init__(self) -> None:
+        self.silent: list[Source] = []
+
+    def silent_sources(self) -> list[Source]:
+        return self.silent
 
 
 class FakeManager:
@@ -36,8 +41,13 @@ def manager() -> FakeManager:
 
 
 @pytest.fixture
-def vitals(manager: FakeManager) -> HealthReporter:
-    quiet = cast(Any, HealthyPart())
+def feed() -> HealthyPart:
+    return HealthyPart()
+
+
+@pytest.fixture
+def vitals(manager: FakeManager, feed: HealthyPart) -> HealthReporter:
+    quiet = cast(Any, feed)
     return HealthReporter(quiet, quiet, (), cast(Any, None), cast(Any, manager), Counters())
 
 
@@ -110,4 +120,44 @@ def test_a_slow_call_is_a_problem_while_it_lasts(vitals: HealthReporter) -> None
     vitals.note_slow_call("getblock takes its time")
     assert vitals.problems() == ["getblock takes its time"]
     vitals.note_slow_call(None)
+    assert vitals.problems() == []
+
+
+def set_up(*advice: str) -> FeedSetUp:
+    return FeedSetUp(Sources(), (), advice=advice)
+
+
+def test_advice_is_no_problem_and_is_logged_once(vitals: HealthReporter) -> None:
+    """A node that could do better hides no payment."""
+    with capture_logs() as logged:
+        vitals.note_node([], set_up("publish rawtx"))
+        vitals.note_node([], set_up("publish rawtx"))
+    assert (vitals.problems(), vitals.advice()) == ([], ["publish rawtx"])
+    assert events(logged) == [("advice", "publish rawtx")]
+    vitals.note_node([], set_up())
+    assert vitals.advice() == []
+
+
+def test_a_silent_source_that_bitcoind_names_is_advice(vitals: HealthReporter, feed: HealthyPart) -> None:
+    """A source of the settings is a problem. During an outage, the outage explains the silence."""
+    named, configured = (Source(("rawtx",), f"tcp://127.0.0.1:{port}", port == 1) for port in (1, 2))
+    vitals.note_node([], set_up())
+    vitals.work(120)
+    feed.silent = [named]
+    assert vitals.problems() == []
+    (line,) = vitals.advice()
+    assert "no ZMQ connection to rawtx at tcp://127.0.0.1:1" in line
+    vitals.lose_touch("no answer")
+    assert (vitals.problems(), vitals.advice()) == (["no answer"], [])
+    vitals.work(120)
+    feed.silent = [configured]
+    assert (vitals.problems(), vitals.advice()) == (["no ZMQ connection to rawtx at tcp://127.0.0.1:2"], [])
+
+
+def test_lost_messages_are_advice(vitals: HealthReporter) -> None:
+    vitals.note_node([], set_up())
+    vitals.note_lost(1_200)
+    vitals.note_lost(34)
+    (line,) = vitals.advice()
+    assert "has lost 1,234 messages" in line
     assert vitals.problems() == []

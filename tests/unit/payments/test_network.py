@@ -2,7 +2,16 @@
 
 import pytest
 
-from payments.network import EXPLORERS, NETWORKS, is_test_network, transaction_url
+from payments.network import (
+    EXPLORERS,
+    NETWORKS,
+    PUBLIC_CHALLENGE,
+    PUBLIC_FIRST_BLOCK,
+    is_test_network,
+    network_mark,
+    network_of,
+    transaction_url,
+)
 
 TXID = "ab" * 32
 OWN = "https://explorer.example/{txid}"
@@ -15,6 +24,7 @@ OWN = "https://explorer.example/{txid}"
         ("testnet4", f"https://mempool.space/testnet4/tx/{TXID}"),
         ("signet", f"https://mempool.space/signet/tx/{TXID}"),
         ("test", f"https://mempool.space/testnet/tx/{TXID}"),
+        ("custom-signet", None),
         ("regtest", None),
         (None, None),
         ("unknown", None),
@@ -30,6 +40,32 @@ def test_the_setting_wins_over_the_default(network: str | None) -> None:
     """The setting is an address, or the word off, which the settings return as an empty text."""
     assert transaction_url(TXID, network, OWN) == f"https://explorer.example/{TXID}"
     assert transaction_url(TXID, network, "") is None
+
+
+@pytest.mark.parametrize(
+    ("challenge", "first_block", "network"),
+    [
+        (PUBLIC_CHALLENGE, None, "signet"),
+        ("51", None, "custom-signet"),
+        ("51", PUBLIC_FIRST_BLOCK, "custom-signet"),
+        (None, PUBLIC_FIRST_BLOCK, "signet"),
+        (None, TXID, "custom-signet"),
+        (None, None, "signet"),
+    ],
+)
+def test_a_signet_is_named_by_its_challenge_or_its_first_block(
+    challenge: str | None, first_block: str | None, network: str
+) -> None:
+    """bitcoind has the same name for all signets. Another chain keeps bitcoind's name."""
+    assert network_of("signet", challenge, first_block) == network
+    assert network_of("testnet4", challenge, first_block) == "testnet4"
+
+
+def test_the_mark_has_the_name_that_people_use() -> None:
+    assert network_mark("test") == "Test network (testnet3): not real money"
+    assert network_mark("custom-signet") == "Test network (custom signet): not real money"
+    assert network_mark("signet") == "Test network (signet): not real money"
+    assert network_mark("main") is network_mark(None) is None
 
 
 def test_only_the_main_network_has_real_money() -> None:

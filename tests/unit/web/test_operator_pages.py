@@ -204,6 +204,18 @@ def test_the_first_page_names_the_gap_limit_to_set(shop: WebServer, operator: Op
     assert "addresses in a row" not in operator.get("/").words
 
 
+def test_advice_is_beside_health_and_no_problem(shop: WebServer, operator: OperatorClient) -> None:
+    """The daemon writes it. bitcoind could do better, but hides no payment."""
+    assert "advice" not in operator.get("/").words
+    beat(shop.now, TIP, [], advice=["add <b>zmqpubrawtx</b>"])
+    page = operator.get("/")
+    assert "50 addresses · 1 piece of advice" in page.words
+    assert "This works, but could work better: add <b>zmqpubrawtx</b>" in page.words
+    assert "<b>zmqpubrawtx" not in page.text
+    assert '<details id="health-well" >' in page.text
+    assert shop.get("/health").status == 200
+
+
 # Payments that need a decision
 
 
