@@ -2,7 +2,7 @@
 #              the servers and the demo, and nothing else
 # make demo    run all of Nodetill on regtest; DEMO_ARGS=--once ends the demo after one payment
 # make setup-dev   add the packages of requirements-dev.lock (about 400 MB), for tests, lint and benchmarks
-# make test    run the tests; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
+# make test    run the tests, of many similar cases some; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
 # make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: about a minute
 # make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root
 #              and debootstrap
@@ -14,7 +14,7 @@
 # make image   build the OCI image in dist/ with buildah; IMAGE_BASE=docker.io/library/debian:trixie-slim takes that
 #              base, else root makes one by debootstrap
 # make image-test  run both servers from the image, with a payment: needs root, buildah and debootstrap
-# make check   run lint and tests, which must pass before a commit
+# make check   run lint and all tests but the slow ones, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
 #              newest versions of packages that those files do not pin
@@ -35,6 +35,9 @@ DEB_VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' version.py | tr - '~'
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
+# Of many similar cases, `make test` runs some, and `make check` runs all.
+TESTS = not slow and not install and not broad
+
 # A module's tests share its servers, so one worker runs them all. The modules start in their order.
 PARALLEL = -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 
@@ -54,11 +57,11 @@ demo: setup
 # Without Chromium the tests that need it are skipped, but not in CI and not in `make check`.
 test: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.browser || test -z "$(CI)$(TEST_COMPLETE)"
-	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest $(PARALLEL) $(TEST_ARGS)
+	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest $(PARALLEL) -m "$(TESTS)" $(TEST_ARGS)
 
 unit: setup-dev
 	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest $(PARALLEL) \
-		-m "not slow and not postgresql and not browser and not bitcoind" $(or $(TEST_ARGS),tests/unit)
+		-m "$(TESTS) and not postgresql and not browser and not bitcoind" $(or $(TEST_ARGS),tests/unit)
 
 install-test: setup-dev bitcoind
 	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_install_page.py
@@ -79,6 +82,7 @@ image-test: setup-dev bitcoind
 	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_container_image.py
 
 check: export TEST_COMPLETE = 1
+check: TESTS = not slow and not install
 check: lint test
 
 lint: setup-dev

@@ -38,6 +38,7 @@ PARTS = {
 }
 
 
+@pytest.mark.broad
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     "part", [part if part == "web" else pytest.param(part, marks=pytest.mark.slow) for part in PARTS]

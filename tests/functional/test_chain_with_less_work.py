@@ -24,6 +24,7 @@ AMOUNT_SATS = 2_000
 BLOCKS_KEPT = 5
 
 
+@pytest.mark.broad
 def test_the_operators_command_makes_the_daemon_follow(make_till: MerchantMaker, customer: Customer) -> None:
     """The command first prints its effect. No status changes before it."""
     till = make_till().open()
@@ -110,6 +111,7 @@ def test_the_command_holds_only_for_its_chain(stage: Scenario) -> None:
     assert request.row().status == Status.CONFIRMED
 
 
+@pytest.mark.broad
 def test_a_chain_without_a_shared_kept_block_can_be_followed(
     stage: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:

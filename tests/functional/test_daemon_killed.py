@@ -25,6 +25,7 @@ from tests.support.chain_state import ChainState
 from tests.support.child_daemon import ChildDaemon
 from tests.support.endpoint import Endpoint, answers
 from tests.support.kill_scenario import KillScenario, as_in_process_daemon, repeats
+from tests.support.needs import cases
 from tests.support.rows import new_seller
 from tests.support.scenario import Scenario
 from tests.support.waiting import wait_until
@@ -96,7 +97,7 @@ def test_a_daemon_killed_at_its_first_start_starts_again(scenario: KillScenario)
         wait_until(lambda: scenario.daemon.is_dead, what=f"a kill at {place}")
 
 
-@pytest.mark.parametrize("place", USUAL)
+@pytest.mark.parametrize("place", cases(USUAL, USUAL[::4]))
 def test_a_daemon_killed_at_any_failpoint_loses_nothing(scenario: KillScenario, place: str) -> None:
     """After the next start all statuses are correct. Each event comes at least once, in order."""
     daemon = scenario.daemon

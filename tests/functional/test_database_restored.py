@@ -99,6 +99,7 @@ def test_blocks_are_read_again_once_the_wallet_is_loaded(stage: Scenario, has_re
     stage.end()
 
 
+@pytest.mark.broad
 def test_the_audit_names_payments_to_addresses_without_a_request(
     make_till: MerchantMaker, customer: Customer, tmp_path: Path
 ) -> None:

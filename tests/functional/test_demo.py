@@ -63,6 +63,7 @@ def wait_for(output: Path, text: str) -> None:
     wait_until(lambda: text in output.read_text(), 60, f"the demo to print {text!r}")
 
 
+@pytest.mark.broad
 def test_the_demo_runs_a_payment_to_its_confirmation(tmp_path: Path, environ: dict[str, str]) -> None:
     """Two emails come. The operator's own settings do not matter."""
     environ |= {"CONFIRMATIONS": "many", "DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "WEB_PORT": "0"}
@@ -127,6 +128,7 @@ def check_steps(shown: str) -> None:
     assert [f"{n} of 6" in shown for n in range(1, 7)] == [True] * 6
 
 
+@pytest.mark.broad
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_demo_fails_and_cleans_up(
     start_demo: StartDemo, environ: dict[str, str], number: signal.Signals
@@ -140,6 +142,7 @@ def test_an_interrupted_demo_fails_and_cleans_up(
     assert left_behind(Path(environ["TMPDIR"])) == []
 
 
+@pytest.mark.broad
 def test_a_killed_demo_leaves_no_process(start_demo: StartDemo, environ: dict[str, str]) -> None:
     """Only its directory stays."""
     demo, output = start_demo()

@@ -189,6 +189,7 @@ def test_other_keys_show_the_keys_and_commands(terminal: Terminal) -> None:
     terminal.press("c", "list the emails")
 
 
+@pytest.mark.broad
 @pytest.mark.parametrize(
     "end", ["q", "server", *(pytest.param(end, marks=pytest.mark.slow) for end in ("\x03", signal.SIGHUP))]
 )

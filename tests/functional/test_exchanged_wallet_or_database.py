@@ -122,6 +122,7 @@ def test_a_running_daemon_detects_a_new_wallet_and_the_old_one(till: Merchant) -
     assert till.request().address in old
 
 
+@pytest.mark.broad
 def test_a_missing_wallet_gives_no_address(till: Merchant) -> None:
     """The wallet's keys may be lost. After the wallet is back, requests get addresses again."""
     lost = _lose_wallet(till)
@@ -156,6 +157,7 @@ def test_an_old_copy_of_the_database_gives_no_address_twice(till: Merchant, tmp_
     _request_addresses_of_the_wallet(till, but=[order.address for order in since])
 
 
+@pytest.mark.broad
 def test_payments_since_a_backup_are_found_after_a_late_wallet(
     till: Merchant, customer: Customer, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def _restore(till: Merchant, copy: Path) -> None:
     shutil.copy(copy, name)
 
 
+@pytest.mark.broad
 def test_a_chain_that_began_again_changes_no_status(
     start_node: Callable[..., RegtestNode], tmp_path: Path
 ) -> None:
@@ -250,6 +253,7 @@ def test_servers_follow_a_database_that_replaces_theirs(till: Merchant, tmp_path
     assert kept.now()["payment_request_id"] == kept.id
 
 
+@pytest.mark.broad
 def test_two_paths_to_one_database_have_one_daemon(till: Merchant, tmp_path: Path) -> None:
     """The second daemon is a standby, although its DATABASE_URL is a link."""
     path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))

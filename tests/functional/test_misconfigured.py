@@ -69,6 +69,7 @@ def test_a_missing_wallet_is_reported_and_creating_it_is_enough(
     order.wait("received")
 
 
+@pytest.mark.broad
 @pytest.mark.parametrize("topic", ["rawtx", "hashblock"])
 def test_an_unpublished_topic_is_reported(
     start_node: Callable[..., RegtestNode], new_database: NewDatabase, tmp_path: Path, topic: str

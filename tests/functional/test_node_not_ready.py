@@ -82,6 +82,7 @@ def test_no_event_is_stored_in_initial_download(stage: Scenario) -> None:
     stage.end()
 
 
+@pytest.mark.broad
 def test_a_pruned_block_is_not_skipped(start_node: Callable[..., RegtestNode], tmp_path: Path) -> None:
     """/health and the log name the command that fetches the block. Then the payments in it are found."""
     (port,) = free_ports(1)

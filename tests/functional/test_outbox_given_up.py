@@ -21,6 +21,7 @@ def _run_doctor(till: Merchant) -> tuple[int, dict[str, tuple[str, str]]]:
     return done.returncode, {each["part"]: (each["state"], each["text"]) for each in found}
 
 
+@pytest.mark.broad
 def test_events_retry_delivers_an_email_that_was_given_up(
     make_till: MerchantMaker, customer: Customer
 ) -> None:

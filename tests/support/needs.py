@@ -1,6 +1,7 @@
-"""The end of a test on a machine that lacks a program or a right."""
+"""Which tests run: the end of a test that cannot run here, and the cases that `make test` leaves out."""
 
 import os
+from collections.abc import Iterable
 from typing import NoReturn
 
 import pytest
@@ -11,3 +12,9 @@ def cannot_run(reason: str) -> NoReturn:
     if os.environ.get("CI") or os.environ.get("TEST_COMPLETE"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def cases(values: Iterable[str], often: Iterable[str]) -> list[object]:
+    """Return the parameters of a test with many similar cases. `make test` runs those in `often` alone."""
+    few = set(often)
+    return [value if value in few else pytest.param(value, marks=pytest.mark.broad) for value in values]

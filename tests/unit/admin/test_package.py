@@ -47,6 +47,7 @@ def test_pyproject_has_each_module_and_each_requirement() -> None:
     assert described["tool"]["setuptools"]["py-modules"] == modules
 
 
+@pytest.mark.broad
 def test_the_program_has_the_same_commands_and_creates_a_database(installed: Path, tmp_path: Path) -> None:
     """The package has the migrations. The usage names the program by the called name."""
     program = installed / "bin" / "nodetill"
@@ -66,6 +67,7 @@ def test_the_program_has_the_same_commands_and_creates_a_database(installed: Pat
     assert "demo" in usage.stdout
 
 
+@pytest.mark.broad
 def test_the_package_has_the_files_of_the_web_server(installed: Path, tmp_path: Path) -> None:
     """They are templates, translations and static files."""
     source = "import web.html.templates, web.html.languages, web.app; print(web.app.__file__)"
@@ -83,6 +85,7 @@ def test_the_package_has_the_files_of_the_web_server(installed: Path, tmp_path: 
         assert {path.name for path in (installed / "web" / folder).iterdir()} == ours
 
 
+@pytest.mark.broad
 def test_bash_completes_the_commands(installed: Path, tmp_path: Path) -> None:
     """README has the line that enables it."""
     line = 'eval "$(_NODETILL_COMPLETE=bash_source nodetill)"'

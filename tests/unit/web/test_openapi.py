@@ -212,6 +212,7 @@ def test_each_other_response_is_as_described(shop: WebServer, described: Descrip
     described.check(refused, "POST", f"{payments}/{{id}}/transactions")
 
 
+@pytest.mark.broad
 def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> None:
     """schemathesis makes hundreds of valid and invalid calls from the description, and checks the responses.
 
