@@ -40,13 +40,13 @@ class InMemoryRpc(Rpc):
 
 
 class InMemoryFeed:
-    """The feed of an InMemoryNode for one subscriber."""
+    """The feed of an InMemoryNode for one subscriber, which is connected from the start."""
 
     def __init__(self, node: InMemoryNode) -> None:
         self._node = node
         self._raws: deque[bytes] = deque()
         self._tips = 0
-        self._has_connected = True
+        self._has_connected = False
         node.feeds.append(self)
 
     def publish(self, raw: bytes) -> None:
