@@ -154,7 +154,10 @@ def placeholders(values: Sequence[object]) -> str:
 
 
 def chunked(values: Iterable[V]) -> Iterator[list[V]]:
-    """Yield the values in lists that fit into one statement. PostgreSQL allows 65,535 parameters."""
+    """Yield the values in lists that fit into one statement.
+
+    SQLite allows 32,766 parameters (https://sqlite.org/limits.html), and PostgreSQL 65,535.
+    """
     remaining = iter(values)
     while batch := list(islice(remaining, _VALUES_A_STATEMENT)):
         yield batch

@@ -21,6 +21,9 @@ class SqliteDatabase(APSWDatabase):  # type: ignore[misc] # playhouse has no typ
         connection: apsw.Connection = super()._connect()
         connection.cursor_factory = Cursor
         connection.convert_binding = _converted
+        # apsw's SQLite would plan each query with a join anew for each value.
+        # (https://sqlite.org/c3ref/c_dbconfig_defensive.html, SQLITE_DBCONFIG_ENABLE_QPSG)
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         return connection
 
 

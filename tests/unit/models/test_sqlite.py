@@ -90,6 +90,11 @@ def test_a_cursor_has_the_attributes_of_pep_249(path: Path) -> None:
     assert (list(none.description), none.fetchall()) == ([], [])
 
 
+def test_a_query_is_planned_once(path: Path) -> None:
+    """A build of SQLite with STAT4 otherwise prepares a query with a join again for each value."""
+    assert database.connection().config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1) == 1
+
+
 def test_the_time_of_a_migration_is_stored_as_before(path: Path) -> None:
     """Earlier versions have stored the same form of text."""
     rows = database.execute_sql("SELECT applied FROM schema_migration").fetchall()
