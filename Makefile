@@ -79,6 +79,7 @@ image: deb
 
 image-test: setup-dev bitcoind
 	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_container_image.py
+
 arm64: setup-dev
 	@.venv/bin/python -m tests.support.arm64_machine
 

@@ -12,19 +12,23 @@ from tests.support.fresh_machine import SOURCES, as_user, followed, prepare
 from tests.support.guest_memory import ENVIRONMENT, peak_memory
 
 USER = "tester"
+PACKAGES = "python3 python3-venv make"
 SERVERS = ("run_daemon.py", "run_web.py")
 MIB = 1024**2
+
+# The index may close a connection whose emulated TLS handshake takes too long.
+PATIENT = {"PIP_RETRIES": "20", "PIP_DEFAULT_TIMEOUT": "120"}
 
 
 def main() -> None:
     """Run the demo, print what it prints, and then the memory of both servers."""
     with (
         emulated_arm64(),
-        debian_shell(is_minimal=True, architecture=ARM64, variables=ENVIRONMENT) as shell,
+        debian_shell(is_minimal=True, architecture=ARM64, variables=ENVIRONMENT | PATIENT) as shell,
         followed(shell.root / "run/step.out"),
         peak_memory(SERVERS) as peaks,
     ):
-        prepare(shell, USER)
+        prepare(shell, USER, PACKAGES)
         shell.run("uname -m && python3 --version && ! command -v cc gcc")
         try:
             shell.run(f"{as_user(USER)} make -C /{SOURCES} demo DEMO_ARGS=--once")

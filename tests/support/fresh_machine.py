@@ -34,9 +34,9 @@ def main() -> None:
             sys.exit("nodetill: the tests have failed on the fresh Debian")
 
 
-def prepare(shell: Shell, user: str) -> None:
-    """Install what a checkout needs, and put the sources into the user's hands."""
-    shell.run(f"apt-get -q update && apt-get -qy install --no-install-recommends {PACKAGES}")
+def prepare(shell: Shell, user: str, packages: str = PACKAGES) -> None:
+    """Install these packages of Debian, and put the sources into the user's hands."""
+    shell.run(f"apt-get -q update && apt-get -qy install --no-install-recommends {packages}")
     # systemd makes this directory as it boots.
     shell.run("mkdir -p /run/systemd")
     if user != "root":
