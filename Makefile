@@ -14,6 +14,8 @@
 # make image   build the OCI image in dist/ with buildah; IMAGE_BASE=docker.io/library/debian:trixie-slim takes that
 #              base, else root makes one by debootstrap
 # make image-test  run both servers from the image, with a payment: needs root, buildah and debootstrap
+# make arm64   run `make demo DEMO_ARGS=--once` in a fresh, minimal Debian 13 for 64-bit ARM, and measure the
+#              memory of both servers: needs root, debootstrap and qemu-user-static, and takes 20 minutes
 # make check   run lint and all tests but the slow ones, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the
@@ -41,7 +43,7 @@ TESTS = not slow and not install and not broad
 # A module's tests share its servers, so one worker runs them all. The modules start in their order.
 PARALLEL = -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test deb deb-test image image-test check lint \
+.PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test arm64 deb deb-test image image-test check lint \
 	lock bench soak clean
 
 setup: .venv/installed
@@ -80,6 +82,9 @@ image: deb
 
 image-test: setup-dev bitcoind
 	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_container_image.py
+
+arm64: setup-dev
+	@.venv/bin/python -m tests.support.arm64_machine
 
 check: export TEST_COMPLETE = 1
 check: TESTS = not slow and not install

@@ -4,12 +4,13 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from models.address import retire_free
 from models.db.connection import database, is_sqlite
-from models.db.sqlite import sqlite3
+from models.db.sqlite import copy_to
 
 MAX_SKIPPED = 1_000_000
 
@@ -75,12 +76,7 @@ def _copy_checked(path: Path) -> int:
     except OSError as error:
         raise CommandError(f"cannot write {part}: {error.strerror}") from error
     try:
-        with sqlite3.connect(str(part)) as copy:
-            database.connection().backup(copy)
-            # WAL mode would need a journal beside the file, but the copy is to be one file.
-            copy.execute("PRAGMA journal_mode = delete")
-            (found,) = copy.execute("PRAGMA integrity_check").fetchone()
-        copy.close()
+        found = copy_to(part, database.connection())
         if found != "ok":
             raise CommandError(f"the copy is damaged: {found}")
         _sync(part)
@@ -88,7 +84,7 @@ def _copy_checked(path: Path) -> int:
         os.link(part, path)
     except FileExistsError as error:
         raise _is_there(path) from error
-    except (sqlite3.Error, OSError) as error:
+    except (apsw.Error, OSError) as error:
         raise CommandError(f"cannot write {path}: {error}") from error
     finally:
         part.unlink()

@@ -14,7 +14,7 @@ from models.command import DaemonCommand
 from models.daemon_status import DaemonReport
 from models.db.connection import Table
 from models.db.leadership import DaemonEpoch
-from models.db.sqlite import sqlite3
+from models.db.sqlite import stream
 from models.decision import Decision
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
@@ -124,15 +124,15 @@ def _rows(database: Opened, table: type[Table]) -> Iterator[Row]:
 
 
 def _stream(database: Opened, query: str) -> Iterator[Row]:
-    """Yield the rows one by one. psycopg's usual cursor would keep all of them in memory."""
+    """Yield the rows one by one. The usual cursors would keep all of them in memory."""
     try:
         if _is_sqlite(database):
-            yield from database.execute_sql(query)
+            yield from stream(database.connection(), query)
             return
         with database.connection().cursor(name="rows") as cursor:
             cursor.itersize = ROWS_AT_ONCE
             yield from cursor.execute(query)
-    except (psycopg.Error, sqlite3.Error) as error:
+    except psycopg.Error as error:
         # peewee translates the errors of a query, but not the errors of fetching its rows.
         raise peewee.OperationalError(str(error)) from error
 

@@ -4,12 +4,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pysqlite3 import dbapi2 as sqlite3
+import apsw
+
+LOCK_TIMEOUT_MS = 5000
 
 
 def connect(path: Path) -> Any:
     """Open a connection on which each statement is a transaction, unless one was begun."""
-    return sqlite3.connect(path, isolation_level=None)
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(LOCK_TIMEOUT_MS)
+    return connection
 
 
 def value(connection: Any, query: str, *parameters: Any) -> Any:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from pysqlite3 import dbapi2 as sqlite3
+import apsw
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def machine(bitcoind: str) -> list[str]:
         f"{_memory()} of memory",
         platform.system(),
         f"Python {platform.python_version()}",
-        f"SQLite {sqlite3.sqlite_version}",
+        f"SQLite {apsw.sqlite_lib_version()}",
         bitcoind,
     ]
 

@@ -13,9 +13,11 @@ from models.db.connection import (
     chunked,
     database,
     fetch_all,
+    is_sqlite,
     placeholders,
     with_paramstyle,
 )
+from models.db.sqlite import stream
 from models.payment import ANY_HEIGHT
 from payments.status import CLOSING_DEPTH, ReceivedOutput
 
@@ -213,7 +215,7 @@ def note_gaps(outputs: Iterable[Output], now: datetime) -> None:
 def all_spends() -> Iterator[tuple[str, bytes, str]]:
     """Yield all triples of `add_spends`. Equal txids are the same string object, to save memory."""
     interned: dict[str, str] = {}
-    for txid, outpoint, spender in database.execute_sql(
-        "SELECT txid, outpoint, spending_txid FROM watched_outpoint"
-    ):
+    query = "SELECT txid, outpoint, spending_txid FROM watched_outpoint"
+    rows = stream(database.connection(), query) if is_sqlite() else database.execute_sql(query)
+    for txid, outpoint, spender in rows:
         yield interned.setdefault(txid, txid), bytes(outpoint), interned.setdefault(spender, spender)

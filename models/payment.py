@@ -11,6 +11,7 @@ from models.db.connection import (
     JsonField,
     Table,
     UtcDateTimeField,
+    chunked,
     database,
     execute_many,
     fetch_all,
@@ -220,11 +221,13 @@ def sample_addresses(*, with_free: bool = True) -> list[Address]:
 
 def mark_for_reassessment(address_ids: Iterable[int]) -> int:
     """Mark the requests at these addresses for reassessment after a change of facts. Return their number."""
-    ids = list(address_ids)
-    # The text contains only placeholders.
-    condition = f"address_id IN ({placeholders(ids)})"
-    query = with_paramstyle(f"UPDATE payment_request SET reassess_at_height = ? WHERE {condition}")  # noqa: S608
-    return int(database.execute_sql(query, (ANY_HEIGHT, *ids)).rowcount) if ids else 0
+    marked = 0
+    for ids in chunked(address_ids):
+        # The text contains only placeholders.
+        condition = f"address_id IN ({placeholders(ids)})"
+        query = with_paramstyle(f"UPDATE payment_request SET reassess_at_height = ? WHERE {condition}")  # noqa: S608
+        marked += int(database.execute_sql(query, (ANY_HEIGHT, *ids)).rowcount)
+    return marked
 
 
 def cancel_payments(payments: Iterable[PaymentRequest], expires_at: datetime, now: datetime) -> None:

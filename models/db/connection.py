@@ -15,6 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from models.db.files import open_private
+from models.db.sqlite import SqliteDatabase
 
 database = peewee.DatabaseProxy()
 """The database to which every table is bound. `schema.open_database` sets its target."""
@@ -153,7 +154,10 @@ def placeholders(values: Sequence[object]) -> str:
 
 
 def chunked(values: Iterable[V]) -> Iterator[list[V]]:
-    """Yield the values in lists that fit into one statement. PostgreSQL allows 65,535 parameters."""
+    """Yield the values in lists that fit into one statement.
+
+    SQLite allows 32,766 parameters (https://sqlite.org/limits.html), and PostgreSQL 65,535.
+    """
     remaining = iter(values)
     while batch := list(islice(remaining, _VALUES_A_STATEMENT)):
         yield batch
@@ -261,8 +265,8 @@ def _writers(table: type[Table], names: tuple[str, ...]) -> tuple[str, list[tupl
     return ", ".join(field.column_name for field in fields), converters
 
 
-def _sqlite(url: str) -> peewee.SqliteDatabase:
-    _refuse_wal_reset_bug(peewee.SqliteDatabase.server_version)
+def _sqlite(url: str) -> SqliteDatabase:
+    _refuse_wal_reset_bug(SqliteDatabase.server_version)
     path = Path(url.removeprefix("sqlite:///"))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -273,7 +277,7 @@ def _sqlite(url: str) -> peewee.SqliteDatabase:
             f"cannot open the database {path} ({error.strerror}): "
             "correct DATABASE_URL, or allow the user who runs this program to write there"
         ) from error
-    return peewee.SqliteDatabase(
+    return SqliteDatabase(
         str(path),
         pragmas=_SQLITE_PRAGMAS,
         # A deferred transaction that becomes a writer can fail at once, without a wait for the timeout.
@@ -322,7 +326,7 @@ def _refuse_wal_reset_bug(version: tuple[int, ...]) -> None:
         found = ".".join(map(str, version))
         raise DatabaseError(
             f"SQLite {found} can corrupt a database that two processes use; "
-            "install the pinned pysqlite3 (make setup), or use PostgreSQL"
+            "install the pinned apsw (make setup), or use PostgreSQL"
         )
 
 

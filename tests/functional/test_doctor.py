@@ -9,10 +9,10 @@ from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
 
+import apsw
 import psycopg
 import pytest
 from click.testing import CliRunner
-from pysqlite3 import dbapi2
 
 import models.db.connection
 from admin.doctor import feed as feed_diagnosis
@@ -354,7 +354,7 @@ def test_a_locked_database_is_wrong(running: Installation, monkeypatch: pytest.M
     """The doctor can still read it, and checks the other parts."""
     monkeypatch.setattr(models.db.connection, "LOCK_TIMEOUT_SECONDS", 0.1)
     path = running.settings["DATABASE_URL"].removeprefix("sqlite:///")
-    with closing(dbapi2.connect(path, isolation_level=None)) as other:
+    with closing(apsw.Connection(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         found = running.diagnose()
     assert set(found.wrong) == {"database"}
@@ -394,7 +394,7 @@ def test_a_schema_of_another_version_is_named(running: Installation) -> None:
         database.execute_sql("INSERT INTO schema_migration (name, applied) VALUES ('9999_future', '2030')")
     newer = running.diagnose()
     assert "newer Nodetill (migration 9999_future)" in newer.wrong["database"]
-    with closing(dbapi2.connect("nodetill.db")) as connection, connection:
+    with closing(apsw.Connection("nodetill.db")) as connection:
         connection.execute("DELETE FROM schema_migration")
     older = running.diagnose()
     assert older.wrong == {}

@@ -4,9 +4,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from regtest.child import end_with_parent
 from regtest.fetch import debian_mirrors
@@ -19,14 +20,18 @@ LOCAL_AUTHORITIES = "usr/local/share/ca-certificates"
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_PROXY", "PIP_CERT")
 """The variables with which this machine's apt and pip reach their archives."""
 
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
 # The shell runs this command for each step. A failure of any command of the step fails the step.
 STEP = ". /run/step.sh < /dev/null > /run/step.out 2>&1; echo $? > /run/step.rc; echo done\n"
 
 
-def fresh_debian(directory: Path, suite: str = SUITE, *, is_minimal: bool = False) -> Path:
+def fresh_debian(
+    directory: Path, suite: str = SUITE, *, is_minimal: bool = False, architecture: str | None = None
+) -> Path:
     """Return a new Debian in `directory`, with this machine's access to Debian's archive and to PyPI."""
     root = directory / "debian"
-    cached = _cached(suite, is_minimal=is_minimal)
+    cached = _cached(suite, is_minimal=is_minimal, architecture=architecture)
     subprocess.run(["cp", "-a", "--reflink=auto", str(cached), str(root)], check=True)
     mirror = _mirror()
     # Sid has no updates beside it.
@@ -50,7 +55,7 @@ def fresh_debian(directory: Path, suite: str = SUITE, *, is_minimal: bool = Fals
 class Shell:
     """A root shell in the new Debian. All its processes end with it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, variables: Mapping[str, str]) -> None:
         self.root = root
         (root / "run").mkdir(exist_ok=True)
         enter = (
@@ -59,6 +64,7 @@ class Shell:
         )
         environ = {"PATH": PATH, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "TERM": "dumb"}
         environ |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environ |= variables
         self._process = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", enter],
             stdin=subprocess.PIPE,
@@ -88,13 +94,24 @@ class Shell:
 
 
 @contextmanager
-def debian_shell(suite: str = SUITE, *, is_minimal: bool = False) -> Iterator[Shell]:
-    """Yield a shell in a fresh Debian, and remove both afterwards."""
+def debian_shell(
+    suite: str = SUITE,
+    *,
+    is_minimal: bool = False,
+    architecture: str | None = None,
+    variables: Mapping[str, str] = NO_VARIABLES,
+) -> Iterator[Shell]:
+    """Yield a shell in a fresh Debian, and remove both afterwards.
+
+    `architecture` is Debian's name of another architecture, whose programs this machine can start.
+    `variables` are further variables of the shell.
+    """
     assert os.geteuid() == 0, "only root can enter another Debian"
     assert shutil.which("debootstrap"), "apt install debootstrap"
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="run-", ignore_cleanup_errors=True) as directory:
-        shell = Shell(fresh_debian(Path(directory), suite, is_minimal=is_minimal))
+        root = fresh_debian(Path(directory), suite, is_minimal=is_minimal, architecture=architecture)
+        shell = Shell(root, variables)
         try:
             yield shell
         finally:
@@ -119,14 +136,16 @@ def commit_sources(directory: Path) -> None:
         subprocess.run(["git", *arguments], cwd=directory, check=True)
 
 
-def _cached(suite: str, *, is_minimal: bool) -> Path:
+def _cached(suite: str, *, is_minimal: bool, architecture: str | None) -> Path:
     """Return the directory with the Debian that each test copies. Make it where it is missing."""
-    cached = CACHE / (f"{suite}-minimal" if is_minimal else suite)
+    parts = [suite, "minimal" if is_minimal else None, architecture]
+    cached = CACHE / "-".join(part for part in parts if part)
     if not cached.exists():
         scratch = cached.with_suffix(".new")
         shutil.rmtree(scratch, ignore_errors=True)
-        variant = ["--variant=minbase"] if is_minimal else []
-        command = ["debootstrap", *variant, "--include=ca-certificates", suite, str(scratch), _mirror()]
+        options = ["--variant=minbase"] if is_minimal else []
+        options += [] if architecture is None else [f"--arch={architecture}"]
+        command = ["debootstrap", *options, "--include=ca-certificates", suite, str(scratch), _mirror()]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         scratch.rename(cached)
     return cached

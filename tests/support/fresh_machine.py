@@ -25,17 +25,18 @@ def main() -> None:
     parser.add_argument("variables", nargs="*", help="for make, such as TEST_ARGS=tests/unit")
     options = parser.parse_args()
     user = "root" if options.root else "tester"
-    with debian_shell(options.suite, is_minimal=True) as shell, _followed(shell.root / "run/step.out"):
-        _prepare(shell, user)
+    with debian_shell(options.suite, is_minimal=True) as shell, followed(shell.root / "run/step.out"):
+        prepare(shell, user)
         variables = " ".join(f"'{variable}'" for variable in options.variables)
         try:
-            shell.run(f"{_as_user(user)} make -C /{SOURCES} test {variables}")
+            shell.run(f"{as_user(user)} make -C /{SOURCES} test {variables}")
         except AssertionError:
             sys.exit("nodetill: the tests have failed on the fresh Debian")
 
 
-def _prepare(shell: Shell, user: str) -> None:
-    shell.run(f"apt-get -q update && apt-get -qy install --no-install-recommends {PACKAGES}")
+def prepare(shell: Shell, user: str, packages: str = PACKAGES) -> None:
+    """Install these packages of Debian, and put the sources into the user's hands."""
+    shell.run(f"apt-get -q update && apt-get -qy install --no-install-recommends {packages}")
     # systemd makes this directory as it boots.
     shell.run("mkdir -p /run/systemd")
     if user != "root":
@@ -44,14 +45,14 @@ def _prepare(shell: Shell, user: str) -> None:
     shell.run(f"chown -R {user}: /{SOURCES}")
 
 
-def _as_user(user: str) -> str:
+def as_user(user: str) -> str:
     """Return the beginning of a command that runs as this user."""
     ids = f"--reuid {user} --regid {user} --init-groups"
     return f"setpriv {ids} env USER={user} HOME=$(getent passwd {user} | cut -d: -f6)"
 
 
 @contextmanager
-def _followed(path: Path) -> Iterator[None]:
+def followed(path: Path) -> Iterator[None]:
     """Print the file as it grows."""
     command = ["tail", "-q", "-n", "+1", "-F", str(path)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent()) as tail:

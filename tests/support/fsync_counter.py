@@ -6,10 +6,11 @@ fsync of this process's databases passes this layer.
 
 import ctypes
 from collections import Counter
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Self
 
-from pysqlite3 import _sqlite3
+import apsw
 
 METHODS = 19
 """The fields of sqlite3_io_methods, version 3.
@@ -48,11 +49,9 @@ class FsyncCounter:
     """
 
     def __init__(self) -> None:
-        library = ctypes.CDLL(_sqlite3.__file__)
-        library.sqlite3_vfs_find.restype = ctypes.POINTER(_Vfs)
         self.syncs: Counter[str] = Counter()
         self.unsynced: Counter[str] = Counter()
-        self._vfs = library.sqlite3_vfs_find(None).contents
+        self._vfs = _default_vfs()
         self._original = int(self._vfs.open)
         self._open = _Open(self._opened)
         self._names: dict[int, str] = {}
@@ -97,6 +96,15 @@ class FsyncCounter:
             _kept.append((table, ours, self))
             self._tables[original] = table
         return self._tables[original]
+
+
+def _default_vfs() -> _Vfs:
+    """Return SQLite's own structure (SQLITE_FCNTL_VFS_POINTER in https://sqlite.org/c3ref/file_control.html)."""
+    address = _Pointer()
+    with closing(apsw.Connection(":memory:")) as connection:
+        connection.file_control("main", apsw.SQLITE_FCNTL_VFS_POINTER, ctypes.addressof(address))
+    assert address.value is not None
+    return _Vfs.from_address(address.value)
 
 
 def _file_name(name: int | None) -> str:

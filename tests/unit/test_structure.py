@@ -47,8 +47,8 @@ ROOMS = {
 """The floors of a package, the lowest first. A room imports from the floors below it and from itself."""
 
 IMPURE = set(
-    "asyncio bottle http io logging models os pathlib peewee psycopg random requests secrets smtplib socket "
-    "sqlite3 ssl structlog subprocess threading time urllib3 uvicorn zmq".split()
+    "apsw asyncio bottle http io logging models os pathlib peewee psycopg random requests secrets smtplib "
+    "socket sqlite3 ssl structlog subprocess threading time urllib3 uvicorn zmq".split()
 )
 CLOCKS = {"now", "utcnow", "today", "open", "print", "input"}
 

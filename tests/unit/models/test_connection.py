@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import apsw
 import peewee
-import pysqlite3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from models.db import connection as module
 from models.db.connection import DatabaseError, bind, database, disconnect, execute_many
 from models.db.schema import open_database
+from models.db.sqlite import SqliteDatabase
 from models.payment import PaymentRequest
 from payments.document import payment_document
 from payments.status import EventType, Status
@@ -193,8 +194,8 @@ def test_a_sqlite_that_can_corrupt_the_database_is_refused(
     version: tuple[int, ...], sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is refused before it touches the file, and the message names the library to install."""
-    monkeypatch.setattr(peewee.SqliteDatabase, "server_version", version)
-    with pytest.raises(DatabaseError, match="pysqlite3"):
+    monkeypatch.setattr(SqliteDatabase, "server_version", version)
+    with pytest.raises(DatabaseError, match="apsw"):
         bind(f"sqlite:///{sqlite_path}")
     assert not sqlite_path.exists()
 
@@ -203,7 +204,7 @@ def test_a_sqlite_that_can_corrupt_the_database_is_refused(
 def test_a_repaired_sqlite_is_accepted(
     version: tuple[int, ...], sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peewee.SqliteDatabase, "server_version", version)
+    monkeypatch.setattr(SqliteDatabase, "server_version", version)
     bind(f"sqlite:///{sqlite_path}")
 
 
@@ -237,7 +238,7 @@ def test_a_locked_database_is_a_temporary_error(sqlite_path: Path, monkeypatch: 
     """The failed write leaves no row, and the next try succeeds."""
     monkeypatch.setattr(module, "LOCK_TIMEOUT_SECONDS", 0.05)
     open_database(f"sqlite:///{sqlite_path}")
-    other = pysqlite3.connect(sqlite_path, isolation_level=None)
+    other = apsw.Connection(str(sqlite_path))
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(peewee.OperationalError, match="locked"), database.atomic():
         new_payment()

@@ -302,6 +302,13 @@ def test_a_marked_request_is_due_at_any_tip() -> None:
     assert references(payments_to_reassess(0, NOW)) == {"PR-1", "PR-2"}
 
 
+def test_any_number_of_addresses_can_be_marked() -> None:
+    """A reorg of many blocks changes more outputs than a statement has parameters."""
+    payments = [new_payment(number) for number in range(2)]
+    others = range(payments[1].address_id + 1, 70_000)
+    assert mark_for_reassessment([payments[0].address_id, *others, payments[1].address_id]) == len(payments)
+
+
 def test_the_earliest_deadline_is_the_next_one() -> None:
     """It is None if no request waits for a time."""
     new_payment(1)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import pysqlite3
+import apsw
 import pytest
 
 from daemon.chain.mempool import MempoolUpdate, _Outcomes
@@ -32,7 +32,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold the write lock as another process."""
-    other = pysqlite3.connect(directory / "nodetill.db", isolation_level=None)
+    other = apsw.Connection(str(directory / "nodetill.db"))
     other.execute("BEGIN IMMEDIATE")
     try:
         yield
