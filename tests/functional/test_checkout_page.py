@@ -43,7 +43,8 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
         page = context.new_page()
         page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        page.on("console", lambda message: faults.append(message.text))
+        # The request of the page may expire while the browser loads the QR code.
+        page.on("console", lambda message: "(Gone)" in message.text or faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", note)
         page.goto(url)

@@ -26,7 +26,7 @@ WIDTHS = (320, 360, 768, 1280)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 MARKUP = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänskajüte" * 4
-PATIENCE = 20_000
+PATIENCE = 60_000
 
 
 @pytest.fixture(scope="module")
