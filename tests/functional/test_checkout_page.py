@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
@@ -41,10 +41,14 @@ def visit(browser: Browser) -> Iterator[Visit]:
             if not request.url.startswith(order.till.installation.url):
                 foreign.append(request.url)
 
+        def note_fault(message: ConsoleMessage) -> None:
+            # The request of the page may expire while the browser loads the QR code.
+            if "(Gone)" not in message.text:
+                faults.append(message.text)
+
         page = context.new_page()
         page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        # The request of the page may expire while the browser loads the QR code.
-        page.on("console", lambda message: "(Gone)" in message.text or faults.append(message.text))
+        page.on("console", note_fault)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", note)
         page.goto(url)
