@@ -15,7 +15,7 @@
 #              base, else root makes one by debootstrap
 # make image-test  run both servers from the image, with a payment: needs root, buildah and debootstrap
 # make arm64   run `make demo DEMO_ARGS=--once` in a fresh, minimal Debian 13 for 64-bit ARM, and measure the
-#              memory of both servers: needs root, debootstrap and qemu-user-static, and takes 20 minutes
+#              memory of both servers: needs root, debootstrap, qemu-user-static, and half an hour or more
 # make check   run lint and all tests but the slow ones, which must pass before a commit
 # make bench   run the benchmarks; BENCH_ARGS=... are options that `python -m bench --help` lists
 # make lock    write the lock files anew, after a change of requirements*.txt; LOCK_ARGS=--upgrade takes the

@@ -1,7 +1,7 @@
 """`make demo DEMO_ARGS=--once` in a fresh, minimal Debian 13 for 64-bit ARM: `make arm64`.
 
 On another machine qemu emulates the processor. Needs root, debootstrap, qemu-user-static, the network, 2 GB
-and 20 minutes. The packages come from the index as on a Raspberry Pi, and no compiler is installed.
+and half an hour or more. The packages come from the index as on a Raspberry Pi, and no compiler is installed.
 """
 
 import sys
