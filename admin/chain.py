@@ -7,6 +7,7 @@ import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database, yes_option
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from daemon.node.checks import network_problem
 from models.block import block_at, stored_tip
 from models.command import add_chain_to_follow
 from models.daemon_status import daemon_report
@@ -63,19 +64,11 @@ def _compared(rpc: OperatorRpc) -> dict[str, Any]:
     Raise CommandError where the daemon needs no command, or where the node is on another network.
     """
     info, stored, report = rpc.call("getblockchaininfo"), stored_tip(), daemon_report()
-    stored_chain = report.chain
     if stored is None:
         raise CommandError("the daemon has read no chain yet, so it follows bitcoind's by itself")
-    if info["chain"] != stored_chain:
-        raise CommandError(
-            f"bitcoind is on chain {info['chain']}, but this database belongs to {stored_chain}: "
-            "correct BITCOIND_RPC_URL or DATABASE_URL"
-        )
-    if report.signet_challenge not in (None, info.get("signet_challenge", report.signet_challenge)):
-        raise CommandError(
-            "bitcoind is on another signet than this database, with another challenge: "
-            "correct BITCOIND_RPC_URL or DATABASE_URL"
-        )
+    problem = network_problem(info["chain"], info.get("signet_challenge"), report)
+    if problem is not None:
+        raise CommandError(problem)
     is_begun_anew = report.first_block not in (None, _block_hash(rpc, 1))
     if not is_begun_anew and info["chainwork"] >= stored.chainwork:
         raise CommandError(

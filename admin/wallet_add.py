@@ -12,8 +12,9 @@ import click
 
 from admin.cli import CommandError
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
+from daemon.node.checks import network_problem
 from models.address import known_positions
-from models.daemon_status import known_network
+from models.daemon_status import daemon_report
 from payments.descriptor import UnusableKey, WalletKey, read_wallet_key
 from payments.network import MAIN
 
@@ -42,10 +43,12 @@ class CheckedKey:
 
 def check_key(rpc: OperatorRpc, text: str, address_type: str | None) -> CheckedKey:
     """Return the key's descriptor with its first addresses. Raise CommandError, RpcFault or Forbidden."""
-    chain = rpc.call("getblockchaininfo")["chain"]
-    _refuse_other_chain(chain)
+    info = rpc.call("getblockchaininfo")
+    problem = network_problem(info["chain"], info.get("signet_challenge"), daemon_report())
+    if problem is not None:
+        raise CommandError(problem)
     try:
-        key = read_wallet_key(text, address_type, is_main=chain == MAIN)
+        key = read_wallet_key(text, address_type, is_main=info["chain"] == MAIN)
     except UnusableKey as reason:
         raise CommandError(str(reason)) from None
     descriptor = _as_bitcoind_writes_it(rpc, key)
@@ -66,15 +69,6 @@ def next_unused(rpc: OperatorRpc, descriptor: str, start_index: int | None) -> i
     if start_index is None:
         index = _behind_coins(rpc, descriptor)
     return _behind_known(rpc, descriptor, index)
-
-
-def _refuse_other_chain(chain: str) -> None:
-    ours = known_network()
-    if ours not in (None, chain):
-        raise CommandError(
-            f"bitcoind is on chain {chain}, but this database belongs to {ours}: "
-            "correct BITCOIND_RPC_URL or DATABASE_URL"
-        )
 
 
 def _as_bitcoind_writes_it(rpc: OperatorRpc, key: WalletKey) -> str:

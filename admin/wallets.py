@@ -118,6 +118,19 @@ def _add(
         rpc.close()
     if index > MAX_INDEX:
         raise CommandError(f"the descriptor has no addresses left: index {index} is above {MAX_INDEX}")
+    _store(name, checked, index, is_default=is_default)
+    document = {
+        "wallet": name,
+        "type": checked.address_type,
+        "default": is_default,
+        "descriptor": checked.descriptor,
+        "next_index": index,
+        "addresses": list(checked.addresses),
+    }
+    return document, checked
+
+
+def _store(name: str, checked: CheckedKey, index: int, *, is_default: bool) -> None:
     now = datetime.now(UTC)
     try:
         with database.atomic(), wallets_change(now):
@@ -130,15 +143,6 @@ def _add(
         # Another command has added it meanwhile.
         _refuse_second_time(checked)
         raise _name_is_taken(name) from error
-    document = {
-        "wallet": name,
-        "type": checked.address_type,
-        "default": is_default,
-        "descriptor": checked.descriptor,
-        "next_index": index,
-        "addresses": list(checked.addresses),
-    }
-    return document, checked
 
 
 @click.command("list")

@@ -89,7 +89,7 @@ def database_url() -> Kind[Secret]:
 
 def rpc_url() -> Kind[Secret]:
     def read(text: str) -> Secret:
-        parts = _split(text, "http", "https")
+        parts = split_address(text, "http", "https")
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise InvalidValue("has something after the port (BITCOIND_WALLET is the setting for the wallet)")
         username, _ = _checked_credentials(parts)
@@ -114,7 +114,7 @@ def zmq_address() -> Kind[str | None]:
             return _socket_address(text)
         if text.startswith("tcp://*"):
             raise InvalidValue("has a * instead of the publisher's host")
-        parts = _split(text, "tcp", others=("unix:/", "ipc:///"))
+        parts = split_address(text, "tcp", others=("unix:/", "ipc:///"))
         if parts.port is None:
             raise InvalidValue("has no port")
         if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
@@ -183,7 +183,7 @@ def explorer_url() -> Kind[str]:
 def mail_url() -> Kind[SmtpServer | Maildir]:
     def read(text: str) -> SmtpServer | Maildir:
         if not text.startswith("maildir:"):
-            return _smtp_server(_split(text, "smtp", "smtps", others=("maildir:",)))
+            return _smtp_server(split_address(text, "smtp", "smtps", others=("maildir:",)))
         path = text.removeprefix("maildir:")
         if not path.strip("/"):
             raise InvalidValue("names no directory")
@@ -275,7 +275,7 @@ def without_credentials(url: str) -> str:
     return f"{start}{separator}***@{host}{slash}{path}" if at else url
 
 
-def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResult:
+def split_address(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResult:
     """Return the parts of an address. Raise InvalidValue for a wrong scheme, host or port.
 
     `others` are beginnings that the setting also allows.
@@ -298,7 +298,7 @@ def _split(text: str, *schemes: str, others: tuple[str, ...] = ()) -> SplitResul
 
 
 def _web_address(text: str) -> SplitResult:
-    parts = _split(text, "http", "https")
+    parts = split_address(text, "http", "https")
     if "@" in parts.netloc:
         raise InvalidValue(
             "has a user or a password, which Nodetill never sends: leave out all text before the @"

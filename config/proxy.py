@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from config.addresses import ENCODE, check_host, credentials
+from config.addresses import ENCODE, credentials, split_address
 from config.types import InvalidValue, Kind, Secret
 
 MAX_CREDENTIAL_BYTES = 255
@@ -58,18 +58,7 @@ def _split(text: str) -> SplitResult:
         )
     if not text.startswith("socks5h://"):
         raise InvalidValue("does not start with socks5h://, and other kinds of proxies are not supported")
-    if " " in text or "\\" in text:
-        raise InvalidValue("has a space or a backslash in it (write them as %20 and %5C)")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        # The exception's message has the text in it, and the text may hold a password.
-        raise InvalidValue(f"has an invalid port, brackets that do not match, or {ENCODE}") from None
-    check_host(parts.hostname or "")
-    if port == 0:
-        raise InvalidValue("has port 0, to which no client can connect")
-    return parts
+    return split_address(text, "socks5h")
 
 
 def _checked_credentials(parts: SplitResult) -> tuple[str | None, str | None]:

@@ -225,7 +225,7 @@ class Audit:
     def _of_address(self, entry: StoredPayment, descriptor: str | None) -> Iterator[Difference]:
         row = entry.payment.address
         if descriptor is not None:
-            [derived] = self.node.derived(descriptor, row.derivation_index or 0)
+            derived = self.node.derived(descriptor, row.derivation_index or 0)
             if derived != row.address:
                 text = (
                     f"address {row.address} is not address {row.derivation_index} of its wallet, {derived} is"

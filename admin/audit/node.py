@@ -94,7 +94,7 @@ class NodeReader:
     _blocks: dict[str, tuple[FoundOutput, ...] | None] = field(default_factory=dict)
     _unconfirmed: dict[str, tuple[FoundOutput, ...]] = field(default_factory=dict)
     _addresses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    _derived: dict[str, list[str]] = field(default_factory=dict)
+    _derived: dict[tuple[str, int], str] = field(default_factory=dict)
     _first_height: int | None = None
 
     def read_state(self, scripts: Collection[bytes], since: datetime) -> NodeState | None:
@@ -133,11 +133,11 @@ class NodeReader:
             self._addresses[address] = self.rpc.call(method, address, in_wallet=in_wallet)
         return self._addresses[address]
 
-    def derived(self, descriptor: str, index: int) -> list[str]:
+    def derived(self, descriptor: str, index: int) -> str:
         """Return the address of a descriptor at this index. Raise RpcFault or Forbidden."""
-        key = f"{index} {descriptor}"
+        key = descriptor, index
         if key not in self._derived:
-            self._derived[key] = self.rpc.call("deriveaddresses", descriptor, [index, index])
+            [self._derived[key]] = self.rpc.call("deriveaddresses", descriptor, [index, index])
         return self._derived[key]
 
     def labelled(self, label: str) -> frozenset[str]:

@@ -13,7 +13,7 @@ from config import Maildir, Settings
 from config.types import CUSTOM_SOURCE
 from daemon.delivery.cures import START_PROXY
 from daemon.delivery.smtp import Mailer
-from daemon.net.errors import HttpError, NotReady, ProxyUnusable
+from daemon.net.errors import HttpError, NotReady, ProxyUnusable, is_caused_by
 from daemon.net.socks import check_proxy
 from daemon.rates.client import fetch_rates
 from daemon.rates.sources import NoRates, OldRates
@@ -104,7 +104,7 @@ class RateDiagnosis:
                 "raise RATE_MAX_AGE, or PRICE_UPDATES_PER_HOUR of a mempool of your own, "
                 f"or leave {name} out of RATE_SOURCES"
             )
-        if isinstance(error.__cause__, ProxyUnusable):
+        if is_caused_by(error, ProxyUnusable):
             return START_PROXY
         by = "this machine" if self._settings.proxy is None else "the proxy (some sources refuse Tor)"
         more = " and RATE_PATH_CUSTOM" if name == CUSTOM_SOURCE else ""

@@ -10,7 +10,7 @@ from daemon.delivery.cures import START_PROXY
 from daemon.delivery.emails import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender, is_accepted
-from daemon.net.errors import OutboundError, ProxyUnusable, reason
+from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, reason
 from daemon.net.http_client import Answer
 from models.seller import Seller
 from payments.notifications import message_id, trial_body
@@ -59,14 +59,9 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
             is_public_only=seller.needs_public_address,
         )
     except OutboundError as failure:
-        cure = START_PROXY if _is_proxy_unusable(failure) else f"correct the address: {cure}"
+        cure = START_PROXY if is_caused_by(failure, ProxyUnusable) else f"correct the address: {cure}"
         return wrong(WEBHOOK, f"no answer from {seller_id} ({failure}): {cure}")
     return _of_answer(seller_id, answer)
-
-
-def _is_proxy_unusable(failure: OutboundError) -> bool:
-    cause = failure.__cause__
-    return cause is not None and isinstance(cause.__cause__, ProxyUnusable)
 
 
 def _of_answer(seller_id: str, answer: Answer) -> Finding:

@@ -1,4 +1,4 @@
-"""The first step of a daemon with descriptor wallets: is the database an older copy?
+"""The first step of a daemon with descriptor wallets: it recognises an older copy of the database.
 
 Since the copy was made, customers may have got addresses that are free in it, and addresses behind them. Only
 bitcoind's own wallet could list them. So all free and watched addresses are retired, and the wallets go on

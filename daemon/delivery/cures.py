@@ -2,7 +2,7 @@
 
 import smtplib
 
-from daemon.net.errors import ProxyError, ProxyUnusable
+from daemon.net.errors import ProxyError, ProxyUnusable, is_caused_by
 
 START_PROXY = "start the proxy, or correct PROXY"
 CORRECT_PROXY = "correct PROXY, or the host and the port in SMTP_URL"
@@ -19,9 +19,9 @@ _HAS_NO_LOGIN = frozenset({500, 502, 503, 504})
 
 def cure_for(error: Exception, cure: str) -> str:
     """Return `cure` if the server refused the setting that it names, else the cure of this failure."""
-    if isinstance(error.__cause__, ProxyUnusable):
+    if is_caused_by(error, ProxyUnusable):
         return START_PROXY
-    if isinstance(error.__cause__, ProxyError):
+    if is_caused_by(error, ProxyError):
         return CORRECT_PROXY
     if cure == CORRECT_ADDRESS:
         return cure

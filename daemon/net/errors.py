@@ -45,6 +45,13 @@ class ProxyUnusable(ProxyError):
     """The proxy makes no connection to any host: it is down, or it accepts no login."""
 
 
+def is_caused_by(error: BaseException | None, kind: type[Exception]) -> bool:
+    """Return whether an error, or the error behind it, is of this kind."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error is not None
+
+
 def reason(text: str) -> str:
     """Return a text of another machine as one printable line of limited length."""
     line = "".join(character if character.isprintable() else " " for character in text)

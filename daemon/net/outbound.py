@@ -5,13 +5,12 @@ import ipaddress
 import socket
 from typing import Any
 
+from config.addresses import is_this_machine
 from config.proxy import NEEDS_PROXY, Proxy, is_onion
-from daemon.net.addresses import IPAddress, without_mapping
+from daemon.net.addresses import IPAddress
 from daemon.net.connection import MayConnect, open_connection
 from daemon.net.errors import ForbiddenAddress, NeedsProxy
 from daemon.net.socks import connect_by_proxy
-
-THIS_MACHINE = "localhost"
 
 
 def open_outbound(
@@ -29,18 +28,12 @@ def open_outbound(
     address = _ip_address(host)
     if proxy is None and is_onion(host):
         raise NeedsProxy(errno.EHOSTUNREACH, f"the address {NEEDS_PROXY}")
-    if proxy is None or _is_this_machine(host, address):
+    # No proxy can reach this machine, and what goes to it does not go out.
+    if proxy is None or is_this_machine(host.lower().rstrip(".") if address is None else str(address)):
         return open_connection(host, port, timeout_seconds, may_connect)
     if may_connect is not None and not may_connect(host, address):
         raise ForbiddenAddress(errno.EACCES, "a private address")
     return connect_by_proxy(proxy, host, address, port, timeout_seconds)
-
-
-def _is_this_machine(host: str, address: IPAddress | None) -> bool:
-    """Return whether the host is loopback, which no proxy can reach, and which sends nothing out."""
-    if address is None:
-        return host.lower().rstrip(".") == THIS_MACHINE
-    return without_mapping(address).is_loopback
 
 
 def _ip_address(host: str) -> IPAddress | None:

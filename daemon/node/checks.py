@@ -48,7 +48,8 @@ def check_chain(node: Bitcoind, tip: NodeTip) -> None:
     """
     report = daemon_report()
     problem = chain_problem(node, tip, report)
-    if problem is not None and (network_problem(tip, report) is not None or not is_ordered(node)):
+    is_other_network = network_problem(tip.chain, tip.signet_challenge, report) is not None
+    if is_other_network or (problem is not None and not is_ordered(node)):
         raise WrongChain(problem)
     found: dict[str, str | None] = {"chain": tip.chain, "network": _network(node, tip)}
     found["signet_challenge"] = tip.signet_challenge or report.signet_challenge
@@ -78,7 +79,7 @@ def is_ordered(node: Bitcoind) -> bool:
 
 def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | None:
     """Return a line if the node is on another chain than the database. Return None if both may agree."""
-    problem = network_problem(tip, report)
+    problem = network_problem(tip.chain, tip.signet_challenge, report)
     if problem is not None:
         return problem
     first_block = node.block_hash(1) if report.first_block is not None else None
@@ -92,16 +93,19 @@ def chain_problem(node: Bitcoind, tip: NodeTip, report: DaemonReport) -> str | N
     )
 
 
-def network_problem(tip: NodeTip, report: DaemonReport) -> str | None:
-    """Return a line if the node is on another network than the database, by name or by signet's challenge."""
+def network_problem(chain: str, signet_challenge: str | None, report: DaemonReport) -> str | None:
+    """Return a line if the node is on another network than the database, by name or by signet's challenge.
+
+    `chain` and `signet_challenge` are the node's, as bitcoind names them.
+    """
     cure = "correct BITCOIND_RPC_URL or DATABASE_URL"
-    if report.chain not in (None, tip.chain):
-        return f"bitcoind is on chain {tip.chain}, but this database belongs to {report.chain}: {cure}"
-    if None in (report.signet_challenge, tip.signet_challenge):
+    if report.chain not in (None, chain):
+        return f"bitcoind is on chain {chain}, but this database belongs to {report.chain}: {cure}"
+    if None in (report.signet_challenge, signet_challenge):
         return None
-    if report.signet_challenge != tip.signet_challenge:
+    if report.signet_challenge != signet_challenge:
         return (
-            f"bitcoind is on the signet with the challenge {_short(tip.signet_challenge)}, but this database "
+            f"bitcoind is on the signet with the challenge {_short(signet_challenge)}, but this database "
             f"belongs to the signet with the challenge {_short(report.signet_challenge)}: {cure}"
         )
     return None

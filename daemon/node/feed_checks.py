@@ -1,6 +1,6 @@
 """Problems and advice about bitcoind's ZMQ feed. Each is a line with its cure.
 
-A wrong setting is a problem. What bitcoind does not publish, or publishes with losses, is advice, because the
+A wrong setting is a problem. A topic that bitcoind does not publish, or publishes with losses, is advice: the
 daemon finds each payment without the feed, too. The log, /health, the operator's page and
 `manage.py doctor` show the same lines.
 """

@@ -36,14 +36,19 @@ def regtest_node(
 ) -> Iterator[RegtestNode]:
     """Yield the module's node, whose customer has coins: a bitcoind, or a node in memory with its interfaces.
 
-    The coins are an hour old. Blocks that are mined at once have times ahead of the clock, by a second for
+    Blocks that are mined at once have times ahead of the clock, by a second for
     every six of them. A payment is as old as its block.
     """
+    yield from run_node(request, tmp_path_factory.mktemp("node"), is_real=_needs_bitcoind(request))
+
+
+def run_node(request: pytest.FixtureRequest, directory: Path, *, is_real: bool) -> Iterator[RegtestNode]:
+    """Yield a bitcoind, or a node in memory, whose customer has coins that are an hour old."""
     with ExitStack() as stack:
-        if _needs_bitcoind(request):
+        if is_real:
             node = request.getfixturevalue("start_node")()
         else:
-            node = InMemoryBitcoind(tmp_path_factory.mktemp("node"))
+            node = InMemoryBitcoind(directory)
             node.launch()
             stack.callback(node.stop)
         node.rpc("setmocktime", int(datetime.now(UTC).timestamp()) - 3600)
@@ -54,6 +59,15 @@ def regtest_node(
 
 def _needs_bitcoind(request: pytest.FixtureRequest) -> bool:
     return EVERYWHERE or request.node.get_closest_marker("bitcoind") is not None
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[RegtestNode]:
+    """Yield a bitcoind for an installed package: with a wallet for Nodetill, and a customer with coins."""
+    with RegtestNode.start(tmp_path / "bitcoind") as node:
+        node.rpc("createwallet", "nodetill")
+        node.fund_customer()
+        yield node
 
 
 @pytest.fixture(scope="module")

@@ -41,15 +41,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         yield image
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[RegtestNode]:
-    """A bitcoind with a wallet for Nodetill, and a customer with coins."""
-    with RegtestNode.start(tmp_path / "bitcoind") as node:
-        node.rpc("createwallet", "nodetill")
-        node.fund_customer()
-        yield node
-
-
 class Containers:
     """The containers of container/compose.yaml: both servers, and commands in the daemon's."""
 

@@ -65,15 +65,6 @@ def shell() -> Iterator[Shell]:
         yield shell
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[RegtestNode]:
-    """A bitcoind with a wallet for Nodetill, and a customer with coins."""
-    with RegtestNode.start(tmp_path / "bitcoind") as node:
-        node.rpc("createwallet", "nodetill")
-        node.fund_customer()
-        yield node
-
-
 class Shop:
     """The shop of docs/debian.md, and its customer."""
 

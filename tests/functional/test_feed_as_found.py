@@ -8,8 +8,6 @@ on the node in memory.
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -17,7 +15,7 @@ import pytest
 from models.daemon_status import daemon_report
 from regtest.child import free_ports
 from regtest.node import RegtestNode
-from tests.functional.conftest import MerchantMaker
+from tests.functional.conftest import MerchantMaker, run_node
 from tests.support.customer import Customer
 from tests.support.in_memory_bitcoind import InMemoryBitcoind
 from tests.support.merchant import Merchant
@@ -37,17 +35,8 @@ def regtest_node(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RegtestNode]:
     """Yield a node of each kind, whose customer has coins."""
-    with ExitStack() as stack:
-        if request.param == "bitcoind":
-            node = request.getfixturevalue("start_node")()
-        else:
-            node = InMemoryBitcoind(tmp_path_factory.mktemp("node"))
-            node.launch()
-            stack.callback(node.stop)
-        node.rpc("setmocktime", int(datetime.now(UTC).timestamp()) - 3600)
-        node.fund_customer()
-        node.rpc("setmocktime", 0)
-        yield cast(RegtestNode, node)
+    is_real = request.param == "bitcoind"
+    yield from run_node(request, tmp_path_factory.mktemp("node"), is_real=is_real)
 
 
 @pytest.fixture(scope="module")

@@ -84,3 +84,8 @@ def test_a_custom_signet(open_till: OpenTill) -> None:
     assert letter["Subject"].startswith("[custom signet] ")
     assert "mempool.space" not in letter.as_string()
     assert "custom-signet, as this database's" in till.installation.manage("doctor").stdout
+    descriptors = till.node.rpc("listdescriptors", wallet=till.wallet)["descriptors"]
+    receiving = [each["desc"] for each in descriptors if not each["internal"]]
+    key = next(each for each in receiving if each.startswith("wpkh("))
+    added = till.installation.managed("wallet", "add", "shop", key, "--start-index", "900")
+    assert added["addresses"][0].startswith("tb1q")

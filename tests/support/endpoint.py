@@ -1,13 +1,11 @@
 """An HTTP server on this machine that answers as the test chooses, also with broken HTTP."""
 
 import socket
-import socketserver
 import ssl
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from tests.support.local_server import LocalServer
 
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
 """A self-signed certificate for localhost and 127.0.0.1, with its key. It is valid for a hundred years."""
@@ -29,63 +27,26 @@ class Request:
 Behaviour = Callable[["Endpoint", socket.socket, Request], None]
 
 
-class Endpoint:
+class Endpoint(LocalServer):
     """Reads one request from each connection in a thread of its own, and calls `behave` for the answer."""
 
     def __init__(self, behave: Behaviour, *, is_tls: bool = False, certificate: Path = CERTIFICATE) -> None:
         self.behave = behave
         self.requests: list[Request] = []
-        self.released = threading.Event()
-        endpoint = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                endpoint._serve(self.request)
-
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address = True
-            daemon_threads = True
-            request_queue_size = 100
-
-            def handle_error(self, *_: object) -> None:
-                """Ignore a client that closes its connection early."""
-
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if is_tls else None
         if self._tls is not None:
             self._tls.load_cert_chain(certificate)
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        return int(self._server.server_address[1])
+        super().__init__()
 
     @property
     def url(self) -> str:
         """A URL of this server."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/hook?key=secret"
 
-    def hang(self) -> None:
-        """Wait until the test is over."""
-        self.released.wait(60)
-
     def trickle(self, connection: socket.socket, byte: bytes = b"x") -> None:
         """Send one byte at a time until the test is over or the client has closed the connection."""
         while not self.released.wait(0.05):
             connection.sendall(byte)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def _serve(self, connection: socket.socket) -> None:
         if self._tls is not None:

@@ -3,13 +3,12 @@
 import contextlib
 import ipaddress
 import socket
-import socketserver
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from config import Proxy, Secret
+from tests.support.local_server import LocalServer
 
 VERSION, LOGIN_VERSION = 5, 1
 NO_LOGIN, LOGIN, NONE_ACCEPTABLE = 0, 2, 255
@@ -29,7 +28,7 @@ Fault = Callable[["SocksServer", socket.socket], None]
 """A fault gets the client's connection, and takes the place of a reply."""
 
 
-class SocksServer:
+class SocksServer(LocalServer):
     """Makes each connection to the same port of 127.0.0.1, whatever the name. It keeps the `targets`.
 
     `greeting` and `reply` replace the server's part of the greeting, and its reply to CONNECT. `refusal` is
@@ -48,31 +47,12 @@ class SocksServer:
         self.targets: list[Target] = []
         self.logins: list[tuple[str, str]] = []
         self.connection_count = 0
-        self.released = threading.Event()
         self._login = login
         self._refusal = refusal
         self._greeting = greeting
         self._reply = reply
         self._cut_after = cut_after
-        proxy = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                proxy.connection_count += 1
-                with contextlib.suppress(OSError, EOFError):
-                    proxy._serve(self.request)
-
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address = True
-            daemon_threads = True
-            request_queue_size = 100
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
+        super().__init__()
 
     @property
     def proxy(self) -> Proxy:
@@ -89,23 +69,12 @@ class SocksServer:
     def hosts(self) -> list[str]:
         return [target.host for target in self.targets]
 
-    def hang(self) -> None:
-        """Wait until the test is over."""
-        self.released.wait(60)
+    def _serve(self, connection: socket.socket) -> None:
+        self.connection_count += 1
+        with contextlib.suppress(OSError, EOFError):
+            self._take(connection)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _serve(self, client: socket.socket) -> None:
+    def _take(self, client: socket.socket) -> None:
         if self._greeting is not None:
             _read(client, 1)
             self._greeting(self, client)
