@@ -1,11 +1,7 @@
-"""Create a payment request: check it, price it, claim an address, and store it with its idempotency key."""
+"""Create a payment request by the API, with an idempotency key."""
 
 import hashlib
-import secrets
-import string
 from collections.abc import Mapping
-from datetime import timedelta
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,29 +9,22 @@ from urllib.parse import urlsplit
 import peewee
 import structlog
 
-from models.address import has_free_address
 from models.daemon_status import known_network
-from models.db.connection import new_row
 from models.output import outputs_at
-from models.payment import PaymentRequest, insert_with_address, payment_by_idempotency_key
-from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, format_btc, to_plain, tolerance_sats
-from payments.price import Price
+from models.payment import PaymentRequest, payment_by_idempotency_key
 from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import PaymentForm, read_form
-from web.api.pricing import price_now
+from web.api.new_request import agreed_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
 from web.http import strict_json
 from web.http.request import Request
-from web.http.responses import Answer, FieldError, Problem, invalid, malformed, unavailable
+from web.http.responses import Answer, Problem, malformed
 
 log = structlog.get_logger(__name__)
 
-_BASE62 = string.ascii_letters + string.digits
-_PAIRS = [first + second for first in _BASE62 for second in _BASE62]
-_REFERENCE_CHARACTERS = 22  # 131 random bits
 _KEY_CHARACTERS = 255
 
 
@@ -51,8 +40,8 @@ def create(call: Request) -> Answer:
     known = _known_request(call, key, digest)
     if known is not None:
         return _known_answer(known, call)
-    check_request_limits(call, call.seller.id)
-    terms = agreed_terms(form, call.seller.id, call)
+    check_request_limits(call.settings, call.now, call.seller.id)
+    terms = agreed_terms(form, call.seller.id, call.settings, call.now)
     terms |= {"idempotency_key": key, "idempotency_digest": digest}
     # This read comes before the transaction, so that a request that is stored needs no further query.
     network = known_network()
@@ -67,60 +56,6 @@ def create(call: Request) -> Answer:
         return _known_answer(known, call)
     log_request(payment)
     return _answer(HTTPStatus.CREATED, document_of_new(payment, network, call.settings), call)
-
-
-def agreed_terms(form: PaymentForm, seller_id: str, call: Request) -> dict[str, Any]:
-    """Return the terms of a new request, as columns. Raise Problem 422 or 503."""
-    settings = call.settings
-    price = price_now(form.currency, settings, call.now)
-    amount_sats = _amount_sats(form.amount_fiat, price)
-    if not has_free_address(seller_id):
-        raise _no_address()
-    needed = settings.confirmations if form.confirmations is None else form.confirmations
-    lifetime = settings.payment_expiry if form.expires_in is None else form.expires_in
-    expires_at = call.now + timedelta(seconds=lifetime)
-    monitored_until = expires_at + timedelta(seconds=settings.monitoring_period)
-    return {
-        "seller": seller_id,
-        "amount_fiat": to_plain(form.amount_fiat),
-        "currency": form.currency,
-        "price": to_plain(price.price),
-        "price_at": price.fetched_at,
-        "price_source": ", ".join(price.sources),
-        "amount_sats": amount_sats,
-        "due_sats": amount_sats,
-        "tolerance_sats": tolerance_sats(amount_sats, settings.underpayment_tolerance),
-        "confirmations_required": needed,
-        "created_at": call.now,
-        "expires_at": expires_at,
-        "monitored_until": monitored_until,
-        "late_accepted_until": monitored_until if settings.late_payments == "accept" else None,
-        "reassess_at": expires_at,
-        "note": form.note or "",
-        "label": form.label,
-        "redirect_url": form.redirect_url,
-        "metadata": form.metadata or {},
-    }
-
-
-def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
-    """Store the request with an address of its own. Raise Problem 503 if the pool is empty."""
-    payment = new_row(PaymentRequest, reference=_reference(), **terms)
-    if not insert_with_address(payment):
-        raise _no_address()
-    return payment
-
-
-def log_request(payment: PaymentRequest) -> None:
-    """Log a new request. Call this after its transaction is committed."""
-    log.info(
-        "payment requested",
-        payment=payment.reference,
-        seller=payment.seller_id,
-        amount=f"{payment.amount_fiat} {payment.currency}",
-        amount_sats=payment.amount_sats,
-        address=payment.address.address,
-    )
 
 
 def _idempotency_key(call: Request) -> str | None:
@@ -166,31 +101,6 @@ def _known_request(call: Request, key: str | None, digest: str | None) -> Paymen
 
 def _identity(payment: PaymentRequest) -> dict[str, str]:
     return {"payment_request_id": payment.reference, "payment_status": payment.status}
-
-
-def _amount_sats(amount_fiat: Decimal, price: Price) -> int:
-    amount_sats = fiat_to_sats(amount_fiat, price.price)
-    if amount_sats < DUST_LIMIT_SATS:
-        message = f"is {amount_sats} sats now; the network relays no payment below {DUST_LIMIT_SATS} sats"
-        raise invalid([FieldError("amount_fiat", message)])
-    if amount_sats > MAX_MONEY_SATS:
-        message = f"is {format_btc(amount_sats)} BTC now; there will never be more than 21 million"
-        raise invalid([FieldError("amount_fiat", message)])
-    return amount_sats
-
-
-def _no_address() -> Problem:
-    detail = "there is no free address at the moment; nothing was used up, try again"
-    return unavailable("no-address", detail)
-
-
-def _reference() -> str:
-    number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
-    pairs = []
-    for _ in range(_REFERENCE_CHARACTERS // 2):
-        number, pair = divmod(number, len(_PAIRS))
-        pairs.append(_PAIRS[pair])
-    return "PR-" + "".join(pairs)
 
 
 def _known_answer(payment: PaymentRequest, call: Request) -> Answer:

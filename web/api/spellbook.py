@@ -13,9 +13,9 @@ from models.payment import PaymentRequest, payment_by_reference
 from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
 from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
 from payments.status import Status
-from web.api.create_payment import agreed_terms, log_request, store_request
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import OpenPaymentForm, TransactionForm, read_form
+from web.api.new_request import agreed_terms, log_request, store_request
 from web.api.payments import leave_check
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
@@ -37,8 +37,8 @@ def new_payment(call: Request) -> Content:
     known = {name: body[name] for name in _FIELDS if body.get(name) is not None}
     form = read_form(OpenPaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
-    check_request_limits(call, form.seller_id)
-    terms = agreed_terms(form, form.seller_id, call)
+    check_request_limits(call.settings, call.now, form.seller_id)
+    terms = agreed_terms(form, form.seller_id, call.settings, call.now)
     with call.writers.transaction():
         if not is_known:
             _add_seller(call, form.seller_id)

@@ -153,7 +153,7 @@ def test_an_internal_error_is_500_without_details(shop: WebServer, monkeypatch: 
         raise RuntimeError("the inside")
 
     monkeypatch.setattr("web.app.log", log)
-    monkeypatch.setattr("web.api.create_payment.price_now", fail)
+    monkeypatch.setattr("web.api.new_request.price_now", fail)
     reply = shop.post("/api/v1/payments", BODY)
     assert reply.status == 500
     assert reply.headers["content-type"] == "application/problem+json"
