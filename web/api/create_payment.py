@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import peewee
-import structlog
 
 from models.daemon_status import known_network
 from models.output import outputs_at
@@ -22,8 +21,6 @@ from web.auth.access import check_seller
 from web.http import strict_json
 from web.http.request import Request
 from web.http.responses import Answer, Problem, malformed
-
-log = structlog.get_logger(__name__)
 
 _KEY_CHARACTERS = 255
 
