@@ -8,7 +8,15 @@ import structlog
 from config import Settings
 from daemon.chain.mempool import Mempool
 from daemon.unit_of_work import unit_of_work
-from models.command import ACCEPT, FOLLOW, REDELIVER, TRANSACTION, DaemonCommand, delete_commands
+from models.command import (
+    ACCEPT,
+    FOLLOW,
+    REASSESS,
+    REDELIVER,
+    TRANSACTION,
+    DaemonCommand,
+    delete_commands,
+)
 from models.outbox import Message
 from models.output import outputs_at
 from models.payment import PaymentRequest, cancel_payments, mark_for_reassessment
@@ -16,7 +24,7 @@ from models.queries.pricing import late_money_of
 from payments.cancellation import obstacle
 from payments.status import Status
 
-KINDS = (TRANSACTION, ACCEPT, REDELIVER, FOLLOW)
+KINDS = (TRANSACTION, ACCEPT, REASSESS, REDELIVER, FOLLOW)
 """The kinds that `handle` runs. Cancellations wait for a complete look at chain and mempool."""
 
 _MOMENT = timedelta(microseconds=1)
@@ -38,6 +46,8 @@ class CommandHandler:
             self._check(checks, now)
         if acceptances := by_kind[ACCEPT]:
             self._accept(acceptances, now)
+        if changes := by_kind[REASSESS]:
+            _reassess(changes)
         if redeliveries := by_kind[REDELIVER]:
             _redeliver(redeliveries, now)
         if orders := by_kind[FOLLOW]:
@@ -78,6 +88,13 @@ class CommandHandler:
             "worth": None if late.worth is None else f"{late.worth} {currency}",
             "difference_percent": None if late.difference_percent is None else str(late.difference_percent),
         }
+
+
+def _reassess(commands: Sequence[DaemonCommand]) -> None:
+    """Let requests be assessed again, because the web process has changed a fact such as their marks."""
+    with unit_of_work("command-done"):
+        mark_for_reassessment(command.payment.address_id for command in commands if command.payment)
+        delete_commands(commands)
 
 
 def run_cancellations(commands: Sequence[DaemonCommand], as_of: datetime, now: datetime) -> None:

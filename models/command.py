@@ -27,6 +27,8 @@ from payments.cancellation import obstacle
 from payments.status import Status
 
 TRANSACTION, ACCEPT, CANCEL, REDELIVER, FOLLOW = "transaction", "accept", "cancel", "redeliver", "follow"
+REASSESS = "reassess"
+"""The web process has changed a fact of a request, such as its mark."""
 
 MAX_CHECKS_PER_SELLER = 10
 """The transactions of one seller in one batch. The limit lets all sellers take turns."""
@@ -63,6 +65,7 @@ for _name, _kind, *_columns in (
     ("hint_one_cancellation", CANCEL, DaemonCommand.payment),
     ("hint_one_redelivery", REDELIVER, DaemonCommand.message),
     ("hint_one_follow", FOLLOW, DaemonCommand.txid),
+    ("hint_one_reassessment", REASSESS, DaemonCommand.payment),
 ):
     DaemonCommand.add_index(
         DaemonCommand.index(*_columns, name=_name, unique=True, where=DaemonCommand.kind == _kind)
@@ -142,6 +145,11 @@ def add_cancellation(payment: PaymentRequest, now: datetime) -> None:
     _add(kind=CANCEL, payment=payment, created_at=now)
 
 
+def add_reassessment(payment: PaymentRequest, now: datetime) -> None:
+    """Store the command to assess a request again, unless it is pending."""
+    _add(kind=REASSESS, payment=payment, created_at=now)
+
+
 def add_redelivery(message: Message, now: datetime) -> None:
     """Store the command to send a message again, unless it is pending."""
     _insert_redeliveries([message.id], now)
@@ -185,7 +193,7 @@ def delete_commands(commands: Iterable[DaemonCommand]) -> None:
 def pending_count(seller_id: str, limit: int) -> int:
     """Return the number of pending commands of this seller, at most `limit`."""
     # A join would read all requests of the seller, who may have any number of them.
-    query = """SELECT count(*) FROM (SELECT 1 FROM daemon_command WHERE kind <> 'accept'
+    query = """SELECT count(*) FROM (SELECT 1 FROM daemon_command WHERE kind NOT IN ('accept', 'reassess')
         AND (SELECT seller_id FROM payment_request p WHERE p.id = daemon_command.payment_id) = ?
         LIMIT ?) AS waiting"""
     return int(database.execute_sql(with_paramstyle(query), (seller_id, limit)).fetchone()[0])

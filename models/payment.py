@@ -38,6 +38,13 @@ class PaymentRequest(Table):
     `acknowledged_sats` is the amount that was received when the operator last acknowledged the request.
     `required_depth` is the depth at which the cover is confirmed. None means `confirmations_required`.
     `unpublished_height` is the tip at which the status was computed. None means the published tip.
+
+    A request is also an invoice of BTCPay's Greenfield API (docs/greenfield.md). `order_id` is the shop's
+    name of its order. `checkout` has the options of a Greenfield invoice as the shop sent them. It is None
+    for another request. `archived_at` and `marked` come from that API: `marked` is "settled" or "invalid" if
+    the shop marked the invoice by hand. `first_covered_at` and `first_confirmed_at` stay when the money is
+    gone again. `invoice_reported` is what the endpoints of the kind `btcpay` have received
+    (payments/greenfield/reported.py). It is None before their first event.
     """
 
     seller_id: str
@@ -65,6 +72,11 @@ class PaymentRequest(Table):
     idempotency_key = peewee.TextField(null=True)
     idempotency_digest = peewee.TextField(null=True)
     acknowledged_sats = peewee.BigIntegerField(null=True)
+    order_id = peewee.TextField(null=True)
+    checkout = JsonField(null=True)
+    archived_at = UtcDateTimeField(null=True)
+    marked = peewee.CharField(max_length=8, null=True)
+    marked_at = UtcDateTimeField(null=True)
 
     late_accepted_at = UtcDateTimeField(null=True)
     cancelled_at = UtcDateTimeField(null=True)
@@ -81,6 +93,9 @@ class PaymentRequest(Table):
     notified_sats = peewee.BigIntegerField(default=0)
     required_depth = peewee.IntegerField(null=True)
     unpublished_height = peewee.IntegerField(null=True)
+    first_covered_at = UtcDateTimeField(null=True)
+    first_confirmed_at = UtcDateTimeField(null=True)
+    invoice_reported = JsonField(null=True)
     revision = peewee.IntegerField(default=0)
     reassess_at_height = peewee.IntegerField(null=True)
     reassess_at = UtcDateTimeField(null=True)
@@ -130,6 +145,10 @@ class PaymentRequest(Table):
         self.txid = assessment.txid
         self.received_at = assessment.received_at
         self.confirmed_at = (self.confirmed_at if was_confirmed else now) if is_confirmed else None
+        if assessment.status.is_covered:
+            self.first_covered_at = self.first_covered_at or now
+        if is_confirmed:
+            self.first_confirmed_at = self.first_confirmed_at or now
         self.closed_at = (self.closed_at or now) if assessment.is_closed else None
         required = assessment.confirmations_required
         self.required_depth = None if required == self.confirmations_required else required
@@ -154,6 +173,9 @@ ASSESSED = (
     PaymentRequest.notified_sats,
     PaymentRequest.required_depth,
     PaymentRequest.unpublished_height,
+    PaymentRequest.first_covered_at,
+    PaymentRequest.first_confirmed_at,
+    PaymentRequest.invoice_reported,
     PaymentRequest.reassess_at_height,
     PaymentRequest.reassess_at,
 )

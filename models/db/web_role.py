@@ -23,7 +23,8 @@ _READ_ALONE: Rights = {READ: WHOLE_ROW}
 _TERMS = (
     "reference seller_id amount_fiat currency price price_at price_source amount_sats tolerance_sats "
     "address_id confirmations_required created_at expires_at monitored_until late_accepted_until note label "
-    "redirect_url metadata idempotency_key idempotency_digest reassess_at"
+    "redirect_url metadata idempotency_key idempotency_digest reassess_at reassess_at_height order_id "
+    "checkout"
 ).split()
 _STARTING_VALUES = {
     "status": "'new'",
@@ -52,7 +53,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "payment_request": {
             READ: WHOLE_ROW,
             INSERT: [*_TERMS, *_STARTING_VALUES],
-            UPDATE: ["acknowledged_sats"],
+            UPDATE: "acknowledged_sats archived_at marked marked_at metadata".split(),
         },
         "output": _READ_ALONE,
         "block": _READ_ALONE,

@@ -22,6 +22,7 @@ from models.db.connection import (
     Table,
     database,
     disconnect,
+    from_microseconds,
     is_sqlite,
     with_paramstyle,
 )
@@ -184,6 +185,60 @@ def test_addresses_of_before_belong_to_the_wallet_in_bitcoind(
     assert [address and address.address for address in claimed] == ["bcrt1q0", "bcrt1q2", None]
     new = Wallet.create(name="shop", descriptor="d")
     assert new.id > 1
+    disconnect()
+
+
+def test_requests_of_before_keep_that_they_were_covered_and_confirmed(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their events have both times. An invoice that lost its money is invalid, and not only expired."""
+    with monkeypatch.context() as then:
+        for path in schema.MIGRATIONS.glob("00*.py"):
+            if path.name < "0021":
+                (tmp_path / path.name).write_text(path.read_text())
+        then.setattr(schema, "MIGRATIONS", tmp_path)
+        schema.open_database(database_url)
+        database.execute_sql(
+            "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at, webhook_set_by) "
+            "VALUES ('company1', '', '', 'x', 'y', 5, 'operator')"
+        )
+        for number in (1, 2):
+            database.execute_sql(
+                with_paramstyle(
+                    "INSERT INTO address (script, address, wallet, created_at) VALUES (?, ?, 'till', 5)"
+                ),
+                (script(number), f"bcrt1q{number}"),
+            )
+            columns = {
+                "reference": f"PR-{number}", "seller_id": "company1", "amount_fiat": "1", "currency": "EUR",
+                "price": "1", "price_at": 5, "price_source": "fixed", "amount_sats": 1000,
+                "tolerance_sats": 0, "address_id": number, "confirmations_required": 1, "created_at": 5,
+                "expires_at": 5, "monitored_until": 5, "note": "", "metadata": "{}", "status": "expired", "received_sats": 0,
+                "due_sats": 1000, "overpaid_sats": 0, "is_late": False, "notified_sats": 0, "revision": 4,
+            }  # fmt: skip
+            # The text contains only the names above.
+            database.execute_sql(
+                with_paramstyle(
+                    f"INSERT INTO payment_request ({', '.join(columns)}) "
+                    f"VALUES ({', '.join('?' * len(columns))})"
+                ),
+                tuple(columns.values()),
+            )
+        events = [(1, "received", 7), (2, "confirmed", 8), (3, "reverted", 9), (4, "received", 10)]
+        for revision, name, at in events:
+            database.execute_sql(
+                with_paramstyle(
+                    "INSERT INTO event (reference, payment_id, revision, type, created_at, payload) "
+                    "VALUES (?, 1, ?, ?, ?, '{}')"
+                ),
+                (f"evt_{revision}", revision, f"payment.{name}", at),
+            )
+        disconnect()
+    schema.open_database(database_url)
+    paid, unpaid = PaymentRequest.select().order_by(PaymentRequest.id)
+    assert (paid.first_covered_at, paid.first_confirmed_at) == (from_microseconds(7), from_microseconds(8))
+    assert (unpaid.first_covered_at, unpaid.first_confirmed_at) == (None, None)
+    assert {paid.order_id, paid.checkout, paid.archived_at, paid.marked, paid.invoice_reported} == {None}
     disconnect()
 
 
@@ -407,6 +462,7 @@ def test_frequent_queries_use_their_indexes(opened: str) -> None:
             "message_pending",
         ),
         ("SELECT id FROM output WHERE block_hash = 'a'", "output_block"),
+        ("SELECT id FROM payment_request WHERE seller_id = 'a' AND order_id = '4711'", "payment_order"),
     ]:
         explain = "EXPLAIN QUERY PLAN" if is_sqlite() else "EXPLAIN"
         plan = database.execute_sql(f"{explain} {query}").fetchall()
