@@ -53,6 +53,7 @@ def _facts(
     yield "Late money", None if late is None else late.sentences()
     yield "Address", found["address"]
     yield "Page", found["checkout_url"]
+    yield "Order", found["order_id"]
     yield "Note", found["note"]
     yield "Label", found["label"]
     yield "Metadata", json.dumps(found["metadata"], ensure_ascii=False) if found["metadata"] else None

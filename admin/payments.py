@@ -1,4 +1,4 @@
-"""`manage.py payment`: list, show, cancel and settle payment requests, and accept late money."""
+"""`manage.py payment`: create, list, show, cancel and settle payment requests, and accept late money."""
 
 from datetime import UTC, datetime
 
@@ -6,6 +6,7 @@ import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from admin.daemon import daemon_silence, warn_of
+from admin.payment_create import create
 from admin.payment_page import page
 from admin.terminal import table
 from models.address import Address
@@ -28,12 +29,16 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """List, show and cancel payment requests, and decide on late money.
+    """Ask for money, list, show and cancel payment requests, and decide on late money.
 
     \b
+    manage.py payment create company1 135.99 EUR
     manage.py payment list --status expired
     manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
     """
+
+
+payment.add_command(create)
 
 
 @payment.command("list")

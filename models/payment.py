@@ -218,6 +218,12 @@ def payment_by_idempotency_key(seller_id: str, key: str) -> PaymentRequest | Non
     return _with_address(fetch_one(PaymentRequest, query, seller_id, key))
 
 
+def newest_currency() -> str | None:
+    """Return the currency of the newest request, or None where there is no request."""
+    newest = PaymentRequest.select(PaymentRequest.currency).order_by(PaymentRequest.id.desc()).first()
+    return None if newest is None else str(newest.currency)
+
+
 def _with_address(payment: PaymentRequest | None) -> PaymentRequest | None:
     if payment is not None:
         payment.address = get_row(Address, payment.address_id)

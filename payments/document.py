@@ -27,6 +27,7 @@ class Request(Protocol):
     unpublished_height: int | None
     created_at: datetime
     expires_at: datetime
+    order_id: str | None
     note: str
     label: str | None
     redirect_url: str | None
@@ -85,6 +86,7 @@ def payment_document(
         "address": address,
         "payment_uri": payment_uri(address, request.amount_sats, request.label),
         "checkout_url": f"{public_url}/pay/{request.reference}",
+        "order_id": request.order_id,
         "note": request.note,
         "label": request.label,
         "metadata": request.metadata,

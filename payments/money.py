@@ -4,11 +4,15 @@ import re
 from collections.abc import Mapping, Set
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from functools import cache
+from types import MappingProxyType
 from typing import cast
 
 SATS_PER_BTC = 100_000_000
 DUST_LIMIT_SATS = 546
 MAX_MONEY_SATS = 21_000_000 * SATS_PER_BTC
+BITCOIN_UNITS: Mapping[str, Decimal] = MappingProxyType({"BTC": Decimal(1), "SAT": Decimal(SATS_PER_BTC)})
+"""The price of one bitcoin in its own units, which need no source."""
+
 DIGITS_BEFORE_POINT = 12
 MAX_NUMBER_CHARACTERS = 1000
 
@@ -117,7 +121,7 @@ def apply_spread(price: Decimal, percent: Decimal) -> Decimal:
 
 def price_of_bitcoin_unit(currency: str) -> Decimal | None:
     """Return the price of one bitcoin in BTC or SAT, which needs no source, or None for another currency."""
-    return {"BTC": Decimal(1), "SAT": Decimal(SATS_PER_BTC)}.get(currency)
+    return BITCOIN_UNITS.get(currency)
 
 
 def tolerance_sats(amount_sats: int, percent: Decimal) -> int:

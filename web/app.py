@@ -44,7 +44,7 @@ from web.http.wsgi import (
 )
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
-from web.operator import decisions, front, login, sellers
+from web.operator import decisions, front, login, new_request, sellers, till
 from web.operator import payment as operator_payment
 from web.operator import revenue as turnover
 from web.operator.layout import operator_problem_page
@@ -89,6 +89,11 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("POST", "/operator/login", visitor_form, login.enter),
     ("POST", "/operator/logout", operator_form, login.leave),
     ("POST", "/operator/logout/everywhere", operator_form, login.leave_everywhere),
+    ("GET", "/operator/new", operator, new_request.show),
+    ("POST", "/operator/new", operator_form, new_request.create),
+    ("GET", "/operator/till", operator, till.show),
+    ("POST", "/operator/till", operator_form, till.pay),
+    ("GET", "/operator/till/<reference>", operator, till.sale),
     ("GET", "/operator/money", operator, turnover.show),
     ("GET", "/operator/money.csv", operator, turnover.export),
     ("GET", "/operator/sellers", operator, sellers.show),

@@ -121,6 +121,9 @@ def _facts(document: Document, context: EmailContext) -> Iterator[_TableRow]:
     yield _TableRow("Amount", amounts[1:] if currency == "BTC" else amounts)
     if price_of_bitcoin_unit(currency) is None:
         yield _TableRow("Price", [f"{_price(document)} {currency} for 1 BTC", *_price_origin(document)])
+    # An event of an earlier version has no order id.
+    if document.get("order_id"):
+        yield _TableRow("Order", [_sanitize(document["order_id"])])
     yield _TableRow("Note", _note(document["note"]))
     yield _TableRow("Address", [document["address"]], is_code=True)
     yield _TableRow("Status", [_status(document)])

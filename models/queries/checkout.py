@@ -39,6 +39,7 @@ class Checkout:
     txid: str | None
     address: str
     label: str | None
+    order_id: str | None
     redirect_url: str | None
     assessed_height: int
     network: str | None
@@ -46,6 +47,7 @@ class Checkout:
     seller_name: str
     support: str | None
     expires_at: datetime
+    received_at: datetime | None
     confirmed_at: datetime | None
     is_late: bool
     is_closed: bool
@@ -55,10 +57,11 @@ class Checkout:
 _QUERY = """
     SELECT p.reference, p.status, p.covered_height, coalesce(p.required_depth, p.confirmations_required),
         p.amount_fiat, p.currency, p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats,
-        p.txid, a.address, p.label, p.redirect_url,
+        p.txid, a.address, p.label, p.order_id, p.redirect_url,
         coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
         (SELECT coalesce(network, chain) FROM daemon_report),
-        s.id, s.name, s.support, p.expires_at, p.confirmed_at, p.is_late, p.closed_at IS NOT NULL,
+        s.id, s.name, s.support, p.expires_at, p.received_at, p.confirmed_at,
+        p.is_late, p.closed_at IS NOT NULL,
         o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id
@@ -77,7 +80,7 @@ def checkout_of(reference: str) -> Checkout | None:
         return None
     width = len(Part._fields)
     parts = tuple(Part(*row[-width:]) for row in found if row[-width] is not None)
-    *columns, expires_at, confirmed_at, is_late, is_closed = found[0][:-width]
-    times = [PaymentRequest.expires_at.python_value(time) for time in (expires_at, confirmed_at)]
+    *columns, expires_at, received_at, confirmed_at, is_late, is_closed = found[0][:-width]
+    times = [PaymentRequest.expires_at.python_value(time) for time in (expires_at, received_at, confirmed_at)]
     values = [*columns, *times, bool(is_late), bool(is_closed), parts]
     return Checkout(*values)

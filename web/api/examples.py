@@ -22,8 +22,9 @@ CREATE_BODY: Mapping[str, Any] = MappingProxyType(
         "amount_fiat": "135.99",
         "currency": "EUR",
         "label": "Alpaca Direct",
+        "order_id": "4711",
         "note": "Alpaca socks",
-        "metadata": {"order": "4711"},
+        "metadata": {"size": "42"},
         "redirect_url": "https://shop.example/orders/4711",
     }
 )
@@ -59,6 +60,7 @@ class _Request:
     unpublished_height: int | None = None
     created_at: datetime = _CREATED_AT
     expires_at: datetime = _CREATED_AT + timedelta(seconds=900)
+    order_id: str | None = CREATE_BODY["order_id"]
     note: str = CREATE_BODY["note"]
     label: str | None = CREATE_BODY["label"]
     redirect_url: str | None = CREATE_BODY["redirect_url"]

@@ -30,6 +30,7 @@ from web.http.responses import FieldError, Problem, invalid
 
 NOTE_CHARACTERS = 500
 LABEL_CHARACTERS = 100
+ORDER_CHARACTERS = 100
 METADATA_BYTES = 4096
 _MOST_ERRORS = 20
 
@@ -49,8 +50,16 @@ def _note(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    if not 1 <= len(text) <= LABEL_CHARACTERS:
-        raise ValueError(f"must have 1 to {LABEL_CHARACTERS} characters")
+    return _line(text, LABEL_CHARACTERS)
+
+
+def _order_id(text: str) -> str:
+    return _line(text, ORDER_CHARACTERS)
+
+
+def _line(text: str, most: int) -> str:
+    if not 1 <= len(text) <= most:
+        raise ValueError(f"must have 1 to {most} characters")
     if _has_controls(text):
         raise ValueError("must be one line without control characters")
     return text
@@ -145,6 +154,24 @@ class PaymentForm(Form):
             examples=["135.99"],
         ),
     ]
+    order_id: Annotated[
+        Annotated[
+            str,
+            AfterValidator(_order_id),
+            Field(
+                json_schema_extra={
+                    "minLength": 1,
+                    "maxLength": ORDER_CHARACTERS,
+                    "pattern": f"^{_WITHOUT_CONTROLS}*$",
+                }
+            ),
+        ]
+        | None,
+        Field(
+            description="Your own number of the order, which the customer sees. It need not be unique",
+            examples=["4711"],
+        ),
+    ] = None
     note: Annotated[
         Annotated[
             str,

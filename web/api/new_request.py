@@ -52,6 +52,7 @@ def agreed_terms(form: PaymentForm, seller_id: str, settings: Settings, now: dat
         "monitored_until": monitored_until,
         "late_accepted_until": monitored_until if settings.late_payments == "accept" else None,
         "reassess_at": expires_at,
+        "order_id": form.order_id,
         "note": form.note or "",
         "label": form.label,
         "redirect_url": form.redirect_url,
@@ -69,10 +70,12 @@ def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
 
 def log_request(payment: PaymentRequest) -> None:
     """Log a new request. Call this after its transaction is committed."""
+    order = {} if payment.order_id is None else {"order_id": payment.order_id}
     log.info(
         "payment requested",
         payment=payment.reference,
         seller=payment.seller_id,
+        **order,
         amount=f"{payment.amount_fiat} {payment.currency}",
         amount_sats=payment.amount_sats,
         address=payment.address.address,

@@ -137,7 +137,7 @@ class Filters(Form):
         str | None,
         PlainValidator(_search),
         _described(
-            "An id or its beginning, a part of a note, an address, or a transaction id",
+            "An id or its beginning, a part of an order id or of a note, an address, or a transaction id",
             minLength=1,
             maxLength=_QUERY_CHARACTERS,
             pattern=r"^[^\u0000]*$",
@@ -261,8 +261,8 @@ def _older_than(cursor: str, seller_id: str | None) -> Any:
 
 
 def _matches(text: str) -> Any:
-    """Search each kind of id by its own index. A text that is no id can only be in a note."""
-    condition = _is_in_note(text)
+    """Search each kind of id by its own index. Other text can only be in an order id or in a note."""
+    condition = _is_in_text(text)
     if not _NAME.fullmatch(text):
         return condition
     if "PR-".startswith(text[:3].upper()):
@@ -276,13 +276,14 @@ def _matches(text: str) -> Any:
     return condition | PaymentRequest.id.in_(at_address)
 
 
-def _is_in_note(text: str) -> Any:
-    """Search notes without regard to case. LIKE would be slower, because it compares at each position."""
+def _is_in_text(text: str) -> Any:
+    """Search order ids and notes without regard to case. LIKE compares at each position, so it is slower."""
     find = peewee.fn.instr if is_sqlite() else peewee.fn.strpos
-    note = peewee.fn.lower(PaymentRequest.note)
+    columns = [peewee.fn.lower(column) for column in (PaymentRequest.order_id, PaymentRequest.note)]
     # lower() changes only ASCII letters in SQLite, and in PostgreSQL with the locale C.
     spellings = (text, text.lower(), text.upper(), text.capitalize())
-    found = [find(note, each) > 0 for each in sorted({_ascii_lower(each) for each in spellings})]
+    wanted = sorted({_ascii_lower(each) for each in spellings})
+    found = [find(column, each) > 0 for column in columns for each in wanted]
     return reduce(or_, found)
 
 

@@ -71,6 +71,7 @@ class Payment(TypedDict):
     address: Annotated[str, Field(description="The address that only this request has", examples=[ADDRESS])]
     payment_uri: Annotated[str, Field(description="A BIP21 URI, for a link or a QR code")]
     checkout_url: Annotated[str, Field(description="The checkout page for the customer")]
+    order_id: Annotated[str | None, Field(description="Your own number of the order", examples=["4711"])]
     note: str
     label: str | None
     metadata: dict[str, Any]

@@ -50,10 +50,12 @@ class PublicFacts:
     transactions: Mapping[str, int]
     address: str
     label: str | None
+    order_id: str | None
     payee: str
     seller_name: str
     support: str | None
     expires_at: datetime
+    received_at: datetime | None
     confirmed_at: datetime | None
     redirect_url: str | None
     is_final: bool
@@ -86,10 +88,12 @@ class PublicFacts:
             transactions=_live_transactions(payment.parts),
             address=payment.address,
             label=payment.label,
+            order_id=payment.order_id,
             payee=payment.label or payment.seller_name or payment.seller_id,
             seller_name=payment.seller_name,
             support=payment.support,
             expires_at=payment.expires_at,
+            received_at=payment.received_at,
             confirmed_at=payment.confirmed_at,
             redirect_url=web_address(payment.redirect_url),
             is_final=status is Status.CONFIRMED or payment.is_closed,

@@ -175,8 +175,12 @@ class View:
     @property
     def confirmed_at(self) -> str | None:
         """The time of the confirmation, such as "2026-11-23 12:00 UTC", or None."""
-        time = self.facts.confirmed_at
-        return None if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return _minute(self.facts.confirmed_at)
+
+    @property
+    def received_at(self) -> str | None:
+        """The time from which the whole amount has been there, in the same form, or None."""
+        return _minute(self.facts.received_at)
 
     @property
     def address_groups(self) -> list[str]:
@@ -258,6 +262,10 @@ def scene_of(facts: PublicFacts) -> str:
         case Status.EXPIRED if facts.taken_back:
             return f"expired_{facts.taken_back}"
     return facts.status.value
+
+
+def _minute(time: datetime | None) -> str | None:
+    return None if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _groups(text: str) -> list[str]:

@@ -32,7 +32,7 @@ _STARTS_LIKE_FORMULA = ("\t", "\r", "\n")
 COLUMNS = (
     "payment_request_id", "created_utc", "seller_id", "status", "late", "amount_fiat", "currency",
     "price_btc", "amount_btc", "received_btc", "received_fiat", "due_btc", "overpaid_btc", "address", "txid",
-    "expires_utc", "received_utc", "confirmed_utc", "note", "label", "metadata",
+    "expires_utc", "received_utc", "confirmed_utc", "note", "label", "metadata", "order_id",
 )  # fmt: skip
 """`received_fiat` is the received money at the price of the request."""
 
@@ -92,6 +92,7 @@ def _cells(payment: PaymentRequest) -> tuple[object, ...]:
         payment.note,
         payment.label,
         _json(payment.metadata),
+        payment.order_id,
     )
 
 

@@ -93,10 +93,15 @@ def show(call: Request, reference: str) -> Content:
             moments=_timeline(payment, outputs, decisions),
             undo_at=_undo_at(decisions),
             notice=notice_of(call),
+            is_payable=_is_payable(payment, call.now),
             to=f"operator/payments/{reference}",
             link_to=lambda txid: transaction_url(txid, document["network"], settings.explorer_url),
             most_comment=MAX_COMMENT_CHARACTERS,
         )
+
+
+def _is_payable(payment: PaymentRequest, now: datetime) -> bool:
+    return Status(payment.status) in (Status.NEW, Status.UNDERPAID) and now < payment.expires_at
 
 
 def _undo_at(decisions: list[Decision]) -> str | None:

@@ -14,6 +14,9 @@
 <script src="{{root}}static/{{files['operator.js']}}" defer></script>
 <noscript><meta http-equiv="refresh" content="30"></noscript>
 % end
+% for script in get("scripts", ()):
+<script src="{{root}}static/{{files[script]}}" defer></script>
+% end
 % if get("reload_at_once"):
 <meta http-equiv="refresh" content="0">
 % end

@@ -1,6 +1,7 @@
 % rebase("operator_layout.tpl", title=(f"({decision_count}) " if decision_count else "") + "Payments", page="Payments", live=True)
 % to = "?" + place if place else ""
 <h1 class="unseen">Payments</h1>
+<p class="ways"><a class="button main" href="{{root}}operator/new">New request</a> <a class="button" href="{{root}}operator/till">Till</a></p>
 <p id="news" class="unseen" role="status" data-live>\\
 % if problems:
 There are problems. \\
@@ -46,7 +47,7 @@ longer OPERATOR_PASSWORD. A new password also ends all sessions.</p>
 <details class="find" {{"open" if query else ""}}>
 <summary>Find…</summary>
 <form class="filters" method="get" action="{{root or './'}}" role="search">
-<label class="wide">Id, note, address or transaction <input type="search" name="q" value="{{given.get('q', '')}}" maxlength="100"></label>
+<label class="wide">Id, order, note, address or transaction <input type="search" name="q" value="{{given.get('q', '')}}" maxlength="100"></label>
 <label>Status <select name="status"><option value="">any</option>
 % for status in statuses:
 <option {{"selected" if given.get("status") == status else ""}}>{{status}}</option>

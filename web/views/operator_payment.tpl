@@ -1,4 +1,4 @@
-% rebase("operator_layout.tpl", title=payment["payment_request_id"], page="Payment", live=True)
+% rebase("operator_layout.tpl", title=payment["payment_request_id"], page="Payment", live=True, scripts=("share.js",))
 % id = payment["payment_request_id"]
 <h1 class="id">{{id}}</h1>
 % include("operator_notice.tpl", to=to)
@@ -24,6 +24,9 @@
 </div>
 % end
 <dl class="facts">
+% if payment["order_id"]:
+<div><dt>Order</dt> <dd class="text" dir="auto">{{payment["order_id"]}}</dd></div>
+% end
 % if payment["note"]:
 <div><dt>Note</dt> <dd class="text" dir="auto">{{payment["note"]}}</dd></div>
 % end
@@ -61,6 +64,11 @@
 <button class="main">Cancel the request</button>
 </form>
 </details>
+% end
+</section>
+<section id="ask" data-live aria-label="Ask the customer">
+% if is_payable:
+% include("operator_share.tpl", url=payment["checkout_url"], picture=f"{root}pay/{id}/qr.svg?sats={payment['due_sats']}", pictured="QR code of the payment, for a wallet", what="payment")
 % end
 </section>
 <section id="transactions" data-live aria-labelledby="transactions-title">

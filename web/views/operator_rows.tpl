@@ -15,6 +15,9 @@
 <tr id="{{prefix}}{{id}}">
 <td class="when"><time datetime="{{payment['created_at']}}">{{payment["created_at"][:10]}} {{payment["created_at"][11:16]}}</time></td>
 <td><a class="id" href="{{root}}operator/payments/{{id}}">{{id[:11]}}…</a>\\
+% if payment["order_id"]:
+<span class="note order" dir="auto">{{payment["order_id"]}}</span>\\
+% end
 % if payment["note"]:
 <span class="note" dir="auto">{{payment["note"][:120]}}</span>\\
 % end

@@ -1,4 +1,7 @@
 <dl class="facts">
+% if facts.order_id:
+<div><dt>{{say("label.order")}}</dt> <dd dir="auto">{{facts.order_id}}</dd></div>
+% end
 <div><dt>{{say("label.amount")}}</dt> <dd>{{view.plain_btc(facts.amount_sats)}} BTC\\
 % if view.fiat:
 <br><span class="fiat">{{view.fiat}}</span>\\
@@ -21,6 +24,9 @@
 <span class="paper txid">{{row.txid}}</span>\\
 % end
 </dd></div>
+% end
+% if view.received_at and view.is_settled:
+<div class="paper"><dt>{{say("label.received_at")}}</dt> <dd>{{view.received_at}}</dd></div>
 % end
 % if view.confirmed_at and view.is_settled:
 <div><dt>{{say("label.confirmed_at")}}</dt> <dd>{{view.confirmed_at}}</dd></div>

@@ -35,6 +35,7 @@ class FakeRequest:
     unpublished_height: int | None = None
     created_at: datetime = NOON
     expires_at: datetime = NOON + timedelta(seconds=900)
+    order_id: str | None = None
     note: str = "Alpaca socks"
     label: str | None = None
     redirect_url: str | None = None

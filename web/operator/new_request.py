@@ -1,0 +1,151 @@
+"""Ask for money by hand: the form "New request", and the request that a form makes."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import peewee
+
+from models.payment import PaymentRequest, newest_currency, payment_by_idempotency_key
+from models.seller import Seller
+from payments.money import BITCOIN_UNITS
+from web.api.forms import PaymentForm, read_form
+from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.pricing import prices_now
+from web.api.request_limit import check_request_limits
+from web.html.templates import template
+from web.http.request import Request
+from web.http.responses import Content, FieldError, Problem, invalid
+from web.operator.layout import operator_page, see_other
+
+_PAGE = template("operator_new.tpl")
+_TEXTS = ("amount_fiat", "currency", "order_id", "note", "label")
+_NUMBERS = ("confirmations", "expires_in")
+_TOKEN = re.compile("[0-9a-f]{32}")
+_MOST_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The choices of a form that asks for money: the sellers by id, and the currencies that have a price."""
+
+    sellers: list[str]
+    currencies: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The refusal of a form. `by_field` has the error of each field, and `text` every other error."""
+
+    status: int
+    by_field: Mapping[str, str]
+    text: str
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Refusal":
+        """Return the refusal that this problem stands for."""
+        errors = {error.field: error.message for error in problem.errors}
+        return cls(problem.status, errors, "" if errors else problem.detail)
+
+
+def show(call: Request) -> Content:
+    """GET /operator/new: the form. `seller` and `currency` of the query are selected."""
+    given = call.page_parameters()
+    return _form(call, {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")})
+
+
+def create(call: Request) -> Content:
+    """POST /operator/new: make the request and redirect to its page, or return the form with the errors."""
+    values = call.visitor.form
+    try:
+        payment = request_by_hand(call, values)
+    except Problem as problem:
+        return _form(call, values, Refusal.of(problem))
+    return see_other(f"operator/payments/{payment.reference}", call)
+
+
+def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
+    """Make the request of a form. A form that is sent twice makes one request.
+
+    Raise Problem 422 with the errors of the fields, or 429 or 503 as the API does.
+    """
+    seller_id = values.get("seller_id", "")
+    if seller_id not in choices(call).sellers:
+        raise invalid([FieldError("seller_id", "must be one of your sellers")])
+    form = read_form(PaymentForm, _body(values))
+    token = values.get("token", "")
+    key = f"form-{token}" if _TOKEN.fullmatch(token) else None
+    known = key and payment_by_idempotency_key(seller_id, key)
+    if known:
+        return known
+    check_request_limits(call.settings, call.now, seller_id)
+    terms = agreed_terms(form, seller_id, call.settings, call.now) | {"idempotency_key": key}
+    try:
+        with call.writers.transaction():
+            payment = store_request(terms)
+    except peewee.IntegrityError:
+        # The same form came twice at the same time, and the database accepted only one of them.
+        known = key and payment_by_idempotency_key(seller_id, key)
+        if not known:
+            raise
+        return known
+    log_request(payment)
+    return payment
+
+
+def choices(call: Request) -> Choices:
+    """Return the sellers that are not removed, and the currencies in which a request can be made now."""
+    sellers = Seller.select(Seller.id).where(Seller.removed_at.is_null()).order_by(Seller.id)
+    priced = [price.currency for price in prices_now(call.settings, call.now)]
+    return Choices([seller.id for seller in sellers], [*priced, *BITCOIN_UNITS])
+
+
+def likely_currency(wanted: str, offered: Choices) -> str:
+    """Return the wanted currency if it has a price, else that of the newest request, else the first."""
+    likely = (wanted, newest_currency(), offered.currencies[0])
+    return next(each for each in likely if each in offered.currencies)
+
+
+def new_token() -> str:
+    """Return the token of a new form, by which a repeated form is recognised."""
+    return secrets.token_hex(16)
+
+
+def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Content:
+    offered = choices(call)
+    currency = values.get("currency", "")
+    return operator_page(
+        _PAGE,
+        call,
+        status=refusal.status if refusal else HTTPStatus.OK,
+        values={**values, "currency": currency if refusal else likely_currency(currency, offered)},
+        errors=refusal.by_field if refusal else {},
+        fault=refusal.text if refusal else "",
+        offered=offered,
+        token=values.get("token") or new_token(),
+        settings=call.settings,
+    )
+
+
+def _body(values: Mapping[str, str]) -> dict[str, object]:
+    """Return the fields that are filled in, as the API takes them."""
+    filled = {name: text for name in (*_TEXTS, *_NUMBERS) if (text := values.get(name, "").strip())}
+    if "amount_fiat" in filled:
+        filled["amount_fiat"] = _with_point(filled["amount_fiat"])
+    if "currency" in filled:
+        filled["currency"] = filled["currency"].upper()
+    # A field that is left out is reported as missing, in the words of the API.
+    body: dict[str, object] = {"currency": "", "amount_fiat": "", **filled}
+    return body | {name: _number(filled[name]) for name in _NUMBERS if name in filled}
+
+
+def _with_point(amount: str) -> str:
+    """Write the decimal mark as a point. Many people type 12,50."""
+    return amount.replace(",", ".") if amount.count(",") == 1 and "." not in amount else amount
+
+
+def _number(text: str) -> int | str:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return int(text) if is_number else text
