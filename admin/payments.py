@@ -29,7 +29,7 @@ reference_argument = click.argument("reference", metavar="ID")
 
 @click.group()
 def payment() -> None:
-    """Ask for money, list, show and cancel payment requests, and decide on late money.
+    """Make, list, show and cancel requests, and decide on late money.
 
     \b
     manage.py payment create company1 135.99 EUR

@@ -228,7 +228,7 @@ def _labels(wallet: Wallet) -> Iterator[dict[str, str]]:
 
 def _label(row: PaidAddress) -> str:
     """Return the order's text with the request's id."""
-    order = row.note or row.label or ""
+    order = row.order_id or row.note or row.label or ""
     return f"{order} ({row.reference})" if order else row.reference
 
 

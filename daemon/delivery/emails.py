@@ -197,15 +197,21 @@ def _status(document: Document) -> str:
 
 
 def _subject(headline: str, document: Document, seller_name: str) -> str:
-    """Return the subject. It shortens the seller and the note, which is often the number of an order."""
+    """Return the subject. It shortens the seller and the order id or, without one, the note."""
     network = document.get("network")
     mark = f"[{network_label(network)}] " if network is not None and is_test_network(network) else ""
     start, end = f"{mark}{headline}: {_fiat(document)} for ", f" ({document['payment_request_id']})"
     room = MAX_SUBJECT_CHARACTERS - len(start) - len(end)
-    seller, note = _one_line(seller_name or document["seller_id"]), _one_line(document["note"])
-    seller = _shortened(seller, max(room // 2, room - len(note) - 2) if note else room)
+    seller, order = _one_line(seller_name or document["seller_id"]), _one_line(_order(document))
+    seller = _shortened(seller, max(room // 2, room - len(order) - 2) if order else room)
     room -= len(seller) + 2
-    return _sanitize(f"{start}{seller}{f', {_shortened(note, room)}' if note and room > 1 else ''}{end}")
+    return _sanitize(f"{start}{seller}{f', {_shortened(order, room)}' if order and room > 1 else ''}{end}")
+
+
+def _order(document: Document) -> str:
+    """Return the order id or, without one, the note. An event of an earlier version has no order id."""
+    order: str = document.get("order_id") or document["note"]
+    return order
 
 
 def _one_line(text: str) -> str:

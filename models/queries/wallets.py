@@ -34,7 +34,7 @@ _GAP = f"""SELECT max(i - previous) - 1 FROM (
     ) AS paid
 ) AS runs"""  # noqa: S608 (the text contains only constants of this module)
 
-_LABELS = """SELECT a.address, p.reference, p.label, p.note, p.id FROM address a
+_LABELS = """SELECT a.address, p.reference, p.label, p.order_id, p.note, p.id FROM address a
     JOIN payment_request p ON p.address_id = a.id
     WHERE a.wallet_id = ? AND p.id > ? ORDER BY p.id LIMIT ?"""
 
@@ -65,6 +65,7 @@ class PaidAddress:
     address: str
     reference: str
     label: str | None
+    order_id: str | None
     note: str
     txids: tuple[str, ...]
 
@@ -101,8 +102,8 @@ def paid_addresses(wallet_id: int) -> Iterator[PaidAddress]:
     while rows := database.execute_sql(
         with_paramstyle(_LABELS), (wallet_id, after, LABELS_AT_ONCE)
     ).fetchall():
-        for address, reference, label, note, after in rows:
-            yield PaidAddress(address, reference, label, note, _txids(after))
+        for address, reference, label, order_id, note, after in rows:
+            yield PaidAddress(address, reference, label, order_id, note, _txids(after))
 
 
 def _txids(payment_id: int) -> tuple[str, ...]:

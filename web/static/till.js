@@ -83,10 +83,12 @@
     if (answer.redirected) return location.reload();
     const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("sale");
     const old = document.getElementById("sale");
-    next.dataset.state = status.status;
     const isPaid = next.dataset.scene === "paid" && old.dataset.scene !== "paid";
-    if (next.dataset.scene !== old.dataset.scene || next.dataset.sats !== old.dataset.sats) old.replaceWith(next);
-    else old.dataset.state = status.status;
+    if (next.dataset.scene !== old.dataset.scene || next.dataset.sats !== old.dataset.sats) {
+      old.className = next.className;
+      old.replaceChildren(...next.childNodes);
+    }
+    Object.assign(old.dataset, next.dataset, { state: status.status });
     if (isPaid && remembered().sound) play();
   }
 

@@ -16,11 +16,11 @@ Done: {{", ".join(sellers[:3])}}{{"…" if len(sellers) > 3 else ""}}.\\
 <code>{{command}} seller add SHOP</code> prints its API key.\\
 % end
 </li>
-<li><b>Ask for the first payment.</b> Put the shop's API key in the place of KEY:
+<li><b>Ask for the first payment.</b> Press <a href="{{root}}operator/new">New request</a>, and open the page of its link. A shop's program makes the request by the API, with the shop's API key in the place of KEY:
 <pre tabindex="0">curl {{public_url}}/api/v1/payments \
   -H 'Authorization: Bearer KEY' \
   -H 'Content-Type: application/json' \
   -d '{"amount_fiat": "1.00", "currency": "EUR"}'</pre>
-Then open the <code>checkout_url</code> of the answer, and pay it. All fields are at <a href="{{root}}docs">/docs</a>.</li>
+The answer has the page's address as <code>checkout_url</code>. All fields are at <a href="{{root}}docs">/docs</a>.</li>
 </ol>
 </section>

@@ -2,6 +2,11 @@
 % id = payment["payment_request_id"]
 <h1 class="id">{{id}}</h1>
 % include("operator_notice.tpl", to=to)
+<section id="ask" data-live aria-label="Ask the customer">
+% if is_payable:
+% include("operator_share.tpl", url=payment["checkout_url"], picture=f"{root}pay/{id}/qr.svg?sats={payment['due_sats']}", pictured="QR code of the payment, for a wallet", what="payment")
+% end
+</section>
 <section id="facts" class="card" data-live aria-label="Facts">
 <p class="standing">\\
 % include("operator_status.tpl", payment=payment)
@@ -64,11 +69,6 @@
 <button class="main">Cancel the request</button>
 </form>
 </details>
-% end
-</section>
-<section id="ask" data-live aria-label="Ask the customer">
-% if is_payable:
-% include("operator_share.tpl", url=payment["checkout_url"], picture=f"{root}pay/{id}/qr.svg?sats={payment['due_sats']}", pictured="QR code of the payment, for a wallet", what="payment")
 % end
 </section>
 <section id="transactions" data-live aria-labelledby="transactions-title">

@@ -94,6 +94,7 @@ def test_a_document_is_the_example_of_the_contract() -> None:
         "address": BECH32,
         "payment_uri": f"bitcoin:{BECH32.upper()}?amount=0.00222416",
         "checkout_url": "https://pay.example/pay/PR-3kTMd0Zk6bW1vJrXq2nVhA",
+        "order_id": None,
         "note": "Alpaca socks",
         "label": None,
         "metadata": {},

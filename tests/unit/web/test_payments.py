@@ -54,6 +54,7 @@ def test_a_new_request_has_all_fields_of_the_contract(shop: WebServer) -> None:
         "address": "bcrt1q" + "0" * 38,
         "payment_uri": f"bitcoin:BCRT1Q{'0' * 38}?amount=0.00222402&label=Socks%20%26%20co",
         "checkout_url": f"http://127.0.0.1:8080/pay/{document['payment_request_id']}",
+        "order_id": None,
         "note": "Alpaca socks\nblue",
         "label": "Socks & co",
         "metadata": {"order": 17, "weight": 1.5, "lines": [{"sku": "ä"}]},

@@ -1,0 +1,66 @@
+"""`manage.py payment create` makes the same request as the API, and shows it to a person or a program."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from admin.main import manage
+from models.payment import PaymentRequest
+from tests.support.web_server import WebServer, open_shop
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
+    with open_shop(tmp_path, database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(shop: WebServer, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def create(*words: str) -> Result:
+        return CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["payment", "create", *words])
+
+    return create
+
+
+def test_a_request_is_shown_with_its_link_and_a_qr_code(run: Run) -> None:
+    result = run("company1", "0.001", "btc", "--order-id", "4711", "--confirmations", "2")
+    assert result.exit_code == 0, result.output
+    payment = PaymentRequest.get()
+    assert (payment.amount_sats, payment.order_id, payment.confirmations_required) == (100_000, "4711", 2)
+    assert f"http://127.0.0.1:8080/pay/{payment.reference}" in result.stdout
+    assert "\N{FULL BLOCK}" in result.stdout or "\N{LOWER HALF BLOCK}" in result.stdout
+
+
+def test_json_is_the_document_of_the_api(run: Run, shop: WebServer) -> None:
+    result = run("company1", "0.001", "BTC", "--note", "by hand", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document == shop.get(f"/api/v1/payments/{document['payment_request_id']}").json
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nobody", "1", "BTC"), "there is no seller 'nobody'"),
+        (("company1", "much", "BTC"), "AMOUNT must be a plain decimal number such as 135.99"),
+        (("company1", "1", "XYZ"), "CURRENCY must be an ISO 4217 currency code"),
+        (("company1", "1", "BTC", "--order-id", "4" * 101), "--order-id must have 1 to 100 characters"),
+        (
+            ("company1", "1", "BTC", "--expires-in", "5"),
+            "--expires-in must be a whole number from 60 to 86400",
+        ),
+        (("company1", "1", "CHF"), "there is no fresh price for CHF; nothing was used up, try again"),
+    ],
+)
+def test_a_fault_is_named_as_the_command_names_it(run: Run, words: tuple[str, ...], message: str) -> None:
+    result = run(*words)
+    assert (result.exit_code, message in result.stderr) == (1, True), result.output
+    assert not PaymentRequest.select().exists()

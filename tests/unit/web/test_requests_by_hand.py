@@ -1,0 +1,195 @@
+"""The operator asks for money by a form and by the till. Both make the same requests as the API."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.payment import PaymentRequest
+from models.rate import Rate
+from models.seller import Seller
+from tests.support.checkout_scenes import change
+from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.web_server import WebServer, add_seller, open_shop
+
+FORMS = ("/operator/new", "/operator/till")
+FIELDS = {"seller_id": "company1", "amount_fiat": "12.50", "currency": "EUR", "token": "0f" * 16}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
+    with open_shop(tmp_path, database_url, {"OPERATOR_PASSWORD": PASSWORD}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def operator(shop: WebServer) -> OperatorClient:
+    client = OperatorClient(shop)
+    client.log_in()
+    return client
+
+
+def made() -> list[PaymentRequest]:
+    return list(PaymentRequest.select().order_by(PaymentRequest.id))
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_makes_a_request(operator: OperatorClient, path: str) -> None:
+    """The browser is sent to the page that shows its QR code."""
+    page = operator.post(path, **FIELDS)
+    (payment,) = made()
+    to = "payments" if path == "/operator/new" else "till"
+    assert (page.status, page.leads_to) == (303, f"/operator/{to}/{payment.reference}")
+    assert (payment.amount_fiat, payment.currency, payment.seller_id) == ("12.50", "EUR", "company1")
+    assert f"pay/{payment.reference}/qr.svg" in operator.get(page.leads_to).text
+
+
+def test_all_fields_of_the_form_reach_the_request(operator: OperatorClient) -> None:
+    """An empty field stands for the operator's setting."""
+    operator.post(
+        "/operator/new",
+        **FIELDS,
+        order_id="4711",
+        note="two\r\nlines",
+        label="Socks",
+        confirmations="2",
+        expires_in="3600",
+    )
+    operator.post(
+        "/operator/new", **FIELDS | {"token": "1f" * 16}, order_id="", confirmations=" ", expires_in=""
+    )
+    full, bare = made()
+    assert (full.order_id, full.note, full.label) == ("4711", "two\nlines", "Socks")
+    assert (full.confirmations_required, (full.expires_at - full.created_at).seconds) == (2, 3600)
+    assert (bare.order_id, bare.note, bare.label, bare.confirmations_required) == (None, "", None, 6)
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_that_is_sent_twice_makes_one_request(operator: OperatorClient, path: str) -> None:
+    first, second = operator.post(path, **FIELDS), operator.post(path, **FIELDS)
+    assert first.leads_to == second.leads_to
+    assert len(made()) == 1
+    operator.post(path, **FIELDS | {"token": "ab" * 16})
+    assert len(made()) == 2
+
+
+@pytest.mark.parametrize("amount", ["12,50", "12.5", "12.500"])
+def test_an_amount_may_have_a_comma(operator: OperatorClient, amount: str) -> None:
+    operator.post("/operator/new", **FIELDS | {"amount_fiat": amount})
+    assert float(made()[0].amount_fiat) == 12.5
+
+
+@pytest.mark.parametrize(
+    ("fault", "field", "message"),
+    [
+        ({"amount_fiat": ""}, "amount_fiat", "Must be a plain decimal number such as 135.99"),
+        ({"amount_fiat": "1,234.50"}, "amount_fiat", "Must be a plain decimal number such as 135.99"),
+        ({"amount_fiat": "-5"}, "amount_fiat", "Must be a plain decimal number such as 135.99"),
+        ({"amount_fiat": "0.001"}, "amount_fiat", "Must have at most 2 decimals, as EUR has"),
+        ({"amount_fiat": "0.01"}, "amount_fiat", "The network relays no payment below 546 sats".lower()),
+        ({"currency": "XYZ"}, "currency", "Must be an ISO 4217 currency code"),
+        ({"currency": "CHF"}, "currency", "No rate source has CHF; allowed are EUR"),
+        ({"seller_id": "nobody"}, "seller_id", "Must be one of your sellers"),
+        ({"confirmations": "many"}, "confirmations", "Must be a whole number from 0 to 144"),
+        ({"confirmations": "9" * 400}, "confirmations", "Must be a whole number from 0 to 144"),
+        ({"expires_in": "5"}, "expires_in", "Must be a whole number from 60 to 86400"),
+        ({"order_id": "4" * 101}, "order_id", "Must have 1 to 100 characters"),
+        ({"label": "a\nb"}, "label", "Must be one line without control characters"),
+    ],
+)
+def test_a_fault_is_said_at_its_field(
+    operator: OperatorClient, fault: dict[str, str], field: str, message: str
+) -> None:
+    """The form comes back with all that was typed, and nothing is stored."""
+    page = operator.post("/operator/new", **{"note": "keep me"} | FIELDS | fault)
+    assert (page.status, made()) == (422, [])
+    error = re.search(rf'id="{field}-error">([^<]*)', page.text)
+    assert error is not None, page.words
+    assert message in error[1]
+    assert "keep me" in page.text
+    assert FIELDS["token"] in page.text
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_says_why_nothing_can_be_sold_now(operator: OperatorClient, path: str) -> None:
+    """Without a fresh price the reason is on the form, with the API's status."""
+    Rate.delete().execute()
+    page = operator.post(path, **FIELDS)
+    assert (page.status, made()) == (503, [])
+    assert "There is no fresh price for EUR" in page.words
+
+
+def test_a_removed_seller_asks_for_nothing(shop: WebServer, operator: OperatorClient) -> None:
+    add_seller("gone", "another key")
+    Seller.update(removed_at=shop.now).where(Seller.id == "gone").execute()
+    assert "gone" not in operator.get("/operator/new").text
+    assert operator.post("/operator/new", **FIELDS | {"seller_id": "gone"}).status == 422
+    assert not made()
+
+
+def test_the_form_offers_the_currency_of_the_newest_request(operator: OperatorClient) -> None:
+    def selected() -> str:
+        match = re.search(r"<option selected>([A-Z]{3})", operator.get("/operator/new").text)
+        assert match is not None
+        return match[1]
+
+    assert selected() == "EUR"
+    operator.post("/operator/new", **FIELDS | {"currency": "SAT", "amount_fiat": "5000"})
+    assert selected() == "SAT"
+
+
+@pytest.mark.parametrize("path", [*FORMS, "/operator/till/PR-0000000000000000000000"])
+def test_a_stranger_is_sent_to_the_login(shop: WebServer, path: str) -> None:
+    page = OperatorClient(shop).get(path)
+    assert (page.status, page.leads_to.split("?")[0]) == (303, "/operator/login")
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_of_another_site_makes_no_request(operator: OperatorClient, path: str) -> None:
+    operator.headers["Origin"] = "https://evil.example"
+    assert operator.post(path, **FIELDS).status == 403
+    assert not made()
+
+
+# The till
+
+
+def sale(operator: OperatorClient) -> tuple[PaymentRequest, str]:
+    path = operator.post("/operator/till", **FIELDS).leads_to
+    return made()[-1], path
+
+
+def scene(page: Page) -> str:
+    match = re.search(r'data-scene="(\w+)"', page.text)
+    assert match is not None, page.words
+    return match[1]
+
+
+def test_the_till_shows_each_state_of_a_sale(shop: WebServer, operator: OperatorClient) -> None:
+    """Only the whole amount gets a tick."""
+    payment, path = sale(operator)
+    document = {"payment_request_id": payment.reference}
+    page = operator.get(path)
+    assert (scene(page), "qr.svg" in page.text) == ("waiting", True)
+    change(document, status="underpaid", received_sats=1000, due_sats=payment.amount_sats - 1000)
+    page = operator.get(path)
+    assert (scene(page), "is still missing" in page.words, "qr.svg" in page.text) == ("part", True, True)
+    for status in ("received", "confirming", "confirmed"):
+        change(document, status=status, received_sats=payment.amount_sats, due_sats=0)
+        page = operator.get(path)
+        assert (scene(page), "Received" in page.words, "qr.svg" in page.text) == ("paid", True, False)
+    change(document, status="expired", received_sats=0)
+    page = operator.get(path)
+    assert (scene(page), "The time is up" in page.words, "qr.svg" in page.text) == ("over", True, False)
+
+
+def test_next_keeps_the_seller_and_the_currency(operator: OperatorClient) -> None:
+    _, path = sale(operator)
+    following = re.search(r'href="([^"]*till\?[^"]*)"', operator.get(path).text)
+    assert following is not None
+    assert following[1].endswith("operator/till?seller=company1&amp;currency=EUR")
+
+
+def test_a_sale_that_does_not_exist_is_not_found(operator: OperatorClient) -> None:
+    assert operator.get("/operator/till/PR-0000000000000000000000").status == 404
