@@ -1,5 +1,7 @@
 % rebase("till_layout.tpl", title="Till")
-<form id="till" class="till" method="post" action="{{root}}operator/till">
+<main class="till">
+<h1 class="unseen">Till</h1>
+<form id="till" method="post" action="{{root}}operator/till">
 <p class="top"><a href="{{root or './'}}">Payments</a>
 % if len(offered.sellers) > 1:
 <select name="seller_id" aria-label="Seller">
@@ -22,7 +24,7 @@
 % for error in filter(None, errors):
 <p class="fault" role="alert">{{error[:1].upper()}}{{error[1:]}}</p>
 % end
-<input id="amount" class="amount" name="amount_fiat" inputmode="decimal" aria-label="Amount" autocomplete="off" placeholder="0" value="{{values.get('amount_fiat', '')}}" autofocus>
+<input id="amount" class="amount" name="amount_fiat" inputmode="decimal" aria-label="Amount" autocomplete="off" placeholder="0" value="{{values.get('amount_fiat', '')}}">
 <div class="keys" hidden>
 % for key in "123456789":
 <button type="button" data-key="{{key}}">{{key}}</button>
@@ -34,3 +36,4 @@
 <button class="main">Pay</button>
 <p class="sound" hidden><label><input type="checkbox" id="sound"> Sound when money comes</label></p>
 </form>
+</main>
