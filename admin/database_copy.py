@@ -9,6 +9,7 @@ import peewee
 import psycopg
 
 from models.address import Address
+from models.api_key import ApiKey
 from models.block import Block
 from models.command import DaemonCommand
 from models.daemon_status import DaemonReport
@@ -27,6 +28,7 @@ from models.wallet import Wallet
 TABLES: tuple[type[Table], ...] = (
     Wallet,
     Seller,
+    ApiKey,
     Address,
     PaymentRequest,
     Output,

@@ -10,6 +10,7 @@ from admin.database import database
 from admin.doctor.command import doctor
 from admin.events import events
 from admin.payments import payment
+from admin.seller_keys import rotate_key
 from admin.sellers import seller
 from admin.settings import settings
 from admin.wallet import wallet
@@ -45,6 +46,7 @@ def manage() -> None:
     """
 
 
+seller.add_command(rotate_key)
 database.add_command(backup)
 database.add_command(retire_pool)
 database.add_command(grant_web)

@@ -1,40 +1,104 @@
-"""API keys and webhook secrets of sellers."""
+"""`manage.py seller rotate-key`: a new API key or webhook secret of a seller."""
 
-import hashlib
-import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+import click
+
+from admin.cli import confirm, json_option, open_settings_and_database, yes_option
+from admin.sellers import id_argument, print_secrets, seller_named
+from config.command import manage_command
+from models.api_key import limited_keys, previous_key_until, replace_own_keys
+from models.db.connection import database
 from models.seller import Seller, new_webhook_secret
 from payments.document import timestamp
 
-
-def new_api_key() -> str:
-    """Return a key of 256 random bits."""
-    return f"nt_{secrets.token_urlsafe(32)}"
+MAX_OVERLAP_HOURS = 30 * 24
+LABEL = "made by rotate-key"
 
 
-def key_hash(api_key: str) -> str:
-    """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
-    return hashlib.sha256(api_key.encode()).hexdigest()
+@click.command()
+@id_argument
+@click.option(
+    "--keep-old-for",
+    "hours",
+    metavar="HOURS",
+    type=click.IntRange(0, MAX_OVERLAP_HOURS),
+    default=0,
+    show_default=True,
+    help=f"Let the old key work for so long: 0 to {MAX_OVERLAP_HOURS}.",
+)
+@click.option("--webhook-secret", is_flag=True, help="A new webhook secret; the API key stays as it is.")
+@yes_option
+@json_option
+def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_json: bool) -> None:
+    """Make a new API key with all permissions.
 
+    The old key stops at once. With --keep-old-for both keys work for some hours, so the shop can change its
+    key without an interruption. A key that was to stop already stops at once. Keys with a list of
+    permissions, such as those of plug-ins, go on working.
 
-def renew_api_key(row: Seller, keep_old_for: timedelta, now: datetime) -> tuple[str, dict[str, str]]:
-    """Give the row a new API key. Return the change in words, and the fields to print.
+    With --webhook-secret, make a new webhook secret instead. Webhooks then have two signatures, by the new
+    and by the previous secret. So the shop can change its secret at any time.
 
-    The key so far works on for `keep_old_for`. A key before it stops at once.
+    \b
+    manage.py seller rotate-key company1
+    manage.py seller rotate-key company1 --keep-old-for 24
+    manage.py seller rotate-key company1 --webhook-secret
     """
-    old_hash, new = row.api_key_hash, new_api_key()
-    row.api_key_hash = key_hash(new)
+    if webhook_secret and hours:
+        raise click.UsageError("--keep-old-for is for API keys; a previous webhook secret stays valid")
+    now = datetime.now(UTC)
+    with open_settings_and_database():
+        if hours:
+            _confirm_stop(seller_named(seller_id), now, is_confirmed=yes)
+        with database.atomic():
+            row = seller_named(seller_id)
+            if webhook_secret:
+                change, new = _renew_webhook_secret(row)
+            else:
+                change, new = _renew_api_key(row, timedelta(hours=hours), now)
+            row.save()
+        line = "" if webhook_secret else _line_on(limited_keys(row.id, now), row)
+        print_secrets(row, change, as_json, line, **new)
+
+
+def _renew_api_key(row: Seller, keep_old_for: timedelta, now: datetime) -> tuple[str, dict[str, str]]:
+    """Give the seller a new API key with all permissions, and let its others work on for `keep_old_for`.
+
+    Return the change in words, and the fields to print. Must run inside a transaction.
+    """
+    key, new = replace_own_keys(row.id, keep_old_for, now, LABEL)
+    fields = {"api_key": new, "key_id": key.reference}
     if not keep_old_for:
-        row.previous_api_key_hash = row.previous_api_key_until = None
-        return "has a new key, and the old key has stopped", {"api_key": new}
-    row.previous_api_key_hash, row.previous_api_key_until = old_hash, now + keep_old_for
+        return "has a new key, and the old key has stopped", fields
     until = timestamp(now + keep_old_for)
-    change = f"has a new key, and the old key works until {until}"
-    return change, {"api_key": new, "previous_key_until": until}
+    return f"has a new key, and the old key works until {until}", {**fields, "previous_key_until": until}
 
 
-def renew_webhook_secret(row: Seller) -> tuple[str, dict[str, str]]:
+def _renew_webhook_secret(row: Seller) -> tuple[str, dict[str, str]]:
     """Give the row a new webhook secret. Return the change in words, and the fields to print."""
     row.previous_webhook_secret, row.webhook_secret = row.webhook_secret, new_webhook_secret()
     return "has a new secret", {"webhook_secret": row.webhook_secret}
+
+
+def _confirm_stop(row: Seller, now: datetime, *, is_confirmed: bool) -> None:
+    """Wait for a confirmation if a previous key still works, because a new key stops the previous one."""
+    until = previous_key_until(row.id, now)
+    if until is None:
+        return
+    warning = (
+        f"Seller {row.id} has a previous key that works until {timestamp(until)}. "
+        "It stops at once if you make a new key."
+    )
+    confirm(warning, "Make a new key?", is_confirmed=is_confirmed)
+
+
+def _line_on(limited: int, row: Seller) -> str:
+    """Return a line on the keys with a list of permissions, or nothing where there are none."""
+    if not limited:
+        return ""
+    one = limited == 1
+    return (
+        f"\n\n{limited} {'key' if one else 'keys'} with a list of permissions "
+        f"{'goes' if one else 'go'} on working: {manage_command()} key list {row.id}"
+    )

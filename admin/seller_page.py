@@ -6,6 +6,7 @@ from typing import Any
 from admin.cli import facts
 from admin.terminal import readable_time
 from config.addresses import without_credentials
+from models.api_key import previous_key_until, working_keys
 from models.queries.sellers import requests_by_status, webhook_figures
 from models.seller import OPERATOR, Seller
 from models.wallet import wallet_name
@@ -31,7 +32,8 @@ def full_document(row: Seller, now: datetime) -> dict[str, Any]:
     figures, requests = webhook_figures(row.id), requests_by_status(row.id)
     return {
         **document(row),
-        "previous_key_until": timestamp(row.previous_key_until(now)),
+        "keys": 0 if row.removed_at else len(working_keys(row.id, now)),
+        "previous_key_until": timestamp(previous_key_until(row.id, now)),
         "webhook_set_by": "operator" if row.webhook_set_by == OPERATOR else "api_key",
         "webhook_secrets": len(row.signing_secrets),
         "webhooks": {
@@ -56,7 +58,7 @@ def page(found: dict[str, Any]) -> str:
             ("Wallet", found["wallet"] or "the default wallet"),
             ("Added", readable_time(found["created_at"])),
             *([("Removed", readable_time(found["removed_at"]))] if found["removed_at"] else []),
-            ("API key", _api_key(found)),
+            ("API keys", _api_keys(found)),
             ("Webhook", _endpoint(found)),
             ("Webhook secret", _secret(found)),
             ("Webhooks", _deliveries(found["webhooks"])),
@@ -66,11 +68,12 @@ def page(found: dict[str, Any]) -> str:
     )
 
 
-def _api_key(found: dict[str, Any]) -> str:
+def _api_keys(found: dict[str, Any]) -> str:
     if found["removed_at"]:
         return "stopped"
-    until = found["previous_key_until"]
-    return f"works; the previous key works until {readable_time(until)}" if until else "works"
+    count, until = found["keys"], found["previous_key_until"]
+    text = "none works" if count == 0 else "1 works" if count == 1 else f"{count} work"
+    return f"{text}; the previous key works until {readable_time(until)}" if until else text
 
 
 def _endpoint(found: dict[str, Any]) -> str:

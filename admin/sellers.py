@@ -1,6 +1,6 @@
 """`manage.py seller`: the shops that may create payment requests, and their keys."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 import peewee
@@ -15,7 +15,6 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
-from admin.seller_keys import key_hash, new_api_key, renew_api_key, renew_webhook_secret
 from admin.seller_page import document, full_document, page
 from admin.terminal import table
 from admin.wallet_choice import chosen_wallet, wallets_change
@@ -23,12 +22,14 @@ from config import Settings
 from config.addresses import email_address, http_url, support_contact
 from config.proxy import check_reachable
 from config.types import InvalidValue, Kind
+from models.api_key import add_key, revoke_all
 from models.db.connection import database, snapshot
 from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
 from payments.document import timestamp
 
 LONGEST_NAME = 200
-MAX_OVERLAP_HOURS = 30 * 24
+FIRST_KEY = "first key"
+"""The label of the key that `seller add` makes."""
 _COLUMNS = {"wallet": "wallet_id"}
 _SECRETS = ("api_key", "webhook_secret")
 
@@ -103,7 +104,7 @@ def add(seller_id: str, wallet: str | None, restore: bool, as_json: bool, **valu
     with open_settings_and_database() as settings:
         _refuse_unreachable(values.get("webhook_url"), settings)
         row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=datetime.now(UTC))
-        _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
+        print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
 
 
 @seller.command("list")
@@ -203,50 +204,6 @@ def set_(
 
 @seller.command()
 @id_argument
-@click.option(
-    "--keep-old-for",
-    "hours",
-    metavar="HOURS",
-    type=click.IntRange(0, MAX_OVERLAP_HOURS),
-    default=0,
-    show_default=True,
-    help=f"Let the old key work for so long: 0 to {MAX_OVERLAP_HOURS}.",
-)
-@click.option("--webhook-secret", is_flag=True, help="A new webhook secret; the API key stays as it is.")
-@yes_option
-@json_option
-def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_json: bool) -> None:
-    """Make a new API key.
-
-    The old key stops at once. With --keep-old-for both keys work for some hours, so the shop can change its
-    key without an interruption. At most two keys work at a time.
-
-    With --webhook-secret, make a new webhook secret instead. Webhooks then have two signatures, by the new
-    and by the previous secret. So the shop can change its secret at any time.
-
-    \b
-    manage.py seller rotate-key company1
-    manage.py seller rotate-key company1 --keep-old-for 24
-    manage.py seller rotate-key company1 --webhook-secret
-    """
-    if webhook_secret and hours:
-        raise click.UsageError("--keep-old-for is for API keys; a previous webhook secret stays valid")
-    now = datetime.now(UTC)
-    with open_settings_and_database():
-        if hours:
-            _confirm_third_key(seller_named(seller_id), now, is_confirmed=yes)
-        with database.atomic():
-            row = seller_named(seller_id)
-            if webhook_secret:
-                change, new = renew_webhook_secret(row)
-            else:
-                change, new = renew_api_key(row, timedelta(hours=hours), now)
-            row.save()
-        _print_secrets(row, change, as_json, **new)
-
-
-@seller.command()
-@id_argument
 @yes_option
 @json_option
 def remove(seller_id: str, yes: bool, as_json: bool) -> None:
@@ -261,14 +218,14 @@ def remove(seller_id: str, yes: bool, as_json: bool) -> None:
     """
     with open_settings_and_database():
         seller_named(seller_id)
-        warning = f"The API key of seller {seller_id} stops at once, and the seller gets no more webhooks."
+        warning = f"The API keys of seller {seller_id} stop at once, and the seller gets no more webhooks."
         # The question comes before the transaction, because a waiting transaction would stop all writers.
         confirm(warning, f"Remove seller {seller_id}?", is_confirmed=yes, is_for_scripts=True)
         with database.atomic():
             row = seller_named(seller_id)
             row.removed_at = datetime.now(UTC)
-            row.previous_api_key_hash = row.previous_api_key_until = None
             row.save()
+            revoke_all(row.id, row.removed_at)
         removed = document(row)
     answer(removed, f"Seller {seller_id} is removed. Its payments stay.", as_json)
 
@@ -286,7 +243,6 @@ def add_seller(
     `wallet` is the name of its wallet, or None. A removed seller comes back only with `restore`, because the
     new key opens its old payments. Raise CommandError.
     """
-    api_key = new_api_key()
     with database.atomic(), wallets_change(now):
         row = Seller.get_or_none(Seller.id == seller_id)
         if row is None:
@@ -301,10 +257,11 @@ def add_seller(
                 f"to give them a new key: seller add {seller_id} --restore"
             )
         _set(row, values, wallet)
-        row.api_key_hash, row.removed_at = key_hash(api_key), None
-        row.previous_api_key_hash = row.previous_api_key_until = None
+        row.removed_at = None
         row.webhook_secret, row.previous_webhook_secret = new_webhook_secret(), None
         _store(row, is_new=row.created_at == now)
+        revoke_all(seller_id, now)
+        _, api_key = add_key(seller_id, now, label=FIRST_KEY)
     return row, api_key
 
 
@@ -322,18 +279,6 @@ def _any_seller(seller_id: str) -> Seller:
     if row is None:
         raise CommandError(f"there is no seller {seller_id}; all sellers: seller list --all")
     return row
-
-
-def _confirm_third_key(row: Seller, now: datetime, *, is_confirmed: bool) -> None:
-    """Wait for a confirmation if a previous key still works, because a new key stops the previous one."""
-    until = row.previous_key_until(now)
-    if until is None:
-        return
-    warning = (
-        f"Seller {row.id} has a previous key that works until {timestamp(until)}. "
-        "At most two keys work at a time, so this previous key stops at once."
-    )
-    confirm(warning, "Make a new key?", is_confirmed=is_confirmed)
 
 
 def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, bool]) -> None:
@@ -379,9 +324,10 @@ def _removed(row: Seller) -> str:
     return f"seller {row.id} was removed at {timestamp(row.removed_at)}"
 
 
-def _print_secrets(row: Seller, change: str, as_json: bool, **new: str) -> None:
+def print_secrets(row: Seller, change: str, as_json: bool, line: str = "", **new: str) -> None:
+    """Print a change of a seller with its new key or secret. `line` follows for a person."""
     shown = [(name.replace("_", " "), text) for name, text in new.items() if name in _SECRETS]
     lines = facts(shown)
     advice = "Save it now: it is not" if len(shown) == 1 else "Save both now: they are not"
-    text = f"Seller {row.id} {change}.\n\n{lines}\n\n{advice} shown again."
+    text = f"Seller {row.id} {change}.\n\n{lines}\n\n{advice} shown again.{line}"
     answer({**document(row), **new}, text, as_json)

@@ -1,9 +1,8 @@
-"""The sellers, their API keys and their webhooks."""
+"""The sellers and their webhooks."""
 
 import base64
 import re
 import secrets
-from datetime import datetime
 
 import peewee
 
@@ -14,10 +13,9 @@ SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Seller(Table):
-    """A shop. The API key is stored as a SHA-256 hash. The webhook secret is stored as it is, for signatures.
+    """A shop. The webhook secret is stored as it is, for signatures.
 
     `webhook_set_by` is OPERATOR or API_KEY. A webhook address that was set with an API key must be public.
-    The previous API key works before `previous_api_key_until`, by the web server's clock.
     `support` is the email address or the web page at which customers get help. `wallet_id` is the wallet
     of its addresses, or None for the default wallet.
     """
@@ -26,9 +24,6 @@ class Seller(Table):
     name = peewee.TextField(default="")
     email = peewee.TextField(default="")
     support = peewee.TextField(null=True)
-    api_key_hash = peewee.CharField(max_length=64, unique=True)
-    previous_api_key_hash = peewee.CharField(max_length=64, unique=True, null=True)
-    previous_api_key_until = UtcDateTimeField(null=True)
     webhook_url = peewee.TextField(null=True)
     webhook_secret = peewee.TextField()
     webhook_set_by = peewee.TextField(default=OPERATOR)
@@ -47,30 +42,10 @@ class Seller(Table):
         """Return whether webhooks may go to public addresses only, because an API key has set the URL."""
         return bool(self.webhook_set_by != OPERATOR)
 
-    def previous_key_until(self, now: datetime) -> datetime | None:
-        """Return the time until which the previous API key works, or None where it does not work."""
-        until: datetime | None = self.previous_api_key_until
-        return until if until is not None and now < until and self.removed_at is None else None
-
 
 # All columns except the webhook secrets. On PostgreSQL the web server's role may not read these secrets
 # (models/db/web_role.py).
-_PUBLIC_COLUMNS = (
-    "id, name, email, support, api_key_hash, previous_api_key_hash, previous_api_key_until, webhook_url, "
-    "created_at, removed_at"
-)
-
-
-def seller_by_key_hash(api_key_hash: str, now: datetime) -> Seller | None:
-    """Return the seller whose key has this hash, without its webhook secrets, unless it was removed.
-
-    The previous key counts while it works.
-    """
-    # The text contains only constants of this module.
-    query = f"""SELECT {_PUBLIC_COLUMNS} FROM seller
-        WHERE (api_key_hash = ? OR previous_api_key_hash = ? AND previous_api_key_until > ?)
-        AND removed_at IS NULL"""  # noqa: S608
-    return fetch_one(Seller, query, api_key_hash, api_key_hash, Seller.previous_api_key_until.db_value(now))
+_PUBLIC_COLUMNS = "id, name, email, support, webhook_url, created_at, removed_at"
 
 
 def seller_by_id(seller_id: str) -> Seller | None:

@@ -10,7 +10,7 @@ from bottle import Bottle
 
 from config import Settings
 from models.db.connection import TRANSIENT_ERRORS
-from models.seller import Seller
+from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VIEW_INVOICES
 from web.api import create_payment as purchase
 from web.api import docs_page as manual
 from web.api import events, openapi, payments, rates
@@ -19,11 +19,11 @@ from web.api import spellbook as triggers
 from web.auth.access import (
     allow_anonymous,
     first_page,
-    key_holder_or_neighbour,
+    key_or_neighbour,
     operator,
     operator_form,
+    require_key,
     require_local_or_operator,
-    require_seller,
     visitor,
     visitor_form,
 )
@@ -31,7 +31,7 @@ from web.checkout import page as checkout
 from web.html import static_files
 from web.html.templates import problem_page, unknown_path_page
 from web.http.database import Outage, Writers, connection
-from web.http.request import BrowserSession, Environ, Request
+from web.http.request import BrowserSession, Environ, KeyHolder, Request
 from web.http.responses import Answer, Content, Problem, unavailable
 from web.http.wsgi import (
     Callback,
@@ -53,23 +53,27 @@ log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
 Handler = Callable[..., Content]
-Access = Callable[[Request], Seller | BrowserSession | None]
+Access = Callable[[Request], KeyHolder | BrowserSession | None]
+
+_PERMISSIONS = (CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES)
+_MAY_CREATE, _MAY_VIEW, _MAY_MODIFY = map(require_key, _PERMISSIONS)
+_CREATE_OR_NEAR, _VIEW_OR_NEAR, _MODIFY_OR_NEAR = map(key_or_neighbour, _PERMISSIONS)
 
 ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("POST", "/api/v1/payments", require_seller, purchase.create),
-    ("GET", "/api/v1/payments", require_seller, catalogue.list_payments),
-    ("GET", "/api/v1/payments/<reference>", require_seller, payments.show),
-    ("POST", "/api/v1/payments/<reference>/transactions", require_seller, payments.look_at_transaction),
-    ("POST", "/api/v1/payments/<reference>/accept", require_seller, payments.accept),
-    ("POST", "/api/v1/payments/<reference>/cancel", require_seller, payments.cancel),
-    ("GET", "/api/v1/payments/<reference>/events", require_seller, events.list_events),
+    ("POST", "/api/v1/payments", _MAY_CREATE, purchase.create),
+    ("GET", "/api/v1/payments", _MAY_VIEW, catalogue.list_payments),
+    ("GET", "/api/v1/payments/<reference>", _MAY_VIEW, payments.show),
+    ("POST", "/api/v1/payments/<reference>/transactions", _MAY_MODIFY, payments.look_at_transaction),
+    ("POST", "/api/v1/payments/<reference>/accept", _MAY_MODIFY, payments.accept),
+    ("POST", "/api/v1/payments/<reference>/cancel", _MAY_MODIFY, payments.cancel),
+    ("GET", "/api/v1/payments/<reference>/events", _MAY_VIEW, events.list_events),
     (
         "POST",
         "/api/v1/payments/<reference>/events/<event_reference>/redeliver",
-        require_seller,
+        _MAY_MODIFY,
         events.redeliver,
     ),
-    ("GET", "/api/v1/rates", require_seller, rates.list_rates),
+    ("GET", "/api/v1/rates", _MAY_VIEW, rates.list_rates),
     ("GET", "/pay/<reference>", allow_anonymous, checkout.show),
     ("GET", "/pay/<reference>/status", allow_anonymous, checkout.status),
     ("GET", "/pay/<reference>/qr.svg", allow_anonymous, checkout.qr),
@@ -115,9 +119,9 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
 
 _TRIGGERS = "/spellbook/triggers/PaymentProcessor"
 TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
-    ("POST", f"{_TRIGGERS}NewPayment/post", key_holder_or_neighbour, triggers.new_payment),
-    ("GET", f"{_TRIGGERS}PaymentStatus/get", key_holder_or_neighbour, triggers.payment_status),
-    ("POST", f"{_TRIGGERS}TransactionReceived/post", key_holder_or_neighbour, triggers.transaction_received),
+    ("POST", f"{_TRIGGERS}NewPayment/post", _CREATE_OR_NEAR, triggers.new_payment),
+    ("GET", f"{_TRIGGERS}PaymentStatus/get", _VIEW_OR_NEAR, triggers.payment_status),
+    ("POST", f"{_TRIGGERS}TransactionReceived/post", _MODIFY_OR_NEAR, triggers.transaction_received),
 )
 """Routes that exist only with SPELLBOOK_TRIGGERS on (docs/spec.md 6)."""
 

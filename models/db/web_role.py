@@ -2,8 +2,8 @@
 
 The tables belong to the daemon's role. The web server's role reads most of them. The role writes new
 requests, the time at which an address is claimed, commands for the daemon, and the operator's logins,
-acknowledgements and decisions. The role writes no outputs, events, messages or statuses. PostgreSQL refuses
-all other writes, even if an attacker runs code in the web process.
+acknowledgements, decisions and API keys. The role writes no outputs, events, messages or statuses. PostgreSQL
+refuses all other writes, even if an attacker runs code in the web process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,10 +42,14 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         # The web server cannot read the webhook secrets, because they could be used to forge webhooks.
         "seller": {
             READ: (
-                "id name email support api_key_hash previous_api_key_hash previous_api_key_until webhook_url "
-                "webhook_set_by created_at removed_at wallet_id"
+                "id name email support webhook_url webhook_set_by created_at removed_at wallet_id"
             ).split(),
-            INSERT: "id name email api_key_hash webhook_secret webhook_set_by created_at".split(),
+            INSERT: "id name email webhook_secret webhook_set_by created_at".split(),
+        },
+        "api_key": {
+            READ: WHOLE_ROW,
+            INSERT: "reference seller_id key_hash label permissions created_at created_by".split(),
+            UPDATE: ["last_used_at", "revoked_at"],
         },
         "address": {READ: WHOLE_ROW, UPDATE: ["claimed_at"]},
         # The web server needs no descriptor, which names all addresses, also those of the future.
@@ -76,7 +80,9 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
 
 HOW_TO_GRANT = "as the daemon's role, run manage.py database grant-web with this role's name"
 
-_SEQUENCES = ("payment_request_id_seq", "hint_id_seq", "failed_login_id_seq", "decision_id_seq")
+_SEQUENCES = (
+    "payment_request_id_seq", "hint_id_seq", "failed_login_id_seq", "decision_id_seq", "api_key_id_seq",
+)  # fmt: skip
 
 _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -84,6 +90,12 @@ _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "address": {
             "SELECT": "USING (TRUE)",
             "UPDATE": "USING (claimed_at IS NULL) WITH CHECK (claimed_at IS NOT NULL)",
+        },
+        # A new key is marked as made on the operator's page, and a revoked key stays revoked.
+        "api_key": {
+            "SELECT": "USING (TRUE)",
+            "INSERT": "WITH CHECK (created_by = 'page')",
+            "UPDATE": "USING (revoked_at IS NULL) WITH CHECK (TRUE)",
         },
         # A request begins with the values of a new request, because only the daemon sets its status.
         "payment_request": {
@@ -95,7 +107,7 @@ _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-"""The row-level security of two tables in PostgreSQL, as conditions on the rows by command."""
+"""The row-level security of three tables in PostgreSQL, as conditions on the rows by command."""
 
 
 def web_roles() -> list[str]:

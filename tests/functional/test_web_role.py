@@ -300,11 +300,16 @@ FORGERIES = {
     "a block": "INSERT INTO block (height, hash, chainwork, mined_at) VALUES (1, 'a', '1', 1)",
     "a report": "UPDATE daemon_report SET assessed_height = 1",
     "a webhook's address": "UPDATE seller SET webhook_url = 'http://thief.example/'",
-    "a seller's key": "UPDATE seller SET api_key_hash = 'x'",
-    "a seller's previous key": "UPDATE seller SET previous_api_key_hash = 'x'",
-    "the end of a previous key": "UPDATE seller SET previous_api_key_until = NULL",
-    "a seller with a webhook": "INSERT INTO seller (id, name, email, api_key_hash, webhook_url, "
-    "webhook_secret, created_at) VALUES ('x', '', '', 'x', 'http://thief.example/', 'x', 1)",
+    "a seller's key": "UPDATE api_key SET key_hash = 'x'",
+    "a key's seller": "UPDATE api_key SET seller_id = 'company1'",
+    "a key's permissions": "UPDATE api_key SET permissions = NULL",
+    "the end of a previous key": "UPDATE api_key SET expires_at = NULL",
+    "a key's label": "UPDATE api_key SET label = 'x'",
+    "keys": "DELETE FROM api_key",
+    "a key that seems to be a command's": "INSERT INTO api_key (reference, seller_id, key_hash, label, "
+    "created_at, created_by) VALUES ('key_x', 'company1', 'x', '', 1, 'operator')",
+    "a seller with a webhook": "INSERT INTO seller (id, name, email, webhook_url, "
+    "webhook_secret, created_at) VALUES ('x', '', '', 'http://thief.example/', 'x', 1)",
     "a webhook's secret, read": "SELECT webhook_secret FROM seller",
     "a previous webhook secret, read": "SELECT previous_webhook_secret FROM seller",
     "a row as a whole": "SELECT * FROM seller",
@@ -403,6 +408,14 @@ def test_the_web_role_cannot_release_a_claimed_address(filled: Place) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
             web.execute("UPDATE address SET claimed_at = NULL")
         assert web.execute("SELECT claimed_at FROM address WHERE id = 3").fetchone() == (5,)
+
+
+def test_the_web_role_cannot_bring_a_revoked_key_back(filled: Place) -> None:
+    """It can revoke a key, and note a use of a key that works."""
+    with filled.as_web() as web, web.transaction(force_rollback=True):
+        assert web.execute("UPDATE api_key SET last_used_at = 5").rowcount == 1
+        assert web.execute("UPDATE api_key SET revoked_at = 5").rowcount == 1
+        assert web.execute("UPDATE api_key SET revoked_at = NULL").rowcount == 0
 
 
 def test_a_real_server_works_and_the_daemon_refuses_the_role(place: Place, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Rows for tests of the tables: each has the required columns, and the columns that the test names."""
 
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models.address import Address, add_addresses
+from models.api_key import ApiKey
 from models.outbox import EMAIL, Event, Message
 from models.output import Output
 from models.payment import PaymentRequest
@@ -37,9 +39,14 @@ def new_address(number: int) -> Address:
 
 
 def new_seller(name: str = "company1", **values: Any) -> Seller:
-    row: Seller = Seller.create(
-        **{"id": name, "api_key_hash": name, "webhook_secret": "whsec_unused", "created_at": NOW, **values}
-    )
+    row: Seller = Seller.create(**{"id": name, "webhook_secret": "whsec_unused", "created_at": NOW, **values})
+    return row
+
+
+def new_key(seller: Seller, **values: Any) -> ApiKey:
+    """Store a key with all permissions. Its hash is the seller's id."""
+    usual = {"reference": f"key_{secrets.token_hex(8)}", "key_hash": seller.id, "created_at": NOW}
+    row: ApiKey = ApiKey.create(**{**usual, "seller": seller, **values})
     return row
 
 

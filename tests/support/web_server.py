@@ -1,6 +1,5 @@
 """A web server on a free port, with a seller, addresses and prices, and an HTTP client for it."""
 
-import hashlib
 import http.client
 import json
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 
 from config import Settings, load_settings
 from models.address import add_addresses
+from models.api_key import ApiKey, hash_of, new_reference
 from models.daemon_status import beat, update_report
 from models.db.connection import disconnect
 from models.db.schema import open_database
@@ -142,14 +142,16 @@ def stock(addresses: int) -> None:
 
 
 def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:
-    """Store a seller, as `manage.py seller add` does."""
-    Seller.create(
-        id=name,
-        api_key_hash=hashlib.sha256(key.encode()).hexdigest(),
-        webhook_secret="whsec_unused",
-        created_at=NOW,
-        removed_at=removed_at,
-    )
+    """Store a seller with a key, as `manage.py seller add` does."""
+    Seller.create(id=name, webhook_secret="whsec_unused", created_at=NOW, removed_at=removed_at)
+    give_key(name, key)
+
+
+def give_key(name: str, key: str, **values: Any) -> ApiKey:
+    """Store one more key of a seller, by default with all permissions."""
+    usual = {"reference": new_reference(), "key_hash": hash_of(key), "created_at": NOW}
+    row: ApiKey = ApiKey.create(**{**usual, "seller": name, **values})
+    return row
 
 
 def stored(document: Mapping[str, Any]) -> PaymentRequest:

@@ -57,7 +57,11 @@ _LANG = Parameter("lang", "query", str, "`en`, `de`, `fr` or `es`, instead of th
 _UNREADABLE = _problem("The request is malformed")
 _NO_DATABASE = _problem("The database is not available; nothing was used up, try again", "Retry-After")
 _OPEN = {HTTPStatus.BAD_REQUEST: _UNREADABLE, HTTPStatus.SERVICE_UNAVAILABLE: _NO_DATABASE}
-_KEYED = {**_OPEN, HTTPStatus.UNAUTHORIZED: _problem("The key is missing or invalid", "WWW-Authenticate")}
+_KEYED = {
+    **_OPEN,
+    HTTPStatus.UNAUTHORIZED: _problem("The key is missing or invalid", "WWW-Authenticate"),
+    HTTPStatus.FORBIDDEN: _problem("The key lacks a permission, which `missing_permission` names"),
+}
 _NOT_FOUND = {HTTPStatus.NOT_FOUND: _problem("No object of this key has that id")}
 _INVALID = {HTTPStatus.UNPROCESSABLE_ENTITY: _problem("The request is understood but invalid; see `errors`")}
 _TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _problem("The body has more than 16 KiB")}
@@ -95,7 +99,9 @@ OPERATIONS: tuple[Operation, ...] = (
                 "The request is understood but invalid; see `errors`. Or its `Idempotency-Key` belongs to "
                 "a request with another body, or to a request that expired unpaid"
             ),
-            HTTPStatus.FORBIDDEN: _problem("The key belongs to another seller than `seller_id`"),
+            HTTPStatus.FORBIDDEN: _problem(
+                "The key belongs to another seller than `seller_id`, or lacks a permission"
+            ),
             HTTPStatus.TOO_MANY_REQUESTS: _problem(
                 "This seller has too many open or recent requests", "Retry-After"
             ),

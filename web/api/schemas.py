@@ -274,6 +274,14 @@ class ProblemDocument(TypedDict):
         Annotated[Reference, Field(description="The request that an `Idempotency-Key` belongs to")]
     ]
     payment_status: NotRequired[Annotated[Status, Field(description="The status of that request")]]
+    missing_permission: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="The permission that the key lacks", examples=["btcpay.store.cancreateinvoice"]
+            ),
+        ]
+    ]
 
 
 class WebhookEvent(TypedDict):

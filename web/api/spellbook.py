@@ -1,7 +1,6 @@
 """API of the Spellbook's payment processor, with the same calls and fields (docs/spec.md 6)."""
 
 import json
-import secrets
 from collections.abc import Mapping
 from decimal import Decimal
 from http import HTTPStatus
@@ -104,14 +103,12 @@ def _check_may_sell(call: Request, seller_id: str) -> bool:
 
 
 def _add_seller(call: Request, seller_id: str) -> None:
-    """Add a seller without a webhook and with no usable key.
+    """Add a seller without a webhook and without a key.
 
-    `seller set` and `seller rotate-key` set both later. Another call may add the same seller meanwhile.
+    `seller set` and `key add` set both later. Another call may add the same seller meanwhile.
     """
     Seller.insert(
         id=seller_id,
-        # This is no hash of a key, so no key matches it.
-        api_key_hash=secrets.token_hex(32),
         webhook_secret=new_webhook_secret(),
         created_at=call.now,
     ).on_conflict_ignore().execute()

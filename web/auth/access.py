@@ -4,13 +4,16 @@ import hashlib
 import hmac
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import cache
 from http import HTTPStatus
 
 import structlog
 
 from config import Secret, Settings
+from models.api_key import hash_of, is_use_to_note, key_holder, note_use
 from models.operator_session import (
     CROWD_PAUSE,
     clear_failures,
@@ -20,44 +23,64 @@ from models.operator_session import (
     retry_after,
     session_exists,
 )
-from models.seller import Seller, seller_by_key_hash
+from models.seller import Seller
+from payments.greenfield.permissions import allows
 from web.auth.cookies import BROWSER, KNOWN, SESSION, STRANGER, cookie_name, new_id, seal_of
 from web.auth.cross_origin import check_same_origin
 from web.auth.origin import client_address, is_from_this_machine, is_reported_by_front
 from web.http.client_network import client_network
-from web.http.request import BrowserSession, Environ, Request
+from web.http.request import BrowserSession, Environ, KeyHolder, Request
 from web.http.responses import Problem
 
 log = structlog.get_logger(__name__)
 
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
+_KEY = re.compile(r"(?:bearer|token) +([!-~]+)", re.IGNORECASE)
+"""`token` is the scheme of BTCPay's clients."""
 
 
 def allow_anonymous(_call: Request) -> None:
     """Admit everybody."""
 
 
-def require_seller(call: Request) -> Seller:
-    """Return the seller whose API key the call has. Raise Problem 401."""
-    credentials = call.environ.get("HTTP_AUTHORIZATION", "")
-    if not credentials:
-        raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")
-    match = _BEARER.fullmatch(credentials)
-    seller = _seller_with(match[1], call.now) if match else None
-    if seller is None:
-        raise _unauthorized("this key is invalid", 'Bearer error="invalid_token"')
-    return seller
+@cache
+def require_key(policy: str) -> Callable[[Request], KeyHolder]:
+    """Return the access for calls whose API key has this permission (payments/greenfield/permissions.py).
 
-
-def key_holder_or_neighbour(call: Request) -> Seller | None:
-    """Return the seller whose key the call has, or None for a program on this machine without a key.
-
-    Raise Problem 401.
+    The access raises Problem 401 without a key that works, and 403 if the key lacks the permission.
     """
-    has_key = bool(call.environ.get("HTTP_AUTHORIZATION"))
-    if has_key or not is_from_this_machine(call.environ, call.settings):
-        return require_seller(call)
-    return None
+
+    def access(call: Request) -> KeyHolder:
+        return _with_permission(_key_holder(call), policy)
+
+    return access
+
+
+@cache
+def key_or_neighbour(policy: str) -> Callable[[Request], KeyHolder | None]:
+    """Return the access for calls with such a key, and for programs on this machine without a key.
+
+    The access returns None for the latter. It raises Problem 401 and 403.
+    """
+
+    def access(call: Request) -> KeyHolder | None:
+        has_key = bool(call.environ.get("HTTP_AUTHORIZATION"))
+        if has_key or not is_from_this_machine(call.environ, call.settings):
+            return _with_permission(_key_holder(call), policy)
+        return None
+
+    return access
+
+
+def check_permission(holder: KeyHolder, policy: str) -> None:
+    """Raise Problem 403 unless the key has this permission."""
+    if not allows(holder.api_key.permissions, policy):
+        detail = (
+            f"this key ({holder.api_key.reference}) lacks the permission {policy}; "
+            "the operator can make a key that has it"
+        )
+        members = {"missing_permission": policy}
+        raise Problem(HTTPStatus.FORBIDDEN, "missing-permission", detail, members=members)
 
 
 def require_local_or_operator(call: Request) -> None:
@@ -198,13 +221,31 @@ def _with_form(session: BrowserSession, call: Request) -> BrowserSession:
     return replace(session, form=call.form())
 
 
-def _seller_with(key: str, now: datetime) -> Seller | None:
-    key_hash = hashlib.sha256(key.encode()).hexdigest()
-    seller = seller_by_key_hash(key_hash, now)
-    if seller is None:
+def _key_holder(call: Request) -> KeyHolder:
+    """Return the caller by its key, and note that the key is used. Raise Problem 401."""
+    credentials = call.environ.get("HTTP_AUTHORIZATION", "")
+    if not credentials:
+        raise _unauthorized("this call needs the header Authorization: Bearer KEY", "Bearer")
+    match = _KEY.fullmatch(credentials)
+    holder = _holder_of(match[1], call) if match else None
+    if holder is None:
+        raise _unauthorized("this key is invalid", 'Bearer error="invalid_token"')
+    return holder
+
+
+def _holder_of(key: str, call: Request) -> KeyHolder | None:
+    key_hash = hash_of(key)
+    found = key_holder(key_hash, call.now)
+    if found is None or not hmac.compare_digest(found.key_hash, key_hash):
         return None
-    hashes = (seller.api_key_hash, seller.previous_api_key_hash or "")
-    return seller if any(hmac.compare_digest(each, key_hash) for each in hashes) else None
+    if is_use_to_note(found, call.now):
+        call.writers.run_if_free(lambda: note_use(found, call.now))
+    return KeyHolder(found, key)
+
+
+def _with_permission(holder: KeyHolder, policy: str) -> KeyHolder:
+    check_permission(holder, policy)
+    return holder
 
 
 def _unauthorized(detail: str, challenge: str) -> Problem:

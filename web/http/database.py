@@ -1,7 +1,7 @@
 """Database access for calls of the web server: connections, writing transactions and outages."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, local
 
@@ -75,6 +75,39 @@ class Writers:
                 yield
         finally:
             self._turn.release()
+
+    def run_if_free(self, action: Callable[[], object]) -> bool:
+        """Run the action in one transaction, unless another writer is at work. Return whether it ran.
+
+        This method waits for no lock, and a failure of the database is no error.
+        """
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            with _without_waiting():
+                action()
+        except TRANSIENT_ERRORS:
+            return False
+        finally:
+            self._turn.release()
+        return True
+
+
+@contextmanager
+def _without_waiting() -> Iterator[None]:
+    """Run the block in one transaction that fails at once where it would have to wait for a lock."""
+    if not is_sqlite():
+        with database.atomic():
+            database.execute_sql("SET LOCAL lock_timeout = '1ms'")
+            yield
+        return
+    usual_milliseconds = int(database.obj.timeout * 1000)
+    database.execute_sql("PRAGMA busy_timeout = 0")
+    try:
+        with database.atomic():
+            yield
+    finally:
+        database.execute_sql(f"PRAGMA busy_timeout = {usual_milliseconds}")
 
 
 class Outage:

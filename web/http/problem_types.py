@@ -41,6 +41,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "The key does not belong to `seller_id`.",
             "Leave `seller_id` out, because the key names the seller.",
         ),
+        "missing-permission": ProblemType(
+            403,
+            "Key lacks a permission",
+            "The key may not make this call. `missing_permission` names the permission that it lacks.",
+            "Use another key. The operator can make one with this permission.",
+        ),
         "not-found": ProblemType(
             404,
             "Not found",

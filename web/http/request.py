@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from config import Settings
+from models.api_key import ApiKey
 from models.seller import Seller
 from web.http import strict_json
 from web.http.database import Writers
@@ -29,6 +30,20 @@ class BrowserSession:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """A program with an API key. `key` is the key as the call has it, and `api_key` is its row."""
+
+    api_key: ApiKey
+    key: str = field(repr=False)
+
+    @property
+    def seller(self) -> Seller:
+        """The seller to whom the key belongs."""
+        seller: Seller = self.api_key.seller
+        return seller
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request. `now` is aware UTC and constant. `caller` is None where anyone may call."""
 
@@ -36,13 +51,18 @@ class Request:
     now: datetime
     environ: Environ
     writers: Writers
-    caller: Seller | BrowserSession | None = None
+    caller: KeyHolder | BrowserSession | None = None
+
+    @property
+    def key_holder(self) -> KeyHolder:
+        """The program whose key the request has."""
+        assert isinstance(self.caller, KeyHolder), "the route's access admits callers without a key"
+        return self.caller
 
     @property
     def seller(self) -> Seller:
         """The seller whose key the request has."""
-        assert isinstance(self.caller, Seller), "the route's access admits callers that are no sellers"
-        return self.caller
+        return self.key_holder.seller
 
     @property
     def visitor(self) -> BrowserSession:

@@ -31,6 +31,7 @@ from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, Ope
 from models.output import WatchedOutpoint
 from models.payment import payment_by_reference
 from models.rate import Rate
+from models.seller import Seller
 from models.wallet import make_default, wallet_added
 from tests.conftest import sqlite_in
 from tests.support.postgres import PostgresServer
@@ -40,6 +41,7 @@ from tests.support.rows import (
     TXID,
     fill_pool,
     new_event,
+    new_key,
     new_message,
     new_output,
     new_payment,
@@ -59,6 +61,14 @@ def fill() -> None:
     # The rules of most languages order these names differently.
     for name in ("a", "B", "_", "Z9", "z"):
         new_seller(name)
+    new_key(
+        Seller.get(Seller.id == "a"),
+        label=NASTY,
+        permissions=["x"],
+        last_used_at=NOW,
+        expires_at=NOW,
+        revoked_at=NOW,
+    )
     fill_pool(MANY, first=1000)
     Address.create(
         id=5_000_000_000, script=bytes(range(256)), address="far", wallet="ü", created_at=NOW, claimed_at=None

@@ -1,7 +1,6 @@
 """manage.py's commands for sellers, payments and events on both databases, and their refusals."""
 
 import base64
-import hashlib
 import json
 import re
 import stat
@@ -20,6 +19,7 @@ from admin.doctor.nodetill import _of_webhook_addresses
 from config import load_settings
 from manage import manage
 from models.address import Address
+from models.api_key import ApiKey, hash_of, key_holder
 from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
@@ -29,7 +29,7 @@ from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, action_counts
 from models.rate import store_rates
-from models.seller import API_KEY, OPERATOR, Seller, seller_by_key_hash
+from models.seller import API_KEY, OPERATOR, Seller
 from regtest.node import PROJECT
 from tests.support.postgres import PostgresServer
 from tests.support.rows import new_event, new_message
@@ -74,14 +74,10 @@ def refusal(result: Result) -> str:
     return line
 
 
-def hashed(api_key: str) -> str:
-    return hashlib.sha256(api_key.encode()).hexdigest()
-
-
 def stored_seller(api_key: str) -> Seller | None:
     """Return the whole row, with the secrets that a web server never reads."""
-    found: Seller | None = Seller.get_or_none(Seller.api_key_hash == hashed(api_key))
-    return found
+    key = ApiKey.get_or_none(ApiKey.key_hash == hash_of(api_key))
+    return None if key is None else key.seller
 
 
 def make_payment(number: int = 1, **values: Any) -> str:
@@ -138,14 +134,14 @@ def test_the_key_is_shown_once(run: Callable[..., Result]) -> None:
 def test_the_key_in_the_text_is_the_stored_one(run: Callable[..., Result]) -> None:
     text = run("seller", "add", "company1").output
     (api_key,) = re.findall(r"nt_[A-Za-z0-9_-]{43}", text)
-    assert seller_by_key_hash(hashed(api_key), NOW) is not None
+    assert key_holder(hash_of(api_key), NOW) is not None
 
 
 def test_an_id_can_be_used_once(run: Callable[..., Result]) -> None:
     """The second `add` is refused, and the first key still works."""
     added = document(run("seller", "add", "company1", "--json"))
     assert "company1 already" in refusal(run("seller", "add", "company1", "--json"))
-    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is not None
+    assert key_holder(hash_of(added["api_key"]), NOW) is not None
 
 
 @pytest.mark.parametrize(
@@ -216,7 +212,7 @@ def test_a_new_key_disables_the_old_one_at_once(run: Callable[..., Result]) -> N
     """The webhook secret stays."""
     added = document(run("seller", "add", "company1", "--json"))
     rotated = document(run("seller", "rotate-key", "company1", "--json"))
-    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is None
+    assert key_holder(hash_of(added["api_key"]), NOW) is None
     seller = stored_seller(rotated["api_key"])
     assert seller is not None
     assert seller.webhook_secret == added["webhook_secret"]
@@ -238,7 +234,7 @@ def test_a_removed_sellers_key_is_disabled_and_its_payments_stay(run: Callable[.
     added = document(run("seller", "add", "company1", "--json"))
     make_payment()
     run("seller", "remove", "company1", "--yes")
-    assert seller_by_key_hash(hashed(added["api_key"]), NOW) is None
+    assert key_holder(hash_of(added["api_key"]), NOW) is None
     assert len(document(run("payment", "list", "--json"))) == 1
     assert document(run("seller", "list", "--json")) == []
     assert [row["seller_id"] for row in document(run("seller", "list", "--all", "--json"))] == ["company1"]
@@ -258,8 +254,8 @@ def test_a_removed_seller_is_restored_only_with_the_option(run: Callable[..., Re
     new = document(run("seller", "add", "company1", "--restore", "--json"))
     assert new["name"] == "Old"
     assert new["removed_at"] is None
-    assert seller_by_key_hash(hashed(new["api_key"]), NOW) is not None
-    assert seller_by_key_hash(hashed(old["api_key"]), NOW) is None
+    assert key_holder(hash_of(new["api_key"]), NOW) is not None
+    assert key_holder(hash_of(old["api_key"]), NOW) is None
 
 
 def test_a_webhook_address_that_the_operator_sets_may_be_private(run: Callable[..., Result]) -> None:

@@ -1,6 +1,5 @@
 """A seller's keys change without an interruption, and its page shows no secret."""
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,10 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from manage import manage
+from models.api_key import ApiKey, add_key, hash_of, key_holder
 from models.db.connection import disconnect
 from models.db.schema import open_database
 from models.outbox import WEBHOOK
-from models.seller import API_KEY, Seller, seller_by_key_hash
+from models.seller import API_KEY, Seller
 from tests.support.rows import NOW, new_event, new_message, new_payment
 
 DAY = timedelta(days=1)
@@ -53,7 +53,7 @@ def document(result: Result) -> Any:
 
 def opens(api_key: str, now: datetime) -> bool:
     """Return whether the API accepts this key then."""
-    return seller_by_key_hash(hashlib.sha256(api_key.encode()).hexdigest(), now) is not None
+    return key_holder(hash_of(api_key), now) is not None
 
 
 def added(run: Run) -> str:
@@ -101,7 +101,7 @@ def test_a_second_overlap_stops_the_oldest_key_only_once_that_is_confirmed(run: 
     second = rotated(run, "--keep-old-for", "24")
     refused = run("rotate-key", "company1", "--keep-old-for", "24", answer="n\n")
     assert refused.exit_code == 1
-    assert "this previous key stops at once" in refused.stderr
+    assert "It stops at once if you make a new key." in refused.stderr
     now = datetime.now(UTC)
     assert [opens(key, now) for key in (first, second)] == [True, True]
     third = rotated(run, "--keep-old-for", "24", "--yes")
@@ -113,7 +113,7 @@ def test_an_overlap_that_is_over_needs_no_confirmation(run: Run) -> None:
     """The old key has stopped by itself."""
     added(run)
     second = rotated(run, "--keep-old-for", "1")
-    Seller.update(previous_api_key_until=NOW).execute()
+    ApiKey.update(expires_at=NOW).where(ApiKey.expires_at.is_null(False)).execute()
     assert "previous" not in run("show", "company1").stdout
     rotated(run, "--keep-old-for", "1")
     assert opens(second, datetime.now(UTC))
@@ -144,7 +144,24 @@ def test_an_overlap_that_cannot_be_is_a_usage_error(run: Run, options: list[str]
     added(run)
     result = run("rotate-key", "company1", "--keep-old-for", *options)
     assert result.exit_code == 2, result.output
-    assert Seller.get().previous_api_key_hash is None
+    assert ApiKey.get().expires_at is None
+
+
+def test_keys_with_a_list_of_permissions_outlive_a_new_key(run: Run) -> None:
+    """The command prints their number, and the command that lists them."""
+    added(run)
+    _, limited = add_key("company1", NOW, permissions=[])
+    text = run("rotate-key", "company1").stdout
+    assert "1 key with a list of permissions goes on working: " in text
+    assert text.endswith(" key list company1\n")
+    add_key("company1", NOW, permissions=[])
+    assert "2 keys with a list of permissions go on working" in run("rotate-key", "company1").stdout
+    assert opens(limited, NOW)
+    assert "list of permissions" not in run("rotate-key", "company1", "--webhook-secret").stdout
+    assert "API keys        3 work" in run("show", "company1").stdout
+    run("remove", "company1", "--yes")
+    run("add", "company1", "--restore")
+    assert not opens(limited, NOW)
 
 
 # Removal
@@ -163,7 +180,7 @@ def test_a_person_is_asked_before_a_seller_is_removed(run: Run) -> None:
     key = added(run)
     refused = run("remove", "company1", answer="n\n")
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert "The API key of seller company1 stops at once" in refused.stderr
+    assert "The API keys of seller company1 stop at once" in refused.stderr
     assert opens(key, NOW)
     assert run("remove", "company1", answer="y\n").exit_code == 0
     assert not opens(key, NOW)
@@ -215,7 +232,7 @@ def test_a_new_seller_is_shown_as_it_is(run: Run) -> None:
     added(run)
     lines = run("show", "company1").stdout.splitlines()
     assert {"Name            none", "Webhook         none", "Requests        0"} <= {*lines}
-    assert "API key         works" in lines
+    assert "API keys        1 works" in lines
 
 
 def test_no_secret_is_shown(run: Run) -> None:
@@ -224,7 +241,7 @@ def test_no_secret_is_shown(run: Run) -> None:
     second = document(run("rotate-key", "company1", "--webhook-secret", "--json"))["webhook_secret"]
     Seller.update(webhook_url="http://user:hunter2@host/paid", webhook_set_by=API_KEY).execute()
     row = Seller.get()
-    hidden = [key, second, row.previous_webhook_secret, row.api_key_hash, "hunter2", "whsec_", "nt_"]
+    hidden = [key, second, row.previous_webhook_secret, hash_of(key), "hunter2", "whsec_", "nt_"]
     for options in ([], ["--json"]):
         shown = run("show", "company1", *options).stdout
         assert "http://***@host/paid" in shown
@@ -238,7 +255,7 @@ def test_a_removed_seller_is_shown_too(run: Run) -> None:
     added(run)
     run("remove", "company1", "--yes")
     assert document(run("show", "company1", "--json"))["removed_at"] is not None
-    assert re.search(r"^API key +stopped$", run("show", "company1").stdout, re.MULTILINE)
+    assert re.search(r"^API keys +stopped$", run("show", "company1").stdout, re.MULTILINE)
     assert "there is no seller nobody" in run("show", "nobody").stderr
 
 

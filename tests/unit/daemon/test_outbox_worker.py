@@ -135,7 +135,6 @@ class Outbox:
         fields = {
             "id": name,
             "email": f"{name}@example.com",
-            "api_key_hash": name,
             "webhook_url": f"https://{name}.example/hook",
             "webhook_secret": "whsec_new",
             "created_at": NOW,

@@ -25,6 +25,17 @@ from models.address import (
     unclaimed_addresses,
     unknown_addresses,
 )
+from models.api_key import (
+    USE_NOTED_EVERY,
+    add_key,
+    is_use_to_note,
+    key_holder,
+    keys_of,
+    note_use,
+    replace_own_keys,
+    revoke,
+    working_keys,
+)
 from models.block import BLOCKS_KEPT, Block, add_blocks, block_at, forget_old_blocks, stored_tip
 from models.command import (
     add_acceptance,
@@ -63,7 +74,6 @@ from models.payment import (
     sample_addresses,
 )
 from models.rate import quotes, store_rates
-from models.seller import seller_by_key_hash
 from payments.price import Quote
 from payments.status import Status, assess
 from tests.support.programs import finish, run_program
@@ -73,6 +83,7 @@ from tests.support.rows import (
     TXID,
     fill_pool,
     new_event,
+    new_key,
     new_message,
     new_output,
     new_payment,
@@ -573,26 +584,93 @@ def test_parts_of_the_daemon_write_to_one_report() -> None:
 
 
 def test_a_removed_sellers_key_finds_no_seller() -> None:
-    seller = new_seller("company1", api_key_hash="a")
-    new_seller("company2", api_key_hash="b", removed_at=NOW)
-    assert [seller_by_key_hash(key, NOW) for key in "abc"] == [seller, None, None]
+    seller = new_seller("company1")
+    key = new_key(seller, key_hash="a", label="shop", permissions=["x"], last_used_at=NOW)
+    new_key(new_seller("company2", removed_at=NOW), key_hash="b")
+    found = key_holder("a", NOW)
+    assert found is not None
+    columns = ("id", "reference", "seller_id", "label", "permissions", "created_at", "last_used_at")
+    for name in columns:
+        assert getattr(found, name) == getattr(key, name)
+    assert (found.seller.id, found.seller.created_at) == ("company1", NOW)
+    assert [key_holder(each, NOW) for each in "bc"] == [None, None]
 
 
-def test_a_previous_key_works_until_its_time() -> None:
-    """A key of a removed seller does not, whatever its time is."""
+def test_a_key_works_until_its_time() -> None:
+    """A revoked key does not, whatever its time is."""
     until = NOW + timedelta(hours=1)
-    before = {"previous_api_key_hash": "old", "previous_api_key_until": until}
-    seller = new_seller("company1", api_key_hash="a", **before)
-    new_seller("company2", api_key_hash="b", removed_at=NOW, **(before | {"previous_api_key_hash": "gone"}))
-    new_seller("company3", api_key_hash="c", previous_api_key_hash="never")
+    seller = new_seller("company1")
+    times: dict[str, dict[str, Any]] = {
+        "new": {},
+        "old": {"expires_at": until},
+        "revoked": {"revoked_at": NOW},
+        "both": {"revoked_at": NOW, "expires_at": until},
+    }
+    for name, values in times.items():
+        new_key(seller, key_hash=name, **values)
     last = until - timedelta(microseconds=1)
-    assert [seller_by_key_hash(key, last) for key in ("a", "old", "gone", "never")] == [
-        seller,
-        seller,
-        None,
-        None,
-    ]
-    assert [seller_by_key_hash(key, until) for key in ("a", "old")] == [seller, None]
+    assert [key_holder(name, last) is not None for name in times] == [True, True, False, False]
+    assert [key_holder(name, until) is not None for name in times] == [True, False, False, False]
+    assert [key.key_hash for key in working_keys("company1", until)] == ["new"]
+
+
+def test_a_key_is_found_with_its_seller_by_one_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call of the API runs it."""
+    new_key(new_seller("company1"), key_hash="a")
+    statements: list[str] = []
+    execute = database.obj.execute_sql
+
+    def counted(sql: str, *parameters: Any) -> Any:
+        statements.append(sql)
+        return execute(sql, *parameters)
+
+    monkeypatch.setattr(database.obj, "execute_sql", counted)
+    found = key_holder("a", NOW)
+    assert found is not None
+    assert (found.seller.id, found.permissions, found.works(NOW)) == ("company1", None, True)
+    assert len(statements) == 1
+
+
+def test_a_use_is_noted_at_most_every_ten_minutes() -> None:
+    """A time in the future comes from a wrong clock, and the next use replaces it."""
+    key = new_key(new_seller("company1"))
+    assert is_use_to_note(key, NOW)
+    note_use(key, NOW)
+    stored = keys_of("company1")[0]
+    assert stored.last_used_at == NOW
+    almost = NOW + USE_NOTED_EVERY - timedelta(microseconds=1)
+    assert [is_use_to_note(stored, at) for at in (NOW, almost)] == [False, False]
+    assert is_use_to_note(stored, NOW + USE_NOTED_EVERY)
+    assert is_use_to_note(stored, NOW - timedelta(seconds=1))
+
+
+def test_a_key_is_revoked_once() -> None:
+    """The first time stays."""
+    key = new_key(new_seller("company1"))
+    assert revoke(key, NOW)
+    assert not revoke(key, NOW + timedelta(hours=1))
+    assert keys_of("company1")[0].revoked_at == NOW
+
+
+def test_new_own_keys_leave_keys_with_a_list_of_permissions() -> None:
+    """Without an overlap each other key stops. With an overlap the key that was to expire stops."""
+    seller, hour = new_seller("company1"), timedelta(hours=1)
+    new_key(new_seller("company2"), key_hash="other")
+    new_key(seller, key_hash="limited", permissions=[])
+    first, _ = add_key("company1", NOW)
+    second, _ = replace_own_keys("company1", hour, NOW)
+    names = {first.key_hash: "first", second.key_hash: "second", "limited": "limited", "other": "other"}
+
+    def working(at: datetime) -> list[str]:
+        return [names[name] for name in names if key_holder(name, at)]
+
+    assert working(NOW) == ["first", "second", "limited", "other"]
+    assert working(NOW + hour) == ["second", "limited", "other"]
+    third, _ = replace_own_keys("company1", hour, NOW)
+    names[third.key_hash] = "third"
+    assert working(NOW) == ["second", "limited", "other", "third"]
+    replace_own_keys("company1", timedelta(0), NOW)
+    assert working(NOW) == ["limited", "other"]
 
 
 def test_a_command_to_follow_a_chain_is_stored_once() -> None:

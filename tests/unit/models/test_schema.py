@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import models
 from models.address import Address, claim_address, free_count
+from models.api_key import REFERENCE, ApiKey, add_key, key_holder, keys_of
 from models.block import Block
 from models.command import DaemonCommand
 from models.daemon_status import DaemonReport, daemon_report
@@ -20,6 +22,7 @@ from models.db import schema
 from models.db.connection import (
     DatabaseError,
     Table,
+    UtcDateTimeField,
     database,
     disconnect,
     from_microseconds,
@@ -39,6 +42,7 @@ from tests.support.rows import (
     TXID,
     new_address,
     new_event,
+    new_key,
     new_message,
     new_output,
     new_payment,
@@ -243,6 +247,54 @@ def test_requests_of_before_keep_that_they_were_covered_and_confirmed(
     disconnect()
 
 
+def test_keys_of_before_go_on_working(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Present and previous keys move to their own table. A removed seller's keys stay without effect."""
+    until = NOW + timedelta(hours=1)
+    with monkeypatch.context() as then:
+        for path in schema.MIGRATIONS.glob("00*.py"):
+            if path.name < "0021":
+                (tmp_path / path.name).write_text(path.read_text())
+        then.setattr(schema, "MIGRATIONS", tmp_path)
+        schema.open_database(database_url)
+        removed = UtcDateTimeField().db_value(NOW)
+        for name, previous, at, removed_at in (
+            ("company1", "old1", UtcDateTimeField().db_value(until), None),
+            ("company2", "old2", None, None),
+            ("company3", None, None, None),
+            ("company4", "old4", UtcDateTimeField().db_value(until), removed),
+        ):
+            database.execute_sql(
+                with_paramstyle(
+                    "INSERT INTO seller (id, name, email, api_key_hash, previous_api_key_hash, "
+                    "previous_api_key_until, webhook_secret, created_at, webhook_set_by, removed_at) "
+                    "VALUES (?, 'Alpaca', '', ?, ?, ?, 'y', 5, 'operator', ?)"
+                ),
+                (name, f"new{name[-1]}", previous, at, removed_at),
+            )
+        disconnect()
+    schema.open_database(database_url)
+    holders = {
+        name: key.seller.id
+        for name in ("new1", "old1", "new2", "old2", "new3", "new4", "old4")
+        if (key := key_holder(name, NOW))
+    }
+    assert holders == {"new1": "company1", "old1": "company1", "new2": "company2", "new3": "company3"}
+    assert [key_holder(name, until) is None for name in ("new1", "old1")] == [False, True]
+    Seller.update(removed_at=None).execute()
+    assert [key_holder(name, NOW) for name in ("new4", "old4")] == [None, None]
+    keys = keys_of("company1")
+    assert {(key.label, key.permissions, key.expires_at) for key in keys} == {
+        ("previous key", None, until),
+        ("first key", None, None),
+    }
+    assert all(REFERENCE.fullmatch(key.reference) for key in keys)
+    add_key("company1", NOW)
+    assert Seller.get(Seller.id == "company1").name == "Alpaca"
+    disconnect()
+
+
 def test_a_failed_migration_changes_nothing(
     opened: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +351,7 @@ def test_a_table_with_another_column_has_another_shape(opened: str) -> None:
     migrated = table_shape(Seller)
     columns = migrated["columns"]
     assert {name for name, *_ in columns} == {field.column_name for field in Seller._meta.sorted_fields}
-    assert ("api_key_hash",) in migrated["unique"]
+    assert ("key_hash",) in table_shape(ApiKey)["unique"]
     database.execute_sql("ALTER TABLE seller ADD COLUMN city VARCHAR(20)")
     assert {name for name, *_ in table_shape(Seller)["columns"] - columns} == {"city"}
     assert table_shape(DaemonCommand)["references"] == {
@@ -417,8 +469,10 @@ def test_a_request_of_amount_zero_or_with_a_used_key_is_refused(opened: str) -> 
 
 def test_duplicates_in_other_tables_are_refused(opened: str) -> None:
     """The tables have sellers' keys, blocks, watched outpoints, prices and the report."""
-    new_seller("company1")
-    assert is_refused(lambda: new_seller("company2", api_key_hash="company1"))
+    key = new_key(new_seller("company1"))
+    other = new_seller("company2")
+    assert is_refused(lambda: new_key(other, key_hash="company1"))
+    assert is_refused(lambda: new_key(other, reference=key.reference))
     block = {"chainwork": "0" * 64, "mined_at": NOW}
     Block.insert(height=1, hash=BLOCK_HASH, **block).execute()
     assert is_refused(lambda: Block.insert(height=1, hash=TXID, **block).execute())
@@ -464,6 +518,11 @@ def test_frequent_queries_use_their_indexes(opened: str) -> None:
         ),
         ("SELECT id FROM output WHERE block_hash = 'a'", "output_block"),
         ("SELECT id FROM payment_request WHERE seller_id = 'a' AND order_id = '4711'", "payment_order"),
+        (
+            """SELECT k.id FROM api_key k JOIN seller s ON s.id = k.seller_id WHERE k.key_hash = 'a'
+            AND k.revoked_at IS NULL AND s.removed_at IS NULL""",
+            "api_key_key_hash",
+        ),
     ]:
         explain = "EXPLAIN QUERY PLAN" if is_sqlite() else "EXPLAIN"
         plan = database.execute_sql(f"{explain} {query}").fetchall()

@@ -1,6 +1,5 @@
 """A payment request is created once, at a fixed price, and shown only to its seller."""
 
-import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -10,12 +9,23 @@ from typing import Any
 import pytest
 
 from models.address import Address, free_count
+from models.api_key import USE_NOTED_EVERY, ApiKey, keys_of, revoke
 from models.command import ACCEPT, CANCEL, TRANSACTION, DaemonCommand
 from models.payment import PaymentRequest, cancel_payments, payment_by_idempotency_key
 from models.rate import Rate, store_rates
-from models.seller import Seller
+from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VIEW_INVOICES
 from tests.support.checkout_scenes import SCENES, create_in_scene
-from tests.support.web_server import BODY, KEY, NOW, WebServer, add_seller, open_shop, pay, stored
+from tests.support.web_server import (
+    BODY,
+    KEY,
+    NOW,
+    WebServer,
+    add_seller,
+    give_key,
+    open_shop,
+    pay,
+    stored,
+)
 
 TXID = "ab" * 32
 
@@ -445,12 +455,68 @@ def test_a_previous_key_opens_the_api_until_its_time(shop: WebServer) -> None:
     """The web server's clock decides. Both keys are the same seller's."""
     made = shop.created()
     new = {"Authorization": "Bearer nt_new"}
-    Seller.update(
-        api_key_hash=hashlib.sha256(b"nt_new").hexdigest(),
-        previous_api_key_hash=hashlib.sha256(KEY.encode()).hexdigest(),
-        previous_api_key_until=shop.now + timedelta(hours=1),
-    ).execute()
+    ApiKey.update(expires_at=shop.now + timedelta(hours=1)).execute()
+    give_key("company1", "nt_new")
     path = f"/api/v1/payments/{made['payment_request_id']}"
     assert [shop.get(path).status, shop.get(path, new).status] == [200, 200]
     shop.wait(hours=1)
     assert [shop.get(path).status, shop.get(path, new).status] == [401, 200]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "token", "Token", "TOKEN", "token  "])
+def test_a_key_comes_with_either_scheme_in_any_case(shop: WebServer, scheme: str) -> None:
+    """`token` is the scheme of BTCPay's clients."""
+    assert shop.get("/api/v1/rates", {"Authorization": f"{scheme} {KEY}"}).status == 200
+
+
+def test_a_key_may_do_only_what_its_permissions_allow(shop: WebServer) -> None:
+    """The problem names the missing permission and the key, and nothing is done."""
+    payment = f"/api/v1/payments/{shop.created()['payment_request_id']}"
+    calls = [
+        (CREATE_INVOICES, "POST", "/api/v1/payments"),
+        (VIEW_INVOICES, "GET", payment),
+        (VIEW_INVOICES, "GET", "/api/v1/payments"),
+        (VIEW_INVOICES, "GET", f"{payment}/events"),
+        (VIEW_INVOICES, "GET", "/api/v1/rates"),
+        (MODIFY_INVOICES, "POST", f"{payment}/transactions"),
+        (MODIFY_INVOICES, "POST", f"{payment}/accept"),
+        (MODIFY_INVOICES, "POST", f"{payment}/events/evt_x/redeliver"),
+        (MODIFY_INVOICES, "POST", f"{payment}/cancel"),
+    ]
+    implied = {MODIFY_INVOICES: {CREATE_INVOICES, VIEW_INVOICES, MODIFY_INVOICES}}
+    for number, has in enumerate(([], [CREATE_INVOICES], [VIEW_INVOICES], [MODIFY_INVOICES])):
+        key = give_key("company1", f"nt_{number}", permissions=has)
+        allowed = {each for policy in has for each in implied.get(policy, {policy})}
+        for policy, method, path in calls:
+            reply = shop.call(method, path, BODY if path.endswith("payments") else {}, _with(number))
+            assert (reply.status != 403) == (policy in allowed), (has, path)
+            if reply.status == 403:
+                assert reply.json["type"] == "urn:nodetill:problem:missing-permission"
+                assert reply.json["missing_permission"] == policy
+                assert policy in reply.json["detail"]
+                assert key.reference in reply.json["detail"]
+    assert PaymentRequest.select().count() == 3
+
+
+def _with(number: int) -> dict[str, str]:
+    return {"Authorization": f"token nt_{number}"}
+
+
+def test_the_last_use_of_a_key_is_kept(shop: WebServer) -> None:
+    """Most calls write nothing. A call without permission is a use, too."""
+    give_key("company1", "nt_0", permissions=[])
+    shop.get("/api/v1/rates")
+    shop.wait(minutes=9)
+    shop.get("/api/v1/rates")
+    shop.get("/api/v1/rates", _with(0))
+    assert [key.last_used_at for key in keys_of("company1")] == [NOW, NOW + timedelta(minutes=9)]
+    shop.wait(minutes=1)
+    shop.get("/api/v1/rates")
+    assert keys_of("company1")[0].last_used_at == NOW + USE_NOTED_EVERY
+
+
+def test_a_revoked_key_is_401_at_once(shop: WebServer) -> None:
+    """The seller's other keys go on working."""
+    give_key("company1", "nt_0")
+    revoke(keys_of("company1")[0], NOW)
+    assert [shop.get("/api/v1/rates", headers).status for headers in ({}, _with(0))] == [401, 200]

@@ -1,0 +1,212 @@
+"""The API keys of the sellers: their hashes, permissions and times. A key itself is stored nowhere."""
+
+import hashlib
+import re
+import secrets
+import string
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import peewee
+
+from models.db.connection import (
+    JsonField,
+    Table,
+    UtcDateTimeField,
+    database,
+    insert,
+    is_sqlite,
+    new_row,
+    with_paramstyle,
+)
+from models.seller import Seller
+
+BY_OPERATOR, BY_PAGE = "operator", "page"
+"""The makers of keys: the operator with a command, and the operator's page."""
+
+MAX_LABEL_CHARACTERS = 100
+REFERENCE = re.compile(r"key_[A-Za-z0-9]{16}")
+USE_NOTED_EVERY = timedelta(minutes=10)
+
+_BASE62 = string.ascii_letters + string.digits
+
+
+class ApiKey(Table):
+    """An API key. `reference` is its public name. `permissions` is None for all that its seller may do.
+
+    A key works while it is not revoked, has not expired, and its seller is not removed. `last_used_at` may be
+    ten minutes older than the last use.
+    """
+
+    seller_id: str
+    id = peewee.BigAutoField()
+    reference = peewee.CharField(max_length=20, unique=True)
+    seller = peewee.ForeignKeyField(Seller, on_delete="RESTRICT")
+    key_hash = peewee.CharField(max_length=64, unique=True)
+    label = peewee.TextField(default="")
+    permissions = JsonField(null=True)
+    created_at = UtcDateTimeField()
+    created_by = peewee.CharField(max_length=10, default=BY_OPERATOR)
+    last_used_at = UtcDateTimeField(null=True)
+    expires_at = UtcDateTimeField(null=True)
+    revoked_at = UtcDateTimeField(null=True)
+
+    def works(self, now: datetime) -> bool:
+        """Return whether the key is neither revoked nor expired. Its seller may be removed."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+# One statement, because each call of the API runs it.
+_HOLDER = """SELECT k.id, k.reference, k.key_hash, k.label, k.permissions, k.created_at, k.created_by,
+    k.last_used_at, k.expires_at, s.id, s.name, s.email, s.support, s.created_at, s.wallet_id
+    FROM api_key k JOIN seller s ON s.id = k.seller_id
+    WHERE k.key_hash = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)
+    AND s.removed_at IS NULL"""
+_KEY_FIELDS = (
+    "id", "reference", "key_hash", "label", "permissions", "created_at", "created_by", "last_used_at",
+    "expires_at",
+)  # fmt: skip
+_SELLER_FIELDS = ("id", "name", "email", "support", "created_at", "wallet_id")
+
+
+def key_holder(key_hash: str, now: datetime) -> ApiKey | None:
+    """Return the key with this hash and its seller, or None where no key with this hash works now."""
+    cursor = database.execute_sql(with_paramstyle(_HOLDER), (key_hash, ApiKey.expires_at.db_value(now)))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    count = len(_KEY_FIELDS)
+    key = new_row(ApiKey, **_converted(ApiKey, _KEY_FIELDS, row[:count]), revoked_at=None)
+    key.seller = new_row(Seller, **_converted(Seller, _SELLER_FIELDS, row[count:]), removed_at=None)
+    return key
+
+
+def new_api_key() -> str:
+    """Return a key of 256 random bits."""
+    return f"nt_{secrets.token_urlsafe(32)}"
+
+
+def hash_of(api_key: str) -> str:
+    """Return the hash to store. Nobody guesses 256 random bits, so there is no salt and no stretching."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+def new_reference() -> str:
+    """Return a public name for a new key."""
+    return f"key_{''.join(secrets.choice(_BASE62) for _ in range(16))}"
+
+
+def is_label(text: str) -> bool:
+    """Return whether the text may label a key: one line without control characters, possibly empty."""
+    return len(text) <= MAX_LABEL_CHARACTERS and text.isprintable()
+
+
+def add_key(
+    seller_id: str,
+    now: datetime,
+    *,
+    label: str = "",
+    permissions: Collection[str] | None = None,
+    by: str = BY_OPERATOR,
+    reference: str | None = None,
+) -> tuple[ApiKey, str]:
+    """Store a new key, and return it with the text of the key, which is stored nowhere.
+
+    Raise peewee.IntegrityError if a key with this reference exists, or if there is no such seller.
+    """
+    api_key = new_api_key()
+    row = new_row(
+        ApiKey,
+        reference=new_reference() if reference is None else reference,
+        seller=seller_id,
+        key_hash=hash_of(api_key),
+        label=label,
+        permissions=None if permissions is None else list(permissions),
+        created_at=now,
+        created_by=by,
+    )
+    row.id = insert(ApiKey, **row.__data__)
+    return row, api_key
+
+
+def revoke(key: ApiKey, now: datetime) -> bool:
+    """Stop a key for ever. Return False if it was revoked already."""
+    is_its = (ApiKey.id == key.id) & ApiKey.revoked_at.is_null()
+    return bool(ApiKey.update(revoked_at=now).where(is_its).execute())
+
+
+def revoke_all(seller_id: str, now: datetime) -> int:
+    """Stop every key of a seller. Return the number of keys that were not revoked before."""
+    is_its = (ApiKey.seller == seller_id) & ApiKey.revoked_at.is_null()
+    return int(ApiKey.update(revoked_at=now).where(is_its).execute())
+
+
+def replace_own_keys(
+    seller_id: str, keep_for: timedelta, now: datetime, label: str = ""
+) -> tuple[ApiKey, str]:
+    """Add a key with all permissions, and stop the seller's other keys that have all permissions.
+
+    The keys so far work on for `keep_for`. A key that was to expire stops at once. Keys with a list of
+    permissions go on working. Must run inside a transaction of the role that owns the tables.
+    """
+    if not is_sqlite():
+        # Two rotations at the same time would else leave two keys that both work.
+        database.execute_sql(with_paramstyle("SELECT 1 FROM seller WHERE id = ? FOR UPDATE"), (seller_id,))
+    own = (ApiKey.seller == seller_id) & ApiKey.permissions.is_null() & ApiKey.revoked_at.is_null()
+    is_to_stop = own & ApiKey.expires_at.is_null(False) if keep_for else own
+    # A key that has expired by itself needs no mark as revoked.
+    is_working = ApiKey.expires_at.is_null() | (ApiKey.expires_at > now)
+    ApiKey.update(revoked_at=now).where(is_to_stop & is_working).execute()
+    if keep_for:
+        ApiKey.update(expires_at=now + keep_for).where(own & ApiKey.expires_at.is_null()).execute()
+    return add_key(seller_id, now, label=label)
+
+
+def keys_of(seller_id: str) -> list[ApiKey]:
+    """Return all keys of a seller, the oldest first, also those that do not work any more."""
+    return list(ApiKey.select().where(ApiKey.seller == seller_id).order_by(ApiKey.id))
+
+
+def working_keys(seller_id: str, now: datetime) -> list[ApiKey]:
+    """Return the seller's keys that are neither revoked nor expired, the oldest first."""
+    return [key for key in keys_of(seller_id) if key.works(now)]
+
+
+def limited_keys(seller_id: str, now: datetime) -> int:
+    """Return the number of the seller's working keys that have a list of permissions."""
+    return sum(key.permissions is not None for key in working_keys(seller_id, now))
+
+
+def previous_key_until(seller_id: str, now: datetime) -> datetime | None:
+    """Return the time until which a previous key works, or None where no working key is to expire."""
+    times = [key.expires_at for key in working_keys(seller_id, now) if key.expires_at is not None]
+    return max(times, default=None)
+
+
+def all_keys() -> list[ApiKey]:
+    """Return the keys of all sellers, each with its seller, by seller and from the oldest to the newest."""
+    seller = (Seller.id, Seller.removed_at)
+    return list(ApiKey.select(ApiKey, *seller).join(Seller).order_by(ApiKey.seller, ApiKey.id))
+
+
+def key_by_reference(reference: str) -> ApiKey | None:
+    """Return the key of that public name, or None."""
+    key: ApiKey | None = ApiKey.get_or_none(ApiKey.reference == reference)
+    return key
+
+
+def is_use_to_note(key: ApiKey, now: datetime) -> bool:
+    """Return whether the stored time of the last use is too old, or in the future after a wrong clock."""
+    last = key.last_used_at
+    return last is None or not timedelta(0) <= now - last < USE_NOTED_EVERY
+
+
+def note_use(key: ApiKey, now: datetime) -> None:
+    """Store the time of this use. Must run inside a transaction."""
+    ApiKey.update(last_used_at=now).where(ApiKey.id == key.id).execute()
+
+
+def _converted(table: type[Table], names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    fields: Any = table._meta
+    return {name: fields.fields[name].python_value(value) for name, value in zip(names, values, strict=True)}

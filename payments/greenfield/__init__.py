@@ -1,0 +1,1 @@
+"""The rules of BTCPay's Greenfield API. Pure, as all of payments/ is."""
