@@ -16,6 +16,7 @@ from models.db.connection import Table
 from models.db.leadership import DaemonEpoch
 from models.db.sqlite import stream
 from models.decision import Decision
+from models.delivery import Delivery
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
 from models.output import Output, WatchedOutpoint
@@ -23,10 +24,12 @@ from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
 from models.wallet import Wallet
+from models.webhook import Webhook
 
 TABLES: tuple[type[Table], ...] = (
     Wallet,
     Seller,
+    Webhook,
     Address,
     PaymentRequest,
     Output,
@@ -34,6 +37,7 @@ TABLES: tuple[type[Table], ...] = (
     Block,
     Event,
     Message,
+    Delivery,
     Decision,
     Rate,
     DaemonCommand,

@@ -15,7 +15,15 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
-from admin.seller_keys import key_hash, new_api_key, renew_api_key, renew_webhook_secret
+from admin.seller_keys import (
+    key_hash,
+    new_api_key,
+    renew_api_key,
+    renew_webhook_secret,
+    restart_webhook_secret,
+    set_webhook_url,
+    webhook_secret,
+)
 from admin.seller_page import document, full_document, page
 from admin.terminal import table
 from admin.wallet_choice import chosen_wallet, wallets_change
@@ -24,7 +32,7 @@ from config.addresses import email_address, http_url, support_contact
 from config.proxy import check_reachable
 from config.types import InvalidValue, Kind
 from models.db.connection import database, snapshot
-from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
+from models.seller import SELLER_ID, Seller
 from payments.document import timestamp
 
 LONGEST_NAME = 200
@@ -102,8 +110,9 @@ def add(seller_id: str, wallet: str | None, restore: bool, as_json: bool, **valu
     """
     with open_settings_and_database() as settings:
         _refuse_unreachable(values.get("webhook_url"), settings)
-        row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=datetime.now(UTC))
-        _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
+        now = datetime.now(UTC)
+        row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=now)
+        _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=webhook_secret(row))
 
 
 @seller.command("list")
@@ -193,11 +202,18 @@ def set_(
         _refuse_unreachable(values["webhook_url"], settings)
         with database.atomic(), wallets_change(now):
             row = seller_named(seller_id)
+            url = values.pop("webhook_url")
             _set(row, values, wallet)
+            is_without_webhook = removed.pop("webhook_url")
+            new_secret = None
+            if url is not None or is_without_webhook:
+                new_secret = set_webhook_url(row, url, now)
             for name in (name for name, is_removed in removed.items() if is_removed):
                 setattr(row, _COLUMNS.get(name, name), None)
             row.save()
         changed = document(row)
+    if new_secret is not None:
+        changed["webhook_secret"] = new_secret
     answer(changed, facts(list(changed.items())), as_json)
 
 
@@ -238,7 +254,7 @@ def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_j
         with database.atomic():
             row = seller_named(seller_id)
             if webhook_secret:
-                change, new = renew_webhook_secret(row)
+                change, new = renew_webhook_secret(row, now)
             else:
                 change, new = renew_api_key(row, timedelta(hours=hours), now)
             row.save()
@@ -300,11 +316,14 @@ def add_seller(
                 f"{_removed(row)} and its payments are still there; "
                 f"to give them a new key: seller add {seller_id} --restore"
             )
-        _set(row, values, wallet)
+        url = values.get("webhook_url")
+        _set(row, {name: value for name, value in values.items() if name != "webhook_url"}, wallet)
         row.api_key_hash, row.removed_at = key_hash(api_key), None
         row.previous_api_key_hash = row.previous_api_key_until = None
-        row.webhook_secret, row.previous_webhook_secret = new_webhook_secret(), None
         _store(row, is_new=row.created_at == now)
+        restart_webhook_secret(row, now)
+        if url is not None:
+            set_webhook_url(row, url, now)
     return row, api_key
 
 
@@ -363,8 +382,6 @@ def _set(row: Seller, values: dict[str, str | None], wallet: str | None) -> None
     for name, value in values.items():
         if value is not None:
             setattr(row, name, value)
-    if values.get("webhook_url") is not None:
-        row.webhook_set_by = OPERATOR
 
 
 def _store(row: Seller, is_new: bool) -> None:

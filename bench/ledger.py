@@ -28,8 +28,8 @@ class Ledger:
         self._connection = connect(database)
         self._connection.execute("PRAGMA synchronous = full")
         self._connection.execute(
-            "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at) "
-            f"VALUES ('{SELLER}', '', '', '', '', 0)"
+            "INSERT INTO seller (id, name, email, api_key_hash, created_at) "
+            f"VALUES ('{SELLER}', '', '', '', 0)"
         )
         open_requests(database, range(FIRST_ADDRESS_ID, FIRST_ADDRESS_ID + request_count))
         found = self._connection.execute("SELECT script FROM address ORDER BY id").fetchall()

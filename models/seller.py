@@ -1,22 +1,18 @@
-"""The sellers, their API keys and their webhooks."""
+"""The sellers and their API keys."""
 
-import base64
 import re
-import secrets
 from datetime import datetime
 
 import peewee
 
-from models.db.connection import Table, UtcDateTimeField, database, fetch_one, with_paramstyle
+from models.db.connection import Table, UtcDateTimeField, fetch_one
 
-OPERATOR, API_KEY = "operator", "key"
 SELLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Seller(Table):
-    """A shop. The API key is stored as a SHA-256 hash. The webhook secret is stored as it is, for signatures.
+    """A shop. The API key is stored as a SHA-256 hash.
 
-    `webhook_set_by` is OPERATOR or API_KEY. A webhook address that was set with an API key must be public.
     The previous API key works before `previous_api_key_until`, by the web server's clock.
     `support` is the email address or the web page at which customers get help. `wallet_id` is the wallet
     of its addresses, or None for the default wallet.
@@ -29,23 +25,9 @@ class Seller(Table):
     api_key_hash = peewee.CharField(max_length=64, unique=True)
     previous_api_key_hash = peewee.CharField(max_length=64, unique=True, null=True)
     previous_api_key_until = UtcDateTimeField(null=True)
-    webhook_url = peewee.TextField(null=True)
-    webhook_secret = peewee.TextField()
-    webhook_set_by = peewee.TextField(default=OPERATOR)
-    previous_webhook_secret = peewee.TextField(null=True)
     created_at = UtcDateTimeField()
     removed_at = UtcDateTimeField(null=True)
     wallet_id = peewee.IntegerField(null=True)
-
-    @property
-    def signing_secrets(self) -> list[str]:
-        """Return the secrets that sign the seller's webhooks, the present one first."""
-        return [secret for secret in (self.webhook_secret, self.previous_webhook_secret) if secret]
-
-    @property
-    def needs_public_address(self) -> bool:
-        """Return whether webhooks may go to public addresses only, because an API key has set the URL."""
-        return bool(self.webhook_set_by != OPERATOR)
 
     def previous_key_until(self, now: datetime) -> datetime | None:
         """Return the time until which the previous API key works, or None where it does not work."""
@@ -53,16 +35,14 @@ class Seller(Table):
         return until if until is not None and now < until and self.removed_at is None else None
 
 
-# All columns except the webhook secrets. On PostgreSQL the web server's role may not read these secrets
-# (models/db/web_role.py).
 _PUBLIC_COLUMNS = (
-    "id, name, email, support, api_key_hash, previous_api_key_hash, previous_api_key_until, webhook_url, "
+    "id, name, email, support, api_key_hash, previous_api_key_hash, previous_api_key_until, "
     "created_at, removed_at"
 )
 
 
 def seller_by_key_hash(api_key_hash: str, now: datetime) -> Seller | None:
-    """Return the seller whose key has this hash, without its webhook secrets, unless it was removed.
+    """Return the seller whose key has this hash, unless it was removed.
 
     The previous key counts while it works.
     """
@@ -74,17 +54,6 @@ def seller_by_key_hash(api_key_hash: str, now: datetime) -> Seller | None:
 
 
 def seller_by_id(seller_id: str) -> Seller | None:
-    """Return the seller with this id, without its webhook secrets."""
+    """Return the seller with this id."""
     # The text contains only constants of this module.
     return fetch_one(Seller, f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE id = ?", seller_id)  # noqa: S608
-
-
-def has_webhook(seller_id: str) -> bool:
-    """Return whether this seller gets webhooks."""
-    query = "SELECT 1 FROM seller WHERE id = ? AND webhook_url IS NOT NULL AND removed_at IS NULL"
-    return database.execute_sql(with_paramstyle(query), (seller_id,)).fetchone() is not None
-
-
-def new_webhook_secret() -> str:
-    """Return a secret by Standard Webhooks, which is a prefix and 24 to 64 random bytes in base64."""
-    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"

@@ -146,7 +146,6 @@ def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:
     Seller.create(
         id=name,
         api_key_hash=hashlib.sha256(key.encode()).hexdigest(),
-        webhook_secret="whsec_unused",
         created_at=NOW,
         removed_at=removed_at,
     )

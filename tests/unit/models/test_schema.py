@@ -304,6 +304,7 @@ def test_a_table_with_another_column_has_another_shape(opened: str) -> None:
     assert table_shape(DaemonCommand)["references"] == {
         ("payment_id", "payment_request", "id", "CASCADE"),
         ("message_id", "message", "id", "CASCADE"),
+        ("webhook_id", "webhook", "id", "CASCADE"),
     }
 
 

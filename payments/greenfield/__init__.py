@@ -1,0 +1,1 @@
+"""BTCPay's Greenfield API in terms of payment requests: pure translations."""
