@@ -15,21 +15,19 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
-from admin.seller_keys import (
-    key_hash,
-    new_api_key,
-    renew_api_key,
+from admin.seller_choice import any_seller, seller_named, was_removed
+from admin.seller_keys import key_hash, new_api_key, renew_api_key
+from admin.seller_page import document, full_document, page
+from admin.seller_webhook import (
+    refuse_unreachable,
     renew_webhook_secret,
     restart_webhook_secret,
     set_webhook_url,
     webhook_secret,
 )
-from admin.seller_page import document, full_document, page
 from admin.terminal import table
 from admin.wallet_choice import chosen_wallet, wallets_change
-from config import Settings
 from config.addresses import email_address, http_url, support_contact
-from config.proxy import check_reachable
 from config.types import InvalidValue, Kind
 from models.db.connection import database, snapshot
 from models.seller import SELLER_ID, Seller
@@ -109,7 +107,7 @@ def add(seller_id: str, wallet: str | None, restore: bool, as_json: bool, **valu
     manage.py seller add company1 --restore
     """
     with open_settings_and_database() as settings:
-        _refuse_unreachable(values.get("webhook_url"), settings)
+        refuse_unreachable(values.get("webhook_url"), settings)
         now = datetime.now(UTC)
         row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=now)
         _print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=webhook_secret(row))
@@ -160,7 +158,7 @@ def show(seller_id: str, as_json: bool) -> None:
     manage.py seller show company1 --json
     """
     with open_settings_and_database(), snapshot():
-        found = full_document(_any_seller(seller_id), datetime.now(UTC))
+        found = full_document(any_seller(seller_id), datetime.now(UTC))
     answer(found, page(found), as_json)
 
 
@@ -199,7 +197,7 @@ def set_(
     wallet = values.pop("wallet")
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:
-        _refuse_unreachable(values["webhook_url"], settings)
+        refuse_unreachable(values["webhook_url"], settings)
         with database.atomic(), wallets_change(now):
             row = seller_named(seller_id)
             url = values.pop("webhook_url")
@@ -313,7 +311,7 @@ def add_seller(
             )
         elif not restore:
             raise CommandError(
-                f"{_removed(row)} and its payments are still there; "
+                f"{was_removed(row)} and its payments are still there; "
                 f"to give them a new key: seller add {seller_id} --restore"
             )
         url = values.get("webhook_url")
@@ -325,22 +323,6 @@ def add_seller(
         if url is not None:
             set_webhook_url(row, url, now)
     return row, api_key
-
-
-def seller_named(seller_id: str) -> Seller:
-    """Return the seller with this id. Raise CommandError where there is none, or where it is removed."""
-    row = _any_seller(seller_id)
-    if row.removed_at is not None:
-        raise CommandError(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
-    return row
-
-
-def _any_seller(seller_id: str) -> Seller:
-    """Return the seller with this id, even a removed one. Raise CommandError where there is none."""
-    row: Seller | None = Seller.get_or_none(Seller.id == seller_id)
-    if row is None:
-        raise CommandError(f"there is no seller {seller_id}; all sellers: seller list --all")
-    return row
 
 
 def _confirm_third_key(row: Seller, now: datetime, *, is_confirmed: bool) -> None:
@@ -368,14 +350,6 @@ def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, boo
         raise click.UsageError(f"nothing to set: give {allowed}")
 
 
-def _refuse_unreachable(webhook_url: str | None, settings: Settings) -> None:
-    """Raise CommandError for a webhook address that the daemon can't reach without PROXY."""
-    try:
-        check_reachable(webhook_url or "", settings.proxy)
-    except InvalidValue as wrong:
-        raise CommandError(f"the webhook address {wrong}") from None
-
-
 def _set(row: Seller, values: dict[str, str | None], wallet: str | None) -> None:
     if wallet is not None:
         row.wallet_id = chosen_wallet(wallet).id
@@ -390,10 +364,6 @@ def _store(row: Seller, is_new: bool) -> None:
     except peewee.IntegrityError as error:
         # Another process has added it meanwhile.
         raise CommandError(f"there is a seller {row.id} already") from error
-
-
-def _removed(row: Seller) -> str:
-    return f"seller {row.id} was removed at {timestamp(row.removed_at)}"
 
 
 def _print_secrets(row: Seller, change: str, as_json: bool, **new: str) -> None:

@@ -30,19 +30,19 @@ from daemon.delivery.queue import (
     next_attempt,
     next_message,
 )
-from daemon.net.errors import PermanentFailure, TemporaryFailure, reason
+from daemon.delivery.webhook_messages import SendsWebhooks, rendered, send_webhook
+from daemon.net.errors import PermanentFailure, TemporaryFailure
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.db.connection import chunked
 from models.outbox import EMAIL, Event, Message, delete_done, prunable_messages
-from models.webhook import BTCPAY, Webhook
+from models.webhook import BTCPAY
 from payments.greenfield.delivery import (
     MAX_REFUSALS,
-    delivery_body,
     is_final_refusal,
     is_server_error,
 )
-from payments.notifications import is_urgent, message_id, trial_body, webhook_body
+from payments.notifications import is_urgent, message_id
 from payments.status import EventType
 
 log = structlog.get_logger(__name__)
@@ -68,25 +68,6 @@ class SendsMail(Protocol):
         """Raise TemporaryFailure or PermanentFailure."""
 
 
-class SendsWebhooks(Protocol):
-    """The interface of `daemon.delivery.webhook.WebhookSender`."""
-
-    def send(
-        self,
-        url: str,
-        secrets: list[str],
-        event_reference: str,
-        body: bytes,
-        now: datetime,
-        *,
-        is_public_only: bool = False,
-    ) -> int | None:
-        """Return the HTTP status. Raise TemporaryFailure or PermanentFailure."""
-
-    def send_btcpay(self, url: str, secret: str, body: bytes, *, is_public_only: bool = False) -> int | None:
-        """Return the HTTP status. Raise TemporaryFailure or PermanentFailure."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """The outcome of an attempt. `failure` is None if the recipient accepted the message.
@@ -104,7 +85,8 @@ class _Outcome:
     @property
     def attempt(self) -> Attempt:
         """Return the attempt for the database."""
-        return Attempt(self.ended_at, self.http_code, None if self.failure is None else str(self.failure))
+        error = None if self.failure is None else str(self.failure)
+        return Attempt(self.ended_at, self.retry_from, self.http_code, error)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -240,31 +222,15 @@ class OutboxWorker(Worker):
     def _send(self, message: Message) -> int | None:
         """Send the message. Return the status of a webhook's HTTP response."""
         if message.channel != EMAIL:
-            return self._send_webhook(message)
+            return send_webhook(self._webhooks, message, self._clock())
         event = message.event
-        event_type = _render(EventType, event.type)
+        event_type = rendered(EventType, event.type)
         context = _context(event, self._settings)
-        text = _render(render_email, event_type, event.payload, context)
+        text = rendered(render_email, event_type, event.payload, context)
         reference = message_id(event.reference, self._settings.mail_from)
         urgent = is_urgent(event_type)
         self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=self._clock())
         return None
-
-    def _send_webhook(self, message: Message) -> int | None:
-        webhook, url = _open_webhook(message)
-        is_public_only = webhook.needs_public_address
-        if webhook.kind == BTCPAY:
-            body = _btcpay_body(message)
-            secret = webhook.btcpay_secret or ""
-            return self._webhooks.send_btcpay(url, secret, body, is_public_only=is_public_only)
-        return self._webhooks.send(
-            url,
-            webhook.signing_secrets,
-            message.event_reference,
-            _standard_body(message),
-            self._clock(),
-            is_public_only=is_public_only,
-        )
 
     def _mark_outcomes(self) -> None:
         while self._outcomes:
@@ -331,51 +297,6 @@ def _context(event: Event, settings: Settings) -> EmailContext:
         seller_contact=payment.seller.email,
         late_text=event.late_text or "",
     )
-
-
-def _render(render: Callable[..., Any], *arguments: Any) -> Any:
-    """Return the result of `render`. Raise PermanentFailure on an error, so that the queue continues."""
-    try:
-        return render(*arguments)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise PermanentFailure(reason(f"the event can't be written: {error!r}")) from error
-
-
-def _open_webhook(message: Message) -> tuple[Webhook, str]:
-    """Return the endpoint of a message, and its address.
-
-    Raise PermanentFailure if the endpoint gets no messages any more.
-    """
-    webhook: Webhook | None = message.webhook if message.webhook_id is not None else None
-    if webhook is None or webhook.url is None or webhook.seller.removed_at is not None:
-        raise PermanentFailure("the seller has no webhook address any more")
-    if webhook.removed_at is not None:
-        raise PermanentFailure("the endpoint was removed")
-    if not webhook.is_enabled and not message.is_test:
-        raise PermanentFailure("the endpoint is disabled")
-    return webhook, webhook.url
-
-
-def _standard_body(message: Message) -> bytes:
-    event = message.event if message.event_id is not None else None
-    if event is None:
-        return trial_body(message.webhook.seller_id, message.created_at)
-    event_type = _render(EventType, event.type)
-    body: bytes = _render(webhook_body, event_type, event.created_at, event.payload)
-    return body
-
-
-def _btcpay_body(message: Message) -> bytes:
-    body: bytes = _render(
-        partial(
-            delivery_body,
-            message.invoice_event,
-            webhook_reference=message.webhook.reference,
-            delivery=message.next_delivery_reference,
-            original_delivery=str(message.reference),
-        )
-    )
-    return body
 
 
 def _facts(message: Message) -> Mapping[str, Any]:

@@ -1,12 +1,18 @@
 """The messages that wait in the database: select the next message, and store the outcome of its attempt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import NamedTuple
 
-from daemon.delivery.superseding import let_pass, supersede_older
+from daemon.delivery.superseding import (
+    failing_payments,
+    hurry,
+    let_pass,
+    supersede_older,
+    try_stuck_again,
+)
 from daemon.unit_of_work import unit_of_work
 from models.db.connection import database, execute_many, fetch_one, get_row, with_paramstyle
 from models.db.leadership import check_epoch
@@ -44,10 +50,12 @@ _RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
 class Attempt:
     """An attempt to send a message. `error` is None if the recipient accepted the message.
 
-    `http_code` is the status of a webhook's HTTP response, or None without a response.
+    `ended_at` is a time of day. `retry_from` is the same moment by the clock of the schedule. `http_code` is
+    the status of a webhook's HTTP response, or None without a response.
     """
 
     ended_at: datetime
+    retry_from: datetime
     http_code: int | None = None
     error: str | None = None
 
@@ -107,7 +115,7 @@ def next_message(queue: str, now: datetime) -> Message | None:
     ):
         candidates = _candidates(condition, order, parameters)
         waiting = list(takewhile(lambda candidate: candidate.waits_for is not None, candidates))
-        _hold_back(waiting)
+        _hold_back(waiting, now)
         if len(waiting) < len(candidates):
             return message_to_send(candidates[len(waiting)].id)
         if len(candidates) == AT_ONCE:
@@ -202,11 +210,12 @@ def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> l
     return [_Candidate(*row) for row in database.execute_sql(with_paramstyle(query), parameters).fetchall()]
 
 
-def _hold_back(waiting: Sequence[_Candidate]) -> None:
+def _hold_back(waiting: Sequence[_Candidate], now: datetime) -> None:
     if waiting:
         query = "UPDATE message SET waits_for = ? WHERE id = ?"
         with unit_of_work("message-marked"):
             execute_many(query, [(candidate.waits_for, candidate.id) for candidate in waiting])
+            hurry({candidate.waits_for for candidate in waiting if candidate.waits_for is not None}, now)
 
 
 def _update(message: Message, attempt: Attempt, **values: object) -> list[Message]:
@@ -215,24 +224,25 @@ def _update(message: Message, attempt: Attempt, **values: object) -> list[Messag
     Change only the record of deliveries if a redelivery of the message was requested meanwhile, because then
     its schedule restarts. Return the older messages that this one supersedes.
     """
-    is_this = Message.id == message.id
-    is_unchanged = is_this & (Message.next_attempt_at == message.next_attempt_at)
-    deliveries = message.deliveries + 1
+    is_ordered = message.webhook_id is not None and message.webhook.kind == BTCPAY
     with unit_of_work("message-marked"):
-        changed = (
-            Message.update(attempts=message.attempts + 1, deliveries=deliveries, **values)
-            .where(is_unchanged)
-            .execute()
-        )
-        if not changed:
-            Message.update(deliveries=deliveries).where(is_this).execute()
-        elif values["next_attempt_at"] is None:
-            Message.update(waits_for=None).where(Message.waits_for == message.id).execute()
-        if message.webhook_id is None:
-            return []
-        add_delivery(message, attempt.ended_at, attempt.http_code, attempt.error)
-        if message.webhook.kind != BTCPAY:
+        failing = failing_payments(message.webhook) if is_ordered and attempt.error is None else set()
+        _store(message, values)
+        if message.webhook_id is not None:
+            add_delivery(message, attempt.ended_at, attempt.http_code, attempt.error)
+        if not is_ordered:
             return []
         superseded = supersede_older(message) if attempt.error is None else []
+        try_stuck_again(message.webhook, failing, attempt.retry_from)
         let_pass(message.webhook, attempt.ended_at)
         return superseded
+
+
+def _store(message: Message, values: Mapping[str, object]) -> None:
+    is_this = Message.id == message.id
+    is_unchanged = is_this & (Message.next_attempt_at == message.next_attempt_at)
+    counts = {"attempts": message.attempts + 1, "deliveries": message.deliveries + 1}
+    if not Message.update(**counts, **values).where(is_unchanged).execute():
+        Message.update(deliveries=message.deliveries + 1).where(is_this).execute()
+    elif values["next_attempt_at"] is None:
+        Message.update(waits_for=None).where(Message.waits_for == message.id).execute()

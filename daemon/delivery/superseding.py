@@ -5,14 +5,17 @@ After four answers with HTTP 5xx to this event, later events of the invoice may 
 accepted a later event, the older one is superseded, because it would move the order back.
 
 While the whole shop fails, the order holds. The whole shop fails if a pending message of another invoice has
-failed since the endpoint last accepted something.
+failed since the endpoint last accepted something. Answers from that time say nothing about one event. So each
+stuck event gets another attempt when the shop works again, before others may pass it.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from models.db.connection import database, fetch_all, placeholders, with_paramstyle
 from models.outbox import WEBHOOK, Message
-from models.webhook import Webhook
+from models.webhook import BTCPAY, Webhook
 from payments.greenfield.delivery import MIN_SERVER_ERRORS
 
 _MAX_READ = 500
@@ -51,16 +54,44 @@ def supersede_older(message: Message) -> list[Message]:
     return older
 
 
+def failing_payments(webhook: Webhook) -> set[int]:
+    """Return the invoices whose pending messages failed since the last acceptance, at most two of them."""
+    rows = database.execute_sql(with_paramstyle(_FAILING), (webhook.id, webhook.id)).fetchall()
+    return {payment_id for (payment_id,) in rows}
+
+
+def try_stuck_again(webhook: Webhook, failing: set[int], now: datetime) -> None:
+    """Give each event that is stuck another attempt, because the whole shop failed and works again.
+
+    `failing` has the failing invoices before the endpoint accepted something. An event for which others wait
+    is due at once. Must run inside the transaction that stores the acceptance.
+    """
+    for each in _stuck_messages(webhook) if failing else ():
+        if failing - {each.payment_id}:
+            again: dict[str, Any] = {"server_errors": MIN_SERVER_ERRORS - 1, "passed_at": None}
+            if Message.select().where(Message.waits_for == each.id).exists():
+                again["next_attempt_at"] = now
+            Message.update(**again).where(Message.id == each.id).execute()
+
+
+def hurry(message_ids: Iterable[int], now: datetime) -> None:
+    """Make these messages due if they may be stuck, because later events wait for them now."""
+    may_be_stuck = Message.server_errors >= MIN_SERVER_ERRORS - 1
+    is_later = Message.next_attempt_at > now
+    of_btcpay = Message.webhook.in_(Webhook.select(Webhook.id).where(Webhook.kind == BTCPAY))
+    is_one = Message.id.in_(list(message_ids)) & may_be_stuck & is_later & of_btcpay
+    Message.update(next_attempt_at=now).where(is_one).execute()
+
+
 def let_pass(webhook: Webhook, now: datetime) -> None:
     """Let later events pass each event of this endpoint that is stuck, or hold them again.
 
     Must run inside the transaction that stores an outcome.
     """
-    stuck = fetch_all(Message, _STUCK, webhook.queue, MIN_SERVER_ERRORS)
+    stuck = _stuck_messages(webhook)
     if not stuck:
         return
-    rows = database.execute_sql(with_paramstyle(_FAILING), (webhook.id, webhook.id)).fetchall()
-    failing = {payment_id for (payment_id,) in rows}
+    failing = failing_payments(webhook)
     held = [each.id for each in stuck if failing - {each.payment_id}]
     passed = [each.id for each in stuck if not failing - {each.payment_id}]
     _set_passed(held, None)
@@ -69,6 +100,10 @@ def let_pass(webhook: Webhook, now: datetime) -> None:
         # The text contains only placeholders.
         query = f"UPDATE message SET waits_for = NULL WHERE waits_for IN ({placeholders(passed)})"  # noqa: S608
         database.execute_sql(with_paramstyle(query), passed)
+
+
+def _stuck_messages(webhook: Webhook) -> list[Message]:
+    return fetch_all(Message, _STUCK, webhook.queue, MIN_SERVER_ERRORS)
 
 
 def _set_passed(message_ids: list[int], passed_at: datetime | None) -> None:
