@@ -32,6 +32,10 @@ MAX_WEBHOOKS = 50
 _ALPHABET = string.digits + string.ascii_letters
 _RANDOM_CHARACTERS = 20
 
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - it begins each secret, and is none
+_SECRET_BYTES = range(24, 65)
+
 
 class Webhook(Table):
     """An address that receives a seller's events.
@@ -127,13 +131,21 @@ def webhook_by_reference(reference: str) -> Webhook | None:
     return fetch_one(Webhook, query, reference)
 
 
+def all_endpoints() -> list[Webhook]:
+    """Return every endpoint that has an address and is not removed, by seller, the oldest first."""
+    # The text contains only constants of this module.
+    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE url IS NOT NULL AND removed_at IS NULL
+        ORDER BY seller_id, id"""  # noqa: S608
+    return fetch_all(Webhook, query)
+
+
 def first_standard_webhook(seller_id: str) -> Webhook | None:
-    """Return the seller's oldest standard endpoint, with its secrets, even if it has no address.
+    """Return the seller's oldest standard endpoint, with its secrets. One with an address comes first.
 
     The commands `seller add`, `seller set` and `seller rotate-key` set this endpoint.
     """
     query = """SELECT * FROM webhook WHERE seller_id = ? AND kind = 'standard' AND removed_at IS NULL
-        ORDER BY id LIMIT 1"""
+        ORDER BY url IS NULL, id LIMIT 1"""
     return fetch_one(Webhook, query, seller_id)
 
 
@@ -187,9 +199,27 @@ def remove_webhook(webhook: Webhook, now: datetime) -> bool:
     return update_webhook(webhook, removed_at=now)
 
 
+def check_secret(kind: str, secret: str) -> str | None:
+    """Return the reason why this kind of endpoint cannot have the secret, or None.
+
+    The secret of a btcpay endpoint can be any text that has a form in UTF-8.
+    """
+    if kind == BTCPAY:
+        # PostgreSQL stores no NUL. JSON can have half of a character.
+        is_text = "\0" not in secret and secret.encode("utf-8", "ignore").decode() == secret
+        return None if is_text else "a secret is text without the character NUL"
+    try:
+        key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if secret.startswith(_SECRET_PREFIX) and len(key) in _SECRET_BYTES:
+        return None
+    return f"a standard endpoint's secret is {_SECRET_PREFIX} and 24 to 64 bytes in base64"
+
+
 def new_webhook_secret() -> str:
     """Return a secret by Standard Webhooks, which is a prefix and 24 to 64 random bytes in base64."""
-    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    return f"{_SECRET_PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def new_btcpay_secret() -> str:

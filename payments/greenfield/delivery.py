@@ -19,6 +19,18 @@ MAX_REFUSALS = 3
 MIN_SERVER_ERRORS = 4
 """The number of HTTP 5xx after which later events of the invoice may pass, about 3 minutes."""
 
+INVOICE_EVENTS = (
+    "InvoiceCreated",
+    "InvoiceReceivedPayment",
+    "InvoiceProcessing",
+    "InvoicePaymentSettled",
+    "InvoiceSettled",
+    "InvoiceExpired",
+    "InvoiceExpiredPaidPartial",
+    "InvoiceInvalid",
+)
+"""The types of BTCPay's events that Nodetill sends. BTCPay has further ones, which an endpoint may name."""
+
 _TEMPORARY_REFUSALS = (408, 425, 429)
 """Request Timeout, Too Early, Too Many Requests: a later attempt can succeed. RFC 9110, 8470, 6585."""
 
