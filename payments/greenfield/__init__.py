@@ -1,1 +1,1 @@
-"""BTCPay's Greenfield API in terms of payment requests: pure translations."""
+"""The rules of BTCPay's Greenfield API. Pure, as all of payments/ is."""
