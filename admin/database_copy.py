@@ -17,6 +17,7 @@ from models.db.connection import Table
 from models.db.leadership import DaemonEpoch
 from models.db.sqlite import stream
 from models.decision import Decision
+from models.delivery import Delivery
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
 from models.output import Output, WatchedOutpoint
@@ -24,11 +25,13 @@ from models.payment import PaymentRequest
 from models.rate import Rate
 from models.seller import Seller
 from models.wallet import Wallet
+from models.webhook import Webhook
 
 TABLES: tuple[type[Table], ...] = (
     Wallet,
     Seller,
     ApiKey,
+    Webhook,
     Address,
     PaymentRequest,
     Output,
@@ -36,6 +39,7 @@ TABLES: tuple[type[Table], ...] = (
     Block,
     Event,
     Message,
+    Delivery,
     Decision,
     Rate,
     DaemonCommand,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from peewee import JOIN
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from admin.daemon import daemon_silence, warn_of
@@ -81,13 +82,19 @@ def undelivered(references: Iterable[str]) -> list[Message]:
 
     Raise CommandError where a reference does not exist, or has no such message.
     """
-    query = Message.select(Message, Event, PaymentRequest).join(Event).join(PaymentRequest)
-    query = query.where(Message.delivered_at.is_null()).order_by(Message.id)
+    query = (
+        Message.select(Message, Event, PaymentRequest)
+        .join(Event, JOIN.LEFT_OUTER)
+        .join_from(Message, PaymentRequest)
+    )
+    is_undelivered = Message.delivered_at.is_null() & Message.superseded_by.is_null()
+    query = query.where(is_undelivered).order_by(Message.id)
     found: dict[int, Message] = {}
     for reference in dict.fromkeys(references):
         # Every id is printable ASCII, and PostgreSQL refuses a NUL.
         valid = reference if reference.isprintable() and reference.isascii() else ""
-        rows = query.where((Event.reference == valid) | (PaymentRequest.reference == valid))
+        is_named = (Event.reference == valid) | (PaymentRequest.reference == valid)
+        rows = query.where(is_named | (Message.reference == valid))
         messages = {message.id: message for message in rows}
         if not messages:
             raise CommandError(
@@ -100,9 +107,9 @@ def undelivered(references: Iterable[str]) -> list[Message]:
 def document(message: Message) -> dict[str, Any]:
     """Return the public fields of an undelivered message."""
     return {
-        "event_id": message.event.reference,
-        "payment_request_id": message.event.payment.reference,
-        "type": message.event.type,
+        "event_id": message.event_reference,
+        "payment_request_id": message.payment.reference,
+        "type": message.event_type,
         "channel": message.channel,
         "recipient": message.recipient,
         "attempts": message.attempts,

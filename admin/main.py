@@ -16,6 +16,7 @@ from admin.settings import settings
 from admin.wallet import wallet
 from admin.wallets import add, default, labels, list_
 from admin.web_role import grant_web
+from admin.webhooks import webhook
 from version import VERSION
 
 
@@ -30,6 +31,7 @@ def manage() -> None:
     manage.py wallet create                    create a wallet in bitcoind
     manage.py wallet add shop KEY --default    use a descriptor or a public key
     manage.py seller add company1              add a shop, and print its key
+    manage.py webhook list                     list who receives events
     manage.py payment list --status confirmed  list confirmed payments
     manage.py events retry                     deliver failed messages again
     manage.py audit                            compare database and bitcoind
@@ -52,5 +54,5 @@ database.add_command(retire_pool)
 database.add_command(grant_web)
 for command in (add, list_, default, labels):
     wallet.add_command(command)
-for command in (seller, payment, events, wallet, doctor, audit, chain, database, settings):
+for command in (seller, webhook, payment, events, wallet, doctor, audit, chain, database, settings):
     manage.add_command(command)

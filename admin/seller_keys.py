@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from admin.cli import confirm, json_option, open_settings_and_database, yes_option
+from admin.seller_webhook import renew_webhook_secret
 from admin.sellers import id_argument, print_secrets, seller_named
 from config.command import manage_command
 from models.api_key import limited_keys, previous_key_until, replace_own_keys
 from models.db.connection import database
-from models.seller import Seller, new_webhook_secret
+from models.seller import Seller
 from payments.document import timestamp
 
 MAX_OVERLAP_HOURS = 30 * 24
@@ -54,7 +55,7 @@ def rotate_key(seller_id: str, hours: int, webhook_secret: bool, yes: bool, as_j
         with database.atomic():
             row = seller_named(seller_id)
             if webhook_secret:
-                change, new = _renew_webhook_secret(row)
+                change, new = renew_webhook_secret(row, now)
             else:
                 change, new = _renew_api_key(row, timedelta(hours=hours), now)
             row.save()
@@ -73,12 +74,6 @@ def _renew_api_key(row: Seller, keep_old_for: timedelta, now: datetime) -> tuple
         return "has a new key, and the old key has stopped", fields
     until = timestamp(now + keep_old_for)
     return f"has a new key, and the old key works until {until}", {**fields, "previous_key_until": until}
-
-
-def _renew_webhook_secret(row: Seller) -> tuple[str, dict[str, str]]:
-    """Give the row a new webhook secret. Return the change in words, and the fields to print."""
-    row.previous_webhook_secret, row.webhook_secret = row.webhook_secret, new_webhook_secret()
-    return "has a new secret", {"webhook_secret": row.webhook_secret}
 
 
 def _confirm_stop(row: Seller, now: datetime, *, is_confirmed: bool) -> None:

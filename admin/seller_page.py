@@ -8,19 +8,25 @@ from admin.terminal import readable_time
 from config.addresses import without_credentials
 from models.api_key import previous_key_until, working_keys
 from models.queries.sellers import requests_by_status, webhook_figures
-from models.seller import OPERATOR, Seller
+from models.seller import Seller
 from models.wallet import wallet_name
+from models.webhook import OPERATOR, endpoints_of, first_standard_webhook
 from payments.document import timestamp
 
 
 def document(row: Seller) -> dict[str, str | None]:
-    """Return the public fields of a seller. An old webhook address may hold a password, which is left out."""
+    """Return the public fields of a seller. An old webhook address may hold a password, which is left out.
+
+    The webhook address is that of the first standard endpoint.
+    """
+    webhook = first_standard_webhook(row.id)
+    url = None if webhook is None else webhook.url
     return {
         "seller_id": row.id,
         "name": row.name,
         "email": row.email,
         "support": row.support,
-        "webhook_url": None if row.webhook_url is None else without_credentials(row.webhook_url),
+        "webhook_url": None if url is None else without_credentials(url),
         "wallet": wallet_name(row.wallet_id),
         "created_at": timestamp(row.created_at),
         "removed_at": timestamp(row.removed_at),
@@ -30,12 +36,14 @@ def document(row: Seller) -> dict[str, str | None]:
 def full_document(row: Seller, now: datetime) -> dict[str, Any]:
     """Return the public fields with the state of the keys, of the webhooks, and of the requests."""
     figures, requests = webhook_figures(row.id), requests_by_status(row.id)
+    webhook = first_standard_webhook(row.id)
     return {
         **document(row),
         "keys": 0 if row.removed_at else len(working_keys(row.id, now)),
         "previous_key_until": timestamp(previous_key_until(row.id, now)),
-        "webhook_set_by": "operator" if row.webhook_set_by == OPERATOR else "api_key",
-        "webhook_secrets": len(row.signing_secrets),
+        "webhook_set_by": "operator" if webhook is None or webhook.set_by == OPERATOR else "api_key",
+        "webhook_secrets": 0 if webhook is None else len(webhook.signing_secrets),
+        "webhook_endpoints": len(endpoints_of(row)),
         "webhooks": {
             "delivered": figures.delivered,
             "waiting": figures.waiting,
@@ -61,6 +69,7 @@ def page(found: dict[str, Any]) -> str:
             ("API keys", _api_keys(found)),
             ("Webhook", _endpoint(found)),
             ("Webhook secret", _secret(found)),
+            *_endpoints(found),
             ("Webhooks", _deliveries(found["webhooks"])),
             *([("Last error", error)] if (error := found["webhooks"]["last_error"]) else []),
             ("Requests", _requests(found["requests"])),
@@ -84,7 +93,18 @@ def _endpoint(found: dict[str, Any]) -> str:
 
 
 def _secret(found: dict[str, Any]) -> str:
-    return "set" if found["webhook_secrets"] == 1 else "set; the previous secret signs, too"
+    count = found["webhook_secrets"]
+    if count == 0:
+        return "none"
+    return "set" if count == 1 else "set; the previous secret signs, too"
+
+
+def _endpoints(found: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return a line with the number of all endpoints, unless the lines above show all of them."""
+    count, shown = found["webhook_endpoints"], 0 if found["webhook_url"] is None else 1
+    if count == shown:
+        return []
+    return [("Endpoints", f"{count}; to list them: webhook list {found['seller_id']}")]
 
 
 def _deliveries(figures: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from admin.cli import (
     yes_option,
 )
 from admin.seller_page import document, full_document, page
+from admin.seller_webhook import restart_webhook_secret, set_webhook_url, webhook_secret
 from admin.terminal import table
 from admin.wallet_choice import chosen_wallet, wallets_change
 from config import Settings
@@ -24,7 +25,7 @@ from config.proxy import check_reachable
 from config.types import InvalidValue, Kind
 from models.api_key import add_key, revoke_all
 from models.db.connection import database, snapshot
-from models.seller import OPERATOR, SELLER_ID, Seller, new_webhook_secret
+from models.seller import SELLER_ID, Seller
 from payments.document import timestamp
 
 LONGEST_NAME = 200
@@ -103,8 +104,9 @@ def add(seller_id: str, wallet: str | None, restore: bool, as_json: bool, **valu
     """
     with open_settings_and_database() as settings:
         _refuse_unreachable(values.get("webhook_url"), settings)
-        row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=datetime.now(UTC))
-        print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=row.webhook_secret)
+        now = datetime.now(UTC)
+        row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=now)
+        print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=webhook_secret(row))
 
 
 @seller.command("list")
@@ -194,11 +196,18 @@ def set_(
         _refuse_unreachable(values["webhook_url"], settings)
         with database.atomic(), wallets_change(now):
             row = seller_named(seller_id)
+            url = values.pop("webhook_url")
             _set(row, values, wallet)
+            is_without_webhook = removed.pop("webhook_url")
+            new_secret = None
+            if url is not None or is_without_webhook:
+                new_secret = set_webhook_url(row, url, now)
             for name in (name for name, is_removed in removed.items() if is_removed):
                 setattr(row, _COLUMNS.get(name, name), None)
             row.save()
         changed = document(row)
+    if new_secret is not None:
+        changed["webhook_secret"] = new_secret
     answer(changed, facts(list(changed.items())), as_json)
 
 
@@ -256,12 +265,15 @@ def add_seller(
                 f"{_removed(row)} and its payments are still there; "
                 f"to give them a new key: seller add {seller_id} --restore"
             )
-        _set(row, values, wallet)
+        url = values.get("webhook_url")
+        _set(row, {name: value for name, value in values.items() if name != "webhook_url"}, wallet)
         row.removed_at = None
-        row.webhook_secret, row.previous_webhook_secret = new_webhook_secret(), None
         _store(row, is_new=row.created_at == now)
         revoke_all(seller_id, now)
         _, api_key = add_key(seller_id, now, label=FIRST_KEY)
+        restart_webhook_secret(row, now)
+        if url is not None:
+            set_webhook_url(row, url, now)
     return row, api_key
 
 
@@ -308,8 +320,6 @@ def _set(row: Seller, values: dict[str, str | None], wallet: str | None) -> None
     for name, value in values.items():
         if value is not None:
             setattr(row, name, value)
-    if values.get("webhook_url") is not None:
-        row.webhook_set_by = OPERATOR
 
 
 def _store(row: Seller, is_new: bool) -> None:

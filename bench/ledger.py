@@ -28,8 +28,7 @@ class Ledger:
         self._connection = connect(database)
         self._connection.execute("PRAGMA synchronous = full")
         self._connection.execute(
-            "INSERT INTO seller (id, name, email, webhook_secret, created_at) "
-            f"VALUES ('{SELLER}', '', '', '', 0)"
+            f"INSERT INTO seller (id, name, email, created_at) VALUES ('{SELLER}', '', '', 0)"
         )
         open_requests(database, range(FIRST_ADDRESS_ID, FIRST_ADDRESS_ID + request_count))
         found = self._connection.execute("SELECT script FROM address ORDER BY id").fetchall()

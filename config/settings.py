@@ -90,6 +90,11 @@ class Settings:
         kinds.whole_number(0, 144),
         "The confirmations that a payment needs if its request has no number",
     )
+    confirmations_minimum: int = setting(
+        "0",
+        kinds.whole_number(0, 144),
+        "The fewest confirmations that any payment needs, also if its request or CONFIRMATIONS has fewer",
+    )
     # A request may choose 60 seconds or more (docs/spec.md 4). A test on regtest may need fewer.
     payment_expiry: int = setting(
         "900", kinds.whole_number(1, 86_400, " of seconds"), "Seconds for which the quoted price holds"
@@ -219,6 +224,10 @@ class Settings:
         kinds.choice("debug", "info", "warning", "error"),
         "The lowest level that is logged: debug, info, warning or error",
     )
+
+    def confirmations_for(self, asked: int | None) -> int:
+        """Return the confirmations that a request needs if it asks for so many, or has no number."""
+        return max(self.confirmations if asked is None else asked, self.confirmations_minimum)
 
     @property
     def rate_sources(self) -> tuple[str, ...]:

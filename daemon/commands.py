@@ -13,18 +13,21 @@ from models.command import (
     FOLLOW,
     REASSESS,
     REDELIVER,
+    TEST_WEBHOOK,
     TRANSACTION,
     DaemonCommand,
     delete_commands,
 )
-from models.outbox import Message
+from models.outbox import Message, add_test_message
 from models.output import outputs_at
 from models.payment import PaymentRequest, cancel_payments, mark_for_reassessment
 from models.queries.pricing import late_money_of
+from models.webhook import random_text
 from payments.cancellation import obstacle
+from payments.greenfield.delivery import trial_event
 from payments.status import Status
 
-KINDS = (TRANSACTION, ACCEPT, REASSESS, REDELIVER, FOLLOW)
+KINDS = (TRANSACTION, ACCEPT, REASSESS, REDELIVER, FOLLOW, TEST_WEBHOOK)
 """The kinds that `handle` runs. Cancellations wait for a complete look at chain and mempool."""
 
 _MOMENT = timedelta(microseconds=1)
@@ -50,6 +53,8 @@ class CommandHandler:
             _reassess(changes)
         if redeliveries := by_kind[REDELIVER]:
             _redeliver(redeliveries, now)
+        if tests := by_kind[TEST_WEBHOOK]:
+            _test_webhooks(tests, now)
         if orders := by_kind[FOLLOW]:
             _close_orders(orders)
 
@@ -128,14 +133,29 @@ def _close_orders(commands: Sequence[DaemonCommand]) -> None:
 def _redeliver(commands: Sequence[DaemonCommand], now: datetime) -> None:
     """Queue messages for delivery now. A pruned message has no command any more."""
     ids = [command.message_id for command in commands]
-    changes = {"next_attempt_at": now, "delivered_at": None, "failed_at": None, "acknowledged_at": None}
+    now_due = {"next_attempt_at": now, "attempts": 0, "server_errors": 0, "refusals": 0}
+    ends = ("delivered_at", "failed_at", "acknowledged_at", "passed_at", "superseded_by")
     with unit_of_work("command-done"):
-        Message.update(**changes, attempts=0).where(Message.id.in_(ids)).execute()
+        Message.update(**now_due, **dict.fromkeys(ends)).where(Message.id.in_(ids)).execute()
         queued = list(Message.select().where(Message.id.in_(ids)).order_by(Message.id))
         delete_commands(commands)
     for message in queued:
-        reference, event_id = message.payment.reference, message.event.reference
-        log.info("redelivery queued", payment=reference, event_id=event_id, channel=message.channel)
+        reference = None if message.is_test else message.payment.reference
+        facts = {"event_id": message.event_reference, "channel": message.channel}
+        log.info("redelivery queued", payment=reference, **facts)
+
+
+def _test_webhooks(commands: Sequence[DaemonCommand], now: datetime) -> None:
+    """Queue a test for each endpoint, which the outbox worker sends once."""
+    webhooks = [webhook for command in commands if (webhook := command.webhook) is not None]
+    with unit_of_work("command-done"):
+        for webhook in webhooks:
+            reference = f"__test__{random_text()}__test__"
+            event = trial_event(webhook.seller_id, reference, int(now.timestamp()))
+            add_test_message(webhook, event, reference, now)
+        delete_commands(commands)
+    for webhook in webhooks:
+        log.info("webhook test queued", webhook=webhook.reference, seller=webhook.seller_id)
 
 
 def _reference(command: DaemonCommand) -> str | None:

@@ -23,12 +23,14 @@ from models.db.connection import (
 from models.decision import DecidedBy, DecisionKind, add_decision
 from models.outbox import Message
 from models.payment import PaymentRequest
+from models.webhook import Webhook
 from payments.cancellation import obstacle
 from payments.status import Status
 
 TRANSACTION, ACCEPT, CANCEL, REDELIVER, FOLLOW = "transaction", "accept", "cancel", "redeliver", "follow"
 REASSESS = "reassess"
 """The web process has changed a fact of a request, such as its mark."""
+TEST_WEBHOOK = "test_webhook"
 
 MAX_CHECKS_PER_SELLER = 10
 """The transactions of one seller in one batch. The limit lets all sellers take turns."""
@@ -49,11 +51,13 @@ class DaemonCommand(Table):
 
     payment_id: int | None
     message_id: int | None
+    webhook_id: int | None
     id = peewee.BigAutoField()
     kind = peewee.CharField(max_length=12)
     payment = peewee.ForeignKeyField(PaymentRequest, on_delete="CASCADE", null=True)
     txid = peewee.CharField(max_length=64, null=True)
     message = peewee.ForeignKeyField(Message, on_delete="CASCADE", null=True)
+    webhook = peewee.ForeignKeyField(Webhook, on_delete="CASCADE", null=True)
     created_at = UtcDateTimeField()
 
 
@@ -66,6 +70,7 @@ for _name, _kind, *_columns in (
     ("hint_one_redelivery", REDELIVER, DaemonCommand.message),
     ("hint_one_follow", FOLLOW, DaemonCommand.txid),
     ("hint_one_reassessment", REASSESS, DaemonCommand.payment),
+    ("hint_one_test", TEST_WEBHOOK, DaemonCommand.webhook),
 ):
     DaemonCommand.add_index(
         DaemonCommand.index(*_columns, name=_name, unique=True, where=DaemonCommand.kind == _kind)
@@ -128,6 +133,15 @@ def request_redeliveries(messages: Iterable[Message], now: datetime, transaction
         return 0
     with transaction():
         return sum(_insert_redeliveries(batch, now) for batch in chunked(waiting))
+
+
+def request_webhook_test(webhook: Webhook, now: datetime, transaction: OpenTransaction) -> bool:
+    """Store the command to send a test to an endpoint. Return False if the command is pending already."""
+    if is_webhook_test_pending(webhook):
+        return False
+    with transaction():
+        _add(kind=TEST_WEBHOOK, webhook=webhook.id, created_at=now)
+    return True
 
 
 def add_transaction_check(payment: PaymentRequest, txid: str, now: datetime) -> None:
@@ -221,6 +235,11 @@ def is_cancellation_pending(payment: PaymentRequest) -> bool:
 def is_redelivery_pending(message: Message) -> bool:
     """Return whether a command to send the message again is pending."""
     return bool(pending_redeliveries([message.id]))
+
+
+def is_webhook_test_pending(webhook: Webhook) -> bool:
+    """Return whether a command to send a test to the endpoint is pending."""
+    return _exists((DaemonCommand.kind == TEST_WEBHOOK) & (DaemonCommand.webhook == webhook.id))
 
 
 def acceptances_pending(payments: Iterable[PaymentRequest]) -> set[int]:

@@ -1,7 +1,10 @@
-"""The events of payments, and the messages that report them. An event has one message for each channel."""
+"""The events of payments, and the messages that report them.
+
+An event has one message for the operator's email, and one for each webhook endpoint that wants the event.
+"""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,12 +12,14 @@ import peewee
 
 from models.db.connection import JsonField, Table, UtcDateTimeField, database, insert, with_paramstyle
 from models.payment import PaymentRequest
+from models.webhook import Webhook, random_text
+from payments.greenfield.delivery import delivery_reference
 from payments.status import EventType
 
 EMAIL, WEBHOOK = "email", "webhook"
 
 # The first words of errors that contain nothing but an HTTP status, or a fault of this machine.
-_HARMLESS = ("HTTP ", "the seller", "the event", "an error in Nodetill")
+_HARMLESS = ("HTTP ", "the seller", "the endpoint", "the event", "an error in Nodetill")
 
 
 class Event(Table):
@@ -43,17 +48,27 @@ class Event(Table):
 class Message(Table):
     """A message that reports one event to one recipient.
 
-    `next_attempt_at` is None after the message is delivered or given up. `queue` is "email", or the seller of
-    the webhook. Messages of one queue wait for each other. `waits_for` is the id of an earlier message of the
-    same payment to the same recipient, while that message is pending. `acknowledged_at` is the time at which
-    the operator acknowledged that the delivery failed.
+    It reports `event`, or `invoice_event` to a btcpay endpoint. A message without a request is a test.
+
+    `next_attempt_at` is None after the message is delivered, given up or superseded. `recipient` is an email
+    address, or the reference of `webhook`. `queue` is "email", or the queue of the webhook. Messages of one
+    queue wait for each other. `waits_for` is the id of an earlier message of the same payment to the same
+    recipient, while that message is pending. `acknowledged_at` is the time at which the operator
+    acknowledged that the delivery failed.
+
+    `attempts` counts since the message or its redelivery was queued, and `deliveries` since the beginning.
+    `server_errors` counts answers with HTTP 5xx, and `refusals` those with HTTP 4xx that another attempt will
+    not change. From `passed_at` on, later messages of the same invoice need not wait. `superseded_by` is the
+    id of the later message that the endpoint accepted instead.
     """
 
-    event_id: int
-    payment_id: int
+    event_id: int | None
+    payment_id: int | None
+    webhook_id: int | None
     id = peewee.BigAutoField()
-    event = peewee.ForeignKeyField(Event, on_delete="CASCADE", backref="messages")
-    payment = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT")
+    # Any, because the ids show which of them a message has.
+    event: Any = peewee.ForeignKeyField(Event, on_delete="CASCADE", backref="messages", null=True)
+    payment: Any = peewee.ForeignKeyField(PaymentRequest, on_delete="RESTRICT", null=True)
     channel = peewee.CharField(max_length=8)
     recipient = peewee.TextField()
     queue = peewee.TextField()
@@ -65,9 +80,36 @@ class Message(Table):
     failed_at = UtcDateTimeField(null=True)
     acknowledged_at = UtcDateTimeField(null=True)
     waits_for = peewee.BigIntegerField(null=True)
+    webhook: Any = peewee.ForeignKeyField(Webhook, on_delete="RESTRICT", backref="messages", null=True)
+    reference = peewee.CharField(max_length=40, null=True, unique=True)
+    invoice_event = JsonField(null=True)
+    deliveries = peewee.IntegerField(default=0)
+    server_errors = peewee.IntegerField(default=0)
+    refusals = peewee.IntegerField(default=0)
+    passed_at = UtcDateTimeField(null=True)
+    superseded_by = peewee.BigIntegerField(null=True)
 
     class Meta:
         indexes = ((("event", "channel", "recipient"), True),)
+
+    @property
+    def is_test(self) -> bool:
+        """Return whether the operator ordered the message as a test. It reports no payment."""
+        return self.payment_id is None
+
+    @property
+    def event_type(self) -> str:
+        return str(self.event.type if self.event_id is not None else self.invoice_event["type"])
+
+    @property
+    def event_reference(self) -> str:
+        """Return the id of the event, or of the message if the message reports no event of its own table."""
+        return str(self.event.reference if self.event_id is not None else self.reference)
+
+    @property
+    def next_delivery_reference(self) -> str:
+        """Return the reference of the next attempt's delivery. It does not change before that is stored."""
+        return delivery_reference(str(self.reference), self.deliveries)
 
 
 def error_for_seller(message: Message) -> str | None:
@@ -102,20 +144,62 @@ def add_event(
     )
 
 
-def add_message(
-    event_id: int, payment_id: int, channel: str, recipient: str, queue: str, now: datetime
-) -> None:
-    """Store a message that is due at once."""
+def add_email(event_id: int, payment_id: int, recipient: str, now: datetime) -> None:
+    """Store an email about an event, which is due at once."""
     insert(
         Message,
         event=event_id,
         payment=payment_id,
-        channel=channel,
+        channel=EMAIL,
         recipient=recipient,
-        queue=queue,
+        queue=EMAIL,
         created_at=now,
         attempts=0,
         next_attempt_at=now,
+    )
+
+
+def add_webhook_message(
+    event_id: int, event_type: str, payment_id: int, webhook: Webhook, now: datetime
+) -> bool:
+    """Store the message of an event for a standard endpoint, due at once, if the endpoint wants the event."""
+    if not webhook.wants(event_type):
+        return False
+    _add_to(webhook, now, event=event_id, payment=payment_id)
+    return True
+
+
+def add_invoice_message(
+    payment_id: int, webhook: Webhook, invoice_event: Mapping[str, Any], now: datetime
+) -> bool:
+    """Store the message of an invoice's event for a btcpay endpoint, due at once, if it wants the event.
+
+    `invoice_event` is the body without `deliveryId`, `webhookId`, `originalDeliveryId` and `isRedelivery`.
+    """
+    if not webhook.wants(invoice_event["type"]):
+        return False
+    _add_to(webhook, now, payment=payment_id, invoice_event=invoice_event)
+    return True
+
+
+def add_test_message(
+    webhook: Webhook, invoice_event: Mapping[str, Any], reference: str, now: datetime
+) -> None:
+    """Store a test of an endpoint, which reports no payment."""
+    _add_to(webhook, now, reference=reference, invoice_event=invoice_event)
+
+
+def _add_to(webhook: Webhook, now: datetime, **values: Any) -> None:
+    insert(
+        Message,
+        channel=WEBHOOK,
+        recipient=webhook.reference,
+        queue=webhook.queue,
+        webhook=webhook.id,
+        created_at=now,
+        attempts=0,
+        next_attempt_at=now,
+        **{"reference": f"dl_{random_text()}", **values},
     )
 
 
@@ -138,15 +222,30 @@ def messages_of(events: Iterable[Event]) -> list[Message]:
 
 
 def prunable_messages(closed_before: datetime) -> list[int]:
-    """Return the ids of messages that were delivered before then, of requests that closed before then."""
+    """Return the ids of old messages: delivered or superseded ones of closed requests, and tests.
+
+    The delivery, or the superseded message, and the close of the request are all older than that.
+    """
     # Each message has a subquery, because closed requests stay for ever, and a list of them only grows.
-    query = """SELECT id FROM message WHERE delivered_at < ? AND
-        (SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"""
+    is_closed = "(SELECT p.closed_at FROM payment_request p WHERE p.id = message.payment_id) < ?"
+    # The text contains only constants of this function.
+    query = f"""SELECT id FROM message WHERE delivered_at < ? AND {is_closed}
+        UNION ALL
+        SELECT id FROM message WHERE superseded_by IS NOT NULL AND created_at < ? AND {is_closed}
+        UNION ALL
+        SELECT id FROM message WHERE payment_id IS NULL AND created_at < ? AND next_attempt_at IS NULL
+        """  # noqa: S608
     before = Message.delivered_at.db_value(closed_before)
-    return [row_id for (row_id,) in database.execute_sql(with_paramstyle(query), (before, before)).fetchall()]
+    rows = database.execute_sql(with_paramstyle(query), (before,) * 5).fetchall()
+    return [row_id for (row_id,) in rows]
 
 
-def delete_delivered(message_ids: Sequence[int]) -> int:
-    """Delete these messages, except those that are to be delivered again. Return the number deleted."""
-    is_still_delivered = Message.delivered_at.is_null(False) & Message.id.in_(message_ids)
-    return int(Message.delete().where(is_still_delivered).execute())
+def delete_done(message_ids: Sequence[int]) -> int:
+    """Delete these messages with the records of their deliveries. Return the number deleted.
+
+    Messages that are to be delivered again stay, as do those that failed then.
+    """
+    is_done = Message.delivered_at.is_null(False) | Message.superseded_by.is_null(False)
+    is_idle_test = Message.payment.is_null() & Message.next_attempt_at.is_null()
+    still = Message.id.in_(message_ids) & (is_done | is_idle_test)
+    return int(Message.delete().where(still).execute())

@@ -44,7 +44,7 @@ class PaymentRequest(Table):
     for another request. `archived_at` and `marked` come from that API: `marked` is "settled" or "invalid" if
     the shop marked the invoice by hand. `first_covered_at` and `first_confirmed_at` stay when the money is
     gone again. `invoice_reported` is what the endpoints of the kind `btcpay` have received
-    (payments/greenfield/reported.py). It is None before their first event.
+    (payments/greenfield/events.py). It is None before their first event.
     """
 
     seller_id: str

@@ -121,8 +121,8 @@ class Terms:
 
     @property
     def needed_sats(self) -> int:
-        """Return the smallest sum that covers the request, in satoshis."""
-        return self.amount_sats - self.tolerance_sats
+        """Return the smallest sum that covers the request, in satoshis. No tolerance makes it nothing."""
+        return max(self.amount_sats - self.tolerance_sats, 1)
 
     def accepts(self, output: "ReceivedOutput") -> bool:
         """Return whether an output is in time to pay for this request."""

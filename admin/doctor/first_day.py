@@ -7,6 +7,7 @@ from config import Settings
 from config.addresses import is_loopback
 from config.command import manage_command
 from models.seller import Seller
+from models.webhook import endpoints_of
 
 MOST_NAMED = 3
 DEFAULT_DOMAIN = "localhost"
@@ -44,7 +45,7 @@ def seller_finding() -> Finding:
             "sellers",
             f"there is none, so no shop can create a request: {manage_command()} seller add company1",
         )
-    silent = [row.id for row in sellers if not row.webhook_url]
+    silent = [row.id for row in sellers if not endpoints_of(row)]
     if not silent:
         return ok("sellers", f"{len(sellers)}, each with a webhook")
     names = ", ".join(silent[:MOST_NAMED])

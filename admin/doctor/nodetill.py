@@ -24,6 +24,7 @@ from models.outbox import Message
 from models.payment import PaymentRequest
 from models.queries.wallets import free_addresses, wallet_figures
 from models.seller import Seller
+from models.webhook import STANDARD, Webhook, endpoints_of, first_standard_webhook
 from payments.gap import gap_advice
 from web.monitoring.health import figures, problems
 
@@ -190,12 +191,29 @@ def _of_wallets() -> Iterator[Finding]:
 
 def _of_webhook_addresses(settings: Settings) -> Iterator[Finding]:
     """Yield the webhook addresses that were accepted once, but that no webhook reaches now."""
-    for seller in Seller.select().where(Seller.removed_at.is_null(), Seller.webhook_url.is_null(False)):
-        try:
-            check_reachable(http_url().read(seller.webhook_url or ""), settings.proxy)
-        except InvalidValue as wrong_value:
-            cure = f"{manage_command()} seller set {seller.id} --webhook-url URL"
-            yield wrong("webhooks", f"the address of seller {seller.id} {wrong_value}; correct it: {cure}")
+    for seller in Seller.select(Seller.id).where(Seller.removed_at.is_null()):
+        for webhook in endpoints_of(seller.id):
+            try:
+                check_reachable(http_url().read(webhook.url or ""), settings.proxy)
+            except InvalidValue as wrong_value:
+                yield wrong("webhooks", f"{_named(webhook)} {wrong_value}; correct it: {_cure(webhook)}")
+
+
+def _is_first(webhook: Webhook) -> bool:
+    """Return whether `seller set` sets this endpoint."""
+    first = first_standard_webhook(webhook.seller_id) if webhook.kind == STANDARD else None
+    return first is not None and first.id == webhook.id
+
+
+def _named(webhook: Webhook) -> str:
+    owner = f"of seller {webhook.seller_id}"
+    return f"the address {owner}" if _is_first(webhook) else f"the address {webhook.reference} {owner}"
+
+
+def _cure(webhook: Webhook) -> str:
+    if _is_first(webhook):
+        return f"{manage_command()} seller set {webhook.seller_id} --webhook-url URL"
+    return f"{manage_command()} webhook set {webhook.reference} --url URL"
 
 
 def _of_messages(pending: int, problem: str | None, now: datetime) -> Finding:

@@ -13,6 +13,7 @@ from daemon.delivery.webhook import WebhookSender, is_accepted
 from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, reason
 from daemon.net.http_client import Answer
 from models.seller import Seller
+from models.webhook import first_standard_webhook
 from payments.notifications import message_id, trial_body
 
 EMAIL, WEBHOOK = "test email", "test webhook"
@@ -46,17 +47,18 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     if seller is None:
         return wrong(WEBHOOK, f"there is no seller {seller_id}; all sellers: {manage_command()} seller list")
     cure = f"{manage_command()} seller set {seller_id} --webhook-url URL"
-    if not seller.webhook_url:
+    webhook = first_standard_webhook(seller_id)
+    if webhook is None or not webhook.url:
         return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
     sender = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     try:
         answer = sender.post(
-            seller.webhook_url,
-            seller.signing_secrets,
+            webhook.url,
+            webhook.signing_secrets,
             secrets.token_hex(16),
             trial_body(seller_id, now),
             now,
-            is_public_only=seller.needs_public_address,
+            is_public_only=webhook.needs_public_address,
         )
     except OutboundError as failure:
         cure = START_PROXY if is_caused_by(failure, ProxyUnusable) else f"correct the address: {cure}"

@@ -12,7 +12,7 @@ from daemon.counters import Counters
 from daemon.unit_of_work import unit_of_work
 from models.address import references_for
 from models.daemon_status import known_network, update_report
-from models.outbox import EMAIL, WEBHOOK, add_event, add_message, outputs_in_last_event
+from models.outbox import add_email, add_event, add_webhook_message, outputs_in_last_event
 from models.output import Output, forget_spends, note_gaps, outputs_by_address
 from models.payment import (
     PaymentRequest,
@@ -22,7 +22,7 @@ from models.payment import (
     store_assessments,
 )
 from models.queries.pricing import late_money_of
-from models.seller import has_webhook
+from models.webhook import STANDARD, webhooks_for
 from payments.document import payment_document
 from payments.notifications import should_email_operator
 from payments.status import Assessment, EventType, LastKnownState, Status, assess, events_between
@@ -155,8 +155,7 @@ class Assessor:
             return
         network = known_network()
         addresses = references_for({change.payment.address_id for change in changes})
-        sellers = {change.payment.seller_id for change in changes}
-        with_webhook = {seller_id for seller_id in sellers if has_webhook(seller_id)}
+        webhooks = webhooks_for({change.payment.seller_id for change in changes}, STANDARD)
         for change in changes:
             payment = change.payment
             address, _ = addresses[payment.address_id]
@@ -172,10 +171,9 @@ class Assessor:
             for event_type in change.events:
                 event_id = add_event(payment, event_type, document, now, late_text)
                 if should_email_operator(event_type, document):
-                    add_message(event_id, payment.id, EMAIL, self._settings.operator_email, EMAIL, now)
-                if payment.seller_id in with_webhook:
-                    queue = f"{WEBHOOK}:{payment.seller_id}"
-                    add_message(event_id, payment.id, WEBHOOK, payment.seller_id, queue, now)
+                    add_email(event_id, payment.id, self._settings.operator_email, now)
+                for webhook in webhooks.get(payment.seller_id, ()):
+                    add_webhook_message(event_id, event_type.value, payment.id, webhook, now)
 
     def _late_text(self, change: _Change, now: datetime) -> str | None:
         """Return the sentence on late money. It is stored, so that each attempt sends the same email."""

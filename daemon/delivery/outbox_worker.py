@@ -1,12 +1,12 @@
 """The outbox worker: it sends the messages in the database until their recipients have accepted them.
 
 One thread reads the messages and stores the outcomes. Each message is sent in a short-lived thread. There is
-a queue for emails, and a queue for each seller's webhook. A queue sends one message at a time, so a broken
+a queue for emails, and a queue for each webhook endpoint. A queue sends one message at a time, so a broken
 endpoint delays no other queue.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from daemon import failpoint
 from daemon.counters import Counters
 from daemon.delivery.emails import EmailContent, EmailContext, render_email
 from daemon.delivery.queue import (
+    Attempt,
     bring_forward,
     due_queues,
     mark_delayed,
@@ -29,12 +30,19 @@ from daemon.delivery.queue import (
     next_attempt,
     next_message,
 )
-from daemon.net.errors import PermanentFailure, TemporaryFailure, reason
+from daemon.delivery.webhook_messages import SendsWebhooks, rendered, send_webhook
+from daemon.net.errors import PermanentFailure, TemporaryFailure
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, in_a_thread
 from models.db.connection import chunked
-from models.outbox import EMAIL, Event, Message, delete_delivered, prunable_messages
-from payments.notifications import is_urgent, message_id, webhook_body
+from models.outbox import EMAIL, Event, Message, delete_done, prunable_messages
+from models.webhook import BTCPAY
+from payments.greenfield.delivery import (
+    MAX_REFUSALS,
+    is_final_refusal,
+    is_server_error,
+)
+from payments.notifications import is_urgent, message_id
 from payments.status import EventType
 
 log = structlog.get_logger(__name__)
@@ -60,34 +68,45 @@ class SendsMail(Protocol):
         """Raise TemporaryFailure or PermanentFailure."""
 
 
-class SendsWebhooks(Protocol):
-    """The interface of `daemon.delivery.webhook.WebhookSender`."""
-
-    def send(
-        self,
-        url: str,
-        secrets: list[str],
-        event_reference: str,
-        body: bytes,
-        now: datetime,
-        *,
-        is_public_only: bool = False,
-    ) -> None:
-        """Raise TemporaryFailure or PermanentFailure."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """The outcome of an attempt. `failure` is None if the recipient accepted the message.
 
     Both `ended_at` and `retry_from` are the end of the attempt. `ended_at` is a time of day, and `retry_from`
-    is a time of `_retry_time`.
+    is a time of `_retry_time`. `http_code` is the status of an HTTP response, or None without a response.
     """
 
     message: Message
     failure: TemporaryFailure | PermanentFailure | None
+    http_code: int | None
     ended_at: datetime
     retry_from: datetime
+
+    @property
+    def attempt(self) -> Attempt:
+        """Return the attempt for the database."""
+        error = None if self.failure is None else str(self.failure)
+        return Attempt(self.ended_at, self.retry_from, self.http_code, error)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the message's counts of HTTP errors that this outcome raises."""
+        code, message = self.http_code, self.message
+        if code is not None and is_server_error(code):
+            return {"server_errors": message.server_errors + 1}
+        if code is not None and is_final_refusal(code):
+            return {"refusals": message.refusals + 1}
+        return {}
+
+    def is_last(self) -> bool:
+        """Return whether no other attempt follows a failure, whatever the schedule allows."""
+        webhook = self.message.webhook if self.message.webhook_id is not None else None
+        if isinstance(self.failure, PermanentFailure) or self.message.is_test:
+            return True
+        if webhook is None:
+            return False
+        is_refused = webhook.kind == BTCPAY and self.counts.get("refusals", 0) >= MAX_REFUSALS
+        return is_refused or not webhook.automatic_redelivery
 
 
 class OutboxWorker(Worker):
@@ -187,39 +206,31 @@ class OutboxWorker(Worker):
         failure: TemporaryFailure | PermanentFailure | None = TemporaryFailure(
             "an error in Nodetill; its log has the details"
         )
+        http_code = None
         try:
             failpoint.reach(f"{message.channel}.to-be-sent")
-            self._send(message)
+            http_code = self._send(message)
             failpoint.reach(f"{message.channel}.sent")
             failure = None
         except (TemporaryFailure, PermanentFailure) as error:
-            failure = error
+            failure, http_code = error, error.status
         finally:
             # The outcome has its own time, because the database may accept it much later.
-            self._outcomes.append(_Outcome(message, failure, self._clock(), self._retry_time()))
+            self._outcomes.append(_Outcome(message, failure, http_code, self._clock(), self._retry_time()))
             self.wake()
 
-    def _send(self, message: Message) -> None:
-        event, seller, now = message.event, message.event.payment.seller, self._clock()
-        event_type = _render(EventType, event.type)
-        if message.channel == EMAIL:
-            context = _context(event, self._settings)
-            text = _render(render_email, event_type, event.payload, context)
-            reference = message_id(event.reference, self._settings.mail_from)
-            urgent = is_urgent(event_type)
-            self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=now)
-            return
-        if seller.removed_at is not None or not seller.webhook_url:
-            raise PermanentFailure("the seller has no webhook address any more")
-        body = _render(webhook_body, event_type, event.created_at, event.payload)
-        self._webhooks.send(
-            seller.webhook_url,
-            seller.signing_secrets,
-            event.reference,
-            body,
-            now,
-            is_public_only=seller.needs_public_address,
-        )
+    def _send(self, message: Message) -> int | None:
+        """Send the message. Return the status of a webhook's HTTP response."""
+        if message.channel != EMAIL:
+            return send_webhook(self._webhooks, message, self._clock())
+        event = message.event
+        event_type = rendered(EventType, event.type)
+        context = _context(event, self._settings)
+        text = rendered(render_email, event_type, event.payload, context)
+        reference = message_id(event.reference, self._settings.mail_from)
+        urgent = is_urgent(event_type)
+        self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=self._clock())
+        return None
 
     def _mark_outcomes(self) -> None:
         while self._outcomes:
@@ -237,22 +248,31 @@ class OutboxWorker(Worker):
         message, failure = outcome.message, outcome.failure
         failpoint.reach("outcome.to-be-marked")
         if failure is None:
-            mark_delivered(message, outcome.ended_at)
-            return partial(self._log, log.info, "delivered", outcome)
+            superseded = mark_delivered(message, outcome.attempt)
+            return partial(self._log_delivered, outcome, superseded)
         delay = next_attempt(message.attempts + 1, message.channel)
-        if isinstance(failure, PermanentFailure) or delay is None:
-            mark_given_up(message, str(failure), outcome.ended_at)
+        if delay is None or outcome.is_last():
+            mark_given_up(message, outcome.attempt, **outcome.counts)
             return partial(self._log, log.error, "given up", outcome, reason=str(failure))
-        mark_delayed(message, str(failure), outcome.retry_from + delay)
+        mark_delayed(message, outcome.attempt, outcome.retry_from + delay, **outcome.counts)
         again = {"reason": str(failure), "again_in_seconds": int(delay.total_seconds())}
         return partial(self._log, log.warning, "delayed", outcome, **again)
 
+    def _log_delivered(self, outcome: _Outcome, superseded: Sequence[Message]) -> None:
+        self._log(log.info, "delivered", outcome)
+        for message in superseded:
+            log.warning("message superseded", **_facts(message), by=outcome.message.event_type)
+
     def _log(self, write: Callable[..., Any], result: str, outcome: _Outcome, **more: Any) -> None:
         message = outcome.message
+        if message.is_test:
+            log.info("webhook tested", **_facts(message), http_code=outcome.http_code, **more)
+            return
         write(f"message {result}", **_facts(message), **more)
         self._counters.add("deliveries", f"{message.channel} {result}")
-        seen_at = message.event.payment.received_at
-        if result == "delivered" and message.event.type == EventType.RECEIVED and seen_at is not None:
+        seen_at = message.payment.received_at
+        is_news = message.event_id is not None and message.event.type == EventType.RECEIVED
+        if result == "delivered" and is_news and seen_at is not None:
             seconds = (outcome.ended_at - seen_at).total_seconds()
             self._counters.time(message.channel, max(seconds, 0))
 
@@ -260,7 +280,7 @@ class OutboxWorker(Worker):
         # The read comes before the transaction, because other writers wait for the transaction.
         outdated = prunable_messages(self._clock() - KEPT_FOR)
         with unit_of_work("messages-pruned"):
-            pruned = sum(delete_delivered(batch) for batch in chunked(outdated))
+            pruned = sum(delete_done(batch) for batch in chunked(outdated))
         self._prune_at = self._monotonic() + PRUNE_SECONDS
         if pruned:
             log.info("messages pruned", count=pruned)
@@ -279,20 +299,13 @@ def _context(event: Event, settings: Settings) -> EmailContext:
     )
 
 
-def _render(render: Callable[..., Any], *arguments: Any) -> Any:
-    """Return the result of `render`. Raise PermanentFailure on an error, so that the queue continues."""
-    try:
-        return render(*arguments)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise PermanentFailure(reason(f"the event can't be written: {error!r}")) from error
-
-
 def _facts(message: Message) -> Mapping[str, Any]:
-    event = message.event
+    endpoint = {} if message.webhook_id is None else {"webhook": message.recipient}
     return {
-        "payment": event.payment.reference,
-        "event_type": event.type,
-        "event_id": event.reference,
+        "payment": None if message.is_test else message.payment.reference,
+        "event_type": message.event_type,
+        "event_id": message.event_reference,
         "channel": message.channel,
         "attempt": message.attempts + 1,
+        **endpoint,
     }

@@ -1,16 +1,26 @@
 """The messages that wait in the database: select the next message, and store the outcome of its attempt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import NamedTuple
 
+from daemon.delivery.superseding import (
+    failing_payments,
+    hurry,
+    let_pass,
+    supersede_older,
+    try_stuck_again,
+)
 from daemon.unit_of_work import unit_of_work
 from models.db.connection import database, execute_many, fetch_one, get_row, with_paramstyle
 from models.db.leadership import check_epoch
+from models.delivery import add_delivery
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
 from models.seller import Seller
+from models.webhook import BTCPAY, Webhook
 
 AT_ONCE = 50
 """The messages of a queue that one turn of the outbox worker reads."""
@@ -34,6 +44,20 @@ _SCHEDULES = ((EMAIL, _SCHEDULE_OF_EMAIL), (WEBHOOK, _SCHEDULE))
 # Each condition is the same as in an index, word for word, so that the database uses the index.
 _FRESH = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts = 0"
 _RETRY = "next_attempt_at IS NOT NULL AND waits_for IS NULL AND attempts > 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to send a message. `error` is None if the recipient accepted the message.
+
+    `ended_at` is a time of day. `retry_from` is the same moment by the clock of the schedule. `http_code` is
+    the status of a webhook's HTTP response, or None without a response.
+    """
+
+    ended_at: datetime
+    retry_from: datetime
+    http_code: int | None = None
+    error: str | None = None
 
 
 class _Candidate(NamedTuple):
@@ -79,8 +103,10 @@ def next_message(queue: str, now: datetime) -> Message | None:
     """Return the next message of a queue: a fresh message, else the retry that has been due the longest.
 
     Messages of one payment to one recipient keep their order. A message that waits for an earlier message is
-    held back. Return None if all messages of this turn wait, and then call again. Raise LockLost if another
-    daemon has taken over.
+    held back, unless it may pass the earlier one (daemon/delivery/superseding.py).
+
+    Return None if all messages of this turn wait, and then call again. Raise LockLost if another daemon has
+    taken over.
     """
     stored_now = Message.next_attempt_at.db_value(now)
     for condition, order, parameters in (
@@ -89,7 +115,7 @@ def next_message(queue: str, now: datetime) -> Message | None:
     ):
         candidates = _candidates(condition, order, parameters)
         waiting = list(takewhile(lambda candidate: candidate.waits_for is not None, candidates))
-        _hold_back(waiting)
+        _hold_back(waiting, now)
         if len(waiting) < len(candidates):
             return message_to_send(candidates[len(waiting)].id)
         if len(candidates) == AT_ONCE:
@@ -98,7 +124,7 @@ def next_message(queue: str, now: datetime) -> Message | None:
 
 
 def message_to_send(message_id: int) -> Message | None:
-    """Return the message with its event, payment and seller, or None if it is no longer pending.
+    """Return the message with its event, payment, webhook and seller, or None if it is no longer pending.
 
     Raise LockLost if another daemon has taken over.
     """
@@ -106,26 +132,46 @@ def message_to_send(message_id: int) -> Message | None:
     query = "SELECT * FROM message WHERE id = ? AND next_attempt_at IS NOT NULL"
     message = fetch_one(Message, query, message_id)
     if message is not None:
-        # Four queries by id are faster than a join by the query builder.
-        message.event = get_row(Event, message.event_id)
-        message.event.payment = get_row(PaymentRequest, message.event.payment_id)
-        message.event.payment.seller = get_row(Seller, message.event.payment.seller_id)
+        _read_parents(message)
     return message
 
 
-def mark_delivered(message: Message, now: datetime) -> None:
-    """Store that the recipient accepted the message."""
-    _update(message, delivered_at=now, next_attempt_at=None)
+def _read_parents(message: Message) -> None:
+    # Queries by id are faster than a join by the query builder.
+    if message.webhook_id is not None:
+        message.webhook = get_row(Webhook, message.webhook_id)
+        message.webhook.seller = get_row(Seller, message.webhook.seller_id)
+    if message.payment_id is not None:
+        payment = message.payment = get_row(PaymentRequest, message.payment_id)
+        has_webhook = message.webhook_id is not None
+        payment.seller = message.webhook.seller if has_webhook else get_row(Seller, payment.seller_id)
+    if message.event_id is not None:
+        message.event = get_row(Event, message.event_id)
+        message.event.payment = message.payment
 
 
-def mark_delayed(message: Message, error: str, next_attempt_at: datetime) -> None:
-    """Store that an attempt failed, and the time of the next attempt."""
-    _update(message, last_error=error, next_attempt_at=next_attempt_at)
+def mark_delivered(message: Message, attempt: Attempt) -> list[Message]:
+    """Store that the recipient accepted the message. Return the older messages that it supersedes."""
+    return _update(message, attempt, delivered_at=attempt.ended_at, next_attempt_at=None)
 
 
-def mark_given_up(message: Message, error: str, now: datetime) -> None:
-    """Store that the last attempt failed, so that no other attempt follows."""
-    _update(message, last_error=error, failed_at=now, next_attempt_at=None)
+def mark_delayed(message: Message, attempt: Attempt, next_attempt_at: datetime, **counts: int) -> None:
+    """Store that an attempt failed, the time of the next attempt, and the counts of HTTP errors."""
+    _update(message, attempt, last_error=attempt.error, next_attempt_at=next_attempt_at, **counts)
+
+
+def mark_given_up(message: Message, attempt: Attempt, **counts: int) -> None:
+    """Store that the last attempt failed, so that no other attempt follows. A test needs no decision."""
+    acknowledged = {"acknowledged_at": attempt.ended_at} if message.is_test else {}
+    _update(
+        message,
+        attempt,
+        last_error=attempt.error,
+        failed_at=attempt.ended_at,
+        next_attempt_at=None,
+        **counts,
+        **acknowledged,
+    )
 
 
 def bring_forward(now: datetime) -> None:
@@ -157,27 +203,46 @@ def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> l
             SELECT max(earlier.id) FROM message AS earlier
             WHERE earlier.payment_id = message.payment_id AND earlier.channel = message.channel
                 AND earlier.recipient = message.recipient AND earlier.id < message.id
-                AND earlier.next_attempt_at IS NOT NULL
+                AND earlier.next_attempt_at IS NOT NULL AND earlier.passed_at IS NULL
         )
         FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {AT_ONCE}
         """  # noqa: S608
     return [_Candidate(*row) for row in database.execute_sql(with_paramstyle(query), parameters).fetchall()]
 
 
-def _hold_back(waiting: Sequence[_Candidate]) -> None:
+def _hold_back(waiting: Sequence[_Candidate], now: datetime) -> None:
     if waiting:
         query = "UPDATE message SET waits_for = ? WHERE id = ?"
         with unit_of_work("message-marked"):
             execute_many(query, [(candidate.waits_for, candidate.id) for candidate in waiting])
+            hurry({candidate.waits_for for candidate in waiting if candidate.waits_for is not None}, now)
 
 
-def _update(message: Message, **values: object) -> None:
+def _update(message: Message, attempt: Attempt, **values: object) -> list[Message]:
     """Store the outcome of an attempt. If the message is done, release the messages that wait for it.
 
-    Change nothing if a redelivery of the message was requested meanwhile, because then its schedule restarts.
+    Change only the record of deliveries if a redelivery of the message was requested meanwhile, because then
+    its schedule restarts. Return the older messages that this one supersedes.
     """
-    is_unchanged = (Message.id == message.id) & (Message.next_attempt_at == message.next_attempt_at)
+    is_ordered = message.webhook_id is not None and message.webhook.kind == BTCPAY
     with unit_of_work("message-marked"):
-        changed = Message.update(attempts=message.attempts + 1, **values).where(is_unchanged).execute()
-        if changed and values["next_attempt_at"] is None:
-            Message.update(waits_for=None).where(Message.waits_for == message.id).execute()
+        failing = failing_payments(message.webhook) if is_ordered and attempt.error is None else set()
+        _store(message, values)
+        if message.webhook_id is not None:
+            add_delivery(message, attempt.ended_at, attempt.http_code, attempt.error)
+        if not is_ordered:
+            return []
+        superseded = supersede_older(message) if attempt.error is None else []
+        try_stuck_again(message.webhook, failing, attempt.retry_from)
+        let_pass(message.webhook, attempt.ended_at)
+        return superseded
+
+
+def _store(message: Message, values: Mapping[str, object]) -> None:
+    is_this = Message.id == message.id
+    is_unchanged = is_this & (Message.next_attempt_at == message.next_attempt_at)
+    counts = {"attempts": message.attempts + 1, "deliveries": message.deliveries + 1}
+    if not Message.update(**counts, **values).where(is_unchanged).execute():
+        Message.update(deliveries=message.deliveries + 1).where(is_this).execute()
+    elif values["next_attempt_at"] is None:
+        Message.update(waits_for=None).where(Message.waits_for == message.id).execute()

@@ -1,6 +1,6 @@
-"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com)."""
+"""Webhooks by Standard Webhooks (https://www.standardwebhooks.com), and webhooks in BTCPay's form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
@@ -9,8 +9,12 @@ from config import HostList, Proxy
 from daemon.net.addresses import IPAddress, is_public, is_public_name, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
 from daemon.net.http_client import Answer, exchange
+from payments.greenfield.delivery import SIGNATURE_HEADER, signature
 
 DEADLINE_SECONDS = 10.0
+BTCPAY_DEADLINE_SECONDS = 30.0
+"""A shop's plug-in calls the API and sends emails before it answers. BTCPay Server waits for 100 s."""
+
 BODY_SECONDS = 1.0
 """The longest wait for the body of a response. Only the status matters. The body is read as a courtesy."""
 
@@ -29,8 +33,10 @@ class WebhookSender:
         deadline_seconds: float = DEADLINE_SECONDS,
         private_hosts: HostList | None = None,
         proxy: Proxy | None = None,
+        btcpay_deadline_seconds: float = BTCPAY_DEADLINE_SECONDS,
     ) -> None:
         self._deadline_seconds = deadline_seconds
+        self._btcpay_deadline_seconds = btcpay_deadline_seconds
         self._private_hosts = private_hosts or HostList()
         self._proxy = proxy
 
@@ -43,18 +49,24 @@ class WebhookSender:
         now: datetime,
         *,
         is_public_only: bool = False,
-    ) -> None:
-        """Post `body`, signed with each of `secrets`. Return when the seller has accepted it.
+    ) -> int:
+        """Post `body`, signed with each of `secrets`. Return the status with which the seller accepted it.
 
         A 2xx status within `deadline_seconds` is a delivery, even if the body of the response fails.
         `is_public_only` refuses hosts in private networks. Raise TemporaryFailure, or PermanentFailure for
         410 Gone.
         """
         response = self.post(url, secrets, event_reference, body, now, is_public_only=is_public_only)
-        if response.status == GONE:
-            raise PermanentFailure("HTTP 410: the address is gone")
-        if not is_accepted(response):
-            raise TemporaryFailure(f"HTTP {response.status}")
+        return _accepted_status(response)
+
+    def send_btcpay(self, url: str, secret: str, body: bytes, *, is_public_only: bool = False) -> int:
+        """Post `body` in BTCPay's form, signed with `secret`. Return and raise as `send` does.
+
+        The time limit is `BTCPAY_DEADLINE_SECONDS`.
+        """
+        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: signature(secret, body)}
+        response = self._exchange(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
+        return _accepted_status(response)
 
     def post(
         self,
@@ -73,13 +85,18 @@ class WebhookSender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": _signatures(secrets, event_reference, body, now),
         }
+        return self._exchange(url, headers, body, self._deadline_seconds, is_public_only)
+
+    def _exchange(
+        self, url: str, headers: Mapping[str, str], body: bytes, deadline_seconds: float, is_public_only: bool
+    ) -> Answer:
         try:
             return exchange(
                 "POST",
                 url,
                 headers=headers,
                 body=body,
-                deadline_seconds=self._deadline_seconds,
+                deadline_seconds=deadline_seconds,
                 most_bytes=MOST_BYTES,
                 proxy=self._proxy,
                 body_seconds=BODY_SECONDS,
@@ -93,6 +110,14 @@ class WebhookSender:
             # The proxy looks up the name. So this machine can check the name, and the proxy the address.
             return is_public_name(host) or self._private_hosts.has_name(host)
         return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
+
+
+def _accepted_status(response: Answer) -> int:
+    if response.status == GONE:
+        raise PermanentFailure("HTTP 410: the address is gone", response.status)
+    if not is_accepted(response):
+        raise TemporaryFailure(f"HTTP {response.status}", response.status)
+    return response.status
 
 
 def is_accepted(response: Answer) -> bool:

@@ -10,7 +10,14 @@ _WRONG_NAME_CODES = frozenset({62, 64})
 
 
 class OutboundError(Exception):
-    """A request to another machine fails. The text is for the operator, and contains no secret."""
+    """A request to another machine fails. The text is for the operator, and contains no secret.
+
+    `status` is the HTTP status, or None without an HTTP response.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class TemporaryFailure(OutboundError):

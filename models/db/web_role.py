@@ -37,20 +37,27 @@ _STARTING_VALUES = {
 }
 """The daemon's columns of a request, with the values of a new request."""
 
+_ENDPOINT = "url btcpay_secret set_by event_types is_enabled automatic_redelivery removed_at".split()
+
 WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
     {
-        # The web server cannot read the webhook secrets, because they could be used to forge webhooks.
         "seller": {
-            READ: (
-                "id name email support webhook_url webhook_set_by created_at removed_at wallet_id"
-            ).split(),
-            INSERT: "id name email webhook_secret webhook_set_by created_at".split(),
+            READ: ("id name email support created_at removed_at wallet_id").split(),
+            INSERT: "id name email created_at".split(),
         },
         "api_key": {
             READ: WHOLE_ROW,
             INSERT: "reference seller_id key_hash label permissions created_at created_by".split(),
             UPDATE: ["last_used_at", "revoked_at"],
         },
+        # The web server cannot read the secrets of standard endpoints, because they could be used to forge
+        # webhooks. It reads those of btcpay endpoints, because the operator's page shows them again.
+        "webhook": {
+            READ: [*_ENDPOINT, "id", "reference", "seller_id", "kind", "created_at"],
+            INSERT: [*_ENDPOINT, "reference", "seller_id", "kind", "signing_secret", "created_at"],
+            UPDATE: _ENDPOINT,
+        },
+        "delivery": _READ_ALONE,
         "address": {READ: WHOLE_ROW, UPDATE: ["claimed_at"]},
         # The web server needs no descriptor, which names all addresses, also those of the future.
         "wallet": {READ: "id name address_type is_default start_index next_index".split()},
@@ -64,7 +71,10 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "event": {READ: WHOLE_ROW, UPDATE: ["acknowledged_at"]},
         "message": {READ: WHOLE_ROW, UPDATE: ["acknowledged_at"]},
         "rate": _READ_ALONE,
-        "daemon_command": {READ: WHOLE_ROW, INSERT: "kind payment_id txid message_id created_at".split()},
+        "daemon_command": {
+            READ: WHOLE_ROW,
+            INSERT: "kind payment_id txid message_id webhook_id created_at".split(),
+        },
         "decision": {READ: WHOLE_ROW, INSERT: "payment_id kind at by comment".split()},
         "daemon_report": _READ_ALONE,
         "operator_salt": {READ: WHOLE_ROW, INSERT: WHOLE_ROW},
@@ -81,8 +91,13 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
 HOW_TO_GRANT = "as the daemon's role, run manage.py database grant-web with this role's name"
 
 _SEQUENCES = (
-    "payment_request_id_seq", "hint_id_seq", "failed_login_id_seq", "decision_id_seq", "api_key_id_seq",
-)  # fmt: skip
+    "payment_request_id_seq",
+    "hint_id_seq",
+    "failed_login_id_seq",
+    "decision_id_seq",
+    "api_key_id_seq",
+    "webhook_id_seq",
+)
 
 _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from peewee import JOIN
+
 from models.command import pending_redeliveries
 from models.outbox import EMAIL, Event, Message
 from models.payment import PaymentRequest
 from models.queries.attention import GIVEN_UP
-from models.seller import Seller
+from models.webhook import Webhook
 
 MAX_SHOWN = 50
 
@@ -48,22 +50,27 @@ def newest_failed_deliveries() -> list[FailedDelivery]:
 
 def _found(given_up: Any) -> list[FailedDelivery]:
     """Return the deliveries of these messages. `given_up` is a query of their ids."""
-    query = Message.select(Message, Event, PaymentRequest).join(Event).join(PaymentRequest)
+    query = (
+        Message.select(Message, Event, PaymentRequest)
+        .join(Event, JOIN.LEFT_OUTER)
+        .join_from(Message, PaymentRequest)
+    )
     messages = list(query.where(Message.id.in_(given_up)).order_by(Message.id))
     queued = pending_redeliveries(message.id for message in messages)
-    sellers = {message.event.payment.seller_id for message in messages}
-    rows = Seller.select(Seller.id, Seller.webhook_url).where(Seller.id.in_(list(sellers)))
-    urls: dict[str, str | None] = {seller.id: seller.webhook_url for seller in rows}
+    webhooks = {message.webhook_id for message in messages if message.webhook_id is not None}
+    rows = Webhook.select(Webhook.id, Webhook.url).where(
+        Webhook.id.in_(list(webhooks)) & Webhook.removed_at.is_null()
+    )
+    urls: dict[int, str | None] = {webhook.id: webhook.url for webhook in rows}
     return [_delivery(message, urls, is_queued=message.id in queued) for message in messages]
 
 
-def _delivery(message: Message, urls: Mapping[str, str | None], *, is_queued: bool) -> FailedDelivery:
-    payment = message.event.payment
-    url = message.recipient if message.channel == EMAIL else urls.get(payment.seller_id)
+def _delivery(message: Message, urls: Mapping[int, str | None], *, is_queued: bool) -> FailedDelivery:
+    url = message.recipient if message.channel == EMAIL else urls.get(message.webhook_id or 0)
     return FailedDelivery(
-        payment.reference,
-        message.event.reference,
-        message.event.type,
+        message.payment.reference,
+        message.event_reference,
+        message.event_type,
         message.channel,
         url or "no address now",
         message.last_error or "",

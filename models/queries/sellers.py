@@ -1,18 +1,26 @@
 """Figures of the sellers, for the operator: their requests, and the webhooks that are not delivered."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
 from models.db.connection import database, from_microseconds, with_paramstyle
-from models.outbox import WEBHOOK, Message
+from models.outbox import Message
 from models.queries.attention import GIVEN_UP
+from models.webhook import Webhook
 from payments.status import Status
 
 MAX_SELLERS = 500
 
 # The subquery on the last request reads one row of the index payment_newest_of_seller.
 _SELLERS = f"""
-SELECT id, name, email, webhook_url, created_at, removed_at, (
+SELECT id, name, email, (
+    SELECT url FROM webhook WHERE webhook.seller_id = seller.id AND url IS NOT NULL
+    AND webhook.removed_at IS NULL ORDER BY webhook.id LIMIT 1
+), (
+    SELECT count(*) FROM webhook WHERE webhook.seller_id = seller.id AND url IS NOT NULL
+    AND webhook.removed_at IS NULL
+), created_at, removed_at, (
     SELECT created_at FROM payment_request p WHERE p.seller_id = seller.id ORDER BY created_at DESC LIMIT 1
 )
 FROM seller ORDER BY id LIMIT {MAX_SELLERS}
@@ -21,6 +29,7 @@ FROM seller ORDER BY id LIMIT {MAX_SELLERS}
 # Each condition is that of a partial index, word for word.
 _WAITING = "SELECT queue, COUNT(*) FROM message WHERE next_attempt_at IS NOT NULL GROUP BY queue"
 _GIVEN_UP = f"SELECT queue, COUNT(*) FROM message WHERE {GIVEN_UP.sql} GROUP BY queue"  # noqa: S608 (a constant)
+_QUEUES = "SELECT seller_id, reference FROM webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +54,13 @@ def requests_by_status(seller_id: str) -> dict[str, int]:
 
 
 def webhook_figures(seller_id: str) -> WebhookFigures:
-    """Return the figures of the seller's webhooks."""
-    is_own = (Message.channel == WEBHOOK) & (Message.recipient == seller_id)
+    """Return the figures of the webhooks to all endpoints of the seller, without tests."""
+    own = Webhook.select(Webhook.id).where(Webhook.seller == seller_id)
+    is_own = Message.webhook.in_(own) & Message.payment.is_null(False)
     query = """SELECT count(delivered_at), count(next_attempt_at), count(failed_at), max(delivered_at)
-        FROM message WHERE channel = ? AND recipient = ?"""
-    counts = database.execute_sql(with_paramstyle(query), (WEBHOOK, seller_id))
+        FROM message WHERE payment_id IS NOT NULL
+        AND webhook_id IN (SELECT id FROM webhook WHERE seller_id = ?)"""
+    counts = database.execute_sql(with_paramstyle(query), (seller_id,))
     delivered, waiting, failed, last = counts.fetchone()
     erroneous = is_own & Message.delivered_at.is_null() & Message.last_error.is_null(False)
     newest = Message.select().where(erroneous).order_by(Message.id.desc()).first()
@@ -59,12 +70,16 @@ def webhook_figures(seller_id: str) -> WebhookFigures:
 
 @dataclass(frozen=True, slots=True)
 class SellerFacts:
-    """A seller. `waiting` and `given_up` count its webhooks that are not delivered."""
+    """A seller. `waiting` and `given_up` count its webhooks that are not delivered.
+
+    `webhook_url` is the address of its first endpoint, and `webhook_count` the number of its endpoints.
+    """
 
     id: str
     name: str
     email: str
     webhook_url: str | None
+    webhook_count: int
     created_at: datetime
     removed_at: datetime | None
     last_request_at: datetime | None
@@ -75,21 +90,32 @@ class SellerFacts:
 def seller_facts() -> list[SellerFacts]:
     """Return the sellers in the order of their ids, at most MAX_SELLERS."""
     waiting, given_up = (dict(database.execute_sql(query).fetchall()) for query in (_WAITING, _GIVEN_UP))
+    queues: dict[str, list[str]] = defaultdict(list)
+    for seller_id, reference in database.execute_sql(_QUEUES).fetchall():
+        queues[seller_id].append(f"webhook:{reference}")
     return [
         SellerFacts(
             id_,
             name,
             email,
             webhook_url,
+            webhook_count,
             from_microseconds(created_at),
             _time(removed_at),
             _time(last_request_at),
-            waiting.get(f"webhook:{id_}", 0),
-            given_up.get(f"webhook:{id_}", 0),
+            sum(waiting.get(queue, 0) for queue in queues[id_]),
+            sum(given_up.get(queue, 0) for queue in queues[id_]),
         )
-        for id_, name, email, webhook_url, created_at, removed_at, last_request_at in database.execute_sql(
-            _SELLERS
-        ).fetchall()
+        for (
+            id_,
+            name,
+            email,
+            webhook_url,
+            webhook_count,
+            created_at,
+            removed_at,
+            last_request_at,
+        ) in database.execute_sql(_SELLERS).fetchall()
     ]
 
 

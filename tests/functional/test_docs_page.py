@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from standardwebhooks import Webhook
 
-from models.seller import new_webhook_secret
+from models.webhook import new_webhook_secret
 from regtest.fetch import fetched_command
 from tests.conftest import NewDatabase
 from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS

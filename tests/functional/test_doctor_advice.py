@@ -11,7 +11,9 @@ from standardwebhooks.webhooks import Webhook
 from admin.doctor.nodetill import settings_finding
 from admin.sellers import add_seller
 from models.db.connection import disconnect
-from models.seller import API_KEY, Seller
+from models.seller import Seller
+from models.webhook import API_KEY
+from models.webhook import Webhook as Endpoints
 from regtest.node import RegtestNode
 from tests.support.doctor import READY, WALLET, Installation
 from tests.support.endpoint import Endpoint, answers
@@ -157,7 +159,9 @@ def test_a_test_email_goes_into_the_maildir(installation: Installation, tmp_path
 def test_a_test_webhook_is_signed_and_its_answer_is_shown(installation: Installation) -> None:
     """A library of Standard Webhooks accepts the webhook, which names no payment."""
     with Endpoint(answers(200, b"thank you")) as shop:
-        secret = _add(installation, "company1", shop.url).webhook_secret
+        _add(installation, "company1", shop.url)
+        with installation.database():
+            secret = str(Endpoints.get().signing_secret)
         found = installation.diagnose("--test-webhook", "company1")
         (request,) = shop.requests
     assert (found.state("test webhook"), found.exit_status) == ("ok", 0)
@@ -195,7 +199,7 @@ def test_a_webhook_url_from_the_api_must_be_public(installation: Installation) -
     with Endpoint(answers(200)) as shop:
         _add(installation, "company1", shop.url)
         with installation.database():
-            Seller.update(webhook_set_by=API_KEY).execute()
+            Endpoints.update(set_by=API_KEY).execute()
         found = installation.diagnose("--test-webhook", "company1")
         assert shop.requests == []
         allowed = installation.diagnose("--test-webhook", "company1", WEBHOOK_PRIVATE_HOSTS="127.0.0.1")

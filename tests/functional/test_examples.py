@@ -24,7 +24,7 @@ from daemon.delivery.webhook import WebhookSender
 from daemon.net.errors import TemporaryFailure
 from models.output import outputs_at
 from models.payment import PaymentRequest
-from models.seller import new_webhook_secret
+from models.webhook import new_webhook_secret
 from payments.document import payment_document
 from payments.notifications import trial_body, webhook_body
 from payments.status import EventType

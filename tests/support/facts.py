@@ -137,7 +137,7 @@ def any_terms(draw: st.DrawFn) -> Terms:
     return replace(
         TERMS,
         amount_sats=amount_sats,
-        tolerance_sats=draw(st.integers(0, amount_sats - 1)),
+        tolerance_sats=draw(st.integers(0, amount_sats)),
         confirmations_required=draw(st.integers(0, 7) | st.integers(99, 101) | st.integers(0, 144)),
         late_accepted_until=draw(st.sampled_from([None, TERMS.monitored_until])),
         is_late_accepted=draw(st.booleans()),

@@ -205,6 +205,8 @@ class _NoWebhooks:
     def send(self, *_: object, **__: object) -> None:
         raise AssertionError("no seller has a webhook")
 
+    send_btcpay = send
+
 
 Connect = Callable[[Settings], tuple[Bitcoind, AnyFeed]]
 

@@ -89,7 +89,8 @@ def _sum(receipts: Sequence[ReceivedOutput]) -> int:
 
 
 def _pays(terms: Terms, receipts: Sequence[ReceivedOutput]) -> bool:
-    return _sum(receipts) + terms.tolerance_sats >= terms.amount_sats
+    sats = _sum(receipts)
+    return sats > 0 and sats + terms.tolerance_sats >= terms.amount_sats
 
 
 def _shortfall(have: int, want: int) -> int:

@@ -6,10 +6,11 @@ from typing import Any
 
 from models.address import Address, add_addresses
 from models.api_key import ApiKey
-from models.outbox import EMAIL, Event, Message
+from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.output import Output
 from models.payment import PaymentRequest
 from models.seller import Seller
+from models.webhook import STANDARD, Webhook
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123_456, tzinfo=UTC)
 TXID, BLOCK_HASH = "ab" * 32, "cd" * 32
@@ -39,7 +40,7 @@ def new_address(number: int) -> Address:
 
 
 def new_seller(name: str = "company1", **values: Any) -> Seller:
-    row: Seller = Seller.create(**{"id": name, "webhook_secret": "whsec_unused", "created_at": NOW, **values})
+    row: Seller = Seller.create(**{"id": name, "created_at": NOW, **values})
     return row
 
 
@@ -48,6 +49,35 @@ def new_key(seller: Seller, **values: Any) -> ApiKey:
     usual = {"reference": f"key_{secrets.token_hex(8)}", "key_hash": seller.id, "created_at": NOW}
     row: ApiKey = ApiKey.create(**{**usual, "seller": seller, **values})
     return row
+
+
+def new_webhook(seller: Seller | str = "company1", **values: Any) -> Webhook:
+    """Store a standard endpoint of the seller."""
+    seller_id = seller if isinstance(seller, str) else seller.id
+    usual = {
+        "reference": f"wh_{Webhook.select().count() + 1}",
+        "kind": STANDARD,
+        "url": f"https://{seller_id}.example/hook",
+        "signing_secret": "whsec_new",
+        "created_at": NOW,
+    }
+    row: Webhook = Webhook.create(**{**usual, "seller": seller_id, **values})
+    return row
+
+
+def webhook_message(event: Event, webhook: Webhook, **values: Any) -> Message:
+    """Store a webhook that waits to be sent."""
+    return new_message(
+        event,
+        **{
+            "channel": WEBHOOK,
+            "recipient": webhook.reference,
+            "queue": webhook.queue,
+            "webhook": webhook,
+            "reference": f"dl_{event.id}_{webhook.id}",
+            **values,
+        },
+    )
 
 
 def new_payment(number: int = 1, **values: Any) -> PaymentRequest:

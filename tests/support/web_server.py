@@ -143,7 +143,7 @@ def stock(addresses: int) -> None:
 
 def add_seller(name: str, key: str, removed_at: datetime | None = None) -> None:
     """Store a seller with a key, as `manage.py seller add` does."""
-    Seller.create(id=name, webhook_secret="whsec_unused", created_at=NOW, removed_at=removed_at)
+    Seller.create(id=name, created_at=NOW, removed_at=removed_at)
     give_key(name, key)
 
 

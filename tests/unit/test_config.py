@@ -45,7 +45,7 @@ def test_each_setting_has_a_default(tmp_path: Path) -> None:
     assert settings.bitcoind_zmq_rawtx is settings.bitcoind_zmq_hashblock is None
     assert (settings.address_type, settings.address_pool) == ("bech32", 500)
     assert settings.public_url == "http://127.0.0.1:8080"
-    assert (settings.confirmations, settings.payment_expiry) == (6, 900)
+    assert (settings.confirmations, settings.confirmations_minimum, settings.payment_expiry) == (6, 0, 900)
     assert (settings.monitoring_period, settings.late_payments) == (604_800, "review")
     assert settings.underpayment_tolerance == settings.rate_spread == Decimal(0)
     assert settings.rate_sources == ("coinbase", "kraken", "bitpay", "mempool", "yadio")
@@ -90,6 +90,14 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("CONFIRMATIONS=3\nWEB_PORT=9000\nexport LOG_FORMAT='json' # quoted\n")
     settings = load(tmp_path, CONFIRMATIONS="1", WEB_PORT="")
     assert (settings.confirmations, settings.web_port, settings.log_format) == (1, 9000, "json")
+
+
+def test_the_operators_minimum_of_confirmations_holds_for_each_request(tmp_path: Path) -> None:
+    """It raises the number of the request, and the default."""
+    settings = load(tmp_path, CONFIRMATIONS="2", CONFIRMATIONS_MINIMUM="3")
+    assert [settings.confirmations_for(asked) for asked in (None, 0, 3, 6)] == [3, 3, 3, 6]
+    settings = load(tmp_path, CONFIRMATIONS="2")
+    assert [settings.confirmations_for(asked) for asked in (None, 0, 6)] == [2, 0, 6]
 
 
 def test_the_file_has_no_variable_references(tmp_path: Path) -> None:
@@ -277,6 +285,7 @@ WRONG = {
         "ftp://h",
     ],
     "CONFIRMATIONS": ["-1", "145", "6.0", "six", "9" * 400],
+    "CONFIRMATIONS_MINIMUM": ["-1", "145", "none"],
     "PAYMENT_EXPIRY": ["0", "86401"],
     "MONITORING_PERIOD": ["-1"],
     "UNDERPAYMENT_TOLERANCE": ["-1", "50.1", "NaN", "1%", "1e1"],
@@ -519,6 +528,7 @@ RIGHT = {
     "RATE_HEADER_COINGECKO": ["x-cg-demo-api-key: CG-1", "Authorization: Bearer a:b", "a:b"],
     "PROXY": ["socks5h://u%40x:p%2Fw@[::1]:9050", "socks5h://tor:9050/", "socks5h://till:pässwörd@h:1"],
     "CONFIRMATIONS": ["0", "144"],
+    "CONFIRMATIONS_MINIMUM": ["0", "144"],
     "WEBHOOK_PRIVATE_HOSTS": ["shop, 10.0.0.7,192.168.0.0/16", "fd00::/8,[::1]", "10.0.0.1/8", "my_shop."],
     "ADDRESS_POOL": ["1", "100000"],
     "UNDERPAYMENT_TOLERANCE": ["50", "0.5"],

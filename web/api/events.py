@@ -27,7 +27,8 @@ def list_events(call: Request, reference: str) -> Answer:
         events = events_of(own_payment(call, reference))
         deliveries: dict[int, list[Delivery]] = defaultdict(list)
         for message in messages_of(events):
-            deliveries[message.event_id].append(_delivery(message))
+            if message.event_id is not None:
+                deliveries[message.event_id].append(_delivery(message))
     data = [
         EventRecord(
             event_id=event.reference,

@@ -233,7 +233,8 @@ class PaymentForm(Form):
         int | None,
         _whole_number(0, 144),
         Field(
-            description="The number of confirmations that the payment needs; default: the operator's setting"
+            description="The confirmations that the payment needs; default: the operator's setting. "
+            "The operator can demand more than you ask for: read `confirmations_required`"
         ),
     ] = None
     expires_in: Annotated[

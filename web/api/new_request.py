@@ -32,7 +32,6 @@ def agreed_terms(form: PaymentForm, seller_id: str, settings: Settings, now: dat
     amount_sats = _amount_sats(form.amount_fiat, price)
     if not has_free_address(seller_id):
         raise _no_address()
-    needed = settings.confirmations if form.confirmations is None else form.confirmations
     lifetime = settings.payment_expiry if form.expires_in is None else form.expires_in
     expires_at = now + timedelta(seconds=lifetime)
     monitored_until = expires_at + timedelta(seconds=settings.monitoring_period)
@@ -46,7 +45,7 @@ def agreed_terms(form: PaymentForm, seller_id: str, settings: Settings, now: dat
         "amount_sats": amount_sats,
         "due_sats": amount_sats,
         "tolerance_sats": tolerance_sats(amount_sats, settings.underpayment_tolerance),
-        "confirmations_required": needed,
+        "confirmations_required": settings.confirmations_for(form.confirmations),
         "created_at": now,
         "expires_at": expires_at,
         "monitored_until": monitored_until,

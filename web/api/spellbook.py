@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
-from models.seller import SELLER_ID, Seller, new_webhook_secret, seller_by_id
+from models.seller import SELLER_ID, Seller, seller_by_id
 from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
 from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
@@ -109,7 +109,6 @@ def _add_seller(call: Request, seller_id: str) -> None:
     """
     Seller.insert(
         id=seller_id,
-        webhook_secret=new_webhook_secret(),
         created_at=call.now,
     ).on_conflict_ignore().execute()
 

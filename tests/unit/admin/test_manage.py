@@ -29,7 +29,8 @@ from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, action_counts
 from models.rate import store_rates
-from models.seller import API_KEY, OPERATOR, Seller
+from models.seller import Seller
+from models.webhook import API_KEY, OPERATOR, Webhook
 from regtest.node import PROJECT
 from tests.support.postgres import PostgresServer
 from tests.support.rows import new_event, new_message
@@ -117,8 +118,9 @@ def test_a_new_sellers_key_is_printed_and_only_its_hash_stored(
     assert len(base64.b64decode(added["webhook_secret"].removeprefix("whsec_"), validate=True)) == 32
     seller = stored_seller(added["api_key"])
     assert seller is not None
-    assert (seller.id, seller.name, seller.webhook_url) == ("company1", "Söcke", "http://x/y")
-    assert seller.webhook_secret == added["webhook_secret"]
+    assert (seller.id, seller.name) == ("company1", "Söcke")
+    webhook = Webhook.get()
+    assert (webhook.url, webhook.signing_secret) == ("http://x/y", added["webhook_secret"])
 
 
 def test_the_key_is_shown_once(run: Callable[..., Result]) -> None:
@@ -215,7 +217,7 @@ def test_a_new_key_disables_the_old_one_at_once(run: Callable[..., Result]) -> N
     assert key_holder(hash_of(added["api_key"]), NOW) is None
     seller = stored_seller(rotated["api_key"])
     assert seller is not None
-    assert seller.webhook_secret == added["webhook_secret"]
+    assert Webhook.get().signing_secret == added["webhook_secret"]
 
 
 def test_the_previous_webhook_secret_is_kept(run: Callable[..., Result]) -> None:
@@ -225,8 +227,9 @@ def test_the_previous_webhook_secret_is_kept(run: Callable[..., Result]) -> None
     assert "api_key" not in rotated
     seller = stored_seller(added["api_key"])
     assert seller is not None
-    assert seller.webhook_secret == rotated["webhook_secret"] != added["webhook_secret"]
-    assert seller.previous_webhook_secret == added["webhook_secret"]
+    webhook = Webhook.get()
+    assert webhook.signing_secret == rotated["webhook_secret"] != added["webhook_secret"]
+    assert webhook.previous_secret == added["webhook_secret"]
 
 
 def test_a_removed_sellers_key_is_disabled_and_its_payments_stay(run: Callable[..., Result]) -> None:
@@ -261,11 +264,11 @@ def test_a_removed_seller_is_restored_only_with_the_option(run: Callable[..., Re
 def test_a_webhook_address_that_the_operator_sets_may_be_private(run: Callable[..., Result]) -> None:
     """The earlier address may have been set by an API key."""
     run("seller", "add", "company1", "--json")
-    Seller.update(webhook_url="http://old.example/", webhook_set_by=API_KEY).execute()
+    Webhook.update(url="http://old.example/", set_by=API_KEY).execute()
     run("seller", "set", "company1", "--name", "Alpaca", "--json")
-    assert Seller.get().webhook_set_by == API_KEY
+    assert Webhook.get().set_by == API_KEY
     run("seller", "set", "company1", "--webhook-url", "http://10.0.0.7/paid", "--json")
-    assert Seller.get().webhook_set_by == OPERATOR
+    assert Webhook.get().set_by == OPERATOR
 
 
 def test_an_unknown_seller_is_refused(run: Callable[..., Result]) -> None:
@@ -668,7 +671,7 @@ def test_the_password_of_an_old_webhook_address_is_not_shown(
 ) -> None:
     """An older version accepted one. The doctor names the seller, and the correction."""
     run("seller", "add", "company1")
-    Seller.update(webhook_url="http://user:hunter2@host/paid").execute()
+    Webhook.update(url="http://user:hunter2@host/paid").execute()
     for arguments in (
         ["seller", "list"],
         ["seller", "list", "--json"],

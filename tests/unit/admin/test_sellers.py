@@ -14,9 +14,8 @@ from manage import manage
 from models.api_key import ApiKey, add_key, hash_of, key_holder
 from models.db.connection import disconnect
 from models.db.schema import open_database
-from models.outbox import WEBHOOK
-from models.seller import API_KEY, Seller
-from tests.support.rows import NOW, new_event, new_message, new_payment
+from models.webhook import API_KEY, Webhook, first_standard_webhook
+from tests.support.rows import NOW, new_event, new_message, new_payment, webhook_message
 
 DAY = timedelta(days=1)
 
@@ -197,6 +196,8 @@ def test_a_seller_is_shown_with_its_webhooks_and_requests(run: Run) -> None:
     for number, status in enumerate(("new", "confirmed", "confirmed"), 1):
         new_payment(number, status=status)
     payment = new_payment(4, status="expired")
+    webhook = first_standard_webhook("company1")
+    assert webhook is not None
     states: list[dict[str, Any]] = [
         {"next_attempt_at": None, "delivered_at": NOW, "last_error": "HTTP 500"},
         {"last_error": "HTTP 502"},
@@ -205,7 +206,7 @@ def test_a_seller_is_shown_with_its_webhooks_and_requests(run: Run) -> None:
     ]
     for number, state in enumerate(states):
         event = new_event(payment, reference=f"evt_{number}", revision=number)
-        new_message(event, channel=WEBHOOK, recipient="company1", **state)
+        webhook_message(event, webhook, **state)
         new_message(event)
     shown = document(run("show", "company1", "--json"))
     assert (shown["name"], shown["email"], shown["webhook_url"]) == ("Alpaca", "a@b.c", "http://x/y")
@@ -239,9 +240,9 @@ def test_no_secret_is_shown(run: Run) -> None:
     """An old webhook address may hold a password, and a secret has its own command."""
     key = added(run)
     second = document(run("rotate-key", "company1", "--webhook-secret", "--json"))["webhook_secret"]
-    Seller.update(webhook_url="http://user:hunter2@host/paid", webhook_set_by=API_KEY).execute()
-    row = Seller.get()
-    hidden = [key, second, row.previous_webhook_secret, hash_of(key), "hunter2", "whsec_", "nt_"]
+    Webhook.update(url="http://user:hunter2@host/paid", set_by=API_KEY).execute()
+    webhook = Webhook.get()
+    hidden = [key, second, webhook.previous_secret, hash_of(key), "hunter2", "whsec_", "nt_"]
     for options in ([], ["--json"]):
         shown = run("show", "company1", *options).stdout
         assert "http://***@host/paid" in shown

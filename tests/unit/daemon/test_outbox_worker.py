@@ -1,6 +1,7 @@
 """Each message is delivered once, in its payment's order, and no failing message delays others."""
 
 import itertools
+import json
 import logging
 import threading
 import time
@@ -24,11 +25,12 @@ from daemon.delivery.queue import AT_ONCE, due_queues, next_attempt, next_messag
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from models.address import Address
 from models.command import add_redelivery, pending_commands
-from models.db.connection import database, disconnect, is_sqlite
+from models.db.connection import Table, database, disconnect, is_sqlite
 from models.db.schema import open_database
-from models.outbox import EMAIL, WEBHOOK, Event, Message, prunable_messages
+from models.outbox import EMAIL, WEBHOOK, Event, Message, add_email, add_webhook_message, prunable_messages
 from models.payment import PaymentRequest
-from models.seller import API_KEY, OPERATOR, Seller
+from models.seller import Seller
+from models.webhook import API_KEY, OPERATOR, STANDARD, Webhook, endpoints_of
 from tests.support.email_documents import document
 from tests.support.waiting import wait_until
 
@@ -88,9 +90,15 @@ class FakeWebhooks(FakeSender):
         now: datetime,
         *,
         is_public_only: bool = False,
-    ) -> None:
+    ) -> int:
         given = {"url": url, "secrets": secrets, "body": body, "now": now}
         self.attempt(event_reference, **given, is_public_only=is_public_only)
+        return 200
+
+    def send_btcpay(self, url: str, secret: str, body: bytes, *, is_public_only: bool = False) -> int:
+        given = {"url": url, "secret": secret, "event": json.loads(body)}
+        self.attempt(given["event"]["type"], **given, is_public_only=is_public_only)
+        return 200
 
 
 class Outbox:
@@ -131,15 +139,23 @@ class Outbox:
         return len(self.mail.given), len(self.webhooks.given), attempts
 
     def seller(self, name: str = "company1", **values: Any) -> Seller:
-        """Store a seller with a webhook."""
+        """Store a seller with an endpoint, whose fields the test chooses."""
+        fields = {"id": name, "email": f"{name}@example.com", "created_at": NOW}
+        seller: Seller = Seller.create(**fields)
+        self.endpoint(seller, **values)
+        return seller
+
+    def endpoint(self, seller: Seller, **values: Any) -> Webhook:
+        """Store an endpoint of the seller."""
         fields = {
-            "id": name,
-            "email": f"{name}@example.com",
-            "webhook_url": f"https://{name}.example/hook",
-            "webhook_secret": "whsec_new",
+            "reference": f"wh_{next(self._numbers)}",
+            "seller": seller,
+            "kind": STANDARD,
+            "url": f"https://{seller.id}.example/hook",
+            "signing_secret": "whsec_new",
             "created_at": NOW,
         }
-        return Seller.create(**{**fields, **values})
+        return Webhook.create(**{**fields, **values})
 
     def payment(self, seller: Seller) -> PaymentRequest:
         """Store a request of the seller."""
@@ -178,16 +194,11 @@ class Outbox:
         }
         event = Event.create(**{**fields, **values})
         for channel in channels or (EMAIL, WEBHOOK):
-            is_email = channel == EMAIL
-            Message.create(
-                event=event,
-                payment=payment,
-                channel=channel,
-                recipient="operator@localhost" if is_email else payment.seller_id,
-                queue=EMAIL if is_email else f"{WEBHOOK}:{payment.seller_id}",
-                created_at=self.clock.now,
-                next_attempt_at=self.clock.now,
-            )
+            if channel == EMAIL:
+                add_email(event.id, payment.id, "operator@localhost", self.clock.now)
+                continue
+            for webhook in endpoints_of(payment.seller_id):
+                add_webhook_message(event.id, event.type, payment.id, webhook, self.clock.now)
         return str(event.reference)
 
 
@@ -223,7 +234,7 @@ def test_a_sent_message_is_marked_and_not_sent_again(outbox: Outbox) -> None:
 
 def test_messages_are_made_from_the_event_and_the_seller(outbox: Outbox) -> None:
     """A webhook goes to the seller's present address. The email has the seller's contact."""
-    reference = outbox.event(outbox.payment(outbox.seller(previous_webhook_secret="whsec_old")))
+    reference = outbox.event(outbox.payment(outbox.seller(previous_secret="whsec_old")))
     outbox.work()
     assert outbox.mail.given[0]["message_id"] == f"<{reference}@localhost>"
     assert outbox.mail.given[0]["recipient"] == "operator@localhost"
@@ -349,12 +360,13 @@ def test_webhooks_are_sent_before_emails(outbox: Outbox) -> None:
     assert order == [WEBHOOK, EMAIL] * 2
 
 
-@pytest.mark.parametrize("changes", [{"webhook_url": None}, {"removed_at": NOW}])
-def test_a_seller_whose_webhook_was_removed_receives_nothing(outbox: Outbox, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("table", "changes"), [(Webhook, {"url": None}), (Seller, {"removed_at": NOW})])
+def test_a_seller_whose_webhook_was_removed_receives_nothing(
+    outbox: Outbox, table: type[Table], changes: dict[str, Any]
+) -> None:
     """The message's error names the reason."""
-    seller = outbox.seller()
-    reference = outbox.event(outbox.payment(seller), WEBHOOK)
-    Seller.update(**changes).where(Seller.id == seller.id).execute()
+    reference = outbox.event(outbox.payment(outbox.seller()), WEBHOOK)
+    table.update(**changes).execute()
     outbox.work()
     assert not outbox.webhooks.given
     assert message(reference).last_error == "the seller has no webhook address any more"
@@ -725,7 +737,7 @@ def test_a_webhook_address_set_by_an_api_key_must_be_public(
     outbox: Outbox, set_by: str, is_public_only: bool
 ) -> None:
     """The operator may set a private one."""
-    outbox.event(outbox.payment(outbox.seller(webhook_set_by=set_by)), WEBHOOK)
+    outbox.event(outbox.payment(outbox.seller(set_by=set_by)), WEBHOOK)
     outbox.work()
     assert [given["is_public_only"] for given in outbox.webhooks.given] == [is_public_only]
 

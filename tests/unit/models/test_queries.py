@@ -48,7 +48,7 @@ from models.command import (
 from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import database, disconnect
 from models.db.schema import open_database
-from models.outbox import Message, delete_delivered, events_of, messages_of, prunable_messages
+from models.outbox import Message, delete_done, events_of, messages_of, prunable_messages
 from models.output import (
     Output,
     add_spends,
@@ -533,9 +533,9 @@ def test_delivered_messages_of_long_closed_requests_are_pruned() -> None:
     outdated = prunable_messages(border)
     assert len(outdated) == 1
     Message.update(delivered_at=None).where(Message.id.in_(outdated)).execute()
-    assert delete_delivered(outdated) == 0, "a message that is sent again must stay"
+    assert delete_done(outdated) == 0, "a message that is sent again must stay"
     Message.update(delivered_at=long_ago).where(Message.id.in_(outdated)).execute()
-    assert delete_delivered(outdated) == 1
+    assert delete_done(outdated) == 1
     assert Message.select().count() == len(cases) - 1
     assert len(events_of(PaymentRequest.get(PaymentRequest.reference == "PR-0"))) == 1
 

@@ -217,8 +217,8 @@ def test_requests_of_before_keep_that_they_were_covered_and_confirmed(
                 "reference": f"PR-{number}", "seller_id": "company1", "amount_fiat": "1", "currency": "EUR",
                 "price": "1", "price_at": 5, "price_source": "fixed", "amount_sats": 1000,
                 "tolerance_sats": 0, "address_id": number, "confirmations_required": 1, "created_at": 5,
-                "expires_at": 5, "monitored_until": 5, "note": "", "metadata": "{}",
-                "status": "expired", "received_sats": 0,
+                "expires_at": 5, "monitored_until": 5, "note": "", "metadata": "{}", "status": "expired",
+                "received_sats": 0,
                 "due_sats": 1000, "overpaid_sats": 0, "is_late": False, "notified_sats": 0, "revision": 4,
             }  # fmt: skip
             # The text contains only the names above.
@@ -357,6 +357,7 @@ def test_a_table_with_another_column_has_another_shape(opened: str) -> None:
     assert table_shape(DaemonCommand)["references"] == {
         ("payment_id", "payment_request", "id", "CASCADE"),
         ("message_id", "message", "id", "CASCADE"),
+        ("webhook_id", "webhook", "id", "CASCADE"),
     }
 
 

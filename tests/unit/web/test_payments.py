@@ -113,6 +113,12 @@ def test_optional_fields_default_to_the_settings(tmp_path: Path, database_url: s
     assert row.late_accepted_until == row.monitored_until == NOW + timedelta(seconds=65)
 
 
+def test_a_request_needs_at_least_the_operators_confirmations(tmp_path: Path, database_url: str) -> None:
+    with open_shop(tmp_path, database_url, {"CONFIRMATIONS_MINIMUM": "3"}) as shop:
+        made = [shop.created(confirmations=asked)["confirmations_required"] for asked in (0, 3, 7)]
+    assert made == [3, 3, 7]
+
+
 @pytest.mark.parametrize(
     ("fields", "sats"),
     [

@@ -1,0 +1,98 @@
+"""The record of each attempt to deliver a webhook, for the endpoint's owner."""
+
+from datetime import datetime
+
+import peewee
+
+from models.db.connection import (
+    Table,
+    UtcDateTimeField,
+    database,
+    fetch_all,
+    insert_columns,
+    placeholders,
+    with_paramstyle,
+)
+from models.outbox import Message
+from models.webhook import Webhook
+from payments.greenfield.delivery import delivery_body
+
+MAX_LISTED = 1000
+
+
+class Delivery(Table):
+    """An attempt to deliver a message to an endpoint. It is deleted together with its message.
+
+    `reference` is BTCPay's `deliveryId`. `error` is None if the endpoint accepted the message. `http_code` is
+    None without an HTTP answer. `at` is the end of the attempt.
+    """
+
+    webhook_id: int
+    message_id: int
+    id = peewee.BigAutoField()
+    reference = peewee.CharField(max_length=40, unique=True)
+    webhook = peewee.ForeignKeyField(Webhook, on_delete="RESTRICT", index=False)
+    message = peewee.ForeignKeyField(Message, on_delete="CASCADE", backref="record")
+    at = UtcDateTimeField()
+    http_code = peewee.IntegerField(null=True)
+    error = peewee.TextField(null=True)
+    is_redelivery = peewee.BooleanField()
+
+    @property
+    def was_accepted(self) -> bool:
+        return self.error is None
+
+
+def add_delivery(message: Message, at: datetime, http_code: int | None, error: str | None) -> None:
+    """Store an attempt to deliver a message. The caller counts it in `message.deliveries`."""
+    row = {
+        "reference": message.next_delivery_reference,
+        "webhook": message.webhook_id,
+        "message": message.id,
+        "at": at,
+        "http_code": http_code,
+        "error": error,
+        "is_redelivery": message.deliveries > 0,
+    }
+    columns, values = insert_columns(Delivery, row)
+    # The text contains only names of columns and placeholders.
+    query = f"INSERT INTO delivery ({columns}) VALUES ({placeholders(values)}) ON CONFLICT DO NOTHING"  # noqa: S608
+    database.execute_sql(with_paramstyle(query), values)
+
+
+def deliveries_of(webhook: Webhook, count: int = MAX_LISTED) -> list[Delivery]:
+    """Return the newest deliveries of an endpoint, the newest first."""
+    query = "SELECT * FROM delivery WHERE webhook_id = ? ORDER BY id DESC LIMIT ?"
+    return fetch_all(Delivery, query, webhook.id, max(0, min(count, MAX_LISTED)))
+
+
+def delivery_by_reference(webhook: Webhook, reference: str) -> Delivery | None:
+    """Return the endpoint's delivery with this reference. `delivery.message` is its message."""
+    query = "SELECT * FROM delivery WHERE webhook_id = ? AND reference = ?"
+    found = fetch_all(Delivery, query, webhook.id, reference)
+    return found[0] if found else None
+
+
+def sent_body(delivery: Delivery) -> bytes:
+    """Return the body that this delivery to a btcpay endpoint had."""
+    message = delivery.message
+    return delivery_body(
+        message.invoice_event,
+        webhook_reference=message.recipient,
+        delivery=delivery.reference,
+        original_delivery=str(message.reference),
+    )
+
+
+def newest_delivery_id(webhook: Webhook) -> int:
+    """Return the id of the endpoint's newest delivery, or 0 without one."""
+    found = deliveries_of(webhook, 1)
+    return int(found[0].id) if found else 0
+
+
+def trial_delivery_after(webhook: Webhook, delivery_id: int) -> Delivery | None:
+    """Return the first delivery of a test of the endpoint that is newer than this delivery, or None."""
+    query = """SELECT * FROM delivery WHERE webhook_id = ? AND id > ? AND
+        (SELECT payment_id FROM message WHERE message.id = delivery.message_id) IS NULL ORDER BY id LIMIT 1"""
+    found = fetch_all(Delivery, query, webhook.id, delivery_id)
+    return found[0] if found else None

@@ -1,0 +1,232 @@
+"""The webhook endpoints of the sellers: their addresses, secrets and events."""
+
+import base64
+import secrets
+import string
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import peewee
+
+from models.db.connection import (
+    JsonField,
+    Table,
+    UtcDateTimeField,
+    fetch_all,
+    fetch_one,
+    insert,
+    placeholders,
+)
+from models.seller import Seller
+
+STANDARD, BTCPAY = "standard", "btcpay"
+KINDS = (STANDARD, BTCPAY)
+"""STANDARD has the form of Standard Webhooks, and BTCPAY that of BTCPay's Greenfield API."""
+
+OPERATOR, API_KEY = "operator", "key"
+
+MAX_WEBHOOKS = 50
+"""The limit of a seller's endpoints, because each event is sent to all of them."""
+
+_ALPHABET = string.digits + string.ascii_letters
+_RANDOM_CHARACTERS = 20
+
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - it begins each secret, and is none
+_SECRET_BYTES = range(24, 65)
+
+
+class Webhook(Table):
+    """An address that receives a seller's events.
+
+    `url` is stored byte for byte. It is None for a seller's first standard endpoint that has a secret, but no
+    address. The secrets are stored as they are, for signatures. A standard endpoint has `signing_secret`, and
+    `previous_secret` after a change. A btcpay endpoint has `btcpay_secret`, which can be any text.
+
+    `set_by` is OPERATOR or API_KEY. An address that was set with an API key must be public. `event_types` has
+    the names of the events, which may be unknown, or is None for all events.
+    """
+
+    seller_id: str
+    id = peewee.BigAutoField()
+    reference = peewee.CharField(max_length=32, unique=True)
+    seller = peewee.ForeignKeyField(Seller, on_delete="RESTRICT", backref="webhooks")
+    kind = peewee.CharField(max_length=8)
+    url = peewee.TextField(null=True)
+    signing_secret = peewee.TextField(null=True)
+    previous_secret = peewee.TextField(null=True)
+    btcpay_secret = peewee.TextField(null=True)
+    set_by = peewee.CharField(max_length=8, default=OPERATOR)
+    event_types = JsonField(null=True)
+    is_enabled = peewee.BooleanField(default=True)
+    automatic_redelivery = peewee.BooleanField(default=True)
+    created_at = UtcDateTimeField()
+    removed_at = UtcDateTimeField(null=True)
+
+    class Meta:
+        constraints = (peewee.Check("kind IN ('standard', 'btcpay')"),)
+
+    @property
+    def queue(self) -> str:
+        """Return the name of the queue of its messages. Each endpoint has its own queue."""
+        return f"webhook:{self.reference}"
+
+    @property
+    def signing_secrets(self) -> list[str]:
+        """Return the secrets that sign a standard endpoint's webhooks, the present one first."""
+        return [secret for secret in (self.signing_secret, self.previous_secret) if secret]
+
+    @property
+    def needs_public_address(self) -> bool:
+        """Return whether webhooks may go to public addresses only, because an API key has set the URL."""
+        return bool(self.set_by != OPERATOR)
+
+    def wants(self, event_type: str) -> bool:
+        """Return whether the endpoint receives events of this type."""
+        return self.event_types is None or event_type in self.event_types
+
+
+# All columns except the secrets of standard endpoints. On PostgreSQL the web server's role may not read these
+# secrets (models/db/web_role.py).
+_PUBLIC_COLUMNS = (
+    "webhook.id, webhook.reference, webhook.seller_id, webhook.kind, webhook.url, webhook.btcpay_secret, "
+    "webhook.set_by, webhook.event_types, webhook.is_enabled, webhook.automatic_redelivery, "
+    "webhook.created_at, webhook.removed_at"
+)
+
+
+def webhooks_for(seller_ids: Iterable[str], kind: str) -> Mapping[str, list[Webhook]]:
+    """Return the enabled endpoints of this kind by seller, for new messages, in the order of their ids.
+
+    Removed sellers have none.
+    """
+    ids = list(seller_ids)
+    # The text contains only constants of this module and placeholders.
+    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook JOIN seller ON seller.id = webhook.seller_id
+        WHERE webhook.seller_id IN ({placeholders(ids)}) AND webhook.kind = ? AND webhook.is_enabled
+        AND webhook.url IS NOT NULL AND webhook.removed_at IS NULL AND seller.removed_at IS NULL
+        ORDER BY webhook.id"""  # noqa: S608
+    found: dict[str, list[Webhook]] = defaultdict(list)
+    for webhook in fetch_all(Webhook, query, *ids, kind) if ids else ():
+        found[webhook.seller_id].append(webhook)
+    return found
+
+
+def endpoints_of(seller: Seller | str, kind: str | None = None) -> list[Webhook]:
+    """Return a seller's endpoints that have an address, the oldest first, without standard secrets."""
+    seller_id = seller if isinstance(seller, str) else seller.id
+    kinds = KINDS if kind is None else (kind,)
+    # The text contains only constants of this module and placeholders.
+    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE seller_id = ? AND kind IN ({placeholders(kinds)})
+        AND url IS NOT NULL AND removed_at IS NULL ORDER BY id"""  # noqa: S608
+    return fetch_all(Webhook, query, seller_id, *kinds)
+
+
+def webhook_by_reference(reference: str) -> Webhook | None:
+    """Return an endpoint that has an address and is not removed, without standard secrets."""
+    # The text contains only constants of this module.
+    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook
+        WHERE reference = ? AND url IS NOT NULL AND removed_at IS NULL"""  # noqa: S608
+    return fetch_one(Webhook, query, reference)
+
+
+def all_endpoints() -> list[Webhook]:
+    """Return every endpoint that has an address and is not removed, by seller, the oldest first."""
+    # The text contains only constants of this module.
+    query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE url IS NOT NULL AND removed_at IS NULL
+        ORDER BY seller_id, id"""  # noqa: S608
+    return fetch_all(Webhook, query)
+
+
+def first_standard_webhook(seller_id: str) -> Webhook | None:
+    """Return the seller's oldest standard endpoint, with its secrets. One with an address comes first.
+
+    The commands `seller add`, `seller set` and `seller rotate-key` set this endpoint.
+    """
+    query = """SELECT * FROM webhook WHERE seller_id = ? AND kind = 'standard' AND removed_at IS NULL
+        ORDER BY url IS NULL, id LIMIT 1"""
+    return fetch_one(Webhook, query, seller_id)
+
+
+def add_webhook(
+    seller: Seller | str,
+    kind: str,
+    url: str | None,
+    now: datetime,
+    *,
+    secret: str | None = None,
+    set_by: str = OPERATOR,
+    event_types: Sequence[str] | None = None,
+    is_enabled: bool = True,
+    automatic_redelivery: bool = True,
+) -> tuple[Webhook, str]:
+    """Store an endpoint, and return it with its secret. Without `secret` it gets a new one.
+
+    Must run inside a transaction.
+    """
+    seller_id = seller if isinstance(seller, str) else seller.id
+    chosen = secret or (new_webhook_secret() if kind == STANDARD else new_btcpay_secret())
+    reference = f"wh_{random_text()}"
+    column = "signing_secret" if kind == STANDARD else "btcpay_secret"
+    row_id = insert(
+        Webhook,
+        reference=reference,
+        seller=seller_id,
+        kind=kind,
+        url=url,
+        set_by=set_by,
+        event_types=None if event_types is None else list(event_types),
+        is_enabled=is_enabled,
+        automatic_redelivery=automatic_redelivery,
+        created_at=now,
+        **{column: chosen},
+    )
+    # The text contains only constants of this module.
+    found = fetch_one(Webhook, f"SELECT {_PUBLIC_COLUMNS} FROM webhook WHERE id = ?", row_id)  # noqa: S608
+    assert found is not None
+    return found, chosen
+
+
+def update_webhook(webhook: Webhook, **values: object) -> bool:
+    """Store new values of columns, unless the endpoint is removed. Return False if it is removed."""
+    is_this = (Webhook.id == webhook.id) & Webhook.removed_at.is_null()
+    return bool(Webhook.update(**values).where(is_this).execute())
+
+
+def remove_webhook(webhook: Webhook, now: datetime) -> bool:
+    """Remove an endpoint. Return False if it is removed already. Its messages that wait are given up."""
+    return update_webhook(webhook, removed_at=now)
+
+
+def check_secret(kind: str, secret: str) -> str | None:
+    """Return the reason why this kind of endpoint cannot have the secret, or None.
+
+    The secret of a btcpay endpoint can be any text that has a form in UTF-8.
+    """
+    if kind == BTCPAY:
+        # PostgreSQL stores no NUL. JSON can have half of a character.
+        is_text = "\0" not in secret and secret.encode("utf-8", "ignore").decode() == secret
+        return None if is_text else "a secret is text without the character NUL"
+    try:
+        key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if secret.startswith(_SECRET_PREFIX) and len(key) in _SECRET_BYTES:
+        return None
+    return f"a standard endpoint's secret is {_SECRET_PREFIX} and 24 to 64 bytes in base64"
+
+
+def new_webhook_secret() -> str:
+    """Return a secret by Standard Webhooks, which is a prefix and 24 to 64 random bytes in base64."""
+    return f"{_SECRET_PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def new_btcpay_secret() -> str:
+    """Return a secret of letters and digits, with more than 128 random bits."""
+    return random_text(28)
+
+
+def random_text(characters: int = _RANDOM_CHARACTERS) -> str:
+    """Return random letters and digits, about 6 bits for each character."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(characters))

@@ -1,0 +1,165 @@
+"""The facts of an invoice of BTCPay's Greenfield API, which is a payment request (docs/greenfield.md)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from payments.status import ReceivedOutput, Status, Terms
+
+MAX_ORDER_ID_CHARACTERS = 500
+
+
+class Mark(StrEnum):
+    """A mark by hand, as `payment_request.marked` stores it."""
+
+    SETTLED = "settled"
+    INVALID = "invalid"
+
+
+class Request(Protocol):
+    """The fields of a stored payment request that are read. `models.payment.PaymentRequest` has them."""
+
+    reference: str
+    seller_id: str
+    amount_fiat: str
+    currency: str
+    price: str
+    label: str | None
+    order_id: str | None
+    redirect_url: str | None
+    metadata: Mapping[str, Any]
+    checkout: Mapping[str, Any] | None
+    created_at: datetime
+    archived_at: datetime | None
+    marked: str | None
+    status: str
+    is_late: bool
+    confirmed_at: datetime | None
+    first_covered_at: datetime | None
+    first_confirmed_at: datetime | None
+    unpublished_height: int | None
+
+    @property
+    def terms(self) -> Terms: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceFacts:
+    """The facts of one invoice, at the tip at which its status was computed.
+
+    `was_covered` and `was_confirmed` stay true after the money is gone. `outputs` has every output to the
+    address, also those that are replaced or dropped.
+    """
+
+    invoice_id: str
+    store_id: str
+    amount: str
+    currency: str
+    price: str
+    address: str
+    terms: Terms
+    created_at: datetime
+    status: Status
+    outputs: tuple[ReceivedOutput, ...]
+    tip_height: int
+    label: str | None = None
+    order_id: str | None = None
+    redirect_url: str | None = None
+    metadata: Mapping[str, Any]
+    checkout: Mapping[str, Any] | None = None
+    mark: Mark | None = None
+    is_archived: bool = False
+    is_late: bool = False
+    was_covered: bool = False
+    was_confirmed: bool = False
+    confirmed_at: datetime | None = None
+
+    @property
+    def live_outputs(self) -> list[ReceivedOutput]:
+        """Return the outputs that bring money now, in the order in which they were seen."""
+        live = (output for output in self.outputs if output.is_live and output.amount_sats)
+        return sorted(live, key=lambda output: output.first_seen_order)
+
+    @property
+    def received_sats(self) -> int:
+        """Return what has come and is not replaced or dropped, with late and extra money."""
+        return sum(output.amount_sats for output in self.live_outputs)
+
+    @property
+    def settled_outputs(self) -> list[ReceivedOutput]:
+        """Return the live outputs that are deep enough, in the order in which they were seen.
+
+        While the request is confirmed, they include its whole cover, even if a reorg has made it less deep.
+        """
+        settled = {id_of(output) for output in self.live_outputs if self._is_deep(output)}
+        if self.status is Status.CONFIRMED:
+            settled.update(id_of(output) for output in self._cover())
+        return [output for output in self.live_outputs if id_of(output) in settled]
+
+    def _is_deep(self, output: ReceivedOutput) -> bool:
+        return output.confirmed_height(self.terms.confirmations_required) <= self.tip_height
+
+    def _cover(self) -> Iterable[ReceivedOutput]:
+        """Yield outputs, the deepest first, until they cover the request."""
+        counted = [output for output in self.live_outputs if self.terms.accepts(output)]
+        total = 0
+        for output in sorted(counted, key=lambda o: o.confirmed_height(self.terms.confirmations_required)):
+            if total >= self.terms.needed_sats:
+                return
+            total += output.amount_sats
+            yield output
+
+
+def facts_of(
+    request: Request, address: str, outputs: Iterable[ReceivedOutput], *, tip_height: int
+) -> InvoiceFacts:
+    """Return the facts of a stored request. `tip_height` is the published height."""
+    return InvoiceFacts(
+        invoice_id=request.reference,
+        store_id=request.seller_id,
+        amount=request.amount_fiat,
+        currency=request.currency,
+        price=request.price,
+        address=address,
+        terms=request.terms,
+        created_at=request.created_at,
+        status=Status(request.status),
+        outputs=tuple(outputs),
+        tip_height=tip_height if request.unpublished_height is None else request.unpublished_height,
+        label=request.label,
+        order_id=request.order_id,
+        redirect_url=request.redirect_url,
+        metadata=request.metadata,
+        checkout=request.checkout,
+        mark=None if request.marked is None else Mark(request.marked),
+        is_archived=request.archived_at is not None,
+        is_late=request.is_late,
+        was_covered=request.first_covered_at is not None,
+        was_confirmed=request.first_confirmed_at is not None,
+        confirmed_at=request.confirmed_at,
+    )
+
+
+def id_of(output: ReceivedOutput) -> str:
+    """Return the id of a payment. Clients cut off the transaction's id at the first hyphen."""
+    return f"{output.txid}-{output.vout}"
+
+
+def metadata_of(facts: InvoiceFacts) -> dict[str, Any]:
+    """Return the metadata as the shop sent them. Another request has its `order_id` as `orderId`."""
+    if facts.checkout is None and facts.order_id is not None:
+        return {"orderId": facts.order_id, **facts.metadata}
+    return dict(facts.metadata)
+
+
+def order_id_in(metadata: Mapping[str, Any]) -> str | None:
+    """Return the shop's name of its order for the column `order_id`, or None without a usable name.
+
+    Some shops send a number. An index of PostgreSQL takes no long text, and PostgreSQL takes no NUL.
+    """
+    named = metadata.get("orderId")
+    is_named = isinstance(named, (str, int)) and not isinstance(named, bool)
+    text = str(named) if is_named else ""
+    return text if 0 < len(text) <= MAX_ORDER_ID_CHARACTERS and "\0" not in text else None

@@ -1,0 +1,46 @@
+"""Marks by hand: a shop declares an invoice as settled or as invalid (POST /invoices/{id}/status)."""
+
+from dataclasses import dataclass
+
+from payments.greenfield.facts import InvoiceFacts, Mark
+from payments.greenfield.state import InvoiceState, InvoiceStatus, state_of
+
+
+class MarkingError(ValueError):
+    """The invoice cannot be marked so. The message has the allowed values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """The effect of a mark by hand: the new `marked`, and if the late money of the request is accepted."""
+
+    mark: Mark | None
+    accepts_late_money: bool = False
+
+
+def markable(state: InvoiceState) -> tuple[InvoiceStatus, ...]:
+    """Return `availableStatusesForManualMarking`, as BTCPay has it."""
+    match state.status:
+        case InvoiceStatus.SETTLED:
+            return (InvoiceStatus.INVALID,) if state.is_marked else ()
+        case InvoiceStatus.INVALID:
+            return (InvoiceStatus.SETTLED,)
+    return InvoiceStatus.SETTLED, InvoiceStatus.INVALID
+
+
+def read_marking(facts: InvoiceFacts, wanted: object) -> Marking:
+    """Return the effect of the status that a shop wants, in any case of its letters. Raise MarkingError.
+
+    If late money covers an expired invoice, the mark "Settled" accepts this money, which then counts.
+    Otherwise a mark is the shop's claim, and no money.
+    """
+    allowed = markable(state_of(facts))
+    by_name = {status.value.lower(): status for status in allowed}
+    status = by_name.get(wanted.strip().lower()) if isinstance(wanted, str) else None
+    if status is None:
+        names = " or ".join(allowed) if allowed else "nothing else, because the money is confirmed"
+        raise MarkingError(f"must be {names} for an invoice that is {state_of(facts).status}")
+    if status is InvoiceStatus.INVALID:
+        return Marking(Mark.INVALID)
+    is_money_waiting = facts.is_late and not facts.status.is_covered
+    return Marking(None, accepts_late_money=True) if is_money_waiting else Marking(Mark.SETTLED)

@@ -1,0 +1,40 @@
+"""The address to which a customer returns: the shop's `redirectURL` with its placeholders filled in."""
+
+import re
+from urllib.parse import quote, urlsplit
+
+from payments.greenfield.checkout_options import redirect_url
+from payments.greenfield.facts import InvoiceFacts, metadata_of, order_id_in
+from payments.greenfield.state import state_of
+
+_PLACEHOLDER = re.compile(r"\{(InvoiceId|OrderId|Status)\}", re.IGNORECASE)
+# RFC 3986: unreserved and reserved characters, and a percent sign before two hex digits.
+_ALLOWED = "-._~:/?#[]@!$&'()*+,;=%"
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def return_address(facts: InvoiceFacts) -> str | None:
+    """Return the address for the link or the redirection, or None if the shop has given none.
+
+    A placeholder is replaced by its value, in percent encoding. The shop's address may hold characters that
+    RFC 3986 forbids, such as `|`. They are encoded, too. Only their placeholders change otherwise.
+    """
+    url = redirect_url(facts)
+    if url is None:
+        return None
+    values = {
+        "invoiceid": facts.invoice_id,
+        "orderid": order_id_in(metadata_of(facts)) or "",
+        "status": state_of(facts).status.value,
+    }
+    filled = _PLACEHOLDER.sub(lambda match: quote(values[match[1].lower()], safe=""), url)
+    return _encoded_host(quote(_LONE_PERCENT.sub("%25", filled), safe=_ALLOWED), filled)
+
+
+def _encoded_host(url: str, original: str) -> str:
+    """Return the URL with the host in the form of the domain registry, if it has other than ASCII."""
+    try:
+        host = urlsplit(original).hostname or ""
+        return url if host.isascii() else url.replace(quote(host), host.encode("idna").decode("ascii"), 1)
+    except ValueError:
+        return url

@@ -1,0 +1,90 @@
+"""The state of an invoice, as shops that know BTCPay read it: `status` and `additionalStatus`.
+
+There is no second state machine. `state_of` translates the status that `payments.status.assess` computed:
+
+    status of the request             status       additionalStatus
+    new                               New          None
+    underpaid                         New          PaidPartial
+    received, confirming              Processing   None or PaidOver
+    confirmed                         Settled      None or PaidOver
+    expired, nothing came             Expired      None
+    expired, part came                Expired      PaidPartial
+    expired, late money under review  Expired      PaidPartial
+    late money accepted               Processing, then Settled, as above
+    was covered, lost it, not expired New          None or PaidPartial
+    was covered, lost it, expired     Invalid      None
+    was confirmed, lost its cover     Invalid      None, at once
+    left its block, in the mempool    Processing   None or PaidOver
+    marked by hand                    Settled or Invalid   Marked, whatever the money does
+
+`PaidLate` never occurs. Plug-ins take it for paid, but late money under review does not count.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from payments.greenfield.facts import InvoiceFacts, Mark
+from payments.money import DUST_LIMIT_SATS
+from payments.status import Status
+
+MIN_OVERPAID_SATS = DUST_LIMIT_SATS
+"""A smaller surplus cannot be sent back. A plug-in of Magento bills no order that is overpaid."""
+
+
+class InvoiceStatus(StrEnum):
+    NEW = "New"
+    PROCESSING = "Processing"
+    SETTLED = "Settled"
+    EXPIRED = "Expired"
+    INVALID = "Invalid"
+
+    @property
+    def is_ended(self) -> bool:
+        """Return whether no payment is expected. Money that still comes is late."""
+        return self in (InvoiceStatus.EXPIRED, InvoiceStatus.INVALID)
+
+
+class AdditionalStatus(StrEnum):
+    NONE = "None"
+    PAID_PARTIAL = "PaidPartial"
+    PAID_OVER = "PaidOver"
+    MARKED = "Marked"
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceState:
+    status: InvoiceStatus
+    additional: AdditionalStatus = AdditionalStatus.NONE
+
+    @property
+    def is_marked(self) -> bool:
+        return self.additional is AdditionalStatus.MARKED
+
+
+_MARKED = {Mark.SETTLED: InvoiceStatus.SETTLED, Mark.INVALID: InvoiceStatus.INVALID}
+_COVERED = {
+    Status.RECEIVED: InvoiceStatus.PROCESSING,
+    Status.CONFIRMING: InvoiceStatus.PROCESSING,
+    Status.CONFIRMED: InvoiceStatus.SETTLED,
+}
+
+
+def state_of(facts: InvoiceFacts) -> InvoiceState:
+    """Return the state of an invoice. The table above has the rules."""
+    if facts.mark is not None:
+        return InvoiceState(_MARKED[facts.mark], AdditionalStatus.MARKED)
+    if facts.status.is_covered:
+        over = AdditionalStatus.PAID_OVER if is_overpaid(facts) else AdditionalStatus.NONE
+        return InvoiceState(_COVERED[facts.status], over)
+    is_expired = facts.status is Status.EXPIRED
+    if facts.was_confirmed or (facts.was_covered and is_expired):
+        return InvoiceState(InvoiceStatus.INVALID)
+    part = AdditionalStatus.PAID_PARTIAL if facts.received_sats else AdditionalStatus.NONE
+    return InvoiceState(InvoiceStatus.EXPIRED if is_expired else InvoiceStatus.NEW, part)
+
+
+def is_overpaid(facts: InvoiceFacts) -> bool:
+    """Return whether the surplus is worth a word. Money that came after the confirmation does not count."""
+    until = facts.confirmed_at
+    sats = sum(o.amount_sats for o in facts.live_outputs if until is None or o.first_seen_at <= until)
+    return facts.status.is_covered and sats - facts.terms.amount_sats >= MIN_OVERPAID_SATS
