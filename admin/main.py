@@ -9,6 +9,7 @@ from admin.cli import Commands
 from admin.database import database
 from admin.doctor.command import doctor
 from admin.events import events
+from admin.keys import key
 from admin.payments import payment
 from admin.seller_keys import rotate_key
 from admin.sellers import seller
@@ -32,6 +33,7 @@ def manage() -> None:
     manage.py wallet add shop KEY --default    use a descriptor or a public key
     manage.py seller add company1              add a shop, and print its key
     manage.py webhook list                     list who receives events
+    manage.py key add company1 --preset shop   add a key for a shop's plug-in
     manage.py payment list --status confirmed  list confirmed payments
     manage.py events retry                     deliver failed messages again
     manage.py audit                            compare database and bitcoind
@@ -54,5 +56,5 @@ database.add_command(retire_pool)
 database.add_command(grant_web)
 for command in (add, list_, default, labels):
     wallet.add_command(command)
-for command in (seller, webhook, payment, events, wallet, doctor, audit, chain, database, settings):
+for command in (seller, key, webhook, payment, events, wallet, doctor, audit, chain, database, settings):
     manage.add_command(command)

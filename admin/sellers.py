@@ -154,7 +154,7 @@ def show(seller_id: str, as_json: bool) -> None:
     manage.py seller show company1 --json
     """
     with open_settings_and_database(), snapshot():
-        found = full_document(_any_seller(seller_id), datetime.now(UTC))
+        found = full_document(any_seller(seller_id), datetime.now(UTC))
     answer(found, page(found), as_json)
 
 
@@ -279,13 +279,13 @@ def add_seller(
 
 def seller_named(seller_id: str) -> Seller:
     """Return the seller with this id. Raise CommandError where there is none, or where it is removed."""
-    row = _any_seller(seller_id)
+    row = any_seller(seller_id)
     if row.removed_at is not None:
         raise CommandError(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
     return row
 
 
-def _any_seller(seller_id: str) -> Seller:
+def any_seller(seller_id: str) -> Seller:
     """Return the seller with this id, even a removed one. Raise CommandError where there is none."""
     row: Seller | None = Seller.get_or_none(Seller.id == seller_id)
     if row is None:

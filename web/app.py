@@ -44,7 +44,7 @@ from web.http.wsgi import (
 )
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
-from web.operator import decisions, front, login, new_request, sellers, till
+from web.operator import decisions, front, keys, login, new_request, seller, sellers, till
 from web.operator import payment as operator_payment
 from web.operator import revenue as turnover
 from web.operator.layout import operator_problem_page
@@ -88,6 +88,7 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
 )
 
 _PAYMENT = "/operator/payments/<reference>"
+_SELLER = "/operator/sellers/<seller_id>"
 OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/operator/login", visitor, login.show),
     ("POST", "/operator/login", visitor_form, login.enter),
@@ -101,6 +102,9 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/operator/money", operator, turnover.show),
     ("GET", "/operator/money.csv", operator, turnover.export),
     ("GET", "/operator/sellers", operator, sellers.show),
+    ("GET", _SELLER, operator, seller.show),
+    ("POST", f"{_SELLER}/keys", operator_form, keys.create),
+    ("POST", f"{_SELLER}/keys/<key_id>/revoke", operator_form, keys.stop),
     ("GET", "/operator/payments.csv", operator, export.show),
     ("POST", "/operator/settle", operator_form, decisions.mark_all_settled),
     ("POST", "/operator/undo", operator_form, decisions.undo),

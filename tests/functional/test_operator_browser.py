@@ -14,13 +14,15 @@ from models.daemon_status import beat
 from models.operator_session import OperatorSession
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, needs_action
+from payments.greenfield.permissions import POLICIES
 from tests.conftest import NewDatabase
 from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS
 from tests.support.checkout_scenes import DUE_SATS, change, create_in_scene
 from tests.support.operator_client import PASSWORD
 from tests.support.operator_scenes import add_event, create_action_needed
-from tests.support.web_server import TIP, WebServer, open_shop, stored
+from tests.support.web_server import NOW, TIP, WebServer, give_key, open_shop, stored
 
+SELLER = "/operator/sellers/company1"
 OpenPage = Callable[..., Page]
 WIDTHS = (320, 360, 768, 1280)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -35,6 +37,8 @@ def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
     directory = tmp_path_factory.mktemp("shop")
     settings = {"OPERATOR_PASSWORD": PASSWORD}
     with open_shop(directory, new_database(directory), settings, addresses=200) as opened:
+        give_key("company1", "nt_shop", label=LONG[:100], permissions=["x" * 100, *POLICIES])
+        give_key("company1", "nt_old", label=MARKUP[:100], revoked_at=NOW)
         create_action_needed(opened, note=f"{MARKUP} {LONG}", label=MARKUP, metadata={MARKUP: LONG})
         yield opened
 
@@ -92,7 +96,7 @@ def row_of(page: Page, document: dict[str, Any], need: str = "") -> Any:
 def all_paths() -> list[str]:
     """Return the path of a page of each kind, and of a payment for each kind of decision."""
     rows = [PaymentRequest.select().where(needs_action(need)).get() for need in ActionNeeded]
-    pages = ["/", "/?needs=late", "/?needs=undelivered", "/operator/money", "/operator/sellers"]
+    pages = ["/", "/?needs=late", "/?needs=undelivered", "/operator/money", "/operator/sellers", SELLER]
     pages += ["/operator/new", "/operator/till"]
     return [*pages, *(f"/operator/payments/{row.reference}" for row in rows)]
 
@@ -120,6 +124,27 @@ def test_an_operator_logs_in_and_out(shop: WebServer, browser: Browser) -> None:
     page.go_back()
     expect(page.get_by_label("Operator password")).to_be_visible()
     context.close()
+
+
+def test_a_key_is_made_and_revoked_in_a_browser(shop: WebServer, open_page: OpenPage) -> None:
+    """The page with the key does not reload itself. A second visit shows the key without its text."""
+    page = open_page("/operator/sellers")
+    page.get_by_role("link", name="company1").click()
+    page.get_by_label("Label, for you (optional)").fill("Bookkeeping")
+    page.get_by_label("Only this:").check()
+    page.get_by_label("See the payment requests of this seller").check()
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("New key of company1")
+    key = page.get_by_text("nt_").inner_text()
+    assert shop.get("/api/v1/rates", {"Authorization": f"token {key}"}).status == 200
+    page.get_by_role("link", name="Back to company1").click()
+    row = page.get_by_role("row").filter(has_text="Bookkeeping")
+    expect(row).to_contain_text("See the payment requests of this seller")
+    row.get_by_text("Revoke…").click()
+    row.get_by_role("button", name="Revoke the key").click()
+    expect(page.get_by_role("status").filter(has_text="is revoked")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="Bookkeeping")).to_have_count(0)
+    assert shop.get("/api/v1/rates", {"Authorization": f"token {key}"}).status == 401
 
 
 def test_all_text_has_enough_contrast(shop: WebServer, open_page: OpenPage) -> None:

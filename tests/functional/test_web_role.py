@@ -255,6 +255,7 @@ def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None
         "/operator/payments.csv",
     ):
         call.page(path)
+    call_keys(call)
     payment = "/operator/payments/<reference>"
     first, second = others
     call.page(payment, reference=first)
@@ -270,6 +271,18 @@ def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None
     call.form("/operator/logout", "/")
     call.log_in()
     call.form("/operator/logout/everywhere", "/")
+
+
+def call_keys(call: Routes) -> None:
+    """Make a key and revoke it on a seller's page."""
+    seller, template = "company1", "/operator/sellers/<seller_id>"
+    key_id = re.search(r'name="key_id" value="(\w+)"', call.page(template, seller_id=seller))
+    assert key_id is not None
+    call.called.add(("POST", f"{template}/keys"))
+    place = f"/operator/sellers/{seller}"
+    made = call.operator.post(f"{place}/keys", key_id=key_id[1], allow="shop", label="WooCommerce")
+    assert made.status == 200, made.text
+    call.form(f"{template}/keys/<key_id>/revoke", place, seller_id=seller, key_id=key_id[1])
 
 
 FORGERIES = {

@@ -168,6 +168,8 @@ _PAGE_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "foreign-form": "Form of another site",
         "has-changed": "The payment has changed",
+        "seller-removed": "The seller was removed",
+        "sent-twice": "The form was sent twice",
         "wrong-password": "Wrong password",
     }
 )

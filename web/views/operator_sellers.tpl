@@ -31,7 +31,7 @@
 <tbody>
 % for each in sellers:
 <tr id="seller-{{each.id}}">
-<td><a href="{{root}}?seller={{each.id}}">{{each.id}}</a>\\
+<td><a href="{{root}}operator/sellers/{{each.id}}">{{each.id}}</a>\\
 % if each.removed_at:
  <span class="status">removed</span>\\
 % end

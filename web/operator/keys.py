@@ -1,0 +1,166 @@
+"""A seller's API keys on the operator's page: their list, a new key, and the end of one."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+import peewee
+import structlog
+
+from models.api_key import (
+    BY_PAGE,
+    MAX_LABEL_CHARACTERS,
+    REFERENCE,
+    ApiKey,
+    add_key,
+    is_label,
+    key_by_reference,
+    keys_of,
+    new_reference,
+    revoke,
+)
+from models.seller import Seller, seller_by_id
+from payments.greenfield.permissions import (
+    MEANINGS,
+    PREFIX,
+    PRESETS,
+    UnknownPermission,
+    in_words,
+    read_permissions,
+)
+from web.html.templates import template
+from web.http.request import Request
+from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.operator.decisions import Notice
+from web.operator.layout import operator_page, see_other
+
+log = structlog.get_logger(__name__)
+
+_NEW_KEY = template("operator_key_made.tpl")
+_MOST_STOPPED = 50
+
+EVERYTHING, CHOSEN = "everything", "chosen"
+CHOICES: Mapping[str, str] = MappingProxyType(
+    {
+        "shop": "What the plug-in of a shop needs",
+        "prestashop": "What the plug-in of PrestaShop needs",
+        EVERYTHING: "Everything that this seller may do",
+        CHOSEN: "Only this:",
+    }
+)
+"""The choices of permissions in the form, with their words."""
+
+
+def section_of(call: Request, seller: Seller) -> dict[str, Any]:
+    """Return the values of the section on the seller's page."""
+    found = keys_of(seller.id)
+    is_stopped = seller.removed_at is not None
+    working = [] if is_stopped else [key for key in found if key.works(call.now)]
+    stopped = [key for key in reversed(found) if key not in working]
+    return {
+        "keys": working,
+        "stopped": stopped[:_MOST_STOPPED],
+        "notice": _notice(call, stopped),
+        "choices": CHOICES,
+        "meanings": MEANINGS,
+        "in_words": in_words,
+        "new_key_id": new_reference(),
+        "most_label": MAX_LABEL_CHARACTERS,
+    }
+
+
+def create(call: Request, seller_id: str) -> Content:
+    """POST /operator/sellers/{id}/keys: store a new key. Only this response shows it."""
+    seller = _seller_that_sells(seller_id)
+    form = call.visitor.form
+    label = form.get("label", "").strip()
+    if not is_label(label):
+        message = f"must be one line of at most {MAX_LABEL_CHARACTERS} characters without control characters"
+        raise invalid([FieldError("label", message)])
+    permissions = _permissions(form)
+    # The page has named the key already, so a form that is sent twice makes one key.
+    reference = form.get("key_id", "")
+    if not REFERENCE.fullmatch(reference):
+        raise invalid([FieldError("key_id", "is no id of a key; load the page again, then try again")])
+    try:
+        with call.writers.transaction():
+            key, api_key = add_key(
+                seller.id, call.now, label=label, permissions=permissions, by=BY_PAGE, reference=reference
+            )
+    except peewee.IntegrityError as error:
+        raise _sent_twice(reference) from error
+    log_new_key(key)
+    return operator_page(
+        _NEW_KEY,
+        call,
+        seller=seller,
+        key=key,
+        api_key=api_key,
+        public_url=call.settings.public_url,
+        in_words=in_words,
+    )
+
+
+def stop(call: Request, seller_id: str, key_id: str) -> Content:
+    """POST /operator/sellers/{id}/keys/{key_id}/revoke. A second click on the same button is no fault."""
+    key = key_by_reference(key_id)
+    if key is None or key.seller_id != seller_id:
+        raise not_found()
+    if key.revoked_at is None:
+        with call.writers.transaction():
+            is_revoked = revoke(key, call.now)
+        if is_revoked:
+            log.info("key revoked", key=key.reference, seller=seller_id, by="operator")
+    return see_other(f"operator/sellers/{seller_id}?revoked={key.reference}", call)
+
+
+def log_new_key(key: ApiKey) -> None:
+    """Log a new key of the operator's page. Call this after its transaction is committed."""
+    allowed = "all" if key.permissions is None else ",".join(key.permissions)
+    log.info("key added", key=key.reference, seller=key.seller_id, permissions=allowed, by="operator")
+
+
+def _permissions(form: Mapping[str, str]) -> list[str] | None:
+    """Return the chosen permissions, or None for all. Raise Problem 422."""
+    choice = form.get("allow", "")
+    ticked = [name for name in form if name.startswith(PREFIX)]
+    if choice not in CHOICES:
+        raise invalid([FieldError("allow", f"must be one of {', '.join(CHOICES)}")])
+    if choice != CHOSEN and ticked:
+        message = f"is not “{CHOICES[CHOSEN]}”, but permissions are ticked; choose that, or tick none"
+        raise invalid([FieldError("allow", message)])
+    if choice == CHOSEN and not ticked:
+        raise invalid([FieldError("allow", "needs a permission: tick at least one")])
+    if choice == EVERYTHING:
+        return None
+    try:
+        return read_permissions(PRESETS.get(choice, ticked))
+    except UnknownPermission as error:
+        raise invalid([FieldError("allow", str(error))]) from error
+
+
+def _seller_that_sells(seller_id: str) -> Seller:
+    """Return the seller. Raise Problem 404, and 409 for a removed seller."""
+    seller = seller_by_id(seller_id)
+    if seller is None:
+        raise not_found()
+    if seller.removed_at is not None:
+        detail = f"the seller {seller_id} was removed; to bring it back: seller add {seller_id} --restore"
+        raise Problem(HTTPStatus.CONFLICT, "seller-removed", detail)
+    return seller
+
+
+def _sent_twice(reference: str) -> Problem:
+    detail = (
+        f"this form was sent twice, so the key {reference} exists already, and nothing can show it again; "
+        "if you have not saved it, revoke it and make another key"
+    )
+    return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
+
+
+def _notice(call: Request, stopped: list[ApiKey]) -> Notice | None:
+    """Return the line about the key that was just revoked, or None."""
+    named = call.page_parameters().get("revoked")
+    is_revoked = any(key.reference == named and key.revoked_at is not None for key in stopped)
+    return Notice(f"The key {named} is revoked. It never works again.") if is_revoked else None
