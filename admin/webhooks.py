@@ -209,7 +209,7 @@ def set_(
     time.
 
     \b
-    manage.py webhook set wh_4NFvpU8duEamwKnDykOq --url https://new.example.com/paid
+    manage.py webhook set wh_4NFvpU8duEamwKnDykOq --url https://new.example.com/
     manage.py webhook set wh_4NFvpU8duEamwKnDykOq --disable
     manage.py webhook set wh_4NFvpU8duEamwKnDykOq --new-secret
     """

@@ -19,7 +19,7 @@ DAEMON, WEB, GROUP = 61001, 61002, 61000
 """Users and a group without a name in the system."""
 
 AS_USER = """
-import os, sys
+import os, secrets, sys
 from datetime import UTC, datetime
 from models.db.connection import database, disconnect
 from models.db.lock import database_lock
@@ -32,7 +32,7 @@ os.setgroups([])
 os.setresgid(group, group, group)
 os.setresuid(user, user, user)
 open_database(url)
-Seller.create(id=name, webhook_secret="x", created_at=datetime.now(UTC))
+Seller.create(id=name, created_at=datetime.now(UTC))
 print("ready", flush=True)
 sys.stdin.readline()
 print(",".join(seller.id for seller in Seller.select().order_by(Seller.id)))
