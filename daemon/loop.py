@@ -47,7 +47,7 @@ from models.block import stored_tip
 from models.command import CANCEL, DaemonCommand, pending_cancellations, pending_commands
 from models.db.connection import TRANSIENT_ERRORS, disconnect, one_line
 from models.db.lock import AdvisoryLock, FileLock
-from models.payment import earliest_deadline, sample_addresses
+from models.payment import next_assessment, sample_addresses
 from models.wallet import descriptor_wallets, is_bitcoind_used
 from sd_notify import ServiceManager
 
@@ -156,7 +156,7 @@ class Loop:
         if batch.transactions:
             self._handle_transactions(batch.transactions)
         self._run_commands()
-        self._watch_deadlines()
+        self._watch_requests()
         self._watch_unconfirmed()
 
     def _reconcile(self) -> None:
@@ -258,9 +258,15 @@ class Loop:
             self._assess()
             self._outbox_worker.wake()
 
-    def _watch_deadlines(self) -> None:
-        """Reconcile before a request expires, because its payment may have come in time."""
-        if self._is_deadline_past():
+    def _watch_requests(self) -> None:
+        """Assess requests whose facts the web server has set. Reconcile before a request expires.
+
+        The payment of an expiring request may have come in time.
+        """
+        has_changed, deadline = next_assessment()
+        if has_changed:
+            self._assess()
+        if deadline is not None and deadline < _now():
             self._look_within(0)
 
     def _watch_unconfirmed(self) -> None:
@@ -271,10 +277,6 @@ class Loop:
             self._check_at = time.monotonic() + CHECK_SECONDS
             if self._mempool.is_any_gone():
                 self._look_within(0)
-
-    def _is_deadline_past(self) -> bool:
-        deadline = earliest_deadline()
-        return deadline is not None and deadline < _now()
 
     def _check_node(self, *, uses_bitcoind: bool) -> bool:
         """Subscribe to the node's feed, and log what is wrong with the node's settings.

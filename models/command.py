@@ -25,12 +25,20 @@ from models.outbox import Message
 from models.payment import PaymentRequest
 from models.webhook import Webhook
 from payments.cancellation import obstacle
+from payments.greenfield.facts import Mark
+from payments.greenfield.marking import Marking
 from payments.status import Status
 
 TRANSACTION, ACCEPT, CANCEL, REDELIVER, FOLLOW = "transaction", "accept", "cancel", "redeliver", "follow"
 REASSESS = "reassess"
 """The web process has changed a fact of a request, such as its mark."""
 TEST_WEBHOOK = "test_webhook"
+
+_DECISIONS = {
+    None: DecisionKind.ACCEPTED,
+    Mark.SETTLED: DecisionKind.MARKED_PAID,
+    Mark.INVALID: DecisionKind.MARKED_INVALID,
+}
 
 MAX_CHECKS_PER_SELLER = 10
 """The transactions of one seller in one batch. The limit lets all sellers take turns."""
@@ -103,6 +111,24 @@ def request_acceptance(
         add_acceptance(payment, now)
         add_decision(payment, DecisionKind.ACCEPTED, now, by)
     return True
+
+
+def request_marking(
+    payment: PaymentRequest, marking: Marking, now: datetime, transaction: OpenTransaction, by: DecidedBy
+) -> None:
+    """Store a mark by hand with the command to assess the request again, or to accept its late money."""
+    mark = marking.mark
+    if mark is None and is_acceptance_pending(payment):
+        return
+    with transaction():
+        marked_at = None if mark is None else now
+        changed = PaymentRequest.update(marked=mark and mark.value, marked_at=marked_at)
+        changed.where(PaymentRequest.id == payment.id).execute()
+        if mark is None:
+            add_acceptance(payment, now)
+        else:
+            add_reassessment(payment, now)
+        add_decision(payment, _DECISIONS[mark], now, by)
 
 
 def request_cancellation(payment: PaymentRequest, now: datetime, transaction: OpenTransaction) -> bool:

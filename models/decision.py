@@ -12,11 +12,16 @@ MAX_COMMENT_CHARACTERS = 200
 
 
 class DecisionKind(StrEnum):
-    """A decision: late money accepted, a request marked as done, or that mark undone."""
+    """A decision: late money accepted, a request marked as done, or that mark undone.
+
+    A shop can also mark its invoice as paid or as invalid by hand (docs/greenfield.md 2).
+    """
 
     ACCEPTED = "accepted"
     SETTLED = "settled"
     REOPENED = "reopened"
+    MARKED_PAID = "paid"
+    MARKED_INVALID = "invalid"
 
 
 class DecidedBy(StrEnum):

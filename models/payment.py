@@ -322,9 +322,12 @@ def store_assessments(payments: Sequence[PaymentRequest]) -> bool:
     return execute_many(_STORE, changes) == len(changes)
 
 
-def earliest_deadline() -> datetime | None:
-    """Return the next time at which a request must be assessed without a change of facts, or None."""
-    query = "SELECT min(reassess_at) FROM payment_request WHERE reassess_at IS NOT NULL"
-    (earliest,) = database.execute_sql(query).fetchone()
-    reassess_at: datetime | None = PaymentRequest.reassess_at.python_value(earliest)
-    return reassess_at
+def next_assessment() -> tuple[bool, datetime | None]:
+    """Return whether facts of a request have changed, and the next time at which time alone can.
+
+    The time is None if no request waits for a time.
+    """
+    query = """SELECT EXISTS (SELECT 1 FROM payment_request WHERE reassess_at_height = ?),
+        (SELECT min(reassess_at) FROM payment_request WHERE reassess_at IS NOT NULL)"""
+    has_changed, earliest = database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,)).fetchone()
+    return bool(has_changed), PaymentRequest.reassess_at.python_value(earliest)

@@ -98,19 +98,20 @@ _PUBLIC_COLUMNS = (
 )
 
 
-def webhooks_for(seller_ids: Iterable[str], kind: str) -> Mapping[str, list[Webhook]]:
-    """Return the enabled endpoints of this kind by seller, for new messages, in the order of their ids.
+def webhooks_for(seller_ids: Iterable[str], *kinds: str) -> Mapping[str, list[Webhook]]:
+    """Return the enabled endpoints of these kinds by seller, for new messages, in the order of their ids.
 
     Removed sellers have none.
     """
     ids = list(seller_ids)
     # The text contains only constants of this module and placeholders.
     query = f"""SELECT {_PUBLIC_COLUMNS} FROM webhook JOIN seller ON seller.id = webhook.seller_id
-        WHERE webhook.seller_id IN ({placeholders(ids)}) AND webhook.kind = ? AND webhook.is_enabled
+        WHERE webhook.seller_id IN ({placeholders(ids)}) AND webhook.kind IN ({placeholders(kinds)})
+        AND webhook.is_enabled
         AND webhook.url IS NOT NULL AND webhook.removed_at IS NULL AND seller.removed_at IS NULL
         ORDER BY webhook.id"""  # noqa: S608
     found: dict[str, list[Webhook]] = defaultdict(list)
-    for webhook in fetch_all(Webhook, query, *ids, kind) if ids else ():
+    for webhook in fetch_all(Webhook, query, *ids, *kinds) if ids else ():
         found[webhook.seller_id].append(webhook)
     return found
 

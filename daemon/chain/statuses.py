@@ -1,18 +1,25 @@
 """The only writer of statuses, events and messages: it computes them from the facts of a request."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from config import Settings
+from daemon.chain.invoices import may_have_events, take_events
 from daemon.counters import Counters
 from daemon.unit_of_work import unit_of_work
 from models.address import references_for
 from models.daemon_status import known_network, update_report
-from models.outbox import add_email, add_event, add_webhook_message, outputs_in_last_event
+from models.outbox import (
+    add_email,
+    add_event,
+    add_invoice_message,
+    add_webhook_message,
+    outputs_in_last_event,
+)
 from models.output import Output, forget_spends, note_gaps, outputs_by_address
 from models.payment import (
     PaymentRequest,
@@ -22,8 +29,9 @@ from models.payment import (
     store_assessments,
 )
 from models.queries.pricing import late_money_of
-from models.webhook import STANDARD, webhooks_for
+from models.webhook import BTCPAY, STANDARD, Webhook, webhooks_for
 from payments.document import payment_document
+from payments.greenfield.events import Body
 from payments.notifications import should_email_operator
 from payments.status import Assessment, EventType, LastKnownState, Status, assess, events_between
 
@@ -42,13 +50,27 @@ class StatusConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """The assessment of a request, with its state before and the events of the change."""
+    """The assessment of a request, with its state before and the events of the change.
+
+    `events` are for standard endpoints and emails, and `invoice_events` for the endpoints of BTCPay's kind.
+    """
 
     payment: PaymentRequest
     outputs: list[Output]
     before: LastKnownState
     after: Assessment
     events: tuple[EventType, ...]
+    invoice_events: list[Body] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """A change that may have events, with the address of its request, and its seller's endpoints by kind."""
+
+    change: _Change
+    address: str
+    standard: list[Webhook]
+    btcpay: list[Webhook]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +102,13 @@ class Assessor:
         now: datetime,
         store_facts: Callable[[], None] | None = None,
     ) -> int:
-        """Assess every request that may have changed, at this tip. Return the number of log lines.
+        """Assess every request that may have changed, at this tip. Return the number of changes to report.
 
         `as_of` is the start of the last complete look at bitcoind. No request expires by a deadline after
         `as_of`. A request with a deadline between `as_of` and `now` waits for the next look. `store_facts`
         stores new facts, in the same transaction as the first assessments.
         """
-        line_count = 0
+        count = 0
         has_news = store_facts is not None or (tip_height, as_of) != (
             self._published_height,
             self._published_look,
@@ -105,18 +127,19 @@ class Assessor:
                 self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
                 is_published = is_last and not self.is_any_waiting
                 # Readers use the published height, which moves with the last batch. Earlier rows keep theirs.
-                lines = self._assess(payments, tip_height, as_of, now, is_published=is_published)
+                changes = self._assess(payments, tip_height, as_of, now, is_published=is_published)
                 if is_last:
                     self._publish(tip_height if is_published else None, as_of)
             self._published_height = tip_height if is_published else None
+            lines = [line for change in changes for line in _lines(change)]
             for line in lines:
                 write = log.warning if line.event in _NEEDS_A_DECISION else log.info
                 write(line.event, payment=line.payment, **line.facts)
                 self._counters.add("events", line.event)
-            line_count += len(lines)
+            count += len(lines) + sum(len(change.invoice_events) for change in changes)
             if is_last:
                 self._published_look = as_of
-                return line_count
+                return count
             self._pulse()
 
     def _publish(self, tip_height: int | None, as_of: datetime) -> None:
@@ -138,42 +161,72 @@ class Assessor:
         now: datetime,
         *,
         is_published: bool,
-    ) -> list[_Line]:
+    ) -> list[_Change]:
         outputs = outputs_by_address([payment.address_id for payment in payments])
         changes = [_change(p, outputs.get(p.address_id, []), tip_height, as_of, now) for p in payments]
         for payment in payments:
             payment.unpublished_height = None if is_published else tip_height
+        reports = self._reports(changes, tip_height, now)
         if not store_assessments(payments):
             raise StatusConflict("requests were assessed by another daemon at the same time")
         note_gaps([output for change in changes for output in change.outputs], now)
         forget_spends([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
-        self._add_events([change for change in changes if change.events], tip_height, now)
-        return [line for change in changes for line in _lines(change)]
+        self._store(reports, tip_height, now)
+        return changes
 
-    def _add_events(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> None:
-        if not changes:
-            return
-        network = known_network()
-        addresses = references_for({change.payment.address_id for change in changes})
-        webhooks = webhooks_for({change.payment.seller_id for change in changes}, STANDARD)
-        for change in changes:
+    def _reports(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> list[_Report]:
+        """Return the changes that have events, with their endpoints. Note the events of invoices.
+
+        One query finds the endpoints of both kinds.
+        """
+        some = [change for change in changes if change.events or may_have_events(change.payment)]
+        if not some:
+            return []
+        webhooks = webhooks_for({change.payment.seller_id for change in some}, STANDARD, BTCPAY)
+        some = [c for c in some if c.events or _of_kind(webhooks.get(c.payment.seller_id, ()), BTCPAY)]
+        addresses = references_for({change.payment.address_id for change in some})
+        reports = []
+        for change in some:
             payment = change.payment
             address, _ = addresses[payment.address_id]
-            document = payment_document(
-                payment,
-                address,
-                change.outputs,
-                tip_height=tip_height,
-                network=network,
-                public_url=self._settings.public_url,
-            )
-            late_text = self._late_text(change, now)
-            for event_type in change.events:
-                event_id = add_event(payment, event_type, document, now, late_text)
-                if should_email_operator(event_type, document):
-                    add_email(event_id, payment.id, self._settings.operator_email, now)
-                for webhook in webhooks.get(payment.seller_id, ()):
-                    add_webhook_message(event_id, event_type.value, payment.id, webhook, now)
+            endpoints = webhooks.get(payment.seller_id, ())
+            report = _Report(change, address, _of_kind(endpoints, STANDARD), _of_kind(endpoints, BTCPAY))
+            if report.btcpay:
+                before = change.before.status
+                events = take_events(payment, before, change.outputs, address, tip_height, now)
+                change.invoice_events.extend(events)
+            reports.append(report)
+        return reports
+
+    def _store(self, reports: Sequence[_Report], tip_height: int, now: datetime) -> None:
+        """Store the events with their messages."""
+        with_events = [report for report in reports if report.change.events]
+        if with_events:
+            network = known_network()
+            for report in with_events:
+                self._add_events(report, network, tip_height, now)
+        for report in reports:
+            for webhook in report.btcpay:
+                for body in report.change.invoice_events:
+                    add_invoice_message(report.change.payment.id, webhook, body, now)
+
+    def _add_events(self, report: _Report, network: str | None, tip_height: int, now: datetime) -> None:
+        change, payment = report.change, report.change.payment
+        document = payment_document(
+            payment,
+            report.address,
+            change.outputs,
+            tip_height=tip_height,
+            network=network,
+            public_url=self._settings.public_url,
+        )
+        late_text = self._late_text(change, now)
+        for event_type in change.events:
+            event_id = add_event(payment, event_type, document, now, late_text)
+            if should_email_operator(event_type, document):
+                add_email(event_id, payment.id, self._settings.operator_email, now)
+            for webhook in report.standard:
+                add_webhook_message(event_id, event_type.value, payment.id, webhook, now)
 
     def _late_text(self, change: _Change, now: datetime) -> str | None:
         """Return the sentence on late money. It is stored, so that each attempt sends the same email."""
@@ -201,6 +254,10 @@ def _change(
     if events:
         payment.notified_sats = after.received_sats
     return _Change(payment, outputs, before, after, events)
+
+
+def _of_kind(webhooks: Iterable[Webhook], kind: str) -> list[Webhook]:
+    return [webhook for webhook in webhooks if webhook.kind == kind]
 
 
 def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:

@@ -46,6 +46,8 @@ _DECISIONS: Mapping[DecisionKind, str] = MappingProxyType(
         DecisionKind.ACCEPTED: "Acceptance of the late money ordered",
         DecisionKind.SETTLED: "Marked as done",
         DecisionKind.REOPENED: "Mark as done undone",
+        DecisionKind.MARKED_PAID: "Marked by the shop as paid, whatever came",
+        DecisionKind.MARKED_INVALID: "Marked by the shop as invalid",
     }
 )
 _WAYS: Mapping[DecidedBy, str] = MappingProxyType(

@@ -64,10 +64,11 @@ from models.output import (
     unconfirmed_outputs,
 )
 from models.payment import (
+    ANY_HEIGHT,
     ASSESSED,
     PaymentRequest,
-    earliest_deadline,
     mark_for_reassessment,
+    next_assessment,
     payment_by_idempotency_key,
     payment_by_reference,
     payments_to_reassess,
@@ -320,13 +321,15 @@ def test_any_number_of_addresses_can_be_marked() -> None:
     assert mark_for_reassessment([payments[0].address_id, *others, payments[1].address_id]) == len(payments)
 
 
-def test_the_earliest_deadline_is_the_next_one() -> None:
-    """It is None if no request waits for a time."""
-    new_payment(1)
-    assert earliest_deadline() is None
+def test_the_next_assessment_is_at_once_or_at_the_earliest_deadline() -> None:
+    """The time is None if no request waits for a time."""
+    new_payment(1, reassess_at_height=800_000)
+    assert next_assessment() == (False, None)
     new_payment(2, reassess_at=NOW + MICROSECOND)
     new_payment(3, reassess_at=NOW)
-    assert earliest_deadline() == NOW
+    assert next_assessment() == (False, NOW)
+    new_payment(4, reassess_at_height=ANY_HEIGHT)
+    assert next_assessment() == (True, NOW)
 
 
 def assess_at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -> PaymentRequest:

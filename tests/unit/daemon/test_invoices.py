@@ -1,0 +1,336 @@
+"""The daemon stores the events of invoices for `btcpay` endpoints with the statuses that they report."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from config import load_settings
+from daemon.chain.invoices import may_have_events
+from daemon.chain.mempool import Mempool
+from daemon.chain.statuses import Assessor
+from daemon.commands import CommandHandler
+from daemon.counters import Counters
+from models.command import pending_commands, request_marking
+from models.db.connection import database, disconnect, new_row
+from models.db.schema import open_database
+from models.decision import DecidedBy, decisions_of
+from models.outbox import Message
+from models.output import DROPPED, MINED, Output, outputs_at
+from models.payment import ANY_HEIGHT, PaymentRequest, mark_for_reassessment, payment_by_reference
+from models.webhook import BTCPAY, STANDARD, Webhook, add_webhook, remove_webhook, update_webhook
+from payments.greenfield.facts import facts_of
+from payments.greenfield.invoice import invoice_document
+from payments.greenfield.marking import read_marking
+from tests.support.rows import BLOCK_HASH, NOW, new_output, new_payment, new_seller
+
+HEIGHT = 1000
+PAID = ["ReceivedPayment", "Processing"]
+SETTLED = ["PaymentSettled", "Settled"]
+
+
+@pytest.fixture(autouse=True)
+def _database(database_url: str) -> Iterator[None]:
+    open_database(database_url)
+    new_seller("company1")
+    yield
+    disconnect()
+
+
+@dataclass
+class Desk:
+    """A daemon without a node, which assesses as a test says."""
+
+    assessor: Assessor
+    commands: CommandHandler
+    height: int = HEIGHT
+    seconds: float = 0
+
+    def assess(self) -> int:
+        now = NOW + timedelta(seconds=self.seconds)
+        return self.assessor.assess_due(self.height, now, now)
+
+    def look_at(self, payment: PaymentRequest) -> list[str]:
+        """Assess a request whose facts have changed. Return the new events of its invoice."""
+        mark_for_reassessment([payment.address_id])
+        return self.new_events(payment)
+
+    def new_events(self, payment: PaymentRequest) -> list[str]:
+        """Assess. Return the new events of the invoice, without their common first word."""
+        before = len(bodies(payment))
+        self.assess()
+        return types(bodies(payment)[before:])
+
+    def mark(self, payment: PaymentRequest, status: str) -> list[str]:
+        """Mark an invoice by hand as the API does. Return its new events."""
+        row = stored(payment)
+        outputs = [output.receipt for output in outputs_at(row.address_id)]
+        marking = read_marking(facts_of(row, "", outputs, tip_height=self.height), status)
+        now = NOW + timedelta(seconds=self.seconds)
+        request_marking(row, marking, now, database.atomic, DecidedBy.API)
+        self.commands.handle(pending_commands(), now)
+        assert pending_commands() == []
+        return self.new_events(payment)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    settings = load_settings({}, tmp_path)
+    assessor = Assessor(settings, lambda: None, Counters())
+    return Desk(assessor, CommandHandler(settings, _NoMempool()))
+
+
+class _NoMempool(Mempool):
+    """No command of these tests looks at bitcoind."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def endpoint(seller: str = "company1", **values: Any) -> Webhook:
+    """Store an endpoint of BTCPay's kind."""
+    given = {"kind": BTCPAY, "url": "https://shop.example/hook", "secret": "s", **values}
+    webhook, _ = add_webhook(seller, given.pop("kind"), given.pop("url"), NOW, **given)
+    return webhook
+
+
+def invoice(number: int = 1, **values: Any) -> PaymentRequest:
+    """Store a new invoice of 1,000 satoshis, which the daemon has not seen yet."""
+    usual = {"amount_sats": 1000, "due_sats": 1000, "confirmations_required": 1, "checkout": {}}
+    usual |= {"reassess_at_height": ANY_HEIGHT, "metadata": {"orderId": "4711"}}
+    return new_payment(number, **{**usual, **values})
+
+
+def stored(payment: PaymentRequest) -> PaymentRequest:
+    found = payment_by_reference(payment.reference)
+    assert found is not None
+    return found
+
+
+def bodies(payment: PaymentRequest, webhook: Webhook | None = None) -> list[dict[str, Any]]:
+    """Return the stored events of an invoice, the oldest first, by default those of the first endpoint."""
+    first = webhook or Webhook.select().where(Webhook.kind == BTCPAY).order_by(Webhook.id).first()
+    query = Message.select().where((Message.payment == payment) & (Message.webhook == first))
+    return [message.invoice_event for message in query.order_by(Message.id)]
+
+
+def types(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"].removeprefix("Invoice") for event in events]
+
+
+def pay(payment: PaymentRequest, **values: Any) -> Output:
+    return new_output(payment, **{"amount_sats": 1000, **values})
+
+
+def mine(output: Output, height: int) -> None:
+    Output.update(state=MINED, block_hash=BLOCK_HASH, block_height=height).where(
+        Output.id == output.id
+    ).execute()
+
+
+def drop(output: Output) -> None:
+    Output.update(state=DROPPED, block_hash=None, block_height=None).where(Output.id == output.id).execute()
+
+
+def test_an_invoice_is_reported_from_its_creation_on(desk: Desk) -> None:
+    """A shop that asks while it handles an event finds the state of the event."""
+    endpoint()
+    payment = invoice()
+    assert desk.new_events(payment) == ["Created"]
+    output = pay(payment)
+    assert desk.look_at(payment) == PAID
+    mine(output, HEIGHT + 1)
+    desk.height = HEIGHT + 1
+    assert desk.look_at(payment) == SETTLED
+    assert desk.look_at(payment) == []
+    address = "bcrt1q" + f"{1:038x}"
+    received = bodies(payment)[1]
+    assert received["payment"]["destination"] == address
+    assert received["metadata"] == {"orderId": "4711"}
+    row = stored(payment)
+    facts = facts_of(row, address, [output.receipt for output in outputs_at(row.address_id)], tip_height=0)
+    assert invoice_document(facts, public_url="")["status"] == "Settled"
+
+
+def test_the_daemon_has_something_to_report_if_only_an_invoice_has_events(desk: Desk) -> None:
+    """The outbox is woken, so the event is sent at once."""
+    endpoint()
+    invoice()
+    assert desk.assess() == 1
+    assert desk.assess() == 0
+
+
+def test_each_endpoint_has_the_events_that_it_wants(desk: Desk) -> None:
+    """A disabled or removed endpoint has none, and neither has another seller's."""
+    some, all_, off, gone = endpoint(event_types=["InvoiceSettled"]), endpoint(), endpoint(), endpoint()
+    update_webhook(off, is_enabled=False)
+    remove_webhook(gone, NOW)
+    new_seller("company2")
+    other = endpoint("company2")
+    payment = invoice()
+    mine(pay(payment), HEIGHT)
+    desk.assess()
+    assert types(bodies(payment, all_)) == ["Created", *PAID, *SETTLED]
+    assert types(bodies(payment, some)) == ["Settled"]
+    assert bodies(payment, off) == bodies(payment, gone) == bodies(payment, other) == []
+
+
+def test_both_kinds_of_endpoints_receive_their_events(desk: Desk) -> None:
+    """A standard endpoint gets none of BTCPay's form, and the reverse."""
+    ours, theirs = endpoint(kind=STANDARD, secret="whsec_" + "a" * 32), endpoint()
+    payment = invoice()
+    pay(payment)
+    desk.assess()
+    names = {
+        webhook.id: [m.event_type for m in Message.select().where(Message.webhook == webhook)]
+        for webhook in (ours, theirs)
+    }
+    assert names[ours.id] == ["payment.received"]
+    assert names[theirs.id] == ["InvoiceCreated", "InvoiceReceivedPayment", "InvoiceProcessing"]
+
+
+def test_a_request_of_our_own_api_is_reported_too(desk: Desk) -> None:
+    """It has no options of BTCPay's."""
+    endpoint()
+    payment = invoice(checkout=None, reassess_at_height=None, metadata={}, order_id="A-7")
+    pay(payment)
+    assert desk.look_at(payment) == ["Created", *PAID]
+    assert bodies(payment)[0]["metadata"] == {"orderId": "A-7"}
+
+
+def test_a_daemon_that_was_down_reports_in_order(desk: Desk) -> None:
+    """The payment is deep already when the daemon first sees the invoice."""
+    endpoint()
+    payment = invoice()
+    mine(pay(payment), HEIGHT - 10)
+    desk.seconds = 3600
+    assert desk.new_events(payment) == ["Created", *PAID, *SETTLED]
+
+
+# Endpoints that come and go
+
+
+def test_an_open_invoice_is_reported_when_the_first_endpoint_comes(desk: Desk) -> None:
+    """InvoiceProcessing precedes InvoiceSettled though the payment came before the endpoint."""
+    payment = invoice()
+    output = pay(payment)
+    desk.assess()
+    assert stored(payment).invoice_reported is None
+    endpoint()
+    mine(output, HEIGHT)
+    assert desk.look_at(payment) == ["Created", *PAID, *SETTLED]
+
+
+def test_an_invoice_that_had_ended_before_the_first_endpoint_has_only_new_events(desk: Desk) -> None:
+    settled, expired = invoice(1), invoice(2)
+    output = pay(settled)
+    mine(output, HEIGHT)
+    pay(expired, txid="ef" * 32, amount_sats=400)
+    desk.assess()
+    desk.seconds = 901
+    desk.assess()
+    assert stored(expired).status == "expired"
+    endpoint()
+    assert (desk.look_at(settled), desk.look_at(expired)) == ([], [])
+    drop(output)
+    late = pay(expired, txid="aa" * 32, amount_sats=600, first_seen_at=NOW + timedelta(seconds=902))
+    desk.seconds = 903
+    assert desk.look_at(settled) == ["Invalid"]
+    assert desk.look_at(expired) == ["ReceivedPayment"]
+    assert bodies(expired)[0]["payment"]["id"] == f"{late.txid}-0"
+    assert bodies(expired)[0]["afterExpiration"] is True
+
+
+def test_an_invoice_is_reported_on_when_an_endpoint_returns(desk: Desk) -> None:
+    """Its events are those since the last report, and none of them twice."""
+    webhook = endpoint()
+    payment = invoice()
+    output = pay(payment)
+    desk.assess()
+    update_webhook(webhook, is_enabled=False)
+    mine(output, HEIGHT)
+    assert desk.look_at(payment) == []
+    update_webhook(webhook, is_enabled=True)
+    assert desk.look_at(payment) == SETTLED
+
+
+# Marks by hand
+
+
+def test_a_mark_by_hand_is_reported(desk: Desk) -> None:
+    """The timeline of the request has it, and its status stays."""
+    endpoint()
+    payment = invoice()
+    desk.assess()
+    assert desk.mark(payment, "settled") == ["Settled"]
+    assert bodies(payment)[-1]["manuallyMarked"] is True
+    assert desk.mark(payment, "Invalid") == ["Invalid"]
+    row = stored(payment)
+    assert (row.status, row.received_sats, row.marked, row.marked_at) == ("new", 0, "invalid", NOW)
+    assert [(decision.kind, decision.by) for decision in decisions_of(row)] == [
+        ("paid", "api"),
+        ("invalid", "api"),
+    ]
+
+
+def test_a_mark_as_settled_accepts_late_money(desk: Desk) -> None:
+    """An earlier mark ends, because the money counts now."""
+    endpoint()
+    payment = invoice()
+    desk.assess()
+    assert desk.mark(payment, "invalid") == ["Invalid"]
+    desk.seconds = 901
+    pay(payment, first_seen_at=NOW + timedelta(seconds=901))
+    assert desk.look_at(payment) == ["ReceivedPayment"]
+    assert desk.mark(payment, "settled") == ["Processing"]
+    row = stored(payment)
+    assert (row.status, row.marked, row.marked_at) == ("received", None, None)
+    assert [decision.kind for decision in decisions_of(row)] == ["invalid", "accepted"]
+
+
+def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(desk: Desk) -> None:
+    payment = invoice()
+    desk.assess()
+    assert desk.mark(payment, "settled") == []
+    assert (stored(payment).marked, stored(payment).invoice_reported) == ("settled", None)
+
+
+# The speed of a payment
+
+
+def test_a_payment_of_a_seller_without_endpoints_needs_one_query_for_both_kinds(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that changes no status needs none."""
+    queries: list[str] = []
+    run = peewee.Database.execute_sql
+
+    def noted(self: peewee.Database, sql: str, *arguments: Any, **named: Any) -> Any:
+        queries.append(sql)
+        return run(self, sql, *arguments, **named)  # type: ignore[no-untyped-call]
+
+    payment = invoice(reassess_at_height=None, confirmations_required=3)
+    output = pay(payment)
+    mark_for_reassessment([payment.address_id])
+    monkeypatch.setattr(peewee.Database, "execute_sql", noted)
+    desk.assess()
+    assert sum("FROM webhook" in sql for sql in queries) == 1
+    queries.clear()
+    mine(output, HEIGHT)
+    assert desk.look_at(payment) == []
+    assert stored(payment).status == "confirming"
+    assert sum("FROM webhook JOIN" in sql for sql in queries) == 0
+
+
+def test_only_new_reported_or_marked_invoices_may_have_events_of_their_own() -> None:
+    for values, may in (
+        ({"revision": 0}, True),
+        ({"revision": 3}, False),
+        ({"revision": 3, "marked": "settled"}, True),
+        ({"revision": 3, "invoice_reported": {}}, True),
+    ):
+        assert may_have_events(new_row(PaymentRequest, **values)) is may
