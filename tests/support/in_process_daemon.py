@@ -201,11 +201,14 @@ class _Idle:
         """Check nothing."""
 
 
-class _NoWebhooks:
-    def send(self, *_: object, **__: object) -> None:
-        raise AssertionError("no seller has a webhook")
+class _Shop:
+    """An endpoint of BTCPay's kind that accepts each webhook."""
 
-    send_btcpay = send
+    def send(self, *_: object, **__: object) -> None:
+        raise AssertionError("no seller has a standard webhook")
+
+    def send_btcpay(self, *_: object, **__: object) -> int:
+        return 200
 
 
 Connect = Callable[[Settings], tuple[Bitcoind, AnyFeed]]
@@ -249,7 +252,7 @@ class InProcessDaemon:
         feed = LossyFeed(whole_feed, delivery)
         node = FaultyNode(bitcoind, is_loading=self._is_loading)
         counters = Counters()
-        outbox_worker = OutboxWorker(settings, self.mailer, _NoWebhooks(), _clock, time.monotonic, counters)
+        outbox_worker = OutboxWorker(settings, self.mailer, _Shop(), _clock, time.monotonic, counters)
         idle = cast(Any, _Idle())
         loop = Loop(
             settings,

@@ -27,6 +27,7 @@ class RandomScenario:
         self.stage = stage
         self.chance = random.Random(seed)
         stage.note(f"a scenario from seed {seed}")
+        stage.open_shop()
         for _ in range(self.chance.randint(1, 3)):
             self.request()
             if self.chance.random() < 0.5:
@@ -46,6 +47,7 @@ class RandomScenario:
             self.pay_several_at_once: 5,
             self.let_time_pass: 5,
             self.cancel: 3,
+            self.mark_by_hand: 2,
             self.mine_the_mempool: 14,
             self.mine_some: 8,
             self.reorg: 13,
@@ -94,6 +96,9 @@ class RandomScenario:
 
     def cancel(self) -> None:
         self.stage.cancel(self._request())
+
+    def mark_by_hand(self) -> None:
+        self.stage.mark(self._request(), self.chance.choice(("Settled", "Invalid")))
 
     def name_a_transaction(self) -> None:
         self.stage.note("name a transaction")

@@ -1,15 +1,22 @@
 """A node, a database and a daemon, the requests of one scenario, and the list of its steps so far."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
 from config import Settings
 from models.address import add_addresses, claim_address, free_count
-from models.command import add_acceptance, add_cancellation, add_transaction_check
+from models.command import add_acceptance, add_cancellation, add_transaction_check, request_marking
+from models.daemon_status import daemon_report
 from models.db.connection import database
+from models.decision import DecidedBy
 from models.outbox import Event, Message
+from models.output import outputs_at
+from models.webhook import BTCPAY, add_webhook, webhooks_for
+from payments.greenfield.facts import facts_of
+from payments.greenfield.marking import MarkingError, read_marking
 from tests.support.chain_state import ChainState
 from tests.support.expected_state import (
     COVERED,
@@ -22,6 +29,7 @@ from tests.support.expected_state import (
     remove_absent,
 )
 from tests.support.in_process_daemon import InProcessDaemon
+from tests.support.invoice_order import order_faults, stored_events, unreported
 from tests.support.rows import new_payment
 from tests.support.tx_builder import ANYONE_CAN_SPEND, BuiltTransaction, Coin
 from tests.support.waiting import wait_until
@@ -30,6 +38,7 @@ CUSHION_BLOCKS = 13
 COINS_PER_SCENARIO = 60
 PATIENCE_SECONDS = 60.0
 FEE_SATS = 2_000
+SELLER = "company1"
 LONG = timedelta(days=7)
 SOON, HELD = timedelta(seconds=2), timedelta(seconds=0.5)
 
@@ -61,6 +70,12 @@ class Scenario:
         if not self.daemon.is_up:
             self.daemon.start()
         self.settle()
+
+    def open_shop(self) -> None:
+        """Give the seller an endpoint of BTCPay's kind, so that the daemon reports invoices."""
+        if not webhooks_for([SELLER], BTCPAY):
+            with database.atomic():
+                add_webhook(SELLER, BTCPAY, "https://shop.example/btcpay", datetime.now(UTC))
 
     def note(self, what: str) -> None:
         """Add a step to the report of a failure."""
@@ -132,6 +147,17 @@ class Scenario:
         """Accept late money as the seller. A stopped daemon meets it together with other changes."""
         self.is_rough |= not self.daemon.is_up
         add_acceptance(request.row(), datetime.now(UTC))
+
+    def mark(self, request: TrackedRequest, status: str) -> None:
+        """Mark an invoice by hand as the shop, if that is possible."""
+        row = request.row()
+        receipts = [output.receipt for output in outputs_at(row.address_id)]
+        facts = facts_of(row, "", receipts, tip_height=daemon_report().assessed_height)
+        with suppress(MarkingError):
+            marking = read_marking(facts, status)
+            request_marking(row, marking, datetime.now(UTC), database.atomic, DecidedBy.API)
+            self.is_rough = True
+            self.note(f"{row.reference} is marked as {status}")
 
     def cancel(self, request: TrackedRequest) -> None:
         """Store the seller's command to cancel a request."""
@@ -272,6 +298,7 @@ class Scenario:
             for request in self.requests
             for fault in event_faults(request, view, now, is_exact=self._is_exact(request, now))
         ]
+        faults += [fault for request in self.requests for fault in order_faults(stored_events(request.row()))]
         if faults:
             raise AssertionError(self.report(faults))
         for request in self.requests:
@@ -303,7 +330,12 @@ class Scenario:
         behind = is_behind(view)
         if behind is not None:
             return [behind]
-        return [fault for request in self.requests for fault in differences(request, self.world, view, now)]
+        found = [fault for request in self.requests for fault in differences(request, self.world, view, now)]
+        return found or [
+            f"{request.row().reference}: {event} is not reported"
+            for request in self.requests
+            for event in unreported(request.row(), view.tip.height, now)
+        ]
 
     def _is_exact(self, request: TrackedRequest, now: datetime) -> bool:
         """Return whether only one thing happened since the last `settle`."""
