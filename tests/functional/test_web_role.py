@@ -294,6 +294,11 @@ FORGERIES = {
     "another expiry": "UPDATE payment_request SET expires_at = 1",
     "another amount due": "UPDATE payment_request SET amount_sats = 1",
     "another address for a request": "UPDATE payment_request SET address_id = 1",
+    "a first cover": "UPDATE payment_request SET first_covered_at = 1",
+    "a first confirmation": "UPDATE payment_request SET first_confirmed_at = 1",
+    "a report of an invoice": "UPDATE payment_request SET invoice_reported = '{}'",
+    "an assessment": "UPDATE payment_request SET reassess_at_height = 0",
+    "another order": "UPDATE payment_request SET order_id = 'x'",
     "another idempotency key": "UPDATE payment_request SET idempotency_key = 'x'",
     "an output": "INSERT INTO output (address_id, txid, vout, amount_sats, first_seen_at, state) "
     "VALUES (1, repeat('a', 64), 0, 222416, 1, 'mempool')",
@@ -407,14 +412,29 @@ def new_request_values() -> dict[str, Any]:
         "notified_sats": 0,
         "revision": 0,
         "is_late": False,
+        "order_id": "4711",
+        "checkout": "{}",
+        "reassess_at_height": 0,
     }
 
 
-@pytest.mark.parametrize("column", ["covered_height", "txid", "received_at", "confirmed_at", "closed_at"])
+@pytest.mark.parametrize(
+    "column",
+    ["covered_height", "txid", "received_at", "confirmed_at", "closed_at", "marked", "invoice_reported"],
+)
 def test_the_web_role_cannot_insert_the_daemons_columns(filled: Place, column: str) -> None:
     """These columns are empty at first, and only the daemon writes them."""
     with filled.as_web() as web, pytest.raises(psycopg.errors.InsufficientPrivilege):
         web.execute(f"INSERT INTO payment_request ({column}) VALUES (NULL)")
+
+
+def test_the_web_role_can_change_what_a_shop_says_of_its_invoice(filled: Place) -> None:
+    """A shop marks and archives its invoices, and replaces their metadata. The daemon then assesses them."""
+    with filled.as_web() as web, web.transaction(force_rollback=True):
+        changes = "marked = 'settled', marked_at = 5, archived_at = 5, metadata = '{}'"
+        assert web.execute(f"UPDATE payment_request SET {changes} WHERE id = 1").rowcount == 1
+        command = "INSERT INTO daemon_command (kind, payment_id, created_at) VALUES ('reassess', 1, 5)"
+        assert web.execute(command).rowcount == 1
 
 
 def test_the_web_role_cannot_release_a_claimed_address(filled: Place) -> None:
