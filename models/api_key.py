@@ -4,9 +4,8 @@ import hashlib
 import re
 import secrets
 import string
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
 
 import peewee
 
@@ -18,6 +17,7 @@ from models.db.connection import (
     insert,
     is_sqlite,
     new_row,
+    row_of,
     with_paramstyle,
 )
 from models.seller import Seller
@@ -57,28 +57,30 @@ class ApiKey(Table):
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-# One statement, because each call of the API runs it.
-_HOLDER = """SELECT k.id, k.reference, k.key_hash, k.label, k.permissions, k.created_at, k.created_by,
-    k.last_used_at, k.expires_at, s.id, s.name, s.email, s.support, s.created_at, s.wallet_id
-    FROM api_key k JOIN seller s ON s.id = k.seller_id
-    WHERE k.key_hash = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)
-    AND s.removed_at IS NULL"""
-_KEY_FIELDS = (
-    "id", "reference", "key_hash", "label", "permissions", "created_at", "created_by", "last_used_at",
-    "expires_at",
+_KEY_COLUMNS = (
+    "id", "reference", "seller_id", "key_hash", "label", "permissions", "created_at", "created_by",
+    "last_used_at", "expires_at", "revoked_at",
 )  # fmt: skip
-_SELLER_FIELDS = ("id", "name", "email", "support", "created_at", "wallet_id")
+_SELLER_COLUMNS = ("id", "name", "email", "support", "created_at", "removed_at", "wallet_id")
+_SELECTED = ", ".join([*(f"k.{name}" for name in _KEY_COLUMNS), *(f"s.{name}" for name in _SELLER_COLUMNS)])
+# One statement, because each call of the API runs it. The text contains only constants of this module.
+_HOLDER = f"""SELECT {_SELECTED} FROM api_key k JOIN seller s ON s.id = k.seller_id
+    WHERE k.key_hash = ? AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > ?)
+    AND s.removed_at IS NULL"""  # noqa: S608
 
 
 def key_holder(key_hash: str, now: datetime) -> ApiKey | None:
-    """Return the key with this hash and its seller, or None where no key with this hash works now."""
+    """Return the key with this hash and its seller, or None where no key with this hash works now.
+
+    The seller has the columns that are not about its webhooks.
+    """
     cursor = database.execute_sql(with_paramstyle(_HOLDER), (key_hash, ApiKey.expires_at.db_value(now)))
     row = cursor.fetchone()
     if row is None:
         return None
-    count = len(_KEY_FIELDS)
-    key = new_row(ApiKey, **_converted(ApiKey, _KEY_FIELDS, row[:count]), revoked_at=None)
-    key.seller = new_row(Seller, **_converted(Seller, _SELLER_FIELDS, row[count:]), removed_at=None)
+    count = len(_KEY_COLUMNS)
+    key = row_of(ApiKey, _KEY_COLUMNS, row[:count])
+    key.seller = row_of(Seller, _SELLER_COLUMNS, row[count:])
     return key
 
 
@@ -205,8 +207,3 @@ def is_use_to_note(key: ApiKey, now: datetime) -> bool:
 def note_use(key: ApiKey, now: datetime) -> None:
     """Store the time of this use. Must run inside a transaction."""
     ApiKey.update(last_used_at=now).where(ApiKey.id == key.id).execute()
-
-
-def _converted(table: type[Table], names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    fields: Any = table._meta
-    return {name: fields.fields[name].python_value(value) for name, value in zip(names, values, strict=True)}

@@ -170,14 +170,15 @@ def fetch_all(table: type[T], query: str, *parameters: Any) -> list[T]:
     """
     cursor = database.execute_sql(with_paramstyle(query), parameters)
     names, converters = _readers(table, tuple(column[0] for column in cursor.description))
-    found = []
-    for values in cursor.fetchall():
-        row = table(__no_default__=True)
-        row.__data__ = dict(zip(names, values, strict=True))
-        for name, convert in converters:
-            row.__data__[name] = convert(row.__data__[name])
-        found.append(row)
-    return found
+    return [_row(table, names, converters, values) for values in cursor.fetchall()]
+
+
+def row_of(table: type[T], columns: tuple[str, ...], values: Sequence[Any]) -> T:
+    """Return the row of one table whose columns have these values, as the database returns them.
+
+    A query over several tables uses this function for each of its tables.
+    """
+    return _row(table, *_readers(table, columns), values)
 
 
 def fetch_one(table: type[T], query: str, *parameters: Any) -> T | None:
@@ -246,6 +247,16 @@ def disconnect() -> None:
 def is_sqlite() -> bool:
     """Return whether the open database is SQLite."""
     return isinstance(database.obj, peewee.SqliteDatabase)
+
+
+def _row(
+    table: type[T], names: list[str], converters: list[tuple[str, Converter]], values: Sequence[Any]
+) -> T:
+    row = table(__no_default__=True)
+    row.__data__ = dict(zip(names, values, strict=True))
+    for name, convert in converters:
+        row.__data__[name] = convert(row.__data__[name])
+    return row
 
 
 @cache

@@ -19,7 +19,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         VIEW_INVOICES: "See the payment requests of this seller",
         CREATE_INVOICES: "Create payment requests",
-        MODIFY_INVOICES: "See, create and change payment requests (accept late money, cancel, mark by hand)",
+        MODIFY_INVOICES: "See, create and change payment requests: accept late money, cancel, mark as paid",
         VIEW_STORE: "See the settings and the payment requests of this seller",
         MODIFY_STORE: "Change the settings of this seller, and do all else that it may do",
         MODIFY_WEBHOOKS: "Add, change and remove webhooks",

@@ -82,6 +82,29 @@ def test_the_page_follows_a_payment(till: Merchant, customer: Customer, visit: V
     )
 
 
+def test_a_key_of_the_page_takes_payments(till: Merchant, customer: Customer, visit: Visit) -> None:
+    """The key works at once on the running servers, and stops at once when it is revoked."""
+    page = visit(till)
+    page.get_by_role("link", name="Sellers").click()
+    page.get_by_role("link", name=SELLER).click()
+    page.get_by_label("Label, for you (optional)").fill("WooCommerce")
+    page.get_by_role("button", name="Make the key").click()
+    shop = till.installation.client(page.get_by_text("nt_").inner_text())
+    body = {"amount_fiat": "10.00", "currency": "EUR", "expires_in": 600}
+    made = shop.post("/api/v1/payments", body).document
+    customer.pay(made["address"], made["amount_sats"])
+    path = f"/api/v1/payments/{made['payment_request_id']}"
+    till.wait(lambda: shop.get(path).document["status"] == "received", "see the payment")
+    page.get_by_role("link", name=f"Back to {SELLER}").click()
+    row = page.get_by_role("row").filter(has_text="WooCommerce")
+    see(row, "Create payment requests")
+    expect(row).not_to_contain_text("never")
+    row.get_by_text("Revoke…").click()
+    row.get_by_role("button", name="Revoke the key").click()
+    see(page.get_by_role("status").filter(has_text="The key"), "is revoked")
+    assert shop.get(path).status == 401
+
+
 def test_late_money_is_accepted_on_the_page(till: Merchant, customer: Customer, visit: Visit) -> None:
     """Late money appears at the top of the open page. After a click, the daemon counts it."""
     order = till.request()

@@ -3,16 +3,18 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from manage import manage
-from models.api_key import ApiKey, add_key, hash_of, key_holder
-from models.db.connection import disconnect
+from models.api_key import ApiKey, add_key, hash_of, key_holder, replace_own_keys
+from models.db.connection import database, disconnect
 from models.db.schema import open_database
 from models.webhook import API_KEY, Webhook, first_standard_webhook
 from tests.support.rows import NOW, new_event, new_message, new_payment, webhook_message
@@ -161,6 +163,24 @@ def test_keys_with_a_list_of_permissions_outlive_a_new_key(run: Run) -> None:
     run("remove", "company1", "--yes")
     run("add", "company1", "--restore")
     assert not opens(limited, NOW)
+
+
+def test_of_many_new_keys_at_once_the_last_one_works(run: Run) -> None:
+    """Each one stops the others. Otherwise a key that the operator takes for stopped would still work."""
+    added(run)
+    together = Barrier(4)
+
+    def rotate(_: int) -> str:
+        together.wait()
+        try:
+            with database.atomic():
+                return replace_own_keys("company1", timedelta(0), NOW)[1]
+        finally:
+            disconnect()
+
+    with ThreadPoolExecutor(4) as pool:
+        keys = list(pool.map(rotate, range(4)))
+    assert sum(opens(key, NOW) for key in keys) == 1
 
 
 # Removal

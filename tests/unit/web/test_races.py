@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from models.address import free_count
+from models.api_key import keys_of
 from models.db.connection import bind, database, disconnect
 from models.payment import PaymentRequest
 from tests.support.network_cut import NetworkLink
 from tests.support.postgres import PostgresServer
-from tests.support.web_server import BODY, WebServer, open_shop
+from tests.support.web_server import BODY, NOW, WebServer, open_shop
 
 CALLERS = 32
 
@@ -128,6 +129,22 @@ def test_a_restart_of_postgresql_fails_no_call(tmp_path: Path, postgres: Postgre
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert [shop.create().status for _ in range(CALLERS)] == [201] * CALLERS
+
+
+def test_on_postgresql_a_read_does_not_wait_to_note_the_use_of_its_key(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """While another client holds the key's row or the table, the time of the last use stays."""
+    url = postgres.new_database()
+    with open_shop(tmp_path, url) as shop, psycopg.connect(url) as other:
+        for held in ("SELECT * FROM api_key FOR UPDATE", "LOCK TABLE api_key IN EXCLUSIVE MODE"):
+            other.execute(held)
+            assert shop.get("/api/v1/rates").status == 200
+            assert keys_of("company1")[0].last_used_at is None
+            other.rollback()
+        assert shop.get("/api/v1/rates").status == 200
+        assert keys_of("company1")[0].last_used_at == NOW
+        assert database.execute_sql("SHOW lock_timeout").fetchone()[0] == "5s"
 
 
 def test_a_cut_network_link_is_503_until_it_is_restored(tmp_path: Path, postgres: PostgresServer) -> None:

@@ -1,6 +1,6 @@
 """Calls that write nothing do not wait for SQLite's single writer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,10 +13,13 @@ from daemon.chain.statuses import Assessor
 from daemon.chain.watchlist import Watchlist
 from daemon.counters import Counters
 from models.address import Address
+from models.api_key import keys_of
+from models.db.connection import database
 from models.payment import PaymentRequest
 from tests.conftest import sqlite_in
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import NOW, TIP, WebServer, open_shop, settings_of
+from web.http.database import Writers
 
 TXID = "ab" * 32
 
@@ -74,6 +77,27 @@ def test_calls_that_write_nothing_are_answered_while_another_writes(shop: WebSer
         shop.post(f"{own}/transactions", {"txid": f"{number:064x}"})
     with locked(tmp_path):
         assert shop.post(f"{own}/transactions", {"txid": "ee" * 32}).status == 429
+
+
+def test_a_read_does_not_wait_to_note_the_use_of_its_key(
+    shop: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another writer is at work, the time of the last use stays. Later writers wait as before."""
+    waits: list[int] = []
+    noted = Writers.run_if_free
+
+    def watched(self: Writers, action: Callable[[], object]) -> bool:
+        is_done = noted(self, action)
+        waits.append(database.execute_sql("PRAGMA busy_timeout").fetchone()[0])
+        return is_done
+
+    monkeypatch.setattr(Writers, "run_if_free", watched)
+    with locked(tmp_path):
+        assert shop.get("/api/v1/rates").status == 200
+        assert keys_of("company1")[0].last_used_at is None
+    assert shop.get("/api/v1/rates").status == 200
+    assert keys_of("company1")[0].last_used_at == NOW
+    assert waits == [50, 50]
 
 
 def test_the_daemon_needs_no_lock_if_nothing_is_due(shop: WebServer, tmp_path: Path) -> None:
