@@ -107,6 +107,11 @@ class Message(Table):
         return str(self.event.reference if self.event_id is not None else self.reference)
 
     @property
+    def place(self) -> str:
+        """Return the name of this message among the messages of its event, for a link."""
+        return str(self.reference or self.channel)
+
+    @property
     def next_delivery_reference(self) -> str:
         """Return the reference of the next attempt's delivery. It does not change before that is stored."""
         return delivery_reference(str(self.reference), self.deliveries)
@@ -212,6 +217,12 @@ def outputs_in_last_event(payment: PaymentRequest) -> set[tuple[str, int]]:
     """Return (txid, vout) of every output in the newest event of this request, live or not."""
     newest = Event.select(Event.payload).where(Event.payment == payment).order_by(Event.id.desc()).limit(1)
     return {(part["txid"], part["vout"]) for event in newest for part in event.payload["transactions"]}
+
+
+def messages_of_payment(payment: PaymentRequest) -> list[Message]:
+    """Return all messages about a request, with their events, the oldest first."""
+    query = Message.select(Message, Event).join(Event, peewee.JOIN.LEFT_OUTER)
+    return list(query.where(Message.payment == payment).order_by(Message.id))
 
 
 def messages_of(events: Iterable[Event]) -> list[Message]:

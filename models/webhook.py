@@ -1,6 +1,7 @@
 """The webhook endpoints of the sellers: their addresses, secrets and events."""
 
 import base64
+import re
 import secrets
 import string
 from collections import defaultdict
@@ -31,6 +32,7 @@ MAX_WEBHOOKS = 50
 
 _ALPHABET = string.digits + string.ascii_letters
 _RANDOM_CHARACTERS = 20
+REFERENCE = re.compile(rf"wh_[0-9A-Za-z]{{{_RANDOM_CHARACTERS}}}", re.ASCII)
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - it begins each secret, and is none
@@ -160,18 +162,18 @@ def add_webhook(
     event_types: Sequence[str] | None = None,
     is_enabled: bool = True,
     automatic_redelivery: bool = True,
+    reference: str | None = None,
 ) -> tuple[Webhook, str]:
-    """Store an endpoint, and return it with its secret. Without `secret` it gets a new one.
+    """Store an endpoint, and return it with its secret. Without `secret` or `reference` it gets a new one.
 
-    Must run inside a transaction.
+    Must run inside a transaction. Raise peewee.IntegrityError if the reference exists already.
     """
     seller_id = seller if isinstance(seller, str) else seller.id
     chosen = secret or (new_webhook_secret() if kind == STANDARD else new_btcpay_secret())
-    reference = f"wh_{random_text()}"
     column = "signing_secret" if kind == STANDARD else "btcpay_secret"
     row_id = insert(
         Webhook,
-        reference=reference,
+        reference=reference or new_reference(),
         seller=seller_id,
         kind=kind,
         url=url,
@@ -220,6 +222,11 @@ def check_secret(kind: str, secret: str) -> str | None:
 def new_webhook_secret() -> str:
     """Return a secret by Standard Webhooks, which is a prefix and 24 to 64 random bytes in base64."""
     return f"{_SECRET_PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def new_reference() -> str:
+    """Return a random name for an endpoint, its `webhook_id`."""
+    return f"wh_{random_text()}"
 
 
 def new_btcpay_secret() -> str:

@@ -25,6 +25,7 @@ class FailedDelivery:
     event_reference: str
     event_type: str
     channel: str
+    place: str
     endpoint: str
     error: str
     attempts: int
@@ -72,6 +73,7 @@ def _delivery(message: Message, urls: Mapping[int, str | None], *, is_queued: bo
         message.event_reference,
         message.event_type,
         message.channel,
+        message.place,
         url or "no address now",
         message.last_error or "",
         message.attempts,

@@ -26,7 +26,7 @@ from tests.support.child_daemon import ChildDaemon
 from tests.support.endpoint import Endpoint, answers
 from tests.support.kill_scenario import KillScenario, as_in_process_daemon, repeats
 from tests.support.needs import cases
-from tests.support.rows import new_seller
+from tests.support.rows import new_seller, new_webhook
 from tests.support.scenario import Scenario
 from tests.support.waiting import wait_until
 from tests.support.zmq_forwarder import ZmqForwarder
@@ -86,7 +86,7 @@ def scenario(
         settings = load_settings(variables, directory)
         open_database(settings.database_url.reveal())
         stack.callback(disconnect)
-        new_seller(webhook_url=shop.url, webhook_secret=SECRET)
+        new_webhook(new_seller(), url=shop.url, signing_secret=SECRET)
         yield KillScenario(Scenario(world, as_in_process_daemon(daemon), settings), daemon, feed, shop)
 
 

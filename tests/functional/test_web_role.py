@@ -23,14 +23,13 @@ from models.db.connection import DatabaseError, database, disconnect
 from models.db.schema import open_database
 from models.db.web_role import WEB_RIGHTS, refuse_missing_rights
 from models.decision import Decision
-from models.outbox import WEBHOOK
 from regtest.child import free_ports
 from regtest.client import Client
 from regtest.installation import environment
 from regtest.process import Process
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.postgres import PostgresServer
-from tests.support.rows import new_event, new_message, new_output, new_payment
+from tests.support.rows import new_event, new_output, new_payment
 from tests.support.waiting import wait_until
 from tests.support.web_server import KEY, NOW, WebServer, serving, stock
 from web.app import OPERATOR, ROUTES, TRIGGERS
@@ -166,7 +165,8 @@ def late_payment(number: int) -> tuple[str, str]:
     )
     new_output(row, txid=f"{number:064x}", amount_sats=222_416)
     event = new_event(row, type="payment.late", reference=f"evt_{number:032x}")
-    new_message(event, channel=WEBHOOK, recipient="company1", next_attempt_at=None, failed_at=NOW)
+    webhook = Webhook.get_or_none() or new_webhook()
+    webhook_message(event, webhook, next_attempt_at=None, failed_at=NOW)
     return row.reference, event.reference
 
 
@@ -312,7 +312,6 @@ FORGERIES = {
     "a new rate": "INSERT INTO rate (source, currency, price, fetched_at) VALUES ('x', 'EUR', '1', 1)",
     "a block": "INSERT INTO block (height, hash, chainwork, mined_at) VALUES (1, 'a', '1', 1)",
     "a report": "UPDATE daemon_report SET assessed_height = 1",
-    "a webhook's address": "UPDATE seller SET webhook_url = 'http://thief.example/'",
     "a seller's key": "UPDATE api_key SET key_hash = 'x'",
     "a key's seller": "UPDATE api_key SET seller_id = 'company1'",
     "a key's permissions": "UPDATE api_key SET permissions = NULL",
@@ -321,10 +320,15 @@ FORGERIES = {
     "keys": "DELETE FROM api_key",
     "a key that seems to be a command's": "INSERT INTO api_key (reference, seller_id, key_hash, label, "
     "created_at, created_by) VALUES ('key_x', 'company1', 'x', '', 1, 'operator')",
-    "a seller with a webhook": "INSERT INTO seller (id, name, email, webhook_url, "
-    "webhook_secret, created_at) VALUES ('x', '', '', 'http://thief.example/', 'x', 1)",
-    "a webhook's secret, read": "SELECT webhook_secret FROM seller",
-    "a previous webhook secret, read": "SELECT previous_webhook_secret FROM seller",
+    "a webhook's secret": "UPDATE webhook SET signing_secret = 'x'",
+    "a webhook's previous secret": "UPDATE webhook SET previous_secret = 'x'",
+    "a webhook's seller": "UPDATE webhook SET seller_id = 'company2'",
+    "a webhook's kind": "UPDATE webhook SET kind = 'btcpay'",
+    "a webhook's secret, read": "SELECT signing_secret FROM webhook",
+    "a previous webhook secret, read": "SELECT previous_secret FROM webhook",
+    "webhooks": "DELETE FROM webhook",
+    "a delivery": "UPDATE delivery SET error = NULL",
+    "deliveries": "DELETE FROM delivery",
     "a row as a whole": "SELECT * FROM seller",
     "a term": "UPDATE daemon_epoch SET number = number + 1",
     "a migration": "DELETE FROM schema_migration",

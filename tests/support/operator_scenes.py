@@ -6,8 +6,9 @@ from typing import Any
 
 from models.outbox import EMAIL, WEBHOOK
 from models.queries.attention import ActionNeeded
+from models.webhook import first_standard_webhook
 from tests.support.checkout_scenes import DUE_SATS, change, create_in_scene
-from tests.support.rows import new_event, new_message
+from tests.support.rows import new_event, new_message, new_webhook
 from tests.support.web_server import WebServer, stored
 
 EXTRA_SATS = 50_000
@@ -56,5 +57,7 @@ def add_event(
     done = {"next_attempt_at": None, "attempts": 1, "delivered_at": shop.now + timedelta(seconds=1)}
     new_message(event, channel=EMAIL, **done)
     undone = {"delivered_at": None, **webhook} if webhook else {}
-    new_message(event, channel=WEBHOOK, recipient="company1", queue="webhook:company1", **{**done, **undone})
+    endpoint = first_standard_webhook("company1") or new_webhook(url=None)
+    address = {"channel": WEBHOOK, "recipient": endpoint.reference, "queue": endpoint.queue}
+    new_message(event, webhook=endpoint, **address, **{**done, **undone})
     return reference

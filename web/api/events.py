@@ -75,7 +75,7 @@ def send_again(call: Request, payment: PaymentRequest, message: Message, by: str
         log.info(
             "redelivery asked for",
             payment=payment.reference,
-            event_id=message.event.reference,
+            event_id=message.event_reference,
             seller=payment.seller_id,
             by=by,
         )
@@ -89,6 +89,7 @@ def _nothing_to_send() -> Problem:
 def _delivery(message: Message) -> Delivery:
     return Delivery(
         channel=message.channel,
+        webhook_id=message.recipient if message.channel == WEBHOOK else None,
         attempts=message.attempts,
         last_error=error_for_seller(message),
         delivered_at=timestamp(message.delivered_at),

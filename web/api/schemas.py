@@ -113,6 +113,9 @@ class Delivery(TypedDict):
     """The delivery of an event by one channel."""
 
     channel: Annotated[str, Field(json_schema_extra={"enum": [EMAIL, WEBHOOK]})]
+    webhook_id: Annotated[
+        str | None, Field(description="The endpoint of a webhook; each endpoint has a delivery of its own")
+    ]
     attempts: Count
     last_error: str | None
     delivered_at: Moment | None

@@ -17,7 +17,7 @@ from models.decision import (
     is_comment,
     last_decision,
 )
-from models.outbox import events_of, messages_of
+from models.outbox import messages_of_payment
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import ActionNeeded, acknowledge, actions_for, reopen
 from web.api.events import send_again
@@ -91,10 +91,13 @@ def undo(call: Request) -> Content:
 
 
 def redeliver(call: Request, reference: str, event_reference: str, channel: str) -> Content:
-    """POST /operator/payments/{id}/events/{event_id}/{channel}: request that the daemon sends it again."""
+    """POST /operator/payments/{id}/events/{event_id}/{channel}: request that the daemon sends it again.
+
+    `channel` can also be the reference of one message, because an event may go to several endpoints.
+    """
     payment = payment_or_404(reference)
-    messages = messages_of(event for event in events_of(payment) if event.reference == event_reference)
-    wanted = [message for message in messages if message.channel == channel]
+    messages = [m for m in messages_of_payment(payment) if m.event_reference == event_reference]
+    wanted = [message for message in messages if channel in (message.channel, message.reference)]
     if not wanted:
         raise not_found()
     for message in wanted:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from models.command import is_acceptance_pending, is_cancellation_pending, redeliveries_pending
 from models.db.connection import snapshot
 from models.decision import MAX_COMMENT_CHARACTERS, DecidedBy, Decision, DecisionKind, decisions_of
-from models.outbox import Event, Message, events_of, messages_of
+from models.outbox import WEBHOOK, Event, Message, events_of, messages_of_payment
 from models.output import Output, outputs_at
 from models.payment import PaymentRequest
 from models.queries.attention import actions_for
@@ -77,6 +77,7 @@ def show(call: Request, reference: str) -> Content:
         document = document_of(payment, settings)
         decisions = decisions_of(payment)
         late = late_money_of(payment, outputs, call.now, settings.rate_max_age, settings.rate_spread)
+        moments = _timeline(payment, outputs, decisions)
         return operator_page(
             _PAGE,
             call,
@@ -90,7 +91,8 @@ def show(call: Request, reference: str) -> Content:
             is_cancellable=obstacle(Status(payment.status), payment.expires_at, call.now) is None,
             is_cancelling=is_cancellation_pending(payment),
             sent_again=redeliveries_pending(payment),
-            moments=_timeline(payment, outputs, decisions),
+            moments=moments,
+            has_many_endpoints=len(_endpoints(moments)) > 1,
             undo_at=_undo_at(decisions),
             notice=notice_of(call),
             is_payable=_is_payable(payment, call.now),
@@ -122,7 +124,7 @@ def _timeline(payment: PaymentRequest, outputs: list[Output], decisions: list[De
         for output in outputs
     ]
     events = events_of(payment)
-    messages = messages_of(events)
+    messages = messages_of_payment(payment)
     moments += [
         Moment(
             event.created_at,
@@ -131,6 +133,11 @@ def _timeline(payment: PaymentRequest, outputs: list[Output], decisions: list[De
             tuple(message for message in messages if message.event_id == event.id),
         )
         for event in events
+    ]
+    moments += [
+        Moment(message.created_at, f"{message.event_type} for the shop's plug-in", messages=(message,))
+        for message in messages
+        if message.event_id is None
     ]
     moments += [Moment(each.at, _decided(each), comment=each.comment) for each in decisions]
     for at, words in (
@@ -141,6 +148,12 @@ def _timeline(payment: PaymentRequest, outputs: list[Output], decisions: list[De
         if at is not None:
             moments.append(Moment(at, words))
     return sorted(moments, key=lambda each: each.at)
+
+
+def _endpoints(moments: list[Moment]) -> set[str]:
+    """Return the references of the webhook endpoints that have messages."""
+    messages = [message for moment in moments for message in moment.messages]
+    return {message.recipient for message in messages if message.channel == WEBHOOK}
 
 
 def _decided(decision: Decision) -> str:

@@ -4,7 +4,7 @@
 % if each.is_queued:
 <p class="said">The daemon will send it again.</p>
 % else:
-<form method="post" action="{{root}}operator/payments/{{each.reference}}/events/{{each.event_reference}}/{{each.channel}}">
+<form method="post" action="{{root}}operator/payments/{{each.reference}}/events/{{each.event_reference}}/{{each.place}}">
 <input type="hidden" name="to" value="{{to}}">
 <button>Send again<span class="unseen"> the {{each.channel}} {{each.event_reference}}</span></button>
 </form>

@@ -123,16 +123,21 @@
 {{message.channel}}, delivered {{moment(message.delivered_at)}}
 % elif message.failed_at:
 <span class="trouble">{{message.channel}}, given up {{moment(message.failed_at)}} after {{message.attempts}} attempts</span>
+% elif message.superseded_by:
+{{message.channel}}, dropped after {{message.attempts}} attempts, because the shop accepted a later event
 % else:
 {{message.channel}}, waiting{{f" after {message.attempts} attempts" if message.attempts else ""}}
+% end
+% if has_many_endpoints and message.channel == "webhook":
+<small class="code">{{message.recipient}}</small>
 % end
 % if message.last_error and not message.delivered_at:
 <span class="why" dir="auto">{{message.last_error}}</span>
 % end
 % if message.id in sent_again:
 <span class="said">The daemon will send it again.</span>
-% elif message.delivered_at or message.failed_at:
-<form method="post" action="{{root}}operator/payments/{{id}}/events/{{each.event.reference}}/{{message.channel}}">
+% elif message.delivered_at or message.failed_at or message.superseded_by:
+<form method="post" action="{{root}}operator/payments/{{id}}/events/{{message.event_reference}}/{{message.place}}">
 <input type="hidden" name="to" value="{{to}}">
 <button>Send again<span class="unseen"> the {{message.channel}} of {{each.words}}</span></button>
 </form>

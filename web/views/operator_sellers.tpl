@@ -12,7 +12,7 @@
 </p>
 <ul class="failures">
 % for each in failed:
-<li id="failed-{{each.event_reference}}-{{each.channel}}"><a class="id" href="{{root}}operator/payments/{{each.reference}}">{{each.reference[:11]}}…</a> {{each.event_type.removeprefix("payment.")}}
+<li id="failed-{{each.event_reference}}-{{each.place}}"><a class="id" href="{{root}}operator/payments/{{each.reference}}">{{each.reference[:11]}}…</a> {{each.event_type.removeprefix("payment.")}}
 % include("operator_failed.tpl", failed=[each], to=to)
 </li>
 % end
@@ -39,7 +39,7 @@
 <br><small dir="auto">{{each.name}} {{each.email}}</small>\\
 % end
 </td>
-<td class="code">{{each.webhook_url or "none"}}</td>
+<td class="code">{{each.webhook_url or "none"}}{{f" and {each.webhook_count - 1} more" if each.webhook_count > 1 else ""}}</td>
 <td class="when">{{moment(each.last_request_at)[:16] if each.last_request_at else "none"}}</td>
 <td class="number">{{f"{each.waiting:,} waiting" if each.waiting else "–"}}</td>
 <td class="number">{{f"{each.given_up:,} given up" if each.given_up else "–"}}</td>

@@ -25,10 +25,11 @@ from models.queries.revenue import DayOfSeller, Total, totals
 from models.rate import store_rates
 from models.seller import Seller
 from models.wallet import wallet_added
+from models.webhook import Webhook
 from tests.support.checkout_scenes import DUE_SATS, SCENES, change, create_in_scene
 from tests.support.operator_client import PASSWORD, OperatorClient, Page
 from tests.support.operator_scenes import EXTRA_SATS, add_event, create_action_needed
-from tests.support.rows import new_output, new_payment
+from tests.support.rows import new_output, new_payment, new_webhook
 from tests.support.web_server import NOW, TIP, WebServer, add_seller, open_shop, stored
 from web.operator import csv_export as export
 
@@ -462,7 +463,7 @@ def test_late_money_is_shown_with_its_worth(shop: WebServer, operator: OperatorC
 def test_a_failed_message_is_sent_again_from_its_box(shop: WebServer, operator: OperatorClient) -> None:
     """The box has the endpoint and its answer, in the list, on the page and among the sellers."""
     made = create_action_needed(shop)[ActionNeeded.UNDELIVERED]
-    Seller.update(webhook_url="https://shop.example/hook").execute()
+    Webhook.update(url="https://shop.example/hook").execute()
     for path in ("/", path_of(made), "/operator/sellers"):
         page = operator.get(path)
         assert "Webhook https://shop.example/hook HTTP 500 after 10 attempts" in page.words
@@ -475,7 +476,7 @@ def test_a_failed_message_is_sent_again_from_its_box(shop: WebServer, operator: 
 
 def test_sellers_are_listed_with_their_endpoints(shop: WebServer, operator: OperatorClient) -> None:
     add_seller("company2", "nt_company2", removed_at=NOW)
-    Seller.update(webhook_url="https://shop.example/hook?a=<b>").where(Seller.id == "company1").execute()
+    new_webhook(url="https://shop.example/hook?a=<b>")
     words = operator.get("/operator/sellers").words
     assert "company1 https://shop.example/hook?a=<b> none – –" in words
     assert "company2 removed none none – –" in words

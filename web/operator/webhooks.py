@@ -1,0 +1,203 @@
+"""A seller's webhook endpoints on the operator's page: their deliveries, tests, changes, and new ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+import peewee
+import structlog
+
+from config import Settings
+from config.addresses import http_url, without_credentials
+from config.proxy import check_reachable
+from config.types import InvalidValue
+from models.command import is_webhook_test_pending, request_webhook_test
+from models.delivery import Delivery, deliveries_of
+from models.seller import Seller, seller_by_id
+from models.webhook import (
+    BTCPAY,
+    KINDS,
+    MAX_WEBHOOKS,
+    REFERENCE,
+    STANDARD,
+    Webhook,
+    add_webhook,
+    check_secret,
+    endpoints_of,
+    new_reference,
+    remove_webhook,
+    update_webhook,
+    webhook_by_reference,
+)
+from payments.greenfield.delivery import INVOICE_EVENTS
+from payments.status import EventType
+from web.html.templates import template
+from web.http.request import Request
+from web.http.responses import Content, FieldError, Problem, invalid, not_found
+from web.operator.layout import operator_page, see_other
+
+log = structlog.get_logger(__name__)
+
+_NEW_WEBHOOK = template("operator_webhook_made.tpl")
+_DELIVERIES_SHOWN = 5
+_MAX_SECRET_CHARACTERS = 512
+_OPERATOR = "operator"
+
+KIND_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        BTCPAY: "For a shop's plug-in for BTCPay Server",
+        STANDARD: "Standard Webhooks, for your own program",
+    }
+)
+"""The choices of the form, with their words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as the page shows it. `is_testing`: the daemon has not sent the ordered test yet."""
+
+    webhook: Webhook
+    url: str
+    deliveries: list[Delivery]
+    is_testing: bool
+
+
+def section_of(seller: Seller) -> dict[str, Any]:
+    """Return the values of the section on the seller's page."""
+    return {
+        "endpoints": [
+            Endpoint(
+                webhook,
+                without_credentials(webhook.url or ""),
+                deliveries_of(webhook, _DELIVERIES_SHOWN),
+                is_webhook_test_pending(webhook),
+            )
+            for webhook in endpoints_of(seller.id)
+        ],
+        "webhook_kinds": KIND_WORDS,
+        "new_webhook_id": new_reference(),
+        "btcpay_kind": BTCPAY,
+    }
+
+
+def create(call: Request, seller_id: str) -> Content:
+    """POST /operator/sellers/{id}/webhooks: store a new endpoint. The response shows its secret."""
+    seller = _seller_that_sells(seller_id)
+    form = call.visitor.form
+    kind, url, event_types, secret = _read(form, call.settings)
+    # The page has named the endpoint already, so a form that is sent twice makes one endpoint.
+    reference = form.get("webhook_id", "")
+    if not REFERENCE.fullmatch(reference):
+        raise invalid([FieldError("webhook_id", "is no id of an endpoint; load the page again")])
+    try:
+        with call.writers.transaction():
+            if len(endpoints_of(seller.id)) >= MAX_WEBHOOKS:
+                raise invalid([FieldError("url", f"is one too many: a seller has {MAX_WEBHOOKS} at most")])
+            webhook, signing = add_webhook(
+                seller.id,
+                kind,
+                url,
+                call.now,
+                secret=secret,
+                event_types=event_types,
+                reference=reference,
+            )
+    except peewee.IntegrityError as error:
+        raise _sent_twice(reference) from error
+    log.info("webhook added", webhook=reference, seller=seller_id, kind=kind, by=_OPERATOR)
+    return operator_page(
+        _NEW_WEBHOOK,
+        call,
+        seller=seller,
+        webhook=webhook,
+        secret=signing,
+        is_shown_again=kind == BTCPAY,
+    )
+
+
+def test(call: Request, seller_id: str, webhook_id: str) -> Content:
+    """POST /operator/sellers/{id}/webhooks/{webhook_id}/test: request that the daemon sends a test."""
+    webhook = _webhook_of(seller_id, webhook_id)
+    if request_webhook_test(webhook, call.now, call.writers.transaction):
+        log.info("webhook test asked for", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
+    return _back(call, seller_id)
+
+
+def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
+    """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form says."""
+    webhook = _webhook_of(seller_id, webhook_id)
+    is_enabled = call.visitor.form.get("to_state") == "enabled"
+    if webhook.is_enabled != is_enabled:
+        with call.writers.transaction():
+            update_webhook(webhook, is_enabled=is_enabled)
+        facts = {"webhook": webhook_id, "seller": seller_id, "enabled": is_enabled}
+        log.info("webhook changed", **facts, by=_OPERATOR)
+    return _back(call, seller_id)
+
+
+def remove(call: Request, seller_id: str, webhook_id: str) -> Content:
+    """POST /operator/sellers/{id}/webhooks/{webhook_id}/remove. A second click on the button is no fault."""
+    webhook = webhook_by_reference(webhook_id)
+    if webhook is not None and webhook.seller_id == seller_id:
+        with call.writers.transaction():
+            is_removed = remove_webhook(webhook, call.now)
+        if is_removed:
+            log.info("webhook removed", webhook=webhook_id, seller=seller_id, by=_OPERATOR)
+    return _back(call, seller_id)
+
+
+def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[str] | None, str | None]:
+    """Return kind, address, types of events and secret of the form. Raise Problem 422."""
+    kind, url, secret = form.get("kind", ""), form.get("url", "").strip(), form.get("secret", "").strip()
+    errors = []
+    if kind not in KINDS:
+        errors.append(FieldError("kind", f"must be one of {', '.join(KINDS)}"))
+    try:
+        check_reachable(http_url().read(url), settings.proxy)
+    except InvalidValue as wrong:
+        errors.append(FieldError("url", f"{wrong}; allowed: {http_url().allowed}"))
+    fault = check_secret(kind, secret) if secret and kind in KINDS else None
+    if fault is not None or len(secret) > _MAX_SECRET_CHARACTERS:
+        message = fault or f"has more than {_MAX_SECRET_CHARACTERS} characters"
+        errors.append(FieldError("secret", message))
+    events = form.get("events", "").replace(",", " ").split()
+    known = INVOICE_EVENTS if kind == BTCPAY else tuple(each.value for each in EventType)
+    unknown = [event for event in events if event not in known]
+    if unknown:
+        message = f"has {unknown[0][:80]!a}, which is no event of this kind; events: {', '.join(known)}"
+        errors.append(FieldError("events", message))
+    if errors:
+        raise invalid(errors)
+    return kind, url, list(dict.fromkeys(events)) or None, secret or None
+
+
+def _seller_that_sells(seller_id: str) -> Seller:
+    """Return the seller. Raise Problem 404, and 409 for a removed seller."""
+    seller = seller_by_id(seller_id)
+    if seller is None:
+        raise not_found()
+    if seller.removed_at is not None:
+        detail = f"the seller {seller_id} was removed; to bring it back: seller add {seller_id} --restore"
+        raise Problem(HTTPStatus.CONFLICT, "seller-removed", detail)
+    return seller
+
+
+def _webhook_of(seller_id: str, webhook_id: str) -> Webhook:
+    """Return the seller's endpoint of that id. Raise Problem 404."""
+    webhook = webhook_by_reference(webhook_id)
+    if webhook is None or webhook.seller_id != seller_id:
+        raise not_found()
+    return webhook
+
+
+def _sent_twice(reference: str) -> Problem:
+    detail = (
+        f"this form was sent twice, so the endpoint {reference} exists already; look at the seller's page"
+    )
+    return Problem(HTTPStatus.CONFLICT, "sent-twice", detail)
+
+
+def _back(call: Request, seller_id: str) -> Content:
+    return see_other(f"operator/sellers/{seller_id}", call)
