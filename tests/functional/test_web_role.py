@@ -23,13 +23,14 @@ from models.db.connection import DatabaseError, database, disconnect
 from models.db.schema import open_database
 from models.db.web_role import WEB_RIGHTS, refuse_missing_rights
 from models.decision import Decision
+from models.webhook import Webhook
 from regtest.child import free_ports
 from regtest.client import Client
 from regtest.installation import environment
 from regtest.process import Process
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.postgres import PostgresServer
-from tests.support.rows import new_event, new_output, new_payment
+from tests.support.rows import new_event, new_output, new_payment, new_webhook, webhook_message
 from tests.support.waiting import wait_until
 from tests.support.web_server import KEY, NOW, WebServer, serving, stock
 from web.app import OPERATOR, ROUTES, TRIGGERS
