@@ -44,7 +44,7 @@ from web.http.wsgi import (
 )
 from web.monitoring import health, metrics
 from web.operator import csv_export as export
-from web.operator import decisions, front, keys, login, new_request, seller, sellers, till
+from web.operator import decisions, front, keys, login, new_request, seller, sellers, till, webhooks
 from web.operator import payment as operator_payment
 from web.operator import revenue as turnover
 from web.operator.layout import operator_problem_page
@@ -89,6 +89,7 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
 
 _PAYMENT = "/operator/payments/<reference>"
 _SELLER = "/operator/sellers/<seller_id>"
+_WEBHOOK = f"{_SELLER}/webhooks/<webhook_id>"
 OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/operator/login", visitor, login.show),
     ("POST", "/operator/login", visitor_form, login.enter),
@@ -105,6 +106,10 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", _SELLER, operator, seller.show),
     ("POST", f"{_SELLER}/keys", operator_form, keys.create),
     ("POST", f"{_SELLER}/keys/<key_id>/revoke", operator_form, keys.stop),
+    ("POST", f"{_SELLER}/webhooks", operator_form, webhooks.create),
+    ("POST", f"{_WEBHOOK}/test", operator_form, webhooks.test),
+    ("POST", f"{_WEBHOOK}/switch", operator_form, webhooks.switch),
+    ("POST", f"{_WEBHOOK}/remove", operator_form, webhooks.remove),
     ("GET", "/operator/payments.csv", operator, export.show),
     ("POST", "/operator/settle", operator_form, decisions.mark_all_settled),
     ("POST", "/operator/undo", operator_form, decisions.undo),

@@ -120,9 +120,17 @@ _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 " AND ".join(f"{column} = {value}" for column, value in _STARTING_VALUES.items())
             ),
         },
+        # A standard endpoint keeps its address, so the web server cannot divert a shop's webhooks. The
+        # subquery reads the row as it was before.
+        "webhook": {
+            "SELECT": "USING (TRUE)",
+            "INSERT": "WITH CHECK (TRUE)",
+            "UPDATE": "USING (TRUE) WITH CHECK (kind = 'btcpay' OR url IS NOT DISTINCT FROM "
+            "(SELECT before.url FROM webhook AS before WHERE before.id = webhook.id))",
+        },
     }
 )
-"""The row-level security of three tables in PostgreSQL, as conditions on the rows by command."""
+"""The row-level security of these tables in PostgreSQL, as conditions on the rows by command."""
 
 
 def web_roles() -> list[str]:

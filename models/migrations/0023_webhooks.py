@@ -4,14 +4,11 @@ Each seller's address and secrets of before move to an endpoint of their own, ev
 messages may still wait for it. Pending messages keep their ids, their order and their schedule.
 """
 
-import secrets
-import string
 from typing import Any
 
 import peewee
 from playhouse.migrate import SchemaMigrator
 
-_ALPHABET = string.digits + string.ascii_letters
 _COLUMNS = (
     "webhook_id {big} REFERENCES webhook (id) ON DELETE RESTRICT",
     "reference VARCHAR(40)",
@@ -113,29 +110,30 @@ def _create_delivery(db: Any) -> None:
 
 def _move_endpoints(db: Any) -> None:
     """Store an endpoint for each seller, with the address and the secrets that the seller has."""
-    query = """INSERT INTO webhook (reference, seller_id, kind, url, signing_secret, previous_secret, set_by,
-        is_enabled, automatic_redelivery, created_at)
-        VALUES (?, ?, 'standard', ?, ?, ?, ?, TRUE, TRUE, ?)"""
-    sellers = db.execute_sql(
-        "SELECT id, webhook_url, webhook_secret, previous_webhook_secret, webhook_set_by, created_at "
-        "FROM seller ORDER BY created_at, id"
-    ).fetchall()
-    for seller_id, url, secret, previous, set_by, created_at in sellers:
-        reference = "wh_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
-        values = (reference, seller_id, url, secret, previous, set_by, created_at)
-        db.execute_sql(query.replace("?", db.param), values)
+    db.execute_sql(
+        f"""INSERT INTO webhook (reference, seller_id, kind, url, signing_secret, previous_secret, set_by,
+            is_enabled, automatic_redelivery, created_at)
+        SELECT 'wh_' || substr({_random(db)}, 1, 20), id, 'standard', webhook_url, webhook_secret,
+            previous_webhook_secret, webhook_set_by, TRUE, TRUE, created_at
+        FROM seller ORDER BY created_at, id"""  # noqa: S608 (constants)
+    )
 
 
 def _address_messages(db: Any) -> None:
     """Address each stored webhook to the endpoint of its seller, and give each a reference."""
-    is_sqlite = isinstance(db, peewee.SqliteDatabase)
-    unique = "lower(hex(randomblob(16)))" if is_sqlite else "replace(gen_random_uuid()::text, '-', '')"
     db.execute_sql(
         f"""UPDATE message SET
             webhook_id = webhook.id,
             recipient = webhook.reference,
             queue = 'webhook:' || webhook.reference,
-            reference = 'dl_' || {unique},
+            reference = 'dl_' || {_random(db)},
             deliveries = attempts
         FROM webhook WHERE message.channel = 'webhook' AND webhook.seller_id = message.recipient"""  # noqa: S608
     )
+
+
+def _random(db: Any) -> str:
+    """Return the SQL of a random text of 32 characters, another one for each row."""
+    if isinstance(db, peewee.SqliteDatabase):
+        return "lower(hex(randomblob(16)))"
+    return "replace(gen_random_uuid()::text, '-', '')"

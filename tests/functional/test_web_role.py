@@ -23,7 +23,7 @@ from models.db.connection import DatabaseError, database, disconnect
 from models.db.schema import open_database
 from models.db.web_role import WEB_RIGHTS, refuse_missing_rights
 from models.decision import Decision
-from models.webhook import Webhook
+from models.webhook import KINDS, Webhook
 from regtest.child import free_ports
 from regtest.client import Client
 from regtest.installation import environment
@@ -257,6 +257,7 @@ def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None
     ):
         call.page(path)
     call_keys(call)
+    call_webhooks(call)
     payment = "/operator/payments/<reference>"
     first, second = others
     call.page(payment, reference=first)
@@ -284,6 +285,21 @@ def call_keys(call: Routes) -> None:
     made = call.operator.post(f"{place}/keys", key_id=key_id[1], allow="shop", label="WooCommerce")
     assert made.status == 200, made.text
     call.form(f"{template}/keys/<key_id>/revoke", place, seller_id=seller, key_id=key_id[1])
+
+
+def call_webhooks(call: Routes) -> None:
+    """Add, test, disable and remove endpoints of both kinds on a seller's page."""
+    seller, template = "company1", "/operator/sellers/<seller_id>"
+    place, endpoint = f"/operator/sellers/{seller}", f"{template}/webhooks/<webhook_id>"
+    for kind in KINDS:
+        found = re.search(r'name="webhook_id" value="(\w+)"', call.page(template, seller_id=seller))
+        assert found is not None
+        call.called.add(("POST", f"{template}/webhooks"))
+        fields = {"webhook_id": found[1], "url": "https://shop.example/", "kind": kind}
+        made = call.operator.post(f"{place}/webhooks", **fields)
+        assert made.status == 200, made.text
+        for action in ("test", "switch", "remove"):
+            call.form(f"{endpoint}/{action}", place, seller_id=seller, webhook_id=found[1])
 
 
 FORGERIES = {
@@ -326,6 +342,8 @@ FORGERIES = {
     "keys": "DELETE FROM api_key",
     "a key that seems to be a command's": "INSERT INTO api_key (reference, seller_id, key_hash, label, "
     "created_at, created_by) VALUES ('key_x', 'company1', 'x', '', 1, 'operator')",
+    "a webhook's address": "UPDATE webhook SET url = 'http://thief.example/'",
+    "a webhook's address, removed": "UPDATE webhook SET url = NULL",
     "a webhook's secret": "UPDATE webhook SET signing_secret = 'x'",
     "a webhook's previous secret": "UPDATE webhook SET previous_secret = 'x'",
     "a webhook's seller": "UPDATE webhook SET seller_id = 'company2'",
@@ -335,7 +353,7 @@ FORGERIES = {
     "webhooks": "DELETE FROM webhook",
     "a delivery": "UPDATE delivery SET error = NULL",
     "deliveries": "DELETE FROM delivery",
-    "a row as a whole": "SELECT * FROM seller",
+    "a row as a whole": "SELECT * FROM webhook",
     "a term": "UPDATE daemon_epoch SET number = number + 1",
     "a migration": "DELETE FROM schema_migration",
     "a watched outpoint": "DELETE FROM watched_outpoint",

@@ -1,6 +1,7 @@
 """The operator's page of one seller: its facts, its API keys, and what a shop needs to connect.
 
-Each section has a template and a module of its own: operator_keys.tpl and web/operator/keys.py.
+Each section has a template and a module of its own: operator_keys.tpl and
+web/operator/keys.py, operator_webhooks.tpl and web/operator/webhooks.py.
 """
 
 from models.db.connection import snapshot
@@ -8,7 +9,7 @@ from models.seller import Seller, seller_by_id
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, not_found
-from web.operator import keys
+from web.operator import keys, webhooks
 from web.operator.layout import operator_page
 
 _PAGE = template("operator_seller.tpl")
@@ -24,6 +25,7 @@ def show(call: Request, seller_id: str) -> Content:
             seller=seller,
             public_url=call.settings.public_url,
             **keys.section_of(call, seller),
+            **webhooks.section_of(seller),
         )
 
 

@@ -20,6 +20,7 @@
 </dl>
 </section>
 % include("operator_keys.tpl")
+% include("operator_webhooks.tpl")
 % if not seller.removed_at:
 % include("operator_connect.tpl")
 % end

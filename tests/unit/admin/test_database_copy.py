@@ -27,6 +27,7 @@ from models.db.lock import database_lock
 from models.db.schema import open_database
 from models.db.witness import is_original, renewed_mark
 from models.decision import DecidedBy, DecisionKind, add_decision
+from models.delivery import add_delivery
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.output import WatchedOutpoint
 from models.payment import payment_by_reference
@@ -46,7 +47,9 @@ from tests.support.rows import (
     new_output,
     new_payment,
     new_seller,
+    new_webhook,
     script,
+    webhook_message,
 )
 
 Copy = Callable[..., Result]
@@ -57,7 +60,8 @@ NASTY = "Ünïcødé ☃ \U0001f980 'quoted' \\ %s ? \t\n{}"
 
 def fill() -> None:
     """Store a row in each table, with values that the two kinds of database could treat differently."""
-    new_seller("company1", email=NASTY, webhook_url="https://shop.example/ü", removed_at=NOW)
+    new_seller("company1", email=NASTY, removed_at=NOW)
+    webhook = new_webhook(url="https://shop.example/ü", event_types=[NASTY], is_enabled=False)
     # The rules of most languages order these names differently.
     for name in ("a", "B", "_", "Z9", "z"):
         new_seller(name)
@@ -93,6 +97,8 @@ def fill() -> None:
     event = new_event(paid, payload={"note": NASTY})
     message = new_message(event, last_error=NASTY, delivered_at=NOW, next_attempt_at=None)
     add_redelivery(message, NOW)
+    told = webhook_message(event, webhook, invoice_event={"type": NASTY}, superseded_by=BIG)
+    add_delivery(told, NOW, 500, NASTY)
     add_decision(paid, DecisionKind.SETTLED, NOW, DecidedBy.PAGE, NASTY)
     Rate.create(source="kraken", currency="EUR", price="61142.300", fetched_at=NOW)
     Rate.create(source="Kraken", currency="EUR", price="1", fetched_at=NOW)

@@ -93,7 +93,10 @@ def test_events_are_listed_with_their_deliveries(shop: WebServer) -> None:
             "event_id": "evt_1",
             "type": "payment.received",
             "created_at": "2026-11-23T12:00:00Z",
-            "deliveries": [{"channel": "webhook", **delivery}, {"channel": "email", **delivery}],
+            "deliveries": [
+                {"channel": "webhook", "webhook_id": "https://shop.example/hook", **delivery},
+                {"channel": "email", "webhook_id": None, **delivery},
+            ],
         },
         {
             "event_id": "evt_2",
