@@ -133,7 +133,7 @@ def facts_of(
         redirect_url=request.redirect_url,
         metadata=request.metadata,
         checkout=request.checkout,
-        mark=None if request.marked is None else Mark(request.marked),
+        mark=next((mark for mark in Mark if mark.value == request.marked), None),
         is_archived=request.archived_at is not None,
         is_late=request.is_late,
         was_covered=request.first_covered_at is not None,

@@ -512,6 +512,7 @@ def test_frequent_queries_use_their_indexes(opened: str) -> None:
             "address_free",
         ),
         ("SELECT id FROM payment_request WHERE reassess_at_height <= 5", "payment_next_height"),
+        ("SELECT 1 FROM payment_request WHERE reassess_at_height = 0", "payment_next_height"),
         ("SELECT id FROM payment_request WHERE reassess_at < 5", "payment_next_deadline"),
         (
             "SELECT id FROM message WHERE next_attempt_at IS NOT NULL AND id > 5 ORDER BY id",

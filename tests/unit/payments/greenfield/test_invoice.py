@@ -129,11 +129,14 @@ class Row:
 
 
 def test_facts_are_those_of_a_stored_request() -> None:
+    """An unknown mark, which only a faulty web server can write, does not stop the daemon."""
     facts = facts_of(Row(), "bcrt1qa", [paid()], tip_height=TIP)  # type: ignore[arg-type]
     assert (facts.invoice_id, facts.amount, facts.tip_height) == ("PR-9", "5", TIP)
     assert (facts.status, facts.mark, facts.is_late) == (Status.EXPIRED, Mark.INVALID, True)
     assert (facts.was_covered, facts.was_confirmed, facts.is_archived) == (True, False, False)
     row = Row()
+    row.marked = "paid"
+    assert facts_of(row, "", [], tip_height=TIP).mark is None  # type: ignore[arg-type]
     row.unpublished_height = TIP + 3  # type: ignore[assignment]
     assert facts_of(row, "", [], tip_height=TIP).tip_height == TIP + 3  # type: ignore[arg-type]
 
