@@ -16,11 +16,11 @@ from models.address import add_addresses
 from models.api_key import ApiKey, hash_of, new_reference
 from models.daemon_status import beat, update_report
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.output import Output
 from models.payment import PaymentRequest
 from models.rate import store_rates
 from models.seller import Seller
+from tests.support.prepared_database import open_prepared
 from web.app import create_app
 from web.http.server import Server
 
@@ -102,7 +102,7 @@ def open_shop(
 ) -> Iterator[WebServer]:
     """Open the database, store the rows of the daemon and the operator, and serve inside the `with` block."""
     settings = load_settings({"DATABASE_URL": database_url, **(environ or {})}, directory)
-    open_database(database_url)
+    open_prepared(database_url)
     stock(addresses)
     with serving(settings) as shop:
         yield shop

@@ -23,7 +23,6 @@ from models.api_key import ApiKey, hash_of, key_holder
 from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.outbox import Event, Message
 from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
@@ -33,6 +32,7 @@ from models.seller import Seller
 from models.webhook import API_KEY, OPERATOR, Webhook
 from regtest.node import PROJECT
 from tests.support.postgres import PostgresServer
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_event, new_message
 
 pytestmark = pytest.mark.one_database
@@ -55,7 +55,7 @@ def run(
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    open_database(database_url)
+    open_prepared(database_url)
     yield invoke
     disconnect()
 

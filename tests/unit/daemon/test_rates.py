@@ -22,11 +22,11 @@ from daemon.rates.client import MOST_BYTES
 from daemon.rates.sources import NoRates, read_rates
 from daemon.rates.updater import RateKeeper
 from models.db.connection import database, disconnect, is_sqlite
-from models.db.schema import open_database
 from models.rate import quotes, store_rates
 from tests.conftest import NewDatabase
 from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.endpoint import Behaviour, Endpoint, Request, answers, hangs, sends, trickles
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_payment
 from tests.support.waiting import wait_until
 
@@ -114,7 +114,7 @@ class Market:
 @pytest.fixture
 def market(new_database: NewDatabase, tmp_path: Path) -> Iterator[Market]:
     """Open a database for the prices."""
-    open_database(new_database(tmp_path))
+    open_prepared(new_database(tmp_path))
     with ExitStack() as stack:
         yield Market(tmp_path, stack)
     disconnect()
@@ -656,7 +656,7 @@ def test_prices_of_removed_sources_are_deleted_at_the_start(market: Market) -> N
 
 def test_the_thread_starts_and_stops_at_once(new_database: NewDatabase, tmp_path: Path) -> None:
     """This holds even while a source hangs."""
-    open_database(new_database(tmp_path))
+    open_prepared(new_database(tmp_path))
     with Endpoint(hangs) as hanging, Endpoint(answers(200, KRAKEN)) as good:
         environ = {
             "RATE_SOURCES": "coinbase,kraken",
