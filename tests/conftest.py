@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from regtest.node import RegtestNode, find_bitcoind
 from tests.support.browser import NoBrowserError, open_browser
-from tests.support.needs import cannot_run
+from tests.support.needs import cannot_run, examples
 from tests.support.postgres import PostgresServer
 
 MEMORY, MIN_FREE_BYTES = Path("/dev/shm"), 4_000_000_000
@@ -25,7 +25,7 @@ if (
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # The duration of an example depends on the load of the machine, so no deadline applies.
-settings.register_profile("nodetill", deadline=None)
+settings.register_profile("nodetill", deadline=None, max_examples=examples(100))
 settings.load_profile("nodetill")
 
 NewDatabase = Callable[[Path], str]

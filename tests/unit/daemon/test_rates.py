@@ -26,6 +26,7 @@ from models.rate import quotes, store_rates
 from tests.conftest import NewDatabase
 from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.endpoint import Behaviour, Endpoint, Request, answers, hangs, sends, trickles
+from tests.support.needs import cases
 from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_payment
 from tests.support.waiting import wait_until
@@ -169,6 +170,7 @@ ODD_VALUES = [
     "[" * 100_000 + "]" * 100_000,
     '{"a":' * 100_000 + "1" + "}" * 100_000,
 ]
+OFTEN = ("NaN", "0", '"-5"', "null", "[]", '"text"', '"1e5"', '{"c":null}', ODD_VALUES[-1])
 ODD_ENTRIES = {
     "coinbase": ['"CHF":{value}'],
     "kraken": ['"XBTCHF":{value}', '"XBTCHF":{{"c":{value}}}', '"XBTCHF":{{"c":[{value}]}}', '"":{value}'],
@@ -199,7 +201,7 @@ FIRST_ENTRY = {
 }
 
 
-@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: value[:20])
+@pytest.mark.parametrize("value", cases(ODD_VALUES, OFTEN), ids=lambda value: value[:20])
 @pytest.mark.parametrize(
     ("source", "entry"), [(source, entry) for source, entries in ODD_ENTRIES.items() for entry in entries]
 )
