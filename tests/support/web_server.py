@@ -16,6 +16,7 @@ from models.address import add_addresses
 from models.api_key import ApiKey, hash_of, new_reference
 from models.daemon_status import beat, update_report
 from models.db.connection import disconnect
+from models.operator_session import store_operator_salt
 from models.output import Output
 from models.payment import PaymentRequest
 from models.rate import store_rates
@@ -27,6 +28,7 @@ from web.http.server import Server
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 KEY = "nt_company1"
 TIP = 907_000
+SALT = b"the salt of each test shop"
 BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
 
 
@@ -104,6 +106,8 @@ def open_shop(
     settings = load_settings({"DATABASE_URL": database_url, **(environ or {})}, directory)
     open_prepared(database_url)
     stock(addresses)
+    # A key is derived slowly from password and salt. With the same salt, a process derives the key once.
+    store_operator_salt(SALT)
     with serving(settings) as shop:
         yield shop
     disconnect()

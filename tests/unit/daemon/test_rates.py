@@ -170,7 +170,7 @@ ODD_VALUES = [
     "[" * 100_000 + "]" * 100_000,
     '{"a":' * 100_000 + "1" + "}" * 100_000,
 ]
-OFTEN = ("NaN", "0", '"-5"', "null", "[]", '"text"', '"1e5"', '{"c":null}', ODD_VALUES[-1])
+OFTEN = ("NaN", "0", '"-5"', "null", "[]", '"text"', '"1e5"', '{"c":null}', ODD_VALUES[-2])
 ODD_ENTRIES = {
     "coinbase": ['"CHF":{value}'],
     "kraken": ['"XBTCHF":{value}', '"XBTCHF":{{"c":{value}}}', '"XBTCHF":{{"c":[{value}]}}', '"":{value}'],
