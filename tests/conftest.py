@@ -106,7 +106,19 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the DATABASE_URL of an empty database; the test runs on each kind."""
+    """Return the DATABASE_URL of a database without rows; the test runs on each kind.
+
+    A PostgreSQL database has its tables. A SQLite file does not exist yet, and `open_prepared` copies one.
+    """
+    if request.param == "sqlite":
+        return sqlite_in(tmp_path)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.prepared_database()
+
+
+@pytest.fixture(params=KINDS)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the DATABASE_URL of a database without tables; the test runs on each kind."""
     return _database_maker(request.param, request)(tmp_path)
 
 

@@ -18,18 +18,24 @@ def open_prepared(url: str) -> peewee.Database:
         path = Path(url.removeprefix("sqlite:///"))
         if not path.exists():
             os.close(open_private(path))
-            path.write_bytes(_migrated())
+            path.write_bytes(_migrated_file())
     return open_database(url)
 
 
-@cache
-def _migrated() -> bytes:
-    """Return the file of a SQLite database with all tables and no rows. The open database stays open."""
+def migrate_aside(url: str) -> None:
+    """Create the tables of a database that is not the open one."""
     before = database.obj
+    try:
+        open_database(url)
+        disconnect()
+    finally:
+        database.initialize(before)
+
+
+@cache
+def _migrated_file() -> bytes:
+    """Return the file of a SQLite database with all tables and no rows."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "nodetill.db"
-        open_database(f"sqlite:///{path}")
-        disconnect()
-        found = path.read_bytes()
-    database.initialize(before)
-    return found
+        migrate_aside(f"sqlite:///{path}")
+        return path.read_bytes()
