@@ -2,8 +2,9 @@
 #              the servers and the demo, and nothing else
 # make demo    run all of Nodetill on regtest; DEMO_ARGS=--once ends the demo after one payment
 # make setup-dev   add the packages of requirements-dev.lock (about 400 MB), for tests, lint and benchmarks
-# make test    run the tests, of many similar cases some; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
-# make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: about a minute
+# make test    run the tests, of many similar cases and random examples some; TEST_ARGS=... goes to pytest, and DATABASE=postgresql runs them on PostgreSQL
+# make unit    run tests/unit alone, on SQLite, without bitcoind, browser and PostgreSQL: less than a minute on two
+#              cores
 # make install-test   follow docs/install.md line by line in a fresh Debian 13, up to a payment: needs root
 #              and debootstrap
 # make fresh-test   run the tests in a fresh, minimal Debian 13 as an ordinary user: needs root and debootstrap;
@@ -24,7 +25,9 @@
 #              long a fault hides a payment
 
 PYTHON ?= python3
+# Most functional tests wait for a server, and most unit tests do not.
 TEST_WORKERS ?= 6
+UNIT_WORKERS ?= 4
 DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=
@@ -37,11 +40,15 @@ DEB_VERSION ?= $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' version.py | tr - '~'
 SOAK_KILLS ?= 1000
 SOAK_STORIES ?= 500
 
-# Of many similar cases, `make test` runs some, and `make check` runs all.
+# Of many similar cases and random examples, `make test` runs some, and `make check` runs all.
 TESTS = not slow and not install and not broad
 
 # A module's tests share its servers, so one worker runs them all. The modules start in their order.
 PARALLEL = -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
+
+# Without Python's cache files, each worker compiles all modules and tests again, and so does each program that a test
+# starts. Images of containers often set this variable.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup setup-dev bitcoind demo test unit install-test fresh-test arm64 deb deb-test image image-test check lint \
 	lock bench soak clean
@@ -61,6 +68,7 @@ test: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.browser || test -z "$(CI)$(TEST_COMPLETE)"
 	TEST_DATABASE=$(DATABASE) .venv/bin/python -m pytest $(PARALLEL) -m "$(TESTS)" $(TEST_ARGS)
 
+unit: TEST_WORKERS = $(UNIT_WORKERS)
 unit: setup-dev
 	TEST_DATABASE=sqlite-only .venv/bin/python -m pytest $(PARALLEL) \
 		-m "$(TESTS) and not postgresql and not browser and not bitcoind" $(or $(TEST_ARGS),tests/unit)

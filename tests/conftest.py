@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from regtest.node import RegtestNode, find_bitcoind
 from tests.support.browser import NoBrowserError, open_browser
-from tests.support.needs import cannot_run
+from tests.support.needs import cannot_run, examples
 from tests.support.postgres import PostgresServer
 
 MEMORY, MIN_FREE_BYTES = Path("/dev/shm"), 4_000_000_000
@@ -25,7 +25,7 @@ if (
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # The duration of an example depends on the load of the machine, so no deadline applies.
-settings.register_profile("nodetill", deadline=None)
+settings.register_profile("nodetill", deadline=None, max_examples=examples(100))
 settings.load_profile("nodetill")
 
 NewDatabase = Callable[[Path], str]
@@ -106,7 +106,19 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the DATABASE_URL of an empty database; the test runs on each kind."""
+    """Return the DATABASE_URL of a database without rows; the test runs on each kind.
+
+    A PostgreSQL database has its tables. A SQLite file does not exist yet, and `open_prepared` copies one.
+    """
+    if request.param == "sqlite":
+        return sqlite_in(tmp_path)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.prepared_database()
+
+
+@pytest.fixture(params=KINDS)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the DATABASE_URL of a database without tables; the test runs on each kind."""
     return _database_maker(request.param, request)(tmp_path)
 
 

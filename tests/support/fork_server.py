@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -73,6 +74,17 @@ def fork_python(
     return ForkedChild(
         _run, script, list(arguments), dict(environ), str(directory), output.name, errors.name, prepare
     )
+
+
+def run_python(
+    script: str, directory: Path, *arguments: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `script` with this environment alone to its end, and return its exit status and texts."""
+    with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as errors:
+        status = fork_python(script, arguments, environ, directory, output, errors).wait(60)
+        return subprocess.CompletedProcess(
+            [script, *arguments], status, output.read().decode(), errors.read().decode()
+        )
 
 
 def _run(

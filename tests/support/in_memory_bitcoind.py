@@ -6,11 +6,12 @@ bitcoind has. Formats: Bitcoin Core's doc/JSON-RPC-interface.md and doc/zmq.md.
 
 import json
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
@@ -21,10 +22,10 @@ from bitcoinrpc.authproxy import JSONRPCException
 from regtest.child import free_ports
 from tests.support.in_memory_miner import MiningNode
 from tests.support.in_memory_node import StoredBlock
+from tests.support.local_server import LocalServer
 
 MISC_ERROR, NO_SUCH_WALLET = -1, -18  # Core's rpc/protocol.h
 MAX_PARAMETERS = 15
-POLL_SECONDS = 0.01
 
 
 class InMemoryBitcoind(MiningNode):
@@ -40,7 +41,7 @@ class InMemoryBitcoind(MiningNode):
         """The published topics with their addresses and high-water marks, from the next launch on."""
         self.cookie_file = directory / ".cookie"
         self._lock = threading.RLock()
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _RpcServer | None = None
         self._feed: _Publisher | None = None
 
     @property
@@ -54,21 +55,14 @@ class InMemoryBitcoind(MiningNode):
     def launch(self) -> None:
         self._feed = _Publisher(self.topics, lambda: self._tip)
         self.feeds.append(self._feed)
-        node = self
-
-        class Handler(_Handler):
-            bitcoind = node
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.rpc_port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
+        self._server = _RpcServer(self)
+        self._server.__enter__()
 
     def stop(self) -> None:
-        """Close the ports. The chain and the mempool stay, as on a disk."""
+        """Close the ports and all connections. The chain and the mempool stay, as on a disk."""
         if self._server is None or self._feed is None:
             return
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.__exit__(None, None, None)
         self.feeds.remove(self._feed)
         self._feed.close()
         self._server = self._feed = None
@@ -141,10 +135,25 @@ class _Publisher:
         self._numbers[topic] += 1
 
     def _bound(self, address: str, mark: int) -> "zmq.Socket[bytes]":
-        socket = self._context.socket(zmq.PUB)
-        socket.set(zmq.SNDHWM, mark)
-        socket.bind(address)
-        return socket
+        publisher = self._context.socket(zmq.PUB)
+        publisher.set(zmq.SNDHWM, mark)
+        publisher.bind(address)
+        return publisher
+
+
+class _RpcServer(LocalServer):
+    """The node's port for calls."""
+
+    def __init__(self, bitcoind: InMemoryBitcoind) -> None:
+        super().__init__(bitcoind.rpc_port)
+
+        class Handler(_Handler):
+            node = bitcoind
+
+        self._handler = Handler
+
+    def _serve(self, connection: socket.socket) -> None:
+        self._handler(connection, connection.getpeername(), self._server)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -152,12 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    bitcoind: InMemoryBitcoind
+    node: InMemoryBitcoind
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         calls = body if isinstance(body, list) else [body]
-        answers = [self.bitcoind.answer(self.path, call) for call in calls]
+        answers = [self.node.answer(self.path, call) for call in calls]
         has_failed = isinstance(body, dict) and answers[0]["error"] is not None
         self._send(500 if has_failed else 200, answers if isinstance(body, list) else answers[0])
 

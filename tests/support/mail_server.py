@@ -18,6 +18,39 @@ from tests.support.endpoint import CERTIFICATE
 USER, PASSWORD = "till", "hunter2"
 
 
+STOP_SECONDS = 10
+
+
+class _Controller(Controller):
+    """A thread with aiosmtpd's server. Its `stop` alone would leave open connections behind."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._protocols: list[SMTP] = []
+
+    def factory(self) -> SMTP:
+        """Return the protocol of a new connection, as aiosmtpd requires."""
+        self._protocols.append(super().factory())  # type: ignore[no-untyped-call]
+        return self._protocols[-1]
+
+    def close_connections(self) -> None:
+        """Close the port and all connections."""
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(STOP_SECONDS)
+
+    async def _close(self) -> None:
+        assert isinstance(self.server, asyncio.Server)
+        # Python 3.11 waits for the connections only if the wait begins before the port is closed.
+        are_closed = asyncio.ensure_future(self.server.wait_closed())
+        await asyncio.sleep(0)
+        self.server.close()
+        while not are_closed.done():
+            # A connection gets its transport a moment after its protocol.
+            for protocol in self._protocols:
+                if isinstance(protocol.transport, asyncio.Transport):
+                    protocol.transport.abort()
+            await asyncio.sleep(0.001)
+
+
 class MailServer:
     """Keeps the accepted messages in `taken`, and those after which it closes the connection in `cut`.
 
@@ -43,7 +76,7 @@ class MailServer:
         self._host = host
         self._certificate = certificate
         self._port = free_ports(1)[0]
-        self._controller = Controller(self, hostname=host, port=self._port, **self._options())
+        self._controller = _Controller(self, hostname=host, port=self._port, **self._options())
 
     def address(self, **changes: Any) -> SmtpServer:
         """Return the settings of this server."""
@@ -88,6 +121,7 @@ class MailServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._controller.close_connections()
         self._controller.stop()
 
     def _options(self) -> dict[str, Any]:

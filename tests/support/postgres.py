@@ -15,10 +15,12 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import psycopg
 
 from regtest.child import end_with_parent, free_ports
+from tests.support.prepared_database import migrate_aside
 from tests.support.waiting import wait_until
 
 # The data is not needed after the tests, so no write has to reach the disk. Autovacuum would visit hundreds
@@ -37,6 +39,7 @@ class PostgresServer:
         self.port = free_ports(1)[0]
         self.user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
         self.process: subprocess.Popen[bytes] | None = None
+        self._prepared: str | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -88,12 +91,20 @@ class PostgresServer:
             self.process.send_signal(signal.SIGINT)  # "fast shutdown": clients are cut off
             self.process.wait(30)
 
-    def new_database(self) -> str:
-        """Create an empty database, and return its URL."""
+    def new_database(self, template: str = "template1") -> str:
+        """Create a copy of this database, which is empty by default, and return its URL."""
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self._url(name)
+
+    def prepared_database(self) -> str:
+        """Create a database with all tables and no rows, and return its URL."""
+        if self._prepared is None:
+            url = self.new_database()
+            migrate_aside(url)
+            self._prepared = urlsplit(url).path.strip("/")
+        return self.new_database(self._prepared)
 
     def _url(self, database: str) -> str:
         return f"postgresql://nodetill:unused@127.0.0.1:{self.port}/{database}"

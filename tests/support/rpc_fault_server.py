@@ -6,11 +6,11 @@ import json
 import socket
 import threading
 from enum import Enum
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from regtest.node import RegtestNode
+from tests.support.local_server import LocalServer
 
 WARMUP = {"result": None, "error": {"code": -28, "message": "Loading block index…"}, "id": 1}
 RESCANNING = b'"scanning":{"duration":7,"progress":0.5}'
@@ -37,20 +37,20 @@ class RpcFault(Enum):
     SCANNING = "a wallet that rescans the chain, and lists nothing meanwhile"
 
 
-class RpcFaultServer:
+class RpcFaultServer(LocalServer):
     """Answers each call with `fault`. At LOWER_TIP the chain ends `blocks_lost` blocks below its tip.
 
     With `is_rescanning`, getwalletinfo reports a rescan, because a real one is too short on regtest.
     """
 
     def __init__(self, node: RegtestNode) -> None:
+        super().__init__()
         self.fault = RpcFault.NONE
         self.blocks_lost = 3
         self.is_rescanning = False
         self.calls: list[str] = []
         self._node = node
-        self._over = threading.Event()
-        self._released = threading.Event()
+        self._is_fault_over = threading.Event()
         self._most_at_once = self._at_once = 0
         self._lock = threading.Lock()
         outer = self
@@ -59,27 +59,19 @@ class RpcFaultServer:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                outer._serve(self)
+                outer._serve_call(self)
 
             def log_message(self, *_: object) -> None:
                 """Log nothing, because no test reads this log."""
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                """Ignore a client that closes its connection early."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._handler = Handler
 
     @property
     def settings(self) -> dict[str, str]:
         """Return the settings that make a daemon call this server, for blocks too."""
-        port = self._server.server_address[1]
         url = urlsplit(self._node.rpc_url)
         return {
-            "BITCOIND_RPC_URL": f"http://{url.username}:{url.password}@127.0.0.1:{port}",
+            "BITCOIND_RPC_URL": f"http://{url.username}:{url.password}@127.0.0.1:{self.port}",
             "BITCOIND_REST": "off",
         }
 
@@ -90,27 +82,22 @@ class RpcFaultServer:
 
     def begin(self, fault: RpcFault) -> None:
         """Answer with `fault` from now on."""
-        self._released.clear()
+        self._is_fault_over.clear()
         self.fault = fault
 
     def end(self) -> None:
         """Answer normally again, and close the connections that wait."""
         self.fault = RpcFault.NONE
-        self._released.set()
+        self._is_fault_over.set()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def __exit__(self, *error: Any) -> None:
+        self._is_fault_over.set()
+        super().__exit__(*error)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def _serve(self, connection: socket.socket) -> None:
+        self._handler(connection, connection.getpeername(), self._server)
 
-    def _serve(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+    def _serve_call(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         with self._lock:
             self._at_once += 1
@@ -159,7 +146,7 @@ class RpcFaultServer:
             handler.end_headers()
             handler.wfile.write(whole[: len(whole) // 2])
         if fault in (RpcFault.STALL, RpcFault.SILENCE):
-            self._released.wait(120)
+            self._is_fault_over.wait(120)
 
     def _ask(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
         """Return bitcoind's own status and answer."""

@@ -8,11 +8,11 @@ from config import Settings, load_settings
 from daemon.node.client import Bitcoind
 from models.db.connection import disconnect
 from models.db.lock import database_lock
-from models.db.schema import open_database
 from tests.support.chain_state import AnyNode, ChainState
 from tests.support.in_memory_client import InMemoryFeed, InMemoryRpc
 from tests.support.in_memory_miner import MiningNode
 from tests.support.in_process_daemon import AnyFeed, Connect, InProcessDaemon
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_seller
 from tests.support.scenario import Scenario
 
@@ -24,7 +24,7 @@ def scenario_on(
     """Yield a scenario with these settings. The wallet `nodetill` must be there."""
     settings = load_settings(dict(variables), directory)
     world = ChainState(node).begin()
-    open_database(settings.database_url.reveal())
+    open_prepared(settings.database_url.reveal())
     lock = database_lock("daemon")
     assert lock.acquire()
     new_seller()

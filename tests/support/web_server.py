@@ -16,17 +16,19 @@ from models.address import add_addresses
 from models.api_key import ApiKey, hash_of, new_reference
 from models.daemon_status import beat, update_report
 from models.db.connection import disconnect
-from models.db.schema import open_database
+from models.operator_session import store_operator_salt
 from models.output import Output
 from models.payment import PaymentRequest
 from models.rate import store_rates
 from models.seller import Seller
+from tests.support.prepared_database import open_prepared
 from web.app import create_app
 from web.http.server import Server
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 KEY = "nt_company1"
 TIP = 907_000
+SALT = b"the salt of each test shop"
 BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
 
 
@@ -102,8 +104,10 @@ def open_shop(
 ) -> Iterator[WebServer]:
     """Open the database, store the rows of the daemon and the operator, and serve inside the `with` block."""
     settings = load_settings({"DATABASE_URL": database_url, **(environ or {})}, directory)
-    open_database(database_url)
+    open_prepared(database_url)
     stock(addresses)
+    # A key is derived slowly from password and salt. With the same salt, a process derives the key once.
+    store_operator_salt(SALT)
     with serving(settings) as shop:
         yield shop
     disconnect()

@@ -23,7 +23,6 @@ from models.api_key import ApiKey, hash_of, key_holder
 from models.command import ACCEPT, CANCEL, REDELIVER, DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.outbox import Event, Message
 from models.output import MEMPOOL, Output
 from models.payment import PaymentRequest
@@ -32,7 +31,9 @@ from models.rate import store_rates
 from models.seller import Seller
 from models.webhook import API_KEY, OPERATOR, Webhook
 from regtest.node import PROJECT
+from tests.support.fork_server import run_python
 from tests.support.postgres import PostgresServer
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_event, new_message
 
 pytestmark = pytest.mark.one_database
@@ -55,7 +56,7 @@ def run(
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    open_database(database_url)
+    open_prepared(database_url)
     yield invoke
     disconnect()
 
@@ -527,9 +528,11 @@ def test_a_read_only_database_is_reported_in_one_line(postgres: PostgresServer, 
 
 
 def test_a_terminal_that_lacks_a_character_shows_its_escape(tmp_path: Path) -> None:
+    """Python reads the terminal's encoding when it starts."""
     western = {"DATABASE_URL": "sqlite:///n.db", "PYTHONIOENCODING": "latin-1"}
     assert manage_py(tmp_path, "seller", "add", "company1", "--name", "日本", **western).returncode == 0
-    done = manage_py(tmp_path, "seller", "list", **western)
+    command = [sys.executable, str(PROJECT / "manage.py"), "seller", "list"]
+    done = subprocess.run(command, cwd=tmp_path, env=western, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u65e5\\u672c" in done.stdout
 
@@ -542,9 +545,8 @@ def test_only_the_operator_can_read_the_created_files(tmp_path: Path) -> None:
 
 
 def manage_py(directory: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run manage.py as the operator starts it."""
-    command = [sys.executable, str(PROJECT / "manage.py"), *arguments]
-    return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
+    """Run manage.py in a process of its own."""
+    return run_python("manage.py", directory, *arguments, **environ)
 
 
 def test_each_command_has_a_help_text() -> None:

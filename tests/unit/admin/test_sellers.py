@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from manage import manage
 from models.api_key import ApiKey, add_key, hash_of, key_holder, replace_own_keys
 from models.db.connection import database, disconnect
-from models.db.schema import open_database
 from models.webhook import API_KEY, Webhook, first_standard_webhook
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_event, new_message, new_payment, webhook_message
 
 DAY = timedelta(days=1)
@@ -36,7 +36,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    open_database(database_url)
+    open_prepared(database_url)
     yield invoke
     disconnect()
 

@@ -7,16 +7,16 @@ import pytest
 from admin.wallet_choice import wallets_change
 from models.address import free_count, held_count
 from models.db.connection import database, disconnect
-from models.db.schema import open_database
 from models.seller import Seller
 from models.wallet import BITCOIND, make_default, wallet_added, wallet_named
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, fill_pool, new_seller
 
 
 @pytest.fixture(autouse=True)
 def _database(database_url: str) -> Iterator[None]:
     """Open a database with a seller, and three free addresses of bitcoind's wallet."""
-    open_database(database_url)
+    open_prepared(database_url)
     fill_pool(3)
     new_seller()
     wallet_added("shop", "wpkh(xpub/0/*)", b"first", "bech32", 0, NOW)

@@ -9,15 +9,15 @@ from daemon.chain import address_filter as addresses
 from daemon.chain.address_filter import Addresses
 from models.address import Address, find_scripts
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from payments.transaction import Transaction
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import fill_pool, script
 
 
 @pytest.fixture(autouse=True)
 def opened(database_url: str) -> Iterator[None]:
     """Open a migrated database."""
-    open_database(database_url)
+    open_prepared(database_url)
     yield
     disconnect()
 

@@ -16,7 +16,7 @@ from models.address import Address
 from models.block import Block, stored_tip
 from models.db.connection import disconnect
 from models.db.leadership import begin_epoch, end_epoch
-from models.db.schema import open_database
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, script
 
 READ = range(100, 111)
@@ -65,7 +65,7 @@ Start = Callable[[Wallet], AddressImport]
 @pytest.fixture
 def start(database_url: str) -> Iterator[Start]:
     """Return a function that starts an import on a database with the blocks READ."""
-    open_database(database_url)
+    open_prepared(database_url)
     begin_epoch("here")
     for height in READ:
         Block.create(height=height, hash=f"{height:064x}", chainwork=f"{height:064x}", mined_at=NOW)

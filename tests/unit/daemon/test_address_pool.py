@@ -14,7 +14,7 @@ from daemon.node.types import NodeTip
 from models.address import free_count
 from models.block import Block
 from models.db.connection import disconnect
-from models.db.schema import open_database
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import BLOCK_HASH, NOW, script
 
 TIP = NodeTip("regtest", BLOCK_HASH, 50, 50, "0" * 64, NOW, 0, is_initial_download=False)
@@ -40,7 +40,7 @@ class Wallet:
 @pytest.fixture
 def pool(database_url: str, tmp_path: Path) -> Iterator[AddressPool]:
     """Return a pool of thirty addresses on a new database."""
-    open_database(database_url)
+    open_prepared(database_url)
     settings = load_settings({"ADDRESS_POOL": "30"}, tmp_path)
     yield AddressPool(settings, cast(Bitcoind, Wallet()), lambda: NOW)
     disconnect()

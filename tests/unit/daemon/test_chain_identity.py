@@ -10,8 +10,8 @@ from daemon.node.checks import MIN_HEIGHT, WrongChain, check_chain
 from daemon.node.types import NodeTip
 from models.daemon_status import daemon_report, known_network, update_report
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from payments.network import PUBLIC_CHALLENGE, PUBLIC_FIRST_BLOCK
+from tests.support.prepared_database import open_prepared
 
 pytestmark = pytest.mark.one_database
 
@@ -22,7 +22,7 @@ FIRST_BLOCK = "00" * 31 + "ab"
 @pytest.fixture(autouse=True)
 def open_tables(database_url: str) -> Iterator[None]:
     """Open an empty database."""
-    open_database(database_url)
+    open_prepared(database_url)
     yield
     disconnect()
 

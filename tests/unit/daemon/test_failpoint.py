@@ -3,7 +3,6 @@
 import ast
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from config import EX_CONFIG
 from daemon import failpoint
 from daemon.node.rpc import RPC_CALLS
+from tests.support.fork_server import run_python
 
 ROOT = Path(__file__).parent.parent.parent.parent
 SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ROOT.glob("daemon/**/*.py")}
@@ -88,15 +88,7 @@ def test_without_the_variable_no_failpoint_kills(environ: dict[str, str]) -> Non
 
 
 def _start(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name != failpoint.VARIABLE}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run_daemon.py")],
-        cwd=tmp_path,
-        env=environ | {"SMTP_URL": f"maildir:{tmp_path / 'mail'}"} | variables,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return run_python("run_daemon.py", tmp_path, **{"SMTP_URL": f"maildir:{tmp_path / 'mail'}"} | variables)
 
 
 def test_a_daemon_with_a_failpoint_logs_a_warning(tmp_path: Path) -> None:

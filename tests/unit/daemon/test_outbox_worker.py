@@ -26,12 +26,12 @@ from daemon.net.errors import PermanentFailure, TemporaryFailure
 from models.address import Address
 from models.command import add_redelivery, pending_commands
 from models.db.connection import Table, database, disconnect, is_sqlite
-from models.db.schema import open_database
 from models.outbox import EMAIL, WEBHOOK, Event, Message, add_email, add_webhook_message, prunable_messages
 from models.payment import PaymentRequest
 from models.seller import Seller
 from models.webhook import API_KEY, OPERATOR, STANDARD, Webhook, endpoints_of
 from tests.support.email_documents import document
+from tests.support.prepared_database import open_prepared
 from tests.support.waiting import wait_until
 
 NOW = datetime(2026, 12, 10, 9, 0, tzinfo=UTC)
@@ -205,7 +205,7 @@ class Outbox:
 @pytest.fixture
 def outbox(database_url: str, tmp_path: Path) -> Iterator[Outbox]:
     """Prepare an outbox on each kind of database."""
-    open_database(database_url)
+    open_prepared(database_url)
     yield Outbox(load_settings({}, tmp_path))
     disconnect()
     database.obj.close()

@@ -15,6 +15,7 @@ import pytest
 from daemon import health, loop
 from daemon.chain import mempool
 from tests.support import random_scenario, scenario
+from tests.support.needs import examples
 from tests.support.random_scenario import RandomScenario
 from tests.support.scenario import Scenario
 from tests.support.scenario_setup import scenario_in_memory
@@ -53,7 +54,7 @@ def stage(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sce
 def test_the_database_is_right_after_each_step_of_a_random_scenario(stage: Scenario) -> None:
     """Outputs, statuses and events are compared with bitcoind's chain and mempool."""
     seeds = Random() if SCENARIOS else Random(1)
-    for _ in range(SCENARIOS or 12):
+    for _ in range(SCENARIOS or examples(15)):
         stage.begin()
         steps = RandomScenario(stage, seeds.getrandbits(32))
         # Several things have happened, and the daemon may have processed some of them before the others.

@@ -22,11 +22,12 @@ from daemon.rates.client import MOST_BYTES
 from daemon.rates.sources import NoRates, read_rates
 from daemon.rates.updater import RateKeeper
 from models.db.connection import database, disconnect, is_sqlite
-from models.db.schema import open_database
 from models.rate import quotes, store_rates
 from tests.conftest import NewDatabase
 from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.endpoint import Behaviour, Endpoint, Request, answers, hangs, sends, trickles
+from tests.support.needs import cases
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_payment
 from tests.support.waiting import wait_until
 
@@ -114,7 +115,7 @@ class Market:
 @pytest.fixture
 def market(new_database: NewDatabase, tmp_path: Path) -> Iterator[Market]:
     """Open a database for the prices."""
-    open_database(new_database(tmp_path))
+    open_prepared(new_database(tmp_path))
     with ExitStack() as stack:
         yield Market(tmp_path, stack)
     disconnect()
@@ -169,6 +170,7 @@ ODD_VALUES = [
     "[" * 100_000 + "]" * 100_000,
     '{"a":' * 100_000 + "1" + "}" * 100_000,
 ]
+OFTEN = ("NaN", "0", '"-5"', "null", "[]", '"text"', '"1e5"', '{"c":null}', ODD_VALUES[-2])
 ODD_ENTRIES = {
     "coinbase": ['"CHF":{value}'],
     "kraken": ['"XBTCHF":{value}', '"XBTCHF":{{"c":{value}}}', '"XBTCHF":{{"c":[{value}]}}', '"":{value}'],
@@ -199,7 +201,7 @@ FIRST_ENTRY = {
 }
 
 
-@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: value[:20])
+@pytest.mark.parametrize("value", cases(ODD_VALUES, OFTEN), ids=lambda value: value[:20])
 @pytest.mark.parametrize(
     ("source", "entry"), [(source, entry) for source, entries in ODD_ENTRIES.items() for entry in entries]
 )
@@ -656,7 +658,7 @@ def test_prices_of_removed_sources_are_deleted_at_the_start(market: Market) -> N
 
 def test_the_thread_starts_and_stops_at_once(new_database: NewDatabase, tmp_path: Path) -> None:
     """This holds even while a source hangs."""
-    open_database(new_database(tmp_path))
+    open_prepared(new_database(tmp_path))
     with Endpoint(hangs) as hanging, Endpoint(answers(200, KRAKEN)) as good:
         environ = {
             "RATE_SOURCES": "coinbase,kraken",

@@ -29,6 +29,7 @@ from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.email_documents import CONTEXT, TXID, document
 from tests.support.endpoint import CERTIFICATE
 from tests.support.mail_server import PASSWORD, USER, MailServer
+from tests.support.needs import examples
 from tests.support.scripted_mail_server import Reply, ScriptedMailServer
 
 # The test's mail server has no TLS in some of the tests that log in.
@@ -278,7 +279,7 @@ def test_a_maildir_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None
     note=st.text(st.characters(codec=None), max_size=600),
     seller=st.text(st.characters(codec=None), max_size=64),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 def test_an_email_with_any_note_and_seller_can_be_written(tmp_path: Path, note: str, seller: str) -> None:
     """Lines may be too long for SMTP, and text may have emoji, control characters and lone surrogates."""
     text = received_email(note=note, seller_id=seller)

@@ -13,13 +13,13 @@ from daemon.chain.statuses import Assessor
 from daemon.counters import Counters
 from models.daemon_status import daemon_report
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.outbox import events_of
 from models.output import Output, add_spends, all_spends, forget_spends, outputs_at
 from models.payment import PaymentRequest, mark_for_reassessment, payment_by_reference
 from models.queries.checkout import checkout_of
 from models.rate import store_rates
 from payments.document import depth, payment_document
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_output, new_payment
 from web.api.documents import document_as_now
 
@@ -34,7 +34,7 @@ class Interrupted(Exception):
 @pytest.fixture(autouse=True)
 def _database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Open an empty database, and allow few requests a transaction."""
-    open_database(database_url)
+    open_prepared(database_url)
     monkeypatch.setattr(statuses, "AT_ONCE", 2)
     yield
     disconnect()

@@ -25,15 +25,15 @@ from models.command import (
     request_redelivery,
 )
 from models.db.connection import database, disconnect, is_sqlite
-from models.db.schema import open_database
 from models.decision import DecidedBy
 from models.payment import PaymentRequest
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, TXID, new_event, new_message, new_payment, new_seller
 
 
 @pytest.fixture(autouse=True)
 def _opened(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     yield
     disconnect()
 

@@ -24,6 +24,7 @@ from models.payment import PaymentRequest
 from payments.document import payment_document
 from payments.status import EventType, Status
 from regtest.child import free_ports
+from tests.support.needs import examples
 from tests.support.postgres import PostgresServer
 from tests.support.rows import BLOCK_HASH, NOW, new_event, new_output, new_payment, script
 
@@ -99,7 +100,7 @@ def test_bytes_are_returned_as_bytes(opened: str) -> None:
     assert stored == script(1)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(
     st.recursive(
         st.none()

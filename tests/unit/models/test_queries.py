@@ -47,7 +47,6 @@ from models.command import (
 )
 from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import database, disconnect
-from models.db.schema import open_database
 from models.outbox import Message, delete_done, events_of, messages_of, prunable_messages
 from models.output import (
     Output,
@@ -77,6 +76,7 @@ from models.payment import (
 from models.rate import quotes, store_rates
 from payments.price import Quote
 from payments.status import Status, assess
+from tests.support.prepared_database import open_prepared
 from tests.support.programs import finish, run_program
 from tests.support.rows import (
     BLOCK_HASH,
@@ -98,7 +98,7 @@ MICROSECOND = timedelta(microseconds=1)
 @pytest.fixture(autouse=True)
 def opened(database_url: str) -> Iterator[str]:
     """Open a migrated database, and return its URL."""
-    open_database(database_url)
+    open_prepared(database_url)
     yield database_url
     disconnect()
 

@@ -54,10 +54,10 @@ REFUSED = peewee.IntegrityError
 
 
 @pytest.fixture
-def opened(database_url: str) -> Iterator[str]:
+def opened(empty_database_url: str) -> Iterator[str]:
     """Open a migrated database, and return its URL."""
-    schema.open_database(database_url)
-    yield database_url
+    schema.open_database(empty_database_url)
+    yield empty_database_url
     disconnect()
 
 
@@ -90,16 +90,16 @@ open_database(sys.argv[1])
 """
 
 
-def test_processes_that_start_together_migrate_once(database_url: str) -> None:
+def test_processes_that_start_together_migrate_once(empty_database_url: str) -> None:
     """Daemon and web server may start at the same time with a new database."""
     with ExitStack() as stack:
-        processes = [stack.enter_context(run_program(OPENS, database_url)) for _ in range(3)]
+        processes = [stack.enter_context(run_program(OPENS, empty_database_url)) for _ in range(3)]
         for process in processes:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
         assert [process.wait(60) for process in processes] == [0, 0, 0]
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     assert len(applied_migrations()) == len(list(schema.MIGRATIONS.glob("[0-9]*.py")))
     disconnect()
 
@@ -115,15 +115,15 @@ def test_a_database_of_a_newer_version_is_refused(opened: str) -> None:
 
 
 def test_a_database_of_the_first_version_is_migrated_with_its_rows(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
         (tmp_path / "0001_initial.py").write_text((schema.MIGRATIONS / "0001_initial.py").read_text())
         then.setattr(schema, "MIGRATIONS", tmp_path)
-        schema.open_database(database_url)
+        schema.open_database(empty_database_url)
         database.execute_sql("INSERT INTO daemon_report VALUES (1, 'main', 5, 907000, 907001, '[\"odd\"]')")
         disconnect()
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     report = daemon_report()
     assert (report.assessed_height, report.node_height, report.problems) == (907000, 907001, ["odd"])
     assert report.counters == {}
@@ -131,14 +131,14 @@ def test_a_database_of_the_first_version_is_migrated_with_its_rows(
 
 
 def test_the_migration_to_present_since_keeps_the_age_of_outputs(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A live output is present since it was first seen. A dropped output begins anew when it comes back."""
     with monkeypatch.context() as then:
         for path in schema.MIGRATIONS.glob("000[1-5]_*.py"):
             (tmp_path / path.name).write_text(path.read_text())
         then.setattr(schema, "MIGRATIONS", tmp_path)
-        schema.open_database(database_url)
+        schema.open_database(empty_database_url)
         seen_at = Output.first_seen_at.db_value(NOW)
         database.execute_sql(
             "INSERT INTO address (script, address, wallet, created_at) "
@@ -150,7 +150,7 @@ def test_the_migration_to_present_since_keeps_the_age_of_outputs(
                 f"VALUES (1, '{TXID}', {vout}, 1000, {seen_at}, '{state}')"
             )
         disconnect()
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     there, gone = Output.select().order_by(Output.vout)
     assert (there.present_since, there.gone_since, there.is_coinbase) == (NOW, None, False)
     assert (gone.present_since, gone.gone_since) == (NOW, NOW)
@@ -158,7 +158,7 @@ def test_the_migration_to_present_since_keeps_the_age_of_outputs(
 
 
 def test_addresses_of_before_belong_to_the_wallet_in_bitcoind(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An installation from before wallets of descriptors goes on with its wallet, which is the default."""
     with monkeypatch.context() as then:
@@ -166,7 +166,7 @@ def test_addresses_of_before_belong_to_the_wallet_in_bitcoind(
             if path.name < "0016":
                 (tmp_path / path.name).write_text(path.read_text())
         then.setattr(schema, "MIGRATIONS", tmp_path)
-        schema.open_database(database_url)
+        schema.open_database(empty_database_url)
         for number, claimed_at in enumerate((None, 5, None)):
             database.execute_sql(
                 with_paramstyle(
@@ -180,7 +180,7 @@ def test_addresses_of_before_belong_to_the_wallet_in_bitcoind(
             "VALUES ('company1', '', '', 'x', 'y', 5, 'operator')"
         )
         disconnect()
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     assert [(wallet.id, wallet.name, wallet.is_default) for wallet in Wallet.select()] == [
         (1, "bitcoind", True)
     ]

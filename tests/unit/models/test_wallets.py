@@ -21,7 +21,6 @@ from models.address import (
     unclaimed_addresses,
 )
 from models.db.connection import database, disconnect
-from models.db.schema import open_database
 from models.queries.wallets import free_addresses, paid_addresses, wallet_figures
 from models.wallet import (
     BITCOIND,
@@ -34,6 +33,7 @@ from models.wallet import (
     wallet_named,
     wallets_in_use,
 )
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, TXID, fill_pool, new_output, new_payment, new_seller
 
 AHEAD = 10
@@ -41,7 +41,7 @@ AHEAD = 10
 
 @pytest.fixture(autouse=True)
 def _database(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     yield
     disconnect()
 

@@ -26,6 +26,7 @@ from tests.support.facts import (
     gone,
     paid,
 )
+from tests.support.needs import examples
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -55,7 +56,7 @@ def required(confirmations: int) -> Terms:
 # Against the oracle
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(any_facts(), st.booleans())
 def test_an_assessment_agrees_with_the_oracle(facts: Facts, was_confirmed: bool) -> None:
     """Each field that docs/spec.md 3 defines is compared, for arbitrary facts."""

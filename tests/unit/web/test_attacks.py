@@ -7,6 +7,7 @@ import socket
 import string
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from models.output import Output
 from models.payment import PaymentRequest
 from payments.greenfield.permissions import POLICIES
+from tests.support.needs import examples
 from tests.support.web_server import BODY, KEY, WebServer, open_shop, pay, stored
 from web.app import ROUTES, TRIGGERS
 from web.auth.access import key_or_neighbour, require_key
@@ -195,7 +197,7 @@ splices = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(splices)
 def test_a_mutated_body_is_refused_or_stored_unchanged(
     shop: WebServer, changes: list[tuple[int, int, str]]
@@ -220,13 +222,14 @@ def _assert_kept(sent: dict[str, Any], made: dict[str, Any]) -> None:
     assert row.confirmations_required == sent.get("confirmations", 6)
 
 
+broad = partial(pytest.param, marks=pytest.mark.broad)
 UNREAD = [
     (17, b"GET /docs HTTP/1.1\r\n\r\n" * 372),
-    (17, b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
+    broad(17, b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
     (40, b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
-    (40, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
-    (40, b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
-    (40, b"POST /operator/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" * 372),
+    broad(40, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
+    broad(40, b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" * 372),
+    broad(40, b"POST /operator/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx" * 372),
     (40, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 10_000 + b"\r\n\r\n"),
 ]
 

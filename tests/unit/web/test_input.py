@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from models.payment import PaymentRequest
 from tests.conftest import KINDS
+from tests.support.needs import examples
 from tests.support.web_server import BODY, Reply, WebServer, open_shop
 from web.http.responses import Problem
 from web.http.strict_json import _STRING_OR_BRACKET, BODY_LIMIT_BYTES, canonical, read_object
@@ -334,14 +335,14 @@ values = st.recursive(
 FIELDS = [*BODY, "note", "label", "metadata", "confirmations", "expires_in", "redirect_url"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), values, max_size=6))
 def test_no_value_of_a_field_is_a_5xx(shop: WebServer, fields: dict[str, Any]) -> None:
     """Any JSON in any field is refused, or is 503 because the pool is empty."""
     assert_documented(shop.post(PAYMENTS, {**BODY, **fields}))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.binary(max_size=300), st.integers(0, 200), st.integers(0, 40))
 def test_no_bytes_in_a_body_are_a_5xx(shop: WebServer, noise: bytes, start: int, length: int) -> None:
     """The bytes are inserted into a valid body, or are the whole body."""
@@ -357,7 +358,7 @@ filters = st.text(st.characters(codec="utf-8")) | st.from_regex(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.dictionaries(st.sampled_from(FILTERS), filters, max_size=3), st.binary(max_size=20))
 def test_no_filter_is_a_5xx(shop: WebServer, parameters: dict[str, str], noise: bytes) -> None:
     """Any text in a filter, with any bytes behind it, gives an empty list or a problem."""
@@ -370,7 +371,7 @@ def test_no_filter_is_a_5xx(shop: WebServer, parameters: dict[str, str], noise: 
             assert reply.status in (400, 422)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.binary(min_size=1, max_size=40), st.text(st.characters(min_codepoint=32, max_codepoint=255)))
 def test_no_path_and_no_header_is_a_5xx(shop: WebServer, path: bytes, header: str) -> None:
     """Any bytes replace an identifier, and any Latin-1 text the headers that are read."""

@@ -10,11 +10,12 @@ import pytest
 from models.address import Address
 from models.db.connection import chunked, database
 from models.payment import PaymentRequest
+from tests.support.needs import examples
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.rows import NOW, script
 from tests.support.web_server import Reply, WebServer, add_seller, open_shop
 
-NOTES = 10_000
+NOTES = examples(10_000)
 NOTE = "x" * 480
 WORST = "x" * 99 + "y"
 SEARCHERS = 16
@@ -23,7 +24,7 @@ OTHER = {"Authorization": "Bearer nt_company2"}
 
 @pytest.fixture(scope="module")
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """Serve a web server with a seller who has ten thousand long notes, and a seller with one request."""
+    """Serve a web server with a seller who has thousands of long notes, and a seller with one request."""
     directory = tmp_path_factory.mktemp("shop")
     url = f"sqlite:///{directory / 'nodetill.db'}"
     if request.param == "postgresql":

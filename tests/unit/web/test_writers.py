@@ -8,9 +8,9 @@ import peewee
 import pytest
 
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.seller import Seller
 from tests.conftest import sqlite_in
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_seller
 from web.http.database import Writers
 
@@ -24,7 +24,7 @@ class RefusedError(Exception):
 @pytest.fixture
 def writers(tmp_path: Path) -> Iterator[Writers]:
     """Open an empty database."""
-    open_database(sqlite_in(tmp_path))
+    open_prepared(sqlite_in(tmp_path))
     yield Writers()
     disconnect()
 
