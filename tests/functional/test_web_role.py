@@ -258,6 +258,7 @@ def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None
         call.page(path)
     call_keys(call)
     call_webhooks(call)
+    call_requests_by_hand(call, unpaid)
     payment = "/operator/payments/<reference>"
     first, second = others
     call.page(payment, reference=first)
@@ -273,6 +274,14 @@ def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None
     call.form("/operator/logout", "/")
     call.log_in()
     call.form("/operator/logout/everywhere", "/")
+
+
+def call_requests_by_hand(call: Routes, sale: str) -> None:
+    """Ask for money by the form and by the till."""
+    for path in ("/operator/new", "/operator/till"):
+        call.page(path)
+        call.form(path, path, {"seller_id": "company1", "amount_fiat": "5", "currency": "EUR"})
+    call.page("/operator/till/<reference>", reference=sale)
 
 
 def call_keys(call: Routes) -> None:
