@@ -134,7 +134,7 @@ def _redeliver(commands: Sequence[DaemonCommand], now: datetime) -> None:
     """Queue messages for delivery now. A pruned message has no command any more."""
     ids = [command.message_id for command in commands]
     now_due = {"next_attempt_at": now, "attempts": 0, "server_errors": 0, "refusals": 0}
-    ends = ("delivered_at", "failed_at", "acknowledged_at", "passed_at", "superseded_by")
+    ends = ("delivered_at", "failed_at", "acknowledged_at", "passed_at", "hurried_from", "superseded_by")
     with unit_of_work("command-done"):
         Message.update(**now_due, **dict.fromkeys(ends)).where(Message.id.in_(ids)).execute()
         queued = list(Message.select().where(Message.id.in_(ids)).order_by(Message.id))

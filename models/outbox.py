@@ -58,8 +58,9 @@ class Message(Table):
 
     `attempts` counts since the message or its redelivery was queued, and `deliveries` since the beginning.
     `server_errors` counts answers with HTTP 5xx, and `refusals` those with HTTP 4xx that another attempt will
-    not change. From `passed_at` on, later messages of the same invoice need not wait. `superseded_by` is the
-    id of the later message that the endpoint accepted instead.
+    not change. `passed_at` is set while one later message of the same invoice need not wait.
+    `hurried_from` is the time of the next attempt by the schedule, while an attempt beside the schedule is
+    due. `superseded_by` is the id of the later message that the endpoint accepted instead.
     """
 
     event_id: int | None
@@ -87,6 +88,7 @@ class Message(Table):
     server_errors = peewee.IntegerField(default=0)
     refusals = peewee.IntegerField(default=0)
     passed_at = UtcDateTimeField(null=True)
+    hurried_from = UtcDateTimeField(null=True)
     superseded_by = peewee.BigIntegerField(null=True)
 
     class Meta:

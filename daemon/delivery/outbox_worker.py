@@ -27,6 +27,7 @@ from daemon.delivery.queue import (
     mark_delayed,
     mark_delivered,
     mark_given_up,
+    mark_hurried,
     next_attempt,
     next_message,
 )
@@ -250,6 +251,9 @@ class OutboxWorker(Worker):
         if failure is None:
             superseded = mark_delivered(message, outcome.attempt)
             return partial(self._log_delivered, outcome, superseded)
+        if message.hurried_from is not None and not outcome.is_last():
+            mark_hurried(message, outcome.attempt, **outcome.counts)
+            return partial(self._log, log.warning, "delayed", outcome, reason=str(failure))
         delay = next_attempt(message.attempts + 1, message.channel)
         if delay is None or outcome.is_last():
             mark_given_up(message, outcome.attempt, **outcome.counts)

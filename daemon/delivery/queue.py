@@ -160,6 +160,12 @@ def mark_delayed(message: Message, attempt: Attempt, next_attempt_at: datetime, 
     _update(message, attempt, last_error=attempt.error, next_attempt_at=next_attempt_at, **counts)
 
 
+def mark_hurried(message: Message, attempt: Attempt, **counts: int) -> None:
+    """Store that an attempt beside the schedule failed. The schedule goes on as before it."""
+    back = {"attempts": message.attempts, "next_attempt_at": message.hurried_from}
+    _update(message, attempt, last_error=attempt.error, **back, **counts)
+
+
 def mark_given_up(message: Message, attempt: Attempt, **counts: int) -> None:
     """Store that the last attempt failed, so that no other attempt follows. A test needs no decision."""
     acknowledged = {"acknowledged_at": attempt.ended_at} if message.is_test else {}
@@ -232,17 +238,19 @@ def _update(message: Message, attempt: Attempt, **values: object) -> list[Messag
             add_delivery(message, attempt.ended_at, attempt.http_code, attempt.error)
         if not is_ordered:
             return []
-        superseded = supersede_older(message) if attempt.error is None else []
+        if attempt.error is not None:
+            let_pass(message, int(str(values.get("server_errors", 0))), attempt.ended_at)
+            return []
         try_stuck_again(message.webhook, failing, attempt.retry_from)
-        let_pass(message.webhook, attempt.ended_at)
-        return superseded
+        return supersede_older(message)
 
 
 def _store(message: Message, values: Mapping[str, object]) -> None:
     is_this = Message.id == message.id
     is_unchanged = is_this & (Message.next_attempt_at == message.next_attempt_at)
-    counts = {"attempts": message.attempts + 1, "deliveries": message.deliveries + 1}
-    if not Message.update(**counts, **values).where(is_unchanged).execute():
+    counts: dict[str, object] = {"attempts": message.attempts + 1, "deliveries": message.deliveries + 1}
+    counts["hurried_from"] = None
+    if not Message.update(**{**counts, **values}).where(is_unchanged).execute():
         Message.update(deliveries=message.deliveries + 1).where(is_this).execute()
     elif values["next_attempt_at"] is None:
         Message.update(waits_for=None).where(Message.waits_for == message.id).execute()

@@ -1,19 +1,18 @@
 """The order of an invoice's webhooks at a btcpay endpoint.
 
-A shop's plug-in can fail at one event for ever, for example at a change of status that the shop forbids.
-After four answers with HTTP 5xx to this event, later events of the invoice may pass. Once the endpoint has
-accepted a later event, the older one is superseded, because it would move the order back.
+A shop's plug-in can fail at one event for ever, such as a change of status that the shop forbids. After
+four answers with HTTP 5xx to this event, later events of the invoice may pass. Once the endpoint has accepted
+a later event, the older one is superseded, because it would move the order back.
 
-While the whole shop fails, the order holds. The whole shop fails if a pending message of another invoice has
-failed since the endpoint last accepted something. Answers from that time say nothing about one event. So each
-stuck event gets another attempt when the shop works again, before others may pass it.
+A later event passes only directly after the older one has failed once more. So after an outage the older one
+is tried first, and arrives. While the whole shop fails, nothing passes. The whole shop fails if a pending
+message of another invoice has failed since the endpoint last accepted something.
 """
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
-from models.db.connection import database, fetch_all, placeholders, with_paramstyle
+from models.db.connection import database, fetch_all, with_paramstyle
 from models.outbox import WEBHOOK, Message
 from models.webhook import BTCPAY, Webhook
 from payments.greenfield.delivery import MIN_SERVER_ERRORS
@@ -61,51 +60,45 @@ def failing_payments(webhook: Webhook) -> set[int]:
 
 
 def try_stuck_again(webhook: Webhook, failing: set[int], now: datetime) -> None:
-    """Give each event that is stuck another attempt, because the whole shop failed and works again.
+    """Make each stuck event due for which others wait, because the whole shop failed and works again.
 
-    `failing` has the failing invoices before the endpoint accepted something. An event for which others wait
-    is due at once. Must run inside the transaction that stores the acceptance.
+    `failing` has the failing invoices before the endpoint accepted something. Must run inside the transaction
+    that stores the acceptance.
     """
-    for each in _stuck_messages(webhook) if failing else ():
-        if failing - {each.payment_id}:
-            again: dict[str, Any] = {"server_errors": MIN_SERVER_ERRORS - 1, "passed_at": None}
-            if Message.select().where(Message.waits_for == each.id).exists():
-                again["next_attempt_at"] = now
-            Message.update(**again).where(Message.id == each.id).execute()
+    stuck = fetch_all(Message, _STUCK, webhook.queue, MIN_SERVER_ERRORS) if failing else []
+    held = [each.id for each in stuck if failing - {each.payment_id}]
+    if held:
+        awaited = Message.select(Message.waits_for).where(Message.waits_for.in_(held))
+        hurry({each.waits_for for each in awaited if each.waits_for is not None}, now)
 
 
 def hurry(message_ids: Iterable[int], now: datetime) -> None:
-    """Make these messages due if they may be stuck, because later events wait for them now."""
-    may_be_stuck = Message.server_errors >= MIN_SERVER_ERRORS - 1
-    is_later = Message.next_attempt_at > now
-    of_btcpay = Message.webhook.in_(Webhook.select(Webhook.id).where(Webhook.kind == BTCPAY))
-    is_one = Message.id.in_(list(message_ids)) & may_be_stuck & is_later & of_btcpay
-    Message.update(next_attempt_at=now).where(is_one).execute()
+    """Make those of the messages due that are stuck, because later events wait for them now.
 
-
-def let_pass(webhook: Webhook, now: datetime) -> None:
-    """Let later events pass each event of this endpoint that is stuck, or hold them again.
-
-    Must run inside the transaction that stores an outcome.
+    This attempt does not count in the schedule.
     """
-    stuck = _stuck_messages(webhook)
-    if not stuck:
+    is_later = (Message.next_attempt_at > now) & Message.hurried_from.is_null()
+    of_btcpay = Message.webhook.in_(Webhook.select(Webhook.id).where(Webhook.kind == BTCPAY))
+    is_stuck = (Message.server_errors >= MIN_SERVER_ERRORS) & is_later & of_btcpay
+    is_one = Message.id.in_(list(message_ids)) & is_stuck
+    Message.update(hurried_from=Message.next_attempt_at, next_attempt_at=now).where(is_one).execute()
+
+
+def let_pass(message: Message, server_errors: int, now: datetime) -> None:
+    """Let a later event that exists now pass this one, which has just failed, if this one is stuck.
+
+    If this event has passed earlier ones itself, these must fail again before another event passes.
+    `server_errors` is the new count, if this attempt ended with HTTP 5xx, and else 0. Must run inside the
+    transaction that stores the failure.
+    """
+    if message.payment_id is None:
         return
-    failing = failing_payments(webhook)
-    held = [each.id for each in stuck if failing - {each.payment_id}]
-    passed = [each.id for each in stuck if not failing - {each.payment_id}]
-    _set_passed(held, None)
-    _set_passed(passed, now)
-    if passed:
-        # The text contains only placeholders.
-        query = f"UPDATE message SET waits_for = NULL WHERE waits_for IN ({placeholders(passed)})"  # noqa: S608
-        database.execute_sql(with_paramstyle(query), passed)
-
-
-def _stuck_messages(webhook: Webhook) -> list[Message]:
-    return fetch_all(Message, _STUCK, webhook.queue, MIN_SERVER_ERRORS)
-
-
-def _set_passed(message_ids: list[int], passed_at: datetime | None) -> None:
-    if message_ids:
-        Message.update(passed_at=passed_at).where(Message.id.in_(message_ids)).execute()
+    same = (Message.payment == message.payment_id) & (Message.recipient == message.recipient)
+    was_passed = same & (Message.id < message.id) & Message.passed_at.is_null(False)
+    Message.update(passed_at=None).where(was_passed).execute()
+    is_later = same & (Message.id > message.id) & Message.next_attempt_at.is_null(False)
+    is_stuck = server_errors >= MIN_SERVER_ERRORS and Message.select().where(is_later).exists()
+    may_pass = is_stuck and not failing_payments(message.webhook) - {message.payment_id}
+    Message.update(passed_at=now if may_pass else None).where(Message.id == message.id).execute()
+    if may_pass:
+        Message.update(waits_for=None).where(Message.waits_for == message.id).execute()

@@ -17,6 +17,7 @@ _COLUMNS = (
     "server_errors INTEGER NOT NULL DEFAULT 0",
     "refusals INTEGER NOT NULL DEFAULT 0",
     "passed_at {big}",
+    "hurried_from {big}",
     "superseded_by {big}",
 )
 _MOVED = ("webhook_url", "webhook_secret", "webhook_set_by", "previous_webhook_secret")

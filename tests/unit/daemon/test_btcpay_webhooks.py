@@ -298,21 +298,33 @@ def test_an_accepted_event_of_another_invoice_ends_the_failure_of_the_whole_shop
     assert sorted(shop.sent()) == [RECEIVED, SETTLED, SETTLED]
 
 
-def test_the_order_holds_again_once_the_whole_shop_fails(shop: Shop) -> None:
-    """The shop broke down before it accepted the later event."""
-    stuck, _ = shop.tell(shop.invoice(), PROCESSING, SETTLED)
+def test_after_an_outage_the_only_invoice_gets_its_events_in_their_order(shop: Shop) -> None:
+    """The later event was tried, too, but the older one goes first each time. Its schedule goes on."""
+    stuck, settled = shop.tell(shop.invoice(), PROCESSING, SETTLED)
     shop.fail(PROCESSING, SETTLED)
     let_fail_four_times(shop)
-    assert row(stuck).passed_at is not None
-    shop.fail(PROCESSING, SETTLED, RECEIVED)
-    shop.tell(shop.invoice(), RECEIVED)
-    shop.outbox.work(1)
-    assert row(stuck).passed_at is None
+    assert [event for _, event in shop.attempts()] == [PROCESSING] * 4 + [SETTLED]
+    for seconds in STEPS[:2]:
+        shop.outbox.work(seconds)
+    assert [event for _, event in shop.attempts()][5:] == [PROCESSING, SETTLED] * 2
+    assert (row(stuck).attempts, row(stuck).deliveries, row(settled).attempts) == (4, 6, 3)
     shop.outbox.webhooks.failures.clear()
-    for _ in range(3):
-        shop.outbox.work(10**4)
-    assert sorted(shop.sent()) == sorted([PROCESSING, SETTLED, RECEIVED])
-    assert shop.sent().index(PROCESSING) < shop.sent().index(SETTLED)
+    shop.outbox.work(STEPS[2])
+    assert shop.sent() == [PROCESSING, SETTLED]
+    assert row(stuck).superseded_by is None
+
+
+def test_a_later_event_makes_a_stuck_one_due(shop: Shop) -> None:
+    """It would else wait for the next attempt by the schedule, which can be hours away."""
+    invoice = shop.invoice()
+    [stuck] = shop.tell(invoice, PROCESSING)
+    shop.fail(PROCESSING)
+    let_fail_four_times(shop)
+    shop.outbox.clock.advance(1)
+    [settled] = shop.tell(invoice, SETTLED)
+    shop.outbox.work()
+    assert [event for _, event in shop.attempts()][4:] == [PROCESSING, SETTLED]
+    assert row(stuck).superseded_by == settled.id
 
 
 def test_a_chain_of_stuck_events_is_superseded_together(shop: Shop) -> None:

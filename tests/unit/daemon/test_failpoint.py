@@ -47,8 +47,12 @@ def test_each_send_and_each_rpc_call_has_its_failpoints() -> None:
     """A send has one before and one after it, and a call has one after its answer."""
     reached = [text for tree in SOURCES.values() for call in _calls(tree, "reach") for text in _texts(call)]
     assert {".to-be-sent", ".sent", "rpc.", *failpoint.OTHERS} <= set(reached)
-    sends = {ast.unparse(call.func) for tree in SOURCES.values() for call in _calls(tree, "send")}
-    assert sends == {"self._mailer.send", "self._webhooks.send"}, "each send needs its failpoints"
+    names = ("send", "send_btcpay", "send_webhook")
+    sends = {
+        ast.unparse(call.func) for tree in SOURCES.values() for name in names for call in _calls(tree, name)
+    }
+    expected = {"self._mailer.send", "send_webhook", "sender.send", "sender.send_btcpay"}
+    assert sends == expected, "each send needs its failpoints"
 
 
 @pytest.fixture
