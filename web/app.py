@@ -18,6 +18,8 @@ from web.api import payment_list as catalogue
 from web.api import spellbook as triggers
 from web.auth.access import (
     allow_anonymous,
+    connecting_operator,
+    connecting_operator_form,
     first_page,
     key_or_neighbour,
     operator,
@@ -44,8 +46,19 @@ from web.http.wsgi import (
     internal_error,
 )
 from web.monitoring import health, metrics
+from web.operator import (
+    connect,
+    decisions,
+    front,
+    keys,
+    login,
+    new_request,
+    seller,
+    sellers,
+    till,
+    webhooks,
+)
 from web.operator import csv_export as export
-from web.operator import decisions, front, keys, login, new_request, seller, sellers, till, webhooks
 from web.operator import payment as operator_payment
 from web.operator import revenue as turnover
 from web.operator.layout import operator_problem_page
@@ -93,6 +106,8 @@ BTCPAY: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/i/<reference>/<payment_method>", allow_anonymous, invoice.show_method),
     ("GET", "/invoice", allow_anonymous, invoice.show_by_parameter),
     ("GET", "/invoices/<reference>", allow_anonymous, invoice.lead_to_operator),
+    ("GET", "/api-keys/authorize", connecting_operator, connect.show),
+    ("POST", "/api-keys/authorize", connecting_operator_form, connect.approve),
     ("GET", "/modal/btcpay.js", allow_anonymous, static_files.modal),
 )
 """Routes of BTCPay's pages, which its plug-ins link to. They serve people, as the operator's do."""
@@ -152,7 +167,7 @@ _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
         checkout.show: problem_page,
         **dict.fromkeys(_INVOICES, framed_problem_page),
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
-        **dict.fromkeys((invoice.lead_to_operator,), operator_problem_page),
+        **dict.fromkeys((connect.show, connect.approve, invoice.lead_to_operator), operator_problem_page),
         **dict.fromkeys((front.show, *(handler for *_, handler in OPERATOR)), operator_problem_page),
     }
 )
