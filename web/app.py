@@ -18,6 +18,8 @@ from web.api import payment_list as catalogue
 from web.api import spellbook as triggers
 from web.auth.access import (
     allow_anonymous,
+    connecting_operator,
+    connecting_operator_form,
     first_page,
     key_or_neighbour,
     operator,
@@ -27,9 +29,10 @@ from web.auth.access import (
     visitor,
     visitor_form,
 )
+from web.checkout import invoice
 from web.checkout import page as checkout
 from web.html import static_files
-from web.html.templates import problem_page, unknown_path_page
+from web.html.templates import framed_problem_page, problem_page, unknown_path_page
 from web.http.database import Outage, Writers, connection
 from web.http.request import BrowserSession, Environ, KeyHolder, Request
 from web.http.responses import Answer, Content, Problem, unavailable
@@ -43,8 +46,19 @@ from web.http.wsgi import (
     internal_error,
 )
 from web.monitoring import health, metrics
+from web.operator import (
+    connect,
+    decisions,
+    front,
+    keys,
+    login,
+    new_request,
+    seller,
+    sellers,
+    till,
+    webhooks,
+)
 from web.operator import csv_export as export
-from web.operator import decisions, front, keys, login, new_request, seller, sellers, till, webhooks
 from web.operator import payment as operator_payment
 from web.operator import revenue as turnover
 from web.operator.layout import operator_problem_page
@@ -86,6 +100,17 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/openapi.json", allow_anonymous, openapi.show),
     ("GET", "/docs", allow_anonymous, manual.show),
 )
+
+BTCPAY: tuple[tuple[str, str, Access, Handler], ...] = (
+    ("GET", "/i/<reference>", allow_anonymous, invoice.show),
+    ("GET", "/i/<reference>/<payment_method>", allow_anonymous, invoice.show_method),
+    ("GET", "/invoice", allow_anonymous, invoice.show_by_parameter),
+    ("GET", "/invoices/<reference>", allow_anonymous, invoice.lead_to_operator),
+    ("GET", "/api-keys/authorize", connecting_operator, connect.show),
+    ("POST", "/api-keys/authorize", connecting_operator_form, connect.approve),
+    ("GET", "/modal/btcpay.js", allow_anonymous, static_files.modal),
+)
+"""Routes of BTCPay's pages, which its plug-ins link to. They serve people, as the operator's do."""
 
 _PAYMENT = "/operator/payments/<reference>"
 _SELLER = "/operator/sellers/<seller_id>"
@@ -134,11 +159,15 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
 )
 """Routes that exist only with SPELLBOOK_TRIGGERS on (docs/spec.md 6)."""
 
+_INVOICES = (invoice.show, invoice.show_method, invoice.show_by_parameter)
+
 # Routes that convert a problem: to a page for a browser, or to an error of the Spellbook for its shops.
 _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
     {
         checkout.show: problem_page,
+        **dict.fromkeys(_INVOICES, framed_problem_page),
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
+        **dict.fromkeys((connect.show, connect.approve, invoice.lead_to_operator), operator_problem_page),
         **dict.fromkeys((front.show, *(handler for *_, handler in OPERATOR)), operator_problem_page),
     }
 )
@@ -157,7 +186,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     desk = Desk(settings, clock)
     app = bottle_app(unknown_path_page)
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
-    for method, path, access, handler in ROUTES + OPERATOR + triggers_if_on:
+    for method, path, access, handler in ROUTES + BTCPAY + OPERATOR + triggers_if_on:
         add_route(app, method, path, desk.callback(access, handler), _reader_of(path, handler))
     return app
 
@@ -165,6 +194,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
 def _reader_of(path: str, handler: Handler) -> Reader:
     if handler in (checkout.show, manual.show):
         return Reader.CUSTOMER
+    if any(handler is shown for *_, shown in BTCPAY if shown is not static_files.modal):
+        return Reader.SHOP
     is_operator = path == "/" or path.startswith("/operator/")
     return Reader.OPERATOR if is_operator else Reader.PROGRAM
 

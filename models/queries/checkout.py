@@ -1,8 +1,9 @@
 """The data of a customer's checkout page, read in one statement."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from models.db.connection import database, with_paramstyle
 from models.payment import PaymentRequest, is_searchable
@@ -22,7 +23,7 @@ class Checkout:
     """Columns of `models.payment.PaymentRequest` and its seller, and its outputs in the order of their ids.
 
     `assessed_height` is the tip at which its status was computed. `network` is None before the
-    daemon has first reached bitcoind.
+    daemon has first reached bitcoind. `options` are those of the Greenfield invoice, as the shop sent them.
     """
 
     reference: str
@@ -46,6 +47,10 @@ class Checkout:
     seller_id: str
     seller_name: str
     support: str | None
+    marked: str | None
+    was_covered: bool
+    was_confirmed: bool
+    options: Mapping[str, Any]
     expires_at: datetime
     received_at: datetime | None
     confirmed_at: datetime | None
@@ -60,8 +65,8 @@ _QUERY = """
         p.txid, a.address, p.label, p.order_id, p.redirect_url,
         coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
         (SELECT coalesce(network, chain) FROM daemon_report),
-        s.id, s.name, s.support, p.expires_at, p.received_at, p.confirmed_at,
-        p.is_late, p.closed_at IS NOT NULL,
+        s.id, s.name, s.support, p.marked, p.first_covered_at IS NOT NULL, p.first_confirmed_at IS NOT NULL,
+        p.checkout, p.expires_at, p.received_at, p.confirmed_at, p.is_late, p.closed_at IS NOT NULL,
         o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id
@@ -80,7 +85,8 @@ def checkout_of(reference: str) -> Checkout | None:
         return None
     width = len(Part._fields)
     parts = tuple(Part(*row[-width:]) for row in found if row[-width] is not None)
-    *columns, expires_at, received_at, confirmed_at, is_late, is_closed = found[0][:-width]
+    *columns, options, expires_at, received_at, confirmed_at, is_late, is_closed = found[0][:-width]
     times = [PaymentRequest.expires_at.python_value(time) for time in (expires_at, received_at, confirmed_at)]
-    values = [*columns, *times, bool(is_late), bool(is_closed), parts]
+    sent = PaymentRequest.checkout.python_value(options) or {}
+    values = [*columns, sent, *times, bool(is_late), bool(is_closed), parts]
     return Checkout(*values)

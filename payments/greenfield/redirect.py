@@ -5,7 +5,7 @@ from urllib.parse import quote, urlsplit
 
 from payments.greenfield.checkout_options import redirect_url
 from payments.greenfield.facts import InvoiceFacts, metadata_of, order_id_in
-from payments.greenfield.state import state_of
+from payments.greenfield.state import InvoiceStatus, state_of
 
 _PLACEHOLDER = re.compile(r"\{(InvoiceId|OrderId|Status)\}", re.IGNORECASE)
 # RFC 3986: unreserved and reserved characters, and a percent sign before two hex digits.
@@ -14,19 +14,19 @@ _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def return_address(facts: InvoiceFacts) -> str | None:
-    """Return the address for the link or the redirection, or None if the shop has given none.
-
-    A placeholder is replaced by its value, in percent encoding. The shop's address may hold characters that
-    RFC 3986 forbids, such as `|`. They are encoded, too. Only their placeholders change otherwise.
-    """
+    """Return the address for the link or the redirection, or None if the shop has given none."""
     url = redirect_url(facts)
-    if url is None:
-        return None
-    values = {
-        "invoiceid": facts.invoice_id,
-        "orderid": order_id_in(metadata_of(facts)) or "",
-        "status": state_of(facts).status.value,
-    }
+    order_id = order_id_in(metadata_of(facts))
+    return None if url is None else filled_in(url, facts.invoice_id, order_id, state_of(facts).status)
+
+
+def filled_in(url: str, invoice_id: str, order_id: str | None, status: InvoiceStatus) -> str:
+    """Return the address with its placeholders filled in, each value in percent encoding.
+
+    The shop's address may hold characters that RFC 3986 forbids, such as `|`. They are encoded, too. Nothing
+    else changes.
+    """
+    values = {"invoiceid": invoice_id, "orderid": order_id or "", "status": status.value}
     filled = _PLACEHOLDER.sub(lambda match: quote(values[match[1].lower()], safe=""), url)
     return _encoded_host(quote(_LONE_PERCENT.sub("%25", filled), safe=_ALLOWED), filled)
 

@@ -71,16 +71,30 @@ _COVERED = {
 
 def state_of(facts: InvoiceFacts) -> InvoiceState:
     """Return the state of an invoice. The table above has the rules."""
+    status = invoice_status(
+        facts.status, facts.mark, was_covered=facts.was_covered, was_confirmed=facts.was_confirmed
+    )
     if facts.mark is not None:
-        return InvoiceState(_MARKED[facts.mark], AdditionalStatus.MARKED)
+        return InvoiceState(status, AdditionalStatus.MARKED)
     if facts.status.is_covered:
         over = AdditionalStatus.PAID_OVER if is_overpaid(facts) else AdditionalStatus.NONE
-        return InvoiceState(_COVERED[facts.status], over)
-    is_expired = facts.status is Status.EXPIRED
-    if facts.was_confirmed or (facts.was_covered and is_expired):
-        return InvoiceState(InvoiceStatus.INVALID)
-    part = AdditionalStatus.PAID_PARTIAL if facts.received_sats else AdditionalStatus.NONE
-    return InvoiceState(InvoiceStatus.EXPIRED if is_expired else InvoiceStatus.NEW, part)
+        return InvoiceState(status, over)
+    is_part = facts.received_sats and status is not InvoiceStatus.INVALID
+    return InvoiceState(status, AdditionalStatus.PAID_PARTIAL if is_part else AdditionalStatus.NONE)
+
+
+def invoice_status(
+    status: Status, mark: Mark | None, *, was_covered: bool, was_confirmed: bool
+) -> InvoiceStatus:
+    """Return `status` of an invoice from the facts that it needs."""
+    if mark is not None:
+        return _MARKED[mark]
+    if status.is_covered:
+        return _COVERED[status]
+    is_expired = status is Status.EXPIRED
+    if was_confirmed or (was_covered and is_expired):
+        return InvoiceStatus.INVALID
+    return InvoiceStatus.EXPIRED if is_expired else InvoiceStatus.NEW
 
 
 def is_overpaid(facts: InvoiceFacts) -> bool:

@@ -331,14 +331,19 @@ def test_a_program_gets_503_while_nodetill_is_down(nginx: list[str], tmp_path: P
 
 def test_a_customer_gets_a_page_while_nodetill_is_down(nginx: list[str], tmp_path: Path) -> None:
     """The page is small, and has the checkout page's own sentence in each of its languages."""
+    reference = "PR-3kTMd0Zk6bW1vJrXq2nVhA"
     with serving(nginx, tmp_path, free_ports(1)[0]) as front:
-        answer = front.call("GET", "/pay/PR-3kTMd0Zk6bW1vJrXq2nVhA")
+        paths = (f"/pay/{reference}", f"/i/{reference}", f"/i/{reference}/BTC", f"/invoice?id={reference}")
+        answer, *others = [front.call("GET", path) for path in paths]
+    assert {(each.status, each.body) for each in others} == {(answer.status, answer.body)}
     assert answer.status == 503
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["retry-after"] == "10"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    # A shop may show this page in a frame, as the checkout page.
+    assert "frame" not in answer.headers["content-security-policy"]
     page = html.unescape(answer.body.decode())
     assert '<meta http-equiv="refresh" content="10">' in page
     translations = (ROOT / "web" / "translations").glob("*.toml")

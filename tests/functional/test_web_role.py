@@ -33,7 +33,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.rows import new_event, new_output, new_payment, new_webhook, webhook_message
 from tests.support.waiting import wait_until
 from tests.support.web_server import KEY, NOW, WebServer, serving, stock
-from web.app import OPERATOR, ROUTES, TRIGGERS
+from web.app import BTCPAY, OPERATOR, ROUTES, TRIGGERS
 
 WEB = "nodetill-web"
 """The system user and the PostgreSQL role of the web server on Debian (docs/install.md)."""
@@ -116,11 +116,20 @@ class Routes:
         self.operator = OperatorClient(shop)
         self.called: set[tuple[str, str]] = set()
 
-    def __call__(self, method: str, template: str, *, body: Any = None, key: str = "", **parts: str) -> Any:
+    def __call__(
+        self,
+        method: str,
+        template: str,
+        *,
+        body: Any = None,
+        key: str = "",
+        query: str = "",
+        **parts: str,
+    ) -> Any:
         """Call a route as a program does, and return the document. The call has to succeed."""
         headers = {"Idempotency-Key": key} if key else {}
-        reply = self.shop.call(method, self._path(method, template, parts), body, headers)
-        assert reply.status in (200, 201, 202), (template, reply.status, reply.body)
+        reply = self.shop.call(method, f"{self._path(method, template, parts)}{query}", body, headers)
+        assert reply.status in (200, 201, 202, 303), (template, reply.status, reply.body)
         return reply.json if "json" in reply.headers["content-type"] else reply.body
 
     def page(self, template: str, **parts: str) -> str:
@@ -181,7 +190,7 @@ def test_the_web_role_can_serve_every_route(place: Place, tmp_path: Path) -> Non
         call_api(call, reference, event)
         unpaid = call_triggers(call)
         call_pages(call, f"evt_{1003:032x}", others, unpaid)
-        every = {(method, path) for method, path, *_ in ROUTES + OPERATOR + TRIGGERS}
+        every = {(method, path) for method, path, *_ in ROUTES + BTCPAY + OPERATOR + TRIGGERS}
         assert every - call.called == set()
     with place.as_owner() as owner:
         kinds = owner.execute(
@@ -226,6 +235,11 @@ def call_api(call: Routes, reference: str, event: str) -> None:
         call("GET", path)
     for path in ("/pay/<reference>/status", "/pay/<reference>/qr.svg"):
         call("GET", path, **new)
+    for path in ("/i/<reference>", "/modal/btcpay.js"):
+        call("GET", path, **new)
+    call("GET", "/invoice", query=f"?id={made['payment_request_id']}")
+    call("GET", "/i/<reference>/<payment_method>", payment_method="BTC", **new)
+    call("GET", "/invoices/<reference>", **new)
     page = call("GET", "/pay/<reference>", **new).decode()
     linked = re.search(r"static/([\w.-]+)", page)
     assert linked is not None
@@ -272,6 +286,7 @@ def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None
     call.form("/operator/settle", "/?needs=late", {"needs": "late", first: "0"})
     at = str(Decision.at.db_value(call.shop.now))
     call.form("/operator/undo", at_second, {"at": at, "payment": second})
+    connect_shop(call)
     call.form("/operator/logout", "/")
     call.log_in()
     call.form("/operator/logout/everywhere", "/")
@@ -283,6 +298,15 @@ def call_requests_by_hand(call: Routes, sale: str) -> None:
         call.page(path)
         call.form(path, path, {"seller_id": "company1", "amount_fiat": "5", "currency": "EUR"})
     call.page("/operator/till/<reference>", reference=sale)
+
+
+def connect_shop(call: Routes) -> None:
+    """Approve the request of a shop's plug-in for a new seller."""
+    path = "/api-keys/authorize"
+    page = call.operator.get(f"{path}?permissions=btcpay.store.canviewinvoices&redirect=https://shop.example")
+    done = call.operator.post(path, **{**page.fields, "seller": "+", "new_seller": "socks"})
+    assert (page.status, done.status) == (200, 200)
+    call.called |= {("GET", path), ("POST", path)}
 
 
 def call_keys(call: Routes) -> None:

@@ -7,6 +7,7 @@ from html import unescape
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin
 
+from tests.support.html_document import Document
 from tests.support.web_server import WebServer
 
 PASSWORD = "open sesame"
@@ -30,6 +31,15 @@ class Page:
     def words(self) -> str:
         """The body without its markup."""
         return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", self.text)))
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of its forms that a browser sends if the operator changes nothing."""
+        return {
+            str(each["name"]): str(each.get("value") or "")
+            for each in Document(self.text).of("input")
+            if each.get("type") not in ("radio", "checkbox") or "checked" in each
+        }
 
     @property
     def leads_to(self) -> str:

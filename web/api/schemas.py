@@ -7,6 +7,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from models.outbox import EMAIL, WEBHOOK
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
+from payments.greenfield.facts import Mark
 from payments.network import MAIN, NETWORKS
 from payments.status import EventType, Status
 from web.api.examples import ADDRESS, EVENT_ID, REFERENCE, TXID
@@ -195,6 +196,10 @@ class CheckoutStatus(TypedDict):
     label: str | None
     expires_at: Moment
     redirect_url: str | None
+    marked: Annotated[
+        Annotated[str, Field(json_schema_extra={"enum": [*Mark]})] | None,
+        Field(description="The shop's mark by hand through BTCPay's API: `settled` or `invalid`"),
+    ]
     final: Annotated[bool, Field(description="True if no further change is expected")]
 
 

@@ -146,6 +146,25 @@ def operator_form(call: Request) -> BrowserSession:
     return _with_form(operator(call), call)
 
 
+def connecting_operator(call: Request) -> BrowserSession:
+    """Return the same as `operator`, for the page that a shop's plug-in opens.
+
+    Raise Problem 403 without OPERATOR_PASSWORD. A merchant then needs more than "not found".
+    """
+    if call.settings.operator_password is None:
+        detail = (
+            "this page needs the operator's login: set OPERATOR_PASSWORD and start the web server again, or "
+            "make a key with manage.py key add, and enter it in your shop"
+        )
+        raise Problem(HTTPStatus.FORBIDDEN, "no-operator-page", detail)
+    return operator(call)
+
+
+def connecting_operator_form(call: Request) -> BrowserSession:
+    """Return the same as `connecting_operator`, with the form. Raise Problem 403 as `operator_form` does."""
+    return _with_form(connecting_operator(call), call)
+
+
 def check_password(call: Request, password: str) -> None:
     """Check the operator's password. After a wrong password, only the same client has to wait.
 

@@ -1,8 +1,10 @@
 """The checkout: its page, the status that the page polls, and the QR code."""
 
 import io
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 import segno
 
@@ -11,9 +13,11 @@ from web.checkout.status import PublicFacts
 from web.checkout.view import View
 from web.html.languages import language_for, languages
 from web.html.templates import page, template
+from web.http.asgi import RAW_PATH
 from web.http.etag import revalidated, tag_of
 from web.http.request import Request
 from web.http.responses import SVG, Answer, Content, Problem, not_found
+from web.http.wsgi import root_of
 
 UNFOLD = "again"
 """The parameter that unfolds the way to pay again. Without a script, each reload would fold it up."""
@@ -24,13 +28,35 @@ MAX_QR_CODES = 512
 
 def show(call: Request, reference: str) -> Content:
     """GET /pay/{id}: the page, in the language of `lang` or of the browser."""
+    return render(call, reference)
+
+
+def render(
+    call: Request,
+    reference: str,
+    *,
+    scripts: Sequence[str] = ("checkout.js",),
+    kept: Mapping[str, str] | None = None,
+    is_modal: bool = False,
+    may_return: bool = False,
+) -> Content:
+    """Return the checkout page of a request. Raise Problem 404.
+
+    Links to the same page in another language keep the parameters `kept`. With `may_return` the page leads a
+    customer who has paid back to the shop, if the shop wants it.
+    """
     facts = _facts(call, reference)
     parameters = call.page_parameters()
-    language = language_for(call.header("Accept-Language"), parameters.get("lang"))
+    language = language_for(call.header("Accept-Language"), parameters.get("lang"), facts.default_language)
     return page(
         _PAGE,
         language,
         network=facts.network,
+        root=root_of(call.environ[RAW_PATH]),
+        scripts=scripts,
+        kept=f"{urlencode(kept)}&" if kept else "",
+        is_modal=is_modal,
+        back=facts.return_url if may_return else None,
         view=View(facts, language, call.now, call.settings.explorer_url),
         facts=facts,
         is_unfolded=UNFOLD in parameters,

@@ -12,6 +12,9 @@ from urllib.parse import quote
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
 from models.queries.checkout import Checkout, Part
 from payments.document import depth, payment_uri, timestamp
+from payments.greenfield.facts import Mark
+from payments.greenfield.redirect import filled_in
+from payments.greenfield.state import InvoiceStatus, invoice_status
 from payments.money import DUST_LIMIT_SATS, format_btc
 from payments.status import Status
 from web.api.schemas import CheckoutStatus
@@ -27,7 +30,8 @@ class PublicFacts:
     has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
     uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
     empty if the seller has no name. `payee` names whom the customer pays. `is_final` means that no further
-    change is expected.
+    change is expected. `marked` is the shop's mark by hand. `invoice_status` is the status of the same
+    request as a Greenfield invoice. `is_returning`: the page leads a customer who has paid back to the shop.
     """
 
     reference: str
@@ -59,13 +63,22 @@ class PublicFacts:
     confirmed_at: datetime | None
     redirect_url: str | None
     is_final: bool
+    marked: Mark | None
+    invoice_status: InvoiceStatus
+    is_returning: bool
+    default_language: str | None
 
     @classmethod
     def read(cls, payment: Checkout, now: datetime) -> Self:
         """Return the facts of a stored request."""
         status = Status(payment.status)
+        mark = None if payment.marked is None else Mark(payment.marked)
+        invoice = invoice_status(
+            status, mark, was_covered=payment.was_covered, was_confirmed=payment.was_confirmed
+        )
         lost = None if status.is_covered else _lost(payment.parts)
-        is_payable = status in (Status.NEW, Status.UNDERPAID) and now < payment.expires_at
+        is_open = status in (Status.NEW, Status.UNDERPAID) and mark is None
+        is_payable = is_open and now < payment.expires_at
         return cls(
             reference=payment.reference,
             network=payment.network,
@@ -95,9 +108,19 @@ class PublicFacts:
             expires_at=payment.expires_at,
             received_at=payment.received_at,
             confirmed_at=payment.confirmed_at,
-            redirect_url=web_address(payment.redirect_url),
+            redirect_url=web_address(_redirect_url(payment, invoice)),
             is_final=status is Status.CONFIRMED or payment.is_closed,
+            marked=mark,
+            invoice_status=invoice,
+            is_returning=bool(payment.options.get("redirectAutomatically")),
+            default_language=payment.options.get("defaultLanguage"),
         )
+
+    @property
+    def return_url(self) -> str | None:
+        """The shop's page to which the customer returns by himself, or None."""
+        is_paid = self.invoice_status in (InvoiceStatus.PROCESSING, InvoiceStatus.SETTLED)
+        return self.redirect_url if is_paid and self.is_returning else None
 
     @property
     def payment_uri(self) -> str | None:
@@ -139,11 +162,18 @@ class PublicFacts:
             label=self.label,
             expires_at=timestamp(self.expires_at),
             redirect_url=self.redirect_url,
+            marked=self.marked,
             final=self.is_final,
         )
 
     def _uri(self, label: str | None) -> str | None:
         return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None
+
+
+def _redirect_url(payment: Checkout, status: InvoiceStatus) -> str | None:
+    """Return the shop's page for this status. Only a Greenfield invoice has placeholders in its address."""
+    url = payment.options.get("redirectURL") or payment.redirect_url
+    return None if url is None else filled_in(url, payment.reference, payment.order_id, status)
 
 
 def web_address(url: str | None) -> str | None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from models.output import DROPPED
+from payments.greenfield.facts import Mark
 from payments.money import currency_exponent, format_btc, price_of_bitcoin_unit, sats_to_fiat, to_plain
 from payments.network import transaction_url
 from payments.status import Status
@@ -46,11 +47,15 @@ SCENES: Mapping[str, Tone] = MappingProxyType(
         "underpaid_dropped": Tone.TROUBLE,
         "expired_replaced": Tone.TROUBLE,
         "expired_dropped": Tone.TROUBLE,
+        "marked_settled": Tone.GOOD,
+        "marked_invalid": Tone.ATTENTION,
     }
 )
 """The scenes and their looks. Each scene has a headline and a lead in every language."""
 
-_WITHOUT_CONTACT = frozenset({"new", "underpaid", "ending", "received", "confirming", "confirmed"})
+_WITHOUT_CONTACT = frozenset(
+    {"new", "underpaid", "ending", "received", "confirming", "confirmed", "marked_settled"}
+)
 """The scenes in which a customer does not need the shop."""
 
 
@@ -140,8 +145,8 @@ class View:
 
     @property
     def is_settled(self) -> bool:
-        """True once the amount is covered."""
-        return self.facts.status.is_covered
+        """True once the amount is covered, unless the shop has marked the invoice as invalid."""
+        return self.facts.status.is_covered and self.facts.marked is not Mark.INVALID
 
     @property
     def is_folded(self) -> bool:
@@ -247,7 +252,9 @@ class View:
 
 
 def scene_of(facts: PublicFacts) -> str:
-    """Return the one of SCENES that fits these facts."""
+    """Return the one of SCENES that fits these facts. Money that is there counts more than a mark as paid."""
+    if facts.marked is Mark.INVALID or (facts.marked and not facts.status.is_covered):
+        return f"marked_{facts.marked}"
     match facts.status:
         case Status.NEW | Status.UNDERPAID if not facts.payable_sats:
             return "ending"

@@ -51,11 +51,16 @@ def bitcoin(amount_sats: int) -> str:
     return f"{format_btc(amount_sats)}{_NO_BREAK_SPACE}BTC"
 
 
-def language_for(accept_language: str | None, wanted: str | None = None) -> Language:
-    """Return the language `wanted`, or the best language of Accept-Language (RFC 9110, 12.5.4)."""
+def language_for(accept_language: str | None, *wanted: str | None) -> Language:
+    """Return the first known language of `wanted`, or the best of Accept-Language (RFC 9110, 12.5.4).
+
+    Shops name a language with a region too, such as de-DE. The language alone counts.
+    """
     known = languages()
-    if wanted is not None and wanted in known:
-        return known[wanted]
+    for tag in wanted:
+        code = re.split("[-_]", tag or "")[0].lower()
+        if code in known:
+            return known[code]
     qualities = _qualities(accept_language or "")
     anything = qualities.get("*", 0.0)
     # Between equal weights, the header's order decides. For "*", the default language is first.

@@ -27,6 +27,16 @@ def serve(_call: Request, name: str) -> Content:
     return _FILES[name]
 
 
+def modal(_call: Request) -> Content:
+    """GET /modal/btcpay.js: the script that a shop's page loads. Its name never changes."""
+    headers = {
+        "Cache-Control": "public, max-age=3600",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "Access-Control-Allow-Origin": "*",
+    }
+    return Content(HTTPStatus.OK, _FILES[HASHED["btcpay.js"]].body, _TYPES[".js"], headers)
+
+
 def robots(_call: Request) -> Content:
     """GET /robots.txt: search engines must read nothing, because a checkout page belongs to its customer."""
     return Content(HTTPStatus.OK, b"User-agent: *\nDisallow: /\n", _TEXT, _A_DAY)

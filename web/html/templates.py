@@ -1,8 +1,10 @@
 """Pages from templates. Templates escape each value between {{ and }} for HTML."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from bottle import SimpleTemplate
 
@@ -11,11 +13,13 @@ from web.html.languages import Language, language_for
 from web.html.static_files import HASHED
 from web.http.asgi import RAW_PATH
 from web.http.request import Environ
-from web.http.responses import HTML, PAGE_POLICY, Answer, Content
+from web.http.responses import FRAMABLE_POLICY, HTML, PAGE_POLICY, Answer, Content
 from web.http.wsgi import root_of
 
 RELOAD_SECONDS = 10
 """The interval at which a page reloads if scripts are off."""
+MODAL = "modal"
+"""The value of `view` that a shop's script adds: the page then has a button that closes its frame."""
 
 _DIRECTORY = str(Path(__file__).parent.parent / "views")
 _PROBLEM_WORDS = {HTTPStatus.NOT_FOUND: "missing", HTTPStatus.SERVICE_UNAVAILABLE: "unavailable"}
@@ -45,6 +49,12 @@ def page(
     return Content(status, text.encode(), HTML, ours)
 
 
+def framable(page: Content) -> Content:
+    """Return the page as one that a shop may show in a frame."""
+    headers = {**page.headers, "Content-Security-Policy": FRAMABLE_POLICY}
+    return replace(page, headers=headers, is_framable=True)
+
+
 def network_band(language: Language, network: str | None) -> str | None:
     """Return the line that names a test network, or None for another network."""
     if network is None or not is_test_network(network):
@@ -67,6 +77,13 @@ def problem_page(problem: Answer, environ: Environ) -> Content:
     return _problem_page(problem, environ, _PROBLEM_WORDS.get(HTTPStatus(problem.status), "fault"))
 
 
+def framed_problem_page(problem: Answer, environ: Environ) -> Content:
+    """Return the same page for a frame. Without this page, a shop's button would seem to do nothing."""
+    words = _PROBLEM_WORDS.get(HTTPStatus(problem.status), "fault")
+    is_modal = ("view", MODAL) in parse_qsl(environ.get("QUERY_STRING", ""))
+    return framable(_problem_page(problem, environ, words, is_modal=is_modal, scripts=("frame.js",)))
+
+
 def unknown_path_page(problem: Answer, environ: Environ) -> Content:
     """Return the problem of an unknown path: a page for a browser, and JSON for a program.
 
@@ -75,10 +92,17 @@ def unknown_path_page(problem: Answer, environ: Environ) -> Content:
     path: str = environ[RAW_PATH]
     if path.startswith(_PROGRAMS_PATHS) or "text/html" not in environ.get("HTTP_ACCEPT", ""):
         return problem
-    return _problem_page(problem, environ, "missing" if path.startswith("/pay/") else "nowhere")
+    return _problem_page(problem, environ, "missing" if path.startswith(("/pay/", "/i/")) else "nowhere")
 
 
-def _problem_page(problem: Answer, environ: Environ, words: str) -> Content:
+def _problem_page(
+    problem: Answer,
+    environ: Environ,
+    words: str,
+    *,
+    is_modal: bool = False,
+    scripts: tuple[str, ...] = (),
+) -> Content:
     return page(
         _PROBLEM,
         language_for(environ.get("HTTP_ACCEPT_LANGUAGE")),
@@ -86,5 +110,7 @@ def _problem_page(problem: Answer, environ: Environ, words: str) -> Content:
         headers=problem.headers,
         root=root_of(environ[RAW_PATH]),
         words=words,
+        is_modal=is_modal,
+        scripts=scripts,
         is_passing=problem.status == HTTPStatus.SERVICE_UNAVAILABLE,
     )

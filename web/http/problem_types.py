@@ -168,6 +168,7 @@ _PAGE_TITLES: Mapping[str, str] = MappingProxyType(
     {
         "foreign-form": "Form of another site",
         "has-changed": "The payment has changed",
+        "no-operator-page": "No operator's page",
         "seller-removed": "The seller was removed",
         "sent-twice": "The form was sent twice",
         "wrong-password": "Wrong password",

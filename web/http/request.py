@@ -99,9 +99,7 @@ class Request:
         Other sites add their own parameters to links. A page ignores them, so this method refuses nothing.
         The first value of a name counts, and an invalid byte becomes U+FFFD.
         """
-        query = self.environ.get("QUERY_STRING", "").encode("latin-1").decode(errors="replace")
-        pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
-        return dict(reversed(pairs))
+        return dict(reversed(query_pairs(self.environ.get("QUERY_STRING", ""))))
 
     def _bytes(self) -> bytes:
         length = int(self.environ.get("CONTENT_LENGTH") or 0)
@@ -109,6 +107,12 @@ class Request:
             raise strict_json.too_large()
         body: bytes = self.environ["wsgi.input"].read(length)
         return body
+
+
+def query_pairs(query: str) -> list[tuple[str, str]]:
+    """Return the names and values of a query as WSGI has it. An invalid byte becomes U+FFFD."""
+    text = query.encode("latin-1").decode(errors="replace")
+    return parse_qsl(text, keep_blank_values=True, errors="replace")
 
 
 def _fields(raw: bytes, most: int) -> dict[str, str]:

@@ -28,6 +28,14 @@ COMMON_HEADERS: Mapping[str, str] = MappingProxyType(
         "X-Frame-Options": "DENY",
     }
 )
+# A checkout page may be in a frame of any shop, because it has no form and its caller decides nothing there.
+FRAMABLE_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: value for name, value in COMMON_HEADERS.items() if name != "X-Frame-Options"},
+        "Content-Security-Policy": "default-src 'none'",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+)
 RETRY_AFTER_SECONDS = 10
 
 # A page loads its own files alone: no inline script or style, and nothing of a third party.
@@ -44,6 +52,7 @@ PAGE_POLICY = "; ".join(
     )
 )
 POLICY_WITH_FORMS = PAGE_POLICY.replace("form-action 'none'", "form-action 'self'")
+FRAMABLE_POLICY = PAGE_POLICY.replace("; frame-ancestors 'none'", "")
 
 # json.dumps would create an encoder for each document.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -53,7 +62,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 class Content:
     """A response: a status, a body, and headers beside the common ones.
 
-    A large body is an iterator. The thread that sends a piece computes it.
+    A large body is an iterator. The thread that sends a piece computes it. A page of another site may show
+    the response in a frame only if `is_framable`.
     """
 
     status: int
@@ -61,11 +71,13 @@ class Content:
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     cookies: tuple[str, ...] = ()
+    is_framable: bool = False
 
     @property
     def all_headers(self) -> dict[str, str]:
         """The common headers, and this response's own headers, which replace them."""
-        return {**COMMON_HEADERS, "Content-Type": self.content_type, **self.headers}
+        common = FRAMABLE_HEADERS if self.is_framable else COMMON_HEADERS
+        return {**common, "Content-Type": self.content_type, **self.headers}
 
 
 class Answer(Content):

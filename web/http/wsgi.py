@@ -22,11 +22,15 @@ _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 
 class Reader(Enum):
-    """The reader of a route. The server redirects people who type superfluous slashes."""
+    """The reader of a route. The server redirects people who type superfluous slashes.
+
+    SHOP is a person whom the plug-in of a shop leads here. Plug-ins write paths in any case, and add slashes.
+    """
 
     PROGRAM = "program"
     OPERATOR = "operator"
     CUSTOMER = "customer"
+    SHOP = "shop"
 
 
 def bottle_app(convert: Converter) -> Bottle:
@@ -37,7 +41,7 @@ def bottle_app(convert: Converter) -> Bottle:
     app = Bottle()
 
     def not_here(_error: HTTPError) -> HTTPResponse:
-        page = _page_without_extra_slashes(app)
+        page = _page_at_usual_spelling(app)
         return bottle_response(page or convert(not_found().answer, request.environ))
 
     app.error(HTTPStatus.NOT_FOUND)(not_here)
@@ -84,24 +88,42 @@ def root_of(path: str) -> str:
     return "../" * (path.count("/") - 1)
 
 
-def _page_without_extra_slashes(app: Bottle) -> Content | None:
-    """Return a redirect to the same path without superfluous slashes, if that is a page for people."""
+def _page_at_usual_spelling(app: Bottle) -> Content | None:
+    """Return a redirect to the usual spelling of the path, if a page for people is there."""
     raw: str = request.environ[RAW_PATH]
-    path = re.sub("/+", "/", raw).rstrip("/") or "/"
-    if path == raw or not _is_plain(raw) or request.method not in ("GET", "HEAD"):
+    if not _is_plain(raw) or request.method not in ("GET", "HEAD"):
         return None
+    path = re.sub("/+", "/", raw).rstrip("/") or "/"
+    # An id in the second part of a path has upper and lower case.
+    first, slash, rest = path[1:].partition("/")
+    for spelling in dict.fromkeys((path, f"/{first.lower()}{slash}{rest}", path.lower())):
+        reader = _reader_at(spelling, app)
+        if spelling != raw and _is_redirected(reader, raw, path, spelling):
+            query = f"?{request.query_string}" if request.query_string else ""
+            location = f"{root_of(raw)}{spelling.removeprefix('/')}" or "./"
+            return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"{location}{query}"})
+    return None
+
+
+def _reader_at(path: str, app: Bottle) -> Any:
+    """Return the reader of the page at this path, or None."""
     try:
         route, _ = app.match({"PATH_INFO": path, "REQUEST_METHOD": "GET"})
     except HTTPError:
         return None
-    reader: Any = route.config.get("reader")
-    # A proxy may guard the operator's pages by their first characters.
-    is_redirected = reader is Reader.CUSTOMER or (reader is Reader.OPERATOR and raw.rstrip("/") == path)
-    if not is_redirected:
-        return None
-    query = f"?{request.query_string}" if request.query_string else ""
-    location = f"{root_of(raw)}{path.removeprefix('/')}" or "./"
-    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"{location}{query}"})
+    return route.config.get("reader")
+
+
+def _is_redirected(reader: Any, raw: str, path: str, spelling: str) -> bool:
+    match reader:
+        case Reader.SHOP:
+            return True
+        case Reader.CUSTOMER:
+            return spelling == path
+        case Reader.OPERATOR:
+            # A proxy may guard the operator's pages by their first characters.
+            return spelling == path == raw.rstrip("/")
+    return False
 
 
 def _is_plain(path: str) -> bool:

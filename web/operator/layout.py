@@ -20,7 +20,7 @@ from web.http.request import Environ, Request
 from web.http.responses import HTML, POLICY_WITH_FORMS, Answer, Content
 
 _PROBLEM = template("operator_problem.tpl")
-_OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9][A-Za-z0-9._-]*)+)?(\?[!-~]*)?", re.ASCII)
+_OUR_PATH = re.compile(r"(operator(/[A-Za-z0-9][A-Za-z0-9._-]*)+|api-keys/authorize)?(\?[!-~]*)?", re.ASCII)
 
 _HEADINGS: Mapping[int, str] = MappingProxyType(
     {

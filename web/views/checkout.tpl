@@ -1,11 +1,17 @@
 % say = view.label
-% reload = None if facts.is_final else "without script"
-% rebase("layout.tpl", title=view.headline + " · " + view.format_btc(facts.amount_sats), script=True, reload=reload)
-<main data-status="{{facts.reference}}/status" data-tag="{{tag}}" data-scene="{{view.scene}}" data-now="{{now}}"\\
+% reload = "back" if back else None if facts.is_final else "without script"
+% rebase("layout.tpl", title=view.headline + " · " + view.format_btc(facts.amount_sats), reload=reload)
+<main data-status="{{root}}pay/{{facts.reference}}/status" data-invoice="{{facts.reference}}" data-state="{{facts.invoice_status}}" data-tag="{{tag}}" data-scene="{{view.scene}}" data-now="{{now}}"\\
 % if facts.is_final:
  data-final\\
 % end
+% if back:
+ data-back="{{back}}"\\
+% end
  data-copied="{{say('action.copied')}}" data-offline="{{say('page.offline')}}" data-minute="{{say('page.last_minute')}}">
+% if is_modal:
+% include("close.tpl", say=say)
+% end
 <p class="label" dir="auto">{{facts.payee}}</p>
 <section id="news" class="news {{view.tone}}" aria-live="polite" aria-atomic="true" data-live>
 % include("icon.tpl", tone=view.tone)
@@ -38,16 +44,19 @@
 % end
 </section>
 <section id="back" data-live>
-% if facts.redirect_url and facts.payable_sats and not view.is_folded:
-<a class="away" href="{{facts.redirect_url}}" rel="noreferrer">{{say("action.pay_another_way")}}</a>
+% if facts.redirect_url and facts.payable_sats and not view.is_folded and not is_modal:
+<a class="away" href="{{facts.redirect_url}}" rel="noreferrer" target="_top">{{say("action.pay_another_way")}}</a>
 % elif facts.redirect_url and not facts.payable_sats:
-<a class="button {{'quiet' if view.is_settled and not facts.is_final else ''}}" href="{{facts.redirect_url}}" rel="noreferrer">{{say("action.back")}}</a>
+% if back:
+<p class="soon-back">{{say("page.back_soon")}}</p>
+% end
+<a class="button {{'quiet' if view.is_settled and not facts.is_final else ''}}" href="{{facts.redirect_url}}" rel="noreferrer" target="_top">{{say("action.back")}}</a>
 % end
 </section>
 <p id="offline" class="offline" role="status"></p>
 <p id="said" class="unseen" role="status"></p>
 <footer>
-% if reload:
+% if reload == "without script":
 <noscript><p>{{language.say("page.reloads", seconds=reload_seconds)}}</p></noscript>
 % end
 <p class="reference"><span>{{say("label.payment")}}</span> <span class="address">\\
@@ -57,7 +66,7 @@
 </span> <button type="button" data-copy="{{facts.reference}}" aria-label="{{say('action.copy_payment')}}" hidden>{{say("action.copy")}}</button></p>
 <nav aria-label="{{say('label.languages')}}">
 % for each in languages:
-<a href="?lang={{each.code}}" lang="{{each.code}}" hreflang="{{each.code}}"\\
+<a href="?{{kept}}lang={{each.code}}" lang="{{each.code}}" hreflang="{{each.code}}"\\
 % if each.code == language.code:
  aria-current="true"\\
 % end

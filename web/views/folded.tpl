@@ -13,7 +13,7 @@
 >
 <summary>{{say("action.pay_again")}}</summary>
 % if not is_unfolded:
-<noscript><p>{{language.say("page.folds_up", seconds=reload_seconds)}} <a href="?lang={{language.code}}&amp;again=1">{{say("action.keep_open")}}</a></p></noscript>
+<noscript><p>{{language.say("page.folds_up", seconds=reload_seconds)}} <a href="?{{kept}}lang={{language.code}}&amp;again=1">{{say("action.keep_open")}}</a></p></noscript>
 % end
 % include("payable.tpl", say=say)
 </details>

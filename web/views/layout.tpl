@@ -1,4 +1,3 @@
-% setdefault("root", "../")
 <!DOCTYPE html>
 <html lang="{{language.code}}">
 <head>
@@ -11,11 +10,13 @@
 <link rel="icon" href="{{root}}static/{{files['mark.svg']}}" type="image/svg+xml">
 <link rel="stylesheet" href="{{root}}static/{{files['colours.css']}}">
 <link rel="stylesheet" href="{{root}}static/{{files['checkout.css']}}">
-% if script:
-<script src="{{root}}static/{{files['checkout.js']}}" defer></script>
+% for script in scripts:
+<script src="{{root}}static/{{files[script]}}" defer></script>
 % end
 % if reload == "always":
 <meta http-equiv="refresh" content="{{reload_seconds}}">
+% elif reload == "back":
+<noscript><meta http-equiv="refresh" content="5; url={{back}}"></noscript>
 % elif reload == "without script":
 <noscript><meta http-equiv="refresh" content="{{reload_seconds}}"></noscript>
 % end

@@ -20,8 +20,8 @@
 % end
 <p class="row"><span id="left">{{say("label.time_left")}}</span> <b id="clock" role="timer" aria-labelledby="left" aria-live="off" data-until="{{facts.expires_at.isoformat(timespec="milliseconds")}}">{{view.time_left}}</b></p>
 </div>
-<p class="open"><a class="button" href="{{facts.wallet_uri}}">{{say("action.open_wallet")}}</a></p>
-<img class="qr" src="{{facts.reference}}/qr.svg?sats={{facts.payable_sats}}" alt="{{say('page.qr')}}" width="240" height="240">
+<p class="open"><a class="button" href="{{facts.wallet_uri}}" target="_top">{{say("action.open_wallet")}}</a></p>
+<img class="qr" src="{{root}}pay/{{facts.reference}}/qr.svg?sats={{facts.payable_sats}}" alt="{{say('page.qr')}}" width="240" height="240">
 <div class="to">
 <h2>{{say("label.address")}}</h2>
 <p class="address">\\

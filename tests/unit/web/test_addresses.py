@@ -13,11 +13,11 @@ from models.operator_session import LoginAttempt
 from tests.support.needs import cases, examples
 from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.web_server import BODY, WebServer, open_shop
-from web.app import OPERATOR, ROUTES, TRIGGERS
+from web.app import BTCPAY, OPERATOR, ROUTES, TRIGGERS
 
 pytestmark = pytest.mark.one_database
 
-ALL = [(method, path) for method, path, *_ in (*ROUTES, *OPERATOR, *TRIGGERS)]
+ALL = [(method, path) for method, path, *_ in (*ROUTES, *BTCPAY, *OPERATOR, *TRIGGERS)]
 EURO = "%E2%82%AC"
 ODD_PARTS = [
     *(EURO, "%ff", "%00", "%0a", "%2e%2e", "%2F", "%5c", "%C0%AF", "%u20ac", "%", "%zz", "%25ff", "\\", ";x"),
@@ -56,7 +56,7 @@ def status_of(shop: WebServer, method: str, target: str, headers: Mapping[str, s
 
 def filled(path: str, part: str) -> str:
     """Replace each variable of a route by `part`."""
-    for name in ("<reference>", "<event_reference>", "<channel>", "<name>"):
+    for name in ("<reference>", "<event_reference>", "<channel>", "<name>", "<payment_method>"):
         path = path.replace(name, part)
     return path
 

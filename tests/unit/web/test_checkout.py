@@ -135,6 +135,7 @@ def test_the_public_status_has_exactly_these_fields(shop: WebServer) -> None:
         "label": "Socks",
         "expires_at": document["expires_at"],
         "redirect_url": "https://s.example",
+        "marked": None,
         "final": False,
     }
     for body in (reply.body, visit(shop, path_of(document)).body):

@@ -1,0 +1,45 @@
+"""The addresses of BTCPay's checkout. Shops link to them, and show them in a frame (docs/spec.md 8)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from web.checkout.page import render
+from web.html.templates import MODAL, framable
+from web.http.request import Request
+from web.http.responses import HTML, Content
+
+_SCRIPTS = ("checkout.js", "frame.js")
+
+
+def show(call: Request, reference: str) -> Content:
+    """GET /i/{id}: the checkout page, which a shop may show in a frame."""
+    return _page(call, reference)
+
+
+def show_method(call: Request, reference: str, payment_method: str) -> Content:
+    """GET /i/{id}/{payment method}: the same page. The page at `receipt` stays open."""
+    return _page(call, reference, may_return=payment_method.lower() != "receipt")
+
+
+def show_by_parameter(call: Request) -> Content:
+    """GET /invoice?id={id}: the same page. The modal of older plug-ins opens it. Raise Problem 404."""
+    reference = _parameters(call).get("id", "")
+    return _page(call, reference, id=reference)
+
+
+def lead_to_operator(_call: Request, reference: str) -> Content:
+    """GET /invoices/{id}: redirect to the operator's page, because a shop's admin pages link to this path."""
+    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": f"../operator/payments/{reference}"})
+
+
+def _page(call: Request, reference: str, *, may_return: bool = True, **kept: str) -> Content:
+    is_modal = _parameters(call).get("view") == MODAL
+    if is_modal:
+        kept["view"] = MODAL
+    page = render(call, reference, scripts=_SCRIPTS, kept=kept, is_modal=is_modal, may_return=may_return)
+    return framable(page)
+
+
+def _parameters(call: Request) -> Mapping[str, str]:
+    """Return the query's parameters. BTCPay accepts their names in any case."""
+    return {name.lower(): value for name, value in call.page_parameters().items()}

@@ -1,0 +1,168 @@
+"""The page on which the operator gives a shop's plug-in an API key, as BTCPay's /api-keys/authorize.
+
+The operator approves what the page shows. The form repeats the shop's request, and a token binds it to the
+operator's session. Nodetill sends the key by POST, and only to the address that the page has shown.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+
+import peewee
+import structlog
+
+from config.command import manage_command
+from models.api_key import BY_PAGE, ApiKey, add_key
+from models.db.connection import snapshot
+from models.seller import SELLER_ID, Seller
+from payments.greenfield.permissions import MEANINGS
+from web.auth.cookies import seal_of
+from web.html.templates import template
+from web.http.request import Request, query_pairs
+from web.http.responses import POLICY_WITH_FORMS, Content, Problem
+from web.operator.authorization import Authorization
+from web.operator.keys import log_new_key
+from web.operator.layout import operator_page
+
+log = structlog.get_logger(__name__)
+
+_PAGE = template("operator_authorize.tpl")
+_HANDOVER = template("operator_handover.tpl")
+_APPROVAL = "approval"
+NEW_SELLER = "+"
+"""The choice of a seller that does not exist yet. No seller has this id."""
+GRANT = "grant:"
+"""The beginning of the name of a field that grants a permission."""
+
+
+def show(call: Request) -> Content:
+    """GET /api-keys/authorize: the shop's request, and the form that approves it."""
+    return _form(call, call.environ.get("QUERY_STRING", ""))
+
+
+def approve(call: Request) -> Content:
+    """POST /api-keys/authorize: make the key, and return the page that sends it to the shop.
+
+    Return the form again with 422 for a wrong input. Raise Problem 403 for a form of another session.
+    """
+    form = call.visitor.form
+    query = form.get("query", "")
+    if not _is_approval(call, query, form.get("token", "")):
+        raise Problem(HTTPStatus.FORBIDDEN, "foreign-form", "this form is too old; begin again in your shop")
+    wanted = Authorization.read(query_pairs(query))
+    permissions = _granted(wanted, form)
+    if fault := _fault(wanted, permissions, form):
+        return _form(call, query, fault)
+    is_new = form["seller"] == NEW_SELLER
+    seller_id = form["new_seller"].strip() if is_new else form["seller"]
+    try:
+        with call.writers.transaction():
+            if is_new:
+                Seller.insert(id=seller_id, created_at=call.now).execute()
+            key, text = add_key(seller_id, call.now, label=wanted.label, permissions=permissions, by=BY_PAGE)
+    except peewee.IntegrityError:
+        # The same form has been sent twice at one moment.
+        return _form(call, query, _taken(seller_id))
+    if is_new:
+        log.info("seller added", seller=seller_id, by="operator")
+    log_new_key(key)
+    if wanted.target is not None:
+        log.info("key sent to shop", key=key.reference, seller=seller_id, host=wanted.target.host)
+    return _handover(call, wanted, key, text)
+
+
+def _form(call: Request, query: str, fault: str | None = None) -> Content:
+    wanted = Authorization.read(query_pairs(query))
+    form = call.visitor.form
+    with snapshot():
+        sellers = _sellers()
+        return operator_page(
+            _PAGE,
+            call,
+            status=HTTPStatus.UNPROCESSABLE_ENTITY if fault or wanted.obstacle else HTTPStatus.OK,
+            wanted=wanted,
+            fault=fault or wanted.obstacle,
+            meanings=MEANINGS,
+            granted=_granted(wanted, form) if form else wanted.permissions,
+            sellers=sellers,
+            chosen=form.get("seller") or _first_choice(wanted, sellers),
+            new_seller=form.get("new_seller", "" if sellers else "shop"),
+            query=query,
+            token=seal_of(call).sealed(_APPROVAL, _digest(call, query)),
+            address=call.settings.public_url,
+            command=manage_command(),
+        )
+
+
+def _handover(call: Request, wanted: Authorization, key: ApiKey, text: str) -> Content:
+    """Return the page that sends the key to the shop, or shows it if there is no address to send it to."""
+    page = operator_page(
+        _HANDOVER,
+        call,
+        target=wanted.target,
+        seller_id=key.seller_id,
+        api_key=text,
+        # PHP reads a list only from names with brackets.
+        permissions=[f"{each}:{key.seller_id}" for each in key.permissions],
+        address=call.settings.public_url,
+    )
+    if wanted.target is None:
+        return page
+    policy = POLICY_WITH_FORMS.replace("form-action 'self'", f"form-action {wanted.target.source}")
+    # With "same-origin" a browser would send "Origin: null" to the shop, which some shops refuse.
+    ours = {"Content-Security-Policy": policy, "Referrer-Policy": "strict-origin"}
+    return replace(page, headers={**page.headers, **ours})
+
+
+def _is_approval(call: Request, query: str, token: str) -> bool:
+    """Return whether this session's page has shown exactly this request."""
+    approved = seal_of(call).opened(_APPROVAL, token)
+    return approved is not None and hmac.compare_digest(approved, _digest(call, query))
+
+
+def _digest(call: Request, query: str) -> str:
+    return hashlib.sha256(f"{call.visitor.id} {query}".encode()).hexdigest()
+
+
+def _granted(wanted: Authorization, form: Mapping[str, str]) -> tuple[str, ...]:
+    if not wanted.may_choose:
+        return wanted.permissions
+    return tuple(each for each in wanted.permissions if f"{GRANT}{each}" in form)
+
+
+def _fault(wanted: Authorization, permissions: Sequence[str], form: Mapping[str, str]) -> str | None:
+    """Return the reason why this form makes no key, with the cure, or None."""
+    if wanted.obstacle or not permissions:
+        return wanted.obstacle or "Choose at least one permission."
+    seller_id, new = form.get("seller", ""), form.get("new_seller", "").strip()
+    if seller_id != NEW_SELLER:
+        is_seller = any(seller_id == each.id for each in _sellers())
+        return None if is_seller else "Choose the seller whose payments this shop takes."
+    if not SELLER_ID.fullmatch(new):
+        return "The id of the new seller must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit."
+    if Seller.select(Seller.id).where(Seller.id == new).exists():
+        return _taken(new)
+    return None
+
+
+def _taken(seller_id: str) -> str:
+    return f"A seller {seller_id} exists already, or has been removed. Choose another id."
+
+
+def _first_choice(wanted: Authorization, sellers: Sequence[Seller]) -> str | None:
+    """Return the seller that the form offers, or None if the operator has to choose."""
+    ids = [each.id for each in sellers]
+    named = [each for each in wanted.sellers if each in ids]
+    if len(named) == 1:
+        return named[0]
+    if not ids:
+        return NEW_SELLER
+    return ids[0] if len(ids) == 1 else None
+
+
+def _sellers() -> list[Seller]:
+    # On PostgreSQL the web server's role may not read all columns.
+    columns = (Seller.id, Seller.name)
+    return list(Seller.select(*columns).where(Seller.removed_at.is_null()).order_by(Seller.id))
