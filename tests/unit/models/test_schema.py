@@ -193,7 +193,7 @@ def test_addresses_of_before_belong_to_the_wallet_in_bitcoind(
 
 
 def test_requests_of_before_keep_that_they_were_covered_and_confirmed(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their events have both times. An invoice that lost its money is invalid, and not only expired."""
     with monkeypatch.context() as then:
@@ -201,7 +201,7 @@ def test_requests_of_before_keep_that_they_were_covered_and_confirmed(
             if path.name < "0021":
                 (tmp_path / path.name).write_text(path.read_text())
         then.setattr(schema, "MIGRATIONS", tmp_path)
-        schema.open_database(database_url)
+        schema.open_database(empty_database_url)
         database.execute_sql(
             "INSERT INTO seller (id, name, email, api_key_hash, webhook_secret, created_at, webhook_set_by) "
             "VALUES ('company1', '', '', 'x', 'y', 5, 'operator')"
@@ -239,7 +239,7 @@ def test_requests_of_before_keep_that_they_were_covered_and_confirmed(
                 (f"evt_{revision}", revision, f"payment.{name}", at),
             )
         disconnect()
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     paid, unpaid = PaymentRequest.select().order_by(PaymentRequest.id)
     assert (paid.first_covered_at, paid.first_confirmed_at) == (from_microseconds(7), from_microseconds(8))
     assert (unpaid.first_covered_at, unpaid.first_confirmed_at) == (None, None)
@@ -248,7 +248,7 @@ def test_requests_of_before_keep_that_they_were_covered_and_confirmed(
 
 
 def test_keys_of_before_go_on_working(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Present and previous keys move to their own table. A removed seller's keys stay without effect."""
     until = NOW + timedelta(hours=1)
@@ -257,7 +257,7 @@ def test_keys_of_before_go_on_working(
             if path.name < "0021":
                 (tmp_path / path.name).write_text(path.read_text())
         then.setattr(schema, "MIGRATIONS", tmp_path)
-        schema.open_database(database_url)
+        schema.open_database(empty_database_url)
         removed = UtcDateTimeField().db_value(NOW)
         for name, previous, at, removed_at in (
             ("company1", "old1", UtcDateTimeField().db_value(until), None),
@@ -274,7 +274,7 @@ def test_keys_of_before_go_on_working(
                 (name, f"new{name[-1]}", previous, at, removed_at),
             )
         disconnect()
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     holders = {
         name: key.seller.id
         for name in ("new1", "old1", "new2", "old2", "new3", "new4", "old4")

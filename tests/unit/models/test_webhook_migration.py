@@ -20,14 +20,16 @@ Insert = Callable[..., None]
 
 
 @pytest.fixture
-def old_database(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insert]:
+def old_database(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Insert]:
     """Create a database of the last version before, and return the function that stores a row."""
     with monkeypatch.context() as then:
         for path in schema.MIGRATIONS.glob("00*.py"):
             if path.name < "0023" and not path.name.startswith("0022"):
                 (tmp_path / path.name).write_text(path.read_text())
         then.setattr(schema, "MIGRATIONS", tmp_path)
-        schema.open_database(database_url)
+        schema.open_database(empty_database_url)
 
     def insert(table: str, **values: Any) -> None:
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
@@ -114,7 +116,7 @@ def schema_text(payload: Any) -> str:
 
 
 def test_pending_messages_of_before_are_delivered_as_before(
-    database_url: str, old_database: Insert, tmp_path: Path
+    empty_database_url: str, old_database: Insert, tmp_path: Path
 ) -> None:
     """They keep their ids, their order, their attempts, and the commands to send them again."""
     store(old_database)
@@ -125,7 +127,7 @@ def test_pending_messages_of_before_are_delivered_as_before(
     store_message(old_database, 5, failed_at=AT, next_attempt_at=None, attempts=10)
     old_database("daemon_command", kind=REDELIVER, payment_id=1, message_id=5, created_at=AT)
     disconnect()
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     [webhook] = Webhook.select()
     assert (webhook.seller_id, webhook.kind, webhook.url) == (
         "company1",
@@ -150,12 +152,12 @@ def test_pending_messages_of_before_are_delivered_as_before(
     assert (Message.get_by_id(1).attempts, Message.get_by_id(1).deliveries) == (4, 4)
 
 
-def test_a_seller_without_an_address_keeps_its_secret(database_url: str, old_database: Insert) -> None:
+def test_a_seller_without_an_address_keeps_its_secret(empty_database_url: str, old_database: Insert) -> None:
     """The address may come later. Messages of a removed address are given up as before."""
     store(old_database, url=None)
     store_message(old_database, 1)
     disconnect()
-    schema.open_database(database_url)
+    schema.open_database(empty_database_url)
     webhook = first_standard_webhook("company1")
     assert webhook is not None
     assert (webhook.url, webhook.signing_secret) == (None, "whsec_new")
