@@ -66,6 +66,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
+@pytest.mark.broad
 def test_the_shop_connects_and_sells(till: Merchant, shop: str, page: Page, customer: Customer) -> None:
     """One button connects it. The customer pays, and comes back to the shop, which knows of the payment."""
     page.goto(f"{shop}/admin")
@@ -99,6 +100,7 @@ def shows(page: Page, words: str) -> None:
     wait_until(look, what=f"the shop to show {words!r}")
 
 
+@pytest.mark.broad
 def test_a_stranger_connects_no_shop(shop: str) -> None:
     """The key comes without the number that the shop has made, so the shop refuses it."""
     port = int(shop.rpartition(":")[2])

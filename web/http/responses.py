@@ -28,10 +28,12 @@ COMMON_HEADERS: Mapping[str, str] = MappingProxyType(
         "X-Frame-Options": "DENY",
     }
 )
-# A checkout page may be in a frame of any shop, because it has no form and its caller decides nothing there.
+# A shop may open a checkout page in a frame or in a window, because the page has no form and decides nothing.
+# With Cross-Origin-Opener-Policy, the shop would take the open window for a closed one.
+_AGAINST_OTHER_SITES = ("X-Frame-Options", "Cross-Origin-Opener-Policy")
 FRAMABLE_HEADERS: Mapping[str, str] = MappingProxyType(
     {
-        **{name: value for name, value in COMMON_HEADERS.items() if name != "X-Frame-Options"},
+        **{name: value for name, value in COMMON_HEADERS.items() if name not in _AGAINST_OTHER_SITES},
         "Content-Security-Policy": "default-src 'none'",
         "Cross-Origin-Resource-Policy": "cross-origin",
     }

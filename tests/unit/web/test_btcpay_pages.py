@@ -58,6 +58,7 @@ def test_a_shop_may_show_the_page_in_a_frame(shop: WebServer, page: str) -> None
         reply = visit(shop, page.format(id=reference))
         assert reply.status == status
         assert "x-frame-options" not in reply.headers
+        assert "cross-origin-opener-policy" not in reply.headers
         policy = reply.headers["content-security-policy"]
         assert "frame-ancestors" not in policy
         assert {"default-src 'none'", "script-src 'self'", "form-action 'none'"} <= {*policy.split("; ")}
