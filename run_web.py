@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from models.db.schema import open_database
 from models.db.web_role import refuse_missing_rights
 from sd_notify import ServiceManager
 from web.app import create_app
+from web.greenfield.errors import refusal
 from web.http.server import CannotListenError, Server
 
 SERVING = "serving"
@@ -38,7 +40,8 @@ def main() -> int:
         open_database(settings.database_url.reveal())
         refuse_missing_rights()
         app, host, port = create_app(settings), settings.web_host, settings.web_port
-        server = Server(app, host, port, disconnect, pulse=lambda: _notify_alive(manager))
+        pulse = partial(_notify_alive, manager)
+        server = Server(app, host, port, disconnect, pulse=pulse, refusal=refusal)
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1

@@ -115,20 +115,28 @@ def request_acceptance(
 
 def request_marking(
     payment: PaymentRequest, marking: Marking, now: datetime, transaction: OpenTransaction, by: DecidedBy
-) -> None:
-    """Store a mark by hand with the command to assess the request again, or to accept its late money."""
+) -> bool:
+    """Store a mark by hand with the command to assess the request again, or to accept its late money.
+
+    Return False if the request has changed since it was read, because the mark may no longer be allowed.
+    """
     mark = marking.mark
     if mark is None and is_acceptance_pending(payment):
-        return
+        return True
+    before = PaymentRequest.marked
+    is_as_marked = before.is_null() if payment.marked is None else before == payment.marked
+    is_as_read = (PaymentRequest.id == payment.id) & (PaymentRequest.revision == payment.revision)
     with transaction():
         marked_at = None if mark is None else now
-        changed = PaymentRequest.update(marked=mark and mark.value, marked_at=marked_at)
-        changed.where(PaymentRequest.id == payment.id).execute()
+        changes = PaymentRequest.update(marked=mark and mark.value, marked_at=marked_at)
+        if not changes.where(is_as_read & is_as_marked).execute():
+            return False
         if mark is None:
             add_acceptance(payment, now)
         else:
             add_reassessment(payment, now)
         add_decision(payment, _DECISIONS[mark], now, by)
+    return True
 
 
 def request_cancellation(payment: PaymentRequest, now: datetime, transaction: OpenTransaction) -> bool:

@@ -31,8 +31,12 @@ from web.auth.access import (
 )
 from web.checkout import invoice
 from web.checkout import page as checkout
+from web.greenfield import errors as greenfield
+from web.greenfield.paths import is_greenfield, spelled
+from web.greenfield.routes import GREENFIELD
 from web.html import static_files
 from web.html.templates import framed_problem_page, problem_page, unknown_path_page
+from web.http.asgi import RAW_PATH
 from web.http.database import Outage, Writers, connection
 from web.http.request import BrowserSession, Environ, KeyHolder, Request
 from web.http.responses import Answer, Content, Problem, unavailable
@@ -161,13 +165,14 @@ TRIGGERS: tuple[tuple[str, str, Access, Handler], ...] = (
 
 _INVOICES = (invoice.show, invoice.show_method, invoice.show_by_parameter)
 
-# Routes that convert a problem: to a page for a browser, or to an error of the Spellbook for its shops.
+# Routes that convert a problem: to a page for a browser, or to an error of the API that its shops know.
 _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
     {
         checkout.show: problem_page,
         **dict.fromkeys(_INVOICES, framed_problem_page),
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
         **dict.fromkeys((connect.show, connect.approve, invoice.lead_to_operator), operator_problem_page),
+        **dict.fromkeys((handler for *_, handler in GREENFIELD), greenfield.in_greenfield_form),
         **dict.fromkeys((front.show, *(handler for *_, handler in OPERATOR)), operator_problem_page),
     }
 )
@@ -184,11 +189,17 @@ def utc_now() -> datetime:
 def create_app(settings: Settings, clock: Clock = utc_now) -> Bottle:
     """Return the WSGI application. The database must be open. Two applications share no state."""
     desk = Desk(settings, clock)
-    app = bottle_app(unknown_path_page)
+    app = bottle_app(_misdirected, spelled)
     triggers_if_on = TRIGGERS if settings.spellbook_triggers else ()
-    for method, path, access, handler in ROUTES + BTCPAY + OPERATOR + triggers_if_on:
+    for method, path, access, handler in ROUTES + GREENFIELD + BTCPAY + OPERATOR + triggers_if_on:
         add_route(app, method, path, desk.callback(access, handler), _reader_of(path, handler))
     return app
+
+
+def _misdirected(problem: Answer, environ: Environ) -> Content:
+    """Return the problem of a path or method without a route, in the form for its reader."""
+    is_of_btcpay = is_greenfield(environ[RAW_PATH])
+    return (greenfield.misdirected if is_of_btcpay else unknown_path_page)(problem, environ)
 
 
 def _reader_of(path: str, handler: Handler) -> Reader:
@@ -221,7 +232,7 @@ class Desk:
 
     def answer(self, access: Access, handler: Handler, environ: Environ, parts: dict[str, str]) -> Content:
         """Return the handler's response, or the problem that prevented it."""
-        is_write = environ["REQUEST_METHOD"] == "POST"
+        is_write = environ["REQUEST_METHOD"] not in ("GET", "HEAD")
         try:
             check_spelling(environ)
             with connection():

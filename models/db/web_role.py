@@ -64,7 +64,7 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
         "payment_request": {
             READ: WHOLE_ROW,
             INSERT: [*_TERMS, *_STARTING_VALUES],
-            UPDATE: "acknowledged_sats archived_at marked marked_at metadata".split(),
+            UPDATE: "acknowledged_sats archived_at marked marked_at metadata order_id".split(),
         },
         "output": _READ_ALONE,
         "block": _READ_ALONE,
@@ -115,7 +115,10 @@ _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         # A request begins with the values of a new request, because only the daemon sets its status.
         "payment_request": {
             "SELECT": "USING (TRUE)",
-            "UPDATE": "USING (TRUE)",
+            # A shop can change the metadata of its invoice, and the order with them. The order of another
+            # request stays. The subquery reads the row as it was before.
+            "UPDATE": "USING (TRUE) WITH CHECK (checkout IS NOT NULL OR order_id IS NOT DISTINCT FROM "
+            "(SELECT before.order_id FROM payment_request AS before WHERE before.id = payment_request.id))",
             "INSERT": "WITH CHECK ({})".format(
                 " AND ".join(f"{column} = {value}" for column, value in _STARTING_VALUES.items())
             ),

@@ -23,6 +23,9 @@ from models.db.connection import DatabaseError, database, disconnect
 from models.db.schema import open_database
 from models.db.web_role import WEB_RIGHTS, refuse_missing_rights
 from models.decision import Decision
+from models.delivery import Delivery
+from models.outbox import Message, add_invoice_message
+from models.payment import PaymentRequest
 from models.webhook import KINDS, Webhook
 from regtest.child import free_ports
 from regtest.client import Client
@@ -32,11 +35,14 @@ from tests.support.operator_client import PASSWORD, OperatorClient
 from tests.support.postgres import PostgresServer
 from tests.support.rows import new_event, new_output, new_payment, new_webhook, webhook_message
 from tests.support.waiting import wait_until
-from tests.support.web_server import KEY, NOW, WebServer, serving, stock
+from tests.support.web_server import KEY, NOW, WebServer, give_key, serving, stock
 from web.app import BTCPAY, OPERATOR, ROUTES, TRIGGERS
+from web.greenfield.routes import GREENFIELD, UNDESCRIBED
 
 WEB = "nodetill-web"
 """The system user and the PostgreSQL role of the web server on Debian (docs/install.md)."""
+LAST_KEY = "nt_last"
+"""A key that revokes itself."""
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -180,24 +186,47 @@ def late_payment(number: int) -> tuple[str, str]:
     return row.reference, event.reference
 
 
+def sent_invoice_event(reference: str) -> None:
+    """Store an endpoint in BTCPay's form with an event of an invoice that was sent."""
+    row = PaymentRequest.get(PaymentRequest.reference == reference)
+    endpoint = new_webhook(kind="btcpay", reference="wh_sent", signing_secret=None, btcpay_secret="s")
+    event = {"type": "InvoiceExpired", "timestamp": 5, "storeId": "company1", "invoiceId": reference}
+    add_invoice_message(row.id, endpoint, event, NOW)
+    Message.update(reference="dl_sent").where(Message.webhook == endpoint.id).execute()
+    message = Message.get(Message.reference == "dl_sent")
+    Delivery.create(reference="dl_sent", webhook=endpoint, message=message, at=NOW, is_redelivery=False)
+
+
 def test_the_web_role_can_serve_every_route(place: Place, tmp_path: Path) -> None:
     open_database(place.owner)
     reference, event = late_payment(1001)
     others = [late_payment(number)[0] for number in (1002, 1003)]
+    marked = late_payment(1004)[0]
+    sent_invoice_event(marked)
+    give_key("company1", LAST_KEY)
     disconnect()
     with shop_of(place, tmp_path) as shop:
         call = Routes(shop)
         call_api(call, reference, event)
+        call_greenfield(call, marked)
         unpaid = call_triggers(call)
         call_pages(call, f"evt_{1003:032x}", others, unpaid)
-        every = {(method, path) for method, path, *_ in ROUTES + BTCPAY + OPERATOR + TRIGGERS}
-        assert every - call.called == set()
+        routes: list[Any] = [*ROUTES, *GREENFIELD, *BTCPAY, *OPERATOR, *TRIGGERS]
+        every = {(method, path) for method, path, *_ in routes}
+        refused = {(method, path) for method, path, *_ in UNDESCRIBED}
+        assert every - call.called - refused == set()
     with place.as_owner() as owner:
         kinds = owner.execute(
             "SELECT kind, count(*) FROM daemon_command GROUP BY kind ORDER BY kind"
         ).fetchall()
-        names = ("accept", "cancel", "redeliver", "test_webhook", "transaction")
-        assert kinds == [(name, 2) for name in names]
+        assert kinds == [
+            ("accept", 3),
+            ("cancel", 2),
+            ("reassess", 1),
+            ("redeliver", 3),
+            ("test_webhook", 2),
+            ("transaction", 2),
+        ]
         settled = owner.execute(
             "SELECT count(*) FROM payment_request WHERE acknowledged_sats = received_sats"
         )
@@ -244,6 +273,43 @@ def call_api(call: Routes, reference: str, event: str) -> None:
     linked = re.search(r"static/([\w.-]+)", page)
     assert linked is not None
     call("GET", "/static/<name>", name=linked[1])
+
+
+def call_greenfield(call: Routes, late: str) -> None:
+    """Call BTCPay's Greenfield API. It marks an invoice, and the late money of another is accepted."""
+    store = "/api/v1/stores/<store>"
+    own = {"store": "company1"}
+    for path in ("/api/v1/health", "/api/v1/server/info", "/api/v1/api-keys/current", "/api/v1/stores"):
+        call("GET", path)
+    for path in ("", "/payment-methods", "/invoices", "/webhooks"):
+        call("GET", f"{store}{path}", **own)
+    call("GET", f"{store}/payment-methods/<payment_method>", payment_method="BTC", **own)
+    made = call("POST", f"{store}/webhooks", body={"url": "https://a.example/", "secret": "s"}, **own)
+    order = {"amount": "5", "currency": "EUR", "metadata": {"orderId": "a"}}
+    created = call("POST", f"{store}/invoices", body=order, **own)
+    assert call("POST", f"{store}/invoices", body=order, **own) == created
+    one = {"invoice": created["id"], **own}
+    invoice = f"{store}/invoices/<invoice>"
+    call("GET", invoice, **one)
+    call("GET", f"{invoice}/payment-methods", **one)
+    call("PUT", invoice, body={"metadata": {"orderId": "b"}}, **one)
+    call("POST", f"{invoice}/status", body={"status": "Invalid"}, **one)
+    call("POST", f"{invoice}/status", body={"status": "Settled"}, **{**one, "invoice": late})
+    call("DELETE", invoice, **one)
+    call("POST", f"{invoice}/unarchive", **one)
+    hook = {"webhook": made["id"], **own}
+    webhook, delivery = f"{store}/webhooks/<webhook>", f"{store}/webhooks/<webhook>/deliveries/<delivery>"
+    call("GET", webhook, **hook)
+    call("PUT", webhook, body={"url": "https://b.example/", "secret": "t"}, **hook)
+    call("GET", f"{webhook}/deliveries", **hook)
+    sent = {"webhook": "wh_sent", "delivery": "dl_sent", **own}
+    call("GET", delivery, **sent)
+    call("GET", f"{delivery}/request", **sent)
+    call("POST", f"{delivery}/redeliver", **sent)
+    call("DELETE", webhook, **hook)
+    key = "/api/v1/api-keys/current"
+    call.called.add(("DELETE", key))
+    assert call.shop.call("DELETE", key, headers={"Authorization": f"token {LAST_KEY}"}).status == 200
 
 
 def call_triggers(call: Routes) -> str:

@@ -23,6 +23,7 @@ from models.rate import store_rates
 from models.seller import Seller
 from tests.support.prepared_database import open_prepared
 from web.app import create_app
+from web.greenfield.errors import refusal
 from web.http.server import Server
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -117,7 +118,7 @@ def open_shop(
 def serving(settings: Settings) -> Iterator[WebServer]:
     """Run a server on the open database inside the `with` block."""
     shop: WebServer
-    server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, disconnect)
+    server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, disconnect, refusal=refusal)
     shop = WebServer(server)
     thread = threading.Thread(target=server.run)
     thread.start()

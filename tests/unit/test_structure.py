@@ -40,6 +40,7 @@ ROOMS = {
         ("auth", "html"),
         ("api",),
         ("checkout", "monitoring"),
+        ("greenfield",),
         ("operator",),
         ("app",),
     ),

@@ -5,7 +5,7 @@ import string
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -15,7 +15,6 @@ from models.db.connection import new_row
 from models.payment import PaymentRequest, insert_with_address
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, format_btc, to_plain, tolerance_sats
 from payments.price import Price
-from web.api.forms import PaymentForm
 from web.api.pricing import price_now
 from web.http.responses import FieldError, Problem, invalid, unavailable
 
@@ -26,7 +25,30 @@ _PAIRS = [first + second for first in _BASE62 for second in _BASE62]
 _REFERENCE_CHARACTERS = 22  # 131 random bits
 
 
-def agreed_terms(form: PaymentForm, seller_id: str, settings: Settings, now: datetime) -> dict[str, Any]:
+class Order(Protocol):
+    """The fields of an order that become the terms of a request. None stands for the operator's setting."""
+
+    @property
+    def amount_fiat(self) -> Decimal: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def confirmations(self) -> int | None: ...
+    @property
+    def expires_in(self) -> float | None: ...
+    @property
+    def order_id(self) -> str | None: ...
+    @property
+    def note(self) -> str | None: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def redirect_url(self) -> str | None: ...
+    @property
+    def metadata(self) -> Mapping[str, Any] | None: ...
+
+
+def agreed_terms(form: Order, seller_id: str, settings: Settings, now: datetime) -> dict[str, Any]:
     """Return the terms of a new request, as columns. Raise Problem 422 or 503."""
     price = price_now(form.currency, settings, now)
     amount_sats = _amount_sats(form.amount_fiat, price)

@@ -260,9 +260,9 @@ def _older_than(cursor: str, seller_id: str | None) -> Any:
     return (created_at <= last.created_at) & ((created_at < last.created_at) | (PaymentRequest.id < last.id))
 
 
-def _matches(text: str) -> Any:
+def matches(text: str) -> Any:
     """Search each kind of id by its own index. Other text can only be in an order id or in a note."""
-    condition = _is_in_text(text)
+    condition = is_in(text, PaymentRequest.order_id, PaymentRequest.note)
     if not _NAME.fullmatch(text):
         return condition
     if "PR-".startswith(text[:3].upper()):
@@ -276,14 +276,13 @@ def _matches(text: str) -> Any:
     return condition | PaymentRequest.id.in_(at_address)
 
 
-def _is_in_text(text: str) -> Any:
-    """Search order ids and notes without regard to case. LIKE compares at each position, so it is slower."""
+def is_in(text: str, *columns: Any) -> Any:
+    """Search columns without regard to case. LIKE compares at each position, so it is slower."""
     find = peewee.fn.instr if is_sqlite() else peewee.fn.strpos
-    columns = [peewee.fn.lower(column) for column in (PaymentRequest.order_id, PaymentRequest.note)]
     # lower() changes only ASCII letters in SQLite, and in PostgreSQL with the locale C.
     spellings = (text, text.lower(), text.upper(), text.capitalize())
     wanted = sorted({_ascii_lower(each) for each in spellings})
-    found = [find(column, each) > 0 for column in columns for each in wanted]
+    found = [find(peewee.fn.lower(column), each) > 0 for column in columns for each in wanted]
     return reduce(or_, found)
 
 
@@ -327,6 +326,6 @@ _CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "created_before": lambda end: PaymentRequest.created_at < end,
         "seller": lambda seller_id: PaymentRequest.seller == seller_id,
         "needs": lambda need: needs_action(need),
-        "q": _matches,
+        "q": matches,
     }
 )

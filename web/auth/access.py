@@ -56,6 +56,11 @@ def require_key(policy: str) -> Callable[[Request], KeyHolder]:
     return access
 
 
+def require_any_key(call: Request) -> KeyHolder:
+    """Return the caller by its key, which needs no permission. Raise Problem 401."""
+    return _key_holder(call)
+
+
 @cache
 def key_or_neighbour(policy: str) -> Callable[[Request], KeyHolder | None]:
     """Return the access for calls with such a key, and for programs on this machine without a key.
@@ -211,6 +216,21 @@ def check_seller(seller: Seller, seller_id: str) -> None:
     """
     if seller_id != seller.id:
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", f"this key acts only for the seller {seller.id}")
+
+
+def check_store(holder: KeyHolder, store: str, policy: str) -> None:
+    """Raise Problem 403 unless the key belongs to this store, which is the seller's id.
+
+    The problem is the same for another seller's store and for an unknown store.
+    """
+    if store != holder.seller.id:
+        raise no_access(policy)
+
+
+def no_access(policy: str) -> Problem:
+    """Return 403 for an object that is not the caller's, in the form of a missing permission."""
+    detail = f"this key has no permission {policy} here; it acts for one store, which api-keys/current names"
+    return Problem(HTTPStatus.FORBIDDEN, "missing-permission", detail, members={"missing_permission": policy})
 
 
 def _is_secret(text: str, secret: Secret | None) -> bool:

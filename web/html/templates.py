@@ -87,10 +87,12 @@ def framed_problem_page(problem: Answer, environ: Environ) -> Content:
 def unknown_path_page(problem: Answer, environ: Environ) -> Content:
     """Return the problem of an unknown path: a page for a browser, and JSON for a program.
 
-    The libraries of some programs accept HTML too, so the paths of the API always return JSON.
+    The libraries of some programs accept HTML too, so the paths of the API always return JSON. The problem of
+    a wrong method is always JSON, because browsers send none.
     """
     path: str = environ[RAW_PATH]
-    if path.startswith(_PROGRAMS_PATHS) or "text/html" not in environ.get("HTTP_ACCEPT", ""):
+    is_for_people = problem.status == HTTPStatus.NOT_FOUND and "text/html" in environ.get("HTTP_ACCEPT", "")
+    if path.startswith(_PROGRAMS_PATHS) or not is_for_people:
         return problem
     return _problem_page(problem, environ, "missing" if path.startswith(("/pay/", "/i/")) else "nowhere")
 

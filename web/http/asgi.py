@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from web.http.connections import Connections
-from web.http.responses import Problem, encoded
+from web.http.responses import Content, Problem
 from web.http.strict_json import BODY_LIMIT_BYTES, too_large
 from web.http.threads import Threads
 
@@ -40,6 +40,10 @@ _CLOSE = (b"connection", b"close")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+Refusal = Callable[[Problem, str], Content]
+"""A function that returns the response to a request on a path that the server refuses with this problem."""
+
+
 class Disconnected(Exception):
     """The client disconnected before its request was complete."""
 
@@ -62,8 +66,9 @@ class _Response:
 class WsgiAdapter:
     """An ASGI application that calls a WSGI application in threads."""
 
-    def __init__(self, app: WsgiApp, threads: Threads, connections: Connections) -> None:
+    def __init__(self, app: WsgiApp, threads: Threads, connections: Connections, refusal: Refusal) -> None:
         self._app = app
+        self._refusal = refusal
         self._threads = threads
         self._connections = connections
         self._reading: set[asyncio.Timeout] = set()
@@ -84,7 +89,7 @@ class WsgiAdapter:
             _check_head(scope)
             body = await self._read_body(scope, receive)
         except Problem as problem:
-            response = _refusal(problem)
+            response = _refused(self._refusal(problem, scope["raw_path"].decode("latin-1")))
         except Disconnected:
             return
         else:
@@ -132,7 +137,7 @@ class WsgiAdapter:
         length = int(headers.get(b"content-length", b"0"))
         if length == 0 and b"transfer-encoding" not in headers:
             return b""
-        if length > MAX_DISCARDED_BYTES or (length > BODY_LIMIT_BYTES and b"expect" in headers):
+        if length > MAX_DISCARDED_BYTES or (length > MAX_BODY_BYTES and b"expect" in headers):
             raise too_large()
         timeout = asyncio.timeout(0 if self._is_stopping else BODY_SECONDS)
         try:
@@ -192,12 +197,11 @@ async def _received(receive: Receive) -> bytes:
     return body
 
 
-def _refusal(problem: Problem) -> _Response:
+def _refused(content: Content) -> _Response:
     """Return the response to a request that does not reach the application. The connection then closes."""
-    answer = problem.answer
-    body = encoded(answer.document)
-    headers = {**answer.all_headers, "Content-Length": str(len(body)), "Connection": "close"}
-    return _Response(answer.status, _ascii(headers.items()), body)
+    body = content.body if isinstance(content.body, bytes) else b"".join(content.body)
+    headers = {**content.all_headers, "Content-Length": str(len(body)), "Connection": "close"}
+    return _Response(content.status, _ascii(headers.items()), body)
 
 
 def _call(app: WsgiApp, environ: dict[str, Any]) -> _Response:

@@ -80,13 +80,13 @@ class Request:
         pairs = (pair.strip().partition("=") for pair in self.environ.get("HTTP_COOKIE", "").split(";"))
         return next((value for key, _, value in pairs if key == name), None)
 
-    def body(self) -> dict[str, Any]:
+    def body(self, limits: strict_json.Limits = strict_json.LIMITS) -> dict[str, Any]:
         """Return the JSON object of the body. Raise Problem 400 or 413."""
-        return strict_json.read_object(self._bytes())
+        return strict_json.read_object(self._bytes(limits.size_bytes), limits)
 
     def form(self) -> dict[str, str]:
         """Return the fields of an HTML form. Each name may occur once. Raise Problem 400, 413 or 422."""
-        return _fields(self._bytes(), _MOST_FIELDS)
+        return _fields(self._bytes(strict_json.BODY_LIMIT_BYTES), _MOST_FIELDS)
 
     def parameters(self) -> dict[str, str]:
         """Return the parameters of the query. Each name may occur once. Raise Problem 400 or 422."""
@@ -101,10 +101,10 @@ class Request:
         """
         return dict(reversed(query_pairs(self.environ.get("QUERY_STRING", ""))))
 
-    def _bytes(self) -> bytes:
+    def _bytes(self, limit_bytes: int) -> bytes:
         length = int(self.environ.get("CONTENT_LENGTH") or 0)
-        if length > strict_json.BODY_LIMIT_BYTES:
-            raise strict_json.too_large()
+        if length > limit_bytes:
+            raise strict_json.too_large(limit_bytes)
         body: bytes = self.environ["wsgi.input"].read(length)
         return body
 

@@ -147,7 +147,7 @@ class Problem(Exception):
         return Answer(self.status.value, document, self.headers, PROBLEM_JSON)
 
 
-def encoded(document: Mapping[str, Any]) -> bytes:
+def encoded(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Encode a document as compact JSON in UTF-8."""
     return _ENCODER.encode(document).encode()
 

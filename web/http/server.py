@@ -12,8 +12,9 @@ from typing import Any
 
 import uvicorn
 
-from web.http.asgi import MAX_HEAD_BYTES, WsgiAdapter
+from web.http.asgi import MAX_HEAD_BYTES, Refusal, WsgiAdapter
 from web.http.connections import IDLE_SECONDS, Connections, Listener, listener
+from web.http.responses import Content, Problem
 from web.http.threads import Threads
 
 THREADS = 16
@@ -35,11 +36,17 @@ class CannotListenError(Exception):
     """The address is in use, or does not belong to this machine."""
 
 
+def problem_document(problem: Problem, _path: str) -> Content:
+    """Return the problem as RFC 9457 defines it, on each path."""
+    return problem.answer
+
+
 class Server:
     """The web server on one address. Port 0 is any free port.
 
-    Each thread that calls `app` calls `at_thread_end` when it ends. The server calls `pulse` about once a
-    second while it makes progress. It makes none if requests wait and no thread takes one.
+    `refusal` returns the response to a request that does not reach `app`. Each thread that calls `app` calls
+    `at_thread_end` when it ends. The server calls `pulse` about once a second while it makes progress. It
+    makes none if requests wait and no thread takes one.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class Server:
         at_thread_end: Callable[[], None] = lambda: None,
         threads: int = THREADS,
         pulse: Callable[[], None] = lambda: None,
+        refusal: Refusal = problem_document,
     ) -> None:
         _allow_files(CONNECTIONS + 100)
         self._pulse = pulse
@@ -63,7 +71,7 @@ class Server:
         # uvicorn would log each malformed request.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._adapter = WsgiAdapter(app, self._threads, self._connections)
+        self._adapter = WsgiAdapter(app, self._threads, self._connections, refusal)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._adapter,

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -19,17 +20,27 @@ _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', 
 _EXPONENT = re.compile("[eE]")
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The maximum size of a body, and the maximum number of its nested levels."""
+
+    size_bytes: int = BODY_LIMIT_BYTES
+    nesting: int = NESTING_LIMIT
+
+
+LIMITS = Limits()
+
+
+def read_object(body: bytes, limits: Limits = LIMITS) -> dict[str, Any]:
     """Return the JSON object in a body. Numbers with a point or an exponent become Decimal.
 
-    Raise Problem 413 for a body of more than 16 KiB. Raise Problem 400 unless the body is one object in
-    strict JSON. Strict JSON excludes duplicate keys, NaN, Infinity, trailing bytes and lone surrogates. The
-    nesting has at most NESTING_LIMIT levels.
+    Raise Problem 413 for a body above the limit. Raise Problem 400 unless the body is one object in strict
+    JSON. Strict JSON excludes duplicate keys, NaN, Infinity, trailing bytes and lone surrogates.
     """
-    if len(body) > BODY_LIMIT_BYTES:
-        raise too_large()
+    if len(body) > limits.size_bytes:
+        raise too_large(limits.size_bytes)
     text = _text(body)
-    _check_nesting(text)
+    _check_nesting(text, limits.nesting)
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -64,9 +75,9 @@ def _canonical(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def too_large() -> Problem:
+def too_large(limit_bytes: int = BODY_LIMIT_BYTES) -> Problem:
     """Return the problem of a body above the limit."""
-    detail = f"a body has at most {BODY_LIMIT_BYTES} bytes"
+    detail = f"a body has at most {limit_bytes} bytes"
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request-entity-too-large", detail)
 
 
@@ -80,7 +91,7 @@ def _text(body: bytes) -> str:
     return text
 
 
-def _check_nesting(text: str) -> None:
+def _check_nesting(text: str, limit: int) -> None:
     """Refuse deep nesting before the parser runs, because the parser is recursive.
 
     Up to the first error in the JSON, this check and the parser count the same brackets.
@@ -91,8 +102,8 @@ def _check_nesting(text: str) -> None:
             depth += 1
         elif match[0] in ("]", "}"):
             depth -= 1
-        if depth > NESTING_LIMIT:
-            raise malformed(f"the body is nested more than {NESTING_LIMIT} levels deep")
+        if depth > limit:
+            raise malformed(f"the body is nested more than {limit} levels deep")
 
 
 def _decimal(text: str) -> Decimal:

@@ -33,19 +33,27 @@ class Reader(Enum):
     SHOP = "shop"
 
 
-def bottle_app(convert: Converter) -> Bottle:
+def bottle_app(convert: Converter, spell: Callable[[str], str]) -> Bottle:
     """Return a Bottle application without routes, which refuses requests by problems.
 
-    `convert` converts the problem of an unknown path.
+    `convert` converts the problem of an unknown path, and of a method that a path does not have. `spell`
+    returns the spelling of a path that the routes have.
     """
     app = Bottle()
+
+    def respell() -> None:
+        request.environ["PATH_INFO"] = spell(request.environ["PATH_INFO"])
 
     def not_here(_error: HTTPError) -> HTTPResponse:
         page = _page_at_usual_spelling(app)
         return bottle_response(page or convert(not_found().answer, request.environ))
 
+    def not_allowed(error: HTTPError) -> HTTPResponse:
+        return bottle_response(convert(_not_allowed(error).answer, request.environ))
+
+    app.add_hook("before_request", respell)
     app.error(HTTPStatus.NOT_FOUND)(not_here)
-    app.error(HTTPStatus.METHOD_NOT_ALLOWED)(_not_allowed)
+    app.error(HTTPStatus.METHOD_NOT_ALLOWED)(not_allowed)
     app.error(HTTPStatus.INTERNAL_SERVER_ERROR)(lambda _error: bottle_response(internal_error().answer))
     return app
 
@@ -130,9 +138,9 @@ def _is_plain(path: str) -> bool:
     return _PLAIN_PATH.fullmatch(path) is not None and not _DOT_SEGMENT.search(path)
 
 
-def _not_allowed(error: HTTPError) -> HTTPResponse:
+def _not_allowed(error: HTTPError) -> Problem:
     if not _is_plain(request.environ[RAW_PATH]):
-        return bottle_response(not_found().answer)
+        return not_found()
     methods = {*error.headers["Allow"].split(",")}
     if "GET" in methods:
         methods.add("HEAD")
@@ -140,5 +148,4 @@ def _not_allowed(error: HTTPError) -> HTTPResponse:
     verb = "is" if len(names) == 1 else "are"
     detail = f"only {' and '.join(names)} {verb} allowed here"
     headers = {"Allow": ", ".join(names)}
-    problem = Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, headers=headers)
-    return bottle_response(problem.answer)
+    return Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, headers=headers)

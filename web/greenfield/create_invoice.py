@@ -1,0 +1,156 @@
+"""Create an invoice, which is a payment request. It takes the path of a request of Nodetill's own API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from models.address import Address
+from models.db.connection import get_row
+from models.invoice import hold_order, recent_invoices
+from models.payment import ANY_HEIGHT, PaymentRequest
+from models.webhook import BTCPAY, webhooks_for
+from payments.greenfield.amounts import read_amount, read_currency
+from payments.greenfield.checkout_options import (
+    OptionsError,
+    confirmations_asked,
+    lifetime_seconds,
+    missing_sats,
+    monitoring_seconds,
+    read_options,
+)
+from payments.greenfield.facts import order_id_in
+from payments.money import AmountError, to_plain
+from web.api.greenfield_forms import respelled
+from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.request_limit import check_request_limits
+from web.greenfield.body import read_body
+from web.greenfield.documents import document_as_now
+from web.greenfield.errors import ok
+from web.greenfield.metadata import read_metadata
+from web.greenfield.stores import default_currency
+from web.http.request import Request
+from web.http.responses import Content, FieldError, Problem, invalid
+
+REPEAT = timedelta(seconds=10)
+"""An equal order within this time is a double click, or a repetition after a lost response."""
+
+_MEMBERS = "amount currency metadata checkout receipt additionalSearchTerms type".split()
+_CHECKOUT_MEMBERS = (
+    "speedPolicy paymentMethods defaultPaymentMethod expirationMinutes monitoringMinutes paymentTolerance "
+    "redirectURL redirectAutomatically defaultLanguage lazyPaymentMethods requiresRefundEmail"
+).split()
+_RECEIPT_MEMBERS = "enabled showQR showPayments".split()
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceOrder:
+    """The order of a shop, as `agreed_terms` reads it. `options` are those of the checkout."""
+
+    amount_fiat: Decimal
+    currency: str
+    metadata: Mapping[str, Any]
+    options: Mapping[str, Any]
+    confirmations: int | None
+    expires_in: float | None
+    note: str | None = None
+    label: str | None = None
+    redirect_url: str | None = None
+
+    @property
+    def order_id(self) -> str | None:
+        """The shop's name of the order."""
+        return order_id_in(self.metadata)
+
+
+def create(call: Request) -> Content:
+    """POST /api/v1/stores/{store}/invoices: the new invoice, or the one of an equal order of just now."""
+    order = _read_order(read_body(call), call)
+    repeated = _repeated(order, call)
+    if repeated is not None:
+        return ok(document_as_now(repeated, call.settings))
+    check_request_limits(call.settings, call.now, call.seller.id)
+    terms = _terms(order, call)
+    with call.writers.transaction():
+        if order.order_id is not None:
+            hold_order(call.seller.id, order.order_id)
+            repeated = _repeated(order, call)
+        payment = repeated or store_request(terms)
+    if repeated is None:
+        log_request(payment)
+    return ok(document_as_now(payment, call.settings))
+
+
+def _read_order(body: dict[str, Any], call: Request) -> InvoiceOrder:
+    """Return the order in a body. Raise Problem 422 with each wrong member."""
+    body = respelled(body, _MEMBERS)
+    errors: list[FieldError] = []
+    currency, amount = "BTC", Decimal(1)
+    try:
+        given = body.get("currency")
+        currency = default_currency() if given is None or given == "" else read_currency(given)
+    except AmountError as error:
+        errors.append(FieldError("currency", str(error)))
+    try:
+        amount = read_amount(body.get("amount"), currency)
+    except AmountError as error:
+        errors.append(FieldError("amount", str(error)))
+    metadata: dict[str, Any] = {}
+    try:
+        metadata = read_metadata(body.get("metadata"))
+    except Problem as problem:
+        errors.extend(problem.errors)
+    options: Mapping[str, Any] = {}
+    try:
+        options = read_options(
+            {
+                **body,
+                "checkout": respelled(body.get("checkout"), _CHECKOUT_MEMBERS),
+                "receipt": respelled(body.get("receipt"), _RECEIPT_MEMBERS),
+            }
+        )
+    except OptionsError as error:
+        errors.extend(FieldError(path, sentence) for path, sentence in error.faults)
+    if errors:
+        raise invalid(errors)
+    lifetime = lifetime_seconds(options, call.settings.payment_expiry)
+    return InvoiceOrder(amount, currency, metadata, options, confirmations_asked(options), lifetime)
+
+
+def _terms(order: InvoiceOrder, call: Request) -> dict[str, Any]:
+    """Return the columns of a new request. Raise Problem 422 or 503."""
+    settings, seller_id = call.settings, call.seller.id
+    terms = agreed_terms(order, seller_id, settings, call.now)
+    monitored = timedelta(seconds=monitoring_seconds(order.options, settings.monitoring_period))
+    monitored_until = terms["expires_at"] + monitored
+    if terms["late_accepted_until"] is not None:
+        terms["late_accepted_until"] = monitored_until
+    if webhooks_for([seller_id], BTCPAY):
+        # The daemon reports InvoiceCreated when it first assesses the request.
+        terms["reassess_at_height"] = ANY_HEIGHT
+    return terms | {
+        "tolerance_sats": missing_sats(order.options, terms["amount_sats"], settings.underpayment_tolerance),
+        "monitored_until": monitored_until,
+        "checkout": dict(order.options),
+    }
+
+
+def _repeated(order: InvoiceOrder, call: Request) -> PaymentRequest | None:
+    """Return the invoice of an equal order of just now for which no money has come, or None.
+
+    The metadata have to be equal, too, because some shops name the attempt there and compare it later.
+    """
+    if order.order_id is None:
+        return None
+    for found in recent_invoices(call.seller.id, order.order_id, call.now, REPEAT):
+        is_equal = (
+            found.amount_fiat == to_plain(order.amount_fiat)
+            and found.currency == order.currency
+            and found.metadata == order.metadata
+            and found.checkout == order.options
+        )
+        if is_equal:
+            found.address = get_row(Address, found.address_id)
+            return found
+    return None

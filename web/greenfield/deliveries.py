@@ -1,0 +1,91 @@
+"""The deliveries of a webhook endpoint: list them, read what was sent, and send it again."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+
+from models.command import is_redelivery_pending, request_redelivery
+from models.delivery import MAX_LISTED, Delivery, deliveries_of, delivery_by_reference
+from models.outbox import Message
+from models.webhook import Webhook
+from payments.greenfield.delivery import delivery_body
+from web.api.command_limit import check_room
+from web.greenfield.errors import CORS, missing, ok
+from web.greenfield.query import Query
+from web.greenfield.webhooks import own_webhook
+from web.http.request import Request
+from web.http.responses import JSON, Content, encoded
+
+log = structlog.get_logger(__name__)
+
+
+def list_deliveries(call: Request, webhook: str) -> Content:
+    """GET …/webhooks/{webhook}/deliveries: the newest `count` deliveries, the newest first."""
+    count = Query(call).number("count", MAX_LISTED, MAX_LISTED)
+    return ok([_document(delivery) for delivery in deliveries_of(own_webhook(call, webhook), count)])
+
+
+def show(call: Request, webhook: str, delivery: str) -> Content:
+    """GET …/deliveries/{delivery}."""
+    return ok(_document(_own_delivery(own_webhook(call, webhook), delivery)))
+
+
+def request_body(call: Request, webhook: str, delivery: str) -> Content:
+    """GET …/deliveries/{delivery}/request: the very bytes that were sent."""
+    endpoint = own_webhook(call, webhook)
+    found = _own_delivery(endpoint, delivery)
+    body = delivery_body(
+        found.message.invoice_event,
+        webhook_reference=endpoint.reference,
+        delivery=found.reference,
+        original_delivery=str(found.message.reference),
+    )
+    return Content(HTTPStatus.OK, body, JSON, CORS)
+
+
+def redeliver(call: Request, webhook: str, delivery: str) -> Content:
+    """POST …/deliveries/{delivery}/redeliver: the id of the new delivery, as a JSON string.
+
+    The daemon sends the event again, with the same body except the ids of the delivery. Raise Problem 429.
+    """
+    found = _own_delivery(own_webhook(call, webhook), delivery)
+    message: Message = found.message
+    if not is_redelivery_pending(message):
+        check_room(call.seller.id)
+        if request_redelivery(message, call.now, call.writers.transaction):
+            log.info("redelivery asked for", webhook=webhook, delivery=found.reference, by="key")
+    return Content(HTTPStatus.OK, encoded(message.next_delivery_reference), JSON, CORS)
+
+
+def _own_delivery(webhook: Webhook, reference: str) -> Delivery:
+    delivery = delivery_by_reference(webhook, reference)
+    if delivery is None:
+        raise missing("webhookdelivery", "this webhook has no delivery with that id, or it was deleted")
+    return delivery
+
+
+def _document(delivery: Delivery) -> Mapping[str, Any]:
+    at = int(delivery.at.timestamp())
+    return {
+        "id": delivery.reference,
+        "timestamp": at,
+        "deliveryTime": at,
+        "httpCode": delivery.http_code,
+        "errorMessage": _error(delivery),
+        "status": _status(delivery),
+    }
+
+
+def _status(delivery: Delivery) -> str:
+    if delivery.http_code is None:
+        return "Failed"
+    return "HttpSuccess" if delivery.was_accepted else "HttpError"
+
+
+def _error(delivery: Delivery) -> str | None:
+    """Return the error, without details about the address, because the key's owner can choose any address."""
+    if delivery.was_accepted:
+        return None
+    return "no HTTP answer" if delivery.http_code is None else f"HTTP {delivery.http_code}"

@@ -1,0 +1,105 @@
+"""One invoice: read it and its payments, mark it by hand, archive it, replace its metadata."""
+
+import structlog
+
+from models.command import request_marking
+from models.db.connection import snapshot
+from models.decision import DecidedBy
+from models.invoice import archive_invoice, replace_metadata
+from models.payment import PaymentRequest, payment_by_reference
+from payments.greenfield.facts import order_id_in
+from payments.greenfield.marking import MarkingError, read_marking
+from payments.greenfield.payment_methods import payment_methods
+from web.greenfield.body import member, read_body
+from web.greenfield.documents import document_as_now, documents_of, facts_of_all
+from web.greenfield.errors import empty, missing, ok, wrong
+from web.greenfield.metadata import read_metadata
+from web.greenfield.query import Query
+from web.http.request import Request
+from web.http.responses import Content, unavailable
+
+log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 5
+"""The daemon may change a request between the read and the mark, but not often."""
+
+
+def show(call: Request, invoice: str) -> Content:
+    """GET /api/v1/stores/{store}/invoices/{invoice}. Shops call it while they handle a webhook."""
+    is_with_methods = Query(call).flag("includePaymentMethods")
+    with snapshot():
+        found = [own_invoice(call, invoice)]
+        return ok(documents_of(found, call.settings, is_with_methods=is_with_methods)[0])
+
+
+def list_payment_methods(call: Request, invoice: str) -> Content:
+    """GET …/payment-methods: the one method, with the payments so far."""
+    query = Query(call)
+    only_accounted = query.text("onlyAccountedPayments") is None or query.flag("onlyAccountedPayments")
+    with snapshot():
+        [facts] = facts_of_all([own_invoice(call, invoice)])
+    return ok(payment_methods(facts, only_accounted=only_accounted))
+
+
+def mark(call: Request, invoice: str) -> Content:
+    """POST …/status: the invoice. The mark is a claim of the shop, and the payment stays as it is.
+
+    An expired invoice with late money is settled by an acceptance of this money. The daemon computes the new
+    status shortly afterwards. Raise Problem 422 for a status that the invoice cannot get by hand.
+    """
+    wanted = member(read_body(call), "status")
+    for _ in range(_ATTEMPTS):
+        with snapshot():
+            payment = own_invoice(call, invoice)
+            [facts] = facts_of_all([payment])
+        try:
+            marking = read_marking(facts, wanted)
+        except MarkingError as error:
+            raise wrong("status", str(error)) from error
+        if request_marking(payment, marking, call.now, call.writers.transaction, DecidedBy.API):
+            effect = "late money accepted" if marking.mark is None else marking.mark.value
+            log.info("invoice marked", payment=payment.reference, seller=payment.seller_id, mark=effect)
+            return ok(document_as_now(payment, call.settings))
+    raise unavailable("no-database", "the invoice changes at the moment; nothing was marked, try again")
+
+
+def archive(call: Request, invoice: str) -> Content:
+    """DELETE …/invoices/{invoice}: 200 without a body. The payment stays as it is."""
+    payment = own_invoice(call, invoice)
+    if payment.archived_at is None:
+        with call.writers.transaction():
+            archive_invoice(payment, call.now)
+        log.info("invoice archived", payment=payment.reference, seller=payment.seller_id)
+    return empty()
+
+
+def unarchive(call: Request, invoice: str) -> Content:
+    """POST …/unarchive: the invoice, which lists show again."""
+    payment = own_invoice(call, invoice)
+    if payment.archived_at is not None:
+        with call.writers.transaction():
+            archive_invoice(payment, None)
+        log.info("invoice unarchived", payment=payment.reference, seller=payment.seller_id)
+    return ok(document_as_now(payment, call.settings))
+
+
+def update(call: Request, invoice: str) -> Content:
+    """PUT …/invoices/{invoice}: the invoice with its new metadata."""
+    payment = own_invoice(call, invoice)
+    value = member(read_body(call), "metadata")
+    if value is None:
+        raise wrong("metadata", "is required; an empty object removes all metadata")
+    metadata = read_metadata(value)
+    is_of_this_api = payment.checkout is not None
+    with call.writers.transaction():
+        replace_metadata(payment, metadata, order_id_in(metadata) if is_of_this_api else payment.order_id)
+    log.info("metadata replaced", payment=payment.reference, seller=payment.seller_id)
+    return ok(document_as_now(payment, call.settings))
+
+
+def own_invoice(call: Request, reference: str) -> PaymentRequest:
+    """Return the caller's request of that id. Raise Problem 404."""
+    payment = payment_by_reference(reference, call.seller.id)
+    if payment is None:
+        raise missing("invoice", "this store has no invoice with that id")
+    return payment

@@ -1,0 +1,36 @@
+"""The API key of the call itself."""
+
+import structlog
+
+from models.api_key import revoke
+from payments.greenfield.permissions import granted
+from web.greenfield.errors import empty, ok
+from web.http.request import Request
+from web.http.responses import Content
+
+log = structlog.get_logger(__name__)
+
+
+def current(call: Request) -> Content:
+    """GET /api/v1/api-keys/current: exactly the permissions of the key, each with the store.
+
+    Plug-ins compare the list with the permissions that they have asked for. Only the call itself has the key,
+    because the database has its hash.
+    """
+    holder = call.key_holder
+    document = {
+        "apiKey": holder.key,
+        "label": holder.api_key.label or "",
+        "permissions": [f"{policy}:{holder.seller.id}" for policy in granted(holder.api_key.permissions)],
+    }
+    return ok(document)
+
+
+def revoke_current(call: Request) -> Content:
+    """DELETE /api/v1/api-keys/current: 200 without a body. The key works no more."""
+    key = call.key_holder.api_key
+    with call.writers.transaction():
+        is_revoked = revoke(key, call.now)
+    if is_revoked:
+        log.info("key revoked", key=key.reference, seller=call.seller.id, by="key")
+    return empty()

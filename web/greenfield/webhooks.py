@@ -1,0 +1,102 @@
+"""The webhook endpoints of a store, as its plug-in registers them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from models.webhook import (
+    API_KEY,
+    BTCPAY,
+    MAX_WEBHOOKS,
+    Webhook,
+    add_webhook,
+    endpoints_of,
+    remove_webhook,
+    update_webhook,
+    webhook_by_reference,
+)
+from web.api.greenfield_forms import WebhookForm
+from web.greenfield.body import read_body, read_form
+from web.greenfield.errors import empty, missing, ok, wrong
+from web.http.request import Request
+from web.http.responses import Content, Problem
+
+log = structlog.get_logger(__name__)
+
+
+def create(call: Request) -> Content:
+    """POST /api/v1/stores/{store}/webhooks: the new endpoint. Only this response has its secret."""
+    form = read_form(WebhookForm, read_body(call))
+    seller_id = call.seller.id
+    if len(endpoints_of(seller_id)) >= MAX_WEBHOOKS:
+        raise wrong("url", f"a store has at most {MAX_WEBHOOKS} webhooks; delete one that is not in use")
+    with call.writers.transaction():
+        webhook, secret = add_webhook(
+            seller_id, BTCPAY, form.url, call.now, secret=form.secret or None, set_by=API_KEY, **form.settings
+        )
+    log.info("webhook added", seller=seller_id, webhook=webhook.reference, by="key")
+    return ok({**_document(webhook), "secret": secret})
+
+
+def list_webhooks(call: Request) -> Content:
+    """GET /api/v1/stores/{store}/webhooks: all endpoints, the oldest first."""
+    return ok([_document(webhook) for webhook in endpoints_of(call.seller.id, BTCPAY)])
+
+
+def show(call: Request, webhook: str) -> Content:
+    """GET /api/v1/stores/{store}/webhooks/{webhook}."""
+    return ok(_document(own_webhook(call, webhook)))
+
+
+def update(call: Request, webhook: str) -> Content:
+    """PUT /api/v1/stores/{store}/webhooks/{webhook}: the changed endpoint.
+
+    Without a secret, the old one stays. An address that a key changes must be public, as a new one must.
+    """
+    found = own_webhook(call, webhook)
+    form = read_form(WebhookForm, read_body(call))
+    changes: dict[str, Any] = {**form.settings}
+    if form.url != found.url:
+        changes |= {"url": form.url, "set_by": API_KEY}
+    if form.secret:
+        changes["btcpay_secret"] = form.secret
+    with call.writers.transaction():
+        is_there = update_webhook(found, **changes)
+    if not is_there:
+        raise _no_webhook()
+    log.info("webhook changed", seller=call.seller.id, webhook=found.reference, by="key")
+    return show(call, webhook)
+
+
+def remove(call: Request, webhook: str) -> Content:
+    """DELETE /api/v1/stores/{store}/webhooks/{webhook}: 200 without a body."""
+    found = own_webhook(call, webhook)
+    with call.writers.transaction():
+        is_removed = remove_webhook(found, call.now)
+    if is_removed:
+        log.info("webhook removed", seller=call.seller.id, webhook=found.reference, by="key")
+    return empty()
+
+
+def own_webhook(call: Request, reference: str) -> Webhook:
+    """Return the caller's endpoint of that id. Raise Problem 404."""
+    webhook = webhook_by_reference(reference)
+    if webhook is None or webhook.seller_id != call.seller.id or webhook.kind != BTCPAY:
+        raise _no_webhook()
+    return webhook
+
+
+def _no_webhook() -> Problem:
+    return missing("webhook", "this store has no webhook with that id")
+
+
+def _document(webhook: Webhook) -> Mapping[str, Any]:
+    events = webhook.event_types
+    return {
+        "id": webhook.reference,
+        "url": webhook.url,
+        "enabled": bool(webhook.is_enabled),
+        "automaticRedelivery": bool(webhook.automatic_redelivery),
+        "authorizedEvents": {"everything": events is None, "specificEvents": events or []},
+    }
