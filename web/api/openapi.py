@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from web.api import examples
+from web.api.greenfield_operations import GREENFIELD_OPERATIONS
 from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS, Meaning
 from web.api.operation import HEADERS, Operation, Parameter, Reply
 from web.api.operations import OPERATIONS
@@ -17,6 +18,7 @@ from web.api.schemas import EventReference, WebhookEvent
 from web.http.request import Request
 from web.http.responses import JSON, PROBLEM_JSON, Content, encoded
 
+ALL_OPERATIONS = OPERATIONS + GREENFIELD_OPERATIONS
 _REF = "#/components/schemas/{model}"
 
 _INTRODUCTION = """\
@@ -67,7 +69,7 @@ def description(public_url: str) -> dict[str, Any]:
     """Return the OpenAPI document. Links start with `public_url`."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in ALL_OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     webhook = _webhook(schemas)
     _describe_values(schemas)
@@ -77,7 +79,7 @@ def description(public_url: str) -> dict[str, Any]:
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {"title": "Nodetill", "version": "1", "description": _INTRODUCTION},
         "servers": [{"url": public_url}],
-        "tags": [{"name": group} for group in dict.fromkeys(operation.group for operation in OPERATIONS)],
+        "tags": [{"name": group} for group in dict.fromkeys(operation.group for operation in ALL_OPERATIONS)],
         "paths": paths,
         "webhooks": {"payment": {"post": webhook}},
         "components": {

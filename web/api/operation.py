@@ -57,5 +57,5 @@ class Operation:
     replies: Mapping[HTTPStatus, Reply]
     parameters: tuple[Parameter, ...] = ()
     query: type[Form] | None = None
-    body: type[Form] | None = None
+    body: Any = None
     needs_key: bool = True

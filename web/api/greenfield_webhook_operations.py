@@ -1,0 +1,137 @@
+"""The operations on webhooks of BTCPay's Greenfield API, for the API's description."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from web.api.greenfield_forms import WebhookForm
+from web.api.greenfield_replies import (
+    DONE,
+    IN_STORE,
+    STORE,
+    STORE_PATH,
+    TOO_LARGE,
+    TOO_MANY,
+    Id,
+    error,
+    json_reply,
+    operation,
+)
+from web.api.greenfield_schemas import StoreWebhook, WebhookDelivery
+from web.api.operation import Operation, Parameter
+
+_WEBHOOK_PATH = f"{STORE_PATH}/webhooks/{{webhook}}"
+_DELIVERY_PATH = f"{_WEBHOOK_PATH}/deliveries/{{delivery}}"
+_WEBHOOK = Parameter("webhook", "path", Id, "`id` of the webhook")
+_DELIVERY = Parameter("delivery", "path", Id, "`id` of the delivery")
+
+_NO_WEBHOOK = {HTTPStatus.NOT_FOUND: error("The store has no such webhook")}
+_NO_DELIVERY = {HTTPStatus.NOT_FOUND: error("The store has no such webhook, or the webhook no such delivery")}
+
+WEBHOOK_OPERATIONS: tuple[Operation, ...] = (
+    operation(
+        "POST",
+        f"{STORE_PATH}/webhooks",
+        "createWebhook",
+        "Add a webhook",
+        "Needs `webhooks.canmodifywebhooks`. The address must be public.",
+        json_reply("The webhook, with its secret", StoreWebhook),
+        {**IN_STORE, **TOO_LARGE},
+        STORE,
+        body=WebhookForm,
+    ),
+    operation(
+        "GET",
+        f"{STORE_PATH}/webhooks",
+        "listWebhooks",
+        "List webhooks",
+        "Needs `webhooks.canmodifywebhooks`.",
+        json_reply("The webhooks, the oldest first", list[StoreWebhook]),
+        IN_STORE,
+        STORE,
+    ),
+    operation(
+        "GET",
+        _WEBHOOK_PATH,
+        "getWebhook",
+        "Read a webhook",
+        "Needs `webhooks.canmodifywebhooks`.",
+        json_reply("The webhook", StoreWebhook),
+        {**IN_STORE, **_NO_WEBHOOK},
+        STORE,
+        _WEBHOOK,
+    ),
+    operation(
+        "PUT",
+        _WEBHOOK_PATH,
+        "updateWebhook",
+        "Change a webhook",
+        "Needs `webhooks.canmodifywebhooks`. Without `secret`, the secret stays. Other missing members get "
+        "their defaults.",
+        json_reply("The webhook", StoreWebhook),
+        {**IN_STORE, **_NO_WEBHOOK, **TOO_LARGE},
+        STORE,
+        _WEBHOOK,
+        body=WebhookForm,
+    ),
+    operation(
+        "DELETE",
+        _WEBHOOK_PATH,
+        "removeWebhook",
+        "Remove a webhook",
+        "Needs `webhooks.canmodifywebhooks`. Nothing more is sent to it.",
+        DONE,
+        {**IN_STORE, **_NO_WEBHOOK},
+        STORE,
+        _WEBHOOK,
+    ),
+    operation(
+        "GET",
+        f"{_WEBHOOK_PATH}/deliveries",
+        "listDeliveries",
+        "List deliveries",
+        "Needs `webhooks.canmodifywebhooks`. Nodetill deletes them 30 days after the invoice has closed.",
+        json_reply("The deliveries, the newest first", list[WebhookDelivery]),
+        {**IN_STORE, **_NO_WEBHOOK},
+        STORE,
+        _WEBHOOK,
+        Parameter("count", "query", Annotated[int, Field(ge=0)], "The maximum number of deliveries"),
+    ),
+    operation(
+        "GET",
+        _DELIVERY_PATH,
+        "getDelivery",
+        "Read a delivery",
+        "Needs `webhooks.canmodifywebhooks`.",
+        json_reply("The delivery", WebhookDelivery),
+        {**IN_STORE, **_NO_DELIVERY},
+        STORE,
+        _WEBHOOK,
+        _DELIVERY,
+    ),
+    operation(
+        "GET",
+        f"{_DELIVERY_PATH}/request",
+        "getDeliveryRequest",
+        "Read what was sent",
+        "Needs `webhooks.canmodifywebhooks`.",
+        json_reply("The body of the delivery", dict[str, Any]),
+        {**IN_STORE, **_NO_DELIVERY},
+        STORE,
+        _WEBHOOK,
+        _DELIVERY,
+    ),
+    operation(
+        "POST",
+        f"{_DELIVERY_PATH}/redeliver",
+        "redeliver",
+        "Send an event again",
+        "Needs `webhooks.canmodifywebhooks`. The body stays the same, except the ids of the delivery.",
+        json_reply("The id of the new delivery", str),
+        {**IN_STORE, **_NO_DELIVERY, **TOO_MANY},
+        STORE,
+        _WEBHOOK,
+        _DELIVERY,
+    ),
+)
