@@ -115,7 +115,7 @@ soak: setup-dev bitcoind
 	@.venv/bin/python -m tests.support.fault_figures
 
 clean:
-	rm -rf dist .venv .bitcoind .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist .venv .bitcoind .clients .peers .php .debian .install .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # One lock file is for every Python from 3.11 on and for every platform. The options of requirements.txt come
 # first, because pip takes a package without a wheel only where these options name the package.
@@ -130,6 +130,9 @@ lock:
 	done
 	@$(LOCK) --no-deps bench/peers.txt -o bench/peers.lock > /dev/null
 	@{ echo "--only-binary :all:"; cat bench/peers.lock; } > bench/peers.new && mv bench/peers.new bench/peers.lock
+	@$(LOCK) --no-deps tests/clients/clients.txt -o tests/clients/clients.lock > /dev/null
+	@{ printf -- '--only-binary :all:\n--no-binary pygreenfield\n'; cat tests/clients/clients.lock; } \
+		> tests/clients/clients.new && mv tests/clients/clients.new tests/clients/clients.lock
 
 # Without isolation, what builds a package is what requirements-build.lock has, and nothing that pip picks itself.
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check --require-hashes

@@ -100,7 +100,7 @@ def _requires(name: str) -> list[str]:
         return []
 
 
-@pytest.mark.parametrize("name", [*NAMES, "bench/peers"])
+@pytest.mark.parametrize("name", [*NAMES, "bench/peers", "tests/clients/clients"])
 def test_each_package_is_pinned_with_its_hashes(name: str) -> None:
     """Each has one version. pip installs no file that has changed since the lock was written."""
     packages = locked(name)
@@ -128,10 +128,10 @@ def test_the_lock_has_all_needed_packages(name: str, machine: str) -> None:
             assert applies(packages[further].requirement, at), f"{further} is left out on {machine}"
 
 
-def test_the_peers_of_the_benchmarks_are_locked() -> None:
-    """They have an environment of their own."""
-    packages = locked("bench/peers")
-    for requirement in wanted("bench/peers"):
+@pytest.mark.parametrize("name", ["bench/peers", "tests/clients/clients"])
+def test_what_has_an_environment_of_its_own_is_locked(name: str) -> None:
+    packages = locked(name)
+    for requirement in wanted(name):
         assert packages[canonicalize_name(requirement.name)].requirement.specifier == requirement.specifier
 
 
@@ -146,7 +146,7 @@ def test_only_named_packages_are_built_from_source(name: str) -> None:
 
 def test_no_lock_file_names_an_index() -> None:
     """The machine's own configuration names it."""
-    for name in (*NAMES, "bench/peers"):
+    for name in (*NAMES, "bench/peers", "tests/clients/clients"):
         for path in (ROOT / f"{name}.txt", ROOT / f"{name}.lock"):
             assert "://" not in path.read_text(), path.name
             assert "index" not in path.read_text(), path.name
