@@ -2,9 +2,7 @@
 
 import os
 import re
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from regtest.child import free_ports
 from tests.functional.conftest import MerchantMaker
 from tests.functional.test_examples import EXAMPLES, call, running
 from tests.support.customer import Customer
+from tests.support.foreign_clients import python_command
 from tests.support.merchant import PATIENCE_SECONDS, SELLER, Merchant
-from tests.support.needs import cannot_run
 from tests.support.waiting import wait_until
 
 PASSWORD = "open sesame"
@@ -27,8 +25,6 @@ SATS = 271_980
 @pytest.fixture(scope="module")
 def till(make_till: MerchantMaker) -> Merchant:
     """Open a till with an operator. The shop is on this machine, so its webhooks need a permission."""
-    if find_spec("pygreenfield") is None:
-        cannot_run("the example shop needs pygreenfield, of requirements-dev.txt")
     return make_till(OPERATOR_PASSWORD=PASSWORD, WEBHOOK_PRIVATE_HOSTS="127.0.0.1", CONFIRMATIONS="1").open()
 
 
@@ -40,9 +36,8 @@ def shop(till: Merchant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         "NODETILL_URL": f"{till.installation.url}/",
         "PORT": str(port),
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    command = [sys.executable, str(EXAMPLES / "btcpay_shop.py")]
+    command = [*python_command(), str(EXAMPLES / "btcpay_shop.py")]
     with running(command, tmp_path_factory.mktemp("btcpay"), environ) as output:
         wait_until(lambda: is_open(port, output), what="the shop to open")
         yield f"http://127.0.0.1:{port}"

@@ -3,11 +3,14 @@
 `tests/clients/` has their exact versions with the hashes of their files, and a program for each.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ _SECONDS = 300
 def run_client(program: str, base: str, key: str, store: str) -> dict[str, Any]:
     """Run one of `tests/clients/`, and return what it printed. Fetch its client before its first run."""
     is_python = program.endswith(".py")
-    command, environ = _python() if is_python else _node()
+    command, environ = (python_command(), {}) if is_python else _node()
     done = subprocess.run(
         [*command, str(PROGRAMS / program), base, key, store],
         capture_output=True,
@@ -36,32 +39,44 @@ def run_client(program: str, base: str, key: str, store: str) -> dict[str, Any]:
     return found
 
 
-def _python() -> tuple[list[str], dict[str, str]]:
+def python_command() -> list[str]:
+    """Return the command that runs Python with the clients in Python. Fetch them before the first run."""
     place, lock = CACHE / "python", PROGRAMS / "clients.lock"
     python = place / "bin" / "python"
-    if _is_to_fetch(place, lock):
-        venv.create(place, clear=True, with_pip=True)
-        install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        install += ["--require-hashes", "--use-pep517", "--no-build-isolation", "--no-deps", "-r"]
-        _fetch([*install, str(ROOT / "requirements-build.lock")], place)
-        _fetch([*install, str(lock)], place)
-        _mark_fetched(place, lock)
+    with _alone():
+        if _is_to_fetch(place, lock):
+            venv.create(place, clear=True, with_pip=True)
+            install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+            install += ["--require-hashes", "--use-pep517", "--no-build-isolation", "--no-deps", "-r"]
+            _fetch([*install, str(ROOT / "requirements-build.lock")], place)
+            _fetch([*install, str(lock)], place)
+            _mark_fetched(place, lock)
     # The directory of the program has modules of ours, whose names others have, too.
-    return [str(python), "-P"], {}
+    return [str(python), "-P"]
 
 
 def _node() -> tuple[list[str], dict[str, str]]:
     place, lock = CACHE / "node", PROGRAMS / "package-lock.json"
-    if _is_to_fetch(place, lock):
-        npm = shutil.which("npm")
-        if npm is None:
-            cannot_run("npm is missing: apt-get install npm")
-        place.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(PROGRAMS / name, place)
-        _fetch([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
-        _mark_fetched(place, lock)
+    with _alone():
+        if _is_to_fetch(place, lock):
+            npm = shutil.which("npm")
+            if npm is None:
+                cannot_run("npm is missing: apt-get install npm")
+            place.mkdir(exist_ok=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(PROGRAMS / name, place)
+            _fetch([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
+            _mark_fetched(place, lock)
     return node_command(), {"NODE_PATH": str(place / "node_modules")}
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one process fetch at a time, because the tests run in several."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_to_fetch(place: Path, lock: Path) -> bool:
