@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.payment import PaymentRequest
-from tests.conftest import sqlite_in
+from tests.conftest import NewDatabase
 from tests.support.greenfield import ORDER, STORE, Plugin, good, paths, row_of
 from tests.support.web_server import NOW, WebServer, open_shop
 
@@ -16,10 +16,10 @@ DUE_SATS = 222_402
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """Serve one web server for all tests of this module."""
     directory = tmp_path_factory.mktemp("shop")
-    with open_shop(directory, sqlite_in(directory), addresses=400) as opened:
+    with open_shop(directory, new_database(directory), addresses=400) as opened:
         yield opened
 
 

@@ -19,7 +19,7 @@ from payments.greenfield.permissions import (
     VIEW_INVOICES,
     VIEW_STORE,
 )
-from tests.conftest import sqlite_in
+from tests.conftest import NewDatabase
 from tests.support.greenfield import NOBODY, ORDER, STORE, Plugin, code, good, paths
 from tests.support.web_server import KEY, NOW, TIP, WebServer, add_seller, give_key, open_shop
 from web.greenfield.paths import is_greenfield, spelled
@@ -30,10 +30,10 @@ REFUNDS = "btcpay.store.cancreatenonapprovedpullpayments"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+def shop(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """Serve one web server for all tests of this module, with a second seller."""
     directory = tmp_path_factory.mktemp("shop")
-    with open_shop(directory, sqlite_in(directory), addresses=2000) as opened:
+    with open_shop(directory, new_database(directory), addresses=2000) as opened:
         add_seller("company2", "nt_company2")
         yield opened
 
