@@ -6,6 +6,7 @@ Unknown members are ignored. A member of a wrong type is an error with its path.
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ MAX_LANGUAGE_CHARACTERS = 64
 MAX_SEARCH_TERMS, MAX_TERM_CHARACTERS = 50, 500
 MIN_EXPIRATION_MINUTES, MAX_EXPIRATION_SECONDS = Decimal("0.5"), 86_400
 MAX_MONITORING_SECONDS = 366 * 86_400
+_SAME = timedelta(milliseconds=1)
 RECEIPT, SEARCH_TERMS = "receipt", "additionalSearchTerms"
 
 # The names that clients send for bitcoin in the chain, in capitals and with hyphens.
@@ -97,8 +99,10 @@ def checkout_document(facts: InvoiceFacts) -> dict[str, Any]:
         "paymentMethods": [ON_CHAIN],
         "defaultPaymentMethod": ON_CHAIN if sent.get("defaultPaymentMethod") else None,
         "lazyPaymentMethods": bool(sent.get("lazyPaymentMethods")),
-        "expirationMinutes": _minutes((terms.expires_at - facts.created_at).total_seconds()),
-        "monitoringMinutes": _minutes((terms.monitored_until - terms.expires_at).total_seconds()),
+        "expirationMinutes": _minutes(terms.expires_at - facts.created_at, sent.get("expirationMinutes")),
+        "monitoringMinutes": _minutes(
+            terms.monitored_until - terms.expires_at, sent.get("monitoringMinutes")
+        ),
         "paymentTolerance": _tolerance_percent(facts) if tolerance is None else float(tolerance),
         "redirectURL": redirect_url(facts),
         "redirectAutomatically": bool(sent.get("redirectAutomatically")),
@@ -217,9 +221,14 @@ _CHECKOUT: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _minutes(seconds: float) -> int:
-    """Return whole minutes, because clients in .NET refuse fractions. The times of the invoice are exact."""
-    return max(round(seconds / 60), 0)
+def _minutes(time: timedelta, sent: float | None) -> float:
+    """Return the minutes that the shop sent if they hold, and otherwise whole minutes.
+
+    Clients in .NET refuse fractions, and send none. The times of the invoice are exact in any case.
+    """
+    if sent is not None and abs(time - timedelta(minutes=sent)) < _SAME:
+        return sent
+    return max(round(time / timedelta(minutes=1)), 0)
 
 
 def _tolerance_percent(facts: InvoiceFacts) -> float:

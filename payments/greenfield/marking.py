@@ -1,9 +1,11 @@
 """Marks by hand: a shop declares an invoice as settled or as invalid (POST /invoices/{id}/status)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from payments.greenfield.facts import InvoiceFacts, Mark
 from payments.greenfield.state import InvoiceState, InvoiceStatus, state_of
+from payments.status import assess
 
 
 class MarkingError(ValueError):
@@ -44,3 +46,10 @@ def read_marking(facts: InvoiceFacts, wanted: object) -> Marking:
         return Marking(Mark.INVALID)
     is_money_waiting = facts.is_late and not facts.status.is_covered
     return Marking(None, accepts_late_money=True) if is_money_waiting else Marking(Mark.SETTLED)
+
+
+def with_late_money(facts: InvoiceFacts, as_of: datetime) -> InvoiceFacts:
+    """Return the facts as they are when the late money of an expired invoice is accepted."""
+    terms = replace(facts.terms, is_late_accepted=True)
+    assessed = assess(terms, facts.outputs, tip_height=facts.tip_height, as_of=as_of, was_confirmed=False)
+    return replace(facts, terms=terms, status=assessed.status, mark=None)

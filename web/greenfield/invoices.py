@@ -8,7 +8,8 @@ from models.decision import DecidedBy
 from models.invoice import archive_invoice, replace_metadata
 from models.payment import PaymentRequest, payment_by_reference
 from payments.greenfield.facts import order_id_in
-from payments.greenfield.marking import MarkingError, read_marking
+from payments.greenfield.invoice import invoice_document
+from payments.greenfield.marking import MarkingError, read_marking, with_late_money
 from payments.greenfield.payment_methods import payment_methods
 from web.greenfield.body import member, read_body
 from web.greenfield.documents import document_as_now, documents_of, facts_of_all
@@ -44,8 +45,9 @@ def list_payment_methods(call: Request, invoice: str) -> Content:
 def mark(call: Request, invoice: str) -> Content:
     """POST …/status: the invoice. The mark is a claim of the shop, and the payment stays as it is.
 
-    An expired invoice with late money is settled by an acceptance of this money. The daemon computes the new
-    status shortly afterwards. Raise Problem 422 for a status that the invoice cannot get by hand.
+    An expired invoice with late money is settled by an acceptance of this money. The response already has
+    the status that the daemon computes and stores shortly afterwards. Raise Problem 422 for a status that the
+    invoice cannot get by hand.
     """
     wanted = member(read_body(call), "status")
     for _ in range(_ATTEMPTS):
@@ -59,6 +61,9 @@ def mark(call: Request, invoice: str) -> Content:
         if request_marking(payment, marking, call.now, call.writers.transaction, DecidedBy.API):
             effect = "late money accepted" if marking.mark is None else marking.mark.value
             log.info("invoice marked", payment=payment.reference, seller=payment.seller_id, mark=effect)
+            if marking.accepts_late_money:
+                accepted = with_late_money(facts, call.now)
+                return ok(invoice_document(accepted, public_url=call.settings.public_url))
             return ok(document_as_now(payment, call.settings))
     raise unavailable("no-database", "the invoice changes at the moment; nothing was marked, try again")
 

@@ -251,8 +251,10 @@ def test_a_speed_policy_is_a_number_of_confirmations(
 def test_times_are_in_minutes_and_cut_instead_of_refused(plugin: Plugin) -> None:
     half = plugin.create(checkout={"expirationMinutes": 0.5})
     assert half["expirationTime"] == CREATED + 30
+    assert half["checkout"]["expirationMinutes"] == 0.5
     year = plugin.create(checkout={"expirationMinutes": 525_600, "monitoringMinutes": 20_000})
     assert year["expirationTime"] == CREATED + 86_400
+    assert year["checkout"]["expirationMinutes"] == 1440
     assert year["monitoringExpiration"] == CREATED + 86_400 + 20_000 * 60
     short = plugin.create(checkout={"monitoringMinutes": 1})
     assert short["monitoringExpiration"] == CREATED + 900 + 604_800

@@ -355,10 +355,12 @@ def test_a_confirmed_payment_cannot_be_marked(plugin: Plugin) -> None:
 
 
 def test_settled_accepts_late_money(plugin: Plugin) -> None:
-    """The money then counts, so the mark is no claim."""
+    """The money then counts, so the mark is no claim. The response has the state that follows."""
     invoice = in_scene(plugin, "late")
     found = good(plugin.of_store("POST", f"/invoices/{invoice['id']}/status", {"status": "Settled"}))
-    assert (found["status"], found["additionalStatus"]) == ("Expired", "PaidPartial")
+    assert (found["status"], found["additionalStatus"]) == ("Processing", "None")
+    assert found["paidAmount"] == found["amount"] == "135.99"
+    assert plugin.get(f"/invoices/{invoice['id']}")["status"] == "Expired"
     assert [command.kind for command in DaemonCommand.select()] == [ACCEPT]
     assert row_of(invoice).marked is None
     good(plugin.of_store("POST", f"/invoices/{invoice['id']}/status", {"status": "Settled"}))
