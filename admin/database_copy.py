@@ -18,6 +18,7 @@ from models.db.leadership import DaemonEpoch
 from models.db.sqlite import stream
 from models.decision import Decision
 from models.delivery import Delivery
+from models.link import Link
 from models.operator_session import FailedLogin, LoginAttempt, OperatorSalt, OperatorSession
 from models.outbox import Event, Message
 from models.output import Output, WatchedOutpoint
@@ -33,6 +34,7 @@ TABLES: tuple[type[Table], ...] = (
     ApiKey,
     Webhook,
     Address,
+    Link,
     PaymentRequest,
     Output,
     WatchedOutpoint,

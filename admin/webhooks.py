@@ -36,6 +36,7 @@ from models.webhook import (
     webhook_by_reference,
 )
 from payments.greenfield.delivery import INVOICE_EVENTS
+from payments.link import LinkEvent
 from payments.status import EventType
 
 MAX_WAIT_SECONDS = 60
@@ -314,7 +315,7 @@ def _awaited(row: Webhook, delivery_id: int) -> Delivery | None:
 
 def _event_types(events: Sequence[str], kind: str) -> list[str] | None:
     """Return the types of events, or None for all. Raise UsageError for an unknown type."""
-    known = [each.value for each in EventType] if kind == STANDARD else list(INVOICE_EVENTS)
+    known = [each.value for each in (*EventType, *LinkEvent)] if kind == STANDARD else list(INVOICE_EVENTS)
     unknown = [event for event in events if event not in known]
     if unknown:
         raise click.UsageError(

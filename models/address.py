@@ -188,6 +188,12 @@ def has_free_address(seller_id: str) -> bool:
     return database.execute_sql(query, (seller_id,)).fetchone() is not None
 
 
+def free_count_for(seller_id: str, limit: int) -> int:
+    """Return the number of free addresses of the seller's wallet, at most `limit`."""
+    query = with_paramstyle(f"SELECT count(*) FROM ({_FREE_OF_SELLER} LIMIT ?) AS free")  # noqa: S608
+    return int(database.execute_sql(query, (seller_id, limit)).fetchone()[0])
+
+
 def claim_address(now: datetime, seller_id: str = "") -> Address | None:
     """Claim the oldest free address of the seller's wallet. Return None if that wallet has none.
 

@@ -14,7 +14,8 @@ from models.db.connection import JsonField, Table, UtcDateTimeField, database, i
 from models.payment import PaymentRequest
 from models.webhook import Webhook, random_text
 from payments.greenfield.delivery import delivery_reference
-from payments.status import EventType
+from payments.link import LinkEvent
+from payments.notifications import ReportedEvent
 
 EMAIL, WEBHOOK = "email", "webhook"
 
@@ -23,7 +24,7 @@ _HARMLESS = ("HTTP ", "the seller", "the endpoint", "the event", "an error in No
 
 
 class Event(Table):
-    """A change of a request, with the request as it was then.
+    """A change of a request, with the request as it was then, or of the link of a request, with that link.
 
     `revision` is the revision of the request after the change. It prevents two events for one change.
     `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` is the sentence on
@@ -133,7 +134,7 @@ def error_for_seller(message: Message) -> str | None:
 
 def add_event(
     payment: PaymentRequest,
-    event_type: EventType,
+    event_type: ReportedEvent,
     document: Any,
     now: datetime,
     late_text: str | None = None,
@@ -217,7 +218,8 @@ def events_of(payment: PaymentRequest) -> list[Event]:
 
 def outputs_in_last_event(payment: PaymentRequest) -> set[tuple[str, int]]:
     """Return (txid, vout) of every output in the newest event of this request, live or not."""
-    newest = Event.select(Event.payload).where(Event.payment == payment).order_by(Event.id.desc()).limit(1)
+    is_its = (Event.payment == payment) & Event.type.not_in(list(LinkEvent))
+    newest = Event.select(Event.payload).where(is_its).order_by(Event.id.desc()).limit(1)
     return {(part["txid"], part["vout"]) for event in newest for part in event.payload["transactions"]}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import peewee
@@ -21,8 +22,11 @@ from models.db.connection import (
     placeholders,
     with_paramstyle,
 )
+from models.link import Link
 from models.seller import Seller
 from models.wallet import BITCOIND
+from payments.link import LinkPart
+from payments.money import in_units
 from payments.status import Assessment, LastKnownState, Status, Terms
 
 _LATEST = 5_000
@@ -45,10 +49,15 @@ class PaymentRequest(Table):
     the shop marked the invoice by hand. `first_covered_at` and `first_confirmed_at` stay when the money is
     gone again. `invoice_reported` is what the endpoints of the kind `btcpay` have received
     (payments/greenfield/events.py). It is None before their first event.
+
+    A request of a payment link has two figures for its link: `counted_sats`, the live money that is in time
+    or accepted, and `link_units`, its worth in the smallest unit of the currency. Both are None before the
+    first assessment, and without a link.
     """
 
     seller_id: str
     address_id: int
+    link_id: int | None
     id = peewee.BigAutoField()
     reference = peewee.CharField(max_length=32, unique=True)
     seller = peewee.ForeignKeyField(Seller, on_delete="RESTRICT")
@@ -77,6 +86,7 @@ class PaymentRequest(Table):
     archived_at = UtcDateTimeField(null=True)
     marked = peewee.CharField(max_length=8, null=True)
     marked_at = UtcDateTimeField(null=True)
+    link = peewee.ForeignKeyField(Link, null=True, on_delete="RESTRICT", index=False)
 
     late_accepted_at = UtcDateTimeField(null=True)
     cancelled_at = UtcDateTimeField(null=True)
@@ -99,6 +109,8 @@ class PaymentRequest(Table):
     revision = peewee.IntegerField(default=0)
     reassess_at_height = peewee.IntegerField(null=True)
     reassess_at = UtcDateTimeField(null=True)
+    counted_sats = peewee.BigIntegerField(null=True)
+    link_units = peewee.BigIntegerField(null=True)
 
     class Meta:
         indexes = ((("seller", "idempotency_key"), True),)
@@ -119,7 +131,15 @@ class PaymentRequest(Table):
             monitored_until=self.monitored_until,
             late_accepted_until=self.late_accepted_until,
             is_late_accepted=self.late_accepted_at is not None,
+            is_part=self.link_id is not None,
         )
+
+    @property
+    def link_part(self) -> LinkPart:
+        """Return what this request counts for its link, as of its last assessment."""
+        is_covered = Status(self.status).is_covered
+        sats = self.counted_sats or 0
+        return LinkPart(Decimal(self.amount_fiat), self.currency, Decimal(self.price), sats, is_covered)
 
     @property
     def standing(self) -> LastKnownState:
@@ -156,6 +176,9 @@ class PaymentRequest(Table):
             self.late_accepted_at = None
         self.reassess_at_height = assessment.reassess_at_height
         self.reassess_at = assessment.reassess_at
+        if self.link_id is not None:
+            self.counted_sats = assessment.counted_sats
+            self.link_units = in_units(self.link_part.worth, self.currency)
 
 
 ASSESSED = (
@@ -178,6 +201,8 @@ ASSESSED = (
     PaymentRequest.invoice_reported,
     PaymentRequest.reassess_at_height,
     PaymentRequest.reassess_at,
+    PaymentRequest.counted_sats,
+    PaymentRequest.link_units,
 )
 _CHANGES = ", ".join(f"{field.column_name} = ?" for field in ASSESSED)
 # The text contains only column names and placeholders.

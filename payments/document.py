@@ -64,9 +64,11 @@ def payment_document(
     tip_height: int,
     network: str | None,
     public_url: str,
+    link_reference: str | None = None,
 ) -> dict[str, Any]:
     """Return the request as JSON values, at the tip at which its status was computed.
 
+    `link_reference` is the id of the payment link that made the request, or None.
     `tip_height` is the published height. `network` is None before the daemon has first reached bitcoind.
     docs/spec.md 4 lists the field names. A cover that needs a coinbase output requires more confirmations
     than agreed.
@@ -90,6 +92,7 @@ def payment_document(
         "note": request.note,
         "label": request.label,
         "metadata": request.metadata,
+        "link_id": link_reference,
         "redirect_url": request.redirect_url,
         "status": request.status,
         "confirmations": depth(request.covered_height, tip_height),

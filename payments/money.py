@@ -114,6 +114,21 @@ def sats_to_fiat(amount_sats: int, price: Decimal, currency: str) -> Decimal:
     return exact_fiat(amount_sats, price).quantize(unit, ROUND_HALF_UP, Context(prec=EXACT.prec))
 
 
+def round_down(amount: Decimal, currency: str) -> Decimal:
+    """Return the amount with exactly as many decimals as its currency has, rounded down."""
+    return from_units(in_units(amount, currency), currency)
+
+
+def in_units(amount: Decimal, currency: str) -> int:
+    """Return the amount in the smallest unit of its currency, such as cents, rounded down."""
+    return int(EXACT.scaleb(amount, currency_exponent(currency)))
+
+
+def from_units(units: int, currency: str) -> Decimal:
+    """Return an amount in the smallest unit of its currency as an amount of the currency."""
+    return EXACT.scaleb(Decimal(units), -currency_exponent(currency))
+
+
 def apply_spread(price: Decimal, percent: Decimal) -> Decimal:
     """Return the price less `percent` of it, exactly. A lower price makes the amount in bitcoin larger."""
     return EXACT.scaleb(EXACT.multiply(price, EXACT.subtract(Decimal(100), percent)), -2)

@@ -5,22 +5,31 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from payments.document import Document, timestamp
+from payments.link import LinkEvent
 from payments.status import EventType
 
+ReportedEvent = EventType | LinkEvent
+"""The type of an event of a payment request, or of a payment link."""
 
-def should_email_operator(event_type: EventType, document: Document) -> bool:
+
+def read_event_type(text: str) -> ReportedEvent:
+    """Return the type of a stored event. Raise ValueError for an unknown type."""
+    return LinkEvent(text) if text in list(LinkEvent) else EventType(text)
+
+
+def should_email_operator(event_type: ReportedEvent, document: Document) -> bool:
     """Return whether the operator receives an email about the event. docs/spec.md 3, the table of events."""
     if event_type is EventType.EXPIRED:
         return bool(document["received_sats"] > 0)
     return event_type is not EventType.UNDERPAID
 
 
-def is_urgent(event_type: EventType) -> bool:
+def is_urgent(event_type: ReportedEvent) -> bool:
     """Return whether the email is marked as urgent."""
-    return event_type is EventType.REVERTED
+    return event_type in (EventType.REVERTED, LinkEvent.REVERTED)
 
 
-def webhook_body(event_type: EventType, created_at: datetime, document: Document) -> bytes:
+def webhook_body(event_type: ReportedEvent, created_at: datetime, document: Document) -> bytes:
     """Return the JSON of an event, in ASCII. Each attempt sends the same bytes, so its signature matches."""
     return _body(event_type.value, created_at, document)
 

@@ -109,6 +109,8 @@ class Terms:
 
     Late money that comes until `late_accepted_until` counts as money in time. None means that it never does.
     `is_late_accepted` means that the seller or the operator accepted the late money. It has no deadline.
+    `is_part` means that the request belongs to a payment link (payments/link.py). The money that came in time
+    then counts for the link even if it does not cover the request.
     """
 
     amount_sats: int
@@ -118,6 +120,7 @@ class Terms:
     monitored_until: datetime
     late_accepted_until: datetime | None = None
     is_late_accepted: bool = False
+    is_part: bool = False
 
     @property
     def needed_sats(self) -> int:
@@ -169,9 +172,10 @@ class Assessment:
 
     `covered_height` is the height of the block that completed the cover. It is None while the request is not
     covered, or while the cover needs an output in the mempool. `confirmations_required` is the depth at which
-    this cover is confirmed. This depth is larger than agreed if the cover needs a coinbase output. The
-    request must be assessed again at the height `reassess_at_height` and at the time `reassess_at`, even if
-    its facts stay the same. Both are None if only a change of the facts can change the state.
+    this cover is confirmed. This depth is larger than agreed if the cover needs a coinbase output.
+    `counted_sats` is the live money that is in time, or accepted. The request must be assessed again at the
+    height `reassess_at_height` and at the time `reassess_at`, even if its facts stay the same. Both are None
+    if only a change of the facts can change the state.
     """
 
     status: Status
@@ -179,6 +183,7 @@ class Assessment:
     confirmations_required: int
     covered_height: int | None
     received_sats: int
+    counted_sats: int
     due_sats: int
     overpaid_sats: int
     is_late: bool
@@ -229,20 +234,23 @@ def assess(
         status = _status_uncovered(is_expired, bool(live))
     else:
         status = _status_covered(tip_height, covered_height, confirmed_height, was_confirmed)
-    is_closed = _is_closed(terms, status, live, tip_height, as_of)
+    next_part_height = None if is_covered else _next_part_height(counted, terms, tip_height)
+    is_closed = next_part_height is None and _is_closed(terms, status, live, tip_height, as_of)
+    next_height = next_part_height or _next_height(status, confirmed_height, live)
     return Assessment(
         status=status,
         confirmations=0 if covered_height is None else max(tip_height - covered_height + 1, 0),
         confirmations_required=_required(terms, tip_height, covered_height, confirmed_height),
         covered_height=covered_height,
         received_sats=received_sats,
+        counted_sats=_total(counted),
         due_sats=0 if is_covered else max(terms.amount_sats - received_sats, 0),
         overpaid_sats=max(received_sats - terms.amount_sats, 0),
         is_late=is_expired and not is_in_time and received_sats >= terms.needed_sats,
         is_closed=is_closed,
         received_at=covered_since(counted, terms.needed_sats) if is_covered else None,
         txid=live[0].txid if live else None,
-        reassess_at_height=None if is_closed else _next_height(status, confirmed_height, live),
+        reassess_at_height=None if is_closed else next_height,
         reassess_at=None if is_closed else _next_deadline(terms, is_in_time, as_of),
     )
 
@@ -365,6 +373,14 @@ def _next_height(status: Status, confirmed_height: float, live: list[ReceivedOut
     if status is Status.CONFIRMED and all(r.block_height is not None for r in live):
         return _closing_height(live)
     return None
+
+
+def _next_part_height(counted: list[ReceivedOutput], terms: Terms, tip_height: int) -> int | None:
+    """Return the next tip height at which more money of an uncovered part of a link is confirmed, or None."""
+    if not terms.is_part:
+        return None
+    heights = (receipt.confirmed_height(terms.confirmations_required) for receipt in counted)
+    return min((int(height) for height in heights if tip_height < height < float("inf")), default=None)
 
 
 def _next_deadline(terms: Terms, is_in_time: bool, as_of: datetime) -> datetime | None:

@@ -13,7 +13,7 @@ from models.db.connection import TRANSIENT_ERRORS
 from payments.greenfield.permissions import CREATE_INVOICES, MODIFY_INVOICES, VIEW_INVOICES
 from web.api import create_payment as purchase
 from web.api import docs_page as manual
-from web.api import events, openapi, payments, rates
+from web.api import events, links, openapi, payments, rates
 from web.api import payment_list as catalogue
 from web.api import spellbook as triggers
 from web.auth.access import (
@@ -49,6 +49,8 @@ from web.http.wsgi import (
     check_spelling,
     internal_error,
 )
+from web.links import page as link_page
+from web.links import pay as link_payment
 from web.monitoring import health, metrics
 from web.operator import (
     connect,
@@ -91,10 +93,18 @@ ROUTES: tuple[tuple[str, str, Access, Handler], ...] = (
         _MAY_MODIFY,
         events.redeliver,
     ),
+    ("POST", "/api/v1/links", _MAY_CREATE, links.create),
+    ("GET", "/api/v1/links", _MAY_VIEW, links.list_links),
+    ("GET", "/api/v1/links/<reference>", _MAY_VIEW, links.show),
+    ("POST", "/api/v1/links/<reference>/close", _MAY_MODIFY, links.close),
     ("GET", "/api/v1/rates", _MAY_VIEW, rates.list_rates),
     ("GET", "/pay/<reference>", allow_anonymous, checkout.show),
     ("GET", "/pay/<reference>/status", allow_anonymous, checkout.status),
     ("GET", "/pay/<reference>/qr.svg", allow_anonymous, checkout.qr),
+    ("GET", "/l/<reference>", allow_anonymous, link_page.show),
+    ("GET", "/l/<reference>/qr.svg", allow_anonymous, link_page.qr),
+    ("GET", "/l/<reference>/pay", allow_anonymous, link_payment.back),
+    ("POST", "/l/<reference>/pay", allow_anonymous, link_payment.pay),
     ("GET", "/static/<name>", allow_anonymous, static_files.serve),
     ("GET", "/robots.txt", allow_anonymous, static_files.robots),
     ("GET", "/favicon.ico", allow_anonymous, static_files.favicon),
@@ -170,6 +180,7 @@ _CONVERTERS: Mapping[Handler, Converter] = MappingProxyType(
     {
         checkout.show: problem_page,
         **dict.fromkeys(_INVOICES, framed_problem_page),
+        **dict.fromkeys((link_page.show, link_payment.back, link_payment.pay), link_page.link_problem_page),
         **dict.fromkeys((handler for *_, handler in TRIGGERS), triggers.fault),
         **dict.fromkeys((connect.show, connect.approve, invoice.lead_to_operator), operator_problem_page),
         **dict.fromkeys((handler for *_, handler in GREENFIELD), greenfield.in_greenfield_form),
@@ -203,7 +214,7 @@ def _misdirected(problem: Answer, environ: Environ) -> Content:
 
 
 def _reader_of(path: str, handler: Handler) -> Reader:
-    if handler in (checkout.show, manual.show):
+    if handler in (checkout.show, link_page.show, manual.show):
         return Reader.CUSTOMER
     if any(handler is shown for *_, shown in BTCPAY if shown is not static_files.modal):
         return Reader.SHOP

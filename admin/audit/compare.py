@@ -8,7 +8,7 @@ from admin.audit.node import FoundOutput, NodeReader, NodeState, WalletPayment
 from admin.audit.stored import StoredPayment, Unrequested
 from models.output import MEMPOOL, MINED, REPLACED, Output
 from models.payment import ANY_HEIGHT
-from payments.notifications import should_email_operator
+from payments.notifications import read_event_type, should_email_operator
 from payments.status import EventType, ReceivedOutput, Status, assess
 
 BLOCK_CLOCK = timedelta(hours=2)
@@ -178,7 +178,7 @@ class _Reported:
     def __init__(self, entry: StoredPayment) -> None:
         self.is_covered = self.is_confirmed = self.is_expired = self.has_late_money = False
         for event in entry.events:
-            kind = EventType(event.type)
+            kind = read_event_type(event.type)
             if kind is EventType.RECEIVED:
                 self.is_covered, self.is_expired = True, False
             elif kind is EventType.CONFIRMED:
@@ -206,7 +206,9 @@ def _of_events(entry: StoredPayment) -> Iterator[str]:
     }
     yield from (f"event {kind.value} is missing" for kind, is_missing in missing.items() if is_missing)
     for event in entry.events:
-        if event.id not in entry.mailed_ids and should_email_operator(EventType(event.type), event.payload):
+        if event.id not in entry.mailed_ids and should_email_operator(
+            read_event_type(event.type), event.payload
+        ):
             yield f"event {event.type} {event.reference} has no email"
 
 

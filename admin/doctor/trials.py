@@ -7,7 +7,7 @@ from admin.doctor.findings import Finding, ok, wrong
 from config import Maildir, Settings
 from config.command import manage_command
 from daemon.delivery.cures import START_PROXY
-from daemon.delivery.emails import EmailContent
+from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender, is_accepted
 from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, reason

@@ -9,6 +9,7 @@ import structlog
 
 from config import Settings
 from daemon.chain.invoices import may_have_events, take_events
+from daemon.chain.links import LinkChange, store_link_changes
 from daemon.counters import Counters
 from daemon.unit_of_work import unit_of_work
 from models.address import references_for
@@ -28,10 +29,12 @@ from models.payment import (
     publish_heights,
     store_assessments,
 )
+from models.queries.links import link_references
 from models.queries.pricing import late_money_of
 from models.webhook import BTCPAY, STANDARD, Webhook, webhooks_for
 from payments.document import payment_document
 from payments.greenfield.events import Body
+from payments.link import LinkEvent
 from payments.notifications import should_email_operator
 from payments.status import Assessment, EventType, LastKnownState, Status, assess, events_between
 
@@ -41,7 +44,7 @@ AT_ONCE = 200
 """Requests in one transaction. A web process that creates a request waits at most for so many."""
 
 
-_NEEDS_A_DECISION = (EventType.LATE, EventType.REVERTED, EventType.EXTRA)
+_NEEDS_A_DECISION = (EventType.LATE, EventType.REVERTED, EventType.EXTRA, LinkEvent.REVERTED)
 
 
 class StatusConflict(Exception):
@@ -53,6 +56,7 @@ class _Change:
     """The assessment of a request, with its state before and the events of the change.
 
     `events` are for standard endpoints and emails, and `invoice_events` for the endpoints of BTCPay's kind.
+    `link_changes` has the change of its payment link, if there is one.
     """
 
     payment: PaymentRequest
@@ -61,14 +65,19 @@ class _Change:
     after: Assessment
     events: tuple[EventType, ...]
     invoice_events: list[Body] = field(default_factory=list)
+    link_changes: list[LinkChange] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """A change that may have events, with the address of its request, and its seller's endpoints by kind."""
+    """A change that may have events, with the address of its request, and its seller's endpoints by kind.
+
+    `link_id` is the public identifier of its payment link, or None.
+    """
 
     change: _Change
     address: str
+    link_id: str | None
     standard: list[Webhook]
     btcpay: list[Webhook]
 
@@ -172,6 +181,9 @@ class Assessor:
         note_gaps([output for change in changes for output in change.outputs], now)
         forget_spends([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
         self._store(reports, tip_height, now)
+        by_id = {change.payment.id: change for change in changes}
+        for each in store_link_changes(payments, tip_height, now, self._settings):
+            by_id[each.payment.id].link_changes.append(each)
         return changes
 
     def _reports(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> list[_Report]:
@@ -185,12 +197,15 @@ class Assessor:
         webhooks = webhooks_for({change.payment.seller_id for change in some}, STANDARD, BTCPAY)
         some = [c for c in some if c.events or _of_kind(webhooks.get(c.payment.seller_id, ()), BTCPAY)]
         addresses = references_for({change.payment.address_id for change in some})
+        links = link_references([change.payment for change in some])
         reports = []
         for change in some:
             payment = change.payment
             address, _ = addresses[payment.address_id]
             endpoints = webhooks.get(payment.seller_id, ())
-            report = _Report(change, address, _of_kind(endpoints, STANDARD), _of_kind(endpoints, BTCPAY))
+            link_id = links.get(payment.link_id or 0)
+            kinds = (_of_kind(endpoints, STANDARD), _of_kind(endpoints, BTCPAY))
+            report = _Report(change, address, link_id, *kinds)
             if report.btcpay:
                 before = change.before.status
                 events = take_events(payment, before, change.outputs, address, tip_height, now)
@@ -219,6 +234,7 @@ class Assessor:
             tip_height=tip_height,
             network=network,
             public_url=self._settings.public_url,
+            link_reference=report.link_id,
         )
         late_text = self._late_text(change, now)
         for event_type in change.events:
@@ -282,4 +298,8 @@ def _lines(change: _Change) -> list[_Line]:
         "due_sats": after.due_sats,
         "txid": after.txid,
     }
-    return [_Line(name, change.payment.reference, facts) for name in names]
+    lines = [_Line(name, change.payment.reference, facts) for name in names]
+    for each in change.link_changes:
+        of_link = {"seller": each.link.seller_id, "link": each.link.reference}
+        lines.append(_Line(each.event.value, change.payment.reference, of_link))
+    return lines

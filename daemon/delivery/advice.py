@@ -77,6 +77,12 @@ def _expired(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
     received = _received_btc(document)
     if not document["due_sats"]:
         return _late(document, how_to_accept)
+    if document.get("link_id"):
+        return _advice(
+            f"Payment expired with {received} received",
+            f"{_paid_part(document)} The money that came in time counts for the payment link "
+            f"{document['link_id']}, and the page of the link requests the rest.",
+        )
     return _advice(
         f"Payment expired with {received} received",
         f"{_paid_part(document)} The time to pay is over, so the order is not paid.",

@@ -19,7 +19,9 @@ from config import Settings
 from config.command import manage_command
 from daemon import failpoint
 from daemon.counters import Counters
-from daemon.delivery.emails import EmailContent, EmailContext, render_email
+from daemon.delivery.email_layout import EmailContent
+from daemon.delivery.emails import EmailContext, render_email
+from daemon.delivery.link_emails import render_link_email
 from daemon.delivery.queue import (
     Attempt,
     bring_forward,
@@ -43,7 +45,8 @@ from payments.greenfield.delivery import (
     is_final_refusal,
     is_server_error,
 )
-from payments.notifications import is_urgent, message_id
+from payments.link import LinkEvent
+from payments.notifications import is_urgent, message_id, read_event_type
 from payments.status import EventType
 
 log = structlog.get_logger(__name__)
@@ -225,9 +228,10 @@ class OutboxWorker(Worker):
         if message.channel != EMAIL:
             return send_webhook(self._webhooks, message, self._clock())
         event = message.event
-        event_type = rendered(EventType, event.type)
+        event_type = rendered(read_event_type, event.type)
         context = _context(event, self._settings)
-        text = rendered(render_email, event_type, event.payload, context)
+        render = render_link_email if isinstance(event_type, LinkEvent) else render_email
+        text = rendered(render, event_type, event.payload, context)
         reference = message_id(event.reference, self._settings.mail_from)
         urgent = is_urgent(event_type)
         self._mailer.send(message.recipient, text, reference, is_urgent=urgent, now=self._clock())
@@ -292,7 +296,9 @@ class OutboxWorker(Worker):
 
 def _context(event: Event, settings: Settings) -> EmailContext:
     payment = event.payment
-    page_url = f"{settings.public_url}/operator/payments/{payment.reference}"
+    link_id = event.payload.get("link_id") if event.type in list(LinkEvent) else None
+    path = f"payments/{payment.reference}" if link_id is None else f"links/{link_id}"
+    page_url = f"{settings.public_url}/operator/{path}"
     return EmailContext(
         explorer_url=settings.explorer_url,
         command=manage_command(),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from config import Maildir, Proxy, SmtpServer
 from daemon.delivery.cures import CORRECT_ADDRESS, CORRECT_LOGIN, cure_for
-from daemon.delivery.emails import MAX_SUBJECT_CHARACTERS, EmailContent
+from daemon.delivery.email_layout import MAX_SUBJECT_CHARACTERS, EmailContent
 from daemon.net.errors import (
     NeedsProxy,
     NotReady,

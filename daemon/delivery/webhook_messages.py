@@ -9,8 +9,7 @@ from daemon.net.errors import PermanentFailure, reason
 from models.outbox import Message
 from models.webhook import BTCPAY, Webhook
 from payments.greenfield.delivery import delivery_body
-from payments.notifications import trial_body, webhook_body
-from payments.status import EventType
+from payments.notifications import read_event_type, trial_body, webhook_body
 
 
 class SendsWebhooks(Protocol):
@@ -79,7 +78,7 @@ def _standard_body(message: Message) -> bytes:
     event = message.event if message.event_id is not None else None
     if event is None:
         return trial_body(message.webhook.seller_id, message.created_at)
-    event_type = rendered(EventType, event.type)
+    event_type = rendered(read_event_type, event.type)
     body: bytes = rendered(webhook_body, event_type, event.created_at, event.payload)
     return body
 

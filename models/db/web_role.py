@@ -24,7 +24,11 @@ _TERMS = (
     "reference seller_id amount_fiat currency price price_at price_source amount_sats tolerance_sats "
     "address_id confirmations_required created_at expires_at monitored_until late_accepted_until note label "
     "redirect_url metadata idempotency_key idempotency_digest reassess_at reassess_at_height order_id "
-    "checkout"
+    "checkout link_id"
+).split()
+_LINK_TERMS = (
+    "reference seller_id title description order_id note amount_fiat currency minimum maximum suggested "
+    "due_at is_reusable confirmations expires_in redirect_url thanks created_at"
 ).split()
 _STARTING_VALUES = {
     "status": "'new'",
@@ -66,6 +70,8 @@ WEB_RIGHTS: Mapping[str, Rights] = MappingProxyType(
             INSERT: [*_TERMS, *_STARTING_VALUES],
             UPDATE: "acknowledged_sats archived_at marked marked_at metadata order_id".split(),
         },
+        # A link can be closed, but only the daemon marks it as paid.
+        "link": {READ: WHOLE_ROW, INSERT: _LINK_TERMS, UPDATE: ["closed_at"]},
         "output": _READ_ALONE,
         "block": _READ_ALONE,
         "event": {READ: WHOLE_ROW, UPDATE: ["acknowledged_at"]},
@@ -97,6 +103,7 @@ _SEQUENCES = (
     "decision_id_seq",
     "api_key_id_seq",
     "webhook_id_seq",
+    "link_id_seq",
 )
 
 _POLICIES: Mapping[str, Mapping[str, str]] = MappingProxyType(

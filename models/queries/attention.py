@@ -13,6 +13,7 @@ from peewee import SQL
 
 from models.db.connection import database
 from models.decision import DecidedBy, DecisionKind, add_decision, last_decision
+from models.link import Link
 from models.outbox import Event, Message
 from models.payment import PaymentRequest
 from payments.money import DUST_LIMIT_SATS
@@ -52,7 +53,7 @@ def needs_action(need: ActionNeeded) -> Any:
         case ActionNeeded.LATE:
             return money & is_expired & PaymentRequest.is_late
         case ActionNeeded.PART:
-            return money & is_expired & ~PaymentRequest.is_late
+            return money & is_expired & ~PaymentRequest.is_late & ~_counts_for_its_link()
         case ActionNeeded.EXTRA:
             return money & ~is_expired & (PaymentRequest.overpaid_sats >= DUST_LIMIT_SATS)
         case ActionNeeded.REVERTED:
@@ -60,6 +61,13 @@ def needs_action(need: ActionNeeded) -> Any:
             return PaymentRequest.id.in_(Event.select(Event.payment).where(_REVERTED)) & ~is_back
         case ActionNeeded.UNDELIVERED:
             return PaymentRequest.id.in_(Message.select(Message.payment).where(GIVEN_UP))
+
+
+def _counts_for_its_link() -> Any:
+    """Return the condition that all money of a request counts for its single-use link."""
+    single_use = Link.select(Link.id).where(~Link.is_reusable)
+    is_its_part = PaymentRequest.link.is_null(False) & PaymentRequest.link.in_(single_use)
+    return is_its_part & (PaymentRequest.counted_sats == PaymentRequest.received_sats)
 
 
 def action_counts() -> Mapping[ActionNeeded, int]:

@@ -24,6 +24,8 @@ class Checkout:
 
     `assessed_height` is the tip at which its status was computed. `network` is None before the
     daemon has first reached bitcoind. `options` are those of the Greenfield invoice, as the shop sent them.
+    `thanks` is the text of the payment link that made the request, or "". `is_part` means that all of its money
+    counts for a single-use link, whose page requests the rest.
     """
 
     reference: str
@@ -50,12 +52,14 @@ class Checkout:
     marked: str | None
     was_covered: bool
     was_confirmed: bool
+    thanks: str
     options: Mapping[str, Any]
     expires_at: datetime
     received_at: datetime | None
     confirmed_at: datetime | None
     is_late: bool
     is_closed: bool
+    is_part: bool
     parts: tuple[Part, ...]
 
 
@@ -66,11 +70,14 @@ _QUERY = """
         coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
         (SELECT coalesce(network, chain) FROM daemon_report),
         s.id, s.name, s.support, p.marked, p.first_covered_at IS NOT NULL, p.first_confirmed_at IS NOT NULL,
-        p.checkout, p.expires_at, p.received_at, p.confirmed_at, p.is_late, p.closed_at IS NOT NULL,
+        coalesce(k.thanks, ''), p.checkout, p.expires_at, p.received_at, p.confirmed_at,
+        p.is_late, p.closed_at IS NOT NULL,
+        k.id IS NOT NULL AND NOT k.is_reusable AND p.counted_sats = p.received_sats,
         o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id
         JOIN seller s ON s.id = p.seller_id
+        LEFT JOIN link k ON k.id = p.link_id
         LEFT JOIN output o ON o.address_id = p.address_id
     WHERE p.reference = ? ORDER BY o.id
 """
@@ -85,8 +92,8 @@ def checkout_of(reference: str) -> Checkout | None:
         return None
     width = len(Part._fields)
     parts = tuple(Part(*row[-width:]) for row in found if row[-width] is not None)
-    *columns, options, expires_at, received_at, confirmed_at, is_late, is_closed = found[0][:-width]
+    *columns, options, expires_at, received_at, confirmed_at, is_late, is_closed, is_part = found[0][:-width]
     times = [PaymentRequest.expires_at.python_value(time) for time in (expires_at, received_at, confirmed_at)]
     sent = PaymentRequest.checkout.python_value(options) or {}
-    values = [*columns, sent, *times, bool(is_late), bool(is_closed), parts]
+    values = [*columns, sent, *times, bool(is_late), bool(is_closed), bool(is_part), parts]
     return Checkout(*values)

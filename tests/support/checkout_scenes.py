@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from models.payment import PaymentRequest
+from tests.support.rows import new_link
 from tests.support.web_server import TIP, WebServer, pay, stored
 
 THIEF = "9c" * 32
@@ -41,6 +42,7 @@ SCENES: Mapping[str, tuple[Row, Row | None]] = MappingProxyType(
         ),
         "expired": (EXPIRED, None),
         "expired_partly": ({**PART, **EXPIRED}, {"amount_sats": PART_SATS}),
+        "expired_part": ({**PART, **EXPIRED, "counted_sats": PART_SATS}, {"amount_sats": PART_SATS}),
         "late": ({**RECEIVED, **EXPIRED, "is_late": True}, {"amount_sats": DUE_SATS}),
         "replaced": ({}, {"state": "replaced", "replaced_by": THIEF}),
         "dropped": ({}, {"state": "dropped"}),
@@ -49,7 +51,9 @@ SCENES: Mapping[str, tuple[Row, Row | None]] = MappingProxyType(
         "expired_dropped": (EXPIRED, {"state": "dropped"}),
     }
 )
-OVER = frozenset({"ending", "expired", "expired_partly", "late", "expired_replaced", "expired_dropped"})
+OVER = frozenset(
+    {"ending", "expired", "expired_partly", "expired_part", "late", "expired_replaced", "expired_dropped"}
+)
 """Scenes after the request's expiry."""
 
 
@@ -61,6 +65,9 @@ def create_in_scene(shop: WebServer, scene: str, **fields: Any) -> dict[str, Any
     txid = hashlib.sha256(document["payment_request_id"].encode()).hexdigest()
     live = {"txid": txid} if row.get("received_sats") else {}
     change(document, **row, **overdue, **live)
+    if scene == "expired_part":
+        reference = document["payment_request_id"].replace("PR-", "LK-")
+        change(document, link=new_link(reference=reference))
     if output is not None:
         pay(document, txid, **{"present_since": shop.now, **output})
     if scene == "underpaid_dropped":

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 from config import Settings
 from daemon.counters import Counters
-from daemon.delivery.emails import EmailContent
+from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.loop import Loop
 from daemon.node.client import Bitcoind

@@ -8,7 +8,7 @@ from typing import Any
 
 from config import Settings
 from daemon.counters import Counters
-from daemon.delivery.emails import EmailContent
+from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.outbox_worker import OutboxWorker
 from models.address import Address
 from models.outbox import EMAIL, WEBHOOK, Event, Message, add_email, add_webhook_message

@@ -6,6 +6,7 @@ from typing import Any
 
 from models.address import Address, add_addresses
 from models.api_key import ApiKey
+from models.link import Link
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.output import Output
 from models.payment import PaymentRequest
@@ -102,6 +103,21 @@ def new_payment(number: int = 1, **values: Any) -> PaymentRequest:
         "monitored_until": NOW + timedelta(days=7),
     }
     row: PaymentRequest = PaymentRequest.create(**{**usual, **values})
+    return row
+
+
+def new_link(number: int = 1, **values: Any) -> Link:
+    """Store an invoice of company1 over 100.00 EUR."""
+    if "seller" not in values:
+        values["seller"] = Seller.get_or_none(Seller.id == "company1") or new_seller()
+    usual = {
+        "reference": f"LK-{number}",
+        "title": "Invoice 17",
+        "amount_fiat": "100.00",
+        "currency": "EUR",
+        "created_at": NOW,
+    }
+    row: Link = Link.create(**{**usual, **values})
     return row
 
 

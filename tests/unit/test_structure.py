@@ -40,7 +40,7 @@ ROOMS = {
         ("auth", "html"),
         ("api",),
         ("checkout", "monitoring"),
-        ("greenfield",),
+        ("greenfield", "links"),
         ("operator",),
         ("app",),
     ),

@@ -8,6 +8,7 @@ from models.daemon_status import daemon_report
 from models.db.connection import get_row, snapshot
 from models.output import Output, outputs_by_address
 from models.payment import PaymentRequest
+from models.queries.links import link_references
 from payments.document import payment_document
 from web.api.schemas import Payment
 
@@ -35,8 +36,17 @@ def documents_of(payments: Sequence[PaymentRequest], settings: Settings) -> list
     report = daemon_report()
     network = report.network or report.chain
     parts = outputs_by_address([payment.address_id for payment in payments])
+    links = link_references(payments)
     return [
-        _document(p, parts.get(p.address_id, []), report.assessed_height, network, settings) for p in payments
+        _document(
+            p,
+            parts.get(p.address_id, []),
+            report.assessed_height,
+            network,
+            settings,
+            links.get(p.link_id or 0),
+        )
+        for p in payments
     ]
 
 
@@ -46,6 +56,7 @@ def _document(
     tip_height: int,
     network: str | None,
     settings: Settings,
+    link_reference: str | None = None,
 ) -> Payment:
     document = payment_document(
         payment,
@@ -54,5 +65,6 @@ def _document(
         tip_height=tip_height,
         network=network,
         public_url=settings.public_url,
+        link_reference=link_reference,
     )
     return cast(Payment, document)

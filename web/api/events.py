@@ -11,7 +11,7 @@ from models.db.connection import snapshot
 from models.outbox import WEBHOOK, Message, error_for_seller, events_of, messages_of
 from models.payment import PaymentRequest
 from payments.document import timestamp
-from payments.status import EventType
+from payments.notifications import read_event_type
 from web.api.command_limit import check_room
 from web.api.payments import own_payment
 from web.api.schemas import Delivery, EventList, EventRecord, Redelivery
@@ -32,7 +32,7 @@ def list_events(call: Request, reference: str) -> Answer:
     data = [
         EventRecord(
             event_id=event.reference,
-            type=EventType(event.type),
+            type=read_event_type(event.type),
             created_at=timestamp(event.created_at),
             deliveries=deliveries[event.id],
         )

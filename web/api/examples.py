@@ -30,6 +30,7 @@ CREATE_BODY: Mapping[str, Any] = MappingProxyType(
 )
 """The body of the first call."""
 
+LINK_REFERENCE = "LK-7tPq2Zc9mWbYd4KxVn5RsA"
 REFERENCE = "PR-4NFvpU8duEamwKnDykOqhi"
 EVENT_ID = "evt_5f1d7a84c0a94f1d8a6f2f0e6c1b2a39"
 # An address of a test network from BIP173, so that nobody pays real money to an example.

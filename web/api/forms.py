@@ -35,7 +35,7 @@ METADATA_BYTES = 4096
 _MOST_ERRORS = 20
 
 TXID = re.compile(r"[0-9a-f]{64}")
-_WITHOUT_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+WITHOUT_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 F = TypeVar("F", bound=BaseModel)
 
 
@@ -44,7 +44,7 @@ def _note(text: str) -> str:
     text = text.replace("\r\n", "\n")
     if len(text) > NOTE_CHARACTERS:
         raise ValueError(f"must have at most {NOTE_CHARACTERS} characters")
-    if _has_controls(text, allowed="\n\t"):
+    if has_controls(text, allowed="\n\t"):
         raise ValueError("must have no control characters except new lines and tabs")
     return text
 
@@ -60,7 +60,7 @@ def _order_id(text: str) -> str:
 def _line(text: str, most: int) -> str:
     if not 1 <= len(text) <= most:
         raise ValueError(f"must have 1 to {most} characters")
-    if _has_controls(text):
+    if has_controls(text):
         raise ValueError("must be one line without control characters")
     return text
 
@@ -94,11 +94,11 @@ def _txid(text: str) -> str:
     return text.lower()
 
 
-def _has_controls(text: str, allowed: str = "") -> bool:
+def has_controls(text: str, allowed: str = "") -> bool:
     return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") and c not in allowed for c in text)
 
 
-def _whole_number(least: int, most: int) -> PlainValidator:
+def whole_number(least: int, most: int) -> PlainValidator:
     """Return a validator of a number. Null stands for the operator's setting, as does no number."""
 
     def read(value: object) -> int | None:
@@ -113,7 +113,7 @@ def _whole_number(least: int, most: int) -> PlainValidator:
     return PlainValidator(read, json_schema_input_type=schema)
 
 
-_AMOUNT_SCHEMA = {
+AMOUNT_SCHEMA = {
     "anyOf": [
         {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10**12},
@@ -162,7 +162,7 @@ class PaymentForm(Form):
                 json_schema_extra={
                     "minLength": 1,
                     "maxLength": ORDER_CHARACTERS,
-                    "pattern": f"^{_WITHOUT_CONTROLS}*$",
+                    "pattern": f"^{WITHOUT_CONTROLS}*$",
                 }
             ),
         ]
@@ -179,7 +179,7 @@ class PaymentForm(Form):
             Field(
                 json_schema_extra={
                     "maxLength": NOTE_CHARACTERS,
-                    "pattern": rf"^({_WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
+                    "pattern": rf"^({WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
                 },
             ),
         ]
@@ -197,7 +197,7 @@ class PaymentForm(Form):
                 json_schema_extra={
                     "minLength": 1,
                     "maxLength": LABEL_CHARACTERS,
-                    "pattern": f"^{_WITHOUT_CONTROLS}*$",
+                    "pattern": f"^{WITHOUT_CONTROLS}*$",
                 }
             ),
         ]
@@ -231,7 +231,7 @@ class PaymentForm(Form):
     ] = None
     confirmations: Annotated[
         int | None,
-        _whole_number(0, 144),
+        whole_number(0, 144),
         Field(
             description="The confirmations that the payment needs; default: the operator's setting. "
             "The operator can demand more than you ask for: read `confirmations_required`"
@@ -239,7 +239,7 @@ class PaymentForm(Form):
     ] = None
     expires_in: Annotated[
         int | None,
-        _whole_number(60, 86_400),
+        whole_number(60, 86_400),
         Field(description="Seconds for which the price is valid; default: the operator's setting"),
     ] = None
 
@@ -252,7 +252,7 @@ class PaymentForm(Form):
     @field_validator(
         "amount_fiat",
         mode="plain",
-        json_schema_input_type=Annotated[Any, WithJsonSchema(_AMOUNT_SCHEMA)],
+        json_schema_input_type=Annotated[Any, WithJsonSchema(AMOUNT_SCHEMA)],
     )
     @classmethod
     def _is_an_amount(cls, value: Any, info: ValidationInfo) -> Decimal:

@@ -83,7 +83,7 @@ def agreed_terms(form: Order, seller_id: str, settings: Settings, now: datetime)
 
 def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
     """Store the request with an address of its own. Raise Problem 503 if the pool is empty."""
-    payment = new_row(PaymentRequest, reference=_reference(), **terms)
+    payment = new_row(PaymentRequest, reference=new_reference("PR"), **terms)
     if not insert_with_address(payment):
         raise _no_address()
     return payment
@@ -119,10 +119,11 @@ def _no_address() -> Problem:
     return unavailable("no-address", detail)
 
 
-def _reference() -> str:
+def new_reference(prefix: str) -> str:
+    """Return a new public identifier, such as PR-4NFvpU8duEamwKnDykOqhi for the prefix PR."""
     number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
     pairs = []
     for _ in range(_REFERENCE_CHARACTERS // 2):
         number, pair = divmod(number, len(_PAIRS))
         pairs.append(_PAIRS[pair])
-    return "PR-" + "".join(pairs)
+    return f"{prefix}-{''.join(pairs)}"

@@ -55,7 +55,8 @@ def _currency(text: str) -> str:
     return text
 
 
-def _time(text: str) -> datetime:
+def read_time(text: str) -> datetime:
+    """Return the time of RFC 3339. Raise ValueError."""
     error = ValueError("must be a time such as 2026-11-23T15:04:05Z; write %2B for a + in a URL")
     if not _RFC_3339.fullmatch(text):
         raise error
@@ -95,7 +96,8 @@ def _search(text: str) -> str:
     return text
 
 
-def _limit(text: str) -> int:
+def read_limit(text: str) -> int:
+    """Return the length of a page. Raise ValueError."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MOST_LIMIT):
         raise ValueError(f"must be a whole number from 1 to {MOST_LIMIT}")
     return int(text)
@@ -107,7 +109,7 @@ def _cursor(text: str) -> str:
     return text
 
 
-def _described(description: str, **schema: Any) -> Any:
+def described(description: str, **schema: Any) -> Any:
     """Describe a parameter for the API's description, because a PlainValidator has no schema."""
     return Field(description=description, json_schema_extra={"type": "string", **schema})
 
@@ -116,27 +118,27 @@ class Filters(Form):
     """Filters of a list. A request has to match all of them; None matches any request."""
 
     status: Annotated[
-        str | None, PlainValidator(_status), _described("Only requests with this status", enum=[*Status])
+        str | None, PlainValidator(_status), described("Only requests with this status", enum=[*Status])
     ] = None
     currency: Annotated[
         str | None,
         PlainValidator(_currency),
-        _described("Only requests in this currency", enum=sorted(currency_codes())),
+        described("Only requests in this currency", enum=sorted(currency_codes())),
     ] = None
     created_after: Annotated[
         datetime | None,
-        PlainValidator(_time),
-        _described("Only requests created at this time or later", format="date-time"),
+        PlainValidator(read_time),
+        described("Only requests created at this time or later", format="date-time"),
     ] = None
     created_before: Annotated[
         datetime | None,
-        PlainValidator(_time),
-        _described("Only requests created before this time", format="date-time"),
+        PlainValidator(read_time),
+        described("Only requests created before this time", format="date-time"),
     ] = None
     q: Annotated[
         str | None,
         PlainValidator(_search),
-        _described(
+        described(
             "An id or its beginning, a part of an order id or of a note, an address, or a transaction id",
             minLength=1,
             maxLength=_QUERY_CHARACTERS,
@@ -145,13 +147,13 @@ class Filters(Form):
     ] = None
     limit: Annotated[
         int,
-        PlainValidator(_limit),
-        _described("The maximum number of requests", type="integer", minimum=1, maximum=MOST_LIMIT),
+        PlainValidator(read_limit),
+        described("The maximum number of requests", type="integer", minimum=1, maximum=MOST_LIMIT),
     ] = DEFAULT_LIMIT
     cursor: Annotated[
         str | None,
         PlainValidator(_cursor),
-        _described("`next_cursor` of the previous page", pattern=f"^{_REFERENCE.pattern}$"),
+        described("`next_cursor` of the previous page", pattern=f"^{_REFERENCE.pattern}$"),
     ] = None
 
 

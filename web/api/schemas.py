@@ -8,11 +8,13 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from models.outbox import EMAIL, WEBHOOK
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
 from payments.greenfield.facts import Mark
+from payments.link import LinkEvent
 from payments.network import MAIN, NETWORKS
 from payments.status import EventType, Status
-from web.api.examples import ADDRESS, EVENT_ID, REFERENCE, TXID
+from web.api.examples import ADDRESS, EVENT_ID, LINK_REFERENCE, REFERENCE, TXID
 
 Reference = Annotated[str, Field(pattern="^PR-[A-Za-z0-9]{22}$", examples=[REFERENCE])]
+LinkReference = Annotated[str, Field(pattern="^LK-[A-Za-z0-9]{22}$", examples=[LINK_REFERENCE])]
 EventReference = Annotated[str, Field(pattern="^evt_[0-9a-f]{32}$", examples=[EVENT_ID])]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T16:04:27Z"])]
 Digits = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", examples=["135.99"])]
@@ -76,6 +78,7 @@ class Payment(TypedDict):
     note: str
     label: str | None
     metadata: dict[str, Any]
+    link_id: Annotated[LinkReference | None, Field(description="The payment link that made the request")]
     redirect_url: str | None
     status: Status
     confirmations: Annotated[
@@ -132,7 +135,7 @@ class EventRecord(TypedDict):
     """A change of a payment request."""
 
     event_id: Annotated[EventReference, Field(description="Also the `webhook-id` of its webhook")]
-    type: EventType
+    type: EventType | LinkEvent
     created_at: Moment
     deliveries: list[Delivery]
 

@@ -29,9 +29,10 @@ class PublicFacts:
     `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `transactions`
     has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
     uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
-    empty if the seller has no name. `payee` names whom the customer pays. `is_final` means that no further
-    change is expected. `marked` is the shop's mark by hand. `invoice_status` is the status of the same
-    request as a Greenfield invoice. `is_returning`: the page leads a customer who has paid back to the shop.
+    empty if the seller has no name. `payee` names whom the customer pays. `thanks` and `is_part` are those of
+    `Checkout`. `is_final` means that no further change is expected. `marked` is the shop's mark by hand.
+    `invoice_status` is the status of the same request as a Greenfield invoice. `is_returning`: the page leads a
+    customer who has paid back to the shop.
     """
 
     reference: str
@@ -62,6 +63,8 @@ class PublicFacts:
     received_at: datetime | None
     confirmed_at: datetime | None
     redirect_url: str | None
+    thanks: str
+    is_part: bool
     is_final: bool
     marked: Mark | None
     invoice_status: InvoiceStatus
@@ -109,6 +112,8 @@ class PublicFacts:
             received_at=payment.received_at,
             confirmed_at=payment.confirmed_at,
             redirect_url=web_address(_redirect_url(payment, invoice)),
+            thanks=payment.thanks,
+            is_part=payment.is_part,
             is_final=status is Status.CONFIRMED or payment.is_closed,
             marked=mark,
             invoice_status=invoice,

@@ -41,6 +41,7 @@ SCENES: Mapping[str, Tone] = MappingProxyType(
         "confirmed": Tone.GOOD,
         "expired": Tone.OVER,
         "expired_partly": Tone.ATTENTION,
+        "expired_part": Tone.ATTENTION,
         "late": Tone.ATTENTION,
         "replaced": Tone.TROUBLE,
         "dropped": Tone.TROUBLE,
@@ -54,7 +55,16 @@ SCENES: Mapping[str, Tone] = MappingProxyType(
 """The scenes and their looks. Each scene has a headline and a lead in every language."""
 
 _WITHOUT_CONTACT = frozenset(
-    {"new", "underpaid", "ending", "received", "confirming", "confirmed", "marked_settled"}
+    {
+        "new",
+        "underpaid",
+        "ending",
+        "received",
+        "confirming",
+        "confirmed",
+        "marked_settled",
+        "expired_part",
+    }
 )
 """The scenes in which a customer does not need the shop."""
 
@@ -264,6 +274,8 @@ def scene_of(facts: PublicFacts) -> str:
             return "underpaid_dropped"
         case Status.EXPIRED if facts.is_late:
             return "late"
+        case Status.EXPIRED if facts.received_sats and facts.is_part:
+            return "expired_part"
         case Status.EXPIRED if facts.received_sats:
             return "expired_partly"
         case Status.EXPIRED if facts.taken_back:

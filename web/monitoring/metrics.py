@@ -17,6 +17,7 @@ from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import is_sqlite, snapshot
 from models.queries import metrics as statistics
 from models.queries.wallets import free_addresses
+from payments.link import LinkEvent
 from payments.status import EventType, Status
 from version import VERSION
 from web.api.pricing import prices_now
@@ -105,7 +106,7 @@ def _of_daemon(report: DaemonReport) -> Iterator[Metric]:
         yield _time("daemon_heartbeat", "When the daemon last stored its heartbeat", [({}, beat_at)])
     for name, meaning, label, values in (
         ("feed_messages", "Messages of bitcoind's feed", "topic", _TOPICS),
-        ("events", "Events of payments", "type", [event_type.value for event_type in EventType]),
+        ("events", "Events of payments", "type", [each.value for each in (*EventType, *LinkEvent)]),
     ):
         counts = counters.get(name, {})
         yield _counter(name, meaning, [({label: value}, counts.get(value, 0)) for value in values])

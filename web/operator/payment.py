@@ -15,7 +15,9 @@ from models.queries.attention import actions_for
 from models.queries.failed_deliveries import failed_deliveries
 from models.queries.pricing import late_money_of
 from payments.cancellation import obstacle
+from payments.link import LinkEvent
 from payments.network import transaction_url
+from payments.notifications import ReportedEvent, read_event_type
 from payments.status import EventType, Status
 from web.api.documents import document_of
 from web.html.languages import bitcoin
@@ -28,7 +30,7 @@ from web.operator.payment_list import NEEDS
 
 _PAGE = template("operator_payment.tpl")
 
-WORDS: Mapping[EventType, str] = MappingProxyType(
+WORDS: Mapping[ReportedEvent, str] = MappingProxyType(
     {
         EventType.UNDERPAID: "A part received",
         EventType.RECEIVED: "Received",
@@ -37,6 +39,8 @@ WORDS: Mapping[EventType, str] = MappingProxyType(
         EventType.LATE: "Late money received",
         EventType.REVERTED: "Taken back",
         EventType.EXTRA: "More money received",
+        LinkEvent.PAID: "Its link is paid",
+        LinkEvent.REVERTED: "Its link is no longer paid",
     }
 )
 """The names of events in the timeline."""
@@ -130,7 +134,7 @@ def _timeline(payment: PaymentRequest, outputs: list[Output], decisions: list[De
     moments += [
         Moment(
             event.created_at,
-            WORDS[EventType(event.type)],
+            WORDS[read_event_type(event.type)],
             event,
             tuple(message for message in messages if message.event_id == event.id),
         )

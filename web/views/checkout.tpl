@@ -17,6 +17,9 @@
 % include("icon.tpl", tone=view.tone)
 <h1 tabindex="-1">{{view.headline}}</h1>
 <p>{{view.lead}}</p>
+% if facts.thanks and view.is_settled:
+<p class="text thanks" dir="auto">{{facts.thanks}}</p>
+% end
 % for notice in view.notices:
 <p class="notice">{{notice}}</p>
 % end

@@ -43,6 +43,7 @@ from tests.support.rows import (
     fill_pool,
     new_event,
     new_key,
+    new_link,
     new_message,
     new_output,
     new_payment,
@@ -88,7 +89,8 @@ def fill() -> None:
         received_at=NOW - timedelta(days=20_000),
         txid=TXID,
     )
-    new_payment(2, seller="B", label=None, metadata={})
+    link = new_link(1, seller="B", title=NASTY, suggested=["1", "2.50"], due_at=NOW)
+    new_payment(2, seller="B", label=None, metadata={}, link=link, counted_sats=BIG, link_units=BIG)
     new_output(paid, state="mined", block_hash=BLOCK_HASH, block_height=7, vout=2**32 - 1, amount_sats=BIG)
     new_output(paid, txid="0" * 64, state="replaced", replaced_by=TXID)
     WatchedOutpoint.create(txid=TXID, outpoint=b"\x00\xff" * 18, spending_txid=TXID)

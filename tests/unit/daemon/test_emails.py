@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.delivery.emails import MAX_SUBJECT_CHARACTERS, MAX_TRANSACTIONS, EmailContent, render_email
+from daemon.delivery.email_layout import MAX_SUBJECT_CHARACTERS, EmailContent
+from daemon.delivery.emails import MAX_TRANSACTIONS, render_email
 from payments.notifications import is_urgent, message_id, should_email_operator, webhook_body
 from payments.status import EventType, Status
 from tests.support.email_documents import CONTEXT, TXID, document, transaction

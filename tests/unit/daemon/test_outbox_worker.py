@@ -19,7 +19,7 @@ from config.command import manage_command
 from daemon.chain.mempool import Mempool
 from daemon.commands import CommandHandler
 from daemon.counters import Counters
-from daemon.delivery.emails import EmailContent
+from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.outbox_worker import MAX_IN_FLIGHT, MAX_IN_FLIGHT_TO_FAILING, OutboxWorker
 from daemon.delivery.queue import AT_ONCE, due_queues, next_attempt, next_message
 from daemon.net.errors import PermanentFailure, TemporaryFailure

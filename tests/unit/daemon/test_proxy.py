@@ -12,7 +12,7 @@ import pytest
 import daemon.delivery.smtp
 import daemon.net.http_client
 from config import HostList, Proxy, Secret, load_settings
-from daemon.delivery.emails import EmailContent
+from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender
 from daemon.net.addresses import is_public_name

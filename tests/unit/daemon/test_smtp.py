@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 import daemon.delivery.smtp
 from config import Maildir, Secret, SmtpServer
-from daemon.delivery.emails import EmailContent, render_email
+from daemon.delivery.email_layout import EmailContent
+from daemon.delivery.emails import render_email
 from daemon.delivery.smtp import Mailer
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from payments.status import EventType

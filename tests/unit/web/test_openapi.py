@@ -38,6 +38,7 @@ pytestmark = pytest.mark.one_database
 
 NOBODY: dict[str, str | None] = {"Authorization": None}
 EVENT = "evt_" + "0" * 32
+LINK_BODY = {"title": "Invoice 17", "currency": "EUR", "amount_fiat": "100.00"}
 
 # Our pages link to the first, and only browsers and search engines load the others.
 UNDESCRIBED = {("GET", "/static/{name}"), ("GET", "/robots.txt"), ("GET", "/favicon.ico")}
@@ -168,6 +169,11 @@ def test_each_other_response_is_as_described(shop: WebServer, described: Descrip
     tag: dict[str, str | None] = {"If-None-Match": shop.get(own).headers["etag"]}
     new_message(new_event(stored(made), reference=EVENT), channel="webhook", last_error="HTTP 500")
     body = {"seller_id": "company1", "amount_fiat": "5", "currency": "EUR"}
+    links = "/api/v1/links"
+    link = shop.post(links, LINK_BODY).json["link_id"]
+    own_link, page = f"{links}/{link}", f"/l/{link}"
+    gift = f"/l/{shop.post(links, {'title': 'Gift', 'currency': 'EUR'}).json['link_id']}"
+    link_tag: dict[str, str | None] = {"If-None-Match": shop.get(own_link).headers["etag"]}
     again = f"{own}/events/{EVENT}/redeliver"
     expected: list[tuple[int, str, str, str, Any, dict[str, str | None]]] = [
         (201, "POST", payments, payments, body, {"Idempotency-Key": "k"}),
@@ -191,6 +197,36 @@ def test_each_other_response_is_as_described(shop: WebServer, described: Descrip
         (202, "POST", again, f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (404, "POST", again + "x", f"{payments}/{{id}}/events/{{event_id}}/redeliver", None, {}),
         (200, "GET", "/api/v1/rates", "/api/v1/rates", None, {}),
+        (201, "POST", links, links, LINK_BODY, {}),
+        (
+            201,
+            "POST",
+            links,
+            links,
+            {"title": "Gift", "currency": "EUR", "suggested": [5, "10"], "minimum": 1},
+            {},
+        ),
+        (400, "POST", links, links, b"{", {}),
+        (401, "POST", links, links, LINK_BODY, NOBODY),
+        (403, "POST", links, links, {**LINK_BODY, "seller_id": "another"}, {}),
+        (413, "POST", links, links, {**LINK_BODY, "note": "a" * 17_000}, {}),
+        (422, "POST", links, links, {**LINK_BODY, "minimum": 5}, {}),
+        (200, "GET", links, links, None, {}),
+        (422, "GET", f"{links}?cursor=x", links, None, {}),
+        (200, "GET", own_link, f"{links}/{{id}}", None, {}),
+        (304, "GET", own_link, f"{links}/{{id}}", None, link_tag),
+        (404, "GET", f"{links}/LK-{'x' * 22}", f"{links}/{{id}}", None, {}),
+        (200, "GET", page, "/l/{id}", None, NOBODY),
+        (404, "GET", "/l/x", "/l/{id}", None, NOBODY),
+        (200, "GET", f"{page}/qr.svg", "/l/{id}/qr.svg", None, NOBODY),
+        (404, "GET", "/l/x/qr.svg", "/l/{id}/qr.svg", None, NOBODY),
+        (303, "GET", f"{page}/pay", "/l/{id}/pay", None, NOBODY),
+        (303, "POST", f"{page}/pay", "/l/{id}/pay", None, NOBODY),
+        (404, "POST", "/l/x/pay", "/l/{id}/pay", None, NOBODY),
+        (413, "POST", f"{page}/pay", "/l/{id}/pay", b"a" * 17_000, NOBODY),
+        (422, "POST", f"{gift}/pay", "/l/{id}/pay", b"amount=x", NOBODY),
+        (200, "POST", f"{own_link}/close", f"{links}/{{id}}/close", None, {}),
+        (404, "POST", f"{links}/LK-{'x' * 22}/close", f"{links}/{{id}}/close", None, {}),
         (200, "GET", "/", "/", None, NOBODY),
         (404, "GET", "/pay/x", "/pay/{id}", None, NOBODY),
         (404, "GET", "/pay/x/status", "/pay/{id}/status", None, NOBODY),
@@ -230,6 +266,7 @@ def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> No
     late = create_in_scene(shop, "late")
     create_in_scene(shop, "confirmed")
     new_message(new_event(stored(late), reference=EVENT), channel="webhook")
+    link = shop.post("/api/v1/links", LINK_BODY).json["link_id"]
     config = tmp_path / "schemathesis.toml"
     config.write_text(
         "[dictionaries.sellers]\n"
@@ -240,11 +277,14 @@ def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> No
         f'"path.event_id" = "{EVENT}"\n'
         f'"query.cursor" = "{late["payment_request_id"]}"\n'
         "[[operations]]\n"
-        'include-operation-id = "createPayment"\n'
+        'include-operation-id = ["createPayment", "createLink"]\n'
         'checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "422"]\n'
         "[[operations]]\n"
         'include-operation-id = "getQrCode"\n'
         'checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "410"]\n'
+        "[[operations]]\n"
+        'include-path-regex = "^/api/v1/links|^/l/"\n'
+        f'parameters = {{"path.id" = "{link}", "query.cursor" = "{link}"}}\n'
     )
     address = f"http://127.0.0.1:{shop.port}"
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run"]

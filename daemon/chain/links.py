@@ -1,0 +1,65 @@
+"""The links of assessed requests: a single-use link becomes paid, or its money is taken back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from config import Settings
+from models.daemon_status import known_network
+from models.link import Link, mark_paid
+from models.outbox import add_email, add_event, add_webhook_message
+from models.payment import PaymentRequest
+from models.queries.links import facts_of, part_facts, single_use_links
+from models.webhook import STANDARD, webhooks_for
+from payments.link import LinkEvent, is_paid, link_event
+from payments.notifications import should_email_operator
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChange:
+    """A link that became paid or whose money was taken back, and the request whose assessment showed it."""
+
+    link: Link
+    payment: PaymentRequest
+    event: LinkEvent
+    document: dict[str, Any]
+
+
+def store_link_changes(
+    payments: Sequence[PaymentRequest], tip_height: int, now: datetime, settings: Settings
+) -> list[LinkChange]:
+    """Store the changes of the links of these requests with their events and messages, and return them.
+
+    An event of a link belongs to the request whose assessment showed it. Must run in the transaction that
+    stored the assessments.
+    """
+    latest = {payment.link_id: payment for payment in payments if payment.link_id is not None}
+    changes = [
+        change
+        for link in (single_use_links([*latest]) if latest else ())
+        if (change := _change(link, latest[link.id], tip_height, now, settings)) is not None
+    ]
+    webhooks = webhooks_for({change.link.seller_id for change in changes}, STANDARD) if changes else {}
+    for change in changes:
+        event_id = add_event(change.payment, change.event, change.document, now)
+        if should_email_operator(change.event, change.document):
+            add_email(event_id, change.payment.id, settings.operator_email, now)
+        for webhook in webhooks.get(change.link.seller_id, ()):
+            add_webhook_message(event_id, change.event.value, change.payment.id, webhook, now)
+    return changes
+
+
+def _change(
+    link: Link, payment: PaymentRequest, tip_height: int, now: datetime, settings: Settings
+) -> LinkChange | None:
+    """Compute whether a link is paid, and store the change, if there is one."""
+    was_paid = link.paid_at is not None
+    facts = part_facts(link)
+    is_paid_now = is_paid(link.amount, link.currency, facts, tip_height=tip_height, was_paid=was_paid)
+    event = link_event(was_paid=was_paid, is_paid=is_paid_now)
+    if event is None:
+        return None
+    mark_paid(link, now if is_paid_now else None)
+    document = facts_of(link).document(now, network=known_network(), public_url=settings.public_url)
+    return LinkChange(link, payment, event, document)

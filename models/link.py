@@ -1,0 +1,102 @@
+"""The payment links. A link requests money without a price: each press of "Pay" makes a payment request."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+
+import peewee
+
+from models.db.connection import (
+    JsonField,
+    Table,
+    UtcDateTimeField,
+    chunked,
+    database,
+    fetch_all,
+    fetch_one,
+    is_sqlite,
+    placeholders,
+    with_paramstyle,
+)
+from models.seller import Seller
+
+_TURN = 0x6E6F646503
+"""The key of PostgreSQL's advisory lock with which links take turns. models/db/lock.py has the others."""
+
+
+class Link(Table):
+    """A payment link. The web process writes all columns except `paid_at`, which the daemon writes.
+
+    `amount_fiat` is None if the payer chooses the amount. `suggested` is a list of amounts as text.
+    `confirmations` and `expires_in` are None for the operator's settings. `paid_at` is the time at which the
+    daemon found the link paid. It is None again after the money was taken back.
+    """
+
+    seller_id: str
+    id = peewee.BigAutoField()
+    reference = peewee.CharField(max_length=32, unique=True)
+    seller = peewee.ForeignKeyField(Seller, on_delete="RESTRICT")
+    title = peewee.TextField()
+    description = peewee.TextField(default="")
+    order_id = peewee.TextField(null=True)
+    note = peewee.TextField(default="")
+    amount_fiat = peewee.TextField(null=True)
+    currency = peewee.CharField(max_length=3)
+    minimum = peewee.TextField(null=True)
+    maximum = peewee.TextField(null=True)
+    suggested = JsonField(default=list)
+    due_at = UtcDateTimeField(null=True)
+    is_reusable = peewee.BooleanField(default=False)
+    confirmations = peewee.IntegerField(null=True)
+    expires_in = peewee.IntegerField(null=True)
+    redirect_url = peewee.TextField(null=True)
+    thanks = peewee.TextField(default="")
+    created_at = UtcDateTimeField()
+    closed_at = UtcDateTimeField(null=True)
+    paid_at = UtcDateTimeField(null=True)
+
+    @property
+    def amount(self) -> Decimal | None:
+        """The amount, or None if the payer chooses it."""
+        return None if self.amount_fiat is None else Decimal(self.amount_fiat)
+
+
+def link_by_reference(reference: str, seller_id: str | None = None) -> Link | None:
+    """Return the link with this public identifier, or None. `seller_id` limits it to that seller."""
+    if not (reference.isascii() and reference.isprintable()):
+        return None
+    query, parameters = "SELECT * FROM link WHERE reference = ?", [reference]
+    if seller_id is not None:
+        query, parameters = f"{query} AND seller_id = ?", [*parameters, seller_id]
+    return fetch_one(Link, query, *parameters)
+
+
+def links_by_id(link_ids: Iterable[int]) -> dict[int, Link]:
+    """Return these links by id."""
+    found: dict[int, Link] = {}
+    for batch in chunked(link_ids):
+        # The text contains only placeholders.
+        query = f"SELECT * FROM link WHERE id IN ({placeholders(batch)})"  # noqa: S608
+        found |= {link.id: link for link in fetch_all(Link, query, *batch)}
+    return found
+
+
+def close_link(link: Link, now: datetime) -> bool:
+    """Close a link, so that it makes no more requests. Return False if it is closed already."""
+    is_open = (Link.id == link.id) & Link.closed_at.is_null()
+    return bool(Link.update(closed_at=now).where(is_open).execute())
+
+
+def mark_paid(link: Link, paid_at: datetime | None) -> None:
+    """Store when the daemon found the link paid, or None after the money was taken back."""
+    link.paid_at = paid_at
+    Link.update(paid_at=paid_at).where(Link.id == link.id).execute()
+
+
+def take_turn() -> None:
+    """Wait until no other link makes a request, so that two presses at the same time see each other.
+
+    Must run inside a transaction, whose end lets the next one in. SQLite allows one writer at a time anyway.
+    """
+    if not is_sqlite():
+        database.execute_sql(with_paramstyle("SELECT pg_advisory_xact_lock(?)"), (_TURN,))

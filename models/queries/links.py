@@ -1,0 +1,189 @@
+"""The requests of payment links: the money that they brought, and the requests that wait for money."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from models.address import Address
+from models.db.connection import (
+    chunked,
+    database,
+    fetch_all,
+    fetch_one,
+    get_row,
+    placeholders,
+    with_paramstyle,
+)
+from models.link import Link, links_by_id
+from models.output import outputs_by_address
+from models.payment import PaymentRequest
+from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
+from payments.link_document import link_document
+from payments.money import from_units
+from payments.status import Status
+
+MAX_LISTED_PAYMENTS = 20
+
+# The conditions are those of partial indexes.
+_WITH_MONEY = "link_id = ? AND received_sats > 0"
+_WAITING = "link_id = ? AND status = 'new'"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """A link with what its requests brought.
+
+    `payments` are its newest requests to which money came, at most MAX_LISTED_PAYMENTS. `payment_count` is
+    the number of all of them. `late_sats` is the money that came too late, and about which nobody has
+    decided.
+    """
+
+    link: Link
+    balance: LinkBalance
+    payments: tuple[PaymentRequest, ...]
+    payment_count: int
+    late_sats: int
+
+    def status(self, now: datetime) -> LinkStatus:
+        """Return the status of the link."""
+        return link_status(
+            is_covered=self.balance.is_covered,
+            is_paid=self.link.paid_at is not None,
+            is_closed=self.link.closed_at is not None,
+            due_at=None if self.link.is_reusable else self.link.due_at,
+            now=now,
+        )
+
+    def document(self, now: datetime, *, network: str | None, public_url: str) -> dict[str, Any]:
+        """Return the document of the link."""
+        return link_document(
+            self.link,
+            self.balance,
+            self.payments,
+            status=self.status(now),
+            payment_count=self.payment_count,
+            late_sats=self.late_sats,
+            network=network,
+            public_url=public_url,
+        )
+
+
+def facts_of(link: Link) -> LinkFacts:
+    """Return the link with what its requests brought. Must run in the snapshot that read the link."""
+    return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
+
+
+def _single_use_facts(link: Link) -> LinkFacts:
+    rows = requests_with_money(link)
+    parts = [row.link_part for row in rows]
+    found = balance(link.amount, link.currency, parts, is_reusable=False)
+    newest = tuple(rows[::-1][:MAX_LISTED_PAYMENTS])
+    return LinkFacts(link, found, newest, len(rows), sum(map(late_sats_of, rows)))
+
+
+def _reusable_facts(link: Link) -> LinkFacts:
+    query = f"SELECT count(*), sum(link_units) FROM payment_request WHERE {_WITH_MONEY}"  # noqa: S608
+    count, units = database.execute_sql(with_paramstyle(query), (link.id,)).fetchone()
+    paid = from_units(int(units or 0), link.currency)
+    newest = requests_with_money(link, MAX_LISTED_PAYMENTS)
+    found = LinkBalance(paid, None, is_covered=False)
+    return LinkFacts(link, found, tuple(newest), int(count), sum(map(late_sats_of, newest)))
+
+
+def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRequest]:
+    """Return the link's requests to which money came, oldest first, or the newest ones, newest first."""
+    # The text contains only constants of this module.
+    query = f"SELECT * FROM payment_request WHERE {_WITH_MONEY} ORDER BY id"  # noqa: S608
+    if newest is None:
+        return fetch_all(PaymentRequest, query, link.id)
+    return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
+
+
+def late_sats_of(payment: PaymentRequest) -> int:
+    """Return the money of a request that came too late, and about which nobody has decided."""
+    counted = payment.counted_sats or 0
+    return late_sats(Status(payment.status), payment.received_sats, counted, payment.acknowledged_sats)
+
+
+def part_facts(link: Link) -> list[PartFacts]:
+    """Return the requests of a single-use link to which money came, with all their outputs, oldest first."""
+    rows = requests_with_money(link)
+    outputs = outputs_by_address([row.address_id for row in rows])
+    return [
+        PartFacts(
+            Decimal(row.amount_fiat),
+            row.currency,
+            Decimal(row.price),
+            row.terms,
+            tuple(output.receipt for output in outputs.get(row.address_id, ())),
+            is_confirmed=row.status == Status.CONFIRMED,
+        )
+        for row in rows
+    ]
+
+
+def newest_request(link: Link) -> PaymentRequest | None:
+    """Return the link's newest request, or None."""
+    query = "SELECT * FROM payment_request WHERE link_id = ? ORDER BY id DESC LIMIT 1"
+    return fetch_one(PaymentRequest, query, link.id)
+
+
+def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:
+    """Return the link's requests to which nothing came and that have not expired, the oldest first."""
+    query = f"SELECT * FROM payment_request WHERE {_WAITING} ORDER BY expires_at LIMIT ?"  # noqa: S608
+    return fetch_all(PaymentRequest, query, link.id, limit)
+
+
+def newest_times(link: Link, limit: int) -> list[datetime]:
+    """Return the times at which the link's newest requests were made, the newest first."""
+    query = "SELECT created_at FROM payment_request WHERE link_id = ? ORDER BY id DESC LIMIT ?"
+    rows = database.execute_sql(with_paramstyle(query), (link.id, limit)).fetchall()
+    times = (PaymentRequest.created_at.python_value(created_at) for (created_at,) in rows)
+    return [time for time in times if time is not None]
+
+
+def link_references(payments: Sequence[PaymentRequest]) -> dict[int, str]:
+    """Return the public identifiers of the links of these requests, by the id of the link."""
+    ids = {payment.link_id for payment in payments if payment.link_id is not None}
+    return {link_id: link.reference for link_id, link in links_by_id(ids).items()} if ids else {}
+
+
+def payment_of_link(link: Link, reference: str) -> PaymentRequest | None:
+    """Return the link's request with this public identifier, or None."""
+    if not (reference.isascii() and reference.isprintable()):
+        return None
+    query = "SELECT * FROM payment_request WHERE reference = ? AND link_id = ?"
+    return fetch_one(PaymentRequest, query, reference, link.id)
+
+
+def with_addresses(payments: Sequence[PaymentRequest]) -> list[PaymentRequest]:
+    """Return the requests with their addresses, in the given order."""
+    for payment in payments:
+        payment.address = get_row(Address, payment.address_id)
+    return list(payments)
+
+
+def open_link_counts() -> dict[bool, int]:
+    """Return the number of links that are neither closed nor paid, by `is_reusable`."""
+    query = """SELECT is_reusable, count(*) FROM link WHERE closed_at IS NULL AND paid_at IS NULL
+        GROUP BY is_reusable"""
+    counts = {bool(is_reusable): int(count) for is_reusable, count in database.execute_sql(query).fetchall()}
+    return {False: 0, True: 0} | counts
+
+
+def created_link_count() -> int:
+    """Return the number of links that were ever created, which is the id of the newest."""
+    (newest,) = database.execute_sql("SELECT MAX(id) FROM link").fetchone()
+    return int(newest or 0)
+
+
+def single_use_links(link_ids: Sequence[int]) -> list[Link]:
+    """Return those of these links that are single-use, in the order of their ids."""
+    found: list[Link] = []
+    for batch in chunked(link_ids):
+        # The text contains only placeholders.
+        query = f"SELECT * FROM link WHERE id IN ({placeholders(batch)}) AND NOT is_reusable ORDER BY id"  # noqa: S608
+        found += fetch_all(Link, query, *batch)
+    return found

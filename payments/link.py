@@ -1,0 +1,204 @@
+"""The rules of payment links: the worth of the money, the amount that remains, and the status.
+
+A link requests money without a price. Each press of "Pay" makes a payment request, with a price of its own.
+Anybody can pay a reusable link, any number of times, so this module only adds up its money.
+
+A single-use link is an invoice. Several requests may pay it in parts, at different prices. So the parts add
+up in the link's currency. Each request is worth the satoshis that count for it, at its own price, rounded
+down, and at most its amount. The satoshis that count are those of the live outputs that came in time, or that
+were accepted. A covered request settles its whole amount, even if the operator's tolerance allows a little
+less.
+
+    open        an amount remains
+    processing  nothing remains, or less than the network relays, but not all of the money is confirmed
+    paid        confirmed money covers the link
+    overdue     as open, after `due_at`; it can still be paid
+    closed      its seller has closed it while an amount remained
+
+As in payments/status.py, each state is computed from the facts. The past matters in one place only: a link
+that was paid stays paid at any depth while its cover is in the chain.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from payments.money import DUST_LIMIT_SATS, exact_fiat, fiat_to_sats, from_units, round_down
+from payments.status import ReceivedOutput, Status, Terms
+
+
+class LinkStatus(StrEnum):
+    """The status of a link, as sellers see it."""
+
+    OPEN = "open"
+    PROCESSING = "processing"
+    PAID = "paid"
+    OVERDUE = "overdue"
+    CLOSED = "closed"
+
+
+class LinkEvent(StrEnum):
+    """A change of a single-use link that is reported to the seller and to the operator."""
+
+    PAID = "link.paid"
+    REVERTED = "link.reverted"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPart:
+    """One request of a link: its amount, its price, and the satoshis that count for it.
+
+    `is_covered` means that these satoshis are the whole amount, less the tolerance.
+    """
+
+    asked: Decimal
+    currency: str
+    price: Decimal
+    counted_sats: int
+    is_covered: bool
+
+    @property
+    def worth(self) -> Decimal:
+        """Return the worth of the satoshis at the price of the request, at most its amount."""
+        return min(self.asked, round_down(exact_fiat(self.counted_sats, self.price), self.currency))
+
+    @property
+    def settled(self) -> Decimal:
+        """Return the part of the link's amount that this request settles."""
+        return self.asked if self.is_covered else self.worth
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBalance:
+    """The money of a link, in its currency.
+
+    `remaining` is None for a reusable link, and while nobody has chosen the amount.
+    """
+
+    paid: Decimal
+    remaining: Decimal | None
+    is_covered: bool
+
+
+def balance(
+    amount: Decimal | None, currency: str, parts: Iterable[LinkPart], *, is_reusable: bool
+) -> LinkBalance:
+    """Return the balance of a link. `parts` are its requests, oldest first.
+
+    The payer chooses the amount of a link without one. The first request to which money came decides.
+    """
+    counted = [part for part in parts if part.counted_sats]
+    paid = sum((part.worth for part in counted), from_units(0, currency))
+    wanted = counted[0].asked if amount is None and counted else amount
+    if is_reusable or wanted is None:
+        return LinkBalance(paid, None, is_covered=False)
+    settled = sum((part.settled for part in counted), Decimal(0))
+    remaining = round_down(max(wanted - settled, Decimal(0)), currency)
+    is_small = bool(counted and remaining) and fiat_to_sats(remaining, counted[-1].price) < DUST_LIMIT_SATS
+    return LinkBalance(paid, remaining, is_covered=not remaining or is_small)
+
+
+@dataclass(frozen=True, slots=True)
+class PartFacts:
+    """A request of a single-use link, with the facts that decide how much of its money counts.
+
+    `is_confirmed` means that the request is confirmed. It stays so at any depth (payments/status.py).
+    """
+
+    asked: Decimal
+    currency: str
+    price: Decimal
+    terms: Terms
+    receipts: tuple[ReceivedOutput, ...]
+    is_confirmed: bool = False
+
+    def all(self) -> LinkPart:
+        """Return the part of all money that counts."""
+        return self._part(self._counted())
+
+    def in_chain(self) -> LinkPart:
+        """Return the part of the money that counts and is in a block, at any depth."""
+        return self._part([receipt for receipt in self._counted() if receipt.block_height is not None])
+
+    def confirmed(self, tip_height: int) -> LinkPart:
+        """Return the part of the money that counts and has the required confirmations."""
+        if self.is_confirmed:
+            return self.in_chain()
+        required = self.terms.confirmations_required
+        return self._part(
+            [receipt for receipt in self._counted() if receipt.confirmed_height(required) <= tip_height]
+        )
+
+    def _counted(self) -> list[ReceivedOutput]:
+        distinct = {(r.txid, r.vout): r for r in self.receipts if r.is_live and r.amount_sats}
+        return [receipt for receipt in distinct.values() if self.terms.accepts(receipt)]
+
+    def _part(self, receipts: Sequence[ReceivedOutput]) -> LinkPart:
+        sats = sum(receipt.amount_sats for receipt in receipts)
+        is_covered = sats >= self.terms.needed_sats
+        return LinkPart(self.asked, self.currency, self.price, sats, is_covered)
+
+
+def is_paid(
+    amount: Decimal | None, currency: str, facts: Sequence[PartFacts], *, tip_height: int, was_paid: bool
+) -> bool:
+    """Return whether confirmed money covers a single-use link. `facts` are its requests, oldest first.
+
+    A link that was paid needs its cover in the chain only, so a reorg at the tip does not take it back.
+    """
+    if amount is None:
+        counted = (each for each in facts if each.all().counted_sats)
+        amount = next((each.asked for each in counted), None)
+    if amount is None:
+        return False
+
+    def covers(parts: Iterable[LinkPart]) -> bool:
+        return balance(amount, currency, parts, is_reusable=False).is_covered
+
+    return covers(each.confirmed(tip_height) for each in facts) or (
+        was_paid and covers(each.in_chain() for each in facts)
+    )
+
+
+def link_event(*, was_paid: bool, is_paid: bool) -> LinkEvent | None:
+    """Return the event of a change, or None without one."""
+    if was_paid == is_paid:
+        return None
+    return LinkEvent.PAID if is_paid else LinkEvent.REVERTED
+
+
+def link_status(
+    *, is_covered: bool, is_paid: bool, is_closed: bool, due_at: datetime | None, now: datetime
+) -> LinkStatus:
+    """Return the status. Money comes before a close, because a close does not send it back."""
+    if is_paid:
+        return LinkStatus.PAID
+    if is_covered:
+        return LinkStatus.PROCESSING
+    if is_closed:
+        return LinkStatus.CLOSED
+    return LinkStatus.OVERDUE if due_at is not None and now > due_at else LinkStatus.OPEN
+
+
+def late_sats(status: Status, received_sats: int, counted_sats: int, acknowledged_sats: int | None) -> int:
+    """Return the money of a request that came too late to count, while its seller has not decided on it.
+
+    `acknowledged_sats` is the amount at the operator's last decision.
+    """
+    if status is not Status.EXPIRED or received_sats == acknowledged_sats:
+        return 0
+    return max(received_sats - counted_sats, 0)
+
+
+def least_amount(currency: str, price: Decimal) -> Decimal:
+    """Return the smallest amount that the network relays at this price, rounded up to the currency."""
+    exact = exact_fiat(DUST_LIMIT_SATS, price)
+    rounded = round_down(exact, currency)
+    return rounded if rounded == exact else rounded + from_units(1, currency)
+
+
+def amount_to_request(remaining: Decimal, currency: str, price: Decimal) -> Decimal:
+    """Return the amount of the next request: the one that remains, but at least what the network relays."""
+    return max(remaining, least_amount(currency, price))

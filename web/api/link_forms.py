@@ -1,0 +1,224 @@
+"""The form that creates a payment link."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from payments.money import currency_codes, currency_exponent, read_amount
+from web.api.forms import AMOUNT_SCHEMA, WITHOUT_CONTROLS, Form, has_controls, whole_number
+from web.api.payment_list import read_time
+from web.api.redirect_url import MAX_URL_CHARACTERS, read_redirect_url
+
+TITLE_CHARACTERS = 100
+TEXT_CHARACTERS = 500
+ORDER_CHARACTERS = 100
+MAX_SUGGESTED = 4
+
+_AMOUNT = Annotated[Any, WithJsonSchema({"anyOf": [*AMOUNT_SCHEMA["anyOf"], {"type": "null"}]})]
+_AMOUNTS = Annotated[
+    Any,
+    WithJsonSchema(
+        {"anyOf": [{"type": "array", "maxItems": MAX_SUGGESTED, "items": AMOUNT_SCHEMA}, {"type": "null"}]}
+    ),
+]
+
+
+def _line(most: int) -> AfterValidator:
+    """Return a validator of one line of text."""
+
+    def read(text: str) -> str:
+        if not 1 <= len(text) <= most or not text.strip():
+            raise ValueError(f"must have 1 to {most} characters")
+        if has_controls(text):
+            raise ValueError("must be one line without control characters")
+        return text
+
+    return AfterValidator(read)
+
+
+def _lines(text: str) -> str:
+    """Check a text of several lines. A text area in HTML sends CR LF for a new line."""
+    text = text.replace("\r\n", "\n")
+    if len(text) > TEXT_CHARACTERS:
+        raise ValueError(f"must have at most {TEXT_CHARACTERS} characters")
+    if has_controls(text, allowed="\n\t"):
+        raise ValueError("must have no control characters except new lines and tabs")
+    return text
+
+
+def _due_at(value: object) -> datetime | None:
+    return None if value is None else read_time(value if isinstance(value, str) else "")
+
+
+def _line_schema(most: int) -> Any:
+    pattern = f"^{WITHOUT_CONTROLS}*$"
+    return Field(json_schema_extra={"minLength": 1, "maxLength": most, "pattern": pattern})
+
+
+_Text = Annotated[
+    str,
+    AfterValidator(_lines),
+    Field(
+        json_schema_extra={
+            "maxLength": TEXT_CHARACTERS,
+            "pattern": rf"^({WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
+        }
+    ),
+]
+
+
+class LinkForm(Form):
+    """The body that creates a payment link. In an optional field, null stands for the default."""
+
+    seller_id: Annotated[
+        str | None,
+        Field(description="The seller that owns the API key. The key names the seller, so leave it out"),
+    ] = None
+    title: Annotated[
+        str,
+        _line(TITLE_CHARACTERS),
+        _line_schema(TITLE_CHARACTERS),
+        Field(
+            description="The title of the link's page, and the label of its requests",
+            examples=["Invoice 2026-17"],
+        ),
+    ]
+    description: Annotated[
+        _Text | None, Field(description="A text on the link's page. New lines are kept")
+    ] = None
+    order_id: Annotated[
+        Annotated[str, _line(ORDER_CHARACTERS), _line_schema(ORDER_CHARACTERS)] | None,
+        Field(description="Your own number of the order or the invoice, also for the payer"),
+    ] = None
+    note: Annotated[_Text | None, Field(description="A note for you and the operator, not for payers")] = None
+    # This field precedes the amounts, because the currency limits their decimals.
+    currency: Annotated[
+        str,
+        Field(
+            description="An ISO 4217 code, BTC or SAT",
+            json_schema_extra={"enum": sorted(currency_codes())},
+            examples=["EUR"],
+        ),
+    ]
+    amount_fiat: Annotated[
+        Decimal | None,
+        Field(description="The amount, or null if the payer chooses it", examples=["135.99"]),
+    ] = None
+    minimum: Annotated[
+        Decimal | None, Field(description="The least that the payer may choose, without `amount_fiat`")
+    ] = None
+    maximum: Annotated[
+        Decimal | None, Field(description="The most that the payer may choose, without `amount_fiat`")
+    ] = None
+    suggested: Annotated[
+        list[Decimal] | None,
+        Field(description=f"Up to {MAX_SUGGESTED} amounts with a button each, without `amount_fiat`"),
+    ] = None
+    is_reusable: Annotated[
+        bool,
+        Field(description="False for an invoice, paid once. True if anybody may pay, any number of times"),
+    ] = False
+    due_at: Annotated[
+        datetime | None,
+        PlainValidator(
+            _due_at,
+            json_schema_input_type=Annotated[
+                Any, WithJsonSchema({"type": ["string", "null"], "format": "date-time"})
+            ],
+        ),
+        Field(description="The time from which an invoice is `overdue`. It can still be paid"),
+    ] = None
+    confirmations: Annotated[
+        int | None,
+        whole_number(0, 144),
+        Field(description="The confirmations that its requests need; default: the operator's setting"),
+    ] = None
+    expires_in: Annotated[
+        int | None,
+        whole_number(60, 86_400),
+        Field(
+            description="Seconds for which the price of a request is valid; default: the operator's setting"
+        ),
+    ] = None
+    redirect_url: Annotated[
+        Annotated[
+            str,
+            AfterValidator(read_redirect_url),
+            Field(
+                json_schema_extra={
+                    "format": "uri",
+                    "maxLength": MAX_URL_CHARACTERS,
+                    "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
+                }
+            ),
+        ]
+        | None,
+        Field(description="The page that the checkout pages link to; default: the page of this link"),
+    ] = None
+    thanks: Annotated[
+        _Text | None, Field(description="A text that the payer sees after the payment. New lines are kept")
+    ] = None
+
+    @field_validator("currency")
+    @classmethod
+    def _is_known(cls, code: str) -> str:
+        currency_exponent(code)
+        return code
+
+    @field_validator("amount_fiat", mode="plain", json_schema_input_type=_AMOUNT)
+    @classmethod
+    def _is_an_amount(cls, value: Any, info: ValidationInfo) -> Decimal | None:
+        return _amount(value, info)
+
+    @field_validator("minimum", "maximum", mode="plain", json_schema_input_type=_AMOUNT)
+    @classmethod
+    def _is_a_limit(cls, value: Any, info: ValidationInfo) -> Decimal | None:
+        limit = _amount(value, info)
+        if limit is not None:
+            _check_choice(info)
+            least = info.data.get("minimum")
+            if info.field_name == "maximum" and least is not None and limit < least:
+                raise ValueError("must not be less than minimum")
+        return limit
+
+    @field_validator("suggested", mode="plain", json_schema_input_type=_AMOUNTS)
+    @classmethod
+    def _are_choices(cls, value: Any, info: ValidationInfo) -> list[Decimal] | None:
+        if value is None or value == []:
+            return None
+        if not isinstance(value, list) or len(value) > MAX_SUGGESTED:
+            raise ValueError(f"must be a list of at most {MAX_SUGGESTED} amounts")
+        _check_choice(info)
+        amounts = [amount for each in value if (amount := _amount(each, info)) is not None]
+        if len(amounts) < len(value) or len(set(amounts)) < len(amounts):
+            raise ValueError("must have a different amount in each place")
+        least, most = info.data.get("minimum"), info.data.get("maximum")
+        if any((least and each < least) or (most and each > most) for each in amounts):
+            raise ValueError("must be between minimum and maximum")
+        return amounts
+
+    @field_validator("due_at")
+    @classmethod
+    def _is_due_once(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        if value is not None and info.data.get("is_reusable"):
+            raise ValueError("belongs to an invoice; a link with is_reusable is never due")
+        return value
+
+
+def _amount(value: Any, info: ValidationInfo) -> Decimal | None:
+    # If the currency is invalid, assume bitcoin, which allows the most decimals.
+    return None if value is None else read_amount(value, info.data.get("currency", "BTC"))
+
+
+def _check_choice(info: ValidationInfo) -> None:
+    if info.data.get("amount_fiat") is not None:
+        raise ValueError("is only for a link without amount_fiat, because the payer chooses nothing here")

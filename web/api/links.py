@@ -1,0 +1,125 @@
+"""Payment links in the API: create, list, read and close them."""
+
+import re
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, cast
+from urllib.parse import urlsplit
+
+from pydantic import PlainValidator
+
+from config import Settings
+from models.daemon_status import known_network
+from models.db.connection import fetch_all, get_row, snapshot
+from models.link import Link, link_by_reference
+from models.queries.links import facts_of
+from web.api.forms import Form, read_form
+from web.api.link_forms import LinkForm
+from web.api.link_schemas import LinkList, PaymentLink
+from web.api.new_link import end_link, make_link
+from web.api.payment_list import DEFAULT_LIMIT, MOST_LIMIT, described, read_limit
+from web.auth.access import check_seller
+from web.http.etag import revalidated
+from web.http.request import Request
+from web.http.responses import Answer, FieldError, invalid, not_found
+
+_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
+
+
+def _cursor(text: str) -> str:
+    if not _REFERENCE.fullmatch(text):
+        raise ValueError("is not a cursor of this list")
+    return text
+
+
+class LinkFilters(Form):
+    """The page of a list of links."""
+
+    limit: Annotated[
+        int,
+        PlainValidator(read_limit),
+        described("The maximum number of links", type="integer", minimum=1, maximum=MOST_LIMIT),
+    ] = DEFAULT_LIMIT
+    cursor: Annotated[
+        str | None,
+        PlainValidator(_cursor),
+        described("`next_cursor` of the previous page", pattern=f"^{_REFERENCE.pattern}$"),
+    ] = None
+
+
+def create(call: Request) -> Answer:
+    """POST /api/v1/links: 201 with the new link."""
+    form = read_form(LinkForm, call.body())
+    if form.seller_id is not None:
+        check_seller(call.seller, form.seller_id)
+    link = make_link(form, call.seller.id, call.settings, call.now, call.writers.transaction)
+    with snapshot():
+        document = document_of_link(link, call)
+    prefix = urlsplit(call.settings.public_url).path
+    return Answer(HTTPStatus.CREATED, document, {"Location": f"{prefix}/api/v1/links/{link.reference}"})
+
+
+def list_links(call: Request) -> Answer:
+    """GET /api/v1/links: a page of the seller's links, newest first."""
+    filters = read_form(LinkFilters, call.parameters())
+    with snapshot():
+        page, cursor = links_page(filters, call.seller.id)
+        documents = [document_of_link(link, call) for link in page]
+    return Answer(HTTPStatus.OK, LinkList(data=documents, next_cursor=cursor))
+
+
+def show(call: Request, reference: str) -> Answer:
+    """GET /api/v1/links/{id}: the link, or 304 if the caller already has it."""
+    with snapshot():
+        document = document_of_link(own_link(call, reference), call)
+    return revalidated(call, document)
+
+
+def close(call: Request, reference: str) -> Answer:
+    """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was closed before."""
+    link = own_link(call, reference)
+    end_link(link, call.now, call.writers.transaction)
+    with snapshot():
+        return Answer(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call))
+
+
+def own_link(call: Request, reference: str) -> Link:
+    """Return the caller's link of that id. Raise Problem 404."""
+    link = link_by_reference(reference, call.seller.id)
+    if link is None:
+        raise not_found()
+    return link
+
+
+def links_page(filters: LinkFilters, seller_id: str | None = None) -> tuple[list[Link], str | None]:
+    """Return a page of links, newest first, of one seller or of all, and the cursor of the next page or None.
+
+    Raise Problem 422 for an invalid cursor.
+    """
+    conditions = ["TRUE"]
+    parameters: list[str | int] = []
+    if seller_id is not None:
+        conditions.append("seller_id = ?")
+        parameters.append(seller_id)
+    if filters.cursor is not None:
+        last = link_by_reference(filters.cursor, seller_id)
+        if last is None:
+            raise invalid([FieldError("cursor", "is not a cursor of this list")])
+        conditions.append("id < ?")
+        parameters.append(last.id)
+    # The text contains only constants of this function.
+    query = f"SELECT * FROM link WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    found = fetch_all(Link, query, *parameters, filters.limit + 1)
+    page = found[: filters.limit]
+    return page, page[-1].reference if len(found) > len(page) else None
+
+
+def document_of_link(link: Link, call: Request) -> PaymentLink:
+    """Return the document of a link. Must run in the snapshot that read the link."""
+    return stored_link_document(link, call.settings, call.now)
+
+
+def stored_link_document(link: Link, settings: Settings, now: datetime) -> PaymentLink:
+    """Return the document of a link. Must run in the snapshot that read the link."""
+    document = facts_of(link).document(now, network=known_network(), public_url=settings.public_url)
+    return cast(PaymentLink, document)

@@ -1,0 +1,107 @@
+"""Make and close payment links. The API, the operator's page and manage.py use this module."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+
+from config import Settings
+from models.command import add_cancellation
+from models.db.connection import insert, new_row
+from models.link import Link, close_link, take_turn
+from models.queries.links import waiting_requests
+from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, to_plain
+from web.api.link_forms import LinkForm
+from web.api.new_request import new_reference
+from web.api.pricing import price_now
+from web.http.responses import FieldError, Problem, invalid
+
+log = structlog.get_logger(__name__)
+
+OpenTransaction = Callable[[], AbstractContextManager[Any]]
+
+MAX_WAITING = 30
+"""The most requests of a reusable link that wait for money at the same time."""
+
+
+def make_link(
+    form: LinkForm, seller_id: str, settings: Settings, now: datetime, transaction: OpenTransaction
+) -> Link:
+    """Store a new link. Raise Problem 422 for an amount that cannot be paid now."""
+    _check_amounts(form, settings, now)
+    link = new_row(
+        Link,
+        reference=new_reference("LK"),
+        seller=seller_id,
+        title=form.title,
+        description=form.description or "",
+        order_id=form.order_id,
+        note=form.note or "",
+        amount_fiat=_plain(form.amount_fiat),
+        currency=form.currency,
+        minimum=_plain(form.minimum),
+        maximum=_plain(form.maximum),
+        suggested=[to_plain(amount) for amount in form.suggested or ()],
+        due_at=form.due_at,
+        is_reusable=form.is_reusable,
+        confirmations=form.confirmations,
+        expires_in=form.expires_in,
+        redirect_url=form.redirect_url,
+        thanks=form.thanks or "",
+        created_at=now,
+    )
+    with transaction():
+        link.id = insert(Link, **link.__data__)
+    log.info("link created", link=link.reference, seller=seller_id)
+    return link
+
+
+def end_link(link: Link, now: datetime, transaction: OpenTransaction) -> None:
+    """Close a link, and cancel its requests to which nothing came. A closed link stays as it is."""
+    with transaction():
+        # A press of "Pay" at the same moment either finds the link closed, or its request is cancelled here.
+        take_turn()
+        is_new = close_link(link, now)
+        if is_new:
+            for payment in waiting_requests(link, MAX_WAITING):
+                add_cancellation(payment, now)
+    if is_new:
+        log.info("link closed", link=link.reference, seller=link.seller_id)
+
+
+def _check_amounts(form: LinkForm, settings: Settings, now: datetime) -> None:
+    """Raise Problem 422 for amounts that the network does not relay, or a currency without a source.
+
+    A link needs no price, so without a fresh price its amounts are not checked.
+    """
+    try:
+        price = price_now(form.currency, settings, now).price
+    except Problem as problem:
+        if problem.status is HTTPStatus.SERVICE_UNAVAILABLE:
+            return
+        raise
+    errors = []
+    for name in ("amount_fiat", "maximum", "suggested"):
+        value = getattr(form, name)
+        for amount in [] if value is None else value if isinstance(value, list) else [value]:
+            message = _obstacle(fiat_to_sats(amount, price))
+            if message is not None:
+                errors.append(FieldError(name, message))
+    if errors:
+        raise invalid(errors)
+
+
+def _obstacle(amount_sats: int) -> str | None:
+    if amount_sats < DUST_LIMIT_SATS:
+        return f"is {amount_sats} sats now; the network relays no payment below {DUST_LIMIT_SATS} sats"
+    if amount_sats > MAX_MONEY_SATS:
+        return "is more than 21 million bitcoin now; there will never be more"
+    return None
+
+
+def _plain(amount: Decimal | None) -> str | None:
+    return None if amount is None else to_plain(amount)

@@ -1,0 +1,92 @@
+"""The public page of a payment link, and its QR code for paper."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+
+from models.daemon_status import known_network
+from models.db.connection import snapshot
+from models.link import link_by_reference
+from models.queries.links import LinkFacts, facts_of
+from models.seller import seller_by_id
+from payments.link_document import link_url
+from web.checkout.page import qr_svg
+from web.html.languages import Language, language_for, languages
+from web.html.templates import RELOAD_SECONDS, page, template
+from web.http.asgi import RAW_PATH
+from web.http.request import Environ, Request
+from web.http.responses import POLICY_WITH_FORMS, SVG, Answer, Content, not_found
+from web.http.wsgi import root_of
+from web.links.choice import WrongAmount
+from web.links.view import LinkView, PublicLink, waiting_time
+
+_PAGE = template("link.tpl")
+_PROBLEM = template("link_problem.tpl")
+_WORDS: Mapping[int, str] = MappingProxyType(
+    {
+        HTTPStatus.NOT_FOUND: "no_link",
+        HTTPStatus.TOO_MANY_REQUESTS: "busy_link",
+        HTTPStatus.SERVICE_UNAVAILABLE: "busy_link",
+    }
+)
+
+
+def show(call: Request, reference: str) -> Content:
+    """GET /l/{id}: the page, in the language of `lang` or of the browser. It makes no request."""
+    language = language_for(call.header("Accept-Language"), call.page_parameters().get("lang"))
+    return link_page(call, public_link(reference), language)
+
+
+def qr(call: Request, reference: str) -> Content:
+    """GET /l/{id}/qr.svg: the address of the link's page."""
+    link = public_link(reference).link
+    # A shop may show the code on its own page.
+    headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
+    url = link_url(link.reference, call.settings.public_url)
+    return Content(HTTPStatus.OK, qr_svg(url), SVG, headers)
+
+
+def public_link(reference: str) -> PublicLink:
+    """Return the link with the public facts of its seller. Raise Problem 404."""
+    link = link_by_reference(reference)
+    seller = None if link is None else seller_by_id(link.seller_id)
+    if link is None or seller is None:
+        raise not_found()
+    return PublicLink(link, seller.name or seller.id, seller.support, seller.removed_at is not None)
+
+
+def link_page(
+    call: Request, public: PublicLink, language: Language, error: WrongAmount | None = None
+) -> Content:
+    """Return the page of a link. With `error`, the field for the amount has this error."""
+    with snapshot():
+        facts: LinkFacts = facts_of(public.link)
+    return page(
+        _PAGE,
+        language,
+        status=HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY,
+        headers={"Content-Security-Policy": POLICY_WITH_FORMS},
+        network=known_network(),
+        view=LinkView(public, facts, language, call.now, error),
+        url=link_url(public.link.reference, call.settings.public_url),
+        root=root_of(call.environ[RAW_PATH]),
+        languages=languages().values(),
+    )
+
+
+def link_problem_page(problem: Answer, environ: Environ) -> Content:
+    """Return a problem as a page with a way back to the link, in the payer's language."""
+    language = language_for(environ.get("HTTP_ACCEPT_LANGUAGE"))
+    path: str = environ[RAW_PATH]
+    seconds = int(problem.headers.get("Retry-After", RELOAD_SECONDS))
+    return page(
+        _PROBLEM,
+        language,
+        status=problem.status,
+        headers=problem.headers,
+        root=root_of(path),
+        words=_WORDS.get(problem.status, "fault"),
+        wait=waiting_time(seconds, language),
+        is_busy=_WORDS.get(problem.status) == "busy_link",
+        link=path.removesuffix("/pay").rpartition("/")[2],
+    )

@@ -1,0 +1,121 @@
+"""A press of "Pay" on the page of a link: find the request that it leads to, or make one."""
+
+from datetime import datetime
+from decimal import Decimal
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+import structlog
+
+from config import Settings
+from models.db.connection import get_row
+from models.link import Link, take_turn
+from models.payment import PaymentRequest
+from models.queries.links import facts_of, late_sats_of, newest_request, requests_with_money
+from payments.link import amount_to_request
+from payments.link_document import link_url
+from payments.status import Status
+from web.api.forms import PaymentForm
+from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.pricing import price_now
+from web.html.languages import language_for
+from web.http.asgi import RAW_PATH
+from web.http.request import Request
+from web.http.responses import HTML, Content
+from web.http.wsgi import root_of
+from web.links.choice import WrongAmount, read_choice
+from web.links.limits import check_link_limits
+from web.links.page import link_page, public_link
+
+log = structlog.get_logger(__name__)
+
+_UNDERWAY = (Status.NEW, Status.UNDERPAID)
+
+
+def pay(call: Request, reference: str) -> Content:
+    """POST /l/{id}/pay: 303 to the checkout page of a request. Raise Problem 429 or 503.
+
+    The page is public, and the form needs no secret: a form of another site can do no more than a visitor.
+    """
+    form = call.form()
+    public = public_link(reference)
+    link = public.link
+    payment = request_to_show(link)
+    if payment is None:
+        if public.is_closed:
+            return _see_other(call, f"l/{reference}", form)
+        check_link_limits(link, call.settings, call.now)
+        language = language_for(call.header("Accept-Language"), form.get("lang"))
+        try:
+            chosen = read_choice(link, form, language, call.settings, call.now)
+        except WrongAmount as error:
+            return link_page(call, public, language, error=error)
+        payment = _make_or_find(call, link, chosen)
+    if payment is None:
+        return _see_other(call, f"l/{reference}", form)
+    return _see_other(call, f"pay/{payment.reference}", form)
+
+
+def back(call: Request, reference: str) -> Content:
+    """GET /l/{id}/pay: 303 to the page of the link. Only a press of "Pay" makes a request."""
+    public_link(reference)
+    return _see_other(call, f"l/{reference}", call.page_parameters())
+
+
+def request_to_show(link: Link) -> PaymentRequest | None:
+    """Return the request of a single-use link that a payer has to see instead of a new one, or None.
+
+    It is the one that has covered the link, or has late money under review, or may still be paid.
+    """
+    if link.is_reusable:
+        return None
+    rows = requests_with_money(link)
+    counted = [row for row in rows if row.counted_sats]
+    if counted and (link.paid_at is not None or facts_of(link).balance.is_covered):
+        return counted[-1]
+    late = [row for row in rows if late_sats_of(row)]
+    if late:
+        return late[-1]
+    newest = newest_request(link)
+    return newest if newest is not None and Status(newest.status) in _UNDERWAY else None
+
+
+def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentRequest | None:
+    """Make a request, unless another call has made one at the same moment. Return None for a closed link."""
+    with call.writers.transaction():
+        take_turn()
+        link = get_row(Link, link.id)
+        payment = request_to_show(link)
+        if payment is not None or link.closed_at is not None:
+            return payment
+        check_link_limits(link, call.settings, call.now)
+        form = _form_of(link, chosen, call.settings, call.now)
+        terms = agreed_terms(form, link.seller_id, call.settings, call.now)
+        payment = store_request({**terms, "link": link.id})
+    log_request(payment)
+    log.info("link pressed", link=link.reference, payment=payment.reference)
+    return payment
+
+
+def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: datetime) -> PaymentForm:
+    """Return the form of the link's next request. It asks for what remains. Raise Problem 503."""
+    remaining = facts_of(link).balance.remaining
+    amount = remaining if remaining is not None else link.amount or chosen
+    assert amount is not None, "the choice of an amount was checked before"
+    price = price_now(link.currency, settings, now).price
+    return PaymentForm(
+        currency=link.currency,
+        amount_fiat=amount_to_request(amount, link.currency, price),
+        note=link.note,
+        label=link.title,
+        confirmations=link.confirmations,
+        expires_in=link.expires_in,
+        redirect_url=link.redirect_url or link_url(link.reference, settings.public_url),
+    )
+
+
+def _see_other(call: Request, path: str, given: dict[str, str]) -> Content:
+    """Redirect to another public page, in the language that the payer has chosen."""
+    query = f"?{urlencode({'lang': given['lang']})}" if given.get("lang") else ""
+    location = f"{root_of(call.environ[RAW_PATH])}{path}{query}"
+    return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location})

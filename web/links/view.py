@@ -1,0 +1,188 @@
+"""The view of a payment link on its public page: its scene, texts and amounts."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from urllib.parse import quote
+
+from models.link import Link
+from models.payment import PaymentRequest
+from models.queries.links import LinkFacts
+from payments.link import LinkStatus
+from payments.money import to_plain
+from web.checkout.status import web_address
+from web.checkout.view import Tone
+from web.html.languages import Language, bitcoin
+from web.links.choice import WrongAmount
+
+_SECONDS_IN_WORDS = 120
+
+_TONES = {
+    "paid": Tone.GOOD,
+    "processing": Tone.GOOD,
+    "late": Tone.ATTENTION,
+    "closed": Tone.OVER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublicLink:
+    """A link with the public facts of its seller. The seller's name stands for the payee."""
+
+    link: Link
+    payee: str
+    support: str | None
+    is_seller_removed: bool
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether the link makes no more requests."""
+        return self.link.closed_at is not None or self.is_seller_removed
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """A request of an invoice to which money came. `number` is short for `reference`."""
+
+    reference: str
+    number: str
+    worth: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """The page of one link in one language at one time. The template escapes all texts."""
+
+    public: PublicLink
+    facts: LinkFacts
+    language: Language
+    now: datetime
+    error: WrongAmount | None = None
+
+    @property
+    def link(self) -> Link:
+        return self.public.link
+
+    @property
+    def status(self) -> LinkStatus:
+        """The status. The links of a removed seller are closed."""
+        status = self.facts.status(self.now)
+        is_payable = status in (LinkStatus.OPEN, LinkStatus.OVERDUE)
+        return LinkStatus.CLOSED if is_payable and self.public.is_closed else status
+
+    @property
+    def scene(self) -> str | None:
+        """The scene with a headline and a lead, or None while there is only a request for money."""
+        if self.status in (LinkStatus.PAID, LinkStatus.PROCESSING):
+            return self.status.value
+        if self.is_under_review:
+            return "late"
+        return "closed" if self.status is LinkStatus.CLOSED else None
+
+    @property
+    def tone(self) -> Tone:
+        return _TONES[self.scene or "closed"]
+
+    @property
+    def headline(self) -> str:
+        return self.language.say(f"link.{self.scene}_headline")
+
+    @property
+    def lead(self) -> str:
+        return self.language.say(f"link.{self.scene}_lead", late=bitcoin(self.facts.late_sats))
+
+    @property
+    def is_under_review(self) -> bool:
+        """True if money of an invoice came too late, and its seller has not decided."""
+        return not self.link.is_reusable and bool(self.facts.late_sats)
+
+    @property
+    def is_payable(self) -> bool:
+        """True if a press of "Pay" leads to a request that takes money."""
+        return self.status in (LinkStatus.OPEN, LinkStatus.OVERDUE) and not self.is_under_review
+
+    @property
+    def is_chosen_by_payer(self) -> bool:
+        return self.is_payable and self.link.amount is None and self.facts.balance.remaining is None
+
+    @property
+    def is_overdue(self) -> bool:
+        return self.status is LinkStatus.OVERDUE
+
+    @property
+    def amount(self) -> str | None:
+        """The amount of the link, or None if the payer chooses it."""
+        return self._money(self.link.amount)
+
+    @property
+    def paid(self) -> str | None:
+        """The money that came for an invoice, or None before any. The money of a reusable link is private."""
+        return None if self.link.is_reusable else self._money(self.facts.balance.paid or None)
+
+    @property
+    def remaining(self) -> str | None:
+        """The amount that remains of an invoice of which a part is paid, else None."""
+        return self._money(self.facts.balance.remaining) if self.paid and self.is_payable else None
+
+    @property
+    def late(self) -> str | None:
+        """The money that came too late, in bitcoin, or None."""
+        return bitcoin(self.facts.late_sats) if self.is_under_review else None
+
+    @property
+    def due(self) -> str | None:
+        """The due date in UTC, such as 2026-12-24, or None."""
+        due_at: datetime | None = self.link.due_at
+        return None if due_at is None else f"{due_at.astimezone(UTC):%Y-%m-%d}"
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The suggested amounts, each plain and as text."""
+        return [(each, self.language.amount(each, self.link.currency)) for each in self.link.suggested]
+
+    @property
+    def bounds(self) -> str | None:
+        """The sentence on the least and the most that the payer may choose, or None."""
+        least, most = (
+            None if each is None else self.language.amount(each, self.link.currency)
+            for each in (self.link.minimum, self.link.maximum)
+        )
+        if least and most:
+            return self.language.say("link.between", least=least, most=most)
+        if least:
+            return self.language.say("link.from", least=least)
+        return self.language.say("link.up_to", most=most) if most else None
+
+    @property
+    def parts(self) -> list[PartRow]:
+        """The requests of an invoice to which money came, oldest first. Those of others are private."""
+        rows = () if self.link.is_reusable else self.facts.payments[::-1]
+        return [PartRow(row.reference, f"{row.reference[:11]}…", self._worth(row)) for row in rows]
+
+    @property
+    def support_url(self) -> str | None:
+        """The link to the shop's support, or None."""
+        support = self.public.support
+        if not support or self.scene not in ("late", "closed"):
+            return None
+        if "://" in support:
+            return web_address(support)
+        return f"mailto:{quote(support, safe='@')}?subject={quote(self.link.title)}"
+
+    def say(self, key: str) -> str:
+        """Return a text of the page."""
+        return self.language.say(key)
+
+    def _worth(self, row: PaymentRequest) -> str:
+        worth = row.link_part.worth
+        return self._money(worth) or "" if worth else bitcoin(row.received_sats)
+
+    def _money(self, amount: Decimal | None) -> str | None:
+        return None if amount is None else self.language.amount(to_plain(amount), self.link.currency)
+
+
+def waiting_time(seconds: int, language: Language) -> str:
+    """Return the sentence on when to try again."""
+    if seconds <= _SECONDS_IN_WORDS:
+        return language.say("busy_link.seconds", seconds=max(-(-seconds // 5) * 5, 5))
+    return language.say("busy_link.minutes", minutes=-(-seconds // 60))
