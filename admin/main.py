@@ -10,6 +10,7 @@ from admin.database import database
 from admin.doctor.command import doctor
 from admin.events import events
 from admin.keys import key
+from admin.links import link
 from admin.payments import payment
 from admin.seller_keys import rotate_key
 from admin.sellers import seller
@@ -34,6 +35,7 @@ def manage() -> None:
     manage.py seller add company1              add a shop, and print its key
     manage.py webhook list                     list who receives events
     manage.py key add company1 --preset shop   add a key for a shop's plug-in
+    manage.py link list                        list payment links
     manage.py payment list --status confirmed  list confirmed payments
     manage.py events retry                     deliver failed messages again
     manage.py audit                            compare database and bitcoind
@@ -56,5 +58,18 @@ database.add_command(retire_pool)
 database.add_command(grant_web)
 for command in (add, list_, default, labels):
     wallet.add_command(command)
-for command in (seller, key, webhook, payment, events, wallet, doctor, audit, chain, database, settings):
+for command in (
+    seller,
+    link,
+    key,
+    webhook,
+    payment,
+    events,
+    wallet,
+    doctor,
+    audit,
+    chain,
+    database,
+    settings,
+):
     manage.add_command(command)

@@ -1,6 +1,7 @@
 """`manage.py payment create`: ask for money from a terminal."""
 
 import io
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -19,7 +20,7 @@ from web.api.schemas import Payment
 from web.http.responses import Problem
 
 # The forms name a field as the API does, and a command names its option.
-_OPTIONS = {"amount_fiat": "AMOUNT", "currency": "CURRENCY"}
+_ARGUMENTS = {"amount_fiat": "AMOUNT", "currency": "CURRENCY"}
 
 
 @click.command()
@@ -52,7 +53,7 @@ def create(seller_id: str, amount: str, currency: str, as_json: bool, **options:
             with database.atomic():
                 payment = store_request(terms)
         except Problem as problem:
-            raise CommandError(_words(problem)) from problem
+            raise CommandError(option_words(problem, _ARGUMENTS)) from problem
         found = document_of_new(payment, known_network(), settings)
     answer(found, _page(found), as_json)
 
@@ -64,15 +65,18 @@ def qr_code(text: str) -> str:
     return picture.getvalue()
 
 
-def _words(problem: Problem) -> str:
-    """Return the problem with the names of the command's arguments and options."""
+def option_words(problem: Problem, arguments: Mapping[str, str]) -> str:
+    """Return the problem with the names of the command's options.
+
+    `arguments` has the arguments and options that differ from the names of the fields.
+    """
     if not problem.errors:
         return problem.detail
-    return "; ".join(f"{_option(error.field)} {error.message}" for error in problem.errors)
+    return "; ".join(f"{_option(error.field, arguments)} {error.message}" for error in problem.errors)
 
 
-def _option(field: str) -> str:
-    return _OPTIONS.get(field, f"--{field.replace('_', '-')}")
+def _option(field: str, arguments: Mapping[str, str]) -> str:
+    return arguments.get(field, f"--{field.replace('_', '-')}")
 
 
 def _page(found: Payment) -> str:

@@ -58,6 +58,7 @@ from web.operator import (
     front,
     keys,
     login,
+    new_link,
     new_request,
     seller,
     sellers,
@@ -65,6 +66,7 @@ from web.operator import (
     webhooks,
 )
 from web.operator import csv_export as export
+from web.operator import links as operator_links
 from web.operator import payment as operator_payment
 from web.operator import revenue as turnover
 from web.operator.layout import operator_problem_page
@@ -139,6 +141,11 @@ OPERATOR: tuple[tuple[str, str, Access, Handler], ...] = (
     ("GET", "/operator/till", operator, till.show),
     ("POST", "/operator/till", operator_form, till.pay),
     ("GET", "/operator/till/<reference>", operator, till.sale),
+    ("GET", "/operator/links", operator, operator_links.show_all),
+    ("GET", "/operator/links/new", operator, new_link.show),
+    ("POST", "/operator/links/new", operator_form, new_link.create),
+    ("GET", "/operator/links/<reference>", operator, operator_links.show),
+    ("POST", "/operator/links/<reference>/close", operator_form, operator_links.close),
     ("GET", "/operator/money", operator, turnover.show),
     ("GET", "/operator/money.csv", operator, turnover.export),
     ("GET", "/operator/sellers", operator, sellers.show),

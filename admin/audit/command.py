@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from admin.audit.compare import Auditor, Difference, unrequested_differences
+from admin.audit.links import link_differences
 from admin.audit.node import FoundOutput, NodeReader, NodeState, WalletPayment
 from admin.audit.stored import StoredPayment, StoredState, open_read_only, read_stored_state
 from admin.cli import answer, json_option, read_settings
@@ -145,6 +146,8 @@ class Audit:
         with snapshot():
             stored = read_stored_state()
             table = {row.address: bytes(row.script) for row in Address.select()}
+            tip_height = 0 if node_state is None else node_state.height
+            of_links = [*link_differences(stored.entries, tip_height)]
         if node_state is None:
             return None
         self._requests, self._height = len(stored.entries), node_state.height
@@ -154,6 +157,7 @@ class Audit:
             *self._of_requests(before, stored, node_state),
             *self._of_wallet(stored, table),
             *self._of_unrequested(stored, node_state),
+            *of_links,
         }
 
     def _of_requests(

@@ -1,6 +1,6 @@
 """The comparison of one stored request with bitcoind's data."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -109,7 +109,7 @@ class Auditor:
             as_of=self.now,
             was_confirmed=_Reported(entry).is_confirmed,
         )
-        pairs: Mapping[str, tuple[object, object]] = {
+        pairs: dict[str, tuple[object, object]] = {
             "the status": (true.status.value, payment.status),
             "the height of cover": (true.covered_height, payment.covered_height),
             "the depth required": (
@@ -126,6 +126,8 @@ class Auditor:
             "the next height to look": (true.reassess_at_height, _unless_due(payment.reassess_at_height)),
             "the next time to look": (true.reassess_at, payment.reassess_at),
         }
+        if payment.link_id is not None and payment.counted_sats is not None:
+            pairs["counted_sats"] = (true.counted_sats, payment.counted_sats)
         for name, (is_true, is_stored) in pairs.items():
             if is_true != is_stored:
                 yield f"{name} is {_text(is_true)}, stored is {_text(is_stored)}"

@@ -24,8 +24,8 @@ class Checkout:
 
     `assessed_height` is the tip at which its status was computed. `network` is None before the
     daemon has first reached bitcoind. `options` are those of the Greenfield invoice, as the shop sent them.
-    `thanks` is the text of the payment link that made the request, or "". `is_part` means that all of its money
-    counts for a single-use link, whose page requests the rest.
+    `thanks` is the text of the payment link that made the request, or "". `is_part` means that all of its
+    money counts for a single-use link, whose page requests the rest.
     """
 
     reference: str

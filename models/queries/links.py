@@ -6,13 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from models.address import Address
 from models.db.connection import (
     chunked,
     database,
     fetch_all,
     fetch_one,
-    get_row,
     placeholders,
     with_paramstyle,
 )
@@ -148,21 +146,6 @@ def link_references(payments: Sequence[PaymentRequest]) -> dict[int, str]:
     """Return the public identifiers of the links of these requests, by the id of the link."""
     ids = {payment.link_id for payment in payments if payment.link_id is not None}
     return {link_id: link.reference for link_id, link in links_by_id(ids).items()} if ids else {}
-
-
-def payment_of_link(link: Link, reference: str) -> PaymentRequest | None:
-    """Return the link's request with this public identifier, or None."""
-    if not (reference.isascii() and reference.isprintable()):
-        return None
-    query = "SELECT * FROM payment_request WHERE reference = ? AND link_id = ?"
-    return fetch_one(PaymentRequest, query, reference, link.id)
-
-
-def with_addresses(payments: Sequence[PaymentRequest]) -> list[PaymentRequest]:
-    """Return the requests with their addresses, in the given order."""
-    for payment in payments:
-        payment.address = get_row(Address, payment.address_id)
-    return list(payments)
 
 
 def open_link_counts() -> dict[bool, int]:

@@ -14,13 +14,19 @@ from pydantic import (
 )
 
 from payments.money import currency_codes, currency_exponent, read_amount
-from web.api.forms import AMOUNT_SCHEMA, WITHOUT_CONTROLS, Form, has_controls, whole_number
+from web.api.forms import (
+    AMOUNT_SCHEMA,
+    ORDER_CHARACTERS,
+    WITHOUT_CONTROLS,
+    Form,
+    has_controls,
+    whole_number,
+)
 from web.api.payment_list import read_time
 from web.api.redirect_url import MAX_URL_CHARACTERS, read_redirect_url
 
 TITLE_CHARACTERS = 100
 TEXT_CHARACTERS = 500
-ORDER_CHARACTERS = 100
 MAX_SUGGESTED = 4
 
 _AMOUNT = Annotated[Any, WithJsonSchema({"anyOf": [*AMOUNT_SCHEMA["anyOf"], {"type": "null"}]})]

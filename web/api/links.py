@@ -1,6 +1,5 @@
 """Payment links in the API: create, list, read and close them."""
 
-import re
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, cast
@@ -17,17 +16,15 @@ from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
 from web.api.new_link import end_link, make_link
-from web.api.payment_list import DEFAULT_LIMIT, MOST_LIMIT, described, read_limit
+from web.api.payment_list import DEFAULT_LIMIT, LINK_REFERENCE, MOST_LIMIT, described, read_limit
 from web.auth.access import check_seller
 from web.http.etag import revalidated
 from web.http.request import Request
 from web.http.responses import Answer, FieldError, invalid, not_found
 
-_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
-
 
 def _cursor(text: str) -> str:
-    if not _REFERENCE.fullmatch(text):
+    if not LINK_REFERENCE.fullmatch(text):
         raise ValueError("is not a cursor of this list")
     return text
 
@@ -43,7 +40,7 @@ class LinkFilters(Form):
     cursor: Annotated[
         str | None,
         PlainValidator(_cursor),
-        described("`next_cursor` of the previous page", pattern=f"^{_REFERENCE.pattern}$"),
+        described("`next_cursor` of the previous page", pattern=f"^{LINK_REFERENCE.pattern}$"),
     ] = None
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, PlainValidator
 
 from models.address import Address
 from models.db.connection import database, is_sqlite
+from models.link import Link
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import DECIDED, UNDERWAY, ActionNeeded, needs_action
@@ -36,6 +37,7 @@ _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NAME = re.compile("[A-Za-z0-9-]+", re.ASCII)
 _REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
+LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -103,6 +105,12 @@ def read_limit(text: str) -> int:
     return int(text)
 
 
+def _link(text: str) -> str:
+    if not LINK_REFERENCE.fullmatch(text):
+        raise ValueError("must be the id of a payment link: LK- and 22 letters or digits")
+    return text
+
+
 def _cursor(text: str) -> str:
     if not _REFERENCE.fullmatch(text):
         raise ValueError("is not a cursor of this list")
@@ -144,6 +152,11 @@ class Filters(Form):
             maxLength=_QUERY_CHARACTERS,
             pattern=r"^[^\u0000]*$",
         ),
+    ] = None
+    link_id: Annotated[
+        str | None,
+        PlainValidator(_link),
+        described("Only requests of this payment link", pattern=f"^{LINK_REFERENCE.pattern}$"),
     ] = None
     limit: Annotated[
         int,
@@ -311,6 +324,10 @@ def _has_status(status: str) -> Any:
     return PaymentRequest.status.not_in([other for other in Status if other != status])
 
 
+def _is_of_link(reference: str) -> Any:
+    return PaymentRequest.link.in_(Link.select(Link.id).where(Link.reference == reference))
+
+
 def _has_currency(code: str) -> Any:
     """Return the condition for a currency.
 
@@ -326,6 +343,7 @@ _CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "currency": _has_currency,
         "created_after": lambda start: PaymentRequest.created_at >= start,
         "created_before": lambda end: PaymentRequest.created_at < end,
+        "link_id": _is_of_link,
         "seller": lambda seller_id: PaymentRequest.seller == seller_id,
         "needs": lambda need: needs_action(need),
         "q": matches,

@@ -31,8 +31,8 @@ class PublicFacts:
     uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
     empty if the seller has no name. `payee` names whom the customer pays. `thanks` and `is_part` are those of
     `Checkout`. `is_final` means that no further change is expected. `marked` is the shop's mark by hand.
-    `invoice_status` is the status of the same request as a Greenfield invoice. `is_returning`: the page leads a
-    customer who has paid back to the shop.
+    `invoice_status` is the status of the same request as a Greenfield invoice. `is_returning`: the page leads
+    a customer who has paid back to the shop.
     """
 
     reference: str

@@ -107,6 +107,7 @@ def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: dateti
         currency=link.currency,
         amount_fiat=amount_to_request(amount, link.currency, price),
         note=link.note,
+        order_id=link.order_id,
         label=link.title,
         confirmations=link.confirmations,
         expires_in=link.expires_in,

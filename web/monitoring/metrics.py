@@ -16,6 +16,7 @@ from models.block import stored_tip
 from models.daemon_status import DaemonReport, daemon_report
 from models.db.connection import is_sqlite, snapshot
 from models.queries import metrics as statistics
+from models.queries.links import created_link_count, open_link_counts
 from models.queries.wallets import free_addresses
 from payments.link import LinkEvent
 from payments.status import EventType, Status
@@ -34,7 +35,14 @@ _TOPICS = ("rawtx", "hashblock")
 def metrics(call: Request) -> Content:
     """GET /metrics: the metrics in the text format of Prometheus."""
     with snapshot():
-        families = [*_of_installation(call), *_of_payments(), *_of_chain(), *_of_outbox(), *_of_prices(call)]
+        families = [
+            *_of_installation(call),
+            *_of_payments(),
+            *_of_links(),
+            *_of_chain(),
+            *_of_outbox(),
+            *_of_prices(call),
+        ]
         families += _of_daemon(daemon_report())
     return Content(HTTPStatus.OK, generate_latest(_Collected(families)), PROMETHEUS)
 
@@ -68,6 +76,14 @@ def _of_payments() -> Iterator[Metric]:
     yield _gauge("payment_requests", "Requests that are neither confirmed nor expired", counted)
     created = statistics.created_count()
     yield _counter("payment_requests_created", "Requests ever created", [({}, created)])
+
+
+def _of_links() -> Iterator[Metric]:
+    kinds = {False: "single-use", True: "reusable"}
+    counts = open_link_counts()
+    open_links = [({"kind": kind}, counts[is_reusable]) for is_reusable, kind in kinds.items()]
+    yield _gauge("links", "Payment links that are neither paid nor closed", open_links)
+    yield _counter("links_created", "Payment links ever created", [({}, created_link_count())])
 
 
 def _of_chain() -> Iterator[Metric]:

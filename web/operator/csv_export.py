@@ -11,6 +11,7 @@ from http import HTTPStatus
 from itertools import chain
 
 from models.payment import PaymentRequest
+from models.queries.links import link_references
 from payments.money import currency_exponent, exact_fiat, format_btc, to_plain
 from web.api.forms import read_form
 from web.api.payment_list import OperatorFilters, page_of
@@ -33,6 +34,7 @@ COLUMNS = (
     "payment_request_id", "created_utc", "seller_id", "status", "late", "amount_fiat", "currency",
     "price_btc", "amount_btc", "received_btc", "received_fiat", "due_btc", "overpaid_btc", "address", "txid",
     "expires_utc", "received_utc", "confirmed_utc", "note", "label", "metadata", "order_id",
+    "link_id",
 )  # fmt: skip
 """`received_fiat` is the received money at the price of the request."""
 
@@ -64,12 +66,13 @@ def _lines(filters: OperatorFilters) -> Iterator[bytes]:
         part = filters.model_copy(update={"limit": _AT_ONCE, "cursor": cursor})
         with connection(), bounded_reading(OPERATOR_SECONDS):
             page, cursor = page_of(part)
-        yield csv_of([_cells(payment) for payment in page])
+            links = link_references(page)
+        yield csv_of([_cells(payment, links.get(payment.link_id or 0)) for payment in page])
         if cursor is None:
             return
 
 
-def _cells(payment: PaymentRequest) -> tuple[object, ...]:
+def _cells(payment: PaymentRequest, link_id: str | None) -> tuple[object, ...]:
     return (
         payment.reference,
         _time(payment.created_at),
@@ -93,6 +96,7 @@ def _cells(payment: PaymentRequest) -> tuple[object, ...]:
         payment.label,
         _json(payment.metadata),
         payment.order_id,
+        link_id,
     )
 
 

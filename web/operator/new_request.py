@@ -133,19 +133,20 @@ def _body(values: Mapping[str, str]) -> dict[str, object]:
     """Return the fields that are filled in, as the API takes them."""
     filled = {name: text for name in (*_TEXTS, *_NUMBERS) if (text := values.get(name, "").strip())}
     if "amount_fiat" in filled:
-        filled["amount_fiat"] = _with_point(filled["amount_fiat"])
+        filled["amount_fiat"] = with_point(filled["amount_fiat"])
     if "currency" in filled:
         filled["currency"] = filled["currency"].upper()
     # A field that is left out is reported as missing, in the words of the API.
     body: dict[str, object] = {"currency": "", "amount_fiat": "", **filled}
-    return body | {name: _number(filled[name]) for name in _NUMBERS if name in filled}
+    return body | {name: number_or_text(filled[name]) for name in _NUMBERS if name in filled}
 
 
-def _with_point(amount: str) -> str:
+def with_point(amount: str) -> str:
     """Write the decimal mark as a point. Many people type 12,50."""
     return amount.replace(",", ".") if amount.count(",") == 1 and "." not in amount else amount
 
 
-def _number(text: str) -> int | str:
+def number_or_text(text: str) -> int | str:
+    """Return the whole number that a person typed, or the text if it is none."""
     is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
     return int(text) if is_number else text

@@ -29,7 +29,7 @@
 <a class="skip" href="#main">Skip to content</a>
 <header>
 <nav aria-label="Pages">
-% for name, path in (("Payments", ""), ("Money", "operator/money"), ("Sellers", "operator/sellers")):
+% for name, path in (("Payments", ""), ("Links", "operator/links"), ("Money", "operator/money"), ("Sellers", "operator/sellers")):
 <a href="{{root + path or './'}}"\\
 % if name == page:
  aria-current="page"\\

@@ -1,7 +1,7 @@
 % rebase("operator_layout.tpl", title=(f"({decision_count}) " if decision_count else "") + "Payments", page="Payments", live=True)
 % to = "?" + place if place else ""
 <h1 class="unseen">Payments</h1>
-<p class="ways"><a class="button main" href="{{root}}operator/new">New request</a> <a class="button" href="{{root}}operator/till">Till</a></p>
+<p class="ways"><a class="button main" href="{{root}}operator/new">New request</a> <a class="button" href="{{root}}operator/links/new">New link</a> <a class="button" href="{{root}}operator/till">Till</a></p>
 <p id="news" class="unseen" role="status" data-live>\\
 % if problems:
 There are problems. \\

@@ -29,6 +29,9 @@
 </div>
 % end
 <dl class="facts">
+% if payment["link_id"]:
+<div><dt>Link</dt> <dd class="code"><a href="{{root}}operator/links/{{payment['link_id']}}">{{payment["link_id"]}}</a></dd></div>
+% end
 % if payment["order_id"]:
 <div><dt>Order</dt> <dd class="text" dir="auto">{{payment["order_id"]}}</dd></div>
 % end

@@ -18,6 +18,7 @@ from models.payment import PaymentRequest
 from models.rate import Rate, store_rates
 from models.seller import Seller
 from tests.support.links import NOBODY, LinkShop, link_settings, request_of
+from tests.support.rows import new_webhook
 from tests.support.web_server import NOW, open_shop
 
 ENVIRON = {"ADDRESS_POOL": "20"}
@@ -183,13 +184,20 @@ def test_links_are_listed_for_their_seller_alone(shop: LinkShop) -> None:
 
 
 def test_a_request_has_the_terms_of_its_link(shop: LinkShop) -> None:
-    link_id = shop.link(note="a friend", confirmations=2, expires_in=600, redirect_url="https://a.example/")
+    link_id = shop.link(
+        note="a friend",
+        order_id="2026-17",
+        confirmations=2,
+        expires_in=600,
+        redirect_url="https://a.example/",
+    )
     request = shop.request(link_id)
     document = shop.server.get(f"/api/v1/payments/{request.reference}").json
     wanted = {
         "link_id": link_id,
         "label": "Invoice 17",
         "note": "a friend",
+        "order_id": "2026-17",
         "amount_fiat": "100.00",
         "confirmations_required": 2,
         "redirect_url": "https://a.example/",
@@ -618,7 +626,7 @@ def test_a_page_sends_its_form_only_to_us_and_runs_no_script(shop: LinkShop) -> 
 
 
 def test_a_message_goes_to_the_webhook_and_the_operator(shop: LinkShop) -> None:
-    Seller.update(webhook_url="https://shop.example/paid").execute()
+    new_webhook(Seller.get())
     shop.pay(shop.request(shop.link()), depth=6)
     [event] = Event.select().where(Event.type == "link.paid")
     assert {message.channel for message in Message.select().where(Message.event == event)} == {

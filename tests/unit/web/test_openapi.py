@@ -300,7 +300,7 @@ def test_schemathesis_finds_no_difference(shop: WebServer, tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     # The path of the description itself is not tested.
     assert f"Tested: {len(OPERATIONS) - 1}\n" in done.stdout
-    assert PaymentRequest.select().count() > 20
+    assert PaymentRequest.select().count() > 10
 
 
 def test_the_page_has_the_whole_description(shop: WebServer) -> None:

@@ -1,0 +1,214 @@
+"""`manage.py link`: create, list, show and close payment links."""
+
+from datetime import UTC, datetime
+
+import click
+
+from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
+from admin.payment_create import option_words, qr_code
+from admin.seller_choice import seller_named
+from admin.terminal import printable, readable_time, table
+from models.db.connection import database, get_row, snapshot
+from models.link import Link, link_by_reference
+from payments.money import format_btc
+from web.api.forms import read_form
+from web.api.link_forms import LinkForm
+from web.api.link_schemas import PaymentLink
+from web.api.links import LinkFilters, links_page, stored_link_document
+from web.api.new_link import end_link, make_link
+from web.http.responses import Problem
+
+LONGEST_LIST = 200
+MAX_SHOWN_TITLE = 40
+
+id_argument = click.argument("reference", metavar="ID")
+
+
+@click.group()
+def link() -> None:
+    """Create, list, show and close payment links.
+
+    A link asks for money without a price: for an invoice, a donation or a price tag. Each payer gets a price
+    and an address on the page of the link.
+
+    \b
+    manage.py link create company1 "Invoice 2026-17" EUR --amount 135.99
+    manage.py link list
+    manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA
+    """
+
+
+@link.command()
+@click.argument("seller_id", metavar="SELLER")
+@click.argument("title", metavar="TITLE")
+@click.argument("currency", metavar="CURRENCY")
+@click.option("--amount", "amount_fiat", metavar="AMOUNT", help="The amount. Without it, the payer chooses.")
+@click.option("--minimum", metavar="AMOUNT", help="The least that the payer may choose.")
+@click.option("--maximum", metavar="AMOUNT", help="The most that the payer may choose.")
+@click.option(
+    "--suggested", multiple=True, metavar="AMOUNT", help="An amount with a button; up to four times."
+)
+@click.option("--reusable", "is_reusable", is_flag=True, help="Anybody may pay it, any number of times.")
+@click.option("--due", "due_at", metavar="TIME", help="A day such as 2026-12-24 (UTC), or a time.")
+@click.option("--description", metavar="TEXT", help="A text on the page of the link.")
+@click.option("--order-id", metavar="TEXT", help="The number of the order or invoice. The payer sees it.")
+@click.option("--note", metavar="TEXT", help="A note for you alone.")
+@click.option("--thanks", metavar="TEXT", help="A text that the payer sees after the payment.")
+@click.option("--redirect-url", metavar="URL", help="The page that the checkout pages lead to.")
+@click.option("--confirmations", type=int, metavar="N", help="The confirmations that its payments need.")
+@click.option("--expires-in", type=int, metavar="SECONDS", help="The time for which a price is valid.")
+@json_option
+def create(
+    seller_id: str,
+    title: str,
+    currency: str,
+    suggested: tuple[str, ...],
+    due_at: str | None,
+    as_json: bool,
+    **options: str | int | bool | None,
+) -> None:
+    """Create a payment link, and show its address and the QR code of its page.
+
+    \b
+    manage.py link create company1 "Invoice 2026-17" EUR --amount 135.99 --due 2026-12-24
+    manage.py link create company1 "Coffee for us" EUR --reusable --suggested 3 --suggested 5
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    due = f"{due_at}T23:59:59Z" if due_at is not None and len(due_at) == len("2026-12-24") else due_at
+    body = {**given, "title": title, "currency": currency.upper(), "suggested": [*suggested], "due_at": due}
+    now = datetime.now(UTC)
+    with open_settings_and_database() as settings:
+        seller = seller_named(seller_id)
+        try:
+            row = make_link(read_form(LinkForm, body), seller.id, settings, now, database.atomic)
+        except Problem as problem:
+            raise CommandError(option_words(problem, _ARGUMENTS)) from problem
+        with snapshot():
+            found = stored_link_document(row, settings, now)
+    answer(found, f"{_page(found)}\n\n{qr_code(found['url'])}", as_json)
+
+
+@link.command("list")
+@click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
+@click.option(
+    "--limit", type=click.IntRange(1, LONGEST_LIST), default=50, show_default=True, help="At most so many."
+)
+@json_option
+def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
+    """List payment links, the newest first, with what each has brought.
+
+    \b
+    manage.py link list
+    manage.py link list --seller company1 --json
+    """
+    now = datetime.now(UTC)
+    with open_settings_and_database() as settings, snapshot():
+        rows, _ = links_page(LinkFilters(limit=limit), seller_id)
+        found = [stored_link_document(row, settings, now) for row in rows]
+    answer(found, _table(found) if found else "There are no links.", as_json)
+
+
+@link.command()
+@id_argument
+@json_option
+def show(reference: str, as_json: bool) -> None:
+    """Show a payment link with what its payments have brought.
+
+    \b
+    manage.py link show LK-7tPq2Zc9mWbYd4KxVn5RsA
+    """
+    with open_settings_and_database() as settings, snapshot():
+        found = stored_link_document(_link_named(reference), settings, datetime.now(UTC))
+    answer(found, _page(found), as_json)
+
+
+@link.command()
+@id_argument
+@json_option
+def close(reference: str, as_json: bool) -> None:
+    """Close a payment link, so that nobody can pay it any more.
+
+    Its payments to which nothing came are cancelled. Money that came counts as before.
+
+    \b
+    manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA
+    """
+    now = datetime.now(UTC)
+    with open_settings_and_database() as settings:
+        row = _link_named(reference)
+        end_link(row, now, database.atomic)
+        with snapshot():
+            found = stored_link_document(get_row(Link, row.id), settings, now)
+    answer(found, f"Link {row.reference}: {found['status']}.", as_json)
+
+
+_ARGUMENTS = {
+    "title": "TITLE",
+    "currency": "CURRENCY",
+    "amount_fiat": "--amount",
+    "due_at": "--due",
+    "is_reusable": "--reusable",
+}
+"""The arguments and options that differ from the names of the fields."""
+
+
+def _link_named(reference: str) -> Link:
+    row = link_by_reference(reference)
+    if row is None:
+        raise CommandError(f"there is no link {reference[:80]!a}; the newest links: link list")
+    return row
+
+
+def _page(found: PaymentLink) -> str:
+    currency = found["currency"]
+
+    def money(amount: str | None) -> str | None:
+        return amount and f"{amount} {currency}"
+
+    kind = "reusable" if found["is_reusable"] else "single-use"
+    chosen = f"chosen by the payer, in {currency}"
+    lines: list[tuple[str, str | None]] = [
+        ("Link", found["link_id"]),
+        ("Title", found["title"]),
+        ("Status", f"{found['status']}, {kind}"),
+        ("Seller", found["seller_id"]),
+        ("Amount", money(found["amount_fiat"]) or chosen),
+        ("At least", money(found["minimum"])),
+        ("At most", money(found["maximum"])),
+        ("Suggested", ", ".join(found["suggested"])),
+        ("Paid", money(found["paid_fiat"])),
+        ("Remaining", money(found["remaining_fiat"])),
+        ("Under review", f"{format_btc(found['late_sats'])} BTC" if found["late_sats"] else None),
+        ("Due", found["due_at"] and readable_time(found["due_at"])),
+        ("Order", found["order_id"]),
+        ("Note", found["note"]),
+        ("Page", found["url"]),
+        ("Closed", found["closed_at"] and readable_time(found["closed_at"])),
+    ]
+    shown = facts([line for line in lines if line[1]])
+    payments = [
+        printable(f"  {each['payment_request_id']}  {each['paid_fiat']} {currency}  {each['status']}")
+        for each in found["payments"]
+    ]
+    return "\n".join([shown, "", "Payments", *payments]) if payments else shown
+
+
+def _table(found: list[PaymentLink]) -> str:
+    headings = ("ID", "CREATED", "SELLER", "AMOUNT", "PAID", "STATUS", "TITLE")
+    rows = [
+        (
+            each["link_id"],
+            each["created_at"],
+            each["seller_id"],
+            f"{each['amount_fiat'] or 'any'} {each['currency']}",
+            each["paid_fiat"],
+            each["status"] + (" (reusable)" if each["is_reusable"] else ""),
+            _shortened(each["title"]),
+        )
+        for each in found
+    ]
+    return table(headings, rows)
+
+
+def _shortened(title: str) -> str:
+    return title if len(title) <= MAX_SHOWN_TITLE else f"{title[: MAX_SHOWN_TITLE - 1]}…"

@@ -1,0 +1,53 @@
+"""The operator's pages of payment links: the list, one link, and how to close it."""
+
+from models.db.connection import get_row, snapshot
+from models.link import Link, link_by_reference
+from payments.link import LinkStatus
+from web.api.forms import read_form
+from web.api.link_schemas import PaymentLink
+from web.api.links import LinkFilters, document_of_link, links_page
+from web.api.new_link import end_link
+from web.html.templates import template
+from web.http.request import Request
+from web.http.responses import Content, not_found
+from web.operator.layout import operator_page, see_other
+
+_LIST = template("operator_links.tpl")
+_LINK = template("operator_link.tpl")
+
+
+def show_all(call: Request) -> Content:
+    """GET /operator/links: all links, newest first, with what each has brought."""
+    given = call.page_parameters()
+    filters = read_form(LinkFilters, {"cursor": cursor} if (cursor := given.get("cursor")) else {})
+    with snapshot():
+        page, older = links_page(filters)
+        links = [document_of_link(link, call) for link in page]
+    return operator_page(_LIST, call, links=links, older=older, is_first=filters.cursor is None)
+
+
+def show(call: Request, reference: str) -> Content:
+    """GET /operator/links/{id}."""
+    with snapshot():
+        link = link_or_404(reference)
+        document = document_of_link(link, call)
+    return operator_page(_LINK, call, link=document, is_closable=_is_closable(document))
+
+
+def close(call: Request, reference: str) -> Content:
+    """POST /operator/links/{id}/close: close the link, as the API does."""
+    link = link_or_404(reference)
+    end_link(get_row(Link, link.id), call.now, call.writers.transaction)
+    return see_other(f"operator/links/{link.reference}", call)
+
+
+def link_or_404(reference: str) -> Link:
+    """Return the link of that id. Raise Problem 404."""
+    link = link_by_reference(reference)
+    if link is None:
+        raise not_found()
+    return link
+
+
+def _is_closable(document: PaymentLink) -> bool:
+    return document["closed_at"] is None and document["status"] != LinkStatus.PAID

@@ -1,0 +1,80 @@
+"""The form "New link" on the operator's page."""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from models.link import Link
+from web.api.forms import read_form
+from web.api.link_forms import MAX_SUGGESTED, LinkForm
+from web.api.new_link import make_link
+from web.html.templates import template
+from web.http.request import Request
+from web.http.responses import Content, FieldError, Problem, invalid
+from web.operator.layout import operator_page, see_other
+from web.operator.new_request import Refusal, choices, likely_currency, number_or_text, with_point
+
+_PAGE = template("operator_new_link.tpl")
+_TEXTS = ("title", "description", "order_id", "note", "currency", "thanks", "redirect_url")
+_AMOUNTS = ("amount_fiat", "minimum", "maximum")
+_NUMBERS = ("confirmations", "expires_in")
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_BETWEEN_AMOUNTS = re.compile(r"\s*;\s*|,?\s+")
+
+
+def show(call: Request) -> Content:
+    """GET /operator/links/new: the form. `seller` and `currency` of the query are selected."""
+    given = call.page_parameters()
+    return _form(call, {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")})
+
+
+def create(call: Request) -> Content:
+    """POST /operator/links/new: make the link and redirect to its page, or return the form with errors."""
+    values = call.visitor.form
+    try:
+        link = _link_by_hand(call, values)
+    except Problem as problem:
+        return _form(call, values, Refusal.of(problem))
+    return see_other(f"operator/links/{link.reference}", call)
+
+
+def _link_by_hand(call: Request, values: Mapping[str, str]) -> Link:
+    """Make the link of a form. Raise Problem 422 with the errors of the fields."""
+    seller_id = values.get("seller_id", "")
+    if seller_id not in choices(call).sellers:
+        raise invalid([FieldError("seller_id", "must be one of your sellers")])
+    form = read_form(LinkForm, _body(values))
+    return make_link(form, seller_id, call.settings, call.now, call.writers.transaction)
+
+
+def _body(values: Mapping[str, str]) -> dict[str, object]:
+    """Return the fields that are filled in, as the API takes them."""
+    filled = {name: text for name, value in values.items() if (text := value.strip())}
+    # A field that is left out is reported as missing, in the words of the API.
+    body: dict[str, object] = {"title": "", "currency": ""}
+    body |= {name: filled[name] for name in _TEXTS if name in filled}
+    body |= {name: with_point(filled[name]) for name in _AMOUNTS if name in filled}
+    body |= {name: number_or_text(filled[name]) for name in _NUMBERS if name in filled}
+    body["is_reusable"] = filled.get("kind") == "reusable"
+    if "suggested" in filled:
+        body["suggested"] = [with_point(each) for each in _BETWEEN_AMOUNTS.split(filled["suggested"]) if each]
+    if "due_at" in filled:
+        day = filled["due_at"]
+        body["due_at"] = f"{day}T23:59:59Z" if _DAY.fullmatch(day) else day
+    return body
+
+
+def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = None) -> Content:
+    offered = choices(call)
+    currency = values.get("currency", "")
+    return operator_page(
+        _PAGE,
+        call,
+        status=refusal.status if refusal else HTTPStatus.OK,
+        values={**values, "currency": currency if refusal else likely_currency(currency, offered)},
+        errors=refusal.by_field if refusal else {},
+        fault=refusal.text if refusal else "",
+        offered=offered,
+        settings=call.settings,
+        most_suggested=MAX_SUGGESTED,
+    )

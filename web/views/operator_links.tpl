@@ -1,0 +1,54 @@
+% rebase("operator_layout.tpl", title="Links", page="Links", live=True)
+<h1>Payment links</h1>
+<p>A link asks for money without a price: for an invoice, a donation or a price tag.</p>
+<p class="ways"><a class="button main" href="{{root}}operator/links/new">New link</a></p>
+<section id="links" data-live aria-label="Links">
+% if links:
+<div class="scroll" role="region" aria-label="Table of links" tabindex="0">
+<table class="links">
+<caption class="unseen">Links</caption>
+<thead><tr><th scope="col">Title</th><th scope="col">Seller</th><th scope="col" class="number">Amount</th><th scope="col" class="number">Brought</th><th scope="col">Status</th><th scope="col">Due</th><th scope="col">Created (UTC)</th></tr></thead>
+<tbody>
+% for each in links:
+<tr id="{{each['link_id']}}">
+<td><a href="{{root}}operator/links/{{each['link_id']}}" dir="auto">{{each["title"]}}</a>\\
+% if each["order_id"]:
+<br><small dir="auto">{{each["order_id"]}}</small>\\
+% end
+</td>
+<td>{{each["seller_id"]}}</td>
+<td class="number">{{money(each["amount_fiat"], each["currency"]) if each["amount_fiat"] else "any, in " + each["currency"]}}</td>
+<td class="number">{{money(each["paid_fiat"], each["currency"])}}\\
+% if each["payment_count"] > 1 or (each["is_reusable"] and each["payment_count"]):
+<br><small>{{"{:,}".format(each["payment_count"])}} payment{{"s" * (each["payment_count"] != 1)}}</small>\\
+% end
+</td>
+<td><span class="status {{each['status']}}">{{each["status"]}}</span>\\
+% if each["is_reusable"]:
+ <small>reusable</small>\\
+% end
+% if each["late_sats"]:
+<br><small class="attention-text">late money under review</small>\\
+% end
+</td>
+<td class="when">{{each["due_at"][:10] if each["due_at"] else "–"}}</td>
+<td class="when">{{each["created_at"][:10]}} {{each["created_at"][11:16]}}</td>
+</tr>
+% end
+</tbody>
+</table>
+</div>
+% else:
+<p class="none">No link yet.</p>
+% end
+</section>
+% if older or not is_first:
+<p class="actions">\\
+% if not is_first:
+<a href="{{root}}operator/links">Newest links</a>\\
+% end
+% if older:
+ <a href="?cursor={{older}}">Older links</a>\\
+% end
+</p>
+% end
