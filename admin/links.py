@@ -103,7 +103,7 @@ def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
     """
     now = datetime.now(UTC)
     with open_settings_and_database() as settings, snapshot():
-        rows, _ = links_page(LinkFilters(limit=limit), seller_id)
+        rows, _ = links_page(read_form(LinkFilters, {"limit": str(limit)}), seller_id)
         found = [stored_link_document(row, settings, now) for row in rows]
     answer(found, _table(found) if found else "There are no links.", as_json)
 

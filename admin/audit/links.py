@@ -11,8 +11,8 @@ from payments.link import is_paid
 def link_differences(entries: Iterable[StoredPayment], tip_height: int) -> Iterator[Difference]:
     """Yield the links of these requests that are stored as paid and are not, or the other way round.
 
-    The outputs come from the database, because the audit of the requests compares them with bitcoind. Must run
-    in the snapshot that read the requests.
+    The outputs come from the database, because the audit of the requests compares them with bitcoind. Must
+    run in the snapshot that read the requests.
     """
     ids = {entry.payment.link_id for entry in entries if entry.payment.link_id is not None}
     for link in single_use_links([*ids]):

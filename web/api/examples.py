@@ -30,6 +30,11 @@ CREATE_BODY: Mapping[str, Any] = MappingProxyType(
 )
 """The body of the first call."""
 
+LINK_BODY: Mapping[str, Any] = MappingProxyType(
+    {"title": "Invoice 2026-17", "amount_fiat": "135.99", "currency": "EUR", "due_at": "2026-12-24T23:59:59Z"}
+)
+"""The body that creates a payment link."""
+
 LINK_REFERENCE = "LK-7tPq2Zc9mWbYd4KxVn5RsA"
 REFERENCE = "PR-4NFvpU8duEamwKnDykOqhi"
 EVENT_ID = "evt_5f1d7a84c0a94f1d8a6f2f0e6c1b2a39"

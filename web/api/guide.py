@@ -8,7 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from web.api import examples
-from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS
+from web.api.meanings import (
+    EVENT_MEANINGS,
+    LINK_EVENT_MEANINGS,
+    LINK_STATUS_MEANINGS,
+    STATUS_MEANINGS,
+)
 from web.http.problem_types import PROBLEM_TYPES
 
 SECTIONS: Mapping[str, str] = MappingProxyType(
@@ -19,6 +24,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "verify": "Verify a webhook",
         "statuses": "Statuses",
         "events": "Events",
+        "links": "Payment links",
         "idempotency": "Idempotency keys",
         "problems": "Errors",
         "testing": "Test without money",
@@ -42,6 +48,9 @@ def guide(public_url: str) -> dict[str, Any]:
         "verifiers": {key: (name, _verifier(suffix)) for key, (name, suffix) in _LANGUAGES.items()},
         "statuses": STATUS_MEANINGS,
         "events": EVENT_MEANINGS,
+        "link_statuses": LINK_STATUS_MEANINGS,
+        "link_events": LINK_EVENT_MEANINGS,
+        "link_call": _link_call(public_url),
         "problem": _shown(examples.problem()),
         "problem_types": PROBLEM_TYPES,
     }
@@ -54,6 +63,16 @@ def _create_call(public_url: str) -> str:
         '  -H "Authorization: Bearer $KEY" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         '  -H "Idempotency-Key: order-4711" \\\n'
+        f"  -d {body}"
+    )
+
+
+def _link_call(public_url: str) -> str:
+    body = shlex.quote(_shown(examples.LINK_BODY).replace("\n", "\n  "))
+    return (
+        f"curl {public_url}/api/v1/links \\\n"
+        '  -H "Authorization: Bearer $KEY" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
         f"  -d {body}"
     )
 

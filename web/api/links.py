@@ -15,7 +15,7 @@ from models.queries.links import facts_of
 from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
-from web.api.new_link import end_link, make_link
+from web.api.new_link import end_link, log_link, make_link
 from web.api.payment_list import DEFAULT_LIMIT, LINK_REFERENCE, MOST_LIMIT, described, read_limit
 from web.auth.access import check_seller
 from web.http.etag import revalidated
@@ -50,6 +50,7 @@ def create(call: Request) -> Answer:
     if form.seller_id is not None:
         check_seller(call.seller, form.seller_id)
     link = make_link(form, call.seller.id, call.settings, call.now, call.writers.transaction)
+    log_link("link created", link, by="seller")
     with snapshot():
         document = document_of_link(link, call)
     prefix = urlsplit(call.settings.public_url).path
@@ -75,7 +76,8 @@ def show(call: Request, reference: str) -> Answer:
 def close(call: Request, reference: str) -> Answer:
     """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was closed before."""
     link = own_link(call, reference)
-    end_link(link, call.now, call.writers.transaction)
+    if end_link(link, call.now, call.writers.transaction):
+        log_link("link closed", link, by="seller")
     with snapshot():
         return Answer(HTTPStatus.OK, document_of_link(get_row(Link, link.id), call))
 

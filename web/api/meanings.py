@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from payments.link import LinkEvent, LinkStatus
 from payments.status import EventType, Status
 
 
@@ -32,6 +33,33 @@ STATUS_MEANINGS: Mapping[Status, Meaning] = MappingProxyType(
             "The price held until `expires_at`, and the amount had not come by then.",
             "If `received_sats` is 0, offer a new request, with a new key (`order-4711-2`). Otherwise ask "
             "the customer **not to pay again**.",
+        ),
+    }
+)
+
+LINK_EVENT_MEANINGS: Mapping[LinkEvent, Meaning] = MappingProxyType(
+    {
+        LinkEvent.PAID: Meaning("All money of an invoice has the confirmations that it needs.", "Deliver."),
+        LinkEvent.REVERTED: Meaning(
+            "A double-spend or a reorg took money of a paid invoice back.",
+            "Stop the delivery. Its page asks for the rest.",
+        ),
+    }
+)
+
+LINK_STATUS_MEANINGS: Mapping[LinkStatus, Meaning] = MappingProxyType(
+    {
+        LinkStatus.OPEN: Meaning("An amount remains. A reusable link stays open.", "Wait."),
+        LinkStatus.PROCESSING: Meaning(
+            "The whole amount has come, but not all of it is confirmed.",
+            "Thank the payer. Hand nothing over.",
+        ),
+        LinkStatus.PAID: Meaning("The whole amount is confirmed.", "Deliver."),
+        LinkStatus.OVERDUE: Meaning(
+            "An amount remains after `due_at`. It can still be paid.", "Remind the payer."
+        ),
+        LinkStatus.CLOSED: Meaning(
+            "You closed the link while an amount remained.", "Nothing can be paid here."
         ),
     }
 )

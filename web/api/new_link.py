@@ -56,12 +56,11 @@ def make_link(
     )
     with transaction():
         link.id = insert(Link, **link.__data__)
-    log.info("link created", link=link.reference, seller=seller_id)
     return link
 
 
-def end_link(link: Link, now: datetime, transaction: OpenTransaction) -> None:
-    """Close a link, and cancel its requests to which nothing came. A closed link stays as it is."""
+def end_link(link: Link, now: datetime, transaction: OpenTransaction) -> bool:
+    """Close a link, and cancel its requests to which nothing came. Return False if it is closed already."""
     with transaction():
         # A press of "Pay" at the same moment either finds the link closed, or its request is cancelled here.
         take_turn()
@@ -69,8 +68,12 @@ def end_link(link: Link, now: datetime, transaction: OpenTransaction) -> None:
         if is_new:
             for payment in waiting_requests(link, MAX_WAITING):
                 add_cancellation(payment, now)
-    if is_new:
-        log.info("link closed", link=link.reference, seller=link.seller_id)
+    return is_new
+
+
+def log_link(event: str, link: Link, by: str) -> None:
+    """Log a change of a link. Call this after its transaction is committed."""
+    log.info(event, link=link.reference, seller=link.seller_id, by=by)
 
 
 def _check_amounts(form: LinkForm, settings: Settings, now: datetime) -> None:

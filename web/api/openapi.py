@@ -11,7 +11,14 @@ from pydantic_core import core_schema
 
 from web.api import examples
 from web.api.greenfield_operations import GREENFIELD_OPERATIONS
-from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS, Meaning
+from web.api.link_schemas import LinkWebhookEvent
+from web.api.meanings import (
+    EVENT_MEANINGS,
+    LINK_EVENT_MEANINGS,
+    LINK_STATUS_MEANINGS,
+    STATUS_MEANINGS,
+    Meaning,
+)
 from web.api.operation import HEADERS, Operation, Parameter, Reply
 from web.api.operations import OPERATIONS
 from web.api.schemas import EventReference, WebhookEvent
@@ -34,6 +41,10 @@ _WEBHOOK = """\
 Nodetill posts each event to the URL that the operator has set for you. The signature follows Standard \
 Webhooks (https://www.standardwebhooks.com). Respond with any 2xx within 10 seconds. An event may arrive \
 more than once, always with the same `webhook-id`."""
+
+_LINK_WEBHOOK = """\
+Nodetill also posts when an invoice becomes paid, and when its money is taken back. `data` is the link. The \
+events of its payment requests come as before, with `link_id` in `data`."""
 
 _WEBHOOK_HEADERS = (
     Parameter(
@@ -72,6 +83,7 @@ def description(public_url: str) -> dict[str, Any]:
     for operation in ALL_OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
     webhook = _webhook(schemas)
+    link_webhook = _link_webhook(schemas)
     _describe_values(schemas)
     _add_examples(paths, webhook, public_url)
     return {
@@ -81,7 +93,7 @@ def description(public_url: str) -> dict[str, Any]:
         "servers": [{"url": public_url}],
         "tags": [{"name": group} for group in dict.fromkeys(operation.group for operation in ALL_OPERATIONS)],
         "paths": paths,
-        "webhooks": {"payment": {"post": webhook}},
+        "webhooks": {"payment": {"post": webhook}, "link": {"post": link_webhook}},
         "components": {
             "schemas": schemas.definitions,
             "securitySchemes": {
@@ -131,6 +143,8 @@ def _describe_values(schemas: _Schemas) -> None:
     kinds: tuple[tuple[str, Mapping[Any, Meaning]], ...] = (
         ("Status", STATUS_MEANINGS),
         ("EventType", EVENT_MEANINGS),
+        ("LinkStatus", LINK_STATUS_MEANINGS),
+        ("LinkEvent", LINK_EVENT_MEANINGS),
     )
     for name, meanings in kinds:
         schemas.definitions[name]["oneOf"] = [
@@ -211,6 +225,17 @@ def _header(name: str, schemas: _Schemas) -> dict[str, Any]:
 
 def _link(name: str) -> dict[str, Any]:
     return {"operationId": name, "parameters": {"id": "$response.body#/payment_request_id"}}
+
+
+def _link_webhook(schemas: _Schemas) -> dict[str, Any]:
+    return {
+        **_webhook(schemas),
+        "operationId": "linkEvent",
+        "tags": ["Links"],
+        "summary": "Webhooks of links",
+        "description": _LINK_WEBHOOK,
+        "requestBody": _body(schemas.of(LinkWebhookEvent)),
+    }
 
 
 def _webhook(schemas: _Schemas) -> dict[str, Any]:

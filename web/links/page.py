@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
+from urllib.parse import parse_qsl
 
 from models.daemon_status import known_network
 from models.db.connection import snapshot
@@ -76,7 +77,8 @@ def link_page(
 
 def link_problem_page(problem: Answer, environ: Environ) -> Content:
     """Return a problem as a page with a way back to the link, in the payer's language."""
-    language = language_for(environ.get("HTTP_ACCEPT_LANGUAGE"))
+    wanted = dict(parse_qsl(environ.get("QUERY_STRING", ""))).get("lang")
+    language = language_for(environ.get("HTTP_ACCEPT_LANGUAGE"), wanted)
     path: str = environ[RAW_PATH]
     seconds = int(problem.headers.get("Retry-After", RELOAD_SECONDS))
     return page(

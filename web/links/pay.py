@@ -37,7 +37,8 @@ def pay(call: Request, reference: str) -> Content:
 
     The page is public, and the form needs no secret: a form of another site can do no more than a visitor.
     """
-    form = call.form()
+    # The page has its language in the query, and a form of another site may have it as a field.
+    form = {**call.page_parameters(), **call.form()}
     public = public_link(reference)
     link = public.link
     payment = request_to_show(link)

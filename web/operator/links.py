@@ -1,12 +1,12 @@
 """The operator's pages of payment links: the list, one link, and how to close it."""
 
-from models.db.connection import get_row, snapshot
+from models.db.connection import snapshot
 from models.link import Link, link_by_reference
 from payments.link import LinkStatus
 from web.api.forms import read_form
 from web.api.link_schemas import PaymentLink
 from web.api.links import LinkFilters, document_of_link, links_page
-from web.api.new_link import end_link
+from web.api.new_link import end_link, log_link
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, not_found
@@ -37,7 +37,8 @@ def show(call: Request, reference: str) -> Content:
 def close(call: Request, reference: str) -> Content:
     """POST /operator/links/{id}/close: close the link, as the API does."""
     link = link_or_404(reference)
-    end_link(get_row(Link, link.id), call.now, call.writers.transaction)
+    if end_link(link, call.now, call.writers.transaction):
+        log_link("link closed", link, by="operator")
     return see_other(f"operator/links/{link.reference}", call)
 
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from models.link import Link
 from web.api.forms import read_form
 from web.api.link_forms import MAX_SUGGESTED, LinkForm
-from web.api.new_link import make_link
+from web.api.new_link import log_link, make_link
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid
@@ -44,7 +44,9 @@ def _link_by_hand(call: Request, values: Mapping[str, str]) -> Link:
     if seller_id not in choices(call).sellers:
         raise invalid([FieldError("seller_id", "must be one of your sellers")])
     form = read_form(LinkForm, _body(values))
-    return make_link(form, seller_id, call.settings, call.now, call.writers.transaction)
+    link = make_link(form, seller_id, call.settings, call.now, call.writers.transaction)
+    log_link("link created", link, by="operator")
+    return link
 
 
 def _body(values: Mapping[str, str]) -> dict[str, object]:

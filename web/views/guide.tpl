@@ -75,6 +75,19 @@ bitcoin fell. The call returns the old status. The new status follows shortly, w
 <p>The events of one request come in their order.</p>
 </section>
 <section>
+<h2 id="links">{{sections["links"]}}</h2>
+<p>A link asks for money without a price: for an invoice sent by email, a donation or a price tag. Each press of
+"Pay" on its page makes a payment request with a price and an address of its own.</p>
+% code("link-call", link_call)
+<p>Send the payer <code>url</code>, or print <code>url</code> as a QR code (<a href="#getLinkQrCode">QR code of a
+link</a>). An invoice can be paid in parts. Each part counts at the price of its own request, and the page asks for the
+rest. A link with <code>is_reusable</code> has no end. Leave <code>amount_fiat</code> out, and the payer chooses.</p>
+% meanings("Values of status of a link", link_statuses)
+<p>The events of its requests have <code>link_id</code>. An invoice has two events of its own, whose
+<code>data</code> is the link:</p>
+% meanings("Values of type of a link's event", link_events)
+</section>
+<section>
 <h2 id="idempotency">{{sections["idempotency"]}}</h2>
 <p>Send an <code>Idempotency-Key</code> with each new request, such as the number of your order. If the network fails,
 repeat the call with the same key and the same body. All these calls create one request. A repeat returns 200 and

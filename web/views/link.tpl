@@ -22,7 +22,13 @@
 % end
 <dl class="facts">
 % if view.amount:
-<div><dt>{{say("label.amount")}}</dt> <dd><b>{{view.amount}}</b></dd></div>
+<div><dt>{{say("label.amount")}}</dt> <dd>\\
+% if view.remaining:
+{{view.amount}}\\
+% else:
+<b>{{view.amount}}</b>\\
+% end
+</dd></div>
 % end
 % if view.paid:
 <div><dt>{{say("label.received")}}</dt> <dd>{{view.paid}}</dd></div>
@@ -46,8 +52,7 @@
 % if view.is_chosen_by_payer:
 <section class="choose" aria-label="{{say('link.choose')}}">
 % if view.choices:
-<form method="post" action="{{root}}l/{{link.reference}}/pay">
-<input type="hidden" name="lang" value="{{language.code}}">
+<form method="post" action="{{root}}l/{{link.reference}}/pay?lang={{language.code}}">
 <div class="choices">
 % for plain, text in view.choices:
 <button name="choice" value="{{plain}}">{{text}}</button>
@@ -55,8 +60,7 @@
 </div>
 </form>
 % end
-<form method="post" action="{{root}}l/{{link.reference}}/pay">
-<input type="hidden" name="lang" value="{{language.code}}">
+<form method="post" action="{{root}}l/{{link.reference}}/pay?lang={{language.code}}">
 <label for="amount">{{say("link.other_amount" if view.choices else "link.choose")}}</label>
 <span class="amount-field"><input id="amount" name="amount" inputmode="decimal" autocomplete="off" maxlength="40" required\\
 % if view.error:
@@ -74,8 +78,7 @@
 </form>
 </section>
 % elif view.is_payable:
-<form method="post" action="{{root}}l/{{link.reference}}/pay">
-<input type="hidden" name="lang" value="{{language.code}}">
+<form method="post" action="{{root}}l/{{link.reference}}/pay?lang={{language.code}}">
 <button class="button">{{say("link.pay_rest" if view.remaining else "link.pay")}}</button>
 </form>
 % end

@@ -9,6 +9,6 @@
 % end
 </section>
 % if is_busy:
-<p class="back"><a class="button quiet" href="{{root}}l/{{link}}">{{language.say("busy_link.back")}}</a></p>
+<p class="back"><a class="button quiet" href="{{root}}l/{{link}}?lang={{language.code}}">{{language.say("busy_link.back")}}</a></p>
 % end
 </main>

@@ -80,10 +80,10 @@
 % for each in link["payments"]:
 <tr id="{{each['payment_request_id']}}">
 <td class="id"><a href="{{root}}operator/payments/{{each['payment_request_id']}}">{{each["payment_request_id"][:11]}}…</a></td>
-<td class="number">{{money(each["amount_fiat"], link["currency"])}}</td>
-<td class="number">{{money(each["paid_fiat"], link["currency"])}}</td>
-<td class="number">{{bitcoin(each["received_sats"])}}</td>
-<td><span class="status {{each['status']}}">{{each["status"]}}</span>\\
+<td class="number" data-label="Asked for">{{money(each["amount_fiat"], link["currency"])}}</td>
+<td class="number" data-label="Counts">{{money(each["paid_fiat"], link["currency"])}}</td>
+<td class="number" data-label="Received">{{bitcoin(each["received_sats"])}}</td>
+<td class="standing"><span class="status {{each['status']}}">{{each["status"]}}</span>\\
 % if each["late"] and each["status"] == "expired":
  <span class="late">late</span>\\
 % end

@@ -16,14 +16,14 @@
 <br><small dir="auto">{{each["order_id"]}}</small>\\
 % end
 </td>
-<td>{{each["seller_id"]}}</td>
-<td class="number">{{money(each["amount_fiat"], each["currency"]) if each["amount_fiat"] else "any, in " + each["currency"]}}</td>
-<td class="number">{{money(each["paid_fiat"], each["currency"])}}\\
+<td class="seller">{{each["seller_id"]}}</td>
+<td class="number" data-label="Amount">{{money(each["amount_fiat"], each["currency"]) if each["amount_fiat"] else "any, in " + each["currency"]}}</td>
+<td class="number" data-label="Brought">{{money(each["paid_fiat"], each["currency"])}}\\
 % if each["payment_count"] > 1 or (each["is_reusable"] and each["payment_count"]):
 <br><small>{{"{:,}".format(each["payment_count"])}} payment{{"s" * (each["payment_count"] != 1)}}</small>\\
 % end
 </td>
-<td><span class="status {{each['status']}}">{{each["status"]}}</span>\\
+<td class="standing"><span class="status {{each['status']}}">{{each["status"]}}</span>\\
 % if each["is_reusable"]:
  <small>reusable</small>\\
 % end
@@ -31,8 +31,8 @@
 <br><small class="attention-text">late money under review</small>\\
 % end
 </td>
-<td class="when">{{each["due_at"][:10] if each["due_at"] else "–"}}</td>
-<td class="when">{{each["created_at"][:10]}} {{each["created_at"][11:16]}}</td>
+<td class="when {{'' if each['due_at'] else 'empty'}}" data-label="Due">{{each["due_at"][:10] if each["due_at"] else "–"}}</td>
+<td class="when" data-label="Created">{{each["created_at"][:10]}} {{each["created_at"][11:16]}}</td>
 </tr>
 % end
 </tbody>

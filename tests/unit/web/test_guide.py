@@ -13,13 +13,19 @@ import pytest
 
 from models.output import Output, outputs_at
 from payments.document import payment_document
+from payments.link import LinkEvent, LinkStatus
 from payments.network import MAIN
 from payments.notifications import webhook_body
 from payments.status import EventType, Status
 from tests.conftest import sqlite_in
 from tests.support.checkout_scenes import change
 from tests.support.web_server import NOW, TIP, WebServer, open_shop, pay, stored
-from web.api.meanings import EVENT_MEANINGS, STATUS_MEANINGS
+from web.api.meanings import (
+    EVENT_MEANINGS,
+    LINK_EVENT_MEANINGS,
+    LINK_STATUS_MEANINGS,
+    STATUS_MEANINGS,
+)
 from web.api.openapi import description
 from web.http.problem_types import PROBLEM_TYPES
 
@@ -82,6 +88,12 @@ def test_the_first_call_returns_the_example(shop: WebServer, page: str) -> None:
     reference = example["payment_request_id"]
     assert example["checkout_url"] == real["checkout_url"].replace(real["payment_request_id"], reference)
     assert f"curl {URL}/api/v1/payments/{reference} " in code(page, "read-call")
+
+
+def test_the_call_that_creates_a_link_works(shop: WebServer, page: str) -> None:
+    body = re.search(r"-d '(.*)'$", code(page, "link-call"), re.DOTALL)
+    assert body
+    assert shop.post("/api/v1/links", body[1].encode()).status == 201
 
 
 def test_the_webhook_is_the_example(shop: WebServer, page: str) -> None:
@@ -183,6 +195,9 @@ def test_each_value_has_a_description_in_openapi() -> None:
 def test_each_value_is_explained_on_the_page_and_in_the_readme(page: str) -> None:
     """README and /docs have the same words."""
     readme = README.read_text(encoding="utf-8")
+    for value in (*LinkStatus, *LinkEvent):
+        assert f"<code>{value.value}</code>" in page
+    assert (set(LINK_STATUS_MEANINGS), set(LINK_EVENT_MEANINGS)) == (set(LinkStatus), set(LinkEvent))
     for value, each in [*STATUS_MEANINGS.items(), *EVENT_MEANINGS.items()]:
         assert f"<code>{value.value}</code>" in page
         assert f"| `{value.value}` | {each.meaning} | {each.action} |" in readme

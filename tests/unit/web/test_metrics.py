@@ -22,11 +22,12 @@ from models.db.connection import bind, database, is_sqlite
 from models.payment import PaymentRequest
 from models.queries import metrics as statistics
 from models.seller import Seller
+from payments.link import LinkEvent
 from payments.status import EventType
 from tests.conftest import sqlite_in
 from tests.support.debian_program import find_program
 from tests.support.operator_client import OperatorClient
-from tests.support.rows import new_event, new_message, new_payment
+from tests.support.rows import new_event, new_link, new_message, new_payment
 from tests.support.web_server import NOW, TIP, WebServer, open_shop, stored
 
 MONITORING = Path(__file__).parent.parent.parent.parent / "monitoring"
@@ -111,6 +112,16 @@ def test_open_requests_and_waiting_messages_are_counted(shop: WebServer) -> None
     assert values(text, "problems") == {"": 1}
 
 
+def test_open_links_are_counted(shop: WebServer) -> None:
+    new_link(1)
+    new_link(2, closed_at=NOW)
+    new_link(3, paid_at=NOW)
+    new_link(4, is_reusable=True)
+    text = scrape(shop)
+    assert values(text, "links") == {"single-use": 1, "reusable": 1}
+    assert values(text, "links_created_total") == {"": 4}
+
+
 def test_metrics_have_the_node_the_prices_and_the_build(shop: WebServer) -> None:
     """Times stay right when no process updates them, and ages would not."""
     fill(shop)
@@ -133,7 +144,7 @@ def test_the_daemon_s_counters_are_in_the_metrics(shop: WebServer) -> None:
     text = scrape(shop)
     assert values(text, "feed_messages_total") == {"rawtx": 7, "hashblock": 0}
     assert values(text, "feed_messages_lost_total") == {"": 3}
-    assert values(text, "events_total").keys() == {event_type.value for event_type in EventType}
+    assert values(text, "events_total").keys() == {each.value for each in (*EventType, *LinkEvent)}
     assert values(text, "events_total")["payment.received"] == 1
     assert values(text, "deliveries_total")["webhook given up"] == 2
     buckets = values(text, "received_told_seconds_bucket")

@@ -1,0 +1,136 @@
+"""`manage.py link` makes, lists, shows and closes the same links as the API."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from admin.audit.links import link_differences
+from admin.audit.stored import read_stored_state
+from admin.main import manage
+from config import load_settings
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from models.link import Link
+from tests.support.links import LinkShop, link_settings
+from tests.support.web_server import NOW, open_shop, stock
+from web.api.links import stored_link_document
+
+Run = Callable[..., Result]
+ESCAPE = "\x1b[31mred\x1b[0m"
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    with opened(database_url):
+        stock(20)
+
+    def call(*words: str) -> Result:
+        return CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["link", *words])
+
+    return call
+
+
+@contextmanager
+def opened(database_url: str) -> Iterator[None]:
+    open_database(database_url)
+    try:
+        yield
+    finally:
+        disconnect()
+
+
+def made(run: Run, *words: str) -> dict[str, Any]:
+    """Make a link by the command, and return its document."""
+    result = run("create", "company1", "Invoice 17", "BTC", *words, "--json")
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_a_link_is_shown_with_its_page_and_a_qr_code(run: Run, database_url: str) -> None:
+    result = run("create", "company1", "Invoice 17", "btc", "--amount", "0.001", "--due", "2030-12-24")
+    assert result.exit_code == 0, result.output
+    with opened(database_url):
+        link = Link.get()
+    assert (link.amount_fiat, link.currency, f"{link.due_at:%Y-%m-%d %H:%M:%S}") == (
+        "0.001",
+        "BTC",
+        "2030-12-24 23:59:59",
+    )
+    assert f"http://127.0.0.1:8080/l/{link.reference}" in result.stdout
+    assert "\N{FULL BLOCK}" in result.stdout or "\N{LOWER HALF BLOCK}" in result.stdout
+
+
+def test_json_is_the_document_of_the_api(run: Run, tmp_path: Path, database_url: str) -> None:
+    words = ("--reusable", "--suggested", "0.001", "--suggested", "0.002", "--thanks", "Thank you")
+    document = made(run, *words)
+    assert document["suggested"] == ["0.001", "0.002"]
+    assert json.loads(run("list", "--json").stdout) == [document]
+    assert json.loads(run("show", document["link_id"], "--json").stdout) == document
+    with opened(database_url):
+        link, settings = Link.get(), load_settings({"DATABASE_URL": database_url}, tmp_path)
+        assert stored_link_document(link, settings, NOW) == document
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nobody", "a", "BTC"), "there is no seller nobody"),
+        (("company1", "", "BTC"), "TITLE must have 1 to 100 characters"),
+        (("company1", "a", "BTC", "--amount", "much"), "--amount must be a plain decimal number"),
+        (("company1", "a", "BTC", "--amount", "1", "--minimum", "1"), "--minimum is only for a link"),
+        (("company1", "a", "BTC", "--due", "soon"), "--due must be a time such as"),
+        (("company1", "a", "BTC", "--order-id", "4" * 101), "--order-id must have 1 to 100 characters"),
+    ],
+)
+def test_a_wrong_option_is_named(run: Run, database_url: str, words: tuple[str, ...], message: str) -> None:
+    result = run("create", *words)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"nodetill: {message}")
+    with opened(database_url):
+        assert Link.select().count() == 0
+
+
+def test_a_link_is_closed_once(run: Run) -> None:
+    link_id = made(run)["link_id"]
+    for _ in range(2):
+        result = run("close", link_id)
+        assert (result.exit_code, result.stdout) == (0, f"Link {link_id}: closed.\n")
+    assert run("close", "LK-x").exit_code == 1
+
+
+def test_texts_control_no_terminal(run: Run, database_url: str) -> None:
+    """No escape sequence of an older version or of another program gets to the terminal."""
+    link_id = made(run)["link_id"]
+    with opened(database_url):
+        Link.update(title=ESCAPE, order_id=ESCAPE, note=ESCAPE).execute()
+    for words in (("list",), ("show", link_id)):
+        result = run(*words)
+        assert result.exit_code == 0
+        assert "\x1b" not in result.stdout
+        assert "[31mred" in result.stdout
+
+
+def test_the_audit_finds_a_link_that_is_wrongly_paid(tmp_path: Path, database_url: str) -> None:
+    """It computes the state anew from the outputs."""
+    environ = {"ADDRESS_POOL": "20"}
+    with open_shop(tmp_path, database_url, environ) as server:
+        shop = LinkShop(server, link_settings(tmp_path, database_url, environ))
+        link_id = shop.link()
+        output = shop.pay(shop.request(link_id), depth=6)
+
+        def differences() -> list[str]:
+            return [each.text for each in link_differences(read_stored_state().entries, shop.tip)]
+
+        assert differences() == []
+        Link.update(paid_at=None).execute()
+        assert differences() == [f"link {link_id} is paid, stored as not paid"]
+        Link.update(paid_at=NOW).execute()
+        type(output).update(block_height=None, block_hash=None, state="mempool").execute()
+        assert differences() == [f"link {link_id} is not paid, stored as paid"]

@@ -1,0 +1,150 @@
+"""The operator makes, finds and closes payment links on pages."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from models.link import Link
+from models.payment import PaymentRequest
+from models.queries.attention import action_counts
+from tests.support.links import LinkShop, link_settings
+from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.web_server import add_seller, open_shop
+
+MARKUP = "<script>alert(1)</script>\"' {{7*7777}}"
+FORMULA = "=HYPERLINK(1)"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Iterator[LinkShop]:
+    environ = {"OPERATOR_PASSWORD": PASSWORD, "ADDRESS_POOL": "20"}
+    with open_shop(tmp_path, database_url, environ) as opened:
+        yield LinkShop(opened, link_settings(tmp_path, database_url, environ))
+
+
+@pytest.fixture
+def operator(shop: LinkShop) -> OperatorClient:
+    client = OperatorClient(shop.server)
+    assert client.log_in().status == 303
+    return client
+
+
+def send(operator: OperatorClient, **fields: str) -> Page:
+    """Send the form "New link"."""
+    body = {"title": "Invoice 17", "currency": "EUR", "seller_id": "company1", "kind": "invoice", **fields}
+    return operator.call("POST", "/operator/links/new", urlencode(body))
+
+
+def test_a_link_is_made_by_a_form(operator: OperatorClient) -> None:
+    sent = send(operator, amount_fiat="12,50", due_at="2026-12-24", order_id="17", thanks="a\r\nb")
+    assert sent.status == 303
+    link = Link.get()
+    assert sent.leads_to == f"/operator/links/{link.reference}"
+    assert (link.amount_fiat, link.order_id, link.thanks) == ("12.50", "17", "a\nb")
+    assert f"{link.due_at:%Y-%m-%d %H:%M:%S}" == "2026-12-24 23:59:59"
+    page = operator.call("GET", sent.leads_to)
+    assert f"http://127.0.0.1:8080/l/{link.reference}" in page.text
+    assert f'src="../../l/{link.reference}/qr.svg"' in page.text
+
+
+def test_a_donation_is_made_by_a_form(operator: OperatorClient) -> None:
+    assert send(operator, kind="reusable", suggested="5, 10; 2,50", minimum="1").status == 303
+    link = Link.get()
+    assert (link.is_reusable, link.amount_fiat, link.suggested) == (True, None, ["5", "10", "2.50"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"title": ""}, "title", "Must have 1 to 100 characters"),
+        ({"amount_fiat": "much"}, "amount_fiat", "Must be a plain decimal number"),
+        ({"suggested": "5 a"}, "suggested", "Must be a plain decimal number"),
+        ({"due_at": "soon"}, "due_at", "Must be a time such as"),
+        ({"seller_id": "nobody"}, "seller_id", "Must be one of your sellers"),
+        ({"confirmations": "x"}, "confirmations", "Must be a whole number from 0 to 144"),
+    ],
+)
+def test_an_error_is_at_its_field(
+    operator: OperatorClient, fields: dict[str, str], field: str, message: str
+) -> None:
+    page = send(operator, note=MARKUP, **fields)
+    assert page.status == 422
+    assert f'id="{field}-error">{message}' in page.text
+    assert "<script>alert" not in page.text
+    assert "{{7*7777}}" in page.text
+    assert Link.select().count() == 0
+
+
+def test_the_tab_shows_what_each_link_has_brought(shop: LinkShop, operator: OperatorClient) -> None:
+    invoice, donation = shop.link(title=MARKUP, order_id=MARKUP), shop.donation()
+    shop.pay(shop.request(invoice), depth=6)
+    shop.pay(shop.request(donation, "amount=5"))
+    page = operator.call("GET", "/operator/links")
+    assert page.status == 200
+    assert "100.00 EUR" in page.words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "5.00 EUR" in page.words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "<script>alert" not in page.text
+    one = operator.call("GET", f"/operator/links/{invoice}")
+    assert "paid" in one.words
+    assert "<script>alert" not in one.text
+
+
+def test_a_link_is_closed_by_a_form(shop: LinkShop, operator: OperatorClient) -> None:
+    link_id = shop.link()
+    path = f"/operator/links/{link_id}"
+    assert "Close the link" in operator.call("GET", path).words
+    assert operator.call("POST", f"{path}/close", "").leads_to == path
+    page = operator.call("GET", path)
+    assert "closed" in page.words
+    assert "Close the link" not in page.words
+    assert operator.call("GET", "/operator/links/LK-x").status == 404
+
+
+def test_pages_need_the_login(shop: LinkShop) -> None:
+    link_id = shop.link()
+    stranger = OperatorClient(shop.server)
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/new"),
+        ("POST", "/new"),
+        ("GET", f"/{link_id}"),
+        ("POST", f"/{link_id}/close"),
+    ):
+        page = stranger.call(method, f"/operator/links{path}", "" if method == "POST" else None)
+        assert page.leads_to.startswith("/operator/login")
+    assert shop.document(link_id)["status"] == "open"
+
+
+def test_requests_are_found_by_their_link(shop: LinkShop, operator: OperatorClient) -> None:
+    """The API, the list and the CSV have the link."""
+    link_id = shop.link(title=FORMULA)
+    request = shop.request(link_id)
+    other = shop.server.created()
+    found = shop.server.get(f"/api/v1/payments?link_id={link_id}").json["data"]
+    assert [each["payment_request_id"] for each in found] == [request.reference]
+    assert shop.server.get("/api/v1/payments?link_id=x").status == 422
+    page = operator.call("GET", f"/?link_id={link_id}")
+    assert request.reference in page.text
+    assert other["payment_request_id"] not in page.text
+    text = operator.call("GET", "/operator/payments.csv").body.decode("utf-8-sig")
+    rows = {row["payment_request_id"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert rows[request.reference]["link_id"] == link_id
+    assert rows[request.reference]["label"] == f"'{FORMULA}"
+    assert rows[other["payment_request_id"]]["link_id"] == ""
+    assert link_id in operator.call("GET", f"/operator/payments/{request.reference}").text
+
+
+def test_a_part_of_an_invoice_needs_no_decision(shop: LinkShop) -> None:
+    """Its page asks for the rest. A part of a price tag needs one, because nobody asks for its rest."""
+    for link_id, count in ((shop.link(), 0), (shop.link(is_reusable=True), 1)):
+        request = shop.request(link_id)
+        shop.pay(request, 50_000, depth=6)
+        shop.expire(request)
+        shop.server.now = request.created_at
+        assert action_counts().get("part", 0) == count  # type: ignore[call-overload]
+    add_seller("other", "nt_other")
+    assert PaymentRequest.select().count() == 2
