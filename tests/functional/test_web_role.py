@@ -99,6 +99,7 @@ def shop_of(place: Place, directory: Path) -> Iterator[WebServer]:
         "DATABASE_URL": place.web,
         "SPELLBOOK_TRIGGERS": "on",
         "OPERATOR_PASSWORD": PASSWORD,
+        "ADDRESS_POOL": "10",
         "PUBLIC_URL": "http://127.0.0.1:8080",
     }
     open_database(place.web)
@@ -209,6 +210,7 @@ def test_the_web_role_can_serve_every_route(place: Place, tmp_path: Path) -> Non
         call = Routes(shop)
         call_api(call, reference, event)
         call_greenfield(call, marked)
+        call_links(call)
         unpaid = call_triggers(call)
         call_pages(call, f"evt_{1003:032x}", others, unpaid)
         routes: list[Any] = [*ROUTES, *GREENFIELD, *BTCPAY, *OPERATOR, *TRIGGERS]
@@ -221,7 +223,7 @@ def test_the_web_role_can_serve_every_route(place: Place, tmp_path: Path) -> Non
         ).fetchall()
         assert kinds == [
             ("accept", 3),
-            ("cancel", 2),
+            ("cancel", 3),
             ("reassess", 1),
             ("redeliver", 3),
             ("test_webhook", 2),
@@ -312,6 +314,35 @@ def call_greenfield(call: Routes, late: str) -> None:
     assert call.shop.call("DELETE", key, headers={"Authorization": f"token {LAST_KEY}"}).status == 200
 
 
+def call_links(call: Routes) -> None:
+    """Make, press and close a link by the API and on its public page."""
+    body = {"title": "Invoice 17", "amount_fiat": "100.00", "currency": "EUR"}
+    made = call("POST", "/api/v1/links", body=body)
+    link = {"reference": made["link_id"]}
+    call("GET", "/api/v1/links")
+    call("GET", "/api/v1/links/<reference>", **link)
+    call("GET", "/l/<reference>", **link)
+    call("GET", "/l/<reference>/qr.svg", **link)
+    for method in ("GET", "POST"):
+        call.called.add((method, "/l/<reference>/pay"))
+        assert call.shop.call(method, f"/l/{made['link_id']}/pay").status == 303
+    assert call("GET", "/api/v1/payments")["data"][0]["link_id"] == made["link_id"]
+    call("POST", "/api/v1/links/<reference>/close", **link)
+
+
+def call_link_pages(call: Routes) -> None:
+    """Make a link and close it on the operator's pages."""
+    call.page("/operator/links")
+    call.page("/operator/links/new")
+    fields = {"title": "Invoice 18", "amount_fiat": "5", "currency": "EUR", "seller_id": "company1"}
+    call.form("/operator/links/new", "/operator/links/new", fields)
+    found = re.search(r"operator/links/(LK-\w+)", call.page("/operator/links"))
+    assert found is not None
+    link = "/operator/links/<reference>"
+    call.page(link, reference=found[1])
+    call.form(f"{link}/close", f"/operator/links/{found[1]}", reference=found[1])
+
+
 def call_triggers(call: Routes) -> str:
     """Call the triggers without a key from this machine, which adds a new seller. Return a request's id."""
     call.shop.common_headers.clear()
@@ -340,6 +371,7 @@ def call_pages(call: Routes, event: str, others: list[str], unpaid: str) -> None
     call_keys(call)
     call_webhooks(call)
     call_requests_by_hand(call, unpaid)
+    call_link_pages(call)
     payment = "/operator/payments/<reference>"
     first, second = others
     call.page(payment, reference=first)
@@ -416,6 +448,14 @@ FORGERIES = {
     "an assessment": "UPDATE payment_request SET reassess_at_height = 0",
     "another order": "UPDATE payment_request SET order_id = 'x'",
     "another idempotency key": "UPDATE payment_request SET idempotency_key = 'x'",
+    "what a request counts for its link": "UPDATE payment_request SET link_units = 10000",
+    "the link of a request": "UPDATE payment_request SET link_id = NULL",
+    "a link's payment": "UPDATE link SET paid_at = 1",
+    "a link's amount": "UPDATE link SET amount_fiat = '1'",
+    "a paid link": "INSERT INTO link (reference, seller_id, title, description, note, currency, suggested, "
+    "is_reusable, thanks, created_at, paid_at) VALUES ('LK-x', 'company1', 'x', '', '', 'EUR', '[]', FALSE, "
+    "'', 1, 1)",
+    "links": "DELETE FROM link",
     "an output": "INSERT INTO output (address_id, txid, vout, amount_sats, first_seen_at, state) "
     "VALUES (1, repeat('a', 64), 0, 222416, 1, 'mempool')",
     "an output's state": "UPDATE output SET state = 'mempool', block_hash = NULL, block_height = NULL",
@@ -538,7 +578,17 @@ def new_request_values() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "column",
-    ["covered_height", "txid", "received_at", "confirmed_at", "closed_at", "marked", "invoice_reported"],
+    [
+        "covered_height",
+        "txid",
+        "received_at",
+        "confirmed_at",
+        "closed_at",
+        "marked",
+        "invoice_reported",
+        "counted_sats",
+        "link_units",
+    ],
 )
 def test_the_web_role_cannot_insert_the_daemons_columns(filled: Place, column: str) -> None:
     """These columns are empty at first, and only the daemon writes them."""

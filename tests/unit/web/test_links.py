@@ -161,7 +161,7 @@ def test_a_link_needs_no_fresh_price(shop: LinkShop) -> None:
     assert reply.status == 503
     assert reply.headers["retry-after"] == "10"
     assert b"Try again in about 10 seconds." in reply.body
-    assert f'href="../../l/{link_id}"'.encode() in reply.body
+    assert f'href="../../l/{link_id}?lang=en"'.encode() in reply.body
     assert PaymentRequest.select().count() == 0
 
 
