@@ -1,6 +1,6 @@
 % say = view.say
 % link = view.link
-% rebase("layout.tpl", title=link.title, script=None, reload=None, root=root)
+% rebase("layout.tpl", title=link.title, scripts=(), reload=None, root=root)
 <main class="link">
 <p class="label" dir="auto">{{view.public.payee}}</p>
 <h1 dir="auto">{{link.title}}</h1>

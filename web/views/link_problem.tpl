@@ -1,5 +1,5 @@
 % headline = language.say(words + ".headline")
-% rebase("layout.tpl", title=headline, script=None, reload=None, root=root)
+% rebase("layout.tpl", title=headline, scripts=(), reload=None, root=root)
 <main>
 <section class="news {{'attention' if is_busy else 'over'}}">
 <h1>{{headline}}</h1>
