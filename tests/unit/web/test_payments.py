@@ -68,6 +68,7 @@ def test_a_new_request_has_all_fields_of_the_contract(shop: WebServer) -> None:
         "note": "Alpaca socks\nblue",
         "label": "Socks & co",
         "metadata": {"order": 17, "weight": 1.5, "lines": [{"sku": "ä"}]},
+        "link_id": None,
         "redirect_url": "https://shop.example/thanks?order=17",
         "status": "new",
         "confirmations": 0,
