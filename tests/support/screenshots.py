@@ -1,4 +1,4 @@
-"""`python -m tests.support.screenshots` writes README's screenshots to docs/checkout and docs/operator."""
+"""`python -m tests.support.screenshots` writes README's screenshots to docs/checkout, links and operator."""
 
 import hashlib
 import tempfile
@@ -16,14 +16,17 @@ from models.address import add_addresses
 from models.daemon_status import beat
 from models.output import Output
 from models.rate import store_rates
+from models.seller import Seller
 from tests.support.browser import open_browser
 from tests.support.checkout_scenes import DUE_SATS, change, create_in_scene
+from tests.support.links import LinkShop, link_settings
 from tests.support.operator_client import PASSWORD
 from tests.support.operator_scenes import add_event
 from tests.support.web_server import TIP, WebServer, open_shop
 
 DIRECTORY = Path(__file__).parent.parent.parent / "docs" / "checkout"
 OPERATOR = DIRECTORY.with_name("operator")
+LINKS = DIRECTORY.with_name("links")
 SCENES = ("new", "underpaid", "received", "confirming", "confirmed", "expired", "late", "replaced")
 WIDTH = 360
 
@@ -50,6 +53,39 @@ def take_all() -> None:
         _take_operator(shop, browser, "payment", f"/operator/payments/{late}", height=1000)
         _take_operator(shop, browser, "money", "/operator/money", scheme="dark", height=560)
         _take_operator(shop, browser, "phone", "/", width=WIDTH, height=900)
+    with tempfile.TemporaryDirectory() as directory, open_browser() as browser:
+        take_links(Path(directory), browser)
+
+
+def take_links(directory: Path, browser: Browser) -> None:
+    """Take the screenshots of the pages of payment links, and of the operator's tab."""
+    LINKS.mkdir(parents=True, exist_ok=True)
+    url, environ = (
+        f"sqlite:///{directory / 'links.db'}",
+        {"OPERATOR_PASSWORD": PASSWORD, "ADDRESS_POOL": "20"},
+    )
+    with open_shop(directory, url, environ, 60) as server:
+        shop = LinkShop(server, link_settings(directory, url, environ))
+        Seller.update(name="Alpaca Direct").execute()
+        due = {"order_id": "2026-17", "due_at": "2026-12-24T23:59:59Z", "description": "Three pairs of socks"}
+        pages = {
+            "open": shop.link(title="Invoice 2026-17", **due),
+            "part": shop.link(title="Invoice 2026-18"),
+            "paid": shop.link(title="Invoice 2026-16", thanks="Your socks are on their way."),
+            "choose": shop.donation(description="Thank you for keeping us awake.", suggested=[3, 5, 10, 20]),
+        }
+        shop.pay(shop.request(pages["paid"]), depth=6)
+        part = shop.request(pages["part"])
+        shop.pay(part, part.amount_sats // 2, depth=6)
+        shop.pay(shop.request(pages["choose"], "amount=25"), depth=6)
+        shop.expire(part)
+        store_rates("kraken", {"EUR": Decimal("61146.30")}, server.now)
+        for name, link_id in pages.items():
+            page = browser.new_page(viewport={"width": WIDTH, "height": 400}, locale="en-GB")
+            page.goto(f"http://127.0.0.1:{server.port}/l/{link_id}")
+            page.screenshot(path=LINKS / f"{name}.png", full_page=True)
+            page.close()
+        _take_operator(server, browser, "links", "/operator/links", height=520)
 
 
 def _fill(shop: WebServer) -> str:

@@ -50,7 +50,7 @@
 % end
 </dl>
 % if view.is_chosen_by_payer:
-<section class="choose" aria-label="{{say('link.choose')}}">
+<section class="choose">
 % if view.choices:
 <form method="post" action="{{root}}l/{{link.reference}}/pay?lang={{language.code}}">
 <div class="choices">
