@@ -32,7 +32,7 @@ def link() -> None:
     and an address on the page of the link.
 
     \b
-    manage.py link create company1 "Invoice 2026-17" EUR --amount 135.99
+    manage.py link create company1 "Invoice 17" EUR --amount 135.99
     manage.py link list
     manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA
     """
@@ -70,8 +70,9 @@ def create(
     """Create a payment link, and show its address and the QR code of its page.
 
     \b
-    manage.py link create company1 "Invoice 2026-17" EUR --amount 135.99 --due 2026-12-24
-    manage.py link create company1 "Coffee for us" EUR --reusable --suggested 3 --suggested 5
+    manage.py link create company1 "Invoice 17" EUR --amount 135.99
+    manage.py link create company1 "Invoice 18" EUR --due 2026-12-24
+    manage.py link create company1 Coffee EUR --reusable --suggested 3
     """
     given = {name: value for name, value in options.items() if value is not None}
     due = f"{due_at}T23:59:59Z" if due_at is not None and len(due_at) == len("2026-12-24") else due_at

@@ -98,6 +98,7 @@ def test_a_document_is_the_example_of_the_contract() -> None:
         "note": "Alpaca socks",
         "label": None,
         "metadata": {},
+        "link_id": None,
         "redirect_url": None,
         "status": "confirming",
         "confirmations": 2,

@@ -70,7 +70,7 @@ def test_the_operator_reads_the_order_id_as_text(shop: WebServer) -> None:
         assert MARKUP not in page.text
     rows = list(csv.DictReader(io.StringIO(operator.get("/operator/payments.csv").body.decode("utf-8-sig"))))
     assert [row["order_id"] for row in rows] == ["'=1+1", MARKUP]
-    assert export.COLUMNS[-1] == "order_id"
+    assert export.COLUMNS[-2:] == ("order_id", "link_id")
 
 
 def test_the_receipt_names_the_order_and_both_times(shop: WebServer) -> None:
