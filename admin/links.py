@@ -14,7 +14,7 @@ from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import PaymentLink
-from web.api.links import LinkFilters, links_page, stored_link_document
+from web.api.links import LinkFilters, documents_of_links, links_page, stored_link_document
 from web.api.new_link import end_link, make_link
 from web.http.responses import Problem
 
@@ -67,7 +67,7 @@ def create(
     as_json: bool,
     **options: str | int | bool | None,
 ) -> None:
-    """Create a payment link, and show its address and the QR code of its page.
+    """Create a link, and show its page and the QR code.
 
     \b
     manage.py link create company1 "Invoice 17" EUR --amount 135.99
@@ -105,7 +105,7 @@ def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
     now = datetime.now(UTC)
     with open_settings_and_database() as settings, snapshot():
         rows, _ = links_page(read_form(LinkFilters, {"limit": str(limit)}), seller_id)
-        found = [stored_link_document(row, settings, now) for row in rows]
+        found = documents_of_links(rows, settings, now)
     answer(found, _table(found) if found else "There are no links.", as_json)
 
 

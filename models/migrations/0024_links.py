@@ -50,8 +50,9 @@ def up(migrator: SchemaMigrator, db: Any) -> None:
     db.execute_sql("CREATE INDEX link_created ON link (created_at)")
     db.execute_sql("CREATE INDEX link_open ON link (is_reusable) WHERE closed_at IS NULL AND paid_at IS NULL")
     for name, columns, condition in (
-        ("payment_link", "link_id, id", "link_id IS NOT NULL"),
         ("payment_link_waiting", "link_id", "link_id IS NOT NULL AND status = 'new'"),
         ("payment_link_money", "link_id, id, link_units", "link_id IS NOT NULL AND received_sats > 0"),
+        # The last condition is always true. It keeps this index from queries for which another one is better.
+        ("payment_link", "link_id, id", "link_id IS NOT NULL AND id > 0"),
     ):
         db.execute_sql(f"CREATE INDEX {name} ON payment_request ({columns}) WHERE {condition}")

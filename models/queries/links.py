@@ -27,6 +27,7 @@ MAX_LISTED_PAYMENTS = 20
 # The conditions are those of partial indexes.
 _WITH_MONEY = "link_id = ? AND received_sats > 0"
 _WAITING = "link_id = ? AND status = 'new'"
+_ALL = "link_id = ? AND id > 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def part_facts(link: Link) -> list[PartFacts]:
 
 def newest_request(link: Link) -> PaymentRequest | None:
     """Return the link's newest request, or None."""
-    query = "SELECT * FROM payment_request WHERE link_id = ? ORDER BY id DESC LIMIT 1"
+    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT 1"  # noqa: S608
     return fetch_one(PaymentRequest, query, link.id)
 
 
@@ -136,7 +137,7 @@ def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:
 
 def newest_times(link: Link, limit: int) -> list[datetime]:
     """Return the times at which the link's newest requests were made, the newest first."""
-    query = "SELECT created_at FROM payment_request WHERE link_id = ? ORDER BY id DESC LIMIT ?"
+    query = f"SELECT created_at FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
     rows = database.execute_sql(with_paramstyle(query), (link.id, limit)).fetchall()
     times = (PaymentRequest.created_at.python_value(created_at) for (created_at,) in rows)
     return [time for time in times if time is not None]

@@ -1,5 +1,6 @@
 """Payment links in the API: create, list, read and close them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, cast
@@ -62,7 +63,7 @@ def list_links(call: Request) -> Answer:
     filters = read_form(LinkFilters, call.parameters())
     with snapshot():
         page, cursor = links_page(filters, call.seller.id)
-        documents = [document_of_link(link, call) for link in page]
+        documents = documents_of_links(page, call.settings, call.now)
     return Answer(HTTPStatus.OK, LinkList(data=documents, next_cursor=cursor))
 
 
@@ -120,5 +121,13 @@ def document_of_link(link: Link, call: Request) -> PaymentLink:
 
 def stored_link_document(link: Link, settings: Settings, now: datetime) -> PaymentLink:
     """Return the document of a link. Must run in the snapshot that read the link."""
-    document = facts_of(link).document(now, network=known_network(), public_url=settings.public_url)
-    return cast(PaymentLink, document)
+    return documents_of_links([link], settings, now)[0]
+
+
+def documents_of_links(links: Sequence[Link], settings: Settings, now: datetime) -> list[PaymentLink]:
+    """Return the documents in the given order. Must run in the snapshot that read the links."""
+    network, public_url = known_network(), settings.public_url
+    return [
+        cast(PaymentLink, facts_of(link).document(now, network=network, public_url=public_url))
+        for link in links
+    ]

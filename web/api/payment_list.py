@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 import peewee
+from peewee import SQL
 from pydantic import Field, PlainValidator
 
 from models.address import Address
-from models.db.connection import database, is_sqlite
-from models.link import Link
+from models.db.connection import database, is_sqlite, with_paramstyle
 from models.output import Output
 from models.payment import PaymentRequest, payment_by_reference
 from models.queries.attention import DECIDED, UNDERWAY, ActionNeeded, needs_action
@@ -325,7 +325,10 @@ def _has_status(status: str) -> Any:
 
 
 def _is_of_link(reference: str) -> Any:
-    return PaymentRequest.link.in_(Link.select(Link.id).where(Link.reference == reference))
+    """Return the condition for a link. Its text is that of the index payment_link."""
+    of_link = "link_id = (SELECT id FROM link WHERE reference = ?) AND id > 0"
+    found = PaymentRequest.select(PaymentRequest.id).where(SQL(with_paramstyle(of_link), (reference,)))
+    return PaymentRequest.id.in_(found)
 
 
 def _has_currency(code: str) -> Any:

@@ -82,7 +82,10 @@ def request_to_show(link: Link) -> PaymentRequest | None:
 
 
 def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentRequest | None:
-    """Make a request, unless another call has made one at the same moment. Return None for a closed link."""
+    """Make a request, unless another call has made one at the same moment.
+
+    Return None for a link that was closed meanwhile, or that has lost the money that decided its amount.
+    """
     with call.writers.transaction():
         take_turn()
         link = get_row(Link, link.id)
@@ -91,6 +94,8 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
             return payment
         check_link_limits(link, call.settings, call.now)
         form = _form_of(link, chosen, call.settings, call.now)
+        if form is None:
+            return None
         terms = agreed_terms(form, link.seller_id, call.settings, call.now)
         payment = store_request({**terms, "link": link.id})
     log_request(payment)
@@ -98,11 +103,15 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
     return payment
 
 
-def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: datetime) -> PaymentForm:
-    """Return the form of the link's next request. It asks for what remains. Raise Problem 503."""
+def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: datetime) -> PaymentForm | None:
+    """Return the form of the link's next request, which asks for what remains. Raise Problem 503.
+
+    Return None if nobody has chosen the amount.
+    """
     remaining = facts_of(link).balance.remaining
     amount = remaining if remaining is not None else link.amount or chosen
-    assert amount is not None, "the choice of an amount was checked before"
+    if amount is None:
+        return None
     price = price_now(link.currency, settings, now).price
     return PaymentForm(
         currency=link.currency,

@@ -5,7 +5,7 @@ from models.link import Link, link_by_reference
 from payments.link import LinkStatus
 from web.api.forms import read_form
 from web.api.link_schemas import PaymentLink
-from web.api.links import LinkFilters, document_of_link, links_page
+from web.api.links import LinkFilters, document_of_link, documents_of_links, links_page
 from web.api.new_link import end_link, log_link
 from web.html.templates import template
 from web.http.request import Request
@@ -22,7 +22,7 @@ def show_all(call: Request) -> Content:
     filters = read_form(LinkFilters, {"cursor": cursor} if (cursor := given.get("cursor")) else {})
     with snapshot():
         page, older = links_page(filters)
-        links = [document_of_link(link, call) for link in page]
+        links = documents_of_links(page, call.settings, call.now)
     return operator_page(_LIST, call, links=links, older=older, is_first=filters.cursor is None)
 
 

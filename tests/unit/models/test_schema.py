@@ -519,6 +519,22 @@ def test_frequent_queries_use_their_indexes(opened: str) -> None:
             "message_pending",
         ),
         ("SELECT id FROM output WHERE block_hash = 'a'", "output_block"),
+        (
+            "SELECT * FROM payment_request WHERE link_id = 5 AND received_sats > 0 ORDER BY id DESC LIMIT 20",
+            "payment_link_money",
+        ),
+        (
+            "SELECT count(*), sum(link_units) FROM payment_request WHERE link_id = 5 AND received_sats > 0",
+            "payment_link_money",
+        ),
+        (
+            "SELECT * FROM payment_request WHERE link_id = 5 AND status = 'new' ORDER BY expires_at LIMIT 30",
+            "payment_link_waiting",
+        ),
+        (
+            "SELECT * FROM payment_request WHERE link_id = 5 AND id > 0 ORDER BY id DESC LIMIT 1",
+            "payment_link",
+        ),
         ("SELECT id FROM payment_request WHERE seller_id = 'a' AND order_id = '4711'", "payment_order"),
         (
             """SELECT k.id FROM api_key k JOIN seller s ON s.id = k.seller_id WHERE k.key_hash = 'a'
