@@ -63,6 +63,11 @@ class InvoiceOrder:
         """The shop's name of the order."""
         return order_id_in(self.metadata)
 
+    @property
+    def checkout_id(self) -> str | None:
+        """The order's name if a customer waits for the invoice, who then has a page to return to."""
+        return self.order_id if "redirectURL" in self.options else None
+
 
 def create(call: Request) -> Content:
     """POST /api/v1/stores/{store}/invoices: the new invoice, or the one of an equal order of just now."""
@@ -73,8 +78,8 @@ def create(call: Request) -> Content:
     check_request_limits(call.settings, call.now, call.seller.id)
     terms = _terms(order, call)
     with call.writers.transaction():
-        if order.order_id is not None:
-            hold_order(call.seller.id, order.order_id)
+        if order.checkout_id is not None:
+            hold_order(call.seller.id, order.checkout_id)
             repeated = _repeated(order, call)
         payment = repeated or store_request(terms)
     if repeated is None:
@@ -139,11 +144,12 @@ def _terms(order: InvoiceOrder, call: Request) -> dict[str, Any]:
 def _repeated(order: InvoiceOrder, call: Request) -> PaymentRequest | None:
     """Return the invoice of an equal order of just now for which no money has come, or None.
 
-    The metadata have to be equal, too, because some shops name the attempt there and compare it later.
+    The metadata have to be equal, too, because some shops name the attempt there and compare it later. A
+    program without a customer's page means each of its calls, so it gets an invoice for each.
     """
-    if order.order_id is None:
+    if order.checkout_id is None:
         return None
-    for found in recent_invoices(call.seller.id, order.order_id, call.now, REPEAT):
+    for found in recent_invoices(call.seller.id, order.checkout_id, call.now, REPEAT):
         is_equal = (
             found.amount_fiat == to_plain(order.amount_fiat)
             and found.currency == order.currency

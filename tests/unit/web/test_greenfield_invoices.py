@@ -106,7 +106,6 @@ OTHERS: list[dict[str, Any]] = [
     {"metadata": {"orderId": "000000002"}},
     {"metadata": {"orderId": "000000001", "fct_transaction_hash": "b"}},
     {"checkout": {"redirectURL": "https://shop.example/other"}},
-    {"checkout": None},
 ]
 
 
@@ -121,6 +120,12 @@ def test_orders_without_an_id_are_never_the_same(plugin: Plugin) -> None:
     """Two visitors may donate the same amount at the same moment."""
     for metadata in ({}, None, {"orderId": None}, {"orderId": ""}, {"request_key": "a"}):
         assert plugin.create(metadata=metadata)["id"] != plugin.create(metadata=metadata)["id"]
+
+
+def test_orders_without_a_page_to_return_to_are_never_the_same(plugin: Plugin) -> None:
+    """No customer waits for them, so nobody has clicked twice. BTCPay's order ids are not unique."""
+    for checkout in (None, {}, {"redirectURL": None}, {"speedPolicy": "HighSpeed"}):
+        assert plugin.create(checkout=checkout)["id"] != plugin.create(checkout=checkout)["id"]
 
 
 def test_an_invoice_that_was_touched_is_not_given_again(plugin: Plugin) -> None:
