@@ -175,8 +175,8 @@ class InvoiceCheckout(TypedDict):
     paymentMethods: list[str]
     defaultPaymentMethod: str | None
     lazyPaymentMethods: bool
-    expirationMinutes: Minutes
-    monitoringMinutes: Minutes
+    expirationMinutes: Annotated[float, Field(ge=0)]
+    monitoringMinutes: Annotated[float, Field(ge=0)]
     paymentTolerance: Annotated[float, Field(description="Percent")]
     redirectURL: str | None
     redirectAutomatically: bool

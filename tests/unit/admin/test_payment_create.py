@@ -8,26 +8,32 @@ import pytest
 from click.testing import CliRunner, Result
 
 from admin.main import manage
-from models.payment import PaymentRequest
-from tests.support.web_server import WebServer, open_shop
+from config import load_settings
+from models.db.connection import disconnect
+from models.db.schema import open_database
+from models.payment import PaymentRequest, payment_by_reference
+from tests.support.prepared_database import open_prepared
+from tests.support.web_server import stock
+from web.api.documents import document_of
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Iterator[WebServer]:
-    with open_shop(tmp_path, database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def run(shop: WebServer, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Return a function that runs the command on a stocked database. It leaves the database open."""
     monkeypatch.chdir(tmp_path)
+    open_prepared(database_url)
+    stock(3)
 
     def create(*words: str) -> Result:
-        return CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["payment", "create", *words])
+        disconnect()
+        result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["payment", "create", *words])
+        open_database(database_url)
+        return result
 
-    return create
+    yield create
+    disconnect()
 
 
 def test_a_request_is_shown_with_its_link_and_a_qr_code(run: Run) -> None:
@@ -39,11 +45,13 @@ def test_a_request_is_shown_with_its_link_and_a_qr_code(run: Run) -> None:
     assert "\N{FULL BLOCK}" in result.stdout or "\N{LOWER HALF BLOCK}" in result.stdout
 
 
-def test_json_is_the_document_of_the_api(run: Run, shop: WebServer) -> None:
+def test_json_is_the_document_of_the_api(run: Run) -> None:
     result = run("company1", "0.001", "BTC", "--note", "by hand", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
-    assert document == shop.get(f"/api/v1/payments/{document['payment_request_id']}").json
+    payment = payment_by_reference(document["payment_request_id"])
+    assert payment is not None
+    assert document == document_of(payment, load_settings({}, Path()))
 
 
 @pytest.mark.parametrize(
