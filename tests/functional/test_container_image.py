@@ -59,8 +59,6 @@ class Containers:
             "WEB_PORT": str(self.port),
             "RATE_SOURCES": "fixed:EUR=50000",
             "ADDRESS_POOL": "20",
-            "BITCOIND_ZMQ_RAWTX": node.zmq_rawtx,
-            "BITCOIND_ZMQ_HASHBLOCK": node.zmq_hashblock,
         }
 
     def start(self, server: str) -> Server:

@@ -28,6 +28,11 @@ URL = "http://127.0.0.1:8080"
 OLD, NEW = "0.0.1~test", "0.0.2~test"
 STATE, SECRETS = "/var/lib/nodetill", "/etc/nodetill/secrets"
 SETTINGS = "/etc/nodetill/nodetill.env"
+# The account key of BIP 84's test vectors, with the prefix of the test networks.
+VPUB = (
+    "vpub5YvMuJNjRSYon44z9QmCfdf8SqJRVNvz6m55Qy5iVjZQxDfUgtiQjnc7CC1fAbED2tAGCZRERUfvtn2DstZGU6HMns6dXXH2wu"
+    "jSc2wfi2x"
+)
 
 pytestmark = [pytest.mark.install, pytest.mark.bitcoind, pytest.mark.timeout(3600)]
 
@@ -107,7 +112,7 @@ def test_the_package_is_installed_upgraded_removed_and_purged(
     _assert_complete(shell)
 
     shop = Shop(walk.find(r"nt_[A-Za-z0-9_-]{20,}"), node)
-    _pay_to_the_end(shop, node, shell)
+    _pay_to_the_end(shop, node, shell, walk.output_of("nodetill wallet add"))
     _upgrade(walk, packages[NEW], shop, node)
     _remove(shell)
     _install_again(walk, shop, node)
@@ -127,16 +132,13 @@ def _replaced(node: RegtestNode) -> dict[str, str]:
     settings = {
         "RATE_SOURCES": "fixed:EUR=50000",
         "ADDRESS_POOL": "20",
-        "BITCOIND_ZMQ_RAWTX": node.zmq_rawtx,
-        "BITCOIND_ZMQ_HASHBLOCK": node.zmq_hashblock,
     }
     lines = "".join(f"\n{name}={value}" for name, value in settings.items())
     return {
         "http://nodetill:PASSWORD@127.0.0.1:8332": node.rpc_url,
         "smtp://user:password@mail.example.com:587": "maildir:mail",
         "PUBLIC_URL=https://pay.example.com": f"PUBLIC_URL=https://pay.example.com{lines}",
-        # The node has a wallet named nodetill.
-        "nodetill wallet add shop 'zpub...' --default": "true",
+        "zpub...": VPUB,
     }
 
 
@@ -181,9 +183,13 @@ def _version() -> str:
     return (ROOT / "version.py").read_text().split('"')[-2]
 
 
-def _pay_to_the_end(shop: Shop, node: RegtestNode, shell: Shell) -> None:
-    """Make the demo's payment: a request, a payment, six blocks, two emails."""
+def _pay_to_the_end(shop: Shop, node: RegtestNode, shell: Shell, shown: str) -> None:
+    """Make the demo's payment: a request, a payment, six blocks, two emails.
+
+    `shown` has the addresses that the operator compares with a device.
+    """
     request = shop.ask()
+    assert request["address"] in shown
     shop.pay(request)
     shop.wait_for("received", request)
     node.mine(6)

@@ -168,7 +168,8 @@ def _json_part(printed: str) -> str:
 
 def _wait_for_email(mail: MailServer, subject: str) -> EmailMessage:
     def found() -> EmailMessage | None:
-        return next((each for each in mail.taken if str(each["Subject"]).startswith(subject)), None)
+        starts = f"[regtest] {subject}"
+        return next((each for each in mail.taken if str(each["Subject"]).startswith(starts)), None)
 
     email = wait_until(found, 60, f"the email {subject}")
     assert email is not None

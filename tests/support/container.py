@@ -82,7 +82,7 @@ class Server:
 
 @contextmanager
 def mounted(archive: Path) -> Iterator[Image]:
-    """Yield the image of an OCI archive, and remove its container afterwards."""
+    """Yield the image of an OCI archive, and remove its container and the image afterwards."""
 
     def buildah(*arguments: str) -> str:
         command = ["buildah", *arguments]
@@ -92,8 +92,9 @@ def mounted(archive: Path) -> Iterator[Image]:
         return done.stdout.strip()
 
     container = buildah("from", f"oci-archive:{archive}")
+    described = json.loads(buildah("inspect", container))
     try:
-        described = json.loads(buildah("inspect", container))
         yield Image(Path(buildah("mount", container)), described["OCIv1"]["config"])
     finally:
         buildah("rm", container)
+        buildah("rmi", described["FromImageID"])

@@ -88,7 +88,8 @@ def test_the_build_refuses_a_wrong_argument(tmp_path: Path, arch: str, version: 
 
 
 @pytest.mark.parametrize(
-    "script", ["debian/build", "debian/postinst", "debian/prerm", "debian/postrm", "container/build"]
+    "script",
+    ["debian/build", "debian/postinst", "debian/prerm", "debian/postrm", "container/build", "container/base"],
 )
 def test_each_script_is_whole(script: str) -> None:
     done = subprocess.run(["sh", "-n", ROOT / script], capture_output=True, text=True)
