@@ -15,7 +15,6 @@ from payments.greenfield.state import AdditionalStatus, InvoiceStatus
 Text = Annotated[str, Field(examples=["PR-3kTMd0Zk6bW1vJrXq2nVhA"])]
 Amount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["135.99"])]
 UnixTime = Annotated[int, Field(ge=0, examples=[1_796_900_000], description="Seconds since 1970")]
-Minutes = Annotated[int, Field(ge=0)]
 StoreId = Annotated[str, Field(examples=["company1"])]
 
 
