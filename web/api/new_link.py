@@ -29,13 +29,21 @@ MAX_WAITING = 30
 
 
 def make_link(
-    form: LinkForm, seller_id: str, settings: Settings, now: datetime, transaction: OpenTransaction
+    form: LinkForm,
+    seller_id: str,
+    settings: Settings,
+    now: datetime,
+    transaction: OpenTransaction,
+    reference: str | None = None,
 ) -> Link:
-    """Store a new link. Raise Problem 422 for an amount that cannot be paid now."""
+    """Store a new link. Raise Problem 422 for an amount that cannot be paid now.
+
+    Raise peewee.IntegrityError if there is a link with this `reference`.
+    """
     _check_amounts(form, settings, now)
     link = new_row(
         Link,
-        reference=new_reference("LK"),
+        reference=reference or new_reference("LK"),
         seller=seller_id,
         title=form.title,
         description=form.description or "",

@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from models.link import Link
+import peewee
+
+from models.link import Link, link_by_reference
 from web.api.forms import read_form
 from web.api.link_forms import MAX_SUGGESTED, LinkForm
 from web.api.new_link import log_link, make_link
+from web.api.new_request import new_reference
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid
@@ -18,6 +21,7 @@ _PAGE = template("operator_new_link.tpl")
 _TEXTS = ("title", "description", "order_id", "note", "currency", "thanks", "redirect_url")
 _AMOUNTS = ("amount_fiat", "minimum", "maximum")
 _NUMBERS = ("confirmations", "expires_in")
+_REFERENCE = re.compile("LK-[A-Za-z0-9]{22}")
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BETWEEN_AMOUNTS = re.compile(r"\s*;\s*|,?\s+")
 
@@ -39,12 +43,23 @@ def create(call: Request) -> Content:
 
 
 def _link_by_hand(call: Request, values: Mapping[str, str]) -> Link:
-    """Make the link of a form. Raise Problem 422 with the errors of the fields."""
+    """Make the link of a form. A form that is sent twice makes one link, because it names the link's id.
+
+    Raise Problem 422 with the errors of the fields.
+    """
     seller_id = values.get("seller_id", "")
     if seller_id not in choices(call).sellers:
         raise invalid([FieldError("seller_id", "must be one of your sellers")])
     form = read_form(LinkForm, _body(values))
-    link = make_link(form, seller_id, call.settings, call.now, call.writers.transaction)
+    given = values.get("link_id", "")
+    reference = given if _REFERENCE.fullmatch(given) else None
+    try:
+        link = make_link(form, seller_id, call.settings, call.now, call.writers.transaction, reference)
+    except peewee.IntegrityError:
+        known = link_by_reference(given, seller_id)
+        if known is None:
+            raise
+        return known
     log_link("link created", link, by="operator")
     return link
 
@@ -77,6 +92,7 @@ def _form(call: Request, values: Mapping[str, str], refusal: Refusal | None = No
         errors=refusal.by_field if refusal else {},
         fault=refusal.text if refusal else "",
         offered=offered,
+        link_id=values.get("link_id") or new_reference("LK"),
         settings=call.settings,
         most_suggested=MAX_SUGGESTED,
     )

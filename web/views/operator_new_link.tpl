@@ -1,6 +1,7 @@
 % rebase("operator_layout.tpl", title="New link", page="New link", live=False)
 <form class="card ask" method="post" action="{{root}}operator/links/new">
 <h1>New link</h1>
+<input type="hidden" name="link_id" value="{{link_id}}">
 % if fault:
 <p class="fault" role="alert">{{fault[:1].upper()}}{{fault[1:]}}.</p>
 % end

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -49,6 +50,17 @@ def test_a_link_is_made_by_a_form(operator: OperatorClient) -> None:
     page = operator.call("GET", sent.leads_to)
     assert f"http://127.0.0.1:8080/l/{link.reference}" in page.text
     assert f'src="../../l/{link.reference}/qr.svg"' in page.text
+
+
+def test_a_form_that_is_sent_twice_makes_one_link(operator: OperatorClient) -> None:
+    """The form names the id of its link. Another seller's link does not answer it."""
+    shown = re.search(r'name="link_id" value="(LK-\w{22})"', operator.get("/operator/links/new").text)
+    assert shown is not None
+    first, second = (send(operator, amount_fiat="5", link_id=shown[1]) for _ in range(2))
+    assert first.leads_to == second.leads_to == f"/operator/links/{shown[1]}"
+    assert Link.select().count() == 1
+    assert send(operator, amount_fiat="5", link_id="LK-x").status == 303
+    assert Link.select().count() == 2
 
 
 def test_a_donation_is_made_by_a_form(operator: OperatorClient) -> None:
