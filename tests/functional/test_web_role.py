@@ -287,7 +287,8 @@ def call_greenfield(call: Routes, late: str) -> None:
         call("GET", f"{store}{path}", **own)
     call("GET", f"{store}/payment-methods/<payment_method>", payment_method="BTC", **own)
     made = call("POST", f"{store}/webhooks", body={"url": "https://a.example/", "secret": "s"}, **own)
-    order = {"amount": "5", "currency": "EUR", "metadata": {"orderId": "a"}}
+    checkout = {"redirectURL": "https://a.example/thanks"}
+    order = {"amount": "5", "currency": "EUR", "metadata": {"orderId": "a"}, "checkout": checkout}
     created = call("POST", f"{store}/invoices", body=order, **own)
     assert call("POST", f"{store}/invoices", body=order, **own) == created
     one = {"invoice": created["id"], **own}

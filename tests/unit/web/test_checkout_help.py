@@ -18,7 +18,7 @@ from web.html.languages import languages
 pytestmark = pytest.mark.one_database
 
 FOLDED = ("dropped", "underpaid_dropped")
-NEEDS_NO_SHOP = ("new", "underpaid", "ending", "received", "confirming", "confirmed")
+NEEDS_NO_SHOP = ("new", "underpaid", "ending", "received", "confirming", "confirmed", "expired_part")
 OTHER = "e7" * 32
 
 

@@ -143,6 +143,7 @@ WORDS = {
     "confirmed": "Confirmed",
     "expired": "Expired",
     "expired_partly": "Expired",
+    "expired_part": "Expired",
     "late": "Expired",
     "replaced": "Created",
     "dropped": "Created",
