@@ -99,7 +99,8 @@ def _text_paragraph(paragraph: str) -> str:
 
 def _text_lines(fact: TableRow) -> Iterator[str]:
     label = fact.label
-    for line in (*fact.lines, fact.link) if fact.link else fact.lines:
+    has_other_target = fact.link and fact.link not in fact.lines
+    for line in (*fact.lines, fact.link) if has_other_target else fact.lines:
         # A word that is longer than a line (a txid, a link) stays whole, so that it can be copied.
         for piece in textwrap.wrap(
             line, _WIDTH - _MARGIN, break_long_words=False, break_on_hyphens=False
