@@ -21,6 +21,7 @@ from payments.greenfield.permissions import (
 )
 from tests.conftest import NewDatabase
 from tests.support.greenfield import NOBODY, ORDER, STORE, Plugin, code, good, paths
+from tests.support.needs import cases
 from tests.support.web_server import KEY, NOW, TIP, WebServer, add_seller, give_key, open_shop
 from web.greenfield.paths import is_greenfield, spelled
 
@@ -425,25 +426,25 @@ def is_answered(plugin: Plugin, method: str, path: str, body: Any) -> None:
         assert reply.status == 200, (reply.status, body, reply.body)
 
 
-@pytest.mark.parametrize("name", INVOICE_MEMBERS)
+@pytest.mark.parametrize("name", cases(INVOICE_MEMBERS, ("amount", "metadata")))
 def test_no_type_of_a_member_is_an_error_of_the_server(plugin: Plugin, name: str) -> None:
     for value in VALUES:
         is_answered(plugin, "POST", "/invoices", {**ORDER, name: value})
 
 
-@pytest.mark.parametrize("name", CHECKOUT_MEMBERS)
+@pytest.mark.parametrize("name", cases(CHECKOUT_MEMBERS, ("speedPolicy", "redirectURL")))
 def test_no_type_of_an_option_is_an_error_of_the_server(plugin: Plugin, name: str) -> None:
     for value in VALUES:
         is_answered(plugin, "POST", "/invoices", {**ORDER, "checkout": {name: value}})
 
 
-@pytest.mark.parametrize("name", ["enabled", "showQR", "showPayments"])
+@pytest.mark.parametrize("name", cases(["enabled", "showQR", "showPayments"], ["showQR"]))
 def test_no_type_of_a_receipt_is_an_error_of_the_server(plugin: Plugin, name: str) -> None:
     for value in VALUES:
         is_answered(plugin, "POST", "/invoices", {**ORDER, "receipt": {name: value}})
 
 
-@pytest.mark.parametrize("name", WEBHOOK_MEMBERS)
+@pytest.mark.parametrize("name", cases(WEBHOOK_MEMBERS, ("url", "authorizedEvents")))
 def test_no_type_of_a_webhook_is_an_error_of_the_server(plugin: Plugin, name: str) -> None:
     made = good(plugin.of_store("POST", "/webhooks", {"url": "https://shop.example/"}))["id"]
     for value in VALUES:
@@ -482,7 +483,7 @@ NAMES = (
 ).split()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", cases(NAMES, ("status", "startDate")))
 def test_no_query_is_an_error_of_the_server(plugin: Plugin, name: str) -> None:
     invoice = plugin.create(metadata={"orderId": "queries"})["id"]
     for value in QUERIES:
