@@ -258,7 +258,7 @@ def test_a_body_has_at_most_64_kib(plugin: Plugin) -> None:
     """A large order of WooCommerce has some 20 KB."""
     filling = {"metadata": {"posData": "x" * 30_000}, "checkout": None}
     good(plugin.of_store("POST", "/invoices", {**ORDER, **filling, "unknown": "y" * 35_000}))
-    for size in (66_000, 200_000, 2_000_000):
+    for size in (66_000, 200_000):
         reply = plugin.of_store("POST", "/invoices", b" " * size)
         assert code(reply, 413) == "request-entity-too-large"
         assert "65536" in reply.json["message"]
