@@ -465,7 +465,8 @@ def test_an_amount_below_the_dust_limit_is_refused(shop: LinkShop) -> None:
     link_id = shop.donation()
     assert "Please enter at least 0.34\u00a0EUR." in shop.press(link_id, "amount=0.33").body.decode()
     assert shop.request(link_id, "amount=0.34").amount_sats >= 546
-    assert "too large" in shop.press(link_id, "amount=999999999999").body.decode() + "too large"
+    in_bitcoin = shop.donation(currency="BTC")
+    assert "This amount is too large." in shop.press(in_bitcoin, "amount=21000001").body.decode()
 
 
 def test_the_first_payer_of_an_invoice_without_an_amount_decides(shop: LinkShop) -> None:
@@ -559,8 +560,9 @@ def test_a_reusable_link_has_thirty_requests_that_wait(shop: LinkShop) -> None:
     assert shop.press(link_id, "amount=5").status == 303
 
 
-def test_links_leave_half_of_the_pool_to_the_sellers(tmp_path: Path, database_url: str) -> None:
-    """Hundreds of presses from many addresses take half of the pool, and the sellers' own calls work."""
+@pytest.mark.parametrize("count", [300, pytest.param(5_000, marks=pytest.mark.broad)])
+def test_links_leave_half_of_the_pool_to_the_sellers(tmp_path: Path, database_url: str, count: int) -> None:
+    """Presses from many addresses take half of the pool, and the sellers' own calls work meanwhile."""
     with opened(tmp_path, database_url, addresses=20) as shop:
         links = [shop.link() for _ in range(20)] + [shop.donation()]
 
@@ -573,10 +575,14 @@ def test_links_leave_half_of_the_pool_to_the_sellers(tmp_path: Path, database_ur
             return reply.status
 
         with ThreadPoolExecutor(16) as pool:
-            statuses = list(pool.map(press, range(300)))
+            presses = pool.map(press, range(count))
+            own = [shop.server.create(note=str(number)).status for number in range(5)]
+            statuses = list(presses)
+        assert own == [201] * 5
         assert {303, 503} <= set(statuses) <= {303, 429, 503}
-        assert free_count() == 10
-        assert [shop.server.create(note=str(number)).status for number in range(10)] == [201] * 10
+        assert free_count() >= 5
+        own = [shop.server.create(note=str(number)).status for number in range(free_count())]
+        assert set(own) == {201}
 
 
 def test_links_leave_half_of_the_sellers_limits(tmp_path: Path, database_url: str) -> None:
