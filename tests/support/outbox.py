@@ -122,7 +122,7 @@ class Outbox:
 
     def seller(self, name: str = "company1", **values: Any) -> Seller:
         """Store a seller with an endpoint, whose fields the test chooses."""
-        fields = {"id": name, "email": f"{name}@example.com", "api_key_hash": name, "created_at": NOW}
+        fields = {"id": name, "email": f"{name}@example.com", "created_at": NOW}
         seller: Seller = Seller.create(**fields)
         self.endpoint(seller, **values)
         return seller

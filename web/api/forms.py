@@ -6,7 +6,6 @@ schema beside it states the same rule.
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
@@ -16,7 +15,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PlainValidator,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -24,45 +22,23 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from payments.money import currency_codes, currency_exponent, read_amount
-from web.api.redirect_url import MAX_URL_CHARACTERS, read_redirect_url
+from web.api.fields import (
+    AMOUNT_SCHEMA,
+    Confirmations,
+    CurrencyCode,
+    Lifetime,
+    Line,
+    RedirectUrl,
+    Text,
+    read_amount_in,
+)
 from web.http.responses import FieldError, Problem, invalid
 
-NOTE_CHARACTERS = 500
-LABEL_CHARACTERS = 100
-ORDER_CHARACTERS = 100
 METADATA_BYTES = 4096
 _MOST_ERRORS = 20
 
 TXID = re.compile(r"[0-9a-f]{64}")
-WITHOUT_CONTROLS = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 F = TypeVar("F", bound=BaseModel)
-
-
-def _note(text: str) -> str:
-    """Check a note. A text area in HTML sends CR LF for a new line, and the note stores LF."""
-    text = text.replace("\r\n", "\n")
-    if len(text) > NOTE_CHARACTERS:
-        raise ValueError(f"must have at most {NOTE_CHARACTERS} characters")
-    if has_controls(text, allowed="\n\t"):
-        raise ValueError("must have no control characters except new lines and tabs")
-    return text
-
-
-def _label(text: str) -> str:
-    return _line(text, LABEL_CHARACTERS)
-
-
-def _order_id(text: str) -> str:
-    return _line(text, ORDER_CHARACTERS)
-
-
-def _line(text: str, most: int) -> str:
-    if not 1 <= len(text) <= most:
-        raise ValueError(f"must have 1 to {most} characters")
-    if has_controls(text):
-        raise ValueError("must be one line without control characters")
-    return text
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
@@ -94,33 +70,6 @@ def _txid(text: str) -> str:
     return text.lower()
 
 
-def has_controls(text: str, allowed: str = "") -> bool:
-    return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") and c not in allowed for c in text)
-
-
-def whole_number(least: int, most: int) -> PlainValidator:
-    """Return a validator of a number. Null stands for the operator's setting, as does no number."""
-
-    def read(value: object) -> int | None:
-        if value is None:
-            return None
-        # isinstance would accept a bool as an int.
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}; leave it out for the default")
-        return value
-
-    schema = Annotated[int, Field(ge=least, le=most)] | None
-    return PlainValidator(read, json_schema_input_type=schema)
-
-
-AMOUNT_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
-        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10**12},
-    ]
-}
-
-
 class Form(BaseModel):
     """A strict form. It converts no types, and refuses unknown fields."""
 
@@ -138,14 +87,7 @@ class PaymentForm(Form):
         ),
     ] = None
     # This field precedes the amount, because the currency limits the decimals of the amount.
-    currency: Annotated[
-        str,
-        Field(
-            description="An ISO 4217 code, BTC or SAT",
-            json_schema_extra={"enum": sorted(currency_codes())},
-            examples=["EUR"],
-        ),
-    ]
+    currency: CurrencyCode
     amount_fiat: Annotated[
         Decimal,
         Field(
@@ -155,68 +97,25 @@ class PaymentForm(Form):
         ),
     ]
     order_id: Annotated[
-        Annotated[
-            str,
-            AfterValidator(_order_id),
-            Field(
-                json_schema_extra={
-                    "minLength": 1,
-                    "maxLength": ORDER_CHARACTERS,
-                    "pattern": f"^{WITHOUT_CONTROLS}*$",
-                }
-            ),
-        ]
-        | None,
+        Line | None,
         Field(
             description="Your own number of the order, which the customer sees. It need not be unique",
             examples=["4711"],
         ),
     ] = None
     note: Annotated[
-        Annotated[
-            str,
-            AfterValidator(_note),
-            Field(
-                json_schema_extra={
-                    "maxLength": NOTE_CHARACTERS,
-                    "pattern": rf"^({WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
-                },
-            ),
-        ]
-        | None,
+        Text | None,
         Field(
             description="A note for you and the operator, not for customers. New lines and tabs are kept",
             examples=["Alpaca socks"],
         ),
     ] = None
     label: Annotated[
-        Annotated[
-            str,
-            AfterValidator(_label),
-            Field(
-                json_schema_extra={
-                    "minLength": 1,
-                    "maxLength": LABEL_CHARACTERS,
-                    "pattern": f"^{WITHOUT_CONTROLS}*$",
-                }
-            ),
-        ]
-        | None,
+        Line | None,
         Field(description="Text on the checkout page and in the wallet, such as the name of your shop"),
     ] = None
     redirect_url: Annotated[
-        Annotated[
-            str,
-            AfterValidator(read_redirect_url),
-            Field(
-                json_schema_extra={
-                    "format": "uri",
-                    "maxLength": MAX_URL_CHARACTERS,
-                    "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
-                }
-            ),
-        ]
-        | None,
+        RedirectUrl | None,
         Field(
             description="The page of your shop that the checkout page links to",
             examples=["https://shop.example/thanks?order=4711"],
@@ -230,24 +129,16 @@ class PaymentForm(Form):
         ),
     ] = None
     confirmations: Annotated[
-        int | None,
-        whole_number(0, 144),
+        Confirmations,
         Field(
             description="The confirmations that the payment needs; default: the operator's setting. "
             "The operator can demand more than you ask for: read `confirmations_required`"
         ),
     ] = None
     expires_in: Annotated[
-        int | None,
-        whole_number(60, 86_400),
+        Lifetime,
         Field(description="Seconds for which the price is valid; default: the operator's setting"),
     ] = None
-
-    @field_validator("currency")
-    @classmethod
-    def _is_known(cls, code: str) -> str:
-        currency_exponent(code)
-        return code
 
     @field_validator(
         "amount_fiat",
@@ -256,8 +147,7 @@ class PaymentForm(Form):
     )
     @classmethod
     def _is_an_amount(cls, value: Any, info: ValidationInfo) -> Decimal:
-        # If the currency is invalid, assume bitcoin, which allows the most decimals.
-        return read_amount(value, info.data.get("currency", "BTC"))
+        return read_amount_in(value, info)
 
 
 class OpenPaymentForm(PaymentForm):

@@ -13,20 +13,20 @@ from pydantic import (
     field_validator,
 )
 
-from payments.money import currency_codes, currency_exponent, read_amount
-from web.api.forms import (
+from web.api.fields import (
     AMOUNT_SCHEMA,
-    ORDER_CHARACTERS,
-    WITHOUT_CONTROLS,
-    Form,
-    has_controls,
-    whole_number,
+    LINE_CHARACTERS,
+    Confirmations,
+    CurrencyCode,
+    Lifetime,
+    Line,
+    RedirectUrl,
+    Text,
+    read_amount_in,
 )
+from web.api.forms import Form
 from web.api.payment_list import read_time
-from web.api.redirect_url import MAX_URL_CHARACTERS, read_redirect_url
 
-TITLE_CHARACTERS = 100
-TEXT_CHARACTERS = 500
 MAX_SUGGESTED = 4
 
 _AMOUNT = Annotated[Any, WithJsonSchema({"anyOf": [*AMOUNT_SCHEMA["anyOf"], {"type": "null"}]})]
@@ -38,26 +38,9 @@ _AMOUNTS = Annotated[
 ]
 
 
-def _line(most: int) -> AfterValidator:
-    """Return a validator of one line of text."""
-
-    def read(text: str) -> str:
-        if not 1 <= len(text) <= most or not text.strip():
-            raise ValueError(f"must have 1 to {most} characters")
-        if has_controls(text):
-            raise ValueError("must be one line without control characters")
-        return text
-
-    return AfterValidator(read)
-
-
-def _lines(text: str) -> str:
-    """Check a text of several lines. A text area in HTML sends CR LF for a new line."""
-    text = text.replace("\r\n", "\n")
-    if len(text) > TEXT_CHARACTERS:
-        raise ValueError(f"must have at most {TEXT_CHARACTERS} characters")
-    if has_controls(text, allowed="\n\t"):
-        raise ValueError("must have no control characters except new lines and tabs")
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"must have 1 to {LINE_CHARACTERS} characters")
     return text
 
 
@@ -65,21 +48,7 @@ def _due_at(value: object) -> datetime | None:
     return None if value is None else read_time(value if isinstance(value, str) else "")
 
 
-def _line_schema(most: int) -> Any:
-    pattern = f"^{WITHOUT_CONTROLS}*$"
-    return Field(json_schema_extra={"minLength": 1, "maxLength": most, "pattern": pattern})
-
-
-_Text = Annotated[
-    str,
-    AfterValidator(_lines),
-    Field(
-        json_schema_extra={
-            "maxLength": TEXT_CHARACTERS,
-            "pattern": rf"^({WITHOUT_CONTROLS}|\r\n|\n|\t)*$",
-        }
-    ),
-]
+_VisibleLine = Annotated[Line, AfterValidator(_not_blank)]
 
 
 class LinkForm(Form):
@@ -90,31 +59,22 @@ class LinkForm(Form):
         Field(description="The seller that owns the API key. The key names the seller, so leave it out"),
     ] = None
     title: Annotated[
-        str,
-        _line(TITLE_CHARACTERS),
-        _line_schema(TITLE_CHARACTERS),
+        _VisibleLine,
         Field(
             description="The title of the link's page, and the label of its requests",
             examples=["Invoice 2026-17"],
         ),
     ]
     description: Annotated[
-        _Text | None, Field(description="A text on the link's page. New lines are kept")
+        Text | None, Field(description="A text on the link's page. New lines are kept")
     ] = None
     order_id: Annotated[
-        Annotated[str, _line(ORDER_CHARACTERS), _line_schema(ORDER_CHARACTERS)] | None,
+        _VisibleLine | None,
         Field(description="Your own number of the order or the invoice, also for the payer"),
     ] = None
-    note: Annotated[_Text | None, Field(description="A note for you and the operator, not for payers")] = None
+    note: Annotated[Text | None, Field(description="A note for you and the operator, not for payers")] = None
     # This field precedes the amounts, because the currency limits their decimals.
-    currency: Annotated[
-        str,
-        Field(
-            description="An ISO 4217 code, BTC or SAT",
-            json_schema_extra={"enum": sorted(currency_codes())},
-            examples=["EUR"],
-        ),
-    ]
+    currency: CurrencyCode
     amount_fiat: Annotated[
         Decimal | None,
         Field(description="The amount, or null if the payer chooses it", examples=["135.99"]),
@@ -144,41 +104,22 @@ class LinkForm(Form):
         Field(description="The time from which an invoice is `overdue`. It can still be paid"),
     ] = None
     confirmations: Annotated[
-        int | None,
-        whole_number(0, 144),
+        Confirmations,
         Field(description="The confirmations that its requests need; default: the operator's setting"),
     ] = None
     expires_in: Annotated[
-        int | None,
-        whole_number(60, 86_400),
+        Lifetime,
         Field(
             description="Seconds for which the price of a request is valid; default: the operator's setting"
         ),
     ] = None
     redirect_url: Annotated[
-        Annotated[
-            str,
-            AfterValidator(read_redirect_url),
-            Field(
-                json_schema_extra={
-                    "format": "uri",
-                    "maxLength": MAX_URL_CHARACTERS,
-                    "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
-                }
-            ),
-        ]
-        | None,
+        RedirectUrl | None,
         Field(description="The page that the checkout pages link to; default: the page of this link"),
     ] = None
     thanks: Annotated[
-        _Text | None, Field(description="A text that the payer sees after the payment. New lines are kept")
+        Text | None, Field(description="A text that the payer sees after the payment. New lines are kept")
     ] = None
-
-    @field_validator("currency")
-    @classmethod
-    def _is_known(cls, code: str) -> str:
-        currency_exponent(code)
-        return code
 
     @field_validator("amount_fiat", mode="plain", json_schema_input_type=_AMOUNT)
     @classmethod
@@ -221,8 +162,7 @@ class LinkForm(Form):
 
 
 def _amount(value: Any, info: ValidationInfo) -> Decimal | None:
-    # If the currency is invalid, assume bitcoin, which allows the most decimals.
-    return None if value is None else read_amount(value, info.data.get("currency", "BTC"))
+    return None if value is None else read_amount_in(value, info)
 
 
 def _check_choice(info: ValidationInfo) -> None:

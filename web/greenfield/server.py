@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from models.daemon_status import DaemonReport, daemon_report
+from payments.greenfield.payment_methods import ON_CHAIN
 from version import VERSION
 from web.greenfield.errors import ok
-from web.greenfield.stores import ON_CHAIN
 from web.http.request import Request
 from web.http.responses import Content
 from web.monitoring.health import BLOCKS_BEHIND, SILENCE_SECONDS

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.rate import quotes
+from payments.greenfield.checkout_options import is_on_chain
+from payments.greenfield.payment_methods import ON_CHAIN
 from payments.greenfield.permissions import MODIFY_STORE
 from payments.greenfield.speed import policy_of
 from web.auth.access import check_permission
@@ -12,8 +14,6 @@ from web.greenfield.query import Query
 from web.http.request import Request
 from web.http.responses import Content
 
-ON_CHAIN = "BTC-CHAIN"
-_ON_CHAIN_NAMES = frozenset("btc btc-chain btc-onchain btc-on-chain btc-bitcoinlike btc-btclike".split())
 _USUAL_CURRENCIES = ("USD", "EUR")
 _MAX_DISPLAYED_SECONDS = 300
 _REFUND_DAYS = 30
@@ -54,7 +54,7 @@ def show_payment_method(_call: Request, payment_method: str) -> Content:
         return ok([{"enabled": True, "default": True, "cryptoCode": "BTC", "paymentMethod": "BTC"}])
     if name in ("lightningnetwork", "lnurlpay"):
         return ok([])
-    if name not in _ON_CHAIN_NAMES:
+    if not is_on_chain(name):
         raise missing("paymentmethod", f"Nodetill has no such payment method; it has {ON_CHAIN}")
     return ok(_method(is_with_config=False))
 

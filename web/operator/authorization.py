@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+from models.api_key import MAX_LABEL_CHARACTERS
 from payments.greenfield.permissions import MEANINGS
 from web.operator.key_target import KeyTarget, read_key_target
 
 _PERMISSIONS = re.compile(r"permissions(\[[0-9]*\])?")
 _MAX_NAME_CHARACTERS = 60
-_MAX_LABEL_CHARACTERS = 100
 _MAX_PERMISSIONS = 50
 
 
@@ -67,7 +67,7 @@ class Authorization:
         """The label of the key, which names the application and the host that gets the key."""
         application = self.application or "Plug-in"
         label = application if self.target is None else f"{application} at {self.target.host}"
-        return label[:_MAX_LABEL_CHARACTERS]
+        return label[:MAX_LABEL_CHARACTERS]
 
 
 def _target(redirect: str) -> tuple[KeyTarget | None, str | None]:

@@ -15,7 +15,14 @@ from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid
 from web.operator.layout import operator_page, see_other
-from web.operator.new_request import Refusal, choices, likely_currency, number_or_text, with_point
+from web.operator.new_request import (
+    Refusal,
+    choices,
+    likely_currency,
+    number_or_text,
+    preselected,
+    with_point,
+)
 
 _PAGE = template("operator_new_link.tpl")
 _TEXTS = ("title", "description", "order_id", "note", "currency", "thanks", "redirect_url")
@@ -28,8 +35,7 @@ _BETWEEN_AMOUNTS = re.compile(r"\s*;\s*|,?\s+")
 
 def show(call: Request) -> Content:
     """GET /operator/links/new: the form. `seller` and `currency` of the query are selected."""
-    given = call.page_parameters()
-    return _form(call, {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")})
+    return _form(call, preselected(call))
 
 
 def create(call: Request) -> Content:

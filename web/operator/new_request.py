@@ -52,8 +52,7 @@ class Refusal:
 
 def show(call: Request) -> Content:
     """GET /operator/new: the form. `seller` and `currency` of the query are selected."""
-    given = call.page_parameters()
-    return _form(call, {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")})
+    return _form(call, preselected(call))
 
 
 def create(call: Request) -> Content:
@@ -93,6 +92,12 @@ def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
         return known
     log_request(payment)
     return payment
+
+
+def preselected(call: Request) -> dict[str, str]:
+    """Return the seller and the currency that the query of a form's address selects."""
+    given = call.page_parameters()
+    return {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")}
 
 
 def choices(call: Request) -> Choices:

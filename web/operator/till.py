@@ -13,7 +13,14 @@ from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, Problem, not_found
 from web.operator.layout import operator_page, see_other
-from web.operator.new_request import Refusal, choices, likely_currency, new_token, request_by_hand
+from web.operator.new_request import (
+    Refusal,
+    choices,
+    likely_currency,
+    new_token,
+    preselected,
+    request_by_hand,
+)
 
 _KEYPAD = template("till.tpl")
 _SALE = template("till_sale.tpl")
@@ -21,8 +28,7 @@ _SALE = template("till_sale.tpl")
 
 def show(call: Request) -> Content:
     """GET /operator/till: the keypad. `seller` and `currency` of the query are selected."""
-    given = call.page_parameters()
-    return _keypad(call, {"seller_id": given.get("seller", ""), "currency": given.get("currency", "")})
+    return _keypad(call, preselected(call))
 
 
 def pay(call: Request) -> Content:
