@@ -21,6 +21,7 @@ from models.delivery import Delivery, newest_delivery_id, trial_delivery_after
 from models.webhook import (
     BTCPAY,
     KINDS,
+    MAX_SECRET_CHARACTERS,
     MAX_WEBHOOKS,
     OPERATOR,
     STANDARD,
@@ -29,28 +30,25 @@ from models.webhook import (
     all_endpoints,
     check_secret,
     endpoints_of,
+    events_of_kind,
     new_btcpay_secret,
     new_webhook_secret,
     remove_webhook,
     update_webhook,
     webhook_by_reference,
 )
-from payments.greenfield.delivery import INVOICE_EVENTS
-from payments.link import LinkEvent
-from payments.status import EventType
 
 MAX_WAIT_SECONDS = 60
 _POLL_SECONDS = 0.2
-_SECRET_CHARACTERS = 512
 
 
 def _read_secret(text: str) -> str:
-    if not 0 < len(text) <= _SECRET_CHARACTERS:
+    if not 0 < len(text) <= MAX_SECRET_CHARACTERS:
         raise InvalidValue("is empty or too long")
     return text
 
 
-SECRET_KIND = Kind(_read_secret, f"1 to {_SECRET_CHARACTERS} characters")
+SECRET_KIND = Kind(_read_secret, f"1 to {MAX_SECRET_CHARACTERS} characters")
 
 id_argument = click.argument("reference", metavar="ID")
 url_type = Checked("url", http_url(), hidden=True)
@@ -315,7 +313,7 @@ def _awaited(row: Webhook, delivery_id: int) -> Delivery | None:
 
 def _event_types(events: Sequence[str], kind: str) -> list[str] | None:
     """Return the types of events, or None for all. Raise UsageError for an unknown type."""
-    known = [each.value for each in (*EventType, *LinkEvent)] if kind == STANDARD else list(INVOICE_EVENTS)
+    known = events_of_kind(kind)
     unknown = [event for event in events if event not in known]
     if unknown:
         raise click.UsageError(

@@ -18,11 +18,11 @@ from models.command import (
     DaemonCommand,
     delete_commands,
 )
+from models.identifiers import random_text
 from models.outbox import Message, add_test_message
 from models.output import outputs_at
 from models.payment import PaymentRequest, cancel_payments, mark_for_reassessment
 from models.queries.pricing import late_money_of
-from models.webhook import random_text
 from payments.cancellation import obstacle
 from payments.greenfield.delivery import trial_event
 from payments.status import Status
@@ -150,7 +150,7 @@ def _test_webhooks(commands: Sequence[DaemonCommand], now: datetime) -> None:
     webhooks = [webhook for command in commands if (webhook := command.webhook) is not None]
     with unit_of_work("command-done"):
         for webhook in webhooks:
-            reference = f"__test__{random_text()}__test__"
+            reference = f"__test__{random_text(10)}__test__"
             event = trial_event(webhook.seller_id, reference, int(now.timestamp()))
             add_test_message(webhook, event, reference, now)
         delete_commands(commands)

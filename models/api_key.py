@@ -3,7 +3,6 @@
 import hashlib
 import re
 import secrets
-import string
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
@@ -20,6 +19,7 @@ from models.db.connection import (
     row_of,
     with_paramstyle,
 )
+from models.identifiers import random_text
 from models.seller import Seller
 
 BY_OPERATOR, BY_PAGE = "operator", "page"
@@ -28,8 +28,6 @@ BY_OPERATOR, BY_PAGE = "operator", "page"
 MAX_LABEL_CHARACTERS = 100
 REFERENCE = re.compile(r"key_[A-Za-z0-9]{16}")
 USE_NOTED_EVERY = timedelta(minutes=10)
-
-_BASE62 = string.ascii_letters + string.digits
 
 
 class ApiKey(Table):
@@ -96,7 +94,7 @@ def hash_of(api_key: str) -> str:
 
 def new_reference() -> str:
     """Return a public name for a new key."""
-    return f"key_{''.join(secrets.choice(_BASE62) for _ in range(16))}"
+    return f"key_{random_text(8)}"
 
 
 def is_label(text: str) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 import peewee
 
 from models.db.connection import JsonField, Table, UtcDateTimeField, database, insert, with_paramstyle
+from models.identifiers import random_text
 from models.payment import PaymentRequest
-from models.webhook import Webhook, random_text
+from models.webhook import Webhook
 from payments.greenfield.delivery import delivery_reference
 from payments.link import LinkEvent
 from payments.notifications import ReportedEvent
@@ -207,7 +208,7 @@ def _add_to(webhook: Webhook, now: datetime, **values: Any) -> None:
         created_at=now,
         attempts=0,
         next_attempt_at=now,
-        **{"reference": f"dl_{random_text()}", **values},
+        **{"reference": f"dl_{random_text(10)}", **values},
     )
 
 

@@ -32,3 +32,10 @@ def seller_by_id(seller_id: str) -> Seller | None:
     """Return the seller with this id."""
     # The text contains only constants of this module.
     return fetch_one(Seller, f"SELECT {_PUBLIC_COLUMNS} FROM seller WHERE id = ?", seller_id)  # noqa: S608
+
+
+def present_sellers() -> list[Seller]:
+    """Return the sellers that are not removed, by id, with their names alone."""
+    # On PostgreSQL the web server's role may not read all columns.
+    is_present = Seller.removed_at.is_null()
+    return list(Seller.select(Seller.id, Seller.name).where(is_present).order_by(Seller.id))

@@ -3,7 +3,6 @@
 import base64
 import re
 import secrets
-import string
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -19,7 +18,10 @@ from models.db.connection import (
     insert,
     placeholders,
 )
+from models.identifiers import random_text
 from models.seller import Seller
+from payments.greenfield.delivery import INVOICE_EVENTS
+from payments.notifications import STANDARD_EVENTS
 
 STANDARD, BTCPAY = "standard", "btcpay"
 KINDS = (STANDARD, BTCPAY)
@@ -30,9 +32,10 @@ OPERATOR, API_KEY = "operator", "key"
 MAX_WEBHOOKS = 50
 """The limit of a seller's endpoints, because each event is sent to all of them."""
 
-_ALPHABET = string.digits + string.ascii_letters
-_RANDOM_CHARACTERS = 20
-REFERENCE = re.compile(rf"wh_[0-9A-Za-z]{{{_RANDOM_CHARACTERS}}}", re.ASCII)
+MAX_SECRET_CHARACTERS = 512
+"""The limit of a secret that the operator chooses."""
+
+REFERENCE = re.compile("wh_[0-9A-Za-z]{20}", re.ASCII)
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - it begins each secret, and is none
@@ -202,6 +205,11 @@ def remove_webhook(webhook: Webhook, now: datetime) -> bool:
     return update_webhook(webhook, removed_at=now)
 
 
+def events_of_kind(kind: str) -> tuple[str, ...]:
+    """Return the types of events that an endpoint of this kind can receive."""
+    return STANDARD_EVENTS if kind == STANDARD else INVOICE_EVENTS
+
+
 def check_secret(kind: str, secret: str) -> str | None:
     """Return the reason why this kind of endpoint cannot have the secret, or None.
 
@@ -227,14 +235,9 @@ def new_webhook_secret() -> str:
 
 def new_reference() -> str:
     """Return a random name for an endpoint, its `webhook_id`."""
-    return f"wh_{random_text()}"
+    return f"wh_{random_text(10)}"
 
 
 def new_btcpay_secret() -> str:
     """Return a secret of letters and digits, with more than 128 random bits."""
-    return random_text(28)
-
-
-def random_text(characters: int = _RANDOM_CHARACTERS) -> str:
-    """Return random letters and digits, about 6 bits for each character."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(characters))
+    return random_text(14)

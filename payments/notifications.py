@@ -11,6 +11,9 @@ from payments.status import EventType
 ReportedEvent = EventType | LinkEvent
 """The type of an event of a payment request, or of a payment link."""
 
+STANDARD_EVENTS = tuple(each.value for each in (*EventType, *LinkEvent))
+"""The types of all events, as webhooks have them."""
+
 
 def read_event_type(text: str) -> ReportedEvent:
     """Return the type of a stored event. Raise ValueError for an unknown type."""

@@ -23,7 +23,7 @@ from models.db.schema import pending_migrations
 from models.outbox import Message
 from models.payment import PaymentRequest
 from models.queries.wallets import free_addresses, wallet_figures
-from models.seller import Seller
+from models.seller import present_sellers
 from models.webhook import STANDARD, Webhook, endpoints_of, first_standard_webhook
 from payments.gap import gap_advice
 from web.monitoring.health import figures, problems
@@ -191,7 +191,7 @@ def _of_wallets() -> Iterator[Finding]:
 
 def _of_webhook_addresses(settings: Settings) -> Iterator[Finding]:
     """Yield the webhook addresses that were accepted once, but that no webhook reaches now."""
-    for seller in Seller.select(Seller.id).where(Seller.removed_at.is_null()):
+    for seller in present_sellers():
         for webhook in endpoints_of(seller.id):
             try:
                 check_reachable(http_url().read(webhook.url or ""), settings.proxy)

@@ -17,7 +17,6 @@ from web.api.greenfield_replies import (
     TOO_MANY,
     Id,
     error,
-    json_reply,
     operation,
 )
 from web.api.greenfield_schemas import (
@@ -36,6 +35,7 @@ from web.api.greenfield_schemas import (
 )
 from web.api.greenfield_webhook_operations import WEBHOOK_OPERATIONS
 from web.api.operation import Operation, Parameter
+from web.api.replies import json_reply
 
 _INVOICE_PATH = f"{STORE_PATH}/invoices/{{invoice}}"
 _INVOICE = Parameter("invoice", "path", Id, "`id` of the invoice, which is its `payment_request_id`")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from web.api.greenfield_schemas import GreenfieldError, InvalidMember
 from web.api.operation import Operation, Parameter, Reply
+from web.api.replies import json_reply
 from web.http.responses import JSON
 
 GROUP = "BTCPay's Greenfield API"
@@ -15,10 +16,6 @@ STORE_PATH = "/api/v1/stores/{store}"
 
 Id = Annotated[str, Field(pattern="^[A-Za-z0-9._-]+$")]
 STORE = Parameter("store", "path", Id, "`id` of the store, which is the seller's id")
-
-
-def json_reply(description: str, schema: Any) -> Reply:
-    return Reply(description, {JSON: schema})
 
 
 def error(description: str, *headers: str) -> Reply:

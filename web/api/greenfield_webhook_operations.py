@@ -15,11 +15,11 @@ from web.api.greenfield_replies import (
     TOO_MANY,
     Id,
     error,
-    json_reply,
     operation,
 )
 from web.api.greenfield_schemas import StoreWebhook, WebhookDelivery
 from web.api.operation import Operation, Parameter
+from web.api.replies import json_reply
 
 _WEBHOOK_PATH = f"{STORE_PATH}/webhooks/{{webhook}}"
 _DELIVERY_PATH = f"{_WEBHOOK_PATH}/deliveries/{{delivery}}"

@@ -1,7 +1,5 @@
 """Make a payment request: its terms, address and log line. All ways to ask for money use this module."""
 
-import secrets
-import string
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,6 +10,7 @@ import structlog
 from config import Settings
 from models.address import has_free_address
 from models.db.connection import new_row
+from models.identifiers import random_text
 from models.payment import PaymentRequest, insert_with_address
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, format_btc, to_plain, tolerance_sats
 from payments.price import Price
@@ -20,9 +19,7 @@ from web.http.responses import FieldError, Problem, invalid, unavailable
 
 log = structlog.get_logger(__name__)
 
-_BASE62 = string.ascii_letters + string.digits
-_PAIRS = [first + second for first in _BASE62 for second in _BASE62]
-_REFERENCE_CHARACTERS = 22  # 131 random bits
+_REFERENCE_PAIRS = 11  # 131 random bits
 
 
 class Order(Protocol):
@@ -121,9 +118,4 @@ def _no_address() -> Problem:
 
 def new_reference(prefix: str) -> str:
     """Return a new public identifier, such as PR-4NFvpU8duEamwKnDykOqhi for the prefix PR."""
-    number = secrets.randbelow(62**_REFERENCE_CHARACTERS)
-    pairs = []
-    for _ in range(_REFERENCE_CHARACTERS // 2):
-        number, pair = divmod(number, len(_PAIRS))
-        pairs.append(_PAIRS[pair])
-    return f"{prefix}-{''.join(pairs)}"
+    return f"{prefix}-{random_text(_REFERENCE_PAIRS)}"

@@ -16,7 +16,7 @@ import structlog
 from config.command import manage_command
 from models.api_key import BY_PAGE, ApiKey, add_key
 from models.db.connection import snapshot
-from models.seller import SELLER_ID, Seller
+from models.seller import SELLER_ID, Seller, present_sellers
 from payments.greenfield.permissions import MEANINGS
 from web.auth.cookies import seal_of
 from web.html.templates import template
@@ -77,7 +77,7 @@ def _form(call: Request, query: str, fault: str | None = None) -> Content:
     wanted = Authorization.read(query_pairs(query))
     form = call.visitor.form
     with snapshot():
-        sellers = _sellers()
+        sellers = present_sellers()
         return operator_page(
             _PAGE,
             call,
@@ -138,7 +138,7 @@ def _fault(wanted: Authorization, permissions: Sequence[str], form: Mapping[str,
         return wanted.obstacle or "Choose at least one permission."
     seller_id, new = form.get("seller", ""), form.get("new_seller", "").strip()
     if seller_id != NEW_SELLER:
-        is_seller = any(seller_id == each.id for each in _sellers())
+        is_seller = any(seller_id == each.id for each in present_sellers())
         return None if is_seller else "Choose the seller whose payments this shop takes."
     if not SELLER_ID.fullmatch(new):
         return "The id of the new seller must have 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit."
@@ -160,9 +160,3 @@ def _first_choice(wanted: Authorization, sellers: Sequence[Seller]) -> str | Non
     if not ids:
         return NEW_SELLER
     return ids[0] if len(ids) == 1 else None
-
-
-def _sellers() -> list[Seller]:
-    # On PostgreSQL the web server's role may not read all columns.
-    columns = (Seller.id, Seller.name)
-    return list(Seller.select(*columns).where(Seller.removed_at.is_null()).order_by(Seller.id))

@@ -20,7 +20,7 @@ from models.api_key import (
     new_reference,
     revoke,
 )
-from models.seller import Seller, seller_by_id
+from models.seller import Seller
 from payments.greenfield.permissions import (
     MEANINGS,
     PREFIX,
@@ -34,6 +34,7 @@ from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid, not_found
 from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
+from web.operator.sellers import seller_that_sells
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ def section_of(call: Request, seller: Seller) -> dict[str, Any]:
 
 def create(call: Request, seller_id: str) -> Content:
     """POST /operator/sellers/{id}/keys: store a new key. Only this response shows it."""
-    seller = _seller_that_sells(seller_id)
+    seller = seller_that_sells(seller_id)
     form = call.visitor.form
     label = form.get("label", "").strip()
     if not is_label(label):
@@ -138,17 +139,6 @@ def _permissions(form: Mapping[str, str]) -> list[str] | None:
         return read_permissions(PRESETS.get(choice, ticked))
     except UnknownPermission as error:
         raise invalid([FieldError("allow", str(error))]) from error
-
-
-def _seller_that_sells(seller_id: str) -> Seller:
-    """Return the seller. Raise Problem 404, and 409 for a removed seller."""
-    seller = seller_by_id(seller_id)
-    if seller is None:
-        raise not_found()
-    if seller.removed_at is not None:
-        detail = f"the seller {seller_id} was removed; to bring it back: seller add {seller_id} --restore"
-        raise Problem(HTTPStatus.CONFLICT, "seller-removed", detail)
-    return seller
 
 
 def _sent_twice(reference: str) -> Problem:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import peewee
 
 from models.payment import PaymentRequest, newest_currency, payment_by_idempotency_key
-from models.seller import Seller
+from models.seller import present_sellers
 from payments.money import BITCOIN_UNITS
 from web.api.forms import PaymentForm, read_form
 from web.api.new_request import agreed_terms, log_request, store_request
@@ -102,9 +102,8 @@ def preselected(call: Request) -> dict[str, str]:
 
 def choices(call: Request) -> Choices:
     """Return the sellers that are not removed, and the currencies in which a request can be made now."""
-    sellers = Seller.select(Seller.id).where(Seller.removed_at.is_null()).order_by(Seller.id)
     priced = [price.currency for price in prices_now(call.settings, call.now)]
-    return Choices([seller.id for seller in sellers], [*priced, *BITCOIN_UNITS])
+    return Choices([seller.id for seller in present_sellers()], [*priced, *BITCOIN_UNITS])
 
 
 def likely_currency(wanted: str, offered: Choices) -> str:

@@ -15,10 +15,11 @@ from config.proxy import check_reachable
 from config.types import InvalidValue
 from models.command import is_webhook_test_pending, request_webhook_test
 from models.delivery import Delivery, deliveries_of
-from models.seller import Seller, seller_by_id
+from models.seller import Seller
 from models.webhook import (
     BTCPAY,
     KINDS,
+    MAX_SECRET_CHARACTERS,
     MAX_WEBHOOKS,
     REFERENCE,
     STANDARD,
@@ -26,23 +27,22 @@ from models.webhook import (
     add_webhook,
     check_secret,
     endpoints_of,
+    events_of_kind,
     new_reference,
     remove_webhook,
     update_webhook,
     webhook_by_reference,
 )
-from payments.greenfield.delivery import INVOICE_EVENTS
-from payments.status import EventType
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, FieldError, Problem, invalid, not_found
 from web.operator.layout import operator_page, see_other
+from web.operator.sellers import seller_that_sells
 
 log = structlog.get_logger(__name__)
 
 _NEW_WEBHOOK = template("operator_webhook_made.tpl")
 _DELIVERIES_SHOWN = 5
-_MAX_SECRET_CHARACTERS = 512
 _OPERATOR = "operator"
 
 KIND_WORDS: Mapping[str, str] = MappingProxyType(
@@ -84,7 +84,7 @@ def section_of(seller: Seller) -> dict[str, Any]:
 
 def create(call: Request, seller_id: str) -> Content:
     """POST /operator/sellers/{id}/webhooks: store a new endpoint. The response shows its secret."""
-    seller = _seller_that_sells(seller_id)
+    seller = seller_that_sells(seller_id)
     form = call.visitor.form
     kind, url, event_types, secret = _read(form, call.settings)
     # The page has named the endpoint already, so a form that is sent twice makes one endpoint.
@@ -159,11 +159,11 @@ def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[s
     except InvalidValue as wrong:
         errors.append(FieldError("url", f"{wrong}; allowed: {http_url().allowed}"))
     fault = check_secret(kind, secret) if secret and kind in KINDS else None
-    if fault is not None or len(secret) > _MAX_SECRET_CHARACTERS:
-        message = fault or f"has more than {_MAX_SECRET_CHARACTERS} characters"
+    if fault is not None or len(secret) > MAX_SECRET_CHARACTERS:
+        message = fault or f"has more than {MAX_SECRET_CHARACTERS} characters"
         errors.append(FieldError("secret", message))
     events = form.get("events", "").replace(",", " ").split()
-    known = INVOICE_EVENTS if kind == BTCPAY else tuple(each.value for each in EventType)
+    known = events_of_kind(kind)
     unknown = [event for event in events if event not in known]
     if unknown:
         message = f"has {unknown[0][:80]!a}, which is no event of this kind; events: {', '.join(known)}"
@@ -171,17 +171,6 @@ def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[s
     if errors:
         raise invalid(errors)
     return kind, url, list(dict.fromkeys(events)) or None, secret or None
-
-
-def _seller_that_sells(seller_id: str) -> Seller:
-    """Return the seller. Raise Problem 404, and 409 for a removed seller."""
-    seller = seller_by_id(seller_id)
-    if seller is None:
-        raise not_found()
-    if seller.removed_at is not None:
-        detail = f"the seller {seller_id} was removed; to bring it back: seller add {seller_id} --restore"
-        raise Problem(HTTPStatus.CONFLICT, "seller-removed", detail)
-    return seller
 
 
 def _webhook_of(seller_id: str, webhook_id: str) -> Webhook:

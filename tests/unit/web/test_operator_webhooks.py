@@ -63,6 +63,14 @@ def test_an_endpoint_can_have_its_own_secret_and_events(shop: WebServer, operato
     assert "InvoiceSettled, InvoiceInvalid" in operator.get(PATH).words
 
 
+def test_a_standard_endpoint_can_have_the_events_of_links_alone(
+    shop: WebServer, operator: OperatorClient
+) -> None:
+    """The page takes the same names of events as `webhook add`."""
+    assert made(operator, kind=STANDARD, events="link.paid link.reverted").status == 200
+    assert [row.event_types for row in endpoints_of("company1")] == [["link.paid", "link.reverted"]]
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
