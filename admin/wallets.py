@@ -74,7 +74,7 @@ def add(
     one account assign the same addresses.
 
     The command prints the first three addresses. Compare them with your device. It searches the chain for
-    addresses with unspent coins, and begins behind the last. That takes minutes on the main network. Coins
+    addresses with unspent coins, and begins behind the last. The search takes minutes on the main network. Coins
     that are spent already can't be found so. If the account has received payments before, give --start-index.
 
     \b
