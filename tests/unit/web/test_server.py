@@ -14,8 +14,8 @@ import pytest
 from tests.support.waiting import wait_until
 from web.http.connections import Connections, listener
 from web.http.server import CONNECTIONS, Server
-from web.http.threads import COUNT, Threads
 from web.http.strict_json import BODY_LIMIT_BYTES
+from web.http.threads import COUNT, Threads
 
 Start = Callable[..., Any]
 
