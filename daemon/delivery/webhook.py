@@ -8,7 +8,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from config import HostList, Proxy
 from daemon.net.addresses import IPAddress, is_public, is_public_name, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
-from daemon.net.http_client import Answer, exchange
+from daemon.net.http_client import HttpResponse, request
 from payments.greenfield.delivery import SIGNATURE_HEADER, signature
 
 DEADLINE_SECONDS = 10.0
@@ -65,7 +65,7 @@ class WebhookSender:
         The time limit is `BTCPAY_DEADLINE_SECONDS`.
         """
         headers = {"Content-Type": "application/json", SIGNATURE_HEADER: signature(secret, body)}
-        response = self._exchange(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
+        response = self._request(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
         return _accepted_status(response)
 
     def post(
@@ -77,7 +77,7 @@ class WebhookSender:
         now: datetime,
         *,
         is_public_only: bool = False,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Post `body` as `send` does, and return the response of any status. Raise TemporaryFailure."""
         headers = {
             "Content-Type": "application/json",
@@ -85,19 +85,19 @@ class WebhookSender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": _signatures(secrets, event_reference, body, now),
         }
-        return self._exchange(url, headers, body, self._deadline_seconds, is_public_only)
+        return self._request(url, headers, body, self._deadline_seconds, is_public_only)
 
-    def _exchange(
+    def _request(
         self, url: str, headers: Mapping[str, str], body: bytes, deadline_seconds: float, is_public_only: bool
-    ) -> Answer:
+    ) -> HttpResponse:
         try:
-            return exchange(
+            return request(
                 "POST",
                 url,
                 headers=headers,
                 body=body,
                 deadline_seconds=deadline_seconds,
-                most_bytes=MOST_BYTES,
+                max_bytes=MOST_BYTES,
                 proxy=self._proxy,
                 body_seconds=BODY_SECONDS,
                 may_connect=self._may_connect if is_public_only else None,
@@ -112,7 +112,7 @@ class WebhookSender:
         return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
 
 
-def _accepted_status(response: Answer) -> int:
+def _accepted_status(response: HttpResponse) -> int:
     if response.status == GONE:
         raise PermanentFailure("HTTP 410: the address is gone", response.status)
     if not is_accepted(response):
@@ -120,7 +120,7 @@ def _accepted_status(response: Answer) -> int:
     return response.status
 
 
-def is_accepted(response: Answer) -> bool:
+def is_accepted(response: HttpResponse) -> bool:
     return 200 <= response.status < 300
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from config import Settings
 from config.rates import has_currency, with_currency
 from config.types import CUSTOM_SOURCE
-from daemon.net.http_client import Answer, exchange
+from daemon.net.http_client import HttpResponse, request
 from daemon.rates.sources import (
     NoRates,
     OldRates,
@@ -88,9 +88,9 @@ class _Source:
             raise NoRates("the responses contain no prices at RATE_PATH_CUSTOM")
         return Rates(prices)
 
-    def _ask(self, url: str) -> Answer:
+    def _ask(self, url: str) -> HttpResponse:
         header = self._settings.rate_headers.get(self._name)
-        answer = exchange(
+        answer = request(
             "GET",
             url,
             headers={
@@ -98,7 +98,7 @@ class _Source:
                 **({} if header is None else {header.name: header.value.reveal()}),
             },
             deadline_seconds=self._deadline_seconds,
-            most_bytes=MOST_BYTES,
+            max_bytes=MOST_BYTES,
             proxy=self._settings.proxy,
         )
         if answer.date is not None:
@@ -106,7 +106,7 @@ class _Source:
         return answer
 
 
-def _body(answer: Answer) -> bytes:
+def _body(answer: HttpResponse) -> bytes:
     if answer.status != 200:
         raise NoRates(f"HTTP {answer.status}")
     if answer.defect is not None:
