@@ -54,7 +54,7 @@ class Output(Table):
         constraints = (peewee.Check("(state = 'mined') = (block_hash IS NOT NULL)"),)
 
     @property
-    def receipt(self) -> ReceivedOutput:
+    def received_output(self) -> ReceivedOutput:
         """Return the output as a fact for the assessment."""
         return ReceivedOutput(
             txid=self.txid,
@@ -207,7 +207,7 @@ def txids_in_blocks(first_height: int, last_height: int) -> list[str]:
 
 def note_gaps(outputs: Iterable[Output], now: datetime) -> None:
     """Store `gone_since` for those outputs that are no longer live. Their absence is a gap from now on."""
-    gone = [o.id for o in outputs if not o.receipt.is_live and o.gone_since is None]
+    gone = [o.id for o in outputs if not o.received_output.is_live and o.gone_since is None]
     for batch in chunked(gone):
         Output.update(gone_since=now).where(Output.id.in_(batch)).execute()
 

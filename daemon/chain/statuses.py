@@ -257,16 +257,18 @@ def _change(
     payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
 ) -> _Change:
     """Assess a request, and set its new values. The caller stores them."""
-    before = payment.standing
+    before = payment.last_known_state
     after = assess(
         payment.terms,
-        [output.receipt for output in outputs],
+        [output.received_output for output in outputs],
         tip_height=tip_height,
         as_of=as_of,
         was_confirmed=before.status is Status.CONFIRMED,
     )
     events = events_between(
-        before, after, has_new_part=before.may_hide_new_output(after) and _has_new_part(payment, outputs)
+        before,
+        after,
+        has_unreported_output=before.may_hide_new_output(after) and _has_unreported_output(payment, outputs),
     )
     payment.apply(after, now)
     if events:
@@ -278,10 +280,12 @@ def _of_kind(webhooks: Iterable[Webhook], kind: str) -> list[Webhook]:
     return [webhook for webhook in webhooks if webhook.kind == kind]
 
 
-def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
+def _has_unreported_output(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
     """Return whether the last event lacks a live output."""
     reported = outputs_in_last_event(payment)
-    return any(output.receipt.is_live and (output.txid, output.vout) not in reported for output in outputs)
+    return any(
+        output.received_output.is_live and (output.txid, output.vout) not in reported for output in outputs
+    )
 
 
 def _lines(change: _Change) -> list[_StatusLine]:

@@ -146,7 +146,7 @@ class RateKeeper(Worker):
         for currency, group in groupby(quotes(), key=lambda quote: quote.currency):
             fresh = [quote for quote in group if abs(self._clock() - quote.fetched_at) <= max_age]
             price = aggregate_quotes(fresh, self._clock(), max_age)
-            left_out |= {(source, currency) for source in price.left_out} if price else set()
+            left_out |= {(source, currency) for source in price.outliers} if price else set()
             if fresh and price is None:
                 unpriced.add(currency)
         for source, pairs in groupby(sorted(left_out - self._left_out), key=lambda pair: pair[0]):

@@ -336,10 +336,10 @@ def assess_at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -
     """Assess the stored request as the daemon does, and return the row read again."""
     assessment = assess(
         payment.terms,
-        [output.receipt for output in outputs_at(payment.address_id)],
+        [output.received_output for output in outputs_at(payment.address_id)],
         tip_height=tip_height,
         as_of=as_of,
-        was_confirmed=payment.standing.status is Status.CONFIRMED,
+        was_confirmed=payment.last_known_state.status is Status.CONFIRMED,
     )
     payment.apply(assessment, as_of)
     payment.save(only=ASSESSED)
@@ -352,13 +352,17 @@ def test_an_assessment_is_stored_in_full() -> None:
     payment = new_payment(amount_sats=1000, due_sats=1000)
     output = new_output(payment, state="mined", block_hash=BLOCK_HASH, block_height=100, amount_sats=1200)
     found = assess_at(payment, NOW)
-    assert (found.standing.status, found.covered_height, found.txid) == (Status.CONFIRMED, 100, TXID)
+    assert (found.last_known_state.status, found.covered_height, found.txid) == (Status.CONFIRMED, 100, TXID)
     assert (found.received_sats, found.due_sats, found.overpaid_sats) == (1200, 0, 200)
     assert (found.received_at, found.confirmed_at, found.closed_at) == (NOW, NOW, None)
     assert (found.reassess_at_height, found.reassess_at) == (199, found.monitored_until)
     later = assess_at(found, NOW + timedelta(minutes=1), tip_height=199)
     assert (later.confirmed_at, later.closed_at) == (NOW, NOW + timedelta(minutes=1))
-    assert (later.reassess_at_height, later.reassess_at, later.standing.is_closed) == (None, None, True)
+    assert (later.reassess_at_height, later.reassess_at, later.last_known_state.is_closed) == (
+        None,
+        None,
+        True,
+    )
     assert assess_at(later, NOW + timedelta(minutes=2), tip_height=200).closed_at == later.closed_at
     output.state, output.block_hash, output.block_height = "dropped", None, None
     output.save()
@@ -370,7 +374,7 @@ def test_late_money_counts_once_it_is_accepted() -> None:
     payment = new_payment(amount_sats=1000)
     new_output(payment, first_seen_at=payment.expires_at + MICROSECOND)
     found = assess_at(payment, payment.expires_at + timedelta(hours=1))
-    assert (found.status, found.standing.is_late) == ("expired", True)
+    assert (found.status, found.last_known_state.is_late) == ("expired", True)
     found.late_accepted_at = NOW
     assert assess_at(found, payment.expires_at + timedelta(hours=2)).status == "received"
 
@@ -427,9 +431,9 @@ def test_only_live_outputs_are_live_receipts() -> None:
     waiting = new_output(payment, vout=1)
     replaced = new_output(payment, vout=2, state="replaced", replaced_by=BLOCK_HASH)
     dropped = new_output(payment, vout=3, state="dropped")
-    receipts = [output.receipt for output in (mined, waiting, replaced, dropped)]
-    assert [receipt.is_live for receipt in receipts] == [True, True, False, False]
-    assert [receipt.block_height for receipt in receipts] == [7, None, None, None]
+    received = [output.received_output for output in (mined, waiting, replaced, dropped)]
+    assert [output.is_live for output in received] == [True, True, False, False]
+    assert [output.block_height for output in received] == [7, None, None, None]
 
 
 def test_unconfirmed_outputs_are_those_of_open_requests_in_no_block() -> None:
