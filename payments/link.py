@@ -111,7 +111,7 @@ class PartFacts:
     currency: str
     price: Decimal
     terms: Terms
-    receipts: tuple[ReceivedOutput, ...]
+    outputs: tuple[ReceivedOutput, ...]
     is_confirmed: bool = False
 
     def all(self) -> LinkPart:
@@ -120,7 +120,7 @@ class PartFacts:
 
     def in_chain(self) -> LinkPart:
         """Return the part of the money that counts and is in a block, at any depth."""
-        return self._part([receipt for receipt in self._counted() if receipt.block_height is not None])
+        return self._part([output for output in self._counted() if output.block_height is not None])
 
     def confirmed(self, tip_height: int) -> LinkPart:
         """Return the part of the money that counts and has the required confirmations."""
@@ -128,15 +128,15 @@ class PartFacts:
             return self.in_chain()
         required = self.terms.confirmations_required
         return self._part(
-            [receipt for receipt in self._counted() if receipt.confirmed_height(required) <= tip_height]
+            [output for output in self._counted() if output.confirmed_height(required) <= tip_height]
         )
 
     def _counted(self) -> list[ReceivedOutput]:
-        distinct = {(r.txid, r.vout): r for r in self.receipts if r.is_live and r.amount_sats}
-        return [receipt for receipt in distinct.values() if self.terms.accepts(receipt)]
+        distinct = {(r.txid, r.vout): r for r in self.outputs if r.is_live and r.amount_sats}
+        return [output for output in distinct.values() if self.terms.accepts(output)]
 
-    def _part(self, receipts: Sequence[ReceivedOutput]) -> LinkPart:
-        sats = sum(receipt.amount_sats for receipt in receipts)
+    def _part(self, outputs: Sequence[ReceivedOutput]) -> LinkPart:
+        sats = sum(output.amount_sats for output in outputs)
         is_covered = sats >= self.terms.needed_sats
         return LinkPart(self.asked, self.currency, self.price, sats, is_covered)
 

@@ -217,10 +217,10 @@ class LastKnownState:
 
 
 def assess(
-    terms: Terms, receipts: Iterable[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
+    terms: Terms, outputs: Iterable[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> Assessment:
     """Return the assessment of a request from its facts. An output of 0 satoshis is no payment."""
-    distinct = {(r.txid, r.vout): r for r in receipts if r.is_live and r.amount_sats}
+    distinct = {(r.txid, r.vout): r for r in outputs if r.is_live and r.amount_sats}
     live = sorted(distinct.values(), key=lambda r: r.first_seen_order)
     counted = [r for r in live if terms.accepts(r)]
     received_sats = _total(live)
@@ -255,11 +255,13 @@ def assess(
     )
 
 
-def events_between(before: LastKnownState, after: Assessment, *, has_new_part: bool) -> tuple[EventType, ...]:
+def events_between(
+    before: LastKnownState, after: Assessment, *, has_unreported_output: bool
+) -> tuple[EventType, ...]:
     """Return the events of a change from `before` to `after`, in their order.
 
-    `has_new_part` means that a live output was in no event yet. Such an output is an event even if it is
-    smaller than the outputs that are gone. It matters only if `before.may_hide_new_output(after)`.
+    `has_unreported_output` means that a live output was in no event yet. Such an output is an event even if
+    it is smaller than the outputs that are gone. It matters only if `before.may_hide_new_output(after)`.
     """
     events: list[EventType] = []
     was_covered, is_covered = before.status.is_covered, after.status.is_covered
@@ -280,7 +282,7 @@ def events_between(before: LastKnownState, after: Assessment, *, has_new_part: b
     has_more = (
         after.received_sats > before.notified_sats
         or is_back
-        or (has_new_part and before.may_hide_new_output(after))
+        or (has_unreported_output and before.may_hide_new_output(after))
     )
     if after.status is Status.UNDERPAID and (has_more or before.status is not Status.UNDERPAID):
         events.append(EventType.UNDERPAID)
@@ -296,17 +298,17 @@ def covered_since(outputs: Iterable[ReceivedOutput], needed_sats: int) -> dateti
     return last.present_since if last else None
 
 
-def _total(receipts: Iterable[ReceivedOutput]) -> int:
-    return sum(r.amount_sats for r in receipts)
+def _total(outputs: Iterable[ReceivedOutput]) -> int:
+    return sum(r.amount_sats for r in outputs)
 
 
-def _last_needed(receipts: Iterable[ReceivedOutput], needed_sats: int) -> ReceivedOutput | None:
+def _last_needed(outputs: Iterable[ReceivedOutput], needed_sats: int) -> ReceivedOutput | None:
     """Return the first output, in the given order, whose amount completes the cover."""
     total = 0
-    for receipt in receipts:
-        total += receipt.amount_sats
+    for output in outputs:
+        total += output.amount_sats
         if total >= needed_sats:
-            return receipt
+            return output
     return None
 
 
@@ -379,7 +381,7 @@ def _next_part_height(counted: list[ReceivedOutput], terms: Terms, tip_height: i
     """Return the next tip height at which more money of an uncovered part of a link is confirmed, or None."""
     if not terms.is_part:
         return None
-    heights = (receipt.confirmed_height(terms.confirmations_required) for receipt in counted)
+    heights = (output.confirmed_height(terms.confirmations_required) for output in counted)
     return min((int(height) for height in heights if tip_height < height < float("inf")), default=None)
 
 

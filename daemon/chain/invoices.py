@@ -31,7 +31,7 @@ def take_events(
 
     The request has its new assessment, and the revision from before.
     """
-    facts = facts_of(payment, address, [output.receipt for output in outputs], tip_height=tip_height)
+    facts = facts_of(payment, address, [output.received_output for output in outputs], tip_height=tip_height)
     events, reported = events_since(facts, _reported(payment, status_before, now), now)
     payment.invoice_reported = reported.document
     return events

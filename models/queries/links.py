@@ -116,7 +116,7 @@ def part_facts(link: Link) -> list[PartFacts]:
             row.currency,
             Decimal(row.price),
             row.terms,
-            tuple(output.receipt for output in outputs.get(row.address_id, ())),
+            tuple(output.received_output for output in outputs.get(row.address_id, ())),
             is_confirmed=row.status == Status.CONFIRMED,
         )
         for row in rows

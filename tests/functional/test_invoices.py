@@ -57,8 +57,8 @@ def state(till: Merchant, order: Order) -> str:
     with till.database():
         row = payment_by_reference(order.id)
         assert row is not None
-        receipts = [output.receipt for output in outputs_at(row.address_id)]
-        facts: InvoiceFacts = facts_of(row, "", receipts, tip_height=10**6)
+        received = [output.received_output for output in outputs_at(row.address_id)]
+        facts: InvoiceFacts = facts_of(row, "", received, tip_height=10**6)
         return state_of(facts).status.value
 
 

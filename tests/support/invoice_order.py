@@ -48,8 +48,8 @@ def stored_events(payment: PaymentRequest) -> list[Body]:
 
 def unreported(payment: PaymentRequest, tip_height: int, now: datetime) -> list[str]:
     """Return the types of events that are not stored yet, though the facts have them."""
-    receipts = [output.receipt for output in outputs_at(payment.address_id)]
-    facts = facts_of(payment, "", receipts, tip_height=tip_height)
+    received = [output.received_output for output in outputs_at(payment.address_id)]
+    facts = facts_of(payment, "", received, tip_height=tip_height)
     reported = Reported.from_document(payment.invoice_reported)
     events, _ = events_since(facts, reported, now)
     return [] if reported is None else [event["type"] for event in events]

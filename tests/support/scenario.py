@@ -151,8 +151,8 @@ class Scenario:
     def mark(self, request: TrackedRequest, status: str) -> None:
         """Mark an invoice by hand as the shop, if that is possible."""
         row = request.row()
-        receipts = [output.receipt for output in outputs_at(row.address_id)]
-        facts = facts_of(row, "", receipts, tip_height=daemon_report().assessed_height)
+        received = [output.received_output for output in outputs_at(row.address_id)]
+        facts = facts_of(row, "", received, tip_height=daemon_report().assessed_height)
         with suppress(MarkingError):
             marking = read_marking(facts, status)
             request_marking(row, marking, datetime.now(UTC), database.atomic, DecidedBy.API)

@@ -21,7 +21,7 @@ def facts_of_all(payments: Sequence[PaymentRequest]) -> list[InvoiceFacts]:
         facts_of(
             payment,
             payment.address.address,
-            [output.receipt for output in outputs.get(payment.address_id, [])],
+            [output.received_output for output in outputs.get(payment.address_id, [])],
             tip_height=height,
         )
         for payment in payments

@@ -68,7 +68,7 @@ class Desk:
     def mark(self, payment: PaymentRequest, status: str) -> list[str]:
         """Mark an invoice by hand as the API does. Return its new events."""
         row = stored(payment)
-        outputs = [output.receipt for output in outputs_at(row.address_id)]
+        outputs = [output.received_output for output in outputs_at(row.address_id)]
         marking = read_marking(facts_of(row, "", outputs, tip_height=self.height), status)
         now = NOW + timedelta(seconds=self.seconds)
         request_marking(row, marking, now, database.atomic, DecidedBy.API)
@@ -152,7 +152,9 @@ def test_an_invoice_is_reported_from_its_creation_on(desk: Desk) -> None:
     assert received["payment"]["destination"] == address
     assert received["metadata"] == {"orderId": "4711"}
     row = stored(payment)
-    facts = facts_of(row, address, [output.receipt for output in outputs_at(row.address_id)], tip_height=0)
+    facts = facts_of(
+        row, address, [output.received_output for output in outputs_at(row.address_id)], tip_height=0
+    )
     assert invoice_document(facts, public_url="")["status"] == "Settled"
 
 
