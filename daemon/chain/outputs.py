@@ -230,13 +230,13 @@ def _inherited(
     replaced = [o for o in outputs if o.txid in conflicts or o.replaced_by in parents]
     replaced_txids = {o.txid for o in replaced}
     heirs = watch.heirs(lineage, replaced_txids) - replaced_txids - {txid}
-    taken = [o for o in outputs if o.txid in heirs and o.receipt.is_live]
+    taken = [o for o in outputs if o.txid in heirs and o.received_output.is_live]
     found = {}
     for address_id, payment in payments.items():
         # Children of one replacement share the amount and time of the outputs that it replaced.
         added_sats = sum(sats for _, sats, paid_id in match.outputs if paid_id == address_id)
         added_sats += sum(o.amount_sats for o in taken if o.address_id == address_id)
-        ours: list[ReceivedOutput] = [o.receipt for o in replaced if o.address_id == address_id]
+        ours: list[ReceivedOutput] = [o.received_output for o in replaced if o.address_id == address_id]
         moment = inherited_present_since(added_sats, payment.terms.needed_sats, ours)
         if moment is not None:
             found[address_id] = moment

@@ -18,7 +18,7 @@ BTCPAY_DEADLINE_SECONDS = 30.0
 BODY_SECONDS = 1.0
 """The longest wait for the body of a response. Only the status matters. The body is read as a courtesy."""
 
-MOST_BYTES = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 GONE = 410
 
 
@@ -97,7 +97,7 @@ class WebhookSender:
                 headers=headers,
                 body=body,
                 deadline_seconds=deadline_seconds,
-                most_bytes=MOST_BYTES,
+                max_bytes=MAX_RESPONSE_BYTES,
                 proxy=self._proxy,
                 body_seconds=BODY_SECONDS,
                 may_connect=self._may_connect if is_public_only else None,

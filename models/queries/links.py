@@ -69,7 +69,7 @@ class LinkFacts:
         )
 
 
-def facts_of(link: Link) -> LinkFacts:
+def link_facts(link: Link) -> LinkFacts:
     """Return the link with what its requests brought. Must run in the snapshot that read the link."""
     return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
 
@@ -116,7 +116,7 @@ def part_facts(link: Link) -> list[PartFacts]:
             row.currency,
             Decimal(row.price),
             row.terms,
-            tuple(output.receipt for output in outputs.get(row.address_id, ())),
+            tuple(output.received_output for output in outputs.get(row.address_id, ())),
             is_confirmed=row.status == Status.CONFIRMED,
         )
         for row in rows
