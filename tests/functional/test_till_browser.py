@@ -167,7 +167,7 @@ def test_a_second_payment_after_a_drop_needs_a_click(
 
 @pytest.mark.parametrize("scene", cases(SCENES, ("new", "underpaid_dropped", "late")))
 def test_a_sale_fits_each_screen(shop: WebServer, open_page: OpenPage, scene: str) -> None:
-    """Nothing is cut off on a small phone, with text of double size, and in dark. Contrast is that of WCAG AA."""
+    """Nothing is cut off on a small phone, with text of double size, and in dark."""
     document = create_in_scene(shop, scene)
     page = open_page(f"/operator/till/{document['payment_request_id']}", reduced_motion="reduce")
     for details in page.locator("details").all():

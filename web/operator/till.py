@@ -48,9 +48,8 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "confirmed": ("Received", "The payment is confirmed."),
         "expired": (
-            "The time is up",
-            "No money has come. Has the customer sent it already? Then wait, and do not ask again. "
-            "Otherwise press Next and start again.",
+            "The time is up, and no money has come",
+            "Has the customer sent it already? Then wait, and do not ask again. Otherwise press Next.",
         ),
         "expired_partly": _NOT_ALL,
         "expired_part": _NOT_ALL,

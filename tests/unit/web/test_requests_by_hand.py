@@ -192,7 +192,7 @@ def test_the_till_shows_each_state_of_a_sale(shop: WebServer, operator: Operator
     assert ('class="tick"' in page.text, ">Receipt</a>" in page.text) == (is_paid, is_paid)
     # The page reloads, also without a script, until nothing can change any more.
     assert ("http-equiv" in page.text) is (scene != "confirmed")
-    assert ("No money has come" in page.words) is (scene == "expired")
+    assert ("no money has come" in page.words) is (scene == "expired")
     assert ("reports the confirmation by email" in page.words) is (scene == "confirming")
 
 
