@@ -83,7 +83,7 @@ class AddressPool(Worker):
             self.wake()
 
     def check_soon(self) -> None:
-        """Compare the whole pool with the wallet at the next turn. Any thread may call this."""
+        """Compare the whole pool with the wallet at the next step. Any thread may call this."""
         self._must_check_all = True
         self.wake()
 
@@ -200,7 +200,7 @@ class AddressPool(Worker):
         known = self._node.known_addresses([row.address for row in addresses])
         return [row.id for row in addresses if row.address not in known]
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         used = wallets_in_use()
         for name in self._problems.keys() - {wallet.name for wallet in used}:
             self._note(name, None)

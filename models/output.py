@@ -82,7 +82,7 @@ class WatchedOutpoint(Table):
         primary_key = peewee.CompositeKey("txid", "outpoint")
 
 
-def add_spends(spends: Iterable[tuple[str, bytes, str]]) -> None:
+def add_watched_outpoints(spends: Iterable[tuple[str, bytes, str]]) -> None:
     """Store these triples (txid, outpoint, spending_txid). A triple that is stored stays unchanged."""
     for batch in chunked(spends):
         triples = ",".join(["(?,?,?)"] * len(batch))
@@ -163,7 +163,7 @@ def txids_believed_in_mempool() -> list[str]:
     return list({txid for (txid,) in database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,))})
 
 
-def spends_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
+def outpoints_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
     """Return the outpoints on which these transactions depend."""
     found = []
     for batch in chunked(txids):
@@ -184,7 +184,7 @@ def count_own_inputs(txids: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def forget_spends(txids: Iterable[str], tip_height: int) -> None:
+def forget_outpoints_of(txids: Iterable[str], tip_height: int) -> None:
     """Delete the outpoints of transactions that pay only closed requests, and that are buried or gone.
 
     A reorg can still replace a transaction that is not buried. An open request needs the outpoints of each
@@ -212,8 +212,8 @@ def note_gaps(outputs: Iterable[Output], now: datetime) -> None:
         Output.update(gone_since=now).where(Output.id.in_(batch)).execute()
 
 
-def all_spends() -> Iterator[tuple[str, bytes, str]]:
-    """Yield all triples of `add_spends`. Equal txids are the same string object, to save memory."""
+def all_watched_outpoints() -> Iterator[tuple[str, bytes, str]]:
+    """Yield the triples of `add_watched_outpoints`. Equal txids are one string object, to save memory."""
     interned: dict[str, str] = {}
     query = "SELECT txid, outpoint, spending_txid FROM watched_outpoint"
     rows = stream(database.connection(), query) if is_sqlite() else database.execute_sql(query)

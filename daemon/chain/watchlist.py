@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon.chain.address_filter import Addresses
-from models.output import add_spends, all_spends
+from models.output import add_watched_outpoints, all_watched_outpoints
 from payments.transaction import Transaction
 
 
@@ -20,7 +20,7 @@ class PayingTransaction:
 class Watchlist:
     """Our addresses, and the outpoints that our payments depend on.
 
-    The outpoints mirror the `spend` table, which has no rows for payments that are buried deep.
+    The outpoints mirror the table `watched_outpoint`, which has no rows for payments that are buried deep.
     """
 
     def __init__(self) -> None:
@@ -31,13 +31,13 @@ class Watchlist:
         After a reorg, payments may depend on more transactions. The value is true at the start, because an
         earlier process may have seen a reorg.
         """
-        self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
+        self._spenders: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:
         """Read the outpoints from the database."""
-        self._spends.clear()
-        for txid, outpoint, spender in all_spends():
-            self._spends[outpoint][txid] = spender
+        self._spenders.clear()
+        for txid, outpoint, spender in all_watched_outpoints():
+            self._spenders[outpoint][txid] = spender
 
     def add(self, lineages: Mapping[str, Iterable[Transaction]]) -> None:
         """Store and watch the outpoints that each payment's lineage spends. Keys are the payments' txids."""
@@ -48,8 +48,8 @@ class Watchlist:
             for outpoint in t.inputs
         ]
         for txid, outpoint, spender in rows:
-            self._spends[outpoint][txid] = spender
-        add_spends(rows)
+            self._spenders[outpoint][txid] = spender
+        add_watched_outpoints(rows)
 
     def settle(self) -> None:
         """Note that the lineages in the mempool are up to date after a reorg."""
@@ -66,8 +66,8 @@ class Watchlist:
 
     def conflicts(self, transaction: Transaction) -> set[str]:
         """Return the txids of the payments that conflict with this transaction."""
-        spends = self._spends
-        touched = [spends[outpoint] for outpoint in transaction.inputs if outpoint in spends]
+        spenders_of = self._spenders
+        touched = [spenders_of[outpoint] for outpoint in transaction.inputs if outpoint in spenders_of]
         if not touched:
             return set()
         txid = transaction.txid
@@ -80,13 +80,13 @@ class Watchlist:
             for transaction in lineage
             if not self.conflicts(transaction).isdisjoint(replaced)
             for outpoint in transaction.inputs
-            for ours, spender in self._spends.get(outpoint, {}).items()
+            for ours, spender in self._spenders.get(outpoint, {}).items()
             if spender == transaction.txid
         }
 
     def conflicting(self, transactions: Iterable[Transaction]) -> Iterator[tuple[Transaction, set[str]]]:
         """Yield each transaction that conflicts with payments, with the txids of these payments."""
-        is_free = self._spends.keys().isdisjoint
+        is_free = self._spenders.keys().isdisjoint
         for transaction in [t for t in transactions if not is_free(t.inputs)]:
             if conflicts := self.conflicts(transaction):
                 yield transaction, conflicts

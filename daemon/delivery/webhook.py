@@ -8,7 +8,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from config import HostList, Proxy
 from daemon.net.addresses import IPAddress, is_public, is_public_name, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
-from daemon.net.http_client import HttpResponse, request
+from daemon.net.http_client import HttpResponse, exchange
 from payments.greenfield.delivery import SIGNATURE_HEADER, signature
 
 DEADLINE_SECONDS = 10.0
@@ -18,7 +18,7 @@ BTCPAY_DEADLINE_SECONDS = 30.0
 BODY_SECONDS = 1.0
 """The longest wait for the body of a response. Only the status matters. The body is read as a courtesy."""
 
-MOST_BYTES = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 GONE = 410
 
 
@@ -65,7 +65,7 @@ class WebhookSender:
         The time limit is `BTCPAY_DEADLINE_SECONDS`.
         """
         headers = {"Content-Type": "application/json", SIGNATURE_HEADER: signature(secret, body)}
-        response = self._request(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
+        response = self._exchange(url, headers, body, self._btcpay_deadline_seconds, is_public_only)
         return _accepted_status(response)
 
     def post(
@@ -85,19 +85,19 @@ class WebhookSender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": _signatures(secrets, event_reference, body, now),
         }
-        return self._request(url, headers, body, self._deadline_seconds, is_public_only)
+        return self._exchange(url, headers, body, self._deadline_seconds, is_public_only)
 
-    def _request(
+    def _exchange(
         self, url: str, headers: Mapping[str, str], body: bytes, deadline_seconds: float, is_public_only: bool
     ) -> HttpResponse:
         try:
-            return request(
+            return exchange(
                 "POST",
                 url,
                 headers=headers,
                 body=body,
                 deadline_seconds=deadline_seconds,
-                max_bytes=MOST_BYTES,
+                max_bytes=MAX_RESPONSE_BYTES,
                 proxy=self._proxy,
                 body_seconds=BODY_SECONDS,
                 may_connect=self._may_connect if is_public_only else None,

@@ -52,7 +52,7 @@ class _Target:
     path: str
 
 
-def request(
+def exchange(
     method: str,
     url: str,
     *,

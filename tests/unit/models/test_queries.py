@@ -50,14 +50,14 @@ from models.db.connection import database, disconnect
 from models.outbox import Message, delete_done, events_of, messages_of, prunable_messages
 from models.output import (
     Output,
-    add_spends,
-    all_spends,
+    add_watched_outpoints,
+    all_watched_outpoints,
     count_own_inputs,
-    forget_spends,
+    forget_outpoints_of,
+    outpoints_of,
     outputs_at,
     outputs_by_address,
     outputs_of,
-    spends_of,
     states_of,
     txids_believed_in_mempool,
     unconfirmed_outputs,
@@ -397,21 +397,23 @@ def test_outputs_are_found_by_address_and_by_transaction() -> None:
 def test_any_number_of_txids_can_be_queried() -> None:
     """PostgreSQL accepts 65,535 parameters a statement, and there may be more transactions."""
     output = new_output(new_payment())
-    add_spends([(TXID, b"outpoint", TXID)])
+    add_watched_outpoints([(TXID, b"outpoint", TXID)])
     many = [*(f"{number:064x}" for number in range(70_000)), TXID]
     assert states_of(many) == {(TXID, 0): "mempool"}
     assert outputs_of(many) == [output]
-    assert [spend.outpoint for spend in spends_of(many)] == [b"outpoint"]
+    assert [spend.outpoint for spend in outpoints_of(many)] == [b"outpoint"]
 
 
 def test_own_inputs_are_counted_without_those_of_ancestors() -> None:
     """They are forgotten together."""
     parent, other = "aa" * 32, "bb" * 32
-    add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
+    add_watched_outpoints(
+        [(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)]
+    )
     assert count_own_inputs([TXID, other, parent]) == {TXID: 2, other: 1}
-    forget_spends([TXID], tip_height=100)
+    forget_outpoints_of([TXID], tip_height=100)
     assert count_own_inputs([TXID, other, parent]) == {other: 1}
-    assert spends_of([TXID]) == []
+    assert outpoints_of([TXID]) == []
 
 
 def test_outputs_are_grouped_by_address_in_the_order_of_arrival() -> None:
@@ -486,8 +488,8 @@ def test_txids_believed_in_mempool_are_payments_and_their_replacements() -> None
 
 def test_equal_txids_of_spends_share_one_string() -> None:
     """A payment may depend on thousands of outpoints, so this saves memory."""
-    add_spends([("ab" * 32, bytes([n]), "ab" * 32) for n in range(3)])
-    assert len({id(name) for txid, _, spender in all_spends() for name in (txid, spender)}) == 1
+    add_watched_outpoints([("ab" * 32, bytes([n]), "ab" * 32) for n in range(3)])
+    assert len({id(name) for txid, _, spender in all_watched_outpoints() for name in (txid, spender)}) == 1
 
 
 def test_the_newest_blocks_are_kept() -> None:
