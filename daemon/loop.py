@@ -37,9 +37,9 @@ from daemon.node.checks import (
     wallet_problems,
 )
 from daemon.node.client import Bitcoind
+from daemon.node.errors import NodeError, RpcError
 from daemon.node.feed import Batch, Feed
 from daemon.node.feed_checks import LOOK_SECONDS, find_feed
-from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
 from daemon.state import LoopState
 from daemon.worker import Stopping
