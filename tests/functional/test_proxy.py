@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from admin.sellers import add_seller
+from admin.seller.command import add_seller
 from models.db.connection import disconnect
 from regtest.node import RegtestNode
 from tests.functional.conftest import MerchantMaker
