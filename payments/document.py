@@ -11,7 +11,7 @@ Document = Mapping[str, Any]
 """A payment request as `payment_document` returns it."""
 
 
-class Request(Protocol):
+class StoredRequest(Protocol):
     """The fields of a stored payment request that are read. `models.payment.PaymentRequest` has them."""
 
     reference: str
@@ -57,7 +57,7 @@ class Part(Protocol):
 
 
 def payment_document(
-    request: Request,
+    request: StoredRequest,
     address: str,
     parts: Iterable[Part],
     *,

@@ -69,7 +69,7 @@ class LinkFacts:
         )
 
 
-def facts_of(link: Link) -> LinkFacts:
+def link_facts(link: Link) -> LinkFacts:
     """Return the link with what its requests brought. Must run in the snapshot that read the link."""
     return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
 

@@ -10,7 +10,7 @@ import pytest
 
 from models.output import outputs_at
 from models.payment import ANY_HEIGHT, PaymentRequest, payment_by_reference
-from payments.greenfield.facts import InvoiceFacts, facts_of
+from payments.greenfield.facts import InvoiceFacts, invoice_facts
 from payments.greenfield.state import state_of
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
@@ -58,7 +58,7 @@ def state(till: Merchant, order: Order) -> str:
         row = payment_by_reference(order.id)
         assert row is not None
         received = [output.received_output for output in outputs_at(row.address_id)]
-        facts: InvoiceFacts = facts_of(row, "", received, tip_height=10**6)
+        facts: InvoiceFacts = invoice_facts(row, "", received, tip_height=10**6)
         return state_of(facts).status.value
 
 

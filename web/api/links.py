@@ -12,7 +12,7 @@ from config import Settings
 from models.daemon_status import known_network
 from models.db.connection import fetch_all, get_row, snapshot
 from models.link import Link, link_by_reference
-from models.queries.links import facts_of
+from models.queries.links import link_facts
 from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
@@ -128,6 +128,6 @@ def documents_of_links(links: Sequence[Link], settings: Settings, now: datetime)
     """Return the documents in the given order. Must run in the snapshot that read the links."""
     network, public_url = known_network(), settings.public_url
     return [
-        cast(PaymentLink, facts_of(link).document(now, network=network, public_url=public_url))
+        cast(PaymentLink, link_facts(link).document(now, network=network, public_url=public_url))
         for link in links
     ]
