@@ -67,7 +67,7 @@ def test_a_daemon_with_a_proxy_looks_up_no_name(
             SMTP_URL=f"smtp://mail.example:{smtp.port}?starttls=never",
         ).open()
         webhook = f"http://shop.example:{shop.port}/hook"
-        till.installation.managed("seller", "set", SELLER, "--webhook-url", webhook)
+        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", webhook)
         order = till.request(confirmations=0)
         customer.pay(order.address, order.amount_sats)
         order.wait("confirmed")
