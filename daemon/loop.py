@@ -98,7 +98,7 @@ class Loop:
         self._counters = counters
         self._health = HealthReporter(feed, pool, (pool, outbox_worker, rates), lock, manager, counters)
 
-        node.while_waiting(self._pulse)
+        node.on_wait(self._pulse)
         self._watch = Watchlist()
         self._blocks = BlockHandler(node, self._watch, self._pulse)
         self._restored = RestoredDatabase(DescriptorPool(settings, node, _now, should_stop))

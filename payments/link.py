@@ -6,8 +6,8 @@ Anybody can pay a reusable link, any number of times, so this module only adds u
 A single-use link is an invoice. Several requests may pay it in parts, at different prices. So the parts add
 up in the link's currency. Each request is worth the satoshis that count for it, at its own price, rounded
 down, and at most its amount. The satoshis that count are those of the live outputs that came in time, or that
-were accepted. A covered request settles its whole amount, even if the operator's tolerance allows a little
-less.
+were accepted. A covered request covers its whole amount of the link, even if the operator's tolerance allows
+a little less.
 
     open        an amount remains
     processing  nothing remains, or less than the network relays, but not all of the money is confirmed
@@ -65,8 +65,8 @@ class LinkPart:
         return min(self.asked, round_down(exact_fiat(self.counted_sats, self.price), self.currency))
 
     @property
-    def settled(self) -> Decimal:
-        """Return the part of the link's amount that this request settles."""
+    def covered_amount(self) -> Decimal:
+        """Return the part of the link's amount that this request covers."""
         return self.asked if self.is_covered else self.worth
 
 
@@ -94,8 +94,8 @@ def balance(
     wanted = counted[0].asked if amount is None and counted else amount
     if is_reusable or wanted is None:
         return LinkBalance(paid, None, is_covered=False)
-    settled = sum((part.settled for part in counted), Decimal(0))
-    remaining = round_down(max(wanted - settled, Decimal(0)), currency)
+    covered = sum((part.covered_amount for part in counted), Decimal(0))
+    remaining = round_down(max(wanted - covered, Decimal(0)), currency)
     is_small = bool(counted and remaining) and fiat_to_sats(remaining, counted[-1].price) < DUST_LIMIT_SATS
     return LinkBalance(paid, remaining, is_covered=not remaining or is_small)
 

@@ -220,12 +220,12 @@ def assess(
     terms: Terms, outputs: Iterable[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> Assessment:
     """Return the assessment of a request from its facts. An output of 0 satoshis is no payment."""
-    distinct = {(r.txid, r.vout): r for r in outputs if r.is_live and r.amount_sats}
-    live = sorted(distinct.values(), key=lambda r: r.first_seen_order)
-    counted = [r for r in live if terms.accepts(r)]
+    distinct = {(o.txid, o.vout): o for o in outputs if o.is_live and o.amount_sats}
+    live = sorted(distinct.values(), key=lambda o: o.first_seen_order)
+    counted = [o for o in live if terms.accepts(o)]
     received_sats = _total(live)
     is_covered = _total(counted) >= terms.needed_sats
-    is_in_time = _total(r for r in live if r.present_since <= terms.expires_at) >= terms.needed_sats
+    is_in_time = _total(o for o in live if o.present_since <= terms.expires_at) >= terms.needed_sats
     is_expired = as_of > terms.expires_at
     covered_height = _covered_height(counted, terms.needed_sats) if is_covered else None
     confirmed_height = _confirmed_height(counted, terms) if is_covered else float("inf")
@@ -294,12 +294,12 @@ def events_between(
 
 def covered_since(outputs: Iterable[ReceivedOutput], needed_sats: int) -> datetime | None:
     """Return the time from which live outputs have covered the request without a gap, or None."""
-    last = _last_needed(sorted(outputs, key=lambda r: r.present_since), needed_sats)
+    last = _last_needed(sorted(outputs, key=lambda o: o.present_since), needed_sats)
     return last.present_since if last else None
 
 
 def _total(outputs: Iterable[ReceivedOutput]) -> int:
-    return sum(r.amount_sats for r in outputs)
+    return sum(o.amount_sats for o in outputs)
 
 
 def _last_needed(outputs: Iterable[ReceivedOutput], needed_sats: int) -> ReceivedOutput | None:
@@ -314,13 +314,13 @@ def _last_needed(outputs: Iterable[ReceivedOutput], needed_sats: int) -> Receive
 
 def _covered_height(counted: list[ReceivedOutput], needed_sats: int) -> int | None:
     """Return the block height of the output that completes the cover, if the deepest outputs count first."""
-    last = _last_needed(sorted(counted, key=lambda r: r.depth_order), needed_sats)
+    last = _last_needed(sorted(counted, key=lambda o: o.depth_order), needed_sats)
     return last.block_height if last else None
 
 
 def _confirmed_height(counted: list[ReceivedOutput], terms: Terms) -> float:
     """Return the tip height from which confirmed outputs cover the request."""
-    heights = sorted((r.confirmed_height(terms.confirmations_required), r.amount_sats) for r in counted)
+    heights = sorted((o.confirmed_height(terms.confirmations_required), o.amount_sats) for o in counted)
     total = 0
     for height, amount_sats in heights:
         total += amount_sats
@@ -357,7 +357,7 @@ def _status_covered(
 def _is_closed(
     terms: Terms, status: Status, live: list[ReceivedOutput], tip_height: int, as_of: datetime
 ) -> bool:
-    if status not in (Status.CONFIRMED, Status.EXPIRED) or any(r.block_height is None for r in live):
+    if status not in (Status.CONFIRMED, Status.EXPIRED) or any(o.block_height is None for o in live):
         return False
     if as_of > terms.monitored_until:
         return True
@@ -366,13 +366,13 @@ def _is_closed(
 
 def _closing_height(live: list[ReceivedOutput]) -> int:
     """Return the tip height at which each live output is deep enough to close the request."""
-    return max(r.block_height for r in live if r.block_height is not None) + CLOSING_DEPTH - 1
+    return max(o.block_height for o in live if o.block_height is not None) + CLOSING_DEPTH - 1
 
 
 def _next_height(status: Status, confirmed_height: float, live: list[ReceivedOutput]) -> int | None:
     if status in (Status.RECEIVED, Status.CONFIRMING):
         return None if isinf(confirmed_height) else int(confirmed_height)
-    if status is Status.CONFIRMED and all(r.block_height is not None for r in live):
+    if status is Status.CONFIRMED and all(o.block_height is not None for o in live):
         return _closing_height(live)
     return None
 

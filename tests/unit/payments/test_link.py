@@ -82,7 +82,7 @@ def test_parts_add_up_to_no_more_and_no_less_than_came(drawn: tuple[str, list[Li
         exact = exact_fiat(each.counted_sats, each.price)
         assert each.worth <= exact
         assert each.worth > exact - unit or each.worth == each.asked
-        assert each.worth == each.settled, "without a tolerance, a part settles exactly what came"
+        assert each.worth == each.covered_amount, "without a tolerance, a part covers exactly what came"
     found = balance(None, currency, parts, is_reusable=True)
     assert found.paid == sum(each.worth for each in parts)
     assert (found.remaining, found.is_covered) == (None, False)
@@ -296,4 +296,4 @@ def test_no_part_changes_its_link_between_two_assessments(
     later = TIP + blocks
     if found.reassess_at_height is None or later < found.reassess_at_height:
         before, after = each.confirmed(TIP), each.confirmed(later)
-        assert before.settled == after.settled
+        assert before.covered_amount == after.covered_amount
