@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from config import Settings
 from models.daemon_status import known_network
@@ -13,6 +12,7 @@ from models.payment import PaymentRequest
 from models.queries.links import link_facts, part_facts, single_use_links
 from models.webhook import STANDARD, webhooks_for
 from payments.link import LinkEvent, is_paid, link_event
+from payments.link_document import LinkDocument
 from payments.notifications import should_email_operator
 
 
@@ -23,7 +23,7 @@ class LinkChange:
     link: Link
     payment: PaymentRequest
     event: LinkEvent
-    document: dict[str, Any]
+    document: LinkDocument
 
 
 def store_link_changes(

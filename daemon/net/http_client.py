@@ -29,7 +29,7 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """The final response. `date` is its Date header.
 
     `defect` is the reason why `body` is not complete, or None if `body` is complete.
@@ -63,7 +63,7 @@ def exchange(
     proxy: Proxy | None,
     body_seconds: float | None = None,
     may_connect: MayConnect | None = None,
-) -> Answer:
+) -> HttpResponse:
     """Send one request on a new connection. Return the response with at most `max_bytes` of its body.
 
     `deadline_seconds` is the limit for everything, from the look-up of the name to the last byte. The proxy
@@ -93,7 +93,7 @@ class _Reader:
         self._ends_at = ends_at
         self._head = b""
 
-    def answer(self, max_bytes: int, body_seconds: float | None) -> Answer:
+    def answer(self, max_bytes: int, body_seconds: float | None) -> HttpResponse:
         """Return the first response that is not informational (1xx). Raise OSError or ProtocolError."""
         try:
             response = self._response()
@@ -102,13 +102,13 @@ class _Reader:
                 raise ConnectionResetError(errno.ECONNRESET, "closed without an answer") from error
             # h11 refuses some headers that real servers send.
             if (line := _STATUS_LINE.match(self._head)) and _BLANK_LINE.search(self._head):
-                return Answer(int(line[1]), b"", "an answer with malformed headers")
+                return HttpResponse(int(line[1]), b"", "an answer with malformed headers")
             raise
         if body_seconds is not None:
             self._ends_at = min(self._ends_at, time.monotonic() + body_seconds)
         body, defect = self._body(max_bytes)
         dates = [value.decode("latin-1") for name, value in response.headers if name == b"date"]
-        return Answer(response.status_code, body, defect, dates[0] if dates else None)
+        return HttpResponse(response.status_code, body, defect, dates[0] if dates else None)
 
     def _response(self) -> h11.Response:
         while not isinstance(event := self._next_event(), h11.Response):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from config import Settings
 from config.rates import has_currency, with_currency
 from config.types import CUSTOM_SOURCE
-from daemon.net.http_client import Answer, exchange
+from daemon.net.http_client import HttpResponse, exchange
 from daemon.rates.sources import (
     NoRates,
     OldRates,
@@ -88,7 +88,7 @@ class _SourceClient:
             raise NoRates("the responses contain no prices at RATE_PATH_CUSTOM")
         return Rates(prices)
 
-    def _ask(self, url: str) -> Answer:
+    def _ask(self, url: str) -> HttpResponse:
         header = self._settings.rate_headers.get(self._name)
         answer = exchange(
             "GET",
@@ -106,7 +106,7 @@ class _SourceClient:
         return answer
 
 
-def _body(answer: Answer) -> bytes:
+def _body(answer: HttpResponse) -> bytes:
     if answer.status != 200:
         raise NoRates(f"HTTP {answer.status}")
     if answer.defect is not None:

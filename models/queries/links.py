@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from models.db.connection import (
     chunked,
@@ -17,7 +16,7 @@ from models.link import Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
-from payments.link_document import link_document
+from payments.link_document import LinkDocument, link_document
 from payments.money import from_units
 from payments.status import Status
 
@@ -54,7 +53,7 @@ class LinkFacts:
             now=now,
         )
 
-    def document(self, now: datetime, *, network: str | None, public_url: str) -> dict[str, Any]:
+    def document(self, now: datetime, *, network: str | None, public_url: str) -> LinkDocument:
         """Return the document of the link."""
         return link_document(
             self.link,

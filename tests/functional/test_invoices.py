@@ -31,11 +31,11 @@ def till(make_till: MerchantMaker) -> Merchant:
 def shop(till: Merchant) -> Iterator[Endpoint]:
     """Start a shop, and make it the seller's endpoint of BTCPay's kind."""
     with Endpoint(answers(200)) as endpoint:
-        made = till.installation.managed(
+        made = till.installation.manage_json(
             "webhook", "add", SELLER, endpoint.url, "--kind", "btcpay", "--secret", SECRET
         )
         yield endpoint
-        till.installation.managed("webhook", "remove", made["webhook_id"])
+        till.installation.manage_json("webhook", "remove", made["webhook_id"])
 
 
 def received(shop: Endpoint, order: Order) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import PlainValidator
@@ -127,7 +127,4 @@ def stored_link_document(link: Link, settings: Settings, now: datetime) -> Payme
 def documents_of_links(links: Sequence[Link], settings: Settings, now: datetime) -> list[PaymentLink]:
     """Return the documents in the given order. Must run in the snapshot that read the links."""
     network, public_url = known_network(), settings.public_url
-    return [
-        cast(PaymentLink, link_facts(link).document(now, network=network, public_url=public_url))
-        for link in links
-    ]
+    return [link_facts(link).document(now, network=network, public_url=public_url) for link in links]

@@ -6,7 +6,7 @@ import click
 
 from admin.cli import answer, facts, json_option, open_settings_and_database
 from admin.money_request import page_with_qr_code, problems_as_errors
-from admin.seller_choice import seller_argument, seller_named
+from admin.seller.choice import seller_argument, seller_named
 from admin.terminal import readable_time
 from models.daemon_status import known_network
 from models.db.connection import database
