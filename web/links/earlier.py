@@ -21,8 +21,8 @@ class EarlierPayment:
 def earlier_payment(link: Link) -> EarlierPayment | None:
     """Return the earlier payment of a single-use link that its payer has to look at, or None.
 
-    It is the newest request with a dropped transaction. Otherwise it is the link's newest request, if that has
-    expired without any transaction, and Nodetill still monitors it.
+    It is the newest request with a dropped transaction. Otherwise it is the link's newest request, if it has
+    expired without any transaction and Nodetill still monitors it.
     """
     if link.is_reusable:
         return None

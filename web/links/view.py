@@ -45,8 +45,8 @@ class PublicLink:
 class PartRow:
     """A request of an invoice to which money came. `number` is short for `reference`.
 
-    `txid` is None while no transaction pays it. `received_at` is the time from which its whole amount has been
-    there, or None.
+    `txid` is None while no transaction pays it. `received_at` is the time from which its whole amount has
+    been there, or None.
     """
 
     reference: str
