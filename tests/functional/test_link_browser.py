@@ -136,7 +136,9 @@ def test_a_paid_invoice_on_paper_is_a_receipt(shop: LinkShop, open_page: OpenPag
     shop.pay(request, depth=6)
     page = open_page(f"/l/{link_id}")
     row = PaymentRequest.get_by_id(request.id)
-    whole = [page.get_by_text(text, exact=True) for text in (row.reference, row.txid, "help@alpaca.example")]
+    whole = [
+        page.get_by_text(text, exact=True) for text in (row.reference, str(row.txid), "help@alpaca.example")
+    ]
     whole += [page.get_by_text(name, exact=True) for name in ("Confirmed", "Received at")]
     for each in whole:
         expect(each).to_be_hidden()
