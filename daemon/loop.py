@@ -140,8 +140,6 @@ class Loop:
             self._health.tell_ready()
 
     def _step(self, batch: Batch) -> None:
-        if not self._watch.addresses.is_read:
-            self._watch.addresses.read_on()
         if time.monotonic() >= self._reconcile_at:
             self._reconcile()
         elif self._tip is None:
@@ -333,8 +331,6 @@ class Loop:
         return min(max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds), MAX_PAUSE_SECONDS, usual)
 
     def _poll_seconds(self) -> float:
-        if not self._watch.addresses.is_read and self._health.state is not LoopState.OUT_OF_TOUCH:
-            return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
     def _enter_waiting(self, reason: str) -> None:

@@ -265,7 +265,7 @@ class BlockHandler:
         new = {
             match.transaction.txid
             for match in matches
-            if any((match.transaction.txid, vout) not in known for vout, _, _ in match.outputs)
+            if any((match.transaction.txid, paid.vout) not in known for paid in match.outputs)
         }
         asked = new if new and is_bitcoind_used() else ()
         times = {txid: self._node.wallet_received_at(txid) for txid in asked}
