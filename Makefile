@@ -26,9 +26,9 @@
 #              long a fault hides a payment
 
 PYTHON ?= python3
-# Most functional tests wait for a server, and most unit tests do not.
+# Most functional tests wait for a server, and most unit tests do not. A worker collects the tests for some seconds.
 TEST_WORKERS ?= 6
-UNIT_WORKERS ?= 4
+UNIT_WORKERS ?= 3
 DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=

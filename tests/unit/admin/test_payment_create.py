@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 from admin.main import manage
 from config import load_settings
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.payment import PaymentRequest, payment_by_reference
 from tests.support.prepared_database import open_prepared
 from tests.support.web_server import stock
@@ -29,7 +28,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     def create(*words: str) -> Result:
         disconnect()
         result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["payment", "create", *words])
-        open_database(database_url)
+        open_prepared(database_url)
         return result
 
     yield create
