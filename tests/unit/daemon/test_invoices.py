@@ -16,7 +16,7 @@ from daemon.chain.statuses import Assessor
 from daemon.commands import CommandHandler
 from daemon.counters import Counters
 from models.command import pending_commands, request_marking
-from models.db.connection import database, disconnect, new_row
+from models.db.connection import database, disconnect
 from models.db.schema import open_database
 from models.decision import DecidedBy, decisions_of
 from models.outbox import Message
@@ -333,4 +333,4 @@ def test_only_new_reported_or_marked_invoices_may_have_events_of_their_own() -> 
         ({"revision": 3, "marked": "settled"}, True),
         ({"revision": 3, "invoice_reported": {}}, True),
     ):
-        assert may_have_events(new_row(PaymentRequest, **values)) is may
+        assert may_have_events(PaymentRequest(**values)) is may
