@@ -143,7 +143,7 @@ class PaymentRequest(Table):
         return LinkPart(Decimal(self.amount_fiat), self.currency, Decimal(self.price), sats, is_covered)
 
     @property
-    def standing(self) -> LastKnownState:
+    def last_known_state(self) -> LastKnownState:
         """Return the state that the seller and the operator have received."""
         return LastKnownState(
             status=Status(self.status),

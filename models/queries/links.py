@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from models.db.connection import (
     chunked,
@@ -18,7 +17,7 @@ from models.link import Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
-from payments.link_document import link_document
+from payments.link_document import LinkDocument, link_document
 from payments.money import from_units
 from payments.status import Status
 
@@ -55,7 +54,7 @@ class LinkFacts:
             now=now,
         )
 
-    def document(self, now: datetime, *, network: str | None, public_url: str) -> dict[str, Any]:
+    def document(self, now: datetime, *, network: str | None, public_url: str) -> LinkDocument:
         """Return the document of the link."""
         return link_document(
             self.link,
@@ -69,7 +68,7 @@ class LinkFacts:
         )
 
 
-def facts_of(link: Link) -> LinkFacts:
+def link_facts(link: Link) -> LinkFacts:
     """Return the link with what its requests brought. Must run in the snapshot that read the link."""
     return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
 
@@ -116,7 +115,7 @@ def part_facts(link: Link) -> list[PartFacts]:
             row.currency,
             Decimal(row.price),
             row.terms,
-            tuple(output.receipt for output in outputs.get(row.address_id, ())),
+            tuple(output.received_output for output in outputs.get(row.address_id, ())),
             is_confirmed=row.status == Status.CONFIRMED,
         )
         for row in rows

@@ -250,9 +250,12 @@ class View:
         return TransactionRow(txid, transaction_url(txid, self.facts.network, self.explorer_url), amount)
 
     def _say(self, key: str) -> str:
+        return self.filled(self.language.words[key])
+
+    def filled(self, text: str) -> str:
+        """Return a text with the numbers of this payment filled in."""
         facts = self.facts
-        return self.language.say(
-            key,
+        return text.format(
             received=bitcoin(facts.received_sats),
             due=bitcoin(facts.due_sats),
             overpaid=bitcoin(facts.overpaid_sats),

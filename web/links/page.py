@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from models.daemon_status import known_network
 from models.db.connection import snapshot
 from models.link import link_by_reference
-from models.queries.links import LinkFacts, facts_of
+from models.queries.links import LinkFacts, link_facts
 from models.seller import seller_by_id
 from payments.link_document import link_url
 from web.checkout.page import qr_svg
@@ -61,7 +61,7 @@ def link_page(
 ) -> Content:
     """Return the page of a link. With `error`, the field for the amount has this error."""
     with snapshot():
-        facts: LinkFacts = facts_of(public.link)
+        facts: LinkFacts = link_facts(public.link)
     return page(
         _PAGE,
         language,
