@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import models
-from admin import database_copy as duplicate
-from admin.database_copy import TABLES
+from admin.database import copy as duplicate
+from admin.database.copy import TABLES
 from manage import manage
 from models.address import Address, newest_address_id
 from models.block import Block
@@ -311,7 +311,7 @@ def test_a_changed_row_is_found_and_nothing_kept(
         duplicate.copy_rows(source, target, advance)
         target.execute_sql("UPDATE payment_request SET note = 'another' WHERE reference = 'PR-2'")
 
-    monkeypatch.setattr("admin.database.copy_rows", copy_and_change)
+    monkeypatch.setattr("admin.database.command.copy_rows", copy_and_change)
     assert "row 2 of the table payment_request differs from its original" in refusal(
         copy(old_url, "--to", new_url)
     )
@@ -323,7 +323,7 @@ def test_a_missing_row_is_found(old_url: str, new_url: str, monkeypatch: pytest.
         duplicate.copy_rows(source, target, advance)
         target.execute_sql("DELETE FROM rate WHERE source = 'kraken'")
 
-    monkeypatch.setattr("admin.database.copy_rows", copy_and_lose)
+    monkeypatch.setattr("admin.database.command.copy_rows", copy_and_lose)
     assert "row 2 of the table rate differs from its original" in refusal(copy(old_url, "--to", new_url))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from admin import webhooks
+from admin.webhook import command as webhooks
 from manage import manage
 from models.command import DaemonCommand
 from models.daemon_status import beat
@@ -143,7 +143,7 @@ def test_a_test_waits_for_the_answer(
         add_test_message(Webhook.get(), {"type": "InvoiceCreated"}, "__test__1__test__", now)
         add_delivery(Message.get(), now, code, None if code == 200 else f"HTTP {code}")
 
-    monkeypatch.setattr("admin.webhooks.time.sleep", answer)
+    monkeypatch.setattr("admin.webhook.command.time.sleep", answer)
     result = run("test", found["webhook_id"], "--json")
     assert result.exit_code == exit_code
     assert json.loads(result.stdout)["http_code"] == code

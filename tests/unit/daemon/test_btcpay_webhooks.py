@@ -115,7 +115,7 @@ def test_an_attempt_that_is_not_stored_is_repeated_with_its_id(shop: Shop) -> No
     shop.outbox.work()
     shop.outbox.clock.advance(5)
     begun = shop.outbox.new_worker(start_thread=lambda work: work())
-    begun.take_turn()
+    begun.run_once()
     shop.outbox.work()
     references = [given["event"]["deliveryId"] for given in shop.outbox.webhooks.given]
     assert len(references) == 3

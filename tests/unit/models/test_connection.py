@@ -137,7 +137,7 @@ def test_every_status_and_event_fits_its_column(opened: str) -> None:
     payment = new_payment()
     for status in Status:
         PaymentRequest.update(status=status.value).execute()
-        assert PaymentRequest.get_by_id(payment.id).standing.status is status
+        assert PaymentRequest.get_by_id(payment.id).last_known_state.status is status
     for number, event in enumerate(EventType):
         assert new_event(payment, type=event.value, reference=f"evt_{number:032x}").type == event
 
