@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import click
 
 from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
-from admin.payment_create import option_words, qr_code
-from admin.seller_choice import seller_named
+from admin.money_request import page_with_qr_code, problems_as_errors
+from admin.seller.choice import seller_argument, seller_named
 from admin.terminal import printable, readable_time, table
+from models.daemon_status import known_network
 from models.db.connection import database, get_row, snapshot
 from models.link import Link, link_by_reference
 from payments.money import format_btc
@@ -16,7 +17,6 @@ from web.api.link_forms import LinkForm
 from web.api.link_schemas import PaymentLink
 from web.api.links import LinkFilters, documents_of_links, links_page, stored_link_document
 from web.api.new_link import end_link, make_link
-from web.http.responses import Problem
 
 LONGEST_LIST = 200
 MAX_SHOWN_TITLE = 40
@@ -39,7 +39,7 @@ def link() -> None:
 
 
 @link.command()
-@click.argument("seller_id", metavar="SELLER")
+@seller_argument
 @click.argument("title", metavar="TITLE")
 @click.argument("currency", metavar="CURRENCY")
 @click.option("--amount", "amount_fiat", metavar="AMOUNT", help="The amount. Without it, the payer chooses.")
@@ -80,13 +80,12 @@ def create(
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:
         seller = seller_named(seller_id)
-        try:
+        with problems_as_errors(_ARGUMENTS):
             row = make_link(read_form(LinkForm, body), seller.id, settings, now, database.atomic)
-        except Problem as problem:
-            raise CommandError(option_words(problem, _ARGUMENTS)) from problem
         with snapshot():
             found = stored_link_document(row, settings, now)
-    answer(found, f"{_page(found)}\n\n{qr_code(found['url'])}", as_json)
+        network = known_network()
+    answer(found, page_with_qr_code(_page(found), found["url"], network), as_json)
 
 
 @link.command("list")

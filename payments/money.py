@@ -13,7 +13,7 @@ MAX_MONEY_SATS = 21_000_000 * SATS_PER_BTC
 BITCOIN_UNITS: Mapping[str, Decimal] = MappingProxyType({"BTC": Decimal(1), "SAT": Decimal(SATS_PER_BTC)})
 """The price of one bitcoin in its own units, which need no source."""
 
-DIGITS_BEFORE_POINT = 12
+MAX_DIGITS_BEFORE_POINT = 12
 MAX_NUMBER_CHARACTERS = 1000
 
 # This context raises an error instead of rounding. It does not depend on the context of the program.
@@ -63,8 +63,8 @@ def read_amount(value: str | int | Decimal, currency: str) -> Decimal:
         raise AmountError("must be a plain decimal number such as 135.99: no sign, exponent or spaces")
     if amount <= 0:
         raise AmountError("must be more than 0")
-    if amount >= 10**DIGITS_BEFORE_POINT:
-        raise AmountError(f"must have at most {DIGITS_BEFORE_POINT} digits before the point")
+    if amount >= 10**MAX_DIGITS_BEFORE_POINT:
+        raise AmountError(f"must have at most {MAX_DIGITS_BEFORE_POINT} digits before the point")
     if _decimals(amount) <= max_decimals:
         return amount
     try:

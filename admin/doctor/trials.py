@@ -10,8 +10,8 @@ from daemon.delivery.cures import START_PROXY
 from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender, is_accepted
-from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, reason
-from daemon.net.http_client import Answer
+from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, printable_line
+from daemon.net.http_client import HttpResponse
 from models.seller import Seller
 from models.webhook import first_standard_webhook
 from payments.notifications import message_id, trial_body
@@ -66,8 +66,8 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     return _of_answer(seller_id, answer)
 
 
-def _of_answer(seller_id: str, answer: Answer) -> Finding:
-    text = reason(answer.body.decode("utf-8", "replace"))
+def _of_answer(seller_id: str, answer: HttpResponse) -> Finding:
+    text = printable_line(answer.body.decode("utf-8", "replace"))
     shown = f"{seller_id} answered HTTP {answer.status}{f': {text}' if text else ''}"
     if is_accepted(answer):
         return ok(WEBHOOK, shown)

@@ -28,7 +28,7 @@ from daemon.progress import Progress
 from daemon.unit_of_work import unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.output import Output, forget_spends, states_of, txids_in_blocks
+from models.output import Output, forget_outpoints_of, states_of, txids_in_blocks
 from models.payment import PaymentRequest
 from models.wallet import is_bitcoind_used
 from payments.status import CLOSING_DEPTH
@@ -229,9 +229,9 @@ class BlockHandler:
                 connected.append(tip)
             # One statement for all blocks saves a round trip to PostgreSQL for each small block.
             add_blocks(connected)
-            # The spends of payments to an open request are deleted when the request closes.
+            # The outpoints of payments to an open request are deleted when the request closes.
             buried = tip.height - CLOSING_DEPTH + 1
-            forget_spends(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
+            forget_outpoints_of(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
             forget_old_blocks(tip.height)
         log.info(
             "block connected" if len(blocks) == 1 else "blocks connected",
@@ -265,7 +265,7 @@ class BlockHandler:
         new = {
             match.transaction.txid
             for match in matches
-            if any((match.transaction.txid, vout) not in known for vout, _, _ in match.outputs)
+            if any((match.transaction.txid, paid.vout) not in known for paid in match.outputs)
         }
         asked = new if new and is_bitcoind_used() else ()
         times = {txid: self._node.wallet_received_at(txid) for txid in asked}

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from config import Settings
 from models.daemon_status import known_network
 from models.link import Link, mark_paid
 from models.outbox import add_email, add_event, add_webhook_message
 from models.payment import PaymentRequest
-from models.queries.links import facts_of, part_facts, single_use_links
+from models.queries.links import link_facts, part_facts, single_use_links
 from models.webhook import STANDARD, webhooks_for
 from payments.link import LinkEvent, is_paid, link_event
+from payments.link_document import LinkDocument
 from payments.notifications import should_email_operator
 
 
@@ -23,7 +23,7 @@ class LinkChange:
     link: Link
     payment: PaymentRequest
     event: LinkEvent
-    document: dict[str, Any]
+    document: LinkDocument
 
 
 def store_link_changes(
@@ -61,5 +61,5 @@ def _change(
     if event is None:
         return None
     mark_paid(link, now if is_paid_now else None)
-    document = facts_of(link).document(now, network=known_network(), public_url=settings.public_url)
+    document = link_facts(link).document(now, network=known_network(), public_url=settings.public_url)
     return LinkChange(link, payment, event, document)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.chain.watchlist import PayingTransaction, Watchlist
+from daemon.chain.watchlist import PaidOutput, PayingTransaction, Watchlist
 from daemon.output_log import log_output
 from models.address import retire
 from models.daemon_status import daemon_report
@@ -156,51 +156,34 @@ def _store_outputs(
     **location: object,
 ) -> None:
     """Insert the outputs that are not `known`. Restart the age of outputs that were gone."""
-    stored = [(row, known.get((match.transaction.txid, row[0]))) for row in match.outputs]
+    stored = [(paid, known.get((match.transaction.txid, paid.vout))) for paid in match.outputs]
     if all(output is not None and output.gone_since is None for _, output in stored):
         return
-    payments = payments_at({address_id for _, _, address_id in match.outputs})
+    payments = payments_at({paid.address_id for paid in match.outputs})
     inherited = _inherited(match, lineage, payments, watch)
     looked_at = daemon_report().complete_look_at
-    for row, output in stored:
-        payment = payments.get(row[2])
+    for paid, output in stored:
+        payment = payments.get(paid.address_id)
         floors = [looked_at, payment.created_at if payment else None]
         if output is None:
             moment = _bounded(sighting.first, sighting.now, *floors)
-            _insert(match.transaction, row, moment, inherited.get(row[2], moment), **location)
+            since = min(moment, inherited.get(paid.address_id, moment))
+            _insert(match.transaction, paid, first_seen_at=moment, present_since=since, **location)
         elif output.gone_since is not None:
             moment = _bounded(sighting.back, sighting.now, *floors, output.gone_since)
-            since = min(moment, inherited.get(row[2], moment))
+            since = min(moment, inherited.get(paid.address_id, moment))
             Output.update(present_since=since, gone_since=None).where(Output.id == output.id).execute()
-    address_ids = {row[2] for row, output in stored if output is None}
+    address_ids = {paid.address_id for paid, output in stored if output is None}
     if mark_for_reassessment(address_ids) < len(address_ids):
         retire(address_ids, sighting.now)
         # A request may have claimed an address just before the address could be retired.
         mark_for_reassessment(address_ids)
 
 
-def _insert(
-    transaction: Transaction,
-    row: tuple[int, int, int],
-    first_seen_at: datetime,
-    inherited: datetime,
-    **location: object,
-) -> None:
-    vout, amount_sats, address_id = row
-    txid = transaction.txid
-    insert(
-        Output,
-        address=address_id,
-        txid=txid,
-        vout=vout,
-        amount_sats=amount_sats,
-        first_seen_at=first_seen_at,
-        present_since=min(first_seen_at, inherited),
-        is_coinbase=not transaction.inputs,
-        **location,
-    )
-    height = location.get("block_height")
-    log_output("output seen", address_id, txid=txid, vout=vout, amount_sats=amount_sats, block_height=height)
+def _insert(transaction: Transaction, paid: PaidOutput, **values: object) -> None:
+    facts = {"txid": transaction.txid, "vout": paid.vout, "amount_sats": paid.amount_sats}
+    insert(Output, address=paid.address_id, is_coinbase=not transaction.inputs, **facts, **values)
+    log_output("output seen", paid.address_id, **facts, block_height=values.get("block_height"))
 
 
 def _bounded(moment: datetime, now: datetime, *floors: datetime | None) -> datetime:
@@ -230,13 +213,13 @@ def _inherited(
     replaced = [o for o in outputs if o.txid in conflicts or o.replaced_by in parents]
     replaced_txids = {o.txid for o in replaced}
     heirs = watch.heirs(lineage, replaced_txids) - replaced_txids - {txid}
-    taken = [o for o in outputs if o.txid in heirs and o.receipt.is_live]
+    taken = [o for o in outputs if o.txid in heirs and o.received_output.is_live]
     found = {}
     for address_id, payment in payments.items():
         # Children of one replacement share the amount and time of the outputs that it replaced.
-        added_sats = sum(sats for _, sats, paid_id in match.outputs if paid_id == address_id)
+        added_sats = sum(paid.amount_sats for paid in match.outputs if paid.address_id == address_id)
         added_sats += sum(o.amount_sats for o in taken if o.address_id == address_id)
-        ours: list[ReceivedOutput] = [o.receipt for o in replaced if o.address_id == address_id]
+        ours: list[ReceivedOutput] = [o.received_output for o in replaced if o.address_id == address_id]
         moment = inherited_present_since(added_sats, payment.terms.needed_sats, ours)
         if moment is not None:
             found[address_id] = moment

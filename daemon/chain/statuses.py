@@ -21,7 +21,7 @@ from models.outbox import (
     add_webhook_message,
     outputs_in_last_event,
 )
-from models.output import Output, forget_spends, note_gaps, outputs_by_address
+from models.output import Output, forget_outpoints_of, note_gaps, outputs_by_address
 from models.payment import (
     PaymentRequest,
     is_any_waiting,
@@ -40,7 +40,7 @@ from payments.status import Assessment, EventType, LastKnownState, Status, asses
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 200
+BATCH_SIZE = 200
 """Requests in one transaction. A web process that creates a request waits at most for so many."""
 
 
@@ -69,7 +69,7 @@ class _Change:
 
 
 @dataclass(frozen=True, slots=True)
-class _Report:
+class _ReportedChange:
     """A change that may have events, with the address of its request, and its seller's endpoints by kind.
 
     `link_id` is the public identifier of its payment link, or None.
@@ -83,7 +83,7 @@ class _Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _StatusLine:
     """A log line, written after the commit."""
 
     event: str
@@ -131,8 +131,8 @@ class Assessor:
                 if store_facts is not None:
                     store_facts()
                     store_facts = None
-                payments = payments_to_reassess(tip_height, as_of, AT_ONCE, now=now)
-                is_last = len(payments) < AT_ONCE
+                payments = payments_to_reassess(tip_height, as_of, BATCH_SIZE, now=now)
+                is_last = len(payments) < BATCH_SIZE
                 self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
                 is_published = is_last and not self.is_any_waiting
                 # Readers use the published height, which moves with the last batch. Earlier rows keep theirs.
@@ -179,14 +179,14 @@ class Assessor:
         if not store_assessments(payments):
             raise StatusConflict("requests were assessed by another daemon at the same time")
         note_gaps([output for change in changes for output in change.outputs], now)
-        forget_spends([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
+        forget_outpoints_of([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
         self._store(reports, tip_height, now)
         by_id = {change.payment.id: change for change in changes}
         for each in store_link_changes(payments, tip_height, now, self._settings):
             by_id[each.payment.id].link_changes.append(each)
         return changes
 
-    def _reports(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> list[_Report]:
+    def _reports(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> list[_ReportedChange]:
         """Return the changes that have events, with their endpoints. Note the events of invoices.
 
         One query finds the endpoints of both kinds.
@@ -205,7 +205,7 @@ class Assessor:
             endpoints = webhooks.get(payment.seller_id, ())
             link_id = links.get(payment.link_id or 0)
             kinds = (_of_kind(endpoints, STANDARD), _of_kind(endpoints, BTCPAY))
-            report = _Report(change, address, link_id, *kinds)
+            report = _ReportedChange(change, address, link_id, *kinds)
             if report.btcpay:
                 before = change.before.status
                 events = take_events(payment, before, change.outputs, address, tip_height, now)
@@ -213,7 +213,7 @@ class Assessor:
             reports.append(report)
         return reports
 
-    def _store(self, reports: Sequence[_Report], tip_height: int, now: datetime) -> None:
+    def _store(self, reports: Sequence[_ReportedChange], tip_height: int, now: datetime) -> None:
         """Store the events with their messages."""
         with_events = [report for report in reports if report.change.events]
         if with_events:
@@ -225,7 +225,9 @@ class Assessor:
                 for body in report.change.invoice_events:
                     add_invoice_message(report.change.payment.id, webhook, body, now)
 
-    def _add_events(self, report: _Report, network: str | None, tip_height: int, now: datetime) -> None:
+    def _add_events(
+        self, report: _ReportedChange, network: str | None, tip_height: int, now: datetime
+    ) -> None:
         change, payment = report.change, report.change.payment
         document = payment_document(
             payment,
@@ -255,16 +257,18 @@ def _change(
     payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
 ) -> _Change:
     """Assess a request, and set its new values. The caller stores them."""
-    before = payment.standing
+    before = payment.last_known_state
     after = assess(
         payment.terms,
-        [output.receipt for output in outputs],
+        [output.received_output for output in outputs],
         tip_height=tip_height,
         as_of=as_of,
         was_confirmed=before.status is Status.CONFIRMED,
     )
     events = events_between(
-        before, after, has_new_part=before.may_hide_new_output(after) and _has_new_part(payment, outputs)
+        before,
+        after,
+        has_unreported_output=before.may_hide_new_output(after) and _has_unreported_output(payment, outputs),
     )
     payment.apply(after, now)
     if events:
@@ -276,13 +280,15 @@ def _of_kind(webhooks: Iterable[Webhook], kind: str) -> list[Webhook]:
     return [webhook for webhook in webhooks if webhook.kind == kind]
 
 
-def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
+def _has_unreported_output(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
     """Return whether the last event lacks a live output."""
     reported = outputs_in_last_event(payment)
-    return any(output.receipt.is_live and (output.txid, output.vout) not in reported for output in outputs)
+    return any(
+        output.received_output.is_live and (output.txid, output.vout) not in reported for output in outputs
+    )
 
 
-def _lines(change: _Change) -> list[_Line]:
+def _lines(change: _Change) -> list[_StatusLine]:
     """Return a log line for each event, or else for the new status, and for a close or a reopening."""
     before, after = change.before, change.after
     names = [event_type.value for event_type in change.events]
@@ -298,8 +304,8 @@ def _lines(change: _Change) -> list[_Line]:
         "due_sats": after.due_sats,
         "txid": after.txid,
     }
-    lines = [_Line(name, change.payment.reference, facts) for name in names]
+    lines = [_StatusLine(name, change.payment.reference, facts) for name in names]
     for each in change.link_changes:
         of_link = {"seller": each.link.seller_id, "link": each.link.reference}
-        lines.append(_Line(each.event.value, change.payment.reference, of_link))
+        lines.append(_StatusLine(each.event.value, change.payment.reference, of_link))
     return lines

@@ -24,19 +24,19 @@ from daemon.delivery.emails import EmailContext, render_email
 from daemon.delivery.link_emails import render_link_email
 from daemon.delivery.queue import (
     Attempt,
-    bring_forward,
+    clamp_retry_times,
     due_queues,
     mark_delayed,
     mark_delivered,
+    mark_extra_attempt,
     mark_given_up,
-    mark_hurried,
     next_attempt,
     next_message,
 )
 from daemon.delivery.webhook_messages import SendsWebhooks, rendered, send_webhook
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from daemon.unit_of_work import unit_of_work
-from daemon.worker import Worker, in_a_thread
+from daemon.worker import Worker, start_daemon_thread
 from models.db.connection import chunked
 from models.outbox import EMAIL, Message, delete_done, prunable_messages
 from models.webhook import BTCPAY
@@ -63,7 +63,7 @@ PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
 
 
-class SendsMail(Protocol):
+class MailSender(Protocol):
     """The interface of `daemon.delivery.smtp.Mailer`."""
 
     def send(
@@ -123,12 +123,12 @@ class OutboxWorker(Worker):
     def __init__(
         self,
         settings: Settings,
-        mailer: SendsMail,
+        mailer: MailSender,
         webhooks: SendsWebhooks,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
         counters: Counters,
-        start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
+        start_thread: Callable[[Callable[[], None]], None] = start_daemon_thread,
     ) -> None:
         super().__init__("outbox")
         self._settings = settings
@@ -146,7 +146,7 @@ class OutboxWorker(Worker):
         self._sends = count(1)
         self._last_sends: dict[str, int] = {}
         self._prune_at = monotonic()
-        self._is_brought_forward = False
+        self._are_retries_clamped = False
 
     def _pause(self) -> float:
         return POLL_SECONDS
@@ -154,13 +154,13 @@ class OutboxWorker(Worker):
     def _is_idle(self) -> bool:
         return not self._on_their_way
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         self._mark_outcomes()
         if self.is_stopping:
             return
-        if not self._is_brought_forward:
-            bring_forward(self._retry_time())
-            self._is_brought_forward = True
+        if not self._are_retries_clamped:
+            clamp_retry_times(self._retry_time())
+            self._are_retries_clamped = True
         self._send_due()
         if self._monotonic() >= self._prune_at:
             self._prune()
@@ -192,7 +192,7 @@ class OutboxWorker(Worker):
     def _send_next(self, queue: str, now: datetime) -> None:
         message = next_message(queue, now)
         if message is None:
-            # The first messages of this queue wait for other messages. The next turn reads the messages after
+            # The first messages of this queue wait for other messages. The next step reads the messages after
             # them.
             self.wake()
             return
@@ -256,7 +256,7 @@ class OutboxWorker(Worker):
             superseded = mark_delivered(message, outcome.attempt)
             return partial(self._log_delivered, outcome, superseded)
         if message.hurried_from is not None and not outcome.is_last():
-            mark_hurried(message, outcome.attempt, **outcome.counts)
+            mark_extra_attempt(message, outcome.attempt, **outcome.counts)
             return partial(self._log, log.warning, "delayed", outcome, reason=str(failure))
         delay = next_attempt(message.attempts + 1, message.channel)
         if delay is None or outcome.is_last():

@@ -7,9 +7,9 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from daemon.delivery.superseding import (
+    attempt_now,
     failing_payments,
-    hurry,
-    let_pass,
+    let_later_events_pass,
     supersede_older,
     try_stuck_again,
 )
@@ -24,8 +24,8 @@ from models.queries.links import facts_of
 from models.seller import Seller
 from models.webhook import BTCPAY, Webhook
 
-AT_ONCE = 50
-"""The messages of a queue that one turn of the outbox worker reads."""
+BATCH_SIZE = 50
+"""The messages of a queue that one step of the outbox worker reads."""
 
 _SCHEDULE = (
     timedelta(seconds=5),
@@ -107,7 +107,7 @@ def next_message(queue: str, now: datetime) -> Message | None:
     Messages of one payment to one recipient keep their order. A message that waits for an earlier message is
     held back, unless it may pass the earlier one (daemon/delivery/superseding.py).
 
-    Return None if all messages of this turn wait, and then call again. Raise LockLost if another daemon has
+    Return None if all messages of this step wait, and then call again. Raise LockLost if another daemon has
     taken over.
     """
     stored_now = Message.next_attempt_at.db_value(now)
@@ -120,7 +120,7 @@ def next_message(queue: str, now: datetime) -> Message | None:
         _hold_back(waiting, now)
         if len(waiting) < len(candidates):
             return message_to_send(candidates[len(waiting)].id)
-        if len(candidates) == AT_ONCE:
+        if len(candidates) == BATCH_SIZE:
             return None
     return None
 
@@ -168,7 +168,7 @@ def mark_delayed(message: Message, attempt: Attempt, next_attempt_at: datetime, 
     _update(message, attempt, last_error=attempt.error, next_attempt_at=next_attempt_at, **counts)
 
 
-def mark_hurried(message: Message, attempt: Attempt, **counts: int) -> None:
+def mark_extra_attempt(message: Message, attempt: Attempt, **counts: int) -> None:
     """Store that an attempt beside the schedule failed. The schedule goes on as before it."""
     back = {"attempts": message.attempts, "next_attempt_at": message.hurried_from}
     _update(message, attempt, last_error=attempt.error, **back, **counts)
@@ -188,7 +188,7 @@ def mark_given_up(message: Message, attempt: Attempt, **counts: int) -> None:
     )
 
 
-def bring_forward(now: datetime) -> None:
+def clamp_retry_times(now: datetime) -> None:
     """Shorten every wait that is longer than its step of the schedule, because the clock may have been wrong.
 
     Release also each message that waits for a message which is not pending.
@@ -219,7 +219,7 @@ def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> l
                 AND earlier.recipient = message.recipient AND earlier.id < message.id
                 AND earlier.next_attempt_at IS NOT NULL AND earlier.passed_at IS NULL
         )
-        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {AT_ONCE}
+        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {BATCH_SIZE}
         """  # noqa: S608
     return [_Candidate(*row) for row in database.execute_sql(with_paramstyle(query), parameters).fetchall()]
 
@@ -229,7 +229,9 @@ def _hold_back(waiting: Sequence[_Candidate], now: datetime) -> None:
         query = "UPDATE message SET waits_for = ? WHERE id = ?"
         with unit_of_work("message-marked"):
             execute_many(query, [(candidate.waits_for, candidate.id) for candidate in waiting])
-            hurry({candidate.waits_for for candidate in waiting if candidate.waits_for is not None}, now)
+            attempt_now(
+                {candidate.waits_for for candidate in waiting if candidate.waits_for is not None}, now
+            )
 
 
 def _update(message: Message, attempt: Attempt, **values: object) -> list[Message]:
@@ -247,7 +249,7 @@ def _update(message: Message, attempt: Attempt, **values: object) -> list[Messag
         if not is_ordered:
             return []
         if attempt.error is not None:
-            let_pass(message, int(str(values.get("server_errors", 0))), attempt.ended_at)
+            let_later_events_pass(message, int(str(values.get("server_errors", 0))), attempt.ended_at)
             return []
         try_stuck_again(message.webhook, failing, attempt.retry_from)
         return supersede_older(message)

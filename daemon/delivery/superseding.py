@@ -69,10 +69,10 @@ def try_stuck_again(webhook: Webhook, failing: set[int], now: datetime) -> None:
     held = [each.id for each in stuck if failing - {each.payment_id}]
     if held:
         awaited = Message.select(Message.waits_for).where(Message.waits_for.in_(held))
-        hurry({each.waits_for for each in awaited if each.waits_for is not None}, now)
+        attempt_now({each.waits_for for each in awaited if each.waits_for is not None}, now)
 
 
-def hurry(message_ids: Iterable[int], now: datetime) -> None:
+def attempt_now(message_ids: Iterable[int], now: datetime) -> None:
     """Make those of the messages due that are stuck, because later events wait for them now.
 
     This attempt does not count in the schedule.
@@ -84,7 +84,7 @@ def hurry(message_ids: Iterable[int], now: datetime) -> None:
     Message.update(hurried_from=Message.next_attempt_at, next_attempt_at=now).where(is_one).execute()
 
 
-def let_pass(message: Message, server_errors: int, now: datetime) -> None:
+def let_later_events_pass(message: Message, server_errors: int, now: datetime) -> None:
     """Let a later event that exists now pass this one, which has just failed, if this one is stuck.
 
     If this event has passed earlier ones itself, these must fail again before another event passes.

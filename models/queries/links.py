@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from models.db.connection import (
     chunked,
     database,
     fetch_all,
-    fetch_one,
     placeholders,
     with_paramstyle,
 )
@@ -18,7 +16,7 @@ from models.link import Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
-from payments.link_document import link_document
+from payments.link_document import LinkDocument, link_document
 from payments.money import from_units
 from payments.status import Status
 
@@ -55,7 +53,7 @@ class LinkFacts:
             now=now,
         )
 
-    def document(self, now: datetime, *, network: str | None, public_url: str) -> dict[str, Any]:
+    def document(self, now: datetime, *, network: str | None, public_url: str) -> LinkDocument:
         """Return the document of the link."""
         return link_document(
             self.link,
@@ -69,7 +67,7 @@ class LinkFacts:
         )
 
 
-def facts_of(link: Link) -> LinkFacts:
+def link_facts(link: Link) -> LinkFacts:
     """Return the link with what its requests brought. Must run in the snapshot that read the link."""
     return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
 
@@ -116,17 +114,17 @@ def part_facts(link: Link) -> list[PartFacts]:
             row.currency,
             Decimal(row.price),
             row.terms,
-            tuple(output.receipt for output in outputs.get(row.address_id, ())),
+            tuple(output.received_output for output in outputs.get(row.address_id, ())),
             is_confirmed=row.status == Status.CONFIRMED,
         )
         for row in rows
     ]
 
 
-def newest_request(link: Link) -> PaymentRequest | None:
-    """Return the link's newest request, or None."""
-    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT 1"  # noqa: S608
-    return fetch_one(PaymentRequest, query, link.id)
+def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
+    """Return the link's newest requests, the newest first."""
+    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:

@@ -18,7 +18,7 @@ class Mark(StrEnum):
     INVALID = "invalid"
 
 
-class Request(Protocol):
+class StoredInvoice(Protocol):
     """The fields of a stored payment request that are read. `models.payment.PaymentRequest` has them."""
 
     reference: str
@@ -112,8 +112,8 @@ class InvoiceFacts:
             yield output
 
 
-def facts_of(
-    request: Request, address: str, outputs: Iterable[ReceivedOutput], *, tip_height: int
+def invoice_facts(
+    request: StoredInvoice, address: str, outputs: Iterable[ReceivedOutput], *, tip_height: int
 ) -> InvoiceFacts:
     """Return the facts of a stored request. `tip_height` is the published height."""
     return InvoiceFacts(

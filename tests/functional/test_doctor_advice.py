@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from admin.doctor.nodetill import settings_finding
-from admin.sellers import add_seller
+from admin.seller.command import add_seller
 from models.db.connection import disconnect
 from models.seller import Seller
 from models.webhook import API_KEY

@@ -37,7 +37,7 @@ def test_an_invoice_is_paid_in_two_parts(make_till: MerchantMaker, customer: Cus
     """Both parts come to one request, since it is still open. Each message arrives once, in order."""
     with Endpoint(answers(204)) as endpoint:
         till = make_till(ADDRESS_POOL="20").open()
-        till.installation.managed("seller", "set", "company1", "--webhook-url", endpoint.url)
+        till.installation.manage_json("seller", "set", "company1", "--webhook-url", endpoint.url)
         answer = till.client.post("/api/v1/links", INVOICE)
         assert answer.status == 201, answer.body
         link_id = answer.document["link_id"]

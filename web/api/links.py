@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import PlainValidator
@@ -12,7 +12,7 @@ from config import Settings
 from models.daemon_status import known_network
 from models.db.connection import fetch_all, get_row, snapshot
 from models.link import Link, link_by_reference
-from models.queries.links import facts_of
+from models.queries.links import link_facts
 from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
@@ -127,7 +127,4 @@ def stored_link_document(link: Link, settings: Settings, now: datetime) -> Payme
 def documents_of_links(links: Sequence[Link], settings: Settings, now: datetime) -> list[PaymentLink]:
     """Return the documents in the given order. Must run in the snapshot that read the links."""
     network, public_url = known_network(), settings.public_url
-    return [
-        cast(PaymentLink, facts_of(link).document(now, network=network, public_url=public_url))
-        for link in links
-    ]
+    return [link_facts(link).document(now, network=network, public_url=public_url) for link in links]

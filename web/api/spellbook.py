@@ -10,7 +10,7 @@ import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
 from models.seller import SELLER_ID, Seller, seller_by_id
-from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
+from payments.money import MAX_DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
 from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import OpenPaymentForm, TransactionForm, read_form
@@ -77,7 +77,9 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
     other exponent.
     """
     amount, currency = body.get("amount_fiat"), body.get("currency")
-    if not (isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**DIGITS_BEFORE_POINT):
+    if not (
+        isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**MAX_DIGITS_BEFORE_POINT
+    ):
         return {}
     if isinstance(amount, ExponentDecimal) and not _LEAST_FLOAT <= amount < _MOST_WITH_EXPONENT:
         return {}

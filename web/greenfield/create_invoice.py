@@ -26,7 +26,7 @@ from web.api.greenfield_forms import respelled
 from web.api.new_request import agreed_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.greenfield.body import read_body
-from web.greenfield.documents import document_as_now
+from web.greenfield.documents import invoice_as_now
 from web.greenfield.errors import ok
 from web.greenfield.metadata import read_metadata
 from web.greenfield.stores import default_currency
@@ -74,7 +74,7 @@ def create(call: Request) -> Content:
     order = _read_order(read_body(call), call)
     repeated = _repeated(order, call)
     if repeated is not None:
-        return ok(document_as_now(repeated, call.settings))
+        return ok(invoice_as_now(repeated, call.settings))
     check_request_limits(call.settings, call.now, call.seller.id)
     terms = _terms(order, call)
     with call.writers.transaction():
@@ -84,7 +84,7 @@ def create(call: Request) -> Content:
         payment = repeated or store_request(terms)
     if repeated is None:
         log_request(payment)
-    return ok(document_as_now(payment, call.settings))
+    return ok(invoice_as_now(payment, call.settings))
 
 
 def _read_order(body: dict[str, Any], call: Request) -> InvoiceOrder:

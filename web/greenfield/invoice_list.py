@@ -15,7 +15,7 @@ from payments.greenfield.state import InvoiceStatus
 from payments.status import Status
 from web.api.payment_list import is_in, matches
 from web.api.search_limit import SELLER_SECONDS, bounded_reading, seller_search
-from web.greenfield.documents import documents_of
+from web.greenfield.documents import invoice_documents
 from web.greenfield.errors import ok, wrong
 from web.greenfield.query import Query
 from web.http.request import Request
@@ -46,7 +46,7 @@ def list_invoices(call: Request) -> Content:
         .offset(skip)
     )
     with bounded_reading(SELLER_SECONDS) if text is None else seller_search(call.seller.id):
-        documents = documents_of(list(found), call.settings, is_with_methods=is_with_methods)
+        documents = invoice_documents(list(found), call.settings, is_with_methods=is_with_methods)
     return ok(documents)
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from config import Settings
 from models.link import Link
-from models.queries.links import facts_of
+from models.queries.links import link_facts
 from payments.link import least_amount
 from payments.money import MAX_MONEY_SATS, AmountError, fiat_to_sats, read_amount, to_plain
 from payments.typed_amount import read_typed_amount
@@ -30,7 +30,7 @@ def read_choice(
     The form has `choice`, which is an amount of a button, or `amount`, which the payer typed. Raise
     WrongAmount, and Problem 503 without a fresh price.
     """
-    if link.amount is not None or facts_of(link).balance.remaining is not None:
+    if link.amount is not None or link_facts(link).balance.remaining is not None:
         return None
     choice, typed = form.get("choice", ""), form.get("amount", "").strip()
     example = language.amount(to_plain(Decimal(link.suggested[0]) if link.suggested else Decimal(10)), "")

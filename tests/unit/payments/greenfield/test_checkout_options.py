@@ -16,7 +16,7 @@ from payments.greenfield.checkout_options import (
 )
 from payments.greenfield.redirect import return_address
 from payments.status import Status
-from tests.support.invoice_history import invoice_facts
+from tests.support.invoice_history import example_facts
 
 
 def faults(body: dict[str, Any]) -> list[str]:
@@ -161,12 +161,12 @@ def test_the_terms_of_a_request_follow_from_the_options() -> None:
 )
 def test_placeholders_are_filled_in_and_the_address_is_valid(url: str, address: str) -> None:
     """A value is encoded, so it changes no other part of the address."""
-    facts = invoice_facts(checkout={"redirectURL": url}, status=Status.EXPIRED, metadata={"orderId": "a&b ü"})
+    facts = example_facts(checkout={"redirectURL": url}, status=Status.EXPIRED, metadata={"orderId": "a&b ü"})
     assert return_address(facts) == address
 
 
 def test_an_invoice_may_have_no_address_to_return_to() -> None:
     """A request of our own API has its own address. Without an order the placeholder is empty."""
-    assert return_address(invoice_facts()) is None
-    own = invoice_facts(checkout=None, redirect_url="https://shop.example/{OrderId}x", metadata={})
+    assert return_address(example_facts()) is None
+    own = example_facts(checkout=None, redirect_url="https://shop.example/{OrderId}x", metadata={})
     assert return_address(own) == "https://shop.example/x"

@@ -6,8 +6,8 @@ import click
 
 from admin.cli import CommandError, answer, json_option, open_settings_and_database
 from admin.daemon import daemon_silence, warn_of
-from admin.payment_create import create
-from admin.payment_page import page
+from admin.payment.create import create
+from admin.payment.page import page
 from admin.terminal import table
 from models.address import Address
 from models.command import NotCancellable, NotLate, request_acceptance, request_cancellation
