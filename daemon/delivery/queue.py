@@ -20,7 +20,7 @@ from models.delivery import add_delivery
 from models.link import Link
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
-from models.queries.links import facts_of
+from models.queries.links import link_facts
 from models.seller import Seller
 from models.webhook import BTCPAY, Webhook
 
@@ -152,7 +152,7 @@ def _read_parents(message: Message) -> None:
         if message.channel == EMAIL and payment.link_id is not None:
             # The text depends on the link as it is now, because somebody may have closed it since the event.
             with snapshot():
-                message.link_facts = facts_of(get_row(Link, payment.link_id))
+                message.link_facts = link_facts(get_row(Link, payment.link_id))
     if message.event_id is not None:
         message.event = get_row(Event, message.event_id)
         message.event.payment = message.payment
