@@ -9,7 +9,6 @@ from models.db.connection import (
     chunked,
     database,
     fetch_all,
-    fetch_one,
     placeholders,
     with_paramstyle,
 )
@@ -122,10 +121,10 @@ def part_facts(link: Link) -> list[PartFacts]:
     ]
 
 
-def newest_request(link: Link) -> PaymentRequest | None:
-    """Return the link's newest request, or None."""
-    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT 1"  # noqa: S608
-    return fetch_one(PaymentRequest, query, link.id)
+def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
+    """Return the link's newest requests, the newest first."""
+    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:

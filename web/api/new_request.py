@@ -9,7 +9,6 @@ import structlog
 
 from config import Settings
 from models.address import has_free_address
-from models.db.connection import new_row
 from models.identifiers import random_text
 from models.payment import PaymentRequest, insert_with_address
 from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, format_btc, to_plain, tolerance_sats
@@ -80,7 +79,7 @@ def agreed_terms(form: Order, seller_id: str, settings: Settings, now: datetime)
 
 def store_request(terms: Mapping[str, Any]) -> PaymentRequest:
     """Store the request with an address of its own. Raise Problem 503 if the pool is empty."""
-    payment = new_row(PaymentRequest, reference=new_reference("PR"), **terms)
+    payment = PaymentRequest(reference=new_reference("PR"), **terms)
     if not insert_with_address(payment):
         raise _no_address()
     return payment
