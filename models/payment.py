@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import peewee
+from playhouse.shortcuts import model_to_dict
 
 from models.address import Address, claim_address, newest_address_id
 from models.db.connection import (
@@ -217,8 +218,8 @@ def insert_with_address(payment: PaymentRequest) -> bool:
     address = claim_address(payment.created_at, payment.seller_id)
     if address is None:
         return False
-    payment.id = insert(PaymentRequest, **payment.__data__, address=address)
     payment.address = address
+    payment.id = insert(PaymentRequest, **model_to_dict(payment, recurse=False))
     return True
 
 

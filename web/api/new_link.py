@@ -11,7 +11,6 @@ import structlog
 
 from config import Settings
 from models.command import add_cancellation
-from models.db.connection import insert, new_row
 from models.link import Link, close_link, take_turn
 from models.queries.links import waiting_requests
 from payments.money import amount_obstacle, fiat_to_sats, to_plain
@@ -41,8 +40,7 @@ def make_link(
     Raise peewee.IntegrityError if there is a link with this `reference`.
     """
     _check_amounts(form, settings, now)
-    link = new_row(
-        Link,
+    link = Link(
         reference=reference or new_reference("LK"),
         seller=seller_id,
         title=form.title,
@@ -63,7 +61,7 @@ def make_link(
         created_at=now,
     )
     with transaction():
-        link.id = insert(Link, **link.__data__)
+        link.save()
     return link
 
 

@@ -9,7 +9,6 @@ import structlog
 
 from config import Settings
 from models.address import has_free_address
-from models.db.connection import new_row
 from models.identifiers import random_text
 from models.payment import PaymentRequest, insert_with_address
 from payments.money import amount_obstacle, fiat_to_sats, to_plain, tolerance_sats
@@ -123,8 +122,7 @@ def store_request(
     reassess_at_height: int | None = None,
 ) -> PaymentRequest:
     """Store the request with an address of its own. Raise Problem 503 if the pool is empty."""
-    payment = new_row(
-        PaymentRequest,
+    payment = PaymentRequest(
         **terms,
         reference=new_reference("PR"),
         link=link_id,
