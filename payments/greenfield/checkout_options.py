@@ -163,9 +163,9 @@ def _speed(value: Any) -> str:
     return policy
 
 
-def _text(value: Any, most: int) -> str:
-    if not isinstance(value, str) or len(value) > most:
-        raise _Refused(f"must be text of at most {most} characters")
+def _text(value: Any, max_characters: int) -> str:
+    if not isinstance(value, str) or len(value) > max_characters:
+        raise _Refused(f"must be text of at most {max_characters} characters")
     return value
 
 
@@ -175,10 +175,10 @@ def _switch(value: Any) -> bool:
     return value
 
 
-def _number(value: Any, least: Decimal, most: Decimal | None = None) -> float:
-    limit = f"of at least {least}" if most is None else f"from {least} to {most}"
+def _number(value: Any, minimum: Decimal, maximum: Decimal | None = None) -> float:
+    limit = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
-    if not is_number or not least <= value or (most is not None and value > most):
+    if not is_number or not minimum <= value or (maximum is not None and value > maximum):
         raise _Refused(f"must be a number {limit}")
     # A larger number of minutes than this means the same as this.
     number = float(min(value, 10**9))
