@@ -13,7 +13,6 @@ from typing import Any
 from payments.greenfield.facts import InvoiceFacts
 from payments.greenfield.payment_methods import ON_CHAIN
 from payments.greenfield.speed import CONFIRMATIONS, SpeedPolicy, policy_of
-from payments.money import tolerance_sats
 
 MAX_URL_CHARACTERS = 2048
 MAX_LANGUAGE_CHARACTERS = 64
@@ -83,10 +82,10 @@ def monitoring_seconds(options: Mapping[str, Any], default: int) -> float:
     return max(default, min(minutes * 60, MAX_MONITORING_SECONDS))
 
 
-def missing_sats(options: Mapping[str, Any], amount_sats: int, default_percent: Decimal) -> int:
-    """Return the part of the amount that may be missing, in satoshis."""
+def tolerance_percent(options: Mapping[str, Any]) -> Decimal | None:
+    """Return the percentage of the amount that may be missing, or None for the operator's default."""
     percent = options.get("paymentTolerance")
-    return tolerance_sats(amount_sats, default_percent if percent is None else Decimal(str(percent)))
+    return None if percent is None else Decimal(str(percent))
 
 
 def checkout_document(facts: InvoiceFacts) -> dict[str, Any]:

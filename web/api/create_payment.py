@@ -14,7 +14,7 @@ from models.payment import PaymentRequest, payment_by_idempotency_key
 from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import PaymentForm, read_form
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
@@ -38,13 +38,12 @@ def create(call: Request) -> Answer:
     if known is not None:
         return _known_answer(known, call)
     check_request_limits(call.settings, call.now, call.seller.id)
-    terms = agreed_terms(form, call.seller.id, call.settings, call.now)
-    terms |= {"idempotency_key": key, "idempotency_digest": digest}
+    terms = build_terms(form, call.seller.id, call.settings, call.now)
     # This read comes before the transaction, so that a request that is stored needs no further query.
     network = known_network()
     try:
         with call.writers.transaction():
-            payment = store_request(terms)
+            payment = store_request(terms, idempotency_key=key, idempotency_digest=digest)
     except peewee.IntegrityError:
         # Two calls used one key at the same time, and the database accepted only one of them.
         known = _known_request(call, key, digest)

@@ -14,9 +14,9 @@ from admin.audit.stored import read_stored_state
 from admin.main import manage
 from config import load_settings
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.link import Link
 from tests.support.links import LinkShop, link_settings
+from tests.support.prepared_database import open_prepared
 from tests.support.web_server import NOW, open_shop, stock
 from web.api.links import stored_link_document
 
@@ -38,7 +38,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 @contextmanager
 def opened(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     try:
         yield
     finally:

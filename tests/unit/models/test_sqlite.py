@@ -10,8 +10,8 @@ import peewee
 import pytest
 
 from models.db.connection import database, disconnect
-from models.db.schema import open_database
 from models.payment import PaymentRequest
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_payment
 
 OVERFLOW = "SELECT abs(column1) FROM (VALUES (1), (-9223372036854775807 - 1))"
@@ -21,7 +21,7 @@ OVERFLOW = "SELECT abs(column1) FROM (VALUES (1), (-9223372036854775807 - 1))"
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
     """Return the path of an open database."""
-    open_database(f"sqlite:///{tmp_path / 'nodetill.db'}")
+    open_prepared(f"sqlite:///{tmp_path / 'nodetill.db'}")
     yield tmp_path / "nodetill.db"
     disconnect()
 
