@@ -70,7 +70,7 @@ def list_(status: str | None, seller_id: str | None, limit: int, as_json: bool) 
 @reference_argument
 @json_option
 def show(reference: str, as_json: bool) -> None:
-    """Show a payment request with its transactions, events and decisions.
+    """Show a request with its transactions, events and decisions.
 
     \b
     manage.py payment show PR-4NFvpU8duEamwKnDykOqhi
