@@ -97,6 +97,18 @@ def test_a_wrong_option_is_named(run: Run, database_url: str, words: tuple[str, 
         assert Link.select().count() == 0
 
 
+def test_late_money_has_its_payment(tmp_path: Path, database_url: str) -> None:
+    with open_shop(tmp_path, database_url, {"ADDRESS_POOL": "20"}) as server:
+        shop = LinkShop(server, link_settings(tmp_path, database_url, {}))
+        request = shop.request(link_id := shop.link())
+        shop.expire(request)
+        shop.pay(request)
+    result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["link", "show", link_id])
+    assert f"{request.reference}: Came 1 s late. Its worth today is unknown" in " ".join(
+        result.stdout.split()
+    )
+
+
 def test_a_link_is_closed_once(run: Run) -> None:
     link_id = made(run)["link_id"]
     for _ in range(2):
