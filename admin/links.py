@@ -1,5 +1,6 @@
 """`manage.py link`: create, list, show and close payment links."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import click
@@ -20,6 +21,7 @@ from admin.terminal import printable, readable_time, table
 from models.daemon_status import known_network
 from models.db.connection import database, get_row, snapshot
 from models.link import Link, link_by_reference
+from models.queries.late_requests import LateRequest, late_requests
 from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.link_forms import LinkForm
@@ -127,8 +129,10 @@ def show(reference: str, as_json: bool) -> None:
     manage.py link show LK-7tPq2Zc9mWbYd4KxVn5RsA
     """
     with open_settings_and_database() as settings, snapshot():
-        found = stored_link_document(_link_named(reference), settings, datetime.now(UTC))
-    answer(found, _page(found), as_json)
+        row, now = _link_named(reference), datetime.now(UTC)
+        found = stored_link_document(row, settings, now)
+        late = late_requests(row, now, settings.rate_max_age, settings.rate_spread)
+    answer(found, _page(found, late), as_json)
 
 
 @link.command()
@@ -173,7 +177,7 @@ def _link_named(reference: str) -> Link:
     return row
 
 
-def _page(found: PaymentLink) -> str:
+def _page(found: PaymentLink, late: Iterable[LateRequest] = ()) -> str:
     currency = found["currency"]
 
     def money(amount: str | None) -> str | None:
@@ -193,6 +197,7 @@ def _page(found: PaymentLink) -> str:
         ("Paid", money(found["paid_fiat"])),
         ("Remaining", money(found["remaining_fiat"])),
         ("Under review", f"{format_btc(found['late_sats'])} BTC" if found["late_sats"] else None),
+        *(("Late", f"{each.reference}: {each.sentences()}") for each in late),
         ("Due", found["due_at"] and readable_time(found["due_at"])),
         ("Order", found["order_id"]),
         ("Note", found["note"]),

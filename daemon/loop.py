@@ -42,6 +42,7 @@ from daemon.node.feed_checks import LOOK_SECONDS, find_feed
 from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
 from daemon.state import LoopState
+from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping
 from models.block import stored_tip
 from models.command import CANCEL, DaemonCommand, pending_cancellations, pending_commands
@@ -140,8 +141,6 @@ class Loop:
             self._health.tell_ready()
 
     def _step(self, batch: Batch) -> None:
-        if not self._watch.addresses.is_read:
-            self._watch.addresses.read_on()
         if time.monotonic() >= self._reconcile_at:
             self._reconcile()
         elif self._tip is None:
@@ -233,11 +232,18 @@ class Loop:
             if update is not None:
                 update.apply_in_transaction()
             return
-        store_facts = None if update is None else update.apply
         now = _now()
         # The system clock may have been ahead. After its correction, no request may expire early.
         as_of = min(self._synced_at, now)
-        if self._assessor.assess_due(self._tip.height, as_of, now, store_facts):
+        height, changes, is_last = self._tip.height, 0, False
+        if update is not None:
+            with unit_of_work("assessed") as work:
+                update.apply(work)
+                batch = self._assessor.assess_batch(work, height, as_of, now)
+            changes, is_last = batch.changes, batch.is_last
+        if not is_last:
+            changes += self._assessor.assess_due(height, as_of, now)
+        if changes:
             self._outbox_worker.wake()
         # A deadline has passed since the last look. A new look shows whether the money came in time.
         if self._assessor.is_any_waiting:
@@ -333,8 +339,6 @@ class Loop:
         return min(max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds), MAX_PAUSE_SECONDS, usual)
 
     def _poll_seconds(self) -> float:
-        if not self._watch.addresses.is_read and self._health.state is not LoopState.OUT_OF_TOUCH:
-            return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
     def _enter_waiting(self, reason: str) -> None:

@@ -9,7 +9,6 @@ from models.db.connection import (
     chunked,
     database,
     fetch_all,
-    fetch_one,
     placeholders,
     with_paramstyle,
 )
@@ -99,6 +98,16 @@ def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRe
     return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
 
 
+def requests_with_late_money(link: Link) -> list[PaymentRequest]:
+    """Return the link's requests with late money about which nobody has decided, oldest first.
+
+    Of a reusable link only its newest requests are read.
+    """
+    newest = MAX_LISTED_PAYMENTS if link.is_reusable else None
+    rows = requests_with_money(link, newest)
+    return [row for row in (rows[::-1] if link.is_reusable else rows) if late_sats_of(row)]
+
+
 def late_sats_of(payment: PaymentRequest) -> int:
     """Return the money of a request that came too late, and about which nobody has decided."""
     counted = payment.counted_sats or 0
@@ -122,10 +131,20 @@ def part_facts(link: Link) -> list[PartFacts]:
     ]
 
 
-def newest_request(link: Link) -> PaymentRequest | None:
-    """Return the link's newest request, or None."""
-    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT 1"  # noqa: S608
-    return fetch_one(PaymentRequest, query, link.id)
+def newest_links(limit: int, seller_id: str | None = None, older_than: Link | None = None) -> list[Link]:
+    """Return the links of one seller or of all, newest first, after this one."""
+    query = Link.select().order_by(Link.id.desc()).limit(limit)
+    if seller_id is not None:
+        query = query.where(Link.seller == seller_id)
+    if older_than is not None:
+        query = query.where(Link.id < older_than.id)
+    return list(query)
+
+
+def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
+    """Return the link's newest requests, the newest first."""
+    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:

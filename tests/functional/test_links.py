@@ -61,3 +61,6 @@ def test_an_invoice_is_paid_in_two_parts(make_till: MerchantMaker, customer: Cus
         assert "Invoice 17" in letter["Subject"]
         assert link_id in body(letter)
         assert not is_urgent(letter)
+        (letter,) = [each for each in till.letters() if "Payment confirmed" in each["Subject"]]
+        assert 'Deliver only after the email "Link paid".' in " ".join(body(letter).split())
+        assert "You can deliver" not in body(letter)

@@ -205,13 +205,19 @@ def remove_absent(request: TrackedRequest, world: ChainState, view: View) -> Non
     request.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
 
 
-def event_faults(request: TrackedRequest, view: View, now: datetime, *, is_exact: bool) -> list[str]:
-    """Return the events since the last `settle` that are missing, wrong or in a wrong order."""
+def event_faults(
+    request: TrackedRequest, world: ChainState, view: View, now: datetime, *, is_exact: bool
+) -> list[str]:
+    """Return the events since the last `settle` that are missing, wrong or in a wrong order.
+
+    An output whose ancestor lost its block is found to be gone after the blocks, so there may be an event
+    between the two.
+    """
     row = request.row()
     all_events = events_of(row)
     faults = [*_order_faults(all_events), *_false_alarms(request, row, view, now)]
-    if is_exact:
-        outputs = outputs_at(row.address_id)
+    outputs = outputs_at(row.address_id)
+    if is_exact and not any(world.lost_a_block(output.txid, view) for output in outputs):
         after = assess(
             row.terms,
             [output.received_output for output in outputs],

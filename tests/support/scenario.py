@@ -296,7 +296,7 @@ class Scenario:
         faults = [
             fault
             for request in self.requests
-            for fault in event_faults(request, view, now, is_exact=self._is_exact(request, now))
+            for fault in event_faults(request, self.world, view, now, is_exact=self._is_exact(request, now))
         ]
         faults += [fault for request in self.requests for fault in order_faults(stored_events(request.row()))]
         if faults:

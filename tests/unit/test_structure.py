@@ -69,7 +69,7 @@ ROOMS = {
         ("queries",),
     ),
     "daemon": (
-        ("net", "worker", "counters", "failpoint", "progress", "output_log", "state"),
+        ("net", "worker", "counters", "failpoint", "progress", "state"),
         ("unit_of_work",),
         ("node", "rates", "delivery"),
         ("descriptor_pool",),

@@ -177,6 +177,7 @@ def run_on_a_terminal(tmp_path: Path, *arguments: str, **environ: str) -> str:
     return written.decode()
 
 
+@pytest.mark.broad
 def test_colours_need_a_terminal_without_no_color(tmp_path: Path) -> None:
     settings = {"RATE_SOURCES": "fixed:EUR=1", "BITCOIND_COOKIE_FILE": "/nowhere"}
     colourful = run_on_a_terminal(tmp_path, "doctor", **settings)

@@ -14,9 +14,9 @@ from admin.audit.stored import read_stored_state
 from admin.main import manage
 from config import load_settings
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.link import Link
 from tests.support.links import LinkShop, link_settings
+from tests.support.prepared_database import open_prepared
 from tests.support.web_server import NOW, open_shop, stock
 from web.api.links import stored_link_document
 
@@ -39,7 +39,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 @contextmanager
 def opened(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     try:
         yield
     finally:
@@ -96,6 +96,18 @@ def test_a_wrong_option_is_named(run: Run, database_url: str, words: tuple[str, 
     assert result.stderr.startswith(f"nodetill: {message}")
     with opened(database_url):
         assert Link.select().count() == 0
+
+
+def test_late_money_has_its_payment(tmp_path: Path, database_url: str) -> None:
+    with open_shop(tmp_path, database_url, {"ADDRESS_POOL": "20"}) as server:
+        shop = LinkShop(server, link_settings(tmp_path, database_url, {}))
+        request = shop.request(link_id := shop.link())
+        shop.expire(request)
+        shop.pay(request)
+    result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["link", "show", link_id])
+    assert f"{request.reference}: Came 1 s late. Its worth today is unknown" in " ".join(
+        result.stdout.split()
+    )
 
 
 def test_a_link_is_closed_once(run: Run) -> None:

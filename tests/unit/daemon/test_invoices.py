@@ -16,8 +16,7 @@ from daemon.chain.statuses import Assessor
 from daemon.commands import CommandHandler
 from daemon.counters import Counters
 from models.command import pending_commands, request_marking
-from models.db.connection import database, disconnect, new_row
-from models.db.schema import open_database
+from models.db.connection import database, disconnect
 from models.decision import DecidedBy, decisions_of
 from models.outbox import Message
 from models.output import DROPPED, MINED, Output, outputs_at
@@ -26,6 +25,7 @@ from models.webhook import BTCPAY, STANDARD, Webhook, add_webhook, remove_webhoo
 from payments.greenfield.facts import invoice_facts
 from payments.greenfield.invoice import invoice_document
 from payments.greenfield.marking import read_marking
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import BLOCK_HASH, NOW, new_output, new_payment, new_seller
 
 HEIGHT = 1000
@@ -35,7 +35,7 @@ SETTLED = ["PaymentSettled", "Settled"]
 
 @pytest.fixture(autouse=True)
 def _database(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     new_seller("company1")
     yield
     disconnect()
@@ -335,4 +335,4 @@ def test_only_new_reported_or_marked_invoices_may_have_events_of_their_own() -> 
         ({"revision": 3, "marked": "settled"}, True),
         ({"revision": 3, "invoice_reported": {}}, True),
     ):
-        assert may_have_events(new_row(PaymentRequest, **values)) is may
+        assert may_have_events(PaymentRequest(**values)) is may

@@ -22,12 +22,12 @@ from models.output import (
     outputs_at,
 )
 from models.payment import PaymentRequest, mark_for_reassessment, payment_by_reference
-from models.queries.checkout import checkout_of
 from models.rate import store_rates
-from payments.document import depth, payment_document
+from payments.document import payment_document
 from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_output, new_payment
 from web.api.documents import document_as_now
+from web.checkout.status import PublicFacts
 
 HEIGHT = 1000
 BLOCK = "cd" * 32
@@ -79,9 +79,9 @@ def check_all() -> None:
         document = payment_document(
             row, "bcrt1q", parts, tip_height=published, network="regtest", public_url="https://a.example"
         )
-        shown = checkout_of(row.reference)
+        shown = PublicFacts.read(row.reference, NOW)
         assert shown is not None
-        page = depth(shown.covered_height, shown.assessed_height), shown.confirmations_required
+        page = shown.confirmations, shown.confirmations_required
         for confirmations, required in (
             page,
             (document["confirmations"], document["confirmations_required"]),
