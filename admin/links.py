@@ -5,7 +5,16 @@ from datetime import UTC, datetime
 
 import click
 
-from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
+from admin.cli import (
+    NO_UNDO,
+    CommandError,
+    answer,
+    confirm,
+    facts,
+    json_option,
+    open_settings_and_database,
+    yes_option,
+)
 from admin.money_request import page_with_qr_code, problems_as_errors
 from admin.seller.choice import seller_argument, seller_named
 from admin.terminal import printable, readable_time, table
@@ -20,7 +29,7 @@ from web.api.link_schemas import PaymentLink
 from web.api.links import LinkFilters, documents_of_links, links_page, stored_link_document
 from web.api.new_link import end_link, make_link
 
-LONGEST_LIST = 200
+MAX_LISTED = 200
 MAX_SHOWN_TITLE = 40
 
 id_argument = click.argument("reference", metavar="ID")
@@ -93,7 +102,7 @@ def create(
 @link.command("list")
 @click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
 @click.option(
-    "--limit", type=click.IntRange(1, LONGEST_LIST), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="At most so many."
 )
 @json_option
 def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
@@ -128,18 +137,23 @@ def show(reference: str, as_json: bool) -> None:
 
 @link.command()
 @id_argument
+@yes_option
 @json_option
-def close(reference: str, as_json: bool) -> None:
+def close(reference: str, yes: bool, as_json: bool) -> None:
     """Close a payment link, so that nobody can pay it any more.
 
-    Its payments to which nothing came are cancelled. Money that came counts as before.
+    Its payments to which nothing came are cancelled. Money that came counts as before. At a terminal the
+    command waits for a confirmation.
 
     \b
     manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA
     """
-    now = datetime.now(UTC)
     with open_settings_and_database() as settings:
         row = _link_named(reference)
+        if row.closed_at is None:
+            warning = f"Nobody can pay the link {row.reference} any more. {NO_UNDO}"
+            confirm(warning, "Close the link?", is_confirmed=yes, is_for_scripts=True)
+        now = datetime.now(UTC)
         end_link(row, now, database.atomic)
         with snapshot():
             found = stored_link_document(get_row(Link, row.id), settings, now)
