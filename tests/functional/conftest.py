@@ -78,7 +78,7 @@ def customer(regtest_node: RegtestNode) -> Customer:
 
 @pytest.fixture(scope="module")
 def start_program() -> StartPython:
-    """Return the function that starts each program of a merchant. In `make soak` it starts a new interpreter."""
+    """Return the function that starts a merchant's programs. In `make soak` it starts a new interpreter."""
     return start_python if EVERYWHERE else fork_python
 
 
