@@ -1,5 +1,6 @@
 """The payment requests, with their terms and their latest assessment."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +30,8 @@ from models.wallet import BITCOIND
 from payments.link import LinkPart
 from payments.money import in_units
 from payments.status import Assessment, LastKnownState, Status, Terms
+
+PAYMENT_REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 
 _LATEST = 5_000
 

@@ -78,12 +78,12 @@ def customer(regtest_node: RegtestNode) -> Customer:
 
 @pytest.fixture(scope="module")
 def start_program() -> StartPython:
-    """Return the function that starts each program of a till. In `make soak` it starts a new interpreter."""
+    """Return the function that starts a merchant's programs. In `make soak` it starts a new interpreter."""
     return start_python if EVERYWHERE else fork_python
 
 
 @pytest.fixture(scope="module")
-def make_till(
+def make_merchant(
     regtest_node: RegtestNode,
     start_program: StartPython,
     customer: Customer,
@@ -97,21 +97,21 @@ def make_till(
             directory = tmp_path_factory.mktemp("till")
             if "DATABASE_URL" not in settings:
                 settings["DATABASE_URL"] = new_database(directory)
-            till = Merchant(regtest_node, directory, start_program, **settings)
-            stack.callback(till.close)
-            return till
+            merchant = Merchant(regtest_node, directory, start_program, **settings)
+            stack.callback(merchant.close)
+            return merchant
 
         yield make
 
 
 @pytest.fixture(scope="module")
-def till(make_till: MerchantMaker) -> Merchant:
+def merchant(make_merchant: MerchantMaker) -> Merchant:
     """Return an open merchant with the default settings, for all tests of a module."""
-    return make_till().open()
+    return make_merchant().open()
 
 
 @pytest.fixture
-def stage(
+def scenario(
     request: pytest.FixtureRequest,
     new_database: NewDatabase,
     tmp_path: Path,

@@ -13,11 +13,12 @@ from models.decision import DecidedBy, decisions_of
 from models.outbox import Event
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, acknowledge, action_counts, needs_action, reopen
+from models.queries.payment_search import newest_query
 from payments.status import Status
 from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_event, new_message, new_payment
 from web.api.forms import read_form
-from web.api.payment_list import Filters, newest
+from web.api.payment_list import Filters
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_payment_list_is_read_from_an_index_without_sorting() -> None:
         for given in ({}, {"currency": "EUR"}, {"q": "socks"}, {"created_after": "2026-11-23T00:00:00Z"}):
             filters = read_form(Filters, given if status is None else {**given, "status": status.value})
             for seller_id in (None, "company1"):
-                found = query_plan(newest(filters, seller_id))
+                found = query_plan(newest_query(filters.search(seller_id)))
                 is_underway = status not in (None, Status.CONFIRMED, Status.EXPIRED)
                 assert ("payment_underway" in found) is is_underway, (status, given)
                 if not is_underway:
