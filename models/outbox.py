@@ -28,8 +28,9 @@ class Event(Table):
     """A change of a request, with the request as it was then, or of the link of a request, with that link.
 
     `revision` is the revision of the request after the change. It prevents two events for one change.
-    `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` is the sentence on
-    late money for the operator's email, at the price of that time.
+    `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` has the sentences
+    on late money for the operator's email, at the price of that time. An event of a link has a line for each
+    late request, which begins with its id.
     """
 
     payment_id: int

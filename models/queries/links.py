@@ -98,6 +98,16 @@ def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRe
     return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
 
 
+def requests_with_late_money(link: Link) -> list[PaymentRequest]:
+    """Return the link's requests with late money about which nobody has decided, oldest first.
+
+    Of a reusable link only its newest requests are read.
+    """
+    newest = MAX_LISTED_PAYMENTS if link.is_reusable else None
+    rows = requests_with_money(link, newest)
+    return [row for row in (rows[::-1] if link.is_reusable else rows) if late_sats_of(row)]
+
+
 def late_sats_of(payment: PaymentRequest) -> int:
     """Return the money of a request that came too late, and about which nobody has decided."""
     counted = payment.counted_sats or 0
