@@ -16,7 +16,7 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
-from admin.seller_choice import any_seller, optional_seller_argument, seller_argument, seller_named
+from admin.seller.choice import any_seller, optional_seller_argument, seller_argument, seller_named
 from admin.terminal import readable_time, table
 from config.types import InvalidValue, Kind
 from models.api_key import (

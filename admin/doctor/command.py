@@ -25,7 +25,7 @@ from admin.doctor.nodetill import (
     till_findings,
 )
 from admin.doctor.trials import email_trial, webhook_trial
-from admin.seller_choice import seller_id_type
+from admin.seller.choice import seller_id_type
 from admin.terminal import GREEN, RED, YELLOW, coloured, printable, wrapped
 from config import Settings
 from models.db.connection import disconnect

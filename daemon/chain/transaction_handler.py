@@ -51,6 +51,6 @@ def _unrecorded(matches: list[PayingTransaction]) -> list[PayingTransaction]:
         match
         for match in matches
         if any(
-            states.get((match.transaction.txid, vout)) not in (MEMPOOL, MINED) for vout, _, _ in match.outputs
+            states.get((match.transaction.txid, paid.vout)) not in (MEMPOOL, MINED) for paid in match.outputs
         )
     ]

@@ -3,28 +3,36 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from daemon.chain.address_filter import Addresses
+from models.address import find_scripts
 from models.output import add_watched_outpoints, all_watched_outpoints
 from payments.transaction import Transaction
 
 
+class PaidOutput(NamedTuple):
+    """An output of a transaction that pays one of our addresses."""
+
+    vout: int
+    amount_sats: int
+    address_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class PayingTransaction:
-    """A transaction that pays us. `outputs` has (vout, amount_sats, address_id) for each output of ours."""
+    """A transaction that pays us, and its outputs that do so."""
 
     transaction: Transaction
-    outputs: tuple[tuple[int, int, int], ...]
+    outputs: tuple[PaidOutput, ...]
 
 
 class Watchlist:
-    """Our addresses, and the outpoints that our payments depend on.
+    """Our addresses in the database, and in memory the outpoints that our payments depend on.
 
     The outpoints mirror the table `watched_outpoint`, which has no rows for payments that are buried deep.
     """
 
     def __init__(self) -> None:
-        self.addresses = Addresses()
         self.reorg_pending = True
         """True if a reorg has happened since the mempool's lineages were read.
 
@@ -57,11 +65,18 @@ class Watchlist:
 
     def matches(self, transactions: Sequence[Transaction]) -> list[PayingTransaction]:
         """Return the transactions that pay an address of the table. An output of 0 satoshis pays nothing."""
-        found: defaultdict[Transaction, list[tuple[int, int, int]]] = defaultdict(list)
-        for transaction, vout, address_id in self.addresses.paid(transactions):
-            amount_sats, _ = transaction.outputs[vout]
-            if amount_sats:
-                found[transaction].append((vout, amount_sats, address_id))
+        ours = find_scripts(script for transaction in transactions for _, script in transaction.outputs)
+        if not ours:
+            return []
+        paid = [
+            (transaction, PaidOutput(vout, amount_sats, ours[script]))
+            for transaction in transactions
+            for vout, (amount_sats, script) in enumerate(transaction.outputs)
+            if script in ours and amount_sats
+        ]
+        found: defaultdict[Transaction, list[PaidOutput]] = defaultdict(list)
+        for transaction, output in paid:
+            found[transaction].append(output)
         return [PayingTransaction(transaction, tuple(outputs)) for transaction, outputs in found.items()]
 
     def conflicts(self, transaction: Transaction) -> set[str]:

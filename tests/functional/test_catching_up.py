@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from daemon import health as vitals
-from daemon.chain import address_filter as addresses
+from daemon.chain import watchlist
 from models.address import find_scripts
 from models.daemon_status import beat, daemon_report
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
@@ -15,13 +15,13 @@ MISSED = 5
 
 
 def test_the_heartbeat_has_the_number_of_missed_blocks(
-    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Statuses are old while the daemon reads missed blocks, and /health shows the distance."""
-    stage.begin()
-    stage.daemon.stop()
+    scenario.begin()
+    scenario.daemon.stop()
     for _ in range(MISSED):
-        stage.world.mine()
+        scenario.chain.mine()
     seen: list[int] = []
 
     def record_beat(now: Any, node_height: int | None, *rest: Any) -> None:
@@ -31,27 +31,27 @@ def test_the_heartbeat_has_the_number_of_missed_blocks(
 
     monkeypatch.setattr(vitals, "beat", record_beat)
     monkeypatch.setattr(vitals, "HEARTBEAT_SECONDS", 0)
-    stage.daemon.start()
-    assert stage.daemon.look(PATIENCE_SECONDS)
+    scenario.daemon.start()
+    assert scenario.daemon.look(PATIENCE_SECONDS)
     assert seen[0] == MISSED
     assert seen[-1] == 0
 
 
 def test_the_scripts_of_all_missed_blocks_are_looked_up_at_once(
-    stage: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database may be on another machine, so the daemon sends one query for all blocks."""
-    stage.begin()
-    stage.daemon.stop()
+    scenario.begin()
+    scenario.daemon.stop()
     for _ in range(MISSED):
-        stage.world.mine()
+        scenario.chain.mine()
     queried: list[set[bytes]] = []
 
-    def record_query(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
+    def record_query(scripts: Iterable[bytes]) -> dict[bytes, int]:
         queried.append(set(scripts))
         return find_scripts(queried[-1])
 
-    monkeypatch.setattr(addresses, "find_scripts", record_query)
-    stage.daemon.start()
-    assert stage.daemon.look(PATIENCE_SECONDS)
+    monkeypatch.setattr(watchlist, "find_scripts", record_query)
+    scenario.daemon.start()
+    assert scenario.daemon.look(PATIENCE_SECONDS)
     assert len(queried) == 1

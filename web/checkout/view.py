@@ -190,12 +190,12 @@ class View:
     @property
     def confirmed_at(self) -> str | None:
         """The time of the confirmation, such as "2026-11-23 12:00 UTC", or None."""
-        return _minute(self.facts.confirmed_at)
+        return minute(self.facts.confirmed_at)
 
     @property
     def received_at(self) -> str | None:
         """The time from which the whole amount has been there, in the same form, or None."""
-        return _minute(self.facts.received_at)
+        return minute(self.facts.received_at)
 
     @property
     def address_groups(self) -> list[str]:
@@ -286,7 +286,8 @@ def scene_of(facts: PublicFacts) -> str:
     return facts.status.value
 
 
-def _minute(time: datetime | None) -> str | None:
+def minute(time: datetime | None) -> str | None:
+    """Return a time such as "2026-11-23 12:00 UTC", or None."""
     return None if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -19,6 +19,7 @@ from web.http.request import Environ, Request
 from web.http.responses import POLICY_WITH_FORMS, SVG, Answer, Content, not_found
 from web.http.wsgi import root_of
 from web.links.choice import WrongAmount
+from web.links.earlier import earlier_payment
 from web.links.view import LinkView, PublicLink, waiting_time
 
 _PAGE = template("link.tpl")
@@ -62,13 +63,14 @@ def link_page(
     """Return the page of a link. With `error`, the field for the amount has this error."""
     with snapshot():
         facts: LinkFacts = link_facts(public.link)
+        earlier = earlier_payment(public.link)
     return page(
         _PAGE,
         language,
         status=HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         headers={"Content-Security-Policy": POLICY_WITH_FORMS},
         network=known_network(),
-        view=LinkView(public, facts, language, call.now, error),
+        view=LinkView(public, facts, earlier, language, call.now, error),
         url=link_url(public.link.reference, call.settings.public_url),
         root=root_of(call.environ[RAW_PATH]),
         languages=languages().values(),

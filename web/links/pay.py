@@ -11,12 +11,12 @@ from config import Settings
 from models.db.connection import get_row
 from models.link import Link, take_turn
 from models.payment import PaymentRequest
-from models.queries.links import late_sats_of, link_facts, newest_request, requests_with_money
+from models.queries.links import late_sats_of, link_facts, newest_requests, requests_with_money
 from payments.link import amount_to_request
 from payments.link_document import link_url
 from payments.status import Status
 from web.api.forms import PaymentForm
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.pricing import price_now
 from web.html.languages import language_for
 from web.http.asgi import RAW_PATH
@@ -77,8 +77,7 @@ def request_to_show(link: Link) -> PaymentRequest | None:
     late = [row for row in rows if late_sats_of(row)]
     if late:
         return late[-1]
-    newest = newest_request(link)
-    return newest if newest is not None and Status(newest.status) in _UNDERWAY else None
+    return next((row for row in newest_requests(link, 1) if Status(row.status) in _UNDERWAY), None)
 
 
 def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentRequest | None:
@@ -96,8 +95,8 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
         form = _form_of(link, chosen, call.settings, call.now)
         if form is None:
             return None
-        terms = agreed_terms(form, link.seller_id, call.settings, call.now)
-        payment = store_request({**terms, "link": link.id})
+        terms = build_terms(form, link.seller_id, call.settings, call.now)
+        payment = store_request(terms, link_id=link.id)
     log_request(payment)
     log.info("link pressed", link=link.reference, payment=payment.reference)
     return payment

@@ -18,6 +18,7 @@ from models.address import (
     free_count,
     held_count,
     hold_unclaimed,
+    newest_address_id,
     pool_ends,
     retire,
     retire_free,
@@ -115,16 +116,18 @@ def test_find_scripts_returns_only_scripts_of_the_table() -> None:
     fill_pool(1203)
     strange = [b"", b"\x00", b"'", b"%s", bytes(range(256)) * 40, b"\xff" * 10_000]
     scripts = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
-    found, newest_id = find_scripts(scripts)
+    found = find_scripts(scripts)
     assert set(found) == {script(3), *(script(number) for number in range(1100, 1203))}
     assert all(type(key) is bytes for key in found)
     assert Address.get_by_id(found[script(3)]).script == script(3)
-    assert len(find_scripts(script(number) for number in range(2000))[0]) == newest_id == 1203
-    assert find_scripts([]) == find_scripts(strange) == ({}, 1203)
+    assert len(find_scripts(script(number) for number in range(2000))) == 1203
+    assert find_scripts([]) == find_scripts(strange) == {}
 
 
 def test_an_empty_table_has_the_highest_id_zero() -> None:
-    assert find_scripts([]) == find_scripts([script(1)]) == ({}, 0)
+    assert newest_address_id() == 0
+    fill_pool(2)
+    assert newest_address_id() == 2
 
 
 def test_an_address_is_added_once_and_never_changed() -> None:
@@ -144,7 +147,7 @@ def test_an_unknown_address_is_found_and_can_be_added_as_not_free() -> None:
     add_addresses([lost], "nodetill", NOW, are_free=False)
     assert unknown_addresses([lost[0], known.address]) == []
     assert free_count() == 1200
-    assert set(find_scripts([lost[1]])[0]) == {lost[1]}
+    assert set(find_scripts([lost[1]])) == {lost[1]}
 
 
 def test_the_oldest_free_address_is_claimed() -> None:
@@ -169,8 +172,7 @@ def test_a_retired_address_is_not_claimed() -> None:
     fill_pool(3)
     first = claim_address(NOW - timedelta(days=1))
     assert first
-    found, _ = find_scripts([script(0), script(1)])
-    retire(found.values(), NOW)
+    retire(find_scripts([script(0), script(1)]).values(), NOW)
     assert free_count() == 1
     assert Address.get_by_id(first.id).claimed_at == NOW - timedelta(days=1)
 
@@ -490,6 +492,13 @@ def test_equal_txids_of_spends_share_one_string() -> None:
     """A payment may depend on thousands of outpoints, so this saves memory."""
     add_watched_outpoints([("ab" * 32, bytes([n]), "ab" * 32) for n in range(3)])
     assert len({id(name) for txid, _, spender in all_watched_outpoints() for name in (txid, spender)}) == 1
+
+
+def test_spends_of_several_pages_are_read_once_each() -> None:
+    spends = {(f"{number % 7:064x}", number.to_bytes(36), "ab" * 32) for number in range(2500)}
+    add_watched_outpoints(spends)
+    found = list(all_watched_outpoints())
+    assert (len(found), set(found)) == (2500, spends)
 
 
 def test_the_newest_blocks_are_kept() -> None:

@@ -15,16 +15,16 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
-from admin.seller_choice import any_seller, seller_id_type, seller_named, was_removed
-from admin.seller_page import document, full_document, page
-from admin.seller_webhook import (
+from admin.seller.choice import any_seller, seller_id_type, seller_named, was_removed
+from admin.seller.page import document, full_document, page
+from admin.seller.webhook import (
     refuse_unreachable,
     restart_webhook_secret,
     set_webhook_url,
     webhook_secret,
 )
 from admin.terminal import table
-from admin.wallet_choice import chosen_wallet, wallets_change
+from admin.wallet.choice import chosen_wallet, wallets_change
 from config.addresses import email_address, http_url, support_contact
 from config.types import InvalidValue, Kind
 from models.api_key import add_key, revoke_all
