@@ -29,7 +29,8 @@ class PublicFacts:
     `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `transactions`
     has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
     uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
-    empty if the seller has no name. `payee` names whom the customer pays. `thanks` and `is_part` are those of
+    empty if the seller has no name, and `shop` is then its id. `payee` names whom the customer pays. `subject`
+    is the label of the request below the shop's name, or None if the label itself names the payee. `thanks` and `is_part` are those of
     `Checkout`. `is_final` means that no further change is expected. `marked` is the shop's mark by hand.
     `invoice_status` is the status of the same request as a Greenfield invoice. `is_returning`: the page leads
     a customer who has paid back to the shop.
@@ -57,6 +58,8 @@ class PublicFacts:
     label: str | None
     order_id: str | None
     payee: str
+    subject: str | None
+    shop: str
     seller_name: str
     support: str | None
     expires_at: datetime
@@ -82,6 +85,9 @@ class PublicFacts:
         lost = None if status.is_covered else _lost(payment.parts)
         is_open = status in (Status.NEW, Status.UNDERPAID) and mark is None
         is_payable = is_open and now < payment.expires_at
+        shop, label = payment.seller_name, payment.label
+        # A label such as "Alpaca Direct, order 17" has the name of the shop already.
+        is_apart = bool(shop and label and shop.casefold() not in label.casefold())
         return cls(
             reference=payment.reference,
             network=payment.network,
@@ -103,10 +109,12 @@ class PublicFacts:
             txid=payment.txid,
             transactions=_live_transactions(payment.parts),
             address=payment.address,
-            label=payment.label,
+            label=label,
             order_id=payment.order_id,
-            payee=payment.label or payment.seller_name or payment.seller_id,
-            seller_name=payment.seller_name,
+            payee=shop if is_apart else label or shop or payment.seller_id,
+            subject=label if is_apart else None,
+            shop=shop or payment.seller_id,
+            seller_name=shop,
             support=payment.support,
             expires_at=payment.expires_at,
             received_at=payment.received_at,
@@ -134,14 +142,19 @@ class PublicFacts:
 
     @property
     def wallet_uri(self) -> str | None:
-        """The same URI for the page's link to a wallet. The seller's name stands for a missing label."""
-        return self._uri(self.label or self.seller_name)
+        """The same URI for the page's link to a wallet. Its label also has the seller's name."""
+        return self._uri(self._wallet_label)
 
     @property
     def qr_uri(self) -> str | None:
         """`wallet_uri` for a QR code. It omits a long label, which would make the code hard to scan."""
-        label = self.label or self.seller_name
-        return self._uri(label if len(quote(label, safe="")) <= _QR_LABEL_CHARACTERS else None)
+        labels = (self._wallet_label, self.label)
+        short = (each for each in labels if each and len(quote(each, safe="")) <= _QR_LABEL_CHARACTERS)
+        return self._uri(next(short, None))
+
+    @property
+    def _wallet_label(self) -> str | None:
+        return f"{self.payee}, {self.subject}" if self.subject else self.label or self.seller_name
 
     @property
     def document(self) -> CheckoutStatus:
