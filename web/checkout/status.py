@@ -29,11 +29,11 @@ class PublicFacts:
     `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `transactions`
     has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
     uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
-    empty if the seller has no name, and `shop` is then its id. `payee` names whom the customer pays. `subject`
-    is the label of the request below the shop's name, or None if the label itself names the payee. `thanks` and `is_part` are those of
-    `Checkout`. `is_final` means that no further change is expected. `marked` is the shop's mark by hand.
-    `invoice_status` is the status of the same request as a Greenfield invoice. `is_returning`: the page leads
-    a customer who has paid back to the shop.
+    empty if the seller has no name, and `shop` is then its id. `payee` names whom the customer pays.
+    `subject` is the label of the request below the shop's name, or None if the label itself names the payee.
+    `thanks` and `is_part` are those of `Checkout`. `is_final` means that no further change is expected.
+    `marked` is the shop's mark by hand. `invoice_status` is the status of the same request as a Greenfield
+    invoice. `is_returning`: the page leads a customer who has paid back to the shop.
     """
 
     reference: str

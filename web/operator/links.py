@@ -10,6 +10,7 @@ from web.api.new_link import end_link, log_link
 from web.html.templates import template
 from web.http.request import Request
 from web.http.responses import Content, not_found
+from web.operator.decisions import Notice
 from web.operator.layout import operator_page, see_other
 
 _LIST = template("operator_links.tpl")
@@ -31,7 +32,9 @@ def show(call: Request, reference: str) -> Content:
     with snapshot():
         link = link_or_404(reference)
         document = document_of_link(link, call)
-    return operator_page(_LINK, call, link=document, is_closable=_is_closable(document))
+    is_just_closed = "closed" in call.page_parameters() and document["closed_at"] is not None
+    notice = Notice("The link is closed. Nobody can pay it any more.") if is_just_closed else None
+    return operator_page(_LINK, call, link=document, is_closable=_is_closable(document), notice=notice)
 
 
 def close(call: Request, reference: str) -> Content:
@@ -39,7 +42,7 @@ def close(call: Request, reference: str) -> Content:
     link = link_or_404(reference)
     if end_link(link, call.now, call.writers.transaction):
         log_link("link closed", link, by="operator")
-    return see_other(f"operator/links/{link.reference}", call)
+    return see_other(f"operator/links/{link.reference}?closed=1", call)
 
 
 def link_or_404(reference: str) -> Link:
