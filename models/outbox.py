@@ -28,8 +28,9 @@ class Event(Table):
     """A change of a request, with the request as it was then, or of the link of a request, with that link.
 
     `revision` is the revision of the request after the change. It prevents two events for one change.
-    `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` is the sentence on
-    late money for the operator's email, at the price of that time.
+    `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` has the sentences
+    on late money for the operator's email, at the price of that time. An event of a link has a line for each
+    late request, which begins with its id.
     """
 
     payment_id: int
@@ -62,12 +63,14 @@ class Message(Table):
     `server_errors` counts answers with HTTP 5xx, and `refusals` those with HTTP 4xx that another attempt will
     not change. `passed_at` is set while one later message of the same invoice need not wait.
     `hurried_from` is the time of the next attempt by the schedule, while an attempt beside the schedule is
-    due. `superseded_by` is the id of the later message that the endpoint accepted instead.
+    due. `superseded_by` is the id of the later message that the endpoint accepted instead. `link_facts` is
+    no column: it has the link of the payment at the time of an email.
     """
 
     event_id: int | None
     payment_id: int | None
     webhook_id: int | None
+    link_facts: Any = None
     id = peewee.BigAutoField()
     # Any, because the ids show which of them a message has.
     event: Any = peewee.ForeignKeyField(Event, on_delete="CASCADE", backref="messages", null=True)

@@ -12,14 +12,15 @@ from models.db.connection import (
     UtcDateTimeField,
     chunked,
     database,
+    execute,
     fetch_all,
-    is_sqlite,
     placeholders,
     with_paramstyle,
 )
-from models.db.sqlite import stream
 from models.payment import ANY_HEIGHT
 from payments.status import CLOSING_DEPTH, ReceivedOutput
+
+_OUTPOINTS_A_PAGE = 1000
 
 MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
 
@@ -213,9 +214,14 @@ def note_gaps(outputs: Iterable[Output], now: datetime) -> None:
 
 
 def all_watched_outpoints() -> Iterator[tuple[str, bytes, str]]:
-    """Yield the triples of `add_watched_outpoints`. Equal txids are one string object, to save memory."""
+    """Yield the triples of `add_watched_outpoints`. Equal txids are one string object, to save memory.
+
+    The rows are read page by page, because they can be many. The caller must be their only writer.
+    """
     interned: dict[str, str] = {}
-    query = "SELECT txid, outpoint, spending_txid FROM watched_outpoint"
-    rows = stream(database.connection(), query) if is_sqlite() else database.execute_sql(query)
-    for txid, outpoint, spender in rows:
-        yield interned.setdefault(txid, txid), bytes(outpoint), interned.setdefault(spender, spender)
+    query = """SELECT txid, outpoint, spending_txid FROM watched_outpoint
+        WHERE (txid, outpoint) > (?, ?) ORDER BY txid, outpoint LIMIT ?"""
+    txid, outpoint = "", b""
+    while page := execute(query, txid, outpoint, _OUTPOINTS_A_PAGE).fetchall():
+        for txid, outpoint, spender in page:
+            yield interned.setdefault(txid, txid), bytes(outpoint), interned.setdefault(spender, spender)

@@ -192,7 +192,7 @@ def late_sats(status: Status, received_sats: int, counted_sats: int, acknowledge
     return max(received_sats - counted_sats, 0)
 
 
-def least_amount(currency: str, price: Decimal) -> Decimal:
+def min_amount(currency: str, price: Decimal) -> Decimal:
     """Return the smallest amount that the network relays at this price, rounded up to the currency."""
     exact = exact_fiat(DUST_LIMIT_SATS, price)
     rounded = round_down(exact, currency)
@@ -201,4 +201,4 @@ def least_amount(currency: str, price: Decimal) -> Decimal:
 
 def amount_to_request(remaining: Decimal, currency: str, price: Decimal) -> Decimal:
     """Return the amount of the next request: the one that remains, but at least what the network relays."""
-    return max(remaining, least_amount(currency, price))
+    return max(remaining, min_amount(currency, price))

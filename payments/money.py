@@ -103,6 +103,15 @@ def fiat_to_sats(amount: Decimal, price: Decimal) -> int:
     return -(-amount_numerator * price_denominator * SATS_PER_BTC // (amount_denominator * price_numerator))
 
 
+def amount_obstacle(amount_sats: int) -> str | None:
+    """Return the reason why nobody can pay this amount, as a clause, or None where somebody can."""
+    if amount_sats < DUST_LIMIT_SATS:
+        return f"is {amount_sats} sats now; the network relays no payment below {DUST_LIMIT_SATS} sats"
+    if amount_sats > MAX_MONEY_SATS:
+        return f"is {format_btc(amount_sats)} BTC now; there will never be more than 21 million"
+    return None
+
+
 def exact_fiat(amount_sats: int, price: Decimal) -> Decimal:
     """Return satoshis at `price` for one bitcoin, with all decimals."""
     return EXACT.scaleb(EXACT.multiply(price, Decimal(amount_sats)), -8)

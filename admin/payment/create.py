@@ -12,7 +12,7 @@ from models.daemon_status import known_network
 from models.db.connection import database
 from web.api.documents import document_of_new
 from web.api.forms import PaymentForm, read_form
-from web.api.new_request import agreed_terms, store_request
+from web.api.new_request import build_terms, store_request
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 
@@ -44,7 +44,7 @@ def create(seller_id: str, amount: str, currency: str, as_json: bool, **options:
         with problems_as_errors(_ARGUMENTS):
             form = read_form(PaymentForm, {"amount_fiat": amount, "currency": currency.upper(), **given})
             check_request_limits(settings, now, seller_id)
-            terms = agreed_terms(form, seller_id, settings, now)
+            terms = build_terms(form, seller_id, settings, now)
             with database.atomic():
                 payment = store_request(terms)
         network = known_network()

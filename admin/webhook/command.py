@@ -264,10 +264,11 @@ def remove(reference: str, yes: bool, as_json: bool) -> None:
 @id_argument
 @json_option
 def test(reference: str, as_json: bool) -> None:
-    """Let the daemon send a test to an endpoint, and wait for the answer.
+    """Send a test to an endpoint, and wait for the answer.
 
-    A standard endpoint gets the event `test`. A btcpay endpoint gets an event of an invoice that does not
-    exist, as BTCPay Server sends it. The exit status is 1 unless the endpoint answers 2xx.
+    The daemon sends it. A standard endpoint gets the event `test`. A btcpay endpoint gets an event of an
+    invoice that does not exist, as BTCPay Server sends it. The exit status is 1 unless the endpoint answers
+    2xx.
 
     \b
     manage.py webhook test wh_4NFvpU8duEamwKnDykOq

@@ -11,7 +11,7 @@ import structlog
 from daemon.chain.outputs import mark_dropped, mark_replaced, record_unconfirmed
 from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.node.client import Bitcoind
-from daemon.unit_of_work import unit_of_work
+from daemon.unit_of_work import UnitOfWork, unit_of_work
 from models.block import stored_tip
 from models.db.leadership import node_changed
 from models.output import (
@@ -98,8 +98,8 @@ class MempoolUpdate:
     watch: Watchlist
     lineages: Mapping[str, Sequence[Transaction]] = field(default_factory=dict)
 
-    def apply(self) -> None:
-        """Store the update, inside the caller's database transaction.
+    def apply(self, work: UnitOfWork) -> None:
+        """Store the update, inside the caller's unit of work.
 
         One transaction keeps a payment from counting together with the payment that it replaces. It also
         keeps a replaced payment from looking lost before its replacement is stored.
@@ -107,8 +107,9 @@ class MempoolUpdate:
         # Arrivals are stored before the outcomes. A fee bump inherits the time of outputs that were live
         # until now, and the outcomes mark these outputs as replaced.
         for arrival in self.arrivals:
-            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage, self.watch)
-        _record_outcomes(self.outcomes)
+            facts = (arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage)
+            record_unconfirmed(work, *facts, self.watch)
+        _record_outcomes(work, self.outcomes)
         self.watch.add(self.lineages)
 
     def apply_in_transaction(self) -> None:
@@ -116,8 +117,8 @@ class MempoolUpdate:
         outcomes = self.outcomes
         if not (self.arrivals or self.lineages or outcomes.replaced or outcomes.dropped):
             return
-        with unit_of_work("mempool-recorded"):
-            self.apply()
+        with unit_of_work("mempool-recorded") as work:
+            self.apply(work)
 
 
 class Mempool:
@@ -339,7 +340,7 @@ def _chunks(txids: Sequence[str]) -> list[Sequence[str]]:
     return [txids[start : start + BATCH_SIZE] for start in range(0, len(txids), BATCH_SIZE)]
 
 
-def _record_outcomes(outcomes: _Outcomes) -> None:
+def _record_outcomes(work: UnitOfWork, outcomes: _Outcomes) -> None:
     for txid, conflict in outcomes.replaced.items():
-        mark_replaced(txid, conflict, in_block=None)
-    mark_dropped(outcomes.dropped)
+        mark_replaced(work, txid, conflict, in_block=None)
+    mark_dropped(work, outcomes.dropped)

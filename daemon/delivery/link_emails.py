@@ -69,6 +69,9 @@ def _facts(document: Document, context: EmailContext) -> Iterator[TableRow]:
         yield TableRow("Remaining", [_amount(document, "remaining_fiat")])
     if document["late_sats"]:
         yield TableRow("Under review", [f"{format_btc(document['late_sats'])} BTC, which came too late"])
+    for line in context.late_text.splitlines():
+        reference, _, sentences = line.partition(": ")
+        yield TableRow("Late", [sentences, reference], is_code=True, link=_page_of(reference, context))
     if document["note"]:
         yield TableRow("Note", [sanitize(line) for line in document["note"].splitlines()])
     for payment in document["payments"]:
@@ -80,6 +83,12 @@ def _facts(document: Document, context: EmailContext) -> Iterator[TableRow]:
         yield TableRow("Due", [readable_time(document["due_at"])])
     yield TableRow("Created", [readable_time(document["created_at"])])
     yield TableRow("Page", [document["url"]], link=document["url"])
+
+
+def _page_of(reference: str, context: EmailContext) -> str:
+    """Return the address of a request's page for the operator, or "" if there is none."""
+    root, marker, _ = context.page_url.rpartition("/operator/")
+    return f"{root}{marker}payments/{reference}" if marker else ""
 
 
 def _seller(document: Document, name: str) -> str:

@@ -38,14 +38,14 @@ from daemon.net.errors import PermanentFailure, TemporaryFailure
 from daemon.unit_of_work import unit_of_work
 from daemon.worker import Worker, start_daemon_thread
 from models.db.connection import chunked
-from models.outbox import EMAIL, Event, Message, delete_done, prunable_messages
+from models.outbox import EMAIL, Message, delete_done, prunable_messages
 from models.webhook import BTCPAY
 from payments.greenfield.delivery import (
     MAX_REFUSALS,
     is_final_refusal,
     is_server_error,
 )
-from payments.link import LinkEvent
+from payments.link import LinkEvent, LinkStatus
 from payments.notifications import is_urgent, message_id, read_event_type
 from payments.status import EventType
 
@@ -229,7 +229,7 @@ class OutboxWorker(Worker):
             return send_webhook(self._webhooks, message, self._clock())
         event = message.event
         event_type = rendered(read_event_type, event.type)
-        context = _context(event, self._settings)
+        context = _context(message, self._settings, self._clock())
         render = render_link_email if isinstance(event_type, LinkEvent) else render_email
         text = rendered(render, event_type, event.payload, context)
         reference = message_id(event.reference, self._settings.mail_from)
@@ -294,8 +294,8 @@ class OutboxWorker(Worker):
             log.info("messages pruned", count=pruned)
 
 
-def _context(event: Event, settings: Settings) -> EmailContext:
-    payment = event.payment
+def _context(message: Message, settings: Settings, now: datetime) -> EmailContext:
+    event, payment = message.event, message.payment
     link_id = event.payload.get("link_id") if event.type in list(LinkEvent) else None
     path = f"payments/{payment.reference}" if link_id is None else f"links/{link_id}"
     page_url = f"{settings.public_url}/operator/{path}"
@@ -306,7 +306,22 @@ def _context(event: Event, settings: Settings) -> EmailContext:
         seller_name=payment.seller.name,
         seller_contact=payment.seller.email,
         late_text=event.late_text or "",
+        link_status=_invoice_status(message, now),
     )
+
+
+def _invoice_status(message: Message, now: datetime) -> LinkStatus | None:
+    """Return the status of the payment's single-use link, or None.
+
+    The links of a removed seller are closed.
+    """
+    found = message.link_facts
+    if found is None or found.link.is_reusable:
+        return None
+    status = found.status(now)
+    is_covered = status in (LinkStatus.PROCESSING, LinkStatus.PAID)
+    is_closed = message.payment.seller.removed_at is not None
+    return LinkStatus.CLOSED if is_closed and not is_covered else status
 
 
 def _facts(message: Message) -> Mapping[str, Any]:

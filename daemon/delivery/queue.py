@@ -14,11 +14,13 @@ from daemon.delivery.superseding import (
     try_stuck_again,
 )
 from daemon.unit_of_work import unit_of_work
-from models.db.connection import database, execute_many, fetch_one, get_row, with_paramstyle
+from models.db.connection import database, execute_many, fetch_one, get_row, snapshot, with_paramstyle
 from models.db.leadership import check_epoch
 from models.delivery import add_delivery
+from models.link import Link
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
+from models.queries.links import link_facts
 from models.seller import Seller
 from models.webhook import BTCPAY, Webhook
 
@@ -126,6 +128,8 @@ def next_message(queue: str, now: datetime) -> Message | None:
 def message_to_send(message_id: int) -> Message | None:
     """Return the message with its event, payment, webhook and seller, or None if it is no longer pending.
 
+    An email has the facts of its payment's link, too.
+
     Raise LockLost if another daemon has taken over.
     """
     check_epoch()
@@ -145,6 +149,10 @@ def _read_parents(message: Message) -> None:
         payment = message.payment = get_row(PaymentRequest, message.payment_id)
         has_webhook = message.webhook_id is not None
         payment.seller = message.webhook.seller if has_webhook else get_row(Seller, payment.seller_id)
+        if message.channel == EMAIL and payment.link_id is not None:
+            # The text depends on the link as it is now, because somebody may have closed it since the event.
+            with snapshot():
+                message.link_facts = link_facts(get_row(Link, payment.link_id))
     if message.event_id is not None:
         message.event = get_row(Event, message.event_id)
         message.event.payment = message.payment

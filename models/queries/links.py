@@ -98,6 +98,16 @@ def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRe
     return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
 
 
+def requests_with_late_money(link: Link) -> list[PaymentRequest]:
+    """Return the link's requests with late money about which nobody has decided, oldest first.
+
+    Of a reusable link only its newest requests are read.
+    """
+    newest = MAX_LISTED_PAYMENTS if link.is_reusable else None
+    rows = requests_with_money(link, newest)
+    return [row for row in (rows[::-1] if link.is_reusable else rows) if late_sats_of(row)]
+
+
 def late_sats_of(payment: PaymentRequest) -> int:
     """Return the money of a request that came too late, and about which nobody has decided."""
     counted = payment.counted_sats or 0
@@ -119,6 +129,16 @@ def part_facts(link: Link) -> list[PartFacts]:
         )
         for row in rows
     ]
+
+
+def newest_links(limit: int, seller_id: str | None = None, older_than: Link | None = None) -> list[Link]:
+    """Return the links of one seller or of all, newest first, after this one."""
+    query = Link.select().order_by(Link.id.desc()).limit(limit)
+    if seller_id is not None:
+        query = query.where(Link.seller == seller_id)
+    if older_than is not None:
+        query = query.where(Link.id < older_than.id)
+    return list(query)
 
 
 def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:

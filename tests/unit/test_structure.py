@@ -69,12 +69,13 @@ ROOMS = {
         ("queries",),
     ),
     "daemon": (
-        ("net", "worker", "counters", "failpoint", "progress", "output_log", "state"),
+        ("net", "worker", "counters", "failpoint", "progress", "state"),
         ("unit_of_work",),
         ("node", "rates", "delivery"),
         ("descriptor_pool",),
         ("chain", "address_pool"),
-        ("commands", "health"),
+        ("commands", "health", "schedule"),
+        ("reconciler",),
         ("loop",),
     ),
     "web": (

@@ -16,7 +16,7 @@ from payments.link import amount_to_request
 from payments.link_document import link_url
 from payments.status import Status
 from web.api.forms import PaymentForm
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.pricing import price_now
 from web.html.languages import language_for
 from web.http.asgi import RAW_PATH
@@ -95,8 +95,8 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
         form = _form_of(link, chosen, call.settings, call.now)
         if form is None:
             return None
-        terms = agreed_terms(form, link.seller_id, call.settings, call.now)
-        payment = store_request({**terms, "link": link.id})
+        terms = build_terms(form, link.seller_id, call.settings, call.now)
+        payment = store_request(terms, link_id=link.id)
     log_request(payment)
     log.info("link pressed", link=link.reference, payment=payment.reference)
     return payment

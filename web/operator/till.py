@@ -7,17 +7,15 @@ from urllib.parse import urlencode
 
 from models.db.connection import snapshot
 from models.output import outputs_at
-from models.queries.checkout import checkout_of
 from models.queries.pricing import late_money_of
 from payments.money import currency_exponent
-from web.checkout.page import UNFOLD
-from web.checkout.status import PublicFacts
+from web.checkout.page import UNFOLD, facts_or_404
 from web.checkout.view import View
 from web.html.languages import languages
 from web.html.templates import template
 from web.http.etag import tag_of
 from web.http.request import Request
-from web.http.responses import Content, Problem, not_found
+from web.http.responses import Content, Problem
 from web.operator.decisions import payment_or_404
 from web.operator.layout import operator_page, see_other
 from web.operator.new_request import (
@@ -92,10 +90,7 @@ def sale(call: Request, reference: str) -> Content:
 
     The page follows the payment until it is final, because a double-spend can take back a received payment.
     """
-    payment = checkout_of(reference)
-    if payment is None:
-        raise not_found()
-    facts = PublicFacts.read(payment, call.now)
+    facts = facts_or_404(call, reference)
     view = View(facts, languages()["en"], call.now, call.settings.explorer_url)
     heading, sentence = WORDS[view.scene]
     return operator_page(
@@ -110,7 +105,7 @@ def sale(call: Request, reference: str) -> Content:
         worth=_worth_today(call, reference) if view.scene == "late" else None,
         is_unfolded=UNFOLD in call.page_parameters(),
         amount=view.language.amount(facts.amount_fiat, facts.currency),
-        next_sale="operator/till?" + urlencode({"seller": payment.seller_id, "currency": facts.currency}),
+        next_sale="operator/till?" + urlencode({"seller": facts.seller_id, "currency": facts.currency}),
     )
 
 

@@ -11,7 +11,6 @@ from admin.main import manage
 from config import load_settings
 from models.daemon_status import update_report
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.payment import PaymentRequest, payment_by_reference
 from tests.support.prepared_database import open_prepared
 from tests.support.web_server import stock
@@ -30,7 +29,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     def create(*words: str, group: str = "payment") -> Result:
         disconnect()
         result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, [group, "create", *words])
-        open_database(database_url)
+        open_prepared(database_url)
         return result
 
     yield create

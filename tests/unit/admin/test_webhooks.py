@@ -14,10 +14,10 @@ from manage import manage
 from models.command import DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.delivery import add_delivery
 from models.outbox import Message, add_test_message
 from models.webhook import API_KEY, BTCPAY, OPERATOR, Webhook
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_seller
 
 URL = "https://shop.example/paid?x=a|b"
@@ -38,7 +38,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    open_database(database_url)
+    open_prepared(database_url)
     new_seller("company1")
     yield invoke
     disconnect()

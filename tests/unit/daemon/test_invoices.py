@@ -16,8 +16,7 @@ from daemon.chain.statuses import Assessor
 from daemon.commands import CommandHandler
 from daemon.counters import Counters
 from models.command import pending_commands, request_marking
-from models.db.connection import database, disconnect, new_row
-from models.db.schema import open_database
+from models.db.connection import database, disconnect
 from models.decision import DecidedBy, decisions_of
 from models.outbox import Message
 from models.output import DROPPED, MINED, Output, outputs_at
@@ -26,6 +25,7 @@ from models.webhook import BTCPAY, STANDARD, Webhook, add_webhook, remove_webhoo
 from payments.greenfield.facts import invoice_facts
 from payments.greenfield.invoice import invoice_document
 from payments.greenfield.marking import read_marking
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import BLOCK_HASH, NOW, new_output, new_payment, new_seller
 
 HEIGHT = 1000
@@ -35,14 +35,14 @@ SETTLED = ["PaymentSettled", "Settled"]
 
 @pytest.fixture(autouse=True)
 def _database(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     new_seller("company1")
     yield
     disconnect()
 
 
 @dataclass
-class Desk:
+class NodelessDaemon:
     """A daemon without a node, which assesses as a test says."""
 
     assessor: Assessor
@@ -78,10 +78,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def daemon(tmp_path: Path) -> NodelessDaemon:
     settings = load_settings({}, tmp_path)
     assessor = Assessor(settings, lambda: None, Counters())
-    return Desk(assessor, CommandHandler(settings, _NoMempool()))
+    return NodelessDaemon(assessor, CommandHandler(settings, _NoMempool()))
 
 
 class _NoMempool(Mempool):
@@ -136,17 +136,17 @@ def drop(output: Output) -> None:
     Output.update(state=DROPPED, block_hash=None, block_height=None).where(Output.id == output.id).execute()
 
 
-def test_an_invoice_is_reported_from_its_creation_on(desk: Desk) -> None:
+def test_an_invoice_is_reported_from_its_creation_on(daemon: NodelessDaemon) -> None:
     """A shop that asks while it handles an event finds the state of the event."""
     endpoint()
     payment = invoice()
-    assert desk.new_events(payment) == ["Created"]
+    assert daemon.new_events(payment) == ["Created"]
     output = pay(payment)
-    assert desk.look_at(payment) == PAID
+    assert daemon.look_at(payment) == PAID
     mine(output, HEIGHT + 1)
-    desk.height = HEIGHT + 1
-    assert desk.look_at(payment) == SETTLED
-    assert desk.look_at(payment) == []
+    daemon.height = HEIGHT + 1
+    assert daemon.look_at(payment) == SETTLED
+    assert daemon.look_at(payment) == []
     address = "bcrt1q" + f"{1:038x}"
     received = bodies(payment)[1]
     assert received["payment"]["destination"] == address
@@ -158,15 +158,15 @@ def test_an_invoice_is_reported_from_its_creation_on(desk: Desk) -> None:
     assert invoice_document(facts, public_url="")["status"] == "Settled"
 
 
-def test_the_daemon_has_something_to_report_if_only_an_invoice_has_events(desk: Desk) -> None:
+def test_the_daemon_has_something_to_report_if_only_an_invoice_has_events(daemon: NodelessDaemon) -> None:
     """The outbox is woken, so the event is sent at once."""
     endpoint()
     invoice()
-    assert desk.assess() == 1
-    assert desk.assess() == 0
+    assert daemon.assess() == 1
+    assert daemon.assess() == 0
 
 
-def test_each_endpoint_has_the_events_that_it_wants(desk: Desk) -> None:
+def test_each_endpoint_has_the_events_that_it_wants(daemon: NodelessDaemon) -> None:
     """A disabled or removed endpoint has none, and neither has another seller's."""
     some, all_, off, gone = endpoint(event_types=["InvoiceSettled"]), endpoint(), endpoint(), endpoint()
     update_webhook(off, is_enabled=False)
@@ -175,18 +175,18 @@ def test_each_endpoint_has_the_events_that_it_wants(desk: Desk) -> None:
     other = endpoint("company2")
     payment = invoice()
     mine(pay(payment), HEIGHT)
-    desk.assess()
+    daemon.assess()
     assert types(bodies(payment, all_)) == ["Created", *PAID, *SETTLED]
     assert types(bodies(payment, some)) == ["Settled"]
     assert bodies(payment, off) == bodies(payment, gone) == bodies(payment, other) == []
 
 
-def test_both_kinds_of_endpoints_receive_their_events(desk: Desk) -> None:
+def test_both_kinds_of_endpoints_receive_their_events(daemon: NodelessDaemon) -> None:
     """A standard endpoint gets none of BTCPay's form, and the reverse."""
     ours, theirs = endpoint(kind=STANDARD, secret="whsec_" + "a" * 32), endpoint()
     payment = invoice()
     pay(payment)
-    desk.assess()
+    daemon.assess()
     names = {
         webhook.id: [m.event_type for m in Message.select().where(Message.webhook == webhook)]
         for webhook in (ours, theirs)
@@ -195,82 +195,84 @@ def test_both_kinds_of_endpoints_receive_their_events(desk: Desk) -> None:
     assert names[theirs.id] == ["InvoiceCreated", "InvoiceReceivedPayment", "InvoiceProcessing"]
 
 
-def test_a_request_of_our_own_api_is_reported_too(desk: Desk) -> None:
+def test_a_request_of_our_own_api_is_reported_too(daemon: NodelessDaemon) -> None:
     """It has no options of BTCPay's."""
     endpoint()
     payment = invoice(checkout=None, reassess_at_height=None, metadata={}, order_id="A-7")
     pay(payment)
-    assert desk.look_at(payment) == ["Created", *PAID]
+    assert daemon.look_at(payment) == ["Created", *PAID]
     assert bodies(payment)[0]["metadata"] == {"orderId": "A-7"}
 
 
-def test_a_daemon_that_was_down_reports_in_order(desk: Desk) -> None:
+def test_a_daemon_that_was_down_reports_in_order(daemon: NodelessDaemon) -> None:
     """The payment is deep already when the daemon first sees the invoice."""
     endpoint()
     payment = invoice()
     mine(pay(payment), HEIGHT - 10)
-    desk.seconds = 3600
-    assert desk.new_events(payment) == ["Created", *PAID, *SETTLED]
+    daemon.seconds = 3600
+    assert daemon.new_events(payment) == ["Created", *PAID, *SETTLED]
 
 
 # Endpoints that come and go
 
 
-def test_an_open_invoice_is_reported_when_the_first_endpoint_comes(desk: Desk) -> None:
+def test_an_open_invoice_is_reported_when_the_first_endpoint_comes(daemon: NodelessDaemon) -> None:
     """InvoiceProcessing precedes InvoiceSettled though the payment came before the endpoint."""
     payment = invoice()
     output = pay(payment)
-    desk.assess()
+    daemon.assess()
     assert stored(payment).invoice_reported is None
     endpoint()
     mine(output, HEIGHT)
-    assert desk.look_at(payment) == ["Created", *PAID, *SETTLED]
+    assert daemon.look_at(payment) == ["Created", *PAID, *SETTLED]
 
 
-def test_an_invoice_that_had_ended_before_the_first_endpoint_has_only_new_events(desk: Desk) -> None:
+def test_an_invoice_that_had_ended_before_the_first_endpoint_has_only_new_events(
+    daemon: NodelessDaemon,
+) -> None:
     settled, expired = invoice(1), invoice(2)
     output = pay(settled)
     mine(output, HEIGHT)
     pay(expired, txid="ef" * 32, amount_sats=400)
-    desk.assess()
-    desk.seconds = 901
-    desk.assess()
+    daemon.assess()
+    daemon.seconds = 901
+    daemon.assess()
     assert stored(expired).status == "expired"
     endpoint()
-    assert (desk.look_at(settled), desk.look_at(expired)) == ([], [])
+    assert (daemon.look_at(settled), daemon.look_at(expired)) == ([], [])
     drop(output)
     late = pay(expired, txid="aa" * 32, amount_sats=600, first_seen_at=NOW + timedelta(seconds=902))
-    desk.seconds = 903
-    assert desk.look_at(settled) == ["Invalid"]
-    assert desk.look_at(expired) == ["ReceivedPayment"]
+    daemon.seconds = 903
+    assert daemon.look_at(settled) == ["Invalid"]
+    assert daemon.look_at(expired) == ["ReceivedPayment"]
     assert bodies(expired)[0]["payment"]["id"] == f"{late.txid}-0"
     assert bodies(expired)[0]["afterExpiration"] is True
 
 
-def test_an_invoice_is_reported_on_when_an_endpoint_returns(desk: Desk) -> None:
+def test_an_invoice_is_reported_on_when_an_endpoint_returns(daemon: NodelessDaemon) -> None:
     """Its events are those since the last report, and none of them twice."""
     webhook = endpoint()
     payment = invoice()
     output = pay(payment)
-    desk.assess()
+    daemon.assess()
     update_webhook(webhook, is_enabled=False)
     mine(output, HEIGHT)
-    assert desk.look_at(payment) == []
+    assert daemon.look_at(payment) == []
     update_webhook(webhook, is_enabled=True)
-    assert desk.look_at(payment) == SETTLED
+    assert daemon.look_at(payment) == SETTLED
 
 
 # Marks by hand
 
 
-def test_a_mark_by_hand_is_reported(desk: Desk) -> None:
+def test_a_mark_by_hand_is_reported(daemon: NodelessDaemon) -> None:
     """The timeline of the request has it, and its status stays."""
     endpoint()
     payment = invoice()
-    desk.assess()
-    assert desk.mark(payment, "settled") == ["Settled"]
+    daemon.assess()
+    assert daemon.mark(payment, "settled") == ["Settled"]
     assert bodies(payment)[-1]["manuallyMarked"] is True
-    assert desk.mark(payment, "Invalid") == ["Invalid"]
+    assert daemon.mark(payment, "Invalid") == ["Invalid"]
     row = stored(payment)
     assert (row.status, row.received_sats, row.marked, row.marked_at) == ("new", 0, "invalid", NOW)
     assert [(decision.kind, decision.by) for decision in decisions_of(row)] == [
@@ -279,25 +281,25 @@ def test_a_mark_by_hand_is_reported(desk: Desk) -> None:
     ]
 
 
-def test_a_mark_as_settled_accepts_late_money(desk: Desk) -> None:
+def test_a_mark_as_settled_accepts_late_money(daemon: NodelessDaemon) -> None:
     """An earlier mark ends, because the money counts now."""
     endpoint()
     payment = invoice()
-    desk.assess()
-    assert desk.mark(payment, "invalid") == ["Invalid"]
-    desk.seconds = 901
+    daemon.assess()
+    assert daemon.mark(payment, "invalid") == ["Invalid"]
+    daemon.seconds = 901
     pay(payment, first_seen_at=NOW + timedelta(seconds=901))
-    assert desk.look_at(payment) == ["ReceivedPayment"]
-    assert desk.mark(payment, "settled") == ["Processing"]
+    assert daemon.look_at(payment) == ["ReceivedPayment"]
+    assert daemon.mark(payment, "settled") == ["Processing"]
     row = stored(payment)
     assert (row.status, row.marked, row.marked_at) == ("received", None, None)
     assert [decision.kind for decision in decisions_of(row)] == ["invalid", "accepted"]
 
 
-def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(desk: Desk) -> None:
+def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(daemon: NodelessDaemon) -> None:
     payment = invoice()
-    desk.assess()
-    assert desk.mark(payment, "settled") == []
+    daemon.assess()
+    assert daemon.mark(payment, "settled") == []
     assert (stored(payment).marked, stored(payment).invoice_reported) == ("settled", None)
 
 
@@ -305,7 +307,7 @@ def test_a_mark_of_a_seller_without_an_endpoint_is_stored_alone(desk: Desk) -> N
 
 
 def test_a_payment_of_a_seller_without_endpoints_needs_one_query_for_both_kinds(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    daemon: NodelessDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A block that changes no status needs none."""
     queries: list[str] = []
@@ -319,11 +321,11 @@ def test_a_payment_of_a_seller_without_endpoints_needs_one_query_for_both_kinds(
     output = pay(payment)
     mark_for_reassessment([payment.address_id])
     monkeypatch.setattr(peewee.Database, "execute_sql", noted)
-    desk.assess()
+    daemon.assess()
     assert sum("FROM webhook" in sql for sql in queries) == 1
     queries.clear()
     mine(output, HEIGHT)
-    assert desk.look_at(payment) == []
+    assert daemon.look_at(payment) == []
     assert stored(payment).status == "confirming"
     assert sum("FROM webhook JOIN" in sql for sql in queries) == 0
 
@@ -335,4 +337,4 @@ def test_only_new_reported_or_marked_invoices_may_have_events_of_their_own() -> 
         ({"revision": 3, "marked": "settled"}, True),
         ({"revision": 3, "invoice_reported": {}}, True),
     ):
-        assert may_have_events(new_row(PaymentRequest, **values)) is may
+        assert may_have_events(PaymentRequest(**values)) is may

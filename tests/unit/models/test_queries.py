@@ -494,6 +494,13 @@ def test_equal_txids_of_spends_share_one_string() -> None:
     assert len({id(name) for txid, _, spender in all_watched_outpoints() for name in (txid, spender)}) == 1
 
 
+def test_spends_of_several_pages_are_read_once_each() -> None:
+    spends = {(f"{number % 7:064x}", number.to_bytes(36), "ab" * 32) for number in range(2500)}
+    add_watched_outpoints(spends)
+    found = list(all_watched_outpoints())
+    assert (len(found), set(found)) == (2500, spends)
+
+
 def test_the_newest_blocks_are_kept() -> None:
     """They are enough for the deepest reorg that is followed block by block."""
     assert (stored_tip(), block_at(0)) == (None, None)

@@ -19,9 +19,9 @@ from payments.link import (
     balance,
     is_paid,
     late_sats,
-    least_amount,
     link_event,
     link_status,
+    min_amount,
 )
 from payments.money import DUST_LIMIT_SATS, currency_exponent, exact_fiat, fiat_to_sats
 from payments.status import ReceivedOutput, Status, Terms, assess
@@ -110,7 +110,7 @@ def test_the_next_request_always_covers_what_remains(currency: str, price: Decim
     asked = amount_to_request(remaining, currency, price)
     sats = fiat_to_sats(asked, price)
     assert sats >= DUST_LIMIT_SATS
-    assert asked in (remaining, least_amount(currency, price))
+    assert asked in (remaining, min_amount(currency, price))
     assert LinkPart(asked, currency, price, sats, is_covered=True).worth == asked >= remaining
 
 

@@ -10,9 +10,9 @@ from payments.greenfield.checkout_options import (
     confirmations_asked,
     is_on_chain,
     lifetime_seconds,
-    missing_sats,
     monitoring_seconds,
     read_options,
+    tolerance_percent,
 )
 from payments.greenfield.redirect import return_address
 from payments.status import Status
@@ -139,9 +139,9 @@ def test_the_terms_of_a_request_follow_from_the_options() -> None:
     assert monitoring_seconds({"monitoringMinutes": 1}, 604_800) == 604_800
     assert monitoring_seconds({"monitoringMinutes": 20_000}, 604_800) == 1_200_000
     assert monitoring_seconds({"monitoringMinutes": 10**9}, 604_800) == 366 * 86_400
-    assert missing_sats({}, 1000, Decimal("0.5")) == 5
-    assert missing_sats({"paymentTolerance": 0}, 1000, Decimal("0.5")) == 0
-    assert missing_sats({"paymentTolerance": 100}, 1000, Decimal("0.5")) == 1000
+    assert tolerance_percent({}) is None
+    assert tolerance_percent({"paymentTolerance": 0}) == 0
+    assert tolerance_percent({"paymentTolerance": 0.1}) == Decimal("0.1")
 
 
 @pytest.mark.parametrize(
