@@ -22,13 +22,13 @@ from web.http.request import Request
 from web.http.responses import Content
 
 MAX_INVOICES = 250
-"""The number of invoices in one response, also without `take`."""
+"""The maximum number of invoices in one response, and the default of `take`."""
 _MAX_SKIPPED = 10**9
 _MAX_SEARCH_CHARACTERS = 200
 
 
 def list_invoices(call: Request) -> Content:
-    """GET /api/v1/stores/{store}/invoices: a bare array."""
+    """GET /api/v1/stores/{store}/invoices: a JSON array of invoices."""
     query = Query(call)
     text = _search_text(query)
     conditions = [PaymentRequest.seller == call.seller.id, *_conditions(query)]
@@ -65,13 +65,13 @@ def _conditions(query: Query) -> list[Any]:
     if start is not None:
         conditions.append(PaymentRequest.created_at >= start)
     if end is not None:
-        # Clients know the whole second of a creation.
+        # Clients receive the creation time in whole seconds.
         conditions.append(PaymentRequest.created_at < end + timedelta(seconds=1))
     return conditions
 
 
 def _has_status(name: str) -> Any:
-    """Return the condition for one of BTCPay's statuses, in any case of its letters. Raise Problem 422."""
+    """Return the condition for one of BTCPay's statuses. Ignore case. Raise Problem 422."""
     by_name = {status.value.lower(): status for status in InvoiceStatus}
     status = by_name.get(name.lower())
     if status is None:
@@ -114,7 +114,7 @@ _UNMARKED: Mapping[InvoiceStatus, Callable[[], Any]] = MappingProxyType(
         InvoiceStatus.INVALID: _has_lost_its_money,
     }
 )
-"""The conditions of `payments.greenfield.state.state_of`. A test compares them."""
+"""The conditions match `payments.greenfield.state.state_of`. A test compares both."""
 
 _MARKS: Mapping[InvoiceStatus, Mark] = MappingProxyType(
     {InvoiceStatus.SETTLED: Mark.SETTLED, InvoiceStatus.INVALID: Mark.INVALID}
@@ -129,8 +129,8 @@ def _search_text(query: Query) -> str | None:
 
 
 def _contains(text: str) -> Any:
-    """Search ids, notes, addresses and transactions, and the whole metadata without regard to case."""
-    # The metadata is stored as JSON, in which a quotation mark has a backslash before it.
+    """Return the condition for a text in ids, notes, addresses, transactions or metadata. Ignore case."""
+    # The database stores the metadata as JSON, which puts a backslash before a quotation mark.
     escaped = json.dumps(text, ensure_ascii=False)[1:-1]
-    # The cast lets peewee compare the column with text, and not with a document.
+    # Because of the cast, peewee compares the column with text and not with JSON.
     return matches(text) | is_in(escaped, PaymentRequest.metadata.cast("text"))
