@@ -32,7 +32,7 @@ def show(call: Request) -> Content:
 
 
 def pay(call: Request) -> Content:
-    """POST /operator/till: make the request and redirect to its sale, or return the keypad with the error."""
+    """POST /operator/till: make a request and redirect to its sale page, or return the keypad with errors."""
     values = call.visitor.form
     try:
         payment = request_by_hand(call, values)

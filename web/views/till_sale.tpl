@@ -12,7 +12,7 @@
 % end
 % elif scene == "over":
 % if facts.received_sats:
-<h1>The time is up, and not all has come</h1>
+<h1>The time is up, and a part is missing</h1>
 <p>{{bitcoin(facts.received_sats)}} has come. <a href="{{root}}operator/payments/{{facts.reference}}">Decide about it</a></p>
 % else:
 <h1>The time is up</h1>

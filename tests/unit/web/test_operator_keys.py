@@ -129,7 +129,7 @@ def test_a_revoked_key_stops_at_once(shop: WebServer, operator: OperatorClient) 
     assert shop.get("/api/v1/rates").status == 401
     page = operator.get(answer.leads_to)
     assert f"The key {key.reference} is revoked. It never works again." in page.words
-    assert "No key works." in page.words
+    assert "There is no working key." in page.words
     assert "revoked 2026-11-23 12:00 UTC" in page.words
     shop.wait(hours=1)
     assert operator.post(f"{PATH}/keys/{key.reference}/revoke").status == 303
@@ -174,7 +174,7 @@ def test_a_removed_seller_has_a_page_without_a_form(operator: OperatorClient) ->
     add_seller("gone", "nt_gone", removed_at=NOW)
     page = operator.get("/operator/sellers/gone")
     assert "Removed 2026-11-23 12:00:00 UTC" in page.words
-    assert "No key works." in page.words
+    assert "There is no working key." in page.words
     assert "New key" not in page.words
     refused = operator.post("/operator/sellers/gone/keys", allow="shop", key_id=f"key_{'x' * 16}")
     assert refused.status == 409
