@@ -59,16 +59,16 @@ def create(seller_id: str, amount: str, currency: str, as_json: bool, **options:
 
 
 def qr_code(text: str) -> str:
-    """Return a QR code for a terminal, in block characters."""
+    """Return a QR code in block characters, for a terminal."""
     picture = io.StringIO()
     segno.make(text, error="l", micro=False).terminal(picture, compact=True)
     return picture.getvalue()
 
 
 def option_words(problem: Problem, arguments: Mapping[str, str]) -> str:
-    """Return the problem with the names of the command's options.
+    """Return the problem's errors with the names of the command's options instead of fields.
 
-    `arguments` has the arguments and options that differ from the names of the fields.
+    `arguments` has the argument or option for each field whose name differs.
     """
     if not problem.errors:
         return problem.detail
