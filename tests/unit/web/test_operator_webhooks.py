@@ -124,7 +124,7 @@ def test_an_endpoint_is_tested_disabled_and_removed(shop: WebServer, operator: O
         assert Webhook.get().is_enabled is (state == "enabled")
     for _ in range(2):
         assert operator.post(f"{place}/remove").leads_to == PATH
-    assert "No endpoint" in operator.get(PATH).words
+    assert "There is no endpoint" in operator.get(PATH).words
     assert operator.post(f"{place}/test").status == 404
     assert Webhook.get().removed_at == NOW
 
