@@ -94,7 +94,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         {"minimum": 5},
         "minimum",
-        "is only for a link without amount_fiat, because the payer chooses nothing here",
+        "is only for a link without amount_fiat, whose payer chooses the amount",
     ),
     ({"amount_fiat": None, "minimum": 5, "maximum": 4}, "maximum", "must not be less than minimum"),
     ({"amount_fiat": None, "suggested": [1, 2, 3, 4, 5]}, "suggested", "must be a list of at most 4 amounts"),
@@ -121,7 +121,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         {"due_at": "2026-12-24T23:59:59Z", "is_reusable": True},
         "due_at",
-        "belongs to an invoice; a link with is_reusable is never due",
+        "is only for a single-use link; a link with is_reusable is never due",
     ),
     (
         {"currency": "XXX"},

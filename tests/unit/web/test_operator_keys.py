@@ -47,13 +47,13 @@ def key_in(page: Page) -> str:
 
 
 def row_of(page: Page, key: ApiKey) -> str:
-    """Return the words of a key's row in the table."""
+    """Return the text of a key's row in the table."""
     row = re.search(rf'<tr id="{key.reference}">(.*?)</tr>', page.text, re.DOTALL)
     assert row is not None
     return re.sub(r"\s+", " ", unescape(re.sub("<[^>]*>", " ", row[1])))
 
 
-def test_a_new_key_is_shown_once_with_what_the_shop_needs(shop: WebServer, operator: OperatorClient) -> None:
+def test_a_new_key_is_shown_once_with_address_and_store_id(shop: WebServer, operator: OperatorClient) -> None:
     page = made(operator, label="  WooCommerce ", allow="shop")
     assert page.status == 200
     key = key_in(page)
@@ -110,7 +110,7 @@ def test_a_wrong_form_stores_nothing(operator: OperatorClient, fields: dict[str,
 
 
 def test_a_form_that_is_sent_twice_makes_one_key(operator: OperatorClient) -> None:
-    """The second answer shows no key, and names the cure."""
+    """The second response shows no key, and names the cure."""
     form = {**form_of(operator.get(PATH)), "allow": "shop"}
     assert operator.post(f"{PATH}/keys", **form).status == 200
     again = operator.post(f"{PATH}/keys", **form)
@@ -122,7 +122,7 @@ def test_a_form_that_is_sent_twice_makes_one_key(operator: OperatorClient) -> No
 
 
 def test_a_revoked_key_stops_at_once(shop: WebServer, operator: OperatorClient) -> None:
-    """A second click changes nothing. The page lists the key among those that do not work."""
+    """A second click changes nothing. The page lists the key among the keys that do not work."""
     (key,) = keys_of("company1")
     answer = operator.post(f"{PATH}/keys/{key.reference}/revoke")
     assert (answer.status, answer.leads_to) == (303, f"{PATH}?revoked={key.reference}")
@@ -137,7 +137,7 @@ def test_a_revoked_key_stops_at_once(shop: WebServer, operator: OperatorClient) 
 
 
 def test_a_page_cannot_revoke_the_key_of_another_seller(operator: OperatorClient) -> None:
-    """An unknown key, and an unknown seller, are 404."""
+    """An unknown key or an unknown seller gets 404."""
     add_seller("company2", "nt_company2")
     (key,) = keys_of("company2")
     for path in (
@@ -153,7 +153,7 @@ def test_a_page_cannot_revoke_the_key_of_another_seller(operator: OperatorClient
 
 
 def test_the_page_shows_how_each_key_is_used(shop: WebServer, operator: OperatorClient) -> None:
-    """Text of a label is no markup. An expired key is listed apart."""
+    """The label is escaped. An expired key is in a separate list."""
     label = "<script>alert(1)</script>{{7*7}}"
     strange = give_key("company1", "nt_strange", label=label, permissions=["other"])
     give_key("company1", "nt_old", label="Old", expires_at=NOW)
