@@ -29,10 +29,10 @@ class PublicFacts:
     `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `transactions`
     has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
     uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
-    empty if the seller has no name. `payee` names whom the customer pays. `thanks` and `is_part` are those of
-    `Checkout`. `is_final` means that no further change is expected. `marked` is the shop's mark by hand.
-    `invoice_status` is the status of the same request as a Greenfield invoice. `is_returning`: the page leads
-    a customer who has paid back to the shop.
+    empty if the seller has no name. `payee` is the name that the page shows as the recipient. `thanks` and
+    `is_part` come from `Checkout`. `is_final` means that no further change is expected. `marked` is the
+    shop's mark by hand. `invoice_status` is the status of the same request as a Greenfield invoice.
+    `is_returning` means that the page redirects a customer who has paid to the shop.
     """
 
     reference: str
@@ -123,7 +123,7 @@ class PublicFacts:
 
     @property
     def return_url(self) -> str | None:
-        """The shop's page to which the customer returns by himself, or None."""
+        """The shop's page to which the checkout page redirects, or None."""
         is_paid = self.invoice_status in (InvoiceStatus.PROCESSING, InvoiceStatus.SETTLED)
         return self.redirect_url if is_paid and self.is_returning else None
 

@@ -508,7 +508,7 @@ def test_a_closed_link_makes_no_request(shop: LinkShop) -> None:
     assert (command.kind, command.payment_id) == (CANCEL, request.id)
     again = shop.server.post(f"/api/v1/links/{link_id}/close")
     assert again.json["closed_at"] == reply.json["closed_at"]
-    assert "Nothing can be paid here any more" in shop.page(link_id)
+    assert "You cannot pay here any more" in shop.page(link_id)
     shop.expire(request)
     assert shop.press(link_id).headers["location"] == f"../../l/{link_id}"
     assert PaymentRequest.select().count() == 1
@@ -517,7 +517,7 @@ def test_a_closed_link_makes_no_request(shop: LinkShop) -> None:
 def test_the_links_of_a_removed_seller_are_closed(shop: LinkShop) -> None:
     link_id = shop.link()
     Seller.update(removed_at=NOW).execute()
-    assert "Nothing can be paid here any more" in shop.page(link_id)
+    assert "You cannot pay here any more" in shop.page(link_id)
     assert shop.press(link_id).headers["location"] == f"../../l/{link_id}"
     assert PaymentRequest.select().count() == 0
 
