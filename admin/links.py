@@ -28,8 +28,8 @@ id_argument = click.argument("reference", metavar="ID")
 def link() -> None:
     """Create, list, show and close payment links.
 
-    A link asks for money without a price: for an invoice, a donation or a price tag. Each payer gets a price
-    and an address on the page of the link.
+    A link is for an invoice, a donation or a price tag. It has no price and no address. Each payer gets both
+    on the page of the link.
 
     \b
     manage.py link create company1 "Invoice 17" EUR --amount 135.99

@@ -46,7 +46,7 @@ class Order(Protocol):
 
 
 def agreed_terms(form: Order, seller_id: str, settings: Settings, now: datetime) -> dict[str, Any]:
-    """Return the terms of a new request, as columns. Raise Problem 422 or 503."""
+    """Return the terms of a new request, by column. Raise Problem 422 or 503."""
     price = price_now(form.currency, settings, now)
     amount_sats = _amount_sats(form.amount_fiat, price)
     if not has_free_address(seller_id):

@@ -1,6 +1,6 @@
 % rebase("operator_layout.tpl", title="Links", page="Links", live=True)
 <h1>Payment links</h1>
-<p>A link asks for money without a price: for an invoice, a donation or a price tag.</p>
+<p>A link is for an invoice, a donation or a price tag. It has no price. Each press of “Pay” fixes one.</p>
 <p class="ways"><a class="button main" href="{{root}}operator/links/new">New link</a></p>
 <section id="links" data-live aria-label="Links">
 % if links:
