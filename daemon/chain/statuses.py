@@ -187,7 +187,7 @@ class Assessor:
         return changes
 
     def _reports(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> list[_Report]:
-        """Return the changes that have events, with their endpoints. Update `invoice_reported` of the requests.
+        """Return the changes that have events, with their endpoints. Update `invoice_reported` of requests.
 
         One query finds the endpoints of both kinds.
         """
