@@ -11,10 +11,11 @@
 #              FRESH_ARGS are options that `python -m tests.support.fresh_machine --help` lists
 # make deb     build the Debian package in dist/; DEB_ARCH=arm64 builds the one for ARM
 # make deb-test    install, upgrade, remove and purge the package in a fresh Debian 13, with a payment: needs root
-#              and debootstrap
+#              and debootstrap; DEB_ARCH=arm64 needs qemu-user-static, too, and tests the package for ARM
 # make image   build the OCI image in dist/ with buildah; IMAGE_BASE=docker.io/library/debian:trixie-slim takes that
 #              base, else root makes one by debootstrap
-# make image-test  run both servers from the image, with a payment: needs root, buildah and debootstrap
+# make image-test  run both servers from the image, with a payment: needs root, buildah and debootstrap;
+#              DEB_ARCH=arm64 needs qemu-user-static, too, and tests the image for ARM
 # make arm64   run `make demo DEMO_ARGS=--once` in a fresh, minimal Debian 13 for 64-bit ARM, and measure the
 #              memory of both servers: needs root, debootstrap, qemu-user-static, and half an hour or more
 # make check   run lint and all tests but the slow ones, which must pass before a commit
@@ -25,9 +26,9 @@
 #              long a fault hides a payment
 
 PYTHON ?= python3
-# Most functional tests wait for a server, and most unit tests do not.
+# Most functional tests wait for a server, and most unit tests do not. A worker collects the tests for some seconds.
 TEST_WORKERS ?= 6
-UNIT_WORKERS ?= 4
+UNIT_WORKERS ?= 3
 DATABASE ?= sqlite
 TEST_ARGS ?=
 DEMO_ARGS ?=
@@ -81,6 +82,8 @@ fresh-test: setup-dev
 
 deb: setup-dev
 	@debian/build $(DEB_ARCH) '$(DEB_VERSION)' dist
+
+deb-test image-test: export DEB_ARCH := $(DEB_ARCH)
 
 deb-test: setup-dev bitcoind
 	.venv/bin/python -m pytest -s -m install --timeout 0 tests/functional/test_debian_package.py

@@ -26,7 +26,7 @@ from daemon.node.client import Bitcoind
 from daemon.node.feed import Feed
 from daemon.node.rpc import RPC_CALLS
 from daemon.rates.updater import RateKeeper
-from daemon.worker import in_a_thread
+from daemon.worker import start_daemon_thread
 from models.db.connection import TRANSIENT_ERRORS, DatabaseError, database, disconnect, one_line
 from models.db.leadership import LockLost, begin_epoch
 from models.db.lock import AdvisoryLock, FileLock, database_lock
@@ -58,7 +58,7 @@ class SignalWaiter:
         self.is_asked_for = False
         self._manager = manager
         signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
-        in_a_thread(self._wait)
+        start_daemon_thread(self._wait)
 
     def __call__(self) -> bool:
         """Return whether a signal has come."""

@@ -21,6 +21,7 @@ from sd_notify import ServiceManager
 from web.app import create_app
 from web.greenfield.errors import refusal
 from web.http.server import CannotListenError, Server
+from web.http.threads import Threads
 
 SERVING = "serving"
 
@@ -41,7 +42,7 @@ def main() -> int:
         refuse_missing_rights()
         app, host, port = create_app(settings), settings.web_host, settings.web_port
         pulse = partial(_notify_alive, manager)
-        server = Server(app, host, port, disconnect, pulse=pulse, refusal=refusal)
+        server = Server(app, host, port, Threads(disconnect), pulse=pulse, refusal=refusal)
     except (DatabaseError, CannotListenError) as error:
         print(f"nodetill: {error}", file=sys.stderr)
         return 1

@@ -16,6 +16,8 @@ from models.db.connection import TRANSIENT_ERRORS, DatabaseError, disconnect, on
 from models.db.schema import open_database
 from models.db.web_role import lacks_right
 
+NO_UNDO = "You cannot undo this."
+
 yes_option = click.option("--yes", is_flag=True, help="Don't wait for a confirmation.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 

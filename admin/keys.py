@@ -16,7 +16,7 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
-from admin.sellers import SELLER_ID_KIND, any_seller, seller_named
+from admin.seller.choice import any_seller, optional_seller_argument, seller_argument, seller_named
 from admin.terminal import readable_time, table
 from config.types import InvalidValue, Kind
 from models.api_key import (
@@ -65,8 +65,6 @@ def _read_permission(_context: click.Context, _parameter: click.Parameter, names
 
 _LABEL_KIND = Kind(_read_label, f"one line of up to {MAX_LABEL_CHARACTERS} characters")
 _REFERENCE_KIND = Kind(_read_reference, "key_ and 16 letters and digits, as key list prints it")
-
-seller_argument = click.argument("seller_id", metavar="SELLER", type=Checked("id", SELLER_ID_KIND))
 
 
 @click.group()
@@ -135,7 +133,7 @@ def add(seller_id: str, label: str, permissions: list[str], preset: str | None, 
 
 
 @key.command("list")
-@click.argument("seller_id", metavar="[SELLER]", type=Checked("id", SELLER_ID_KIND), required=False)
+@optional_seller_argument
 @click.option("--all", "with_stopped", is_flag=True, help="Also list keys that do not work any more.")
 @json_option
 def list_(seller_id: str | None, with_stopped: bool, as_json: bool) -> None:

@@ -1,24 +1,35 @@
 """`manage.py link`: create, list, show and close payment links."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import click
 
-from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
-from admin.payment_create import option_words, qr_code
-from admin.seller_choice import seller_named
+from admin.cli import (
+    NO_UNDO,
+    CommandError,
+    answer,
+    confirm,
+    facts,
+    json_option,
+    open_settings_and_database,
+    yes_option,
+)
+from admin.money_request import page_with_qr_code, problems_as_errors
+from admin.seller.choice import seller_argument, seller_named
 from admin.terminal import printable, readable_time, table
+from models.daemon_status import known_network
 from models.db.connection import database, get_row, snapshot
 from models.link import Link, link_by_reference
+from models.queries.late_requests import LateRequest, late_requests
 from payments.money import format_btc
 from web.api.forms import read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import PaymentLink
 from web.api.links import LinkFilters, documents_of_links, links_page, stored_link_document
 from web.api.new_link import end_link, make_link
-from web.http.responses import Problem
 
-LONGEST_LIST = 200
+MAX_LISTED = 200
 MAX_SHOWN_TITLE = 40
 
 id_argument = click.argument("reference", metavar="ID")
@@ -39,7 +50,7 @@ def link() -> None:
 
 
 @link.command()
-@click.argument("seller_id", metavar="SELLER")
+@seller_argument
 @click.argument("title", metavar="TITLE")
 @click.argument("currency", metavar="CURRENCY")
 @click.option("--amount", "amount_fiat", metavar="AMOUNT", help="The amount. Without it, the payer chooses.")
@@ -78,19 +89,18 @@ def create(
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:
         seller = seller_named(seller_id)
-        try:
+        with problems_as_errors(_ARGUMENTS):
             row = make_link(read_form(LinkForm, body), seller.id, settings, now, database.atomic)
-        except Problem as problem:
-            raise CommandError(option_words(problem, _ARGUMENTS)) from problem
         with snapshot():
             found = stored_link_document(row, settings, now)
-    answer(found, f"{_page(found)}\n\n{qr_code(found['url'])}", as_json)
+        network = known_network()
+    answer(found, page_with_qr_code(_page(found), found["url"], network), as_json)
 
 
 @link.command("list")
 @click.option("--seller", "seller_id", metavar="ID", help="Only this seller's.")
 @click.option(
-    "--limit", type=click.IntRange(1, LONGEST_LIST), default=50, show_default=True, help="The maximum number."
+    "--limit", type=click.IntRange(1, MAX_LISTED), default=50, show_default=True, help="The maximum number."
 )
 @json_option
 def list_(seller_id: str | None, limit: int, as_json: bool) -> None:
@@ -117,24 +127,31 @@ def show(reference: str, as_json: bool) -> None:
     manage.py link show LK-7tPq2Zc9mWbYd4KxVn5RsA
     """
     with open_settings_and_database() as settings, snapshot():
-        found = stored_link_document(_link_named(reference), settings, datetime.now(UTC))
-    answer(found, _page(found), as_json)
+        row, now = _link_named(reference), datetime.now(UTC)
+        found = stored_link_document(row, settings, now)
+        late = late_requests(row, now, settings.rate_max_age, settings.rate_spread)
+    answer(found, _page(found, late), as_json)
 
 
 @link.command()
 @id_argument
+@yes_option
 @json_option
-def close(reference: str, as_json: bool) -> None:
+def close(reference: str, yes: bool, as_json: bool) -> None:
     """Close a payment link, so that nobody can pay it any more.
 
-    Nodetill cancels its payments to which nothing came. Money that came counts as before.
+    Nodetill cancels its payments to which nothing came. Money that came counts as before. At a terminal the
+    command asks for a confirmation.
 
     \b
     manage.py link close LK-7tPq2Zc9mWbYd4KxVn5RsA
     """
-    now = datetime.now(UTC)
     with open_settings_and_database() as settings:
         row = _link_named(reference)
+        if row.closed_at is None:
+            warning = f"Nobody can pay the link {row.reference} any more. {NO_UNDO}"
+            confirm(warning, "Close the link?", is_confirmed=yes, is_for_scripts=True)
+        now = datetime.now(UTC)
         end_link(row, now, database.atomic)
         with snapshot():
             found = stored_link_document(get_row(Link, row.id), settings, now)
@@ -158,7 +175,7 @@ def _link_named(reference: str) -> Link:
     return row
 
 
-def _page(found: PaymentLink) -> str:
+def _page(found: PaymentLink, late: Iterable[LateRequest] = ()) -> str:
     currency = found["currency"]
 
     def money(amount: str | None) -> str | None:
@@ -178,6 +195,7 @@ def _page(found: PaymentLink) -> str:
         ("Paid", money(found["paid_fiat"])),
         ("Remaining", money(found["remaining_fiat"])),
         ("Under review", f"{format_btc(found['late_sats'])} BTC" if found["late_sats"] else None),
+        *(("Late", f"{each.reference}: {each.sentences()}") for each in late),
         ("Due", found["due_at"] and readable_time(found["due_at"])),
         ("Order", found["order_id"]),
         ("Note", found["note"]),

@@ -3,22 +3,22 @@
 import click
 
 from admin.audit.command import audit
-from admin.backup import backup, retire_pool
 from admin.chain import chain
 from admin.cli import Commands
-from admin.database import database
+from admin.database.backup import backup, retire_pool
+from admin.database.command import database
+from admin.database.web_role import grant_web
 from admin.doctor.command import doctor
 from admin.events import events
 from admin.keys import key
 from admin.links import link
-from admin.payments import payment
-from admin.seller_keys import rotate_key
-from admin.sellers import seller
+from admin.payment.command import payment
+from admin.seller.command import seller
+from admin.seller.rotate_key import rotate_key
 from admin.settings import settings
-from admin.wallet import wallet
-from admin.wallets import add, default, labels, list_
-from admin.web_role import grant_web
-from admin.webhooks import webhook
+from admin.wallet.command import wallet
+from admin.wallet.descriptors import add, default, labels, list_
+from admin.webhook.command import webhook
 from version import VERSION
 
 

@@ -29,7 +29,7 @@ FULL_BLOCK_WEIGHT = 3_980_000
 COINS_A_BLOCK = 20_000
 """The outputs of one transaction, of 43 bytes each."""
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class Load:
 
     def submit(self, raws: Sequence[bytes]) -> None:
         """Put transactions into the mempool."""
-        for start in range(0, len(raws), AT_ONCE):
-            self._rpc.batch("sendrawtransaction", [[raw.hex()] for raw in raws[start : start + AT_ONCE]])
+        for start in range(0, len(raws), BATCH_SIZE):
+            self._rpc.batch("sendrawtransaction", [[raw.hex()] for raw in raws[start : start + BATCH_SIZE]])
 
     def begin_submit(self, raw: bytes) -> None:
         """Send a transaction to the mempool; `finish` waits for the response."""

@@ -14,7 +14,7 @@ import zmq
 from bench.database import connect, value
 
 LOOK_SECONDS = 0.0002
-LONGEST_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 
 
 class NothingHappenedError(RuntimeError):
@@ -28,11 +28,11 @@ class Subscriber:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.set(zmq.RCVHWM, 0)
-        self._socket.set(zmq.RCVTIMEO, int(LONGEST_SECONDS * 1000))
+        self._socket.set(zmq.RCVTIMEO, int(MAX_WAIT_SECONDS * 1000))
         self._socket.set(zmq.SUBSCRIBE, topic.encode())
         monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._socket.connect(address)
-        monitor.poll(int(LONGEST_SECONDS * 1000))
+        monitor.poll(int(MAX_WAIT_SECONDS * 1000))
         # bitcoind takes the subscription up a moment after the handshake.
         time.sleep(0.2)
 
@@ -61,7 +61,7 @@ class Watcher:
 
     def wait_for(self, query: str, *parameters: Any, is_it: Callable[[Any], bool] = bool) -> float:
         """Return the time, as of time.perf_counter, at which `is_it` was true of the query's first value."""
-        deadline = time.perf_counter() + LONGEST_SECONDS
+        deadline = time.perf_counter() + MAX_WAIT_SECONDS
         version = None
         while time.perf_counter() < deadline:
             # Each commit of another connection changes it: https://sqlite.org/pragma.html#pragma_data_version
@@ -70,7 +70,7 @@ class Watcher:
                 return time.perf_counter()
             version = latest
             time.sleep(self._look_seconds)
-        raise NothingHappenedError(f"not within {LONGEST_SECONDS:g} s: {query} {parameters}")
+        raise NothingHappenedError(f"not within {MAX_WAIT_SECONDS:g} s: {query} {parameters}")
 
     def value(self, query: str, *parameters: Any) -> Any:
         """Return the first value of the first row; None where there is no row."""

@@ -12,7 +12,7 @@ from statistics import median
 
 from bench.ledger import Ledger
 from bench.load import Load, Rpc
-from bench.observer import LONGEST_SECONDS, Subscriber, Watcher
+from bench.observer import MAX_WAIT_SECONDS, Subscriber, Watcher
 from bench.process import DAEMON_MEBIBYTES, memory_rows, peak_memory, wait_until_quiet
 from bench.report import Row, spread, within
 from bench.site import AMOUNT_SATS, Request, Site
@@ -112,7 +112,7 @@ def _measure(
         for request in requests:
             came = _send(load, subscriber, load.payment(request.script, AMOUNT_SATS))
             found.stored.append(watcher.wait_for(STATUS, request.reference) - came)
-            found.called.append(seller.times.get(timeout=LONGEST_SECONDS) - came)
+            found.called.append(seller.times.get(timeout=MAX_WAIT_SECONDS) - came)
             load.finish()
             watcher.wait_for(PENDING, is_it=lambda count: count == 0)
             time.sleep(PAUSE_SECONDS)
@@ -131,7 +131,7 @@ def _measure_bare(
     ledger.store(transaction)
     found.bare_stored.append(time.perf_counter() - came)
     seller.call(bytes(BODY_BYTES))
-    found.bare_called.append(seller.times.get(timeout=LONGEST_SECONDS) - came)
+    found.bare_called.append(seller.times.get(timeout=MAX_WAIT_SECONDS) - came)
     load.finish()
 
 

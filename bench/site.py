@@ -54,7 +54,7 @@ class Site:
         with self._installation as installation:
             installation.start()
             webhook = ["--webhook-url", webhook_url] if webhook_url else []
-            self.key = installation.managed("seller", "add", SELLER, *webhook)["api_key"]
+            self.key = installation.manage_json("seller", "add", SELLER, *webhook)["api_key"]
         self._client = self._installation.client(self.key)
         fill_addresses(self.database, address_count)
 

@@ -20,7 +20,7 @@ from regtest.child import end_with_parent
 from regtest.node import PROJECT
 
 PEERS = PROJECT / ".peers"
-LONGEST_SECONDS = 300.0
+MAX_WAIT_SECONDS = 300.0
 WARM_UP_SECONDS = 2.0
 WARM_UPS = 10
 POLL_SECONDS = 0.01
@@ -67,7 +67,7 @@ def bitcoinwatcher(load: Load, directory: Path) -> Iterator[Watching]:
         for line in child.stderr or ():
             seen[line.strip()] = time.perf_counter()
 
-    def wait_seen(txid: str, seconds: float = LONGEST_SECONDS) -> float:
+    def wait_seen(txid: str, seconds: float = MAX_WAIT_SECONDS) -> float:
         deadline = time.monotonic() + seconds
         while txid not in seen:
             if time.monotonic() > deadline:

@@ -63,7 +63,7 @@ class AddressPool(Worker):
         super().__init__("address-pool")
         self._settings = settings
         self._node = node
-        node.while_waiting(self._raise_if_stopping)
+        node.on_wait(self._raise_if_stopping)
         self._clock = clock
         self._monotonic = monotonic
         self._may_fill = False
@@ -83,7 +83,7 @@ class AddressPool(Worker):
             self.wake()
 
     def check_soon(self) -> None:
-        """Compare the whole pool with the wallet at the next turn. Any thread may call this."""
+        """Compare the whole pool with the wallet at the next step. Any thread may call this."""
         self._must_check_all = True
         self.wake()
 
@@ -100,7 +100,7 @@ class AddressPool(Worker):
             self._must_check_all = False
             self._check_all()
 
-    def take_in_strays(self) -> None:
+    def import_unknown_addresses(self) -> None:
         """Store the addresses that the wallet made for us and that the table lacks.
 
         Such addresses are free after an interrupted order, because no request has them. Otherwise the
@@ -200,7 +200,7 @@ class AddressPool(Worker):
         known = self._node.known_addresses([row.address for row in addresses])
         return [row.id for row in addresses if row.address not in known]
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         used = wallets_in_use()
         for name in self._problems.keys() - {wallet.name for wallet in used}:
             self._note(name, None)
@@ -230,7 +230,7 @@ class AddressPool(Worker):
         self._check_if_possible()
         if self._may_fill:
             if self._may_have_strays:
-                self.take_in_strays()
+                self.import_unknown_addresses()
                 self._may_have_strays = False
             self.fill()
 

@@ -19,7 +19,7 @@ from models.db.witness import renewed_mark
 from models.wallet import LOOKAHEAD, Wallet, advance, wallet_named
 
 BATCH_SIZE = 100
-DERIVED_AT_ONCE = 1000
+MAX_DERIVED = 1000
 
 
 class DescriptorPool:
@@ -57,10 +57,10 @@ class DescriptorPool:
             wallet = _as_stored(wallet)
 
     def _take(self, wallet: Wallet, count: int) -> None:
-        """Release the next `count` addresses, and derive further ones, DERIVED_AT_ONCE at most."""
+        """Release the next `count` addresses, and derive further ones, MAX_DERIVED at most."""
         refuse_other_chain(self._node)
         begin = wallet.watched_until
-        until = max(min(begin + DERIVED_AT_ONCE, wallet.next_index + count + LOOKAHEAD), begin)
+        until = max(min(begin + MAX_DERIVED, wallet.next_index + count + LOOKAHEAD), begin)
         next_index = wallet.next_index + count
         if next_index > until:
             # First the addresses of the gap before the next index are derived, to be watched.

@@ -11,7 +11,7 @@ from daemon.address_pool import AddressPool
 from daemon.counters import Counters
 from daemon.node.feed import Feed
 from daemon.node.feed_checks import FeedSetUp, silence_advice
-from daemon.state import State
+from daemon.state import LoopState
 from daemon.unit_of_work import unit_of_work
 from models.daemon_status import beat
 from models.db.leadership import LockLost
@@ -21,7 +21,7 @@ from sd_notify import ServiceManager
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
-FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.25, 4.0
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.25, 4.0
 
 
 class WorkerDied(Exception):
@@ -36,7 +36,7 @@ class HasThread(Protocol):
 
 
 class HealthReporter:
-    """Holds the daemon's state, and logs the start and end of problems. `State` describes the states."""
+    """Holds the daemon's state, and logs the start and end of problems. `LoopState` describes the states."""
 
     def __init__(
         self,
@@ -58,50 +58,50 @@ class HealthReporter:
         self._node_problems: list[str] = []
         self._set_up: FeedSetUp | None = None
         self._lost = 0
-        self._state = State.STARTING
+        self._state = LoopState.STARTING
         self._reason: str | None = None
         self._slow_call: str | None = None
         self._node_height: int | None = None
         self._tip_height: int | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> LoopState:
         return self._state
 
     def begin_look(self) -> None:
         """Enter READING. A state with a reason stays until the result of the look."""
         self._tip_height = None
         if self._reason is None:
-            self._state = State.READING
+            self._state = LoopState.READING
 
     def work(self, tip_height: int) -> None:
         """Enter WORKING, because a look has found everything up to this tip."""
         self._end_outage()
-        if self._state is State.WAITING:
+        if self._state is LoopState.WAITING:
             log.info("waiting over", reason=self._reason)
-        self._state, self._reason = State.WORKING, None
+        self._state, self._reason = LoopState.WORKING, None
         self._tip_height = self._node_height = tip_height
 
     def wait(self, reason: str) -> None:
         """Enter WAITING, because nothing can be decided now."""
-        if (self._state, self._reason) != (State.WAITING, reason):
+        if (self._state, self._reason) != (LoopState.WAITING, reason):
             log.warning("waiting", reason=reason)
         self._end_outage()
-        self._state, self._reason = State.WAITING, reason
+        self._state, self._reason = LoopState.WAITING, reason
         self._tip_height = self._node_height = None
 
     def lose_touch(self, reason: str) -> float:
         """Enter OUT_OF_TOUCH, because bitcoind or the database fails. Return the seconds until a retry."""
-        if self._state is not State.OUT_OF_TOUCH:
+        if self._state is not LoopState.OUT_OF_TOUCH:
             log.error("outage", reason=reason)
-        self._state, self._reason = State.OUT_OF_TOUCH, reason
+        self._state, self._reason = LoopState.OUT_OF_TOUCH, reason
         self._tip_height = self._node_height = None
         seconds = self._retry_seconds
-        self._retry_seconds = min(2 * seconds, LONGEST_RETRY_SECONDS)
+        self._retry_seconds = min(2 * seconds, MAX_RETRY_SECONDS)
         return seconds
 
     def _end_outage(self) -> None:
-        if self._state is State.OUT_OF_TOUCH:
+        if self._state is LoopState.OUT_OF_TOUCH:
             log.info("outage over", reason=self._reason)
             self._retry_seconds = FIRST_RETRY_SECONDS
 
@@ -164,7 +164,7 @@ class HealthReporter:
             f"no ZMQ connection to {source}" for source in self._feed.silent_sources() if not source.is_found
         ]
         # An outage of bitcoind explains the problem of the pool.
-        is_away = self._state is State.OUT_OF_TOUCH or self._slow_call is not None
+        is_away = self._state is LoopState.OUT_OF_TOUCH or self._slow_call is not None
         pool = None if is_away else self._pool.problem
         found = [self._reason, self._slow_call, pool, *self._node_problems, *lost]
         return list(dict.fromkeys(problem for problem in found if problem))
@@ -175,7 +175,7 @@ class HealthReporter:
             return []
         lines = list(self._set_up.advice)
         # An outage of bitcoind explains the silence of its feed.
-        if self._state is not State.OUT_OF_TOUCH:
+        if self._state is not LoopState.OUT_OF_TOUCH:
             silent = [source for source in self._feed.silent_sources() if source.is_found]
             lines += [silence_advice(source) for source in silent]
         if self._lost:
@@ -188,4 +188,4 @@ class HealthReporter:
     def _text(self) -> str:
         if problems := self.problems():
             return "; ".join(problems)
-        return State.READING.value if self._tip_height is None else f"at block {self._tip_height}"
+        return LoopState.READING.value if self._tip_height is None else f"at block {self._tip_height}"

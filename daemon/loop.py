@@ -41,7 +41,8 @@ from daemon.node.feed import Batch, Feed
 from daemon.node.feed_checks import LOOK_SECONDS, find_feed
 from daemon.node.rpc import NodeError, RpcError
 from daemon.node.types import NodeTip
-from daemon.state import State
+from daemon.state import LoopState
+from daemon.unit_of_work import unit_of_work
 from daemon.worker import Stopping
 from models.block import stored_tip
 from models.command import CANCEL, DaemonCommand, pending_cancellations, pending_commands
@@ -65,7 +66,7 @@ CHECK_SECONDS = 2.0
 
 With DROP_GRACE and RETRY_SECONDS, a dropped payment is found in less than ten seconds.
 """
-PAUSE_PER_LOOK, LONGEST_PAUSE_SECONDS = 10, 10.0
+PAUSE_PER_LOOK, MAX_PAUSE_SECONDS = 10, 10.0
 """While a part of the feed is missing, a pause is so many times as long as a look, up to this limit."""
 
 
@@ -98,7 +99,7 @@ class Loop:
         self._counters = counters
         self._health = HealthReporter(feed, pool, (pool, outbox_worker, rates), lock, manager, counters)
 
-        node.while_waiting(self._pulse)
+        node.on_wait(self._pulse)
         self._watch = Watchlist()
         self._blocks = BlockHandler(node, self._watch, self._pulse)
         self._restored = RestoredDatabase(DescriptorPool(settings, node, _now, should_stop))
@@ -112,7 +113,7 @@ class Loop:
         self._reconcile_at = self._check_at = 0.0
         self._connected_at = -RETRY_SECONDS
         self._tip: NodeTip | None = None
-        self._known_until: datetime | None = None
+        self._synced_at: datetime | None = None
 
     def run(self) -> None:
         """Work until `should_stop` returns true.
@@ -121,13 +122,13 @@ class Loop:
         """
         while not self._should_stop():
             batch = self._feed.poll(self._poll_seconds())
-            self._note(batch)
+            self._handle_feed_events(batch)
             try:
                 self._step(batch)
                 if self._tip is not None:
                     self._health.work(self._tip.height)
             except NotReady as reason:
-                self._wait_for(str(reason))
+                self._enter_waiting(str(reason))
             except (NodeError, RpcError, WrongChain) as error:
                 self._node.close()
                 self._begin_outage(str(error))
@@ -140,8 +141,6 @@ class Loop:
             self._health.tell_ready()
 
     def _step(self, batch: Batch) -> None:
-        if not self._watch.addresses.is_read:
-            self._watch.addresses.read_on()
         if time.monotonic() >= self._reconcile_at:
             self._reconcile()
         elif self._tip is None:
@@ -181,7 +180,7 @@ class Loop:
         tip = self._catch_up(tip)
         is_complete = self._mempool.rescan(tip.hash, _now(), by_wallet=has_wallet)
         if is_complete:
-            self._known_until = started
+            self._synced_at = started
         self._reconcile_at = time.monotonic() + self._interval(is_complete, time.monotonic() - began)
         self._assess()
         if is_complete and cancellations:
@@ -229,19 +228,26 @@ class Loop:
 
         New facts and the statuses that they change share a transaction.
         """
-        if self._tip is None or self._known_until is None:
+        if self._tip is None or self._synced_at is None:
             if update is not None:
                 update.apply_in_transaction()
             return
-        store_facts = None if update is None else update.apply
         now = _now()
         # The system clock may have been ahead. After its correction, no request may expire early.
-        as_of = min(self._known_until, now)
-        if self._assessor.assess_due(self._tip.height, as_of, now, store_facts):
+        as_of = min(self._synced_at, now)
+        height, changes, is_last = self._tip.height, 0, False
+        if update is not None:
+            with unit_of_work("assessed") as work:
+                update.apply(work)
+                batch = self._assessor.assess_batch(work, height, as_of, now)
+            changes, is_last = batch.changes, batch.is_last
+        if not is_last:
+            changes += self._assessor.assess_due(height, as_of, now)
+        if changes:
             self._outbox_worker.wake()
         # A deadline has passed since the last look. A new look shows whether the money came in time.
         if self._assessor.is_any_waiting:
-            self._look_within(0)
+            self._reconcile_within(0)
 
     def _cancel(self, commands: list[DaemonCommand], looked_at: datetime) -> None:
         """Run the commands to cancel a request, after a complete look that began at `looked_at`."""
@@ -252,7 +258,7 @@ class Loop:
     def _run_commands(self) -> None:
         commands = pending_commands()
         if any(command.kind == CANCEL for command in commands):
-            self._look_within(0)
+            self._reconcile_within(0)
         if commands:
             self._commands.handle(commands, _now())
             self._assess()
@@ -267,16 +273,16 @@ class Loop:
         if has_changed:
             self._assess()
         if deadline is not None and deadline < _now():
-            self._look_within(0)
+            self._reconcile_within(0)
 
     def _watch_unconfirmed(self) -> None:
         """Reconcile soon where a payment is missing, or has left the mempool without a message."""
         if self._mempool.is_missing_any:
-            self._look_within(RETRY_SECONDS)
+            self._reconcile_within(RETRY_SECONDS)
         elif time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + CHECK_SECONDS
             if self._mempool.is_any_gone():
-                self._look_within(0)
+                self._reconcile_within(0)
 
     def _check_node(self, *, uses_bitcoind: bool) -> bool:
         """Subscribe to the node's feed, and log what is wrong with the node's settings.
@@ -294,7 +300,7 @@ class Loop:
         self._health.note_node([*found.problems, *([relay] if relay else []), *lacking], found)
         return uses_bitcoind and not lacking and not descriptor_wallets()
 
-    def _note(self, batch: Batch) -> None:
+    def _handle_feed_events(self, batch: Batch) -> None:
         self._count(batch)
         if batch.lost:
             log.warning("feed messages lost", count=batch.lost)
@@ -304,7 +310,7 @@ class Loop:
             self._pool.check_soon()
             self._connected_at = time.monotonic()
         if batch.is_incomplete:
-            self._look_within(0)
+            self._reconcile_within(0)
 
     def _count(self, batch: Batch) -> None:
         for name, label, count in (
@@ -317,9 +323,9 @@ class Loop:
             if count:
                 self._counters.add(name, label, count)
 
-    def _look_within(self, seconds: float) -> None:
+    def _reconcile_within(self, seconds: float) -> None:
         """Reconcile after `seconds` at the latest. During an outage the retry delay stays."""
-        if self._health.state is not State.OUT_OF_TOUCH:
+        if self._health.state is not LoopState.OUT_OF_TOUCH:
             self._reconcile_at = min(self._reconcile_at, time.monotonic() + seconds)
 
     def _interval(self, is_complete: bool, seconds: float) -> float:
@@ -330,14 +336,12 @@ class Loop:
         usual = float(self._settings.reconcile_interval)
         if self._feed.is_whole:
             return usual
-        return min(max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds), LONGEST_PAUSE_SECONDS, usual)
+        return min(max(LOOK_SECONDS, PAUSE_PER_LOOK * seconds), MAX_PAUSE_SECONDS, usual)
 
     def _poll_seconds(self) -> float:
-        if not self._watch.addresses.is_read and self._health.state is not State.OUT_OF_TOUCH:
-            return 0
         return min(TICK_SECONDS, max(self._reconcile_at - time.monotonic(), 0))
 
-    def _wait_for(self, reason: str) -> None:
+    def _enter_waiting(self, reason: str) -> None:
         self._health.wait(reason)
         self._tip = None
         self._reconcile_at = time.monotonic() + RETRY_SECONDS

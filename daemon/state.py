@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class State(Enum):
+class LoopState(Enum):
     """A state of the daemon's loop. A look is one attempt to read chain and mempool completely.
 
     | state        | begins when                             | ends with                | decides  |

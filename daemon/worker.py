@@ -1,4 +1,4 @@
-"""A thread beside the loop that works in turns."""
+"""A thread beside the loop that works in steps."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -16,15 +16,15 @@ class Stopping(Exception):
     """The process must stop. Unfinished work continues at the next start."""
 
 
-def in_a_thread(work: Callable[[], None]) -> None:
+def start_daemon_thread(work: Callable[[], None]) -> None:
     """Run `work` in a thread. The process does not wait for the thread at its end."""
     threading.Thread(target=work, daemon=True).start()
 
 
 class Worker(ABC):
-    """A thread that takes a turn when another thread wakes it, and after each pause.
+    """A thread that runs a step when another thread wakes it, and after each pause.
 
-    The thread ends once it is stopped and idle. After a transient database error, the next turn tries again.
+    The thread ends once it is stopped and idle. After a transient database error, the next step tries again.
     Any other exception is a bug, which is logged and ends the thread.
     """
 
@@ -36,12 +36,12 @@ class Worker(ABC):
         self.is_stopping = False
 
     @abstractmethod
-    def _turn(self) -> None:
-        """Do the work that is due. Raise one of TRANSIENT_ERRORS to repeat the turn later."""
+    def _step(self) -> None:
+        """Do the work that is due. Raise one of TRANSIENT_ERRORS to repeat the step later."""
 
     @abstractmethod
     def _pause(self) -> float:
-        """Return the seconds to the next turn, unless another thread wakes this thread before."""
+        """Return the seconds to the next step, unless another thread wakes this thread before."""
 
     def _is_idle(self) -> bool:
         """Return whether a thread that is stopping may end."""
@@ -51,7 +51,7 @@ class Worker(ABC):
         self._thread.start()
 
     def wake(self) -> None:
-        """Start a turn now. Any thread may call this."""
+        """Start a step now. Any thread may call this."""
         self._woken.set()
 
     def stop(self, timeout_seconds: float) -> bool:
@@ -66,10 +66,10 @@ class Worker(ABC):
         """Return whether the thread runs. It ends by itself only because of a bug."""
         return self._thread.is_alive()
 
-    def take_turn(self) -> None:
-        """Take one turn in the calling thread."""
+    def run_once(self) -> None:
+        """Run one step in the calling thread."""
         try:
-            self._turn()
+            self._step()
             self._end_trouble()
         except (Stopping, LockLost):
             # The loop detects a lost lock, too, and stops the workers.
@@ -82,7 +82,7 @@ class Worker(ABC):
         try:
             while not self._is_done():
                 self._woken.clear()
-                self.take_turn()
+                self.run_once()
                 if not self._is_done():
                     self._woken.wait(self._pause())
         finally:

@@ -60,34 +60,18 @@ Address.add_index(
 )
 
 
-def find_scripts(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
-    """Return the address ids of those scripts that are in the table, and the table's highest id, or 0.
+def find_scripts(scripts: Iterable[bytes]) -> dict[bytes, int]:
+    """Map those of the scripts that are in the table to the ids of their addresses.
 
     This uses raw SQL, because each foreign output needs this query, and the query builder is slower.
     """
     found: dict[bytes, int] = {}
-    newest_id = 0
-    # NULL matches no row, so without scripts the query returns only the highest id.
-    wanted: set[bytes | None] = {*scripts} or {None}
-    for batch in chunked(wanted):
-        # The text contains only placeholders. One query returns the highest id too, to save a round trip.
-        query = (
-            f"SELECT script, id FROM address WHERE script IN ({placeholders(batch)}) "  # noqa: S608
-            "UNION ALL SELECT NULL, coalesce(max(id), 0) FROM address"
-        )
-        for script, address_id in database.execute_sql(with_paramstyle(query), batch):
-            if script is None:
-                newest_id = address_id
-            else:
-                found[bytes(script)] = address_id
-    return found, newest_id
-
-
-def scripts_after(address_id: int, limit: int) -> list[tuple[int, bytes]]:
-    """Return the next addresses above this id, in the order of their ids, each as (id, script)."""
-    query = with_paramstyle("SELECT id, script FROM address WHERE id > ? ORDER BY id LIMIT ?")
-    rows = database.execute_sql(query, (address_id, limit)).fetchall()
-    return [(address_id, bytes(script)) for address_id, script in rows]
+    for batch in chunked({*scripts}):
+        # The text contains only placeholders.
+        query = f"SELECT script, id FROM address WHERE script IN ({placeholders(batch)})"  # noqa: S608
+        rows = database.execute_sql(with_paramstyle(query), batch)
+        found.update((bytes(script), address_id) for script, address_id in rows)
+    return found
 
 
 def newest_address_id() -> int:

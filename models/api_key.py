@@ -13,9 +13,7 @@ from models.db.connection import (
     Table,
     UtcDateTimeField,
     database,
-    insert,
     is_sqlite,
-    new_row,
     row_of,
     with_paramstyle,
 )
@@ -116,8 +114,7 @@ def add_key(
     Raise peewee.IntegrityError if a key with this reference exists, or if there is no such seller.
     """
     api_key = new_api_key()
-    row = new_row(
-        ApiKey,
+    row: ApiKey = ApiKey.create(
         reference=new_reference() if reference is None else reference,
         seller=seller_id,
         key_hash=hash_of(api_key),
@@ -126,7 +123,6 @@ def add_key(
         created_at=now,
         created_by=by,
     )
-    row.id = insert(ApiKey, **row.__data__)
     return row, api_key
 
 

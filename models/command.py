@@ -162,11 +162,12 @@ def request_redelivery(message: Message, now: datetime, transaction: OpenTransac
 def request_redeliveries(messages: Iterable[Message], now: datetime, transaction: OpenTransaction) -> int:
     """Store the commands to send these messages again. Return the number of new commands."""
     ids = [message.id for message in messages]
-    waiting = [id_ for id_ in ids if id_ not in pending_redeliveries(ids)]
-    if not waiting:
+    pending = pending_redeliveries(ids)
+    new = [id_ for id_ in ids if id_ not in pending]
+    if not new:
         return 0
     with transaction():
-        return sum(_insert_redeliveries(batch, now) for batch in chunked(waiting))
+        return sum(_insert_redeliveries(batch, now) for batch in chunked(new))
 
 
 def request_webhook_test(webhook: Webhook, now: datetime, transaction: OpenTransaction) -> bool:

@@ -1,5 +1,6 @@
 """The payment links. A link has no price, and each press of "Pay" makes a payment request with a price."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +20,8 @@ from models.db.connection import (
     with_paramstyle,
 )
 from models.seller import Seller
+
+LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 
 _TURN = 0x6E6F646503
 """The key of PostgreSQL's advisory lock of `take_turn`. models/db/lock.py has the other keys."""

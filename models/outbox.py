@@ -28,8 +28,9 @@ class Event(Table):
     """A change of a request or of its link. `payload` has the request, or the link, after the change.
 
     `revision` is the revision of the request after the change. It prevents two events for one change.
-    `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` is the sentence on
-    late money for the operator's email, at the price of that time.
+    `acknowledged_at` is the time at which the operator acknowledged the event. `late_text` has the sentences
+    on late money for the operator's email, at the price of that time. An event of a link has a line for each
+    late request, which begins with its id.
     """
 
     payment_id: int
@@ -63,12 +64,14 @@ class Message(Table):
     attempts. `server_errors` counts responses with HTTP 5xx, and `refusals` counts final responses with HTTP
     4xx. `passed_at` is set while one later message of the same invoice need not wait. `hurried_from` is the
     scheduled time of the next attempt, while an attempt beside the schedule is due. `superseded_by` is the id
-    of the later message that the endpoint accepted instead.
+    of the later message that the endpoint accepted instead. `link_facts` is no column. It has the link of the
+    payment at the time of an email.
     """
 
     event_id: int | None
     payment_id: int | None
     webhook_id: int | None
+    link_facts: Any = None
     id = peewee.BigAutoField()
     # The type is Any, because the ids show if a message has an event, a payment and a webhook.
     event: Any = peewee.ForeignKeyField(Event, on_delete="CASCADE", backref="messages", null=True)

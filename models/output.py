@@ -12,14 +12,15 @@ from models.db.connection import (
     UtcDateTimeField,
     chunked,
     database,
+    execute,
     fetch_all,
-    is_sqlite,
     placeholders,
     with_paramstyle,
 )
-from models.db.sqlite import stream
 from models.payment import ANY_HEIGHT
 from payments.status import CLOSING_DEPTH, ReceivedOutput
+
+_OUTPOINTS_A_PAGE = 1000
 
 MEMPOOL, MINED, REPLACED, DROPPED = "mempool", "mined", "replaced", "dropped"
 
@@ -54,7 +55,7 @@ class Output(Table):
         constraints = (peewee.Check("(state = 'mined') = (block_hash IS NOT NULL)"),)
 
     @property
-    def receipt(self) -> ReceivedOutput:
+    def received_output(self) -> ReceivedOutput:
         """Return the output as a fact for the assessment."""
         return ReceivedOutput(
             txid=self.txid,
@@ -82,7 +83,7 @@ class WatchedOutpoint(Table):
         primary_key = peewee.CompositeKey("txid", "outpoint")
 
 
-def add_spends(spends: Iterable[tuple[str, bytes, str]]) -> None:
+def add_watched_outpoints(spends: Iterable[tuple[str, bytes, str]]) -> None:
     """Store these triples (txid, outpoint, spending_txid). A triple that is stored stays unchanged."""
     for batch in chunked(spends):
         triples = ",".join(["(?,?,?)"] * len(batch))
@@ -163,7 +164,7 @@ def txids_believed_in_mempool() -> list[str]:
     return list({txid for (txid,) in database.execute_sql(with_paramstyle(query), (ANY_HEIGHT,))})
 
 
-def spends_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
+def outpoints_of(txids: Iterable[str]) -> list[WatchedOutpoint]:
     """Return the outpoints on which these transactions depend."""
     found = []
     for batch in chunked(txids):
@@ -184,7 +185,7 @@ def count_own_inputs(txids: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def forget_spends(txids: Iterable[str], tip_height: int) -> None:
+def forget_outpoints_of(txids: Iterable[str], tip_height: int) -> None:
     """Delete the outpoints of transactions that pay only closed requests, and that are buried or gone.
 
     A reorg can still replace a transaction that is not buried. An open request needs the outpoints of each
@@ -207,15 +208,20 @@ def txids_in_blocks(first_height: int, last_height: int) -> list[str]:
 
 def note_gaps(outputs: Iterable[Output], now: datetime) -> None:
     """Store `gone_since` for those outputs that are no longer live. Their absence is a gap from now on."""
-    gone = [o.id for o in outputs if not o.receipt.is_live and o.gone_since is None]
+    gone = [o.id for o in outputs if not o.received_output.is_live and o.gone_since is None]
     for batch in chunked(gone):
         Output.update(gone_since=now).where(Output.id.in_(batch)).execute()
 
 
-def all_spends() -> Iterator[tuple[str, bytes, str]]:
-    """Yield all triples of `add_spends`. Equal txids are the same string object, to save memory."""
+def all_watched_outpoints() -> Iterator[tuple[str, bytes, str]]:
+    """Yield the triples of `add_watched_outpoints`. Equal txids are one string object, to save memory.
+
+    The rows are read page by page, because they can be many. The caller must be their only writer.
+    """
     interned: dict[str, str] = {}
-    query = "SELECT txid, outpoint, spending_txid FROM watched_outpoint"
-    rows = stream(database.connection(), query) if is_sqlite() else database.execute_sql(query)
-    for txid, outpoint, spender in rows:
-        yield interned.setdefault(txid, txid), bytes(outpoint), interned.setdefault(spender, spender)
+    query = """SELECT txid, outpoint, spending_txid FROM watched_outpoint
+        WHERE (txid, outpoint) > (?, ?) ORDER BY txid, outpoint LIMIT ?"""
+    txid, outpoint = "", b""
+    while page := execute(query, txid, outpoint, _OUTPOINTS_A_PAGE).fetchall():
+        for txid, outpoint, spender in page:
+            yield interned.setdefault(txid, txid), bytes(outpoint), interned.setdefault(spender, spender)

@@ -1,11 +1,13 @@
 """The payment requests, with their terms and their latest assessment."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import peewee
+from playhouse.shortcuts import model_to_dict
 
 from models.address import Address, claim_address, newest_address_id
 from models.db.connection import (
@@ -28,6 +30,8 @@ from models.wallet import BITCOIND
 from payments.link import LinkPart
 from payments.money import in_units
 from payments.status import Assessment, LastKnownState, Status, Terms
+
+PAYMENT_REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
 
 _LATEST = 5_000
 
@@ -142,7 +146,7 @@ class PaymentRequest(Table):
         return LinkPart(Decimal(self.amount_fiat), self.currency, Decimal(self.price), sats, is_covered)
 
     @property
-    def standing(self) -> LastKnownState:
+    def last_known_state(self) -> LastKnownState:
         """Return the state that the seller and the operator have received."""
         return LastKnownState(
             status=Status(self.status),
@@ -217,8 +221,8 @@ def insert_with_address(payment: PaymentRequest) -> bool:
     address = claim_address(payment.created_at, payment.seller_id)
     if address is None:
         return False
-    payment.id = insert(PaymentRequest, **payment.__data__, address=address)
     payment.address = address
+    payment.id = insert(PaymentRequest, **model_to_dict(payment, recurse=False))
     return True
 
 

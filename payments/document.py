@@ -2,16 +2,72 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, TypedDict, overload
 from urllib.parse import quote
 
 from payments.money import format_btc
+from payments.status import Status
 
 Document = Mapping[str, Any]
-"""A payment request as `payment_document` returns it."""
+"""The document of an event, as it is stored. An event of an earlier version lacks newer fields."""
 
 
-class Request(Protocol):
+class OutputDocument(TypedDict):
+    """An output that pays a request, as JSON values."""
+
+    txid: str
+    vout: int
+    amount_sats: int
+    state: str
+    confirmations: int
+    block_hash: str | None
+    block_height: int | None
+    first_seen_at: str
+    replaced_by: str | None
+
+
+class PaymentDocument(TypedDict):
+    """A payment request as JSON values. docs/spec.md 4 explains the fields.
+
+    `web.api.schemas.Payment` has the same fields with their descriptions. The daemon does without pydantic,
+    which needs memory.
+    """
+
+    payment_request_id: str
+    seller_id: str
+    network: str | None
+    amount_fiat: str
+    currency: str
+    price_btc: str
+    price_timestamp: int
+    price_source: str
+    amount_btc: str
+    amount_sats: int
+    address: str
+    payment_uri: str
+    checkout_url: str
+    order_id: str | None
+    note: str
+    label: str | None
+    metadata: dict[str, Any]
+    link_id: str | None
+    redirect_url: str | None
+    status: Status
+    confirmations: int
+    confirmations_required: int
+    received_sats: int
+    due_sats: int
+    overpaid_sats: int
+    late: bool
+    txid: str | None
+    transactions: list[OutputDocument]
+    created_at: str
+    expires_at: str
+    received_at: str | None
+    confirmed_at: str | None
+
+
+class StoredRequest(Protocol):
     """The fields of a stored payment request that are read. `models.payment.PaymentRequest` has them."""
 
     reference: str
@@ -31,7 +87,7 @@ class Request(Protocol):
     note: str
     label: str | None
     redirect_url: str | None
-    metadata: Mapping[str, Any]
+    metadata: dict[str, Any]
     status: str
     covered_height: int | None
     received_sats: int
@@ -43,7 +99,7 @@ class Request(Protocol):
     confirmed_at: datetime | None
 
 
-class Part(Protocol):
+class StoredOutput(Protocol):
     """The fields of a stored output that are read. `models.output.Output` has them."""
 
     txid: str
@@ -57,21 +113,20 @@ class Part(Protocol):
 
 
 def payment_document(
-    request: Request,
+    request: StoredRequest,
     address: str,
-    parts: Iterable[Part],
+    outputs: Iterable[StoredOutput],
     *,
     tip_height: int,
     network: str | None,
     public_url: str,
     link_reference: str | None = None,
-) -> dict[str, Any]:
+) -> PaymentDocument:
     """Return the request as JSON values, at the tip at which its status was computed.
 
     `link_reference` is the id of the payment link that made the request, or None.
     `tip_height` is the published height. `network` is None before the daemon has first reached bitcoind.
-    docs/spec.md 4 lists the field names. A cover that needs a coinbase output requires more confirmations
-    than agreed.
+    A cover that needs a coinbase output requires more confirmations than agreed.
     """
     tip_height = tip_height if request.unpublished_height is None else request.unpublished_height
     return {
@@ -94,7 +149,7 @@ def payment_document(
         "metadata": request.metadata,
         "link_id": link_reference,
         "redirect_url": request.redirect_url,
-        "status": request.status,
+        "status": Status(request.status),
         "confirmations": depth(request.covered_height, tip_height),
         "confirmations_required": request.required_depth or request.confirmations_required,
         "received_sats": request.received_sats,
@@ -102,7 +157,7 @@ def payment_document(
         "overpaid_sats": request.overpaid_sats,
         "late": request.is_late,
         "txid": request.txid,
-        "transactions": [_part_document(part, tip_height) for part in parts],
+        "transactions": [_output_document(output, tip_height) for output in outputs],
         "created_at": timestamp(request.created_at),
         "expires_at": timestamp(request.expires_at),
         "received_at": timestamp(request.received_at),
@@ -136,15 +191,15 @@ def timestamp(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _part_document(part: Part, tip_height: int) -> dict[str, Any]:
+def _output_document(output: StoredOutput, tip_height: int) -> OutputDocument:
     return {
-        "txid": part.txid,
-        "vout": part.vout,
-        "amount_sats": part.amount_sats,
-        "state": part.state,
-        "confirmations": depth(part.block_height, tip_height),
-        "block_hash": part.block_hash,
-        "block_height": part.block_height,
-        "first_seen_at": timestamp(part.first_seen_at),
-        "replaced_by": part.replaced_by,
+        "txid": output.txid,
+        "vout": output.vout,
+        "amount_sats": output.amount_sats,
+        "state": output.state,
+        "confirmations": depth(output.block_height, tip_height),
+        "block_hash": output.block_hash,
+        "block_height": output.block_height,
+        "first_seen_at": timestamp(output.first_seen_at),
+        "replaced_by": output.replaced_by,
     }

@@ -62,8 +62,8 @@ class LinkPart:
         return min(self.asked, round_down(exact_fiat(self.counted_sats, self.price), self.currency))
 
     @property
-    def settled(self) -> Decimal:
-        """Return the part of the link's amount that this request settles."""
+    def covered_amount(self) -> Decimal:
+        """Return the part of the link's amount that this request covers."""
         return self.asked if self.is_covered else self.worth
 
 
@@ -91,8 +91,8 @@ def balance(
     wanted = counted[0].asked if amount is None and counted else amount
     if is_reusable or wanted is None:
         return LinkBalance(paid, None, is_covered=False)
-    settled = sum((part.settled for part in counted), Decimal(0))
-    remaining = round_down(max(wanted - settled, Decimal(0)), currency)
+    covered = sum((part.covered_amount for part in counted), Decimal(0))
+    remaining = round_down(max(wanted - covered, Decimal(0)), currency)
     is_small = bool(counted and remaining) and fiat_to_sats(remaining, counted[-1].price) < DUST_LIMIT_SATS
     return LinkBalance(paid, remaining, is_covered=not remaining or is_small)
 
@@ -108,7 +108,7 @@ class PartFacts:
     currency: str
     price: Decimal
     terms: Terms
-    receipts: tuple[ReceivedOutput, ...]
+    outputs: tuple[ReceivedOutput, ...]
     is_confirmed: bool = False
 
     def all(self) -> LinkPart:
@@ -117,7 +117,7 @@ class PartFacts:
 
     def in_chain(self) -> LinkPart:
         """Return the part with the money that counts and is in a block, at any depth."""
-        return self._part([receipt for receipt in self._counted() if receipt.block_height is not None])
+        return self._part([output for output in self._counted() if output.block_height is not None])
 
     def confirmed(self, tip_height: int) -> LinkPart:
         """Return the part with the money that counts and has the required confirmations."""
@@ -125,15 +125,15 @@ class PartFacts:
             return self.in_chain()
         required = self.terms.confirmations_required
         return self._part(
-            [receipt for receipt in self._counted() if receipt.confirmed_height(required) <= tip_height]
+            [output for output in self._counted() if output.confirmed_height(required) <= tip_height]
         )
 
     def _counted(self) -> list[ReceivedOutput]:
-        distinct = {(r.txid, r.vout): r for r in self.receipts if r.is_live and r.amount_sats}
-        return [receipt for receipt in distinct.values() if self.terms.accepts(receipt)]
+        distinct = {(r.txid, r.vout): r for r in self.outputs if r.is_live and r.amount_sats}
+        return [output for output in distinct.values() if self.terms.accepts(output)]
 
-    def _part(self, receipts: Sequence[ReceivedOutput]) -> LinkPart:
-        sats = sum(receipt.amount_sats for receipt in receipts)
+    def _part(self, outputs: Sequence[ReceivedOutput]) -> LinkPart:
+        sats = sum(output.amount_sats for output in outputs)
         is_covered = sats >= self.terms.needed_sats
         return LinkPart(self.asked, self.currency, self.price, sats, is_covered)
 
@@ -189,7 +189,7 @@ def late_sats(status: Status, received_sats: int, counted_sats: int, acknowledge
     return max(received_sats - counted_sats, 0)
 
 
-def least_amount(currency: str, price: Decimal) -> Decimal:
+def min_amount(currency: str, price: Decimal) -> Decimal:
     """Return the smallest amount that the network relays, at this price, rounded up in the currency."""
     exact = exact_fiat(DUST_LIMIT_SATS, price)
     rounded = round_down(exact, currency)
@@ -198,4 +198,4 @@ def least_amount(currency: str, price: Decimal) -> Decimal:
 
 def amount_to_request(remaining: Decimal, currency: str, price: Decimal) -> Decimal:
     """Return the amount of the next request: the remaining amount, but at least what the network relays."""
-    return max(remaining, least_amount(currency, price))
+    return max(remaining, min_amount(currency, price))

@@ -1,16 +1,61 @@
 """The JSON form of a payment link, for the API, for webhooks and for emails."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 from payments.document import timestamp
 from payments.link import LinkBalance, LinkPart, LinkStatus
 from payments.money import to_plain
+from payments.status import Status
 
-LinkDocument = Mapping[str, Any]
-"""A link as `link_document` returns it."""
+
+class LinkPaymentDocument(TypedDict):
+    """A request of a link to which money came, as JSON values."""
+
+    payment_request_id: str
+    status: Status
+    amount_fiat: str
+    paid_fiat: str
+    received_sats: int
+    late: bool
+
+
+class LinkDocument(TypedDict):
+    """A link as JSON values. docs/spec.md 9 explains the fields.
+
+    `web.api.link_schemas.PaymentLink` has the same fields with their descriptions.
+    """
+
+    link_id: str
+    seller_id: str
+    network: str | None
+    url: str
+    title: str
+    description: str
+    order_id: str | None
+    note: str
+    amount_fiat: str | None
+    currency: str
+    minimum: str | None
+    maximum: str | None
+    suggested: list[str]
+    due_at: str | None
+    is_reusable: bool
+    confirmations: int | None
+    expires_in: int | None
+    redirect_url: str | None
+    thanks: str
+    status: LinkStatus
+    paid_fiat: str
+    remaining_fiat: str | None
+    late_sats: int
+    payment_count: int
+    payments: list[LinkPaymentDocument]
+    created_at: str
+    closed_at: str | None
+    paid_at: str | None
 
 
 class StoredLink(Protocol):
@@ -49,7 +94,7 @@ class LinkRequest(Protocol):
 
     @property
     def link_part(self) -> LinkPart:
-        """What the request counts for its link."""
+        """The money of the request that counts for its link."""
 
 
 def link_document(
@@ -62,10 +107,10 @@ def link_document(
     late_sats: int,
     network: str | None,
     public_url: str,
-) -> dict[str, Any]:
+) -> LinkDocument:
     """Return the link as JSON values. `requests` are the newest ones to which money came, newest first.
 
-    `network` is None before the daemon has first reached bitcoind. docs/spec.md 9 lists the field names.
+    `network` is None before the daemon has first reached bitcoind.
     """
     return {
         "link_id": link.reference,
@@ -87,12 +132,12 @@ def link_document(
         "expires_in": link.expires_in,
         "redirect_url": link.redirect_url,
         "thanks": link.thanks,
-        "status": status.value,
+        "status": status,
         "paid_fiat": to_plain(found.paid),
         "remaining_fiat": _plain(found.remaining),
         "late_sats": late_sats,
         "payment_count": payment_count,
-        "payments": [_request_document(request) for request in requests],
+        "payments": [_payment_document(request) for request in requests],
         "created_at": timestamp(link.created_at),
         "closed_at": timestamp(link.closed_at),
         "paid_at": timestamp(link.paid_at),
@@ -104,10 +149,10 @@ def link_url(reference: str, public_url: str) -> str:
     return f"{public_url}/l/{reference}"
 
 
-def _request_document(request: LinkRequest) -> dict[str, Any]:
+def _payment_document(request: LinkRequest) -> LinkPaymentDocument:
     return {
         "payment_request_id": request.reference,
-        "status": request.status,
+        "status": Status(request.status),
         "amount_fiat": request.amount_fiat,
         "paid_fiat": to_plain(request.link_part.worth),
         "received_sats": request.received_sats,

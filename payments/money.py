@@ -13,7 +13,7 @@ MAX_MONEY_SATS = 21_000_000 * SATS_PER_BTC
 BITCOIN_UNITS: Mapping[str, Decimal] = MappingProxyType({"BTC": Decimal(1), "SAT": Decimal(SATS_PER_BTC)})
 """The price of one bitcoin in its own units, which need no source."""
 
-DIGITS_BEFORE_POINT = 12
+MAX_DIGITS_BEFORE_POINT = 12
 MAX_NUMBER_CHARACTERS = 1000
 
 # This context raises an error instead of rounding. It does not depend on the context of the program.
@@ -63,8 +63,8 @@ def read_amount(value: str | int | Decimal, currency: str) -> Decimal:
         raise AmountError("must be a plain decimal number such as 135.99: no sign, exponent or spaces")
     if amount <= 0:
         raise AmountError("must be more than 0")
-    if amount >= 10**DIGITS_BEFORE_POINT:
-        raise AmountError(f"must have at most {DIGITS_BEFORE_POINT} digits before the point")
+    if amount >= 10**MAX_DIGITS_BEFORE_POINT:
+        raise AmountError(f"must have at most {MAX_DIGITS_BEFORE_POINT} digits before the point")
     if _decimals(amount) <= max_decimals:
         return amount
     try:
@@ -101,6 +101,15 @@ def fiat_to_sats(amount: Decimal, price: Decimal) -> int:
     price_numerator, price_denominator = price.as_integer_ratio()
     # -(-a // b) is a / b rounded up.
     return -(-amount_numerator * price_denominator * SATS_PER_BTC // (amount_denominator * price_numerator))
+
+
+def amount_obstacle(amount_sats: int) -> str | None:
+    """Return the reason why nobody can pay this amount, as a clause, or None where somebody can."""
+    if amount_sats < DUST_LIMIT_SATS:
+        return f"is {amount_sats} sats now; the network relays no payment below {DUST_LIMIT_SATS} sats"
+    if amount_sats > MAX_MONEY_SATS:
+        return f"is {format_btc(amount_sats)} BTC now; there will never be more than 21 million"
+    return None
 
 
 def exact_fiat(amount_sats: int, price: Decimal) -> Decimal:

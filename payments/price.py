@@ -9,12 +9,12 @@ from payments.money import EXACT, read_number
 
 # One unit of an ISO currency was never worth one bitcoin, so a price below 1 means a reversed pair. One
 # bitcoin costs about 10**10 of the cheapest units.
-LOWEST_PRICE = Decimal(1)
-HIGHEST_PRICE = Decimal(10**15)
-MOST_DIGITS = 50
+MIN_PRICE = Decimal(1)
+MAX_PRICE = Decimal(10**15)
+MAX_DIGITS = 50
 
 # A quote may differ from the median by 5 %.
-LARGEST_DEVIATION = Decimal("0.05")
+MAX_DEVIATION = Decimal("0.05")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Quote:
 class Price:
     """The price of one bitcoin, from the quotes of `sources`.
 
-    The quotes of `left_out` differed too much. Both tuples are sorted. `fetched_at` is the time of the oldest
+    The quotes of `outliers` differed too much. Both tuples are sorted. `fetched_at` is the time of the oldest
     quote that was used.
     """
 
@@ -39,15 +39,15 @@ class Price:
     price: Decimal
     sources: tuple[str, ...]
     fetched_at: datetime
-    left_out: tuple[str, ...]
+    outliers: tuple[str, ...]
 
 
 def read_price(value: object) -> Decimal | None:
     """Return the price in a source's JSON (read with parse_float=Decimal), or None if it is no price."""
     price = value if isinstance(value, Decimal) and value.is_finite() else read_number(value)
-    if price is None or not LOWEST_PRICE <= price <= HIGHEST_PRICE:
+    if price is None or not MIN_PRICE <= price <= MAX_PRICE:
         return None
-    return price if len(price.as_tuple().digits) <= MOST_DIGITS else None
+    return price if len(price.as_tuple().digits) <= MAX_DIGITS else None
 
 
 def aggregate_quotes(quotes: Iterable[Quote], now: datetime, max_age: timedelta) -> Price | None:
@@ -70,7 +70,7 @@ def aggregate_quotes(quotes: Iterable[Quote], now: datetime, max_age: timedelta)
         price=_median([quote.price for quote in agreeing]),
         sources=_sources(agreeing),
         fetched_at=min(quote.fetched_at for quote in agreeing),
-        left_out=_sources(quote for quote in fresh if quote not in agreeing),
+        outliers=_sources(quote for quote in fresh if quote not in agreeing),
     )
 
 
@@ -85,7 +85,7 @@ def _agreeing(quotes: list[Quote]) -> list[Quote]:
 
 def _are_near(price: Decimal, reference: Decimal) -> bool:
     deviation = EXACT.abs(EXACT.subtract(price, reference))
-    return deviation <= EXACT.multiply(reference, LARGEST_DEVIATION)
+    return deviation <= EXACT.multiply(reference, MAX_DEVIATION)
 
 
 def _median(prices: Collection[Decimal]) -> Decimal:

@@ -16,8 +16,8 @@ def inherited_present_since(
     needs `needed_sats`. Otherwise a small payment would keep the old price for the whole amount, without end.
     """
     total = 0
-    for receipt in sorted(replaced, key=lambda r: r.present_since):
-        total += receipt.amount_sats
+    for output in sorted(replaced, key=lambda r: r.present_since):
+        total += output.amount_sats
         if total >= min(added_sats, needed_sats):
-            return receipt.present_since
+            return output.present_since
     return None

@@ -217,15 +217,15 @@ class LastKnownState:
 
 
 def assess(
-    terms: Terms, receipts: Iterable[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
+    terms: Terms, outputs: Iterable[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> Assessment:
     """Return the assessment of a request from its facts. An output of 0 satoshis is no payment."""
-    distinct = {(r.txid, r.vout): r for r in receipts if r.is_live and r.amount_sats}
-    live = sorted(distinct.values(), key=lambda r: r.first_seen_order)
-    counted = [r for r in live if terms.accepts(r)]
+    distinct = {(o.txid, o.vout): o for o in outputs if o.is_live and o.amount_sats}
+    live = sorted(distinct.values(), key=lambda o: o.first_seen_order)
+    counted = [o for o in live if terms.accepts(o)]
     received_sats = _total(live)
     is_covered = _total(counted) >= terms.needed_sats
-    is_in_time = _total(r for r in live if r.present_since <= terms.expires_at) >= terms.needed_sats
+    is_in_time = _total(o for o in live if o.present_since <= terms.expires_at) >= terms.needed_sats
     is_expired = as_of > terms.expires_at
     covered_height = _covered_height(counted, terms.needed_sats) if is_covered else None
     confirmed_height = _confirmed_height(counted, terms) if is_covered else float("inf")
@@ -255,11 +255,13 @@ def assess(
     )
 
 
-def events_between(before: LastKnownState, after: Assessment, *, has_new_part: bool) -> tuple[EventType, ...]:
+def events_between(
+    before: LastKnownState, after: Assessment, *, has_unreported_output: bool
+) -> tuple[EventType, ...]:
     """Return the events of a change from `before` to `after`, in their order.
 
-    `has_new_part` means that a live output was in no event yet. Such an output is an event even if it is
-    smaller than the outputs that are gone. It matters only if `before.may_hide_new_output(after)`.
+    `has_unreported_output` means that a live output was in no event yet. Such an output is an event even if
+    it is smaller than the outputs that are gone. It matters only if `before.may_hide_new_output(after)`.
     """
     events: list[EventType] = []
     was_covered, is_covered = before.status.is_covered, after.status.is_covered
@@ -280,7 +282,7 @@ def events_between(before: LastKnownState, after: Assessment, *, has_new_part: b
     has_more = (
         after.received_sats > before.notified_sats
         or is_back
-        or (has_new_part and before.may_hide_new_output(after))
+        or (has_unreported_output and before.may_hide_new_output(after))
     )
     if after.status is Status.UNDERPAID and (has_more or before.status is not Status.UNDERPAID):
         events.append(EventType.UNDERPAID)
@@ -292,33 +294,33 @@ def events_between(before: LastKnownState, after: Assessment, *, has_new_part: b
 
 def covered_since(outputs: Iterable[ReceivedOutput], needed_sats: int) -> datetime | None:
     """Return the time from which live outputs have covered the request without a gap, or None."""
-    last = _last_needed(sorted(outputs, key=lambda r: r.present_since), needed_sats)
+    last = _last_needed(sorted(outputs, key=lambda o: o.present_since), needed_sats)
     return last.present_since if last else None
 
 
-def _total(receipts: Iterable[ReceivedOutput]) -> int:
-    return sum(r.amount_sats for r in receipts)
+def _total(outputs: Iterable[ReceivedOutput]) -> int:
+    return sum(o.amount_sats for o in outputs)
 
 
-def _last_needed(receipts: Iterable[ReceivedOutput], needed_sats: int) -> ReceivedOutput | None:
+def _last_needed(outputs: Iterable[ReceivedOutput], needed_sats: int) -> ReceivedOutput | None:
     """Return the first output, in the given order, whose amount completes the cover."""
     total = 0
-    for receipt in receipts:
-        total += receipt.amount_sats
+    for output in outputs:
+        total += output.amount_sats
         if total >= needed_sats:
-            return receipt
+            return output
     return None
 
 
 def _covered_height(counted: list[ReceivedOutput], needed_sats: int) -> int | None:
     """Return the block height of the output that completes the cover, if the deepest outputs count first."""
-    last = _last_needed(sorted(counted, key=lambda r: r.depth_order), needed_sats)
+    last = _last_needed(sorted(counted, key=lambda o: o.depth_order), needed_sats)
     return last.block_height if last else None
 
 
 def _confirmed_height(counted: list[ReceivedOutput], terms: Terms) -> float:
     """Return the tip height from which confirmed outputs cover the request."""
-    heights = sorted((r.confirmed_height(terms.confirmations_required), r.amount_sats) for r in counted)
+    heights = sorted((o.confirmed_height(terms.confirmations_required), o.amount_sats) for o in counted)
     total = 0
     for height, amount_sats in heights:
         total += amount_sats
@@ -355,7 +357,7 @@ def _status_covered(
 def _is_closed(
     terms: Terms, status: Status, live: list[ReceivedOutput], tip_height: int, as_of: datetime
 ) -> bool:
-    if status not in (Status.CONFIRMED, Status.EXPIRED) or any(r.block_height is None for r in live):
+    if status not in (Status.CONFIRMED, Status.EXPIRED) or any(o.block_height is None for o in live):
         return False
     if as_of > terms.monitored_until:
         return True
@@ -364,13 +366,13 @@ def _is_closed(
 
 def _closing_height(live: list[ReceivedOutput]) -> int:
     """Return the tip height at which each live output is deep enough to close the request."""
-    return max(r.block_height for r in live if r.block_height is not None) + CLOSING_DEPTH - 1
+    return max(o.block_height for o in live if o.block_height is not None) + CLOSING_DEPTH - 1
 
 
 def _next_height(status: Status, confirmed_height: float, live: list[ReceivedOutput]) -> int | None:
     if status in (Status.RECEIVED, Status.CONFIRMING):
         return None if isinf(confirmed_height) else int(confirmed_height)
-    if status is Status.CONFIRMED and all(r.block_height is not None for r in live):
+    if status is Status.CONFIRMED and all(o.block_height is not None for o in live):
         return _closing_height(live)
     return None
 
@@ -379,7 +381,7 @@ def _next_part_height(counted: list[ReceivedOutput], terms: Terms, tip_height: i
     """Return the next tip height at which more money of an uncovered part of a link is confirmed, or None."""
     if not terms.is_part:
         return None
-    heights = (receipt.confirmed_height(terms.confirmations_required) for receipt in counted)
+    heights = (output.confirmed_height(terms.confirmations_required) for output in counted)
     return min((int(height) for height in heights if tip_height < height < float("inf")), default=None)
 
 

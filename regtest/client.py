@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """An HTTP response. `document` is the body's JSON or None. `headers` ignores the case of its keys."""
 
     status: int
@@ -28,15 +28,15 @@ class Client:
         self.api_key = api_key
         self._pool = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> ApiResponse:
         """Send a GET. Raise urllib3's HTTPError where there is no response."""
         return self.request("GET", path, headers=headers)
 
-    def post(self, path: str, document: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def post(self, path: str, document: Any = None, headers: Mapping[str, str] | None = None) -> ApiResponse:
         """Send a POST with a JSON document. Raise urllib3's HTTPError where there is no response."""
         return self.request("POST", path, document, headers)
 
-    def try_get(self, path: str) -> Answer | None:
+    def try_get(self, path: str) -> ApiResponse | None:
         """Return the response to a GET, or None where there is none."""
         try:
             return self.get(path)
@@ -45,7 +45,7 @@ class Client:
 
     def request(
         self, method: str, path: str, document: Any = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> ApiResponse:
         """Send a request. Raise urllib3's HTTPError where there is no response."""
         sent = dict(headers or {})
         if self.api_key is not None:
@@ -55,7 +55,7 @@ class Client:
             sent["Content-Type"] = "application/json"
             body = json.dumps(document).encode()
         answer = self._pool.request(method, self.url + path, body=body, headers=sent, redirect=False)
-        return Answer(answer.status, answer.headers, answer.data, _document(answer))
+        return ApiResponse(answer.status, answer.headers, answer.data, _document(answer))
 
 
 def _document(answer: urllib3.BaseHTTPResponse) -> Any:

@@ -17,14 +17,14 @@ from bitcoinrpc.authproxy import JSONRPCException
 
 from admin.terminal import BOLD, RED
 from regtest.console import Console, standard_output
-from regtest.demo_payment import SELLER, Mishap, Purchase
-from regtest.demo_stay import stay
+from regtest.demo_payment import SELLER, DemoFailed, Purchase
+from regtest.demo_running import keep_running
 from regtest.installation import Installation
 from regtest.node import NoBitcoindError, NodeError, RegtestNode, find_bitcoind
 from regtest.process import ProcessError, start_python
 
 FAILURES = (
-    Mishap,
+    DemoFailed,
     NoBitcoindError,
     NodeError,
     ProcessError,
@@ -74,7 +74,7 @@ def _run(screen: Console, once: bool) -> tuple[str | None, Purchase | None]:
             purchase = Purchase(installation, screen, installation.client(added["api_key"]))
             purchase.run()
             if not once:
-                stay(installation, screen, added["api_key"])
+                keep_running(installation, screen, added["api_key"])
     except KeyboardInterrupt:
         return "interrupted", purchase
     except FAILURES as failure:
@@ -113,7 +113,7 @@ def _set_up(screen: Console, stack: ExitStack) -> Installation:
 def command(installation: Installation, screen: Console, *arguments: str) -> dict[str, Any]:
     """Run manage.py with these arguments, show its JSON document, and return the document."""
     screen.step(f"$ manage.py {shlex.join(arguments)}", BOLD)
-    document: dict[str, Any] = installation.managed(*arguments)
+    document: dict[str, Any] = installation.manage_json(*arguments)
     screen.detail("\n".join(f"{name}: {value}" for name, value in document.items() if value))
     return document
 

@@ -11,11 +11,11 @@ from admin.terminal import GREEN, YELLOW
 from models.output import MEMPOOL, MINED
 from payments.money import format_btc
 from regtest import demo_wallet
-from regtest.client import Answer, Client
+from regtest.client import ApiResponse, Client
 from regtest.console import Console
 from regtest.demo_commands import show_commands
 from regtest.demo_login import OneTimeLogin
-from regtest.demo_payment import ORDER, Mishap
+from regtest.demo_payment import ORDER, DemoFailed
 from regtest.installation import Installation
 
 SOON_SECONDS = 60  # the shortest time of a request (docs/spec.md 4)
@@ -56,7 +56,7 @@ class Keys:
         }
 
     def invite(self) -> None:
-        """Make a request and print its page and the keys. Raise Mishap where the API refuses."""
+        """Make a request and print its page and the keys. Raise DemoFailed where the API refuses."""
         created = self._request()
         self._changes()  # the first payment's story has been shown
         self._screen.title("Your turn. Open this page in a browser:")
@@ -77,7 +77,7 @@ class Keys:
             self._screen.step(action())
         except JSONRPCException as refusal:
             self._screen.step(f"bitcoind refuses: {refusal.message}", YELLOW)
-        except (Mishap, OSError, urllib3.exceptions.HTTPError) as failure:
+        except (DemoFailed, OSError, urllib3.exceptions.HTTPError) as failure:
             self._screen.step(f"It did not work: {failure}", YELLOW)
 
     def report_changes(self) -> None:
@@ -169,5 +169,5 @@ def _short(txid: str) -> str:
     return f"{txid[:8]}…"
 
 
-def _refusal(answer: Answer) -> Mishap:
-    return Mishap(f"the API returned {answer.status}: {answer.body.decode(errors='replace')}")
+def _refusal(answer: ApiResponse) -> DemoFailed:
+    return DemoFailed(f"the API returned {answer.status}: {answer.body.decode(errors='replace')}")

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 30.0
 Document = dict[str, Any]
 
 
-class Mishap(Exception):
+class DemoFailed(Exception):
     """A step of the demo had an unexpected result."""
 
 
@@ -42,7 +42,7 @@ class Purchase:
         self._client = client
 
     def run(self) -> None:
-        """Make the payment. Raise Mishap or ProcessError at the first step that fails."""
+        """Make the payment. Raise DemoFailed or ProcessError at the first step that fails."""
         self._create()
         self._pay()
         self._expect_letter("first")
@@ -57,7 +57,7 @@ class Purchase:
         screen.detail(json.dumps(ORDER))
         answer = self._client.post("/api/v1/payments", ORDER)
         if answer.status != 201:
-            raise Mishap(f"the shop got no payment request: HTTP {answer.status}, {answer.body!r}")
+            raise DemoFailed(f"the shop got no payment request: HTTP {answer.status}, {answer.body!r}")
         self.payment = answer.document
         screen.step(f"Nodetill returns: {self.payment['amount_btc']} BTC to {self.payment['address']}")
         screen.block(json.dumps(self.payment, indent=2))
@@ -86,7 +86,7 @@ class Purchase:
         self._screen.step(f"Block {block} is mined: {status}, {depth} of {CONFIRMATIONS}", colour)
 
     def _expect_letter(self, which: str) -> None:
-        """Wait for the next email, and show it. Raise Mishap where it is not the expected one."""
+        """Wait for the next email, and show it. Raise DemoFailed where it is not the expected one."""
         number = len(self.letters)
 
         def look() -> list[EmailMessage]:
@@ -96,7 +96,7 @@ class Purchase:
         self.letters += new
         letter, text = new[0], plain_text(new[0])
         if len(new) > 1 or self.payment["payment_request_id"] not in text:
-            raise Mishap(f"the {which} email is not the expected one: {letter['Subject']}")
+            raise DemoFailed(f"the {which} email is not the expected one: {letter['Subject']}")
         self._screen.step(f"The {which} email: {letter['Subject']}", GREEN)
         headers = "\n".join(f"{name}: {letter[name]}" for name in ("From", "To", "Subject"))
         self._screen.block(f"{headers}\n\n{text}")

@@ -92,7 +92,7 @@ class Installation:
             texts = [Path(stream.name).read_text() for stream in (output, errors)]
         return subprocess.CompletedProcess(["manage.py", *arguments], status, *texts)
 
-    def managed(self, *arguments: str) -> Any:
+    def manage_json(self, *arguments: str) -> Any:
         """Run manage.py and return its JSON document. Raise ProcessError where manage.py fails."""
         done = self.manage(*arguments, "--json")
         if done.returncode != 0:

@@ -145,7 +145,7 @@ class Auditor:
             )
         for output in stored.values():
             if output.state == MINED and self._is_out_of_sight(output):
-                yield output.receipt
+                yield output.received_output
 
     def _found(self, entry: StoredPayment) -> dict[tuple[str, int], FoundOutput]:
         found = self.node_state.found.get(entry.payment.address.script, ())

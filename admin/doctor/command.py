@@ -10,7 +10,6 @@ from typing import Any
 import click
 import peewee
 
-from admin.checked import Checked
 from admin.cli import CommandError, json_option, print_json, read_settings
 from admin.doctor.external import RateDiagnosis, clock_finding, mail_finding, proxy_finding
 from admin.doctor.feed import FeedDiagnosis
@@ -26,7 +25,7 @@ from admin.doctor.nodetill import (
     till_findings,
 )
 from admin.doctor.trials import email_trial, webhook_trial
-from admin.sellers import SELLER_ID_KIND
+from admin.seller.choice import seller_id_type
 from admin.terminal import GREEN, RED, YELLOW, coloured, printable, wrapped
 from config import Settings
 from models.db.connection import disconnect
@@ -44,7 +43,7 @@ STATE_WIDTH, PART_WIDTH = 9, 16
     "--test-webhook",
     "seller_id",
     metavar="SELLER",
-    type=Checked("id", SELLER_ID_KIND),
+    type=seller_id_type,
     help="Also send a signed test webhook, and print the shop's answer.",
 )
 @json_option

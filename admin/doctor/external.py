@@ -200,13 +200,13 @@ class _LeftOut:
 
 def _left_out(prices: Iterable[Price]) -> list[_LeftOut]:
     """Return the sources that are left out in some currency."""
-    shared = [price for price in prices if len(price.sources) + len(price.left_out) > 1]
-    names = sorted({source for price in shared for source in price.left_out})
+    shared = [price for price in prices if len(price.sources) + len(price.outliers) > 1]
+    names = sorted({source for price in shared for source in price.outliers})
     return [
         _LeftOut(
             name,
-            frozenset(price.currency for price in shared if name in price.sources + price.left_out),
-            frozenset(price.currency for price in shared if name in price.left_out),
+            frozenset(price.currency for price in shared if name in price.sources + price.outliers),
+            frozenset(price.currency for price in shared if name in price.outliers),
         )
         for name in names
     ]

@@ -10,10 +10,10 @@ from daemon.delivery.cures import START_PROXY
 from daemon.delivery.email_layout import EmailContent
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender, is_accepted
-from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, reason
-from daemon.net.http_client import Answer
+from daemon.net.errors import OutboundError, ProxyUnusable, is_caused_by, printable_line
+from daemon.net.http_client import HttpResponse
 from models.seller import Seller
-from models.webhook import first_standard_webhook
+from models.webhook import BTCPAY, endpoints_of, first_standard_webhook
 from payments.notifications import message_id, trial_body
 
 EMAIL, WEBHOOK = "test email", "test webhook"
@@ -49,6 +49,10 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     cure = f"{manage_command()} seller set {seller_id} --webhook-url URL"
     webhook = first_standard_webhook(seller_id)
     if webhook is None or not webhook.url:
+        others = endpoints_of(seller, BTCPAY)
+        if others:
+            test = f"{manage_command()} webhook test {others[0].reference}"
+            return wrong(WEBHOOK, f"{seller_id} has only endpoints for a plug-in: {test}")
         return wrong(WEBHOOK, f"{seller_id} has no webhook address: {cure}")
     sender = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     try:
@@ -66,8 +70,8 @@ def webhook_trial(settings: Settings, seller_id: str, now: datetime) -> Finding:
     return _of_answer(seller_id, answer)
 
 
-def _of_answer(seller_id: str, answer: Answer) -> Finding:
-    text = reason(answer.body.decode("utf-8", "replace"))
+def _of_answer(seller_id: str, answer: HttpResponse) -> Finding:
+    text = printable_line(answer.body.decode("utf-8", "replace"))
     shown = f"{seller_id} answered HTTP {answer.status}{f': {text}' if text else ''}"
     if is_accepted(answer):
         return ok(WEBHOOK, shown)

@@ -25,10 +25,10 @@ from daemon.node.client import Bitcoind
 from daemon.node.rpc import NodeError
 from daemon.node.types import NodeTip
 from daemon.progress import Progress
-from daemon.unit_of_work import unit_of_work
+from daemon.unit_of_work import UnitOfWork, unit_of_work
 from models.block import Block as StoredBlock
 from models.block import add_blocks, block_at, forget_old_blocks, stored_tip
-from models.output import Output, forget_spends, states_of, txids_in_blocks
+from models.output import Output, forget_outpoints_of, states_of, txids_in_blocks
 from models.payment import PaymentRequest
 from models.wallet import is_bitcoind_used
 from payments.status import CLOSING_DEPTH
@@ -136,8 +136,8 @@ class BlockHandler:
         assert header is not None, "bitcoind knows its own chain"
         self._watch.reorg_pending = True
         log.warning("reorg deeper than the blocks kept; reading again", height=height, block=block_hash)
-        with unit_of_work("chain-read-again"):
-            unmine_above(height)
+        with unit_of_work("chain-read-again") as work:
+            unmine_above(work, height)
             StoredBlock.delete().execute()
             block = _row(header["hash"], header["height"], int(header["chainwork"], 16), header["time"])
             add_blocks([block])
@@ -169,8 +169,8 @@ class BlockHandler:
         for height in range(tip.height, fork_height, -1):
             block = block_at(height)
             if block is not None:
-                with unit_of_work("block-disconnected"):
-                    disconnect_outputs([block.hash])
+                with unit_of_work("block-disconnected") as work:
+                    disconnect_outputs(work, [block.hash])
                     block.delete_instance()
                 self._pulse()
 
@@ -216,22 +216,22 @@ class BlockHandler:
         """Store these blocks above `tip`, with their payments and conflicts. Return the last block."""
         contents = self._find_contents(blocks)
         foreword = self._foreword(contents)
-        with unit_of_work("block-connected"):
+        with unit_of_work("block-connected") as work:
             connected = []
             for content in contents:
                 block, height = content.block, tip.height + 1
                 if content.matches:
-                    record_mined(content.matches, block, height, now, self._watch, foreword)
+                    record_mined(work, content.matches, block, height, now, self._watch, foreword)
                 for other, ours in content.conflicts:
                     for txid in ours:
-                        mark_replaced(txid, other.txid, in_block=block.hash)
+                        mark_replaced(work, txid, other.txid, in_block=block.hash)
                 tip = _row(block.hash, height, int(tip.chainwork, 16) + block.work, block.time)
                 connected.append(tip)
             # One statement for all blocks saves a round trip to PostgreSQL for each small block.
             add_blocks(connected)
-            # The spends of payments to an open request are deleted when the request closes.
+            # The outpoints of payments to an open request are deleted when the request closes.
             buried = tip.height - CLOSING_DEPTH + 1
-            forget_spends(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
+            forget_outpoints_of(txids_in_blocks(buried - len(connected) + 1, buried), tip.height)
             forget_old_blocks(tip.height)
         log.info(
             "block connected" if len(blocks) == 1 else "blocks connected",
@@ -265,7 +265,7 @@ class BlockHandler:
         new = {
             match.transaction.txid
             for match in matches
-            if any((match.transaction.txid, vout) not in known for vout, _, _ in match.outputs)
+            if any((match.transaction.txid, paid.vout) not in known for paid in match.outputs)
         }
         asked = new if new and is_bitcoind_used() else ()
         times = {txid: self._node.wallet_received_at(txid) for txid in asked}
@@ -289,12 +289,12 @@ def _replacing_lineages(contents: Sequence[_Content]) -> dict[str, list[Transact
     return lineages
 
 
-def unmine_above(height: int) -> None:
+def unmine_above(work: UnitOfWork, height: int) -> None:
     """Disconnect every block above this height, even a block that is not stored."""
     above = Output.select().where(Output.block_height > height)
-    disconnect_outputs({output.block_hash for output in above if output.block_hash})
+    disconnect_outputs(work, {output.block_hash for output in above if output.block_hash})
     # The database has no height for a mined conflict. Conflicts below belong to requests closed long ago.
-    forget_replacements(Output.replaced_in.is_null(False))
+    forget_replacements(work, Output.replaced_in.is_null(False))
 
 
 def _row(block_hash: str, height: int, chainwork: int, time: int) -> StoredBlock:

@@ -7,7 +7,7 @@ from models.outbox import outputs_in_last_event
 from models.output import Output
 from models.payment import PaymentRequest
 from payments.greenfield.events import Body, Reported, events_since, report_of_ended
-from payments.greenfield.facts import facts_of
+from payments.greenfield.facts import invoice_facts
 from payments.status import Status
 
 
@@ -31,7 +31,9 @@ def take_events(
 
     The request must have its new status and still its old revision.
     """
-    facts = facts_of(payment, address, [output.receipt for output in outputs], tip_height=tip_height)
+    facts = invoice_facts(
+        payment, address, [output.received_output for output in outputs], tip_height=tip_height
+    )
     events, reported = events_since(facts, _reported(payment, status_before, now), now)
     payment.invoice_reported = reported.document
     return events

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from config import Settings
 from models.daemon_status import known_network
 from models.link import Link, mark_paid
 from models.outbox import add_email, add_event, add_webhook_message
 from models.payment import PaymentRequest
-from models.queries.links import facts_of, part_facts, single_use_links
+from models.queries.late_requests import late_requests
+from models.queries.links import link_facts, part_facts, single_use_links
 from models.webhook import STANDARD, webhooks_for
 from payments.link import LinkEvent, is_paid, link_event
+from payments.link_document import LinkDocument
 from payments.notifications import should_email_operator
 
 
@@ -23,7 +24,8 @@ class LinkChange:
     link: Link
     payment: PaymentRequest
     event: LinkEvent
-    document: dict[str, Any]
+    document: LinkDocument
+    late_text: str | None
 
 
 def store_link_changes(
@@ -42,7 +44,7 @@ def store_link_changes(
     ]
     webhooks = webhooks_for({change.link.seller_id for change in changes}, STANDARD) if changes else {}
     for change in changes:
-        event_id = add_event(change.payment, change.event, change.document, now)
+        event_id = add_event(change.payment, change.event, change.document, now, change.late_text)
         if should_email_operator(change.event, change.document):
             add_email(event_id, change.payment.id, settings.operator_email, now)
         for webhook in webhooks.get(change.link.seller_id, ()):
@@ -61,5 +63,15 @@ def _change(
     if event is None:
         return None
     mark_paid(link, now if is_paid_now else None)
-    document = facts_of(link).document(now, network=known_network(), public_url=settings.public_url)
-    return LinkChange(link, payment, event, document)
+    document = link_facts(link).document(now, network=known_network(), public_url=settings.public_url)
+    return LinkChange(link, payment, event, document, _late_text(link, now, settings))
+
+
+def _late_text(link: Link, now: datetime, settings: Settings) -> str | None:
+    """Return a line on each request with late money, or None.
+
+    The event stores it, so that each attempt sends the same email.
+    """
+    late = late_requests(link, now, settings.rate_max_age, settings.rate_spread)
+    when = f"on {now:%Y-%m-%d} at {now:%H:%M} UTC"
+    return "\n".join(f"{each.reference}: {each.sentences(when)}" for each in late) or None

@@ -11,15 +11,15 @@ import structlog
 from daemon.chain.outputs import mark_dropped, mark_replaced, record_unconfirmed
 from daemon.chain.watchlist import PayingTransaction, Watchlist
 from daemon.node.client import Bitcoind
-from daemon.unit_of_work import unit_of_work
+from daemon.unit_of_work import UnitOfWork, unit_of_work
 from models.block import stored_tip
 from models.db.leadership import node_changed
 from models.output import (
     DROPPED,
     MEMPOOL,
     MINED,
+    outpoints_of,
     outputs_of,
-    spends_of,
     states_of,
     txids_believed_in_mempool,
     unconfirmed_outputs,
@@ -98,8 +98,8 @@ class MempoolUpdate:
     watch: Watchlist
     lineages: Mapping[str, Sequence[Transaction]] = field(default_factory=dict)
 
-    def apply(self) -> None:
-        """Store the update, inside the caller's database transaction.
+    def apply(self, work: UnitOfWork) -> None:
+        """Store the update, inside the caller's unit of work.
 
         One transaction keeps a payment from counting together with the payment that it replaces. It also
         keeps a replaced payment from looking lost before its replacement is stored.
@@ -107,8 +107,9 @@ class MempoolUpdate:
         # Arrivals are stored before the outcomes. A fee bump inherits the time of outputs that were live
         # until now, and the outcomes mark these outputs as replaced.
         for arrival in self.arrivals:
-            record_unconfirmed(arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage, self.watch)
-        _record_outcomes(self.outcomes)
+            facts = (arrival.match, arrival.first_seen_at, arrival.now, arrival.lineage)
+            record_unconfirmed(work, *facts, self.watch)
+        _record_outcomes(work, self.outcomes)
         self.watch.add(self.lineages)
 
     def apply_in_transaction(self) -> None:
@@ -116,8 +117,8 @@ class MempoolUpdate:
         outcomes = self.outcomes
         if not (self.arrivals or self.lineages or outcomes.replaced or outcomes.dropped):
             return
-        with unit_of_work("mempool-recorded"):
-            self.apply()
+        with unit_of_work("mempool-recorded") as work:
+            self.apply(work)
 
 
 class Mempool:
@@ -127,7 +128,7 @@ class Mempool:
         self._node = node
         self._watch = watch
         self._missing_since: dict[str, datetime] = {}
-        self._is_new_here = node_changed()
+        self._is_first_check = node_changed()
         self._seen_elsewhere: frozenset[str] = frozenset()
         self._foreign: set[str] = set()
         self._check_from = 0
@@ -140,21 +141,21 @@ class Mempool:
     def look(
         self,
         matches: Iterable[PayingTransaction],
-        endangered: Collection[str],
+        possibly_conflicted: Collection[str],
         now: datetime,
         *,
         came_by_feed: bool = False,
-        undecided: Collection[str] | None = None,
+        droppable: Collection[str] | None = None,
     ) -> MempoolUpdate:
-        """Return the payments that the mempool has, and the outcomes of the `endangered` txids.
+        """Return the payments that the mempool has, and the outcomes of the `possibly_conflicted` txids.
 
-        An endangered payment can be dropped only if it is `undecided`. None means all of them.
+        A payment of these can be dropped only if it is `droppable`. None means all of them.
         """
         candidates = list(matches)
         arrivals = [a for match in candidates if (a := self._arrival(match, now, came_by_feed)) is not None]
         is_any_absent = len(arrivals) < len(candidates)
         conflicts = {a.txid: {txid for t in a.lineage for txid in self._watch.conflicts(t)} for a in arrivals}
-        outcomes = self._outcomes({*endangered}.union(*conflicts.values()), now, undecided)
+        outcomes = self._outcomes({*possibly_conflicted}.union(*conflicts.values()), now, droppable)
         if outcomes is None:
             return MempoolUpdate(_Outcomes(), [], False, self._watch)
         # A returned payment may replace another in turn, so it is stored like a new payment.
@@ -190,14 +191,14 @@ class Mempool:
         Return False where the tip has moved. The caller then syncs and calls again.
         """
         outputs = unconfirmed_outputs()
-        if self._is_new_here:
+        if self._is_first_check:
             self._seen_elsewhere = frozenset(txid for txid, state, _ in outputs if state == MEMPOOL)
-            self._is_new_here = False
-        undecided = {txid for txid, state, replaced_in in outputs if state != DROPPED and replaced_in is None}
-        self._missing_since = {t: since for t, since in self._missing_since.items() if t in undecided}
+            self._is_first_check = False
+        droppable = {txid for txid, state, replaced_in in outputs if state != DROPPED and replaced_in is None}
+        self._missing_since = {t: since for t, since in self._missing_since.items() if t in droppable}
         # Lineages are read before presence is checked, because the feed reports each later replacement.
         lineages = self._grown_lineages({txid for txid, state, _ in outputs if state == MEMPOOL})
-        update = self._record([], {txid for txid, _, _ in outputs}, now, undecided, lineages)
+        update = self._record([], {txid for txid, _, _ in outputs}, now, droppable, lineages)
         if update.is_conclusive:
             self._watch.settle()
         return update.is_conclusive
@@ -210,7 +211,7 @@ class Mempool:
         matches = self._matches([txid for txid in candidates if txid not in states])
         if matches or returned:
             # These payments count as gone already. They may return, but no grace period starts for them.
-            update = self._record(matches, returned, now, undecided=())
+            update = self._record(matches, returned, now, droppable=())
             if update.arrivals:
                 log.info("payments found that the feed did not bring", count=len(update.arrivals))
             if not update.is_conclusive:
@@ -228,13 +229,13 @@ class Mempool:
     def _record(
         self,
         matches: Iterable[PayingTransaction],
-        endangered: Collection[str],
+        possibly_conflicted: Collection[str],
         now: datetime,
-        undecided: Collection[str] | None = None,
+        droppable: Collection[str] | None = None,
         lineages: Mapping[str, Sequence[Transaction]] = MappingProxyType({}),
     ) -> MempoolUpdate:
         """Look, and store the update together with these lineages."""
-        update = self.look(matches, endangered, now, undecided=undecided)
+        update = self.look(matches, possibly_conflicted, now, droppable=droppable)
         update = replace(update, lineages=lineages)
         update.apply_in_transaction()
         return update
@@ -291,7 +292,7 @@ class Mempool:
         return _NewPayment(match, first_seen_at, lineage, now, entry.ancestors > 0)
 
     def _outcomes(
-        self, txids: Collection[str], now: datetime, undecided: Collection[str] | None = None
+        self, txids: Collection[str], now: datetime, droppable: Collection[str] | None = None
     ) -> _Outcomes | None:
         """Return the outcomes of these payments. None where the tip has moved, or the mempool still loads.
 
@@ -306,7 +307,7 @@ class Mempool:
             return None
         for txid in (*present, *replaced):
             self._missing_since.pop(txid, None)
-        missing = [t for t in absent if t not in replaced and (undecided is None or t in undecided)]
+        missing = [t for t in absent if t not in replaced and (droppable is None or t in droppable)]
         returned = {txid for (txid, _), state in states_of(present).items() if state != MEMPOOL}
         return _Outcomes(returned, replaced, [txid for txid in missing if self._is_missing_long(txid, now)])
 
@@ -317,7 +318,7 @@ class Mempool:
 
     def _replacements(self, txids: Collection[str]) -> dict[str, str]:
         """Map each of these payments that has a conflict in the mempool to the conflict's txid."""
-        spends = spends_of(txids)
+        spends = outpoints_of(txids)
         spenders = self._node.mempool_spenders(list({spend.outpoint for spend in spends}))
         return {
             spend.txid: spenders[spend.outpoint]
@@ -339,7 +340,7 @@ def _chunks(txids: Sequence[str]) -> list[Sequence[str]]:
     return [txids[start : start + BATCH_SIZE] for start in range(0, len(txids), BATCH_SIZE)]
 
 
-def _record_outcomes(outcomes: _Outcomes) -> None:
+def _record_outcomes(work: UnitOfWork, outcomes: _Outcomes) -> None:
     for txid, conflict in outcomes.replaced.items():
-        mark_replaced(txid, conflict, in_block=None)
-    mark_dropped(outcomes.dropped)
+        mark_replaced(work, txid, conflict, in_block=None)
+    mark_dropped(work, outcomes.dropped)

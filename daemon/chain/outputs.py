@@ -1,6 +1,6 @@
 """Storage of the facts about outputs: seen, mined, unmined, replaced, dropped.
 
-Each function runs inside the caller's database transaction and marks the requests that the facts concern for
+Each function runs inside the caller's unit of work and marks the requests that the facts concern for
 reassessment. To store the same fact again has no effect, so a message may arrive twice.
 """
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.chain.watchlist import PayingTransaction, Watchlist
-from daemon.output_log import log_output
+from daemon.chain.watchlist import PaidOutput, PayingTransaction, Watchlist
+from daemon.unit_of_work import UnitOfWork
 from models.address import retire
 from models.daemon_status import daemon_report
 from models.db.connection import chunked, insert
@@ -59,6 +59,7 @@ class Foreword:
 
 
 def record_unconfirmed(
+    work: UnitOfWork,
     match: PayingTransaction,
     seen_at: datetime,
     now: datetime,
@@ -68,15 +69,16 @@ def record_unconfirmed(
     """Store a payment that is in the mempool. `lineage` is the payment and its unconfirmed ancestors."""
     txid = match.transaction.txid
     known = _known([txid])
-    _store_outputs(match, Sighting(seen_at, seen_at, now), lineage, watch, known, state=MEMPOOL)
+    _store_outputs(work, match, Sighting(seen_at, seen_at, now), lineage, watch, known, state=MEMPOOL)
     if known:
         is_new = Output.block_hash.is_null() & (Output.state != MEMPOOL)
         values = {"state": MEMPOOL, "replaced_by": None, "replaced_in": None}
-        _change("output returned", txid_in([txid]) & is_new, **values)
+        _change(work, "output returned", txid_in([txid]) & is_new, **values)
     watch.add({txid: lineage})
 
 
 def record_mined(
+    work: UnitOfWork,
     matches: Sequence[PayingTransaction],
     block: Block,
     height: int,
@@ -93,19 +95,26 @@ def record_mined(
         txid = match.transaction.txid
         sighting = Sighting(min(mined_at, foreword.received_at.get(txid, mined_at)), mined_at, now)
         lineage = foreword.lineages.get(txid, [match.transaction])
-        _store_outputs(match, sighting, lineage, watch, known, **location)
+        _store_outputs(work, match, sighting, lineage, watch, known, **location)
         if len(lineage) > 1:
             watch.add({txid: lineage})
     is_elsewhere = Output.block_hash.is_null() | (Output.block_hash != block.hash)
     for batch in chunked(paying):
-        _change("output mined", txid_in(batch) & is_elsewhere, **location, replaced_by=None, replaced_in=None)
+        _change(
+            work,
+            "output mined",
+            txid_in(batch) & is_elsewhere,
+            **location,
+            replaced_by=None,
+            replaced_in=None,
+        )
     # After a reorg, a conflict may take the place of a payment in the chain. A payment that came by the
     # mempool is watched already, and it may have thousands of outpoints.
     watched = count_own_inputs(paying)
     watch.add({txid: [t] for txid, t in paying.items() if watched.get(txid) != len(t.inputs)})
 
 
-def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
+def mark_replaced(work: UnitOfWork, txid: str, by: str, in_block: str | None) -> None:
     """Store that the conflict `by` is in the mempool, or in a block of the active chain.
 
     A conflict in a block takes precedence over a conflict in the mempool.
@@ -116,17 +125,19 @@ def mark_replaced(txid: str, by: str, in_block: str | None) -> None:
     else:
         is_new |= Output.replaced_in.is_null() | (Output.replaced_in != in_block)
     condition = txid_in([txid]) & Output.block_hash.is_null() & is_new
-    _change("output replaced", condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
+    _change(work, "output replaced", condition, state=REPLACED, replaced_by=by, replaced_in=in_block)
 
 
-def mark_dropped(txids: Collection[str]) -> None:
+def mark_dropped(work: UnitOfWork, txids: Collection[str]) -> None:
     """Store that these payments are dropped. Skip those in a block, or with a conflict in the chain."""
     is_new = Output.block_hash.is_null() & Output.replaced_in.is_null() & (Output.state != DROPPED)
     for batch in chunked(txids):
-        _change("output dropped", txid_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None)
+        _change(
+            work, "output dropped", txid_in(batch) & is_new, state=DROPPED, replaced_by=None, replaced_in=None
+        )
 
 
-def disconnect_outputs(in_blocks: Iterable[str]) -> None:
+def disconnect_outputs(work: UnitOfWork, in_blocks: Iterable[str]) -> None:
     """Store that these blocks have left the active chain. The mempool shows what bitcoind has put back.
 
     `gone_since` stays empty. A move to another block or to the mempool is no gap, unless an assessment finds
@@ -134,13 +145,13 @@ def disconnect_outputs(in_blocks: Iterable[str]) -> None:
     """
     hashes = list(in_blocks)
     is_in_one = Output.block_hash.in_(hashes)
-    _change("output unmined", is_in_one, state=DROPPED, block_hash=None, block_height=None)
-    forget_replacements(Output.replaced_in.in_(hashes))
+    _change(work, "output unmined", is_in_one, state=DROPPED, block_hash=None, block_height=None)
+    forget_replacements(work, Output.replaced_in.in_(hashes))
 
 
-def forget_replacements(condition: Any) -> None:
+def forget_replacements(work: UnitOfWork, condition: Any) -> None:
     """Store that the conflicts which replace the selected outputs have left the active chain."""
-    _change("replacement unmined", condition, state=DROPPED, replaced_by=None, replaced_in=None)
+    _change(work, "replacement unmined", condition, state=DROPPED, replaced_by=None, replaced_in=None)
 
 
 def _known(txids: Iterable[str]) -> dict[tuple[str, int], Output]:
@@ -148,6 +159,7 @@ def _known(txids: Iterable[str]) -> dict[tuple[str, int], Output]:
 
 
 def _store_outputs(
+    work: UnitOfWork,
     match: PayingTransaction,
     sighting: Sighting,
     lineage: Sequence[Transaction],
@@ -156,51 +168,34 @@ def _store_outputs(
     **location: object,
 ) -> None:
     """Insert the outputs that are not `known`. Restart the age of outputs that were gone."""
-    stored = [(row, known.get((match.transaction.txid, row[0]))) for row in match.outputs]
+    stored = [(paid, known.get((match.transaction.txid, paid.vout))) for paid in match.outputs]
     if all(output is not None and output.gone_since is None for _, output in stored):
         return
-    payments = payments_at({address_id for _, _, address_id in match.outputs})
+    payments = payments_at({paid.address_id for paid in match.outputs})
     inherited = _inherited(match, lineage, payments, watch)
     looked_at = daemon_report().complete_look_at
-    for row, output in stored:
-        payment = payments.get(row[2])
+    for paid, output in stored:
+        payment = payments.get(paid.address_id)
         floors = [looked_at, payment.created_at if payment else None]
         if output is None:
             moment = _bounded(sighting.first, sighting.now, *floors)
-            _insert(match.transaction, row, moment, inherited.get(row[2], moment), **location)
+            since = min(moment, inherited.get(paid.address_id, moment))
+            _insert(work, match.transaction, paid, first_seen_at=moment, present_since=since, **location)
         elif output.gone_since is not None:
             moment = _bounded(sighting.back, sighting.now, *floors, output.gone_since)
-            since = min(moment, inherited.get(row[2], moment))
+            since = min(moment, inherited.get(paid.address_id, moment))
             Output.update(present_since=since, gone_since=None).where(Output.id == output.id).execute()
-    address_ids = {row[2] for row, output in stored if output is None}
+    address_ids = {paid.address_id for paid, output in stored if output is None}
     if mark_for_reassessment(address_ids) < len(address_ids):
         retire(address_ids, sighting.now)
         # A request may have claimed an address just before the address could be retired.
         mark_for_reassessment(address_ids)
 
 
-def _insert(
-    transaction: Transaction,
-    row: tuple[int, int, int],
-    first_seen_at: datetime,
-    inherited: datetime,
-    **location: object,
-) -> None:
-    vout, amount_sats, address_id = row
-    txid = transaction.txid
-    insert(
-        Output,
-        address=address_id,
-        txid=txid,
-        vout=vout,
-        amount_sats=amount_sats,
-        first_seen_at=first_seen_at,
-        present_since=min(first_seen_at, inherited),
-        is_coinbase=not transaction.inputs,
-        **location,
-    )
-    height = location.get("block_height")
-    log_output("output seen", address_id, txid=txid, vout=vout, amount_sats=amount_sats, block_height=height)
+def _insert(work: UnitOfWork, transaction: Transaction, paid: PaidOutput, **values: object) -> None:
+    facts = {"txid": transaction.txid, "vout": paid.vout, "amount_sats": paid.amount_sats}
+    insert(Output, address=paid.address_id, is_coinbase=not transaction.inputs, **facts, **values)
+    work.log_output("output seen", paid.address_id, **facts, block_height=values.get("block_height"))
 
 
 def _bounded(moment: datetime, now: datetime, *floors: datetime | None) -> datetime:
@@ -230,24 +225,24 @@ def _inherited(
     replaced = [o for o in outputs if o.txid in conflicts or o.replaced_by in parents]
     replaced_txids = {o.txid for o in replaced}
     heirs = watch.heirs(lineage, replaced_txids) - replaced_txids - {txid}
-    taken = [o for o in outputs if o.txid in heirs and o.receipt.is_live]
+    taken = [o for o in outputs if o.txid in heirs and o.received_output.is_live]
     found = {}
     for address_id, payment in payments.items():
         # Children of one replacement share the amount and time of the outputs that it replaced.
-        added_sats = sum(sats for _, sats, paid_id in match.outputs if paid_id == address_id)
+        added_sats = sum(paid.amount_sats for paid in match.outputs if paid.address_id == address_id)
         added_sats += sum(o.amount_sats for o in taken if o.address_id == address_id)
-        ours: list[ReceivedOutput] = [o.receipt for o in replaced if o.address_id == address_id]
+        ours: list[ReceivedOutput] = [o.received_output for o in replaced if o.address_id == address_id]
         moment = inherited_present_since(added_sats, payment.terms.needed_sats, ours)
         if moment is not None:
             found[address_id] = moment
     return found
 
 
-def _change(event: str, condition: Any, **values: Any) -> None:
+def _change(work: UnitOfWork, event: str, condition: Any, **values: Any) -> None:
     """Change the selected outputs, mark the requests that they pay, and log `event` for each output."""
     change = Output.update(**values).where(condition).returning(Output.address, Output.txid, Output.vout)
     outputs = list(change.tuples().execute())
     mark_for_reassessment({address_id for address_id, _, _ in outputs})
     facts = {name: value for name, value in values.items() if name in _LOGGED_VALUES and value is not None}
     for address_id, txid, vout in outputs:
-        log_output(event, address_id, txid=txid, vout=vout, **facts)
+        work.log_output(event, address_id, txid=txid, vout=vout, **facts)

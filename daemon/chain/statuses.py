@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,8 +12,7 @@ from config import Settings
 from daemon.chain.invoices import may_have_events, take_events
 from daemon.chain.links import LinkChange, store_link_changes
 from daemon.counters import Counters
-from daemon.unit_of_work import unit_of_work
-from models.address import references_for
+from daemon.unit_of_work import UnitOfWork, unit_of_work
 from models.daemon_status import known_network, update_report
 from models.outbox import (
     add_email,
@@ -21,7 +21,7 @@ from models.outbox import (
     add_webhook_message,
     outputs_in_last_event,
 )
-from models.output import Output, forget_spends, note_gaps, outputs_by_address
+from models.output import Output, forget_outpoints_of, note_gaps, outputs_by_address
 from models.payment import (
     PaymentRequest,
     is_any_waiting,
@@ -40,7 +40,7 @@ from payments.status import Assessment, EventType, LastKnownState, Status, asses
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 200
+BATCH_SIZE = 200
 """Requests in one transaction. A web process that creates a request waits at most for so many."""
 
 
@@ -69,7 +69,7 @@ class _Change:
 
 
 @dataclass(frozen=True, slots=True)
-class _Report:
+class _ReportedChange:
     """A change that may have events, with the address of its request, and its seller's endpoints by kind.
 
     `link_id` is the public id of the request's payment link, or None.
@@ -83,7 +83,15 @@ class _Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Batch:
+    """The number of changes to report in a transaction, and whether no request is left to assess."""
+
+    changes: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _StatusLine:
     """A log line, written after the commit."""
 
     event: str
@@ -104,52 +112,50 @@ class Assessor:
         self.is_any_waiting = False
         """True if a request waits for the next complete look, because its deadline has passed."""
 
-    def assess_due(
-        self,
-        tip_height: int,
-        as_of: datetime,
-        now: datetime,
-        store_facts: Callable[[], None] | None = None,
-    ) -> int:
+    def assess_due(self, tip_height: int, as_of: datetime, now: datetime) -> int:
         """Assess every request that may have changed, at this tip. Return the number of changes to report.
 
         `as_of` is the start of the last complete look at bitcoind. No request expires by a deadline after
-        `as_of`. A request with a deadline between `as_of` and `now` waits for the next look. `store_facts`
-        stores new facts, in the same transaction as the first assessments.
+        `as_of`. A request with a deadline between `as_of` and `now` waits for the next look.
         """
-        count = 0
-        has_news = store_facts is not None or (tip_height, as_of) != (
-            self._published_height,
-            self._published_look,
-        )
+        is_published = (tip_height, as_of) == (self._published_height, self._published_look)
         # A read comes first, so that a call with nothing to do takes no write lock.
-        if not has_news and not payments_to_reassess(tip_height, as_of, 1, now=now):
+        if is_published and not payments_to_reassess(tip_height, as_of, 1, now=now):
             self.is_any_waiting = is_any_waiting(tip_height, as_of, now)
             return 0
+        changes = 0
         while True:
-            with unit_of_work("assessed"):
-                if store_facts is not None:
-                    store_facts()
-                    store_facts = None
-                payments = payments_to_reassess(tip_height, as_of, AT_ONCE, now=now)
-                is_last = len(payments) < AT_ONCE
-                self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
-                is_published = is_last and not self.is_any_waiting
-                # Readers use the published height, which moves with the last batch. Earlier rows keep theirs.
-                changes = self._assess(payments, tip_height, as_of, now, is_published=is_published)
-                if is_last:
-                    self._publish(tip_height if is_published else None, as_of)
-            self._published_height = tip_height if is_published else None
-            lines = [line for change in changes for line in _lines(change)]
-            for line in lines:
-                write = log.warning if line.event in _NEEDS_A_DECISION else log.info
-                write(line.event, payment=line.payment, **line.facts)
-                self._counters.add("events", line.event)
-            count += len(lines) + sum(len(change.invoice_events) for change in changes)
-            if is_last:
-                self._published_look = as_of
-                return count
+            with unit_of_work("assessed") as work:
+                batch = self.assess_batch(work, tip_height, as_of, now)
+            changes += batch.changes
+            if batch.is_last:
+                return changes
             self._pulse()
+
+    def assess_batch(self, work: UnitOfWork, tip_height: int, as_of: datetime, now: datetime) -> Batch:
+        """Assess the next BATCH_SIZE requests as `assess_due` does, inside the caller's unit of work."""
+        payments = payments_to_reassess(tip_height, as_of, BATCH_SIZE, now=now)
+        is_last = len(payments) < BATCH_SIZE
+        self.is_any_waiting = is_last and is_any_waiting(tip_height, as_of, now)
+        published_height = tip_height if is_last and not self.is_any_waiting else None
+        # Readers use the published height, which moves with the last batch. Earlier rows keep theirs.
+        is_published = published_height is not None
+        changes = self._assess(work, payments, tip_height, as_of, now, is_published=is_published)
+        if is_last:
+            self._publish(published_height, as_of)
+        lines = [line for change in changes for line in _lines(change)]
+        work.after_commit(partial(self._note_commit, lines, published_height, as_of if is_last else None))
+        return Batch(len(lines) + sum(len(change.invoice_events) for change in changes), is_last)
+
+    def _note_commit(
+        self, lines: Sequence[_StatusLine], published_height: int | None, published_look: datetime | None
+    ) -> None:
+        self._published_height = published_height
+        self._published_look = published_look or self._published_look
+        for line in lines:
+            write = log.warning if line.event in _NEEDS_A_DECISION else log.info
+            write(line.event, payment=line.payment, **line.facts)
+            self._counters.add("events", line.event)
 
     def _publish(self, tip_height: int | None, as_of: datetime) -> None:
         """Store the height at which all statuses hold, if it is new, and the time of the complete look."""
@@ -164,6 +170,7 @@ class Assessor:
 
     def _assess(
         self,
+        work: UnitOfWork,
         payments: Sequence[PaymentRequest],
         tip_height: int,
         as_of: datetime,
@@ -175,18 +182,20 @@ class Assessor:
         changes = [_change(p, outputs.get(p.address_id, []), tip_height, as_of, now) for p in payments]
         for payment in payments:
             payment.unpublished_height = None if is_published else tip_height
-        reports = self._reports(changes, tip_height, now)
+        reports = self._reports(work, changes, tip_height, now)
         if not store_assessments(payments):
             raise StatusConflict("requests were assessed by another daemon at the same time")
         note_gaps([output for change in changes for output in change.outputs], now)
-        forget_spends([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
+        forget_outpoints_of([o.txid for c in changes if c.after.is_closed for o in c.outputs], tip_height)
         self._store(reports, tip_height, now)
         by_id = {change.payment.id: change for change in changes}
         for each in store_link_changes(payments, tip_height, now, self._settings):
             by_id[each.payment.id].link_changes.append(each)
         return changes
 
-    def _reports(self, changes: Sequence[_Change], tip_height: int, now: datetime) -> list[_Report]:
+    def _reports(
+        self, work: UnitOfWork, changes: Sequence[_Change], tip_height: int, now: datetime
+    ) -> list[_ReportedChange]:
         """Return the changes that have events, with their endpoints. Update `invoice_reported` of requests.
 
         One query finds the endpoints of both kinds.
@@ -196,7 +205,7 @@ class Assessor:
             return []
         webhooks = webhooks_for({change.payment.seller_id for change in some}, STANDARD, BTCPAY)
         some = [c for c in some if c.events or _of_kind(webhooks.get(c.payment.seller_id, ()), BTCPAY)]
-        addresses = references_for({change.payment.address_id for change in some})
+        addresses = work.references_for({change.payment.address_id for change in some})
         links = link_references([change.payment for change in some])
         reports = []
         for change in some:
@@ -205,7 +214,7 @@ class Assessor:
             endpoints = webhooks.get(payment.seller_id, ())
             link_id = links.get(payment.link_id or 0)
             kinds = (_of_kind(endpoints, STANDARD), _of_kind(endpoints, BTCPAY))
-            report = _Report(change, address, link_id, *kinds)
+            report = _ReportedChange(change, address, link_id, *kinds)
             if report.btcpay:
                 before = change.before.status
                 events = take_events(payment, before, change.outputs, address, tip_height, now)
@@ -213,7 +222,7 @@ class Assessor:
             reports.append(report)
         return reports
 
-    def _store(self, reports: Sequence[_Report], tip_height: int, now: datetime) -> None:
+    def _store(self, reports: Sequence[_ReportedChange], tip_height: int, now: datetime) -> None:
         """Store the events with their messages."""
         with_events = [report for report in reports if report.change.events]
         if with_events:
@@ -225,7 +234,9 @@ class Assessor:
                 for body in report.change.invoice_events:
                     add_invoice_message(report.change.payment.id, webhook, body, now)
 
-    def _add_events(self, report: _Report, network: str | None, tip_height: int, now: datetime) -> None:
+    def _add_events(
+        self, report: _ReportedChange, network: str | None, tip_height: int, now: datetime
+    ) -> None:
         change, payment = report.change, report.change.payment
         document = payment_document(
             payment,
@@ -255,16 +266,18 @@ def _change(
     payment: PaymentRequest, outputs: list[Output], tip_height: int, as_of: datetime, now: datetime
 ) -> _Change:
     """Assess a request, and set its new values. The caller stores them."""
-    before = payment.standing
+    before = payment.last_known_state
     after = assess(
         payment.terms,
-        [output.receipt for output in outputs],
+        [output.received_output for output in outputs],
         tip_height=tip_height,
         as_of=as_of,
         was_confirmed=before.status is Status.CONFIRMED,
     )
     events = events_between(
-        before, after, has_new_part=before.may_hide_new_output(after) and _has_new_part(payment, outputs)
+        before,
+        after,
+        has_unreported_output=before.may_hide_new_output(after) and _has_unreported_output(payment, outputs),
     )
     payment.apply(after, now)
     if events:
@@ -276,13 +289,15 @@ def _of_kind(webhooks: Iterable[Webhook], kind: str) -> list[Webhook]:
     return [webhook for webhook in webhooks if webhook.kind == kind]
 
 
-def _has_new_part(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
+def _has_unreported_output(payment: PaymentRequest, outputs: Sequence[Output]) -> bool:
     """Return whether the last event lacks a live output."""
     reported = outputs_in_last_event(payment)
-    return any(output.receipt.is_live and (output.txid, output.vout) not in reported for output in outputs)
+    return any(
+        output.received_output.is_live and (output.txid, output.vout) not in reported for output in outputs
+    )
 
 
-def _lines(change: _Change) -> list[_Line]:
+def _lines(change: _Change) -> list[_StatusLine]:
     """Return a log line for each event, or else for the new status, and for a close or a reopening."""
     before, after = change.before, change.after
     names = [event_type.value for event_type in change.events]
@@ -298,8 +313,8 @@ def _lines(change: _Change) -> list[_Line]:
         "due_sats": after.due_sats,
         "txid": after.txid,
     }
-    lines = [_Line(name, change.payment.reference, facts) for name in names]
+    lines = [_StatusLine(name, change.payment.reference, facts) for name in names]
     for each in change.link_changes:
         of_link = {"seller": each.link.seller_id, "link": each.link.reference}
-        lines.append(_Line(each.event.value, change.payment.reference, of_link))
+        lines.append(_StatusLine(each.event.value, change.payment.reference, of_link))
     return lines

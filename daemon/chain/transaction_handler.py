@@ -31,10 +31,10 @@ class TransactionHandler:
         """Return the new facts, not stored yet. Return None where no transaction concerns us."""
         transactions = [t for raw in raws if (t := self._read(raw)) is not None]
         new = _unrecorded(self._watch.matches(transactions))
-        endangered = {txid for _, txids in self._watch.conflicting(transactions) for txid in txids}
-        if not new and not endangered:
+        possibly_conflicted = {txid for _, txids in self._watch.conflicting(transactions) for txid in txids}
+        if not new and not possibly_conflicted:
             return None
-        return self._mempool.look(new, endangered, now, came_by_feed=True)
+        return self._mempool.look(new, possibly_conflicted, now, came_by_feed=True)
 
     def _read(self, raw: bytes) -> Transaction | None:
         try:
@@ -51,6 +51,6 @@ def _unrecorded(matches: list[PayingTransaction]) -> list[PayingTransaction]:
         match
         for match in matches
         if any(
-            states.get((match.transaction.txid, vout)) not in (MEMPOOL, MINED) for vout, _, _ in match.outputs
+            states.get((match.transaction.txid, paid.vout)) not in (MEMPOOL, MINED) for paid in match.outputs
         )
     ]

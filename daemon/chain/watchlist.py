@@ -3,41 +3,49 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from daemon.chain.address_filter import Addresses
-from models.output import add_spends, all_spends
+from models.address import find_scripts
+from models.output import add_watched_outpoints, all_watched_outpoints
 from payments.transaction import Transaction
+
+
+class PaidOutput(NamedTuple):
+    """An output of a transaction that pays one of our addresses."""
+
+    vout: int
+    amount_sats: int
+    address_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class PayingTransaction:
-    """A transaction that pays us. `outputs` has (vout, amount_sats, address_id) for each output of ours."""
+    """A transaction that pays us, and its outputs that do so."""
 
     transaction: Transaction
-    outputs: tuple[tuple[int, int, int], ...]
+    outputs: tuple[PaidOutput, ...]
 
 
 class Watchlist:
-    """Our addresses, and the outpoints that our payments depend on.
+    """Our addresses in the database, and in memory the outpoints that our payments depend on.
 
-    The outpoints mirror the `spend` table, which has no rows for payments that are buried deep.
+    The outpoints mirror the table `watched_outpoint`, which has no rows for payments that are buried deep.
     """
 
     def __init__(self) -> None:
-        self.addresses = Addresses()
         self.reorg_pending = True
         """True if a reorg has happened since the mempool's lineages were read.
 
         After a reorg, payments may depend on more transactions. The value is true at the start, because an
         earlier process may have seen a reorg.
         """
-        self._spends: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
+        self._spenders: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
 
     def load(self) -> None:
         """Read the outpoints from the database."""
-        self._spends.clear()
-        for txid, outpoint, spender in all_spends():
-            self._spends[outpoint][txid] = spender
+        self._spenders.clear()
+        for txid, outpoint, spender in all_watched_outpoints():
+            self._spenders[outpoint][txid] = spender
 
     def add(self, lineages: Mapping[str, Iterable[Transaction]]) -> None:
         """Store and watch the outpoints that each payment's lineage spends. Keys are the payments' txids."""
@@ -48,8 +56,8 @@ class Watchlist:
             for outpoint in t.inputs
         ]
         for txid, outpoint, spender in rows:
-            self._spends[outpoint][txid] = spender
-        add_spends(rows)
+            self._spenders[outpoint][txid] = spender
+        add_watched_outpoints(rows)
 
     def settle(self) -> None:
         """Note that the lineages in the mempool are up to date after a reorg."""
@@ -57,17 +65,24 @@ class Watchlist:
 
     def matches(self, transactions: Sequence[Transaction]) -> list[PayingTransaction]:
         """Return the transactions that pay an address of the table. An output of 0 satoshis pays nothing."""
-        found: defaultdict[Transaction, list[tuple[int, int, int]]] = defaultdict(list)
-        for transaction, vout, address_id in self.addresses.paid(transactions):
-            amount_sats, _ = transaction.outputs[vout]
-            if amount_sats:
-                found[transaction].append((vout, amount_sats, address_id))
+        ours = find_scripts(script for transaction in transactions for _, script in transaction.outputs)
+        if not ours:
+            return []
+        paid = [
+            (transaction, PaidOutput(vout, amount_sats, ours[script]))
+            for transaction in transactions
+            for vout, (amount_sats, script) in enumerate(transaction.outputs)
+            if script in ours and amount_sats
+        ]
+        found: defaultdict[Transaction, list[PaidOutput]] = defaultdict(list)
+        for transaction, output in paid:
+            found[transaction].append(output)
         return [PayingTransaction(transaction, tuple(outputs)) for transaction, outputs in found.items()]
 
     def conflicts(self, transaction: Transaction) -> set[str]:
         """Return the txids of the payments that conflict with this transaction."""
-        spends = self._spends
-        touched = [spends[outpoint] for outpoint in transaction.inputs if outpoint in spends]
+        spenders_of = self._spenders
+        touched = [spenders_of[outpoint] for outpoint in transaction.inputs if outpoint in spenders_of]
         if not touched:
             return set()
         txid = transaction.txid
@@ -80,13 +95,13 @@ class Watchlist:
             for transaction in lineage
             if not self.conflicts(transaction).isdisjoint(replaced)
             for outpoint in transaction.inputs
-            for ours, spender in self._spends.get(outpoint, {}).items()
+            for ours, spender in self._spenders.get(outpoint, {}).items()
             if spender == transaction.txid
         }
 
     def conflicting(self, transactions: Iterable[Transaction]) -> Iterator[tuple[Transaction, set[str]]]:
         """Yield each transaction that conflicts with payments, with the txids of these payments."""
-        is_free = self._spends.keys().isdisjoint
+        is_free = self._spenders.keys().isdisjoint
         for transaction in [t for t in transactions if not is_free(t.inputs)]:
             if conflicts := self.conflicts(transaction):
                 yield transaction, conflicts

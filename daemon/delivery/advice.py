@@ -3,11 +3,21 @@
 from dataclasses import dataclass
 
 from payments.document import Document
+from payments.link import LinkStatus
 from payments.money import format_btc
 from payments.status import EventType, Status
 
 _SEND_BACK = "Ask the customer to pay the rest, or to give you an address for a refund."
 _ANOTHER_EMAIL = "You will get another email if this payment is paid or confirmed again."
+_WAIT_FOR_LINK = (
+    "The request belongs to a payment link, which can be paid in parts. "
+    'Deliver only after the email "Link paid". '
+    "Nodetill sends it when the whole amount of the link is confirmed."
+)
+_LINK_IS_CLOSED = (
+    "The payment link is closed, and an amount remains. So do not deliver. "
+    "Agree with the customer on the rest, or on a refund."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +28,18 @@ class Advice:
     paragraphs: tuple[str, ...]
 
 
-def advice(event_type: EventType, document: Document, how_to_accept: tuple[str, ...]) -> Advice:
+def advice(
+    event_type: EventType,
+    document: Document,
+    how_to_accept: tuple[str, ...],
+    link_status: LinkStatus | None = None,
+) -> Advice:
     """Return the text for the operator about an event.
 
     `document` is the request at that time. `how_to_accept` has the paragraphs on how to accept late money.
+    `link_status` is the status of its single-use link, or None without such a link.
     """
-    message = _message(event_type, document, how_to_accept)
+    message = _message(event_type, document, how_to_accept, link_status)
     return _advice(message.headline, *message.paragraphs, *_caution(document))
 
 
@@ -35,53 +51,69 @@ def with_late_text(message: Advice, late_text: str) -> Advice:
     return _advice(message.headline, first, late_text, *others)
 
 
-def _message(event_type: EventType, document: Document, how_to_accept: tuple[str, ...]) -> Advice:
+def _message(
+    event_type: EventType,
+    document: Document,
+    how_to_accept: tuple[str, ...],
+    link_status: LinkStatus | None,
+) -> Advice:
     match event_type:
         case EventType.UNDERPAID:
             return _advice(
                 "Payment incomplete", f"{_paid_part(document)} {_due(document)} are still missing."
             )
         case EventType.RECEIVED:
-            return _received(document)
+            return _received(document, link_status)
         case EventType.CONFIRMED:
-            return _advice(
-                "Payment confirmed",
-                "The payment is complete. You can deliver the goods.",
-                *_overpaid(document),
-            )
+            return _confirmed(document, link_status)
         case EventType.EXPIRED:
-            return _expired(document, how_to_accept)
+            return _expired(document, how_to_accept, link_status)
         case EventType.LATE:
             return _late(document, how_to_accept)
         case EventType.REVERTED:
             return _reverted(document, how_to_accept)
         case EventType.EXTRA:
-            return _extra(document, how_to_accept)
+            return _extra(document, how_to_accept, link_status)
 
 
-def _received(document: Document) -> Advice:
+def _received(document: Document, link_status: LinkStatus | None) -> Advice:
     required = document["confirmations_required"]
-    headline, paid = "Payment received", "The customer paid the whole amount."
-    if not required:
-        return _advice(headline, paid, *_overpaid(document))
-    return _advice(
-        headline,
-        f"{paid} The payment is not final yet, because a double-spend can still reverse it.",
-        'Do not deliver before you get the email "Payment confirmed". '
-        f"Nodetill sends it at {required} confirmation{'s' if required > 1 else ''}.",
-        *_overpaid(document),
-    )
+    paid = "The customer paid the whole amount of this request."
+    paragraphs = [] if link_status is None else [_wait_for_link(link_status)]
+    if required:
+        paid = f"{paid} The payment is not final yet, because a double-spend can still reverse it."
+    if required and link_status is None:
+        paragraphs.append(
+            'Do not deliver before you get the email "Payment confirmed". '
+            f"Nodetill sends it at {required} confirmation{'s' if required > 1 else ''}."
+        )
+    return _advice("Payment received", paid, *paragraphs, *_overpaid(document))
 
 
-def _expired(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
+def _confirmed(document: Document, link_status: LinkStatus | None) -> Advice:
+    paragraphs = ["The payment is complete. You can deliver the goods."]
+    if link_status is not None:
+        paragraphs = ["The payment of this request is complete.", _wait_for_link(link_status)]
+    return _advice("Payment confirmed", *paragraphs, *_overpaid(document))
+
+
+def _wait_for_link(link_status: LinkStatus) -> str:
+    """Return the paragraph on the delivery of a single-use link, whose requests may be parts."""
+    return _LINK_IS_CLOSED if link_status is LinkStatus.CLOSED else _WAIT_FOR_LINK
+
+
+def _expired(document: Document, how_to_accept: tuple[str, ...], link_status: LinkStatus | None) -> Advice:
     received = _received_btc(document)
     if not document["due_sats"]:
         return _late(document, how_to_accept)
-    if document.get("link_id"):
+    if link_status not in (None, LinkStatus.CLOSED):
+        rest = (
+            "the page of the link requests the rest" if _is_open(link_status) else "no amount remains there"
+        )
         return _advice(
             f"Payment expired with {received} received",
             f"{_paid_part(document)} The money that came in time counts for the payment link "
-            f"{document['link_id']}, and the page of the link requests the rest.",
+            f"{document['link_id']}, and {rest}.",
         )
     return _advice(
         f"Payment expired with {received} received",
@@ -138,7 +170,7 @@ def _taken_back(document: Document) -> str:
     )
 
 
-def _extra(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
+def _extra(document: Document, how_to_accept: tuple[str, ...], link_status: LinkStatus | None) -> Advice:
     if document["status"] != Status.EXPIRED:
         headline = "Surplus for a finished payment"
         return _advice(
@@ -146,11 +178,21 @@ def _extra(document: Document, how_to_accept: tuple[str, ...]) -> Advice:
         )
     if not document["due_sats"]:
         return _late(document, how_to_accept)
+    headline = "More money for an expired payment"
+    more = f"More money came after the time to pay was over. {_paid_part(document)}"
+    if link_status in (None, LinkStatus.CLOSED):
+        return _advice(headline, f"{more} The order is not paid.", _SEND_BACK)
     return _advice(
-        "More money for an expired payment",
-        f"More money came after the time to pay was over. {_paid_part(document)} The order is not paid.",
-        _SEND_BACK,
+        headline,
+        f"{more} The late money does not count for the payment link {document['link_id']}.",
+        "Ask the customer for an address, send the late money back, and mark this payment as done.",
+        *(("Until then nobody can pay the rest of the link.",) if _is_open(link_status) else ()),
     )
+
+
+def _is_open(link_status: LinkStatus | None) -> bool:
+    """Return whether an amount of a single-use link remains, and its page requests that amount."""
+    return link_status in (LinkStatus.OPEN, LinkStatus.OVERDUE)
 
 
 def _overpaid(document: Document) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from daemon.delivery.email_layout import (
     shortened,
 )
 from payments.document import Document
+from payments.link import LinkStatus
 from payments.money import (
     currency_exponent,
     format_btc,
@@ -39,7 +40,8 @@ class EmailContext:
     """The facts of an email that its event's document lacks.
 
     `explorer_url` is the setting, and `command` starts manage.py. `page_url` is the payment's page for the
-    operator, or "" if there is none. `late_text` is the sentence on late money.
+    operator, or "" if there is none. `late_text` is that of the event (models/outbox.py), or "".
+    `link_status` is the status of the payment's single-use link, or None without such a link.
     """
 
     explorer_url: str | None
@@ -48,11 +50,12 @@ class EmailContext:
     seller_name: str = ""
     seller_contact: str = ""
     late_text: str = ""
+    link_status: LinkStatus | None = None
 
 
 def render_email(event_type: EventType, document: Document, context: EmailContext) -> EmailContent:
     """Return the operator's email about an event."""
-    message = advice(event_type, document, _how_to_accept(document, context))
+    message = advice(event_type, document, _how_to_accept(document, context), context.link_status)
     message = with_late_text(message, context.late_text)
     facts = list(_facts(document, context))
     # An event of an earlier version names no network.
@@ -81,6 +84,8 @@ def _facts(document: Document, context: EmailContext) -> Iterator[TableRow]:
     yield TableRow("Request", [document["payment_request_id"]], is_code=True)
     if document.get("link_id"):
         yield TableRow("Link", [document["link_id"]], is_code=True)
+        # The title of a link is the label of its requests.
+        yield TableRow("Title", [one_line(document["label"])])
     yield TableRow("Seller", [_seller(document, context.seller_name)])
     if context.seller_contact:
         yield TableRow("Contact", [sanitize(context.seller_contact)])
@@ -164,7 +169,7 @@ def _status(document: Document) -> str:
 
 
 def _subject(headline: str, document: Document, seller_name: str) -> str:
-    """Return the subject. It shortens the seller and the order id or, without one, the note."""
+    """Return the subject. It shortens the seller and the name of the order."""
     network = document.get("network")
     mark = f"[{network_label(network)}] " if network is not None and is_test_network(network) else ""
     start, end = f"{mark}{headline}: {_fiat(document)} for ", f" ({document['payment_request_id']})"
@@ -176,8 +181,12 @@ def _subject(headline: str, document: Document, seller_name: str) -> str:
 
 
 def _order(document: Document) -> str:
-    """Return the order id or, without one, the note. An event of an earlier version has no order id."""
-    order: str = document.get("order_id") or document["note"]
+    """Return the order id, else the note, else the title of the link, or "".
+
+    An event of an earlier version has neither an order id nor a link.
+    """
+    title = document["label"] if document.get("link_id") else ""
+    order: str = document.get("order_id") or document["note"] or title
     return order
 
 

@@ -15,14 +15,14 @@ from daemon.delivery.email_layout import (
     shortened,
 )
 from daemon.delivery.emails import EmailContext
+from payments.document import Document
 from payments.link import LinkEvent
-from payments.link_document import LinkDocument
 from payments.money import format_btc, group_digits
 from payments.network import is_test_network, network_label, network_mark
 from payments.notifications import is_urgent
 
 
-def render_link_email(event_type: LinkEvent, document: LinkDocument, context: EmailContext) -> EmailContent:
+def render_link_email(event_type: LinkEvent, document: Document, context: EmailContext) -> EmailContent:
     """Return the operator's email about an event of a link."""
     message = _advice(event_type, document)
     return lay_out(
@@ -35,7 +35,7 @@ def render_link_email(event_type: LinkEvent, document: LinkDocument, context: Em
     )
 
 
-def _advice(event_type: LinkEvent, document: LinkDocument) -> Advice:
+def _advice(event_type: LinkEvent, document: Document) -> Advice:
     if event_type is LinkEvent.PAID:
         return Advice(
             "Link paid", ("All of the money has the confirmations that it needs. You can deliver the goods.",)
@@ -54,7 +54,7 @@ def _advice(event_type: LinkEvent, document: LinkDocument) -> Advice:
     )
 
 
-def _facts(document: LinkDocument, context: EmailContext) -> Iterator[TableRow]:
+def _facts(document: Document, context: EmailContext) -> Iterator[TableRow]:
     yield TableRow("Link", [document["link_id"]], is_code=True)
     yield TableRow("Title", [one_line(document["title"])])
     if document["order_id"]:
@@ -69,6 +69,9 @@ def _facts(document: LinkDocument, context: EmailContext) -> Iterator[TableRow]:
         yield TableRow("Remaining", [_amount(document, "remaining_fiat")])
     if document["late_sats"]:
         yield TableRow("Under review", [f"{format_btc(document['late_sats'])} BTC, which came too late"])
+    for line in context.late_text.splitlines():
+        reference, _, sentences = line.partition(": ")
+        yield TableRow("Late", [sentences, reference], is_code=True, link=_page_of(reference, context))
     if document["note"]:
         yield TableRow("Note", [sanitize(line) for line in document["note"].splitlines()])
     for payment in document["payments"]:
@@ -82,16 +85,22 @@ def _facts(document: LinkDocument, context: EmailContext) -> Iterator[TableRow]:
     yield TableRow("Page", [document["url"]], link=document["url"])
 
 
-def _seller(document: LinkDocument, name: str) -> str:
+def _page_of(reference: str, context: EmailContext) -> str:
+    """Return the address of a request's page for the operator, or "" if there is none."""
+    root, marker, _ = context.page_url.rpartition("/operator/")
+    return f"{root}{marker}payments/{reference}" if marker else ""
+
+
+def _seller(document: Document, name: str) -> str:
     seller_id = document["seller_id"]
     return sanitize(f"{name} ({seller_id})" if name and name != seller_id else seller_id)
 
 
-def _amount(document: LinkDocument, field: str) -> str:
+def _amount(document: Document, field: str) -> str:
     return sanitize(f"{group_digits(document[field])} {document['currency']}")
 
 
-def _subject(headline: str, document: LinkDocument, seller_name: str) -> str:
+def _subject(headline: str, document: Document, seller_name: str) -> str:
     """Return the subject, with the seller's name and the title shortened."""
     network = document["network"]
     mark = f"[{network_label(network)}] " if network is not None and is_test_network(network) else ""

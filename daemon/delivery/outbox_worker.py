@@ -24,28 +24,28 @@ from daemon.delivery.emails import EmailContext, render_email
 from daemon.delivery.link_emails import render_link_email
 from daemon.delivery.queue import (
     Attempt,
-    bring_forward,
+    clamp_retry_times,
     due_queues,
     mark_delayed,
     mark_delivered,
+    mark_extra_attempt,
     mark_given_up,
-    mark_hurried,
     next_attempt,
     next_message,
 )
 from daemon.delivery.webhook_messages import SendsWebhooks, rendered, send_webhook
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from daemon.unit_of_work import unit_of_work
-from daemon.worker import Worker, in_a_thread
+from daemon.worker import Worker, start_daemon_thread
 from models.db.connection import chunked
-from models.outbox import EMAIL, Event, Message, delete_done, prunable_messages
+from models.outbox import EMAIL, Message, delete_done, prunable_messages
 from models.webhook import BTCPAY
 from payments.greenfield.delivery import (
     MAX_REFUSALS,
     is_final_refusal,
     is_server_error,
 )
-from payments.link import LinkEvent
+from payments.link import LinkEvent, LinkStatus
 from payments.notifications import is_urgent, message_id, read_event_type
 from payments.status import EventType
 
@@ -63,7 +63,7 @@ PRUNE_SECONDS = 3600.0
 KEPT_FOR = timedelta(days=30)
 
 
-class SendsMail(Protocol):
+class MailSender(Protocol):
     """The interface of `daemon.delivery.smtp.Mailer`."""
 
     def send(
@@ -122,12 +122,12 @@ class OutboxWorker(Worker):
     def __init__(
         self,
         settings: Settings,
-        mailer: SendsMail,
+        mailer: MailSender,
         webhooks: SendsWebhooks,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
         counters: Counters,
-        start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
+        start_thread: Callable[[Callable[[], None]], None] = start_daemon_thread,
     ) -> None:
         super().__init__("outbox")
         self._settings = settings
@@ -145,7 +145,7 @@ class OutboxWorker(Worker):
         self._sends = count(1)
         self._last_sends: dict[str, int] = {}
         self._prune_at = monotonic()
-        self._is_brought_forward = False
+        self._are_retries_clamped = False
 
     def _pause(self) -> float:
         return POLL_SECONDS
@@ -153,13 +153,13 @@ class OutboxWorker(Worker):
     def _is_idle(self) -> bool:
         return not self._on_their_way
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         self._mark_outcomes()
         if self.is_stopping:
             return
-        if not self._is_brought_forward:
-            bring_forward(self._retry_time())
-            self._is_brought_forward = True
+        if not self._are_retries_clamped:
+            clamp_retry_times(self._retry_time())
+            self._are_retries_clamped = True
         self._send_due()
         if self._monotonic() >= self._prune_at:
             self._prune()
@@ -191,7 +191,7 @@ class OutboxWorker(Worker):
     def _send_next(self, queue: str, now: datetime) -> None:
         message = next_message(queue, now)
         if message is None:
-            # The first messages of this queue wait for other messages. The next turn reads the messages after
+            # The first messages of this queue wait for other messages. The next step reads the messages after
             # them.
             self.wake()
             return
@@ -228,7 +228,7 @@ class OutboxWorker(Worker):
             return send_webhook(self._webhooks, message, self._clock())
         event = message.event
         event_type = rendered(read_event_type, event.type)
-        context = _context(event, self._settings)
+        context = _context(message, self._settings, self._clock())
         render = render_link_email if isinstance(event_type, LinkEvent) else render_email
         text = rendered(render, event_type, event.payload, context)
         reference = message_id(event.reference, self._settings.mail_from)
@@ -255,7 +255,7 @@ class OutboxWorker(Worker):
             superseded = mark_delivered(message, outcome.attempt)
             return partial(self._log_delivered, outcome, superseded)
         if message.hurried_from is not None and not outcome.is_last():
-            mark_hurried(message, outcome.attempt, **outcome.counts)
+            mark_extra_attempt(message, outcome.attempt, **outcome.counts)
             return partial(self._log, log.warning, "delayed", outcome, reason=str(failure))
         delay = next_attempt(message.attempts + 1, message.channel)
         if delay is None or outcome.is_last():
@@ -293,8 +293,8 @@ class OutboxWorker(Worker):
             log.info("messages pruned", count=pruned)
 
 
-def _context(event: Event, settings: Settings) -> EmailContext:
-    payment = event.payment
+def _context(message: Message, settings: Settings, now: datetime) -> EmailContext:
+    event, payment = message.event, message.payment
     link_id = event.payload.get("link_id") if event.type in list(LinkEvent) else None
     path = f"payments/{payment.reference}" if link_id is None else f"links/{link_id}"
     page_url = f"{settings.public_url}/operator/{path}"
@@ -305,7 +305,22 @@ def _context(event: Event, settings: Settings) -> EmailContext:
         seller_name=payment.seller.name,
         seller_contact=payment.seller.email,
         late_text=event.late_text or "",
+        link_status=_invoice_status(message, now),
     )
+
+
+def _invoice_status(message: Message, now: datetime) -> LinkStatus | None:
+    """Return the status of the payment's single-use link, or None.
+
+    The links of a removed seller are closed.
+    """
+    found = message.link_facts
+    if found is None or found.link.is_reusable:
+        return None
+    status = found.status(now)
+    is_covered = status in (LinkStatus.PROCESSING, LinkStatus.PAID)
+    is_closed = message.payment.seller.removed_at is not None
+    return LinkStatus.CLOSED if is_closed and not is_covered else status
 
 
 def _facts(message: Message) -> Mapping[str, Any]:

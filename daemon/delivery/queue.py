@@ -7,23 +7,25 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from daemon.delivery.superseding import (
+    attempt_now,
     failing_payments,
-    hurry,
-    let_pass,
+    let_later_events_pass,
     supersede_older,
     try_stuck_again,
 )
 from daemon.unit_of_work import unit_of_work
-from models.db.connection import database, execute_many, fetch_one, get_row, with_paramstyle
+from models.db.connection import database, execute_many, fetch_one, get_row, snapshot, with_paramstyle
 from models.db.leadership import check_epoch
 from models.delivery import add_delivery
+from models.link import Link
 from models.outbox import EMAIL, WEBHOOK, Event, Message
 from models.payment import PaymentRequest
+from models.queries.links import link_facts
 from models.seller import Seller
 from models.webhook import BTCPAY, Webhook
 
-AT_ONCE = 50
-"""The messages of a queue that one turn of the outbox worker reads."""
+BATCH_SIZE = 50
+"""The messages of a queue that one step of the outbox worker reads."""
 
 _SCHEDULE = (
     timedelta(seconds=5),
@@ -105,7 +107,7 @@ def next_message(queue: str, now: datetime) -> Message | None:
     Messages of one payment to one recipient keep their order. A message waits for an earlier message, unless
     it may pass that message (daemon/delivery/superseding.py).
 
-    Return None if all messages of this turn wait. The caller then calls again. Raise LockLost if another
+    Return None if all messages of this step wait. The caller then calls again. Raise LockLost if another
     daemon has taken over.
     """
     stored_now = Message.next_attempt_at.db_value(now)
@@ -118,13 +120,15 @@ def next_message(queue: str, now: datetime) -> Message | None:
         _hold_back(waiting, now)
         if len(waiting) < len(candidates):
             return message_to_send(candidates[len(waiting)].id)
-        if len(candidates) == AT_ONCE:
+        if len(candidates) == BATCH_SIZE:
             return None
     return None
 
 
 def message_to_send(message_id: int) -> Message | None:
     """Return the message with its event, payment, webhook and seller, or None if it is no longer pending.
+
+    An email has the facts of its payment's link, too.
 
     Raise LockLost if another daemon has taken over.
     """
@@ -145,6 +149,10 @@ def _read_parents(message: Message) -> None:
         payment = message.payment = get_row(PaymentRequest, message.payment_id)
         has_webhook = message.webhook_id is not None
         payment.seller = message.webhook.seller if has_webhook else get_row(Seller, payment.seller_id)
+        if message.channel == EMAIL and payment.link_id is not None:
+            # The text depends on the link as it is now, because somebody may have closed it since the event.
+            with snapshot():
+                message.link_facts = link_facts(get_row(Link, payment.link_id))
     if message.event_id is not None:
         message.event = get_row(Event, message.event_id)
         message.event.payment = message.payment
@@ -160,7 +168,7 @@ def mark_delayed(message: Message, attempt: Attempt, next_attempt_at: datetime, 
     _update(message, attempt, last_error=attempt.error, next_attempt_at=next_attempt_at, **counts)
 
 
-def mark_hurried(message: Message, attempt: Attempt, **counts: int) -> None:
+def mark_extra_attempt(message: Message, attempt: Attempt, **counts: int) -> None:
     """Store that an attempt beside the schedule failed. The schedule does not change."""
     back = {"attempts": message.attempts, "next_attempt_at": message.hurried_from}
     _update(message, attempt, last_error=attempt.error, **back, **counts)
@@ -180,7 +188,7 @@ def mark_given_up(message: Message, attempt: Attempt, **counts: int) -> None:
     )
 
 
-def bring_forward(now: datetime) -> None:
+def clamp_retry_times(now: datetime) -> None:
     """Shorten every wait that is longer than its step of the schedule, because the clock may have been wrong.
 
     Also release each message that waits for a message that is no longer pending.
@@ -211,7 +219,7 @@ def _candidates(condition: str, order: str, parameters: tuple[object, ...]) -> l
                 AND earlier.recipient = message.recipient AND earlier.id < message.id
                 AND earlier.next_attempt_at IS NOT NULL AND earlier.passed_at IS NULL
         )
-        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {AT_ONCE}
+        FROM message WHERE queue = ? AND {condition} ORDER BY {order} LIMIT {BATCH_SIZE}
         """  # noqa: S608
     return [_Candidate(*row) for row in database.execute_sql(with_paramstyle(query), parameters).fetchall()]
 
@@ -221,7 +229,9 @@ def _hold_back(waiting: Sequence[_Candidate], now: datetime) -> None:
         query = "UPDATE message SET waits_for = ? WHERE id = ?"
         with unit_of_work("message-marked"):
             execute_many(query, [(candidate.waits_for, candidate.id) for candidate in waiting])
-            hurry({candidate.waits_for for candidate in waiting if candidate.waits_for is not None}, now)
+            attempt_now(
+                {candidate.waits_for for candidate in waiting if candidate.waits_for is not None}, now
+            )
 
 
 def _update(message: Message, attempt: Attempt, **values: object) -> list[Message]:
@@ -239,7 +249,7 @@ def _update(message: Message, attempt: Attempt, **values: object) -> list[Messag
         if not is_ordered:
             return []
         if attempt.error is not None:
-            let_pass(message, int(str(values.get("server_errors", 0))), attempt.ended_at)
+            let_later_events_pass(message, int(str(values.get("server_errors", 0))), attempt.ended_at)
             return []
         try_stuck_again(message.webhook, failing, attempt.retry_from)
         return supersede_older(message)

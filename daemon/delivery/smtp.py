@@ -24,13 +24,13 @@ from daemon.net.errors import (
     ProxyError,
     TemporaryFailure,
     explain,
-    reason,
+    printable_line,
 )
 from daemon.net.outbound import open_outbound
 from daemon.net.tls import tls_context
 
 DEADLINE_SECONDS = 20.0
-LONGEST_LINE = 998  # RFC 5322 2.1.1
+MAX_LINE_LENGTH = 998  # RFC 5322 2.1.1
 MAX_REPLY_BYTES = 1024 * 1024
 ENDLESS = "its reply has no end"
 
@@ -318,7 +318,7 @@ def _message(
 
 def _encoding(text: str) -> Literal["7bit", "quoted-printable"]:
     """Return an encoding that leaves plain text unchanged, so that a txid stays whole in the source."""
-    is_plain = text.isascii() and all(len(line) <= LONGEST_LINE for line in text.splitlines())
+    is_plain = text.isascii() and all(len(line) <= MAX_LINE_LENGTH for line in text.splitlines())
     return "7bit" if is_plain else "quoted-printable"
 
 
@@ -329,13 +329,13 @@ def _failure(error: Exception) -> TemporaryFailure | PermanentFailure:
             return error
         case _Refused():
             is_final = 500 <= error.code < 600 and error.code not in _LOGIN_CODES
-            return (PermanentFailure if is_final else TemporaryFailure)(reason(str(error)))
+            return (PermanentFailure if is_final else TemporaryFailure)(printable_line(str(error)))
         case TimeoutError():
             return TemporaryFailure("the mail server was too slow")
         case smtplib.SMTPResponseException():
-            return TemporaryFailure(reason(str(_Refused(error.smtp_code, _bytes(error.smtp_error)))))
+            return TemporaryFailure(printable_line(str(_Refused(error.smtp_code, _bytes(error.smtp_error)))))
         case smtplib.SMTPException():
-            return TemporaryFailure(reason(f"the mail server: {error}"))
+            return TemporaryFailure(printable_line(f"the mail server: {error}"))
         case ProxyError() | NeedsProxy():
             return TemporaryFailure(explain(error))
         case OSError():

@@ -70,10 +70,10 @@ def try_stuck_again(webhook: Webhook, failing: set[int], now: datetime) -> None:
     held = [each.id for each in stuck if failing - {each.payment_id}]
     if held:
         awaited = Message.select(Message.waits_for).where(Message.waits_for.in_(held))
-        hurry({each.waits_for for each in awaited if each.waits_for is not None}, now)
+        attempt_now({each.waits_for for each in awaited if each.waits_for is not None}, now)
 
 
-def hurry(message_ids: Iterable[int], now: datetime) -> None:
+def attempt_now(message_ids: Iterable[int], now: datetime) -> None:
     """Make the stuck messages among these due, because later events now wait for them.
 
     The extra attempt does not count in the schedule.
@@ -85,8 +85,8 @@ def hurry(message_ids: Iterable[int], now: datetime) -> None:
     Message.update(hurried_from=Message.next_attempt_at, next_attempt_at=now).where(is_one).execute()
 
 
-def let_pass(message: Message, server_errors: int, now: datetime) -> None:
-    """Let one later event pass this message, which has just failed, if this message is stuck.
+def let_later_events_pass(message: Message, server_errors: int, now: datetime) -> None:
+    """Let one later event that exists now pass this message, which has just failed, if it is stuck.
 
     If this message has itself passed earlier ones, they must fail again before another event passes.
     `server_errors` is the new count if this attempt ended with HTTP 5xx, and otherwise 0. Must run inside the

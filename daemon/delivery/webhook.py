@@ -8,7 +8,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from config import HostList, Proxy
 from daemon.net.addresses import IPAddress, is_public, is_public_name, without_mapping
 from daemon.net.errors import HttpError, PermanentFailure, TemporaryFailure
-from daemon.net.http_client import Answer, exchange
+from daemon.net.http_client import HttpResponse, exchange
 from payments.greenfield.delivery import SIGNATURE_HEADER, signature
 
 DEADLINE_SECONDS = 10.0
@@ -18,7 +18,7 @@ BTCPAY_DEADLINE_SECONDS = 30.0
 BODY_SECONDS = 1.0
 """The maximum wait for the body of a response. Nodetill reads the body, but uses only the status."""
 
-MOST_BYTES = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 GONE = 410
 
 
@@ -77,7 +77,7 @@ class WebhookSender:
         now: datetime,
         *,
         is_public_only: bool = False,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Post `body` as `send` does, and return the response with any status. Raise TemporaryFailure."""
         headers = {
             "Content-Type": "application/json",
@@ -89,7 +89,7 @@ class WebhookSender:
 
     def _exchange(
         self, url: str, headers: Mapping[str, str], body: bytes, deadline_seconds: float, is_public_only: bool
-    ) -> Answer:
+    ) -> HttpResponse:
         try:
             return exchange(
                 "POST",
@@ -97,7 +97,7 @@ class WebhookSender:
                 headers=headers,
                 body=body,
                 deadline_seconds=deadline_seconds,
-                most_bytes=MOST_BYTES,
+                max_bytes=MAX_RESPONSE_BYTES,
                 proxy=self._proxy,
                 body_seconds=BODY_SECONDS,
                 may_connect=self._may_connect if is_public_only else None,
@@ -113,7 +113,7 @@ class WebhookSender:
         return is_public(address) or self._private_hosts.contains(host, without_mapping(address))
 
 
-def _accepted_status(response: Answer) -> int:
+def _accepted_status(response: HttpResponse) -> int:
     if response.status == GONE:
         raise PermanentFailure("HTTP 410: the address is gone", response.status)
     if not is_accepted(response):
@@ -121,7 +121,7 @@ def _accepted_status(response: Answer) -> int:
     return response.status
 
 
-def is_accepted(response: Answer) -> bool:
+def is_accepted(response: HttpResponse) -> bool:
     return 200 <= response.status < 300
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from daemon.net.errors import PermanentFailure, reason
+from daemon.net.errors import PermanentFailure, printable_line
 from models.outbox import Message
 from models.webhook import BTCPAY, Webhook
 from payments.greenfield.delivery import delivery_body
@@ -56,7 +56,7 @@ def rendered(render: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return render(*arguments)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise PermanentFailure(reason(f"the event can't be written: {error!r}")) from error
+        raise PermanentFailure(printable_line(f"the event can't be written: {error!r}")) from error
 
 
 def _open_webhook(message: Message) -> tuple[Webhook, str]:

@@ -2,7 +2,7 @@
 
 import ssl
 
-LONGEST_REASON = 200
+MAX_REASON_LENGTH = 200
 """Characters."""
 
 # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
@@ -59,10 +59,10 @@ def is_caused_by(error: BaseException | None, kind: type[Exception]) -> bool:
     return error is not None
 
 
-def reason(text: str) -> str:
+def printable_line(text: str) -> str:
     """Return a text of another machine as one printable line of limited length."""
     line = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(line.split())[:LONGEST_REASON]
+    return " ".join(line.split())[:MAX_REASON_LENGTH]
 
 
 def explain(error: Exception) -> str:
@@ -75,15 +75,15 @@ def explain(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             return f"the certificate is refused: {_certificate_fault(error)}"
         case ssl.SSLError():
-            return f"TLS failed: {reason(error.reason or 'the connection was closed')}"
+            return f"TLS failed: {printable_line(error.reason or 'the connection was closed')}"
         case UnicodeError():
             return "the host name cannot be looked up"
         case OSError() if error.strerror:
-            return reason(error.strerror)
+            return printable_line(error.strerror)
     return "no HTTP answer"
 
 
 def _certificate_fault(error: ssl.SSLCertVerificationError) -> str:
     # Python adds the host name to OpenSSL's text for these two codes.
     is_wrong_name = error.verify_code in _WRONG_NAME_CODES
-    return "it is for another name" if is_wrong_name else reason(error.verify_message)
+    return "it is for another name" if is_wrong_name else printable_line(error.verify_message)

@@ -29,7 +29,7 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """The final response. `date` is its Date header.
 
     `defect` is the reason why `body` is not complete, or None if `body` is complete.
@@ -59,12 +59,12 @@ def exchange(
     headers: Mapping[str, str],
     body: bytes | None = None,
     deadline_seconds: float,
-    most_bytes: int,
+    max_bytes: int,
     proxy: Proxy | None,
     body_seconds: float | None = None,
     may_connect: MayConnect | None = None,
-) -> Answer:
-    """Send one request on a new connection. Return the response with at most `most_bytes` of its body.
+) -> HttpResponse:
+    """Send one request on a new connection. Return the response with at most `max_bytes` of its body.
 
     `deadline_seconds` is the limit for everything, from the look-up of the name to the last byte. The proxy
     of the environment is not used.
@@ -79,7 +79,7 @@ def exchange(
             # A server may respond and close the connection before it has read the whole request.
             with suppress(ConnectionError):
                 _send(connection, request, ends_at)
-            return _Reader(protocol, connection, ends_at).answer(most_bytes, body_seconds)
+            return _Reader(protocol, connection, ends_at).answer(max_bytes, body_seconds)
     except (OSError, ValueError, h11.ProtocolError) as error:
         raise HttpError(explain(error)) from error
 
@@ -93,7 +93,7 @@ class _Reader:
         self._ends_at = ends_at
         self._head = b""
 
-    def answer(self, most_bytes: int, body_seconds: float | None) -> Answer:
+    def answer(self, max_bytes: int, body_seconds: float | None) -> HttpResponse:
         """Return the first response that is not informational (1xx). Raise OSError or ProtocolError."""
         try:
             response = self._response()
@@ -102,13 +102,13 @@ class _Reader:
                 raise ConnectionResetError(errno.ECONNRESET, "closed without an answer") from error
             # h11 refuses some headers that real servers send.
             if (line := _STATUS_LINE.match(self._head)) and _BLANK_LINE.search(self._head):
-                return Answer(int(line[1]), b"", "an answer with malformed headers")
+                return HttpResponse(int(line[1]), b"", "an answer with malformed headers")
             raise
         if body_seconds is not None:
             self._ends_at = min(self._ends_at, time.monotonic() + body_seconds)
-        body, defect = self._body(most_bytes)
+        body, defect = self._body(max_bytes)
         dates = [value.decode("latin-1") for name, value in response.headers if name == b"date"]
-        return Answer(response.status_code, body, defect, dates[0] if dates else None)
+        return HttpResponse(response.status_code, body, defect, dates[0] if dates else None)
 
     def _response(self) -> h11.Response:
         while not isinstance(event := self._next_event(), h11.Response):
@@ -116,15 +116,15 @@ class _Reader:
             self._head = self._protocol.trailing_data[0]
         return event
 
-    def _body(self, most_bytes: int) -> tuple[bytes, str | None]:
+    def _body(self, max_bytes: int) -> tuple[bytes, str | None]:
         body = bytearray()
         try:
             while not isinstance(event := self._next_event(), h11.EndOfMessage):
                 if not isinstance(event, h11.Data):
                     return bytes(body), "an answer that was cut short"
                 body += event.data
-                if len(body) > most_bytes:
-                    return bytes(body[:most_bytes]), f"an answer of more than {most_bytes} bytes"
+                if len(body) > max_bytes:
+                    return bytes(body[:max_bytes]), f"an answer of more than {max_bytes} bytes"
         except TimeoutError:
             return bytes(body), "timed out"
         except (OSError, h11.RemoteProtocolError):

@@ -60,9 +60,9 @@ class Bitcoind:
         self._rest = Rest(self._rpc.connection)
         self._has_rest = settings.bitcoind_rest == "auto"
 
-    def while_waiting(self, callback: Callable[[str | None], None]) -> None:
-        """Set the callback for slow calls, see `Rpc.while_waiting`. The callback covers REST, too."""
-        self._rpc.while_waiting(callback)
+    def on_wait(self, callback: Callable[[str | None], None]) -> None:
+        """Set the callback for slow calls, see `Rpc.on_wait`. The callback covers REST, too."""
+        self._rpc.on_wait(callback)
 
     # The chain
 
@@ -83,7 +83,7 @@ class Bitcoind:
 
     def block_hash(self, height: int) -> str | None:
         """Return the hash of the active chain's block at this height, or None above the tip."""
-        found: str | None = self._rpc.call_or_none("getblockhash", height, absent=OUT_OF_RANGE)
+        found: str | None = self._rpc.call_or_none("getblockhash", height, none_on_code=OUT_OF_RANGE)
         return found
 
     def hashes_after(self, block_hash: str, height: int, last_height: int) -> list[str]:
@@ -102,7 +102,9 @@ class Bitcoind:
 
     def header(self, block_hash: str) -> dict[str, Any] | None:
         """Return a block's header (`height`, `time`, `chainwork`, ...), or None for an unknown block."""
-        found: dict[str, Any] | None = self._rpc.call_or_none("getblockheader", block_hash, absent=NOT_FOUND)
+        found: dict[str, Any] | None = self._rpc.call_or_none(
+            "getblockheader", block_hash, none_on_code=NOT_FOUND
+        )
         return found
 
     def block(self, block_hash: str) -> Block:
@@ -135,14 +137,14 @@ class Bitcoind:
 
     def mempool_entry(self, txid: str) -> MempoolEntry | None:
         """Return the transaction's entry, or None where the transaction is not in the mempool."""
-        entry = self._rpc.call_or_none("getmempoolentry", txid, absent=NOT_FOUND)
+        entry = self._rpc.call_or_none("getmempoolentry", txid, none_on_code=NOT_FOUND)
         if entry is None:
             return None
         return MempoolEntry(datetime.fromtimestamp(entry["time"], UTC), entry["ancestorcount"] - 1)
 
     def in_mempool(self, txids: Sequence[str]) -> set[str]:
         """Return the given transactions that are in the mempool, by one batch of calls."""
-        entries = self._rpc.batch("getmempoolentry", [[txid] for txid in txids], absent=NOT_FOUND)
+        entries = self._rpc.batch("getmempoolentry", [[txid] for txid in txids], none_on_code=NOT_FOUND)
         return {txid for txid, entry in zip(txids, entries, strict=True) if entry is not None}
 
     def mempool_txids(self) -> frozenset[str]:
@@ -150,7 +152,7 @@ class Bitcoind:
 
     def mempool_ancestors(self, txid: str) -> list[str]:
         """Return a transaction's unconfirmed ancestors. Return none where it has left the mempool."""
-        return self._rpc.call_or_none("getmempoolancestors", txid, absent=NOT_FOUND) or []
+        return self._rpc.call_or_none("getmempoolancestors", txid, none_on_code=NOT_FOUND) or []
 
     def mempool_dependents(self, txids: Sequence[str]) -> list[str]:
         """Return the given transactions that are in the mempool and have unconfirmed ancestors there.
@@ -158,7 +160,7 @@ class Bitcoind:
         All calls are one batch.
         """
         calls = [[txid] for txid in txids]
-        entries = self._rpc.batch("getmempoolentry", calls, absent=NOT_FOUND)
+        entries = self._rpc.batch("getmempoolentry", calls, none_on_code=NOT_FOUND)
         return [t for t, e in zip(txids, entries, strict=True) if e is not None and e["ancestorcount"] > 1]
 
     def mempool_transactions(self, txids: Sequence[str]) -> list[Transaction]:
@@ -168,7 +170,7 @@ class Bitcoind:
         mempool entry proves that a transaction is in the mempool.
         """
         calls = [[txid] for txid in txids]
-        raws = self._rpc.batch("getrawtransaction", calls, absent=NOT_FOUND)
+        raws = self._rpc.batch("getrawtransaction", calls, none_on_code=NOT_FOUND)
         return [self.read_transaction(bytes.fromhex(raw)) for raw in raws if raw is not None]
 
     def mempool_spenders(self, outpoints: Sequence[bytes]) -> dict[bytes, str]:
@@ -212,7 +214,7 @@ class Bitcoind:
 
         The block may have left the chain. For an unknown block, the whole chain counts.
         """
-        rows = self._rpc.call_or_none("listsinceblock", block_hash, absent=NOT_FOUND, wallet=True)
+        rows = self._rpc.call_or_none("listsinceblock", block_hash, none_on_code=NOT_FOUND, wallet=True)
         if rows is None:
             rows = self._rpc.call("listsinceblock", wallet=True)
         paid = [row for row in rows["transactions"] if row["confirmations"] > 0 and "address" in row]
@@ -267,7 +269,8 @@ class Bitcoind:
     def addresses(self) -> list[str]:
         """Return every address that `new_addresses` has made in this wallet."""
         return list(
-            self._rpc.call_or_none("getaddressesbylabel", LABEL, absent=NO_SUCH_LABEL, wallet=True) or ()
+            self._rpc.call_or_none("getaddressesbylabel", LABEL, none_on_code=NO_SUCH_LABEL, wallet=True)
+            or ()
         )
 
     def load_wallet(self) -> bool:

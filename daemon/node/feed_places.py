@@ -17,7 +17,7 @@ TRANSACTION_TOPICS, TIP_TOPICS = (RAWTX,), (HASHBLOCK, RAWBLOCK)
 
 RAWTX_SETTING, HASHBLOCK_SETTING = "BITCOIND_ZMQ_RAWTX", "BITCOIND_ZMQ_HASHBLOCK"
 
-LEAST_MARK = 20_000
+MIN_HWM = 20_000
 """More transactions than a block has. Each has at least 60 bytes, and all share one million bytes."""
 
 
@@ -106,7 +106,7 @@ def small_mark(publication: Publication, published: Sequence[Publication]) -> in
     if publication.topic != RAWTX:
         return None
     _, mark = min((each.topic, each.high_water_mark) for each in sharing(publication, published))
-    return None if mark == 0 or mark >= LEAST_MARK else mark
+    return None if mark == 0 or mark >= MIN_HWM else mark
 
 
 def sharing(publication: Publication, published: Sequence[Publication]) -> list[Publication]:

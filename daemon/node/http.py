@@ -22,7 +22,7 @@ STALL_SECONDS = 4.0
 SLICE_SECONDS = 0.2
 REPORT_AFTER_SECONDS = 3.0
 
-Meanwhile = Callable[[float | None], None]
+OnWait = Callable[[float | None], None]
 """Runs after each slice. The argument is the seconds waited, or None below REPORT_AFTER_SECONDS.
 
 An exception of the callback ends the call.
@@ -30,18 +30,18 @@ An exception of the callback ends the call.
 
 
 class PollingHTTPConnection(http.client.HTTPConnection):
-    """An HTTP connection that calls `meanwhile` while it waits for a response to begin."""
+    """An HTTP connection that calls `on_wait` while it waits for a response to begin."""
 
-    def __init__(self, host: str, port: int | None, meanwhile: Meanwhile) -> None:
+    def __init__(self, host: str, port: int | None, on_wait: OnWait) -> None:
         super().__init__(host, port, timeout=STALL_SECONDS)
-        self._meanwhile = meanwhile
+        self._on_wait = on_wait
 
     def connect(self) -> None:
         """Connect to any address of the host. Raise OSError."""
         self.sock = open_connection(self.host, self.port, STALL_SECONDS)
 
     def getresponse(self) -> http.client.HTTPResponse:
-        """Return the response. Raise TimeoutError after ANSWER_SECONDS, and any exception of `meanwhile`."""
+        """Return the response. Raise TimeoutError after ANSWER_SECONDS, and any exception of `on_wait`."""
         try:
             self._wait()
         except BaseException:
@@ -58,7 +58,7 @@ class PollingHTTPConnection(http.client.HTTPConnection):
             waited = time.monotonic() - began
             if waited > ANSWER_SECONDS:
                 raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
-            self._meanwhile(waited if waited > REPORT_AFTER_SECONDS else None)
+            self._on_wait(waited if waited > REPORT_AFTER_SECONDS else None)
 
 
 class SecureConnection(http.client.HTTPSConnection):

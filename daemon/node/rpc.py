@@ -81,7 +81,7 @@ class Rpc:
         self.asked = ""
         """The name of the current or last call."""
 
-    def while_waiting(self, callback: Callable[[str | None], None]) -> None:
+    def on_wait(self, callback: Callable[[str | None], None]) -> None:
         """Set the callback that runs every SLICE_SECONDS while a call waits.
 
         The argument is a problem line for a slow call, else None. An exception of the callback ends the call.
@@ -92,22 +92,29 @@ class Rpc:
         """Return the result of one call."""
         return self._call_twice(method, lambda proxy: proxy.one(method, parameters), wallet)
 
-    def call_or_none(self, method: str, *parameters: Any, absent: int, wallet: bool = False) -> Any:
-        """Return the result of one call, or None for the error code `absent`."""
+    def call_or_none(self, method: str, *parameters: Any, none_on_code: int, wallet: bool = False) -> Any:
+        """Return the result of one call, or None for the error code `none_on_code`."""
         try:
             return self.call(method, *parameters, wallet=wallet)
         except RpcError as error:
-            if error.code == absent:
+            if error.code == none_on_code:
                 return None
             raise
 
     def batch(
-        self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
+        self,
+        method: str,
+        calls: Sequence[Sequence[Any]],
+        *,
+        none_on_code: int | None = None,
+        wallet: bool = False,
     ) -> list[Any]:
-        """Return the results of one batch of calls. A result is None for the error code `absent`."""
+        """Return the results of one batch of calls. A result is None for the error code `none_on_code`."""
         if not calls:
             return []
-        found: list[Any] = self._call_twice(method, lambda proxy: proxy.each(method, calls, absent), wallet)
+        found: list[Any] = self._call_twice(
+            method, lambda proxy: proxy.each(method, calls, none_on_code), wallet
+        )
         return found
 
     def connection(self) -> http.client.HTTPConnection:
@@ -115,7 +122,7 @@ class Rpc:
         parts = urlsplit(self._address)
         if parts.scheme == "https":
             return SecureConnection(parts.hostname or "", parts.port)
-        return PollingHTTPConnection(parts.hostname or "", parts.port or 80, self._meanwhile)
+        return PollingHTTPConnection(parts.hostname or "", parts.port or 80, self._report_wait)
 
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
@@ -217,7 +224,7 @@ class Rpc:
     def _connect(self, path: str) -> RpcProxy:
         return RpcProxy(self._address + path, self._credentials(), self.connection())
 
-    def _meanwhile(self, seconds: float | None) -> None:
+    def _report_wait(self, seconds: float | None) -> None:
         if self._while_waiting is not None:
             silence = f"bitcoind at {self._address} has not answered {self.asked} for {seconds or 0:.0f} s"
             self._while_waiting(silence if seconds else None)

@@ -37,8 +37,8 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
         self._AuthServiceProxy__service_name = method
         return self(*parameters)
 
-    def each(self, method: str, calls: Sequence[Sequence[Any]], absent: int | None = None) -> list[Any]:
-        """Return the results of one batch of calls. A result is None for the error code `absent`.
+    def each(self, method: str, calls: Sequence[Sequence[Any]], none_on_code: int | None = None) -> list[Any]:
+        """Return the results of one batch of calls. A result is None for the error code `none_on_code`.
 
         Raise JSONRPCException with the first other error.
         """
@@ -55,7 +55,7 @@ class RpcProxy(AuthServiceProxy):  # type: ignore[misc]
         if isinstance(answers, dict):
             raise JSONRPCException(answers["error"])
         by_number = {answer["id"]: answer for answer in answers}
-        return [_result(by_number[number], absent) for number in range(len(batch))]
+        return [_result(by_number[number], none_on_code) for number in range(len(batch))]
 
     def _get_response(self) -> Any:
         """Return the response, and ignore its Content-Type, because an HTTP proxy may change that header."""
@@ -80,10 +80,10 @@ def _with_user(url: str) -> str:
     return url if "@" in url else url.replace("://", "://user:password@", 1)
 
 
-def _result(answer: dict[str, Any], absent: int | None) -> Any:
+def _result(answer: dict[str, Any], none_on_code: int | None) -> Any:
     error = answer.get("error")
     if error is None:
         return answer["result"]
-    if error["code"] == absent:
+    if error["code"] == none_on_code:
         return None
     raise JSONRPCException(error)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from config import Settings
 from config.rates import has_currency, with_currency
 from config.types import CUSTOM_SOURCE
-from daemon.net.http_client import Answer, exchange
+from daemon.net.http_client import HttpResponse, exchange
 from daemon.rates.sources import (
     NoRates,
     OldRates,
@@ -22,7 +22,7 @@ from payments.money import currency_codes
 
 FIXED = "fixed"
 DEADLINE_SECONDS = 10.0
-MOST_BYTES = 1024 * 1024
+MAX_RESPONSE_BYTES = 1024 * 1024
 UNKNOWN_CURRENCY = (400, 404, 422)
 """The statuses with which sources refuse a currency in an address."""
 
@@ -41,12 +41,12 @@ def fetch_rates(
     """
     if name == FIXED:
         return Rates(settings.fixed_rates)
-    source = _Source(name, settings, deadline_seconds, note_date)
+    source = _SourceClient(name, settings, deadline_seconds, note_date)
     rates = source.custom_rates() if name == CUSTOM_SOURCE else source.public_rates()
     return _checked(rates, clock(), settings.rate_max_age)
 
 
-class _Source:
+class _SourceClient:
     def __init__(
         self, name: str, settings: Settings, deadline_seconds: float, note_date: Callable[[str], None]
     ) -> None:
@@ -88,7 +88,7 @@ class _Source:
             raise NoRates("the responses contain no prices at RATE_PATH_CUSTOM")
         return Rates(prices)
 
-    def _ask(self, url: str) -> Answer:
+    def _ask(self, url: str) -> HttpResponse:
         header = self._settings.rate_headers.get(self._name)
         answer = exchange(
             "GET",
@@ -98,7 +98,7 @@ class _Source:
                 **({} if header is None else {header.name: header.value.reveal()}),
             },
             deadline_seconds=self._deadline_seconds,
-            most_bytes=MOST_BYTES,
+            max_bytes=MAX_RESPONSE_BYTES,
             proxy=self._settings.proxy,
         )
         if answer.date is not None:
@@ -106,7 +106,7 @@ class _Source:
         return answer
 
 
-def _body(answer: Answer) -> bytes:
+def _body(answer: HttpResponse) -> bytes:
     if answer.status != 200:
         raise NoRates(f"HTTP {answer.status}")
     if answer.defect is not None:

@@ -11,11 +11,11 @@ from itertools import groupby
 import structlog
 
 from config import Settings
-from daemon.net.errors import HttpError, reason
+from daemon.net.errors import HttpError, printable_line
 from daemon.rates.client import DEADLINE_SECONDS, fetch_rates
 from daemon.rates.sources import NoRates, Rates
 from daemon.unit_of_work import unit_of_work
-from daemon.worker import Worker, in_a_thread
+from daemon.worker import Worker, start_daemon_thread
 from models.queries.request_counts import CURRENCY_USE, used_since
 from models.rate import Rate, quotes, store_rates
 from payments.price import aggregate_quotes
@@ -23,7 +23,7 @@ from payments.price import aggregate_quotes
 log = structlog.get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 5.0
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class _Source:
+class _SourceSchedule:
     """The time of the next request to a source, and the failures since its last success."""
 
     fetch_at: float
@@ -57,7 +57,7 @@ class RateKeeper(Worker):
         settings: Settings,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
-        start_thread: Callable[[Callable[[], None]], None] = in_a_thread,
+        start_thread: Callable[[Callable[[], None]], None] = start_daemon_thread,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         super().__init__("rates")
@@ -66,13 +66,13 @@ class RateKeeper(Worker):
         self._monotonic = monotonic
         self._start_thread = start_thread
         self._deadline_seconds = deadline_seconds
-        self._sources = {name: _Source(monotonic()) for name in settings.rate_sources}
+        self._sources = {name: _SourceSchedule(monotonic()) for name in settings.rate_sources}
         self._answers: deque[_Answer] = deque()
         self._has_forgotten = False
         self._left_out: set[tuple[str, str]] = set()
         self._unpriced: set[str] = set()
 
-    def _turn(self) -> None:
+    def _step(self) -> None:
         self._delete_other_sources()
         if self._answers:
             self._store_answers()
@@ -85,7 +85,7 @@ class RateKeeper(Worker):
     def _pause(self) -> float:
         waiting = [source.fetch_at for source in self._sources.values() if not source.is_being_fetched]
         until_next = min(waiting, default=float("inf")) - self._monotonic()
-        return min(max(until_next, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        return min(max(until_next, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
 
     def _delete_other_sources(self) -> None:
         """Delete the prices of sources that are no longer configured, such as a fixed price for a trial."""
@@ -102,7 +102,7 @@ class RateKeeper(Worker):
             rates = fetch_rates(name, self._settings, self._clock, self._deadline_seconds)
             problem = None
         except (HttpError, NoRates) as error:
-            problem = reason(str(error))
+            problem = printable_line(str(error))
         finally:
             # The prices keep the time of their response, because the database may accept them much later.
             self._answers.append(_Answer(name, rates, self._clock(), self._monotonic(), problem))
@@ -146,7 +146,7 @@ class RateKeeper(Worker):
         for currency, group in groupby(quotes(), key=lambda quote: quote.currency):
             fresh = [quote for quote in group if abs(self._clock() - quote.fetched_at) <= max_age]
             price = aggregate_quotes(fresh, self._clock(), max_age)
-            left_out |= {(source, currency) for source in price.left_out} if price else set()
+            left_out |= {(source, currency) for source in price.outliers} if price else set()
             if fresh and price is None:
                 unpriced.add(currency)
         for source, pairs in groupby(sorted(left_out - self._left_out), key=lambda pair: pair[0]):

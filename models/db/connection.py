@@ -163,22 +163,32 @@ def chunked(values: Iterable[V]) -> Iterator[list[V]]:
         yield batch
 
 
+def execute(query: str, *parameters: Any) -> Any:
+    """Run a statement with ? for each parameter. Return the cursor, with `fetchall` and `rowcount`."""
+    return database.execute_sql(with_paramstyle(query), parameters)
+
+
 def fetch_all(table: type[T], query: str, *parameters: Any) -> list[T]:
     """Return the rows of one table that a query with ? for each parameter selects, like `Table.raw`.
 
     `Table.raw` is slower, because it maps the columns to the fields again for each query.
     """
-    cursor = database.execute_sql(with_paramstyle(query), parameters)
-    names, converters = _readers(table, tuple(column[0] for column in cursor.description))
-    return [_row(table, names, converters, values) for values in cursor.fetchall()]
+    cursor = execute(query, *parameters)
+    columns = tuple(column[0] for column in cursor.description)
+    return [row_of(table, columns, values) for values in cursor.fetchall()]
 
 
 def row_of(table: type[T], columns: tuple[str, ...], values: Sequence[Any]) -> T:
     """Return the row of one table whose columns have these values, as the database returns them.
 
-    A query over several tables uses this function for each of its tables.
+    A query over several tables uses this function for each of its tables. A column that the query does not
+    select has its default.
     """
-    return _row(table, *_readers(table, columns), values)
+    names, converters = _readers(table, columns)
+    found = dict(zip(names, values, strict=True))
+    for name, convert in converters:
+        found[name] = convert(found[name])
+    return table(**found)
 
 
 def fetch_one(table: type[T], query: str, *parameters: Any) -> T | None:
@@ -191,13 +201,6 @@ def get_row(table: type[T], row_id: Any) -> T:
     """Return the row with this id, which must exist."""
     # The text contains only the name of a table.
     [row] = fetch_all(table, f"SELECT * FROM {table._meta.table_name} WHERE id = ?", row_id)  # noqa: S608
-    return row
-
-
-def new_row(table: type[T], **values: Any) -> T:
-    """Return a row with these values and the table's defaults, not stored. The constructor is slower."""
-    row = table(__no_default__=True)
-    row.__data__ = {**table._meta.get_default_dict(), **values}  # type: ignore[no-untyped-call]
     return row
 
 
@@ -226,16 +229,8 @@ def insert_columns(table: type[Table], values: Mapping[str, Any]) -> tuple[str, 
 
 
 def execute_many(query: str, parameters: Iterable[Sequence[Any]]) -> int:
-    """Run one statement with ? for each parameter, once for each sequence. Return the number of changed rows.
-
-    This is faster than single statements on SQLite, and it saves round trips to PostgreSQL.
-    """
-    # peewee has no function for this. The wrapper turns the driver's errors into peewee's, which callers
-    # handle.
-    with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-        cursor = database.cursor()
-        cursor.executemany(with_paramstyle(query), list(parameters))
-    return int(cursor.rowcount)
+    """Run a statement once for each sequence of parameters. Return the number of changed rows."""
+    return sum(int(execute(query, *values).rowcount) for values in parameters)
 
 
 def disconnect() -> None:
@@ -247,16 +242,6 @@ def disconnect() -> None:
 def is_sqlite() -> bool:
     """Return whether the open database is SQLite."""
     return isinstance(database.obj, peewee.SqliteDatabase)
-
-
-def _row(
-    table: type[T], names: list[str], converters: list[tuple[str, Converter]], values: Sequence[Any]
-) -> T:
-    row = table(__no_default__=True)
-    row.__data__ = dict(zip(names, values, strict=True))
-    for name, convert in converters:
-        row.__data__[name] = convert(row.__data__[name])
-    return row
 
 
 @cache

@@ -1,13 +1,12 @@
 """SQLite by apsw, which brings a SQLite without the WAL-reset bug, and peewee's driver for apsw."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import apsw
-import peewee
 from playhouse.apsw_ext import APSWDatabase
 
 Row = tuple[Any, ...]
@@ -17,6 +16,7 @@ Description = tuple[tuple[Any, ...], ...]
 class SqliteDatabase(APSWDatabase):  # type: ignore[misc] # playhouse has no types
     """peewee's database, whose cursors have read all rows of a query before they return the first row."""
 
+    # A driver overrides this method, by peewee's documentation ("Adding a new Database Driver").
     def _connect(self) -> apsw.Connection:
         connection: apsw.Connection = super()._connect()
         connection.cursor_factory = Cursor
@@ -56,12 +56,6 @@ class Cursor:
         self.rowcount = self.connection.total_changes() - before
         return self
 
-    def executemany(self, statement: str, values: Iterable[Sequence[Any]]) -> "Cursor":
-        before = self.connection.total_changes()
-        apsw.Cursor(self.connection).executemany(statement, values)
-        self.rowcount = self.connection.total_changes() - before
-        return self
-
     @property
     def lastrowid(self) -> int:
         return int(self.connection.last_insert_rowid())
@@ -78,15 +72,6 @@ class Cursor:
     def close(self, _force: bool = False) -> None:
         """Forget the rows."""
         self._rows = iter(())
-
-
-def stream(connection: apsw.Connection, query: str) -> Iterator[Row]:
-    """Yield the rows of a query one by one, for a table that is too large for the memory.
-
-    Until the last row the connection keeps its snapshot. Raise peewee's errors.
-    """
-    with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-        yield from apsw.Cursor(connection).execute(query)
 
 
 def copy_to(path: Path, connection: apsw.Connection) -> str:

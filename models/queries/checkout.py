@@ -1,15 +1,14 @@
 """The data of a customer's checkout page, read in one statement."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from models.db.connection import database, with_paramstyle
 from models.payment import PaymentRequest, is_searchable
+from payments.greenfield.facts import Mark
+from payments.status import Status
 
 
-class Part(NamedTuple):
+class CheckoutOutput(NamedTuple):
     """An output to the request's address, with columns of `models.output.Output`."""
 
     txid: str
@@ -18,82 +17,73 @@ class Part(NamedTuple):
     replaced_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """Columns of `models.payment.PaymentRequest` and its seller, and its outputs in the order of their ids.
-
-    `assessed_height` is the tip at which its status was computed. `network` is None before the
-    daemon has first reached bitcoind. `options` are those of the Greenfield invoice, as the shop sent them.
-    `thanks` is the text of the payment link that made the request, or "". `is_part` means that all of its
-    money counts for a single-use link, whose page requests the rest.
-    """
-
-    reference: str
-    status: str
-    covered_height: int | None
-    confirmations_required: int
-    amount_fiat: str
-    currency: str
-    price: str
-    amount_sats: int
-    received_sats: int
-    due_sats: int
-    overpaid_sats: int
-    txid: str | None
-    address: str
-    label: str | None
-    order_id: str | None
-    redirect_url: str | None
-    assessed_height: int
-    network: str | None
-    seller_id: str
-    seller_name: str
-    support: str | None
-    marked: str | None
-    was_covered: bool
-    was_confirmed: bool
-    thanks: str
-    options: Mapping[str, Any]
-    expires_at: datetime
-    received_at: datetime | None
-    confirmed_at: datetime | None
-    is_late: bool
-    is_closed: bool
-    is_part: bool
-    parts: tuple[Part, ...]
-
-
-_QUERY = """
-    SELECT p.reference, p.status, p.covered_height, coalesce(p.required_depth, p.confirmations_required),
-        p.amount_fiat, p.currency, p.price, p.amount_sats, p.received_sats, p.due_sats, p.overpaid_sats,
-        p.txid, a.address, p.label, p.order_id, p.redirect_url,
-        coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0),
-        (SELECT coalesce(network, chain) FROM daemon_report),
-        s.id, s.name, s.support, p.marked, p.first_covered_at IS NOT NULL, p.first_confirmed_at IS NOT NULL,
-        coalesce(k.thanks, ''), p.checkout, p.expires_at, p.received_at, p.confirmed_at,
-        p.is_late, p.closed_at IS NOT NULL,
-        k.id IS NOT NULL AND NOT k.is_reusable AND p.counted_sats = p.received_sats,
-        o.txid, o.amount_sats, o.state, o.replaced_by
+# The names are those of the fields of `web.checkout.status.PublicFacts`.
+_COLUMNS = {
+    "reference": "p.reference",
+    "network": "(SELECT coalesce(network, chain) FROM daemon_report)",
+    "status": "p.status",
+    "covered_height": "p.covered_height",
+    "assessed_height": "coalesce(p.unpublished_height, (SELECT assessed_height FROM daemon_report), 0)",
+    "confirmations_required": "coalesce(p.required_depth, p.confirmations_required)",
+    "amount_fiat": "p.amount_fiat",
+    "currency": "p.currency",
+    "price": "p.price",
+    "amount_sats": "p.amount_sats",
+    "received_sats": "p.received_sats",
+    "due_sats": "p.due_sats",
+    "overpaid_sats": "p.overpaid_sats",
+    "is_late": "p.is_late",
+    "txid": "p.txid",
+    "address": "a.address",
+    "label": "p.label",
+    "order_id": "p.order_id",
+    "seller_id": "p.seller_id",
+    "seller_name": "s.name",
+    "support": "s.support",
+    "expires_at": "p.expires_at",
+    "received_at": "p.received_at",
+    "confirmed_at": "p.confirmed_at",
+    "own_redirect_url": "p.redirect_url",
+    "thanks": "coalesce(k.thanks, '')",
+    "is_part": "k.id IS NOT NULL AND NOT k.is_reusable AND p.counted_sats = p.received_sats",
+    "is_closed": "p.closed_at IS NOT NULL",
+    "was_covered": "p.first_covered_at IS NOT NULL",
+    "was_confirmed": "p.first_confirmed_at IS NOT NULL",
+    "marked": "p.marked",
+    "options": "p.checkout",
+}
+# The text contains only constants.
+_QUERY = f"""
+    SELECT {", ".join(_COLUMNS.values())}, o.txid, o.amount_sats, o.state, o.replaced_by
     FROM payment_request p
         JOIN address a ON a.id = p.address_id
         JOIN seller s ON s.id = p.seller_id
         LEFT JOIN link k ON k.id = p.link_id
         LEFT JOIN output o ON o.address_id = p.address_id
     WHERE p.reference = ? ORDER BY o.id
-"""
+"""  # noqa: S608
+_TIMES = ("expires_at", "received_at", "confirmed_at")
+_FLAGS = ("is_late", "is_closed", "is_part", "was_covered", "was_confirmed")
 
 
-def checkout_of(reference: str) -> Checkout | None:
-    """Return the request with this public identifier, or None. One statement needs no snapshot."""
+def checkout_columns(reference: str) -> dict[str, Any] | None:
+    """Return the columns of the request with this public identifier by their names, or None.
+
+    `outputs` are its outputs in the order of their ids. One statement needs no snapshot.
+    """
     if not is_searchable(reference):
         return None
     found = database.execute_sql(with_paramstyle(_QUERY), (reference,)).fetchall()
     if not found:
         return None
-    width = len(Part._fields)
-    parts = tuple(Part(*row[-width:]) for row in found if row[-width] is not None)
-    *columns, options, expires_at, received_at, confirmed_at, is_late, is_closed, is_part = found[0][:-width]
-    times = [PaymentRequest.expires_at.python_value(time) for time in (expires_at, received_at, confirmed_at)]
-    sent = PaymentRequest.checkout.python_value(options) or {}
-    values = [*columns, sent, *times, bool(is_late), bool(is_closed), bool(is_part), parts]
-    return Checkout(*values)
+    count = len(_COLUMNS)
+    columns = dict(zip(_COLUMNS, found[0][:count], strict=True))
+    for name in _TIMES:
+        columns[name] = PaymentRequest.expires_at.python_value(columns[name])
+    for name in _FLAGS:
+        columns[name] = bool(columns[name])
+    columns["status"] = Status(columns["status"])
+    columns["marked"] = None if columns["marked"] is None else Mark(columns["marked"])
+    columns["options"] = PaymentRequest.checkout.python_value(columns["options"]) or {}
+    columns["outputs"] = tuple(CheckoutOutput(*row[count:]) for row in found if row[count] is not None)
+    return columns

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from models.db.connection import (
     chunked,
     database,
     fetch_all,
-    fetch_one,
     placeholders,
     with_paramstyle,
 )
@@ -18,7 +16,7 @@ from models.link import Link, links_by_id
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
 from payments.link import LinkBalance, LinkStatus, PartFacts, balance, late_sats, link_status
-from payments.link_document import link_document
+from payments.link_document import LinkDocument, link_document
 from payments.money import from_units
 from payments.status import Status
 
@@ -53,7 +51,7 @@ class LinkFacts:
             now=now,
         )
 
-    def document(self, now: datetime, *, network: str | None, public_url: str) -> dict[str, Any]:
+    def document(self, now: datetime, *, network: str | None, public_url: str) -> LinkDocument:
         return link_document(
             self.link,
             self.balance,
@@ -66,7 +64,7 @@ class LinkFacts:
         )
 
 
-def facts_of(link: Link) -> LinkFacts:
+def link_facts(link: Link) -> LinkFacts:
     """Return the link with the money of its requests. Must run in the snapshot that read the link."""
     return _reusable_facts(link) if link.is_reusable else _single_use_facts(link)
 
@@ -100,6 +98,16 @@ def requests_with_money(link: Link, newest: int | None = None) -> list[PaymentRe
     return fetch_all(PaymentRequest, f"{query} DESC LIMIT ?", link.id, newest)
 
 
+def requests_with_late_money(link: Link) -> list[PaymentRequest]:
+    """Return the link's requests with late money about which nobody has decided, oldest first.
+
+    Of a reusable link only its newest requests are read.
+    """
+    newest = MAX_LISTED_PAYMENTS if link.is_reusable else None
+    rows = requests_with_money(link, newest)
+    return [row for row in (rows[::-1] if link.is_reusable else rows) if late_sats_of(row)]
+
+
 def late_sats_of(payment: PaymentRequest) -> int:
     """Return the money of a request that came too late and waits for a decision."""
     counted = payment.counted_sats or 0
@@ -116,16 +124,27 @@ def part_facts(link: Link) -> list[PartFacts]:
             row.currency,
             Decimal(row.price),
             row.terms,
-            tuple(output.receipt for output in outputs.get(row.address_id, ())),
+            tuple(output.received_output for output in outputs.get(row.address_id, ())),
             is_confirmed=row.status == Status.CONFIRMED,
         )
         for row in rows
     ]
 
 
-def newest_request(link: Link) -> PaymentRequest | None:
-    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT 1"  # noqa: S608
-    return fetch_one(PaymentRequest, query, link.id)
+def newest_links(limit: int, seller_id: str | None = None, older_than: Link | None = None) -> list[Link]:
+    """Return the links of one seller or of all, newest first, after this one."""
+    query = Link.select().order_by(Link.id.desc()).limit(limit)
+    if seller_id is not None:
+        query = query.where(Link.seller == seller_id)
+    if older_than is not None:
+        query = query.where(Link.id < older_than.id)
+    return list(query)
+
+
+def newest_requests(link: Link, limit: int) -> list[PaymentRequest]:
+    """Return the link's newest requests, the newest first."""
+    query = f"SELECT * FROM payment_request WHERE {_ALL} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    return fetch_all(PaymentRequest, query, link.id, limit)
 
 
 def waiting_requests(link: Link, limit: int) -> list[PaymentRequest]:

@@ -21,7 +21,7 @@ def offered_price(
     if price is None or not spread:
         return price
     offered = apply_spread(price.price, spread)
-    return Price(price.currency, offered, price.sources, price.fetched_at, price.left_out)
+    return Price(price.currency, offered, price.sources, price.fetched_at, price.outliers)
 
 
 def late_money_of(
@@ -39,5 +39,5 @@ def late_money_of(
         offered = offered_price(quotes(payment.currency), now, max_age_seconds, spread)
         price = None if offered is None else offered.price
     asked = Decimal(payment.amount_fiat)
-    receipts = [output.receipt for output in outputs]
-    return late_money(payment.terms, receipts, asked, payment.currency, price)
+    received = [output.received_output for output in outputs]
+    return late_money(payment.terms, received, asked, payment.currency, price)

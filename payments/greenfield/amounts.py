@@ -4,8 +4,8 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 
 from payments.greenfield.facts import InvoiceFacts
 from payments.money import (
-    DIGITS_BEFORE_POINT,
     EXACT,
+    MAX_DIGITS_BEFORE_POINT,
     MAX_NUMBER_CHARACTERS,
     AmountError,
     currency_exponent,
@@ -46,8 +46,8 @@ def read_amount(value: object, currency: str) -> Decimal:
     number = _number(value)
     if number is None:
         raise AmountError('must be a number above zero, such as "135.99"')
-    if number.adjusted() >= DIGITS_BEFORE_POINT:
-        raise AmountError(f"must have at most {DIGITS_BEFORE_POINT} digits before the point")
+    if number.adjusted() >= MAX_DIGITS_BEFORE_POINT:
+        raise AmountError(f"must have at most {MAX_DIGITS_BEFORE_POINT} digits before the point")
     amount = _rounded(number, currency)
     if amount <= 0:
         raise AmountError("must be above zero, after it is rounded to the decimals of the currency")

@@ -13,7 +13,6 @@ from typing import Any
 from payments.greenfield.facts import InvoiceFacts
 from payments.greenfield.payment_methods import ON_CHAIN
 from payments.greenfield.speed import CONFIRMATIONS, SpeedPolicy, policy_of
-from payments.money import tolerance_sats
 
 MAX_URL_CHARACTERS = 2048
 MAX_LANGUAGE_CHARACTERS = 64
@@ -83,10 +82,10 @@ def monitoring_seconds(options: Mapping[str, Any], default: int) -> float:
     return max(default, min(minutes * 60, MAX_MONITORING_SECONDS))
 
 
-def missing_sats(options: Mapping[str, Any], amount_sats: int, default_percent: Decimal) -> int:
-    """Return the part of the amount that may be missing, in satoshis."""
+def tolerance_percent(options: Mapping[str, Any]) -> Decimal | None:
+    """Return the percentage of the amount that may be missing, or None for the operator's default."""
     percent = options.get("paymentTolerance")
-    return tolerance_sats(amount_sats, default_percent if percent is None else Decimal(str(percent)))
+    return None if percent is None else Decimal(str(percent))
 
 
 def checkout_document(facts: InvoiceFacts) -> dict[str, Any]:
@@ -164,9 +163,9 @@ def _speed(value: Any) -> str:
     return policy
 
 
-def _text(value: Any, most: int) -> str:
-    if not isinstance(value, str) or len(value) > most:
-        raise _Refused(f"must be text of at most {most} characters")
+def _text(value: Any, max_characters: int) -> str:
+    if not isinstance(value, str) or len(value) > max_characters:
+        raise _Refused(f"must be text of at most {max_characters} characters")
     return value
 
 
@@ -176,10 +175,10 @@ def _switch(value: Any) -> bool:
     return value
 
 
-def _number(value: Any, least: Decimal, most: Decimal | None = None) -> float:
-    limit = f"of at least {least}" if most is None else f"from {least} to {most}"
+def _number(value: Any, minimum: Decimal, maximum: Decimal | None = None) -> float:
+    limit = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
-    if not is_number or not least <= value or (most is not None and value > most):
+    if not is_number or not minimum <= value or (maximum is not None and value > maximum):
         raise _Refused(f"must be a number {limit}")
     # The maximum time is shorter than 10**9 minutes, so a larger number has the same effect.
     number = float(min(value, 10**9))

@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Any
 
 from payments.greenfield.facts import InvoiceFacts, id_of, metadata_of
-from payments.greenfield.payment_methods import ON_CHAIN, SETTLED, payment_document, payment_status
+from payments.greenfield.payment_methods import ON_CHAIN, SETTLED, output_document, payment_status
 from payments.greenfield.state import InvoiceState, InvoiceStatus, is_overpaid, state_of
 from payments.status import ReceivedOutput, Status
 
@@ -175,7 +175,7 @@ class _Report:
             afterExpiration=after_expiration,
             paymentMethodId=ON_CHAIN,
             paymentMethod=ON_CHAIN,
-            payment=payment_document(self._facts, output, status),
+            payment=output_document(self._facts, output, status),
         )
 
     def _add_status(self) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from payments.document import StoredRequest
 from payments.status import ReceivedOutput, Status, Terms
 
 MAX_ORDER_ID_CHARACTERS = 500
@@ -18,28 +19,14 @@ class Mark(StrEnum):
     INVALID = "invalid"
 
 
-class Request(Protocol):
-    """The fields of `models.payment.PaymentRequest` that `facts_of` reads."""
+class StoredInvoice(StoredRequest, Protocol):
+    """A stored payment request, with the further fields that only an invoice has."""
 
-    reference: str
-    seller_id: str
-    amount_fiat: str
-    currency: str
-    price: str
-    label: str | None
-    order_id: str | None
-    redirect_url: str | None
-    metadata: Mapping[str, Any]
     checkout: Mapping[str, Any] | None
-    created_at: datetime
     archived_at: datetime | None
     marked: str | None
-    status: str
-    is_late: bool
-    confirmed_at: datetime | None
     first_covered_at: datetime | None
     first_confirmed_at: datetime | None
-    unpublished_height: int | None
 
     @property
     def terms(self) -> Terms: ...
@@ -113,8 +100,8 @@ class InvoiceFacts:
             yield output
 
 
-def facts_of(
-    request: Request, address: str, outputs: Iterable[ReceivedOutput], *, tip_height: int
+def invoice_facts(
+    request: StoredInvoice, address: str, outputs: Iterable[ReceivedOutput], *, tip_height: int
 ) -> InvoiceFacts:
     """Return the facts of a stored request. `tip_height` is the height that the daemon has published."""
     return InvoiceFacts(

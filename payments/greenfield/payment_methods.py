@@ -43,8 +43,8 @@ def payment_methods(facts: InvoiceFacts, *, only_accounted: bool = True) -> list
     ]
 
 
-def payment_document(facts: InvoiceFacts, output: ReceivedOutput, status: str) -> dict[str, Any]:
-    """Return one payment of the invoice as JSON values."""
+def output_document(facts: InvoiceFacts, output: ReceivedOutput, status: str) -> dict[str, Any]:
+    """Return an output as a payment of the invoice, as JSON values."""
     return {
         "id": id_of(output),
         "receivedDate": int(output.first_seen_at.timestamp()),
@@ -68,7 +68,7 @@ def _payments(facts: InvoiceFacts, *, only_accounted: bool) -> list[dict[str, An
     for output in sorted(facts.outputs, key=lambda o: o.first_seen_order):
         if output.amount_sats and (output.is_live or not only_accounted):
             live_status = SETTLED if id_of(output) in settled else PROCESSING
-            found.append(payment_document(facts, output, live_status if output.is_live else INVALID))
+            found.append(output_document(facts, output, live_status if output.is_live else INVALID))
     return found
 
 

@@ -99,7 +99,7 @@ def make_pool(tmp_path: Path) -> Iterator[PoolMaker]:
 
 def _try_often(pool: AddressPool) -> None:
     for _ in range(4):
-        pool.take_turn()
+        pool.run_once()
 
 
 def test_a_refused_rpc_call_wastes_no_addresses(
@@ -127,7 +127,7 @@ def test_a_failed_insert_wastes_no_addresses(
     database.execute_sql("VACUUM")
     for _ in range(4):
         database.execute_sql(f"PRAGMA max_page_count = {database.obj.pragma('page_count')}")
-        pool.take_turn()
+        pool.run_once()
     assert free_count() == 0
     assert _made(node, WALLET) == BATCH_SIZE
     disconnect()

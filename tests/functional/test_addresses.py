@@ -114,7 +114,7 @@ def test_ipv6_works_in_each_setting(
     till.installation.client = lambda api_key=None: Client(url, api_key)  # type: ignore[method-assign]
     webhook = f"http://[::1]:{shop.server_port}/paid?shop=1"
     till.open()
-    till.installation.managed("seller", "set", "company1", "--webhook-url", webhook)
+    till.installation.manage_json("seller", "set", "company1", "--webhook-url", webhook)
     order = till.request(confirmations=1)
     assert order.document["checkout_url"].startswith(url)
     customer.pay(order.address, order.amount_sats)

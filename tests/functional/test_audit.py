@@ -204,7 +204,7 @@ def test_a_running_daemon_has_no_difference(make_till: MerchantMaker, customer: 
     customer.pay(late.address, late.amount_sats)
     late.wait("expired", late=True)
     robbed.wait("expired")
-    assert till.installation.managed("audit") == {
+    assert till.installation.manage_json("audit") == {
         "differences": [],
         "not_checked": [],
         "requests": 4,
@@ -223,7 +223,7 @@ def test_an_address_missing_from_the_table_is_reported(make_till: MerchantMaker,
     assert lost in done.stdout
     till.daemon.restart()
     till.daemon.wait_for_line("addresses of the wallet taken in", "count=1")
-    assert till.installation.managed("audit")["differences"] == []
+    assert till.installation.manage_json("audit")["differences"] == []
     assert lost not in {till.request().address for _ in range(6)}
     customer.pay(lost, 5_000)
     with till.database():
@@ -251,7 +251,7 @@ def test_a_check_that_the_whitelist_forbids_is_reported(
         customer.mine_only(customer.write({order.address: order.amount_sats}).raw)
         order.wait("confirmed")
         till.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
-        report = till.installation.managed("audit")
+        report = till.installation.manage_json("audit")
         assert report["differences"] == []
         assert "getaddressesbylabel" in report["not_checked"][0]
     finally:
@@ -275,7 +275,7 @@ def test_the_audit_works_on_postgresql(
     order = till.request()
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    assert till.installation.managed("audit")["differences"] == []
+    assert till.installation.manage_json("audit")["differences"] == []
     till.daemon.stop()
     with till.database():
         _set(Output, order, amount_sats=30_000)

@@ -40,7 +40,7 @@ def test_a_backup_of_a_database_in_use_can_be_restored(
     customer.pay(before.address, before.amount_sats)
     before.wait("received")
     copy = tmp_path / "copy.db"
-    assert till.installation.managed("database", "backup", str(copy))["size_bytes"] == copy.stat().st_size
+    assert till.installation.manage_json("database", "backup", str(copy))["size_bytes"] == copy.stat().st_size
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["copy.db"]
     since = till.request()
@@ -50,7 +50,7 @@ def test_a_backup_of_a_database_in_use_can_be_restored(
 
     till.installation.stop()
     _restore(till, copy)
-    retired = till.installation.managed("database", "retire-pool")["retired"]
+    retired = till.installation.manage_json("database", "retire-pool")["retired"]
     assert retired > 0
     till.daemon.start()
     till.web.start()
@@ -100,7 +100,7 @@ def test_a_dump_of_postgresql_can_be_restored(
     _postgres("pg_restore", "--exit-on-error", f"--dbname={restored}", str(dump))
     for server in (till.daemon, till.web):
         server.environ["DATABASE_URL"] = till.installation.environ["DATABASE_URL"] = restored
-    till.installation.managed("database", "retire-pool")
+    till.installation.manage_json("database", "retire-pool")
     till.installation.start()
     order.wait("confirmed")
 

@@ -46,7 +46,7 @@ def test_a_cancelled_request_expires_and_later_money_is_late(till: Merchant, cus
 def test_the_operators_command_cancels_a_request(till: Merchant) -> None:
     """`manage.py payment cancel` does what the API does, and names a repetition."""
     order = till.request()
-    till.installation.managed("payment", "cancel", order.id)
+    till.installation.manage_json("payment", "cancel", order.id)
     order.wait_told("expired")
     assert "it is cancelled already" in till.installation.manage("payment", "cancel", order.id).stdout
     order.wait_told("expired")

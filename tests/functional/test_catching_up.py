@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from daemon import health as vitals
-from daemon.chain import address_filter as addresses
+from daemon.chain import watchlist
 from models.address import find_scripts
 from models.daemon_status import beat, daemon_report
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
@@ -47,11 +47,11 @@ def test_the_scripts_of_all_missed_blocks_are_looked_up_at_once(
         stage.world.mine()
     queried: list[set[bytes]] = []
 
-    def record_query(scripts: Iterable[bytes]) -> tuple[dict[bytes, int], int]:
+    def record_query(scripts: Iterable[bytes]) -> dict[bytes, int]:
         queried.append(set(scripts))
         return find_scripts(queried[-1])
 
-    monkeypatch.setattr(addresses, "find_scripts", record_query)
+    monkeypatch.setattr(watchlist, "find_scripts", record_query)
     stage.daemon.start()
     assert stage.daemon.look(PATIENCE_SECONDS)
     assert len(queried) == 1

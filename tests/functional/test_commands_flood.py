@@ -22,7 +22,7 @@ def till(make_till: MerchantMaker) -> Merchant:
 
 def test_invented_transaction_ids_delay_no_other_payment(till: Merchant, customer: Customer) -> None:
     """During the flood, the daemon sees payments of others and accepts another seller's hints."""
-    loud = till.installation.client(till.installation.managed("seller", "add", LOUD)["api_key"])
+    loud = till.installation.client(till.installation.manage_json("seller", "add", LOUD)["api_key"])
     body = {"seller_id": LOUD, "amount_fiat": "10.00", "currency": "EUR"}
     made = till.wait(lambda: _created(loud.post("/api/v1/payments", body)), "answer the loud seller")
     path = f"/api/v1/payments/{made}/transactions"

@@ -1,6 +1,7 @@
 """The OCI image: both servers and a payment, not as root and on a read-only root. `make image-test` runs it.
 
-It needs root, buildah, debootstrap, and for the first time the network.
+With DEB_ARCH=arm64, qemu emulates the processor. The test needs root, buildah, debootstrap, and for the first
+time the network.
 """
 
 import json
@@ -17,6 +18,7 @@ from regtest.child import free_ports
 from regtest.client import Client
 from regtest.node import CUSTOMER, RegtestNode
 from tests.support.container import Image, Server, mounted
+from tests.support.emulation import ARCHITECTURE, emulated
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,13 +34,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     assert os.geteuid() == 0, "only root can enter a container"
     assert shutil.which("buildah"), "apt install buildah"
     output = tmp_path_factory.mktemp("dist")
-    machine = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
-    arch = machine.stdout.strip()
     environ = os.environ | {"DPKG_DEB_COMPRESSOR_TYPE": "gzip", "DPKG_DEB_COMPRESSOR_LEVEL": "1"}
-    for build in ("debian/build", "container/build"):
-        subprocess.run([ROOT / build, arch, VERSION, output], env=environ, check=True)
-    with mounted(output / f"nodetill_{VERSION}_{arch}.oci.tar") as image:
-        yield image
+    with emulated(ARCHITECTURE):
+        for build in ("debian/build", "container/build"):
+            subprocess.run([ROOT / build, ARCHITECTURE, VERSION, output], env=environ, check=True)
+        with mounted(output / f"nodetill_{VERSION}_{ARCHITECTURE}.oci.tar") as image:
+            yield image
 
 
 class Containers:
@@ -67,7 +68,7 @@ class Containers:
     def run(self, server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with the variables and secrets of a server's container."""
         command = self._command(server, *arguments)
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
     def manage(self, *arguments: str) -> Any:
         done = self.run("daemon", "manage", *arguments, "--json")
@@ -116,7 +117,7 @@ def test_a_payment_is_made_through_the_image(
 ) -> None:
     daemon, web = start("daemon"), start("web")
     wait_until(
-        lambda: containers.run("web", "health").returncode == 0, 120, "health to report that all is well"
+        lambda: containers.run("web", "health").returncode == 0, 600, "health to report that all is well"
     )
     report = containers.run("daemon", "manage", "doctor")
     assert " none failed, " in report.stdout, report.stdout
@@ -125,11 +126,11 @@ def test_a_payment_is_made_through_the_image(
     request = client.post("/api/v1/payments", {"amount_fiat": "135.99", "currency": "EUR"}).document
     node.rpc("sendtoaddress", request["address"], request["amount_btc"], wallet=CUSTOMER)
     path = f"/api/v1/payments/{request['payment_request_id']}"
-    wait_until(lambda: client.get(path).document["status"] == "received", 60, "the payment to be received")
+    wait_until(lambda: client.get(path).document["status"] == "received", 300, "the payment to be received")
     node.mine(6)
-    wait_until(lambda: client.get(path).document["status"] == "confirmed", 60, "the payment to be confirmed")
+    wait_until(lambda: client.get(path).document["status"] == "confirmed", 300, "the payment to be confirmed")
     mails = containers.volume / "mail" / "new"
-    wait_until(lambda: len(list(mails.glob("*"))) == 2, 60, "both emails")
+    wait_until(lambda: len(list(mails.glob("*"))) == 2, 300, "both emails")
 
     assert (web.stop(), daemon.stop()) == (0, 0)
     owners = {path.stat().st_uid for path in containers.volume.rglob("*")}

@@ -18,7 +18,7 @@ from models.block import stored_tip
 from models.db.connection import database, disconnect
 from models.outbox import Event
 from models.payment import PaymentRequest
-from regtest.client import Answer
+from regtest.client import ApiResponse
 from tests.conftest import NewDatabase, sqlite_in
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
@@ -115,7 +115,7 @@ def _limit_files(till: Merchant, size: int) -> None:
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def _create(till: Merchant) -> Answer:
+def _create(till: Merchant) -> ApiResponse:
     body = {"seller_id": SELLER, "amount_fiat": "10.00", "currency": "EUR"}
     return till.client.post("/api/v1/payments", body)
 
@@ -164,11 +164,11 @@ def test_both_servers_stop_in_time_while_the_database_is_locked(till: Merchant) 
     till.wait_well()
 
 
-def _sold(answers: list[Answer]) -> int:
+def _sold(answers: list[ApiResponse]) -> int:
     return [answer.status for answer in answers].count(201)
 
 
-def _has_sold_more(answers: list[Answer], than: int) -> bool:
+def _has_sold_more(answers: list[ApiResponse], than: int) -> bool:
     return _sold(answers) > than
 
 
@@ -180,7 +180,7 @@ def test_restarts_of_postgresql_under_load_lose_nothing(make_till: MerchantMaker
         orders = [till.request(confirmations=1) for _ in range(3)]
         customer.pay(orders[0].address, orders[0].amount_sats)
         orders[0].wait("received")
-        answers: list[Answer] = []
+        answers: list[ApiResponse] = []
         is_over = threading.Event()
 
         def buy() -> None:

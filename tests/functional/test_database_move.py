@@ -24,7 +24,7 @@ def _move(till: Merchant, url: str) -> dict[str, int]:
     """
     till.installation.stop()
     (till.installation.directory / "new-url").write_text(url)
-    report = till.installation.managed("database", "copy", "--to-file", "new-url")
+    report = till.installation.manage_json("database", "copy", "--to-file", "new-url")
     environments = (
         till.installation.settings,
         till.installation.environ,
@@ -68,6 +68,6 @@ def test_a_moved_installation_continues_its_work(
     unpaid.wait_told("received")
     done.wait_told("received", "confirmed")
     till.wait_well()
-    assert till.installation.managed("audit")["differences"] == []
+    assert till.installation.manage_json("audit")["differences"] == []
     with till.database():
         assert PaymentRequest.select().count() == 4

@@ -108,7 +108,7 @@ def test_the_audit_names_payments_to_addresses_without_a_request(
     till.request()
     till.wait(lambda: till.health().document["addresses"]["free"] == 3, "fill the pool")
     copy = tmp_path / "copy.db"
-    till.installation.managed("database", "backup", str(copy))
+    till.installation.manage_json("database", "backup", str(copy))
     *paid, unpaid = (till.request() for _ in range(7))
     till.installation.stop()
     for order in paid:
@@ -118,7 +118,7 @@ def test_the_audit_names_payments_to_addresses_without_a_request(
     for beside in ("", "-wal", "-shm"):
         (tmp_path / f"nodetill.db{beside}").unlink(missing_ok=True)
     shutil.copy(copy, tmp_path / "nodetill.db")
-    till.installation.managed("database", "retire-pool")
+    till.installation.manage_json("database", "retire-pool")
     till.installation.start()
     with till.database():
         wanted = len(paid) + 1

@@ -67,7 +67,7 @@ def new_till(world: ChainState, directory: Path) -> Merchant:
     )
     # The tests share a chain, so each has addresses of its own.
     key = f"wpkh({TPUB}/{next(BRANCHES)}/*)"
-    till.installation.managed("wallet", "add", "shop", key, "--start-index", "0", "--default")
+    till.installation.manage_json("wallet", "add", "shop", key, "--start-index", "0", "--default")
     return till.open(has_wallet=False)
 
 
@@ -154,13 +154,13 @@ def test_doctor_and_audit_need_no_wallet(till: Merchant, world: ChainState) -> N
 
 
 def test_each_sellers_wallet_has_its_own_pool(till: Merchant, world: ChainState) -> None:
-    till.installation.managed(
+    till.installation.manage_json(
         "wallet", "add", "vault", f"tr({TPUB}/{next(BRANCHES)}/*)", "--start-index", "7"
     )
-    till.installation.managed("seller", "set", SELLER, "--wallet", "vault")
+    till.installation.manage_json("seller", "set", SELLER, "--wallet", "vault")
 
     def has_both() -> bool:
-        figures = till.installation.managed("wallet", "list")
+        figures = till.installation.manage_json("wallet", "list")
         return [each["free"] for each in figures if each["in_use"]] == [POOL, POOL]
 
     till.wait(has_both, "fill both pools")
@@ -169,14 +169,14 @@ def test_each_sellers_wallet_has_its_own_pool(till: Merchant, world: ChainState)
     assert index_of(till, order) == 7
     pay_order(world, order)
     order.wait("received")
-    listed = {each["wallet"]: each for each in till.installation.managed("wallet", "list")}
+    listed = {each["wallet"]: each for each in till.installation.manage_json("wallet", "list")}
     assert (listed["vault"]["next_index"], listed["vault"]["last_paid_index"]) == (8, 7)
     labels = [
         json.loads(line) for line in till.installation.manage("wallet", "labels", "vault").stdout.splitlines()
     ]
     assert labels[0] == {"type": "addr", "ref": order.address, "label": order.id}
     assert [each["type"] for each in labels] == ["addr", "tx"]
-    till.installation.managed("seller", "set", SELLER, "--no-wallet")
+    till.installation.manage_json("seller", "set", SELLER, "--no-wallet")
     assert till.request().address.startswith("bcrt1q")
 
 
@@ -184,12 +184,12 @@ def test_an_empty_pool_refuses_the_requests_of_its_sellers_alone(till: Merchant)
     """/health names the wallet."""
     till.wait(lambda: till.health().document["addresses"]["free"] == POOL, "fill the pool")
     till.daemon.stop()
-    till.installation.managed("wallet", "add", "vault", f"tr({TPUB}/0/*)", "--start-index", "0")
-    till.installation.managed("seller", "set", SELLER, "--wallet", "vault")
+    till.installation.manage_json("wallet", "add", "vault", f"tr({TPUB}/0/*)", "--start-index", "0")
+    till.installation.manage_json("seller", "set", SELLER, "--wallet", "vault")
     body = {"amount_fiat": "10.00", "currency": "EUR"}
     assert till.client.post("/api/v1/payments", body).status == 503
     assert any("no free addresses in wallet vault" in line for line in till.problems())
-    till.installation.managed("seller", "set", SELLER, "--no-wallet")
+    till.installation.manage_json("seller", "set", SELLER, "--no-wallet")
     assert till.client.post("/api/v1/payments", body).status == 201
 
 
@@ -233,7 +233,7 @@ def test_an_older_copy_of_the_database_gives_no_address_twice(
     path, copy = tmp_path / "nodetill.db", tmp_path / "copy"
     copy.mkdir()
     if way == "backup":
-        till.installation.managed("database", "backup", str(copy / "nodetill.db"))
+        till.installation.manage_json("database", "backup", str(copy / "nodetill.db"))
     else:
         till.installation.stop()
         for each in tmp_path.glob("nodetill.db*"):
@@ -285,7 +285,7 @@ def test_retire_pool_skips_as_many_as_ordered(till: Merchant) -> None:
     """The operator may know that the shop was busy."""
     till.request()
     till.daemon.stop()
-    till.installation.managed("database", "retire-pool", "--skip", "2500")
+    till.installation.manage_json("database", "retire-pool", "--skip", "2500")
     with till.database():
         wallet = wallet_named("shop")
         assert wallet is not None

@@ -18,7 +18,7 @@ import models.db.connection
 from admin.doctor import feed as feed_diagnosis
 from admin.doctor.feed import FeedDiagnosis
 from admin.doctor.findings import State
-from admin.sellers import add_seller
+from admin.seller.command import add_seller
 from config import load_settings
 from daemon.node.client import Bitcoind
 from daemon.node.rpc import ADDING_CALLS, RPC_CALLS

@@ -90,7 +90,7 @@ def test_wallet_create_removes_the_lost_wallets_addresses_from_the_pool(
     order, old = till.request(), _free(till)
     till.daemon.stop()
     _lose_wallet(till)
-    assert till.installation.managed("wallet", "create")["created"]
+    assert till.installation.manage_json("wallet", "create")["created"]
     assert _post(till) == 503
     till.daemon.start()
     _request_addresses_of_the_wallet(till, but=old)
@@ -146,7 +146,7 @@ def test_a_database_of_another_chain_gets_no_address_of_this_one(make_till: Merc
 def test_an_old_copy_of_the_database_gives_no_address_twice(till: Merchant, tmp_path: Path) -> None:
     """The wallet has made addresses since the copy, so each free address in the copy may be in use."""
     copy = tmp_path / "copy.db"
-    till.installation.managed("database", "backup", str(copy))
+    till.installation.manage_json("database", "backup", str(copy))
     since = [till.request() for _ in range(POOL - 1)]
     _wait_full(till)
     _restore(till, copy)
@@ -163,7 +163,7 @@ def test_payments_since_a_backup_are_found_after_a_late_wallet(
 ) -> None:
     """The daemon reads the blocks before the wallet is back. Then the pool is the first to use the wallet."""
     copy = tmp_path / "copy.db"
-    till.installation.managed("database", "backup", str(copy))
+    till.installation.manage_json("database", "backup", str(copy))
     for _ in range(POOL):
         till.request()
     _wait_full(till)
@@ -221,7 +221,7 @@ def test_a_chain_that_began_again_changes_no_status(
         assert paid.events() == ["received", "confirmed"]
         assert "follows another regtest chain" in till.installation.manage("doctor").stdout
         # The operator can order the daemon to follow that chain.
-        followed = till.installation.managed("chain", "follow", "--yes", "--json")
+        followed = till.installation.manage_json("chain", "follow", "--yes", "--json")
         assert (followed["is_begun_anew"], followed["outputs_taken_back"]) == (True, 1)
         paid.wait("new")
         paid.wait_told("received", "confirmed", "reverted")
@@ -236,7 +236,7 @@ def test_a_chain_that_began_again_changes_no_status(
 def test_servers_follow_a_database_that_replaces_theirs(till: Merchant, tmp_path: Path) -> None:
     """The servers have the old file open, and later writes to it would be lost."""
     copy = tmp_path / "copy.db"
-    till.installation.managed("database", "backup", str(copy))
+    till.installation.manage_json("database", "backup", str(copy))
     lost = till.request()
     path = Path(till.installation.settings["DATABASE_URL"].removeprefix("sqlite:///"))
     for suffix in ("-wal", "-shm"):

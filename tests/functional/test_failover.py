@@ -96,10 +96,10 @@ def site(
             "SMTP_URL": till.installation.settings["SMTP_URL"],
             "LOG_LEVEL": "debug",
         }
-        till.installation.managed("wallet", "create", "--watch-only", RECEIVING)
+        till.installation.manage_json("wallet", "create", "--watch-only", RECEIVING)
         first = Process("run_daemon.py", environment(first_settings), directory / "first", "first")
         watched = Merchant(first_node, directory / "wallet", fork_python, **first_settings)
-        watched.installation.managed("wallet", "create", "--watch-only", RECEIVING)
+        watched.installation.manage_json("wallet", "create", "--watch-only", RECEIVING)
         stack.enter_context(first)
         first.wait_for_line("daemon started")
         till.open(has_wallet=False)

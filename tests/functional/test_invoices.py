@@ -10,7 +10,7 @@ import pytest
 
 from models.output import outputs_at
 from models.payment import ANY_HEIGHT, PaymentRequest, payment_by_reference
-from payments.greenfield.facts import InvoiceFacts, facts_of
+from payments.greenfield.facts import InvoiceFacts, invoice_facts
 from payments.greenfield.state import state_of
 from tests.functional.conftest import MerchantMaker
 from tests.support.customer import Customer
@@ -31,11 +31,11 @@ def till(make_till: MerchantMaker) -> Merchant:
 def shop(till: Merchant) -> Iterator[Endpoint]:
     """Start a shop, and add it as the seller's btcpay endpoint."""
     with Endpoint(answers(200)) as endpoint:
-        made = till.installation.managed(
+        made = till.installation.manage_json(
             "webhook", "add", SELLER, endpoint.url, "--kind", "btcpay", "--secret", SECRET
         )
         yield endpoint
-        till.installation.managed("webhook", "remove", made["webhook_id"])
+        till.installation.manage_json("webhook", "remove", made["webhook_id"])
 
 
 def received(shop: Endpoint, order: Order) -> list[dict[str, Any]]:
@@ -57,8 +57,8 @@ def state(till: Merchant, order: Order) -> str:
     with till.database():
         row = payment_by_reference(order.id)
         assert row is not None
-        receipts = [output.receipt for output in outputs_at(row.address_id)]
-        facts: InvoiceFacts = facts_of(row, "", receipts, tip_height=10**6)
+        received = [output.received_output for output in outputs_at(row.address_id)]
+        facts: InvoiceFacts = invoice_facts(row, "", received, tip_height=10**6)
         return state_of(facts).status.value
 
 

@@ -8,7 +8,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from models.payment import PaymentRequest
 from models.rate import store_rates
+from models.seller import Seller
 from tests.conftest import NewDatabase
+from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS, OUTSIDE, SCHEMES
 from tests.support.links import LinkShop, link_settings
 from tests.support.operator_client import PASSWORD
 from tests.support.web_server import open_shop
@@ -54,12 +56,18 @@ def scenes(shop: LinkShop) -> dict[str, str]:
         "late": shop.link(),
         "closed": shop.link(),
         "overdue": shop.link(due_at="2026-11-23T11:00:00Z"),
+        "earlier": shop.link(),
+        "dropped": shop.link(),
     }
     part, late = shop.request(links["part"]), shop.request(links["late"])
     shop.pay(part, part.amount_sats // 2)
     shop.pay(shop.request(links["processing"]))
     shop.pay(shop.request(links["paid"]), depth=6)
+    dropped = shop.request(links["dropped"])
+    shop.drop(shop.pay(dropped))
+    shop.request(links["earlier"])
     shop.expire(late)
+    shop.assess(part, dropped)
     shop.pay(late)
     for source in ("kraken", "bitpay"):
         store_rates(source, {"EUR": late.link_part.price}, shop.server.now)
@@ -67,15 +75,24 @@ def scenes(shop: LinkShop) -> dict[str, str]:
     return links
 
 
-def test_each_state_fits_on_a_small_phone(shop: LinkShop, open_page: OpenPage) -> None:
-    """In each language, nothing is wider than 320 px, and no text is missing."""
+def test_each_state_fits_each_screen(shop: LinkShop, open_page: OpenPage) -> None:
+    """Nothing is cut off in any language, also with text of double size, and no text is missing."""
     for name, link_id in scenes(shop).items():
         for language in ("en", "de", "fr", "es"):
             page = open_page(f"/l/{link_id}?lang={language}")
-            assert page.evaluate("document.documentElement.scrollWidth") <= 320, (name, language)
-            assert page.locator("form").count() == {"open": 1, "choose": 2, "part": 1, "overdue": 1}.get(
-                name, 0
-            )
+            forms = {"open": 1, "choose": 2, "part": 1, "overdue": 1, "earlier": 1, "dropped": 1}.get(name, 0)
+            assert page.locator("form").count() == forms
+            for details in page.locator("details").all():
+                details.locator("summary").click()
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                assert [each for each in page.evaluate(CONTRASTS) if each[1] < AA_CONTRAST] == []
+            for size in ("100%", "200%"):
+                page.evaluate("size => { document.documentElement.style.fontSize = size }", size)
+                for width in (320, 360, 1280):
+                    page.set_viewport_size({"width": width, "height": 740})
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, language)
+                    assert page.evaluate(OUTSIDE) == []
             assert page.locator("html").get_attribute("lang") == language
             page.context.close()
 
@@ -93,6 +110,43 @@ def test_a_payer_pays_an_invoice(shop: LinkShop, open_page: OpenPage, has_script
     page.goto(f"http://127.0.0.1:{shop.server.port}/l/{link_id}")
     expect(page.get_by_role("heading", name="Payment received")).to_be_visible()
     expect(page.get_by_role("button")).to_have_count(0)
+
+
+@pytest.mark.parametrize("has_script", [True, False])
+def test_a_payer_whose_transaction_was_dropped_does_not_pay_twice(
+    shop: LinkShop, open_page: OpenPage, has_script: bool
+) -> None:
+    link_id = shop.link()
+    request = shop.request(link_id)
+    shop.drop(shop.pay(request))
+    page = open_page(f"/l/{link_id}", java_script_enabled=has_script)
+    expect(page.get_by_role("heading", name="Have you paid already?")).to_be_visible()
+    expect(page.get_by_role("button")).to_be_hidden()
+    page.get_by_text("I have cancelled the old transaction: pay again").click()
+    expect(page.get_by_role("button", name="Pay with bitcoin")).to_be_visible()
+    page.get_by_role("link", name="Look at your earlier payment").click()
+    page.wait_for_url(f"**/pay/{request.reference}**")
+
+
+def test_a_paid_invoice_on_paper_is_a_receipt(shop: LinkShop, open_page: OpenPage) -> None:
+    """The print has the whole numbers, the transaction, the times and the shop's support."""
+    Seller.update(support="help@alpaca.example").execute()
+    link_id = shop.link()
+    request = shop.request(link_id)
+    shop.pay(request, depth=6)
+    page = open_page(f"/l/{link_id}")
+    row = PaymentRequest.get_by_id(request.id)
+    whole = [
+        page.get_by_text(text, exact=True) for text in (row.reference, str(row.txid), "help@alpaca.example")
+    ]
+    whole += [page.get_by_text(name, exact=True) for name in ("Confirmed", "Received at")]
+    for each in whole:
+        expect(each).to_be_hidden()
+    page.emulate_media(media="print")
+    for each in whole:
+        expect(each).to_be_visible()
+    expect(page.get_by_text(f"{shop.row(link_id).paid_at:%Y-%m-%d %H:%M} UTC").first).to_be_visible()
+    Seller.update(support=None).execute()
 
 
 def test_a_payer_chooses_an_amount(shop: LinkShop, open_page: OpenPage) -> None:

@@ -37,7 +37,7 @@ def test_a_single_use_link_is_paid_in_two_parts(make_till: MerchantMaker, custom
     """Both parts come to one request, because it is still open. Each message arrives once, in order."""
     with Endpoint(answers(204)) as endpoint:
         till = make_till(ADDRESS_POOL="20").open()
-        till.installation.managed("seller", "set", "company1", "--webhook-url", endpoint.url)
+        till.installation.manage_json("seller", "set", "company1", "--webhook-url", endpoint.url)
         answer = till.client.post("/api/v1/links", INVOICE)
         assert answer.status == 201, answer.body
         link_id = answer.document["link_id"]
@@ -61,3 +61,6 @@ def test_a_single_use_link_is_paid_in_two_parts(make_till: MerchantMaker, custom
         assert "Invoice 17" in letter["Subject"]
         assert link_id in body(letter)
         assert not is_urgent(letter)
+        (letter,) = [each for each in till.letters() if "Payment confirmed" in each["Subject"]]
+        assert 'Deliver only after the email "Link paid".' in " ".join(body(letter).split())
+        assert "You can deliver" not in body(letter)

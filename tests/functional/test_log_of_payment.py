@@ -27,9 +27,9 @@ def till(make_till: MerchantMaker) -> Merchant:
 def shop(till: Merchant) -> Iterator[Endpoint]:
     """Yield the seller's own server, which answers 503 at first."""
     with Endpoint(answers(503)) as endpoint:
-        till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
+        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
         yield endpoint
-        till.installation.managed("seller", "set", SELLER, "--no-webhook")
+        till.installation.manage_json("seller", "set", SELLER, "--no-webhook")
 
 
 def lines_of(order: Order) -> list[Line]:

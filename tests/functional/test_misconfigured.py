@@ -62,7 +62,7 @@ def test_a_missing_wallet_is_reported_and_creating_it_is_enough(
     """The daemon creates no wallet. Once the wallet exists, the daemon fills the address pool."""
     till = make_till(RECONCILE_INTERVAL="1").open(is_well=False, has_wallet=False)
     _check_reported(till, "needs attention", f"no wallet {till.wallet}", "manage.py wallet create")
-    till.installation.managed("wallet", "create")
+    till.installation.manage_json("wallet", "create")
     till.wait_well()
     order = till.request()
     customer.pay(order.address, order.amount_sats)

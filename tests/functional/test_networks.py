@@ -87,5 +87,5 @@ def test_a_custom_signet(open_till: OpenTill) -> None:
     descriptors = till.node.rpc("listdescriptors", wallet=till.wallet)["descriptors"]
     receiving = [each["desc"] for each in descriptors if not each["internal"]]
     key = next(each for each in receiving if each.startswith("wpkh("))
-    added = till.installation.managed("wallet", "add", "shop", key, "--start-index", "900")
+    added = till.installation.manage_json("wallet", "add", "shop", key, "--start-index", "900")
     assert added["addresses"][0].startswith("tb1q")

@@ -28,6 +28,7 @@ from tests.support.waiting import wait_until
 from tests.support.web_server import KEY, Reply, WebServer, open_shop
 from web.app import create_app
 from web.http.server import Server
+from web.http.threads import Threads
 
 ROOT = Path(__file__).parent.parent.parent
 CERTIFICATE = ROOT / "tests" / "support" / "localhost.pem"
@@ -372,7 +373,7 @@ def test_the_customers_page_reloads_itself_without_javascript(
 def _serving_at(port: int, shop: WebServer) -> Iterator[None]:
     """Run a second web server on the shop's database."""
     server = Server(
-        create_app(load_settings({}, Path.cwd()), lambda: shop.now), "127.0.0.1", port, disconnect
+        create_app(load_settings({}, Path.cwd()), lambda: shop.now), "127.0.0.1", port, Threads(disconnect)
     )
     thread = threading.Thread(target=server.run)
     thread.start()

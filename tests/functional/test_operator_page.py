@@ -149,7 +149,7 @@ def test_a_webhook_that_was_given_up_is_sent_again(till: Merchant, customer: Cus
     """The endpoint answers 410 and later 204. The page shows both results."""
     page = visit(till)
     with Endpoint(answers(410)) as endpoint:
-        till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
+        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
         order = till.request(expires_in=600)
         customer.pay(order.address, order.amount_sats)
         question = row_of(page, order, "undelivered-")
@@ -161,4 +161,4 @@ def test_a_webhook_that_was_given_up_is_sent_again(till: Merchant, customer: Cus
         see(page.locator("#timeline"), "webhook, delivered")
         expect(page.get_by_role("heading", name="Undeliverable messages")).to_have_count(0)
         assert len(endpoint.requests) == 2
-        till.installation.managed("seller", "set", SELLER, "--no-webhook")
+        till.installation.manage_json("seller", "set", SELLER, "--no-webhook")

@@ -58,7 +58,7 @@ def test_emails_mark_a_test_network_and_link_to_the_operators_page(
 ) -> None:
     """The emails link to no explorer, because none has this transaction."""
     post_office.answers.clear()
-    mailing.installation.managed("seller", "set", SELLER, "--name", "Alpaca Direct")
+    mailing.installation.manage_json("seller", "set", SELLER, "--name", "Alpaca Direct")
     order = mailing.request(confirmations=0, note="Order 5000\nAlpaca socks")
     sent = customer.pay(order.address, order.amount_sats)
     order.wait("confirmed")
@@ -82,9 +82,9 @@ def test_emails_mark_a_test_network_and_link_to_the_operators_page(
 def shop(till: Merchant) -> Iterator[Endpoint]:
     """Start the seller's endpoint, and set it as the webhook's address."""
     with Endpoint(answers(204)) as endpoint:
-        till.installation.managed("seller", "set", SELLER, "--webhook-url", endpoint.url)
+        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", endpoint.url)
         yield endpoint
-        till.installation.managed("seller", "set", SELLER, "--no-webhook")
+        till.installation.manage_json("seller", "set", SELLER, "--no-webhook")
 
 
 def test_webhooks_arrive_in_order_with_a_valid_signature(

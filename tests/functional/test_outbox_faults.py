@@ -104,7 +104,7 @@ class Shops:
     def open(self, name: str, behave: Behaviour) -> Endpoint:
         """Add a seller with this endpoint, and create one request."""
         endpoint = self.endpoints[name] = self._stack.enter_context(Endpoint(behave))
-        added = self._till.installation.managed("seller", "add", name, "--webhook-url", endpoint.url)
+        added = self._till.installation.manage_json("seller", "add", name, "--webhook-url", endpoint.url)
         client = self._till.installation.client(added["api_key"])
         answer = client.post("/api/v1/payments", {"seller_id": name, **BODY})
         assert answer.status == 201, answer.body

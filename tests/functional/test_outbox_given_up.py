@@ -40,17 +40,17 @@ def test_events_retry_delivers_an_email_that_was_given_up(
         status, ill = _run_doctor(till)
         assert status == 1
         assert {part for part, (state, _) in ill.items() if state == "wrong"} == {"messages", "mail"}
-        (listed,) = till.installation.managed("events", "list")
+        (listed,) = till.installation.manage_json("events", "list")
         assert listed["payment_request_id"] == order.id
         assert "550 no such user" in listed["last_error"]
 
         del server.answers["RCPT"]
-        till.installation.managed("events", "retry", order.id)
+        till.installation.manage_json("events", "retry", order.id)
         till.wait(lambda: server.taken, "deliver the email")
         till.wait(order.is_all_delivered, "mark the email as delivered")
         status, well = _run_doctor(till)
         assert status == 0, well
-        assert till.installation.managed("events", "list") == []
+        assert till.installation.manage_json("events", "list") == []
         assert len(server.taken) == 1
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from admin.sellers import add_seller
+from admin.seller.command import add_seller
 from models.db.connection import disconnect
 from regtest.node import RegtestNode
 from tests.functional.conftest import MerchantMaker
@@ -67,7 +67,7 @@ def test_a_daemon_with_a_proxy_looks_up_no_name(
             SMTP_URL=f"smtp://mail.example:{smtp.port}?starttls=never",
         ).open()
         webhook = f"http://shop.example:{shop.port}/hook"
-        till.installation.managed("seller", "set", SELLER, "--webhook-url", webhook)
+        till.installation.manage_json("seller", "set", SELLER, "--webhook-url", webhook)
         order = till.request(confirmations=0)
         customer.pay(order.address, order.amount_sats)
         order.wait("confirmed")

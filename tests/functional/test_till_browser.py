@@ -1,14 +1,18 @@
 """The till and the form "New request" in a real browser: by touch, by keyboard, and without scripts."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from models.output import Output
 from models.payment import PaymentRequest
 from tests.conftest import NewDatabase
-from tests.support.checkout_scenes import change
+from tests.functional.test_checkout_browser import AA_CONTRAST, CONTRASTS, OUTSIDE, SCHEMES
+from tests.support.checkout_scenes import DUE_SATS, SCENES, THIEF, change, create_in_scene
+from tests.support.needs import cases
 from tests.support.operator_client import PASSWORD
 from tests.support.web_server import WebServer, open_shop
 
@@ -123,9 +127,86 @@ def test_a_sale_without_scripts(open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", name="Received")).to_be_visible()
 
 
+def test_a_received_payment_that_is_taken_back_loses_its_tick(shop: WebServer, open_page: OpenPage) -> None:
+    """The page follows the payment after the tick, because a double-spend can come later."""
+    document = create_in_scene(shop, "received")
+    page = open_page(f"/operator/till/{document['payment_request_id']}")
+    expect(page.get_by_text("Not final: a double-spend can still take it back.")).to_be_visible()
+    expect(page.locator(".tick")).to_be_visible()
+    Output.update(state="replaced", replaced_by=THIEF).execute()
+    change(document, status="new", received_sats=0, due_sats=DUE_SATS)
+    heading = page.get_by_role("heading", name="Taken back")
+    expect(heading).to_be_visible(timeout=PATIENCE)
+    expect(heading).to_have_css("color", "rgb(155, 36, 32)")
+    expect(page.locator(".tick")).to_have_count(0)
+
+
+@pytest.mark.parametrize("has_script", [True, False], ids=["with a script", "without a script"])
+@pytest.mark.parametrize("scene", ["dropped", "underpaid_dropped"])
+def test_a_second_payment_after_a_drop_needs_a_click(
+    shop: WebServer, open_page: OpenPage, scene: str, has_script: bool
+) -> None:
+    document = create_in_scene(shop, scene)
+    path = f"/operator/till/{document['payment_request_id']}"
+    page = open_page(path, java_script_enabled=has_script)
+    code = page.get_by_alt_text("QR code of the payment")
+    expect(page.get_by_text("Do not take a second payment")).to_be_visible()
+    expect(code).to_be_hidden()
+    page.get_by_text("The wallet shows the first as cancelled: pay again").click()
+    expect(code).to_be_visible()
+    if has_script:
+        change(document, due_sats=DUE_SATS - 5)
+        expect(code).to_have_attribute("src", re.compile(f"sats={DUE_SATS - 5}$"), timeout=PATIENCE)
+        expect(code).to_be_visible()
+    else:
+        page.get_by_role("link", name="Keep this part open").click()
+        expect(code).to_be_visible()
+        page.reload()
+        expect(code).to_be_visible()
+
+
+@pytest.mark.parametrize("scene", cases(SCENES, ("new", "underpaid_dropped", "late")))
+def test_a_sale_fits_each_screen(shop: WebServer, open_page: OpenPage, scene: str) -> None:
+    """Nothing is cut off on a small phone, with text of double size, and in dark."""
+    document = create_in_scene(shop, scene)
+    page = open_page(f"/operator/till/{document['payment_request_id']}", reduced_motion="reduce")
+    for details in page.locator("details").all():
+        details.locator("summary").click()
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        assert [(text, ratio) for text, ratio in page.evaluate(CONTRASTS) if ratio < AA_CONTRAST] == []
+    for size in ("100%", "200%"):
+        page.evaluate("size => { document.documentElement.style.fontSize = size }", size)
+        for width in (320, 360, 1280):
+            page.set_viewport_size({"width": width, "height": 740})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(OUTSIDE) == []
+
+
+def test_a_paid_sale_leads_to_the_receipt(shop: WebServer, open_page: OpenPage) -> None:
+    document = create_in_scene(shop, "received")
+    page = open_page(f"/operator/till/{document['payment_request_id']}")
+    page.get_by_role("link", name="Receipt").tap()
+    expect(page.get_by_role("heading", name="Payment received")).to_be_visible()
+
+
+def test_the_time_left_runs(shop: WebServer, open_page: OpenPage) -> None:
+    document = create_in_scene(shop, "new")
+    page = open_page("/operator/till")
+    page.clock.install(time=shop.now)
+    page.route("**/status", lambda route: route.fulfill(status=304))
+    page.goto(f"http://127.0.0.1:{shop.port}/operator/till/{document['payment_request_id']}")
+    clock = page.get_by_role("timer", name="Time left")
+    expect(clock).to_have_text("14:59")
+    page.clock.run_for(60_000)
+    expect(clock).to_have_text("13:59")
+
+
+@pytest.mark.parametrize("size", ["100%", "200%"])
 @pytest.mark.parametrize("path", ["/operator/new", "/operator/till"])
-def test_a_narrow_phone_shows_the_whole_width(open_page: OpenPage, path: str) -> None:
+def test_a_narrow_phone_shows_the_whole_width(open_page: OpenPage, path: str, size: str) -> None:
     page = open_page(path, viewport={"width": 320, "height": 640})
+    page.evaluate("size => { document.documentElement.style.fontSize = size }", size)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 

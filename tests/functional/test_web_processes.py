@@ -16,7 +16,7 @@ from models.db.schema import open_database
 from models.outbox import WEBHOOK
 from models.payment import PaymentRequest
 from regtest.child import free_ports
-from regtest.client import Answer, Client
+from regtest.client import ApiResponse, Client
 from regtest.installation import environment
 from regtest.process import Process
 from tests.support.postgres import PostgresServer
@@ -38,11 +38,11 @@ class Fleet:
         self._clients = clients
         self._callers = ThreadPoolExecutor(PROCESSES * CALLERS_OF_EACH)
 
-    def post(self, path: str, bodies: list[Any], key: str | None = None) -> list[Answer]:
+    def post(self, path: str, bodies: list[Any], key: str | None = None) -> list[ApiResponse]:
         """Send all bodies at once, and return the answers."""
         headers = {"Idempotency-Key": key} if key else {}
 
-        def call(number: int) -> Answer:
+        def call(number: int) -> ApiResponse:
             return self._clients[number % PROCESSES].post(path, bodies[number], headers)
 
         return list(self._callers.map(call, range(len(bodies))))
@@ -66,7 +66,7 @@ def fleet(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) ->
     disconnect()
 
 
-def statuses(answers: list[Answer]) -> Counter[int]:
+def statuses(answers: list[ApiResponse]) -> Counter[int]:
     return Counter(answer.status for answer in answers)
 
 

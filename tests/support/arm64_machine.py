@@ -7,7 +7,7 @@ and half an hour or more. The packages come from the index as on a Raspberry Pi,
 import sys
 
 from tests.support.debian_root import debian_shell
-from tests.support.emulation import ARM64, emulated_arm64
+from tests.support.emulation import ARM64, emulated
 from tests.support.fresh_machine import SOURCES, as_user, followed, prepare
 from tests.support.guest_memory import ENVIRONMENT, peak_memory
 
@@ -23,7 +23,7 @@ PATIENT = {"PIP_RETRIES": "20", "PIP_DEFAULT_TIMEOUT": "120"}
 def main() -> None:
     """Run the demo, print what it prints, and then the memory of both servers."""
     with (
-        emulated_arm64(),
+        emulated(ARM64),
         debian_shell(is_minimal=True, architecture=ARM64, variables=ENVIRONMENT | PATIENT) as shell,
         followed(shell.root / "run/step.out"),
         peak_memory(SERVERS) as peaks,

@@ -213,6 +213,18 @@ class ChainState:
                 found |= self.conflicts(coin.txid, view, through_mined=through_mined)
         return found
 
+    def lost_a_block(self, txid: str, view: View) -> bool:
+        """Return whether an ancestor was in a block that a reorg removed, and the node has this no more.
+
+        No block shows that this transaction has become invalid. The daemon finds this in the mempool.
+        """
+        if txid in view.places or txid in view.mempool:
+            return False
+        return any(
+            ancestor in self._ever_mined and ancestor not in view.places
+            for ancestor in self.lineage(txid) - {txid}
+        )
+
     def are_rivals(self, one: str, other: str) -> bool:
         """Return whether two different transactions spend a common outpoint."""
         mine, theirs = self.transactions[one].coins, self.transactions[other].coins

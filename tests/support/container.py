@@ -16,7 +16,7 @@ from typing import Any
 from regtest.child import end_with_parent
 
 BUILDAH = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 
 
 class Image:

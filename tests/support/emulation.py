@@ -10,6 +10,12 @@ from pathlib import Path
 ARM64 = "arm64"
 """Debian's name of the architecture. The kernel's name is aarch64."""
 
+ARCHITECTURE = os.environ.get("DEB_ARCH") or (ARM64 if os.uname().machine == "aarch64" else "amd64")
+"""The architecture of the package and of the image under test: this machine's, or the variable's."""
+
+FOREIGN = None if (ARCHITECTURE == ARM64) == (os.uname().machine == "aarch64") else ARCHITECTURE
+"""The same if it is not this machine's."""
+
 _REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 _NAME = "nodetill-aarch64"
 # The beginning of an ELF file for little-endian aarch64, and the bits of it that count.
@@ -21,9 +27,12 @@ _FLAGS = "FP"
 
 
 @contextmanager
-def emulated_arm64() -> Iterator[None]:
-    """Let this machine start programs for 64-bit ARM. The kernel starts qemu for each of them."""
-    if os.uname().machine == "aarch64":
+def emulated(architecture: str) -> Iterator[None]:
+    """Let this machine start programs for 64-bit ARM, if this is the architecture.
+
+    The kernel starts qemu for each of them.
+    """
+    if architecture != ARM64 or os.uname().machine == "aarch64":
         yield
         return
     assert os.geteuid() == 0, "only root can register an emulator"

@@ -34,7 +34,7 @@ class TrackedRequest:
 
     payment_id: int
     script: bytes
-    standing: LastKnownState = field(default_factory=LastKnownState)
+    last_known_state: LastKnownState = field(default_factory=LastKnownState)
     seen_at: dict[tuple[str, int], datetime] = field(default_factory=dict)
     since: dict[tuple[str, int], datetime] = field(default_factory=dict)
     live: set[tuple[str, int]] = field(default_factory=set)
@@ -174,10 +174,10 @@ def _status_differences(
 ) -> Iterator[str]:
     wanted = expected_status(
         row.terms,
-        [output.receipt for output in outputs],
+        [output.received_output for output in outputs],
         tip_height=view.tip.height,
         as_of=now,
-        was_confirmed=request.standing.status is Status.CONFIRMED,
+        was_confirmed=request.last_known_state.status is Status.CONFIRMED,
     )
     pairs = {
         "status": (wanted.status, row.status),
@@ -205,25 +205,38 @@ def remove_absent(request: TrackedRequest, world: ChainState, view: View) -> Non
     request.steady &= in_chain | {outpoint for outpoint in paid if outpoint[0] in view.mempool}
 
 
-def event_faults(request: TrackedRequest, view: View, now: datetime, *, is_exact: bool) -> list[str]:
-    """Return the events since the last `settle` that are missing, wrong or in a wrong order."""
+def event_faults(
+    request: TrackedRequest, world: ChainState, view: View, now: datetime, *, is_exact: bool
+) -> list[str]:
+    """Return the events since the last `settle` that are missing, wrong or in a wrong order.
+
+    An output whose ancestor lost its block is found to be gone after the blocks, so there may be an event
+    between the two.
+    """
     row = request.row()
     all_events = events_of(row)
     faults = [*_order_faults(all_events), *_false_alarms(request, row, view, now)]
-    if is_exact:
-        outputs = outputs_at(row.address_id)
+    outputs = outputs_at(row.address_id)
+    if is_exact and not any(world.lost_a_block(output.txid, view) for output in outputs):
         after = assess(
             row.terms,
-            [output.receipt for output in outputs],
+            [output.received_output for output in outputs],
             tip_height=view.tip.height,
             as_of=now,
-            was_confirmed=request.standing.status is Status.CONFIRMED,
+            was_confirmed=request.last_known_state.status is Status.CONFIRMED,
         )
-        has_new_part = _has_new_part(outputs, all_events[: request.event_count])
-        wanted = [event.value for event in events_between(request.standing, after, has_new_part=has_new_part)]
+        has_unreported_output = _has_unreported_output(outputs, all_events[: request.event_count])
+        wanted = [
+            event.value
+            for event in events_between(
+                request.last_known_state, after, has_unreported_output=has_unreported_output
+            )
+        ]
         events = [event.type for event in all_events[request.event_count :]]
         if events != wanted:
-            faults.append(f"{row.reference}: events {events}, expected {wanted}; before: {request.standing}")
+            faults.append(
+                f"{row.reference}: events {events}, expected {wanted}; before: {request.last_known_state}"
+            )
     return faults
 
 
@@ -233,11 +246,11 @@ def _false_alarms(request: TrackedRequest, row: PaymentRequest, view: View, now:
     if EventType.REVERTED not in events:
         return
     is_confirmed_first = EventType.CONFIRMED in events[: events.index(EventType.REVERTED)]
-    was_confirmed = request.standing.status is Status.CONFIRMED or is_confirmed_first
+    was_confirmed = request.last_known_state.status is Status.CONFIRMED or is_confirmed_first
     is_enough = [
         expected_status(
             row.terms,
-            [o.receipt for o in outputs_at(row.address_id) if (o.txid, o.vout) in outpoints],
+            [o.received_output for o in outputs_at(row.address_id) if (o.txid, o.vout) in outpoints],
             tip_height=view.tip.height,
             as_of=now,
             was_confirmed=was_confirmed,
@@ -250,16 +263,18 @@ def _false_alarms(request: TrackedRequest, row: PaymentRequest, view: View, now:
         yield f"{row.reference}: events {events}, though its money was live all the time"
 
 
-def _has_new_part(outputs: Iterable[Output], events: list[Event]) -> bool:
+def _has_unreported_output(outputs: Iterable[Output], events: list[Event]) -> bool:
     """Return whether a live output is missing from the last event's document."""
     parts = [(part["txid"], part["vout"]) for event in events[-1:] for part in event.payload["transactions"]]
-    return any(output.receipt.is_live and (output.txid, output.vout) not in parts for output in outputs)
+    return any(
+        output.received_output.is_live and (output.txid, output.vout) not in parts for output in outputs
+    )
 
 
 def keep_state(request: TrackedRequest, world: ChainState, view: View) -> None:
     """Keep the stored state, from which the next `settle` compares."""
     row = request.row()
-    request.standing = row.standing
+    request.last_known_state = row.last_known_state
     request.event_count = len(events_of(row))
     request.was_closed |= row.closed_at is not None
     request.seen_at = {(o.txid, o.vout): o.first_seen_at for o in outputs_at(row.address_id)}

@@ -50,9 +50,9 @@ def paid(
     return ReceivedOutput(txid, 0, amount_sats, at, since or at, height, is_coinbase=is_coinbase)
 
 
-def gone(receipt: ReceivedOutput) -> ReceivedOutput:
+def gone(output: ReceivedOutput) -> ReceivedOutput:
     """Return the output after it was replaced or dropped."""
-    return replace(receipt, block_height=None, is_live=False)
+    return replace(output, block_height=None, is_live=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ class Facts:
     """The arguments of `payments.status.assess`."""
 
     terms: Terms
-    receipts: tuple[ReceivedOutput, ...]
+    outputs: tuple[ReceivedOutput, ...]
     tip_height: int = TIP
     as_of: datetime = BEFORE_EXPIRY
 
     def assess(self, was_confirmed: bool = False) -> Assessment:
         return assess(
             self.terms,
-            self.receipts,
+            self.outputs,
             tip_height=self.tip_height,
             as_of=self.as_of,
             was_confirmed=was_confirmed,
@@ -83,13 +83,13 @@ class RequestHistory:
 
     def __init__(self, terms: Terms = TERMS) -> None:
         self.terms = terms
-        self.standing = LastKnownState()
+        self.last_known_state = LastKnownState()
         self.events: list[EventType] = []
         self.reported_parts: set[tuple[str, int]] = set()
 
     def now(
         self,
-        *receipts: ReceivedOutput,
+        *outputs: ReceivedOutput,
         as_of: datetime = BEFORE_EXPIRY,
         tip: int = TIP,
         accepted: bool = False,
@@ -98,25 +98,29 @@ class RequestHistory:
         if accepted:
             self.terms = replace(self.terms, is_late_accepted=True)
         return tuple(
-            event.removeprefix("payment.") for event in self.assess_next(self.facts(receipts, as_of, tip))
+            event.removeprefix("payment.") for event in self.assess_next(self.facts(outputs, as_of, tip))
         )
 
-    def facts(self, receipts: tuple[ReceivedOutput, ...], as_of: datetime, tip: int) -> Facts:
+    def facts(self, outputs: tuple[ReceivedOutput, ...], as_of: datetime, tip: int) -> Facts:
         """Return facts with this request's terms."""
-        return Facts(self.terms, receipts, tip, as_of)
+        return Facts(self.terms, outputs, tip, as_of)
 
     def assess_next(self, facts: Facts) -> tuple[EventType, ...]:
         """Assess facts as the daemon does, and return the new events."""
-        assessment = facts.assess(was_confirmed=self.standing.status is Status.CONFIRMED)
-        parts = {(receipt.txid, receipt.vout): receipt.is_live for receipt in facts.receipts}
-        has_new_part = any(is_live and part not in self.reported_parts for part, is_live in parts.items())
-        events = events_between(self.standing, assessment, has_new_part=has_new_part)
-        self.standing = LastKnownState(
+        assessment = facts.assess(was_confirmed=self.last_known_state.status is Status.CONFIRMED)
+        parts = {(output.txid, output.vout): output.is_live for output in facts.outputs}
+        has_unreported_output = any(
+            is_live and part not in self.reported_parts for part, is_live in parts.items()
+        )
+        events = events_between(
+            self.last_known_state, assessment, has_unreported_output=has_unreported_output
+        )
+        self.last_known_state = LastKnownState(
             status=assessment.status,
             is_late=assessment.is_late,
             is_closed=assessment.is_closed,
             received_sats=assessment.received_sats,
-            notified_sats=assessment.received_sats if events else self.standing.notified_sats,
+            notified_sats=assessment.received_sats if events else self.last_known_state.notified_sats,
         )
         self.reported_parts = set(parts) if events else self.reported_parts
         self.events.extend(events)
@@ -148,15 +152,15 @@ def any_terms(draw: st.DrawFn) -> Terms:
 def any_receipts(draw: st.DrawFn) -> tuple[ReceivedOutput, ...]:
     """Draw up to five distinct outputs, some of one transaction."""
     places = draw(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), unique=True, max_size=5))
-    receipts = []
+    outputs = []
     for txid, vout in places:
         is_live = draw(st.sampled_from([True, True, True, False]))
         depth = draw(depths) if is_live else 0
         since = draw(st.none() | moments)
-        receipt = paid(draw(amounts), depth=depth, at=draw(moments), since=since, txid=txid)
+        output = paid(draw(amounts), depth=depth, at=draw(moments), since=since, txid=txid)
         is_coinbase = depth > 0 and draw(st.sampled_from([False, False, False, True]))
-        receipts.append(replace(receipt, vout=vout, is_live=is_live, is_coinbase=is_coinbase))
-    return tuple(receipts)
+        outputs.append(replace(output, vout=vout, is_live=is_live, is_coinbase=is_coinbase))
+    return tuple(outputs)
 
 
 @st.composite

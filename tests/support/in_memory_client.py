@@ -32,11 +32,16 @@ class InMemoryRpc(Rpc):
             raise RpcError(problem.code, problem.message) from problem
 
     def batch(
-        self, method: str, calls: Sequence[Sequence[Any]], *, absent: int | None = None, wallet: bool = False
+        self,
+        method: str,
+        calls: Sequence[Sequence[Any]],
+        *,
+        none_on_code: int | None = None,
+        wallet: bool = False,
     ) -> list[Any]:
-        if absent is None:
+        if none_on_code is None:
             return [self.call(method, *call, wallet=wallet) for call in calls]
-        return [self.call_or_none(method, *call, absent=absent, wallet=wallet) for call in calls]
+        return [self.call_or_none(method, *call, none_on_code=none_on_code, wallet=wallet) for call in calls]
 
 
 class InMemoryFeed:

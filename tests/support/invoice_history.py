@@ -17,7 +17,7 @@ from tests.support.facts import EXPIRES, TERMS, TIP
 CREATED = EXPIRES - timedelta(minutes=15)
 
 
-def invoice_facts(**values: Any) -> InvoiceFacts:
+def example_facts(**values: Any) -> InvoiceFacts:
     """Return the facts of a new invoice of 100 sats, with these values."""
     usual: dict[str, Any] = {
         "invoice_id": "PR-1",
@@ -42,7 +42,7 @@ class InvoiceHistory:
 
     def __init__(self, terms: Terms = TERMS, *, is_reported: bool = True) -> None:
         self.outputs: dict[str, ReceivedOutput] = {}
-        self.facts = invoice_facts(terms=terms)
+        self.facts = example_facts(terms=terms)
         self.reported: Reported | None = None
         self.events: list[Body] = []
         self.now = CREATED

@@ -7,7 +7,7 @@ from models.outbox import Message
 from models.output import outputs_at
 from models.payment import PaymentRequest
 from payments.greenfield.events import Body, Reported, events_since
-from payments.greenfield.facts import facts_of
+from payments.greenfield.facts import invoice_facts
 
 
 def order_faults(events: Sequence[Body]) -> Iterator[str]:
@@ -48,8 +48,8 @@ def stored_events(payment: PaymentRequest) -> list[Body]:
 
 def unreported(payment: PaymentRequest, tip_height: int, now: datetime) -> list[str]:
     """Return the types of the events that the facts require and that are not yet stored."""
-    receipts = [output.receipt for output in outputs_at(payment.address_id)]
-    facts = facts_of(payment, "", receipts, tip_height=tip_height)
+    received = [output.received_output for output in outputs_at(payment.address_id)]
+    facts = invoice_facts(payment, "", received, tip_height=tip_height)
     reported = Reported.from_document(payment.invoice_reported)
     events, _ = events_since(facts, reported, now)
     return [] if reported is None else [event["type"] for event in events]

@@ -144,7 +144,7 @@ class KillScenario:
         are_all_stored = daemon.work_until(lambda: not self._missing_addresses(), STEP_SECONDS)
         assert are_all_stored, f"not in the table: {self._missing_addresses()}; the log:\n{daemon.words()}"
         view, now = stage.world.view(), datetime.now(UTC)
-        faults = [f for a in stage.requests for f in event_faults(a, view, now, is_exact=False)]
+        faults = [f for a in stage.requests for f in event_faults(a, stage.world, view, now, is_exact=False)]
         faults += [f for a in stage.requests for f in delivery_faults(a, self)]
         assert not faults, stage.report(faults)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from models.daemon_status import daemon_report
 from models.db.connection import disconnect
 from models.db.schema import open_database
-from regtest.client import Answer, Client
+from regtest.client import ApiResponse, Client
 from regtest.installation import Installation
 from regtest.node import RegtestNode
 from regtest.process import ProcessError, StartPython
@@ -47,7 +47,7 @@ class Merchant:
         if has_wallet:
             # The last argument is load_on_startup: bitcoind loads the wallet again after a restart.
             self.node.rpc("createwallet", self.wallet, False, False, "", False, True, True)
-        added = self.installation.managed("seller", "add", SELLER)
+        added = self.installation.manage_json("seller", "add", SELLER)
         self.client.api_key, self.webhook_secret = added["api_key"], added["webhook_secret"]
         self.daemon.start()
         self.web.start()
@@ -67,7 +67,7 @@ class Merchant:
         answer = self.wait(lambda: self._created(body), "answer a request from the pool")
         return Order(self, answer.document)
 
-    def _created(self, body: dict[str, Any]) -> Answer | None:
+    def _created(self, body: dict[str, Any]) -> ApiResponse | None:
         """Return None while the pool of addresses is empty, as after a start or after many tests."""
         answer = self.client.post("/api/v1/payments", body)
         if answer.status == 503:
@@ -82,7 +82,7 @@ class Merchant:
 
     # The operator
 
-    def health(self) -> Answer:
+    def health(self) -> ApiResponse:
         return self.client.get("/health")
 
     def problems(self) -> list[str]:

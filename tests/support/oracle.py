@@ -31,10 +31,10 @@ class ExpectedStatus:
 
 
 def expected_status(
-    terms: Terms, receipts: Sequence[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
+    terms: Terms, outputs: Sequence[ReceivedOutput], *, tip_height: int, as_of: datetime, was_confirmed: bool
 ) -> ExpectedStatus:
     """Return the status of a request and the fields that belong to it."""
-    live = _distinct_live(receipts)
+    live = _distinct_live(outputs)
     counted = [r for r in live if _counts(terms, r)]
     covered = _pays(terms, counted)
     confirmations = _confirmations(terms, counted, tip_height)
@@ -54,42 +54,42 @@ def expected_status(
     )
 
 
-def depth(receipt: ReceivedOutput, tip_height: int) -> int:
+def depth(output: ReceivedOutput, tip_height: int) -> int:
     """Return the confirmations: 1 in the block at the tip, 0 in the mempool."""
-    if receipt.block_height is None:
+    if output.block_height is None:
         return 0
     confirmations = 0
-    for height in range(receipt.block_height, tip_height + 1):
+    for height in range(output.block_height, tip_height + 1):
         assert height <= tip_height
         confirmations += 1
     return confirmations
 
 
-def _distinct_live(receipts: Sequence[ReceivedOutput]) -> list[ReceivedOutput]:
+def _distinct_live(outputs: Sequence[ReceivedOutput]) -> list[ReceivedOutput]:
     distinct: list[ReceivedOutput] = []
-    for receipt in receipts:
-        if receipt.is_live and receipt.amount_sats > 0 and receipt not in distinct:
-            distinct.append(receipt)
+    for output in outputs:
+        if output.is_live and output.amount_sats > 0 and output not in distinct:
+            distinct.append(output)
     return distinct
 
 
-def _counts(terms: Terms, receipt: ReceivedOutput) -> bool:
-    in_time = receipt.present_since <= terms.expires_at
+def _counts(terms: Terms, output: ReceivedOutput) -> bool:
+    in_time = output.present_since <= terms.expires_at
     in_time_by_policy = (
-        terms.late_accepted_until is not None and receipt.present_since <= terms.late_accepted_until
+        terms.late_accepted_until is not None and output.present_since <= terms.late_accepted_until
     )
     return in_time or in_time_by_policy or terms.is_late_accepted
 
 
-def _sum(receipts: Sequence[ReceivedOutput]) -> int:
+def _sum(outputs: Sequence[ReceivedOutput]) -> int:
     total = 0
-    for receipt in receipts:
-        total = total + receipt.amount_sats
+    for output in outputs:
+        total = total + output.amount_sats
     return total
 
 
-def _pays(terms: Terms, receipts: Sequence[ReceivedOutput]) -> bool:
-    sats = _sum(receipts)
+def _pays(terms: Terms, outputs: Sequence[ReceivedOutput]) -> bool:
+    sats = _sum(outputs)
     return sats > 0 and sats + terms.tolerance_sats >= terms.amount_sats
 
 
@@ -109,10 +109,10 @@ def _confirmations(terms: Terms, counted: Sequence[ReceivedOutput], tip_height: 
     return answer
 
 
-def _is_mature(terms: Terms, receipt: ReceivedOutput, tip_height: int) -> bool:
+def _is_mature(terms: Terms, output: ReceivedOutput, tip_height: int) -> bool:
     """Return whether an output counts as confirmed at this tip; a coinbase output needs a depth of 100."""
-    confirmations = depth(receipt, tip_height)
-    return confirmations >= terms.confirmations_required and (not receipt.is_coinbase or confirmations >= 100)
+    confirmations = depth(output, tip_height)
+    return confirmations >= terms.confirmations_required and (not output.is_coinbase or confirmations >= 100)
 
 
 def _only_row_that_holds(

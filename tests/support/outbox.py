@@ -113,7 +113,7 @@ class Outbox:
         quiet_turns = 0
         while quiet_turns < 2:
             before = self._activity()
-            self.worker.take_turn()
+            self.worker.run_once()
             quiet_turns = quiet_turns + 1 if self._activity() == before else 0
 
     def _activity(self) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from models.decision import DecidedBy
 from models.outbox import Event, Message
 from models.output import outputs_at
 from models.webhook import BTCPAY, add_webhook, webhooks_for
-from payments.greenfield.facts import facts_of
+from payments.greenfield.facts import invoice_facts
 from payments.greenfield.marking import MarkingError, read_marking
 from tests.support.chain_state import ChainState
 from tests.support.expected_state import (
@@ -151,8 +151,8 @@ class Scenario:
     def mark(self, request: TrackedRequest, status: str) -> None:
         """Mark an invoice by hand as the shop, if that is possible."""
         row = request.row()
-        receipts = [output.receipt for output in outputs_at(row.address_id)]
-        facts = facts_of(row, "", receipts, tip_height=daemon_report().assessed_height)
+        received = [output.received_output for output in outputs_at(row.address_id)]
+        facts = invoice_facts(row, "", received, tip_height=daemon_report().assessed_height)
         with suppress(MarkingError):
             marking = read_marking(facts, status)
             request_marking(row, marking, datetime.now(UTC), database.atomic, DecidedBy.API)
@@ -296,7 +296,7 @@ class Scenario:
         faults = [
             fault
             for request in self.requests
-            for fault in event_faults(request, view, now, is_exact=self._is_exact(request, now))
+            for fault in event_faults(request, self.world, view, now, is_exact=self._is_exact(request, now))
         ]
         faults += [fault for request in self.requests for fault in order_faults(stored_events(request.row()))]
         if faults:

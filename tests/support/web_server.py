@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,10 +26,12 @@ from tests.support.prepared_database import open_prepared
 from web.app import create_app
 from web.greenfield.errors import refusal
 from web.http.server import Server
+from web.http.threads import Threads
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 KEY = "nt_company1"
 TIP = 907_000
+END_SECONDS = 10.0
 SALT = b"the salt of each test shop"
 BODY = {"seller_id": "company1", "amount_fiat": "135.99", "currency": "EUR"}
 
@@ -120,15 +123,16 @@ def open_shop(
 def serving(settings: Settings) -> Iterator[WebServer]:
     """Run a server on the open database inside the `with` block."""
     shop: WebServer
-    server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, disconnect, refusal=refusal)
+    threads = Threads(disconnect)
+    server = Server(create_app(settings, lambda: shop.now), "127.0.0.1", 0, threads, refusal=refusal)
     shop = WebServer(server)
-    thread = threading.Thread(target=server.run)
-    thread.start()
+    threading.Thread(target=server.run).start()
     try:
         yield shop
     finally:
         server.stop()
-        thread.join()
+        # No request is under way. The server itself ends some tenths of a second later, beside the next test.
+        threads.end(time.monotonic() + END_SECONDS)
 
 
 def settings_of(directory: Path, database_url: str) -> Settings:

@@ -50,7 +50,7 @@ def health(port: int) -> int | None:
         connection.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.broad)])
 def test_the_web_server_serves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
     """It creates its database, and ends with exit status 0. Only the owner can read its files."""
     (port,) = free_ports(1)
@@ -66,6 +66,7 @@ def test_the_web_server_serves_and_stops(tmp_path: Path, number: signal.Signals)
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
 
 
+@pytest.mark.broad
 def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
     """The operator may press Ctrl-C twice, and still gets exit status 0."""
     (port,) = free_ports(1)
@@ -77,6 +78,7 @@ def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.broad
 def test_an_idle_connection_does_not_delay_the_end(tmp_path: Path) -> None:
     """This holds for a client that has sent half a request, too."""
     (port,) = free_ports(1)
@@ -92,6 +94,7 @@ def test_an_idle_connection_does_not_delay_the_end(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.broad
 def test_a_used_port_is_reported_in_one_line(tmp_path: Path) -> None:
     """The line names the address and the settings, and the exit status is 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -14,7 +14,7 @@ from models.payment import PaymentRequest, payment_by_idempotency_key
 from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import PaymentForm, read_form
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
 from web.auth.access import check_seller
@@ -22,7 +22,7 @@ from web.http import strict_json
 from web.http.request import Request
 from web.http.responses import Answer, Problem, malformed
 
-_KEY_CHARACTERS = 255
+MAX_KEY_CHARACTERS = 255
 
 
 def create(call: Request) -> Answer:
@@ -38,13 +38,12 @@ def create(call: Request) -> Answer:
     if known is not None:
         return _known_answer(known, call)
     check_request_limits(call.settings, call.now, call.seller.id)
-    terms = agreed_terms(form, call.seller.id, call.settings, call.now)
-    terms |= {"idempotency_key": key, "idempotency_digest": digest}
+    terms = build_terms(form, call.seller.id, call.settings, call.now)
     # This read comes before the transaction, so that a request that is stored needs no further query.
     network = known_network()
     try:
         with call.writers.transaction():
-            payment = store_request(terms)
+            payment = store_request(terms, idempotency_key=key, idempotency_digest=digest)
     except peewee.IntegrityError:
         # Two calls used one key at the same time, and the database accepted only one of them.
         known = _known_request(call, key, digest)
@@ -57,9 +56,9 @@ def create(call: Request) -> Answer:
 
 def _idempotency_key(call: Request) -> str | None:
     key = call.header("Idempotency-Key")
-    is_good = key is None or (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable())
+    is_good = key is None or (0 < len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable())
     if not is_good:
-        raise malformed(f"Idempotency-Key has 1 to {_KEY_CHARACTERS} printable ASCII characters")
+        raise malformed(f"Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} printable ASCII characters")
     return key
 
 

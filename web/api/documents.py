@@ -1,7 +1,6 @@
 """Documents of payment requests, as the API returns them."""
 
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 from config import Settings
 from models.daemon_status import daemon_report
@@ -58,7 +57,7 @@ def _document(
     settings: Settings,
     link_reference: str | None = None,
 ) -> Payment:
-    document = payment_document(
+    return payment_document(
         payment,
         payment.address.address,
         parts,
@@ -67,4 +66,3 @@ def _document(
         public_url=settings.public_url,
         link_reference=link_reference,
     )
-    return cast(Payment, document)

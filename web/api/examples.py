@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from payments.document import payment_document
+from payments.document import PaymentDocument, payment_document
 from payments.network import MAIN
 from payments.notifications import webhook_body
 from payments.status import EventType, Status
@@ -70,7 +70,7 @@ class _Request:
     note: str = CREATE_BODY["note"]
     label: str | None = CREATE_BODY["label"]
     redirect_url: str | None = CREATE_BODY["redirect_url"]
-    metadata: Mapping[str, Any] = field(default_factory=lambda: CREATE_BODY["metadata"])
+    metadata: dict[str, Any] = field(default_factory=lambda: CREATE_BODY["metadata"])
     status: str = Status.NEW.value
     covered_height: int | None = None
     received_sats: int = 0
@@ -96,7 +96,7 @@ class _Output:
     replaced_by: str | None = None
 
 
-def new_payment(public_url: str) -> dict[str, Any]:
+def new_payment(public_url: str) -> PaymentDocument:
     """Return the response to `CREATE_BODY`."""
     return payment_document(
         _Request(), ADDRESS, (), tip_height=_TIP_HEIGHT, public_url=public_url, network=MAIN

@@ -1,4 +1,8 @@
-"""Schemas of the responses about payment links."""
+"""Schemas of the responses about payment links.
+
+`payments.link_document` builds `PaymentLink` without these descriptions. mypy compares the fields and their
+types.
+"""
 
 from typing import Annotated
 

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import PlainValidator
 
 from config import Settings
 from models.daemon_status import known_network
-from models.db.connection import fetch_all, get_row, snapshot
-from models.link import Link, link_by_reference
-from models.queries.links import facts_of
+from models.db.connection import get_row, snapshot
+from models.link import LINK_REFERENCE, Link, link_by_reference
+from models.queries.links import link_facts, newest_links
 from web.api.forms import Form, read_form
 from web.api.link_forms import LinkForm
 from web.api.link_schemas import LinkList, PaymentLink
 from web.api.new_link import end_link, log_link, make_link
-from web.api.payment_list import DEFAULT_LIMIT, LINK_REFERENCE, MOST_LIMIT, described, read_limit
+from web.api.payment_list import DEFAULT_LIMIT, MOST_LIMIT, described, read_limit
 from web.auth.access import check_seller
 from web.http.etag import revalidated
 from web.http.request import Request
@@ -96,20 +96,12 @@ def links_page(filters: LinkFilters, seller_id: str | None = None) -> tuple[list
 
     Raise Problem 422 for an invalid cursor.
     """
-    conditions = ["TRUE"]
-    parameters: list[str | int] = []
-    if seller_id is not None:
-        conditions.append("seller_id = ?")
-        parameters.append(seller_id)
+    last = None
     if filters.cursor is not None:
         last = link_by_reference(filters.cursor, seller_id)
         if last is None:
             raise invalid([FieldError("cursor", "is not a cursor of this list")])
-        conditions.append("id < ?")
-        parameters.append(last.id)
-    # The text contains only constants of this function.
-    query = f"SELECT * FROM link WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?"  # noqa: S608
-    found = fetch_all(Link, query, *parameters, filters.limit + 1)
+    found = newest_links(filters.limit + 1, seller_id, last)
     page = found[: filters.limit]
     return page, page[-1].reference if len(found) > len(page) else None
 
@@ -127,7 +119,4 @@ def stored_link_document(link: Link, settings: Settings, now: datetime) -> Payme
 def documents_of_links(links: Sequence[Link], settings: Settings, now: datetime) -> list[PaymentLink]:
     """Return the documents in the given order. Must run in the snapshot that read the links."""
     network, public_url = known_network(), settings.public_url
-    return [
-        cast(PaymentLink, facts_of(link).document(now, network=network, public_url=public_url))
-        for link in links
-    ]
+    return [link_facts(link).document(now, network=network, public_url=public_url) for link in links]

@@ -19,6 +19,8 @@ class Meaning:
     action: str
 
 
+_DELIVER = "Deliver. A request of an invoice link can be a part, so wait for `link.paid`."
+
 STATUS_MEANINGS: Mapping[Status, Meaning] = MappingProxyType(
     {
         Status.NEW: Meaning("No money has come.", "Wait."),
@@ -28,7 +30,7 @@ STATUS_MEANINGS: Mapping[Status, Meaning] = MappingProxyType(
             "Thank the customer. **Hand nothing over**, because a double-spend can take it back.",
         ),
         Status.CONFIRMING: Meaning("The payment is in a block, `confirmations` deep.", "Wait."),
-        Status.CONFIRMED: Meaning("The payment is as deep as `confirmations_required`.", "Deliver."),
+        Status.CONFIRMED: Meaning("The payment is as deep as `confirmations_required`.", _DELIVER),
         Status.EXPIRED: Meaning(
             "The price held until `expires_at`, and the amount had not come by then.",
             "If `received_sats` is 0, offer a new request, with a new key (`order-4711-2`). Otherwise ask "
@@ -70,7 +72,7 @@ EVENT_MEANINGS: Mapping[EventType, Meaning] = MappingProxyType(
     {
         EventType.UNDERPAID: Meaning("A part of the amount has come, or a further part.", "Show the rest."),
         EventType.RECEIVED: Meaning("The whole amount has come.", "Thank the customer. Hand nothing over."),
-        EventType.CONFIRMED: Meaning("The payment has the confirmations that it needs.", "Deliver."),
+        EventType.CONFIRMED: Meaning("The payment has the confirmations that it needs.", _DELIVER),
         EventType.EXPIRED: Meaning(
             "The price has expired, and the amount had not come.", "Act as the status `expired` describes."
         ),

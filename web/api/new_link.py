@@ -11,10 +11,9 @@ import structlog
 
 from config import Settings
 from models.command import add_cancellation
-from models.db.connection import insert, new_row
 from models.link import Link, close_link, take_turn
 from models.queries.links import waiting_requests
-from payments.money import DUST_LIMIT_SATS, MAX_MONEY_SATS, fiat_to_sats, to_plain
+from payments.money import amount_obstacle, fiat_to_sats, to_plain
 from web.api.link_forms import LinkForm
 from web.api.new_request import new_reference
 from web.api.pricing import price_now
@@ -41,8 +40,7 @@ def make_link(
     Raise peewee.IntegrityError if there is a link with this `reference`.
     """
     _check_amounts(form, settings, now)
-    link = new_row(
-        Link,
+    link = Link(
         reference=reference or new_reference("LK"),
         seller=seller_id,
         title=form.title,
@@ -63,7 +61,7 @@ def make_link(
         created_at=now,
     )
     with transaction():
-        link.id = insert(Link, **link.__data__)
+        link.save()
     return link
 
 
@@ -100,19 +98,11 @@ def _check_amounts(form: LinkForm, settings: Settings, now: datetime) -> None:
     for name in ("amount_fiat", "maximum", "suggested"):
         value = getattr(form, name)
         for amount in [] if value is None else value if isinstance(value, list) else [value]:
-            message = _obstacle(fiat_to_sats(amount, price))
-            if message is not None:
-                errors.append(FieldError(name, message))
+            obstacle = amount_obstacle(fiat_to_sats(amount, price))
+            if obstacle is not None:
+                errors.append(FieldError(name, obstacle))
     if errors:
         raise invalid(errors)
-
-
-def _obstacle(amount_sats: int) -> str | None:
-    if amount_sats < DUST_LIMIT_SATS:
-        return f"is {amount_sats} sats now; the network relays no payment below {DUST_LIMIT_SATS} sats"
-    if amount_sats > MAX_MONEY_SATS:
-        return "is more than 21 million bitcoin now; there will never be more"
-    return None
 
 
 def _plain(amount: Decimal | None) -> str | None:

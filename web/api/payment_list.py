@@ -1,25 +1,18 @@
 """Pages of payment requests, newest first, for a seller or for the operator."""
 
 import re
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from http import HTTPStatus
-from operator import or_
-from types import MappingProxyType
 from typing import Annotated, Any
 
-import peewee
-from peewee import SQL
 from pydantic import Field, PlainValidator
 
-from models.address import Address
-from models.db.connection import database, is_sqlite, with_paramstyle
-from models.output import Output
-from models.payment import PaymentRequest, payment_by_reference
-from models.queries.attention import DECIDED, UNDERWAY, ActionNeeded, needs_action
+from models.link import LINK_REFERENCE
+from models.payment import PAYMENT_REFERENCE, PaymentRequest, payment_by_reference
+from models.queries.attention import ActionNeeded
+from models.queries.payment_search import PaymentSearch, match_count, newest, next_newer
 from models.seller import SELLER_ID
 from payments.money import currency_codes, is_currency
 from payments.status import Status
@@ -35,9 +28,6 @@ _QUERY_CHARACTERS = 100
 
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NAME = re.compile("[A-Za-z0-9-]+", re.ASCII)
-_REFERENCE = re.compile(r"PR-[A-Za-z0-9]{22}")
-LINK_REFERENCE = re.compile(r"LK-[A-Za-z0-9]{22}")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -112,7 +102,7 @@ def _link(text: str) -> str:
 
 
 def _cursor(text: str) -> str:
-    if not _REFERENCE.fullmatch(text):
+    if not PAYMENT_REFERENCE.fullmatch(text):
         raise ValueError("is not a cursor of this list")
     return text
 
@@ -166,8 +156,20 @@ class Filters(Form):
     cursor: Annotated[
         str | None,
         PlainValidator(_cursor),
-        described("`next_cursor` of the previous page", pattern=f"^{_REFERENCE.pattern}$"),
+        described("`next_cursor` of the previous page", pattern=f"^{PAYMENT_REFERENCE.pattern}$"),
     ] = None
+
+    def search(self, seller_id: str | None = None) -> PaymentSearch:
+        """Return the search for the requests of one seller, or of all."""
+        return PaymentSearch(
+            seller_id=seller_id,
+            status=self.status,
+            currency=self.currency,
+            created_after=self.created_after,
+            created_before=self.created_before,
+            link_id=self.link_id,
+            text=self.q,
+        )
 
 
 class OperatorFilters(Filters):
@@ -179,6 +181,10 @@ class OperatorFilters(Filters):
     created_after: Annotated[datetime | None, PlainValidator(_day)] = None
     created_before: Annotated[datetime | None, PlainValidator(_day_after)] = None
     newer: Annotated[str | None, PlainValidator(_cursor)] = None
+
+    def search(self, seller_id: str | None = None) -> PaymentSearch:
+        """Return the search for the requests of the seller that the filters name, or of all."""
+        return replace(super().search(seller_id or self.seller), needs=self.needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +211,17 @@ def page_of(filters: Filters, seller_id: str | None = None) -> tuple[list[Paymen
 
     Raise Problem 422 for an invalid cursor.
     """
-    page = list(newest(filters, seller_id).limit(filters.limit + 1))
+    last = _request_at(filters.cursor, "cursor", seller_id)
+    page = newest(filters.search(seller_id), filters.limit + 1, last)
     return page[: filters.limit], page[filters.limit - 1].reference if len(page) > filters.limit else None
 
 
 def operator_page_of(filters: OperatorFilters) -> Page:
     """Return the page after `cursor`, or the page before `newer`. Raise Problem 422 for a wrong cursor."""
-    if filters.newer is not None:
+    first = _request_at(filters.newer, "newer")
+    if first is not None:
         limit = filters.limit
-        rows = list(_newer_than(filters, filters.newer).limit(limit + 1))
+        rows = next_newer(filters.search(), limit + 1, first)
         if len(rows) > limit:
             shown = rows[:limit][::-1]
             return Page(shown, shown[-1].reference, shown[0].reference)
@@ -223,132 +231,19 @@ def operator_page_of(filters: OperatorFilters) -> Page:
     return Page(shown, older, shown[0].reference if filters.cursor is not None and shown else None)
 
 
-def count_of(filters: OperatorFilters, most: int) -> int | None:
-    """Return the number of matching requests, at most `most`, or None for a search, which is too slow."""
-    if filters.q is not None:
-        return None
-    query = PaymentRequest.select(PaymentRequest.id)
-    for condition in _conditions(filters):
-        query = query.where(condition)
-    return int(query.limit(most).count(database))
+def count_of(filters: OperatorFilters, limit: int) -> int | None:
+    """Return the number of matching requests, at most `limit`, or None for a search, which is too slow."""
+    return match_count(filters.search(), limit) if filters.q is None else None
 
 
-def _newer_than(filters: OperatorFilters, cursor: str) -> Any:
-    """Return the query for the matching requests that are newer than the cursor, oldest first."""
-    first = payment_by_reference(cursor)
-    if first is None:
-        raise invalid([FieldError("newer", "is not a cursor of this list")])
-    created_at = PaymentRequest.created_at
-    is_newer = (created_at >= first.created_at) & (
-        (created_at > first.created_at) | (PaymentRequest.id > first.id)
-    )
-    query = newest(filters.model_copy(update={"cursor": None})).where(is_newer)
-    return query.order_by(created_at, PaymentRequest.id)
-
-
-def newest(filters: Filters, seller_id: str | None = None) -> Any:
-    """Return the query for all matching requests, newest first, of one seller or of all."""
-    query = PaymentRequest.select(PaymentRequest, Address).join(Address)
-    for condition in _conditions(filters):
-        query = query.where(condition)
-    if seller_id is not None:
-        query = query.where(PaymentRequest.seller == seller_id)
-    if filters.cursor is not None:
-        query = query.where(_older_than(filters.cursor, seller_id))
-    return query.order_by(PaymentRequest.created_at.desc(), PaymentRequest.id.desc())
-
-
-def _conditions(filters: Filters) -> list[Any]:
-    given = ((condition, getattr(filters, name, None)) for name, condition in _CONDITIONS.items())
-    return [condition(value) for condition, value in given if value is not None]
-
-
-def _older_than(cursor: str, seller_id: str | None) -> Any:
-    """Return the condition for requests older than the cursor. Raise Problem 422.
+def _request_at(cursor: str | None, name: str, seller_id: str | None = None) -> PaymentRequest | None:
+    """Return the request that a cursor names, or None without a cursor. Raise Problem 422 for a wrong cursor.
 
     A cursor is the last request of the previous page, so it does not reveal the number of other requests.
     """
-    last = payment_by_reference(cursor, seller_id)
-    if last is None:
-        raise invalid([FieldError("cursor", "is not a cursor of this list")])
-    created_at = PaymentRequest.created_at
-    return (created_at <= last.created_at) & ((created_at < last.created_at) | (PaymentRequest.id < last.id))
-
-
-def matches(text: str) -> Any:
-    """Search each kind of id by its own index. Other text can only be in an order id or in a note."""
-    condition = is_in(text, PaymentRequest.order_id, PaymentRequest.note)
-    if not _NAME.fullmatch(text):
-        return condition
-    if "PR-".startswith(text[:3].upper()):
-        condition |= PaymentRequest.id.in_(_ids_like(text))
-    # QR codes contain bech32 addresses in capitals, which are equivalent (BIP173).
-    addresses = Address.select(Address.id).where(Address.address.in_((text, text.lower())))
-    paid = Output.select(Output.address).where(Output.txid == text.lower())
-    at_address = PaymentRequest.select(PaymentRequest.id).where(
-        PaymentRequest.address.in_(addresses) | PaymentRequest.address.in_(paid)
-    )
-    return condition | PaymentRequest.id.in_(at_address)
-
-
-def is_in(text: str, *columns: Any) -> Any:
-    """Search columns without regard to case. LIKE compares at each position, so it is slower."""
-    find = peewee.fn.instr if is_sqlite() else peewee.fn.strpos
-    # lower() changes only ASCII letters in SQLite, and in PostgreSQL with the locale C.
-    spellings = (text, text.lower(), text.upper(), text.capitalize())
-    wanted = sorted({_ascii_lower(each) for each in spellings})
-    found = [find(peewee.fn.lower(column), each) > 0 for column in columns for each in wanted]
-    return reduce(or_, found)
-
-
-def _ascii_lower(text: str) -> str:
-    return text.encode().lower().decode()
-
-
-def _ids_like(text: str) -> Any:
-    """Find a whole id by its index. The search for the beginning of an id reads all ids."""
-    reference = PaymentRequest.reference
-    is_like = reference == text if _REFERENCE.fullmatch(text) else reference.startswith(text)
-    return PaymentRequest.select(PaymentRequest.id).where(is_like)
-
-
-def _has_status(status: str) -> Any:
-    """Return the condition for a status.
-
-    Open requests are few, so they use a partial index. A closed status is common, so the condition excludes
-    the other statuses, and the planner then chooses no unsuitable index.
-    """
-    if status not in DECIDED:
-        underway = PaymentRequest.select(PaymentRequest.id).where(UNDERWAY, PaymentRequest.status == status)
-        return PaymentRequest.id.in_(underway)
-    return PaymentRequest.status.not_in([other for other in Status if other != status])
-
-
-def _is_of_link(reference: str) -> Any:
-    """Return the condition for a link. Its text is that of the index payment_link."""
-    of_link = "link_id = (SELECT id FROM link WHERE reference = ?) AND id > 0"
-    found = PaymentRequest.select(PaymentRequest.id).where(SQL(with_paramstyle(of_link), (reference,)))
-    return PaymentRequest.id.in_(found)
-
-
-def _has_currency(code: str) -> Any:
-    """Return the condition for a currency.
-
-    It is no plain column, so the planner does not choose the index of the currencies, in which the requests
-    of all sellers are mixed.
-    """
-    return PaymentRequest.currency.concat("") == code
-
-
-_CONDITIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {
-        "status": _has_status,
-        "currency": _has_currency,
-        "created_after": lambda start: PaymentRequest.created_at >= start,
-        "created_before": lambda end: PaymentRequest.created_at < end,
-        "link_id": _is_of_link,
-        "seller": lambda seller_id: PaymentRequest.seller == seller_id,
-        "needs": lambda need: needs_action(need),
-        "q": matches,
-    }
-)
+    if cursor is None:
+        return None
+    found = payment_by_reference(cursor, seller_id)
+    if found is None:
+        raise invalid([FieldError(name, "is not a cursor of this list")])
+    return found

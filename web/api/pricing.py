@@ -18,7 +18,7 @@ def price_now(currency: str, settings: Settings, now: datetime) -> Price:
     """
     unit = price_of_bitcoin_unit(currency)
     if unit is not None:
-        return Price(currency, unit, sources=("bitcoin",), fetched_at=now, left_out=())
+        return Price(currency, unit, sources=("bitcoin",), fetched_at=now, outliers=())
     named = quotes(currency)
     price = offered_price(named, now, settings.rate_max_age, settings.rate_spread)
     if price is None:

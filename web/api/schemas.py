@@ -1,4 +1,7 @@
-"""Schemas of the responses. Handlers return them, and openapi.py creates the API's description from them."""
+"""Schemas of the responses. Handlers return them, and openapi.py creates the API's description from them.
+
+`payments.document` builds `Payment` without these descriptions. mypy compares the fields and their types.
+"""
 
 from typing import Annotated, Any, Literal, NotRequired
 

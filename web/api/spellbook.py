@@ -10,11 +10,11 @@ import structlog
 
 from models.payment import PaymentRequest, payment_by_reference
 from models.seller import SELLER_ID, Seller, seller_by_id
-from payments.money import DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
+from payments.money import MAX_DIGITS_BEFORE_POINT, ExponentDecimal, currency_exponent, is_currency, to_plain
 from payments.status import Status
 from web.api.documents import document_as_now, document_of_new
 from web.api.forms import OpenPaymentForm, TransactionForm, read_form
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.payments import leave_check
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
@@ -37,7 +37,7 @@ def new_payment(call: Request) -> Content:
     form = read_form(OpenPaymentForm, {**known, **_rounded_amount(known)})
     is_known = _check_may_sell(call, form.seller_id)
     check_request_limits(call.settings, call.now, form.seller_id)
-    terms = agreed_terms(form, form.seller_id, call.settings, call.now)
+    terms = build_terms(form, form.seller_id, call.settings, call.now)
     with call.writers.transaction():
         if not is_known:
             _add_seller(call, form.seller_id)
@@ -77,7 +77,9 @@ def _rounded_amount(body: Mapping[str, Any]) -> dict[str, Decimal]:
     other exponent.
     """
     amount, currency = body.get("amount_fiat"), body.get("currency")
-    if not (isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**DIGITS_BEFORE_POINT):
+    if not (
+        isinstance(amount, Decimal) and is_currency(currency) and 0 < amount < 10**MAX_DIGITS_BEFORE_POINT
+    ):
         return {}
     if isinstance(amount, ExponentDecimal) and not _LEAST_FLOAT <= amount < _MOST_WITH_EXPONENT:
         return {}

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import segno
 
-from models.queries.checkout import checkout_of
 from web.checkout.status import PublicFacts
 from web.checkout.view import View
 from web.html.languages import language_for, languages
@@ -45,7 +44,7 @@ def render(
     Links to the same page in another language keep the parameters `kept`. With `may_return` the page
     redirects a customer who has paid to the shop, if the shop wants this.
     """
-    facts = _facts(call, reference)
+    facts = facts_or_404(call, reference)
     parameters = call.page_parameters()
     language = language_for(call.header("Accept-Language"), parameters.get("lang"), facts.default_language)
     return page(
@@ -68,7 +67,7 @@ def render(
 
 def status(call: Request, reference: str) -> Answer:
     """GET /pay/{id}/status: the fields that the page needs, or 304 if nothing has changed."""
-    return revalidated(call, _facts(call, reference).document)
+    return revalidated(call, facts_or_404(call, reference).document)
 
 
 def qr(call: Request, reference: str) -> Content:
@@ -76,7 +75,7 @@ def qr(call: Request, reference: str) -> Content:
 
     Raise Problem 410 if no amount is payable, so that no code on a shop's page leads to a second payment.
     """
-    uri = _facts(call, reference).qr_uri
+    uri = facts_or_404(call, reference).qr_uri
     if uri is None:
         raise Problem(HTTPStatus.GONE, "nothing-to-pay", "this request has no payable amount any more")
     # A shop may show the code on its own page.
@@ -84,12 +83,12 @@ def qr(call: Request, reference: str) -> Content:
     return Content(HTTPStatus.OK, qr_svg(uri), SVG, headers)
 
 
-def _facts(call: Request, reference: str) -> PublicFacts:
+def facts_or_404(call: Request, reference: str) -> PublicFacts:
     """Return the facts of a request. Raise Problem 404."""
-    payment = checkout_of(reference)
-    if payment is None:
+    facts = PublicFacts.read(reference, call.now)
+    if facts is None:
         raise not_found()
-    return PublicFacts.read(payment, call.now)
+    return facts
 
 
 @lru_cache(MAX_QR_CODES)

@@ -1,16 +1,13 @@
-"""The public fields of a payment request. Anybody with its link may read them.
+"""The public fields of a payment request. Anybody with its link may read them."""
 
-This is a list of the public fields, not a filter of private ones, so a new field stays private.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from models.output import DROPPED, MEMPOOL, MINED, REPLACED
-from models.queries.checkout import Checkout, Part
+from models.queries.checkout import CheckoutOutput, checkout_columns
 from payments.document import depth, payment_uri, timestamp
 from payments.greenfield.facts import Mark
 from payments.greenfield.redirect import filled_in
@@ -19,26 +16,26 @@ from payments.money import DUST_LIMIT_SATS, format_btc
 from payments.status import Status
 from web.api.schemas import CheckoutStatus
 
-_QR_LABEL_CHARACTERS = 60
+MAX_QR_LABEL_CHARACTERS = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublicFacts:
-    """A payment request as its customer sees it.
+    """A payment request as its customer sees it at the time `now`. The other fields are stored.
 
-    `payable_sats` is the amount to send now. It is 0 for a covered and for an expired request. `transactions`
-    has the satoshis of each live transaction by its id. `taken_back` is "replaced" or "dropped" if an
-    uncovered request has lost a transaction, else None, and `lost_txid` is that transaction. `seller_name` is
-    empty if the seller has no name. `payee` is the name that the page shows as the recipient. `thanks` and
-    `is_part` come from `Checkout`. `is_final` means that no further change is expected. `marked` is the
-    shop's mark by hand. `invoice_status` is the status of the same request as a Greenfield invoice.
-    `is_returning` means that the page redirects a customer who has paid to the shop.
+    `assessed_height` is the tip at which its status was computed. `network` is None before the daemon has
+    first reached bitcoind. `seller_name` is empty if the seller has no name. `options` are those of a
+    Greenfield invoice, as the shop sent them. `marked` is the shop's mark by hand. `thanks` is the text of
+    the payment link that made the request, or "". `is_part` means that all of its money counts for a
+    single-use link, whose page requests the rest.
     """
 
+    now: datetime
     reference: str
     network: str | None
     status: Status
-    confirmations: int
+    covered_height: int | None
+    assessed_height: int
     confirmations_required: int
     amount_fiat: str
     currency: str
@@ -47,85 +44,98 @@ class PublicFacts:
     received_sats: int
     due_sats: int
     overpaid_sats: int
-    payable_sats: int
     is_late: bool
-    taken_back: str | None
-    lost_txid: str | None
     txid: str | None
-    transactions: Mapping[str, int]
+    outputs: tuple[CheckoutOutput, ...]
     address: str
     label: str | None
     order_id: str | None
-    payee: str
+    seller_id: str
     seller_name: str
     support: str | None
     expires_at: datetime
     received_at: datetime | None
     confirmed_at: datetime | None
-    redirect_url: str | None
+    own_redirect_url: str | None
     thanks: str
     is_part: bool
-    is_final: bool
+    is_closed: bool
+    was_covered: bool
+    was_confirmed: bool
     marked: Mark | None
-    invoice_status: InvoiceStatus
-    is_returning: bool
-    default_language: str | None
+    options: Mapping[str, Any]
 
     @classmethod
-    def read(cls, payment: Checkout, now: datetime) -> Self:
-        """Return the facts of a stored request."""
-        status = Status(payment.status)
-        mark = None if payment.marked is None else Mark(payment.marked)
-        invoice = invoice_status(
-            status, mark, was_covered=payment.was_covered, was_confirmed=payment.was_confirmed
+    def read(cls, reference: str, now: datetime) -> Self | None:
+        """Return the facts of the stored request with this public identifier, or None."""
+        columns = checkout_columns(reference)
+        return None if columns is None else cls(now=now, **columns)
+
+    @property
+    def confirmations(self) -> int:
+        return depth(self.covered_height, self.assessed_height)
+
+    @property
+    def payable_sats(self) -> int:
+        """The amount to send now. It is 0 for a covered and for an expired request."""
+        is_open = self.status in (Status.NEW, Status.UNDERPAID) and self.marked is None
+        # The network relays no output below the dust limit, so the customer has to pay a little more.
+        return max(self.due_sats, DUST_LIMIT_SATS) if is_open and self.now < self.expires_at else 0
+
+    @property
+    def transactions(self) -> Mapping[str, int]:
+        """The satoshis of each live transaction to the address, by its id."""
+        found: dict[str, int] = {}
+        for output in self.outputs:
+            if output.state in (MEMPOOL, MINED):
+                found[output.txid] = found.get(output.txid, 0) + output.amount_sats
+        return found
+
+    @property
+    def taken_back(self) -> str | None:
+        """`replaced` or `dropped` if an uncovered request has lost a transaction, else None."""
+        lost = self._lost
+        return lost.state if lost else None
+
+    @property
+    def lost_txid(self) -> str | None:
+        """The id of that transaction."""
+        lost = self._lost
+        return lost.txid if lost else None
+
+    @property
+    def payee(self) -> str:
+        """The label, else the name or the id of the seller."""
+        return self.label or self.seller_name or self.seller_id
+
+    @property
+    def is_final(self) -> bool:
+        """True if no further change is expected."""
+        return self.status is Status.CONFIRMED or self.is_closed
+
+    @property
+    def invoice_status(self) -> InvoiceStatus:
+        """The status of the same request as a Greenfield invoice."""
+        return invoice_status(
+            self.status, self.marked, was_covered=self.was_covered, was_confirmed=self.was_confirmed
         )
-        lost = None if status.is_covered else _lost(payment.parts)
-        is_open = status in (Status.NEW, Status.UNDERPAID) and mark is None
-        is_payable = is_open and now < payment.expires_at
-        return cls(
-            reference=payment.reference,
-            network=payment.network,
-            status=status,
-            confirmations=depth(payment.covered_height, payment.assessed_height),
-            confirmations_required=payment.confirmations_required,
-            amount_fiat=payment.amount_fiat,
-            currency=payment.currency,
-            price=payment.price,
-            amount_sats=payment.amount_sats,
-            received_sats=payment.received_sats,
-            due_sats=payment.due_sats,
-            overpaid_sats=payment.overpaid_sats,
-            # The network relays no output below the dust limit, so the customer has to pay a little more.
-            payable_sats=max(payment.due_sats, DUST_LIMIT_SATS) if is_payable else 0,
-            is_late=payment.is_late,
-            taken_back=lost.state if lost else None,
-            lost_txid=lost.txid if lost else None,
-            txid=payment.txid,
-            transactions=_live_transactions(payment.parts),
-            address=payment.address,
-            label=payment.label,
-            order_id=payment.order_id,
-            payee=payment.label or payment.seller_name or payment.seller_id,
-            seller_name=payment.seller_name,
-            support=payment.support,
-            expires_at=payment.expires_at,
-            received_at=payment.received_at,
-            confirmed_at=payment.confirmed_at,
-            redirect_url=web_address(_redirect_url(payment, invoice)),
-            thanks=payment.thanks,
-            is_part=payment.is_part,
-            is_final=status is Status.CONFIRMED or payment.is_closed,
-            marked=mark,
-            invoice_status=invoice,
-            is_returning=bool(payment.options.get("redirectAutomatically")),
-            default_language=payment.options.get("defaultLanguage"),
-        )
+
+    @property
+    def default_language(self) -> str | None:
+        return self.options.get("defaultLanguage")
+
+    @property
+    def redirect_url(self) -> str | None:
+        """The shop's page for this status. Only a Greenfield invoice has placeholders in its address."""
+        url = self.options.get("redirectURL") or self.own_redirect_url
+        filled = url and filled_in(url, self.reference, self.order_id, self.invoice_status)
+        return web_address(filled)
 
     @property
     def return_url(self) -> str | None:
         """The shop's page to which the checkout page redirects, or None."""
         is_paid = self.invoice_status in (InvoiceStatus.PROCESSING, InvoiceStatus.SETTLED)
-        return self.redirect_url if is_paid and self.is_returning else None
+        return self.redirect_url if is_paid and self.options.get("redirectAutomatically") else None
 
     @property
     def payment_uri(self) -> str | None:
@@ -141,11 +151,11 @@ class PublicFacts:
     def qr_uri(self) -> str | None:
         """`wallet_uri` for a QR code. It omits a long label, which would make the code hard to scan."""
         label = self.label or self.seller_name
-        return self._uri(label if len(quote(label, safe="")) <= _QR_LABEL_CHARACTERS else None)
+        return self._uri(label if len(quote(label, safe="")) <= MAX_QR_LABEL_CHARACTERS else None)
 
     @property
     def document(self) -> CheckoutStatus:
-        """The facts as JSON values, without the seller, the note and the metadata."""
+        """The facts as JSON values. This is a list of public fields, so a new column stays private."""
         return CheckoutStatus(
             payment_request_id=self.reference,
             status=self.status,
@@ -171,14 +181,24 @@ class PublicFacts:
             final=self.is_final,
         )
 
+    @property
+    def _lost(self) -> CheckoutOutput | None:
+        """The latest output of a lost transaction of an uncovered request, or None.
+
+        A transaction is not lost if its replacement pays the same request.
+        """
+        if self.status.is_covered:
+            return None
+        by_txid = {output.txid: output for output in self.outputs}
+        lost = [
+            output
+            for output in self.outputs
+            if output.state in (REPLACED, DROPPED) and not _is_still_paid(output, by_txid)
+        ]
+        return lost[-1] if lost else None
+
     def _uri(self, label: str | None) -> str | None:
         return payment_uri(self.address, self.payable_sats, label) if self.payable_sats else None
-
-
-def _redirect_url(payment: Checkout, status: InvoiceStatus) -> str | None:
-    """Return the shop's page for this status. Only a Greenfield invoice has placeholders in its address."""
-    url = payment.options.get("redirectURL") or payment.redirect_url
-    return None if url is None else filled_in(url, payment.reference, payment.order_id, status)
 
 
 def web_address(url: str | None) -> str | None:
@@ -186,32 +206,13 @@ def web_address(url: str | None) -> str | None:
     return url if url is not None and url.lower().startswith(("https://", "http://")) else None
 
 
-def _live_transactions(parts: Sequence[Part]) -> Mapping[str, int]:
-    """Return the satoshis of each live transaction to the address, by its id."""
-    found: dict[str, int] = {}
-    for part in parts:
-        if part.state in (MEMPOOL, MINED):
-            found[part.txid] = found.get(part.txid, 0) + part.amount_sats
-    return found
-
-
-def _lost(parts: Sequence[Part]) -> Part | None:
-    """Return the latest output of a lost transaction, or None.
-
-    A transaction is not lost if its replacement pays the same request.
-    """
-    by_txid = {part.txid: part for part in parts}
-    lost = [part for part in parts if part.state in (REPLACED, DROPPED) and not _is_still_paid(part, by_txid)]
-    return lost[-1] if lost else None
-
-
-def _is_still_paid(part: Part, by_txid: Mapping[str, Part]) -> bool:
+def _is_still_paid(output: CheckoutOutput, by_txid: Mapping[str, CheckoutOutput]) -> bool:
     """Return whether a replacement of this output, direct or indirect, still pays the same request."""
     for _ in by_txid:
-        replacement = by_txid.get(part.replaced_by or "")
+        replacement = by_txid.get(output.replaced_by or "")
         if replacement is None or replacement.state == DROPPED:
             return False
         if replacement.state != REPLACED:
             return True
-        part = replacement
+        output = replacement
     return False

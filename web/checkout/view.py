@@ -190,12 +190,12 @@ class View:
     @property
     def confirmed_at(self) -> str | None:
         """The time of the confirmation, such as "2026-11-23 12:00 UTC", or None."""
-        return _minute(self.facts.confirmed_at)
+        return minute(self.facts.confirmed_at)
 
     @property
     def received_at(self) -> str | None:
         """The time from which the whole amount has been there, in the same form, or None."""
-        return _minute(self.facts.received_at)
+        return minute(self.facts.received_at)
 
     @property
     def address_groups(self) -> list[str]:
@@ -250,9 +250,12 @@ class View:
         return TransactionRow(txid, transaction_url(txid, self.facts.network, self.explorer_url), amount)
 
     def _say(self, key: str) -> str:
+        return self.filled(self.language.words[key])
+
+    def filled(self, text: str) -> str:
+        """Return a text with the numbers of this payment filled in."""
         facts = self.facts
-        return self.language.say(
-            key,
+        return text.format(
             received=bitcoin(facts.received_sats),
             due=bitcoin(facts.due_sats),
             overpaid=bitcoin(facts.overpaid_sats),
@@ -283,7 +286,8 @@ def scene_of(facts: PublicFacts) -> str:
     return facts.status.value
 
 
-def _minute(time: datetime | None) -> str | None:
+def minute(time: datetime | None) -> str | None:
+    """Return a time such as "2026-11-23 12:00 UTC", or None."""
     return None if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -16,17 +16,17 @@ from payments.greenfield.checkout_options import (
     OptionsError,
     confirmations_asked,
     lifetime_seconds,
-    missing_sats,
     monitoring_seconds,
     read_options,
+    tolerance_percent,
 )
 from payments.greenfield.facts import order_id_in
 from payments.money import AmountError, to_plain
 from web.api.greenfield_forms import respelled
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.request_limit import check_request_limits
 from web.greenfield.body import read_body
-from web.greenfield.documents import document_as_now
+from web.greenfield.documents import invoice_as_now
 from web.greenfield.errors import ok
 from web.greenfield.metadata import read_metadata
 from web.greenfield.stores import default_currency
@@ -46,7 +46,7 @@ _RECEIPT_MEMBERS = "enabled showQR showPayments".split()
 
 @dataclass(frozen=True, slots=True)
 class InvoiceOrder:
-    """The order of a shop, with the fields that `agreed_terms` reads. `options` comes from `read_options`."""
+    """The order of a shop, with the fields that `build_terms` reads. `options` comes from `read_options`."""
 
     amount_fiat: Decimal
     currency: str
@@ -73,17 +73,28 @@ def create(call: Request) -> Content:
     order = _read_order(read_body(call), call)
     repeated = _repeated(order, call)
     if repeated is not None:
-        return ok(document_as_now(repeated, call.settings))
+        return ok(invoice_as_now(repeated, call.settings))
     check_request_limits(call.settings, call.now, call.seller.id)
-    terms = _terms(order, call)
+    terms = build_terms(
+        order,
+        call.seller.id,
+        call.settings,
+        call.now,
+        monitoring_seconds=monitoring_seconds(order.options, call.settings.monitoring_period),
+        tolerance_percent=tolerance_percent(order.options),
+    )
+    # The daemon reports InvoiceCreated when it first assesses the request.
+    reassess_at_height = ANY_HEIGHT if webhooks_for([call.seller.id], BTCPAY) else None
     with call.writers.transaction():
         if order.checkout_id is not None:
             hold_order(call.seller.id, order.checkout_id)
             repeated = _repeated(order, call)
-        payment = repeated or store_request(terms)
+        payment = repeated or store_request(
+            terms, checkout=order.options, reassess_at_height=reassess_at_height
+        )
     if repeated is None:
         log_request(payment)
-    return ok(document_as_now(payment, call.settings))
+    return ok(invoice_as_now(payment, call.settings))
 
 
 def _read_order(body: dict[str, Any], call: Request) -> InvoiceOrder:
@@ -120,24 +131,6 @@ def _read_order(body: dict[str, Any], call: Request) -> InvoiceOrder:
         raise invalid(errors)
     lifetime = lifetime_seconds(options, call.settings.payment_expiry)
     return InvoiceOrder(amount, currency, metadata, options, confirmations_asked(options), lifetime)
-
-
-def _terms(order: InvoiceOrder, call: Request) -> dict[str, Any]:
-    """Return the columns of a new request. Raise Problem 422 or 503."""
-    settings, seller_id = call.settings, call.seller.id
-    terms = agreed_terms(order, seller_id, settings, call.now)
-    monitored = timedelta(seconds=monitoring_seconds(order.options, settings.monitoring_period))
-    monitored_until = terms["expires_at"] + monitored
-    if terms["late_accepted_until"] is not None:
-        terms["late_accepted_until"] = monitored_until
-    if webhooks_for([seller_id], BTCPAY):
-        # The daemon reports InvoiceCreated when it first assesses the request.
-        terms["reassess_at_height"] = ANY_HEIGHT
-    return terms | {
-        "tolerance_sats": missing_sats(order.options, terms["amount_sats"], settings.underpayment_tolerance),
-        "monitored_until": monitored_until,
-        "checkout": dict(order.options),
-    }
 
 
 def _repeated(order: InvoiceOrder, call: Request) -> PaymentRequest | None:

@@ -8,7 +8,7 @@ from models.daemon_status import daemon_report
 from models.db.connection import get_row, snapshot
 from models.output import outputs_by_address
 from models.payment import PaymentRequest
-from payments.greenfield.facts import InvoiceFacts, facts_of
+from payments.greenfield.facts import InvoiceFacts, invoice_facts
 from payments.greenfield.invoice import invoice_document
 from payments.greenfield.payment_methods import payment_methods
 
@@ -18,17 +18,17 @@ def facts_of_all(payments: Sequence[PaymentRequest]) -> list[InvoiceFacts]:
     height = daemon_report().assessed_height
     outputs = outputs_by_address([payment.address_id for payment in payments])
     return [
-        facts_of(
+        invoice_facts(
             payment,
             payment.address.address,
-            [output.receipt for output in outputs.get(payment.address_id, [])],
+            [output.received_output for output in outputs.get(payment.address_id, [])],
             tip_height=height,
         )
         for payment in payments
     ]
 
 
-def documents_of(
+def invoice_documents(
     payments: Sequence[PaymentRequest], settings: Settings, *, is_with_methods: bool = False
 ) -> list[dict[str, Any]]:
     """Return these requests as invoices. Call it in the snapshot that read the requests."""
@@ -41,9 +41,9 @@ def documents_of(
     return documents
 
 
-def document_as_now(payment: PaymentRequest, settings: Settings) -> dict[str, Any]:
+def invoice_as_now(payment: PaymentRequest, settings: Settings) -> dict[str, Any]:
     """Read a request again, and return it as an invoice."""
     with snapshot():
         current = get_row(PaymentRequest, payment.id)
         current.address = payment.address
-        return documents_of([current], settings)[0]
+        return invoice_documents([current], settings)[0]

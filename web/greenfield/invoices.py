@@ -12,7 +12,7 @@ from payments.greenfield.invoice import invoice_document
 from payments.greenfield.marking import MarkingError, read_marking, with_late_money
 from payments.greenfield.payment_methods import payment_methods
 from web.greenfield.body import member, read_body
-from web.greenfield.documents import document_as_now, documents_of, facts_of_all
+from web.greenfield.documents import facts_of_all, invoice_as_now, invoice_documents
 from web.greenfield.errors import empty, missing, ok, wrong
 from web.greenfield.metadata import read_metadata
 from web.greenfield.query import Query
@@ -30,7 +30,7 @@ def show(call: Request, invoice: str) -> Content:
     is_with_methods = Query(call).flag("includePaymentMethods")
     with snapshot():
         found = [own_invoice(call, invoice)]
-        return ok(documents_of(found, call.settings, is_with_methods=is_with_methods)[0])
+        return ok(invoice_documents(found, call.settings, is_with_methods=is_with_methods)[0])
 
 
 def list_payment_methods(call: Request, invoice: str) -> Content:
@@ -64,7 +64,7 @@ def mark(call: Request, invoice: str) -> Content:
             if marking.accepts_late_money:
                 accepted = with_late_money(facts, call.now)
                 return ok(invoice_document(accepted, public_url=call.settings.public_url))
-            return ok(document_as_now(payment, call.settings))
+            return ok(invoice_as_now(payment, call.settings))
     raise unavailable("no-database", "the invoice is changing; nothing was marked, so try again")
 
 
@@ -85,7 +85,7 @@ def unarchive(call: Request, invoice: str) -> Content:
         with call.writers.transaction():
             archive_invoice(payment, None)
         log.info("invoice unarchived", payment=payment.reference, seller=payment.seller_id)
-    return ok(document_as_now(payment, call.settings))
+    return ok(invoice_as_now(payment, call.settings))
 
 
 def update(call: Request, invoice: str) -> Content:
@@ -99,7 +99,7 @@ def update(call: Request, invoice: str) -> Content:
     with call.writers.transaction():
         replace_metadata(payment, metadata, order_id_in(metadata) if is_of_this_api else payment.order_id)
     log.info("metadata replaced", payment=payment.reference, seller=payment.seller_id)
-    return ok(document_as_now(payment, call.settings))
+    return ok(invoice_as_now(payment, call.settings))
 
 
 def own_invoice(call: Request, reference: str) -> PaymentRequest:

@@ -17,8 +17,6 @@ from web.http.connections import IDLE_SECONDS, Connections, Listener, listener
 from web.http.responses import Content, Problem
 from web.http.threads import Threads
 
-THREADS = 16
-"""Each thread keeps a database connection, and PostgreSQL by default allows 100 in all."""
 CONNECTIONS = 2000
 STOP_SECONDS = 4
 """The longest time that requests under way may take after a stop. docs/spec.md 1 allows 5 seconds."""
@@ -44,9 +42,9 @@ def problem_document(problem: Problem, _path: str) -> Content:
 class Server:
     """The web server on one address. Port 0 is any free port.
 
-    `refusal` returns the response to a request that does not reach `app`. Each thread that calls `app` calls
-    `at_thread_end` when it ends. The server calls `pulse` about once a second while it makes progress. It
-    makes none if requests wait and no thread takes one.
+    `threads` call `app`, and end with `run`. `refusal` returns the response to a request that does not reach
+    `app`. The server calls `pulse` about once a second while it makes progress. It makes none if requests
+    wait and no thread takes one.
     """
 
     def __init__(
@@ -54,8 +52,7 @@ class Server:
         app: Callable[..., Any],
         host: str,
         port: int,
-        at_thread_end: Callable[[], None] = lambda: None,
-        threads: int = THREADS,
+        threads: Threads,
         pulse: Callable[[], None] = lambda: None,
         refusal: Refusal = problem_document,
     ) -> None:
@@ -67,11 +64,11 @@ class Server:
         self._connections = Connections()
         for each in self._sockets:
             each.connections = self._connections
-        self._threads = Threads(threads, at_thread_end)
+        self._threads = threads
         # uvicorn would log each malformed request.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._adapter = WsgiAdapter(app, self._threads, self._connections, refusal)
+        self._adapter = WsgiAdapter(app, threads, self._connections, refusal)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._adapter,

@@ -10,13 +10,17 @@ from typing import Any
 _Job = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
+COUNT = 16
+"""Each thread keeps a database connection, and PostgreSQL by default allows 100 in all."""
+
+
 class Threads:
     """A pool of daemon threads, so that a stuck call does not keep the process from exiting.
 
     Each thread calls `at_thread_end` when it ends.
     """
 
-    def __init__(self, count: int, at_thread_end: Callable[[], None]) -> None:
+    def __init__(self, at_thread_end: Callable[[], None] = lambda: None, count: int = COUNT) -> None:
         self._at_thread_end = at_thread_end
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._taken = self._taken_before = 0

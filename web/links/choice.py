@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from config import Settings
 from models.link import Link
-from models.queries.links import facts_of
-from payments.link import least_amount
+from models.queries.links import link_facts
+from payments.link import min_amount
 from payments.money import MAX_MONEY_SATS, AmountError, fiat_to_sats, read_amount, to_plain
 from payments.typed_amount import read_typed_amount
 from web.api.pricing import price_now
@@ -30,7 +30,7 @@ def read_choice(
     The form has `choice`, the amount of a button, or `amount`, which the payer typed. Raise WrongAmount, or
     Problem 503 without a fresh price.
     """
-    if link.amount is not None or facts_of(link).balance.remaining is not None:
+    if link.amount is not None or link_facts(link).balance.remaining is not None:
         return None
     choice, typed = form.get("choice", ""), form.get("amount", "").strip()
     example = language.amount(to_plain(Decimal(link.suggested[0]) if link.suggested else Decimal(10)), "")
@@ -43,7 +43,7 @@ def read_choice(
     except AmountError:
         raise WrongAmount(language.say("link.amount_wrong", example=example.strip()), typed) from None
     price = price_now(link.currency, settings, now).price
-    least = max(least_amount(link.currency, price), Decimal(link.minimum or 0))
+    least = max(min_amount(link.currency, price), Decimal(link.minimum or 0))
     if amount < least:
         text = language.say("link.amount_least", least=language.amount(to_plain(least), link.currency))
         raise WrongAmount(text, typed or choice)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from models.daemon_status import known_network
 from models.db.connection import snapshot
 from models.link import link_by_reference
-from models.queries.links import LinkFacts, facts_of
+from models.queries.links import LinkFacts, link_facts
 from models.seller import seller_by_id
 from payments.link_document import link_url
 from web.checkout.page import qr_svg
@@ -19,6 +19,7 @@ from web.http.request import Environ, Request
 from web.http.responses import POLICY_WITH_FORMS, SVG, Answer, Content, not_found
 from web.http.wsgi import root_of
 from web.links.choice import WrongAmount
+from web.links.earlier import earlier_payment
 from web.links.view import LinkView, PublicLink, waiting_time
 
 _PAGE = template("link.tpl")
@@ -61,14 +62,15 @@ def link_page(
 ) -> Content:
     """Return the page of a link. Show `error` at the field for the amount."""
     with snapshot():
-        facts: LinkFacts = facts_of(public.link)
+        facts: LinkFacts = link_facts(public.link)
+        earlier = earlier_payment(public.link)
     return page(
         _PAGE,
         language,
         status=HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         headers={"Content-Security-Policy": POLICY_WITH_FORMS},
         network=known_network(),
-        view=LinkView(public, facts, language, call.now, error),
+        view=LinkView(public, facts, earlier, language, call.now, error),
         url=link_url(public.link.reference, call.settings.public_url),
         root=root_of(call.environ[RAW_PATH]),
         languages=languages().values(),

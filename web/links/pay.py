@@ -11,12 +11,12 @@ from config import Settings
 from models.db.connection import get_row
 from models.link import Link, take_turn
 from models.payment import PaymentRequest
-from models.queries.links import facts_of, late_sats_of, newest_request, requests_with_money
+from models.queries.links import late_sats_of, link_facts, newest_requests, requests_with_money
 from payments.link import amount_to_request
 from payments.link_document import link_url
 from payments.status import Status
 from web.api.forms import PaymentForm
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.pricing import price_now
 from web.html.languages import language_for
 from web.http.asgi import RAW_PATH
@@ -72,13 +72,12 @@ def request_to_show(link: Link) -> PaymentRequest | None:
         return None
     rows = requests_with_money(link)
     counted = [row for row in rows if row.counted_sats]
-    if counted and (link.paid_at is not None or facts_of(link).balance.is_covered):
+    if counted and (link.paid_at is not None or link_facts(link).balance.is_covered):
         return counted[-1]
     late = [row for row in rows if late_sats_of(row)]
     if late:
         return late[-1]
-    newest = newest_request(link)
-    return newest if newest is not None and Status(newest.status) in _UNDERWAY else None
+    return next((row for row in newest_requests(link, 1) if Status(row.status) in _UNDERWAY), None)
 
 
 def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentRequest | None:
@@ -96,8 +95,8 @@ def _make_or_find(call: Request, link: Link, chosen: Decimal | None) -> PaymentR
         form = _form_of(link, chosen, call.settings, call.now)
         if form is None:
             return None
-        terms = agreed_terms(form, link.seller_id, call.settings, call.now)
-        payment = store_request({**terms, "link": link.id})
+        terms = build_terms(form, link.seller_id, call.settings, call.now)
+        payment = store_request(terms, link_id=link.id)
     log_request(payment)
     log.info("link pressed", link=link.reference, payment=payment.reference)
     return payment
@@ -108,7 +107,7 @@ def _form_of(link: Link, chosen: Decimal | None, settings: Settings, now: dateti
 
     Return None if nobody has chosen the amount.
     """
-    remaining = facts_of(link).balance.remaining
+    remaining = link_facts(link).balance.remaining
     amount = remaining if remaining is not None else link.amount or chosen
     if amount is None:
         return None

@@ -11,9 +11,10 @@ from models.queries.links import LinkFacts
 from payments.link import LinkStatus
 from payments.money import to_plain
 from web.checkout.status import web_address
-from web.checkout.view import Tone
+from web.checkout.view import Tone, minute
 from web.html.languages import Language, bitcoin
 from web.links.choice import WrongAmount
+from web.links.earlier import EarlierPayment
 
 _SECONDS_IN_WORDS = 120
 
@@ -42,19 +43,29 @@ class PublicLink:
 
 @dataclass(frozen=True, slots=True)
 class PartRow:
-    """A request of a single-use link to which money came. `number` is a short form of `reference`."""
+    """A request of a single-use link to which money came. `number` is a short form of `reference`.
+
+    `txid` is None while no transaction pays it. `received_at` is the time from which its whole amount has
+    been there, or None.
+    """
 
     reference: str
     number: str
     worth: str
+    txid: str | None
+    received_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """The page of one link in one language at one time. The template escapes all texts."""
+    """The page of one link in one language at one time. The template escapes all texts.
+
+    `earlier` is a payment that the payer has to look at before another one, or None.
+    """
 
     public: PublicLink
     facts: LinkFacts
+    earlier: EarlierPayment | None
     language: Language
     now: datetime
     error: WrongAmount | None = None
@@ -157,13 +168,36 @@ class LinkView:
     def parts(self) -> list[PartRow]:
         """Return the requests to which money came, oldest first. A reusable link's requests are private."""
         rows = () if self.link.is_reusable else self.facts.payments[::-1]
-        return [PartRow(row.reference, f"{row.reference[:11]}…", self._worth(row)) for row in rows]
+        return [
+            PartRow(row.reference, _short(row.reference), self._worth(row), row.txid, minute(row.received_at))
+            for row in rows
+        ]
+
+    @property
+    def paid_at(self) -> str | None:
+        """Return the time from which a single-use link has been paid, or None."""
+        return None if self.link.is_reusable else minute(self.link.paid_at)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Return True if an earlier payment may still bring the money that this page requests."""
+        return self.is_payable and self.earlier is not None
+
+    @property
+    def is_folded(self) -> bool:
+        """Return True if "Pay" is folded up, because a dropped transaction may still arrive."""
+        return self.is_payable and self.earlier is not None and self.earlier.is_dropped
+
+    @property
+    def earlier_number(self) -> str:
+        """Return the short number of the earlier payment, or an empty text."""
+        return _short(self.earlier.reference) if self.earlier else ""
 
     @property
     def support_url(self) -> str | None:
         """Return the link to the shop's support, or None."""
         support = self.public.support
-        if not support or self.scene not in ("late", "closed"):
+        if not support or not (self.is_repeated or self.scene in ("late", "closed")):
             return None
         if "://" in support:
             return web_address(support)
@@ -185,3 +219,8 @@ def waiting_time(seconds: int, language: Language) -> str:
     if seconds <= _SECONDS_IN_WORDS:
         return language.say("busy_link.seconds", seconds=max(-(-seconds // 5) * 5, 5))
     return language.say("busy_link.minutes", minutes=-(-seconds // 60))
+
+
+def _short(reference: str) -> str:
+    """Return the beginning of a payment number."""
+    return f"{reference[:11]}…"

@@ -2,6 +2,7 @@
 
 from models.db.connection import snapshot
 from models.link import Link, link_by_reference
+from models.queries.late_requests import late_requests
 from payments.link import LinkStatus
 from web.api.forms import read_form
 from web.api.link_schemas import PaymentLink
@@ -28,10 +29,12 @@ def show_all(call: Request) -> Content:
 
 def show(call: Request, reference: str) -> Content:
     """GET /operator/links/{id}."""
+    settings = call.settings
     with snapshot():
         link = link_or_404(reference)
         document = document_of_link(link, call)
-    return operator_page(_LINK, call, link=document, is_closable=_is_closable(document))
+        late = late_requests(link, call.now, settings.rate_max_age, settings.rate_spread)
+    return operator_page(_LINK, call, link=document, late=late, is_closable=_is_closable(document))
 
 
 def close(call: Request, reference: str) -> Content:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import peewee
 
-from models.link import Link, link_by_reference
+from models.link import LINK_REFERENCE, Link, link_by_reference
 from web.api.forms import read_form
 from web.api.link_forms import MAX_SUGGESTED, LinkForm
 from web.api.new_link import log_link, make_link
@@ -28,7 +28,6 @@ _PAGE = template("operator_new_link.tpl")
 _TEXTS = ("title", "description", "order_id", "note", "currency", "thanks", "redirect_url")
 _AMOUNTS = ("amount_fiat", "minimum", "maximum")
 _NUMBERS = ("confirmations", "expires_in")
-_REFERENCE = re.compile("LK-[A-Za-z0-9]{22}")
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BETWEEN_AMOUNTS = re.compile(r"\s*;\s*|,?\s+")
 
@@ -58,7 +57,7 @@ def _link_by_hand(call: Request, values: Mapping[str, str]) -> Link:
         raise invalid([FieldError("seller_id", "must be one of your sellers")])
     form = read_form(LinkForm, _body(values))
     given = values.get("link_id", "")
-    reference = given if _REFERENCE.fullmatch(given) else None
+    reference = given if LINK_REFERENCE.fullmatch(given) else None
     try:
         link = make_link(form, seller_id, call.settings, call.now, call.writers.transaction, reference)
     except peewee.IntegrityError:

@@ -12,7 +12,7 @@ from models.payment import PaymentRequest, newest_currency, payment_by_idempoten
 from models.seller import present_sellers
 from payments.money import BITCOIN_UNITS
 from web.api.forms import PaymentForm, read_form
-from web.api.new_request import agreed_terms, log_request, store_request
+from web.api.new_request import build_terms, log_request, store_request
 from web.api.pricing import prices_now
 from web.api.request_limit import check_request_limits
 from web.html.templates import template
@@ -79,10 +79,10 @@ def request_by_hand(call: Request, values: Mapping[str, str]) -> PaymentRequest:
     if known:
         return known
     check_request_limits(call.settings, call.now, seller_id)
-    terms = agreed_terms(form, seller_id, call.settings, call.now) | {"idempotency_key": key}
+    terms = build_terms(form, seller_id, call.settings, call.now)
     try:
         with call.writers.transaction():
-            payment = store_request(terms)
+            payment = store_request(terms, idempotency_key=key)
     except peewee.IntegrityError:
         # Two calls had the same form at the same time, and the database accepted only one of them.
         known = key and payment_by_idempotency_key(seller_id, key)

@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from urllib.parse import urlencode
 
-from models.queries.checkout import checkout_of
+from models.db.connection import snapshot
+from models.output import outputs_at
+from models.queries.pricing import late_money_of
 from payments.money import currency_exponent
-from payments.status import Status
-from web.checkout.status import PublicFacts
+from web.checkout.page import UNFOLD, facts_or_404
+from web.checkout.view import View
 from web.html.languages import languages
 from web.html.templates import template
+from web.http.etag import tag_of
 from web.http.request import Request
-from web.http.responses import Content, Problem, not_found
+from web.http.responses import Content, Problem
+from web.operator.decisions import payment_or_404
 from web.operator.layout import operator_page, see_other
 from web.operator.new_request import (
     Refusal,
@@ -24,6 +29,45 @@ from web.operator.new_request import (
 
 _KEYPAD = template("till.tpl")
 _SALE = template("till_sale.tpl")
+
+_DROPPED = "The network has dropped the customer's transaction"
+_NO_SECOND = "Do not take a second payment before the customer's wallet shows the first as cancelled."
+_NOT_ALL = ("The time is up, and a part is missing", "{received} has come.")
+
+WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "new": ("Waiting for the payment", ""),
+        "underpaid": ("{due} is still missing", ""),
+        "ending": ("The time is up", "Wait. Nodetill checks for a payment that came in time."),
+        "received": ("Received", "Not final: a double-spend can still take it back."),
+        "confirming": (
+            "Received",
+            "{confirmations} of {required} confirmations. Nodetill reports the confirmation by email.",
+        ),
+        "confirmed": ("Received", "The payment is confirmed."),
+        "expired": (
+            "The time is up, and no money has come",
+            "Has the customer sent it already? Then wait, and do not ask again. Otherwise press Next.",
+        ),
+        "expired_partly": _NOT_ALL,
+        "expired_part": _NOT_ALL,
+        "late": ("All has come, but late", "{received} has come."),
+        "replaced": (
+            "Taken back",
+            "A double-spend has taken the payment back. The customer has to pay again.",
+        ),
+        "expired_replaced": (
+            "Taken back",
+            "A double-spend has taken the payment back, and the time is up. Press Next and start again.",
+        ),
+        "dropped": (_DROPPED, _NO_SECOND),
+        "underpaid_dropped": (_DROPPED, f"{{received}} has come, {{due}} is missing. {_NO_SECOND}"),
+        "expired_dropped": (_DROPPED, f"The time is up, but the transaction may return. {_NO_SECOND}"),
+        "marked_settled": ("Marked as paid", "The shop has marked this payment as paid, whatever came."),
+        "marked_invalid": ("Marked as invalid", "The shop has marked this payment as invalid."),
+    }
+)
+"""The heading and the sentence of each scene of the checkout page, for the person at the till."""
 
 
 def show(call: Request) -> Content:
@@ -42,18 +86,26 @@ def pay(call: Request) -> Content:
 
 
 def sale(call: Request, reference: str) -> Content:
-    """GET /operator/till/{id}: the QR code over the whole screen, and a tick once the amount is received."""
-    payment = checkout_of(reference)
-    if payment is None:
-        raise not_found()
-    facts = PublicFacts.read(payment, call.now)
+    """GET /operator/till/{id}: the QR code over the whole screen, and a tick once the amount is received.
+
+    The page follows the payment until it is final, because a double-spend can take back a received payment.
+    """
+    facts = facts_or_404(call, reference)
+    view = View(facts, languages()["en"], call.now, call.settings.explorer_url)
+    heading, sentence = WORDS[view.scene]
     return operator_page(
         _SALE,
         call,
         facts=facts,
-        scene=_scene(facts),
-        amount=languages()["en"].amount(facts.amount_fiat, facts.currency),
-        next_sale="operator/till?" + urlencode({"seller": payment.seller_id, "currency": facts.currency}),
+        view=view,
+        tag=tag_of(facts.document),
+        now=call.now.isoformat(timespec="milliseconds"),
+        heading=view.filled(heading),
+        sentence=view.filled(sentence),
+        worth=_worth_today(call, reference) if view.scene == "late" else None,
+        is_unfolded=UNFOLD in call.page_parameters(),
+        amount=view.language.amount(facts.amount_fiat, facts.currency),
+        next_sale="operator/till?" + urlencode({"seller": facts.seller_id, "currency": facts.currency}),
     )
 
 
@@ -73,10 +125,11 @@ def _keypad(call: Request, values: Mapping[str, str], refusal: Refusal | None = 
     )
 
 
-def _scene(facts: PublicFacts) -> str:
-    """Return "paid", "over", "part" or "waiting"."""
-    if facts.status.is_covered:
-        return "paid"
-    if not facts.payable_sats:
-        return "over"
-    return "part" if facts.status is Status.UNDERPAID else "waiting"
+def _worth_today(call: Request, reference: str) -> str | None:
+    """Return the sentences on late money: how late it came, and its worth now."""
+    settings = call.settings
+    with snapshot():
+        payment = payment_or_404(reference)
+        outputs = outputs_at(payment.address_id)
+        late = late_money_of(payment, outputs, call.now, settings.rate_max_age, settings.rate_spread)
+        return late.sentences() if late else None

@@ -9,6 +9,7 @@
   const form = document.getElementById("till");
   const offline = document.getElementById("offline");
   let failures = 0;
+  let clockLead = 0;
 
   function remembered() {
     try {
@@ -62,40 +63,65 @@
   }
 
   async function ask() {
-    const sale = document.getElementById("sale");
     try {
-      const answer = await get(sale.dataset.status);
-      const status = await answer.json();
+      const sale = document.getElementById("sale");
+      const answer = await get(sale.dataset.status, { "If-None-Match": sale.dataset.tag });
+      if (answer.status !== 304) await renew();
       failures = 0;
       offline.textContent = "";
-      const isNew = status.status !== sale.dataset.state || String(status.received_sats) !== sale.dataset.sats;
-      if (isNew || Date.parse(status.expires_at) < Date.now()) await renew(status);
     } catch {
       failures += 1;
       if (failures > 1) offline.textContent = "No connection to Nodetill. This page may be out of date.";
     }
-    if (document.getElementById("sale").dataset.scene !== "paid") setTimeout(ask, POLL_MS * 2 ** Math.min(failures, 3));
+    follow();
   }
 
-  async function renew(status) {
+  // A received payment is not final, because a double-spend can take it back.
+  function follow() {
+    const isFinal = "final" in document.getElementById("sale").dataset;
+    if (!isFinal) setTimeout(ask, POLL_MS * 2 ** Math.min(failures, 3));
+  }
+
+  async function renew() {
     const answer = await get(location.href);
     // The session has ended, so the server redirects to the login.
     if (answer.redirected) return location.reload();
     const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("sale");
     const old = document.getElementById("sale");
-    const isPaid = next.dataset.scene === "paid" && old.dataset.scene !== "paid";
-    if (next.dataset.scene !== old.dataset.scene || next.dataset.sats !== old.dataset.sats) {
-      old.className = next.className;
-      old.replaceChildren(...next.childNodes);
-    }
-    Object.assign(old.dataset, next.dataset, { state: status.status });
+    const isPaid = next.classList.contains("good") && !old.classList.contains("good");
+    const isUnfolded = old.querySelector("details")?.open;
+    old.className = next.className;
+    old.replaceChildren(...next.childNodes);
+    Object.assign(old.dataset, next.dataset);
+    const details = old.querySelector("details");
+    if (details && isUnfolded) details.open = true;
+    tick();
     if (isPaid && remembered().sound) play();
   }
 
-  async function get(url) {
-    const answer = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
-    if (!answer.ok) throw new Error(answer.status);
+  async function get(url, headers = {}) {
+    const answer = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (!answer.ok && answer.status !== 304) throw new Error(answer.status);
+    const date = Date.parse(answer.headers.get("Date"));
+    if (date) clockLead = date - Date.now();
     return answer;
+  }
+
+  function tick() {
+    const clock = document.getElementById("clock");
+    if (!clock) return;
+    const seconds = Math.max(Math.floor((Date.parse(clock.dataset.until) - Date.now() - clockLead) / 1000), 0);
+    const two = (number) => String(number).padStart(2, "0");
+    const minutes = Math.floor(seconds / 60);
+    const rest = two(seconds % 60);
+    clock.textContent = minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${rest}`;
+  }
+
+  function prepareSale() {
+    clockLead = Date.parse(document.getElementById("sale").dataset.now) - Date.now();
+    setInterval(tick, 500);
+    tick();
+    follow();
   }
 
   // Two short tones. Some browsers play no sound before a touch.
@@ -113,5 +139,5 @@
   }
 
   if (form) prepareKeypad();
-  else if (document.getElementById("sale").dataset.scene !== "paid") setTimeout(ask, POLL_MS);
+  else prepareSale();
 })();

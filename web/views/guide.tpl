@@ -87,6 +87,10 @@ for the rest. Anybody can pay a link with <code>is_reusable</code>, any number o
 <p>The events of a link's requests have <code>link_id</code>. A single-use link has two events of its own, whose
 <code>data</code> is the link:</p>
 % meanings("Values of type of a link's event", link_events)
+<p><b>For an invoice, deliver on <code>link.paid</code>, not on <code>payment.confirmed</code>.</b> A confirmed request
+can be a part, and an earlier part can still be unconfirmed. If the request of a part expires, the part counts, and the
+page asks for the rest. A link with <code>is_reusable</code> has no <code>link.paid</code>, so deliver on
+<code>payment.confirmed</code>.</p>
 </section>
 <section>
 <h2 id="idempotency">{{sections["idempotency"]}}</h2>

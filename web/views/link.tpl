@@ -36,6 +36,9 @@
 % if view.remaining:
 <div><dt>{{say("label.still_due")}}</dt> <dd><b>{{view.remaining}}</b></dd></div>
 % end
+% if view.paid_at:
+<div class="paper"><dt>{{say("label.confirmed_at")}}</dt> <dd>{{view.paid_at}}</dd></div>
+% end
 % if view.late:
 <div><dt>{{say("link.under_review")}}</dt> <dd>{{view.late}}</dd></div>
 % end
@@ -46,9 +49,33 @@
 <div><dt>{{say("link.order")}}</dt> <dd dir="auto">{{link.order_id}}</dd></div>
 % end
 % for part in view.parts:
-<div><dt>{{say("label.payment")}}</dt> <dd><a class="txid" href="{{root}}pay/{{part.reference}}">{{part.number}}</a> <span class="fiat part">{{part.worth}}</span></dd></div>
+<div><dt>{{say("label.payment")}}</dt> <dd><a class="txid" href="{{root}}pay/{{part.reference}}">{{part.number}}</a> <span class="paper txid">{{part.reference}}</span> <span class="fiat part">{{part.worth}}</span></dd></div>
+% if part.txid:
+<div class="paper"><dt>{{say("label.transaction")}}</dt> <dd class="txid">{{part.txid}}</dd></div>
+% end
+% if part.received_at:
+<div class="paper"><dt>{{say("label.received_at")}}</dt> <dd>{{part.received_at}}</dd></div>
+% end
+% end
+% if view.public.support and not view.is_payable:
+<div class="paper"><dt>{{say("label.contact")}}</dt> <dd>{{view.public.support}}</dd></div>
 % end
 </dl>
+% if view.is_repeated:
+<section class="news attention">
+% include("icon.tpl", tone="attention")
+<h2>{{say("link.earlier_headline")}}</h2>
+<p>{{say("link.dropped_lead" if view.is_folded else "link.earlier_lead")}}</p>
+<p><a href="{{root}}pay/{{view.earlier.reference}}?lang={{language.code}}">{{say("link.earlier_look")}} <span class="txid">{{view.earlier_number}}</span></a></p>
+% if view.support_url:
+<p>{{say("label.support")}} <a href="{{view.support_url}}" rel="noreferrer">{{view.public.support}}</a></p>
+% end
+</section>
+% end
+% if view.is_folded:
+<details id="again">
+<summary>{{say("action.pay_again")}}</summary>
+% end
 % if view.is_chosen_by_payer:
 <section class="choose">
 % if view.choices:
@@ -81,6 +108,9 @@
 <form method="post" action="{{root}}l/{{link.reference}}/pay?lang={{language.code}}">
 <button class="button">{{say("link.pay_rest" if view.remaining else "link.pay")}}</button>
 </form>
+% end
+% if view.is_folded:
+</details>
 % end
 % if view.is_payable:
 <p class="hint screen">{{say("link.price_later")}}</p>

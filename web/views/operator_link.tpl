@@ -17,7 +17,14 @@
 % if link["late_sats"]:
 <div class="attention">
 <h2>Late money under review</h2>
-<p>{{bitcoin(link["late_sats"])}} came too late to count. Open its payment below, then accept it, or send it back and mark it as done. Until then nobody can pay the rest.</p>
+<p>{{bitcoin(link["late_sats"])}} came too late to count. Open the payment, then accept the money, or send it back and mark the payment as done.\\
+% if not link["is_reusable"]:
+ Until then nobody can pay the rest.\\
+% end
+</p>
+% for each in late:
+<p class="worth"><a href="{{root}}operator/payments/{{each.reference}}">{{each.reference[:11]}}…</a>, {{bitcoin(each.late_sats)}}. {{each.sentences().replace(" %", "\u00a0%")}}</p>
+% end
 </div>
 % end
 <dl class="facts">

@@ -1,33 +1,43 @@
-% rebase("till_layout.tpl", title="Till", is_polling=scene != "paid" and not facts.is_final)
-<main id="sale" aria-live="polite" class="sale {{scene}}" data-scene="{{scene}}" data-status="{{root}}pay/{{facts.reference}}/status" data-sats="{{facts.received_sats}}">
-<p class="amount">{{amount}}</p>
-% if scene == "paid":
-<svg class="tick" viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="11"/><path d="M6.5 12.5l4 4 7.5-8.5"/></svg>
-<h1>Received</h1>
-% if facts.confirmations_required:
-<p>{{facts.confirmations}} of {{facts.confirmations_required}} confirmations. Nodetill reports the confirmation by email.</p>
+% rebase("till_layout.tpl", title="Till", is_polling=not facts.is_final)
+% is_over = not facts.payable_sats and not view.is_settled
+<main id="sale" aria-live="polite" class="sale {{view.tone}}" data-status="{{root}}pay/{{facts.reference}}/status" data-tag="{{tag}}" data-now="{{now}}"\\
+% if facts.is_final:
+ data-final\\
 % end
-% if facts.overpaid_sats:
+>
+<p class="amount">{{amount}}</p>
+% if view.is_settled:
+<svg class="tick" viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="11"/><path d="M6.5 12.5l4 4 7.5-8.5"/></svg>
+% end
+<h1 class="{{'unseen' if view.scene == 'new' else ''}}">{{heading}}</h1>
+% if sentence:
+<p>{{sentence}}</p>
+% end
+% if worth:
+<p>{{worth}}</p>
+% end
+% if view.is_settled and facts.overpaid_sats:
 <p>{{bitcoin(facts.overpaid_sats)}} too much.</p>
 % end
-% elif scene == "over":
-% if facts.received_sats:
-<h1>The time is up, and a part is missing</h1>
-<p>{{bitcoin(facts.received_sats)}} has come. <a href="{{root}}operator/payments/{{facts.reference}}">Decide about it</a></p>
-% else:
-<h1>The time is up</h1>
-<p>No money has come. Press Next and start again.</p>
+% if facts.payable_sats:
+% if view.is_folded:
+<details {{"open" if is_unfolded else ""}}>
+<summary>The wallet shows the first as cancelled: pay again</summary>
+% if not is_unfolded:
+<noscript><p><a href="?again=1">Keep this part open</a></p></noscript>
 % end
-% else:
-% if scene == "part":
-<h1>{{bitcoin(facts.due_sats)}} is still missing</h1>
-% elif facts.taken_back:
-<h1>The payment was taken back</h1>
-% else:
-<h1 class="unseen">Waiting for the payment</h1>
 % end
 <img class="qr" src="{{root}}pay/{{facts.reference}}/qr.svg?sats={{facts.payable_sats}}" alt="QR code of the payment" width="320" height="320">
 <p>{{bitcoin(facts.payable_sats)}}</p>
+<p class="quiet"><span id="left">Time left</span> <b id="clock" role="timer" aria-labelledby="left" aria-live="off" data-until="{{facts.expires_at.isoformat(timespec="milliseconds")}}">{{view.time_left}}</b></p>
+% if view.is_folded:
+</details>
 % end
-<p class="next"><a class="button {{'main' if scene in ('paid', 'over') else ''}}" href="{{root}}{{next_sale}}">Next</a></p>
+% end
+<p class="next"><a class="button {{'main' if view.is_settled or is_over and view.scene not in ('ending', 'expired_dropped') else ''}}" href="{{root}}{{next_sale}}">Next</a></p>
+% if view.is_settled:
+<p class="quiet"><a href="{{root}}pay/{{facts.reference}}">Receipt</a></p>
+% elif is_over:
+<p class="quiet"><a href="{{root}}operator/payments/{{facts.reference}}">{{"Decide about it" if facts.received_sats else "Look at this payment"}}</a></p>
+% end
 </main>

@@ -36,7 +36,7 @@ def test_a_file_that_is_there_already_stays(tmp_path: Path) -> None:
 
 def test_a_file_that_appears_during_the_copy_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two backups may run at the same time."""
-    monkeypatch.setattr("admin.backup.os.path.lexists", lambda _path: False)
+    monkeypatch.setattr("admin.database.backup.os.path.lexists", lambda _path: False)
     (tmp_path / "copy.db").write_text("the other backup's")
     refused = backup(tmp_path, "copy.db")
     assert refused.stderr == f"nodetill: {tmp_path / 'copy.db'} is there already: choose another name\n"

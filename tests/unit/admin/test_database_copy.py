@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import models
-from admin import database_copy as duplicate
-from admin.database_copy import TABLES
+from admin.database import copy as duplicate
+from admin.database.copy import TABLES
 from manage import manage
 from models.address import Address, newest_address_id
 from models.block import Block
@@ -24,7 +24,6 @@ from models.daemon_status import beat, daemon_report, update_report
 from models.db.connection import Table, bind, database, disconnect
 from models.db.leadership import DaemonEpoch
 from models.db.lock import database_lock
-from models.db.schema import open_database
 from models.db.witness import is_original, renewed_mark
 from models.decision import DecidedBy, DecisionKind, add_decision
 from models.delivery import add_delivery
@@ -36,6 +35,7 @@ from models.seller import Seller
 from models.wallet import make_default, wallet_added
 from tests.conftest import sqlite_in
 from tests.support.postgres import PostgresServer
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import (
     BLOCK_HASH,
     NOW,
@@ -115,7 +115,7 @@ def fill() -> None:
 
 def contents(url: str) -> dict[str, list[str]]:
     """Return each row of each table, as the tables' own fields read it."""
-    open_database(url)
+    open_prepared(url)
     found = {table.__name__: sorted(map(repr, table.select().tuples())) for table in TABLES}
     disconnect()
     return found
@@ -125,7 +125,7 @@ def contents(url: str) -> dict[str, list[str]]:
 def old_url(tmp_path: Path) -> Iterator[str]:
     """Return the DATABASE_URL of a SQLite database with rows in each table."""
     url = sqlite_in(tmp_path)
-    open_database(url)
+    open_prepared(url)
     fill()
     disconnect()
     yield url
@@ -182,7 +182,7 @@ def test_all_rows_are_copied_unchanged(old_url: str, new_url: str) -> None:
 def test_new_rows_after_a_copy_get_new_ids(old_url: str, new_url: str) -> None:
     """They are above the highest id of the old database."""
     assert copy(old_url, "--to", new_url).exit_code == 0
-    open_database(new_url)
+    open_prepared(new_url)
     highest = newest_address_id()
     fill_pool(1, first=90_000)
     assert Address.get(Address.script == script(90_000)).id == highest + 1 > 5_000_000_000
@@ -221,7 +221,7 @@ def test_the_url_may_come_from_a_file_or_the_environment(old_url: str, new_url: 
 
 def test_a_new_database_with_a_row_is_refused(old_url: str, new_url: str) -> None:
     """The row stays."""
-    open_database(new_url)
+    open_prepared(new_url)
     new_seller("theirs")
     disconnect()
     assert "the new database has rows already" in refusal(copy(old_url, "--to", new_url))
@@ -235,7 +235,7 @@ def test_a_new_database_with_a_row_is_refused(old_url: str, new_url: str) -> Non
 @pytest.mark.parametrize("busy", ["old", "new"])
 def test_a_copy_is_refused_while_a_daemon_works(old_url: str, new_url: str, busy: str) -> None:
     """The daemon may work on either database."""
-    open_database({"old": old_url, "new": new_url}[busy])
+    open_prepared({"old": old_url, "new": new_url}[busy])
     lock = database_lock("daemon")
     assert lock.acquire()
     disconnect()
@@ -246,7 +246,7 @@ def test_a_copy_is_refused_while_a_daemon_works(old_url: str, new_url: str, busy
 
 def test_a_database_of_a_newer_version_is_refused(old_url: str, new_url: str) -> None:
     """This version does not know the meaning of newer tables."""
-    open_database(new_url)
+    open_prepared(new_url)
     database.execute_sql(
         "INSERT INTO schema_migration (name, applied) VALUES ('9999_x', '2030-01-01 00:00:00')"
     )
@@ -256,22 +256,22 @@ def test_a_database_of_a_newer_version_is_refused(old_url: str, new_url: str) ->
 
 def test_a_move_is_no_restore(old_url: str, new_url: str) -> None:
     """Only an older copy of the database skips addresses. A copy of an older copy stays one."""
-    open_database(old_url)
+    open_prepared(old_url)
     update_report(witness=renewed_mark(None))
     disconnect()
     assert copy(old_url, "--to", new_url).exit_code == 0
-    open_database(new_url)
+    open_prepared(new_url)
     assert is_original(daemon_report().witness)
     assert daemon_report().witness is not None
     disconnect()
 
 
 def test_a_copy_of_an_older_copy_stays_one(old_url: str, new_url: str) -> None:
-    open_database(old_url)
+    open_prepared(old_url)
     update_report(witness="1:1")
     disconnect()
     assert copy(old_url, "--to", new_url).exit_code == 0
-    open_database(new_url)
+    open_prepared(new_url)
     assert not is_original(daemon_report().witness)
     disconnect()
 
@@ -311,7 +311,7 @@ def test_a_changed_row_is_found_and_nothing_kept(
         duplicate.copy_rows(source, target, advance)
         target.execute_sql("UPDATE payment_request SET note = 'another' WHERE reference = 'PR-2'")
 
-    monkeypatch.setattr("admin.database.copy_rows", copy_and_change)
+    monkeypatch.setattr("admin.database.command.copy_rows", copy_and_change)
     assert "row 2 of the table payment_request differs from its original" in refusal(
         copy(old_url, "--to", new_url)
     )
@@ -323,7 +323,7 @@ def test_a_missing_row_is_found(old_url: str, new_url: str, monkeypatch: pytest.
         duplicate.copy_rows(source, target, advance)
         target.execute_sql("DELETE FROM rate WHERE source = 'kraken'")
 
-    monkeypatch.setattr("admin.database.copy_rows", copy_and_lose)
+    monkeypatch.setattr("admin.database.command.copy_rows", copy_and_lose)
     assert "row 2 of the table rate differs from its original" in refusal(copy(old_url, "--to", new_url))
 
 

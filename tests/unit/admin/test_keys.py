@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from manage import manage
 from models.api_key import BY_OPERATOR, ApiKey, hash_of, key_holder, keys_of
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.seller import Seller
 from payments.greenfield.permissions import CREATE_INVOICES, POLICIES, PRESETS, VIEW_INVOICES
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_key, new_seller
 
 Run = Callable[..., Result]
@@ -33,7 +33,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    open_database(database_url)
+    open_prepared(database_url)
     new_seller()
     yield invoke
     disconnect()

@@ -14,9 +14,9 @@ from admin.audit.stored import read_stored_state
 from admin.main import manage
 from config import load_settings
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.link import Link
 from tests.support.links import LinkShop, link_settings
+from tests.support.prepared_database import open_prepared
 from tests.support.web_server import NOW, open_shop, stock
 from web.api.links import stored_link_document
 
@@ -30,15 +30,16 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     with opened(database_url):
         stock(20)
 
-    def call(*words: str) -> Result:
-        return CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["link", *words])
+    def call(*words: str, answer: str | None = None) -> Result:
+        runner = CliRunner(env={"DATABASE_URL": database_url})
+        return runner.invoke(manage, ["link", *words], input=answer)
 
     return call
 
 
 @contextmanager
 def opened(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     try:
         yield
     finally:
@@ -97,12 +98,36 @@ def test_a_wrong_option_is_named(run: Run, database_url: str, words: tuple[str, 
         assert Link.select().count() == 0
 
 
+def test_late_money_has_its_payment(tmp_path: Path, database_url: str) -> None:
+    with open_shop(tmp_path, database_url, {"ADDRESS_POOL": "20"}) as server:
+        shop = LinkShop(server, link_settings(tmp_path, database_url, {}))
+        request = shop.request(link_id := shop.link())
+        shop.expire(request)
+        shop.pay(request)
+    result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["link", "show", link_id])
+    assert f"{request.reference}: Came 1 s late. Its worth today is unknown" in " ".join(
+        result.stdout.split()
+    )
+
+
 def test_a_link_is_closed_once(run: Run) -> None:
     link_id = made(run)["link_id"]
     for _ in range(2):
         result = run("close", link_id)
         assert (result.exit_code, result.stdout) == (0, f"Link {link_id}: closed.\n")
     assert run("close", "LK-x").exit_code == 1
+
+
+def test_closing_is_confirmed_at_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed link is closed again without a question."""
+    monkeypatch.setattr("admin.cli.is_interactive", lambda: True)
+    link_id, other = made(run)["link_id"], made(run)["link_id"]
+    refused = run("close", link_id, answer="n\n")
+    assert (refused.exit_code, "cannot undo this" in refused.stderr) == (1, True)
+    assert json.loads(run("show", link_id, "--json").stdout)["closed_at"] is None
+    assert run("close", link_id, answer="y\n").exit_code == 0
+    assert run("close", link_id).stdout == f"Link {link_id}: closed.\n"
+    assert run("close", other, "--yes").exit_code == 0
 
 
 def test_texts_control_no_terminal(run: Run, database_url: str) -> None:

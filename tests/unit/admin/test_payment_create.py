@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from admin.main import manage
 from config import load_settings
+from models.daemon_status import update_report
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.payment import PaymentRequest, payment_by_reference
 from tests.support.prepared_database import open_prepared
 from tests.support.web_server import stock
@@ -26,10 +26,10 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     open_prepared(database_url)
     stock(3)
 
-    def create(*words: str) -> Result:
+    def create(*words: str, group: str = "payment") -> Result:
         disconnect()
-        result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, ["payment", "create", *words])
-        open_database(database_url)
+        result = CliRunner(env={"DATABASE_URL": database_url}).invoke(manage, [group, "create", *words])
+        open_prepared(database_url)
         return result
 
     yield create
@@ -45,6 +45,15 @@ def test_a_request_is_shown_with_its_address_and_a_qr_code(run: Run) -> None:
     assert "\N{FULL BLOCK}" in result.stdout or "\N{LOWER HALF BLOCK}" in result.stdout
 
 
+@pytest.mark.parametrize(("network", "is_marked"), [("signet", True), ("main", False)])
+def test_a_test_network_is_marked(run: Run, network: str, is_marked: bool) -> None:
+    mark = "Test network (signet): not real money\n"
+    update_report(network=network)
+    payment = run("company1", "0.001", "BTC")
+    link = run("company1", "Coffee", "BTC", group="link")
+    assert [each.stdout.startswith(mark) for each in (payment, link)] == [is_marked] * 2
+
+
 def test_json_is_the_document_of_the_api(run: Run) -> None:
     result = run("company1", "0.001", "BTC", "--note", "by hand", "--json")
     assert result.exit_code == 0, result.output
@@ -57,7 +66,7 @@ def test_json_is_the_document_of_the_api(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("nobody", "1", "BTC"), "there is no seller 'nobody'"),
+        (("nobody", "1", "BTC"), "there is no seller nobody"),
         (("company1", "much", "BTC"), "AMOUNT must be a plain decimal number such as 135.99"),
         (("company1", "1", "XYZ"), "CURRENCY must be an ISO 4217 currency code"),
         (("company1", "1", "BTC", "--order-id", "4" * 101), "--order-id must have 1 to 100 characters"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from admin.wallet_choice import wallets_change
+from admin.wallet.choice import wallets_change
 from models.address import free_count, held_count
 from models.db.connection import database, disconnect
 from models.seller import Seller

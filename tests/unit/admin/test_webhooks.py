@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from admin import webhooks
+from admin.webhook import command as webhooks
 from manage import manage
 from models.command import DaemonCommand
 from models.daemon_status import beat
 from models.db.connection import disconnect
-from models.db.schema import open_database
 from models.delivery import add_delivery
 from models.outbox import Message, add_test_message
 from models.webhook import API_KEY, BTCPAY, OPERATOR, Webhook
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import new_seller
 
 URL = "https://shop.example/paid?x=a|b"
@@ -38,7 +38,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    open_database(database_url)
+    open_prepared(database_url)
     new_seller("company1")
     yield invoke
     disconnect()
@@ -143,7 +143,7 @@ def test_a_test_waits_for_the_response(
         add_test_message(Webhook.get(), {"type": "InvoiceCreated"}, "__test__1__test__", now)
         add_delivery(Message.get(), now, code, None if code == 200 else f"HTTP {code}")
 
-    monkeypatch.setattr("admin.webhooks.time.sleep", answer)
+    monkeypatch.setattr("admin.webhook.command.time.sleep", answer)
     result = run("test", found["webhook_id"], "--json")
     assert result.exit_code == exit_code
     assert json.loads(result.stdout)["http_code"] == code

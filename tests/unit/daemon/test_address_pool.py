@@ -33,7 +33,7 @@ class Wallet:
     def tip(self) -> NodeTip:
         return TIP
 
-    def while_waiting(self, _live_on: Any) -> None:
+    def on_wait(self, _callback: Any) -> None:
         """Do nothing, since no call takes long."""
 
 

@@ -14,13 +14,13 @@ from daemon.commands import CommandHandler
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from models.command import add_redelivery, pending_commands, request_webhook_test
 from models.db.connection import database, disconnect
-from models.db.schema import open_database
 from models.delivery import Delivery, deliveries_of, delivery_by_reference
 from models.outbox import Message, add_invoice_message, prunable_messages
 from models.payment import PaymentRequest
 from models.seller import Seller
 from models.webhook import BTCPAY, STANDARD, Webhook, remove_webhook, update_webhook, webhooks_for
 from tests.support.outbox import NOW, Outbox
+from tests.support.prepared_database import open_prepared
 
 RECEIVED, PROCESSING, SETTLED = "InvoiceReceivedPayment", "InvoiceProcessing", "InvoiceSettled"
 STEPS = (5, 30, 120, 600)
@@ -68,7 +68,7 @@ class Shop:
 
 @pytest.fixture
 def shop(database_url: str, tmp_path: Path) -> Iterator[Shop]:
-    open_database(database_url)
+    open_prepared(database_url)
     yield Shop(Outbox(load_settings({}, tmp_path)))
     disconnect()
     database.obj.close()
@@ -115,7 +115,7 @@ def test_an_attempt_that_was_not_stored_is_repeated_with_the_same_id(shop: Shop)
     shop.outbox.work()
     shop.outbox.clock.advance(5)
     begun = shop.outbox.new_worker(start_thread=lambda work: work())
-    begun.take_turn()
+    begun.run_once()
     shop.outbox.work()
     references = [given["event"]["deliveryId"] for given in shop.outbox.webhooks.given]
     assert len(references) == 3

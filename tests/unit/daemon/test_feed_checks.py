@@ -8,7 +8,7 @@ import pytest
 from config import Settings, load_settings
 from daemon.node.client import Bitcoind
 from daemon.node.feed_checks import FeedSetUp, find_feed
-from daemon.node.feed_places import LEAST_MARK, Source, Sources, choose
+from daemon.node.feed_places import MIN_HWM, Source, Sources, choose
 from daemon.node.rpc import METHOD_NOT_FOUND, NodeError, NodeRefused, RpcError
 from daemon.node.types import Publication
 
@@ -135,7 +135,7 @@ def test_a_setting_wins_over_what_bitcoind_names(settings_of: LoadSettings) -> N
 
 def test_no_or_a_large_high_water_mark_is_accepted(settings_of: LoadSettings) -> None:
     """It keeps the messages of a full block."""
-    for mark in (0, LEAST_MARK):
+    for mark in (0, MIN_HWM):
         topics = published(("rawtx", ADDRESS, mark), ("hashblock", OTHER))
         assert found(settings_of(), topics).advice == ()
 

@@ -6,10 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.counters import Counters
-from daemon.health import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, HealthReporter
+from daemon.health import FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, HealthReporter
 from daemon.node.feed_checks import FeedSetUp
 from daemon.node.feed_places import Source, Sources
-from daemon.state import State
+from daemon.state import LoopState
 
 
 class HealthyPart:
@@ -64,7 +64,7 @@ def test_a_successful_reconciling_leads_to_working(vitals: HealthReporter, manag
     assert manager.status == "reading the chain"
     vitals.work(120)
     states.append(vitals.state)
-    assert states == [State.STARTING, State.READING, State.WORKING]
+    assert states == [LoopState.STARTING, LoopState.READING, LoopState.WORKING]
     vitals.tell_alive()
     assert manager.status == "at block 120"
     assert vitals.problems() == []
@@ -76,7 +76,7 @@ def test_an_outage_ends_with_a_result_and_not_with_a_try(vitals: HealthReporter)
         for _ in range(3):
             vitals.begin_look()
             vitals.lose_touch("no answer")
-            assert vitals.state is State.OUT_OF_TOUCH
+            assert vitals.state is LoopState.OUT_OF_TOUCH
         vitals.begin_look()
         assert vitals.problems() == ["no answer"]
         vitals.work(120)
@@ -89,7 +89,7 @@ def test_waiting_logs_each_reason_once_and_its_end(vitals: HealthReporter, manag
         for reason in ("loading", "loading", "behind"):
             vitals.begin_look()
             vitals.wait(reason)
-            assert vitals.state is State.WAITING
+            assert vitals.state is LoopState.WAITING
             vitals.tell_alive()
             assert manager.status == reason
         vitals.work(120)
@@ -110,7 +110,7 @@ def test_the_time_between_tries_grows_to_a_limit_and_resets(vitals: HealthReport
     seconds = [vitals.lose_touch("no answer") for _ in range(10)]
     assert seconds[0] == FIRST_RETRY_SECONDS
     assert seconds == sorted(seconds)
-    assert seconds[-1] == LONGEST_RETRY_SECONDS
+    assert seconds[-1] == MAX_RETRY_SECONDS
     vitals.work(120)
     assert vitals.lose_touch("no answer") == FIRST_RETRY_SECONDS
 

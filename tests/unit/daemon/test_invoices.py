@@ -16,16 +16,16 @@ from daemon.chain.statuses import Assessor
 from daemon.commands import CommandHandler
 from daemon.counters import Counters
 from models.command import pending_commands, request_marking
-from models.db.connection import database, disconnect, new_row
-from models.db.schema import open_database
+from models.db.connection import database, disconnect
 from models.decision import DecidedBy, decisions_of
 from models.outbox import Message
 from models.output import DROPPED, MINED, Output, outputs_at
 from models.payment import ANY_HEIGHT, PaymentRequest, mark_for_reassessment, payment_by_reference
 from models.webhook import BTCPAY, STANDARD, Webhook, add_webhook, remove_webhook, update_webhook
-from payments.greenfield.facts import facts_of
+from payments.greenfield.facts import invoice_facts
 from payments.greenfield.invoice import invoice_document
 from payments.greenfield.marking import read_marking
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import BLOCK_HASH, NOW, new_output, new_payment, new_seller
 
 HEIGHT = 1000
@@ -35,7 +35,7 @@ SETTLED = ["PaymentSettled", "Settled"]
 
 @pytest.fixture(autouse=True)
 def _database(database_url: str) -> Iterator[None]:
-    open_database(database_url)
+    open_prepared(database_url)
     new_seller("company1")
     yield
     disconnect()
@@ -68,8 +68,8 @@ class Desk:
     def mark(self, payment: PaymentRequest, status: str) -> list[str]:
         """Mark an invoice by hand as the API does. Return its new events."""
         row = stored(payment)
-        outputs = [output.receipt for output in outputs_at(row.address_id)]
-        marking = read_marking(facts_of(row, "", outputs, tip_height=self.height), status)
+        outputs = [output.received_output for output in outputs_at(row.address_id)]
+        marking = read_marking(invoice_facts(row, "", outputs, tip_height=self.height), status)
         now = NOW + timedelta(seconds=self.seconds)
         request_marking(row, marking, now, database.atomic, DecidedBy.API)
         self.commands.handle(pending_commands(), now)
@@ -152,7 +152,9 @@ def test_an_invoice_is_reported_from_its_creation(desk: Desk) -> None:
     assert received["payment"]["destination"] == address
     assert received["metadata"] == {"orderId": "4711"}
     row = stored(payment)
-    facts = facts_of(row, address, [output.receipt for output in outputs_at(row.address_id)], tip_height=0)
+    facts = invoice_facts(
+        row, address, [output.received_output for output in outputs_at(row.address_id)], tip_height=0
+    )
     assert invoice_document(facts, public_url="")["status"] == "Settled"
 
 
@@ -333,4 +335,4 @@ def test_only_new_reported_or_marked_invoices_may_have_events_of_their_own() -> 
         ({"revision": 3, "marked": "settled"}, True),
         ({"revision": 3, "invoice_reported": {}}, True),
     ):
-        assert may_have_events(new_row(PaymentRequest, **values)) is may
+        assert may_have_events(PaymentRequest(**values)) is may

@@ -7,7 +7,7 @@ import pytest
 
 from daemon.chain import mempool as mempool_module
 from daemon.chain.mempool import FEED_DELAY, Mempool
-from daemon.chain.watchlist import PayingTransaction, Watchlist
+from daemon.chain.watchlist import PaidOutput, PayingTransaction, Watchlist
 from daemon.node.client import Bitcoind
 from daemon.node.types import MempoolEntry
 from payments.transaction import Transaction
@@ -32,7 +32,9 @@ def first_seen(age: timedelta, *, came_by_feed: bool) -> datetime:
     """Return first_seen_at of a payment that entered the mempool `age` ago."""
     payment = Transaction([], [(1000, b"script")], txid="ab" * 32)
     mempool = Mempool(cast(Bitcoind, Node(age)), Watchlist())
-    findings = mempool.look([PayingTransaction(payment, ((0, 1000, 1),))], [], NOW, came_by_feed=came_by_feed)
+    findings = mempool.look(
+        [PayingTransaction(payment, (PaidOutput(0, 1000, 1),))], [], NOW, came_by_feed=came_by_feed
+    )
     [arrival] = findings.arrivals
     return arrival.first_seen_at
 

@@ -18,7 +18,7 @@ from config.command import manage_command
 from daemon.chain.mempool import Mempool
 from daemon.commands import CommandHandler
 from daemon.delivery.outbox_worker import MAX_IN_FLIGHT, MAX_IN_FLIGHT_TO_FAILING
-from daemon.delivery.queue import AT_ONCE, due_queues, next_attempt, next_message
+from daemon.delivery.queue import BATCH_SIZE, due_queues, next_attempt, next_message
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from models.command import add_redelivery, pending_commands
 from models.db.connection import Table, database, disconnect, is_sqlite
@@ -347,7 +347,7 @@ def test_the_next_attempt_is_timed_from_the_last_attempt(
 def test_more_messages_than_one_query_returns_are_sent_in_order(outbox: Outbox) -> None:
     seller = outbox.seller()
     with database.atomic():
-        references = [outbox.event(outbox.payment(seller), WEBHOOK) for _ in range(AT_ONCE + 20)]
+        references = [outbox.event(outbox.payment(seller), WEBHOOK) for _ in range(BATCH_SIZE + 20)]
     for _ in range(3):
         outbox.work(1)
     assert outbox.webhooks.sent == references
@@ -446,17 +446,17 @@ def test_failed_endpoints_use_no_places_of_others(outbox: Outbox) -> None:
         ]
     outbox.webhooks.failures = dict.fromkeys(dead, TemporaryFailure("timed out"))
     for _ in range(2):
-        outbox.worker.take_turn()
+        outbox.worker.run_once()
         for work in begun:
             work()
         begun.clear()
     outbox.clock.advance(5)
-    outbox.worker.take_turn()
+    outbox.worker.run_once()
     assert len(begun) == MAX_IN_FLIGHT_TO_FAILING
     with database.atomic():
         for number in range(MAX_IN_FLIGHT + 10):
             outbox.event(outbox.payment(outbox.seller(f"alive{number}")), WEBHOOK)
-    outbox.worker.take_turn()
+    outbox.worker.run_once()
     assert len(begun) == MAX_IN_FLIGHT_TO_FAILING + MAX_IN_FLIGHT
 
 
@@ -469,7 +469,7 @@ def test_a_message_whose_thread_cannot_start_is_tried_again(outbox: Outbox) -> N
     reference = outbox.event(outbox.payment(outbox.seller()), WEBHOOK)
     worker = outbox.new_worker(start_thread=refuse)
     with capture_logs() as lines:
-        worker.take_turn()
+        worker.run_once()
     assert [line["event"] for line in lines] == ["message not begun"]
     assert message(reference).attempts == 0
     outbox.work()
@@ -498,7 +498,7 @@ def test_a_waiting_backlog_does_not_delay_its_own_queue(outbox: Outbox) -> None:
     seller = outbox.seller()
     payment = outbox.payment(seller)
     with database.atomic():
-        backlog = [outbox.event(payment, WEBHOOK) for _ in range(3 * AT_ONCE)]
+        backlog = [outbox.event(payment, WEBHOOK) for _ in range(3 * BATCH_SIZE)]
         other = outbox.event(outbox.payment(seller), WEBHOOK)
     outbox.webhooks.failures[backlog[0]] = TemporaryFailure("HTTP 500")
     for _ in range(3):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from config import load_settings
-from daemon.rates.client import MOST_BYTES
+from daemon.rates.client import MAX_RESPONSE_BYTES
 from daemon.rates.sources import NoRates, read_rates
 from daemon.rates.updater import RateKeeper
 from models.db.connection import database, disconnect, is_sqlite
@@ -123,8 +123,8 @@ def market(new_database: NewDatabase, tmp_path: Path) -> Iterator[Market]:
 
 def refresh(keeper: RateKeeper) -> None:
     """Request the sources, and store the answers."""
-    keeper.take_turn()
-    keeper.take_turn()
+    keeper.run_once()
+    keeper.run_once()
 
 
 def stored(currency: str = "EUR") -> dict[str, Decimal]:
@@ -295,12 +295,12 @@ def test_any_json_gives_prices_or_no_rates(source: str, document: Any) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        b'"' + b'\\"' * (MOST_BYTES // 2 - 1) + b"\\",
-        b'"\\' * (MOST_BYTES // 3),
-        b'{"' + b"\\\\" * (MOST_BYTES // 2 - 1),
-        b"[" * MOST_BYTES,
-        b'["' * (MOST_BYTES // 2),
-        b"9" * MOST_BYTES,
+        b'"' + b'\\"' * (MAX_RESPONSE_BYTES // 2 - 1) + b"\\",
+        b'"\\' * (MAX_RESPONSE_BYTES // 3),
+        b'{"' + b"\\\\" * (MAX_RESPONSE_BYTES // 2 - 1),
+        b"[" * MAX_RESPONSE_BYTES,
+        b'["' * (MAX_RESPONSE_BYTES // 2),
+        b"9" * MAX_RESPONSE_BYTES,
     ],
     ids=range(6),
 )
@@ -348,7 +348,7 @@ def test_a_source_is_requested_again_after_rate_refresh(market: Market) -> None:
         (answers(302, b"", "Location: http://127.0.0.1:1/"), "HTTP 302"),
         (answers(200, b"<html>"), "another form"),
         (answers(200, b"{}"), "another form"),
-        (answers(200, COINBASE + b" " * MOST_BYTES), "more than"),
+        (answers(200, COINBASE + b" " * MAX_RESPONSE_BYTES), "more than"),
         (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + COINBASE[:-10]), "cut short"),
         (sends(b""), "closed"),
         (hangs, "timed out"),
@@ -490,15 +490,15 @@ def test_a_disagreement_is_a_warning_only_in_a_currency_that_shops_use(
 def test_a_price_that_waited_for_the_database_is_as_old_as_its_answer(market: Market) -> None:
     """After three hours without the database the source is requested again at once."""
     keeper = market.keeper({"coinbase": answers(200, COINBASE)})
-    keeper.take_turn()
+    keeper.run_once()
     for _ in range(3):
         database.execute_sql(READ_ONLY if is_sqlite() else "SET default_transaction_read_only = on")
         market.clock.advance(3600)
-        keeper.take_turn()
+        keeper.run_once()
         assert quotes() == []
-    keeper.take_turn()
+    keeper.run_once()
     assert {quote.fetched_at for quote in quotes()} == {NOW}
-    keeper.take_turn()
+    keeper.run_once()
     assert {quote.fetched_at for quote in quotes()} == {NOW + timedelta(hours=3)}
 
 

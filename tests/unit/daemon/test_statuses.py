@@ -14,14 +14,20 @@ from daemon.counters import Counters
 from models.daemon_status import daemon_report
 from models.db.connection import disconnect
 from models.outbox import events_of
-from models.output import Output, add_spends, all_spends, forget_spends, outputs_at
+from models.output import (
+    Output,
+    add_watched_outpoints,
+    all_watched_outpoints,
+    forget_outpoints_of,
+    outputs_at,
+)
 from models.payment import PaymentRequest, mark_for_reassessment, payment_by_reference
-from models.queries.checkout import checkout_of
 from models.rate import store_rates
-from payments.document import depth, payment_document
+from payments.document import payment_document
 from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_output, new_payment
 from web.api.documents import document_as_now
+from web.checkout.status import PublicFacts
 
 HEIGHT = 1000
 BLOCK = "cd" * 32
@@ -35,7 +41,7 @@ class Interrupted(Exception):
 def _database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Open an empty database, and allow few requests a transaction."""
     open_prepared(database_url)
-    monkeypatch.setattr(statuses, "AT_ONCE", 2)
+    monkeypatch.setattr(statuses, "BATCH_SIZE", 2)
     yield
     disconnect()
 
@@ -73,9 +79,9 @@ def check_all() -> None:
         document = payment_document(
             row, "bcrt1q", parts, tip_height=published, network="regtest", public_url="https://a.example"
         )
-        shown = checkout_of(row.reference)
+        shown = PublicFacts.read(row.reference, NOW)
         assert shown is not None
-        page = depth(shown.covered_height, shown.assessed_height), shown.confirmations_required
+        page = shown.confirmations, shown.confirmations_required
         for confirmations, required in (
             page,
             (document["confirmations"], document["confirmations_required"]),
@@ -195,9 +201,9 @@ def test_watched_outpoints_are_deleted_when_no_request_needs_them(
     other = new_payment(2, closed_at=NOW if is_other_closed else None)
     for vout, payment in enumerate((one, other)):
         output = new_output(payment, vout=vout, state="mined", block_hash=BLOCK, block_height=height)
-    add_spends([(output.txid, b"outpoint", output.txid)])
-    forget_spends([output.txid], HEIGHT)
-    assert (list(all_spends()) == []) == is_forgotten
+    add_watched_outpoints([(output.txid, b"outpoint", output.txid)])
+    forget_outpoints_of([output.txid], HEIGHT)
+    assert (list(all_watched_outpoints()) == []) == is_forgotten
 
 
 def test_an_event_of_late_money_keeps_its_worth_at_that_time(tmp_path: Path) -> None:

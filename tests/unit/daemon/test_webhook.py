@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 import daemon.net.http_client
 from config import load_settings
-from daemon.delivery.webhook import MOST_BYTES, WebhookSender
+from daemon.delivery.webhook import MAX_RESPONSE_BYTES, WebhookSender
 from daemon.net.errors import PermanentFailure, TemporaryFailure
 from tests.support.dead_address import NAME, dead_address, resolve
 from tests.support.endpoint import CERTIFICATE, Behaviour, Endpoint, answers, hangs, sends, trickles
@@ -183,7 +183,7 @@ def test_at_most_64_kib_of_an_answer_are_read() -> None:
     """An endless 200 is still a delivery."""
 
     def floods(endpoint: Endpoint, connection: object, _request: object) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * MOST_BYTES * 4)  # type: ignore[attr-defined]
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * MAX_RESPONSE_BYTES * 4)  # type: ignore[attr-defined]
         endpoint.hang()
 
     with Endpoint(floods) as endpoint:

@@ -8,22 +8,23 @@ from pathlib import Path
 import peewee
 import pytest
 
-from models.db import schema
 from models.db.connection import database, disconnect
 from models.decision import DecidedBy, decisions_of
 from models.outbox import Event
 from models.payment import PaymentRequest
 from models.queries.attention import ActionNeeded, acknowledge, action_counts, needs_action, reopen
+from models.queries.payment_search import newest_query
 from payments.status import Status
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_event, new_message, new_payment
 from web.api.forms import read_form
-from web.api.payment_list import Filters, newest
+from web.api.payment_list import Filters
 
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[None]:
     """Open a SQLite database, whose query plans the tests read."""
-    schema.open_database(f"sqlite:///{tmp_path / 'nodetill.db'}")
+    open_prepared(f"sqlite:///{tmp_path / 'nodetill.db'}")
     yield
     disconnect()
 
@@ -55,7 +56,7 @@ def test_a_payment_list_is_read_from_an_index_without_sorting() -> None:
         for given in ({}, {"currency": "EUR"}, {"q": "socks"}, {"created_after": "2026-11-23T00:00:00Z"}):
             filters = read_form(Filters, given if status is None else {**given, "status": status.value})
             for seller_id in (None, "company1"):
-                found = query_plan(newest(filters, seller_id))
+                found = query_plan(newest_query(filters.search(seller_id)))
                 is_underway = status not in (None, Status.CONFIRMED, Status.EXPIRED)
                 assert ("payment_underway" in found) is is_underway, (status, given)
                 if not is_underway:
@@ -66,7 +67,7 @@ def test_a_payment_list_is_read_from_an_index_without_sorting() -> None:
 
 def test_only_the_given_revision_is_acknowledged(database_url: str) -> None:
     """A later revision and other payments still need a decision."""
-    schema.open_database(database_url)
+    open_prepared(database_url)
     late = {"status": "expired", "is_late": True, "received_sats": 5000}
     first, second = new_payment(1, **late), new_payment(2, **late)
     for payment in (first, second):
@@ -82,7 +83,7 @@ def test_only_the_given_revision_is_acknowledged(database_url: str) -> None:
 
 def test_an_acknowledgement_is_undone(database_url: str) -> None:
     """All that it acknowledged needs a decision again, and nothing that was acknowledged before."""
-    schema.open_database(database_url)
+    open_prepared(database_url)
     payment = new_payment(1, status="expired", is_late=True, received_sats=5000)
     for number, earlier in enumerate((NOW - timedelta(days=1), None)):
         event = new_event(payment, type="payment.reverted", revision=number, reference=f"evt_{number}")

@@ -114,6 +114,20 @@ def test_a_redelivery_of_a_pruned_message_is_ignored() -> None:
     assert DaemonCommand.select().count() == 0
 
 
+def test_many_redeliveries_are_requested_with_few_queries() -> None:
+    """One query finds the pending redeliveries of all messages, and one statement stores the new ones."""
+    event = new_event(new_payment())
+    messages = [new_message(event, recipient=f"{number}@example.com") for number in range(20)]
+    add_redelivery(messages[0], NOW)
+    queries: list[str] = []
+    database.obj.query_hooks.append(lambda query: queries.append(query.sql))
+    try:
+        assert request_redeliveries(messages, NOW, database.atomic) == 19
+    finally:
+        database.obj.query_hooks.clear()
+    assert [query.split()[0] for query in queries] == ["SELECT", "INSERT"]
+
+
 def flood(seller: str, number: int, count: int) -> PaymentRequest:
     """Store a request with `count` transaction checks."""
     payment = new_payment(number, seller=new_seller(seller))

@@ -26,13 +26,14 @@ from payments.status import EventType, Status
 from regtest.child import free_ports
 from tests.support.needs import examples
 from tests.support.postgres import PostgresServer
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import BLOCK_HASH, NOW, new_event, new_output, new_payment, script
 
 
 @pytest.fixture
 def opened(database_url: str) -> Iterator[str]:
     """Open a migrated database, and return its URL."""
-    open_database(database_url)
+    open_prepared(database_url)
     yield database_url
     disconnect()
 
@@ -136,7 +137,7 @@ def test_every_status_and_event_fits_its_column(opened: str) -> None:
     payment = new_payment()
     for status in Status:
         PaymentRequest.update(status=status.value).execute()
-        assert PaymentRequest.get_by_id(payment.id).standing.status is status
+        assert PaymentRequest.get_by_id(payment.id).last_known_state.status is status
     for number, event in enumerate(EventType):
         assert new_event(payment, type=event.value, reference=f"evt_{number:032x}").type == event
 

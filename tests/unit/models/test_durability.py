@@ -20,6 +20,7 @@ from regtest.client import Client
 from regtest.installation import environment
 from regtest.process import Process
 from tests.support.fsync_counter import FsyncCounter
+from tests.support.prepared_database import open_prepared
 from tests.support.rows import NOW, new_payment
 from tests.support.waiting import wait_until
 from tests.support.web_server import BODY, KEY, open_shop, stock
@@ -54,7 +55,7 @@ def test_a_daemon_transaction_is_synced_to_disk(
     fsync_counter: FsyncCounter, url: str, tmp_path: Path
 ) -> None:
     """An event is on disk before its messages are sent."""
-    open_database(url)
+    open_prepared(url)
     payment = new_payment()
     before = fsync_counter.syncs["nodetill.db-wal"]
     with unit_of_work("assessed"):
@@ -79,7 +80,7 @@ def test_the_counter_detects_an_unsynced_commit(fsync_counter: FsyncCounter, url
 
 def test_answered_requests_survive_a_kill(tmp_path: Path, database_url: str) -> None:
     """Requests of several clients are committed together. A client without an answer has used no address."""
-    open_database(database_url)
+    open_prepared(database_url)
     stock(addresses=2000)
     (port,) = free_ports(1)
     environ = environment({"DATABASE_URL": database_url, "WEB_PORT": str(port)})

@@ -11,8 +11,8 @@ from models.daemon_status import daemon_report, update_report
 from models.db.connection import database, disconnect, is_sqlite
 from models.db.leadership import LockLost, begin_epoch, check_epoch, end_epoch, fence, node_changed
 from models.db.lock import database_lock
-from models.db.schema import open_database
 from tests.support.postgres import PostgresServer
+from tests.support.prepared_database import open_prepared
 from tests.support.programs import finish, run_program
 from tests.support.waiting import wait_until
 
@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 def url(postgres: PostgresServer) -> Iterator[str]:
     """Return the URL of a migrated database on a PostgreSQL server, where a lock can be lost."""
     url = postgres.new_database()
-    open_database(url)
+    open_prepared(url)
     yield url
     end_epoch()
     disconnect()
@@ -113,7 +113,7 @@ def test_a_change_of_the_bitcoind_is_detected(url: str) -> None:
 
 def test_only_a_daemon_on_postgresql_is_checked_for_its_epoch(database_url: str) -> None:
     """Tests have no epoch, and on SQLite a lock ends only with its process."""
-    open_database(database_url)
+    open_prepared(database_url)
     check_epoch()
     begin_epoch("a node")
     check_epoch()

@@ -10,7 +10,7 @@ import pytest
 
 from models.db.connection import database, disconnect, is_sqlite
 from models.db.lock import database_lock
-from models.db.schema import open_database
+from tests.support.prepared_database import open_prepared
 from tests.support.programs import finish, run_program
 from tests.support.waiting import wait_until
 
@@ -30,7 +30,7 @@ lock.release()
 @pytest.fixture
 def opened(database_url: str) -> Iterator[str]:
     """Open a migrated database, and return its URL."""
-    open_database(database_url)
+    open_prepared(database_url)
     yield database_url
     disconnect()
 

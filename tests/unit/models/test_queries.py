@@ -18,6 +18,7 @@ from models.address import (
     free_count,
     held_count,
     hold_unclaimed,
+    newest_address_id,
     pool_ends,
     retire,
     retire_free,
@@ -50,14 +51,14 @@ from models.db.connection import database, disconnect
 from models.outbox import Message, delete_done, events_of, messages_of, prunable_messages
 from models.output import (
     Output,
-    add_spends,
-    all_spends,
+    add_watched_outpoints,
+    all_watched_outpoints,
     count_own_inputs,
-    forget_spends,
+    forget_outpoints_of,
+    outpoints_of,
     outputs_at,
     outputs_by_address,
     outputs_of,
-    spends_of,
     states_of,
     txids_believed_in_mempool,
     unconfirmed_outputs,
@@ -115,16 +116,18 @@ def test_find_scripts_returns_only_scripts_of_the_table() -> None:
     fill_pool(1203)
     strange = [b"", b"\x00", b"'", b"%s", bytes(range(256)) * 40, b"\xff" * 10_000]
     scripts = [*(script(number) for number in range(1100, 1300)), *strange, script(3), script(3)]
-    found, newest_id = find_scripts(scripts)
+    found = find_scripts(scripts)
     assert set(found) == {script(3), *(script(number) for number in range(1100, 1203))}
     assert all(type(key) is bytes for key in found)
     assert Address.get_by_id(found[script(3)]).script == script(3)
-    assert len(find_scripts(script(number) for number in range(2000))[0]) == newest_id == 1203
-    assert find_scripts([]) == find_scripts(strange) == ({}, 1203)
+    assert len(find_scripts(script(number) for number in range(2000))) == 1203
+    assert find_scripts([]) == find_scripts(strange) == {}
 
 
 def test_an_empty_table_has_the_highest_id_zero() -> None:
-    assert find_scripts([]) == find_scripts([script(1)]) == ({}, 0)
+    assert newest_address_id() == 0
+    fill_pool(2)
+    assert newest_address_id() == 2
 
 
 def test_an_address_is_added_once_and_never_changed() -> None:
@@ -144,7 +147,7 @@ def test_an_unknown_address_is_found_and_can_be_added_as_not_free() -> None:
     add_addresses([lost], "nodetill", NOW, are_free=False)
     assert unknown_addresses([lost[0], known.address]) == []
     assert free_count() == 1200
-    assert set(find_scripts([lost[1]])[0]) == {lost[1]}
+    assert set(find_scripts([lost[1]])) == {lost[1]}
 
 
 def test_the_oldest_free_address_is_claimed() -> None:
@@ -169,8 +172,7 @@ def test_a_retired_address_is_not_claimed() -> None:
     fill_pool(3)
     first = claim_address(NOW - timedelta(days=1))
     assert first
-    found, _ = find_scripts([script(0), script(1)])
-    retire(found.values(), NOW)
+    retire(find_scripts([script(0), script(1)]).values(), NOW)
     assert free_count() == 1
     assert Address.get_by_id(first.id).claimed_at == NOW - timedelta(days=1)
 
@@ -336,10 +338,10 @@ def assess_at(payment: PaymentRequest, as_of: datetime, tip_height: int = 105) -
     """Assess the stored request as the daemon does, and return the row read again."""
     assessment = assess(
         payment.terms,
-        [output.receipt for output in outputs_at(payment.address_id)],
+        [output.received_output for output in outputs_at(payment.address_id)],
         tip_height=tip_height,
         as_of=as_of,
-        was_confirmed=payment.standing.status is Status.CONFIRMED,
+        was_confirmed=payment.last_known_state.status is Status.CONFIRMED,
     )
     payment.apply(assessment, as_of)
     payment.save(only=ASSESSED)
@@ -352,13 +354,17 @@ def test_an_assessment_is_stored_in_full() -> None:
     payment = new_payment(amount_sats=1000, due_sats=1000)
     output = new_output(payment, state="mined", block_hash=BLOCK_HASH, block_height=100, amount_sats=1200)
     found = assess_at(payment, NOW)
-    assert (found.standing.status, found.covered_height, found.txid) == (Status.CONFIRMED, 100, TXID)
+    assert (found.last_known_state.status, found.covered_height, found.txid) == (Status.CONFIRMED, 100, TXID)
     assert (found.received_sats, found.due_sats, found.overpaid_sats) == (1200, 0, 200)
     assert (found.received_at, found.confirmed_at, found.closed_at) == (NOW, NOW, None)
     assert (found.reassess_at_height, found.reassess_at) == (199, found.monitored_until)
     later = assess_at(found, NOW + timedelta(minutes=1), tip_height=199)
     assert (later.confirmed_at, later.closed_at) == (NOW, NOW + timedelta(minutes=1))
-    assert (later.reassess_at_height, later.reassess_at, later.standing.is_closed) == (None, None, True)
+    assert (later.reassess_at_height, later.reassess_at, later.last_known_state.is_closed) == (
+        None,
+        None,
+        True,
+    )
     assert assess_at(later, NOW + timedelta(minutes=2), tip_height=200).closed_at == later.closed_at
     output.state, output.block_hash, output.block_height = "dropped", None, None
     output.save()
@@ -370,7 +376,7 @@ def test_late_money_counts_once_it_is_accepted() -> None:
     payment = new_payment(amount_sats=1000)
     new_output(payment, first_seen_at=payment.expires_at + MICROSECOND)
     found = assess_at(payment, payment.expires_at + timedelta(hours=1))
-    assert (found.status, found.standing.is_late) == ("expired", True)
+    assert (found.status, found.last_known_state.is_late) == ("expired", True)
     found.late_accepted_at = NOW
     assert assess_at(found, payment.expires_at + timedelta(hours=2)).status == "received"
 
@@ -393,21 +399,23 @@ def test_outputs_are_found_by_address_and_by_transaction() -> None:
 def test_any_number_of_txids_can_be_queried() -> None:
     """PostgreSQL accepts 65,535 parameters a statement, and there may be more transactions."""
     output = new_output(new_payment())
-    add_spends([(TXID, b"outpoint", TXID)])
+    add_watched_outpoints([(TXID, b"outpoint", TXID)])
     many = [*(f"{number:064x}" for number in range(70_000)), TXID]
     assert states_of(many) == {(TXID, 0): "mempool"}
     assert outputs_of(many) == [output]
-    assert [spend.outpoint for spend in spends_of(many)] == [b"outpoint"]
+    assert [spend.outpoint for spend in outpoints_of(many)] == [b"outpoint"]
 
 
 def test_own_inputs_are_counted_without_those_of_ancestors() -> None:
     """They are forgotten together."""
     parent, other = "aa" * 32, "bb" * 32
-    add_spends([(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)])
+    add_watched_outpoints(
+        [(TXID, b"1", TXID), (TXID, b"2", TXID), (TXID, b"3", parent), (other, b"4", other)]
+    )
     assert count_own_inputs([TXID, other, parent]) == {TXID: 2, other: 1}
-    forget_spends([TXID], tip_height=100)
+    forget_outpoints_of([TXID], tip_height=100)
     assert count_own_inputs([TXID, other, parent]) == {other: 1}
-    assert spends_of([TXID]) == []
+    assert outpoints_of([TXID]) == []
 
 
 def test_outputs_are_grouped_by_address_in_the_order_of_arrival() -> None:
@@ -425,9 +433,9 @@ def test_only_live_outputs_are_live_receipts() -> None:
     waiting = new_output(payment, vout=1)
     replaced = new_output(payment, vout=2, state="replaced", replaced_by=BLOCK_HASH)
     dropped = new_output(payment, vout=3, state="dropped")
-    receipts = [output.receipt for output in (mined, waiting, replaced, dropped)]
-    assert [receipt.is_live for receipt in receipts] == [True, True, False, False]
-    assert [receipt.block_height for receipt in receipts] == [7, None, None, None]
+    received = [output.received_output for output in (mined, waiting, replaced, dropped)]
+    assert [output.is_live for output in received] == [True, True, False, False]
+    assert [output.block_height for output in received] == [7, None, None, None]
 
 
 def test_unconfirmed_outputs_are_those_of_open_requests_in_no_block() -> None:
@@ -482,8 +490,15 @@ def test_txids_believed_in_mempool_are_payments_and_their_replacements() -> None
 
 def test_equal_txids_of_spends_share_one_string() -> None:
     """A payment may depend on thousands of outpoints, so this saves memory."""
-    add_spends([("ab" * 32, bytes([n]), "ab" * 32) for n in range(3)])
-    assert len({id(name) for txid, _, spender in all_spends() for name in (txid, spender)}) == 1
+    add_watched_outpoints([("ab" * 32, bytes([n]), "ab" * 32) for n in range(3)])
+    assert len({id(name) for txid, _, spender in all_watched_outpoints() for name in (txid, spender)}) == 1
+
+
+def test_spends_of_several_pages_are_read_once_each() -> None:
+    spends = {(f"{number % 7:064x}", number.to_bytes(36), "ab" * 32) for number in range(2500)}
+    add_watched_outpoints(spends)
+    found = list(all_watched_outpoints())
+    assert (len(found), set(found)) == (2500, spends)
 
 
 def test_the_newest_blocks_are_kept() -> None:

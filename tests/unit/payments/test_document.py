@@ -1,7 +1,6 @@
 """A request's JSON has the fields of docs/spec.md 4, with their names and types."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.document import depth, payment_document, payment_uri, timestamp
+from payments.document import PaymentDocument, depth, payment_document, payment_uri, timestamp
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 999_999, tzinfo=UTC)
 BECH32 = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
@@ -39,7 +38,7 @@ class FakeRequest:
     note: str = "Alpaca socks"
     label: str | None = None
     redirect_url: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     status: str = "confirming"
     covered_height: int | None = 907001
     received_sats: int = 222416
@@ -67,7 +66,7 @@ class FakeOutput:
 
 def document(
     request: FakeRequest | None = None, *parts: FakeOutput, tip_height: int = 907002
-) -> dict[str, Any]:
+) -> PaymentDocument:
     return payment_document(
         request or FakeRequest(),
         BECH32,

@@ -63,11 +63,11 @@ def test_a_payment_that_needs_no_confirmation_is_received_and_confirmed() -> Non
 
 def test_an_expiry_has_one_event() -> None:
     """The request may be unpaid or partly paid."""
-    for receipts in [(), (paid(30),)]:
+    for outputs in [(), (paid(30),)]:
         request = RequestHistory()
-        request.now(*receipts)
-        assert request.now(*receipts, as_of=AFTER_EXPIRY) == ("expired",)
-        assert request.now(*receipts, as_of=AFTER_EXPIRY) == ()
+        request.now(*outputs)
+        assert request.now(*outputs, as_of=AFTER_EXPIRY) == ("expired",)
+        assert request.now(*outputs, as_of=AFTER_EXPIRY) == ()
 
 
 def test_late_money_that_would_cover_is_late() -> None:
@@ -116,7 +116,7 @@ def test_money_that_returns_to_a_closed_request_is_extra() -> None:
     assert request.now(gone(part), as_of=AFTER_EXPIRY) == ()
     assert request.now(replace(part, present_since=LATE), as_of=AFTER_EXPIRY) == ()
     assert request.now(gone(part), as_of=AFTER_MONITORING) == ()
-    assert request.standing.is_closed
+    assert request.last_known_state.is_closed
     back = replace(part, present_since=TOO_LATE)
     assert request.now(back, as_of=AFTER_MONITORING) == ("extra",)
     assert request.now(replace(back, block_height=TIP), as_of=AFTER_MONITORING) == ()
@@ -170,13 +170,13 @@ def test_money_to_a_closed_request_is_extra() -> None:
     """It is not late, because only an open request can be late."""
     request = RequestHistory()
     request.now(as_of=AFTER_MONITORING)
-    assert request.standing.is_closed
+    assert request.last_known_state.is_closed
     assert request.now(paid(at=TOO_LATE), as_of=AFTER_MONITORING) == ("extra",)
     assert request.now(paid(at=TOO_LATE, depth=1), as_of=AFTER_MONITORING) == ()
 
     request = RequestHistory()
     request.now(paid(depth=100))
-    assert request.standing.is_closed
+    assert request.last_known_state.is_closed
     assert request.now(paid(depth=100), paid(1, txid="b", depth=1)) == ("extra",)
 
 
@@ -199,13 +199,13 @@ def test_late_money_that_is_not_enough_is_extra() -> None:
 # Facts without an event
 
 
-@pytest.mark.parametrize("receipts", [(), (paid(30),), (paid(),), (paid(depth=6),), (paid(130, depth=100),)])
+@pytest.mark.parametrize("outputs", [(), (paid(30),), (paid(),), (paid(depth=6),), (paid(130, depth=100),)])
 @pytest.mark.parametrize("as_of", [LATE, AFTER_EXPIRY, AFTER_MONITORING])
-def test_the_same_facts_again_have_no_event(receipts: tuple[ReceivedOutput, ...], as_of: datetime) -> None:
+def test_the_same_facts_again_have_no_event(outputs: tuple[ReceivedOutput, ...], as_of: datetime) -> None:
     request = RequestHistory()
-    request.now(*receipts)
-    request.now(*receipts, as_of=as_of)
-    assert request.now(*receipts, as_of=as_of) == ()
+    request.now(*outputs)
+    request.now(*outputs, as_of=as_of)
+    assert request.now(*outputs, as_of=as_of) == ()
 
 
 def test_a_part_that_is_dropped_and_returns_has_no_second_event() -> None:
@@ -260,7 +260,7 @@ def test_a_fee_bump_has_no_event() -> None:
     request.now(paid())
     assert request.now(gone(paid()), paid(txid="b")) == ()
     assert request.now(gone(paid()), paid(txid="b", depth=1)) == ()
-    assert request.standing.status is Status.CONFIRMING
+    assert request.last_known_state.status is Status.CONFIRMING
 
 
 def test_a_reorg_that_keeps_the_payment_in_the_chain_has_no_event() -> None:
@@ -277,7 +277,7 @@ def test_an_unconfirmed_payment_that_leaves_the_chain_has_no_event() -> None:
     request = RequestHistory()
     request.now(paid(depth=3))
     assert request.now(paid()) == ()
-    assert request.standing.status is Status.RECEIVED
+    assert request.last_known_state.status is Status.RECEIVED
 
 
 # Any history
@@ -294,12 +294,12 @@ def histories(draw: st.DrawFn) -> list[Facts]:
         changes = draw(
             st.lists(st.sampled_from(["unchanged", "absent", "gone", "unmined"]), min_size=5, max_size=5)
         )
-        receipts = tuple(_changed(r, how) for r, how in zip(known, changes, strict=False) if how != "absent")
+        outputs = tuple(_changed(r, how) for r, how in zip(known, changes, strict=False) if how != "absent")
         is_accepted = terms.is_late_accepted and moment > terms.expires_at
         facts.append(
             Facts(
                 replace(terms, is_late_accepted=is_accepted),
-                receipts,
+                outputs,
                 draw(st.integers(TIP, TIP + 8)),
                 moment,
             )
@@ -307,13 +307,13 @@ def histories(draw: st.DrawFn) -> list[Facts]:
     return facts
 
 
-def _changed(receipt: ReceivedOutput, how: str) -> ReceivedOutput:
+def _changed(output: ReceivedOutput, how: str) -> ReceivedOutput:
     match how:
         case "gone":
-            return gone(receipt)
+            return gone(output)
         case "unmined":
-            return replace(receipt, block_height=None, is_live=True)
-    return receipt
+            return replace(output, block_height=None, is_live=True)
+    return output
 
 
 @given(histories())
@@ -321,9 +321,9 @@ def test_received_and_reverted_mark_the_begin_and_end_of_the_cover(history: list
     """A confirmed payment that left the chain is reverted, too, though it still covers the request."""
     request = RequestHistory()
     for facts in history:
-        before = request.standing.status
+        before = request.last_known_state.status
         events = request.assess_next(facts)
-        after = request.standing.status
+        after = request.last_known_state.status
         begins = after.is_covered and not before.is_covered
         ends = before.is_covered and not after.is_covered
         has_lost_depth = before is Status.CONFIRMED and after.is_covered and after is not Status.CONFIRMED
@@ -362,8 +362,8 @@ def test_more_money_than_reported_always_has_an_event(history: list[Facts]) -> N
     for facts in history:
         has_event = bool(request.assess_next(facts))
         received = facts.assess().received_sats
-        assert request.standing.notified_sats >= received
-        assert not has_event or request.standing.notified_sats == received
+        assert request.last_known_state.notified_sats >= received
+        assert not has_event or request.last_known_state.notified_sats == received
 
 
 @given(histories())
@@ -372,8 +372,8 @@ def test_money_of_a_new_output_always_has_an_event(history: list[Facts]) -> None
     request = RequestHistory()
     seen: set[tuple[str, int]] = set()
     for facts in history:
-        before = request.standing.received_sats
+        before = request.last_known_state.received_sats
         has_event = bool(request.assess_next(facts))
-        live = {(receipt.txid, receipt.vout) for receipt in facts.receipts if receipt.is_live}
-        assert has_event or live <= seen or request.standing.received_sats <= before
-        seen.update((receipt.txid, receipt.vout) for receipt in facts.receipts)
+        live = {(output.txid, output.vout) for output in facts.outputs if output.is_live}
+        assert has_event or live <= seen or request.last_known_state.received_sats <= before
+        seen.update((output.txid, output.vout) for output in facts.outputs)

@@ -19,9 +19,9 @@ from payments.link import (
     balance,
     is_paid,
     late_sats,
-    least_amount,
     link_event,
     link_status,
+    min_amount,
 )
 from payments.money import DUST_LIMIT_SATS, currency_exponent, exact_fiat, fiat_to_sats
 from payments.status import ReceivedOutput, Status, Terms, assess
@@ -82,7 +82,7 @@ def test_parts_add_up_to_no_more_and_no_less_than_came(drawn: tuple[str, list[Li
         exact = exact_fiat(each.counted_sats, each.price)
         assert each.worth <= exact
         assert each.worth > exact - unit or each.worth == each.asked
-        assert each.worth == each.settled, "without a tolerance, a part settles exactly what came"
+        assert each.worth == each.covered_amount, "without a tolerance, a part covers exactly what came"
     found = balance(None, currency, parts, is_reusable=True)
     assert found.paid == sum(each.worth for each in parts)
     assert (found.remaining, found.is_covered) == (None, False)
@@ -110,7 +110,7 @@ def test_the_next_request_covers_the_remaining_amount(currency: str, price: Deci
     asked = amount_to_request(remaining, currency, price)
     sats = fiat_to_sats(asked, price)
     assert sats >= DUST_LIMIT_SATS
-    assert asked in (remaining, least_amount(currency, price))
+    assert asked in (remaining, min_amount(currency, price))
     assert LinkPart(asked, currency, price, sats, is_covered=True).worth == asked >= remaining
 
 
@@ -156,8 +156,8 @@ def test_the_first_payer_chooses_the_amount_of_a_link_without_one() -> None:
 # Paid and no longer paid
 
 
-def facts(*receipts: ReceivedOutput, asked: str = "100.00", terms: Terms = PART) -> PartFacts:
-    return PartFacts(Decimal(asked), "EUR", PRICE, terms, receipts)
+def facts(*outputs: ReceivedOutput, asked: str = "100.00", terms: Terms = PART) -> PartFacts:
+    return PartFacts(Decimal(asked), "EUR", PRICE, terms, outputs)
 
 
 def paid_by(*each: PartFacts, was_paid: bool = False, tip: int = TIP) -> bool:
@@ -267,12 +267,12 @@ def test_late_money_waits_for_a_decision() -> None:
 
 def test_an_expired_request_is_assessed_when_its_money_is_confirmed() -> None:
     """It stays open until then, even after the end of its monitoring."""
-    receipt = paid(SATS // 2, depth=2)
+    output = paid(SATS // 2, depth=2)
     for terms, height, is_closed in ((PART, TIP + 4, False), (replace(PART, is_part=False), None, True)):
-        found = assess(terms, [receipt], tip_height=TIP, as_of=AFTER_MONITORING, was_confirmed=False)
+        found = assess(terms, [output], tip_height=TIP, as_of=AFTER_MONITORING, was_confirmed=False)
         assert (found.status, found.counted_sats) == (Status.EXPIRED, SATS // 2)
         assert (found.reassess_at_height, found.is_closed) == (height, is_closed)
-    at_last = assess(PART, [receipt], tip_height=TIP + 4, as_of=AFTER_MONITORING, was_confirmed=False)
+    at_last = assess(PART, [output], tip_height=TIP + 4, as_of=AFTER_MONITORING, was_confirmed=False)
     assert (at_last.reassess_at_height, at_last.is_closed) == (None, True)
 
 
@@ -287,13 +287,13 @@ def test_no_part_changes_its_link_between_two_assessments(
 ) -> None:
     """No block below the height that the assessment returned confirms money of the part."""
     terms = replace(PART, confirmations_required=required)
-    receipts = tuple(
+    outputs = tuple(
         paid(sats, depth=depth, txid=str(n), at=LATE if is_late else BEFORE_EXPIRY)
         for n, (sats, depth, is_late) in enumerate(drawn)
     )
-    found = assess(terms, receipts, tip_height=TIP, as_of=as_of, was_confirmed=False)  # type: ignore[arg-type]
-    each = facts(*receipts, terms=terms)
+    found = assess(terms, outputs, tip_height=TIP, as_of=as_of, was_confirmed=False)  # type: ignore[arg-type]
+    each = facts(*outputs, terms=terms)
     later = TIP + blocks
     if found.reassess_at_height is None or later < found.reassess_at_height:
         before, after = each.confirmed(TIP), each.confirmed(later)
-        assert before.settled == after.settled
+        assert before.covered_amount == after.covered_amount

@@ -59,7 +59,7 @@ def test_a_source_off_the_median_is_left_out_and_named() -> None:
     assert price is not None
     assert price.price == Decimal(101)
     assert price.sources == ("source0", "source1")
-    assert price.left_out == ("source2",)
+    assert price.outliers == ("source2",)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_price_is_as_old_as_its_oldest_source() -> None:
     price = aggregate_quotes(quotes, NOW, MAX_AGE)
     assert price is not None
     assert price.fetched_at == NOW - timedelta(seconds=90)
-    assert price.left_out == ("wild",)
+    assert price.outliers == ("wild",)
 
 
 def test_quotes_that_cannot_be_mixed_are_refused() -> None:
@@ -117,7 +117,7 @@ def test_a_price_lies_between_its_sources(prices: list[Decimal]) -> None:
     assert price is not None
     used = [quote.price for quote in eur_quotes(prices) if quote.source in price.sources]
     assert min(used) <= price.price <= max(used)
-    assert len(price.sources) + len(price.left_out) == len(prices)
+    assert len(price.sources) + len(price.outliers) == len(prices)
     assert len(used) >= min(2, len(prices))
 
 
@@ -139,7 +139,7 @@ def test_a_price_scales_with_its_sources(prices: list[Decimal], factor: str) -> 
     assert (scaled is None) == (price is None)
     if scaled is not None and price is not None:
         assert scaled.price == price.price * Decimal(factor)
-        assert scaled.left_out == price.left_out
+        assert scaled.outliers == price.outliers
 
 
 @given(close_values, st.decimals(1, "1.05", allow_nan=False, allow_infinity=False, places=4), values)
@@ -159,7 +159,7 @@ def test_a_source_that_rises_never_lowers_the_price(prices: list[Decimal], index
     higher = list(prices)
     higher[index % len(prices)] += rise
     before, after = aggregated(*prices), aggregated(*higher)
-    assume(before is not None and after is not None and not before.left_out and not after.left_out)
+    assume(before is not None and after is not None and not before.outliers and not after.outliers)
     assert before is not None
     assert after is not None
     assert after.price >= before.price

@@ -32,21 +32,21 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def assessed(
-    *receipts: ReceivedOutput,
+    *outputs: ReceivedOutput,
     terms: Terms = TERMS,
     as_of: datetime = BEFORE_EXPIRY,
     was_confirmed: bool = False,
 ) -> Assessment:
-    return Facts(terms, receipts, as_of=as_of).assess(was_confirmed)
+    return Facts(terms, outputs, as_of=as_of).assess(was_confirmed)
 
 
 def status(
-    *receipts: ReceivedOutput,
+    *outputs: ReceivedOutput,
     terms: Terms = TERMS,
     as_of: datetime = BEFORE_EXPIRY,
     was_confirmed: bool = False,
 ) -> str:
-    return assessed(*receipts, terms=terms, as_of=as_of, was_confirmed=was_confirmed).status.value
+    return assessed(*outputs, terms=terms, as_of=as_of, was_confirmed=was_confirmed).status.value
 
 
 def required(confirmations: int) -> Terms:
@@ -63,7 +63,7 @@ def test_an_assessment_agrees_with_the_oracle(facts: Facts, was_confirmed: bool)
     found = facts.assess(was_confirmed)
     expected = oracle.expected_status(
         facts.terms,
-        facts.receipts,
+        facts.outputs,
         tip_height=facts.tip_height,
         as_of=facts.as_of,
         was_confirmed=was_confirmed,
@@ -79,9 +79,9 @@ def test_order_and_repetition_of_facts_never_matter(
     facts: Facts, was_confirmed: bool, data: st.DataObject
 ) -> None:
     """A message that comes twice, or after a later one, must not change a status."""
-    repeated = data.draw(st.lists(st.sampled_from(facts.receipts))) if facts.receipts else []
-    mixed = tuple(data.draw(st.permutations([*facts.receipts, *repeated])))
-    assert replace(facts, receipts=mixed).assess(was_confirmed) == facts.assess(was_confirmed)
+    repeated = data.draw(st.lists(st.sampled_from(facts.outputs))) if facts.outputs else []
+    mixed = tuple(data.draw(st.permutations([*facts.outputs, *repeated])))
+    assert replace(facts, outputs=mixed).assess(was_confirmed) == facts.assess(was_confirmed)
 
 
 @given(any_facts(), st.booleans())
@@ -92,7 +92,7 @@ def test_a_request_is_never_covered_by_less_than_its_amount(facts: Facts, was_co
     last = (
         datetime.max.replace(tzinfo=EXPIRES.tzinfo) if terms.is_late_accepted else terms.late_accepted_until
     )
-    good = [r for r in facts.receipts if r.is_live and r.present_since <= (last or terms.expires_at)]
+    good = [r for r in facts.outputs if r.is_live and r.present_since <= (last or terms.expires_at)]
     assert sum(r.amount_sats for r in good) >= terms.amount_sats - terms.tolerance_sats
 
 
@@ -102,7 +102,7 @@ def test_a_request_is_never_confirmed_below_its_required_depth(facts: Facts, was
     assume(facts.assess(was_confirmed).status is Status.CONFIRMED)
     least = 1 if was_confirmed else facts.terms.confirmations_required
     least = min(least, facts.terms.confirmations_required)
-    depths = [(r, oracle.depth(r, facts.tip_height)) for r in facts.receipts if r.is_live]
+    depths = [(r, oracle.depth(r, facts.tip_height)) for r in facts.outputs if r.is_live]
     deep = [r for r, d in depths if d >= least and (was_confirmed or not r.is_coinbase or d >= 100)]
     assert sum(r.amount_sats for r in deep) >= facts.terms.needed_sats
 
@@ -246,8 +246,8 @@ def test_a_confirmed_request_is_reverted_when_its_outputs_leave_the_chain() -> N
 
 
 def test_a_request_that_is_not_covered_in_time_is_expired() -> None:
-    for receipts in [(), (paid(99),), (paid(at=LATE),), (paid(50), paid(50, at=LATE, txid="b"))]:
-        assert status(*receipts, as_of=AFTER_EXPIRY) == "expired"
+    for outputs in [(), (paid(99),), (paid(at=LATE),), (paid(50), paid(50, at=LATE, txid="b"))]:
+        assert status(*outputs, as_of=AFTER_EXPIRY) == "expired"
 
 
 def test_a_request_that_is_covered_in_time_never_expires() -> None:
@@ -346,7 +346,7 @@ def test_the_shown_confirmations_required_are_reached_exactly_at_the_confirmatio
     assume(found.status.is_covered)
     assert (found.confirmations >= found.confirmations_required) == (found.status is Status.CONFIRMED)
     assert found.confirmations_required >= facts.terms.confirmations_required
-    if not any(r.is_coinbase for r in facts.receipts):
+    if not any(r.is_coinbase for r in facts.outputs):
         assert found.confirmations_required == facts.terms.confirmations_required
 
 

@@ -67,7 +67,7 @@ def odd_paths(route: str, odd: str) -> list[str]:
     return [filled(route, odd), f"{plain}{odd}", f"{plain}/{odd}", f"/{odd}{plain}", f"/{odd}{plain[1:]}"]
 
 
-@pytest.mark.parametrize("odd", cases(ODD_PARTS, ("%ff", "%2F", "..")), ids=lambda odd: odd[:20])
+@pytest.mark.parametrize("odd", cases(ODD_PARTS, ("%ff",)), ids=lambda odd: odd[:20])
 def test_no_odd_path_is_a_5xx(shop: WebServer, odd: str) -> None:
     """This holds for each route, for a stranger, and for a client with a login and an API key."""
     client = logged_in(shop)

@@ -205,6 +205,14 @@ def test_each_value_is_explained_on_the_page_and_in_the_readme(page: str) -> Non
     assert set(EVENT_MEANINGS) == set(EventType)
 
 
+def test_the_guide_delivers_an_invoice_on_the_event_of_its_link(page: str) -> None:
+    """A confirmed request of an invoice may be a part."""
+    words = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "For an invoice, deliver on link.paid, not on payment.confirmed." in words
+    for meanings in (STATUS_MEANINGS[Status.CONFIRMED], EVENT_MEANINGS[EventType.CONFIRMED]):
+        assert "wait for `link.paid`" in meanings.action
+
+
 def test_each_type_of_problem_has_its_place_on_the_page(page: str) -> None:
     """A link can lead to the type, and its title is there."""
     for name, kind in PROBLEM_TYPES.items():

@@ -256,6 +256,58 @@ def test_an_expired_request_makes_room_for_another(shop: LinkShop) -> None:
     assert (second.id != first.id, second.amount_sats) == (True, 200_000)
 
 
+def test_an_earlier_payment_is_not_forgotten(shop: LinkShop) -> None:
+    """Who has sent the money to an expired request reads not to pay again, before the button."""
+    Seller.update(support="help@alpaca.example").execute()
+    link_id = shop.link()
+    request = shop.request(link_id)
+    assert "Have you paid already?" not in shop.page(link_id)
+    shop.expire(request)
+    notice, button, _ = shop.page(link_id).partition("<form")
+    assert "Have you paid already?" in notice
+    assert f'href="../pay/{request.reference}?lang=en"' in notice
+    assert "mailto:help@alpaca.example" in notice
+    assert button
+    assert "<details" not in notice
+    shop.pay(request)
+    assert "Have you paid already?" not in shop.page(link_id)
+
+
+def test_paying_a_link_again_after_a_drop_is_folded_up(shop: LinkShop) -> None:
+    """While the request is open, after it has expired, and after another request has expired."""
+    link_id = shop.link()
+    request = shop.request(link_id)
+    output = shop.pay(request)
+    shop.drop(output)
+    for then in (None, request):
+        if then:
+            shop.expire(then)
+        notice, details, form = shop.page(link_id).partition("<details")
+        assert "Pay again only after your wallet shows it as cancelled" in notice
+        assert f'href="../pay/{request.reference}?lang=en"' in notice
+        assert "<form" not in notice
+        assert details
+        assert "I have cancelled the old transaction: pay again" in form
+        assert "<form" in form
+    refresh(shop, 50_000)
+    second = shop.request(link_id)
+    shop.expire(second)
+    assert f"pay/{request.reference}?lang=en" in shop.page(link_id)
+    shop.change(output, state="replaced", replaced_by="9c" * 32)
+    page = shop.page(link_id)
+    assert "<details" not in page
+    assert f"pay/{second.reference}?lang=en" in page
+
+
+def test_earlier_payments_of_others_are_private(shop: LinkShop) -> None:
+    link_id = shop.donation()
+    request = shop.request(link_id, "amount=5")
+    shop.drop(shop.pay(request))
+    shop.expire(request)
+    assert request.reference not in shop.page(link_id)
+    assert "<details" not in shop.page(link_id)
+
+
 def test_presses_at_the_same_moment_take_one_address(shop: LinkShop) -> None:
     link_id = shop.link()
     with ThreadPoolExecutor(24) as pool:

@@ -105,6 +105,32 @@ def test_the_tab_shows_the_money_of_each_link(shop: LinkShop, operator: Operator
     assert "<script>alert" not in one.text
 
 
+@pytest.mark.parametrize("is_reusable", [False, True])
+def test_late_money_has_its_worth_and_its_page(
+    shop: LinkShop, operator: OperatorClient, is_reusable: bool
+) -> None:
+    """The operator accepts it there. It holds up the rest of an invoice alone."""
+    link_id = shop.link(is_reusable=is_reusable)
+    request = shop.request(link_id)
+    shop.expire(request)
+    shop.pay(request)
+    shop.server.now = request.created_at
+    page = operator.call("GET", f"/operator/links/{link_id}")
+    assert f'<a href="../../operator/payments/{request.reference}">PR-' in page.text
+    words = page.words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Came 1 s late. Worth 100.00 EUR today (asked for: 100.00 EUR, " in words, words
+    assert ("Until then nobody can pay the rest." in words) is not is_reusable
+
+
+def test_late_money_below_the_amount_has_its_page(shop: LinkShop, operator: OperatorClient) -> None:
+    request = shop.request(link_id := shop.link())
+    shop.expire(request)
+    shop.pay(request, 50_000)
+    page = operator.call("GET", f"/operator/links/{link_id}")
+    assert f'<a href="../../operator/payments/{request.reference}">PR-' in page.text
+    assert "It is less than the whole amount." in page.words
+
+
 def test_a_link_is_closed_by_a_form(shop: LinkShop, operator: OperatorClient) -> None:
     link_id = shop.link()
     path = f"/operator/links/{link_id}"

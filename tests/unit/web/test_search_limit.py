@@ -90,6 +90,7 @@ def test_the_worst_search_is_answered(shop: WebServer) -> None:
     assert search(shop, "x" * 101).status == 422
 
 
+@pytest.mark.broad
 def test_others_are_served_while_a_seller_searches(shop: WebServer) -> None:
     """Each call of another seller is answered. Most searches at the same time get 429 with Retry-After."""
     made = shop.post(

@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.waiting import wait_until
 from web.http.connections import Connections, listener
-from web.http.server import CONNECTIONS, THREADS, Server
+from web.http.server import CONNECTIONS, Server
 from web.http.strict_json import BODY_LIMIT_BYTES
+from web.http.threads import COUNT, Threads
 
 Start = Callable[..., Any]
 
@@ -29,10 +30,10 @@ def hello(environ: dict[str, Any], start_response: Start) -> list[bytes]:
 
 @contextmanager
 def serving(
-    app: Callable[..., Any], pulse: Callable[[], None] = lambda: None, threads: int = THREADS
+    app: Callable[..., Any], pulse: Callable[[], None] = lambda: None, threads: int = COUNT
 ) -> Iterator[Server]:
     """Run a server in a thread."""
-    server = Server(app, "127.0.0.1", 0, threads=threads, pulse=pulse)
+    server = Server(app, "127.0.0.1", 0, Threads(count=threads), pulse=pulse)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -280,7 +281,7 @@ def test_unread_responses_use_bounded_memory() -> None:
         before = resident_mib()
         request = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n"
         with (
-            pipelining(server, 3 * THREADS, request, 372),
+            pipelining(server, 3 * COUNT, request, 372),
             pipelining(server, 17, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 5000),
         ):
             for _ in range(50):
@@ -420,7 +421,8 @@ def test_a_server_with_all_threads_stuck_sends_no_pulse(monkeypatch: pytest.Monk
 def test_each_thread_runs_its_clean_up() -> None:
     """It closes the thread's connection to the database."""
     ended: list[str] = []
-    server = Server(hello, "127.0.0.1", 0, lambda: ended.append(threading.current_thread().name), threads=3)
+    threads = Threads(lambda: ended.append(threading.current_thread().name), count=3)
+    server = Server(hello, "127.0.0.1", 0, threads)
     thread = threading.Thread(target=server.run)
     thread.start()
     assert ask(server) == b"GET 0"

@@ -10,13 +10,13 @@ from payments.greenfield.checkout_options import (
     confirmations_asked,
     is_on_chain,
     lifetime_seconds,
-    missing_sats,
     monitoring_seconds,
     read_options,
+    tolerance_percent,
 )
 from payments.greenfield.redirect import return_address
 from payments.status import Status
-from tests.support.invoice_history import invoice_facts
+from tests.support.invoice_history import example_facts
 
 
 def faults(body: dict[str, Any]) -> list[str]:
@@ -139,9 +139,9 @@ def test_the_terms_of_a_request_follow_from_the_options() -> None:
     assert monitoring_seconds({"monitoringMinutes": 1}, 604_800) == 604_800
     assert monitoring_seconds({"monitoringMinutes": 20_000}, 604_800) == 1_200_000
     assert monitoring_seconds({"monitoringMinutes": 10**9}, 604_800) == 366 * 86_400
-    assert missing_sats({}, 1000, Decimal("0.5")) == 5
-    assert missing_sats({"paymentTolerance": 0}, 1000, Decimal("0.5")) == 0
-    assert missing_sats({"paymentTolerance": 100}, 1000, Decimal("0.5")) == 1000
+    assert tolerance_percent({}) is None
+    assert tolerance_percent({"paymentTolerance": 0}) == 0
+    assert tolerance_percent({"paymentTolerance": 0.1}) == Decimal("0.1")
 
 
 @pytest.mark.parametrize(
@@ -161,12 +161,12 @@ def test_the_terms_of_a_request_follow_from_the_options() -> None:
 )
 def test_placeholders_get_values_and_the_address_is_valid(url: str, address: str) -> None:
     """A value is percent-encoded, so it changes no other part of the address."""
-    facts = invoice_facts(checkout={"redirectURL": url}, status=Status.EXPIRED, metadata={"orderId": "a&b ü"})
+    facts = example_facts(checkout={"redirectURL": url}, status=Status.EXPIRED, metadata={"orderId": "a&b ü"})
     assert return_address(facts) == address
 
 
 def test_an_invoice_may_have_no_address_to_return_to() -> None:
     """A request of the native API has its own address. Without an order id the placeholder is empty."""
-    assert return_address(invoice_facts()) is None
-    own = invoice_facts(checkout=None, redirect_url="https://shop.example/{OrderId}x", metadata={})
+    assert return_address(example_facts()) is None
+    own = example_facts(checkout=None, redirect_url="https://shop.example/{OrderId}x", metadata={})
     assert return_address(own) == "https://shop.example/x"

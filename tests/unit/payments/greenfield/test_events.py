@@ -15,8 +15,8 @@ from tests.support.invoice_history import (
     CREATED,
     InvoiceHistory,
     Step,
+    example_facts,
     histories_terms,
-    invoice_facts,
     steps,
 )
 from tests.support.invoice_order import order_faults
@@ -459,7 +459,7 @@ def test_an_event_has_each_member() -> None:
 
 def test_a_request_of_the_native_api_is_an_invoice_too() -> None:
     """Its `order_id` becomes `orderId`, unless its metadata has an `orderId`."""
-    facts = invoice_facts(checkout=None, order_id="A-7", metadata={"cart": 5})
+    facts = example_facts(checkout=None, order_id="A-7", metadata={"cart": 5})
     [created], _ = events_since(facts, None, CREATED)
     assert created["metadata"] == {"orderId": "A-7", "cart": 5}
     facts = replace(facts, metadata={"orderId": 8})

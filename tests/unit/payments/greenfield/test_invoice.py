@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.greenfield.amounts import currency_name, paid_amount, read_amount, read_currency
-from payments.greenfield.facts import InvoiceFacts, Mark, facts_of, order_id_in
+from payments.greenfield.facts import InvoiceFacts, Mark, invoice_facts, order_id_in
 from payments.greenfield.invoice import invoice_document
 from payments.greenfield.payment_methods import payment_methods
 from payments.money import AmountError, ExponentDecimal, fiat_to_sats
 from payments.status import Status
 from tests.support.facts import EXPIRES, LATE, TERMS, TIP, gone, paid
-from tests.support.invoice_history import CREATED, invoice_facts
+from tests.support.invoice_history import CREATED, example_facts
 
 TERMS_OF_135_99 = replace(TERMS, amount_sats=222_416)
 SEEN = int(paid().first_seen_at.timestamp())
@@ -38,7 +38,7 @@ def payments(facts: InvoiceFacts, *, only_accounted: bool = True) -> list[tuple[
 
 
 def test_an_invoice_has_each_member() -> None:
-    document = invoice_document(invoice_facts(terms=TERMS_OF_135_99), public_url="https://pay.example")
+    document = invoice_document(example_facts(terms=TERMS_OF_135_99), public_url="https://pay.example")
     assert document == {
         "id": "PR-1",
         "storeId": "company1",
@@ -74,7 +74,7 @@ def test_an_invoice_has_each_member() -> None:
 
 def test_numbers_and_times_of_an_invoice_have_the_types_that_clients_require() -> None:
     """Clients in PHP and .NET refuse text or a fraction where they expect a whole number."""
-    facts = invoice_facts(terms=replace(TERMS, expires_at=CREATED + timedelta(seconds=100.5)))
+    facts = example_facts(terms=replace(TERMS, expires_at=CREATED + timedelta(seconds=100.5)))
     document = invoice_document(facts, public_url="")
     for name in ("createdTime", "expirationTime", "monitoringExpiration"):
         assert type(document[name]) is int
@@ -95,7 +95,7 @@ def test_responses_have_the_options_and_their_defaults() -> None:
         "receipt": {"enabled": False},
     }
     terms = replace(TERMS, confirmations_required=3)
-    document = invoice_document(invoice_facts(checkout=sent, terms=terms), public_url="")
+    document = invoice_document(example_facts(checkout=sent, terms=terms), public_url="")
     checkout = document["checkout"]
     assert checkout["speedPolicy"] == "LowMediumSpeed"
     assert checkout["paymentTolerance"] == 1.5
@@ -108,7 +108,7 @@ def test_responses_have_the_options_and_their_defaults() -> None:
 def test_a_request_of_the_native_api_is_an_invoice() -> None:
     """It has its own `redirect_url`, and the operator's tolerance."""
     terms = replace(TERMS_OF_135_99, tolerance_sats=1112)
-    facts = invoice_facts(
+    facts = example_facts(
         checkout=None, order_id="A-7", metadata={}, redirect_url="https://shop.example/", terms=terms
     )
     document = invoice_document(facts, public_url="")
@@ -130,15 +130,15 @@ class Row:
 
 def test_facts_come_from_a_stored_request() -> None:
     """An unknown mark, which only a faulty web server can write, does not stop the daemon."""
-    facts = facts_of(Row(), "bcrt1qa", [paid()], tip_height=TIP)  # type: ignore[arg-type]
+    facts = invoice_facts(Row(), "bcrt1qa", [paid()], tip_height=TIP)  # type: ignore[arg-type]
     assert (facts.invoice_id, facts.amount, facts.tip_height) == ("PR-9", "5", TIP)
     assert (facts.status, facts.mark, facts.is_late) == (Status.EXPIRED, Mark.INVALID, True)
     assert (facts.was_covered, facts.was_confirmed, facts.is_archived) == (True, False, False)
     row = Row()
     row.marked = "paid"
-    assert facts_of(row, "", [], tip_height=TIP).mark is None  # type: ignore[arg-type]
+    assert invoice_facts(row, "", [], tip_height=TIP).mark is None  # type: ignore[arg-type]
     row.unpublished_height = TIP + 3  # type: ignore[assignment]
-    assert facts_of(row, "", [], tip_height=TIP).tip_height == TIP + 3  # type: ignore[arg-type]
+    assert invoice_facts(row, "", [], tip_height=TIP).tip_height == TIP + 3  # type: ignore[arg-type]
 
 
 # The paid amount
@@ -146,7 +146,7 @@ def test_facts_come_from_a_stored_request() -> None:
 
 def test_a_full_payment_is_paid_as_exactly_the_amount() -> None:
     """The amount in satoshis is rounded up, so one satoshi may be worth more than the smallest coin."""
-    facts = invoice_facts(terms=TERMS_OF_135_99, status=Status.RECEIVED)
+    facts = example_facts(terms=TERMS_OF_135_99, status=Status.RECEIVED)
     for sats, expected in ((222_416, "135.99"), (111_208, "68.00"), (444_832, "271.98")):
         assert paid_amount(replace(facts, outputs=(paid(sats),))) == expected
     dong = replace(facts, currency="VND", amount="100", price="2500000000", terms=TERMS)
@@ -156,7 +156,7 @@ def test_a_full_payment_is_paid_as_exactly_the_amount() -> None:
 
 def test_the_paid_amount_is_less_than_the_amount_while_a_satoshi_is_missing() -> None:
     """If a tolerance covers the invoice, the paid amount is only rounded."""
-    facts = invoice_facts(terms=TERMS_OF_135_99, status=Status.UNDERPAID, outputs=(paid(222_415),))
+    facts = example_facts(terms=TERMS_OF_135_99, status=Status.UNDERPAID, outputs=(paid(222_415),))
     assert paid_amount(facts) == "135.98"
     assert paid_amount(replace(facts, status=Status.RECEIVED)) == "135.99"
 
@@ -171,7 +171,7 @@ def test_a_full_payment_is_never_worth_less_than_the_amount(
 ) -> None:
     """WHMCS compares `paidAmount` with `amount`."""
     sats = fiat_to_sats(amount, price)
-    facts = invoice_facts(
+    facts = example_facts(
         amount=str(amount),
         price=str(price),
         terms=replace(TERMS, amount_sats=sats),
@@ -184,7 +184,7 @@ def test_a_full_payment_is_never_worth_less_than_the_amount(
 def test_the_sums_include_late_and_extra_money() -> None:
     """They exclude replaced and dropped money."""
     outputs = (paid(40), paid(60, txid="b", at=LATE), gone(paid(500, txid="c")))
-    facts = invoice_facts(outputs=outputs, status=Status.EXPIRED, is_late=True)
+    facts = example_facts(outputs=outputs, status=Status.EXPIRED, is_late=True)
     assert method(facts)["totalPaid"] == method(facts)["paymentMethodPaid"] == "0.00000100"
     assert Decimal(paid_amount(facts)) == Decimal("135.99")
 
@@ -201,7 +201,7 @@ def test_the_sums_include_late_and_extra_money() -> None:
 def test_amounts_have_the_decimals_of_their_currency(
     currency: str, amount: str, price: str, name: str, shown: str, half: str
 ) -> None:
-    facts = invoice_facts(
+    facts = example_facts(
         currency=currency, amount=amount, price=price, terms=TERMS_OF_135_99, outputs=(paid(111_208),)
     )
     document = invoice_document(facts, public_url="")
@@ -213,7 +213,7 @@ def test_amounts_have_the_decimals_of_their_currency(
 
 
 def test_the_payment_method_has_each_member_in_both_versions() -> None:
-    facts = invoice_facts(terms=TERMS_OF_135_99, status=Status.UNDERPAID, outputs=(paid(22_416, txid="ab"),))
+    facts = example_facts(terms=TERMS_OF_135_99, status=Status.UNDERPAID, outputs=(paid(22_416, txid="ab"),))
     assert method(facts) == {
         "paymentMethodId": "BTC-CHAIN",
         "paymentMethod": "BTC-CHAIN",
@@ -244,20 +244,20 @@ def test_the_payment_method_has_each_member_in_both_versions() -> None:
 
 
 def test_without_money_the_sums_are_zero() -> None:
-    found = method(invoice_facts())
+    found = method(example_facts())
     assert (found["totalPaid"], found["due"], found["payments"]) == ("0", "0.00000100", [])
 
 
 def test_an_overpaid_invoice_is_due_below_zero() -> None:
     """No payment link asks for more money."""
-    found = method(invoice_facts(status=Status.RECEIVED, outputs=(paid(150),)))
+    found = method(example_facts(status=Status.RECEIVED, outputs=(paid(150),)))
     assert (found["due"], found["paymentLink"]) == ("-0.00000050", "")
 
 
 @pytest.mark.parametrize("status", [Status.EXPIRED, Status.RECEIVED, Status.CONFIRMED])
 def test_only_a_new_invoice_has_a_link_to_pay(status: Status) -> None:
     """A tolerance may cover an invoice although an amount is due."""
-    assert method(invoice_facts(status=status, outputs=(paid(99),)))["paymentLink"] == ""
+    assert method(example_facts(status=status, outputs=(paid(99),)))["paymentLink"] == ""
 
 
 def test_a_payment_is_settled_at_the_required_confirmations() -> None:
@@ -271,7 +271,7 @@ def test_a_payment_is_settled_at_the_required_confirmations() -> None:
         gone(paid(60, txid="f")),
         paid(0, txid="g"),
     )
-    facts = invoice_facts(status=Status.CONFIRMING, outputs=outputs)
+    facts = example_facts(status=Status.CONFIRMING, outputs=outputs)
     counted = [
         ("a-0", "0.00000010", "Settled"),
         ("b-0", "0.00000020", "Processing"),
@@ -286,12 +286,12 @@ def test_a_payment_is_settled_at_the_required_confirmations() -> None:
 def test_a_settled_invoice_keeps_its_payments_settled_after_a_reorg() -> None:
     """A reorg of one block changes nothing. Extra money settles at its own confirmations."""
     outputs = (paid(100, depth=5), paid(50, txid="b", depth=2))
-    facts = invoice_facts(status=Status.CONFIRMED, outputs=outputs)
+    facts = example_facts(status=Status.CONFIRMED, outputs=outputs)
     assert [status for *_, status in payments(facts)] == ["Settled", "Processing"]
 
 
 def test_payments_without_required_confirmations_are_settled_in_the_mempool() -> None:
-    facts = invoice_facts(
+    facts = example_facts(
         status=Status.CONFIRMED, outputs=(paid(),), terms=replace(TERMS, confirmations_required=0)
     )
     assert [status for *_, status in payments(facts)] == ["Settled"]

@@ -11,13 +11,13 @@ from payments.greenfield.speed import policy_of
 from payments.greenfield.state import state_of
 from payments.status import Status
 from tests.support.facts import LATE, paid
-from tests.support.invoice_history import invoice_facts
+from tests.support.invoice_history import example_facts
 
 PART, FULL, OVER = paid(40), paid(100), paid(646)
 
 
 def state(**values: Any) -> str:
-    found = state_of(invoice_facts(**values))
+    found = state_of(example_facts(**values))
     return f"{found.status}/{found.additional}"
 
 
@@ -74,7 +74,7 @@ def test_money_after_the_confirmation_does_not_make_an_invoice_overpaid() -> Non
     ],
 )
 def test_an_invoice_can_be_marked_as_btcpay_allows(facts: dict[str, Any], allowed: list[str]) -> None:
-    found = invoice_facts(**facts)
+    found = example_facts(**facts)
     assert [status.value for status in markable(state_of(found))] == allowed
     for name in ("Settled", "Invalid"):
         if name in allowed:
@@ -88,11 +88,11 @@ def test_an_invoice_can_be_marked_as_btcpay_allows(facts: dict[str, Any], allowe
 def test_another_mark_is_refused(wanted: object) -> None:
     """The message has the allowed values. BTCPay no longer accepts its old names of statuses."""
     with pytest.raises(MarkingError, match="must be Settled or Invalid for an invoice that is New"):
-        read_marking(invoice_facts(), wanted)
+        read_marking(example_facts(), wanted)
 
 
 def test_late_money_that_covers_is_accepted_by_the_mark() -> None:
-    late = invoice_facts(status=Status.EXPIRED, is_late=True)
+    late = example_facts(status=Status.EXPIRED, is_late=True)
     assert read_marking(late, "Settled") == Marking(None, accepts_late_money=True)
     assert read_marking(late, "Invalid") == Marking(Mark.INVALID)
     accepted = replace(late, status=Status.RECEIVED)

@@ -12,8 +12,8 @@ from admin.checked import Checked
 from admin.cli import CommandError, answer, json_option, open_settings_and_database, print_json
 from admin.operator_rpc import Forbidden, OperatorRpc, RpcFault
 from admin.terminal import table
-from admin.wallet_add import CheckedKey, check_key, next_unused
-from admin.wallet_choice import chosen_wallet, wallets_change
+from admin.wallet.choice import chosen_wallet, wallets_change
+from admin.wallet.descriptor_check import CheckedKey, check_key, next_unused
 from config import Settings
 from config.types import InvalidValue, Kind
 from models.db.connection import database

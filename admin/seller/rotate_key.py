@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from admin.cli import confirm, json_option, open_settings_and_database, yes_option
-from admin.seller_webhook import renew_webhook_secret
-from admin.sellers import id_argument, print_secrets, seller_named
+from admin.seller.choice import seller_named
+from admin.seller.command import id_argument, print_secrets
+from admin.seller.webhook import renew_webhook_secret
 from config.command import manage_command
 from models.api_key import limited_keys, previous_key_until, replace_own_keys
 from models.db.connection import database

@@ -22,7 +22,7 @@ SHOWN = 3
 WINDOW = 1000
 """The unused addresses after which the search ends, and the addresses of one call."""
 
-SCANNED_AT_ONCE = 10_000
+SCAN_BATCH_SIZE = 10_000
 SCAN_SECONDS = 6 * 3600.0
 POLL_SECONDS = 1.0
 
@@ -94,11 +94,11 @@ def _behind_coins(rpc: OperatorRpc, descriptor: str) -> int:
     """Return the index behind the last address with unspent coins in the chain."""
     begin, behind = 0, 0
     while behind + WINDOW > begin:
-        scanned = {"desc": descriptor, "range": [begin, begin + SCANNED_AT_ONCE - 1]}
+        scanned = {"desc": descriptor, "range": [begin, begin + SCAN_BATCH_SIZE - 1]}
         with _progress(rpc):
             coins = rpc.call("scantxoutset", "start", [scanned], seconds=SCAN_SECONDS)["unspents"]
         behind = max([behind, *(index + 1 for index in _newest_index(rpc, descriptor, coins))])
-        begin += SCANNED_AT_ONCE
+        begin += SCAN_BATCH_SIZE
     return behind
 
 

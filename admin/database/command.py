@@ -12,7 +12,7 @@ import peewee
 from click.core import ParameterSource
 
 from admin.cli import CommandError, answer, json_option, read_settings
-from admin.database_copy import Differs, compare_rows, copy_rows, row_counts, write_locked
+from admin.database.copy import Differs, compare_rows, copy_rows, row_counts, write_locked
 from admin.terminal import table
 from config.addresses import database_url
 from config.types import InvalidValue

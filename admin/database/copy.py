@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
 
+import apsw
 import peewee
 import psycopg
 
@@ -15,7 +16,6 @@ from models.command import DaemonCommand
 from models.daemon_status import DaemonReport
 from models.db.connection import Table
 from models.db.leadership import DaemonEpoch
-from models.db.sqlite import stream
 from models.decision import Decision
 from models.delivery import Delivery
 from models.link import Link
@@ -135,12 +135,12 @@ def _stream(database: Opened, query: str) -> Iterator[Row]:
     """Yield the rows one by one. The usual cursors would keep all of them in memory."""
     try:
         if _is_sqlite(database):
-            yield from stream(database.connection(), query)
+            yield from apsw.Cursor(database.connection()).execute(query)
             return
         with database.connection().cursor(name="rows") as cursor:
             cursor.itersize = ROWS_AT_ONCE
             yield from cursor.execute(query)
-    except psycopg.Error as error:
+    except (apsw.Error, psycopg.Error) as error:
         # peewee translates the errors of a query, but not the errors of fetching its rows.
         raise peewee.OperationalError(str(error)) from error
 

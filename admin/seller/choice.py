@@ -1,8 +1,27 @@
 """The seller that an argument of a command names."""
 
+import click
+
+from admin.checked import Checked
 from admin.cli import CommandError
-from models.seller import Seller
+from config.types import InvalidValue, Kind
+from models.seller import SELLER_ID, Seller
 from payments.document import timestamp
+
+
+def _read_seller_id(text: str) -> str:
+    if not SELLER_ID.fullmatch(text):
+        raise InvalidValue("is no id for a seller")
+    return text
+
+
+seller_id_type = Checked(
+    "id", Kind(_read_seller_id, "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
+)
+seller_argument = click.argument("seller_id", metavar="SELLER", type=seller_id_type)
+optional_seller_argument = click.argument(
+    "seller_id", metavar="[SELLER]", type=seller_id_type, required=False
+)
 
 
 def seller_named(seller_id: str) -> Seller:

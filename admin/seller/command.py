@@ -15,18 +15,21 @@ from admin.cli import (
     open_settings_and_database,
     yes_option,
 )
-from admin.seller_page import document, full_document, page
-from admin.seller_webhook import restart_webhook_secret, set_webhook_url, webhook_secret
+from admin.seller.choice import any_seller, seller_id_type, seller_named, was_removed
+from admin.seller.page import document, full_document, page
+from admin.seller.webhook import (
+    refuse_unreachable,
+    restart_webhook_secret,
+    set_webhook_url,
+    webhook_secret,
+)
 from admin.terminal import table
-from admin.wallet_choice import chosen_wallet, wallets_change
-from config import Settings
+from admin.wallet.choice import chosen_wallet, wallets_change
 from config.addresses import email_address, http_url, support_contact
-from config.proxy import check_reachable
 from config.types import InvalidValue, Kind
 from models.api_key import add_key, revoke_all
 from models.db.connection import database, snapshot
-from models.seller import SELLER_ID, Seller
-from payments.document import timestamp
+from models.seller import Seller
 
 LONGEST_NAME = 200
 FIRST_KEY = "first key"
@@ -35,22 +38,15 @@ _COLUMNS = {"wallet": "wallet_id"}
 _SECRETS = ("api_key", "webhook_secret")
 
 
-def _read_seller_id(text: str) -> str:
-    if not SELLER_ID.fullmatch(text):
-        raise InvalidValue("is no id for a seller")
-    return text
-
-
 def _read_name(text: str) -> str:
     if len(text) > LONGEST_NAME:
         raise InvalidValue("is too long")
     return text
 
 
-SELLER_ID_KIND = Kind(_read_seller_id, "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 NAME_KIND = Kind(_read_name, f"up to {LONGEST_NAME} characters")
 
-id_argument = click.argument("seller_id", metavar="ID", type=Checked("id", SELLER_ID_KIND))
+id_argument = click.argument("seller_id", metavar="ID", type=seller_id_type)
 name_option = click.option("--name", type=Checked("text", NAME_KIND), help="The shop's name.")
 email_option = click.option(
     "--email",
@@ -103,7 +99,7 @@ def add(seller_id: str, wallet: str | None, restore: bool, as_json: bool, **valu
     manage.py seller add company1 --restore
     """
     with open_settings_and_database() as settings:
-        _refuse_unreachable(values.get("webhook_url"), settings)
+        refuse_unreachable(values.get("webhook_url"), settings)
         now = datetime.now(UTC)
         row, api_key = add_seller(seller_id, values, wallet, restore=restore, now=now)
         print_secrets(row, "added", as_json, api_key=api_key, webhook_secret=webhook_secret(row))
@@ -193,7 +189,7 @@ def set_(
     wallet = values.pop("wallet")
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:
-        _refuse_unreachable(values["webhook_url"], settings)
+        refuse_unreachable(values["webhook_url"], settings)
         with database.atomic(), wallets_change(now):
             row = seller_named(seller_id)
             url = values.pop("webhook_url")
@@ -262,7 +258,7 @@ def add_seller(
             )
         elif not restore:
             raise CommandError(
-                f"{_removed(row)} and its payments are still there; "
+                f"{was_removed(row)} and its payments are still there; "
                 f"to give them a new key: seller add {seller_id} --restore"
             )
         url = values.get("webhook_url")
@@ -277,22 +273,6 @@ def add_seller(
     return row, api_key
 
 
-def seller_named(seller_id: str) -> Seller:
-    """Return the seller with this id. Raise CommandError where there is none, or where it is removed."""
-    row = any_seller(seller_id)
-    if row.removed_at is not None:
-        raise CommandError(f"{_removed(row)}; to bring it back: seller add {seller_id} --restore")
-    return row
-
-
-def any_seller(seller_id: str) -> Seller:
-    """Return the seller with this id, even a removed one. Raise CommandError where there is none."""
-    row: Seller | None = Seller.get_or_none(Seller.id == seller_id)
-    if row is None:
-        raise CommandError(f"there is no seller {seller_id}; all sellers: seller list --all")
-    return row
-
-
 def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, bool]) -> None:
     """Raise UsageError where an option is both set and removed, or where there is nothing to change."""
     options = {"support": "support", "webhook_url": "webhook", "wallet": "wallet"}
@@ -304,14 +284,6 @@ def _refuse_contradictions(values: dict[str, str | None], removed: dict[str, boo
             "--name, --email, --support, --no-support, --webhook-url, --no-webhook, --wallet or --no-wallet"
         )
         raise click.UsageError(f"nothing to set: give {allowed}")
-
-
-def _refuse_unreachable(webhook_url: str | None, settings: Settings) -> None:
-    """Raise CommandError for a webhook address that the daemon can't reach without PROXY."""
-    try:
-        check_reachable(webhook_url or "", settings.proxy)
-    except InvalidValue as wrong:
-        raise CommandError(f"the webhook address {wrong}") from None
 
 
 def _set(row: Seller, values: dict[str, str | None], wallet: str | None) -> None:
@@ -328,10 +300,6 @@ def _store(row: Seller, is_new: bool) -> None:
     except peewee.IntegrityError as error:
         # Another process has added it meanwhile.
         raise CommandError(f"there is a seller {row.id} already") from error
-
-
-def _removed(row: Seller) -> str:
-    return f"seller {row.id} was removed at {timestamp(row.removed_at)}"
 
 
 def print_secrets(row: Seller, change: str, as_json: bool, line: str = "", **new: str) -> None:

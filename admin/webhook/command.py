@@ -10,9 +10,9 @@ import click
 from admin.checked import Checked
 from admin.cli import CommandError, answer, confirm, json_option, open_settings_and_database, yes_option
 from admin.daemon import daemon_silence
-from admin.seller_choice import seller_named
-from admin.seller_webhook import refuse_unreachable
-from admin.webhook_page import delivery_document, document, last_answer, list_page, page
+from admin.seller.choice import optional_seller_argument, seller_argument, seller_named
+from admin.seller.webhook import refuse_unreachable
+from admin.webhook.page import delivery_document, document, last_answer, list_page, page
 from config.addresses import http_url
 from config.types import InvalidValue, Kind
 from models.command import request_webhook_test
@@ -78,7 +78,7 @@ def webhook() -> None:
 
 
 @webhook.command()
-@click.argument("seller_id", metavar="SELLER")
+@seller_argument
 @click.argument("url", type=url_type)
 @click.option(
     "--kind",
@@ -139,7 +139,7 @@ def add(
 
 
 @webhook.command("list")
-@click.argument("seller_id", metavar="[SELLER]", required=False)
+@optional_seller_argument
 @json_option
 def list_(seller_id: str | None, as_json: bool) -> None:
     """List the endpoints of all sellers, or of one.
@@ -265,10 +265,11 @@ def remove(reference: str, yes: bool, as_json: bool) -> None:
 @id_argument
 @json_option
 def test(reference: str, as_json: bool) -> None:
-    """Let the daemon send a test to an endpoint, and wait for the answer.
+    """Send a test to an endpoint, and wait for the answer.
 
-    A standard endpoint gets the event `test`. A btcpay endpoint gets an event of an invoice that does not
-    exist, as BTCPay Server sends it. The exit status is 1 unless the endpoint answers 2xx.
+    The daemon sends it. A standard endpoint gets the event `test`. A btcpay endpoint gets an event of an
+    invoice that does not exist, as BTCPay Server sends it. The exit status is 1 unless the endpoint answers
+    2xx.
 
     \b
     manage.py webhook test wh_4NFvpU8duEamwKnDykOq

@@ -8,15 +8,15 @@ from regtest.console import Console
 from regtest.demo_commands import show_commands
 from regtest.demo_keys import QUIT, Keys
 from regtest.demo_login import OneTimeLogin
-from regtest.demo_payment import Mishap
+from regtest.demo_payment import DemoFailed
 from regtest.installation import Installation
 from regtest.keyboard import has_keyboard, single_keys
 
 POLL_SECONDS = 0.2
 
 
-def stay(installation: Installation, screen: Console, api_key: str) -> None:
-    """Wait until Ctrl-C or the key q, and report each further email. Raise Mishap where a server ends."""
+def keep_running(installation: Installation, screen: Console, api_key: str) -> None:
+    """Wait until Ctrl-C or the key q, and report each further email. Raise DemoFailed where a server ends."""
     watch = Watch(installation, screen)
     try:
         if has_keyboard():
@@ -39,10 +39,10 @@ class Watch:
         self._reported = len(installation.letters())
 
     def look(self) -> None:
-        """Report each new email. Raise Mishap where a server has ended."""
+        """Report each new email. Raise DemoFailed where a server has ended."""
         for server in (self._installation.daemon, self._installation.web):
             if not server.is_running:
-                raise Mishap(f"{server.name} has ended: {' '.join(server.lines()[-1:])}")
+                raise DemoFailed(f"{server.name} has ended: {' '.join(server.lines()[-1:])}")
         letters = self._installation.letters()
         for letter in letters[self._reported :]:
             self._screen.step(f"An email: {letter['Subject']}", GREEN)

@@ -1,30 +1,27 @@
 """`manage.py payment create`: ask for money from a terminal."""
 
-import io
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
-import segno
 
-from admin.cli import CommandError, answer, facts, json_option, open_settings_and_database
+from admin.cli import answer, facts, json_option, open_settings_and_database
+from admin.money_request import page_with_qr_code, problems_as_errors
+from admin.seller.choice import seller_argument, seller_named
 from admin.terminal import readable_time
 from models.daemon_status import known_network
 from models.db.connection import database
-from models.seller import seller_by_id
 from web.api.documents import document_of_new
 from web.api.forms import PaymentForm, read_form
-from web.api.new_request import agreed_terms, store_request
+from web.api.new_request import build_terms, store_request
 from web.api.request_limit import check_request_limits
 from web.api.schemas import Payment
-from web.http.responses import Problem
 
 # The forms name a field as the API does, and a command names its option.
 _ARGUMENTS = {"amount_fiat": "AMOUNT", "currency": "CURRENCY"}
 
 
 @click.command()
-@click.argument("seller_id", metavar="SELLER")
+@seller_argument
 @click.argument("amount", metavar="AMOUNT")
 @click.argument("currency", metavar="CURRENCY")
 @click.option("--order-id", metavar="TEXT", help="The number of the order or invoice. The customer sees it.")
@@ -43,40 +40,16 @@ def create(seller_id: str, amount: str, currency: str, as_json: bool, **options:
     given = {name: value for name, value in options.items() if value is not None}
     now = datetime.now(UTC)
     with open_settings_and_database() as settings:
-        seller = seller_by_id(seller_id)
-        if seller is None or seller.removed_at is not None:
-            raise CommandError(f"there is no seller {seller_id[:80]!a}; the sellers: seller list")
-        try:
+        seller_named(seller_id)
+        with problems_as_errors(_ARGUMENTS):
             form = read_form(PaymentForm, {"amount_fiat": amount, "currency": currency.upper(), **given})
             check_request_limits(settings, now, seller_id)
-            terms = agreed_terms(form, seller_id, settings, now)
+            terms = build_terms(form, seller_id, settings, now)
             with database.atomic():
                 payment = store_request(terms)
-        except Problem as problem:
-            raise CommandError(option_words(problem, _ARGUMENTS)) from problem
-        found = document_of_new(payment, known_network(), settings)
-    answer(found, _page(found), as_json)
-
-
-def qr_code(text: str) -> str:
-    """Return a QR code in block characters, for a terminal."""
-    picture = io.StringIO()
-    segno.make(text, error="l", micro=False).terminal(picture, compact=True)
-    return picture.getvalue()
-
-
-def option_words(problem: Problem, arguments: Mapping[str, str]) -> str:
-    """Return the problem's errors with the names of the command's options instead of fields.
-
-    `arguments` has the argument or option for each field whose name differs.
-    """
-    if not problem.errors:
-        return problem.detail
-    return "; ".join(f"{_option(error.field, arguments)} {error.message}" for error in problem.errors)
-
-
-def _option(field: str, arguments: Mapping[str, str]) -> str:
-    return arguments.get(field, f"--{field.replace('_', '-')}")
+        network = known_network()
+        found = document_of_new(payment, network, settings)
+    answer(found, page_with_qr_code(_page(found), found["payment_uri"], network), as_json)
 
 
 def _page(found: Payment) -> str:
@@ -88,4 +61,4 @@ def _page(found: Payment) -> str:
         ("Address", found["address"]),
         ("Expires", readable_time(found["expires_at"])),
     ]
-    return f"{facts([line for line in lines if line[1]])}\n\n{qr_code(found['payment_uri'])}"
+    return facts([line for line in lines if line[1]])

@@ -1,0 +1,1 @@
+"""`manage.py database`: copies, backups and the web server's role."""

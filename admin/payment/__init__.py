@@ -1,0 +1,1 @@
+"""`manage.py payment`: payment requests."""

@@ -1,0 +1,1 @@
+"""`manage.py seller`: sellers, their keys and their first endpoint."""

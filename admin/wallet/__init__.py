@@ -1,0 +1,1 @@
+"""`manage.py wallet`: bitcoind's wallet, and wallets of descriptors."""

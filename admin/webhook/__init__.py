@@ -1,0 +1,1 @@
+"""`manage.py webhook`: the endpoints of the sellers."""
