@@ -132,8 +132,8 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def audited(make_till: MerchantMaker) -> Merchant:
-    return make_till(CONFIRMATIONS="1").open()
+def audited(make_merchant: MerchantMaker) -> Merchant:
+    return make_merchant(CONFIRMATIONS="1").open()
 
 
 @pytest.fixture(scope="module")
@@ -186,10 +186,10 @@ def test_a_correct_payment_has_no_difference(differences_found: dict[str, list[s
     assert differences_found["nothing"] == []
 
 
-def test_a_running_daemon_has_no_difference(make_till: MerchantMaker, customer: Customer) -> None:
+def test_a_running_daemon_has_no_difference(make_merchant: MerchantMaker, customer: Customer) -> None:
     """Paid, confirmed, replaced, double-spent and late payments are all correct."""
-    till = make_till(PAYMENT_EXPIRY="3").open()
-    paid, bumped, robbed, late = (till.request(confirmations=1) for _ in range(4))
+    merchant = make_merchant(PAYMENT_EXPIRY="3").open()
+    paid, bumped, robbed, late = (merchant.request(confirmations=1) for _ in range(4))
     customer.pay(paid.address, paid.amount_sats)
     old = customer.pay(bumped.address, bumped.amount_sats)
     stolen = customer.pay(robbed.address, robbed.amount_sats)
@@ -198,36 +198,38 @@ def test_a_running_daemon_has_no_difference(make_till: MerchantMaker, customer: 
     new = customer.bump_fee(old)
     bumped.wait("received", txid=new.txid)
     customer.mine_only(customer.sign_double_spend(stolen).raw)
-    till.node.mine()
+    merchant.node.mine()
     paid.wait("confirmed")
     late.wait("expired")
     customer.pay(late.address, late.amount_sats)
     late.wait("expired", late=True)
     robbed.wait("expired")
-    assert till.installation.manage_json("audit") == {
+    assert merchant.installation.manage_json("audit") == {
         "differences": [],
         "not_checked": [],
         "requests": 4,
-        "height": till.node.rpc("getblockcount"),
+        "height": merchant.node.rpc("getblockcount"),
     }
-    done = till.installation.manage("audit")
+    done = merchant.installation.manage("audit")
     assert done.stdout.splitlines()[-1].endswith("no difference.")
 
 
-def test_an_address_missing_from_the_table_is_reported(make_till: MerchantMaker, customer: Customer) -> None:
+def test_an_address_missing_from_the_table_is_reported(
+    make_merchant: MerchantMaker, customer: Customer
+) -> None:
     """The daemon would not see money to the address. The next start stores it, and no request gets it."""
-    till = make_till(ADDRESS_POOL="3").open()
-    lost = till.node.rpc("getnewaddress", "nodetill", "bech32", wallet=till.wallet)
-    done = till.installation.manage("audit", "--patience", "0")
+    merchant = make_merchant(ADDRESS_POOL="3").open()
+    lost = merchant.node.rpc("getnewaddress", "nodetill", "bech32", wallet=merchant.wallet)
+    done = merchant.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert lost in done.stdout
-    till.daemon.restart()
-    till.daemon.wait_for_line("addresses of the wallet taken in", "count=1")
-    assert till.installation.manage_json("audit")["differences"] == []
-    assert lost not in {till.request().address for _ in range(6)}
+    merchant.daemon.restart()
+    merchant.daemon.wait_for_line("addresses of the wallet taken in", "count=1")
+    assert merchant.installation.manage_json("audit")["differences"] == []
+    assert lost not in {merchant.request().address for _ in range(6)}
     customer.pay(lost, 5_000)
-    with till.database():
-        till.wait(
+    with merchant.database():
+        merchant.wait(
             lambda: Output.select().join(Address).where(Address.address == lost).count() == 1,
             "store the output",
         )
@@ -240,62 +242,62 @@ def test_a_check_that_the_whitelist_forbids_is_reported(
     allowed = ",".join(sorted(RPC_CALLS - {"getaddressesbylabel", "gettransaction"}))
     node = start_node(f"-rpcwhitelist=nodetill:{allowed}")
     node.fund_customer()
-    till = Merchant(node, tmp_path).open()
+    merchant = Merchant(node, tmp_path).open()
     try:
-        till.daemon.wait_for_line(
+        merchant.daemon.wait_for_line(
             "check for addresses missing from the database skipped",
             "getaddressesbylabel: add it to rpcwhitelist",
         )
-        customer, order = Customer(node), till.request(confirmations=1)
+        customer, order = Customer(node), merchant.request(confirmations=1)
         # The daemon first sees the payment in a block, and can't request its time from the wallet.
         customer.mine_only(customer.write({order.address: order.amount_sats}).raw)
         order.wait("confirmed")
-        till.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
-        report = till.installation.manage_json("audit")
+        merchant.installation.environ["BITCOIND_COOKIE_FILE"] = "/nonexistent"
+        report = merchant.installation.manage_json("audit")
         assert report["differences"] == []
         assert "getaddressesbylabel" in report["not_checked"][0]
     finally:
-        till.close()
+        merchant.close()
 
 
-def test_a_daemon_that_is_behind_is_a_difference(make_till: MerchantMaker) -> None:
-    till = make_till().open()
-    till.request()
-    till.daemon.stop()
-    till.node.mine()
-    done = till.installation.manage("audit", "--patience", "0")
+def test_a_daemon_that_is_behind_is_a_difference(make_merchant: MerchantMaker) -> None:
+    merchant = make_merchant().open()
+    merchant.request()
+    merchant.daemon.stop()
+    merchant.node.mine()
+    done = merchant.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert "does not end at bitcoind's tip" in done.stdout
 
 
 def test_the_audit_works_on_postgresql(
-    make_till: MerchantMaker, postgres: PostgresServer, customer: Customer
+    make_merchant: MerchantMaker, postgres: PostgresServer, customer: Customer
 ) -> None:
-    till = make_till(DATABASE_URL=postgres.new_database()).open()
-    order = till.request()
+    merchant = make_merchant(DATABASE_URL=postgres.new_database()).open()
+    order = merchant.request()
     customer.pay(order.address, order.amount_sats)
     order.wait("received")
-    assert till.installation.manage_json("audit")["differences"] == []
-    till.daemon.stop()
-    with till.database():
+    assert merchant.installation.manage_json("audit")["differences"] == []
+    merchant.daemon.stop()
+    with merchant.database():
         _set(Output, order, amount_sats=30_000)
-    done = till.installation.manage("audit", "--patience", "0")
+    done = merchant.installation.manage("audit", "--patience", "0")
     assert done.returncode == 1
     assert f"{order.id}: output " in done.stdout
     assert "has 20000 sats, stored are 30000" in done.stdout
 
 
-def test_a_missing_database_is_not_created(make_till: MerchantMaker, tmp_path: Path) -> None:
+def test_a_missing_database_is_not_created(make_merchant: MerchantMaker, tmp_path: Path) -> None:
     """The audit creates no file and no table."""
     path = tmp_path / "nodetill.db"
-    till = make_till(DATABASE_URL=f"sqlite:///{path}")
-    done = till.installation.manage("audit")
+    merchant = make_merchant(DATABASE_URL=f"sqlite:///{path}")
+    done = merchant.installation.manage("audit")
     assert done.returncode == 1
     assert done.stderr.startswith("nodetill: there is no database ")
     assert not path.exists()
 
 
-def _stored(till: Merchant) -> list[list[str]]:
+def _stored(merchant: Merchant) -> list[list[str]]:
     """Return each row of each table."""
-    with till.database():
+    with merchant.database():
         return [sorted(map(repr, table.select().tuples())) for table in Table.__subclasses__()]
