@@ -21,7 +21,8 @@ from daemon.counters import Counters
 from daemon.delivery.outbox_worker import OutboxWorker
 from daemon.delivery.smtp import Mailer
 from daemon.delivery.webhook import WebhookSender
-from daemon.loop import Loop
+from daemon.health import HealthReporter
+from daemon.loop import Loop, Workers
 from daemon.node.client import Bitcoind
 from daemon.node.feed import Feed
 from daemon.node.rpc import RPC_CALLS
@@ -149,15 +150,15 @@ def work(
     counters = Counters()
     webhooks = WebhookSender(private_hosts=settings.webhook_private_hosts, proxy=settings.proxy)
     outbox_worker = OutboxWorker(settings, mailer, webhooks, clock, time.monotonic, counters)
-    workers = (pool, rates, outbox_worker)
+    workers = Workers(pool, rates, outbox_worker)
+    health = HealthReporter(feed, pool, workers, lock, manager, counters)
     # The loaded modules stay for ever, and a full garbage collection is much shorter without them.
     gc.freeze()
     log.info("daemon started", rpc=settings.rpc_url_without_credentials, wallet=settings.bitcoind_wallet)
     for worker in workers:
         worker.start()
     try:
-        node = Bitcoind(settings)
-        Loop(settings, node, feed, pool, outbox_worker, rates, lock, should_stop, manager, counters).run()
+        Loop(settings, Bitcoind(settings), feed, workers, health, counters, should_stop).run()
     except LockLost as lost:
         log.warning("lock lost", reason=str(lost))
         lock.release()

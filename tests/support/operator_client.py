@@ -34,7 +34,7 @@ class Page:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The fields of its forms that a browser sends if the operator changes nothing."""
+        """The fields of its forms, with the values that a browser sends if the operator changes nothing."""
         return {
             str(each["name"]): str(each.get("value") or "")
             for each in Document(self.text).of("input")
@@ -58,7 +58,7 @@ class OperatorClient:
     def call(
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
     ) -> Page:
-        """Send one request with the stored cookies, and store the new ones. It follows no redirection."""
+        """Send one request with the stored cookies, and store the new ones. Follow no redirect."""
         sent = {"Content-Type": "application/x-www-form-urlencoded", **self.headers, **(headers or {})}
         if method == "POST":
             sent = {"Origin": f"http://127.0.0.1:{self.shop.port}", "User-Agent": "Mozilla/5.0", **sent}

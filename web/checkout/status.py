@@ -133,7 +133,7 @@ class PublicFacts:
 
     @property
     def return_url(self) -> str | None:
-        """The shop's page to which the customer returns by himself, or None."""
+        """The shop's page to which the checkout page redirects, or None."""
         is_paid = self.invoice_status in (InvoiceStatus.PROCESSING, InvoiceStatus.SETTLED)
         return self.redirect_url if is_paid and self.options.get("redirectAutomatically") else None
 

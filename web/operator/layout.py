@@ -41,12 +41,12 @@ _NOTHING_HERE = "no page and no payment has this address; check it, or find the 
 def operator_page(
     name: SimpleTemplate, call: Request, *, status: int = HTTPStatus.OK, **values: object
 ) -> Content:
-    """Render a template for a request. A test network is named in a band at the top."""
+    """Render a template for a request. A band at the top names a test network."""
     return _filled(name, call.environ, status, {}, {"band": network_mark(known_network()), **values})
 
 
 def see_other(path: str, call: Request, *cookies: str) -> Content:
-    """Redirect to another page of ours. `path` has no leading slash."""
+    """Redirect to another page of Nodetill. `path` has no leading slash."""
     location = f"{root_of(call.environ)}{path}" or "./"
     return Content(HTTPStatus.SEE_OTHER, b"", HTML, {"Location": location}, cookies)
 
@@ -71,7 +71,7 @@ def operator_problem_page(problem: Answer, environ: Environ) -> Content:
 def is_from_elsewhere(call: Request) -> bool:
     """Return whether a link of another site, such as webmail, led here.
 
-    The browser then withholds our cookies, because they are SameSite=Strict.
+    The browser then withholds Nodetill's cookies, because they are SameSite=Strict.
     """
     return call.header("Sec-Fetch-Site") == "cross-site"
 
@@ -82,12 +82,12 @@ def root_of(environ: Environ) -> str:
 
 
 def is_our_path(path: str) -> bool:
-    """Return whether this is a page of the operator's. A form must not redirect to another site."""
+    """Return whether the path is one of the operator's pages. A form must not redirect to another site."""
     return _OUR_PATH.fullmatch(path) is not None
 
 
 def money(amount: str, currency: str) -> str:
-    """Format an amount as in English, such as 1,234.50 EUR."""
+    """Format an amount in the English way, such as 1,234.50 EUR."""
     return languages()["en"].amount(amount, currency)
 
 
@@ -108,7 +108,7 @@ def _filled(
     )
     ours = {
         "Content-Security-Policy": POLICY_WITH_FORMS,
-        # With "no-referrer" a browser sends "Origin: null" with our own forms.
+        # With "no-referrer" a browser would send "Origin: null" with Nodetill's own forms.
         "Referrer-Policy": "same-origin",
     }
     return Content(status, text.encode(), HTML, {**ours, **headers})

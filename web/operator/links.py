@@ -1,4 +1,4 @@
-"""The operator's pages of payment links: the list, one link, and how to close it."""
+"""The operator's pages of payment links: list them, show one, close one."""
 
 from models.db.connection import snapshot
 from models.link import Link, link_by_reference
@@ -18,7 +18,7 @@ _LINK = template("operator_link.tpl")
 
 
 def show_all(call: Request) -> Content:
-    """GET /operator/links: all links, newest first, with what each has brought."""
+    """GET /operator/links: all links, newest first, each with the money that it received."""
     given = call.page_parameters()
     filters = read_form(LinkFilters, {"cursor": cursor} if (cursor := given.get("cursor")) else {})
     with snapshot():
@@ -46,7 +46,7 @@ def close(call: Request, reference: str) -> Content:
 
 
 def link_or_404(reference: str) -> Link:
-    """Return the link of that id. Raise Problem 404."""
+    """Return the link with this id. Raise Problem 404."""
     link = link_by_reference(reference)
     if link is None:
         raise not_found()

@@ -47,10 +47,10 @@ WORDS: Mapping[ReportedEvent, str] = MappingProxyType(
 
 _DECISIONS: Mapping[DecisionKind, str] = MappingProxyType(
     {
-        DecisionKind.ACCEPTED: "Acceptance of the late money ordered",
+        DecisionKind.ACCEPTED: "Acceptance of the late money requested",
         DecisionKind.SETTLED: "Marked as done",
-        DecisionKind.REOPENED: "Mark as done undone",
-        DecisionKind.MARKED_PAID: "Marked by the shop as paid, whatever came",
+        DecisionKind.REOPENED: "“Mark as done” undone",
+        DecisionKind.MARKED_PAID: "Marked by the shop as paid",
         DecisionKind.MARKED_INVALID: "Marked by the shop as invalid",
     }
 )
@@ -65,7 +65,7 @@ _WAYS: Mapping[DecidedBy, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An entry of the timeline. An event has its messages."""
+    """An entry of the timeline. The entry of an event has the messages about it."""
 
     at: datetime
     words: str
@@ -113,7 +113,7 @@ def _is_payable(payment: PaymentRequest, now: datetime) -> bool:
 
 
 def _undo_at(decisions: list[Decision]) -> str | None:
-    """Return the moment of the last decision if it can be undone on this page, else None."""
+    """Return the moment of the last decision if the operator can undo it on this page, else None."""
     if not decisions:
         return None
     last = decisions[-1]

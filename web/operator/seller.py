@@ -1,4 +1,4 @@
-"""The operator's page of one seller: its facts, its API keys, and what a shop needs to connect.
+"""The operator's page of one seller: its facts, its API keys, its webhooks, and the values for a plug-in.
 
 Each section has a template and a module of its own: operator_keys.tpl and
 web/operator/keys.py, operator_webhooks.tpl and web/operator/webhooks.py.
@@ -30,7 +30,7 @@ def show(call: Request, seller_id: str) -> Content:
 
 
 def seller_or_404(seller_id: str) -> Seller:
-    """Return the seller of that id, even a removed one. Raise Problem 404."""
+    """Return the seller with this id, even if it is removed. Raise Problem 404."""
     seller = seller_by_id(seller_id)
     if seller is None:
         raise not_found()

@@ -1,4 +1,4 @@
-"""A seller's webhook endpoints on the operator's page: their deliveries, tests, changes, and new ones."""
+"""A seller's webhook endpoints on the operator's page: list, add, test, enable, disable, remove."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,12 +51,12 @@ KIND_WORDS: Mapping[str, str] = MappingProxyType(
         STANDARD: "Standard Webhooks, for your own program",
     }
 )
-"""The choices of the form, with their words."""
+"""The choices of the form, with their labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as the page shows it. `is_testing`: the daemon has not sent the ordered test yet."""
+    """An endpoint for the template. `is_testing` means that the daemon has not yet sent a requested test."""
 
     webhook: Webhook
     url: str
@@ -65,7 +65,7 @@ class Endpoint:
 
 
 def section_of(seller: Seller) -> dict[str, Any]:
-    """Return the values of the section on the seller's page."""
+    """Return the values for the template operator_webhooks.tpl."""
     return {
         "endpoints": [
             Endpoint(
@@ -87,14 +87,16 @@ def create(call: Request, seller_id: str) -> Content:
     seller = seller_that_sells(seller_id)
     form = call.visitor.form
     kind, url, event_types, secret = _read(form, call.settings)
-    # The page has named the endpoint already, so a form that is sent twice makes one endpoint.
+    # The form has the id of the new endpoint, so a form that is sent twice makes one endpoint.
     reference = form.get("webhook_id", "")
     if not REFERENCE.fullmatch(reference):
         raise invalid([FieldError("webhook_id", "is no id of an endpoint; load the page again")])
     try:
         with call.writers.transaction():
             if len(endpoints_of(seller.id)) >= MAX_WEBHOOKS:
-                raise invalid([FieldError("url", f"is one too many: a seller has {MAX_WEBHOOKS} at most")])
+                raise invalid(
+                    [FieldError("url", f"is one too many; a seller has at most {MAX_WEBHOOKS} endpoints")]
+                )
             webhook, signing = add_webhook(
                 seller.id,
                 kind,
@@ -126,7 +128,7 @@ def test(call: Request, seller_id: str, webhook_id: str) -> Content:
 
 
 def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
-    """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form says."""
+    """POST /operator/sellers/{id}/webhooks/{webhook_id}/switch: enable or disable it, as the form states."""
     webhook = _webhook_of(seller_id, webhook_id)
     is_enabled = call.visitor.form.get("to_state") == "enabled"
     if webhook.is_enabled != is_enabled:
@@ -138,7 +140,7 @@ def switch(call: Request, seller_id: str, webhook_id: str) -> Content:
 
 
 def remove(call: Request, seller_id: str, webhook_id: str) -> Content:
-    """POST /operator/sellers/{id}/webhooks/{webhook_id}/remove. A second click on the button is no fault."""
+    """POST /operator/sellers/{id}/webhooks/{webhook_id}/remove. Removing a removed endpoint is no fault."""
     webhook = webhook_by_reference(webhook_id)
     if webhook is not None and webhook.seller_id == seller_id:
         with call.writers.transaction():
@@ -174,7 +176,7 @@ def _read(form: Mapping[str, str], settings: Settings) -> tuple[str, str, list[s
 
 
 def _webhook_of(seller_id: str, webhook_id: str) -> Webhook:
-    """Return the seller's endpoint of that id. Raise Problem 404."""
+    """Return the seller's endpoint with this id. Raise Problem 404."""
     webhook = webhook_by_reference(webhook_id)
     if webhook is None or webhook.seller_id != seller_id:
         raise not_found()

@@ -9,7 +9,7 @@
 <section id="facts" class="card" data-live aria-label="Facts">
 <p class="standing"><span class="status {{link['status']}}">{{link["status"]}}</span> \\
 % if link["is_reusable"]:
-<b>{{money(link["paid_fiat"], link["currency"])}}</b> <span>brought so far</span>\\
+<b>{{money(link["paid_fiat"], link["currency"])}}</b> <span>received so far</span>\\
 % else:
 <b>{{money(link["paid_fiat"], link["currency"])}}</b> <span>{{"of " + money(link["amount_fiat"], link["currency"]) if link["amount_fiat"] else "paid"}}</span>\\
 % end
@@ -38,7 +38,7 @@
 <div><dt>Note</dt> <dd class="text" dir="auto">{{link["note"]}}</dd></div>
 % end
 <div><dt>Seller</dt> <dd>{{link["seller_id"]}}</dd></div>
-<div><dt>Kind</dt> <dd>{{"Reusable: anybody may pay it, any number of times" if link["is_reusable"] else "An invoice, paid once"}}</dd></div>
+<div><dt>Kind</dt> <dd>{{"Reusable: anybody may pay it, any number of times" if link["is_reusable"] else "An invoice: one payer, once"}}</dd></div>
 <div><dt>Amount</dt> <dd>{{money(link["amount_fiat"], link["currency"]) if link["amount_fiat"] else "The payer chooses it, in " + link["currency"]}}\\
 % for name, words in (("minimum", "at least"), ("maximum", "at most")):
 % if link[name]:

@@ -269,7 +269,7 @@ def test_late_money_is_accepted_as_by_the_api(shop: WebServer, operator: Operato
         assert f"{path.removeprefix('/')}/accept" not in page.text
     words = operator.get(done.leads_to).words
     assert "Accepted. The daemon counts the money now. This cannot be undone." in words
-    assert words.count("Acceptance of the late money ordered on the operator's page") == 1
+    assert words.count("Acceptance of the late money requested on the operator's page") == 1
     assert "Undo" not in words
     assert stored(made).status == "expired"
 
@@ -399,7 +399,7 @@ def test_a_mark_as_done_is_undone(shop: WebServer, operator: OperatorClient) -> 
     assert list(action_lists(operator.get("/"))) == ["part"]
     page = operator.get(path_of(made))
     assert "2026-11-23 12:00:00 Marked as done on the operator's page refunded in <b>tx</b>" in page.words
-    assert "2026-11-23 12:01:00 Mark as done undone on the operator's page" in page.words
+    assert "2026-11-23 12:01:00 “Mark as done” undone on the operator's page" in page.words
     assert "&lt;b&gt;tx" in page.text
     shop.wait(seconds=1)
     operator.post("/operator/undo", at=at)
