@@ -13,7 +13,7 @@ from models.operator_session import LoginAttempt
 from models.seller import Seller
 from tests.conftest import NewDatabase
 from tests.support.html_document import Document
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import KEY, NOW, WebServer, add_seller, open_shop, serving, settings_of
 
 pytestmark = pytest.mark.one_database
@@ -77,7 +77,7 @@ def new_keys() -> list[ApiKey]:
     return list(ApiKey.select().where(ApiKey.key_hash != hash_of(KEY)).order_by(ApiKey.id))
 
 
-def handed_over(page: Page) -> tuple[str, list[tuple[str, str]]]:
+def handed_over(page: OperatorResponse) -> tuple[str, list[tuple[str, str]]]:
     """Return the address and the fields of the form that sends the key to the shop."""
     document = Document(page.text)
     (form,) = document.of("form")

@@ -13,7 +13,7 @@ from models.link import Link
 from models.payment import PaymentRequest
 from models.queries.attention import action_counts
 from tests.support.links import LinkShop, link_settings
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.web_server import add_seller, open_shop
 
 MARKUP = "<script>alert(1)</script>\"' {{7*7777}}"
@@ -34,7 +34,7 @@ def operator(shop: LinkShop) -> OperatorClient:
     return client
 
 
-def send(operator: OperatorClient, **fields: str) -> Page:
+def send(operator: OperatorClient, **fields: str) -> OperatorResponse:
     """Send the form "New link"."""
     body = {"title": "Invoice 17", "currency": "EUR", "seller_id": "company1", "kind": "invoice", **fields}
     return operator.call("POST", "/operator/links/new", urlencode(body))

@@ -12,7 +12,7 @@ from models.delivery import add_delivery
 from models.outbox import WEBHOOK, Message, add_invoice_message
 from models.payment import PaymentRequest
 from models.webhook import BTCPAY, MAX_WEBHOOKS, OPERATOR, STANDARD, Webhook, add_webhook, endpoints_of
-from tests.support.operator_client import PASSWORD, OperatorClient, Page
+from tests.support.operator_client import PASSWORD, OperatorClient, OperatorResponse
 from tests.support.rows import new_webhook
 from tests.support.web_server import NOW, WebServer, add_seller, open_shop
 
@@ -34,7 +34,7 @@ def operator(shop: WebServer) -> OperatorClient:
     return client
 
 
-def made(operator: OperatorClient, **fields: str) -> Page:
+def made(operator: OperatorClient, **fields: str) -> OperatorResponse:
     """Send the form of a new endpoint."""
     found = re.search(r'name="webhook_id" value="([^"]+)"', operator.get(PATH).text)
     assert found is not None
