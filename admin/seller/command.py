@@ -29,9 +29,8 @@ from config.addresses import email_address, http_url, support_contact
 from config.types import InvalidValue, SettingType
 from models.api_key import add_key, revoke_all
 from models.db.connection import database, snapshot
-from models.seller import Seller
+from models.seller import MAX_NAME_CHARACTERS, Seller
 
-MAX_NAME_CHARACTERS = 200
 FIRST_KEY = "first key"
 """The label of the key that `seller add` makes."""
 _COLUMNS = {"wallet": "wallet_id"}

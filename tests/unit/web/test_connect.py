@@ -256,6 +256,26 @@ def test_a_new_seller_is_made_with_the_key(operator: OperatorClient) -> None:
     assert Seller.get(Seller.id == "socks").removed_at is None
 
 
+def test_a_new_seller_has_the_name_and_the_support_of_the_form(operator: OperatorClient) -> None:
+    """A wrong value makes neither seller nor key, and the form keeps what was typed."""
+    fields = {**operator.get(f"{PATH}?{query_of()}").fields, "seller": "+", "new_seller": "socks"}
+    for wrong in (
+        {"support": "nobody"},
+        {"support": "javascript://x"},
+        {"name": "a\nb"},
+        {"name": "x" * 201},
+    ):
+        again = operator.post(PATH, **{**fields, "name": "Alpaca Socks", **wrong})
+        assert again.status == 422, wrong
+        assert again.fields["new_seller"] == "socks"
+    assert "Alpaca Socks" in operator.post(PATH, **fields, name="Alpaca Socks", support="?").text
+    assert new_keys() == []
+    done = operator.post(PATH, **{**fields, "name": " Alpaca Socks ", "support": "help@alpaca.example"})
+    assert done.status == 200
+    seller = Seller.get(Seller.id == "socks")
+    assert (seller.name, seller.support) == ("Alpaca Socks", "help@alpaca.example")
+
+
 def test_a_shop_that_is_not_strict_may_get_less(operator: OperatorClient) -> None:
     page = operator.get(f"{PATH}?{query_of(strict='false')}")
     fields = page.fields

@@ -135,9 +135,11 @@ def test_a_link_is_closed_by_a_form(shop: LinkShop, operator: OperatorClient) ->
     link_id = shop.link()
     path = f"/operator/links/{link_id}"
     assert "Close the link" in operator.call("GET", path).words
-    assert operator.call("POST", f"{path}/close", "").leads_to == path
-    page = operator.call("GET", path)
-    assert "closed" in page.words
+    assert "The link is closed." not in operator.call("GET", f"{path}?closed=1").words
+    sent = operator.call("POST", f"{path}/close", "")
+    assert sent.leads_to == f"{path}?closed=1"
+    page = operator.call("GET", sent.leads_to)
+    assert "The link is closed. Nobody can pay it any more." in page.words
     assert "Close the link" not in page.words
     assert operator.call("GET", "/operator/links/LK-x").status == 404
 

@@ -52,6 +52,36 @@ def operator(shop: WebServer) -> OperatorClient:
     return client
 
 
+def test_a_dropped_transaction_asks_for_no_second_payment(shop: WebServer, operator: OperatorClient) -> None:
+    for scene in ("new", "dropped", "underpaid_dropped", "replaced"):
+        reference = create_in_scene(shop, scene)["payment_request_id"]
+        page = operator.get(f"/operator/payments/{reference}")
+        is_dropped = "dropped" in scene
+        assert ("Ask for no second payment yet" in page.words) is is_dropped, scene
+        assert ("qr.svg" in page.text) is not is_dropped, scene
+
+
+def test_the_operator_changes_what_customers_see_of_a_seller(
+    shop: WebServer, operator: OperatorClient
+) -> None:
+    path = "/operator/sellers/company1"
+    assert "none, so customers see company1" in operator.get(path).words
+    sent = operator.post(path, name=" Alpaca Direct ", support="help@alpaca.example")
+    assert (sent.status, sent.leads_to) == (303, f"{path}?changed=1")
+    page = operator.get(sent.leads_to)
+    assert "Saved." in page.words
+    assert "none, so customers" not in page.words
+    seller = Seller.get_by_id("company1")
+    assert (seller.name, seller.support) == ("Alpaca Direct", "help@alpaca.example")
+    for wrong in ({"name": "a\nb"}, {"support": "nobody"}, {"support": "javascript://x"}):
+        assert operator.post(path, **{"name": "Other", "support": "", **wrong}).status == 422
+    assert Seller.get_by_id("company1").name == "Alpaca Direct"
+    assert operator.post(path, name="", support="").status == 303
+    assert Seller.get_by_id("company1").support is None
+    Seller.update(removed_at=NOW).execute()
+    assert operator.post(path, name="Other", support="").status == 409
+
+
 def listed(page: OperatorResponse) -> list[str]:
     """Return the ids in the list of all payments, in its order."""
     assert page.status == 200, page.words

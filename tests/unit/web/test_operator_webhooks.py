@@ -115,15 +115,23 @@ def test_an_endpoint_is_tested_disabled_and_removed(shop: WebServer, operator: O
     webhook, _ = add_webhook("company1", BTCPAY, URL, NOW)
     place = f"{PATH}/webhooks/{webhook.reference}"
     for _ in range(2):
-        assert operator.post(f"{place}/test").leads_to == PATH
+        sent = operator.post(f"{place}/test")
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now=tested"
+    assert "The daemon sends a test" in operator.get(sent.leads_to).words
     [command] = DaemonCommand.select()
     assert (command.kind, command.webhook_id) == ("test_webhook", webhook.id)
     assert "The daemon will send a test." in operator.get(PATH).words
     for state in ("disabled", "disabled", "enabled"):
-        assert operator.post(f"{place}/switch", to_state=state).leads_to == PATH
+        sent = operator.post(f"{place}/switch", to_state=state)
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now={state}"
         assert Webhook.get().is_enabled is (state == "enabled")
+        assert f"The endpoint {webhook.reference} is {state}." in operator.get(sent.leads_to).words
+    assert "is disabled" not in operator.get(f"{PATH}?webhook={webhook.reference}&now=disabled").words
+    assert "is removed" not in operator.get(f"{PATH}?webhook={webhook.reference}&now=removed").words
     for _ in range(2):
-        assert operator.post(f"{place}/remove").leads_to == PATH
+        sent = operator.post(f"{place}/remove")
+        assert sent.leads_to == f"{PATH}?webhook={webhook.reference}&now=removed"
+    assert "The endpoint is removed." in operator.get(sent.leads_to).words
     assert "There is no endpoint" in operator.get(PATH).words
     assert operator.post(f"{place}/test").status == 404
     assert Webhook.get().removed_at == NOW
