@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from admin.doctor import feed as feed_diagnosis
-from daemon import health, loop
+from daemon import health, schedule
 from daemon.chain import mempool
 from regtest.installation import settings_for
 from regtest.node import RegtestNode
@@ -134,8 +134,8 @@ def scenario(
 
 def _shorten_times(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.3 * factor))
-    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.1 * factor)
-    monkeypatch.setattr(loop, "CHECK_SECONDS", 0.2 * factor)
+    monkeypatch.setattr(schedule, "RETRY_SECONDS", 0.1 * factor)
+    monkeypatch.setattr(schedule, "CHECK_SECONDS", 0.2 * factor)
     monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.05 * factor)
 
 

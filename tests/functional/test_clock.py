@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon import loop
+from daemon import loop, reconciler
 from tests.support.scenario import PATIENCE_SECONDS, Scenario
 
 
@@ -15,7 +15,8 @@ def test_a_clock_that_was_a_day_ahead_expires_no_later_request(
     scenario.begin()
     scenario.daemon.stop()
     with monkeypatch.context() as wrong:
-        wrong.setattr(loop, "_now", lambda: datetime.now(UTC) + timedelta(days=1))
+        for module in (loop, reconciler):
+            wrong.setattr(module, "_now", lambda: datetime.now(UTC) + timedelta(days=1))
         scenario.daemon.start()
         assert scenario.daemon.look(PATIENCE_SECONDS)
     request = scenario.request(2_000, expiry=timedelta(hours=1))

@@ -76,7 +76,7 @@ def show(call: Request, reference: str) -> Answer:
 
 
 def close(call: Request, reference: str) -> Answer:
-    """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was closed before."""
+    """POST /api/v1/links/{id}/close: 200 with the closed link, also if it was already closed."""
     link = own_link(call, reference)
     if end_link(link, call.now, call.writers.transaction):
         log_link("link closed", link, by="seller")
@@ -85,7 +85,7 @@ def close(call: Request, reference: str) -> Answer:
 
 
 def own_link(call: Request, reference: str) -> Link:
-    """Return the caller's link of that id. Raise Problem 404."""
+    """Return the caller's link with this id. Raise Problem 404."""
     link = link_by_reference(reference, call.seller.id)
     if link is None:
         raise not_found()

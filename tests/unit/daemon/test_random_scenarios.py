@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from daemon import health, loop
+from daemon import health, schedule
 from daemon.chain import mempool
 from tests.support.needs import examples
 from tests.support.random_scenario import RandomScenario
@@ -40,7 +40,7 @@ def fast_directory(tmp_path: Path) -> Iterator[Path]:
 def scenario(fast_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     """Start a node in memory, a database and a daemon, with short waits."""
     monkeypatch.setattr(mempool, "DROP_GRACE", timedelta(seconds=0.03))
-    monkeypatch.setattr(loop, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(schedule, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(health, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr("tests.support.scenario.HELD", timedelta(seconds=0.05))
     expiries = (LONG,) * 4 + (timedelta(seconds=0.02), timedelta(seconds=0.1))
