@@ -34,8 +34,8 @@ MAY_USE = {
 }
 """The rooms of another package that a package may import from, where these are not all.
 
-A command asks for money by the API's forms and terms, and the doctor tries the daemon's own connections. The demo
-calls bitcoind by the daemon's client.
+A command asks for money by the API's forms and terms, and the doctor tries the daemon's own connections. The
+demo calls bitcoind by the daemon's client.
 """
 
 ROOMS = {
