@@ -14,6 +14,7 @@ from web.api.meanings import (
     LINK_STATUS_MEANINGS,
     STATUS_MEANINGS,
 )
+from web.api.schemas import EXAMPLE_REFERENCE
 from web.http.problem_types import PROBLEM_TYPES
 
 SECTIONS: Mapping[str, str] = MappingProxyType(
@@ -78,7 +79,7 @@ def _link_call(public_url: str) -> str:
 
 
 def _read_call(public_url: str) -> str:
-    return f'curl {public_url}/api/v1/payments/{examples.REFERENCE} \\\n  -H "Authorization: Bearer $KEY"'
+    return f'curl {public_url}/api/v1/payments/{EXAMPLE_REFERENCE} \\\n  -H "Authorization: Bearer $KEY"'
 
 
 def _shown(document: Mapping[str, Any]) -> str:
