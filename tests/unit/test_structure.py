@@ -84,7 +84,7 @@ ROOMS = {
         ("api",),
         ("checkout", "monitoring"),
         ("greenfield", "links"),
-        ("operator",),
+        ("description", "operator"),
         ("app",),
     ),
     "admin": (

@@ -1,4 +1,4 @@
-"""Schemas of the responses. Handlers return them, and openapi.py creates the API's description from them.
+"""Schemas of the responses. Handlers return them, and web/description shows them to readers.
 
 `payments.document` builds `Payment` without these descriptions. mypy compares the fields and their types.
 """

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from web.api import examples
-from web.api.meanings import (
+from web.api.schemas import EXAMPLE_REFERENCE
+from web.description import examples
+from web.description.meanings import (
     EVENT_MEANINGS,
     LINK_EVENT_MEANINGS,
     LINK_STATUS_MEANINGS,
     STATUS_MEANINGS,
 )
-from web.api.schemas import EXAMPLE_REFERENCE
 from web.http.problem_types import PROBLEM_TYPES
 
 SECTIONS: Mapping[str, str] = MappingProxyType(
