@@ -257,7 +257,7 @@ def test_a_list_stands_for_its_values(opened: str) -> None:
     query = "SELECT id FROM payment_request WHERE id > ? AND id IN ? AND id < ? ORDER BY id"
     assert execute(query, 0, ids[1:], ids[2]).fetchall() == [(ids[1],)]
     assert execute(f"{query} LIMIT ?", ids[0], tuple(ids), 10**9, 1).fetchall() == [(ids[1],)]
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match="zip"):
         execute(query, ids)
 
 
